@@ -1,0 +1,29 @@
+"""The few errors whose repair needs more than the name of an argument."""
+
+
+class AnwError(Exception):
+    """Base of the errors below; each is raised with a one-line repair."""
+
+
+class KeyFileError(AnwError, ValueError):
+    """A mark-key file is missing, damaged, or not a mark-key file."""
+
+
+class CommitmentError(AnwError, ValueError):
+    """Key, manifest or plan differ from what was committed to before training."""
+
+
+class SourceError(AnwError, ValueError):
+    """A data source cannot be read; the message says what to install or mend."""
+
+
+class CheckpointError(AnwError, ValueError):
+    """A checkpoint is damaged or belongs to another run; names the differing leaves."""
+
+
+class SettingsError(AnwError, ValueError):
+    """A settings file or an override asks for something impossible."""
+
+
+class DivergenceError(AnwError, ArithmeticError):
+    """Training produced a loss that is not finite; names the window of steps."""

@@ -1,0 +1,61 @@
+"""How far long work has come, and when it will end. Prints nothing itself.
+
+Long functions of this package take `on_progress`, a callable `(done, total) → None`;
+`Estimator` turns such calls into an estimate that leaves out the first interval, where
+compilation hides.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+
+ProgressFn = Callable[[int, int], None]
+
+
+def silent(done: int, total: int) -> None:
+    """Ignore progress; the default of every `on_progress`."""
+
+
+@dataclasses.dataclass
+class Estimator:
+    """Estimates the seconds left from the rate since the first report.
+
+    The clock starts at the *first* call of `update`, so compilation, which precedes it,
+    does not spoil the rate; work done before a resume does not either.
+
+    Example:
+      >>> ticks = iter([0.0, 10.0])
+      >>> estimator = Estimator(clock=lambda: next(ticks))
+      >>> estimator.update(1, 11)  # nothing to go by yet
+      >>> estimator.update(3, 11)  # 2 items in 10 s, 8 to go
+      40.0
+    """
+
+    clock: Callable[[], float] = time.monotonic
+    _start: tuple[float, int] | None = None
+
+    def update(self, done: int, total: int) -> float | None:
+        """Returns the seconds left, or None while there is nothing to go by."""
+        now = self.clock()
+        if self._start is None:
+            self._start = (now, done)
+            return None
+        start_time, start_done = self._start
+        if done <= start_done:
+            return None
+        return (now - start_time) / (done - start_done) * (total - done)
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    Example:
+      >>> format_seconds(8), format_seconds(95), format_seconds(7320)
+      ('8 s', '1 min 35 s', '2 h 2 min')
+    """
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"

@@ -1,0 +1,40 @@
+"""Strict JAX on two devices, no network; the same for every test."""
+
+import os
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+# Two fake devices, so that whatever is sharded is sharded in every test.
+jax.config.update("jax_num_cpu_devices", 2)
+# A silent upcast is a bug in a numerical codebase; so is a raw PRNG key or one used twice.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_legacy_prng_key", "error")
+jax.config.update("jax_debug_key_reuse", True)
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A seeded NumPy generator: the same numbers in every run."""
+    return np.random.default_rng(20220923)
+
+
+@pytest.fixture
+def small_images(rng) -> np.ndarray:
+    """Six uint8 8x8 colour images of noise."""
+    return rng.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def cifar10_dir() -> pathlib.Path:
+    """A folder that holds a prepared TFDS cifar10, or a skip that says how to get one."""
+    folder = pathlib.Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets"))
+    folder = folder.expanduser()
+    if not list(folder.glob("cifar10/*/dataset_info.json")):
+        pytest.skip(f"cifar10 is not prepared in {folder} (set TFDS_DATA_DIR)")
+    return folder
