@@ -92,8 +92,7 @@ def _colour_shape(name: str, shape: tuple[int, ...], ndim: int) -> None:
     letters = "[n, H, W, 3]" if ndim == 4 else "[H, W, 3]"
     if len(shape) == ndim - 1 and ndim == 3:
         raise ValueError(
-            f"{name} must have shape {letters}, got {shape}: "
-            "a grey image has no hue to rotate"
+            f"{name} must have shape {letters}, got {shape}: a grey image has no hue to rotate"
         )
     if len(shape) != ndim:
         raise ValueError(f"{name} must have shape {letters}, got {shape}")
@@ -164,9 +163,7 @@ def colour_image(**named: Any) -> None:
         raise TypeError(f"{name} must be float in [0, 1], got {dtype}")
 
 
-def class_labels(
-    num_images: int, num_classes: int | None = None, **named: Any
-) -> np.ndarray:
+def class_labels(num_images: int, num_classes: int | None = None, **named: Any) -> np.ndarray:
     """Integer labels `[num_images]`, each in [0, num_classes) where that is known."""
     name, value = _single(named)
     labels = np.asarray(value)
@@ -179,7 +176,5 @@ def class_labels(
         if low < 0:
             raise ValueError(f"{name} must be at least 0, got {low}")
         if num_classes is not None and high >= num_classes:
-            raise ValueError(
-                f"{name} must be below num_classes = {num_classes}, got {high}"
-            )
+            raise ValueError(f"{name} must be below num_classes = {num_classes}, got {high}")
     return labels.astype(np.int32)

@@ -1,0 +1,119 @@
+"""What is fixed before training, and the check that nothing was changed afterwards."""
+
+import dataclasses
+import hashlib
+import hmac
+import json
+
+from anw_jax import _check
+from anw_jax.errors import CommitmentError
+from anw_jax.keys.manifest import Manifest
+from anw_jax.keys.mark_key import MarkKey
+
+_TAG_COMMIT = b"anw_jax/v1/commitment\0"
+_TAG_SEED = b"anw_jax/v1/public-seed\0"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How the one test will be made; declared before training, public.
+
+    Attributes:
+      statistic: the name of the one statistic the verdict uses (`stats.STATISTICS`).
+      alpha: the level below which use is called *shown*, in (0, 1).
+      mark: the mark's `description`, such as "hue_rotation"; a private basis stands here
+        with the digest of its sub-key.
+
+    Example:
+      >>> Plan(statistic="losses", alpha=1e-6, mark="hue_rotation").alpha
+      1e-06
+    """
+
+    statistic: str
+    alpha: float
+    mark: str = "hue_rotation"
+
+    def __post_init__(self):
+        _check.is_instance(str, statistic=self.statistic)
+        _check.is_instance(str, mark=self.mark)
+        _check.in_open_interval(0.0, 1.0, alpha=self.alpha)
+
+    def to_bytes(self) -> bytes:
+        """Canonical bytes: JSON with sorted names and no spaces."""
+        return _canonical({**dataclasses.asdict(self), "mode": "sealed"})
+
+
+def commit(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
+    """Commits to key, units, space, scheme, mark, statistic and level: 64 hex digits.
+
+    Publish it, or have it time-stamped, before the photos are published. It hides what it
+    binds (SHA-256 over a 256-bit secret) and cannot be opened in two ways. The nonce is a
+    sub-key, so opening needs the key file and nothing else.
+
+    Args:
+      mark_key: the owner's secret.
+      manifest: the units in their order.
+      plan: statistic, level and mark.
+
+    Returns:
+      SHA-256 as hex.
+
+    Example:
+      >>> import numpy as np
+      >>> from anw_jax.keys import SignatureSpace
+      >>> key = MarkKey.for_experiment(0)
+      >>> manifest = Manifest.of(np.zeros((1, 2, 2, 3), np.uint8), SignatureSpace())
+      >>> commitment = commit(key, manifest, Plan("losses", 0.1))
+      >>> check_commitment(commitment, key, manifest, Plan("losses", 0.1))
+    """
+    _check.is_instance(MarkKey, mark_key=mark_key)
+    _check.is_instance(Manifest, manifest=manifest)
+    _check.is_instance(Plan, plan=plan)
+    body = _canonical(
+        {
+            "num_slots": manifest.space.num_slots,
+            "origin": mark_key.origin,
+            "scheme": manifest.scheme,
+            "units": manifest.unit_digests,
+        }
+    )
+    parts = [mark_key.secret, mark_key.sub_key("commitment nonce"), body, plan.to_bytes()]
+    framed = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+    return hashlib.sha256(_TAG_COMMIT + framed).hexdigest()
+
+
+def check_commitment(
+    commitment: str, mark_key: MarkKey, manifest: Manifest, plan: Plan
+) -> None:
+    """Accepts what was committed to, and nothing else.
+
+    Raises:
+      CommitmentError: key, manifest (a missing or an added photo counts) or plan differ
+        from those of the commitment.
+    """
+    if not hmac.compare_digest(commitment.encode(), commit(mark_key, manifest, plan).encode()):
+        raise CommitmentError(
+            f"the commitment {commitment[:16]!r}… does not open: the key, the "
+            f"{manifest.num_units} units of the manifest, or the plan ({plan}) differ from "
+            "those fixed before training; no test is made"
+        )
+
+
+def public_seed(commitment: str, plan: Plan) -> int:
+    """The seed of every random choice of the arbitrator: SHA-256(commitment ‖ plan).
+
+    It never comes from the owner's key, and nobody can choose it after the commitment.
+
+    Returns:
+      An integer of 64 bits.
+
+    Example:
+      >>> public_seed("00" * 32, Plan("losses", 0.1)) < 2**64
+      True
+    """
+    digest = hashlib.sha256(_TAG_SEED + commitment.encode() + b"\0" + plan.to_bytes())
+    return int.from_bytes(digest.digest()[:8], "big")
+
+
+def _canonical(body: dict) -> bytes:
+    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()

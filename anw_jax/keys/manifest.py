@@ -1,0 +1,222 @@
+"""The manifest: which originals were marked, and how they form units. No slot in it."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import warnings
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+
+from anw_jax import _check
+from anw_jax.keys import units
+from anw_jax.keys.space import SignatureSpace
+
+_FORMAT = "anw_jax manifest, version 1"
+
+
+class ChangedPixelsWarning(UserWarning):
+    """A photo was found by its file name because its pixels differ from the manifest's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """The originals of one publication in their order, hashed once when marking.
+
+    Public to the arbitrator. Build it with `Manifest.of`; from then on the digests stored
+    here decide units and slots, never a second decoding of the same files.
+
+    Attributes:
+      image_digests: hex SHA-256 of each original, in order.
+      file_names: a name for each original, unique.
+      unit_of_image: the unit number of each original.
+      space: the signature space.
+      scheme: "per_image", "per_group" or "per_user".
+
+    Example:
+      >>> photos = np.arange(2 * 2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 2, 3)
+      >>> manifest = Manifest.of(photos, SignatureSpace())
+      >>> manifest.num_images, manifest.num_units, manifest.file_names
+      (2, 2, ('000000', '000001'))
+    """
+
+    image_digests: tuple[str, ...]
+    file_names: tuple[str, ...]
+    unit_of_image: tuple[int, ...]
+    space: SignatureSpace
+    scheme: str
+
+    def __post_init__(self):
+        _check.one_of(units.SCHEMES, scheme=self.scheme)
+        _check.is_instance(SignatureSpace, space=self.space)
+        lengths = {len(self.image_digests), len(self.file_names), len(self.unit_of_image)}
+        if lengths == {0} or len(lengths) > 1:
+            raise ValueError(
+                "a manifest needs at least one image, and one digest, file name and unit "
+                f"for each; got {sorted(lengths)} of them"
+            )
+        if len(set(self.file_names)) < len(self.file_names):
+            twice = next(n for n in self.file_names if self.file_names.count(n) > 1)
+            raise ValueError(f"file_names must be unique, got {twice!r} twice")
+        seen = list(dict.fromkeys(self.unit_of_image))
+        if seen != list(range(len(seen))):
+            raise ValueError("unit_of_image must number units in order of appearance")
+        unit_of_digest = dict(zip(self.image_digests, self.unit_of_image, strict=True))
+        if any(
+            unit_of_digest[digest] != unit
+            for digest, unit in zip(self.image_digests, self.unit_of_image, strict=True)
+        ):
+            raise ValueError("byte-identical originals must share a unit")
+        expected = {
+            "per_image": len(unit_of_digest),
+            "per_group": self.num_units,
+            "per_user": 1,
+        }[self.scheme]
+        if self.num_units != expected:
+            raise ValueError(
+                f"scheme {self.scheme!r} needs {expected} units for these originals, "
+                f"got {self.num_units}"
+            )
+
+    @classmethod
+    def of(
+        cls,
+        images: Iterable[np.ndarray],
+        space: SignatureSpace,
+        scheme: str = "per_image",
+        groups: Sequence[Hashable] | None = None,
+        file_names: Sequence[str] | None = None,
+    ) -> "Manifest":
+        """Hashes the originals and forms their units.
+
+        Args:
+          images: uint8 originals, each `[H, W, 3]`; sizes may differ.
+          space: the signature space.
+          scheme: "per_image" (each distinct photo its own slot, the default), "per_group"
+            (one slot per album) or "per_user" (one slot for all, as in the paper).
+          groups: with "per_group", the album of each image.
+          file_names: a unique name for each; by default its number.
+
+        Raises:
+          TypeError, ValueError: images that are not 8-bit colour, unknown scheme, groups
+            missing or of the wrong length, names that are not unique.
+        """
+        digests = tuple(units.image_digest(image) for image in images)
+        if file_names is None:
+            file_names = [f"{number:06d}" for number in range(len(digests))]
+        unit_of_image = tuple(units.group_into_units(digests, scheme, groups))
+        return cls(digests, tuple(map(str, file_names)), unit_of_image, space, scheme)
+
+    @property
+    def num_images(self) -> int:
+        """How many originals, copies included."""
+        return len(self.image_digests)
+
+    @property
+    def num_units(self) -> int:
+        """How many units carry independent slots."""
+        return max(self.unit_of_image) + 1
+
+    @property
+    def unit_digests(self) -> tuple[str, ...]:
+        """Hex SHA-256 of each unit, in order; what a commitment covers."""
+        members: list[list[str]] = [[] for _ in range(self.num_units)]
+        for digest, unit in zip(self.image_digests, self.unit_of_image, strict=True):
+            members[unit].append(digest)
+        return tuple(units.unit_digest(self.scheme, member) for member in members)
+
+    @property
+    def is_copy(self) -> tuple[bool, ...]:
+        """Whether each original is byte-identical to an earlier one."""
+        first = {}
+        for index, digest in enumerate(self.image_digests):
+            first.setdefault(digest, index)
+        return tuple(first[d] != i for i, d in enumerate(self.image_digests))
+
+    def locate(
+        self, images: Iterable[np.ndarray], file_names: Sequence[str] | None = None
+    ) -> np.ndarray:
+        """Finds each photo's place in the manifest: by its pixels, else by its name.
+
+        A photo decoded by another library may differ by a level here and there; it is then
+        found by its file name, with a `ChangedPixelsWarning`.
+
+        Args:
+          images: uint8 photos, each `[H, W, 3]`.
+          file_names: their names, or None if there are none.
+
+        Returns:
+          int64 `[len(images)]`, the manifest's index of each.
+
+        Raises:
+          ValueError: a photo that is in the manifest neither by pixels nor by name.
+        """
+        by_digest: dict[str, int] = {}
+        for index, digest in enumerate(self.image_digests):
+            by_digest.setdefault(digest, index)
+        by_name = {name: index for index, name in enumerate(self.file_names)}
+        found = []
+        for number, image in enumerate(images):
+            name = None if file_names is None else str(file_names[number])
+            index = by_digest.get(units.image_digest(image))
+            if name in by_name and index is None:
+                index = by_name[name]
+                warnings.warn(
+                    f"the pixels of {name} differ from the manifest's; matched by name",
+                    ChangedPixelsWarning,
+                    stacklevel=2,
+                )
+            if index is None:
+                raise ValueError(
+                    f"images[{number}] (name {name!r}) is not in the manifest, neither by "
+                    "its pixels nor by its file name"
+                )
+            found.append(index)
+        return np.asarray(found, np.int64)
+
+    def to_json(self) -> str:
+        """The manifest as JSON text."""
+        body = {
+            "format": _FORMAT,
+            "scheme": self.scheme,
+            "num_slots": self.space.num_slots,
+            "images": [
+                {"file": file, "sha256": digest, "unit": unit}
+                for file, digest, unit in zip(
+                    self.file_names, self.image_digests, self.unit_of_image, strict=True
+                )
+            ],
+        }
+        return json.dumps(body, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Manifest":
+        """Reads what `to_json` wrote.
+
+        Raises:
+          ValueError: the text is not a manifest, or contradicts itself.
+        """
+        try:
+            body = json.loads(text)
+            if body["format"] != _FORMAT:
+                raise KeyError("format")
+            rows = body["images"]
+            columns = [tuple(row[name] for row in rows) for name in ("sha256", "file", "unit")]
+            space = SignatureSpace(body["num_slots"])
+            scheme = body["scheme"]
+        except (KeyError, TypeError, json.JSONDecodeError):
+            raise ValueError(f"not a manifest: expected {_FORMAT!r} as JSON") from None
+        return cls(*columns, space, scheme)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the manifest whole: to a neighbour first, then renamed."""
+        path = pathlib.Path(path)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(self.to_json())
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Manifest":
+        """Reads a manifest file."""
+        return cls.from_json(pathlib.Path(path).read_text())

@@ -1,0 +1,132 @@
+"""The owner's 256-bit secret and the sub-keys derived from it."""
+
+import dataclasses
+import hashlib
+import hmac
+import json
+import os
+import pathlib
+import secrets
+import warnings
+
+from anw_jax import _check
+from anw_jax.errors import KeyFileError
+
+_FORMAT = "anw_jax mark key, version 1: keep this file secret"
+_TAG_CHECK = b"anw_jax/v1/key-file-check\0"
+_TAG_EXPERIMENT = b"anw_jax/v1/experiment-key\0"
+_NUM_BYTES = 32
+_ORIGINS = ("secret", "experiment")
+
+
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
+class MarkKey:
+    """256 secret bits from which every slot and private basis of one owner derives.
+
+    Make one with `generate` (evidence) or `for_experiment` (never evidence). Use a fresh
+    key for each publication: opening a commitment reveals it. The repr and pickling never
+    show the secret.
+
+    Attributes:
+      secret: the 32 bytes.
+      origin: "secret", or "experiment" for a key derived from a public seed.
+
+    Example:
+      >>> MarkKey.generate()
+      MarkKey(<256 secret bits>, origin='secret')
+    """
+
+    secret: bytes
+    origin: str = "secret"
+
+    def __post_init__(self):
+        if not isinstance(self.secret, bytes) or len(self.secret) != _NUM_BYTES:
+            raise ValueError(
+                f"secret must be {_NUM_BYTES} bytes (use MarkKey.generate); "
+                "the value given is not shown"
+            )
+        _check.one_of(_ORIGINS, origin=self.origin)
+
+    @classmethod
+    def generate(cls) -> "MarkKey":
+        """Draws a key from the operating system's randomness."""
+        return cls(secrets.token_bytes(_NUM_BYTES))
+
+    @classmethod
+    def for_experiment(cls, seed: int, name: str = "") -> "MarkKey":
+        """Derives a reproducible key from a public seed: for studies, never evidence.
+
+        Args:
+          seed: at least 0.
+          name: separates the keys of several users of one experiment.
+        """
+        _check.integer_at_least(0, seed=seed)
+        message = _TAG_EXPERIMENT + json.dumps([seed, name]).encode()
+        return cls(hashlib.sha256(message).digest(), origin="experiment")
+
+    def sub_key(self, purpose: str) -> bytes:
+        """Derives 32 bytes for one purpose; sub-keys reveal nothing about each other."""
+        return hmac.digest(self.secret, b"anw_jax/v1/sub-key\0" + purpose.encode(), "sha256")
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the key to a new file that only its owner can read (mode 0600).
+
+        Raises:
+          FileExistsError: there is a file already; a key is never overwritten.
+        """
+        body = {
+            "format": _FORMAT,
+            "origin": self.origin,
+            "key": self.secret.hex(),
+            "check": _check_digits(self.secret, self.origin),
+        }
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(path, flags, 0o600), "w") as file:
+            file.write(json.dumps(body, indent=1) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "MarkKey":
+        """Reads a key file; warns if others on this machine can read it too.
+
+        Raises:
+          KeyFileError: missing, damaged or not a key file; says which.
+        """
+        path = pathlib.Path(path)
+        try:
+            body = json.loads(path.read_text())
+            key = cls(bytes.fromhex(body["key"]), body["origin"])
+            intact = hmac.compare_digest(body["check"], _check_digits(key.secret, key.origin))
+        except FileNotFoundError:
+            raise KeyFileError(f"no mark key at {path}: the file does not exist") from None
+        except (OSError, ValueError, TypeError, KeyError):
+            raise KeyFileError(
+                f"{path} is not a mark-key file: expected the JSON that MarkKey.save writes"
+            ) from None
+        if not intact:
+            raise KeyFileError(
+                f"{path} is a damaged mark-key file: its check digits do not fit the key"
+            )
+        if os.name == "posix" and path.stat().st_mode & 0o077:
+            warnings.warn(f"others can read the mark key {path}: chmod 600 it", stacklevel=2)
+        return key
+
+    def __repr__(self) -> str:
+        return f"MarkKey(<256 secret bits>, origin={self.origin!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MarkKey):
+            return NotImplemented
+        same_secret = hmac.compare_digest(self.secret, other.secret)
+        return same_secret and self.origin == other.origin
+
+    def __hash__(self) -> int:
+        return hash(self.sub_key("hash"))
+
+    def __reduce__(self):
+        raise TypeError("a MarkKey is not pickled or copied: use save and load")
+
+
+def _check_digits(secret: bytes, origin: str) -> str:
+    return hmac.digest(secret, _TAG_CHECK + origin.encode(), "sha256").hex()[:16]
