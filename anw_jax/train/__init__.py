@@ -1,0 +1,34 @@
+"""Training: state, step, drivers, checkpoints. The only room with optax and orbax."""
+
+from anw_jax.train.checkpoints import load_variables
+from anw_jax.train.evaluate import evaluate
+from anw_jax.train.loop import (
+    SegmentReport,
+    StartReport,
+    TrainResult,
+    estimate,
+    train,
+)
+from anw_jax.train.run import IndicesFn
+from anw_jax.train.schedule import learning_rate_fn
+from anw_jax.train.settings import SCHEDULES, TrainSettings
+from anw_jax.train.state import Metrics, TrainState
+from anw_jax.train.step import Batch, make_step_fn
+
+__all__ = [
+    "SCHEDULES",
+    "Batch",
+    "IndicesFn",
+    "Metrics",
+    "SegmentReport",
+    "StartReport",
+    "TrainResult",
+    "TrainSettings",
+    "TrainState",
+    "estimate",
+    "evaluate",
+    "learning_rate_fn",
+    "load_variables",
+    "make_step_fn",
+    "train",
+]

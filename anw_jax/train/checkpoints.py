@@ -1,0 +1,206 @@
+"""Checkpoints: the state at the end of a segment, and what it belongs to.
+
+Orbax names the checkpoint it cannot load, never the leaf that is wrong; so trees are
+compared here before anything is loaded.
+"""
+
+import pathlib
+from typing import Any
+
+import jax
+from jax.sharding import Sharding, SingleDeviceSharding
+from orbax.checkpoint import v1 as ocp
+
+from anw_jax.errors import CheckpointError
+from anw_jax.train.state import TrainState
+
+_KEEP = 2
+_MOST_NAMED = 5
+
+
+class Checkpoints:
+    """The checkpoints of one run, in one folder; a context manager.
+
+    Args:
+      directory: folder of the run's checkpoints; made if missing.
+      fingerprint: what a resumed run must agree on, a nested dict of plain values.
+    """
+
+    def __init__(self, directory: str | pathlib.Path, fingerprint: dict[str, Any]) -> None:
+        self.directory = pathlib.Path(directory).absolute()
+        self._fingerprint = fingerprint
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._checkpointer = ocp.training.Checkpointer(
+            str(self.directory),
+            preservation_policy=ocp.training.preservation_policies.LatestN(_KEEP),
+            cleanup_tmp_directories=True,
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        """Nothing to open."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Waits for pending writes."""
+        self._checkpointer.close()
+
+    @property
+    def latest_step(self) -> int | None:
+        """Optimizer steps in the newest checkpoint; None if there is none."""
+        latest = self._checkpointer.latest
+        return None if latest is None else latest.step
+
+    def save(self, state: TrainState, segment_steps: int) -> None:
+        """Writes the state, unless this step is saved already."""
+        step = int(state.step)
+        if self.latest_step == step:
+            return
+        metadata = {"fingerprint": self._fingerprint, "segment_steps": segment_steps}
+        self._checkpointer.save(step, _to_tree(state), force=True, custom_metadata=metadata)
+
+    def restore(self, like: TrainState) -> tuple[TrainState, int]:
+        """The newest state and the segment length it was trained with.
+
+        Args:
+          like: a state of the shapes and shardings wanted.
+
+        Raises:
+          CheckpointError: if the checkpoint is damaged or of another run.
+        """
+        step = self.latest_step
+        metadata = _read_metadata(self._checkpointer, self.directory, step)
+        saved = metadata.custom_metadata or {}
+        _refuse_other_run(saved.get("fingerprint", {}), self._fingerprint, self.directory)
+        wanted = _to_tree(like)
+        _refuse_other_tree(metadata.metadata, wanted, self.directory / str(step))
+        abstract = jax.tree.map(lambda leaf: _abstract(leaf, leaf.sharding), wanted)
+        tree = _load(self._checkpointer, self.directory, step, abstract)
+        return _from_tree(tree, like), int(saved["segment_steps"])
+
+
+def load_variables(directory: str | pathlib.Path, step: int | None = None) -> dict[str, Any]:
+    """The variables of a trained network, for `Model.predict_fn`.
+
+    Args:
+      directory: the run's folder of checkpoints.
+      step: which checkpoint, by optimizer steps; None = the newest.
+
+    Returns:
+      `{'params': ..., 'batch_stats': ...}` on this process's first device.
+
+    Raises:
+      CheckpointError: if there is no such checkpoint or it is damaged.
+    """
+    directory = pathlib.Path(directory).absolute()
+    if not directory.is_dir():
+        raise CheckpointError(f"no checkpoints in {directory}: the folder does not exist")
+    with ocp.training.Checkpointer(str(directory)) as checkpointer:
+        steps = [checkpoint.step for checkpoint in checkpointer.checkpoints]
+        if not steps or (step is not None and step not in steps):
+            raise CheckpointError(
+                f"no checkpoint of step {step} in {directory}; there are: {steps}"
+            )
+        step = steps[-1] if step is None else step
+        metadata = _read_metadata(checkpointer, directory, step)
+        here = SingleDeviceSharding(jax.local_devices()[0])
+        abstract = jax.tree.map(lambda leaf: _abstract(leaf, here), metadata.metadata)
+        tree = _load(checkpointer, directory, step, abstract)
+    return {name: tree[name] for name in ("params", "batch_stats")}
+
+
+def _to_tree(state: TrainState) -> dict[str, Any]:
+    # The optimizer's named tuples become a flat dict, so that a checkpoint can be read
+    # without the optimizer that wrote it.
+    leaves = jax.tree_util.tree_leaves_with_path(state.opt_state)
+    return {
+        "step": state.step,
+        "params": state.params,
+        "batch_stats": state.batch_stats,
+        "opt_state": {jax.tree_util.keystr(path): leaf for path, leaf in leaves},
+    }
+
+
+def _from_tree(tree: dict[str, Any], like: TrainState) -> TrainState:
+    paths, treedef = jax.tree_util.tree_flatten_with_path(like.opt_state)
+    leaves = [tree["opt_state"][jax.tree_util.keystr(path)] for path, _ in paths]
+    opt_state = jax.tree_util.tree_unflatten(treedef, leaves)
+    return TrainState(tree["step"], tree["params"], tree["batch_stats"], opt_state)
+
+
+def _abstract(leaf: Any, sharding: Sharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _read_metadata(checkpointer: Any, directory: pathlib.Path, step: int) -> Any:
+    try:
+        return checkpointer.metadata(step)
+    except Exception as error:  # Orbax documents no exceptions of its own here.
+        raise _damaged(directory, step, error) from error
+
+
+def _load(checkpointer: Any, directory: pathlib.Path, step: int, abstract: Any) -> Any:
+    try:
+        return checkpointer.load(step, abstract)
+    except Exception as error:  # A damaged file surfaces as whatever read it.
+        raise _damaged(directory, step, error) from error
+
+
+def _damaged(directory: pathlib.Path, step: int, error: Exception) -> CheckpointError:
+    cause = str(error.__cause__ or error).splitlines()[0][:200]
+    return CheckpointError(
+        f"checkpoint {directory / str(step)} cannot be read ({cause}): delete that folder "
+        "to go on from the checkpoint before it, or the folder above it to begin anew"
+    )
+
+
+def _refuse_other_run(
+    saved: dict[str, Any], wanted: dict[str, Any], directory: pathlib.Path
+) -> None:
+    saved, wanted = _flat(saved), _flat(wanted)
+    differing = [
+        f"{name} is {saved.get(name)!r} there and {wanted.get(name)!r} here"
+        for name in sorted(saved.keys() | wanted.keys())
+        if saved.get(name) != wanted.get(name)
+    ]
+    if differing:
+        raise CheckpointError(
+            f"checkpoints in {directory} belong to another run: {_some(differing)}; "
+            "use another folder, or the settings of that run"
+        )
+
+
+def _refuse_other_tree(saved: Any, wanted: Any, path: pathlib.Path) -> None:
+    saved, wanted = _shapes(saved), _shapes(wanted)
+    differing = [
+        f"{name} is {saved.get(name, 'missing')} there and {wanted.get(name, 'unknown')} here"
+        for name in sorted(saved.keys() | wanted.keys())
+        if saved.get(name) != wanted.get(name)
+    ]
+    if differing:
+        raise CheckpointError(f"checkpoint {path} has other leaves: {_some(differing)}")
+
+
+def _shapes(tree: Any) -> dict[str, str]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): (
+            f"{leaf.dtype}{list(leaf.shape)}"
+        )
+        for path, leaf in leaves
+    }
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _some(differing: list[str]) -> str:
+    named = "; ".join(differing[:_MOST_NAMED])
+    num_more = len(differing) - _MOST_NAMED
+    return f"{named}; and {num_more} more" if num_more > 0 else named

@@ -1,0 +1,39 @@
+"""One 1-D mesh, named "data": batches are split over it, everything else is copied."""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from anw_jax import _check
+
+
+def data_mesh(batch_size: int, num_devices: int | None = None) -> Mesh:
+    """A mesh of the most devices that divide the batch.
+
+    Args:
+      batch_size: images per optimizer step.
+      num_devices: at most so many; None = all there are.
+
+    Raises:
+      ValueError: if more devices are asked for than there are.
+    """
+    devices = jax.devices()
+    if num_devices is None:
+        num_devices = len(devices)
+    _check.integer_at_least(1, num_devices=num_devices)
+    if num_devices > len(devices):
+        raise ValueError(
+            f"num_devices must be at most the {len(devices)} there are, got {num_devices}"
+        )
+    count = max(n for n in range(1, num_devices + 1) if batch_size % n == 0)
+    return Mesh(np.asarray(devices[:count]), ("data",), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """A full copy on each device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def split_last_axis(mesh: Mesh, ndim: int) -> NamedSharding:
+    """The last axis (that of the batch) split over the devices."""
+    return NamedSharding(mesh, PartitionSpec(*(None,) * (ndim - 1), "data"))

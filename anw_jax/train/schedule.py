@@ -1,0 +1,56 @@
+"""The learning rate as a function of the step."""
+
+import optax
+
+from anw_jax.train.settings import TrainSettings
+
+
+def learning_rate_fn(settings: TrainSettings, steps_per_epoch: int) -> optax.Schedule:
+    """The learning rate at each optimizer step.
+
+    "step" multiplies by 0.1 after each third of the epochs (at 30 and 60 of 90, as in
+    He et al. 2016, https://arxiv.org/abs/1512.03385); "cosine" falls to 0 (Loshchilov and
+    Hutter 2017, https://arxiv.org/abs/1608.03983). Warm-up epochs come first and count
+    towards `num_epochs`.
+
+    Args:
+      settings: what to train with.
+      steps_per_epoch: optimizer steps in one epoch.
+
+    Returns:
+      A function from a step (counted from 0) to a float32 learning rate.
+
+    Example:
+      >>> schedule = learning_rate_fn(TrainSettings(), steps_per_epoch=10)
+      >>> [round(float(schedule(step)), 4) for step in (0, 299, 301, 899)]
+      [0.1, 0.1, 0.01, 0.001]
+    """
+    num_steps = settings.num_epochs * steps_per_epoch
+    num_warmup = settings.warmup_epochs * steps_per_epoch
+    main = _main_schedule(settings, num_steps, num_warmup)
+    if num_warmup == 0:
+        return main
+    warmup = optax.linear_schedule(0.0, settings.learning_rate, num_warmup)
+    return optax.join_schedules([warmup, main], [num_warmup])
+
+
+def _main_schedule(settings: TrainSettings, num_steps: int, num_warmup: int) -> optax.Schedule:
+    if settings.schedule == "cosine":
+        return optax.cosine_decay_schedule(settings.learning_rate, num_steps - num_warmup)
+    # The joined schedule counts from the end of the warm-up; drops stay at the thirds.
+    drops = [num_steps * third // 3 - num_warmup for third in (1, 2)]
+    return optax.piecewise_constant_schedule(
+        settings.learning_rate, {drop: 0.1 for drop in drops}
+    )
+
+
+def optimizer(settings: TrainSettings, steps_per_epoch: int) -> optax.GradientTransformation:
+    """SGD as PyTorch has it: weight decay joins the gradient, then momentum."""
+    return optax.chain(
+        optax.add_decayed_weights(settings.weight_decay),
+        optax.sgd(
+            learning_rate_fn(settings, steps_per_epoch),
+            settings.momentum,
+            settings.nesterov,
+        ),
+    )
