@@ -1,0 +1,90 @@
+"""Image files and image sizes (Pillow)."""
+
+import io
+import types
+from collections.abc import Iterable
+
+import numpy as np
+
+from anw_jax import errors
+
+
+def _pillow() -> types.ModuleType:
+    try:
+        import PIL.Image
+        import PIL.ImageOps
+    except ImportError:
+        raise errors.SourceError(
+            "reading or resizing images needs Pillow: pip install pillow"
+        ) from None
+    return PIL
+
+
+def _to_rgb(image, name: str):
+    """Converts to RGB where that invents nothing; `image` is Pillow's."""
+    if image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if image.mode in ("RGBA", "LA"):
+        if image.getchannel("A").getextrema()[0] < 255:
+            raise errors.SourceError(
+                f"{name} has transparent pixels, whose colour depends on what lies under "
+                "them: save it without transparency"
+            )
+        return image.convert("RGB")
+    if image.mode not in ("RGB", "L", "1"):
+        raise errors.SourceError(f"{name} has colour mode {image.mode}: save it as 8-bit RGB")
+    return image.convert("RGB")
+
+
+def decode(content: bytes, name: str) -> np.ndarray:
+    """Uint8 `[H, W, 3]` of a PNG, JPEG or WebP file; `name` is for errors."""
+    pil = _pillow()
+    try:
+        with pil.Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
+            image.load()
+            upright = pil.ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, pil.Image.DecompressionBombError) as error:
+        reason = str(error).replace(repr(content), "it").splitlines()[0]
+        raise errors.SourceError(
+            f"{name} cannot be decoded ({type(error).__name__}: {reason:.80}): "
+            "replace or remove it"
+        ) from error
+    return np.asarray(_to_rgb(upright, name))
+
+
+def fit(image: np.ndarray, image_size: int | None) -> np.ndarray:
+    """Resizes the short side to `image_size` (bicubic), then cuts out the centre square.
+
+    An image that has that size already, or `image_size=None`, passes untouched.
+    """
+    height, width = image.shape[:2]
+    if image_size is None or (height, width) == (image_size, image_size):
+        return image
+    image_module = _pillow().Image
+    scale = image_size / min(height, width)
+    size = (max(image_size, round(width * scale)), max(image_size, round(height * scale)))
+    resized = image_module.fromarray(image).resize(size, image_module.Resampling.BICUBIC)
+    left, top = (size[0] - image_size) // 2, (size[1] - image_size) // 2
+    return np.asarray(resized)[top : top + image_size, left : left + image_size]
+
+
+def stack(
+    named_images: Iterable[tuple[str, np.ndarray]], count: int, image_size: int | None
+) -> np.ndarray:
+    """Uint8 `[count, H, W, 3]`; holds one decoded image at a time beside the result."""
+    stacked = None
+    for row, (name, image) in enumerate(named_images):
+        image = fit(image, image_size)
+        if stacked is None:
+            first_name, stacked = name, np.empty((count, *image.shape), np.uint8)
+        if image.shape != stacked.shape[1:]:
+            raise errors.SourceError(
+                f"{first_name} is {_size(stacked[0])} and {name} is {_size(image)}: "
+                "set image_size to bring all images to one size"
+            )
+        stacked[row] = image
+    return stacked
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[0]}x{image.shape[1]}"

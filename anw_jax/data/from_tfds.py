@@ -1,0 +1,133 @@
+"""`tfds:<name>`: a TensorFlow Datasets set, read without TensorFlow."""
+
+import dataclasses
+import difflib
+import importlib.util
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from anw_jax import errors
+from anw_jax.data import _pixels, _split
+from anw_jax.data.dataset import Dataset, Splits
+
+_CHUNK = 512  # records decoded at once: enough for speed, little to hold
+
+
+def _tfds() -> types.ModuleType:
+    missing = [
+        package
+        for module, package in (
+            ("tensorflow_datasets", "tensorflow-datasets"),
+            ("array_record", "array_record"),
+            ("importlib_resources", "importlib_resources"),
+        )
+        if importlib.util.find_spec(module) is None
+    ]
+    if missing:
+        raise errors.SourceError(f"source 'tfds' needs: pip install {' '.join(missing)}")
+    import tensorflow_datasets
+
+    return tensorflow_datasets
+
+
+def _builder(name: str, data_dir: str | None) -> Any:
+    tfds = _tfds()
+    try:
+        return tfds.builder(name, data_dir=data_dir, file_format="array_record")
+    except tfds.core.registered.DatasetNotFoundError:
+        near = difflib.get_close_matches(name, tfds.list_builders(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise errors.SourceError(f"TFDS knows no set {name!r}{hint}") from None
+
+
+def _has_tensorflow() -> bool:
+    return importlib.util.find_spec("tensorflow") is not None
+
+
+def _prepare(builder: Any) -> None:
+    """Downloads and prepares the set, which is the one thing that needs TensorFlow."""
+    what = f"{builder.name} is not prepared as array_record in {builder.data_dir}"
+    if not _has_tensorflow():
+        raise errors.SourceError(
+            f"{what}: set TFDS_DATA_DIR (or data_dir) to the folder that holds it, or "
+            "pip install tensorflow to prepare it here"
+        )
+    try:
+        builder.download_and_prepare()
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise errors.SourceError(
+            f"{what}, and preparing it failed ({type(error).__name__}: {reason:.200})"
+        ) from error
+
+
+def _train_records(builder: Any) -> Sequence[Any]:
+    """The training records; prepares the set first where it is not there."""
+    not_prepared = (KeyError, NotImplementedError, OSError)
+    try:
+        return builder.as_data_source("train")
+    except not_prepared:
+        _prepare(builder)
+    return builder.as_data_source("train")
+
+
+def _image_and_label_keys(builder: Any) -> tuple[str, str]:
+    keys = builder.info.supervised_keys
+    features = builder.info.features
+    if not keys or len(keys) != 2 or not hasattr(features[keys[1]], "names"):
+        raise errors.SourceError(
+            f"{builder.name} is not a set of images with class labels (its supervised "
+            f"keys are {keys}): export it to a folder or a .npz file"
+        )
+    shape = features[keys[0]].shape
+    if len(shape) != 3 or shape[-1] != 3:
+        raise errors.SourceError(
+            f"{builder.name} holds {keys[0]} of shape {shape}, not [H, W, 3]: "
+            "only colour images have a hue to mark"
+        )
+    return keys
+
+
+def _examples(records: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    for first in range(0, len(records), _CHUNK):
+        yield from records.__getitems__(range(first, min(first + _CHUNK, len(records))))
+
+
+def _dataset(
+    builder: Any, records: Sequence[Any], name: str, image_size: int | None
+) -> Dataset:
+    image_key, label_key = _image_and_label_keys(builder)
+    labels = np.zeros(len(records), np.int32)
+
+    def images() -> Iterator[tuple[str, np.ndarray]]:
+        for row, example in enumerate(_examples(records)):
+            labels[row] = example[label_key]
+            yield f"{name} image {row}", example[image_key]
+
+    stacked = _pixels.stack(images(), len(records), image_size)
+    return Dataset(stacked, labels, tuple(builder.info.features[label_key].names), name)
+
+
+def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
+    """Reads a prepared set of images with class labels, in TFDS's own order.
+
+    Looks in `data_dir`, else where `TFDS_DATA_DIR` says, else in TFDS's default folder.
+    A set that is not prepared there is downloaded and prepared if TensorFlow is
+    installed. Test is the split `test`, else `validation`, else a fifth of `train` chosen
+    by a hash of each image's pixels.
+    """
+    builder = _builder(argument, data_dir)
+    source = f"tfds:{argument}"
+    train_records = _train_records(builder)
+    train = _dataset(builder, train_records, f"{source}/train", image_size)
+    splits = list(builder.info.splits) or ["test"]  # mocked sets name no splits
+    for split in ("test", "validation"):
+        if split in splits:
+            records = builder.as_data_source(split)
+            return Splits(train, _dataset(builder, records, f"{source}/test", image_size))
+    in_test = [_split.goes_to_test(image.tobytes()) for image in train.images]
+    whole = dataclasses.replace(train, name=source)
+    return _split.divide(whole, np.array(in_test))

@@ -1,0 +1,61 @@
+"""`load`: from the name of a source to photos in memory."""
+
+import difflib
+import types
+from collections.abc import Callable, Mapping
+
+from anw_jax import _check, errors
+from anw_jax.data import folder, from_tfds, mock, npz, photos
+from anw_jax.data.dataset import Splits
+
+SourceFn = Callable[[str, int | None, str | None], Splits]
+
+SOURCES: Mapping[str, SourceFn] = types.MappingProxyType(
+    {
+        "photos": photos.load,
+        "tfds": from_tfds.load,
+        "folder": folder.load,
+        "npz": npz.load,
+        "mock": mock.load,
+    }
+)
+
+
+def load(source: str, *, image_size: int | None = None, data_dir: str | None = None) -> Splits:
+    """Loads the photos of a source.
+
+    Args:
+      source: one of
+        `photos` – 1,842 tiles of photos inside scikit-image, no download;
+        `tfds:<name>` – a TensorFlow Datasets set, for example `tfds:cifar10`;
+        `folder:<path>` – `<class>/<photo>`, or `train/…` and `test/…` (or `val/…`);
+        `npz:<path>` – arrays `train_images`, `train_labels`, `test_images`, `test_labels`;
+        `mock:<n>` – `n` made-up images for tests.
+      image_size: pixels; every image's short side is resized to this (bicubic), then the
+        centre square is cut out. None leaves images as they are, which must then all be
+        of one size.
+      data_dir: where TFDS keeps prepared sets; only `tfds:` looks at it.
+
+    Returns:
+      Training and test photos, uint8, in an order that is the same in every run.
+
+    Raises:
+      SourceError: if the source is unknown, cannot be read or needs a package that is
+        missing; the message says what to do.
+
+    Example:
+      >>> splits = load("mock:16", image_size=8)
+      >>> splits.train.images.shape, splits.test.images.shape
+      ((16, 8, 8, 3), (4, 8, 8, 3))
+    """
+    _check.is_instance(str, source=source)
+    if image_size is not None:
+        image_size = _check.integer_at_least(1, image_size=image_size)
+    name, _, argument = source.partition(":")
+    if name not in SOURCES:
+        near = difflib.get_close_matches(name, SOURCES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise errors.SourceError(
+            f"source must begin with one of {', '.join(SOURCES)}; got {source!r}{hint}"
+        )
+    return SOURCES[name](argument, image_size, data_dir)
