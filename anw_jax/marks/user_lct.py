@@ -1,0 +1,108 @@
+"""A private colour basis per owner (section 5.4 of the paper)."""
+
+import dataclasses
+import hashlib
+import hmac
+
+import numpy as np
+
+from anw_jax import _check
+from anw_jax.marks.linear import LinearColorMark
+
+MAX_CONDITION = 4.0
+MAX_RMS_CHANGE = 0.45
+
+_TAG_DRAW = b"anw_jax/v1/basis-draw\0"
+_TAG_DESCRIBE = b"anw_jax/v1/basis\0"
+
+
+@dataclasses.dataclass(frozen=True)
+class UserLCT(LinearColorMark):
+    """Rotates the chroma plane of a private basis T_u in place of YIQ.
+
+    The paper draws T_u from U(-1, 1)^(3×3). Most such draws ruin the picture, so
+    `from_sub_key` rejects a draw unless its condition number is at most 4 and its RMS
+    change of an even lattice of colours, over the angles 30° … 330°, at most 0.45 (the hue
+    rotation's own is 0.41). Both depend on T_u alone, so they say nothing about the slots.
+    A private basis need not keep greys or luma.
+
+    Attributes:
+      rows: T_u as three rows of three numbers.
+      sub_key_digest: public digest of the sub-key it was drawn from, or of the rows.
+
+    Raises:
+      ValueError: not 3×3 finite numbers, or singular.
+
+    Example:
+      >>> mark = UserLCT.from_sub_key(bytes(32))
+      >>> bool(np.linalg.cond(mark.basis) <= MAX_CONDITION)
+      True
+    """
+
+    rows: tuple[tuple[float, float, float], ...]
+    sub_key_digest: str = ""
+
+    def __post_init__(self):
+        basis = np.asarray(self.rows, np.float64)
+        if basis.shape != (3, 3) or not np.isfinite(basis).all():
+            raise ValueError(f"rows must be 3x3 finite numbers, got {self.rows!r}")
+        if np.linalg.cond(basis) > 1e6:
+            raise ValueError(f"rows must form an invertible matrix, got {self.rows!r}")
+        object.__setattr__(self, "rows", tuple(map(tuple, basis.tolist())))
+        if not self.sub_key_digest:
+            digest = hashlib.sha256(_TAG_DESCRIBE + basis.tobytes()).hexdigest()
+            object.__setattr__(self, "sub_key_digest", digest)
+
+    @classmethod
+    def from_sub_key(cls, sub_key: bytes) -> "UserLCT":
+        """Draws T_u from 32 secret bytes, `mark_key.sub_key("basis")`.
+
+        The sub-key goes to the arbitrator before the queries; its digest stands in the
+        plan, and so in the commitment. It says nothing about the slots.
+        """
+        _check.is_instance(bytes, sub_key=sub_key)
+        counter = 0
+        while True:
+            basis = _draw_basis(sub_key, counter)
+            if np.linalg.cond(basis) <= MAX_CONDITION:
+                mark = cls(basis, hashlib.sha256(_TAG_DESCRIBE + sub_key).hexdigest())
+                if rms_change(mark) <= MAX_RMS_CHANGE:
+                    return mark
+            counter += 1
+
+    @property
+    def basis(self) -> np.ndarray:
+        """T_u, float64 `[3, 3]`."""
+        return np.array(self.rows, np.float64)
+
+    @property
+    def description(self) -> str:
+        """Public name: the digest hides the basis and binds it."""
+        return f"user_lct:{self.sub_key_digest}"
+
+
+def rms_change(mark: LinearColorMark) -> float:
+    """RMS change of a 5×5×5 lattice of colours over the angles 30°, 60° … 330°.
+
+    Example:
+      >>> from anw_jax.marks import HueRotation
+      >>> round(rms_change(HueRotation()), 2)
+      0.41
+    """
+    levels = np.linspace(0.0, 1.0, 5)
+    colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
+    maps = mark.matrix(np.arange(30.0, 360.0, 30.0))
+    turned = np.clip(colours @ np.swapaxes(maps, -1, -2), 0.0, 1.0)
+    return float(np.sqrt(np.mean((turned - colours) ** 2)))
+
+
+def _draw_basis(sub_key: bytes, counter: int) -> np.ndarray:
+    """Nine numbers of U(-1, 1), 53 bits each, from HMAC-SHA-256 in counter mode."""
+    blocks = [
+        hmac.digest(
+            sub_key, _TAG_DRAW + bytes(counter.to_bytes(4, "big") + bytes([i])), "sha256"
+        )
+        for i in range(3)
+    ]
+    words = np.frombuffer(b"".join(blocks)[:72], ">u8").astype(np.uint64)
+    return ((words >> np.uint64(11)) * 2.0**-52 - 1.0).reshape(3, 3)
