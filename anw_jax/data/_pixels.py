@@ -44,7 +44,7 @@ def decode(content: bytes, name: str) -> np.ndarray:
             image.load()
             upright = pil.ImageOps.exif_transpose(image)
     except (OSError, SyntaxError, ValueError, pil.Image.DecompressionBombError) as error:
-        reason = str(error).replace(repr(content), "it").splitlines()[0]
+        reason = str(error).partition(" <_io")[0]  # Pillow shows the buffer's address
         raise errors.SourceError(
             f"{name} cannot be decoded ({type(error).__name__}: {reason:.80}): "
             "replace or remove it"

@@ -18,7 +18,7 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise errors.SourceError(f"{path} is not there: give the path of a .npz file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             wanted = {*_SPLIT_ARRAYS, *_WHOLE_ARRAYS, "class_names"} & set(archive.files)
             return {name: archive[name] for name in wanted}
     except (OSError, ValueError, AttributeError, EOFError, zipfile.BadZipFile) as error:

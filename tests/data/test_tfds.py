@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from anw_jax import data, errors
+from anw_jax.data import from_tfds
+
+
+@pytest.fixture
+def mocked():
+    with tfds.testing.mock_data(num_examples=3, policy=tfds.testing.MockPolicy.USE_CODE):
+        yield
+
+
+def _message(source, **settings):
+    with pytest.raises(errors.SourceError) as caught:
+        data.load(source, **settings)
+    return str(caught.value)
+
+
+@pytest.mark.usefixtures("mocked")
+def test_sets_of_one_size():
+    splits = data.load("tfds:cifar100")
+    assert splits.train.images.shape == (3, 32, 32, 3)
+    assert splits.train.num_classes == 100
+    assert splits.test.name == "tfds:cifar100/test"
+
+
+@pytest.mark.usefixtures("mocked")
+def test_grey_sets_are_refused():
+    assert _message("tfds:mnist") == (
+        "mnist holds image of shape (28, 28, 1), not [H, W, 3]: only colour images have a hue "
+        "to mark"
+    )
+
+
+@pytest.mark.usefixtures("mocked")
+def test_sets_without_class_labels_are_refused():
+    assert _message("tfds:celeb_a") == (
+        "celeb_a is not a set of images with class labels (its supervised keys are None): "
+        "export it to a folder or a .npz file"
+    )
+
+
+@pytest.mark.usefixtures("mocked")
+def test_train_is_split_where_there_is_no_test(monkeypatch):
+    def only_train(self):
+        return {"train": None}
+
+    monkeypatch.setattr(tfds.core.DatasetInfo, "splits", property(only_train))
+    monkeypatch.setattr(from_tfds._split, "goes_to_test", lambda pixels: pixels[0] < 128)
+    splits = data.load("tfds:tf_flowers", image_size=16)
+    assert len(splits.train) + len(splits.test) == 3
+    assert splits.train.name == "tfds:tf_flowers/train"
+    assert splits.test.name == "tfds:tf_flowers/test"
+
+
+def test_version_that_is_not_there(tmp_path):
+    message = _message("tfds:cifar10:9.9.9", data_dir=str(tmp_path))
+    assert message.startswith("TFDS cannot open 'cifar10:9.9.9': ")
+    assert "\n" not in message
+
+
+def test_unknown_set(tmp_path):
+    assert _message("tfds:cifar1", data_dir=str(tmp_path)) == (
+        "TFDS knows no set 'cifar1'; did you mean 'cifar10'?"
+    )
+
+
+def test_set_that_is_not_prepared(tmp_path, monkeypatch):
+    monkeypatch.setattr(from_tfds, "_has_tensorflow", lambda: False)
+    message = _message("tfds:cifar10", data_dir=str(tmp_path))
+    assert message.startswith(f"cifar10 is not prepared as array_record in {tmp_path}/cifar10/")
+    assert message.endswith(
+        ": set TFDS_DATA_DIR (or data_dir) to the folder that holds it, or pip install "
+        "tensorflow to prepare it here"
+    )
+
+
+def test_preparing_that_fails(tmp_path, monkeypatch):
+    def fail(self):
+        raise ConnectionError("no way out\nsecond line")
+
+    monkeypatch.setattr(from_tfds, "_has_tensorflow", lambda: True)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    message = _message("tfds:cifar10", data_dir=str(tmp_path))
+    assert message.endswith(", and preparing it failed (ConnectionError: no way out)")
+
+
+def test_without_tfds(monkeypatch):
+    monkeypatch.setattr(from_tfds.importlib.util, "find_spec", lambda name: None)
+    assert _message("tfds:cifar10") == (
+        "source 'tfds' needs: pip install tensorflow-datasets array_record importlib_resources"
+    )
+
+
+def test_real_cifar10(cifar10_dir):
+    splits = data.load("tfds:cifar10", data_dir=str(cifar10_dir))
+    assert splits.train.images.shape == (50000, 32, 32, 3)
+    assert np.bincount(splits.train.labels).tolist() == [5000] * 10
+    assert np.bincount(splits.test.labels).tolist() == [1000] * 10
+    assert splits.train.class_names[:3] == ("airplane", "automobile", "bird")
+    assert splits.train.images.mean(axis=(0, 1, 2)).round(1).tolist() == [125.3, 123.0, 113.9]
+    assert splits.train.digest() == CIFAR10_TRAIN
+
+
+# The order of rows is that of TFDS cifar10/3.0.2.
+CIFAR10_TRAIN = "9091cc465cd10574c1b258d72a0d6f949b973a553a26eb185f467e2f6d94efa3"
