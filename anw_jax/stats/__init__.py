@@ -1,0 +1,47 @@
+"""What a loss table proves: an exact test, valid for any model. Host-side float64.
+
+The hypothesis H0: given the originals, their labels, the mark and everything published
+without the key, the model's answers are independent of the slots. The slots are uniform
+because a keyed pseudo-random function drew them, so under H0 every statistic of (table,
+slots) has a known distribution, whatever the model is and however its answers to
+different photos depend on each other.
+
+Sign convention: **a lower loss is evidence**; scores are turned round, so that a higher
+score is evidence, and p = P(S ≥ s_observed), ties included.
+
+Formal guarantees of `exact_test`, each with a test in `tests/stats`:
+
+* P(p ≤ t) ≤ t under H0 for every t, for every table fixed before the slots are looked at.
+* p is never below 1 / (N - 1) for one unit, nor below (N - 1)^-G for G units.
+* An image entered twice changes nothing; NaN or infinite losses make a unit count as
+  constant, never as evidence; no table raises once its shape fits.
+"""
+
+from anw_jax.stats.calibration import fresh_p_values, super_uniformity
+from anw_jax.stats.exact import ExactNull, quantise
+from anw_jax.stats.monte_carlo import monte_carlo_test
+from anw_jax.stats.scores import (
+    DEFAULT_STATISTIC,
+    STATISTICS,
+    blind_argmin,
+    score_units,
+    unit_losses,
+)
+from anw_jax.stats.testing import DEFAULT_ALPHA, TestResult, exact_test, hits
+
+__all__ = [
+    "DEFAULT_ALPHA",
+    "DEFAULT_STATISTIC",
+    "STATISTICS",
+    "ExactNull",
+    "TestResult",
+    "blind_argmin",
+    "exact_test",
+    "fresh_p_values",
+    "hits",
+    "monte_carlo_test",
+    "quantise",
+    "score_units",
+    "super_uniformity",
+    "unit_losses",
+]

@@ -1,0 +1,185 @@
+"""The one test a verdict rests on."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from anw_jax import _check
+from anw_jax.keys import Assignment
+from anw_jax.stats.exact import ExactNull, quantise
+from anw_jax.stats.scores import (
+    DEFAULT_STATISTIC,
+    blind_argmin,
+    score_units,
+    unit_losses,
+)
+
+DEFAULT_ALPHA = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class TestResult:
+    """The result of a test; every number a report needs.
+
+    Attributes:
+      statistic: the name of the one statistic used.
+      p_value: P(S ≥ s_observed) under H0, rounding errors added; never 0.
+      log10_p: its logarithm to base 10, exact where `p_value` underflows.
+      alpha: the level declared before.
+      outcome: "shown", "not shown" or "inconclusive".
+      reason: why it is inconclusive, else "".
+      num_units: units in the test, those without usable answers included.
+      num_unusable: units without usable answers.
+      smallest_log10_p: log10 of the smallest p this table could have given to any key.
+      z: (observed - null mean) / null standard deviation; 0 where the null is constant.
+        A description, not evidence.
+    """
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    statistic: str
+    p_value: float
+    log10_p: float
+    alpha: float
+    outcome: str
+    reason: str
+    num_units: int
+    num_unusable: int
+    smallest_log10_p: float
+    z: float
+
+    @property
+    def bits(self) -> float:
+        """Evidence in bits: -log2 p.
+
+        Each bit halves the chance that an uninvolved model would match as well.
+        """
+        return -self.log10_p * math.log2(10.0)
+
+    def __str__(self) -> str:
+        verdict = f"{self.outcome}: {self.reason}" if self.reason else self.outcome
+        return (
+            f"{verdict} at level {self.alpha:g} (p = {format_p(self.log10_p)}, "
+            f"{self.bits:.1f} bits, {self.num_units} units, statistic {self.statistic!r})"
+        )
+
+
+def format_p(log10_p: float) -> str:
+    """A p-value as text, rounded up, from its base-10 logarithm.
+
+    Example:
+      >>> format_p(-11.4), format_p(-400.0), format_p(math.log10(0.25))
+      ('4e-12', '1e-400', '0.25')
+    """
+    if log10_p > -3:
+        return f"{math.ceil(10**log10_p * 1e4 - 1e-9) / 1e4:g}"
+    exponent = math.floor(log10_p)
+    digits = math.ceil(10 ** (log10_p - exponent) * 10 - 1e-9) / 10
+    if digits >= 10:
+        digits, exponent = digits / 10, exponent + 1
+    return f"{digits:g}e{exponent}"
+
+
+def exact_test(
+    loss_table: np.ndarray,
+    assignment: Assignment,
+    *,
+    statistic: str = DEFAULT_STATISTIC,
+    alpha: float = DEFAULT_ALPHA,
+) -> TestResult:
+    """Tests whether the model's answers depend on the secret slots.
+
+    Guarantee: for any model and any table fixed before the slots were looked at,
+    P(p_value ≤ t) ≤ t for every t, if the slots came from `assign` under a key that was
+    drawn at random and fixed before training.
+
+    Edge cases:
+
+    * NaN, infinite or absurd loss: that image is left out of its unit; a unit without any
+      usable image is constant and stays in.
+    * constant or tied losses: equal scores, and ties count against the claim.
+    * the same image twice: counted once.
+    * one unit: p is at least 1 / (N - 1).
+    * all rows constant, or N = 2: inconclusive, since no outcome could be evidence.
+
+    Args:
+      loss_table: float `[num_images, num_slots]` nats; slot 0 is never tested.
+      assignment: the units and their secret slots.
+      statistic: the one statistic named in the plan.
+      alpha: the level declared in the plan, in (0, 1).
+
+    Returns:
+      A `TestResult`: *shown* if p ≤ alpha, else *not shown* (never "innocent"), or
+      *inconclusive* where even a perfect match would have p above alpha.
+
+    Raises:
+      TypeError, ValueError: not an `Assignment`, a shape that does not fit, an unknown
+        statistic, alpha outside (0, 1).
+
+    Example:
+      >>> from anw_jax.keys import Assignment, SignatureSpace
+      >>> slots = np.array([3, 1, 7, 7, 9, 2, 11, 5])
+      >>> table = np.ones((8, 12))
+      >>> table[np.arange(8), slots] = 0.1  # the model knows each photo at its secret hue
+      >>> result = exact_test(table, Assignment(np.arange(8), slots, SignatureSpace()))
+      >>> print(result)
+      shown at level 1e-06 (p = 4.7e-9, 27.7 bits, 8 units, statistic 'mixed')
+    """
+    _check.in_open_interval(0.0, 1.0, alpha=alpha)
+    scores = score_units(loss_table, assignment, statistic)
+    integers = quantise(scores)
+    observed = observed_sum(integers, assignment)
+    null = ExactNull(integers)
+    log_p = null.log_p_value(observed)
+    outcome, reason = _decide(log_p, null.smallest_log_p, alpha)
+    losses = unit_losses(loss_table, assignment)
+    return TestResult(
+        statistic=statistic,
+        p_value=_exp_up(log_p),
+        log10_p=log_p / math.log(10.0),
+        alpha=alpha,
+        outcome=outcome,
+        reason=reason,
+        num_units=assignment.num_units,
+        num_unusable=int(np.isnan(losses[:, 0]).sum()),
+        smallest_log10_p=null.smallest_log_p / math.log(10.0),
+        z=(observed - null.mean) / null.std if null.std > 0 else 0.0,
+    )
+
+
+def hits(loss_table: np.ndarray, assignment: Assignment) -> tuple[int, TestResult]:
+    """Counts the units whose blind argmin is their secret slot; exact binomial tail.
+
+    The argmin is over valid slots, ties to the lowest slot, so that a unit hits with
+    probability exactly 1 / (N - 1) under H0.
+
+    Returns:
+      The number of hits, and the result of `exact_test` with statistic "hits".
+    """
+    inferred = blind_argmin(unit_losses(loss_table, assignment))
+    count = int((inferred == assignment.slot_of_unit).sum())
+    return count, exact_test(loss_table, assignment, statistic="hits")
+
+
+def observed_sum(integers: np.ndarray, assignment: Assignment) -> int:
+    """The observed statistic on quantised scores."""
+    return int(integers[np.arange(len(integers)), assignment.slot_of_unit - 1].sum())
+
+
+def _decide(log_p: float, smallest_log_p: float, alpha: float) -> tuple[str, str]:
+    """Names the outcome; compares logarithms, so that nothing underflows."""
+    if smallest_log_p == 0.0:
+        return "inconclusive", "no test possible: no unit's answers tell its slots apart"
+    if smallest_log_p > math.log(alpha) * (1 - 1e-12):
+        smallest = format_p(smallest_log_p / math.log(10.0))
+        return (
+            "inconclusive",
+            f"the smallest p these units can give is {smallest}, above the level {alpha:g}",
+        )
+    return ("shown" if log_p <= math.log(alpha) else "not shown"), ""
+
+
+def _exp_up(log_p: float) -> float:
+    """exp, rounded up; never 0."""
+    return min(1.0, max(math.exp(log_p) * (1 + 1e-15), 5e-324))
