@@ -1,0 +1,35 @@
+"""The arbitrator's library: from a model and unmarked originals to a verdict.
+
+Needs numpy, scipy and jax, nothing else. The order of work, which the files of a run
+enforce:
+
+1. `loss_table`: the only thing ever asked of a model.
+2. `grid_search`, `infer_signatures`, `gradient_search`: what the arbitrator infers *without*
+   the secret.
+3. `seal`: the digest of the table, written down before the key is opened.
+4. `decide`: opens the commitment, makes the one declared test, states the sentence.
+"""
+
+from anw_jax.verify.gradient import GradientSearchResult, gradient_search
+from anw_jax.verify.grid import (
+    GridSearchResult,
+    grid_search,
+    infer_signatures,
+)
+from anw_jax.verify.plan import QueryPlan, plan_queries
+from anw_jax.verify.table import loss_table
+from anw_jax.verify.verdict import Verdict, decide, seal
+
+__all__ = [
+    "GradientSearchResult",
+    "GridSearchResult",
+    "QueryPlan",
+    "Verdict",
+    "decide",
+    "gradient_search",
+    "grid_search",
+    "infer_signatures",
+    "loss_table",
+    "plan_queries",
+    "seal",
+]

@@ -1,0 +1,143 @@
+"""Two ways to ask: trace a JAX model into one program, or call any function."""
+
+import collections
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from anw_jax.marks import Mark
+from anw_jax.verify.plan import Chunk, QueryPlan
+
+# Chunks dispatched before the oldest is read: hides the host's work behind the device's.
+_IN_FLIGHT = 2
+
+Answers = Iterator[tuple[Chunk, np.ndarray]]
+
+
+def is_traceable(predict: Callable) -> bool:
+    """Whether `predict` carries its weights as arguments: a `jax.tree_util.Partial`."""
+    return isinstance(predict, jax.tree_util.Partial)
+
+
+def devices_for(predict: Callable) -> list[jax.Device]:
+    """The devices that the weights are bound to, else all local ones."""
+    for leaf in jax.tree.leaves(predict):
+        if isinstance(leaf, jax.Array) and leaf.committed:
+            return sorted(leaf.sharding.device_set, key=lambda device: device.id)
+    return jax.local_devices()
+
+
+def run_traced(
+    predict: jax.tree_util.Partial,
+    images: np.ndarray,
+    labels: np.ndarray,
+    mark: Mark,
+    parameters: Any,
+    plan: QueryPlan,
+) -> Answers:
+    """Marks and asks inside one compiled program; yields losses chunk by chunk.
+
+    Weights are arguments of the program, not constants, so one trace serves all chunks and
+    all checkpoints of equal shape. Pairs are shared out over the devices.
+    """
+    devices = devices_for(predict)
+    mesh = jax.sharding.Mesh(np.asarray(devices), ("pairs",))
+    shared = NamedSharding(mesh, PartitionSpec())
+    split = NamedSharding(mesh, PartitionSpec("pairs"))
+    predict, parameters = jax.device_put((predict, parameters), shared)
+    pending: collections.deque[tuple[Chunk, jax.Array]] = collections.deque()
+    for chunk in plan:
+        block = jax.device_put((images[chunk.images], labels[chunk.images]), shared)
+        pairs = jax.device_put((chunk.image_of_pair, chunk.slot_of_pair), split)
+        pending.append((chunk, chunk_losses(predict, mark, parameters, *block, *pairs)))
+        if len(pending) > _IN_FLIGHT:
+            yield _read(*pending.popleft())
+    while pending:
+        yield _read(*pending.popleft())
+
+
+@functools.partial(jax.jit, static_argnames="mark")
+def chunk_losses(
+    predict: jax.tree_util.Partial,
+    mark: Mark,
+    parameters: Any,
+    images: jax.Array,
+    labels: jax.Array,
+    image_of_pair: jax.Array,
+    slot_of_pair: jax.Array,
+) -> jax.Array:
+    """Losses in nats of one chunk of pairs, float32 `[chunk_size]`."""
+
+    def mark_pair(image_index: jax.Array, slot: jax.Array) -> jax.Array:
+        one = jax.tree.map(lambda table: table[slot], parameters)
+        return mark.publish_pixels(images[image_index], one)
+
+    marked = jax.vmap(mark_pair)(image_of_pair, slot_of_pair)
+    logits = predict(marked.astype(jnp.float32) / jnp.float32(255.0))
+    log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
+    picked = labels[image_of_pair][:, None]
+    return -jnp.take_along_axis(log_probabilities, picked, axis=1)[:, 0]
+
+
+def run_called(
+    predict: Callable[[np.ndarray], Any],
+    images: np.ndarray,
+    labels: np.ndarray,
+    mark: Mark,
+    parameters: Any,
+    plan: QueryPlan,
+) -> Answers:
+    """Marks on the host and calls any function on NumPy batches; padding is not asked."""
+    for chunk in plan:
+        pairs = zip(
+            chunk.images[chunk.image_of_pair[: chunk.num_pairs]],
+            chunk.slot_of_pair[: chunk.num_pairs],
+            strict=True,
+        )
+        marked = np.stack(
+            [
+                mark.publish_pixels(
+                    images[i], jax.tree.map(lambda table, s=slot: table[s], parameters)
+                )
+                for i, slot in pairs
+            ]
+        )
+        picked = labels[chunk.images[chunk.image_of_pair[: chunk.num_pairs]]]
+        yield chunk, host_losses(predict(marked.astype(np.float32) / np.float32(255)), picked)
+
+
+def host_losses(logits: Any, labels: np.ndarray) -> np.ndarray:
+    """Cross-entropy in nats, float32, of a function's answers on the host.
+
+    Raises:
+      ValueError: the answers are not `[batch, num_classes]`, or miss a label.
+    """
+    scores = np.asarray(logits).astype(np.float64)
+    if scores.ndim != 2 or len(scores) != len(labels):
+        raise ValueError(
+            f"predict must return logits [batch, num_classes] for a batch of {len(labels)}, "
+            f"got shape {scores.shape}"
+        )
+    check_classes(scores.shape[1], labels)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        shifted = scores - scores.max(axis=1, keepdims=True)
+        log_sums = np.log(np.exp(shifted).sum(axis=1))
+        losses = log_sums - shifted[np.arange(len(labels)), labels]
+    return losses.astype(np.float32)
+
+
+def check_classes(num_classes: int, labels: np.ndarray) -> None:
+    """Refuses labels that the model has no class for."""
+    if labels.size and labels.max() >= num_classes:
+        raise ValueError(
+            f"labels must be below the model's {num_classes} classes, got {labels.max()}"
+        )
+
+
+def _read(chunk: Chunk, losses: jax.Array) -> tuple[Chunk, np.ndarray]:
+    return chunk, np.asarray(losses)[: chunk.num_pairs]

@@ -1,0 +1,137 @@
+"""Opening the commitment and stating the result."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+
+from anw_jax import _check
+from anw_jax.errors import CommitmentError
+from anw_jax.keys import Manifest, MarkKey, Plan, assign, check_commitment, public_seed
+from anw_jax.stats import STATISTICS, TestResult, exact_test, hits, monte_carlo_test
+from anw_jax.stats.testing import format_p
+from anw_jax.verify.grid import infer_signatures
+
+_TAG_TABLE = b"anw_jax/v1/loss-table\0"
+
+NO_COMMITMENT = "not evidence: key not fixed before training"
+EXPERIMENT_KEY = "experiment key, not evidence"
+EVIDENCE = "evidence under the committed plan"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Verdict:
+    """What the arbitrator states.
+
+    Attributes:
+      result: the one test named in the plan.
+      standing: whether this is evidence at all; "not evidence: …" without a commitment.
+      sentence: the result in words a court can read.
+      num_hits: units whose blind argmin was the secret slot (diagnostic).
+      inferred_slots: int64 `[num_units]`, inferred without the key.
+      true_slots: int64 `[num_units]`, opened afterwards.
+      diagnostics: p of the other statistics and the Monte-Carlo p of the named one. The
+        verdict does not use them.
+      table_digest: SHA-256 of the loss table that was sealed.
+    """
+
+    result: TestResult
+    standing: str
+    sentence: str
+    num_hits: int
+    inferred_slots: np.ndarray
+    true_slots: np.ndarray
+    diagnostics: dict[str, float]
+    table_digest: str
+
+
+def seal(loss_table: np.ndarray) -> str:
+    """The digest of a finished table: 64 hex digits, written down before the key opens.
+
+    Example:
+      >>> seal(np.zeros((1, 2), np.float32))[:12]
+      '4b5563fb8824'
+    """
+    table = np.ascontiguousarray(loss_table, "<f4")
+    header = _TAG_TABLE + repr(table.shape).encode() + b"\0"
+    return hashlib.sha256(header + table.tobytes()).hexdigest()
+
+
+def decide(
+    loss_table: np.ndarray,
+    mark_key: MarkKey,
+    manifest: Manifest,
+    plan: Plan,
+    *,
+    commitment: str | None,
+    sealed_digest: str | None = None,
+) -> Verdict:
+    """Checks the commitment, derives the slots and makes the one declared test.
+
+    Args:
+      loss_table: float32 `[num_images, num_slots]` nats, one row for each image of the
+        manifest in its order; a row of NaN where there is no answer. No row is left out.
+      mark_key: the owner's key, opened now.
+      manifest: the one committed to.
+      plan: statistic, level and mark, as committed to.
+      commitment: what was published before training; None if there is none, and then the
+        standing says that this is not evidence.
+      sealed_digest: what `seal` gave before the key was opened; None skips the check.
+
+    Returns:
+      The `Verdict`.
+
+    Raises:
+      CommitmentError: key, manifest or plan are not those committed to, or the table is not
+        the one sealed.
+    """
+    _check.is_instance(Plan, plan=plan)
+    _check.one_of(STATISTICS, statistic=plan.statistic)
+    digest = seal(loss_table)
+    if sealed_digest is not None and sealed_digest != digest:
+        raise CommitmentError(
+            f"the loss table is not the one sealed: its digest is {digest[:16]}…, sealed was "
+            f"{sealed_digest[:16]}…"
+        )
+    if commitment is not None:
+        check_commitment(commitment, mark_key, manifest, plan)
+    assignment = assign(mark_key, manifest)
+    result = exact_test(loss_table, assignment, statistic=plan.statistic, alpha=plan.alpha)
+    num_hits, _ = hits(loss_table, assignment)
+    diagnostics = {
+        f"log10_p_{name}": exact_test(loss_table, assignment, statistic=name).log10_p
+        for name in STATISTICS
+        if name != plan.statistic
+    }
+    diagnostics["p_monte_carlo"] = monte_carlo_test(
+        loss_table,
+        assignment,
+        seed=public_seed(commitment or "", plan),
+        statistic=plan.statistic,
+    )
+    return Verdict(
+        result=result,
+        standing=_standing(mark_key, commitment),
+        sentence=_sentence(result),
+        num_hits=num_hits,
+        inferred_slots=infer_signatures(loss_table, manifest),
+        true_slots=assignment.slot_of_unit,
+        diagnostics=diagnostics,
+        table_digest=digest,
+    )
+
+
+def _standing(mark_key: MarkKey, commitment: str | None) -> str:
+    if mark_key.origin == "experiment":
+        return EXPERIMENT_KEY
+    return NO_COMMITMENT if commitment is None else EVIDENCE
+
+
+def _sentence(result: TestResult) -> str:
+    if result.outcome == "inconclusive":
+        return f"The test is inconclusive: {result.reason}."
+    return (
+        "If this model had been made without these marked photos, whatever else it learned "
+        "from, a match this strong or stronger would occur with probability at most "
+        f"{format_p(result.log10_p)}."
+    )
