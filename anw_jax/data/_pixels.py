@@ -3,6 +3,7 @@
 import io
 import types
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ def _pillow() -> types.ModuleType:
     return PIL
 
 
-def _to_rgb(image, name: str):
+def _to_rgb(image: Any, name: str) -> Any:
     """Converts to RGB where that invents nothing; `image` is Pillow's."""
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
@@ -79,8 +80,8 @@ def stack(
             first_name, stacked = name, np.empty((count, *image.shape), np.uint8)
         if image.shape != stacked.shape[1:]:
             raise errors.SourceError(
-                f"{first_name} is {_size(stacked[0])} and {name} is {_size(image)}: "
-                "set image_size to bring all images to one size"
+                f"{first_name} is {_size(stacked[0])} and {name} is {_size(image)} "
+                "(height x width): set image_size to bring all images to one size"
             )
         stacked[row] = image
     return stacked

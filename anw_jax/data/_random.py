@@ -17,5 +17,5 @@ def check_seed(seed: int) -> int:
 def permutation(seed: int, stream: int, num: int) -> np.ndarray:
     """Int32 permutation `[num]` number `stream` of `seed`."""
     # The implementation is named because JAX's default is a setting of the caller's.
-    key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), stream)
+    key = jax.random.fold_in(jax.random.key(int(seed), impl="threefry2x32"), stream)
     return np.asarray(jax.random.permutation(key, num)).astype(np.int32)

@@ -41,7 +41,7 @@ class BatchPlan:
     batch_size: int
     seed: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check.integer_at_least(1, batch_size=self.batch_size)
         _check.integer_at_least(1, num_examples=self.num_examples)
         _random.check_seed(self.seed)

@@ -56,7 +56,7 @@ class Dataset:
     name: str
     file_names: tuple[str, ...] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         images = _check.uint8_images(images=self.images)
         class_names = tuple(self.class_names)
         class_names = _names(len(class_names), class_names=class_names)
@@ -116,7 +116,7 @@ class Splits:
     train: Dataset
     test: Dataset
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check.is_instance(Dataset, train=self.train)
         _check.is_instance(Dataset, test=self.test)
         if self.train.class_names != self.test.class_names:

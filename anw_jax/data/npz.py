@@ -66,6 +66,18 @@ def _class_names(arrays: dict[str, np.ndarray], wanted: tuple[str, ...]) -> tupl
     return names
 
 
+def _checked_class_names(
+    arrays: dict[str, np.ndarray], wanted: tuple[str, ...], path: pathlib.Path
+) -> tuple[str, ...]:
+    """The class names, once all arrays have passed; errors name file and array."""
+    try:
+        for images, labels in zip(wanted[::2], wanted[1::2], strict=True):
+            _check_pair(arrays, images, labels)
+        return _class_names(arrays, wanted)
+    except (TypeError, ValueError) as error:
+        raise errors.SourceError(f"{path}: {error}") from None
+
+
 def _dataset(
     images: np.ndarray, labels: np.ndarray, names: tuple[str, ...], name: str, size: int | None
 ) -> Dataset:
@@ -85,26 +97,14 @@ def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
     path = pathlib.Path(argument).expanduser()
     arrays = _read(path)
     wanted = _wanted(arrays, path)
-    try:
-        for images, labels in zip(wanted[::2], wanted[1::2], strict=True):
-            _check_pair(arrays, images, labels)
-        names = _class_names(arrays, wanted)
-    except (TypeError, ValueError) as error:
-        raise errors.SourceError(f"{path}: {error}") from None
+    names = _checked_class_names(arrays, wanted, path)
     source = f"npz:{path.name}"
     if wanted == _WHOLE_ARRAYS:
         in_test = [_split.goes_to_test(image.tobytes()) for image in arrays["images"]]
         whole = _dataset(arrays["images"], arrays["labels"], names, source, image_size)
         return _split.divide(whole, np.array(in_test))
-    return Splits(
-        *(
-            _dataset(
-                arrays[f"{side}_images"],
-                arrays[f"{side}_labels"],
-                names,
-                f"{source}/{side}",
-                image_size,
-            )
-            for side in ("train", "test")
-        )
+    train, test = (
+        _dataset(arrays[images], arrays[labels], names, f"{source}/{side}", image_size)
+        for side, images, labels in (("train", *wanted[:2]), ("test", *wanted[2:]))
     )
+    return Splits(train, test)

@@ -67,7 +67,8 @@ def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
     colourful tile of each run (sum of max − min over channels) stays, since a black tile
     has no hue to mark. That gives 1,842 tiles: 126 of chelsea, 216 of coffee, 250 of each
     other photo. Ordered by a hash of their names, the first 80 % (1,473) are for training,
-    the other 369 for test.
+    the other 369 for test. A few tiles stay black; where two are equal to the byte (two
+    dozen are), `assign_users` gives them to nobody in training.
     """
     if argument:
         raise errors.SourceError(f"source 'photos' takes no argument, got {argument!r}")

@@ -58,4 +58,9 @@ def load(source: str, *, image_size: int | None = None, data_dir: str | None = N
         raise errors.SourceError(
             f"source must begin with one of {', '.join(SOURCES)}; got {source!r}{hint}"
         )
-    return SOURCES[name](argument, image_size, data_dir)
+    try:
+        return SOURCES[name](argument, image_size, data_dir)
+    except errors.SourceError:
+        raise
+    except (TypeError, ValueError) as error:  # what a Dataset or Splits refused
+        raise errors.SourceError(f"{source}: {error}") from error

@@ -33,7 +33,7 @@ class UserSpec:
     num_images: int
     kind: str = "marked"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check.is_instance(str, name=self.name)
         if not self.name:
             raise ValueError("name of a user must not be empty")

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from anw_jax import data
+from anw_jax.data import batch_plan
 
 
 def test_each_epoch_sees_each_row_at_most_once():
@@ -61,6 +62,18 @@ def test_is_the_permutation_it_says():
     row = data.BatchPlan(50, 50, 7).indices(2, 0)
     np.testing.assert_array_equal(row, draw(2))
     np.testing.assert_array_equal(row, jax.jit(draw)(2))
+
+
+def test_settings_of_the_caller_change_nothing():
+    wanted = data.BatchPlan(51, 51, 7).rows(0, 2)
+    batch_plan._epoch_order.cache_clear()
+    with jax.enable_x64(True), jax.default_prng_impl("rbg"):
+        np.testing.assert_array_equal(data.BatchPlan(51, 51, 7).rows(0, 2), wanted)
+
+
+def test_numpy_integers_serve():
+    plan = data.BatchPlan(np.int64(23), np.int32(5), np.int64(3))
+    np.testing.assert_array_equal(plan.rows(0, 4), data.BatchPlan(23, 5, 3).rows(0, 4))
 
 
 def test_golden_first_row():

@@ -103,8 +103,8 @@ def test_val_serves_as_test(folder):
 def test_sizes_that_differ(folder):
     _save(folder / "train/dog/z.png", np.zeros((6, 9, 3), np.uint8))
     assert _message(folder) == (
-        "ROOT/train/cat/a.png is 6x6 and ROOT/train/dog/z.png is 6x9: set image_size to "
-        "bring all images to one size"
+        "ROOT/train/cat/a.png is 6x6 and ROOT/train/dog/z.png is 6x9 (height x width): set "
+        "image_size to bring all images to one size"
     )
     assert _load(folder, image_size=5).train.images.shape == (3, 5, 5, 3)
 

@@ -97,6 +97,16 @@ def test_bad_files(tmp_path, arrays, message):
     assert str(caught.value) == f"{tmp_path / 'set.npz'}{message}"
 
 
+def test_sides_of_different_size(tmp_path):
+    larger = IMAGES.repeat(2, axis=1)[:2]
+    with pytest.raises(errors.SourceError) as caught:
+        _load(tmp_path, GOOD | {"test_images": larger})
+    assert str(caught.value) == (
+        f"npz:{tmp_path / 'set.npz'}: train and test must have images of one size, got "
+        "(5, 5, 3) and (10, 5, 3): set image_size"
+    )
+
+
 def test_missing_file(tmp_path):
     with pytest.raises(errors.SourceError, match="is not there: give the path"):
         data.load(f"npz:{tmp_path / 'none.npz'}")

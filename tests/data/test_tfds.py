@@ -27,6 +27,13 @@ def test_sets_of_one_size():
 
 
 @pytest.mark.usefixtures("mocked")
+def test_reading_in_chunks_loses_nothing(monkeypatch):
+    whole = data.load("tfds:cifar10")
+    monkeypatch.setattr(from_tfds, "_CHUNK", 2)
+    assert data.load("tfds:cifar10").train.digest() == whole.train.digest()
+
+
+@pytest.mark.usefixtures("mocked")
 def test_grey_sets_are_refused():
     assert _message("tfds:mnist") == (
         "mnist holds image of shape (28, 28, 1), not [H, W, 3]: only colour images have a hue "
