@@ -1,0 +1,210 @@
+"""Stages "verify" and "proof": ask blindly, seal, open the keys, test."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from anw_jax import keys, stats, verify
+from anw_jax.keys import Assignment, MarkKey
+from anw_jax.lab.case import Case, User
+from anw_jax.lab.journal import Journal
+from anw_jax.lab.learner import Suspect
+from anw_jax.lab.settings import Settings
+from anw_jax.lab.workdir import Workdir
+from anw_jax.progress import Estimator
+
+
+def ask(
+    settings: Settings, case: Case, suspect: Suspect, workdir: Workdir, journal: Journal
+) -> dict[str, np.ndarray]:
+    """Fills one loss table per user on the fine grid, and seals it. Sees no key.
+
+    A table that is already there, with its seal, is taken as it is, if it was asked of
+    this very model; any other is asked again.
+    """
+    tables = {}
+    model_digest = digest_of(suspect)
+    for name, user in case.users.items():
+        file, sealed = f"tables/{name}.npz", f"tables/{name}.seal.json"
+        if workdir.exists(file) and workdir.exists(sealed):
+            table = workdir.read_arrays(file)["losses"]
+            fits = {"table": verify.seal(table), "model": model_digest}
+            if workdir.read_json(sealed) == fits:
+                tables[name] = table
+                continue
+        tables[name] = table = _ask_for(settings, user, suspect, journal)
+        workdir.write_arrays(file, losses=table, degrees=settings.verify.grid.degrees)
+        workdir.write_json(sealed, {"table": verify.seal(table), "model": model_digest})
+    return tables
+
+
+def digest_of(suspect: Suspect) -> str:
+    """SHA-256 of the weights, so that a table is tied to the model that filled it."""
+    message = hashlib.sha256(b"anw_jax/v1/weights\0")
+    for path, leaf in jax.tree_util.tree_leaves_with_path(suspect.predict):
+        array = np.asarray(leaf)
+        message.update(f"{jax.tree_util.keystr(path)}{array.shape}{array.dtype}".encode())
+        message.update(array.tobytes())
+    return message.hexdigest()
+
+
+def _ask_for(settings: Settings, user: User, suspect: Suspect, journal: Journal) -> np.ndarray:
+    estimator = Estimator()
+
+    def on_progress(done: int, total: int) -> None:
+        journal.beat(done, total, estimator, f"{user.name}: {done:,} of {total:,} queries")
+
+    return verify.loss_table(
+        suspect.predict,
+        user.originals.images,
+        user.originals.labels,
+        user.mark,
+        settings.verify.grid,
+        on_progress=on_progress,
+    )
+
+
+def prove(
+    settings: Settings,
+    case: Case,
+    tables: dict[str, np.ndarray],
+    workdir: Workdir,
+    journal: Journal,
+) -> dict[str, Any]:
+    """Opens each key, makes the declared test, and runs the controls."""
+    users = {}
+    for name, user in case.users.items():
+        users[name] = prove_user(settings, user, tables[name])
+        workdir.write_arrays(f"nulls/{name}.npz", **_null(settings, user, tables[name]))
+        journal.say(f"{name:<18} {_headline(users[name])}", user=name)
+    return users
+
+
+def _headline(numbers: dict[str, Any]) -> str:
+    shared = numbers["one_signature"]
+    hue = f"   inferred hue {shared['inferred_degrees']:.0f}°" if shared else ""
+    return (
+        f"{numbers['outcome']:<13} p = {numbers['p_text']:<9} "
+        f"hits {numbers['num_hits']} of {numbers['num_units']}{hue}"
+    )
+
+
+def prove_user(settings: Settings, user: User, fine_table: np.ndarray) -> dict[str, Any]:
+    """All numbers of one user; plain values for `results.json`."""
+    refinement = settings.verify.grid_refinement
+    table = fine_table[:, ::refinement]
+    verdict = verify.decide(
+        table, user.mark_key, user.manifest, user.plan, commitment=user.commitment
+    )
+    assignment = keys.assign(user.mark_key, user.manifest)
+    result = dataclasses.asdict(verdict.result)
+    return {
+        **result,
+        "p_text": stats.format_p(verdict.result.log10_p),
+        "bits": verdict.result.bits,
+        "kind": user.settings.kind,
+        "scheme": user.settings.scheme,
+        "excluded": user.name in settings.exclude,
+        "num_images": len(user.originals),
+        "standing": verdict.standing,
+        "sentence": verdict.sentence,
+        "num_hits": verdict.num_hits,
+        "diagnostics": verdict.diagnostics,
+        "commitment": user.commitment,
+        "table_digest": verdict.table_digest,
+        "mark": user.plan.mark,
+        "inferred_slots": verdict.inferred_slots,
+        "true_slots": verdict.true_slots,
+        "losses": _mean_losses(table, assignment),
+        "curve": _aligned_curve(fine_table, assignment, refinement),
+        "one_signature": _one_signature(settings, user, fine_table, assignment),
+        "wrong_keys": wrong_keys(settings, user, table),
+    }
+
+
+def _null(settings: Settings, user: User, fine_table: np.ndarray) -> dict[str, np.ndarray]:
+    """The null distribution of the declared statistic, binned, in null standard deviations."""
+    table = fine_table[:, :: settings.verify.grid_refinement]
+    assignment = keys.assign(user.mark_key, user.manifest)
+    scores = stats.score_units(table, assignment, settings.verify.statistic)
+    null = stats.ExactNull(stats.quantise(scores))
+    if not null.std > 0:
+        return {"z": np.zeros(1), "probability": np.ones(1)}
+    z = (np.arange(len(null.pmf)) - null.mean) / null.std
+    edges = np.linspace(z[0], z[-1], min(len(z), 400) + 1)
+    probability, _ = np.histogram(z, edges, weights=null.pmf)
+    return {"z": (edges[:-1] + edges[1:]) / 2, "probability": probability}
+
+
+def _mean_losses(table: np.ndarray, assignment: Assignment) -> dict[str, float]:
+    """Mean loss at the secret slot, at the other valid slots, and unmarked, in nats."""
+    rows = np.arange(len(table))
+    at_secret = np.zeros(table.shape, bool)
+    at_secret[rows, assignment.slots] = True
+    others = ~at_secret
+    others[:, 0] = False
+    return {
+        "secret": float(table[at_secret].mean()),
+        "other_valid": float(table[others].mean()),
+        "unmarked": float(table[:, 0].mean()),
+    }
+
+
+def _aligned_curve(
+    fine_table: np.ndarray, assignment: Assignment, refinement: int
+) -> dict[str, np.ndarray]:
+    """Mean loss against the distance from each image's secret hue (Fig. 2 of the paper)."""
+    num = fine_table.shape[1]
+    offsets = (np.arange(num) - num // 2) * (360.0 / num)
+    columns = assignment.slots[:, None] * refinement + np.arange(num) - num // 2
+    aligned = np.take_along_axis(fine_table, columns % num, axis=1)
+    spread = aligned.std(axis=0) / np.sqrt(len(aligned))
+    return {"offset_degrees": offsets, "mean": aligned.mean(axis=0), "standard_error": spread}
+
+
+def _one_signature(
+    settings: Settings, user: User, fine_table: np.ndarray, assignment: Assignment
+) -> dict[str, Any] | None:
+    """Eq. 6 where one signature (or "unmarked") is shared by all photos of the user."""
+    unmarked = user.settings.kind != "marked" or user.name in settings.exclude
+    if user.settings.scheme != "per_user" and not unmarked:
+        return None
+    fine = verify.grid_search(fine_table, settings.verify.grid)
+    slots = verify.grid_search(
+        fine_table[:, :: settings.verify.grid_refinement], settings.verify.space
+    )
+    true_degrees = 0.0 if unmarked else float(assignment.degrees[0])
+    return {
+        "true_degrees": true_degrees,
+        "inferred_degrees": slots.inferred_degrees,
+        "inferred_degrees_fine": fine.inferred_degrees,
+        "match": slots.matches(true_degrees, settings.verify.space),
+        "margin": slots.margin,
+        "curve": fine.curve,
+    }
+
+
+def wrong_keys(settings: Settings, user: User, table: np.ndarray) -> dict[str, Any]:
+    """Tests the same table under fresh keys: a control, whatever the user's kind."""
+    p_values = stats.fresh_p_values(
+        table, _fresh_assignments(settings, user), settings.verify.statistic
+    )
+    within, excess = stats.super_uniformity(p_values)
+    shares = {f"{t:g}": float((p_values <= t).mean()) for t in (0.1, 0.05, 0.01, 0.001)}
+    return {
+        "num_keys": len(p_values),
+        "super_uniform": within,
+        "excess": excess,
+        "share_at_most": shares,
+        "smallest_p": float(p_values.min()),
+    }
+
+
+def _fresh_assignments(settings: Settings, user: User) -> Iterator[Assignment]:
+    for number in range(settings.verify.num_fresh_keys):
+        wrong = MarkKey.for_experiment(settings.seed, f"wrong key {number} of {user.name}")
+        yield keys.assign(wrong, user.manifest)

@@ -1,0 +1,73 @@
+"""What a person sees while a run goes on, and the record it leaves."""
+
+import contextlib
+import datetime
+import json
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+from anw_jax.lab.workdir import Workdir, to_json
+from anw_jax.progress import Estimator, format_seconds
+
+# A line a few seconds apart is calm on a terminal and short in a log file.
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class Journal:
+    """Prints one line per event, appends it to `log.jsonl`, and beats `progress.json`."""
+
+    def __init__(self, workdir: Workdir, stream: TextIO | None = None):
+        self._workdir = workdir
+        self._stream = stream
+        self._stage = "start"
+        self._stage_seconds: dict[str, float] = {}
+        if workdir.exists("stage_seconds.json"):
+            self._stage_seconds = workdir.read_json("stage_seconds.json")
+        self._last_line = float("-inf")
+
+    @property
+    def stage_seconds(self) -> dict[str, float]:
+        """Wall seconds of each stage so far, over all processes of the run."""
+        return dict(self._stage_seconds)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Names what comes next, and times it."""
+        self._stage, start = name, time.monotonic()
+        try:
+            yield
+        finally:
+            before = self._stage_seconds.get(name, 0.0)
+            self._stage_seconds[name] = before + time.monotonic() - start
+            self._workdir.write_json("stage_seconds.json", self._stage_seconds)
+
+    def say(self, text: str, **event: Any) -> None:
+        """Prints a line and records it with its numbers."""
+        print(f"[{self._stage}]".ljust(9), text, file=self._stream or sys.stdout, flush=True)
+        record = {
+            "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "stage": self._stage,
+            "text": text,
+            **event,
+        }
+        line = json.dumps(json.loads(to_json(record)))
+        with self._workdir.file("log.jsonl").open("a") as file:
+            file.write(line + "\n")
+
+    def beat(
+        self, done: int, total: int, estimator: Estimator, text: str, **event: Any
+    ) -> None:
+        """Reports progress with an ETA: a heartbeat always, a line now and then."""
+        seconds_left = estimator.update(done, total)
+        self._workdir.write_json(
+            "progress.json",
+            {"stage": self._stage, "done": done, "total": total, "eta_seconds": seconds_left},
+        )
+        now = time.monotonic()
+        if now - self._last_line < _SECONDS_BETWEEN_LINES and done < total:
+            return
+        self._last_line = now
+        eta = f"   {format_seconds(seconds_left)} left" if seconds_left else ""
+        self.say(text + eta, done=done, total=total, **event)

@@ -1,0 +1,80 @@
+"""Where numbers come from: code, versions, machine, command."""
+
+import datetime
+import hashlib
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+from typing import Any
+
+import jax
+
+_PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "flax", "optax", "orbax-checkpoint")
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, uncommitted changes, versions, devices, processor, command, time (UTC)."""
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_sha256": _dirty_digest(),
+        "command": " ".join([os.path.basename(sys.executable), *sys.argv]),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "hardware": hardware(),
+        "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def hardware() -> str:
+    """The devices that computed, in words.
+
+    Example:
+      >>> hardware().endswith("CPU cores") or "x" in hardware()
+      True
+    """
+    devices = jax.devices()
+    if devices[0].platform == "cpu":
+        return f"{_processor()}, {os.cpu_count()} CPU cores"
+    return f"{len(devices)} x {devices[0].device_kind}"
+
+
+def _processor() -> str:
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+        return names[0]
+    except (OSError, IndexError):
+        return platform.processor() or platform.machine()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the checkout this package lies in; None outside one."""
+    folder = pathlib.Path(__file__).resolve().parent
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _dirty_digest() -> str | None:
+    """Digest of uncommitted changes to tracked files; None where there are none."""
+    changes = _git("diff", "HEAD")
+    return hashlib.sha256(changes.encode()).hexdigest() if changes else None

@@ -1,0 +1,134 @@
+"""The folder a run leaves behind. Files are written whole: to a neighbour, then renamed."""
+
+import io
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from anw_jax.errors import SettingsError
+
+
+class Workdir:
+    """Names the files of a run and writes them so that a kill never leaves half of one.
+
+    Attributes:
+      path: the folder; made if it is not there.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path)
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def file(self, *parts: str) -> pathlib.Path:
+        """A path inside, its folder made."""
+        path = self.path.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run has ended well."""
+        return (self.path / "DONE").exists()
+
+    def finish(self) -> None:
+        """Marks the run as ended well."""
+        (self.path / "FAILED.txt").unlink(missing_ok=True)
+        self.write_text("DONE", "")
+
+    def fail(self, message: str) -> None:
+        """Leaves the error where the run stopped."""
+        self.write_text("FAILED.txt", message + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a text file whole."""
+        self._write_bytes(name, text.encode())
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes JSON whole; numbers that JSON lacks (NaN, infinities) become null."""
+        self.write_text(name, to_json(value))
+
+    def read_json(self, name: str) -> Any:
+        """Reads a JSON file."""
+        return json.loads((self.path / name).read_text())
+
+    def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
+        """Writes a compressed `.npz` whole."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)
+        self._write_bytes(name, buffer.getvalue())
+
+    def read_arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Reads an `.npz` file."""
+        with np.load(self.path / name, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def exists(self, name: str) -> bool:
+        """Whether a file is there."""
+        return (self.path / name).exists()
+
+    def agree_on_settings(self, settings: dict[str, Any]) -> None:
+        """Stores the settings of a new run, or checks that a resumed one has the same.
+
+        Raises:
+          SettingsError: the folder holds a run with other settings; names the first few.
+        """
+        # Through JSON, so that tuples and lists compare alike.
+        settings = json.loads(to_json(settings))
+        if not self.exists("settings.json"):
+            self.write_json("settings.json", settings)
+            return
+        before = dict(_flatten(self.read_json("settings.json")))
+        now = dict(_flatten(settings))
+        names = [n for n in sorted(before | now) if before.get(n) != now.get(n)]
+        if names:
+            shown = ", ".join(
+                f"{n} was {before.get(n)!r}, now {now.get(n)!r}" for n in names[:3]
+            )
+            raise SettingsError(
+                f"{self.path} holds a run with other settings ({shown}); choose another "
+                "--workdir, or delete that folder"
+            )
+
+    def _write_bytes(self, name: str, body: bytes) -> None:
+        path = self.file(name)
+        partial = path.with_name(path.name + ".partial")
+        try:
+            with open(partial, "wb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def to_json(value: Any) -> str:
+    """Strict JSON text of plain values, NumPy ones included."""
+    return json.dumps(_plain(value), indent=1, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _flatten(item, f"{path}.{name}" if path else name)
+    else:
+        yield path, value
