@@ -1,7 +1,9 @@
 """The seam between Linen and the rest of the package: `create`, `init`, `apply`."""
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -28,7 +30,7 @@ _SIZES = {
     "resnet50": _Size("bottleneck", (3, 4, 6, 3)),
     "resnet101": _Size("bottleneck", (3, 4, 23, 3)),
     "resnet152": _Size("bottleneck", (3, 8, 36, 3)),
-    "small": _Size("basic", (1, 1, 1), (64, 128, 256), cifar_stem_stride=2),
+    "small": _Size("basic", (0, 1, 1), (32, 96, 192), cifar_stem_stride=2),
     "testing": _Size("basic", (1, 1), (8, 16), cifar_stem_stride=2),
 }
 NAMES = tuple(_SIZES)
@@ -76,8 +78,10 @@ class Model:
         Returns:
           `{'params': ..., 'batch_stats': ...}`, float32 trees of plain dicts.
         """
-        images = jnp.zeros((1, *image_shape), jnp.float32)
-        return self._net.init(key, images, False)
+        # Options of the compiler are for the outermost jit only.
+        is_traced = isinstance(key, jax.core.Tracer)
+        init_fn = _init if is_traced else _jitted_init(jax.default_backend())
+        return init_fn(self, key, tuple(image_shape))
 
     def apply(
         self, variables: Variables, images: jax.Array, *, train: bool = False
@@ -112,6 +116,18 @@ class Model:
         a jitted caller compiles once for all checkpoints of equal models.
         """
         return jax.tree_util.Partial(self, variables)
+
+
+@functools.cache
+def _jitted_init(backend: str) -> Callable[[Model, jax.Array, tuple], Variables]:
+    # LLVM spends seconds on the random numbers of each kernel, which are drawn once.
+    options = {"xla_backend_optimization_level": 0} if backend == "cpu" else None
+    return jax.jit(_init, static_argnums=(0, 2), compiler_options=options)
+
+
+def _init(model: Model, key: jax.Array, image_shape: tuple[int, int, int]) -> Variables:
+    images = jnp.zeros((1, *image_shape), jnp.float32)
+    return model._net.init(key, images, False)
 
 
 def create(

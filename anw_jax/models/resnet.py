@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
@@ -28,10 +29,10 @@ def _conv(width: int, size: int, stride: int = 1, **options: Any) -> nn.Conv:
     )
 
 
-def _norm(train: bool, dtype: DTypeLike, name: str | None = None) -> nn.BatchNorm:
-    return nn.BatchNorm(
-        use_running_average=not train, momentum=0.9, epsilon=1e-5, dtype=dtype, name=name
-    )
+def _norm(x: jax.Array, train: bool, name: str | None = None) -> jax.Array:
+    # In float32 whatever x is: Flax's own mixture breaks under strict promotion.
+    norm = nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, name=name)
+    return norm(x.astype(jnp.float32)).astype(x.dtype)
 
 
 class BasicBlock(nn.Module):
@@ -43,11 +44,11 @@ class BasicBlock(nn.Module):
     expansion = 1
 
     @nn.compact
-    def __call__(self, x_bhwc: jnp.ndarray, train: bool) -> jnp.ndarray:
+    def __call__(self, x_bhwc: jax.Array, train: bool) -> jax.Array:
         """Features `[b, H, W, c]` to `[b, H / stride, W / stride, width]`."""
-        conv, norm = partial(_conv, dtype=self.dtype), partial(_norm, train, self.dtype)
-        y = nn.relu(norm()(conv(self.width, 3, self.stride)(x_bhwc)))
-        y = norm()(conv(self.width, 3)(y))
+        conv, norm = partial(_conv, dtype=self.dtype), partial(_norm, train=train)
+        y = nn.relu(norm(conv(self.width, 3, self.stride)(x_bhwc)))
+        y = norm(conv(self.width, 3)(y))
         return nn.relu(y + _shortcut(x_bhwc, y.shape, self.stride, conv, norm))
 
 
@@ -60,22 +61,22 @@ class BottleneckBlock(nn.Module):
     expansion = 4
 
     @nn.compact
-    def __call__(self, x_bhwc: jnp.ndarray, train: bool) -> jnp.ndarray:
+    def __call__(self, x_bhwc: jax.Array, train: bool) -> jax.Array:
         """Features `[b, H, W, c]` to `[b, H / stride, W / stride, 4 width]`."""
-        conv, norm = partial(_conv, dtype=self.dtype), partial(_norm, train, self.dtype)
-        y = nn.relu(norm()(conv(self.width, 1)(x_bhwc)))
-        y = nn.relu(norm()(conv(self.width, 3, self.stride)(y)))
-        y = norm()(conv(self.expansion * self.width, 1)(y))
+        conv, norm = partial(_conv, dtype=self.dtype), partial(_norm, train=train)
+        y = nn.relu(norm(conv(self.width, 1)(x_bhwc)))
+        y = nn.relu(norm(conv(self.width, 3, self.stride)(y)))
+        y = norm(conv(self.expansion * self.width, 1)(y))
         return nn.relu(y + _shortcut(x_bhwc, y.shape, self.stride, conv, norm))
 
 
 def _shortcut(
-    x_bhwc: jnp.ndarray, shape: tuple[int, ...], stride: int, conv: Any, norm: Any
-) -> jnp.ndarray:
+    x_bhwc: jax.Array, shape: tuple[int, ...], stride: int, conv: Any, norm: Any
+) -> jax.Array:
     if x_bhwc.shape == shape:
         return x_bhwc
     projected = conv(shape[-1], 1, stride, name="shortcut_conv")(x_bhwc)
-    return norm(name="shortcut_norm")(projected)
+    return norm(projected, name="shortcut_norm")
 
 
 BLOCKS = {"basic": BasicBlock, "bottleneck": BottleneckBlock}
@@ -105,11 +106,11 @@ class ResNet(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x_bhwc: jnp.ndarray, train: bool) -> jnp.ndarray:
+    def __call__(self, x_bhwc: jax.Array, train: bool) -> jax.Array:
         """Normalised images `[b, H, W, 3]` to float32 logits `[b, num_classes]`."""
         x = x_bhwc.astype(self.dtype)
         x = _conv(self.widths[0], self.stem_size, self.stem_stride, dtype=self.dtype)(x)
-        x = nn.relu(_norm(train, self.dtype)(x))
+        x = nn.relu(_norm(x, train))
         if self.stem_pool:
             x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
         for stage, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True)):

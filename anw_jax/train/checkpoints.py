@@ -12,6 +12,7 @@ from jax.sharding import Sharding, SingleDeviceSharding
 from orbax.checkpoint import v1 as ocp
 
 from anw_jax.errors import CheckpointError
+from anw_jax.train.integrity import find_damage, write_file_list
 from anw_jax.train.state import TrainState
 
 _KEEP = 2
@@ -57,6 +58,7 @@ class Checkpoints:
             return
         metadata = {"fingerprint": self._fingerprint, "segment_steps": segment_steps}
         self._checkpointer.save(step, _to_tree(state), force=True, custom_metadata=metadata)
+        write_file_list(self.directory / str(step))
 
     def restore(self, like: TrainState) -> tuple[TrainState, int]:
         """The newest state and the segment length it was trained with.
@@ -132,25 +134,34 @@ def _abstract(leaf: Any, sharding: Sharding) -> jax.ShapeDtypeStruct:
 
 
 def _read_metadata(checkpointer: Any, directory: pathlib.Path, step: int) -> Any:
+    damage = find_damage(directory / str(step))
+    if damage is not None:
+        raise _damaged(directory, step, damage)
     try:
-        return checkpointer.metadata(step)
+        metadata = checkpointer.metadata(step)
     except Exception as error:  # Orbax documents no exceptions of its own here.
-        raise _damaged(directory, step, error) from error
+        raise _damaged(directory, step, _first_line(error)) from error
+    if metadata.metadata is None:  # Orbax logs what went wrong, and returns.
+        raise _damaged(directory, step, "its list of arrays is damaged")
+    return metadata
 
 
 def _load(checkpointer: Any, directory: pathlib.Path, step: int, abstract: Any) -> Any:
     try:
         return checkpointer.load(step, abstract)
     except Exception as error:  # A damaged file surfaces as whatever read it.
-        raise _damaged(directory, step, error) from error
+        raise _damaged(directory, step, _first_line(error)) from error
 
 
-def _damaged(directory: pathlib.Path, step: int, error: Exception) -> CheckpointError:
-    cause = str(error.__cause__ or error).splitlines()[0][:200]
+def _damaged(directory: pathlib.Path, step: int, cause: str) -> CheckpointError:
     return CheckpointError(
         f"checkpoint {directory / str(step)} cannot be read ({cause}): delete that folder "
         "to go on from the checkpoint before it, or the folder above it to begin anew"
     )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error.__cause__ or error).splitlines()[0][:200]
 
 
 def _refuse_other_run(

@@ -37,7 +37,8 @@ def evaluate(
     """
     images = _check.uint8_images(images=images)
     labels = _check.class_labels(len(images), labels=labels)
-    _check.integer_at_least(1, number_of_images=len(images))
+    if not len(images):
+        raise ValueError("images must hold at least one image, got none")
     _check.integer_at_least(1, batch_size=batch_size)
     if not isinstance(predict_fn, jax.tree_util.Partial):
         predict_fn = jax.tree_util.Partial(predict_fn)

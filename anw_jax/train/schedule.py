@@ -22,26 +22,19 @@ def learning_rate_fn(settings: TrainSettings, steps_per_epoch: int) -> optax.Sch
 
     Example:
       >>> schedule = learning_rate_fn(TrainSettings(), steps_per_epoch=10)
-      >>> [round(float(schedule(step)), 4) for step in (0, 299, 301, 899)]
+      >>> [round(float(schedule(step)), 4) for step in (0, 299, 300, 899)]
       [0.1, 0.1, 0.01, 0.001]
     """
     num_steps = settings.num_epochs * steps_per_epoch
     num_warmup = settings.warmup_epochs * steps_per_epoch
-    main = _main_schedule(settings, num_steps, num_warmup)
-    if num_warmup == 0:
-        return main
-    warmup = optax.linear_schedule(0.0, settings.learning_rate, num_warmup)
-    return optax.join_schedules([warmup, main], [num_warmup])
-
-
-def _main_schedule(settings: TrainSettings, num_steps: int, num_warmup: int) -> optax.Schedule:
+    peak = settings.learning_rate
+    warmup = optax.linear_schedule(0.0, peak, num_warmup)
     if settings.schedule == "cosine":
-        return optax.cosine_decay_schedule(settings.learning_rate, num_steps - num_warmup)
-    # The joined schedule counts from the end of the warm-up; drops stay at the thirds.
-    drops = [num_steps * third // 3 - num_warmup for third in (1, 2)]
-    return optax.piecewise_constant_schedule(
-        settings.learning_rate, {drop: 0.1 for drop in drops}
-    )
+        cosine = optax.cosine_decay_schedule(peak, num_steps - num_warmup)
+        return optax.join_schedules([warmup, cosine], [num_warmup])
+    levels = [optax.constant_schedule(peak * factor) for factor in (1.0, 0.1, 0.01)]
+    thirds = [max(num_warmup, num_steps * third // 3) for third in (1, 2)]
+    return optax.join_schedules([warmup, *levels], [num_warmup, *thirds])
 
 
 def optimizer(settings: TrainSettings, steps_per_epoch: int) -> optax.GradientTransformation:

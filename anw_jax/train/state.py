@@ -65,7 +65,7 @@ def init_state(
 ) -> TrainState:
     """The state before the first step; a function of `settings.seed` only."""
     key = jax.random.fold_in(jax.random.key(settings.seed), _INIT_STREAM)
-    variables = jax.jit(model.init, static_argnums=1)(key, image_shape)
+    variables = model.init(key, image_shape)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],

@@ -1,0 +1,126 @@
+import dataclasses
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from anw_jax import models, train
+from anw_jax.errors import CheckpointError
+from anw_jax.train.checkpoints import Checkpoints
+from anw_jax.train.integrity import find_damage
+from anw_jax.train.state import init_state
+
+
+@pytest.fixture(scope="module")
+def finished_run(tiny, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoints")
+    train.train(*tiny, segment_steps=4, checkpoint_dir=folder, checkpoint_seconds=0.0)
+    return folder
+
+
+@pytest.fixture
+def folder(finished_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished_run, copy)
+    return copy
+
+
+def _truncate(folder: pathlib.Path, pattern: str):
+    files = [path for path in folder.rglob(pattern) if path.is_file()]
+    assert files
+    for path in files:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_the_latest_two_are_kept(folder):
+    assert sorted(path.name for path in folder.iterdir()) == ["12", "16"]
+
+
+@pytest.mark.parametrize("pattern", ["d/*", "manifest.ocdbt", "_METADATA"])
+def test_a_damaged_checkpoint_is_named_with_its_repair(tiny, folder, pattern):
+    _truncate(folder / "16", pattern)
+    with pytest.raises(CheckpointError, match=r"copy/16 cannot be read .*delete that folder"):
+        train.train(*tiny, checkpoint_dir=folder)
+    with pytest.raises(CheckpointError, match="copy/16 cannot be read"):
+        train.load_variables(folder)
+    shutil.rmtree(folder / "16")
+    result = train.train(*tiny, checkpoint_dir=folder)
+    assert [report.step for report in result.reports] == [16]
+
+
+def test_a_changed_bit_a_lost_file_and_a_torn_list_are_named(folder):
+    step = folder / "16"
+    (array,) = sorted(step.glob("state/d/*"))[:1]
+    original = array.read_bytes()
+    array.write_bytes(bytes([original[0] ^ 1]) + original[1:])
+    assert find_damage(step).endswith("has changed since it was written")
+    array.unlink()
+    assert find_damage(step).endswith("is missing")
+    (step / "file_digests.json").write_text("{")
+    assert find_damage(step) == "file_digests.json is damaged"
+
+
+def test_damage_is_named_without_a_list_of_digests(folder):
+    (folder / "16" / "file_digests.json").unlink()
+    assert find_damage(folder / "16") is None
+    _truncate(folder / "16", "_METADATA")
+    with pytest.raises(CheckpointError, match="copy/16 cannot be read"):
+        train.load_variables(folder)
+
+
+def test_other_settings_are_named(tiny, folder):
+    model, settings, *rest = tiny
+    other = dataclasses.replace(settings, learning_rate=0.07, seed=9)
+    with pytest.raises(CheckpointError) as raised:
+        train.train(model, other, *rest, checkpoint_dir=folder)
+    assert "settings.learning_rate is 0.05 there and 0.07 here" in str(raised.value)
+    assert "settings.seed is 3 there and 9 here" in str(raised.value)
+
+
+def test_other_data_plan_devices_and_driver_are_named(tiny, folder):
+    model, settings, images, labels, indices_fn = tiny
+    with pytest.raises(CheckpointError, match=r"dataset is .* there and"):
+        train.train(model, settings, 255 - images, labels, indices_fn, checkpoint_dir=folder)
+    with pytest.raises(CheckpointError, match=r"batch_plan is .* there and"):
+        train.train(
+            *tiny[:-1],
+            lambda first_step, num_steps: np.zeros((num_steps, 16), np.int32),
+            checkpoint_dir=folder,
+        )
+    with pytest.raises(CheckpointError, match="num_devices is 2 there and 1 here"):
+        train.train(*tiny, checkpoint_dir=folder, num_devices=1)
+    with pytest.raises(CheckpointError, match="driver is 'loop' there and 'scan' here"):
+        train.train(*tiny, checkpoint_dir=folder, driver="scan")
+
+
+def test_other_segment_length_is_named(tiny, folder):
+    with pytest.raises(CheckpointError, match="segment_steps is 4 in the checkpoint and 5"):
+        train.train(*tiny, checkpoint_dir=folder, segment_steps=5)
+
+
+def test_up_to_five_differing_leaves_are_named(settings, tmp_path):
+    def state(widths):
+        model = models.create("testing", 4, widths=widths)
+        return init_state(model, settings, (8, 8, 3), steps_per_epoch=4)
+
+    with Checkpoints(tmp_path, {}) as checkpoints:
+        checkpoints.save(state((8, 16)), segment_steps=1)
+        with pytest.raises(CheckpointError) as raised:
+            checkpoints.restore(state((8, 12)))
+    message = str(raised.value)
+    assert "BasicBlock_1" in message
+    assert "float32[16] there and float32[12] here" in message
+    assert message.count(" there and ") == 5
+    assert "more" in message
+
+
+def test_missing_checkpoints_are_said_to_be_missing(folder, tmp_path):
+    with pytest.raises(CheckpointError, match="does not exist"):
+        train.load_variables(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=r"no checkpoint of step 5 .* are: \[12, 16\]"):
+        train.load_variables(folder, step=5)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(CheckpointError, match=r"no checkpoint .* there are: \[\]"):
+        train.load_variables(empty)
