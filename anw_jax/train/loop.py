@@ -22,7 +22,7 @@ from anw_jax.train.settings import TrainSettings
 from anw_jax.train.state import Metrics, TrainState
 
 # A person who presses Ctrl-C waits for the end of a segment.
-_SEGMENT_SECONDS = 10.0
+_SEGMENT_SECONDS = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +125,7 @@ def train(
       driver: "loop", "scan", or "auto" (loop on CPU, scan elsewhere).
       num_devices: devices to share each batch, at most; lowered until it divides the
         batch; None = all.
-      segment_steps: optimizer steps per segment; None = about 10 s of them.
+      segment_steps: optimizer steps per segment; None = about 5 s of them.
       checkpoint_seconds: least time between two checkpoints; the last step and a stop are
         always saved.
       max_seconds: a segment that would end later than this is not begun.
@@ -140,7 +140,7 @@ def train(
       DivergenceError: if the loss or a parameter is no longer finite; the newest
         checkpoint is from before.
     """
-    start = time.monotonic()
+    deadline = time.monotonic() + max_seconds
     run = prepare(
         model, settings, images, labels, indices_fn, driver=driver, num_devices=num_devices
     )
@@ -149,19 +149,17 @@ def train(
         segment_steps = _agreed_segment_steps(segment_steps, saved_steps)
         begun = _begin(run, state, segment_steps)
         on_start(begun)
-        reports, last_save = [], time.monotonic()
+        saver = _Saver(checkpoints, begun.segment_steps, checkpoint_seconds)
+        reports = []
         for first, count in _segments(begun):
-            is_late = time.monotonic() - start + count * begun.step_seconds > max_seconds
+            is_late = time.monotonic() + count * begun.step_seconds > deadline
             if is_late or (reports and should_stop()):
-                _save(checkpoints, state, begun)
+                saver.save(state)
                 return TrainResult(state, False, tuple(reports))
             state, report = _take_segment(run, state, first, count, checkpoints)
             reports.append(report)
             on_segment(report)
-            is_last = report.step == run.num_steps
-            if is_last or time.monotonic() - last_save >= checkpoint_seconds:
-                _save(checkpoints, state, begun)
-                last_save = time.monotonic()
+            saver.save_if_due(state, is_last=report.step == run.num_steps)
     return TrainResult(state, True, tuple(reports))
 
 
@@ -284,6 +282,21 @@ def _divergence_message(
     )
 
 
-def _save(checkpoints: Checkpoints | None, state: TrainState, begun: StartReport) -> None:
-    if checkpoints is not None:
-        checkpoints.save(state, begun.segment_steps)
+class _Saver:
+    """Saves not more often than every `interval` seconds."""
+
+    def __init__(
+        self, checkpoints: Checkpoints | None, segment_steps: int, interval: float
+    ) -> None:
+        self._checkpoints, self._interval = checkpoints, interval
+        self._segment_steps = segment_steps
+        self._last = time.monotonic()
+
+    def save_if_due(self, state: TrainState, is_last: bool) -> None:
+        if is_last or time.monotonic() - self._last >= self._interval:
+            self.save(state)
+
+    def save(self, state: TrainState) -> None:
+        if self._checkpoints is not None:
+            self._checkpoints.save(state, self._segment_steps)
+        self._last = time.monotonic()

@@ -1,5 +1,7 @@
 """The learning rate as a function of the step."""
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from anw_jax.train.settings import TrainSettings
@@ -30,11 +32,18 @@ def learning_rate_fn(settings: TrainSettings, steps_per_epoch: int) -> optax.Sch
     peak = settings.learning_rate
     warmup = optax.linear_schedule(0.0, peak, num_warmup)
     if settings.schedule == "cosine":
-        cosine = optax.cosine_decay_schedule(peak, num_steps - num_warmup)
-        return optax.join_schedules([warmup, cosine], [num_warmup])
-    levels = [optax.constant_schedule(peak * factor) for factor in (1.0, 0.1, 0.01)]
-    thirds = [max(num_warmup, num_steps * third // 3) for third in (1, 2)]
-    return optax.join_schedules([warmup, *levels], [num_warmup, *thirds])
+        parts = [warmup, optax.cosine_decay_schedule(peak, num_steps - num_warmup)]
+        joined = optax.join_schedules(parts, [num_warmup])
+    else:
+        levels = [optax.constant_schedule(peak * factor) for factor in (1.0, 0.1, 0.01)]
+        thirds = [max(num_warmup, num_steps * third // 3) for third in (1, 2)]
+        joined = optax.join_schedules([warmup, *levels], [num_warmup, *thirds])
+
+    def schedule(step: jax.typing.ArrayLike) -> jax.Array:
+        # Optax divides the step by a float, which strict promotion refuses of an integer.
+        return joined(jnp.asarray(step, jnp.float32))
+
+    return schedule
 
 
 def optimizer(settings: TrainSettings, steps_per_epoch: int) -> optax.GradientTransformation:
