@@ -6,11 +6,14 @@ import hmac
 
 import numpy as np
 
-from anw_jax import _check
 from anw_jax.marks.linear import LinearColorMark
 
 MAX_CONDITION = 4.0
 MAX_RMS_CHANGE = 0.45
+
+# Of any basis at all: int32 sums of its pixel maps still have 10 fractional bits.
+_LARGEST_CONDITION = 1e3
+_NUM_KEY_BYTES = 32
 
 _TAG_DRAW = b"anw_jax/v1/basis-draw\0"
 _TAG_DESCRIBE = b"anw_jax/v1/basis\0"
@@ -27,11 +30,12 @@ class UserLCT(LinearColorMark):
     A private basis need not keep greys or luma.
 
     Attributes:
-      rows: T_u as three rows of three numbers.
+      rows: T_u as three rows of three numbers. Secret until the queries; the repr hides it.
       sub_key_digest: public digest of the sub-key it was drawn from, or of the rows.
 
     Raises:
-      ValueError: not 3×3 finite numbers, or singular.
+      ValueError: not 3×3 finite numbers, or a condition number above 1000, which leaves
+        too few bits to publish exactly.
 
     Example:
       >>> mark = UserLCT.from_sub_key(bytes(32))
@@ -39,15 +43,19 @@ class UserLCT(LinearColorMark):
       True
     """
 
-    rows: tuple[tuple[float, float, float], ...]
+    rows: tuple[tuple[float, float, float], ...] = dataclasses.field(repr=False)
     sub_key_digest: str = ""
 
     def __post_init__(self):
         basis = np.asarray(self.rows, np.float64)
         if basis.shape != (3, 3) or not np.isfinite(basis).all():
-            raise ValueError(f"rows must be 3x3 finite numbers, got {self.rows!r}")
-        if np.linalg.cond(basis) > 1e6:
-            raise ValueError(f"rows must form an invertible matrix, got {self.rows!r}")
+            raise ValueError(f"rows must be 3x3 finite numbers, got shape {basis.shape}")
+        condition = np.linalg.cond(basis)
+        if not condition <= _LARGEST_CONDITION:
+            raise ValueError(
+                f"rows must have a condition number of at most {_LARGEST_CONDITION:g}, got "
+                f"{condition:.3g}"
+            )
         object.__setattr__(self, "rows", tuple(map(tuple, basis.tolist())))
         if not self.sub_key_digest:
             digest = hashlib.sha256(_TAG_DESCRIBE + basis.tobytes()).hexdigest()
@@ -59,8 +67,15 @@ class UserLCT(LinearColorMark):
 
         The sub-key goes to the arbitrator before the queries; its digest stands in the
         plan, and so in the commitment. It says nothing about the slots.
+
+        Raises:
+          ValueError: not 32 bytes.
         """
-        _check.is_instance(bytes, sub_key=sub_key)
+        if not isinstance(sub_key, bytes) or len(sub_key) != _NUM_KEY_BYTES:
+            raise ValueError(
+                f'sub_key must be {_NUM_KEY_BYTES} bytes (mark_key.sub_key("basis")); '
+                "the value given is not shown"
+            )
         counter = 0
         while True:
             basis = _draw_basis(sub_key, counter)
