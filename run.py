@@ -1,5 +1,7 @@
 """Runs an experiment: python run.py --config=experiments/quickstart.py."""
 
+import pathlib
+import shutil
 import sys
 
 from absl import app, flags, logging
@@ -14,6 +16,7 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "Settings file. " + _E
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where to leave results; default workdir/<name>/seed<seed>."
 )
+_SAVE = flags.DEFINE_string("save_results", None, "Also copy results.json to this file.")
 
 
 def main(argv: list[str]) -> None:
@@ -24,6 +27,10 @@ def main(argv: list[str]) -> None:
         settings = settings_from_config(_CONFIG.value)
         workdir = _WORKDIR.value or f"workdir/{settings.name}/seed{settings.seed}"
         results = run(settings, workdir)
+        if results is not None and _SAVE.value:
+            target = pathlib.Path(_SAVE.value)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(pathlib.Path(workdir, "results.json"), target)
     except AnwError as error:
         _stop(str(error), 1)
     except OSError as error:
@@ -43,7 +50,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
         _stop("name a settings file: python run.py --config=experiments/quickstart.py", 2)
     try:
         if file is not None:
-            lab_config.load_config(file)
+            lab_config.check_overrides(lab_config.load_config(file), argv)
         # absl's default is INFO, and Orbax has much to say; --verbosity=0 brings it back.
         logging.set_verbosity(logging.WARNING)
         return flags.FLAGS(argv)

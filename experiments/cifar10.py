@@ -11,12 +11,14 @@ Expect:    keyed p <= 1e-6 with 50 of 4,000 photos; one-hue matched; held-out ne
 
 import ml_collections
 
+from anw_jax.lab import config
+
 
 def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     """Settings only; `anw_jax.lab.Settings` says what each means."""
     quick = {"paper": False, "quick": True}[variant]
     num_images = 50 if quick else 500
-    config = {
+    values = {
         "name": "cifar10_quick" if quick else "cifar10",
         "seed": 0,
         "data": {"source": "tfds:cifar10", "num_train": 4000 if quick else None},
@@ -31,11 +33,11 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         "verify": {"alpha": 1e-6},
     }
     if quick:
-        config["train"] = {
+        values["train"] = {
             "batch_size": 64,
             "num_epochs": 60,
             "schedule": "cosine",
             "warmup_epochs": 2,
             "nesterov": True,
         }
-    return ml_collections.ConfigDict(config)
+    return config.with_defaults(values)

@@ -10,10 +10,12 @@ comes from. One user's 40 tiles carry a secret hue each.
 
 import ml_collections
 
+from anw_jax.lab import config
+
 
 def get_config() -> ml_collections.ConfigDict:
     """Settings only; `anw_jax.lab.Settings` says what each means."""
-    return ml_collections.ConfigDict(
+    return config.with_defaults(
         {
             "name": "quickstart",
             "seed": 0,

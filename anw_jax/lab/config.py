@@ -1,10 +1,16 @@
 """The edge where config files and flags become settings; the only ml_collections here."""
 
+import dataclasses
+import difflib
 import importlib.util
 import pathlib
+import types
+import typing
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ml_collections
+from ml_collections import config_dict
 
 from anw_jax.errors import SettingsError
 from anw_jax.lab.settings import Settings, settings_from_config
@@ -34,6 +40,62 @@ def load_config(file_and_variant: str) -> ml_collections.ConfigDict:
     if not isinstance(config, ml_collections.ConfigDict):
         raise SettingsError(f"get_config of {file!r} must return a ConfigDict")
     return config
+
+
+def with_defaults(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
+    """Completes a config file's values, so that every setting can be overridden by a flag.
+
+    Args:
+      values: nested plain values; what they leave out takes the defaults of `Settings`.
+    """
+    return ml_collections.ConfigDict(_complete(Settings, values))
+
+
+def _complete(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds the fields of a dataclass that `values` leaves out, level by level."""
+    hints, full = typing.get_type_hints(kind), dict(values)
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint):
+            full[field.name] = _complete(hint, full.get(field.name, {}))
+        elif typing.get_origin(hint) is Mapping or field.name == "users":
+            inner = typing.get_args(hint)[1]
+            full[field.name] = {
+                name: _complete(inner, value) for name, value in full[field.name].items()
+            }
+        elif full.get(field.name) is None and isinstance(hint, types.UnionType):
+            full[field.name] = config_dict.placeholder(_plain_type(hint))
+        elif field.name not in full and field.default is not dataclasses.MISSING:
+            full[field.name] = field.default
+    return full
+
+
+def _plain_type(hint: types.UnionType) -> type:
+    """The type beside None."""
+    kind = next(a for a in typing.get_args(hint) if a is not type(None))
+    return typing.get_origin(kind) or kind
+
+
+def check_overrides(config: ml_collections.ConfigDict, arguments: Iterable[str]) -> None:
+    """Refuses `--config.<field>` flags that name no setting; suggests the nearest.
+
+    Raises:
+      SettingsError: one line.
+    """
+    for argument in arguments:
+        if not argument.startswith("--config."):
+            continue
+        path = argument.removeprefix("--config.").partition("=")[0].split(".")
+        level: Any = config
+        for depth, name in enumerate(path):
+            known = list(level.keys()) if isinstance(level, ml_collections.ConfigDict) else []
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+                raise SettingsError(
+                    f"{'.'.join(['config', *path[: depth + 1]])} is not a setting; {hint}"
+                )
+            level = level[name]
 
 
 def settings_from_file(file_and_variant: str, **overrides: Any) -> Settings:

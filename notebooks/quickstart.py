@@ -1,0 +1,94 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Mark photos, train on them, prove it
+#
+# An owner marks photos with a secret hue each; a learner trains on them among many others;
+# an arbitrator, who has only the model and the unmarked originals, reads the marks back and
+# states exactly how unlikely that is by chance.
+#
+# On Colab choose *Runtime → Change runtime type → TPU or GPU* (CPU works too), and put a copy
+# of the repository into `/content/anw_jax` (with `!git clone`, or by upload).
+
+# %%
+import importlib.util
+import pathlib
+import subprocess
+import sys
+
+COPY = pathlib.Path("/content/anw_jax")
+HERE = pathlib.Path.cwd()
+for folder in (HERE, HERE.parent, COPY):
+    if (folder / "anw_jax" / "__init__.py").exists():
+        ROOT = folder
+        break
+if importlib.util.find_spec("flax") is None or ROOT == COPY:
+    # Colab's own jax, jaxlib and libtpu fit the ranges and stay as they are.
+    pip = [sys.executable, "-m", "pip", "install", "-q"]
+    subprocess.run([*pip, "-r", str(ROOT / "requirements.txt")], check=True)
+sys.path.insert(0, str(ROOT))
+
+import jax
+
+jax.devices()
+
+# %% [markdown]
+# ## One call from photos to proof
+#
+# The settings are those of `experiments/quickstart.py`: tiles of eight photos that ship inside
+# scikit-image; one user's 40 tiles carry a secret hue each. Run the cell again after an
+# interruption and it goes on from the last checkpoint.
+
+# %%
+from anw_jax import lab
+from anw_jax.lab.config import settings_from_file
+
+settings = settings_from_file(str(ROOT / "experiments" / "quickstart.py"), seed=0)
+results = lab.run(settings, "workdir/notebook")
+
+# %%
+keyed = results["users"]["keyed"]
+print(keyed["outcome"], "at level", keyed["alpha"])
+print(keyed["sentence"])
+print("Standing:", keyed["standing"])
+
+# %% [markdown]
+# ## The report, as a lawyer would read it
+
+# %%
+from IPython.display import HTML
+
+HTML(pathlib.Path("workdir/notebook/report.html").read_text())
+
+# %% [markdown]
+# ## The arbitrator's part alone
+#
+# What the arbitrator infers without the key: the blind argmin of each photo's losses.
+
+# %%
+import numpy as np
+
+from anw_jax import keys, verify
+
+with np.load("workdir/notebook/tables/keyed.npz") as stored:
+    table = stored["losses"][:, :: settings.verify.grid_refinement]
+verify.infer_signatures(table, keys.Manifest.load("workdir/notebook/manifests/keyed.json"))
+
+# %% [markdown]
+# The verdict replays from files: the table, the manifest, the key, and the commitment that was
+# written before training.
+
+# %%
+key = keys.MarkKey.load("workdir/notebook/keys/keyed.key")
+manifest = keys.Manifest.load("workdir/notebook/manifests/keyed.json")
+plan = keys.Plan(keyed["statistic"], keyed["alpha"], keyed["mark"])
+verdict = verify.decide(table, key, manifest, plan, commitment=keyed["commitment"])
+print(verdict.result)

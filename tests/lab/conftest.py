@@ -1,0 +1,35 @@
+"""A run that is over in seconds."""
+
+import copy
+
+import pytest
+
+from anw_jax.lab import settings_from_config
+
+TINY = {
+    "name": "tiny",
+    "seed": 3,
+    "data": {"source": "mock:160", "image_size": 16},
+    "users": {
+        "keyed": {"num_images": 12},
+        "one_hue": {"num_images": 12, "scheme": "per_user"},
+        "albums": {"num_images": 12, "scheme": "per_group", "num_groups": 3},
+        "control_unmarked": {"num_images": 6, "kind": "unmarked"},
+        "held_out": {"num_images": 6, "kind": "held_out"},
+    },
+    "model": {"name": "testing"},
+    "train": {"batch_size": 32, "num_epochs": 2, "schedule": "cosine"},
+    "verify": {"alpha": 0.05, "num_fresh_keys": 40, "grid_refinement": 2},
+}
+
+
+@pytest.fixture
+def tiny_config() -> dict:
+    """Plain values, free to be spoilt."""
+    return copy.deepcopy(TINY)
+
+
+@pytest.fixture
+def tiny_settings(tiny_config):
+    """Checked settings of the tiny run."""
+    return settings_from_config(tiny_config)

@@ -1,0 +1,172 @@
+"""A whole run on made-up data, from the user's side."""
+
+import errno
+import json
+import os
+import stat
+
+import numpy as np
+import pytest
+
+from anw_jax import keys, lab, verify
+from anw_jax.errors import SettingsError
+from anw_jax.lab import case, workdir
+
+pytestmark = pytest.mark.filterwarnings(
+    # Orbax warns when it has to guess shardings; a resumed run tells it all of them.
+    "ignore:Sharding info not provided"
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One finished tiny run, shared by the tests that only look."""
+    from tests.lab.conftest import TINY
+
+    folder = tmp_path_factory.mktemp("run")
+    settings = lab.settings_from_config(TINY)
+    return settings, folder, lab.run(settings, folder)
+
+
+def test_everything_promised_is_left_behind(finished):
+    _, folder, _ = finished
+    for name in (
+        "settings.json provenance.json commitments.json log.jsonl progress.json results.json "
+        "report.html DONE checkpoints figures manifests/keyed.json keys/keyed.key "
+        "tables/keyed.npz tables/keyed.seal.json examples.npz"
+    ).split():
+        assert (folder / name).exists(), name
+    assert not (folder / "FAILED.txt").exists()
+    assert not list(folder.rglob("*.partial"))
+    for line in (folder / "log.jsonl").read_text().splitlines():
+        assert {"time_utc", "stage", "text"} <= json.loads(line).keys()
+
+
+def test_keys_are_private_files(finished):
+    _, folder, _ = finished
+    for key_file in (folder / "keys").iterdir():
+        assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+
+
+def test_results_hold_every_user_and_control(finished):
+    settings, _, results = finished
+    assert set(results["users"]) == set(settings.users)
+    for name, user in results["users"].items():
+        assert 0 < user["p_value"] <= 1
+        assert user["standing"] == "experiment key, not evidence"
+        assert user["wrong_keys"]["num_keys"] == 40
+        kind = settings.users[name].kind
+        assert (kind == "marked") == (not name.startswith(("control", "held_out")))
+
+
+def test_a_stored_p_replays_from_the_files_alone(finished):
+    """What a hostile expert does: table + manifest + key → the same p."""
+    settings, folder, results = finished
+    for name, user in results["users"].items():
+        with np.load(folder / "tables" / f"{name}.npz") as arrays:
+            table = arrays["losses"][:, :: settings.verify.grid_refinement]
+        manifest = keys.Manifest.load(folder / "manifests" / f"{name}.json")
+        key = keys.MarkKey.load(folder / "keys" / f"{name}.key")
+        plan = keys.Plan(user["statistic"], user["alpha"], user["mark"])
+        verdict = verify.decide(table, key, manifest, plan, commitment=user["commitment"])
+        assert verdict.result.log10_p == pytest.approx(user["log10_p"], abs=1e-12)
+
+
+def test_one_signature_can_never_be_shown_at_a_small_level(finished):
+    _, _, results = finished
+    assert results["users"]["one_hue"]["p_value"] >= 1 / 11
+    assert results["users"]["one_hue"]["outcome"] == "inconclusive"
+    assert results["users"]["albums"]["p_value"] >= 11**-3
+
+
+def test_the_same_command_says_that_it_is_done(finished, capsys):
+    settings, folder, results = finished
+    again = lab.run(settings, folder)
+    assert "already done" in capsys.readouterr().out
+    assert again["users"]["keyed"]["log10_p"] == results["users"]["keyed"]["log10_p"]
+
+
+def test_another_run_in_the_same_workdir_is_refused(finished, tiny_config):
+    _, folder, _ = finished
+    tiny_config["train"]["learning_rate"] = 0.2
+    with pytest.raises(SettingsError, match=r"train.learning_rate was 0.1, now 0.2"):
+        lab.run(lab.settings_from_config(tiny_config), folder)
+
+
+def test_published_photos_are_where_the_learner_trains(tiny_settings, tmp_path):
+    opened = case.open_case(tiny_settings, workdir.Workdir(tmp_path))
+    keyed = opened.users["keyed"]
+    rows = np.searchsorted(
+        opened.partition.train_indices, opened.partition.user("keyed").indices
+    )
+    np.testing.assert_array_equal(opened.learner.images[rows], keyed.published())
+    assert (keyed.published() != keyed.originals.images).any()
+    control = opened.users["control_unmarked"]
+    np.testing.assert_array_equal(control.published(), control.originals.images)
+
+
+def test_an_excluded_user_is_verified_but_not_trained_on(tiny_config, tmp_path):
+    tiny_config["exclude"] = ["keyed"]
+    settings = lab.settings_from_config(tiny_config)
+    opened = case.open_case(settings, workdir.Workdir(tmp_path))
+    assert len(opened.learner) == 160 - 12
+    published = {image.tobytes() for image in opened.learner.images}
+    assert not published & {image.tobytes() for image in opened.users["keyed"].published()}
+
+
+def test_keys_survive_a_resume_and_changed_ones_are_refused(tiny_settings, tmp_path):
+    folder = workdir.Workdir(tmp_path)
+    first = case.open_case(tiny_settings, folder).users["keyed"].commitment
+    assert case.open_case(tiny_settings, folder).users["keyed"].commitment == first
+    key_file = tmp_path / "keys" / "keyed.key"
+    key_file.unlink()
+    keys.MarkKey.generate().save(key_file)
+    with pytest.raises(SettingsError, match=r"commitments .* do not fit the keys"):
+        case.open_case(tiny_settings, folder)
+
+
+def test_secret_keys_are_drawn_anew(tiny_config, tmp_path):
+    tiny_config["verify"]["keys"] = "secret"
+    settings = lab.settings_from_config(tiny_config)
+    commitments = [
+        case.open_case(settings, workdir.Workdir(tmp_path / name)).users["keyed"].commitment
+        for name in ("a", "b")
+    ]
+    assert commitments[0] != commitments[1]
+
+
+def test_more_user_photos_than_data_is_one_line(tiny_config, tmp_path):
+    tiny_config["users"]["keyed"]["num_images"] = 500
+    settings = lab.settings_from_config(tiny_config)
+    with pytest.raises(SettingsError, match=r"num_images of user 'keyed' \(500\)"):
+        lab.run(settings, tmp_path)
+    assert "num_images of user 'keyed'" in (tmp_path / "FAILED.txt").read_text()
+
+
+def test_a_full_disk_leaves_whole_files(tmp_path, monkeypatch):
+    folder = workdir.Workdir(tmp_path)
+    folder.write_json("results.json", {"p": 1})
+
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        folder.write_json("results.json", {"p": 2})
+    assert folder.read_json("results.json") == {"p": 1}
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_json_has_no_nan(tmp_path):
+    folder = workdir.Workdir(tmp_path)
+    folder.write_json("a.json", {"x": float("nan"), "y": np.float32(np.inf), "z": np.arange(2)})
+    assert folder.read_json("a.json") == {"x": None, "y": None, "z": [0, 1]}
+
+
+def test_a_table_of_another_model_is_asked_again(finished, tmp_path):
+    """A seal ties a table to the weights that filled it."""
+    _, folder, _ = finished
+    sealed = json.loads((folder / "tables/keyed.seal.json").read_text())
+    assert set(sealed) == {"table", "model"}
+    with np.load(folder / "tables/keyed.npz") as arrays:
+        assert verify.seal(arrays["losses"]) == sealed["table"]

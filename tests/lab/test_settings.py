@@ -1,0 +1,118 @@
+"""Settings: every mistake is one line that names the field, the value and the rule."""
+
+import dataclasses
+import pathlib
+
+import ml_collections
+import pytest
+
+from anw_jax.errors import SettingsError
+from anw_jax.lab import config, settings_from_config
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+BROKEN = {
+    "typo": (
+        ("train", "num_epoch"),
+        3,
+        "config.train.num_epoch is not a setting; did",
+    ),
+    "typo in a user": (
+        ("users", "keyed", "shceme"),
+        "per_user",
+        "config.users.keyed.shceme is",
+    ),
+    "wrong type": (
+        ("train", "num_epochs"),
+        "many",
+        "config.train.num_epochs must be of type",
+    ),
+    "bool for int": (("seed",), True, "config.seed must be of type int, got True"),
+    "float for int": (("users", "keyed", "num_images"), 2.5, "must be of type int, got 2.5"),
+    "negative": (("seed",), -1, "config: seed must be at least 0, got -1"),
+    "no images": (("users", "keyed", "num_images"), 0, "num_images must be at least 1, got 0"),
+    "one slot": (("verify", "num_slots"), 1, "num_slots must be at least 2, got 1"),
+    "alpha": (("verify", "alpha"), 1.5, "alpha must lie strictly between 0.0 and 1.0, got 1.5"),
+    "statistic": (("verify", "statistic"), "rank", "got 'rank'; did you mean 'ranks'?"),
+    "scheme": (("users", "keyed", "scheme"), "per_pixel", "scheme must be one of per_image"),
+    "model": (("model", "name"), "resnet19", "did you mean 'resnet18'?"),
+    "excluded": (("exclude",), ["nobody"], "exclude must be one of"),
+    "albums": (("users", "keyed", "num_groups"), 3, "num_groups must be given with scheme"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_one_clear_line_for_each_mistake(tiny_config, case):
+    (*path, last), value, message = BROKEN[case]
+    inner = tiny_config
+    for name in path:
+        inner = inner[name]
+    inner[last] = value
+    with pytest.raises(SettingsError) as caught:
+        settings_from_config(tiny_config)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_field_is_named(tiny_config):
+    del tiny_config["seed"]
+    with pytest.raises(SettingsError, match=r"^config needs seed$"):
+        settings_from_config(tiny_config)
+
+
+def test_the_seed_rules_training_too(tiny_settings):
+    assert tiny_settings.train.seed == tiny_settings.seed == 3
+
+
+def test_marked_users_come_first(tiny_settings):
+    kinds = [user.kind for user in tiny_settings.users.values()]
+    assert kinds == ["marked"] * 3 + ["unmarked", "held_out"]
+
+
+def test_config_dicts_and_dicts_are_alike(tiny_config, tiny_settings):
+    assert settings_from_config(ml_collections.ConfigDict(tiny_config)) == tiny_settings
+
+
+@pytest.mark.parametrize("name", ["quickstart.py", "cifar10.py", "cifar10.py:quick"])
+def test_shipped_experiments_are_valid(name):
+    settings = config.settings_from_file(f"{ROOT}/experiments/{name}", seed=4)
+    assert settings.seed == settings.train.seed == 4
+    assert any(user.kind == "marked" for user in settings.users.values())
+    assert any(user.kind == "held_out" for user in settings.users.values())
+
+
+def test_the_quick_cifar_run_is_what_it_claims():
+    settings = config.settings_from_file(f"{ROOT}/experiments/cifar10.py:quick")
+    keyed = settings.users["keyed"]
+    assert settings.data.num_train >= 4000
+    assert keyed.num_images <= 50
+    assert keyed.num_images <= 0.0125 * settings.data.num_train
+    assert settings.train.crop_padding > 0
+    assert settings.train.flip
+
+
+def test_the_papers_setting_is_the_default():
+    settings = config.settings_from_file(f"{ROOT}/experiments/cifar10.py")
+    assert settings.model.name == "resnet50"
+    wanted = {"num_epochs": 90, "batch_size": 256, "learning_rate": 0.1, "schedule": "step"}
+    assert wanted.items() <= dataclasses.asdict(settings.train).items()
+    assert settings.users["keyed"].num_images == 500
+
+
+def test_a_config_file_that_is_not_there_names_its_neighbours():
+    with pytest.raises(
+        SettingsError, match=r"does not exist; .*has cifar10\.py, quickstart\.py"
+    ):
+        config.load_config(f"{ROOT}/experiments/cifar11.py")
+
+
+def test_a_config_file_that_fails_is_one_line(tmp_path):
+    broken = tmp_path / "broken.py"
+    broken.write_text("def get_config():\n    return 1 / 0\n")
+    with pytest.raises(SettingsError, match=r"broken\.py' fails: ZeroDivisionError"):
+        config.load_config(str(broken))
+
+
+def test_an_unknown_variant_is_one_line():
+    with pytest.raises(SettingsError, match=r"cifar10\.py' fails: .*quik"):
+        config.load_config(f"{ROOT}/experiments/cifar10.py:quik")

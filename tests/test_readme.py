@@ -1,0 +1,57 @@
+"""The README is true: its example runs, its commands are CI's, its numbers have files."""
+
+import contextlib
+import io
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def fenced(language: str) -> list[str]:
+    """The README's code blocks of one language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_library_example_prints_what_stands_below_it():
+    (example,) = fenced("python")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
+    (expected,) = fenced("text")
+    assert printed.getvalue() == expected
+
+
+def test_ci_runs_the_readmes_test_command_word_for_word():
+    commands = [line for block in fenced("bash") for line in block.splitlines()]
+    test_commands = [line for line in commands if line.endswith("-m pytest")]
+    assert len(test_commands) == 1
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "grep -m 1 -- '-m pytest$' README.md" in script
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\((?!http)([^)#]+)\)", README))
+def test_links_lead_somewhere(path):
+    assert (ROOT / path).exists(), path
+
+
+def test_the_results_table_is_made_from_the_result_files():
+    from docs.update_readme import updated
+
+    assert updated(README) == README, "run: python docs/update_readme.py"
+
+
+def test_nothing_committed_names_a_machine_or_a_registry():
+    pattern = re.compile(r"/tmp/|/work/|/root/|/home/|pypi\.org|pythonhosted|registry\.npmjs")
+    names = [".py", ".md", ".toml", ".txt", ".cff", ".ipynb", ".json", ".html"]
+    for file in ROOT.rglob("*"):
+        hidden = any(part.startswith(".") for part in file.relative_to(ROOT).parts)
+        if hidden or file.suffix not in names or "workdir" in file.parts:
+            continue
+        if file == pathlib.Path(__file__).resolve():
+            continue
+        match = pattern.search(file.read_text())
+        assert match is None, f"{file.relative_to(ROOT)}: {match.group()}"
