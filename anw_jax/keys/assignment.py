@@ -9,7 +9,7 @@ import numpy as np
 from anw_jax import _check
 from anw_jax.keys import units
 from anw_jax.keys.manifest import Manifest
-from anw_jax.keys.mark_key import MarkKey
+from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
 from anw_jax.keys.space import SignatureSpace
 
 _TAG_SLOT = b"anw_jax/v1/slot\0"
@@ -120,7 +120,7 @@ def assign(
       >>> assignment.num_units, assignment.slots.tolist()
       (2, [9, 4])
     """
-    _check.is_instance(MarkKey, mark_key=mark_key)
+    check_is_mark_key(mark_key)
     if isinstance(images, Manifest):
         if not (space is None and scheme is None and groups is None):
             raise ValueError("space, scheme and groups are fixed by the manifest: omit them")

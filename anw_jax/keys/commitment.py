@@ -8,7 +8,7 @@ import json
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
 from anw_jax.keys.manifest import Manifest
-from anw_jax.keys.mark_key import MarkKey
+from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
 
 _TAG_COMMIT = b"anw_jax/v1/commitment\0"
 _TAG_SEED = b"anw_jax/v1/public-seed\0"
@@ -36,7 +36,8 @@ class Plan:
     def __post_init__(self):
         _check.is_instance(str, statistic=self.statistic)
         _check.is_instance(str, mark=self.mark)
-        _check.in_open_interval(0.0, 1.0, alpha=self.alpha)
+        alpha = _check.in_open_interval(0.0, 1.0, alpha=self.alpha)
+        object.__setattr__(self, "alpha", alpha)
 
     def to_bytes(self) -> bytes:
         """Canonical bytes: JSON with sorted names and no spaces."""
@@ -45,6 +46,9 @@ class Plan:
 
 def commit(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
     """Commits to key, units, space, scheme, mark, statistic and level: 64 hex digits.
+
+    The whole manifest is bound, file names and the order of the images included: a photo
+    whose pixels changed is found by its name, so no name may be changed afterwards.
 
     Publish it, or have it time-stamped, before the photos are published. It hides what it
     binds (SHA-256 over a 256-bit secret) and cannot be opened in two ways. The nonce is a
@@ -66,14 +70,17 @@ def commit(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
       >>> commitment = commit(key, manifest, Plan("losses", 0.1))
       >>> check_commitment(commitment, key, manifest, Plan("losses", 0.1))
     """
-    _check.is_instance(MarkKey, mark_key=mark_key)
+    check_is_mark_key(mark_key)
     _check.is_instance(Manifest, manifest=manifest)
     _check.is_instance(Plan, plan=plan)
     body = _canonical(
         {
+            "file_names": manifest.file_names,
+            "image_digests": manifest.image_digests,
             "num_slots": manifest.space.num_slots,
             "origin": mark_key.origin,
             "scheme": manifest.scheme,
+            "unit_of_image": manifest.unit_of_image,
             "units": manifest.unit_digests,
         }
     )
@@ -88,9 +95,11 @@ def check_commitment(
     """Accepts what was committed to, and nothing else.
 
     Raises:
-      CommitmentError: key, manifest (a missing or an added photo counts) or plan differ
-        from those of the commitment.
+      CommitmentError: key, manifest (a missing or an added photo, another order or file name
+        counts) or plan differ from those of the commitment.
+      TypeError: an argument is not what its name says.
     """
+    _check.is_instance(str, commitment=commitment)
     if not hmac.compare_digest(commitment.encode(), commit(mark_key, manifest, plan).encode()):
         raise CommitmentError(
             f"the commitment {commitment[:16]!r}… does not open: the key, the "

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import numbers
 import os
 import pathlib
+import re
 import warnings
 from collections.abc import Hashable, Iterable, Sequence
 
@@ -14,6 +16,22 @@ from anw_jax.keys import units
 from anw_jax.keys.space import SignatureSpace
 
 _FORMAT = "anw_jax manifest, version 1"
+
+
+def _is_digest(entry: object) -> bool:
+    return isinstance(entry, str) and re.fullmatch("[0-9a-f]{64}", entry) is not None
+
+
+def _is_unit_number(entry: object) -> bool:
+    return isinstance(entry, numbers.Integral) and not isinstance(entry, bool)
+
+
+# Digests of any other form could be framed so that two units share a slot.
+_ENTRIES = (
+    ("image_digests", _is_digest, "64 lower-case hex digits each"),
+    ("file_names", lambda entry: isinstance(entry, str), "text"),
+    ("unit_of_image", _is_unit_number, "integers"),
+)
 
 
 class ChangedPixelsWarning(UserWarning):
@@ -34,6 +52,9 @@ class Manifest:
       space: the signature space.
       scheme: "per_image", "per_group" or "per_user".
 
+    Raises:
+      ValueError: entries of another form, or columns that contradict each other.
+
     Example:
       >>> photos = np.arange(2 * 2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 2, 3)
       >>> manifest = Manifest.of(photos, SignatureSpace())
@@ -50,12 +71,19 @@ class Manifest:
     def __post_init__(self):
         _check.one_of(units.SCHEMES, scheme=self.scheme)
         _check.is_instance(SignatureSpace, space=self.space)
+        for name in ("image_digests", "file_names", "unit_of_image"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         lengths = {len(self.image_digests), len(self.file_names), len(self.unit_of_image)}
         if lengths == {0} or len(lengths) > 1:
             raise ValueError(
                 "a manifest needs at least one image, and one digest, file name and unit "
                 f"for each; got {sorted(lengths)} of them"
             )
+        for name, is_good, rule in _ENTRIES:
+            bad = [entry for entry in getattr(self, name) if not is_good(entry)]
+            if bad:
+                raise ValueError(f"{name} must be {rule}, got {bad[0]!r:.80}")
+        object.__setattr__(self, "unit_of_image", tuple(map(int, self.unit_of_image)))
         if len(set(self.file_names)) < len(self.file_names):
             twice = next(n for n in self.file_names if self.file_names.count(n) > 1)
             raise ValueError(f"file_names must be unique, got {twice!r} twice")
@@ -150,7 +178,8 @@ class Manifest:
           int64 `[len(images)]`, the manifest's index of each.
 
         Raises:
-          ValueError: a photo that is in the manifest neither by pixels nor by name.
+          ValueError: a photo that is in the manifest neither by pixels nor by name, or fewer
+            names than photos.
         """
         by_digest: dict[str, int] = {}
         for index, digest in enumerate(self.image_digests):
@@ -158,6 +187,11 @@ class Manifest:
         by_name = {name: index for index, name in enumerate(self.file_names)}
         found = []
         for number, image in enumerate(images):
+            if file_names is not None and number >= len(file_names):
+                raise ValueError(
+                    "file_names must have one entry for each of the images, got only "
+                    f"{len(file_names)}"
+                )
             name = None if file_names is None else str(file_names[number])
             index = by_digest.get(units.image_digest(image))
             if name in by_name and index is None:
@@ -205,7 +239,7 @@ class Manifest:
             columns = [tuple(row[name] for row in rows) for name in ("sha256", "file", "unit")]
             space = SignatureSpace(body["num_slots"])
             scheme = body["scheme"]
-        except (KeyError, TypeError, json.JSONDecodeError):
+        except (KeyError, TypeError, RecursionError, json.JSONDecodeError):
             raise ValueError(f"not a manifest: expected {_FORMAT!r} as JSON") from None
         return cls(*columns, space, scheme)
 

@@ -1,6 +1,5 @@
 """The owner's 256-bit secret and the sub-keys derived from it."""
 
-import dataclasses
 import hashlib
 import hmac
 import json
@@ -19,33 +18,51 @@ _NUM_BYTES = 32
 _ORIGINS = ("secret", "experiment")
 
 
-@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class MarkKey:
     """256 secret bits from which every slot and private basis of one owner derives.
 
     Make one with `generate` (evidence) or `for_experiment` (never evidence). Use a fresh
-    key for each publication: opening a commitment reveals it. The repr and pickling never
-    show the secret.
+    key for each publication: opening a commitment reveals it. It cannot be changed, copied
+    or pickled, and neither its repr nor `vars` nor `dataclasses.asdict` shows the secret.
 
     Attributes:
       secret: the 32 bytes.
       origin: "secret", or "experiment" for a key derived from a public seed.
+
+    Raises:
+      ValueError: a secret that is not 32 bytes, or an unknown origin.
 
     Example:
       >>> MarkKey.generate()
       MarkKey(<256 secret bits>, origin='secret')
     """
 
-    secret: bytes
-    origin: str = "secret"
+    __slots__ = ("_origin", "_secret")
 
-    def __post_init__(self):
-        if not isinstance(self.secret, bytes) or len(self.secret) != _NUM_BYTES:
+    def __init__(self, secret: bytes, origin: str = "secret"):
+        if not isinstance(secret, bytes) or len(secret) != _NUM_BYTES:
             raise ValueError(
                 f"secret must be {_NUM_BYTES} bytes (use MarkKey.generate); "
                 "the value given is not shown"
             )
-        _check.one_of(_ORIGINS, origin=self.origin)
+        object.__setattr__(self, "_secret", secret)
+        object.__setattr__(self, "_origin", _check.one_of(_ORIGINS, origin=origin))
+
+    @property
+    def secret(self) -> bytes:
+        """The 32 bytes."""
+        return self._secret
+
+    @property
+    def origin(self) -> str:
+        """Either "secret", or "experiment" for a key derived from a public seed."""
+        return self._origin
+
+    def __setattr__(self, name, value):
+        raise AttributeError("a MarkKey cannot be changed")
+
+    def __delattr__(self, name):
+        raise AttributeError("a MarkKey cannot be changed")
 
     @classmethod
     def generate(cls) -> "MarkKey":
@@ -60,7 +77,8 @@ class MarkKey:
           seed: at least 0.
           name: separates the keys of several users of one experiment.
         """
-        _check.integer_at_least(0, seed=seed)
+        seed = _check.integer_at_least(0, seed=seed)
+        _check.is_instance(str, name=name)
         message = _TAG_EXPERIMENT + json.dumps([seed, name]).encode()
         return cls(hashlib.sha256(message).digest(), origin="experiment")
 
@@ -96,11 +114,15 @@ class MarkKey:
         path = pathlib.Path(path)
         try:
             body = json.loads(path.read_text())
+            if body["format"] != _FORMAT:
+                raise KeyError("format")
             key = cls(bytes.fromhex(body["key"]), body["origin"])
             intact = hmac.compare_digest(body["check"], _check_digits(key.secret, key.origin))
         except FileNotFoundError:
             raise KeyFileError(f"no mark key at {path}: the file does not exist") from None
-        except (OSError, ValueError, TypeError, KeyError):
+        except OSError as error:
+            raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise KeyFileError(
                 f"{path} is not a mark-key file: expected the JSON that MarkKey.save writes"
             ) from None
@@ -126,6 +148,15 @@ class MarkKey:
 
     def __reduce__(self):
         raise TypeError("a MarkKey is not pickled or copied: use save and load")
+
+
+def check_is_mark_key(mark_key: MarkKey) -> None:
+    """Refuses anything else, without showing it: it may be somebody's bare secret."""
+    if not isinstance(mark_key, MarkKey):
+        raise TypeError(
+            f"mark_key must be a MarkKey, got {type(mark_key).__name__}; "
+            "the value given is not shown"
+        )
 
 
 def _check_digits(secret: bytes, origin: str) -> str:

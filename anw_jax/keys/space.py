@@ -6,6 +6,8 @@ import numpy as np
 
 from anw_jax import _check
 
+_MAX_SLOTS = 2**16
+
 
 @dataclasses.dataclass(frozen=True)
 class SignatureSpace:
@@ -16,12 +18,12 @@ class SignatureSpace:
     section 4.2, https://arxiv.org/abs/2109.09023.
 
     Attributes:
-      num_slots: N, at least 2.
+      num_slots: N, from 2 to 65536 (8-bit pixels tell far fewer hues apart).
       tau_degrees: half the width of a slot; N slots fill the circle, so it must be 180 / N,
         which is what None stands for.
 
     Raises:
-      TypeError, ValueError: `num_slots` below 2, or `tau_degrees` that is not 180 / N.
+      TypeError, ValueError: `num_slots` out of range, or `tau_degrees` that is not 180 / N.
 
     Example:
       >>> space = SignatureSpace()
@@ -36,6 +38,9 @@ class SignatureSpace:
 
     def __post_init__(self):
         _check.integer_at_least(2, num_slots=self.num_slots)
+        if self.num_slots > _MAX_SLOTS:
+            raise ValueError(f"num_slots must be at most {_MAX_SLOTS}, got {self.num_slots}")
+        object.__setattr__(self, "num_slots", int(self.num_slots))
         tau = 180.0 / self.num_slots
         if self.tau_degrees is None:
             object.__setattr__(self, "tau_degrees", tau)
