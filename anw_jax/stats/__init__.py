@@ -27,7 +27,7 @@ from anw_jax.stats.scores import (
     score_units,
     unit_losses,
 )
-from anw_jax.stats.testing import DEFAULT_ALPHA, TestResult, exact_test, hits
+from anw_jax.stats.testing import DEFAULT_ALPHA, TestResult, exact_test, format_p, hits
 
 __all__ = [
     "DEFAULT_ALPHA",
@@ -37,6 +37,7 @@ __all__ = [
     "TestResult",
     "blind_argmin",
     "exact_test",
+    "format_p",
     "fresh_p_values",
     "hits",
     "monte_carlo_test",

@@ -29,7 +29,7 @@ def fresh_p_values(
       float64 `[number of assignments]`, exact to about 1e-11 from above.
 
     Raises:
-      ValueError: no assignment, or assignments with different units.
+      ValueError: no assignment, or assignments with different units or spaces.
     """
     p_values: list[float] = []
     first = integers = survival = None
@@ -38,12 +38,21 @@ def fresh_p_values(
             first = assignment
             integers = quantise(score_units(loss_table, assignment, statistic))
             survival = ExactNull(integers).survival
-        elif not np.array_equal(assignment.unit_of_image, first.unit_of_image):
+        elif not _same_units(first, assignment):
             raise ValueError("assignments must share their units: draw them for one manifest")
         p_values.append(float(survival[observed_sum(integers, assignment)]))
     if first is None:
         raise ValueError("assignments must hold at least one Assignment, got none")
     return np.array(p_values)
+
+
+def _same_units(first: Assignment, second: Assignment) -> bool:
+    """Whether two assignments differ by their slots only."""
+    return (
+        first.space == second.space
+        and np.array_equal(first.unit_of_image, second.unit_of_image)
+        and np.array_equal(first.is_copy, second.is_copy)
+    )
 
 
 def super_uniformity(p_values: np.ndarray, confidence: float = 0.999) -> tuple[bool, float]:
@@ -61,6 +70,9 @@ def super_uniformity(p_values: np.ndarray, confidence: float = 0.999) -> tuple[b
     Returns:
       Whether the excess lies inside the band, and the excess.
 
+    Raises:
+      ValueError: no p-values, not a vector, or some outside [0, 1] or NaN.
+
     Example:
       >>> super_uniformity(np.linspace(0.001, 1, 1000))[0]
       True
@@ -69,6 +81,11 @@ def super_uniformity(p_values: np.ndarray, confidence: float = 0.999) -> tuple[b
     """
     _check.in_interval(0.5, 1 - 1e-12, confidence=confidence)
     ordered = np.sort(np.asarray(p_values, np.float64))
+    if ordered.ndim != 1 or not len(ordered) or not ((ordered >= 0) & (ordered <= 1)).all():
+        raise ValueError(
+            "p_values must be a non-empty vector in [0, 1], got "
+            f"shape {ordered.shape}, values {ordered!r:.60}"
+        )
     num = len(ordered)
     excess = float((np.arange(1, num + 1) / num - ordered).max())
     return excess <= math.sqrt(math.log(1 / (1 - confidence)) / (2 * num)), excess

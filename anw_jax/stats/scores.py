@@ -11,6 +11,9 @@ from anw_jax.keys import Assignment
 # Beyond this a loss is an accident of arithmetic, and sums of it could overflow.
 _LARGEST_LOSS = 1e30
 
+# Differences below this share of the numbers they come from are rounding, hence ties.
+_NOISE = 1e-12
+
 
 def unit_losses(loss_table: np.ndarray, assignment: Assignment) -> np.ndarray:
     """Sums the rows of each unit over its distinct, usable images.
@@ -42,10 +45,15 @@ def unit_losses(loss_table: np.ndarray, assignment: Assignment) -> np.ndarray:
     valid = table[:, 1:]
     with np.errstate(invalid="ignore"):
         usable = (np.abs(valid) <= _LARGEST_LOSS).all(axis=1) & ~assignment.is_copy
-    sums = np.zeros((assignment.num_units, valid.shape[1]))
-    np.add.at(sums, assignment.unit_of_image[usable], valid[usable])
-    counts = np.bincount(assignment.unit_of_image[usable], minlength=assignment.num_units)
-    sums[counts == 0] = np.nan
+    sums = np.full((assignment.num_units, valid.shape[1]), np.nan)
+    unit = assignment.unit_of_image[usable]
+    if len(unit):
+        filled, counts = np.unique(unit, return_counts=True)
+        starts = np.cumsum(counts) - counts
+        for column, losses in enumerate(valid[usable].T):
+            # Smallest first: the order of the images changes no bit of the sum.
+            in_order = losses[np.lexsort((losses, unit))]
+            sums[filled, column] = np.add.reduceat(in_order, starts)
     return sums
 
 
@@ -66,9 +74,21 @@ def blind_argmin(losses: np.ndarray) -> np.ndarray:
     return 1 + np.argmin(np.where(np.isnan(losses), np.inf, losses), axis=1)
 
 
-def _without_column_means(values: np.ndarray) -> np.ndarray:
-    """Removes what all units share: the model's general liking for some hues."""
-    return values - values.mean(axis=0, keepdims=True)
+def _without_column_means(values: np.ndarray, losses: np.ndarray) -> np.ndarray:
+    """Removes what all units share: the model's general liking for some hues.
+
+    Entries of a row that differ by less than the rounding of `losses` become equal, so that
+    ties stay ties: what is left of equal rows is nothing, not noise scaled up.
+    """
+    column_means = np.sort(values, axis=0).mean(axis=0, keepdims=True)
+    centred = values - column_means
+    noise = _NOISE * (np.abs(losses).max(axis=1, keepdims=True) + np.abs(column_means).max())
+    order = np.argsort(centred, axis=1, kind="stable")
+    ordered = np.take_along_axis(centred, order, axis=1)
+    starts = np.diff(ordered, axis=1, prepend=-np.inf) > noise
+    first_of_tie = np.maximum.accumulate(np.where(starts, np.arange(ordered.shape[1]), 0), 1)
+    np.put_along_axis(centred, order, np.take_along_axis(ordered, first_of_tie, axis=1), axis=1)
+    return centred
 
 
 def _losses(losses: np.ndarray) -> np.ndarray:
@@ -76,7 +96,7 @@ def _losses(losses: np.ndarray) -> np.ndarray:
 
 
 def _centred(losses: np.ndarray) -> np.ndarray:
-    return -_without_column_means(losses)
+    return -_without_column_means(losses, losses)
 
 
 def _ranks(losses: np.ndarray) -> np.ndarray:
@@ -84,7 +104,8 @@ def _ranks(losses: np.ndarray) -> np.ndarray:
 
 
 def _centred_ranks(losses: np.ndarray) -> np.ndarray:
-    return _ranks(_without_column_means(losses - losses.mean(axis=1, keepdims=True)))
+    row_means = losses.mean(axis=1, keepdims=True)
+    return _ranks(_without_column_means(losses - row_means, losses))
 
 
 def _hits(losses: np.ndarray) -> np.ndarray:
@@ -93,7 +114,8 @@ def _hits(losses: np.ndarray) -> np.ndarray:
 
 def _null_scaled(scores: np.ndarray) -> np.ndarray:
     """Scales scores so that their sum has standard deviation 1 under H0."""
-    scale = np.sqrt(scores.var(axis=1).sum())
+    scores = scores - scores.min(axis=1, keepdims=True)
+    scale = np.sqrt(np.sort(scores.var(axis=1)).sum())
     return scores / scale if scale > 0 else scores
 
 
@@ -133,7 +155,7 @@ def score_units(
 
     Returns:
       float64 `[num_units, num_slots - 1]`; a constant row of zeros where a unit has no
-      usable answers ("hits" gives such a unit to slot 1).
+      usable answers.
     """
     _check.one_of(STATISTICS, statistic=statistic)
     losses = unit_losses(loss_table, assignment)
@@ -141,6 +163,4 @@ def score_units(
     scores = np.zeros_like(losses)
     if usable.any():
         scores[usable] = STATISTICS[statistic](losses[usable])
-    if statistic == "hits":
-        scores[~usable, 0] = 1.0
     return scores

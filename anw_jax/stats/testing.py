@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 
 import numpy as np
 
@@ -55,30 +56,38 @@ class TestResult:
 
         Each bit halves the chance that an uninvolved model would match as well.
         """
-        return -self.log10_p * math.log2(10.0)
+        return abs(self.log10_p) * math.log2(10.0)
 
     def __str__(self) -> str:
         verdict = f"{self.outcome}: {self.reason}" if self.reason else self.outcome
+        bits = math.floor(self.bits * 10) / 10
         return (
             f"{verdict} at level {self.alpha:g} (p = {format_p(self.log10_p)}, "
-            f"{self.bits:.1f} bits, {self.num_units} units, statistic {self.statistic!r})"
+            f"{bits:.1f} bits, {self.num_units} units, statistic {self.statistic!r})"
         )
 
 
 def format_p(log10_p: float) -> str:
     """A p-value as text, rounded up, from its base-10 logarithm.
 
+    Two digits, or four decimals from 0.001 on: the least such number whose logarithm is not
+    below the one given, to the last bits of that.
+
     Example:
       >>> format_p(-11.4), format_p(-400.0), format_p(math.log10(0.25))
       ('4e-12', '1e-400', '0.25')
+      >>> format_p(math.log10(0.25) + 1e-12)
+      '0.2501'
     """
-    if log10_p > -3:
-        return f"{math.ceil(10**log10_p * 1e4 - 1e-9) / 1e4:g}"
-    exponent = math.floor(log10_p)
-    digits = math.ceil(10 ** (log10_p - exponent) * 10 - 1e-9) / 10
-    if digits >= 10:
-        digits, exponent = digits / 10, exponent + 1
-    return f"{digits:g}e{exponent}"
+    last_bits = 4 * sys.float_info.epsilon * abs(log10_p)
+    exponent, steps = (0, 10_000) if log10_p > -3 else (math.floor(log10_p), 10)
+    target = log10_p - exponent - last_bits
+    numerator = max(1, math.floor(10**target * steps) - 1)
+    while math.log10(numerator / steps) < target:
+        numerator += 1
+    if exponent and numerator >= 10 * steps:
+        numerator, exponent = numerator // 10, exponent + 1
+    return f"{numerator / steps:g}" + (f"e{exponent}" if exponent else "")
 
 
 def exact_test(
@@ -98,9 +107,11 @@ def exact_test(
 
     * NaN, infinite or absurd loss: that image is left out of its unit; a unit without any
       usable image is constant and stays in.
-    * constant or tied losses: equal scores, and ties count against the claim.
+    * constant or tied losses: equal scores, and ties count against the claim; "hits" alone
+      gives a tie to its lowest slot.
     * the same image twice: counted once.
-    * one unit: p is at least 1 / (N - 1).
+    * one unit: p is at least 1 / (N - 1). Nothing is left of a single row when what all
+      units share is removed: "losses", "ranks" and "hits" can test it, the others cannot.
     * all rows constant, or N = 2: inconclusive, since no outcome could be evidence.
 
     Args:
@@ -124,7 +135,7 @@ def exact_test(
       >>> table[np.arange(8), slots] = 0.1  # the model knows each photo at its secret hue
       >>> result = exact_test(table, Assignment(np.arange(8), slots, SignatureSpace()))
       >>> print(result)
-      shown at level 1e-06 (p = 4.7e-9, 27.7 bits, 8 units, statistic 'mixed')
+      shown at level 1e-06 (p = 4.7e-9, 27.6 bits, 8 units, statistic 'mixed')
     """
     _check.in_open_interval(0.0, 1.0, alpha=alpha)
     scores = score_units(loss_table, assignment, statistic)
@@ -132,18 +143,19 @@ def exact_test(
     observed = observed_sum(integers, assignment)
     null = ExactNull(integers)
     log_p = null.log_p_value(observed)
-    outcome, reason = _decide(log_p, null.smallest_log_p, alpha)
+    smallest_log_p = null.log_p_value(null.largest)
+    outcome, reason = _decide(log_p, smallest_log_p, alpha)
     losses = unit_losses(loss_table, assignment)
     return TestResult(
         statistic=statistic,
         p_value=_exp_up(log_p),
-        log10_p=log_p / math.log(10.0),
+        log10_p=_to_base_10(log_p),
         alpha=alpha,
         outcome=outcome,
         reason=reason,
         num_units=assignment.num_units,
         num_unusable=int(np.isnan(losses[:, 0]).sum()),
-        smallest_log10_p=null.smallest_log_p / math.log(10.0),
+        smallest_log10_p=_to_base_10(smallest_log_p),
         z=(observed - null.mean) / null.std if null.std > 0 else 0.0,
     )
 
@@ -152,13 +164,14 @@ def hits(loss_table: np.ndarray, assignment: Assignment) -> tuple[int, TestResul
     """Counts the units whose blind argmin is their secret slot; exact binomial tail.
 
     The argmin is over valid slots, ties to the lowest slot, so that a unit hits with
-    probability exactly 1 / (N - 1) under H0.
+    probability exactly 1 / (N - 1) under H0. A unit without usable answers never hits.
 
     Returns:
       The number of hits, and the result of `exact_test` with statistic "hits".
     """
-    inferred = blind_argmin(unit_losses(loss_table, assignment))
-    count = int((inferred == assignment.slot_of_unit).sum())
+    losses = unit_losses(loss_table, assignment)
+    matches = blind_argmin(losses) == assignment.slot_of_unit
+    count = int((matches & ~np.isnan(losses[:, 0])).sum())
     return count, exact_test(loss_table, assignment, statistic="hits")
 
 
@@ -168,16 +181,26 @@ def observed_sum(integers: np.ndarray, assignment: Assignment) -> int:
 
 
 def _decide(log_p: float, smallest_log_p: float, alpha: float) -> tuple[str, str]:
-    """Names the outcome; compares logarithms, so that nothing underflows."""
+    """Names the outcome; "shown" is possible exactly where it is not "inconclusive"."""
     if smallest_log_p == 0.0:
         return "inconclusive", "no test possible: no unit's answers tell its slots apart"
-    if smallest_log_p > math.log(alpha) * (1 - 1e-12):
-        smallest = format_p(smallest_log_p / math.log(10.0))
+    if not _at_most(smallest_log_p, alpha):
+        smallest = format_p(_to_base_10(smallest_log_p))
         return (
             "inconclusive",
             f"the smallest p these units can give is {smallest}, above the level {alpha:g}",
         )
-    return ("shown" if log_p <= math.log(alpha) else "not shown"), ""
+    return ("shown" if _at_most(log_p, alpha) else "not shown"), ""
+
+
+def _at_most(log_p: float, alpha: float) -> bool:
+    """Whether p ≤ alpha, by its logarithm (nothing underflows) and as it is printed."""
+    return log_p <= math.log(alpha) and _exp_up(log_p) <= alpha
+
+
+def _to_base_10(log_p: float) -> float:
+    """From natural to base-10 logarithm, rounded up."""
+    return log_p / math.log(10.0) * (1 - 8 * sys.float_info.epsilon)
 
 
 def _exp_up(log_p: float) -> float:
