@@ -1,0 +1,30 @@
+"""`python -m anw_jax.report <folder>`: a table of seeds, or the page of a workdir."""
+
+import pathlib
+import sys
+
+from anw_jax.report import results_table, write_report
+
+
+def main(arguments: list[str]) -> int:
+    """Writes to standard output; mistakes are one line on standard error.
+
+    Returns:
+      The exit code: 0, 1 if the folder cannot be read, 2 if no folder was named.
+    """
+    if len(arguments) != 1:
+        sys.stderr.write("name a folder: python -m anw_jax.report results/<experiment>\n")
+        return 2
+    folder = pathlib.Path(arguments[0])
+    try:
+        is_workdir = (folder / "results.json").is_file()
+        text = f"{write_report(folder)}\n" if is_workdir else results_table(folder)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"anw_jax.report: {error}\n")
+        return 1
+    sys.stdout.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

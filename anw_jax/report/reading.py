@@ -1,0 +1,217 @@
+"""What a run left in its workdir, read once; nothing is trained, asked or tested again."""
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+import re
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from anw_jax import verify
+from anw_jax.keys import Manifest, SignatureSpace
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class UserRecord:
+    """One user of a run.
+
+    Attributes:
+      name: as in the settings; not to be trusted in paths or HTML.
+      slug: a name for files.
+      numbers: the user's part of `results.json`; numbers that JSON lacks are None.
+      space: the signature space of the keys.
+      refinement: angles asked per slot.
+      table: float `[num_images, num_slots * refinement]` nats, or None.
+      seal: digests of table and model, written before the key was opened, or None.
+      null: arrays `z` and `probability`, or None.
+      original: uint8 `[n, H, W, 3]`, a few photos, or None.
+      published: the same photos as put online, or None.
+      manifest: units and file names, or None.
+      commitment_time: UTC, ISO 8601, or None.
+    """
+
+    name: str
+    slug: str
+    numbers: dict[str, Any]
+    space: SignatureSpace
+    refinement: int
+    table: np.ndarray | None
+    seal: dict[str, str] | None
+    null: dict[str, np.ndarray] | None
+    original: np.ndarray | None
+    published: np.ndarray | None
+    manifest: Manifest | None
+    commitment_time: str | None
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether marked photos of this user were trained on; all others are controls."""
+        return self.numbers["kind"] == "marked" and not self.numbers.get("excluded")
+
+    @functools.cached_property
+    def unit_of_image(self) -> np.ndarray | None:
+        """The unit of each photo, int64 `[num_images]`; None where it is not known."""
+        if self.manifest is not None:
+            return np.asarray(self.manifest.unit_of_image)
+        if self.numbers["num_units"] == self.numbers["num_images"]:
+            return np.arange(self.numbers["num_images"])
+        if self.numbers["num_units"] == 1:
+            return np.zeros(self.numbers["num_images"], np.int64)
+        return None
+
+    @property
+    def num_queries(self) -> int | None:
+        """How many answers the model gave about this user's photos."""
+        return None if self.table is None else int(self.table.size)
+
+    @functools.cached_property
+    def seal_agrees(self) -> bool | None:
+        """Whether the table in the folder is the one sealed and the one tested."""
+        if self.table is None or self.seal is None:
+            return None
+        tested = np.ascontiguousarray(self.table[:, :: self.refinement])
+        return (
+            verify.seal(self.table) == self.seal.get("table")
+            and verify.seal(tested) == self.numbers["table_digest"]
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RunRecord:
+    """A whole run.
+
+    Attributes:
+      results: `results.json`.
+      provenance: where the numbers come from.
+      users: claims first, as in the results.
+      stage_times: first and last entry of each stage in the log, UTC.
+    """
+
+    results: dict[str, Any]
+    provenance: dict[str, Any]
+    users: tuple[UserRecord, ...]
+    stage_times: dict[str, tuple[str, str]]
+
+    @property
+    def claims(self) -> list[UserRecord]:
+        """Users whose marked photos were trained on."""
+        return [user for user in self.users if user.is_claim]
+
+    @property
+    def controls(self) -> list[UserRecord]:
+        """Users who must not be found: unmarked, held out, or left out of training."""
+        return [user for user in self.users if not user.is_claim]
+
+
+def read_run(workdir: str | os.PathLike) -> RunRecord:
+    """Reads a workdir. Only `results.json` must be there.
+
+    Raises:
+      FileNotFoundError: there is no `results.json`.
+      ValueError: a file is damaged; names it.
+    """
+    folder = pathlib.Path(workdir)
+    if not (folder / "results.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no results.json: the run has not ended")
+    return record_of(_json(folder, "results.json"), folder)
+
+
+def record_of(results: dict[str, Any], folder: pathlib.Path) -> RunRecord:
+    """Joins results with the other files of their folder, as far as they are there."""
+    commitments = _json(folder, "commitments.json") or {}
+    examples = _arrays(folder, "examples.npz") or {}
+    slugs = _slugs(list(results["users"]))
+    users = [
+        _read_user(folder, name, slugs[name], results, commitments, examples)
+        for name in results["users"]
+    ]
+    provenance = _json(folder, "provenance.json") or results.get("provenance") or {}
+    users.sort(key=lambda user: not user.is_claim)
+    return RunRecord(results, provenance, tuple(users), _stage_times(folder))
+
+
+def _read_user(
+    folder: pathlib.Path,
+    name: str,
+    slug: str,
+    results: dict[str, Any],
+    commitments: dict[str, Any],
+    examples: dict[str, np.ndarray],
+) -> UserRecord:
+    settings = results["settings"]["verify"]
+    table = _arrays(folder, f"tables/{name}.npz")
+    manifest = _inside(folder, f"manifests/{name}.json")
+    committed = name in commitments.get("commitments", {})
+    return UserRecord(
+        name=name,
+        slug=slug,
+        numbers=results["users"][name],
+        space=SignatureSpace(settings["num_slots"]),
+        refinement=settings["grid_refinement"],
+        table=None if table is None else table["losses"],
+        seal=_json(folder, f"tables/{name}.seal.json"),
+        null=_arrays(folder, f"nulls/{name}.npz"),
+        original=examples.get(f"{name}/original"),
+        published=examples.get(f"{name}/published"),
+        manifest=None if manifest is None else Manifest.load(manifest),
+        commitment_time=commitments.get("time_utc") if committed else None,
+    )
+
+
+def _slugs(names: list[str]) -> dict[str, str]:
+    """File names that are safe everywhere, and distinct where case does not count."""
+    slugs: dict[str, str] = {}
+    for name in names:
+        slug = base = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:40] or "_"
+        number = 2
+        while slug.lower() in {taken.lower() for taken in slugs.values()}:
+            slug, number = f"{base}_{number}", number + 1
+        slugs[name] = slug
+    return slugs
+
+
+def _inside(folder: pathlib.Path, name: str) -> pathlib.Path | None:
+    """The file, if it is there and a user's name does not lead out of the folder."""
+    if "\0" in name:
+        return None
+    path = (folder / name).resolve()
+    return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
+
+
+def _json(folder: pathlib.Path, name: str) -> Any:
+    path = _inside(folder, name)
+    if path is None:
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def _arrays(folder: pathlib.Path, name: str) -> dict[str, np.ndarray] | None:
+    path = _inside(folder, name)
+    if path is None:
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def _stage_times(folder: pathlib.Path) -> dict[str, tuple[str, str]]:
+    """When each stage first and last spoke; a line cut short by a kill is passed over."""
+    path = _inside(folder, "log.jsonl")
+    times: dict[str, tuple[str, str]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path else []:
+        try:
+            event = json.loads(line)
+            stage, time = event["stage"], event["time_utc"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        times[stage] = (times.get(stage, (time, time))[0], time)
+    return times

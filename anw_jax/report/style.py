@@ -1,0 +1,175 @@
+"""How every figure looks: one palette that survives colour blindness, in light and dark."""
+
+import base64
+import dataclasses
+import io
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from anw_jax import marks
+from anw_jax.report import writing
+
+_PNG_DPI = 160
+_CSS_PIXELS_PER_INCH = 96
+
+
+@dataclasses.dataclass(frozen=True)
+class Theme:
+    """Colours of a figure; `signal`, `alert` and `match` are Okabe and Ito's.
+
+    Attributes:
+      background: of figure and axes.
+      ink: text.
+      muted: axes, secondary text.
+      faint: what is there for comparison only.
+      signal: the data.
+      alert: the observation that matters.
+      match: the ±τ band.
+    """
+
+    background: str
+    ink: str
+    muted: str
+    faint: str
+    signal: str
+    alert: str
+    match: str
+
+
+LIGHT = Theme("#ffffff", "#1c2024", "#5d666f", "#c4cad0", "#0072b2", "#d55e00", "#009e73")
+DARK = Theme("#171b20", "#e6e9ec", "#9aa4ae", "#4a535c", "#56b4e9", "#f0883e", "#2cc295")
+
+
+def style(theme: Theme) -> dict[str, Any]:
+    """The matplotlib settings of a theme; for `matplotlib.rc_context`."""
+    return {
+        "font.family": ["DejaVu Sans"],
+        "font.size": 9.0,
+        "axes.labelsize": 9.0,
+        "axes.titlesize": 9.5,
+        "axes.titlelocation": "left",
+        "axes.facecolor": theme.background,
+        "axes.edgecolor": theme.muted,
+        "axes.labelcolor": theme.ink,
+        "axes.linewidth": 0.7,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "figure.facecolor": theme.background,
+        "savefig.facecolor": theme.background,
+        "text.color": theme.ink,
+        "text.parse_math": False,
+        "xtick.color": theme.muted,
+        "ytick.color": theme.muted,
+        "xtick.labelsize": 8.0,
+        "ytick.labelsize": 8.0,
+        "legend.frameon": False,
+        "legend.fontsize": 8.5,
+        "lines.linewidth": 1.8,
+        "lines.solid_capstyle": "round",
+        # Without a salt, SVG identifiers differ from run to run.
+        "svg.hashsalt": "anw_jax",
+        "svg.fonttype": "path",
+    }
+
+
+def panel(width: float, height: float, margins: Sequence[float]) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes; sizes and margins in inches.
+
+    Args:
+      width: of the figure.
+      height: of the figure.
+      margins: left, bottom, right, top.
+    """
+    left, bottom, right, top = margins
+    figure = Figure(figsize=(width, height))
+    box = (
+        left / width,
+        bottom / height,
+        (width - left - right) / width,
+        (height - bottom - top) / height,
+    )
+    return figure, figure.add_axes(box)
+
+
+def hue_colours(num_slots: int) -> np.ndarray:
+    """One colour per slot, `[num_slots, 3]` in [0, 1]: a warm tone, its hue turned in YIQ."""
+    tone = np.full((num_slots, 1, 1, 3), [196, 108, 76], np.uint8)
+    degrees = np.arange(num_slots) * (360.0 / num_slots)
+    turned = marks.publish(marks.HueRotation(), tone, degrees)
+    return np.asarray(turned, np.float64).reshape(num_slots, 3) / 255.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """A figure as the page shows it.
+
+    Attributes:
+      name: of its files, without ending.
+      alt: what it shows, in words and numbers.
+      light: SVG as a data URI.
+      dark: the same for a dark page.
+      width: in CSS pixels.
+      height: in CSS pixels.
+    """
+
+    name: str
+    alt: str
+    light: str
+    dark: str
+    width: int
+    height: int
+
+
+def publish_figure(
+    folder: pathlib.Path,
+    name: str,
+    alt: str,
+    draw: Callable[[Theme], Figure],
+    columns: Mapping[str, Sequence[Any] | np.ndarray],
+) -> Drawing:
+    """Draws a figure in both themes and writes PNG, SVG and the numbers it shows.
+
+    Args:
+      folder: where the files go.
+      name: of the files, without ending.
+      alt: what the figure shows.
+      draw: makes the figure for a theme.
+      columns: the numbers, by name of the column; all of one length.
+    """
+    writing.write_csv(folder / f"{name}.csv", columns)
+    with matplotlib.rc_context(style(LIGHT)):
+        figure = draw(LIGHT)
+        writing.write_bytes(folder / f"{name}.png", saved(figure, "png"))
+        light = saved(figure, "svg")
+        writing.write_bytes(folder / f"{name}.svg", light)
+    with matplotlib.rc_context(style(DARK)):
+        dark = saved(draw(DARK), "svg")
+    width, height = (figure.get_size_inches() * _CSS_PIXELS_PER_INCH).round()
+    kind = "image/svg+xml"
+    return Drawing(
+        name, alt, data_uri(light, kind), data_uri(dark, kind), int(width), int(height)
+    )
+
+
+def saved(figure: Figure, kind: str, dpi: int = _PNG_DPI) -> bytes:
+    """The figure as "png" or "svg"; without dates, so that equal numbers give equal bytes."""
+    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[kind]
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
+    return buffer.getvalue()
+
+
+def data_uri(body: bytes, kind: str) -> str:
+    """A file's bytes as an address that needs no network.
+
+    Example:
+      >>> data_uri(b"hi", "text/plain")
+      'data:text/plain;base64,aGk='
+    """
+    return f"data:{kind};base64,{base64.b64encode(body).decode()}"

@@ -1,0 +1,192 @@
+"""Numbers in plain words. Nothing here rounds in favour of a claim."""
+
+import math
+from typing import Any
+
+from anw_jax import stats
+from anw_jax.report.reading import UserRecord
+from anw_jax.verify import verdict
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def level(alpha: float) -> str:
+    """A declared level as text.
+
+    Example:
+      >>> level(1e-6), level(0.05)
+      ('1e-6', '0.05')
+    """
+    return stats.format_p(math.log10(alpha))
+
+
+def odds(log10_p: float | None) -> str:
+    """A probability as "1 in …", rounded towards the likelier side.
+
+    Example:
+      >>> odds(-3.2647), odds(-400.0), odds(math.log10(0.15)), odds(0.0)
+      ('1 in 1,800', '1 in 10⁴⁰⁰', '1 in 6.6', '1 in 1')
+    """
+    if log10_p is None:
+        return "not known"
+    if log10_p < -9:
+        return f"1 in 10{power(math.floor(-log10_p + 1e-9))}"
+    value = 10.0**-log10_p
+    # Two significant digits, rounded down.
+    step = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return f"1 in {math.floor(value / step + 1e-9) * step:,.4g}".replace("e+0", "e")
+
+
+def power(exponent: int) -> str:
+    """An exponent in superscript digits."""
+    return str(exponent).translate(_SUPERSCRIPT)
+
+
+def coin_tosses(bits: float | None) -> str:
+    """Evidence in bits as a run of heads, rounded down.
+
+    Example:
+      >>> coin_tosses(27.7), coin_tosses(1.2), coin_tosses(0.4)
+      ('like 27 fair coin tosses all heads', 'like 1 fair coin toss, heads', 'less than one \
+fair coin toss')
+    """
+    if bits is None:
+        return "not known"
+    num = math.floor(bits + 1e-9)
+    if num < 1:
+        return "less than one fair coin toss"
+    return (
+        "like 1 fair coin toss, heads"
+        if num == 1
+        else f"like {num:,} fair coin tosses all heads"
+    )
+
+
+def outcome(numbers: dict[str, Any]) -> str:
+    """The outcome with its level or its reason."""
+    if numbers["outcome"] == "inconclusive":
+        return f"inconclusive: {numbers['reason']}"
+    return f"{numbers['outcome']} at level {level(numbers['alpha'])}"
+
+
+def claim(user: UserRecord) -> str:
+    """What a user says has happened."""
+    photos, units = user.numbers["num_images"], user.numbers["num_units"]
+    many = photos > 1
+    how = {
+        "per_image": "each with a secret hue of its own" if many else "with a secret hue",
+        "per_group": f"in {units:,} albums, each album with a secret hue of its own",
+        "per_user": "all with one secret hue" if many else "with a secret hue",
+    }[user.numbers["scheme"]]
+    return (
+        f"Before training, this user published {photos:,} photo{'s' if many else ''}, {how}. "
+        f"The claim: the model was trained on {'them' if many else 'it'}."
+    )
+
+
+def kind(user: UserRecord) -> str:
+    """Why a user is a control."""
+    if user.numbers.get("excluded"):
+        return "left out of this training altogether"
+    return {
+        "marked": "marked and trained on",
+        "unmarked": "trained on, but without a mark",
+        "held_out": "never trained on",
+    }[user.numbers["kind"]]
+
+
+def is_evidence(user: UserRecord) -> bool:
+    """Whether the user's test stands as evidence."""
+    return user.numbers["standing"] == verdict.EVIDENCE
+
+
+def standing_reason(standing: str) -> str:
+    """Why a result is no evidence, in a sentence."""
+    if standing == verdict.EXPERIMENT_KEY:
+        return (
+            "The secret keys of this run were derived from its public seed, so that anybody "
+            "can repeat it. Whoever knows the seed knows the keys. This page shows how the "
+            "method works; it proves nothing about anybody."
+        )
+    if standing == verdict.NO_COMMITMENT:
+        return (
+            "Nothing shows that the key was fixed before the model was trained, and a key "
+            "chosen afterwards could be made to fit."
+        )
+    return ""
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A number with fixed digits; a dash where there is none.
+
+    Example:
+      >>> number(-3.2647), number(None), number(math.nan)
+      ('−3.26', '–', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as a percentage; a dash where there is none."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}%}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration.
+
+    Example:
+      >>> seconds(3.4), seconds(102.3), seconds(7380)
+      ('3.4 s', '1 min 42 s', '2 h 3 min')
+    """
+    if value is None:
+        return "–"
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def time(text: str | None) -> str:
+    """A moment as the log has it, easier to read.
+
+    Example:
+      >>> time("2026-11-21T04:02:54+00:00"), time(None)
+      ('2026-11-21 04:02:54 UTC', 'unknown')
+    """
+    return text.replace("T", " ").replace("+00:00", " UTC") if text else "unknown"
+
+
+def p_of(p_value: float | None) -> str:
+    """A p-value as text, rounded up.
+
+    Example:
+      >>> p_of(0.00023806), p_of(None)
+      ('2.4e-4', '–')
+    """
+    return "–" if not p_value else stats.format_p(math.log10(p_value))
+
+
+def diagnostics(user: UserRecord, names: list[str]) -> list[str]:
+    """The p of each diagnostic as text; a dash where there is none."""
+    values = user.numbers["diagnostics"]
+    return [_diagnostic(name, values.get(name)) for name in names]
+
+
+def _diagnostic(name: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return stats.format_p(value) if name.startswith("log10_p_") else p_of(value)
+
+
+def diagnostic_title(name: str) -> str:
+    """A column heading.
+
+    Example:
+      >>> diagnostic_title("log10_p_centred_ranks"), diagnostic_title("p_monte_carlo")
+      ('centred ranks', 'Monte Carlo')
+    """
+    name = name.removeprefix("log10_").removeprefix("p_")
+    return "Monte Carlo" if name == "monte_carlo" else name.replace("_", " ")
