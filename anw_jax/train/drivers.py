@@ -84,6 +84,10 @@ def _python_loop(step_fn: StepFn, mesh: Mesh) -> AdvanceFn:
         for row in rows:
             on_device = jax.device_put(row, row_sharding)
             state, metrics = jitted(state, metrics, dataset, on_device, key)
+            if mesh.size > 1:
+                # Sums over several CPU devices share a few threads: two steps in flight
+                # can wait for each other for ever (seen on two busy cores).
+                jax.block_until_ready(metrics)
         return state, metrics
 
     return advance

@@ -14,7 +14,10 @@ _LIST = "file_digests.json"
 def write_file_list(folder: pathlib.Path) -> None:
     """Notes size and SHA-256 of every file in the folder."""
     files = {name: _describe(path) for name, path in _files(folder).items()}
-    (folder / _LIST).write_text(json.dumps(files, indent=1, sort_keys=True) + "\n")
+    # Whole or not at all, should the process be killed here.
+    draft = folder / f"{_LIST}.draft"
+    draft.write_text(json.dumps(files, indent=1, sort_keys=True) + "\n")
+    draft.replace(folder / _LIST)
 
 
 def find_damage(folder: pathlib.Path) -> str | None:

@@ -7,8 +7,9 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from anw_jax import train
+from anw_jax import models, train
 from anw_jax.train import drivers
 from anw_jax.train.state import init_state
 from anw_jax.train.step import cross_entropy
@@ -46,6 +47,24 @@ def test_step_is_the_sgd_of_pytorch(model, settings, dataset):
         chex.assert_trees_all_close(state.params, expected, rtol=1e-4, atol=1e-5)
     assert int(state.step) == 2
     assert np.isfinite(metrics.loss)
+
+
+@pytest.mark.parametrize("dtype", models.DTYPES)
+@pytest.mark.parametrize("schedule", train.SCHEDULES)
+def test_all_options_keep_the_state_as_it_is(dtype, schedule):
+    """Shapes and dtypes go round under strict promotion: what is donated can be reused."""
+    model = models.create("testing", 4, dtype=dtype)
+    settings = train.TrainSettings(
+        schedule=schedule, warmup_epochs=2, nesterov=True, label_smoothing=0.1
+    )
+    state = jax.eval_shape(lambda: init_state(model, settings, (8, 8, 3), 4))
+    batch = train.Batch(
+        jax.ShapeDtypeStruct((6, 8, 8, 3), jnp.uint8), jax.ShapeDtypeStruct((6,), jnp.int32)
+    )
+    step_fn = train.make_step_fn(model, settings, 4)
+    moved, metrics = jax.eval_shape(step_fn, state, batch, jax.random.key(0))
+    chex.assert_trees_all_equal_shapes_and_dtypes(moved, state)
+    assert {leaf.dtype for leaf in jax.tree.leaves(metrics)} == {jnp.dtype("float32")}
 
 
 def test_loss_falls_on_64_images(tiny):
