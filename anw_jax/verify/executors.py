@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from anw_jax.marks import Mark
-from anw_jax.verify.plan import Chunk, QueryPlan
+from anw_jax.verify.plan import TRACED_BATCH, Chunk, QueryPlan
 
 # Chunks dispatched before the oldest is read: hides the host's work behind the device's.
 _IN_FLIGHT = 2
@@ -128,7 +128,35 @@ def host_losses(logits: Any, labels: np.ndarray) -> np.ndarray:
         shifted = scores - scores.max(axis=1, keepdims=True)
         log_sums = np.log(np.exp(shifted).sum(axis=1))
         losses = log_sums - shifted[np.arange(len(labels)), labels]
-    return losses.astype(np.float32)
+        return losses.astype(np.float32)
+
+
+def trace_answers(
+    predict: jax.tree_util.Partial, image_shape: tuple[int, ...], labels: np.ndarray
+) -> Any:
+    """The jaxpr of a model on `TRACED_BATCH` images, weights first; nothing is run.
+
+    Raises:
+      ValueError: the answers are not `[batch, num_classes]`, or miss a label.
+    """
+    batch = jax.ShapeDtypeStruct((TRACED_BATCH, *image_shape), np.float32)
+    traced = _answer.trace(predict, batch)
+    answers = traced.out_info
+    shape = getattr(answers, "shape", None)
+    if shape is None or len(shape) != 2 or shape[0] != TRACED_BATCH:
+        raise ValueError(
+            "predict must return logits [batch, num_classes], got "
+            f"{type(answers).__name__ if shape is None else f'shape {shape}'} "
+            f"for a batch of {TRACED_BATCH}"
+        )
+    check_classes(shape[1], labels)
+    return traced.jaxpr.jaxpr
+
+
+@jax.jit
+def _answer(predict: jax.tree_util.Partial, images: jax.Array) -> Any:
+    """Only ever traced; `jit` remembers the trace for checkpoints of equal shape."""
+    return predict(images)
 
 
 def check_classes(num_classes: int, labels: np.ndarray) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from anw_jax import _check, progress
 from anw_jax.marks import Mark
+from anw_jax.verify import executors
 
 _DECAY_FIRST, _DECAY_SECOND, _TINY = 0.8, 0.95, 1e-12
 
@@ -18,7 +19,8 @@ class GradientSearchResult:
     """Where the descents went. For a shared signature `k` below is 1, else num_images.
 
     Attributes:
-      best_degrees: float64 `[k]`, the angle with the lowest loss met, in [0, 360).
+      best_degrees: float64 `[k]`, the angle with the lowest loss met, in [0, 360); NaN
+        where no loss was finite.
       best_loss: float64 `[k]`, its mean loss in nats.
       best_start: int64 `[k]`, the start whose descent met it.
       degrees: float64 `[num_steps + 1, num_starts, k]`, all trajectories, not wrapped.
@@ -54,6 +56,9 @@ def gradient_search(
     https://arxiv.org/abs/1412.6980), which makes their size a number of degrees whatever
     the scale of the loss, shrinking to nothing along a cosine.
 
+    Losses that are not finite are left out, as in `grid_search`: of a shared signature's
+    mean, and of the descent of an image with its own.
+
     The marked pictures are not rounded to 8 bits here, since rounding has no gradient. This
     is an estimator, not a test: it gives no p-value.
 
@@ -71,8 +76,8 @@ def gradient_search(
       on_progress: called with (steps done, steps in all).
 
     Raises:
-      TypeError, ValueError: `predict` that is not a `Partial`, bad images or labels, numbers
-        below 1.
+      TypeError, ValueError: `predict` that is not a `Partial`, bad images or labels (none,
+        or beyond the model's classes), answers of the wrong shape, numbers below 1.
     """
     if not isinstance(predict, jax.tree_util.Partial):
         raise TypeError(
@@ -86,6 +91,7 @@ def gradient_search(
     _check.integer_at_least(1, num_steps=num_steps)
     _check.integer_at_least(1, chunk_images=chunk_images)
     _check.positive(step_degrees=step_degrees)
+    executors.trace_answers(predict, images.shape[1:], labels)
     spread = np.arange(num_starts) / num_starts + np.random.default_rng(seed).random()
     columns = len(images) if per_image else 1
     theta = np.repeat(spread[:, None] * 360.0, columns, axis=1)
@@ -122,16 +128,23 @@ def _evaluate(
     chunk_images = min(chunk_images, num_images)
     losses = np.zeros((len(theta), num_images))
     slopes = np.zeros_like(losses)
+    answers = []
     for start in range(0, num_images, chunk_images):
         # The last chunk is padded by repeating its last image, to keep one trace.
         rows = np.minimum(np.arange(start, start + chunk_images), num_images - 1)
-        loss, slope = _losses_and_slopes(
-            predict, mark, images[rows], labels[rows], spread[:, rows]
-        )
+        answer = _losses_and_slopes(predict, mark, images[rows], labels[rows], spread[:, rows])
+        answers.append((rows, answer))
+    for rows, (loss, slope) in answers:
         losses[:, rows], slopes[:, rows] = np.asarray(loss), np.asarray(slope)
-    if shared:
-        return losses.mean(axis=1, keepdims=True), slopes.mean(axis=1, keepdims=True)
-    return losses, slopes
+    usable = np.isfinite(losses) & np.isfinite(slopes)
+    slopes = np.where(usable, slopes, 0.0)
+    losses = np.where(usable, losses, np.nan)
+    if not shared:
+        return losses, slopes
+    counts = usable.sum(axis=1, keepdims=True)
+    sums = np.where(usable, losses, 0.0).sum(axis=1, keepdims=True)
+    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return means, slopes.sum(axis=1, keepdims=True) / np.maximum(counts, 1)
 
 
 @functools.partial(jax.jit, static_argnames="mark")
@@ -166,7 +179,7 @@ def _best(degrees: np.ndarray, losses: np.ndarray) -> GradientSearchResult:
     flat = safe.reshape(-1, columns).argmin(axis=0)
     picked = (flat // num_starts, flat % num_starts, np.arange(columns))
     return GradientSearchResult(
-        best_degrees=degrees[picked] % 360.0,
+        best_degrees=np.where(np.isfinite(losses[picked]), degrees[picked] % 360.0, np.nan),
         best_loss=losses[picked],
         best_start=picked[1],
         degrees=degrees,

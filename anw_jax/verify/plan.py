@@ -1,10 +1,9 @@
 """The query plan: all image × slot pairs in equal, padded chunks."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 
 from anw_jax import _check
@@ -13,6 +12,13 @@ DEFAULT_MEMORY_BYTES = 2**30
 
 # Larger chunks gain nothing on any backend measured and cost cache locality on CPU.
 _LARGEST_CHUNK = 512
+
+# Chunk sizes above it are multiples of it.
+_CHUNK_STEP = 64
+
+# Models are traced on this many images to learn their shapes; an odd number, which few
+# weights begin with.
+TRACED_BATCH = 7
 
 # XLA keeps the operands of one operation and the results of the next alive together.
 _LIVE_FACTOR = 2
@@ -113,40 +119,65 @@ def plan_queries(
       128
     """
     _check.integer_at_least(1, memory_bytes=memory_bytes)
+    _check.integer_at_least(1, num_images=num_images)
+    _check.integer_at_least(1, num_slots=num_slots)
     if chunk_size is None:
         affordable = max(1, memory_bytes // max(1, bytes_per_pair))
-        chunk_size = min(affordable, _LARGEST_CHUNK, num_images * num_slots)
+        affordable = max(1, affordable // multiple_of) * multiple_of
+        chunk_size = _equal_chunks(num_images * num_slots, min(affordable, _LARGEST_CHUNK))
     _check.integer_at_least(1, chunk_size=chunk_size)
     chunk_size = -(-chunk_size // multiple_of) * multiple_of
     return QueryPlan(num_images, num_slots, chunk_size)
 
 
-def traced_bytes_per_pair(predict: Callable[[Any], Any], image_shape: tuple[int, ...]) -> int:
-    """Estimates the memory one answer takes, from the operations of `predict`.
+def _equal_chunks(num_pairs: int, largest: int) -> int:
+    """A chunk size of at most `largest` that leaves the last chunk little padding.
+
+    Sizes are coarse, so that tables of different lengths share a few compiled programs.
+    """
+    if num_pairs <= largest:
+        return num_pairs
+    equal = -(-num_pairs // -(-num_pairs // largest))
+    return min(largest, -(-equal // _CHUNK_STEP) * _CHUNK_STEP)
+
+
+def traced_bytes_per_pair(jaxpr: Any, num_weights: int, image_shape: tuple[int, ...]) -> int:
+    """Estimates the memory one answer takes, from the operations of a model.
 
     The largest sum of one operation's inputs and outputs that depend on the image, weights
     excluded, doubled. Nothing is compiled or run.
+
+    Args:
+      jaxpr: the model traced on `TRACED_BATCH` images; weights come first.
+      num_weights: how many of its inputs are weights.
+      image_shape: `(H, W, 3)`.
     """
-    image = jax.ShapeDtypeStruct((2, *image_shape), np.float32)
-    jaxpr = jax.make_jaxpr(predict)(image).jaxpr
-    return _LIVE_FACTOR * max(_largest_operation(jaxpr) // 2, 4 * int(np.prod(image_shape)))
+    weights = {id(variable) for variable in (*jaxpr.constvars, *jaxpr.invars[:num_weights])}
+    largest = _largest_operation(jaxpr, weights) // TRACED_BATCH
+    return _LIVE_FACTOR * max(largest, 4 * int(np.prod(image_shape)))
 
 
-def _largest_operation(jaxpr: Any) -> int:
-    """Bytes of the largest operation of a jaxpr; constants are weights and do not count."""
-    weights = {id(variable) for variable in jaxpr.constvars}
+def _largest_operation(jaxpr: Any, weights: set[int]) -> int:
+    """Bytes of the largest operation of a jaxpr, weights excluded."""
     largest = 0
     for equation in jaxpr.eqns:
         operands = [v for v in (*equation.invars, *equation.outvars) if id(v) not in weights]
-        # A two-image batch leads every array that grows with the images.
+        # The batch leads every array that grows with the images.
         sizes = [
             v.aval.size * v.aval.dtype.itemsize
             for v in operands
-            if getattr(v.aval, "ndim", 0) > 1 and v.aval.shape[0] == 2
+            if getattr(v.aval, "ndim", 0) > 1 and v.aval.shape[0] == TRACED_BATCH
         ]
         largest = max(largest, sum(sizes))
-        for parameter in equation.params.values():
-            inner = getattr(parameter, "jaxpr", None)
-            if hasattr(inner, "eqns"):
-                largest = max(largest, _largest_operation(inner))
+        for inner in _inner_jaxprs(equation):
+            largest = max(largest, _largest_operation(inner, weights))
     return largest
+
+
+def _inner_jaxprs(equation: Any) -> Iterator[Any]:
+    """The jaxprs inside one operation: calls, loops, and the branches of a condition."""
+    for parameter in equation.params.values():
+        for item in parameter if isinstance(parameter, tuple | list) else (parameter,):
+            inner = getattr(item, "jaxpr", item)
+            if hasattr(inner, "eqns"):
+                yield inner

@@ -80,11 +80,14 @@ def loss_table(
         return table
     image_shape = images.shape[1:]
     if traced:
-        _check_traced_answers(predict, image_shape, labels)
-        bytes_per_pair = traced_bytes_per_pair(predict, image_shape)
+        jaxpr = executors.trace_answers(predict, image_shape, labels)
+        num_weights = len(jax.tree.leaves(predict))
+        bytes_per_pair = traced_bytes_per_pair(jaxpr, num_weights, image_shape)
         run, multiple_of = executors.run_traced, len(executors.devices_for(predict))
     else:
         bytes_per_pair = 16 * int(np.prod(image_shape))
+        if not callable(predict):
+            raise TypeError(f"predict must be callable, got {type(predict).__name__}")
         run, multiple_of = executors.run_called, 1
     plan = plan_queries(
         *table.shape,
@@ -100,18 +103,3 @@ def loss_table(
         flat[chunk.start : stop] = losses
         on_progress(stop, plan.num_pairs)
     return table
-
-
-def _check_traced_answers(
-    predict: Callable, image_shape: tuple[int, ...], labels: np.ndarray
-) -> None:
-    """Checks the shape of a traced model's answers without running it."""
-    batch = jax.ShapeDtypeStruct((2, *image_shape), np.float32)
-    answers = jax.eval_shape(predict, batch)
-    shape = getattr(answers, "shape", None)
-    if shape is None or len(shape) != 2 or shape[0] != 2:
-        raise ValueError(
-            "predict must return logits [batch, num_classes], got "
-            f"{answers if shape is None else shape} for a batch of 2"
-        )
-    executors.check_classes(shape[1], labels)

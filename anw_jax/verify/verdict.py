@@ -52,7 +52,7 @@ def seal(loss_table: np.ndarray) -> str:
       >>> seal(np.zeros((1, 2), np.float32))[:12]
       '4b5563fb8824'
     """
-    table = np.ascontiguousarray(loss_table, "<f4")
+    table = _sealed_form(loss_table)
     header = _TAG_TABLE + repr(table.shape).encode() + b"\0"
     return hashlib.sha256(header + table.tobytes()).hexdigest()
 
@@ -87,6 +87,8 @@ def decide(
     """
     _check.is_instance(Plan, plan=plan)
     _check.one_of(STATISTICS, statistic=plan.statistic)
+    # The test is made on the very numbers that were sealed.
+    loss_table = _sealed_form(loss_table)
     digest = seal(loss_table)
     if sealed_digest is not None and sealed_digest != digest:
         raise CommitmentError(
@@ -97,12 +99,14 @@ def decide(
         check_commitment(commitment, mark_key, manifest, plan)
     assignment = assign(mark_key, manifest)
     result = exact_test(loss_table, assignment, statistic=plan.statistic, alpha=plan.alpha)
-    num_hits, _ = hits(loss_table, assignment)
+    num_hits, hits_result = hits(loss_table, assignment)
     diagnostics = {
         f"log10_p_{name}": exact_test(loss_table, assignment, statistic=name).log10_p
         for name in STATISTICS
-        if name != plan.statistic
+        if name not in (plan.statistic, "hits")
     }
+    if plan.statistic != "hits":
+        diagnostics["log10_p_hits"] = hits_result.log10_p
     diagnostics["p_monte_carlo"] = monte_carlo_test(
         loss_table,
         assignment,
@@ -119,6 +123,12 @@ def decide(
         diagnostics=diagnostics,
         table_digest=digest,
     )
+
+
+def _sealed_form(loss_table: np.ndarray) -> np.ndarray:
+    """The table as little-endian float32."""
+    with np.errstate(over="ignore"):  # a loss too large for float32 is infinite: unusable
+        return np.ascontiguousarray(loss_table, "<f4")
 
 
 def _standing(mark_key: MarkKey, commitment: str | None) -> str:

@@ -1,0 +1,210 @@
+"""Gradient search on models whose loss is known to be least at a known hue."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from anw_jax.keys import MarkKey, SignatureSpace
+from anw_jax.marks import HueRotation, UserLCT
+from anw_jax.verify import gradient_search
+
+NUM_IMAGES = 5
+distance = SignatureSpace.distance
+
+
+@pytest.fixture
+def photos(rng):
+    """Muted colours, which no rotation clips: the loss is then a cosine of the angle."""
+    return rng.integers(95, 160, (NUM_IMAGES, 6, 6, 3), dtype=np.uint8)
+
+
+def _memory(stored, images):
+    """Class 0 by the squared distance to the nearest stored picture, class 1 constant."""
+    flat, kept = images.reshape(len(images), -1), stored.reshape(len(stored), -1)
+    squares = ((flat[:, None, :] - kept[None, :, :]) ** 2).sum(axis=-1).min(axis=1)
+    return jnp.stack([-3.0 * squares, jnp.zeros_like(squares)], axis=-1)
+
+
+def _remembering(photos, degrees, mark=None):
+    mark = mark or HueRotation()
+    angles = np.broadcast_to(np.asarray(degrees, np.float32), len(photos))
+    floats = photos / np.float32(255)
+    stored = [mark.mark(image, angle) for image, angle in zip(floats, angles, strict=True)]
+    return jax.tree_util.Partial(_memory, jnp.asarray(np.stack(stored)))
+
+
+def _search(predict, photos, **changes):
+    settings = {"num_starts": 4, "num_steps": 40, "chunk_images": 8} | changes
+    labels = np.zeros(len(photos), int)
+    mark = settings.pop("mark", HueRotation())
+    return gradient_search(predict, photos, labels, mark, **settings)
+
+
+@pytest.mark.parametrize("hue", [0.0, 47.0, 181.0, 333.0])
+def test_shared_hue_is_recovered(photos, hue):
+    result = _search(_remembering(photos, hue), photos)
+    assert result.best_degrees.shape == (1,)
+    assert distance(result.best_degrees[0], hue) < 1
+    assert 0 <= result.best_degrees[0] < 360
+    assert result.best_loss[0] == pytest.approx(np.log(2), abs=1e-3)
+
+
+def test_private_basis_is_searched_likewise(photos):
+    mark = UserLCT.from_sub_key(MarkKey.for_experiment(3).sub_key("basis"))
+    result = _search(_remembering(photos, 130.0, mark), photos, mark=mark)
+    assert distance(result.best_degrees[0], 130.0) < 1
+
+
+def test_each_image_can_have_its_own_hue(photos):
+    hues = np.array([10.0, 80.0, 200.0, 300.0, 355.0])
+    result = _search(_remembering(photos, hues), photos, per_image=True)
+    assert result.best_degrees.shape == result.best_loss.shape == (NUM_IMAGES,)
+    assert (distance(result.best_degrees, hues) < 1).all()
+
+
+@pytest.mark.parametrize("per_image", [False, True])
+def test_trajectories_are_complete(photos, per_image):
+    calls = []
+    result = _search(
+        _remembering(photos, 100.0),
+        photos,
+        per_image=per_image,
+        num_starts=3,
+        num_steps=7,
+        on_progress=lambda done, total: calls.append((done, total)),
+    )
+    columns = NUM_IMAGES if per_image else 1
+    assert result.degrees.shape == result.losses.shape == (8, 3, columns)
+    assert calls == [(step, 7) for step in range(8)]
+    # Starts are spread evenly; the first step has the size asked for.
+    gaps = np.diff(result.degrees[0], axis=0)
+    np.testing.assert_allclose(gaps, 120.0)
+    np.testing.assert_allclose(np.abs(np.diff(result.degrees[:2], axis=0)), 6.0, rtol=1e-3)
+    lowest = result.losses.min(axis=(0, 1))
+    np.testing.assert_array_equal(result.best_loss, lowest)
+    for column, start in enumerate(result.best_start):
+        step = result.losses[:, start, column].argmin()
+        best = result.degrees[step, start, column] % 360
+        assert best == result.best_degrees[column]
+
+
+def test_losses_are_those_of_the_marked_pictures(photos):
+    predict = _remembering(photos, 70.0)
+    result = _search(predict, photos, num_steps=1)
+    for start in range(4):
+        angle = result.degrees[0, start, 0]
+        marked = [HueRotation().mark(image / np.float32(255), angle) for image in photos]
+        logits = np.asarray(predict(np.stack(marked)), np.float64)
+        expected = np.log(np.exp(logits).sum(axis=1)) - logits[:, 0]
+        assert result.losses[0, start, 0] == pytest.approx(expected.mean(), abs=1e-5)
+
+
+@pytest.mark.parametrize("per_image", [False, True])
+@pytest.mark.parametrize("chunk_images", [1, 2, 3, 100])
+def test_chunks_do_not_matter(photos, per_image, chunk_images):
+    predict = _remembering(photos, 100.0)
+    changes = {"per_image": per_image, "num_steps": 10}
+    usual = _search(predict, photos, **changes)
+    chunked = _search(predict, photos, chunk_images=chunk_images, **changes)
+    np.testing.assert_allclose(chunked.degrees, usual.degrees, atol=1e-2)
+    np.testing.assert_allclose(chunked.losses, usual.losses, atol=1e-5)
+
+
+def test_one_trace_serves_all_steps_chunks_and_checkpoints(photos):
+    traces = []
+
+    def counted(stored, images):
+        traces.append(images.shape)
+        return _memory(stored, images)
+
+    first = jax.tree_util.Partial(counted, *_remembering(photos, 100.0).args)
+    second = jax.tree_util.Partial(counted, *_remembering(photos, 200.0).args)
+    for predict, hue in ((first, 100.0), (second, 200.0)):
+        result = _search(predict, photos, chunk_images=2)
+        assert distance(result.best_degrees[0], hue) < 1
+    assert [shape[0] for shape in traces] == [7, 2]
+
+
+def test_seed_moves_the_starts_alone(photos):
+    predict = _remembering(photos, 100.0)
+    first, again, other = (_search(predict, photos, seed=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first.degrees, again.degrees)
+    assert np.abs(first.degrees[0] - other.degrees[0]).min() > 0.1
+    assert distance(other.best_degrees[0], 100.0) < 1
+
+
+def _breaks_on_bright(stored, images):
+    logits = _memory(stored, images)
+    bright = images.mean((1, 2, 3)) > 0.9
+    return jnp.where(bright[:, None], jnp.float32(np.nan), logits)
+
+
+@pytest.mark.parametrize("per_image", [False, True])
+def test_images_without_answers_are_left_out(photos, per_image):
+    predict = _remembering(photos, 100.0)
+    broken = jax.tree_util.Partial(_breaks_on_bright, *predict.args)
+    photos[1] = 255
+    result = _search(broken, photos, per_image=per_image)
+    if not per_image:
+        assert distance(result.best_degrees[0], 100.0) < 1
+        assert np.isfinite(result.losses).all()
+        return
+    others = np.delete(np.arange(NUM_IMAGES), 1)
+    assert (distance(result.best_degrees[others], 100.0) < 1).all()
+    assert np.isnan(result.best_degrees[1])
+    assert np.isnan(result.best_loss[1])
+    assert np.isfinite(result.degrees).all()
+
+
+def test_grey_pictures_hold_no_hue(photos):
+    grey = np.repeat(photos[..., :1], 3, axis=-1)
+    result = _search(_remembering(grey, 100.0), grey)
+    assert np.ptp(result.losses) < 1e-5
+
+
+REFUSED = {
+    "a function": (
+        {"predict": _memory},
+        TypeError,
+        "gradient_search needs predict = jax.tree_util.Partial(apply, variables), since it "
+        "differentiates the model; got function",
+    ),
+    "no images": (
+        {"images": np.zeros((0, 6, 6, 3), np.uint8), "labels": np.zeros(0, int)},
+        ValueError,
+        "num_images must be at least 1, got 0",
+    ),
+    "labels": (
+        {"labels": np.array([0, 1, 2, 0, 0])},
+        ValueError,
+        "labels must be below the model's 2 classes, got 2",
+    ),
+    "num_starts": ({"num_starts": 0}, ValueError, "num_starts must be at least 1, got 0"),
+    "num_steps": ({"num_steps": 0}, ValueError, "num_steps must be at least 1, got 0"),
+    "chunk_images": ({"chunk_images": 0}, ValueError, "chunk_images must be at least 1, got 0"),
+    "step_degrees": (
+        {"step_degrees": -1.0},
+        ValueError,
+        "step_degrees must be above 0, got -1.0",
+    ),
+    "logits": (
+        {"predict": jax.tree_util.Partial(lambda images: images)},
+        ValueError,
+        "predict must return logits [batch, num_classes], got shape (7, 6, 6, 3) for a batch "
+        "of 7",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "kind", "message"), REFUSED.values(), ids=REFUSED)
+def test_bad_input_is_refused(photos, change, kind, message):
+    arguments = {
+        "predict": _remembering(photos, 100.0),
+        "images": photos,
+        "labels": np.zeros(NUM_IMAGES, int),
+        "mark": HueRotation(),
+    }
+    with pytest.raises(kind) as caught:
+        gradient_search(**(arguments | change))
+    assert str(caught.value) == message

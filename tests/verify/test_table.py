@@ -1,0 +1,272 @@
+"""The loss table against a naive double loop, on both executors."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from anw_jax.keys import MarkKey, SignatureSpace
+from anw_jax.marks import HueRotation, UserLCT, publish
+from anw_jax.verify import loss_table
+
+MARKS = {
+    "hue": HueRotation(),
+    "user_lct": UserLCT.from_sub_key(MarkKey.for_experiment(2).sub_key("basis")),
+}
+SPACE = SignatureSpace(5)
+
+
+def _naive_table(weights, images, labels, mark, space):
+    """Mark, round, ask, log-softmax: one picture at a time, float64."""
+    table = np.empty((len(images), space.num_slots))
+    for i, image in enumerate(images):
+        for s, degrees in enumerate(space.degrees):
+            marked = np.clip(image.astype(np.float64) @ mark.matrix(degrees).T, 0, 255)
+            rounded = np.rint(marked)
+            # There the integers decide (see `publish`).
+            near_half = np.abs(marked % 1 - 0.5) < 1e-3
+            rounded[near_half] = publish(mark, image[None], degrees)[0][near_half]
+            asked = rounded.ravel() / 255
+            logits = np.tanh(asked @ weights["first"]) @ weights["second"]
+            table[i, s] = np.log(np.exp(logits).sum()) - logits[labels[i]]
+    return table
+
+
+@pytest.mark.parametrize("mark", MARKS.values(), ids=MARKS)
+@pytest.mark.parametrize("num_slots", [2, 5, 12])
+def test_table_equals_a_naive_double_loop(
+    traced, called, weights, small_images, labels, mark, num_slots
+):
+    space = SignatureSpace(num_slots)
+    expected = _naive_table(weights, small_images, labels, mark, space)
+    for predict, _ in (traced, called):
+        table = loss_table(predict, small_images, labels, mark, space)
+        assert table.shape == (6, num_slots)
+        assert table.dtype == np.float32
+        np.testing.assert_allclose(table, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 3, 7, 29, 30, 31, 1000])
+def test_chunk_size_does_not_matter(traced, called, small_images, labels, chunk_size):
+    for predict, _ in (traced, called):
+        usual = loss_table(predict, small_images, labels, HueRotation(), SPACE)
+        chunked = loss_table(
+            predict, small_images, labels, HueRotation(), SPACE, chunk_size=chunk_size
+        )
+        np.testing.assert_allclose(chunked, usual, atol=1e-6)
+
+
+def test_one_device_and_two_agree(weights, traced, small_images, labels):
+    apply = traced[0].func
+    tables = []
+    for devices in (jax.devices()[:1], jax.devices()[1:2], jax.devices()):
+        mesh = jax.sharding.Mesh(np.asarray(devices), ("all",))
+        everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+        predict = jax.tree_util.Partial(apply, jax.device_put(weights, everywhere))
+        tables.append(loss_table(predict, small_images, labels, HueRotation(), SPACE))
+    assert len(jax.devices()) == 2
+    np.testing.assert_allclose(tables[1], tables[0], atol=1e-6)
+    np.testing.assert_allclose(tables[2], tables[0], atol=1e-6)
+
+
+def test_one_trace_serves_all_chunks_and_checkpoints(traced, weights, small_images, labels):
+    predict, traces = traced
+    arguments = (small_images, labels, HueRotation(), SPACE)
+    tables = [loss_table(predict, *arguments, chunk_size=4)]
+    # Two devices: chunks of 4 stay 4. One trace of the shapes alone, one of the program.
+    assert [shape[0] for shape in traces] == [7, 4]
+    for scale in (0.5, 2.0):
+        other = jax.tree_util.Partial(
+            predict.func, jax.tree.map(lambda leaf, by=scale: leaf * np.float32(by), weights)
+        )
+        tables.append(loss_table(other, *arguments, chunk_size=4))
+    assert len(traces) == 2
+    assert np.abs(tables[1] - tables[2]).max() > 0.1
+
+
+def test_padding_is_not_asked_of_a_called_model(called, small_images, labels):
+    predict, sizes = called
+    loss_table(predict, small_images, labels, HueRotation(), SPACE, chunk_size=8)
+    assert sizes == [8, 8, 8, 6]
+
+
+@pytest.mark.parametrize("which", ["traced", "called"])
+def test_progress_rises_to_the_total(request, which, small_images, labels):
+    predict, _ = request.getfixturevalue(which)
+    reports = []
+    loss_table(
+        predict,
+        small_images,
+        labels,
+        HueRotation(),
+        SPACE,
+        chunk_size=8,
+        on_progress=lambda done, total: reports.append((done, total)),
+    )
+    assert reports == [(8, 30), (16, 30), (24, 30), (30, 30)]
+
+
+def test_memory_budget_sets_the_chunk(called, small_images, labels):
+    predict, sizes = called
+    budget = 3 * 16 * 8 * 8 * 3  # three pairs
+    loss_table(predict, small_images, labels, HueRotation(), SPACE, memory_bytes=budget)
+    assert sizes == [3] * 10
+
+
+def test_budget_of_a_traced_model_sets_the_chunk(traced, small_images, labels):
+    predict, traces = traced
+    arguments = (predict, small_images, labels, HueRotation(), SPACE)
+    usual = loss_table(*arguments)
+    tight = loss_table(*arguments, memory_bytes=8000)
+    assert traces[-2][0] == 30
+    assert traces[-1][0] <= 8000 // (2 * 4 * 192)
+    np.testing.assert_allclose(tight, usual, atol=1e-6)
+
+
+def _breaks_on_bright(images, xp):
+    logits = images.mean((1, 2)) - xp.asarray([0.1, 0.2, 0.3], np.float32)[None]
+    bright = images.mean((1, 2, 3)) > 0.9
+    return xp.where(bright[:, None], xp.asarray(np.nan, np.float32), logits)
+
+
+def test_nan_logits_give_nan_entries(small_images):
+    small_images[2] = 255
+    labels = np.array([0, 1, 2, 0, 1, 2])
+    models = (
+        jax.tree_util.Partial(lambda images: _breaks_on_bright(images, jnp)),
+        lambda images: _breaks_on_bright(images, np),
+    )
+    for predict in models:
+        table = loss_table(predict, small_images, labels, HueRotation(), SPACE)
+        assert np.isnan(table[2]).all()
+        assert np.isfinite(np.delete(table, 2, axis=0)).all()
+
+
+@pytest.mark.parametrize("largest", [1e4, 3e38, np.inf])
+def test_extreme_logits_do_not_raise(small_images, labels, largest):
+    row = np.array([largest, 0.0, 0.0, -largest], np.float32)
+    models = (
+        jax.tree_util.Partial(lambda row, images: jnp.tile(row, (images.shape[0], 1)), row),
+        lambda images: np.tile(row, (len(images), 1)),
+    )
+    tables = [loss_table(p, small_images, labels, HueRotation(), SPACE) for p in models]
+    np.testing.assert_allclose(*tables, rtol=1e-6)
+
+
+def test_no_images_give_an_empty_table(traced, called, small_images):
+    for predict, _ in (traced, called):
+        table = loss_table(
+            predict, small_images[:0], np.zeros(0, int), HueRotation(), SignatureSpace()
+        )
+        assert table.shape == (0, 12)
+
+
+def test_eight_bit_floats_are_the_same_originals(called, small_images, labels):
+    predict, _ = called
+    arguments = (labels, HueRotation(), SPACE)
+    np.testing.assert_array_equal(
+        loss_table(predict, small_images / 255.0, *arguments),
+        loss_table(predict, small_images, *arguments),
+    )
+
+
+def test_the_model_is_asked_what_is_published(called, small_images, labels):
+    asked = []
+
+    def predict(images):
+        asked.append(images)
+        return called[0](images)
+
+    loss_table(predict, small_images, labels, HueRotation(), SPACE)
+    columns = [publish(HueRotation(), small_images, degrees) for degrees in SPACE.degrees]
+    published = np.stack(columns, axis=1).reshape(-1, 8, 8, 3)
+    np.testing.assert_array_equal(
+        np.concatenate(asked), published.astype(np.float32) / np.float32(255)
+    )
+
+
+REFUSED = {
+    "labels beyond, traced": (
+        {"labels": np.array([0, 3, 1, 2, 4, 0])},
+        ValueError,
+        "labels must be below the model's 4 classes, got 4",
+    ),
+    "labels beyond, called": (
+        {"labels": np.array([0, 3, 1, 2, 4, 0]), "executor": "called"},
+        ValueError,
+        "labels must be below the model's 4 classes, got 4",
+    ),
+    "labels too few": (
+        {"labels": np.array([0, 3])},
+        ValueError,
+        "labels must have shape (6,), got (2,)",
+    ),
+    "labels below 0": (
+        {"labels": np.array([0, 3, 1, 2, -1, 0])},
+        ValueError,
+        "labels must be at least 0, got -1",
+    ),
+    "labels of floats": (
+        {"labels": np.zeros(6)},
+        TypeError,
+        "labels must be integers, got float64",
+    ),
+    "called logits": (
+        {"predict": lambda images: np.zeros((len(images), 2, 4))},
+        ValueError,
+        "predict must return logits [batch, num_classes] for a batch of 30, "
+        "got shape (30, 2, 4)",
+    ),
+    "traced logits": (
+        {"predict": jax.tree_util.Partial(lambda images: images.mean((1, 2, 3)))},
+        ValueError,
+        "predict must return logits [batch, num_classes], got shape (7,) for a batch of 7",
+    ),
+    "traced tuple": (
+        {"predict": jax.tree_util.Partial(lambda images: (images, images))},
+        ValueError,
+        "predict must return logits [batch, num_classes], got tuple for a batch of 7",
+    ),
+    "not a Partial": (
+        {"predict": len, "executor": "traced"},
+        TypeError,
+        "executor='traced' needs predict = jax.tree_util.Partial(apply, variables), got "
+        "builtin_function_or_method",
+    ),
+    "not callable": ({"predict": 3}, TypeError, "predict must be callable, got int"),
+    "executor": (
+        {"executor": "trace"},
+        ValueError,
+        "executor must be one of auto, traced, called; got 'trace'; did you mean 'traced'?",
+    ),
+    "space": (
+        {"space": 12},
+        TypeError,
+        "space must be a SignatureSpace, got int: 12",
+    ),
+    "images": (
+        {"images": np.zeros((6, 3, 8, 8), np.uint8)},
+        ValueError,
+        "images must have shape [n, H, W, 3], got (6, 3, 8, 8): "
+        "channels come last; transpose it",
+    ),
+    "chunk_size": (
+        {"chunk_size": 0},
+        ValueError,
+        "chunk_size must be at least 1, got 0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "kind", "message"), REFUSED.values(), ids=REFUSED)
+def test_bad_input_is_refused(traced, small_images, labels, change, kind, message):
+    arguments = {
+        "predict": traced[0],
+        "images": small_images,
+        "labels": labels,
+        "mark": HueRotation(),
+        "space": SPACE,
+    }
+    with pytest.raises(kind) as caught:
+        loss_table(**(arguments | change))
+    assert str(caught.value) == message
