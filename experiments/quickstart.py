@@ -27,7 +27,7 @@ def get_config() -> ml_collections.ConfigDict:
             },
             "model": {"name": "small"},
             "train": {
-                "batch_size": 64,
+                "batch_size": 32,
                 "num_epochs": 30,
                 "schedule": "cosine",
                 "warmup_epochs": 2,
