@@ -31,7 +31,7 @@ rng = np.random.default_rng(0)
 originals = rng.integers(60, 200, (30, 8, 8, 3), dtype=np.uint8)
 labels = np.arange(30) % 3
 space, mark = keys.SignatureSpace(), marks.HueRotation()
-key = keys.MarkKey.generate()
+key = keys.MarkKey(bytes(range(32)))  # else MarkKey.generate(); fixed here, to repeat
 manifest = keys.Manifest.of(originals, space)
 plan = keys.Plan(statistic="mixed", alpha=1e-6, mark=mark.description)
 commitment = keys.commit(key, manifest, plan)
@@ -66,11 +66,11 @@ for name, model in (("thief", thief), ("thief by call", on_call), ("innocent", i
     assert (blind == verdict.inferred_slots).all()
     if name == "innocent":
         assert verdict.result.outcome == "not shown", verdict.result
-        assert verdict.num_hits < 15
+        assert verdict.num_hits < 12
     else:
         assert verdict.result.outcome == "shown", verdict.result
-        assert verdict.num_hits == 30
-        assert verdict.result.log10_p < -25
+        assert verdict.num_hits >= 25
+        assert verdict.result.log10_p < -15
 
 found = verify.gradient_search(
     thief, originals[:6], labels[:6], mark, per_image=True, num_starts=12, num_steps=30
