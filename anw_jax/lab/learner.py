@@ -60,6 +60,10 @@ def train_suspect(
         f"{settings.model.name}, {parameters:,} parameters, {len(learner):,} photos of "
         f"{learner.num_classes} classes, {settings.train.num_epochs} epochs"
     )
+    guess = train.forecast_seconds(
+        model, settings.train, len(learner), learner.images.shape[1:]
+    )
+    journal.say(f"very roughly {format_seconds(guess)} by FLOPs; compiling and timing a step …")
     estimator = Estimator()
 
     def on_start(start: train.StartReport) -> None:

@@ -2,6 +2,7 @@
 
 from anw_jax.train.checkpoints import load_variables
 from anw_jax.train.evaluate import evaluate
+from anw_jax.train.forecast import forecast_seconds, forward_flops
 from anw_jax.train.loop import (
     SegmentReport,
     StartReport,
@@ -27,6 +28,8 @@ __all__ = [
     "TrainState",
     "estimate",
     "evaluate",
+    "forecast_seconds",
+    "forward_flops",
     "learning_rate_fn",
     "load_variables",
     "make_step_fn",

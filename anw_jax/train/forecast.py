@@ -1,0 +1,72 @@
+"""A first guess at how long a training takes, before anything large is compiled."""
+
+import time
+
+import jax
+import jax.numpy as jnp
+
+from anw_jax.models import Model
+from anw_jax.train.settings import TrainSettings
+
+# Forward and backward pass together cost about three forward passes.
+_PASSES = 3.0
+
+# A layer from the middle of a small ResNet stands in for the whole network.
+_PROBE_IMAGES, _PROBE_SIDE, _PROBE_WIDTH = 32, 16, 96
+
+
+def forecast_seconds(
+    model: Model, settings: TrainSettings, num_images: int, image_shape: tuple[int, int, int]
+) -> float:
+    """Seconds that training will take on this machine, from FLOPs; right within a few times.
+
+    The FLOPs of the network, as XLA counts them before compiling, over the speed of one
+    convolution with its gradients, timed here in about a second. `train` reports a better
+    figure once its first step is compiled, which a deep network may take minutes to do.
+
+    Args:
+      model: the network.
+      settings: how it is trained.
+      num_images: in the training set.
+      image_shape: `(H, W, 3)`.
+    """
+    flops_per_image = _PASSES * forward_flops(model, image_shape)
+    images = settings.num_steps(num_images) * settings.batch_size
+    return images * flops_per_image / _flops_per_second()
+
+
+def forward_flops(model: Model, image_shape: tuple[int, int, int]) -> float:
+    """FLOPs of one image's forward pass; a multiplication and an addition count as two.
+
+    Example:
+      >>> from anw_jax import models
+      >>> round(forward_flops(models.create("testing", 10), (32, 32, 3)) / 1e6, 1)
+      1.1
+    """
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), image_shape))
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    return float(jax.jit(model.__call__).lower(variables, image).cost_analysis()["flops"])
+
+
+def _flops_per_second() -> float:
+    """Speed of one 3x3 convolution with its gradients."""
+    shape = (_PROBE_IMAGES, _PROBE_SIDE, _PROBE_SIDE, _PROBE_WIDTH)
+    images = jnp.ones(shape, jnp.float32)
+    kernel = jnp.ones((3, 3, _PROBE_WIDTH, _PROBE_WIDTH), jnp.float32)
+
+    @jax.jit
+    @jax.grad
+    def slope(kernel: jax.Array) -> jax.Array:
+        out = jax.lax.conv_general_dilated(
+            images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return (out * out).sum()
+
+    slope(kernel).block_until_ready()
+    start = time.perf_counter()
+    for _ in range(3):
+        slope(kernel).block_until_ready()
+    seconds = (time.perf_counter() - start) / 3
+    # Forward, and the gradient by the kernel; the images need none here.
+    flops = 2 * 2 * 9 * _PROBE_WIDTH**2 * _PROBE_IMAGES * _PROBE_SIDE**2
+    return flops / seconds
