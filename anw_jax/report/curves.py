@@ -52,14 +52,19 @@ def floats(values: Any) -> np.ndarray:
     return np.array([math.nan if value is None else value for value in values], np.float64)
 
 
+def aligned_curve(user: UserRecord) -> Curve:
+    """The curve around each photo's secret hue; a control's key drew hues it did not use."""
+    kept, tau = user.numbers["curve"], float(user.space.tau_degrees)
+    degrees, mean = floats(kept["offset_degrees"]), floats(kept["mean"])
+    return Curve(degrees, mean, floats(kept["standard_error"]), True, tau)
+
+
 def curve_of(user: UserRecord) -> Curve:
     """The curve of a claim around its secret hue, of a control around 0 = unmarked."""
-    tau = float(user.space.tau_degrees)
     shared = user.numbers.get("one_signature")
     if user.is_claim or not shared:
-        kept = user.numbers["curve"]
-        degrees, mean = floats(kept["offset_degrees"]), floats(kept["mean"])
-        return Curve(degrees, mean, floats(kept["standard_error"]), True, tau)
+        return aligned_curve(user)
+    tau = float(user.space.tau_degrees)
     mean = floats(shared["curve"])
     degrees = (np.arange(len(mean)) * (360.0 / len(mean)) + 180.0) % 360.0 - 180.0
     error = np.full(len(mean), np.nan)

@@ -6,7 +6,7 @@ import pathlib
 from anw_jax.report import curves, hues, null, photos
 from anw_jax.report.photos import Pair
 from anw_jax.report.reading import RunRecord, UserRecord
-from anw_jax.report.style import Drawing, publish_figure
+from anw_jax.report.style import Drawing, publish_figure, write_figure
 
 # More figures than this would make the page heavy; the tables still name every user.
 MOST_DRAWN = 8
@@ -121,11 +121,11 @@ def _draw_null(user: UserRecord, folder: pathlib.Path) -> Drawing:
     )
 
 
-def _draw_pairs(user: UserRecord, pairs: list[Pair], folder: pathlib.Path) -> Drawing:
-    return publish_figure(
+def _draw_pairs(user: UserRecord, pairs: list[Pair], folder: pathlib.Path) -> None:
+    """For the folder only: the page shows the photos themselves."""
+    write_figure(
         folder,
         f"photos_{user.slug}",
-        photos.describe_pairs(pairs),
         lambda theme: photos.pairs_figure(pairs, theme),
         {
             "photo": [pair.number for pair in pairs],

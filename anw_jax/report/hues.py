@@ -179,7 +179,10 @@ def _draw_map(axes: Axes, ranks: np.ndarray, first_step: int, hues: Hues, theme:
     axes.set_ylabel("units, in order")
     axes.set_yticks([])
     axes.tick_params(labelbottom=False)
-    axes.set_title("Dark: hues the model knows best.  Dot: the best one.", color=theme.ink)
+    axes.set_title(
+        "Blue: hues the model knows best.  Dot: the best of the possible secrets.",
+        color=theme.ink,
+    )
 
 
 def _draw_counts(axes: Axes, hues: Hues, theme: Theme) -> None:
@@ -198,6 +201,7 @@ def _draw_counts(axes: Axes, hues: Hues, theme: Theme) -> None:
         ha="right",
         va="bottom",
         fontsize=8.0,
+        bbox={"facecolor": theme.background, "edgecolor": "none", "pad": 1.0},
     )
     axes.text(0, counts[half], f"{counts[half]}", ha="center", va="bottom", color=theme.alert)
     axes.set_ylim(0, 1.3 * max(1, counts.max(), hues.expected_hits))
@@ -212,7 +216,7 @@ def _draw_counts(axes: Axes, hues: Hues, theme: Theme) -> None:
 def describe_map(hues: Hues) -> str:
     """The map in words."""
     return (
-        "Map with one row per unit, turned so that its secret hue is in the middle; darker "
+        "Map with one row per unit, turned so that its secret hue is in the middle; bluer "
         "where the model knows the photos better. Below, a count of where the best hue "
         f"lies: {int(hues.is_hit.sum())} of {len(hues.true_slots)} exactly in the middle, "
         f"{hues.expected_hits:.1f} expected by luck."

@@ -32,8 +32,8 @@ def is_constant(user: UserRecord) -> bool:
 def null_figure(user: UserRecord, theme: Theme) -> Figure:
     """The distribution on a plain scale above, on a logarithmic one below."""
     figure = Figure(figsize=(3.1, 3.5))
-    upper = figure.add_axes((0.155, 0.565, 0.81, 0.375))
-    lower = figure.add_axes((0.155, 0.135, 0.81, 0.375), sharex=upper)
+    upper = figure.add_axes((0.2, 0.565, 0.765, 0.375))
+    lower = figure.add_axes((0.2, 0.135, 0.765, 0.375), sharex=upper)
     observed = observed_z(user)
     low, high = min(-_WIDEST, 1.12 * observed), max(_WIDEST, 1.12 * observed)
     shown = (user.null["z"] > low) & (user.null["z"] < high)

@@ -83,19 +83,35 @@ def _png(photo: np.ndarray) -> str:
 
 def pairs_figure(pairs: list[Pair], theme: Theme) -> Figure:
     """Originals above, published photos below, the angle under each."""
-    num = len(pairs)
-    width, cell = 0.85 + 1.0 * num, 1.0
-    figure = Figure(figsize=(width, 2.3))
-    for column, pair in enumerate(pairs):
-        left = (0.8 + cell * column) / width
-        box = (0.94 * cell / width, 0.94 / 2.3)
-        show(figure.add_axes((left, 1.3 / 2.3, *box)), pair.original)
-        lower = figure.add_axes((left, 0.3 / 2.3, *box))
-        show(lower, pair.published)
-        lower.set_xlabel(f"{pair.degrees:g}°", color=theme.ink)
-    for height, text in ((1.77, "original"), (0.77, "published")):
-        figure.text(0.72 / width, height / 2.3, text, ha="right", va="center", fontsize=8)
+    mosaic = _mosaic(pairs)
+    left, width = 0.85, 1.0 * len(pairs)
+    height = width * mosaic.shape[0] / mosaic.shape[1]
+    figure = Figure(figsize=(left + width + 0.05, height + 0.4))
+    size = figure.get_size_inches()
+    box = (left / size[0], 0.33 / size[1], width / size[0], height / size[1])
+    axes = figure.add_axes(box)
+    show(axes, mosaic)
+    step = mosaic.shape[1] / len(pairs)
+    places = [step * (column + 0.5) for column in range(len(pairs))]
+    axes.set_xticks(places, [f"{pair.degrees:g}°" for pair in pairs], color=theme.ink)
+    axes.set_yticks(
+        [mosaic.shape[0] * place for place in (0.25, 0.75)],
+        ["original", "published"],
+        color=theme.ink,
+    )
+    axes.tick_params(length=0)
     return figure
+
+
+def _mosaic(pairs: list[Pair]) -> np.ndarray:
+    """All photos in two rows, white between them, uint8."""
+    gap = max(1, max(pairs[0].original.shape[:2]) // 24)
+    padding = ((0, gap), (0, gap), (0, 0))
+    rows = (
+        [np.pad(photo, padding, constant_values=255) for photo in row]
+        for row in ([p.original for p in pairs], [p.published for p in pairs])
+    )
+    return np.concatenate([np.concatenate(row, axis=1) for row in rows])
 
 
 def show(axes: Axes, photo: np.ndarray) -> None:
@@ -105,9 +121,3 @@ def show(axes: Axes, photo: np.ndarray) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
-
-
-def describe_pairs(pairs: list[Pair]) -> str:
-    """The pictures in words."""
-    angles = ", ".join(f"{pair.degrees:g}" for pair in pairs)
-    return f"{len(pairs)} originals above what was published; hues turned by {angles} degrees."

@@ -14,7 +14,7 @@ from anw_jax.report.reading import RunRecord
 from anw_jax.report.style import LIGHT
 
 _DPI = 160
-_WIDTH, _HEIGHT = 10.0, 3.7
+_WIDTH, _HEIGHT = 10.0, 3.65
 _NUM_PAIRS = 4
 
 
@@ -24,8 +24,8 @@ def write_readme_figure(
     """Writes a PNG, 1600 pixels wide: photos above their marked versions, and loss curves.
 
     Left stand a few originals of the first claim above what was published, where the folder
-    has them; right, the claim's loss around its secret hue with the ±τ band and a square
-    at the minimum, and the curve of the control around 0 = unmarked.
+    has them; right, the claim's loss around its secret hues with the ±τ band and a square
+    at the minimum, and the last control's around the hues that its unused key drew.
 
     Args:
       folder_or_workdir: a workdir, or a folder of `seed*.json`, where curves are means
@@ -51,47 +51,56 @@ def write_readme_figure(
 
 
 def _draw(records: list[RunRecord]) -> Figure:
-    pairs = photos.pairs_of(records[0].claims[0], _NUM_PAIRS)
-    width = _WIDTH if pairs else 0.6 * _WIDTH
     figure = Figure(figsize=(_WIDTH, _HEIGHT))
+    pairs = _most_colourful(photos.pairs_of(records[0].claims[0]))
     if pairs:
         _draw_pairs(figure, pairs)
-    left = 5.35 if pairs else (_WIDTH - width) / 2 + 0.6
-    right = 9.8 if pairs else (_WIDTH + width) / 2 - 0.1
-    _draw_curves(figure, records, (left, right))
+    _draw_curves(figure, records, (5.5, 9.8) if pairs else (2.5, 8.0))
     return figure
 
 
+def _most_colourful(pairs: list[Pair]) -> list[Pair]:
+    """The photos on which a mark is seen best, by the mean spread of their channels."""
+
+    def colour(pair: Pair) -> float:
+        return float(np.ptp(pair.original.astype(np.float64), axis=-1).mean())
+
+    chosen = sorted(pairs, key=colour, reverse=True)[:_NUM_PAIRS]
+    return sorted(chosen, key=lambda pair: pair.number)
+
+
 def _draw_pairs(figure: Figure, pairs: list[Pair]) -> None:
-    cell, left = 1.0, 0.42
-    for row, text in ((1.98, "original photos"), (0.42, "as published")):
-        figure.text(left / _WIDTH, (row + 1.04) / _HEIGHT, text, fontsize=10)
+    cell, left, upper, lower = 1.1, 0.15, 2.15, 0.55
+    for row, text in (
+        (upper, "original photos"),
+        (lower, "as published, each hue turned by …"),
+    ):
+        figure.text(left / _WIDTH, (row + cell + 0.08) / _HEIGHT, text, fontsize=10)
     for column, pair in enumerate(pairs):
-        x = (left + (cell + 0.06) * column) / _WIDTH
-        box = (cell / _WIDTH, cell / _HEIGHT)
-        photos.show(figure.add_axes((x, 1.98 / _HEIGHT, *box)), pair.original)
-        lower = figure.add_axes((x, 0.42 / _HEIGHT, *box))
-        photos.show(lower, pair.published)
-        lower.set_xlabel(f"{pair.degrees:g}°", color=LIGHT.ink, labelpad=2)
+        x, box = left + (cell + 0.06) * column, (cell / _WIDTH, cell / _HEIGHT)
+        photos.show(figure.add_axes((x / _WIDTH, upper / _HEIGHT, *box)), pair.original)
+        below = figure.add_axes((x / _WIDTH, lower / _HEIGHT, *box))
+        photos.show(below, pair.published)
+        below.set_xlabel(f"{pair.degrees:g}°", color=LIGHT.ink, labelpad=2, fontsize=10)
 
 
 def _draw_curves(figure: Figure, records: list[RunRecord], sides: tuple[float, float]) -> None:
     left, right = sides
-    box = (left / _WIDTH, 0.55 / _HEIGHT, (right - left) / _WIDTH, 2.72 / _HEIGHT)
+    box = (left / _WIDTH, 0.55 / _HEIGHT, (right - left) / _WIDTH, 2.4 / _HEIGHT)
     axes = figure.add_axes(box)
-    claim = _average([curves.curve_of(record.claims[0]) for record in records])
-    controls = [r.controls[-1] for r in records if r.controls]
+    claim = _average([curves.aligned_curve(record.claims[0]) for record in records])
+    controls = [record.controls[-1] for record in records if record.controls]
     drawn = [claim]
     if controls:
-        drawn.append(_average([curves.curve_of(user) for user in controls]))
+        drawn.append(_average([curves.aligned_curve(user) for user in controls]))
     curves.dress(axes, LIGHT, claim.tau_degrees, curves.top_of(drawn))
-    curves.draw_curve(axes, claim, LIGHT, LIGHT.signal, "marked photos: 0° is the secret hue")
     if controls:
         held_out = controls[0].numbers["kind"] == "held_out"
-        name = "photos never trained on" if held_out else "photos without a mark"
-        curves.draw_curve(axes, drawn[1], LIGHT, LIGHT.muted, f"{name}: 0° is unmarked")
-    axes.set_xlabel("hue angle")
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.04), ncols=1, borderpad=0)
+        name = "never trained on" if held_out else "not marked"
+        curves.draw_curve(axes, drawn[1], LIGHT, LIGHT.muted, f"photos {name}")
+    curves.draw_curve(axes, claim, LIGHT, LIGHT.signal, "marked photos that were trained on")
+    axes.set_xlabel("distance from the secret hue")
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.07), borderpad=0, reverse=True)
 
 
 def _average(several: list[Curve]) -> Curve:

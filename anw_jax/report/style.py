@@ -142,12 +142,7 @@ def publish_figure(
       draw: makes the figure for a theme.
       columns: the numbers, by name of the column; all of one length.
     """
-    writing.write_csv(folder / f"{name}.csv", columns)
-    with matplotlib.rc_context(style(LIGHT)):
-        figure = draw(LIGHT)
-        writing.write_bytes(folder / f"{name}.png", saved(figure, "png"))
-        light = saved(figure, "svg")
-        writing.write_bytes(folder / f"{name}.svg", light)
+    figure, light = write_figure(folder, name, draw, columns)
     with matplotlib.rc_context(style(DARK)):
         dark = saved(draw(DARK), "svg")
     width, height = (figure.get_size_inches() * _CSS_PIXELS_PER_INCH).round()
@@ -155,6 +150,22 @@ def publish_figure(
     return Drawing(
         name, alt, data_uri(light, kind), data_uri(dark, kind), int(width), int(height)
     )
+
+
+def write_figure(
+    folder: pathlib.Path,
+    name: str,
+    draw: Callable[[Theme], Figure],
+    columns: Mapping[str, Sequence[Any] | np.ndarray],
+) -> tuple[Figure, bytes]:
+    """Writes PNG, SVG and CSV of a figure for light paper; returns it and its SVG."""
+    writing.write_csv(folder / f"{name}.csv", columns)
+    with matplotlib.rc_context(style(LIGHT)):
+        figure = draw(LIGHT)
+        writing.write_bytes(folder / f"{name}.png", saved(figure, "png"))
+        body = saved(figure, "svg")
+    writing.write_bytes(folder / f"{name}.svg", body)
+    return figure, body
 
 
 def saved(figure: Figure, kind: str, dpi: int = _PNG_DPI) -> bytes:

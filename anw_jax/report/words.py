@@ -20,21 +20,29 @@ def level(alpha: float) -> str:
     return stats.format_p(math.log10(alpha))
 
 
+def level_odds(alpha: float) -> str:
+    """A level as "1 in …"."""
+    return odds(math.log10(alpha))
+
+
 def odds(log10_p: float | None) -> str:
     """A probability as "1 in …", rounded towards the likelier side.
 
     Example:
       >>> odds(-3.2647), odds(-400.0), odds(math.log10(0.15)), odds(0.0)
       ('1 in 1,800', '1 in 10⁴⁰⁰', '1 in 6.6', '1 in 1')
+      >>> odds(-6.0), odds(-8.5)
+      ('1 in 1,000,000', '1 in 310,000,000')
     """
     if log10_p is None:
         return "not known"
-    if log10_p < -9:
+    if log10_p <= -9:
         return f"1 in 10{power(math.floor(-log10_p + 1e-9))}"
     value = 10.0**-log10_p
     # Two significant digits, rounded down.
     step = 10.0 ** (math.floor(math.log10(value)) - 1)
-    return f"1 in {math.floor(value / step + 1e-9) * step:,.4g}".replace("e+0", "e")
+    rounded = math.floor(value / step + 1e-9) * step
+    return f"1 in {rounded:,.0f}" if rounded >= 10 else f"1 in {rounded:.2g}"
 
 
 def power(exponent: int) -> str:
