@@ -1,0 +1,70 @@
+"""The calibration of tests/stats with 10^5 fresh keys through HMAC: P(p ≤ t) ≤ t."""
+
+import pathlib
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from anw_jax import stats
+from anw_jax.keys import Manifest, MarkKey, SignatureSpace, assign
+
+pytestmark = pytest.mark.slow
+
+NUM_KEYS = 100_000
+NUM_IMAGES = 20
+REAL_TABLE = pathlib.Path(__file__).resolve().parents[1] / "golden" / "innocent_table.npz"
+
+
+@pytest.fixture(scope="module")
+def assignments():
+    images = np.random.default_rng(3).integers(0, 256, (NUM_IMAGES, 2, 2, 3), np.uint8)
+    manifest = Manifest.of(images, SignatureSpace())
+    return [assign(MarkKey.for_experiment(seed), manifest) for seed in range(NUM_KEYS)]
+
+
+def _table(name: str) -> np.ndarray:
+    rng = np.random.default_rng(9)
+    noise = rng.normal(2.0, 1.0, (NUM_IMAGES, 12))
+    if name == "real":
+        if not REAL_TABLE.exists():
+            pytest.skip(f"{REAL_TABLE.name} has not been made")
+        return np.load(REAL_TABLE)["losses"][:NUM_IMAGES]
+    if name == "smooth_hue":
+        curve = 1.5 - np.cos(2 * np.pi * np.arange(12) / 12)
+        return curve * rng.uniform(0.5, 1.5, (NUM_IMAGES, 1)) + 0.05 * noise
+    if name == "all_ties":
+        return rng.integers(0, 2, (NUM_IMAGES, 12)).astype(float)
+    if name == "one_dominating":
+        noise[0] *= 1e9
+    if name == "correlated_rows":
+        return noise[:1] + 0.01 * noise
+    if name == "nan_rows":
+        noise[::3, 5] = np.nan
+    return noise
+
+
+def _looks_valid(p_values: np.ndarray) -> bool:
+    inside, _ = stats.super_uniformity(p_values)
+    return inside and all(
+        (p_values <= t).sum() <= scipy.stats.binom.ppf(1 - 1e-4, len(p_values), t)
+        for t in (1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.3)
+    )
+
+
+@pytest.mark.parametrize("statistic", sorted(stats.STATISTICS))
+@pytest.mark.parametrize(
+    "name",
+    ["smooth_hue", "all_ties", "one_dominating", "correlated_rows", "nan_rows", "real"],
+)
+def test_a_hundred_thousand_fresh_keys(name, statistic, assignments):
+    assert _looks_valid(stats.fresh_p_values(_table(name), assignments, statistic))
+
+
+def test_near_lies_are_seen(assignments):
+    table = _table("smooth_hue")
+    slots = np.array([a.slot_of_unit for a in assignments])
+    hits = (stats.blind_argmin(table[:, 1:]) == slots).sum(axis=1)
+    assert _looks_valid(scipy.stats.binom.sf(hits - 1, NUM_IMAGES, 1 / 11))
+    assert not _looks_valid(scipy.stats.binom.sf(hits - 1, NUM_IMAGES, 1 / 12))
+    assert not _looks_valid(scipy.stats.binom.sf(hits, NUM_IMAGES, 1 / 11))
