@@ -50,12 +50,16 @@ def run_traced(
     shared = NamedSharding(mesh, PartitionSpec())
     split = NamedSharding(mesh, PartitionSpec("pairs"))
     predict, parameters = jax.device_put((predict, parameters), shared)
+    # Programs that share several CPU devices share a few threads too: two in flight, with a
+    # sum over the batch inside, can wait for each other for ever.
+    on_shared_threads = len(devices) > 1 and devices[0].platform == "cpu"
+    in_flight = 0 if on_shared_threads else _IN_FLIGHT
     pending: collections.deque[tuple[Chunk, jax.Array]] = collections.deque()
     for chunk in plan:
         block = jax.device_put((images[chunk.images], labels[chunk.images]), shared)
         pairs = jax.device_put((chunk.image_of_pair, chunk.slot_of_pair), split)
         pending.append((chunk, chunk_losses(predict, mark, parameters, *block, *pairs)))
-        if len(pending) > _IN_FLIGHT:
+        if len(pending) > in_flight:
             yield _read(*pending.popleft())
     while pending:
         yield _read(*pending.popleft())

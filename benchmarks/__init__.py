@@ -1,0 +1,1 @@
+"""Timed comparisons; see README.md. Not tests: nothing here passes or fails."""

@@ -1,0 +1,94 @@
+"""Two sides timed in turns, and the file that keeps what came out."""
+
+import json
+import os
+import pathlib
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+RESULTS = REPOSITORY / "results" / "benchmarks"
+_PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "flax", "optax", "torch")
+
+
+def alternate(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each side, timed in turns so that a busy machine slows both alike.
+
+    Every side runs once beforehand, for compilation and caches.
+    """
+    for fun in sides.values():
+        fun()
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds):
+        # Every other round backwards, so that no side always follows the same other.
+        for name in list(sides)[:: 1 if number % 2 == 0 else -1]:
+            start = time.perf_counter()
+            sides[name]()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(seconds: dict[str, list[float]], ours: str, other: str) -> dict[str, float]:
+    """How many times faster `ours` is than `other`: median and spread over the rounds."""
+    ratios = [b / a for a, b in zip(seconds[ours], seconds[other], strict=True)]
+    return {"median": statistics.median(ratios), "low": min(ratios), "high": max(ratios)}
+
+
+def say(label: str, value: dict[str, float]) -> None:
+    """Prints a ratio with its spread."""
+    print(f"{label}: {value['median']:.2f} ({value['low']:.2f} to {value['high']:.2f})")
+
+
+def write(name: str, results: dict) -> None:
+    """Keeps results with what is needed to repeat them."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    body = {
+        "benchmark": name,
+        "command": " ".join(
+            ["python", "-m", f"benchmarks.{name}", *map(shlex.quote, sys.argv[1:])]
+        ),
+        "commit": _git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(
+            _git("status", "--porcelain", "--", "anw_jax", "benchmarks")
+        ),
+        "hardware": {
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "load_average_1_min": os.getloadavg()[0],
+        },
+        "versions": {"python": platform.python_version(), **_versions()},
+        "results": results,
+    }
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(body, indent=1) + "\n")
+    print(f"wrote {path.relative_to(REPOSITORY)}")
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    path = pathlib.Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,67 @@
+"""Marking, in megapixels per second, against a copy of the same bytes.
+
+A copy is the floor: every byte must be read and written once.
+
+No verdict yet: so far run on a busy machine only.
+"""
+
+import argparse
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from anw_jax.marks import HueRotation, publish
+from benchmarks import _measure
+
+
+def compare(num_images: int, rounds: int) -> dict:
+    """Times the float map, the published map under jit, and the host's, each by a copy."""
+    rng = np.random.default_rng(0)
+    mark = HueRotation()
+    pixels = rng.integers(0, 256, (num_images, 32, 32, 3), dtype=np.uint8)
+    degrees = rng.integers(1, 12, num_images) * 30.0
+    floats = jnp.asarray(pixels / np.float32(255))
+    angles, levels = jnp.asarray(degrees, jnp.float32), jnp.asarray(pixels)
+    tables = jnp.asarray(mark.parameters(degrees))
+    copy = jax.jit(jnp.copy)
+    mark_all = jax.jit(jax.vmap(mark.mark))
+    publish_all = jax.jit(jax.vmap(mark.publish_pixels))
+    on_host = publish(mark, pixels, degrees)
+    assert (np.asarray(publish_all(levels, tables)) == on_host).all()
+
+    sides = {
+        "copy of floats": lambda: copy(floats).block_until_ready(),
+        "mark, float32": lambda: mark_all(floats, angles).block_until_ready(),
+        "copy of bytes": lambda: copy(levels).block_until_ready(),
+        "publish, jitted": lambda: publish_all(levels, tables).block_until_ready(),
+        "publish, NumPy": lambda: publish(mark, pixels, degrees),
+    }
+    seconds = _measure.alternate(sides, rounds)
+    megapixels = num_images * 32 * 32 / 1e6
+    rates = {name: megapixels / float(np.median(taken)) for name, taken in seconds.items()}
+    for name, rate in rates.items():
+        print(f"{name}: {rate:.0f} megapixels/s")
+    results = {"images": num_images, "megapixels_per_second": rates, "seconds": seconds}
+    pairs = {
+        "mark, float32": "copy of floats",
+        "publish, jitted": "copy of bytes",
+        "publish, NumPy": "copy of bytes",
+    }
+    for name, floor in pairs.items():
+        results[f"share of floor: {name}"] = share = _measure.ratio(seconds, name, floor)
+        _measure.say(f"{name}, share of the speed of a {floor}", share)
+    results["floor_bytes_per_pixel"] = {"float32": 24, "uint8": 6}
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=4000, help="of 32x32 pixels")
+    parser.add_argument("--rounds", type=int, default=15)
+    flags = parser.parse_args()
+    _measure.write("marking", compare(flags.images, flags.rounds))
+
+
+if __name__ == "__main__":
+    main()
