@@ -155,3 +155,13 @@ def test_z_and_moments(plain_assignment):
     table = rng.normal(size=(30, 12))
     result = stats.exact_test(table, plain_assignment(rng.integers(1, 12, 30)))
     assert abs(result.z) < 5
+
+
+@pytest.mark.parametrize("num_valid", [12, 999, 65_535])
+@pytest.mark.parametrize("num_worst", [1, 2, 7])
+def test_the_best_outcome_has_its_closed_form(num_valid, num_worst):
+    integers = np.ones((1, num_valid), np.int64)
+    integers[0, :num_worst] = 0
+    p = Fraction(math.exp(ExactNull(integers).log_p_value(1)) * (1 + 1e-15))
+    true = Fraction(num_valid - num_worst, num_valid)
+    assert true <= p <= true * (1 + Fraction(1, 10**12))
