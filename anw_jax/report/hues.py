@@ -4,9 +4,8 @@ import dataclasses
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from anw_jax.report import style
 from anw_jax.report.reading import UserRecord
@@ -14,6 +13,8 @@ from anw_jax.report.style import Theme
 
 MOST_TILES = 60
 _TILES_IN_ROW = 20
+# In tiles: two tiles, a tick, a gap.
+_ROW_HEIGHT = 2.8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,44 +60,42 @@ def hues_of(user: UserRecord) -> Hues:
 def tiles_figure(hues: Hues, theme: Theme) -> Figure:
     """Per unit two tiles: above the secret hue, below the hue read; hits are ticked."""
     num = min(len(hues.true_slots), MOST_TILES)
-    rows = -(-num // _TILES_IN_ROW)
-    across = min(num, _TILES_IN_ROW)
-    unit, left = 0.32, 0.62
+    rows, across = -(-num // _TILES_IN_ROW), min(num, _TILES_IN_ROW)
+    left = 0.62
     figure, axes = style.panel(
-        left + unit * across + 0.1, 0.9 * rows + 0.06, (left, 0.03, 0.1, 0.03)
+        left + 0.32 * across + 0.1, 0.9 * rows + 0.06, (left, 0.03, 0.1, 0.03)
     )
-    axes.set_xlim(0, across)
-    axes.set_ylim(2.8 * rows, 0)
     axes.axis("off")
-    colours = style.hue_colours(hues.num_slots)
-    for index in range(num):
-        row, column = divmod(index, _TILES_IN_ROW)
-        _draw_pair(axes, hues, colours, index, (column, 2.8 * row + 0.6), theme)
+    pixels = _tile_colours(hues, theme)
     for row in range(rows):
-        for line, text in enumerate(("secret", "read")):
-            y = 2.8 * row + 1.1 + line
-            axes.text(-0.25, y, text, ha="right", va="center", color=theme.muted, fontsize=8)
+        drawn = slice(row * _TILES_IN_ROW, min(num, (row + 1) * _TILES_IN_ROW))
+        _draw_row(axes, pixels[:, drawn], hues.is_hit[drawn], _ROW_HEIGHT * row + 0.6, theme)
+    axes.set_xlim(0, across)
+    axes.set_ylim(_ROW_HEIGHT * rows, 0)
     return figure
 
 
-def _draw_pair(
-    axes: Axes,
-    hues: Hues,
-    colours: np.ndarray,
-    index: int,
-    corner: tuple[float, float],
-    theme: Theme,
+def _tile_colours(hues: Hues, theme: Theme) -> np.ndarray:
+    """Float `[2, num_units, 3]`: secret and inferred hues, what is no hit paler."""
+    colours = style.hue_colours(hues.num_slots)
+    read = colours[hues.inferred_slots]
+    paler = 0.45 * read + 0.55 * np.array(to_rgb(theme.background))
+    return np.stack([colours[hues.true_slots], np.where(hues.is_hit[:, None], read, paler)])
+
+
+def _draw_row(
+    axes: Axes, pixels: np.ndarray, is_hit: np.ndarray, top: float, theme: Theme
 ) -> None:
-    x, y = corner
-    is_hit = hues.is_hit[index]
-    slots = (hues.true_slots[index], hues.inferred_slots[index])
-    for line, slot in enumerate(slots):
-        faded = 1.0 if is_hit or line == 0 else 0.45
-        axes.add_patch(
-            Rectangle((x + 0.05, y + line), 0.9, 0.94, color=colours[slot], alpha=faded, lw=0)
-        )
-    if is_hit:
-        axes.text(x + 0.5, y - 0.08, "✓", ha="center", va="bottom", color=theme.ink, fontsize=9)
+    num = len(is_hit)
+    extent = (0, num, top + 2, top)
+    axes.imshow(pixels, extent=extent, interpolation="none", aspect="auto")
+    axes.hlines(top + 1, 0, num, color=theme.background, lw=1.5)
+    axes.vlines(range(num + 1), top, top + 2, color=theme.background, lw=1.5)
+    for line, text in enumerate(("secret", "read")):
+        y = top + 0.5 + line
+        axes.text(-0.25, y, text, ha="right", va="center", color=theme.muted, fontsize=8.0)
+    for column in np.flatnonzero(is_hit):
+        axes.text(column + 0.5, top - 0.08, "✓", ha="center", va="bottom", fontsize=9.0)
 
 
 def describe_hues(hues: Hues) -> str:
@@ -163,7 +162,7 @@ def _draw_map(axes: Axes, ranks: np.ndarray, first_step: int, hues: Hues, theme:
         vmin=0.0,
         vmax=0.6,
         aspect="auto",
-        interpolation="nearest",
+        interpolation="none",
         extent=(left, left + 360.0, num_units, 0),
     )
     per_slot = 360.0 / hues.num_slots

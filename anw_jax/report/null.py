@@ -90,7 +90,7 @@ def _draw_observed(panels: Sequence[Axes], observed: float, theme: Theme) -> Non
         f"this model: {observed:+.1f}".replace("-", "−"),
         transform=upper.get_xaxis_transform(),
         color=theme.alert,
-        ha="right" if observed > low + 0.6 * (high - low) else "left",
+        ha="right" if observed > (low + high) / 2 else "left",
         va="bottom",
         fontweight="bold",
     )

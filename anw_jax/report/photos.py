@@ -116,7 +116,7 @@ def _mosaic(pairs: list[Pair]) -> np.ndarray:
 
 def show(axes: Axes, photo: np.ndarray) -> None:
     """A photo without axes, its pixels kept square."""
-    axes.imshow(photo, interpolation="nearest")
+    axes.imshow(photo, interpolation="none")
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

@@ -45,6 +45,18 @@ def odds(log10_p: float | None) -> str:
     return f"1 in {rounded:,.0f}" if rounded >= 10 else f"1 in {rounded:.2g}"
 
 
+def gloss_of_p(log10_p: float | None) -> str:
+    """What a p amounts to, in a few words.
+
+    Example:
+      >>> gloss_of_p(-0.01), gloss_of_p(-3.2647)
+      ('no more than luck', 'at most 1 in 1,800')
+    """
+    if log10_p is None:
+        return "not known"
+    return "no more than luck" if 10**log10_p > 0.5 else f"at most {odds(log10_p)}"
+
+
 def power(exponent: int) -> str:
     """An exponent in superscript digits."""
     return str(exponent).translate(_SUPERSCRIPT)

@@ -108,7 +108,7 @@ def test_outline_is_the_agreed_one(page):
 def test_claim_is_told_word_for_word(page, results):
     numbers = results["users"]["keyed"]
     assert numbers["sentence"] in page.source
-    assert f"shown at level 1e-4 {numbers['sentence']}" in page.text
+    assert f"shown at level 1e-4 {verdict.EXPERIMENT_KEY} {numbers['sentence']}" in page.text
     assert numbers["p_text"] in page.text
     assert "never “innocent”" in page.text
     assert (
@@ -235,7 +235,10 @@ def test_inconclusive_is_told_with_its_reason(make_workdir):
     folder = make_workdir({"changes": changes})
     np.savez(folder / "nulls" / "keyed.npz", z=np.zeros(1), probability=np.ones(1))
     page = page_of(folder)
-    assert f"inconclusive: {reason} The test is inconclusive: {reason}." in page.text
+    assert (
+        f"inconclusive: {reason} {verdict.EXPERIMENT_KEY} The test is inconclusive: {reason}."
+        in page.text
+    )
     assert "there is no distribution to draw" in page.text
 
 
