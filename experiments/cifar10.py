@@ -30,7 +30,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         },
         "model": {"name": "small" if quick else "resnet50"},
         "train": {"batch_size": 256, "num_epochs": 90, "learning_rate": 0.1},
-        "verify": {"alpha": 1e-6},
+        "verify": {"alpha": 1e-6, "statistic": "log_losses"},
     }
     if quick:
         values["train"] = {

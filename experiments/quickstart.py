@@ -33,6 +33,6 @@ def get_config() -> ml_collections.ConfigDict:
                 "warmup_epochs": 2,
                 "nesterov": True,
             },
-            "verify": {"alpha": 1e-4},
+            "verify": {"alpha": 1e-4, "statistic": "log_losses"},
         }
     )

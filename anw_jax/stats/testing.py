@@ -135,7 +135,7 @@ def exact_test(
       >>> table[np.arange(8), slots] = 0.1  # the model knows each photo at its secret hue
       >>> result = exact_test(table, Assignment(np.arange(8), slots, SignatureSpace()))
       >>> print(result)
-      shown at level 1e-06 (p = 4.7e-9, 27.6 bits, 8 units, statistic 'mixed')
+      shown at level 1e-06 (p = 4.7e-9, 27.6 bits, 8 units, statistic 'log_losses')
     """
     _check.in_open_interval(0.0, 1.0, alpha=alpha)
     scores = score_units(loss_table, assignment, statistic)

@@ -56,6 +56,7 @@ def _naive_scores(losses, statistic):
     centred_ranks = np.array([ranks_of(row) for row in double.round(9)])
     scale = lambda scores: scores / math.sqrt(sum(row.var() for row in scores))  # noqa: E731
     return {
+        "log_losses": np.array([[-math.log(max(x, 0) + 0.3) for x in row] for row in losses]),
         "losses": -losses,
         "centred": centred,
         "ranks": ranks,
@@ -189,7 +190,8 @@ def test_the_order_of_the_photos_changes_nothing(plain_assignment, seed, statist
     assert permuted.outcome == result.outcome
 
 
-@pytest.mark.parametrize("statistic", STATISTICS)
+# "log_losses" does not promise it: its logarithm needs losses that start at 0.
+@pytest.mark.parametrize("statistic", sorted(set(STATISTICS) - {"log_losses"}))
 def test_a_constant_added_to_a_row_changes_nothing(statistic, rng, plain_assignment):
     slots = rng.integers(1, 12, 15)
     tables = [rng.normal(size=(15, 12)), rng.integers(0, 4, (15, 12)) / 4]

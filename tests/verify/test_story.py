@@ -33,7 +33,7 @@ labels = np.arange(30) % 3
 space, mark = keys.SignatureSpace(), marks.HueRotation()
 key = keys.MarkKey(bytes(range(32)))  # else MarkKey.generate(); fixed here, to repeat
 manifest = keys.Manifest.of(originals, space)
-plan = keys.Plan(statistic="mixed", alpha=1e-6, mark=mark.description)
+plan = keys.Plan(statistic="log_losses", alpha=1e-6, mark=mark.description)
 commitment = keys.commit(key, manifest, plan)
 published = marks.publish(mark, originals, keys.assign(key, manifest).degrees)
 
