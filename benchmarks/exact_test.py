@@ -2,7 +2,8 @@
 
 The floor is the last convolution alone, three transforms as long as the null's grid.
 
-No verdict yet: so far run on a busy machine only.
+The exact test loses to 999 draws in time, which can see no p below 0.001; at 5,000 units it
+stays well under a second, though many transforms from the floor. (Measured on a busy machine.)
 """
 
 import argparse
