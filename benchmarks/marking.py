@@ -3,9 +3,9 @@
 A copy is the floor: every byte must be read and written once.
 
 Written out as sums over channels, the map runs at about half a copy's speed on CPU, some ten
-times a matrix product of width 3; what is left is probably the interleaved
-channels, which fill vector registers badly. NumPy is far from the floor: it takes an image at a time, through int32.
-(Measured on a busy machine.)
+times a matrix product of width 3; what is left is probably the interleaved channels, which
+fill vector registers badly. NumPy is far from the floor: it takes an image at a time, through
+int32. (Measured on a busy machine.)
 """
 
 import argparse
