@@ -12,6 +12,7 @@ from anw_jax.keys.manifest import Manifest
 from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
 from anw_jax.keys.space import SignatureSpace
 
+_TAG_BEACON = b"anw_jax/v1/beacon\0"
 _TAG_SLOT = b"anw_jax/v1/slot\0"
 
 
@@ -92,6 +93,8 @@ def assign(
     space: SignatureSpace | None = None,
     scheme: str | None = None,
     groups: Sequence[Hashable] | None = None,
+    *,
+    beacon: bytes = b"",
 ) -> Assignment:
     """Draws one valid slot per unit with a pseudo-random function of the key.
 
@@ -106,6 +109,8 @@ def assign(
       space: the signature space; default `SignatureSpace()`.
       scheme: "per_image" (default), "per_group" or "per_user".
       groups: with "per_group", the album of each image.
+      beacon: the value of the public beacon that the plan named, published after the
+        commitment; mixed into the slot sub-key. b"" for none.
 
     Returns:
       The `Assignment`: a pure function of its arguments. Secret.
@@ -128,6 +133,8 @@ def assign(
     else:
         manifest = Manifest.of(images, space or SignatureSpace(), scheme or "per_image", groups)
     slot_key = mark_key.sub_key("slots")
+    if _check.is_instance(bytes, beacon=beacon):
+        slot_key = hmac.digest(slot_key, _TAG_BEACON + beacon, "sha256")
     slots = [
         draw_slot(slot_key, digest, manifest.space.num_valid)
         for digest in manifest.unit_digests

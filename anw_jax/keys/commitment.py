@@ -23,6 +23,9 @@ class Plan:
       alpha: the level below which use is called *shown*, in (0, 1).
       mark: the mark's `description`, such as "hue_rotation"; a private basis stands here
         with the digest of its sub-key.
+      beacon: names a public random value that does not exist yet, such as "drand quicknet
+        round 25000000"; "" for none. Its value is mixed into every slot (`assign`), so that
+        an owner cannot have tried keys until the slots suited models in general.
 
     Example:
       >>> Plan(statistic="losses", alpha=1e-6, mark="hue_rotation").alpha
@@ -32,16 +35,21 @@ class Plan:
     statistic: str
     alpha: float
     mark: str = "hue_rotation"
+    beacon: str = ""
 
     def __post_init__(self):
         _check.is_instance(str, statistic=self.statistic)
+        _check.is_instance(str, beacon=self.beacon)
         _check.is_instance(str, mark=self.mark)
         alpha = _check.in_open_interval(0.0, 1.0, alpha=self.alpha)
         object.__setattr__(self, "alpha", alpha)
 
     def to_bytes(self) -> bytes:
         """Canonical bytes: JSON with sorted names and no spaces."""
-        return _canonical({**dataclasses.asdict(self), "mode": "sealed"})
+        body = {**dataclasses.asdict(self), "mode": "sealed"}
+        if not self.beacon:
+            del body["beacon"]
+        return _canonical(body)
 
 
 def commit(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:

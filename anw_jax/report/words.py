@@ -117,7 +117,7 @@ def kind(user: UserRecord) -> str:
 
 def is_evidence(user: UserRecord) -> bool:
     """Whether the user's test stands as evidence."""
-    return user.numbers["standing"] == verdict.EVIDENCE
+    return user.numbers["standing"] in (verdict.EVIDENCE, verdict.EVIDENCE_WITH_BEACON)
 
 
 def standing_reason(standing: str) -> str:

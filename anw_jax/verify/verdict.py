@@ -16,7 +16,8 @@ _TAG_TABLE = b"anw_jax/v1/loss-table\0"
 
 NO_COMMITMENT = "not evidence: key not fixed before training"
 EXPERIMENT_KEY = "experiment key, not evidence"
-EVIDENCE = "evidence under the committed plan"
+EVIDENCE = "evidence under the committed plan, if the owner drew the key honestly"
+EVIDENCE_WITH_BEACON = "evidence under the committed plan and its public beacon"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,6 +66,7 @@ def decide(
     *,
     commitment: str | None,
     sealed_digest: str | None = None,
+    beacon: bytes = b"",
 ) -> Verdict:
     """Checks the commitment, derives the slots and makes the one declared test.
 
@@ -77,13 +79,14 @@ def decide(
       commitment: what was published before training; None if there is none, and then the
         standing says that this is not evidence.
       sealed_digest: what `seal` gave before the key was opened; None skips the check.
+      beacon: the value of the public beacon that the plan names; b"" where it names none.
 
     Returns:
       The `Verdict`.
 
     Raises:
-      CommitmentError: key, manifest or plan are not those committed to, or the table is not
-        the one sealed.
+      CommitmentError: key, manifest or plan are not those committed to, the table is not the
+        one sealed, or the beacon's value is missing or was not planned.
     """
     _check.is_instance(Plan, plan=plan)
     _check.one_of(STATISTICS, statistic=plan.statistic)
@@ -97,7 +100,13 @@ def decide(
         )
     if commitment is not None:
         check_commitment(commitment, mark_key, manifest, plan)
-    assignment = assign(mark_key, manifest)
+    if bool(plan.beacon) != bool(beacon):
+        named = repr(plan.beacon) if plan.beacon else "no beacon"
+        raise CommitmentError(
+            f"the plan names {named} and a value is {'given' if beacon else 'missing'}: "
+            "give the value if and only if one is named"
+        )
+    assignment = assign(mark_key, manifest, beacon=beacon)
     result = exact_test(loss_table, assignment, statistic=plan.statistic, alpha=plan.alpha)
     num_hits, hits_result = hits(loss_table, assignment)
     diagnostics = {
@@ -115,7 +124,7 @@ def decide(
     )
     return Verdict(
         result=result,
-        standing=_standing(mark_key, commitment),
+        standing=_standing(mark_key, commitment, plan),
         sentence=_sentence(result),
         num_hits=num_hits,
         inferred_slots=infer_signatures(loss_table, manifest),
@@ -131,10 +140,12 @@ def _sealed_form(loss_table: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(loss_table, "<f4")
 
 
-def _standing(mark_key: MarkKey, commitment: str | None) -> str:
+def _standing(mark_key: MarkKey, commitment: str | None, plan: Plan) -> str:
     if mark_key.origin == "experiment":
         return EXPERIMENT_KEY
-    return NO_COMMITMENT if commitment is None else EVIDENCE
+    if commitment is None:
+        return NO_COMMITMENT
+    return EVIDENCE_WITH_BEACON if plan.beacon else EVIDENCE
 
 
 def _sentence(result: TestResult) -> str:
