@@ -155,8 +155,9 @@ def unit_range(**named: Any) -> np.ndarray:
 def colour_image(**named: Any) -> None:
     """One float colour image `[H, W, 3]`: shape and dtype (traced or concrete)."""
     name, value = _single(named)
-    shape, dtype = np.shape(value), getattr(value, "dtype", np.asarray(value).dtype)
-    _colour_shape(name, shape, 3)
+    # A traced value has a shape and a dtype, but cannot become a NumPy array.
+    dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+    _colour_shape(name, np.shape(value), 3)
     if dtype == np.uint8:
         raise TypeError(f"{name} must be float in [0, 1], got uint8: divide by 255 first")
     if not np.issubdtype(dtype, np.floating):

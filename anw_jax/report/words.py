@@ -205,8 +205,8 @@ def diagnostic_title(name: str) -> str:
     """A column heading.
 
     Example:
-      >>> diagnostic_title("log10_p_centred_ranks"), diagnostic_title("p_monte_carlo")
-      ('centred ranks', 'Monte Carlo')
+      >>> diagnostic_title("log10_p_log_losses"), diagnostic_title("p_monte_carlo")
+      ('log losses', 'Monte Carlo')
     """
     name = name.removeprefix("log10_").removeprefix("p_")
     return "Monte Carlo" if name == "monte_carlo" else name.replace("_", " ")

@@ -23,12 +23,12 @@ def golden() -> dict[str, Any]:
     for scheme in keys.SCHEMES:
         groups = list("aabbcc") if scheme == "per_group" else None
         manifest = keys.Manifest.of(images, keys.SignatureSpace(), scheme, groups)
-        commitment = keys.commit(mark_key, manifest, keys.Plan("mixed", 1e-6))
+        commitment = keys.commit(mark_key, manifest, keys.Plan("log_losses", 1e-6))
         result["schemes"][scheme] = {
             "unit_digests": list(manifest.unit_digests),
             "slots": keys.assign(mark_key, manifest).slots.tolist(),
             "commitment": commitment,
-            "public_seed": keys.public_seed(commitment, keys.Plan("mixed", 1e-6)),
+            "public_seed": keys.public_seed(commitment, keys.Plan("log_losses", 1e-6)),
         }
     return result
 

@@ -18,7 +18,7 @@ from anw_jax.keys import (
 
 KEY = MarkKey.for_experiment(1)
 SPACE = SignatureSpace()
-PLAN = Plan("mixed", 1e-6)
+PLAN = Plan("log_losses", 1e-6)
 A, B = "ab" * 32, "cd" * 32
 
 
@@ -167,9 +167,9 @@ def test_the_commitment_binds_everything(manifest, small_images):
             check_commitment(commitment, KEY, other, PLAN)
     plans = [
         Plan("losses", 1e-6),
-        Plan("mixed", 1e-5),
-        Plan("mixed", np.nextafter(1e-6, 1)),
-        Plan("mixed", 1e-6, "linear"),
+        Plan("log_losses", 1e-5),
+        Plan("log_losses", np.nextafter(1e-6, 1)),
+        Plan("log_losses", 1e-6, "linear"),
     ]
     for plan in plans:
         with pytest.raises(CommitmentError, match="does not open"):
@@ -191,12 +191,14 @@ def test_group_membership_is_bound(small_images):
 
 
 def test_plan_is_checked_and_canonical():
-    assert Plan("mixed", np.float32(0.25)).to_bytes() == Plan("mixed", 0.25).to_bytes()
+    assert (
+        Plan("log_losses", np.float32(0.25)).to_bytes() == Plan("log_losses", 0.25).to_bytes()
+    )
     for alpha in (0.0, 1.0, -1.0, 2, float("nan")):
         with pytest.raises(ValueError, match="alpha"):
-            Plan("mixed", alpha)
+            Plan("log_losses", alpha)
     with pytest.raises(TypeError, match="alpha must be a number"):
-        Plan("mixed", "0.1")
+        Plan("log_losses", "0.1")
     with pytest.raises(TypeError, match="statistic must be a str"):
         Plan(None, 0.1)
 

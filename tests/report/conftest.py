@@ -146,7 +146,7 @@ def _results(users, origin, seed):
             "data": {"source": "mock:400"},
             "model": {"name": "small"},
             "verify": {
-                "statistic": "mixed",
+                "statistic": "log_losses",
                 "alpha": 1e-4,
                 "num_slots": SPACE.num_slots,
                 "grid_refinement": REFINEMENT,

@@ -12,7 +12,7 @@ from anw_jax.verify import decide, infer_signatures, seal
 from anw_jax.verify.verdict import EVIDENCE, EXPERIMENT_KEY, NO_COMMITMENT
 
 SPACE = SignatureSpace()
-PLAN = Plan(statistic="mixed", alpha=1e-6)
+PLAN = Plan(statistic="log_losses", alpha=1e-6)
 NUM_UNITS = 20
 
 
@@ -46,7 +46,7 @@ def test_evidence_under_a_commitment(table, key, manifest):
         table, key, manifest, PLAN, commitment=commitment, sealed_digest=seal(table)
     )
     assignment = assign(key, manifest)
-    expected = exact_test(table, assignment, statistic="mixed", alpha=1e-6)
+    expected = exact_test(table, assignment, statistic="log_losses", alpha=1e-6)
     assert verdict.result == expected
     assert verdict.result.outcome == "shown"
     assert verdict.standing == EVIDENCE
@@ -100,9 +100,9 @@ def test_what_was_not_committed_to_is_refused(table, key, photos, manifest):
         (MarkKey(key.secret, "experiment"), manifest, PLAN, table),
         (key, fewer, PLAN, table[1:]),
         (key, more, PLAN, np.concatenate([table, table[:1]])),
-        (key, manifest, Plan("mixed", 1e-3), table),
+        (key, manifest, Plan("log_losses", 1e-3), table),
         (key, manifest, Plan("losses", 1e-6), table),
-        (key, manifest, Plan("mixed", 1e-6, mark="user_lct:0"), table),
+        (key, manifest, Plan("log_losses", 1e-6, mark="user_lct:0"), table),
     )
     for other_key, other_manifest, plan, other_table in others:
         with pytest.raises(CommitmentError, match=r"^the commitment '[0-9a-f]{16}'… does not"):
@@ -183,7 +183,7 @@ def test_an_innocent_model_is_not_shown(rng, key, manifest):
 
 
 def test_plan_must_be_a_plan_with_a_known_statistic(table, key, manifest):
-    with pytest.raises(TypeError, match=r"^plan must be a Plan, got str: 'mixed'$"):
-        decide(table, key, manifest, "mixed", commitment=None)
-    with pytest.raises(ValueError, match="got 'mixd'; did you mean 'mixed'"):
-        decide(table, key, manifest, Plan("mixd", 0.1), commitment=None)
+    with pytest.raises(TypeError, match=r"^plan must be a Plan, got str: 'log_losses'$"):
+        decide(table, key, manifest, "log_losses", commitment=None)
+    with pytest.raises(ValueError, match="got 'log_lossess'; did you mean 'log_losses'"):
+        decide(table, key, manifest, Plan("log_lossess", 0.1), commitment=None)
