@@ -17,6 +17,9 @@ from anw_jax.lab.settings import Settings
 from anw_jax.lab.workdir import Workdir
 from anw_jax.progress import Estimator
 
+# Originals asked between two saves; a power of two keeps the chunks of queries full.
+_BLOCK_IMAGES = 1024
+
 
 def ask(
     settings: Settings, case: Case, suspect: Suspect, workdir: Workdir, journal: Journal
@@ -36,9 +39,10 @@ def ask(
             if workdir.read_json(sealed) == fits:
                 tables[name] = table
                 continue
-        tables[name] = table = _ask_for(settings, user, suspect, journal)
+        tables[name] = table = _ask_for(settings, user, suspect, workdir, model_digest, journal)
         workdir.write_arrays(file, losses=table, degrees=settings.verify.grid.degrees)
         workdir.write_json(sealed, {"table": verify.seal(table), "model": model_digest})
+        workdir.remove(f"tables/{name}.so_far.npz")
     return tables
 
 
@@ -52,20 +56,43 @@ def digest_of(suspect: Suspect) -> str:
     return message.hexdigest()
 
 
-def _ask_for(settings: Settings, user: User, suspect: Suspect, journal: Journal) -> np.ndarray:
-    estimator = Estimator()
+def _ask_for(
+    settings: Settings,
+    user: User,
+    suspect: Suspect,
+    workdir: Workdir,
+    model_digest: str,
+    journal: Journal,
+) -> np.ndarray:
+    """Fills one table block by block; a kill loses one block at most."""
+    file = f"tables/{user.name}.so_far.npz"
+    done = np.zeros((0, settings.verify.grid.num_slots), np.float32)
+    if workdir.exists(file):
+        stored = workdir.read_arrays(file)
+        if str(stored["model"]) == model_digest:
+            done = stored["losses"]
+    total, estimator = len(user.originals), Estimator()
+    num_slots = settings.verify.grid.num_slots
+    while len(done) < total:
+        start, stop = len(done), min(len(done) + _BLOCK_IMAGES, total)
 
-    def on_progress(done: int, total: int) -> None:
-        journal.beat(done, total, estimator, f"{user.name}: {done:,} of {total:,} queries")
+        def on_progress(pairs: int, _: int, start: int = start) -> None:
+            asked = start * num_slots + pairs
+            text = f"{user.name}: {asked:,} of {total * num_slots:,} queries"
+            journal.beat(asked, total * num_slots, estimator, text)
 
-    return verify.loss_table(
-        suspect.predict,
-        user.originals.images,
-        user.originals.labels,
-        user.mark,
-        settings.verify.grid,
-        on_progress=on_progress,
-    )
+        block = verify.loss_table(
+            suspect.predict,
+            user.originals.images[start:stop],
+            user.originals.labels[start:stop],
+            user.mark,
+            settings.verify.grid,
+            on_progress=on_progress,
+        )
+        done = np.concatenate([done, block])
+        if stop < total:
+            workdir.write_arrays(file, losses=done, model=np.array(model_digest))
+    return done
 
 
 def prove(

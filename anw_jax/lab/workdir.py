@@ -66,6 +66,10 @@ class Workdir:
         with np.load(self.path / name, allow_pickle=False) as arrays:
             return dict(arrays)
 
+    def remove(self, name: str) -> None:
+        """Removes a file, if it is there."""
+        (self.path / name).unlink(missing_ok=True)
+
     def exists(self, name: str) -> bool:
         """Whether a file is there."""
         return (self.path / name).exists()

@@ -10,7 +10,7 @@ import pytest
 
 from anw_jax import keys, lab, verify
 from anw_jax.errors import SettingsError
-from anw_jax.lab import case, workdir
+from anw_jax.lab import arbitrator, case, journal, learner, workdir
 
 pytestmark = pytest.mark.filterwarnings(
     # Orbax warns when it has to guess shardings; a resumed run tells it all of them.
@@ -170,3 +170,28 @@ def test_a_table_of_another_model_is_asked_again(finished, tmp_path):
     assert set(sealed) == {"table", "model"}
     with np.load(folder / "tables/keyed.npz") as arrays:
         assert verify.seal(arrays["losses"]) == sealed["table"]
+
+
+def test_a_killed_table_goes_on_from_its_last_block(finished, tmp_path, monkeypatch):
+    """Blocks that were answered are not asked again; the table is the same."""
+    settings, _, _ = finished
+    opened = case.open_case(settings, workdir.Workdir(tmp_path))
+    asked: list[int] = []
+    whole = np.random.default_rng(0).random((12, settings.verify.grid.num_slots), np.float32)
+
+    def answer(predict, images, *_, **__):
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        start = 4 * len(asked)
+        asked.append(len(images))
+        return whole[start : start + len(images)]
+
+    monkeypatch.setattr(arbitrator, "_BLOCK_IMAGES", 4)
+    monkeypatch.setattr(arbitrator.verify, "loss_table", answer)
+    suspect = learner.Suspect(None, {})
+    arguments = (settings, opened.users["keyed"], suspect, workdir.Workdir(tmp_path), "m")
+    log = journal.Journal(workdir.Workdir(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        arbitrator._ask_for(*arguments, log)
+    monkeypatch.setattr(arbitrator.verify, "loss_table", lambda p, images, *_, **__: whole[8:])
+    np.testing.assert_array_equal(arbitrator._ask_for(*arguments, log), whole)
