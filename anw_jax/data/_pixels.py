@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import errors
+from anw_jax import errors, keys
 
 
 def _pillow() -> types.ModuleType:
@@ -71,10 +71,15 @@ def fit(image: np.ndarray, image_size: int | None) -> np.ndarray:
 
 def stack(
     named_images: Iterable[tuple[str, np.ndarray]], count: int, image_size: int | None
-) -> np.ndarray:
-    """Uint8 `[count, H, W, 3]`; holds one decoded image at a time beside the result."""
-    stacked = None
+) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """Uint8 `[count, H, W, 3]`, and the digests of the originals where they are resized.
+
+    Holds one decoded image at a time beside the result.
+    """
+    stacked, digests = None, []
     for row, (name, image) in enumerate(named_images):
+        if image_size is not None:  # a key's slots hang on these, so never on the resizing
+            digests.append(keys.image_digest(image))
         image = fit(image, image_size)
         if stacked is None:
             first_name, stacked = name, np.empty((count, *image.shape), np.uint8)
@@ -84,7 +89,7 @@ def stack(
                 "(height x width): set image_size to bring all images to one size"
             )
         stacked[row] = image
-    return stacked
+    return stacked, None if image_size is None else tuple(digests)
 
 
 def _size(image: np.ndarray) -> str:

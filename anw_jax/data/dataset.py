@@ -22,6 +22,10 @@ def _names(num: int, **named: Any) -> tuple[str, ...]:
     return names
 
 
+def _rows_of(names: tuple[str, ...] | None, rows: np.ndarray) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names[row] for row in rows)
+
+
 def _frozen(array: np.ndarray) -> np.ndarray:
     view = np.ascontiguousarray(array).view()
     view.flags.writeable = False
@@ -38,6 +42,8 @@ class Dataset:
       class_names: what each label means.
       name: for reports, for example `"tfds:cifar10/train"`.
       file_names: `[n]` names where the photos were files, else None.
+      original_digests: `[n]` of `keys.image_digest`, taken before the photos were resized;
+        None where `images` are the originals.
 
     Raises:
       TypeError: where a dtype is wrong.
@@ -55,6 +61,7 @@ class Dataset:
     class_names: tuple[str, ...]
     name: str
     file_names: tuple[str, ...] | None = None
+    original_digests: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         images = _check.uint8_images(images=self.images)
@@ -65,9 +72,10 @@ class Dataset:
         object.__setattr__(self, "images", _frozen(images))
         object.__setattr__(self, "labels", _frozen(labels))
         object.__setattr__(self, "class_names", class_names)
-        if self.file_names is not None:
-            file_names = _names(len(images), file_names=self.file_names)
-            object.__setattr__(self, "file_names", file_names)
+        for column in ("file_names", "original_digests"):
+            if getattr(self, column) is not None:
+                names = _names(len(images), **{column: getattr(self, column)})
+                object.__setattr__(self, column, names)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -87,13 +95,19 @@ class Dataset:
         rows = np.asarray(indices)
         rows = _check.class_labels(rows.size, len(self), indices=rows) if rows.size else []
         rows = np.asarray(rows, np.int32)
-        files = self.file_names and tuple(self.file_names[row] for row in rows)
         return dataclasses.replace(
-            self, images=self.images[rows], labels=self.labels[rows], file_names=files
+            self,
+            images=self.images[rows],
+            labels=self.labels[rows],
+            file_names=_rows_of(self.file_names, rows),
+            original_digests=_rows_of(self.original_digests, rows),
         )
 
     def digest(self) -> str:
-        """Returns a SHA-256 (64 hex digits) of shape, pixels and labels, in order."""
+        """Returns a SHA-256 (64 hex digits) of shape, pixels and labels, in order.
+
+        Of the photos as they are here, resized or not.
+        """
         sha = hashlib.sha256(_DIGEST_TAG)
         sha.update(repr(self.images.shape).encode() + b"\0")
         sha.update(self.images.data)

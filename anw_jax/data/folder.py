@@ -45,12 +45,14 @@ def _read(
         )
     files = [file for folder in folders for file in _photos(folder)]
     decoded = ((str(file), _pixels.decode(file.read_bytes(), str(file))) for file in files)
+    images, digests = _pixels.stack(decoded, len(files), image_size)
     return Dataset(
-        images=_pixels.stack(decoded, len(files), image_size),
+        images=images,
         labels=np.array([class_names.index(file.parent.name) for file in files]),
         class_names=class_names,
         name=name,
         file_names=tuple(file.relative_to(root).as_posix() for file in files),
+        original_digests=digests,
     )
 
 

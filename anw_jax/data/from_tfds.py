@@ -118,8 +118,9 @@ def _dataset(
             labels[row] = example[label_key]
             yield f"{name} image {row}", example[image_key]
 
-    stacked = _pixels.stack(images(), len(records), image_size)
-    return Dataset(stacked, labels, tuple(builder.info.features[label_key].names), name)
+    stacked, digests = _pixels.stack(images(), len(records), image_size)
+    class_names = tuple(builder.info.features[label_key].names)
+    return Dataset(stacked, labels, class_names, name, original_digests=digests)
 
 
 def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:

@@ -81,10 +81,11 @@ def _checked_class_names(
 def _dataset(
     images: np.ndarray, labels: np.ndarray, names: tuple[str, ...], name: str, size: int | None
 ) -> Dataset:
+    digests = None
     if size is not None:
         rows = ((f"row {row}", image) for row, image in enumerate(images))
-        images = _pixels.stack(rows, len(images), size)
-    return Dataset(images, labels, names, name)
+        images, digests = _pixels.stack(rows, len(images), size)
+    return Dataset(images, labels, names, name, original_digests=digests)
 
 
 def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:

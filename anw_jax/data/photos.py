@@ -77,8 +77,9 @@ def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
     labels = np.repeat(np.arange(len(FILES)), [len(tiles) for tiles in photos])
     order = sorted(range(len(names)), key=lambda tile: _rank(names[tile]))
     tiles = zip(names, np.concatenate(photos), strict=True)
-    images = _pixels.stack(tiles, len(names), image_size)
+    images, digests = _pixels.stack(tiles, len(names), image_size)
     class_names = tuple(file_name.partition(".")[0] for file_name in FILES)
     in_test = np.zeros(len(names), bool)
     in_test[order[len(names) * 4 // 5 :]] = True
-    return _split.divide(Dataset(images, labels, class_names, "photos"), in_test)
+    everything = Dataset(images, labels, class_names, "photos", original_digests=digests)
+    return _split.divide(everything, in_test)

@@ -34,6 +34,19 @@ _ENTRIES = (
 )
 
 
+def _digests_of(images: Iterable[np.ndarray], digests: Sequence[str] | None) -> tuple[str, ...]:
+    """The digests given, one for each image; hashed from the images where none are."""
+    if digests is None:
+        return tuple(units.image_digest(image) for image in images)
+    num_images = sum(1 for _ in images)
+    if len(digests) != num_images:
+        raise ValueError(
+            f"digests must have one entry for each of the {num_images} images, "
+            f"got {len(digests)}"
+        )
+    return tuple(digests)
+
+
 class ChangedPixelsWarning(UserWarning):
     """A photo was found by its file name because its pixels differ from the manifest's."""
 
@@ -115,6 +128,7 @@ class Manifest:
         scheme: str = "per_image",
         groups: Sequence[Hashable] | None = None,
         file_names: Sequence[str] | None = None,
+        digests: Sequence[str] | None = None,
     ) -> "Manifest":
         """Hashes the originals and forms their units.
 
@@ -125,12 +139,14 @@ class Manifest:
             (one slot per album) or "per_user" (one slot for all, as in the paper).
           groups: with "per_group", the album of each image.
           file_names: a unique name for each; by default its number.
+          digests: digests of the originals (`image_digest`), where `images` were resized;
+            taken instead of hashing `images`.
 
         Raises:
-          TypeError, ValueError: images that are not 8-bit colour, unknown scheme, groups
-            missing or of the wrong length, names that are not unique.
+          TypeError, ValueError: images that are not 8-bit colour, unknown scheme, groups or
+            digests missing or of the wrong length, names that are not unique.
         """
-        digests = tuple(units.image_digest(image) for image in images)
+        digests = _digests_of(images, digests)
         if file_names is None:
             file_names = [f"{number:06d}" for number in range(len(digests))]
         unit_of_image = tuple(units.group_into_units(digests, scheme, groups))
@@ -163,7 +179,10 @@ class Manifest:
         return tuple(first[d] != i for i, d in enumerate(self.image_digests))
 
     def locate(
-        self, images: Iterable[np.ndarray], file_names: Sequence[str] | None = None
+        self,
+        images: Iterable[np.ndarray],
+        file_names: Sequence[str] | None = None,
+        digests: Sequence[str] | None = None,
     ) -> np.ndarray:
         """Finds each photo's place in the manifest: by its pixels, else by its name.
 
@@ -173,27 +192,29 @@ class Manifest:
         Args:
           images: uint8 photos, each `[H, W, 3]`.
           file_names: their names, or None if there are none.
+          digests: digests of the originals (`image_digest`), where `images` were resized;
+            taken instead of hashing `images`.
 
         Returns:
           int64 `[len(images)]`, the manifest's index of each.
 
         Raises:
-          ValueError: a photo that is in the manifest neither by pixels nor by name, or fewer
-            names than photos.
+          ValueError: a photo that is in the manifest neither by pixels nor by name, fewer
+            names than photos, or digests of another number.
         """
         by_digest: dict[str, int] = {}
         for index, digest in enumerate(self.image_digests):
             by_digest.setdefault(digest, index)
         by_name = {name: index for index, name in enumerate(self.file_names)}
         found = []
-        for number, image in enumerate(images):
+        for number, digest in enumerate(_digests_of(images, digests)):
             if file_names is not None and number >= len(file_names):
                 raise ValueError(
                     "file_names must have one entry for each of the images, got only "
                     f"{len(file_names)}"
                 )
             name = None if file_names is None else str(file_names[number])
-            index = by_digest.get(units.image_digest(image))
+            index = by_digest.get(digest)
             if name in by_name and index is None:
                 index = by_name[name]
                 warnings.warn(

@@ -17,7 +17,15 @@ def test_take_keeps_rows_together(photos):
     np.testing.assert_array_equal(taken.images, photos.images[[4, 1]])
     assert taken.labels.tolist() == [0, 1]
     assert taken.file_names == ("4.png", "1.png")
+    assert taken.original_digests is None
     assert len(photos.take([])) == 0
+
+
+def test_digests_of_the_originals_travel_with_their_rows(photos):
+    resized = dataclasses.replace(photos, original_digests=list("abcdef"))
+    assert resized.original_digests == tuple("abcdef")
+    assert resized.take([4, 1]).original_digests == ("e", "b")
+    assert resized.take([]).original_digests == ()
 
 
 @pytest.mark.parametrize("indices", [[6], [-1]])
@@ -60,6 +68,8 @@ IMAGES = np.zeros((2, 4, 4, 3), np.uint8)
         ({"labels": [0.0, 1.0]}, "labels must be integers, got float64"),
         ({"class_names": ("a", 1)}, "each of class_names must be a str"),
         ({"file_names": ("a",)}, "file_names must name all 2 images, got 1 names"),
+        ({"original_digests": ("a",)}, "original_digests must name all 2 images, got 1 names"),
+        ({"original_digests": (1, 2)}, "each of original_digests must be a str"),
     ],
 )
 def test_bad_datasets(changes, message):

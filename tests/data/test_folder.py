@@ -2,7 +2,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from anw_jax import data, errors
+from anw_jax import data, errors, keys
 
 
 def _save(path, image, **how):
@@ -35,6 +35,15 @@ def test_pixels_and_names(folder):
     assert splits.train.class_names == ("cat", "dog")
     with PIL.Image.open(folder / "train/dog/b.png") as image:
         np.testing.assert_array_equal(splits.train.images[1], np.asarray(image))
+
+
+def test_digests_are_of_the_photos_before_resizing(folder):
+    originals, resized = _load(folder), _load(folder, image_size=4)
+    assert originals.train.original_digests is None
+    for side in ("train", "test"):
+        wanted = tuple(map(keys.image_digest, getattr(originals, side).images))
+        assert getattr(resized, side).original_digests == wanted
+    assert _load(folder, image_size=6).train.original_digests is not None
 
 
 def test_grey_photos_get_three_equal_channels(folder, rng):

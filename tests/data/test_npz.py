@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from anw_jax import data, errors
+from anw_jax import data, errors, keys
 
 IMAGES = np.arange(4 * 5 * 5 * 3, dtype=np.uint8).reshape(4, 5, 5, 3)
 GOOD = {
@@ -12,9 +12,9 @@ GOOD = {
 }
 
 
-def _load(path, arrays):
+def _load(path, arrays, **settings):
     np.savez(path / "set.npz", **arrays)
-    return data.load(f"npz:{path / 'set.npz'}")
+    return data.load(f"npz:{path / 'set.npz'}", **settings)
 
 
 def test_arrays_come_back(tmp_path):
@@ -23,6 +23,23 @@ def test_arrays_come_back(tmp_path):
     assert splits.test.labels.tolist() == [1, 0]
     assert splits.train.class_names == ("0", "1", "2")
     assert splits.train.name == "npz:set.npz/train"
+    assert splits.train.original_digests is None
+
+
+def test_resized_rows_keep_the_digests_of_their_originals(tmp_path):
+    splits = _load(tmp_path, GOOD, image_size=3)
+    assert splits.train.images.shape == (4, 3, 3, 3)
+    assert splits.train.original_digests == tuple(map(keys.image_digest, IMAGES))
+    assert splits.test.original_digests == tuple(map(keys.image_digest, IMAGES[:2] + 1))
+
+
+def test_digests_go_to_the_side_of_their_photo(tmp_path, rng):
+    images = rng.integers(0, 256, (40, 4, 4, 3), dtype=np.uint8)
+    arrays = {"images": images, "labels": np.zeros(40, int)}
+    originals, resized = _load(tmp_path, arrays), _load(tmp_path, arrays, image_size=2)
+    for side in ("train", "test"):
+        wanted = tuple(map(keys.image_digest, getattr(originals, side).images))
+        assert getattr(resized, side).original_digests == wanted
 
 
 def test_class_names(tmp_path):

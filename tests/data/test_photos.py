@@ -3,7 +3,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from anw_jax import data, errors
+from anw_jax import data, errors, keys
 from anw_jax.data import _pixels, photos
 
 
@@ -36,6 +36,12 @@ def test_tiles_are_cut_from_the_photo(splits):
     tiles = photos._tiles(astronaut)
     assert len(tiles) == 256
     np.testing.assert_array_equal(tiles[17], astronaut[32:64, 32:64])
+
+
+def test_digests_are_of_the_tiles_before_resizing(splits):
+    assert splits.test.original_digests is None
+    resized = data.load("photos", image_size=16).test
+    assert resized.original_digests == tuple(map(keys.image_digest, splits.test.images))
 
 
 def test_few_tiles_are_black(splits):

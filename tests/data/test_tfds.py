@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from anw_jax import data, errors
+from anw_jax import data, errors, keys
 from anw_jax.data import from_tfds
 
 
@@ -31,6 +31,15 @@ def test_reading_in_chunks_loses_nothing(monkeypatch):
     whole = data.load("tfds:cifar10")
     monkeypatch.setattr(from_tfds, "_CHUNK", 2)
     assert data.load("tfds:cifar10").train.digest() == whole.train.digest()
+
+
+@pytest.mark.usefixtures("mocked")
+def test_digests_are_of_the_images_before_resizing():
+    originals = data.load("tfds:cifar10").train
+    resized = data.load("tfds:cifar10", image_size=16).train
+    assert originals.original_digests is None
+    assert resized.images.shape == (3, 16, 16, 3)
+    assert resized.original_digests == tuple(map(keys.image_digest, originals.images))
 
 
 @pytest.mark.usefixtures("mocked")

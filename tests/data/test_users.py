@@ -166,6 +166,20 @@ def test_training_set_replaces_in_place(splits, partition):
         np.testing.assert_array_equal(learned.images[position], wanted)
 
 
+def test_digests_of_the_originals_stay_with_their_photos(splits, partition):
+    named = tuple(f"digest {row}" for row in range(64))
+    train = dataclasses.replace(splits.train, original_digests=named)
+    resized = data.Splits(train, splits.test)
+    ann = partition.user("ann").indices
+    own = partition.images_of(resized, "ann").original_digests
+    assert own == tuple(named[row] for row in ann)
+    published = _published(splits, partition)
+    learned = data.training_set(resized, partition, published, exclude=("bob",))
+    bob = partition.user("bob").indices
+    kept = [row for row in partition.train_indices if row not in bob]
+    assert learned.original_digests == tuple(named[row] for row in kept)
+
+
 def test_exclude_drops_rows_and_moves_nothing_else(splits, partition):
     published = _published(splits, partition)
     learned = data.training_set(splits, partition, published)

@@ -13,6 +13,7 @@ from anw_jax.keys import (
     SignatureSpace,
     check_commitment,
     commit,
+    image_digest,
     public_seed,
 )
 
@@ -65,6 +66,32 @@ def test_pixels_go_before_names(manifest, small_images):
     assert found.tolist() == [5, 4, 3, 2, 1, 0]
     with pytest.raises(ValueError, match="file_names must have one entry for each"):
         manifest.locate(small_images, ["u"])
+
+
+def test_resized_photos_stand_under_the_digests_of_their_originals(small_images):
+    digests = [image_digest(image) for image in small_images]
+    resized = small_images[:, ::2, ::2]
+    manifest = Manifest.of(resized, SPACE, digests=digests)
+    assert manifest == Manifest.of(small_images, SPACE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert manifest.locate(resized[::-1], digests=digests[::-1]).tolist() == [
+            *range(5, -1, -1)
+        ]
+    with pytest.raises(ValueError, match=r"images\[0\] \(name None\) is not in the manifest"):
+        manifest.locate(resized)
+    with pytest.warns(ChangedPixelsWarning, match="matched by name"):
+        assert manifest.locate(resized[:1], ["000003"], digests=[A]).tolist() == [3]
+
+
+def test_digests_of_another_number_or_form_are_refused(manifest, small_images):
+    message = "digests must have one entry for each of the 6 images, got 1"
+    with pytest.raises(ValueError, match=message):
+        Manifest.of(small_images, SPACE, digests=[A])
+    with pytest.raises(ValueError, match=message):
+        manifest.locate(iter(small_images), digests=[A])
+    with pytest.raises(ValueError, match="image_digests must be 64 lower-case hex"):
+        Manifest.of(small_images[:1], SPACE, digests=["ab"])
 
 
 def _body(manifest, **changes):
