@@ -14,7 +14,9 @@ class SignatureSpace:
     """N non-overlapping slots of width 2τ that cover the hue circle.
 
     Slot `s` is centred on `s * 2τ` degrees. Slot 0 means "unmarked"; the N - 1 others are
-    the *valid* signatures. From Zou, Gong, Wang, "Anti-Neuron Watermarking" (ECCV 2022),
+    the *valid* signatures. With N = 2 there is one valid signature, which every key draws, so
+    no answer of a model can tell it from chance: such a space can be asked but is never
+    evidence. From Zou, Gong, Wang, "Anti-Neuron Watermarking" (ECCV 2022),
     section 4.2, https://arxiv.org/abs/2109.09023.
 
     Attributes:
