@@ -23,9 +23,10 @@ def main(argv: list[str]) -> None:
     """Flags → checked settings → the run; errors are one line and exit code 1 or 2."""
     if len(argv) > 1:
         _stop(f"unexpected argument {argv[1]!r}: settings go in as --config.<field>=<value>", 2)
+    workdir = _WORKDIR.value
     try:
         settings = settings_from_config(_CONFIG.value)
-        workdir = _WORKDIR.value or f"workdir/{settings.name}/seed{settings.seed}"
+        workdir = workdir or f"workdir/{settings.name}/seed{settings.seed}"
         results = run(settings, workdir)
         if results is not None and _SAVE.value:
             target = pathlib.Path(_SAVE.value)
@@ -34,19 +35,21 @@ def main(argv: list[str]) -> None:
     except AnwError as error:
         _stop(str(error), 1)
     except OSError as error:
-        _stop(
-            f"{error}; what was computed is kept: mend this and run the same command again", 1
-        )
+        _stop(f"{error}; what was computed is kept, and the same command goes on from it", 1)
     except KeyboardInterrupt:
-        _stop("stopped at once; the same command resumes from the last checkpoint", 130)
+        _stop("stopped at once; the same command goes on from what was saved", 130)
+    except Exception as error:
+        _stop(f"{type(error).__name__}: {error!s:.200} (see {workdir}/FAILED.txt)", 1)
     if results is None:
         sys.exit(130)
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
     """Parses flags; a mistake becomes one line instead of a traceback."""
-    file = next((a.split("=", 1)[1] for a in argv if a.startswith("--config=")), None)
-    if file is None and not any(a.startswith("--help") for a in argv):
+    # "--config FILE" and "--config=FILE" are the same to a person.
+    words = " ".join(argv).replace("--config ", "--config=").split(" ")
+    file = next((word.split("=", 1)[1] for word in words if word.startswith("--config=")), None)
+    if file is None and not any(word.startswith("--help") for word in words):
         _stop("name a settings file: python run.py --config=experiments/quickstart.py", 2)
     try:
         if file is not None:
@@ -55,12 +58,12 @@ def _parse_flags(argv: list[str]) -> list[str]:
         logging.set_verbosity(logging.WARNING)
         return flags.FLAGS(argv)
     except (flags.Error, AnwError, AttributeError, KeyError, TypeError, ValueError) as error:
-        message = str(error.args[0] if error.args else error)
-        _stop(message.strip().splitlines()[-1], 2)
+        lines = str(error.args[0] if error.args else error).strip().splitlines()
+        _stop(lines[-1] if lines else type(error).__name__, 2)
 
 
 def _stop(message: str, code: int) -> None:
-    print(f"run.py: {message}", file=sys.stderr)
+    print("run.py:", " ".join(message.split()), file=sys.stderr)
     sys.exit(code)
 
 

@@ -66,21 +66,15 @@ def open_case(settings: Settings, workdir: Workdir) -> Case:
     """Loads data, draws or reloads keys, marks, and commits before anything is trained.
 
     A key is stored (mode 0600) before it is used, so that a run that is killed resumes
-    with the same slots; commitments are written once and checked ever after.
+    with the same slots; manifests and commitments are written once and used ever after.
 
     Raises:
-      SettingsError: more users' photos than data, or stored commitments that do not fit.
+      SettingsError: settings that the data cannot bear, stored commitments that do not fit,
+        or a workdir that was trained in before anything was committed.
     """
+    _refuse_late_commitments(workdir)
     splits = data.load(settings.data.source, image_size=settings.data.image_size)
-    specs = [
-        data.UserSpec(name, user.num_images, user.kind) for name, user in settings.users.items()
-    ]
-    try:
-        partition = data.assign_users(
-            splits, specs, settings.seed, num_train=settings.data.num_train
-        )
-    except ValueError as error:
-        raise SettingsError(f"config: {error}") from None
+    partition = _partition(settings, splits)
     users = {
         name: _open_user(settings, name, partition.images_of(splits, name), workdir)
         for name in settings.users
@@ -90,9 +84,40 @@ def open_case(settings: Settings, workdir: Workdir) -> Case:
         name: user.published() for name, user in users.items() if user.settings.kind == "marked"
     }
     _write_examples(users, workdir)
-    in_training = [n for n in settings.exclude if settings.users[n].kind != "held_out"]
-    learner = data.training_set(splits, partition, published, exclude=in_training)
+    learner = data.training_set(splits, partition, published, exclude=_left_out(settings))
     return Case(splits, partition, users, learner)
+
+
+def _refuse_late_commitments(workdir: Workdir) -> None:
+    """A key that is drawn after training proves nothing, so none is drawn then."""
+    if workdir.exists("commitments.json"):
+        return
+    late = [name for name in ("checkpoints", "tables") if workdir.exists(name)]
+    if late:
+        raise SettingsError(
+            f"{workdir.path} holds {' and '.join(late)} but no commitments.json: a commitment "
+            "must come before training; start afresh in another --workdir"
+        )
+
+
+def _partition(settings: Settings, splits: data.Splits) -> data.UserPartition:
+    """Deals the photos; refuses what could not be trained, before any key is drawn."""
+    specs = [
+        data.UserSpec(name, user.num_images, user.kind) for name, user in settings.users.items()
+    ]
+    try:
+        partition = data.assign_users(
+            splits, specs, settings.seed, num_train=settings.data.num_train
+        )
+        left_out = sum(settings.users[name].num_images for name in _left_out(settings))
+        settings.train.steps_per_epoch(len(partition.train_indices) - left_out)
+    except ValueError as error:
+        raise SettingsError(f"config: {error}") from None
+    return partition
+
+
+def _left_out(settings: Settings) -> list[str]:
+    return [name for name in settings.exclude if settings.users[name].kind != "held_out"]
 
 
 def _write_examples(users: dict[str, User], workdir: Workdir, num: int = 8) -> None:
@@ -112,14 +137,7 @@ def _open_user(
     mark: LinearColorMark = HueRotation()
     if settings.verify.private_basis:
         mark = UserLCT.from_sub_key(mark_key.sub_key("basis"))
-    manifest = Manifest.of(
-        originals.images,
-        settings.verify.space,
-        user.scheme,
-        user.groups(),
-        originals.file_names,
-    )
-    manifest.save(workdir.file("manifests", f"{name}.json"))
+    manifest = _load_or_make_manifest(settings, name, originals, workdir)
     plan = Plan(settings.verify.statistic, settings.verify.alpha, mark.description)
     commitment = keys.commit(mark_key, manifest, plan)
     return User(name, user, originals, mark, mark_key, manifest, plan, commitment)
@@ -129,12 +147,49 @@ def _load_or_make_key(settings: Settings, name: str, workdir: Workdir) -> MarkKe
     path = workdir.file("keys", f"{name}.key")
     if path.exists():
         return MarkKey.load(path)
+    if workdir.exists("commitments.json"):
+        raise SettingsError(
+            f"the mark key {path} is gone, and another cannot open the commitment made with "
+            "it: restore it, or start afresh in another --workdir"
+        )
     if settings.verify.keys == "experiment":
         mark_key = MarkKey.for_experiment(settings.seed, name)
     else:
         mark_key = MarkKey.generate()
     mark_key.save(path)
     return mark_key
+
+
+def _load_or_make_manifest(
+    settings: Settings, name: str, originals: data.Dataset, workdir: Workdir
+) -> Manifest:
+    """The manifest as first written: it, not a second decoding, decides slots.
+
+    Photos whose pixels changed since (another decoder) are found by name, with a warning.
+    """
+    path = workdir.file("manifests", f"{name}.json")
+    user, digests = settings.users[name], originals.original_digests
+    if not path.exists():
+        manifest = Manifest.of(
+            originals.images,
+            settings.verify.space,
+            user.scheme,
+            user.groups(),
+            originals.file_names,
+            digests=digests,
+        )
+        manifest.save(path)
+        return manifest
+    manifest = Manifest.load(path)
+    names = originals.file_names or tuple(f"{i:06d}" for i in range(len(originals)))
+    try:
+        found = manifest.locate(originals.images, names, digests=digests)
+    except ValueError as error:
+        raise SettingsError(f"the photos of {name} are not those of {path}: {error}") from None
+    stored = [manifest.image_digests[index] for index in found]
+    if stored != list(manifest.image_digests):
+        raise SettingsError(f"the photos of {name} are not those of {path}, in its order")
+    return manifest
 
 
 def _agree_on_commitments(users: dict[str, User], workdir: Workdir) -> None:

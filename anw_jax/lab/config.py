@@ -42,6 +42,17 @@ def load_config(file_and_variant: str) -> ml_collections.ConfigDict:
     return config
 
 
+def choose(variant: str, **variants: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Picks the variant named after the colon of `experiments/<name>.py:<variant>`.
+
+    Raises:
+      SettingsError: there is none of that name; lists those there are.
+    """
+    if variant not in variants:
+        raise SettingsError(f"there is no variant {variant!r}; known: {', '.join(variants)}")
+    return variants[variant]
+
+
 def with_defaults(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
     """Completes a config file's values, so that every setting can be overridden by a flag.
 

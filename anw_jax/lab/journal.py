@@ -3,13 +3,17 @@
 import contextlib
 import datetime
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from anw_jax.lab.workdir import Workdir, to_json
 from anw_jax.progress import Estimator, format_seconds
+
+# A heartbeat once a second costs nothing beside the work it reports.
+_SECONDS_BETWEEN_BEATS = 1.0
 
 # A line a few seconds apart is calm on a terminal and short in a log file.
 _SECONDS_BETWEEN_LINES = 5.0
@@ -25,7 +29,7 @@ class Journal:
         self._stage_seconds: dict[str, float] = {}
         if workdir.exists("stage_seconds.json"):
             self._stage_seconds = workdir.read_json("stage_seconds.json")
-        self._last_line = float("-inf")
+        self._last_line = self._last_beat = float("-inf")
 
     @property
     def stage_seconds(self) -> dict[str, float]:
@@ -53,21 +57,30 @@ class Journal:
             **event,
         }
         line = json.dumps(json.loads(to_json(record)))
-        with self._workdir.file("log.jsonl").open("a") as file:
-            file.write(line + "\n")
+        with self._workdir.file("log.jsonl").open("a+b") as file:
+            # A kill may have left half a line, which must not swallow this one.
+            if file.tell() and not _ends_in_newline(file):
+                line = "\n" + line
+            file.write(line.encode() + b"\n")
 
     def beat(
         self, done: int, total: int, estimator: Estimator, text: str, **event: Any
     ) -> None:
         """Reports progress with an ETA: a heartbeat always, a line now and then."""
         seconds_left = estimator.update(done, total)
-        self._workdir.write_json(
-            "progress.json",
-            {"stage": self._stage, "done": done, "total": total, "eta_seconds": seconds_left},
-        )
         now = time.monotonic()
+        if now - self._last_beat >= _SECONDS_BETWEEN_BEATS or done == total:
+            self._last_beat = now
+            beat = {"stage": self._stage, "done": done, "total": total}
+            beat |= {"eta_seconds": seconds_left}
+            self._workdir.write_json("progress.json", beat, durable=False)
         if now - self._last_line < _SECONDS_BETWEEN_LINES and done < total:
             return
         self._last_line = now
         eta = f"   {format_seconds(seconds_left)} left" if seconds_left else ""
         self.say(text + eta, done=done, total=total, **event)
+
+
+def _ends_in_newline(file: BinaryIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"

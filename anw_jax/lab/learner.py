@@ -31,8 +31,7 @@ class Suspect:
 
 def make_model(settings: Settings, learner: data.Dataset) -> Model:
     """The network of the settings, normalising by the learner's own photos."""
-    pixels = learner.images.reshape(-1, 3)
-    mean, std = pixels.mean(axis=0) / 255.0, pixels.std(axis=0) / 255.0
+    mean, std = _channel_statistics(learner.images)
     return models.create(
         settings.model.name,
         learner.num_classes,
@@ -42,6 +41,15 @@ def make_model(settings: Settings, learner: data.Dataset) -> Model:
         mean=tuple(np.round(mean, 4).tolist()),
         std=tuple(np.round(np.maximum(std, 1e-3), 4).tolist()),
     )
+
+
+def _channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation per channel, from counts of the 256 levels."""
+    counts = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(3)])
+    levels = np.arange(256) / 255.0
+    weights = counts / counts.sum(axis=1, keepdims=True)
+    mean = weights @ levels
+    return mean, np.sqrt(np.maximum(weights @ levels**2 - mean**2, 0.0))
 
 
 def train_suspect(
@@ -63,7 +71,8 @@ def train_suspect(
     guess = train.forecast_seconds(
         model, settings.train, len(learner), learner.images.shape[1:]
     )
-    journal.say(f"very roughly {format_seconds(guess)} by FLOPs; compiling and timing a step …")
+    about = f"very roughly {format_seconds(guess)} by FLOPs; " if guess else ""
+    journal.say(f"{about}compiling and timing a step …")
     estimator = Estimator()
 
     def on_start(start: train.StartReport) -> None:

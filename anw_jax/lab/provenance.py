@@ -12,7 +12,19 @@ from typing import Any
 
 import jax
 
-_PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "flax", "optax", "orbax-checkpoint")
+_PACKAGES = (
+    "jax",
+    "jaxlib",
+    "numpy",
+    "scipy",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "ml-collections",
+    "pillow",
+    "scikit-image",
+    "tensorflow-datasets",
+)
 
 
 def provenance() -> dict[str, Any]:
@@ -25,6 +37,7 @@ def provenance() -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),
         "hardware": hardware(),
+        "devices": [str(device) for device in jax.devices()],
         "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 

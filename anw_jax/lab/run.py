@@ -2,10 +2,11 @@
 
 import os
 import time
+import traceback
 from typing import Any
 
 from anw_jax.errors import AnwError
-from anw_jax.lab import arbitrator, case, learner
+from anw_jax.lab import asking, case, learner, proof
 from anw_jax.lab.interrupt import stop_on_interrupt
 from anw_jax.lab.journal import Journal
 from anw_jax.lab.provenance import provenance
@@ -35,16 +36,20 @@ def run(settings: Settings, workdir: str | os.PathLike) -> dict[str, Any] | None
       OSError: no disk space, no permission; nothing computed before is lost.
     """
     folder = Workdir(workdir)
-    folder.agree_on_settings(settings.to_dict())
-    journal = Journal(folder)
-    if folder.is_done:
-        journal.say(f"already done: {folder.path / 'report.html'}")
-        return folder.read_json("results.json")
-    try:
-        return _run_stages(settings, folder, journal)
-    except (AnwError, OSError) as error:
-        folder.fail(f"{type(error).__name__}: {error}")
-        raise
+    with folder.lock():
+        folder.agree_on_settings(settings.to_dict())
+        journal = Journal(folder)
+        if folder.is_done:
+            journal.say(f"already done: {folder.path / 'report.html'}")
+            return folder.read_json("results.json")
+        try:
+            return _run_stages(settings, folder, journal)
+        except (AnwError, OSError) as error:
+            folder.fail(f"{type(error).__name__}: {error}")
+            raise
+        except Exception:
+            folder.fail(traceback.format_exc())
+            raise
 
 
 def _run_stages(settings: Settings, folder: Workdir, journal: Journal) -> dict[str, Any] | None:
@@ -60,13 +65,15 @@ def _run_stages(settings: Settings, folder: Workdir, journal: Journal) -> dict[s
         stop_on_interrupt(lambda: journal.say("stopping at the end of this segment …")) as stop,
     ):
         suspect = learner.train_suspect(settings, opened, folder, journal, stop)
-    if suspect is None:
+        stopped = suspect is None or stop()
+    if stopped:
         journal.say("stopped; the same command goes on from here")
         return None
     with journal.stage("verify"):
-        tables = arbitrator.ask(settings, opened, suspect, folder, journal)
+        questions = asking.questions_of(opened)
+        tables = asking.ask(settings, questions, suspect, folder, journal)
     with journal.stage("proof"):
-        users = arbitrator.prove(settings, opened, tables, folder, journal)
+        users = proof.prove(settings, opened, tables, folder, journal)
     results = {
         "name": settings.name,
         "seed": settings.seed,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -75,6 +76,7 @@ class ModelSettings:
         _check.one_of(models.NAMES, name=self.name)
         _check.one_of(models.STEMS, stem=self.stem)
         _check.one_of(models.DTYPES, dtype=self.dtype)
+        models.create(self.name, 2, stem=self.stem, widths=self.widths, dtype=self.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +109,7 @@ class VerifySettings:
         _check.integer_at_least(1, grid_refinement=self.grid_refinement)
         _check.integer_at_least(1, num_fresh_keys=self.num_fresh_keys)
         _check.one_of(KEY_ORIGINS, keys=self.keys)
+        _ = self.grid  # refuses more slots than there can be
 
     @property
     def space(self) -> SignatureSpace:
@@ -148,6 +151,12 @@ class Settings:
         _check.integer_at_least(0, seed=self.seed)
         if not self.users:
             raise ValueError("users must name at least one user")
+        for name in self.users:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+                raise ValueError(
+                    f"users: the name {name!r} must consist of letters, digits, _ and -, since "
+                    "it names files"
+                )
         for name in self.exclude:
             _check.one_of(self.users, exclude=name)
         object.__setattr__(self, "train", dataclasses.replace(self.train, seed=self.seed))

@@ -1,5 +1,6 @@
 """The folder a run leaves behind. Files are written whole: to a neighbour, then renamed."""
 
+import contextlib
 import io
 import json
 import os
@@ -29,6 +30,28 @@ class Workdir:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps other processes out while this one works here (where the system can).
+
+        Raises:
+          SettingsError: another process is at work in this folder.
+        """
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        with self.file("LOCK").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SettingsError(
+                    f"another process is at work in {self.path}: wait for it, or choose "
+                    "another --workdir"
+                ) from None
+            yield
+
     @property
     def is_done(self) -> bool:
         """Whether the run has ended well."""
@@ -47,9 +70,12 @@ class Workdir:
         """Writes a text file whole."""
         self._write_bytes(name, text.encode())
 
-    def write_json(self, name: str, value: Any) -> None:
-        """Writes JSON whole; numbers that JSON lacks (NaN, infinities) become null."""
-        self.write_text(name, to_json(value))
+    def write_json(self, name: str, value: Any, durable: bool = True) -> None:
+        """Writes JSON whole; numbers that JSON lacks (NaN, infinities) become null.
+
+        With `durable` it waits for the disk, which a heartbeat need not.
+        """
+        self._write_bytes(name, to_json(value).encode(), durable)
 
     def read_json(self, name: str) -> Any:
         """Reads a JSON file."""
@@ -97,14 +123,15 @@ class Workdir:
                 "--workdir, or delete that folder"
             )
 
-    def _write_bytes(self, name: str, body: bytes) -> None:
+    def _write_bytes(self, name: str, body: bytes, durable: bool = True) -> None:
         path = self.file(name)
         partial = path.with_name(path.name + ".partial")
         try:
             with open(partial, "wb") as file:
                 file.write(body)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             os.replace(partial, path)
         except OSError:
             partial.unlink(missing_ok=True)

@@ -35,6 +35,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
     ("arguments", "message"),
     [
         ((), "name a settings file: python run.py --config=experiments/quickstart.py"),
+        (("--config", "experiments/nope.py"), "'experiments/nope.py' does not exist"),
         (("--config=experiments/nope.py",), "'experiments/nope.py' does not exist"),
         (
             ("--config=experiments/quickstart.py", "--config.sead=3"),

@@ -1,16 +1,18 @@
 """A whole run on made-up data, from the user's side."""
 
+import dataclasses
 import errno
 import json
 import os
+import shutil
 import stat
 
 import numpy as np
 import pytest
 
-from anw_jax import keys, lab, verify
-from anw_jax.errors import SettingsError
-from anw_jax.lab import arbitrator, case, journal, learner, workdir
+from anw_jax import data, keys, lab, verify
+from anw_jax.errors import CommitmentError, SettingsError
+from anw_jax.lab import asking, case, journal, learner, workdir
 
 pytestmark = pytest.mark.filterwarnings(
     # Orbax warns when it has to guess shardings; a resumed run tells it all of them.
@@ -163,13 +165,113 @@ def test_json_has_no_nan(tmp_path):
     assert folder.read_json("a.json") == {"x": None, "y": None, "z": [0, 1]}
 
 
-def test_a_table_of_another_model_is_asked_again(finished, tmp_path):
-    """A seal ties a table to the weights that filled it."""
-    _, folder, _ = finished
-    sealed = json.loads((folder / "tables/keyed.seal.json").read_text())
-    assert set(sealed) == {"table", "model"}
+@pytest.fixture
+def reopened(finished, tmp_path):
+    """A copy of the finished run that has lost its DONE."""
+    settings, folder, _ = finished
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    (copy / "DONE").unlink()
+    return settings, copy
+
+
+def test_a_table_changed_after_its_seal_is_refused_not_asked_again(reopened):
+    settings, folder = reopened
     with np.load(folder / "tables/keyed.npz") as arrays:
-        assert verify.seal(arrays["losses"]) == sealed["table"]
+        changed = dict(arrays)
+    changed["losses"][0, 0] += 1
+    np.savez(folder / "tables/keyed.npz", **changed)
+    with pytest.raises(CommitmentError, match=r"keyed.seal.json does not fit its table"):
+        lab.run(settings, folder)
+    assert "CommitmentError" in (folder / "FAILED.txt").read_text()
+
+
+def test_a_table_of_another_model_is_refused(reopened):
+    settings, folder = reopened
+    seal = json.loads((folder / "tables/keyed.seal.json").read_text())
+    assert set(seal) == {"table", "tested_table", "model", "questions"}
+    (folder / "tables/keyed.seal.json").write_text(json.dumps(seal | {"model": "0" * 64}))
+    with pytest.raises(CommitmentError, match="this model"):
+        lab.run(settings, folder)
+
+
+def test_a_run_killed_before_its_proof_ends_with_the_same_results(finished, reopened):
+    settings, folder = reopened
+    (folder / "results.json").unlink()
+    (folder / "tables/held_out.seal.json").unlink()  # killed between table and seal
+    again = lab.run(settings, folder)
+    for name, user in finished[2]["users"].items():
+        assert again["users"][name]["log10_p"] == user["log10_p"]
+        assert again["users"][name]["table_digest"] == user["table_digest"]
+
+
+def test_a_commitment_after_training_is_refused(reopened):
+    settings, folder = reopened
+    (folder / "commitments.json").unlink()
+    with pytest.raises(SettingsError, match=r"checkpoints and tables but no commitments.json"):
+        lab.run(settings, folder)
+
+
+def test_a_lost_key_is_not_replaced(reopened):
+    settings, folder = reopened
+    (folder / "keys/keyed.key").unlink()
+    with pytest.raises(SettingsError, match=r"keyed.key is gone"):
+        lab.run(settings, folder)
+
+
+def test_another_decoder_changes_no_slot_and_no_manifest(tiny_settings, tmp_path, monkeypatch):
+    """Photos that come back one level off are found through the stored manifest."""
+    folder = workdir.Workdir(tmp_path)
+    before = case.open_case(tiny_settings, folder).users["keyed"]
+    manifest = (tmp_path / "manifests/keyed.json").read_text()
+    load = data.load
+
+    def decoded_otherwise(*arguments, **named):
+        splits = load(*arguments, **named)
+        images = splits.train.images.copy()
+        images[:, 0, 0, 0] ^= 1
+        return dataclasses.replace(
+            splits, train=dataclasses.replace(splits.train, images=images)
+        )
+
+    monkeypatch.setattr(data, "load", decoded_otherwise)
+    with pytest.warns(keys.ChangedPixelsWarning):
+        after = case.open_case(tiny_settings, folder).users["keyed"]
+    assert after.commitment == before.commitment
+    assert (tmp_path / "manifests/keyed.json").read_text() == manifest
+    slots = [keys.assign(u.mark_key, u.manifest).slots for u in (before, after)]
+    np.testing.assert_array_equal(*slots)
+
+
+def test_two_processes_cannot_work_in_one_folder(tiny_settings, tmp_path):
+    with (
+        workdir.Workdir(tmp_path).lock(),
+        pytest.raises(SettingsError, match="another process is at work"),
+    ):
+        lab.run(tiny_settings, tmp_path)
+
+
+def test_too_large_a_batch_is_refused_before_any_key_is_drawn(tiny_config, tmp_path):
+    tiny_config["train"]["batch_size"] = 5000
+    with pytest.raises(SettingsError, match=r"config: batch_size must be at most .* got 5000"):
+        lab.run(lab.settings_from_config(tiny_config), tmp_path)
+    assert not (tmp_path / "keys").exists()
+
+
+def test_the_unforeseen_leaves_its_traceback(tiny_settings, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(learner, "train_suspect", broken)
+    with pytest.raises(RuntimeError):
+        lab.run(tiny_settings, tmp_path)
+    assert "Traceback" in (tmp_path / "FAILED.txt").read_text()
+
+
+def test_half_a_line_in_the_log_swallows_nothing(tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"text": "cut o')
+    journal.Journal(workdir.Workdir(tmp_path)).say("whole")
+    assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["text"] == "whole"
 
 
 def test_a_killed_table_goes_on_from_its_last_block(finished, tmp_path, monkeypatch):
@@ -186,12 +288,12 @@ def test_a_killed_table_goes_on_from_its_last_block(finished, tmp_path, monkeypa
         asked.append(len(images))
         return whole[start : start + len(images)]
 
-    monkeypatch.setattr(arbitrator, "_BLOCK_IMAGES", 4)
-    monkeypatch.setattr(arbitrator.verify, "loss_table", answer)
+    monkeypatch.setattr(asking, "_BLOCK_IMAGES", 4)
+    monkeypatch.setattr(asking.verify, "loss_table", answer)
     suspect = learner.Suspect(None, {})
     arguments = (settings, opened.users["keyed"], suspect, workdir.Workdir(tmp_path), "m")
     log = journal.Journal(workdir.Workdir(tmp_path))
     with pytest.raises(KeyboardInterrupt):
-        arbitrator._ask_for(*arguments, log)
-    monkeypatch.setattr(arbitrator.verify, "loss_table", lambda p, images, *_, **__: whole[8:])
-    np.testing.assert_array_equal(arbitrator._ask_for(*arguments, log), whole)
+        asking._ask_for(*arguments, log)
+    monkeypatch.setattr(asking.verify, "loss_table", lambda p, images, *_, **__: whole[8:])
+    np.testing.assert_array_equal(asking._ask_for(*arguments, log), whole)

@@ -37,6 +37,8 @@ BROKEN = {
     "scheme": (("users", "keyed", "scheme"), "per_pixel", "scheme must be one of per_image"),
     "model": (("model", "name"), "resnet19", "did you mean 'resnet18'?"),
     "excluded": (("exclude",), ["nobody"], "exclude must be one of"),
+    "widths": (("model", "widths"), [8], "widths of 'testing' must hold 2 numbers"),
+    "too many slots": (("verify", "num_slots"), 70_000, "num_slots must be at most"),
     "albums": (("users", "keyed", "num_groups"), 3, "num_groups must be given with scheme"),
 }
 
@@ -52,6 +54,13 @@ def test_one_clear_line_for_each_mistake(tiny_config, case):
         settings_from_config(tiny_config)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["../../evil", "", "a b", ".hidden"])
+def test_a_user_name_that_could_leave_the_workdir_is_refused(tiny_config, name):
+    tiny_config["users"][name] = {"num_images": 3}
+    with pytest.raises(SettingsError, match="letters, digits, _ and -"):
+        settings_from_config(tiny_config)
 
 
 def test_a_missing_field_is_named(tiny_config):
@@ -114,5 +123,5 @@ def test_a_config_file_that_fails_is_one_line(tmp_path):
 
 
 def test_an_unknown_variant_is_one_line():
-    with pytest.raises(SettingsError, match=r"cifar10\.py' fails: .*quik"):
+    with pytest.raises(SettingsError, match="no variant 'quik'; known: paper, quick"):
         config.load_config(f"{ROOT}/experiments/cifar10.py:quik")

@@ -1,98 +1,18 @@
-"""Stages "verify" and "proof": ask blindly, seal, open the keys, test."""
+"""Stage "proof": open the keys, make the one declared test, run the controls."""
 
 import dataclasses
-import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 
 from anw_jax import keys, stats, verify
 from anw_jax.keys import Assignment, MarkKey
+from anw_jax.lab.asking import files_of
 from anw_jax.lab.case import Case, User
 from anw_jax.lab.journal import Journal
-from anw_jax.lab.learner import Suspect
 from anw_jax.lab.settings import Settings
 from anw_jax.lab.workdir import Workdir
-from anw_jax.progress import Estimator
-
-# Originals asked between two saves; a power of two keeps the chunks of queries full.
-_BLOCK_IMAGES = 1024
-
-
-def ask(
-    settings: Settings, case: Case, suspect: Suspect, workdir: Workdir, journal: Journal
-) -> dict[str, np.ndarray]:
-    """Fills one loss table per user on the fine grid, and seals it. Sees no key.
-
-    A table that is already there, with its seal, is taken as it is, if it was asked of
-    this very model; any other is asked again.
-    """
-    tables = {}
-    model_digest = digest_of(suspect)
-    for name, user in case.users.items():
-        file, sealed = f"tables/{name}.npz", f"tables/{name}.seal.json"
-        if workdir.exists(file) and workdir.exists(sealed):
-            table = workdir.read_arrays(file)["losses"]
-            fits = {"table": verify.seal(table), "model": model_digest}
-            if workdir.read_json(sealed) == fits:
-                tables[name] = table
-                continue
-        tables[name] = table = _ask_for(settings, user, suspect, workdir, model_digest, journal)
-        workdir.write_arrays(file, losses=table, degrees=settings.verify.grid.degrees)
-        workdir.write_json(sealed, {"table": verify.seal(table), "model": model_digest})
-        workdir.remove(f"tables/{name}.so_far.npz")
-    return tables
-
-
-def digest_of(suspect: Suspect) -> str:
-    """SHA-256 of the weights, so that a table is tied to the model that filled it."""
-    message = hashlib.sha256(b"anw_jax/v1/weights\0")
-    for path, leaf in jax.tree_util.tree_leaves_with_path(suspect.predict):
-        array = np.asarray(leaf)
-        message.update(f"{jax.tree_util.keystr(path)}{array.shape}{array.dtype}".encode())
-        message.update(array.tobytes())
-    return message.hexdigest()
-
-
-def _ask_for(
-    settings: Settings,
-    user: User,
-    suspect: Suspect,
-    workdir: Workdir,
-    model_digest: str,
-    journal: Journal,
-) -> np.ndarray:
-    """Fills one table block by block; a kill loses one block at most."""
-    file = f"tables/{user.name}.so_far.npz"
-    done = np.zeros((0, settings.verify.grid.num_slots), np.float32)
-    if workdir.exists(file):
-        stored = workdir.read_arrays(file)
-        if str(stored["model"]) == model_digest:
-            done = stored["losses"]
-    total, estimator = len(user.originals), Estimator()
-    num_slots = settings.verify.grid.num_slots
-    while len(done) < total:
-        start, stop = len(done), min(len(done) + _BLOCK_IMAGES, total)
-
-        def on_progress(pairs: int, _: int, start: int = start) -> None:
-            asked = start * num_slots + pairs
-            text = f"{user.name}: {asked:,} of {total * num_slots:,} queries"
-            journal.beat(asked, total * num_slots, estimator, text)
-
-        block = verify.loss_table(
-            suspect.predict,
-            user.originals.images[start:stop],
-            user.originals.labels[start:stop],
-            user.mark,
-            settings.verify.grid,
-            on_progress=on_progress,
-        )
-        done = np.concatenate([done, block])
-        if stop < total:
-            workdir.write_arrays(file, losses=done, model=np.array(model_digest))
-    return done
 
 
 def prove(
@@ -105,7 +25,8 @@ def prove(
     """Opens each key, makes the declared test, and runs the controls."""
     users = {}
     for name, user in case.users.items():
-        users[name] = prove_user(settings, user, tables[name])
+        sealed = workdir.read_json(files_of(name)[1])["tested_table"]
+        users[name] = prove_user(settings, user, tables[name], sealed)
         workdir.write_arrays(f"nulls/{name}.npz", **_null(settings, user, tables[name]))
         journal.say(f"{name:<18} {_headline(users[name])}", user=name)
     return users
@@ -120,12 +41,19 @@ def _headline(numbers: dict[str, Any]) -> str:
     )
 
 
-def prove_user(settings: Settings, user: User, fine_table: np.ndarray) -> dict[str, Any]:
+def prove_user(
+    settings: Settings, user: User, fine_table: np.ndarray, sealed_digest: str
+) -> dict[str, Any]:
     """All numbers of one user; plain values for `results.json`."""
     refinement = settings.verify.grid_refinement
     table = fine_table[:, ::refinement]
     verdict = verify.decide(
-        table, user.mark_key, user.manifest, user.plan, commitment=user.commitment
+        table,
+        user.mark_key,
+        user.manifest,
+        user.plan,
+        commitment=user.commitment,
+        sealed_digest=sealed_digest,
     )
     assignment = keys.assign(user.mark_key, user.manifest)
     result = dataclasses.asdict(verdict.result)
