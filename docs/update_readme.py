@@ -3,26 +3,30 @@
 Command: python docs/update_readme.py
 """
 
+import json
 import pathlib
 import re
-
-from anw_jax.report import results_table
+import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from anw_jax.report import results_table  # noqa: E402  (found through the line above)
+
 _BEGIN = "<!-- results: begin (python docs/update_readme.py writes what stands here) -->"
 _END = "<!-- results: end -->"
 
-# Folder in results/, heading, and the command of one seed.
+# Folder in results/, heading, and the settings file.
 _SETS = (
     ("quickstart", "Quickstart: 40 of 1,473 photo tiles keyed", "experiments/quickstart.py"),
     (
         "cifar10_quick",
-        "CIFAR-10, quick: 50 of 4,000 photos keyed",
+        "CIFAR-10, quick: 50 of 4,000 photos keyed, 50 at one hue",
         "experiments/cifar10.py:quick",
     ),
     (
         "cifar10",
-        "CIFAR-10 at the paper's scale (ResNet-50, 90 epochs, accelerator)",
+        "CIFAR-10 at the paper's scale: ResNet-50, 90 epochs, for an accelerator",
         "experiments/cifar10.py",
     ),
 )
@@ -30,17 +34,38 @@ _SETS = (
 
 def tables() -> str:
     """All tables in Markdown; a set without files says that it was not run."""
-    parts = []
-    for folder, heading, config in _SETS:
-        parts.append(f"**{heading}**: `python run.py --config={config} --config.seed=<k>`\n")
-        has_files = any((ROOT / "results" / folder).glob("seed*.json"))
-        parts.append(results_table(ROOT / "results" / folder) if has_files else "not yet run\n")
-    return "\n".join(part.strip() + "\n" for part in parts)
+    return "\n\n".join(_section(*each) for each in _SETS)
+
+
+def _section(folder: str, heading: str, config: str) -> str:
+    results = ROOT / "results" / folder
+    parts = [f"### {heading}"]
+    if any(results.glob("seed*.json")):
+        parts.append(results_table(results).strip())
+    else:
+        parts.append(f"Not yet run. `python run.py --config={config}`")
+    parts += [_without(file) for file in sorted(results.glob("without_*.json"))]
+    return "\n\n".join(parts)
+
+
+def _without(file: pathlib.Path) -> str:
+    """A line on a training that left a user out."""
+    run = json.loads(file.read_text())
+    excluded = [name for name, user in run["users"].items() if user["excluded"]]
+    outcomes = ", ".join(
+        f"{name}: p = {run['users'][name]['p_text']}, "
+        f"{run['users'][name]['num_hits']} hits of {run['users'][name]['num_units']}"
+        for name in excluded
+    )
+    return (
+        f"The same training of seed {run['seed']} without the photos of {', '.join(excluded)} "
+        f"(`--config.exclude={','.join(excluded)}`), tested with the same key: {outcomes}."
+    )
 
 
 def updated(readme: str) -> str:
     """README text with its results replaced by those of the files."""
-    block = f"{_BEGIN}\n\n{tables()}\n{_END}"
+    block = f"{_BEGIN}\n\n{tables()}\n\n{_END}"
     pattern = re.escape(_BEGIN) + ".*?" + re.escape(_END)
     text, count = re.subn(pattern, lambda _: block, readme, flags=re.DOTALL)
     if count != 1:

@@ -20,15 +20,16 @@ _HEAD = (
     "log10 p",
     "hits",
     "matches",
-    "inferred hue",
+    "hue error",
 )
 
 
 def results_table(folder: str | os.PathLike) -> str:
     """Sums up the seeds of one experiment.
 
-    A claim's worst p is its largest, a control's its smallest. Matches and inferred hues
-    are given where one hue ("unmarked" counts) is shared by all photos of a user.
+    A claim's worst p is its largest, a control's its smallest. Matches and hue errors
+    (inferred minus true) are given where one hue ("unmarked" counts) is shared by all photos
+    of a user.
 
     Args:
       folder: holds `seed*.json`, each a run's `results.json`.
@@ -78,8 +79,14 @@ def _row(name: str, users: list[dict[str, Any]]) -> list[str]:
         mean_and_std(log10_p, 2),
         f"{mean_and_std([user['num_hits'] for user in users], 1)} of {users[0]['num_units']}",
         f"{sum(bool(s['match']) for s in shared)} of {len(shared)}" if shared else "–",
-        _angle(s["inferred_degrees"] for s in shared) if shared else "–",
+        _angle(_hue_error(s) for s in shared) if shared else "–",
     ]
+
+
+def _hue_error(shared: dict[str, Any]) -> float | None:
+    """Inferred minus true hue, on the finer grid where there is one; degrees."""
+    inferred = shared.get("inferred_degrees_fine", shared["inferred_degrees"])
+    return None if inferred is None else inferred - shared["true_degrees"]
 
 
 def _p(log10_p: float | None) -> str:
@@ -144,6 +151,6 @@ def _commit(origin: dict[str, Any]) -> str | None:
 
 def _command(origin: dict[str, Any]) -> str | None:
     """The command for any seed and any folder."""
-    command = re.sub(r"\s--workdir[= ]\S+", "", origin.get("command") or "")
+    command = re.sub(r"\s--(workdir|save_results)[= ]\S+", "", origin.get("command") or "")
     command = re.sub(r"(--config\.seed[= ])\d+", r"\1<seed>", command)
     return f"`{command}`" if command else None

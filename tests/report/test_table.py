@@ -21,7 +21,7 @@ def seeds(tmp_path, *changes):
             "num_units": 40,
             "one_signature": None,
         }
-        shared = {"match": True, "inferred_degrees": 0.0}
+        shared = {"match": True, "inferred_degrees": 60.0, "true_degrees": 60.0}
         control = claim | {"kind": "held_out", "log10_p": -0.5, "one_signature": shared}
         run = {
             "seed": seed,
@@ -48,11 +48,19 @@ def test_table_of_three_seeds(tmp_path):
         tmp_path,
         {"keyed": {"log10_p": -400.0, "num_hits": 21}},
         {"keyed": {"log10_p": -5.0}, "held_out": {"log10_p": -1.5}},
-        {"held_out": {"one_signature": {"match": False, "inferred_degrees": 330.0}}},
+        {
+            "held_out": {
+                "one_signature": {
+                    "match": False,
+                    "inferred_degrees": 330.0,
+                    "true_degrees": 0.0,
+                }
+            }
+        },
     )
     assert report.results_table(folder) == (
         "| user | kind | seeds | p, median | p, worst | log10 p | hits | matches | "
-        "inferred hue |\n"
+        "hue error |\n"
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
         "| keyed | marked, per image | 3 | 1e-10 | 1e-5 | -138.33 ± 226.62 | 20.3 ± 0.6 of 40 "
         "| – | – |\n"
