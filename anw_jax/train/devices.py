@@ -5,6 +5,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from anw_jax import _check
+from anw_jax.errors import SettingsError
 
 
 def data_mesh(batch_size: int, num_devices: int | None = None) -> Mesh:
@@ -16,7 +17,13 @@ def data_mesh(batch_size: int, num_devices: int | None = None) -> Mesh:
 
     Raises:
       ValueError: if more devices are asked for than there are.
+      SettingsError: in a run of several processes, which is not supported yet.
     """
+    if jax.process_count() > 1:
+        raise SettingsError(
+            f"training over {jax.process_count()} processes is not supported yet: run it in "
+            "one process, on the devices of one host"
+        )
     devices = jax.devices()
     if num_devices is None:
         num_devices = len(devices)

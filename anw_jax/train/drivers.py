@@ -71,8 +71,18 @@ def _take_step(
     return state, jax.tree.map(jax.numpy.add, metrics, new)
 
 
+def shares_threads(mesh: Mesh) -> bool:
+    """Whether two steps in flight can wait for each other for ever.
+
+    Sums over several CPU devices share a few threads (seen on two busy cores); accelerators
+    have queues of their own.
+    """
+    return mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
+
+
 def _python_loop(step_fn: StepFn, mesh: Mesh) -> AdvanceFn:
     row_sharding, whole = split_last_axis(mesh, 1), replicated(mesh)
+    takes_turns = shares_threads(mesh)
     jitted = jax.jit(
         functools.partial(_take_step, step_fn), donate_argnums=(0, 1), out_shardings=whole
     )
@@ -84,9 +94,7 @@ def _python_loop(step_fn: StepFn, mesh: Mesh) -> AdvanceFn:
         for row in rows:
             on_device = jax.device_put(row, row_sharding)
             state, metrics = jitted(state, metrics, dataset, on_device, key)
-            if mesh.size > 1:
-                # Sums over several CPU devices share a few threads: two steps in flight
-                # can wait for each other for ever (seen on two busy cores).
+            if takes_turns:
                 jax.block_until_ready(metrics)
         return state, metrics
 

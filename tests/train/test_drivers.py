@@ -1,11 +1,14 @@
+import types
+
 import chex
 import jax
 import numpy as np
 import pytest
 
 from anw_jax import train
+from anw_jax.errors import SettingsError
 from anw_jax.train.devices import data_mesh
-from anw_jax.train.drivers import resolve_driver
+from anw_jax.train.drivers import resolve_driver, shares_threads
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,24 @@ def test_auto_is_the_loop_on_cpu():
 @pytest.mark.parametrize(("batch_size", "size"), [(16, 2), (15, 1), (1, 1)])
 def test_mesh_is_the_largest_that_divides_the_batch(batch_size, size):
     assert data_mesh(batch_size).size == size
+
+
+@pytest.mark.parametrize(
+    ("platform", "size", "expected"), [("cpu", 2, True), ("cpu", 1, False), ("gpu", 2, False)]
+)
+def test_only_several_cpu_devices_take_steps_one_by_one(platform, size, expected):
+    devices = np.array([types.SimpleNamespace(platform=platform)] * size)
+    assert shares_threads(types.SimpleNamespace(size=size, devices=devices)) is expected
+
+
+def test_several_processes_are_refused(tiny, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(SettingsError, match=r"^training over 2 processes is not supported yet"):
+        train.train(*tiny)
+    with pytest.raises(
+        SettingsError, match=r"run it in one process, on the devices of one host$"
+    ):
+        train.estimate(*tiny)
 
 
 def test_no_more_devices_than_there_are():
