@@ -4,7 +4,14 @@ Orbax names the checkpoint it cannot load, never the leaf that is wrong; so tree
 compared here before anything is loaded.
 """
 
+import contextlib
+import errno
+import logging
+import os
 import pathlib
+import re
+import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -25,13 +32,25 @@ class Checkpoints:
     Args:
       directory: folder of the run's checkpoints; made if missing.
       fingerprint: what a resumed run must agree on, a nested dict of plain values.
+
+    Raises:
+      CheckpointError: if the folder cannot be made.
     """
 
     def __init__(self, directory: str | pathlib.Path, fingerprint: dict[str, Any]) -> None:
         self.directory = pathlib.Path(directory).absolute()
         self._fingerprint = fingerprint
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._checkpointer = ocp.training.Checkpointer(
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._checkpointer = self._open()
+        except OSError as error:
+            raise CheckpointError(
+                f"no checkpoints can be kept in {self.directory} ({_reason(error)}): free "
+                "space or fix its permissions, and run again"
+            ) from error
+
+    def _open(self) -> ocp.training.Checkpointer:
+        return ocp.training.Checkpointer(
             str(self.directory),
             preservation_policy=ocp.training.preservation_policies.LatestN(_KEEP),
             cleanup_tmp_directories=True,
@@ -42,7 +61,7 @@ class Checkpoints:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Waits for pending writes."""
+        """Closes the folder; every write has been waited for."""
         self._checkpointer.close()
 
     @property
@@ -52,13 +71,42 @@ class Checkpoints:
         return None if latest is None else latest.step
 
     def save(self, state: TrainState, segment_steps: int) -> None:
-        """Writes the state, unless this step is saved already."""
+        """Writes the state, unless this step is saved already; waits until it is whole.
+
+        Raises:
+          CheckpointError: if it cannot be written; the checkpoints before it are kept, and
+            nothing is left of this one.
+        """
         step = int(state.step)
         if self.latest_step == step:
             return
         metadata = {"fingerprint": self._fingerprint, "segment_steps": segment_steps}
-        self._checkpointer.save(step, _to_tree(state), force=True, custom_metadata=metadata)
-        write_file_list(self.directory / str(step))
+        tree = _to_tree(state)
+        with _without_tracebacks():
+            try:
+                self._checkpointer.save(step, tree, force=True, custom_metadata=metadata)
+                write_file_list(self.directory / str(step))
+            except Exception as error:  # A full disk surfaces as whatever wrote to it.
+                self._discard(step)
+                raise self._not_saved(step, error) from error
+
+    def _discard(self, step: int) -> None:
+        """Removes what a failed save has left, and forgets it."""
+        with contextlib.suppress(Exception):  # It fails again with what failed the save.
+            self._checkpointer.close()
+        for path in (self.directory / str(step), *self.directory.glob(f"{step}.*")):
+            shutil.rmtree(path, ignore_errors=True)
+        # Orbax would raise the old error at the next save, and remembers the lost step.
+        with contextlib.suppress(OSError):
+            self._checkpointer = self._open()
+
+    def _not_saved(self, step: int, error: Exception) -> CheckpointError:
+        latest = self.latest_step
+        kept = "there is none before it" if latest is None else f"that of step {latest} is kept"
+        return CheckpointError(
+            f"the checkpoint of step {step} cannot be written to {self.directory} "
+            f"({_reason(error)}); {kept}: free space or fix permissions there, and run again"
+        )
 
     def restore(self, like: TrainState) -> tuple[TrainState, int]:
         """The newest state and the segment length it was trained with.
@@ -161,7 +209,30 @@ def _damaged(directory: pathlib.Path, step: int, cause: str) -> CheckpointError:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error.__cause__ or error).splitlines()[0][:200]
+    cause = error.__cause__ or error
+    return (str(cause).splitlines() or [type(cause).__name__])[0][:200]
+
+
+def _reason(error: Exception) -> str:
+    """Why a write failed; TensorStore hides the system's number in a long text."""
+    found = re.search(r"os_error_code='(\d+)'", str(error))
+    number = int(found[1]) if found else getattr(error, "errno", None)
+    return os.strerror(number) if number in errno.errorcode else _first_line(error)
+
+
+@contextlib.contextmanager
+def _without_tracebacks() -> Iterator[None]:
+    """Keeps Orbax's threads from logging the error that `save` raises, one after another."""
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return "_SignalingThread.run() raised" not in record.getMessage()
+
+    logger = logging.getLogger("absl")
+    logger.addFilter(is_news)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_news)
 
 
 def _refuse_other_run(
@@ -176,7 +247,7 @@ def _refuse_other_run(
     if differing:
         raise CheckpointError(
             f"checkpoints in {directory} belong to another run: {_some(differing)}; "
-            "use another folder, or the settings of that run"
+            "use another folder, or the settings, JAX and devices of that run"
         )
 
 

@@ -108,7 +108,8 @@ def train(
     """Trains a network; resumes where the newest checkpoint left off.
 
     A run that is killed and resumed gives the same bits on CPU as one that never stopped,
-    with the same number of devices, driver and segment length. BatchNorm sees the whole
+    with the same JAX, number and kind of devices, driver and segment length; a checkpoint
+    that differs in one of them is refused. BatchNorm sees the whole
     batch, however many devices share it.
 
     Args:
@@ -136,7 +137,9 @@ def train(
     Raises:
       ValueError: if arguments do not fit each other.
       TypeError: if an argument is of the wrong kind.
-      CheckpointError: if the newest checkpoint is damaged or of another run.
+      SettingsError: in a run of several processes.
+      CheckpointError: if the newest checkpoint is damaged or of another run, or if one cannot
+        be written.
       DivergenceError: if the loss or a parameter is no longer finite; the newest
         checkpoint is from before.
     """

@@ -87,6 +87,9 @@ class Run:
             "driver": self.driver,
             "num_devices": self.mesh.size,
             "backend": jax.default_backend(),
+            # Another version or chip may sum in another order.
+            "jax_version": jax.__version__,
+            "device_kind": self.mesh.devices.flat[0].device_kind,
         }
 
 

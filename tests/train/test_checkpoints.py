@@ -1,14 +1,18 @@
 import dataclasses
+import errno
 import pathlib
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
 from anw_jax import models, train
 from anw_jax.errors import CheckpointError
+from anw_jax.train import checkpoints as checkpoints_module
 from anw_jax.train.checkpoints import Checkpoints
 from anw_jax.train.integrity import find_damage
+from anw_jax.train.run import Run
 from anw_jax.train.state import init_state
 
 
@@ -69,6 +73,51 @@ def test_damage_is_named_without_a_list_of_digests(folder):
         train.load_variables(folder)
 
 
+def test_a_save_that_fails_leaves_nothing_and_can_be_repeated(
+    model, settings, tmp_path, monkeypatch
+):
+    state = init_state(model, settings, (8, 8, 3), steps_per_epoch=4)
+    with Checkpoints(tmp_path, {}) as checkpoints:
+        for kept in ("there is none before it", "that of step 0 is kept"):
+            with monkeypatch.context() as patch:
+                patch.setattr(checkpoints_module, "write_file_list", _no_space)
+                with pytest.raises(CheckpointError) as raised:
+                    checkpoints.save(state, segment_steps=1)
+            assert str(raised.value) == (
+                f"the checkpoint of step {int(state.step)} cannot be written to {tmp_path} "
+                f"(No space left on device); {kept}: free space or fix permissions there, "
+                "and run again"
+            )
+            assert not (tmp_path / str(int(state.step))).exists()
+            checkpoints.save(state, segment_steps=1)
+            assert checkpoints.latest_step == int(state.step)
+            state = dataclasses.replace(state, step=state.step + 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+
+
+def _no_space(folder):
+    raise OSError(errno.ENOSPC, "no room", str(folder))
+
+
+@pytest.mark.parametrize("error", [ValueError("OUT_OF_RANGE: a\nb"), RuntimeError()])
+def test_what_orbax_raises_is_said_in_one_line(model, settings, tmp_path, monkeypatch, error):
+    def fail(*args, **kwargs):
+        raise error
+
+    state = init_state(model, settings, (8, 8, 3), steps_per_epoch=4)
+    with Checkpoints(tmp_path, {}) as checkpoints:
+        monkeypatch.setattr(checkpoints._checkpointer, "save", fail)
+        said = "OUT_OF_RANGE: a" if str(error) else "RuntimeError"
+        with pytest.raises(CheckpointError, match=rf"written to \S+ \({said}\); there is none"):
+            checkpoints.save(state, segment_steps=1)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"kept in \S+/file/run \(Not a directory\)"):
+        Checkpoints(tmp_path / "file" / "run", {})
+
+
 def test_other_settings_are_named(tiny, folder):
     model, settings, *rest = tiny
     other = dataclasses.replace(settings, learning_rate=0.07, seed=9)
@@ -92,6 +141,21 @@ def test_other_data_plan_devices_and_driver_are_named(tiny, folder):
         train.train(*tiny, checkpoint_dir=folder, num_devices=1)
     with pytest.raises(CheckpointError, match="driver is 'loop' there and 'scan' here"):
         train.train(*tiny, checkpoint_dir=folder, driver="scan")
+
+
+def test_another_jax_and_another_kind_of_device_are_named(tiny, folder, monkeypatch):
+    here = Run.fingerprint
+
+    def upgraded(run):
+        return here(run) | {"jax_version": "99.0", "device_kind": "abacus"}
+
+    monkeypatch.setattr(Run, "fingerprint", upgraded)
+    with pytest.raises(CheckpointError) as raised:
+        train.train(*tiny, checkpoint_dir=folder)
+    message = str(raised.value)
+    assert f"jax_version is {jax.__version__!r} there and '99.0' here" in message
+    assert "device_kind is 'cpu' there and 'abacus' here" in message
+    assert message.endswith("use another folder, or the settings, JAX and devices of that run")
 
 
 def test_other_segment_length_is_named(tiny, folder):

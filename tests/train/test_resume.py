@@ -19,14 +19,14 @@ def uninterrupted(tiny):
     return train.train(*tiny, segment_steps=4).state
 
 
-def _spawn(folder, kill_at):
+def _spawn(folder, kill_at=0, fill_at=0):
     root = str(pathlib.Path(__file__).parents[2])
     environment = os.environ | {
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "JAX_NUM_CPU_DEVICES": "2",
         "PYTHONPATH": root,
     }
-    command = [sys.executable, str(CHILD), str(folder), str(kill_at)]
+    command = [sys.executable, str(CHILD), str(folder), str(kill_at), str(fill_at)]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
@@ -35,10 +35,25 @@ def test_killed_and_resumed_in_a_new_process_is_bit_for_bit(tiny, uninterrupted,
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     # Killed after the segment to 12 but before it was saved.
     assert sorted(os.listdir(tmp_path)) == ["4", "8"]
-    resumed = _spawn(tmp_path, kill_at=0)
+    resumed = _spawn(tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     variables = train.load_variables(tmp_path, step=16)
     chex.assert_trees_all_equal(variables, uninterrupted.variables)
+
+
+def test_a_full_disk_is_said_in_one_line_and_the_run_resumes(tiny, uninterrupted, tmp_path):
+    failed = _spawn(tmp_path, fill_at=12)
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1] == (
+        "anw_jax.errors.CheckpointError: the checkpoint of step 12 cannot be written to "
+        f"{tmp_path} (File too large); that of step 8 is kept: free space or fix permissions "
+        "there, and run again"
+    )
+    assert "_SignalingThread" not in failed.stderr
+    assert sorted(os.listdir(tmp_path)) == ["4", "8"]
+    resumed = train.train(*tiny, checkpoint_dir=tmp_path)
+    assert [report.step for report in resumed.reports] == [12, 16]
+    chex.assert_trees_all_equal(resumed.state, uninterrupted)
 
 
 def test_stopped_and_resumed_is_bit_for_bit(tiny, uninterrupted, tmp_path):
