@@ -1,6 +1,9 @@
 """A first guess at how long a training takes, before anything large is compiled."""
 
+import math
 import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +17,13 @@ _PASSES = 3.0
 # A layer from the middle of a small ResNet stands in for the whole network.
 _PROBE_IMAGES, _PROBE_SIDE, _PROBE_WIDTH = 32, 16, 96
 
+# Shorter measurements would be of dispatch: one probe takes an accelerator microseconds.
+_PROBE_SECONDS = 0.2
+
 
 def forecast_seconds(
     model: Model, settings: TrainSettings, num_images: int, image_shape: tuple[int, int, int]
-) -> float:
+) -> float | None:
     """Seconds that training will take on this machine, from FLOPs; right within a few times.
 
     The FLOPs of the network, as XLA counts them before compiling, over the speed of one
@@ -29,14 +35,21 @@ def forecast_seconds(
       settings: how it is trained.
       num_images: in the training set.
       image_shape: `(H, W, 3)`.
+
+    Returns:
+      Seconds, or None where the backend does not count FLOPs.
     """
     flops_per_image = _PASSES * forward_flops(model, image_shape)
+    if math.isnan(flops_per_image):
+        return None
     images = settings.num_steps(num_images) * settings.batch_size
     return images * flops_per_image / _flops_per_second()
 
 
 def forward_flops(model: Model, image_shape: tuple[int, int, int]) -> float:
     """FLOPs of one image's forward pass; a multiplication and an addition count as two.
+
+    NaN where the backend does not count them.
 
     Example:
       >>> from anw_jax import models
@@ -45,7 +58,15 @@ def forward_flops(model: Model, image_shape: tuple[int, int, int]) -> float:
     """
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), image_shape))
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
-    return float(jax.jit(model.__call__).lower(variables, image).cost_analysis()["flops"])
+    return _counted_flops(jax.jit(model.__call__).lower(variables, image).cost_analysis())
+
+
+def _counted_flops(costs: Any) -> float:
+    """FLOPs in what a backend says of costs: a dict, a list of one, or nothing at all."""
+    if isinstance(costs, list | tuple):
+        costs = costs[0] if costs else None
+    flops = costs.get("flops", math.nan) if isinstance(costs, dict) else math.nan
+    return float(flops) if flops > 0 else math.nan  # some say -1 for "unknown"
 
 
 def _flops_per_second() -> float:
@@ -54,7 +75,6 @@ def _flops_per_second() -> float:
     images = jnp.ones(shape, jnp.float32)
     kernel = jnp.ones((3, 3, _PROBE_WIDTH, _PROBE_WIDTH), jnp.float32)
 
-    @jax.jit
     @jax.grad
     def slope(kernel: jax.Array) -> jax.Array:
         out = jax.lax.conv_general_dilated(
@@ -62,11 +82,23 @@ def _flops_per_second() -> float:
         )
         return (out * out).sum()
 
-    slope(kernel).block_until_ready()
-    start = time.perf_counter()
-    for _ in range(3):
-        slope(kernel).block_until_ready()
-    seconds = (time.perf_counter() - start) / 3
+    # Each needs the one before it, so none can overtake another or run beside it.
+    descend = jax.jit(lambda kernel: kernel - 1e-12 * slope(kernel))
     # Forward, and the gradient by the kernel; the images need none here.
     flops = 2 * 2 * 9 * _PROBE_WIDTH**2 * _PROBE_IMAGES * _PROBE_SIDE**2
-    return flops / seconds
+    return flops / _seconds_each(descend, kernel)
+
+
+def _seconds_each(step: Callable[[jax.Array], jax.Array], value: jax.Array) -> float:
+    """Seconds of one compiled step, from as many in a row as take a while."""
+    value = step(value).block_until_ready()
+    count = 1
+    while True:
+        start = time.perf_counter()
+        for _ in range(count):
+            value = step(value)
+        value.block_until_ready()
+        seconds = time.perf_counter() - start
+        if seconds > _PROBE_SECONDS:
+            return seconds / count
+        count *= 4
