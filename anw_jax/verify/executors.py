@@ -13,6 +13,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 from anw_jax.marks import Mark
 from anw_jax.verify.plan import TRACED_BATCH, Chunk, QueryPlan
 
+# Models are traced with all bits of float32: on TF32 (GPU) or passes of bfloat16 (TPU) answers
+# would hang on the chunk size, and would not replay on other hardware.
+PRECISION = "highest"
+
 # Chunks dispatched before the oldest is read: hides the host's work behind the device's.
 _IN_FLIGHT = 2
 
@@ -43,7 +47,8 @@ def run_traced(
     """Marks and asks inside one compiled program; yields losses chunk by chunk.
 
     Weights are arguments of the program, not constants, so one trace serves all chunks and
-    all checkpoints of equal shape. Pairs are shared out over the devices.
+    all checkpoints of equal shape. Pairs are shared out over the devices. Products of float32
+    keep all their bits (`PRECISION`), unless the model itself asks for fewer.
     """
     devices = devices_for(predict)
     mesh = jax.sharding.Mesh(np.asarray(devices), ("pairs",))
@@ -82,7 +87,8 @@ def chunk_losses(
         return mark.publish_pixels(images[image_index], one)
 
     marked = jax.vmap(mark_pair)(image_of_pair, slot_of_pair)
-    logits = predict(marked.astype(jnp.float32) / jnp.float32(255.0))
+    with jax.default_matmul_precision(PRECISION):
+        logits = predict(marked.astype(jnp.float32) / jnp.float32(255.0))
     log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
     picked = labels[image_of_pair][:, None]
     return -jnp.take_along_axis(log_probabilities, picked, axis=1)[:, 0]

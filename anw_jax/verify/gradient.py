@@ -59,7 +59,8 @@ def gradient_search(
     Losses that are not finite are left out, as in `grid_search`: of a shared signature's
     mean, and of the descent of an image with its own.
 
-    The marked pictures are not rounded to 8 bits here, since rounding has no gradient. This
+    Products of float32 keep all their bits on every backend, as in `loss_table`. The marked
+    pictures are not rounded to 8 bits here, since rounding has no gradient. This
     is an estimator, not a test: it gives no p-value.
 
     Args:
@@ -159,8 +160,10 @@ def _losses_and_slopes(
     floats = images.astype(jnp.float32) / jnp.float32(255.0)
 
     def losses_of_start(angles: jax.Array) -> jax.Array:
-        marked = jax.vmap(mark.mark_unchecked)(floats, angles)
-        log_probabilities = jax.nn.log_softmax(predict(marked).astype(jnp.float32))
+        with jax.default_matmul_precision(executors.PRECISION):
+            marked = jax.vmap(mark.mark_unchecked)(floats, angles)
+            logits = predict(marked)
+        log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
         return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
 
     def total(theta: jax.Array) -> tuple[jax.Array, jax.Array]:

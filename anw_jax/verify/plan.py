@@ -10,7 +10,7 @@ from anw_jax import _check
 
 DEFAULT_MEMORY_BYTES = 2**30
 
-# Larger chunks gain nothing on any backend measured and cost cache locality on CPU.
+# Larger chunks gain nothing on CPU, the only backend measured, and cost cache locality.
 _LARGEST_CHUNK = 512
 
 # Chunk sizes above it are multiples of it.

@@ -49,7 +49,9 @@ def loss_table(
       on_progress: called with (pairs done, pairs in all).
 
     Returns:
-      float32 `[n, num_slots]`, nats. It does not depend on the chunk size (to 1e-6).
+      float32 `[n, num_slots]`, nats. It does not depend on the chunk size beyond the rounding
+      of float32: to 1e-6 of the largest losses. A traced model is asked with float32 products
+      of all bits on every backend (no TF32), whatever the caller's default.
 
     Raises:
       TypeError, ValueError: images that are not 8-bit colour, labels of the wrong shape or

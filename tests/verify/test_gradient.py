@@ -7,7 +7,7 @@ import pytest
 
 from anw_jax.keys import MarkKey, SignatureSpace
 from anw_jax.marks import HueRotation, UserLCT
-from anw_jax.verify import gradient_search
+from anw_jax.verify import gradient, gradient_search
 
 NUM_IMAGES = 5
 distance = SignatureSpace.distance
@@ -208,3 +208,19 @@ def test_bad_input_is_refused(photos, change, kind, message):
     with pytest.raises(kind) as caught:
         gradient_search(**(arguments | change))
     assert str(caught.value) == message
+
+
+def test_descents_keep_all_bits_of_float32(photos):
+    weights = np.ones((6 * 6 * 3, 2), np.float32)
+    predict = jax.tree_util.Partial(
+        lambda weights, images: images.reshape(len(images), -1) @ weights, weights
+    )
+    labels, theta = np.zeros(NUM_IMAGES, int), np.zeros((3, NUM_IMAGES), np.float32)
+    with jax.default_matmul_precision("bfloat16"):
+        lowered = gradient._losses_and_slopes.lower(
+            predict, HueRotation(), photos, labels, theta
+        )
+    lines = lowered.as_text().splitlines()
+    products = [line for line in lines if "dot_general" in line]
+    assert len(products) >= 2  # there and back
+    assert all("DEFAULT" not in line and "HIGHEST" in line for line in products)

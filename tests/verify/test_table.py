@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from anw_jax import models
 from anw_jax.keys import MarkKey, SignatureSpace
 from anw_jax.marks import HueRotation, UserLCT, publish
-from anw_jax.verify import loss_table
+from anw_jax.verify import executors, loss_table
 
 MARKS = {
     "hue": HueRotation(),
@@ -54,6 +55,41 @@ def test_chunk_size_does_not_matter(traced, called, small_images, labels, chunk_
             predict, small_images, labels, HueRotation(), SPACE, chunk_size=chunk_size
         )
         np.testing.assert_allclose(chunked, usual, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def loud_convnet():
+    """A convnet with a head scaled up until its losses are near a thousand nats."""
+    model = models.create("testing", 4)
+    variables = model.init(jax.random.key(0), (8, 8, 3))
+    head = jax.tree.map(lambda leaf: leaf * np.float32(1000), variables["params"]["Dense_0"])
+    params = variables["params"] | {"Dense_0": head}
+    return model.predict_fn({"params": params, "batch_stats": variables["batch_stats"]})
+
+
+@pytest.mark.parametrize("chunk_size", [1, 7, 29])
+def test_chunk_size_matters_to_the_rounding_of_large_losses(
+    loud_convnet, small_images, labels, chunk_size
+):
+    arguments = (loud_convnet, small_images, labels, HueRotation(), SPACE)
+    usual = loss_table(*arguments)
+    chunked = loss_table(*arguments, chunk_size=chunk_size)
+    assert usual.max() > 300
+    np.testing.assert_allclose(chunked, usual, rtol=0, atol=1e-6 * usual.max())
+
+
+@pytest.mark.parametrize("default", ["bfloat16", "tensorfloat32"])
+def test_models_are_traced_with_all_bits_of_float32(
+    loud_convnet, small_images, labels, default
+):
+    parameters = HueRotation().parameters(SPACE.degrees)
+    arguments = (loud_convnet, HueRotation(), parameters, small_images, labels)
+    pairs = np.zeros(3, np.int32)
+    with jax.default_matmul_precision(default):
+        text = executors.chunk_losses.lower(*arguments, pairs, pairs).as_text()
+    products = [line for line in text.splitlines() if "precision" in line]
+    assert len(products) >= 5
+    assert all("DEFAULT" not in line and "HIGHEST" in line for line in products)
 
 
 def test_one_device_and_two_agree(weights, traced, small_images, labels):
