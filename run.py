@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
     except AnwError as error:
         _stop(str(error), 1)
     except OSError as error:
-        _stop(f"{error}; what was computed is kept, and the same command goes on from it", 1)
+        _stop(f"workdir {workdir}: {error}; what is there is kept, the same command goes on", 1)
     except KeyboardInterrupt:
         _stop("stopped at once; the same command goes on from what was saved", 130)
     except Exception as error:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import hmac
 import json
+import re
 
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
@@ -108,6 +109,10 @@ def check_commitment(
       TypeError: an argument is not what its name says.
     """
     _check.is_instance(str, commitment=commitment)
+    if not re.fullmatch("[0-9a-f]{64}", commitment):
+        raise CommitmentError(
+            f"commitment must be 64 lower-case hex digits, got {commitment!r:.70}"
+        )
     if not hmac.compare_digest(commitment.encode(), commit(mark_key, manifest, plan).encode()):
         raise CommitmentError(
             f"the commitment {commitment[:16]!r}… does not open: the key, the "

@@ -5,7 +5,7 @@ import datetime
 
 import numpy as np
 
-from anw_jax import data, keys
+from anw_jax import _check, data, keys
 from anw_jax.errors import SettingsError
 from anw_jax.keys import Manifest, MarkKey, Plan
 from anw_jax.lab.settings import Settings, UserSettings
@@ -111,6 +111,7 @@ def _partition(settings: Settings, splits: data.Splits) -> data.UserPartition:
         )
         left_out = sum(settings.users[name].num_images for name in _left_out(settings))
         settings.train.steps_per_epoch(len(partition.train_indices) - left_out)
+        _check.integer_at_least(2, num_classes=splits.train.num_classes)
     except ValueError as error:
         raise SettingsError(f"config: {error}") from None
     return partition
@@ -152,7 +153,7 @@ def _load_or_make_key(settings: Settings, name: str, workdir: Workdir) -> MarkKe
             f"the mark key {path} is gone, and another cannot open the commitment made with "
             "it: restore it, or start afresh in another --workdir"
         )
-    if settings.verify.keys == "experiment":
+    if settings.verify.key_origin == "experiment":
         mark_key = MarkKey.for_experiment(settings.seed, name)
     else:
         mark_key = MarkKey.generate()
@@ -196,7 +197,10 @@ def _agree_on_commitments(users: dict[str, User], workdir: Workdir) -> None:
     now = {name: user.commitment for name, user in users.items()}
     if not workdir.exists("commitments.json"):
         time_utc = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        workdir.write_json("commitments.json", {"time_utc": time_utc, "commitments": now})
+        plans = {name: dataclasses.asdict(user.plan) for name, user in users.items()}
+        workdir.write_json(
+            "commitments.json", {"time_utc": time_utc, "commitments": now, "plans": plans}
+        )
         return
     before = workdir.read_json("commitments.json")["commitments"]
     changed = [name for name in now if before.get(name) != now[name]]

@@ -1,4 +1,4 @@
-"""Ctrl-C: finish the segment, save, stop. A second Ctrl-C stops at once."""
+"""Ctrl-C, or SIGTERM: finish the segment, save, stop. A second one stops at once."""
 
 import contextlib
 import signal
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def stop_on_interrupt(on_first: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether Ctrl-C was pressed.
+    """Yields a function that says whether Ctrl-C was pressed, or SIGTERM came.
 
     Outside the main thread (a notebook's worker, say) signals are left alone.
     """
@@ -23,8 +23,9 @@ def stop_on_interrupt(on_first: Callable[[], None]) -> Iterator[Callable[[], boo
         pressed.set()
         on_first()
 
-    before = signal.signal(signal.SIGINT, handle)
+    before = {kind: signal.signal(kind, handle) for kind in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield pressed.is_set
     finally:
-        signal.signal(signal.SIGINT, before)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

@@ -40,6 +40,8 @@ def run(settings: Settings, workdir: str | os.PathLike) -> dict[str, Any] | None
         folder.agree_on_settings(settings.to_dict())
         journal = Journal(folder)
         if folder.is_done:
+            if not folder.exists("report.html"):
+                write_report(folder.path)
             journal.say(f"already done: {folder.path / 'report.html'}")
             return folder.read_json("results.json")
         try:

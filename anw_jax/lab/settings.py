@@ -90,7 +90,7 @@ class VerifySettings:
       grid_refinement: the arbitrator's grid has this many angles per slot, for the curve.
       num_fresh_keys: wrong keys under which each table is tested as a control.
       private_basis: whether each user's mark turns a private basis T_u in place of YIQ.
-      keys: "experiment" (derived from the seed, never evidence) or "secret" (drawn from
+      key_origin: "experiment" (derived from the seed, never evidence) or "secret" (drawn from
         the operating system).
     """
 
@@ -100,7 +100,7 @@ class VerifySettings:
     grid_refinement: int = 3
     num_fresh_keys: int = 1000
     private_basis: bool = False
-    keys: str = "experiment"
+    key_origin: str = "experiment"
 
     def __post_init__(self):
         _check.one_of(stats.STATISTICS, statistic=self.statistic)
@@ -108,7 +108,7 @@ class VerifySettings:
         _check.integer_at_least(2, num_slots=self.num_slots)
         _check.integer_at_least(1, grid_refinement=self.grid_refinement)
         _check.integer_at_least(1, num_fresh_keys=self.num_fresh_keys)
-        _check.one_of(KEY_ORIGINS, keys=self.keys)
+        _check.one_of(KEY_ORIGINS, key_origin=self.key_origin)
         _ = self.grid  # refuses more slots than there can be
 
     @property

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pathlib
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,7 +80,8 @@ class Workdir:
 
     def read_json(self, name: str) -> Any:
         """Reads a JSON file."""
-        return json.loads((self.path / name).read_text())
+        with self._naming_damage(name):
+            return json.loads((self.path / name).read_text())
 
     def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """Writes a compressed `.npz` whole."""
@@ -89,8 +91,21 @@ class Workdir:
 
     def read_arrays(self, name: str) -> dict[str, np.ndarray]:
         """Reads an `.npz` file."""
-        with np.load(self.path / name, allow_pickle=False) as arrays:
+        with (
+            self._naming_damage(name),
+            np.load(self.path / name, allow_pickle=False) as arrays,
+        ):
             return dict(arrays)
+
+    @contextlib.contextmanager
+    def _naming_damage(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, zipfile.BadZipFile, EOFError) as error:
+            raise SettingsError(
+                f"{self.path / name} is damaged ({error!s:.80}): restore it, or start afresh "
+                "in another --workdir"
+            ) from None
 
     def remove(self, name: str) -> None:
         """Removes a file, if it is there."""
@@ -103,12 +118,14 @@ class Workdir:
     def agree_on_settings(self, settings: dict[str, Any]) -> None:
         """Stores the settings of a new run, or checks that a resumed one has the same.
 
+        They bind once commitments are written: what was refused before leaves no trace.
+
         Raises:
           SettingsError: the folder holds a run with other settings; names the first few.
         """
         # Through JSON, so that tuples and lists compare alike.
         settings = json.loads(to_json(settings))
-        if not self.exists("settings.json"):
+        if not (self.exists("settings.json") and self.exists("commitments.json")):
             self.write_json("settings.json", settings)
             return
         before = dict(_flatten(self.read_json("settings.json")))

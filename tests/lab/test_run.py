@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import pathlib
 import shutil
 import stat
 
@@ -128,7 +129,7 @@ def test_keys_survive_a_resume_and_changed_ones_are_refused(tiny_settings, tmp_p
 
 
 def test_secret_keys_are_drawn_anew(tiny_config, tmp_path):
-    tiny_config["verify"]["keys"] = "secret"
+    tiny_config["verify"]["key_origin"] = "secret"
     settings = lab.settings_from_config(tiny_config)
     commitments = [
         case.open_case(settings, workdir.Workdir(tmp_path / name)).users["keyed"].commitment
@@ -241,6 +242,40 @@ def test_another_decoder_changes_no_slot_and_no_manifest(tiny_settings, tmp_path
     assert (tmp_path / "manifests/keyed.json").read_text() == manifest
     slots = [keys.assign(u.mark_key, u.manifest).slots for u in (before, after)]
     np.testing.assert_array_equal(*slots)
+
+
+def test_a_refused_run_does_not_block_its_folder(tiny_config, tmp_path):
+    good = lab.settings_from_config(tiny_config)
+    tiny_config["users"]["keyed"]["num_images"] = 500
+    with pytest.raises(SettingsError):
+        lab.run(lab.settings_from_config(tiny_config), tmp_path)
+    workdir.Workdir(tmp_path).agree_on_settings(good.to_dict())
+
+
+def test_the_replay_of_the_documents_runs(finished, monkeypatch, capsys):
+    """The code block of docs/evidence.md, on this run."""
+    _, folder, results = finished
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "evidence.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    namespace = {"__name__": "replay"}
+    exec(code.replace("workdir/quickstart/seed0", str(folder)), namespace)
+    assert f"p = {results['users']['keyed']['p_text']}," in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["tables/keyed.npz", "commitments.json", "settings.json"])
+def test_a_damaged_file_is_named(reopened, name):
+    settings, folder = reopened
+    (folder / name).write_text("{ half")
+    with pytest.raises(SettingsError, match=rf"{name} is damaged"):
+        lab.run(settings, folder)
+
+
+def test_a_lost_page_is_made_again(reopened):
+    settings, folder = reopened
+    (folder / "DONE").touch()
+    (folder / "report.html").unlink()
+    lab.run(settings, folder)
+    assert (folder / "report.html").exists()
 
 
 def test_two_processes_cannot_work_in_one_folder(tiny_settings, tmp_path):
