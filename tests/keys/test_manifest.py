@@ -205,7 +205,7 @@ def test_the_commitment_binds_everything(manifest, small_images):
         with pytest.raises(CommitmentError, match="does not open"):
             check_commitment(commitment, key, manifest, PLAN)
     for text in (commitment.upper(), commitment[:-1], "", "é" * 64):
-        with pytest.raises(CommitmentError, match="does not open"):
+        with pytest.raises(CommitmentError, match="must be 64 lower-case hex digits"):
             check_commitment(text, KEY, manifest, PLAN)
     with pytest.raises(TypeError, match="commitment must be a str, got NoneType"):
         check_commitment(None, KEY, manifest, PLAN)
