@@ -2,8 +2,9 @@
 
 The floor is the last convolution alone, three transforms as long as the null's grid.
 
-The exact test loses to 999 draws in time, which can see no p below 0.001; at 5,000 units it
-stays well under a second, though many transforms from the floor. (Measured on a busy machine.)
+Measured on two idle CPU cores: 0.15 s at 5,000 units and 2.6 s at 50,000, of which 6 to 9 %
+is the floor; the rest goes into the many small convolutions below the last one. It loses to 999
+draws in time, but those can see no p below 0.001, and here p is 1e-367 and 1e-3665.
 """
 
 import argparse

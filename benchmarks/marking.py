@@ -2,10 +2,10 @@
 
 A copy is the floor: every byte must be read and written once.
 
-Written out as sums over channels, the map runs at about half a copy's speed on CPU, some ten
-times a matrix product of width 3; what is left is probably the interleaved channels, which
-fill vector registers badly. NumPy is far from the floor: it takes an image at a time, through
-int32. (Measured on a busy machine.)
+Measured on two idle CPU cores: written out as sums over channels, the float map runs at 0.88
+(0.57 to 1.23) of a copy's speed, some ten times a matrix product of width 3. The published
+8-bit map reaches 0.25 of a copy under jit, since a byte is little to copy and three int32
+products a channel are not, and 0.01 on NumPy, which takes an image at a time through int32.
 """
 
 import argparse
