@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 
-with np.load(pathlib.Path(sys.argv[1]) / "tables" / "held_out.npz") as arrays:
-    every_third = arrays["losses"][:, ::3]
-np.savez(pathlib.Path(__file__).with_name("innocent_table.npz"), losses=every_third)
+if __name__ == "__main__":
+    with np.load(pathlib.Path(sys.argv[1]) / "tables" / "held_out.npz") as arrays:
+        every_third = arrays["losses"][:, ::3]
+    np.savez(pathlib.Path(__file__).with_name("innocent_table.npz"), losses=every_third)
