@@ -61,7 +61,7 @@ def _run_stages(settings: Settings, folder: Workdir, journal: Journal) -> dict[s
         folder.write_json("provenance.json", origin)
     with journal.stage("mark"):
         opened = case.open_case(settings, folder)
-        journal.say(_describe(opened))
+        journal.say(_describe(settings, opened))
     with (
         journal.stage("train"),
         stop_on_interrupt(lambda: journal.say("stopping at the end of this segment …")) as stop,
@@ -95,8 +95,12 @@ def _run_stages(settings: Settings, folder: Workdir, journal: Journal) -> dict[s
     return results
 
 
-def _describe(opened: case.Case) -> str:
-    marked = [u for u in opened.users.values() if u.settings.kind == "marked"]
+def _describe(settings: Settings, opened: case.Case) -> str:
+    marked = [
+        user
+        for name, user in opened.users.items()
+        if user.settings.kind == "marked" and name not in settings.exclude
+    ]
     photos = sum(len(user.originals) for user in marked)
     return (
         f"{len(opened.users)} users; {photos} of {len(opened.learner):,} training photos "
