@@ -80,10 +80,9 @@ def open_case(settings: Settings, workdir: Workdir) -> Case:
         for name in settings.users
     }
     _agree_on_commitments(users, workdir)
-    published = {
-        name: user.published() for name, user in users.items() if user.settings.kind == "marked"
-    }
-    _write_examples(users, workdir)
+    online = {name: user.published() for name, user in users.items()}
+    _write_examples(users, online, workdir)
+    published = {name: online[name] for name in users if users[name].settings.kind == "marked"}
     learner = data.training_set(splits, partition, published, exclude=_left_out(settings))
     return Case(splits, partition, users, learner)
 
@@ -121,12 +120,14 @@ def _left_out(settings: Settings) -> list[str]:
     return [name for name in settings.exclude if settings.users[name].kind != "held_out"]
 
 
-def _write_examples(users: dict[str, User], workdir: Workdir, num: int = 8) -> None:
+def _write_examples(
+    users: dict[str, User], online: dict[str, np.ndarray], workdir: Workdir, num: int = 8
+) -> None:
     """Keeps a few pictures of each user, before and after, for the report."""
     arrays = {}
     for name, user in users.items():
         arrays[f"{name}/original"] = user.originals.images[:num]
-        arrays[f"{name}/published"] = user.published()[:num]
+        arrays[f"{name}/published"] = online[name][:num]
     workdir.write_arrays("examples.npz", **arrays)
 
 

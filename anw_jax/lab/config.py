@@ -1,7 +1,6 @@
 """The edge where config files and flags become settings; the only ml_collections here."""
 
 import dataclasses
-import difflib
 import importlib.util
 import pathlib
 import types
@@ -13,7 +12,7 @@ import ml_collections
 from ml_collections import config_dict
 
 from anw_jax.errors import SettingsError
-from anw_jax.lab.settings import Settings, settings_from_config
+from anw_jax.lab.settings import Settings, settings_from_config, unknown_setting
 
 
 def load_config(file_and_variant: str) -> ml_collections.ConfigDict:
@@ -101,11 +100,7 @@ def check_overrides(config: ml_collections.ConfigDict, arguments: Iterable[str])
         for depth, name in enumerate(path):
             known = list(level.keys()) if isinstance(level, ml_collections.ConfigDict) else []
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-                raise SettingsError(
-                    f"{'.'.join(['config', *path[: depth + 1]])} is not a setting; {hint}"
-                )
+                raise unknown_setting(".".join(["config", *path[: depth + 1]]), known)
             level = level[name]
 
 

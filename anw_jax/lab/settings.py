@@ -5,7 +5,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from anw_jax import _check, data, keys, models, stats, train
@@ -191,9 +191,7 @@ def _build(kind: Any, value: Any, path: str) -> Any:
     hints = typing.get_type_hints(kind)
     for name in value:
         if name not in hints:
-            near = difflib.get_close_matches(str(name), hints, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(hints)}"
-            raise SettingsError(f"{path}.{name} is not a setting; {hint}")
+            raise unknown_setting(f"{path}.{name}", hints)
     arguments = {n: _convert(hints[n], v, f"{path}.{n}") for n, v in value.items()}
     try:
         return kind(**arguments)
@@ -209,6 +207,14 @@ def _build(kind: Any, value: Any, path: str) -> Any:
         raise SettingsError(f"{path} {reason}") from None
     except ValueError as error:
         raise SettingsError(f"{path}: {error}") from None
+
+
+def unknown_setting(path: str, known: Iterable[str]) -> SettingsError:
+    """The error for a dotted path whose last name is not among the known ones."""
+    known = list(known)
+    near = difflib.get_close_matches(path.rpartition(".")[2], known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return SettingsError(f"{path} is not a setting; {hint}")
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
