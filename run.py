@@ -25,8 +25,16 @@ def main(argv: list[str]) -> None:
         _stop(f"unexpected argument {argv[1]!r}: settings go in as --config.<field>=<value>", 2)
     workdir = _WORKDIR.value
     try:
-        settings = settings_from_config(_CONFIG.value)
-        workdir = workdir or f"workdir/{settings.name}/seed{settings.seed}"
+        plain, study = lab_config.split_study(_CONFIG.value)
+        arms = (study or {}).get("arms")
+        if arms:
+            _stop(
+                f"config has several trainings ({', '.join(arms)}): "
+                "python -m anw_jax.reproduce run --rows <its name> takes them all",
+                2,
+            )
+        settings = settings_from_config(plain)
+        workdir = workdir or f"workdir/{settings.case}/seed{settings.seed}"
         results = run(settings, workdir)
         if results is not None and _SAVE.value:
             target = pathlib.Path(_SAVE.value)

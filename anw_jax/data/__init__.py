@@ -3,18 +3,26 @@
 `load` reads a source into `Splits`; `assign_users` says whose photos are whose;
 `training_set` puts published (marked) photos in their places; `BatchPlan` says which rows
 each step of training sees. Images are uint8 `[n, H, W, 3]`, channels last, in all of them.
+A set that is too large for memory is a `StreamedDataset`, whose photos are decoded when
+their rows are asked for; `prefetch` asks ahead.
 """
 
 from anw_jax.data.batch_plan import BatchPlan
+from anw_jax.data.chunks import chunks
 from anw_jax.data.dataset import Dataset, Splits
+from anw_jax.data.prefetch import prefetch
 from anw_jax.data.sources import SOURCES, load
+from anw_jax.data.statistics import channel_statistics
+from anw_jax.data.streamed import StreamedDataset
+from anw_jax.data.streamed_images import StreamedImages
+from anw_jax.data.training_set import training_set
 from anw_jax.data.users import (
     KINDS,
     UserImages,
     UserPartition,
     UserSpec,
     assign_users,
-    training_set,
+    share_equally,
 )
 
 __all__ = [
@@ -23,10 +31,16 @@ __all__ = [
     "BatchPlan",
     "Dataset",
     "Splits",
+    "StreamedDataset",
+    "StreamedImages",
     "UserImages",
     "UserPartition",
     "UserSpec",
     "assign_users",
+    "channel_statistics",
+    "chunks",
     "load",
+    "prefetch",
+    "share_equally",
     "training_set",
 ]

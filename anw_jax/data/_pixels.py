@@ -84,13 +84,17 @@ def stack(
         if stacked is None:
             first_name, stacked = name, np.empty((count, *image.shape), np.uint8)
         if image.shape != stacked.shape[1:]:
-            raise errors.SourceError(
-                f"{first_name} is {_size(stacked[0])} and {name} is {_size(image)} "
-                "(height x width): set image_size to bring all images to one size"
-            )
+            raise sizes_differ(first_name, stacked.shape[1:], name, image.shape)
         stacked[row] = image
     return stacked, None if image_size is None else tuple(digests)
 
 
-def _size(image: np.ndarray) -> str:
-    return f"{image.shape[0]}x{image.shape[1]}"
+def sizes_differ(
+    first_name: str, first_shape: tuple[int, ...], name: str, shape: tuple[int, ...]
+) -> errors.SourceError:
+    """The error for two images `[H, W, 3]` that do not go into one array."""
+    first_size, size = ("x".join(map(str, s[:2])) for s in (first_shape, shape))
+    return errors.SourceError(
+        f"{first_name} is {first_size} and {name} is {size} (height x width): set "
+        "image_size to bring all images to one size"
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anw_jax import _check
+from anw_jax.data.chunks import chunks
 
 _DIGEST_TAG = b"anw_jax.data.Dataset/1\0"
 
@@ -64,18 +65,24 @@ class Dataset:
     original_digests: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        images = _check.uint8_images(images=self.images)
+        images = self._checked_images()
         class_names = tuple(self.class_names)
         class_names = _names(len(class_names), class_names=class_names)
         labels = _check.class_labels(len(images), len(class_names), labels=self.labels)
         _check.is_instance(str, name=self.name)
-        object.__setattr__(self, "images", _frozen(images))
+        object.__setattr__(self, "images", images)
         object.__setattr__(self, "labels", _frozen(labels))
         object.__setattr__(self, "class_names", class_names)
         for column in ("file_names", "original_digests"):
             if getattr(self, column) is not None:
                 names = _names(len(images), **{column: getattr(self, column)})
                 object.__setattr__(self, column, names)
+
+    def _checked_images(self) -> np.ndarray:
+        return _frozen(_check.uint8_images(images=self.images))
+
+    def _images_of(self, rows: np.ndarray) -> np.ndarray:
+        return self.images[rows]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -97,11 +104,15 @@ class Dataset:
         rows = np.asarray(rows, np.int32)
         return dataclasses.replace(
             self,
-            images=self.images[rows],
+            images=self._images_of(rows),
             labels=self.labels[rows],
             file_names=_rows_of(self.file_names, rows),
             original_digests=_rows_of(self.original_digests, rows),
         )
+
+    def in_memory(self) -> "Dataset":
+        """Returns the photos as arrays: this very set, unless it is a streamed one."""
+        return self
 
     def digest(self) -> str:
         """Returns a SHA-256 (64 hex digits) of shape, pixels and labels, in order.
@@ -110,7 +121,8 @@ class Dataset:
         """
         sha = hashlib.sha256(_DIGEST_TAG)
         sha.update(repr(self.images.shape).encode() + b"\0")
-        sha.update(self.images.data)
+        for chunk in chunks(self.images):
+            sha.update(chunk.data)
         sha.update(self.labels.astype("<i4").data)
         return sha.hexdigest()
 

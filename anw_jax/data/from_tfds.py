@@ -4,14 +4,18 @@ import dataclasses
 import difflib
 import importlib.util
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from anw_jax import errors
 from anw_jax.data import _pixels, _split
+from anw_jax.data.chunks import chunks
 from anw_jax.data.dataset import Dataset, Splits
+from anw_jax.data.placement import Placement
+from anw_jax.data.streamed import StreamedDataset
+from anw_jax.data.streamed_images import StreamedImages
 
 _CHUNK = 512  # records decoded at once: enough for speed, little to hold
 
@@ -95,7 +99,7 @@ def _image_and_label_keys(builder: Any) -> tuple[str, str]:
     return keys
 
 
-def _chunk(records: Sequence[Any], rows: range) -> Sequence[dict[str, Any]]:
+def _chunk(records: Sequence[Any], rows: Sequence[int]) -> Sequence[dict[str, Any]]:
     try:
         return records.__getitems__(rows)  # twice as fast as one by one
     except TypeError:
@@ -123,23 +127,99 @@ def _dataset(
     return Dataset(stacked, labels, class_names, name, original_digests=digests)
 
 
-def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
+@dataclasses.dataclass(frozen=True, eq=False)
+class _TfdsRecords:
+    """Images of a prepared split, read by number."""
+
+    source: Sequence[Any]
+    image_key: str
+    full_name: str
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, rows: Sequence[int]) -> Iterable[np.ndarray]:
+        """All rows at once."""
+        return [example[self.image_key] for example in _chunk(self.source, rows)]
+
+    def name(self, row: int) -> str:
+        """The split and the row."""
+        return f"{self.full_name} image {row}"
+
+    def identity(self) -> bytes:
+        """Name, version and split; prepared sets of one version are the same."""
+        return f"{self.full_name} {len(self.source)}".encode()
+
+
+def _labels(builder: Any, split: str, label_key: str, image_key: str) -> np.ndarray:
+    """Int32 labels of a split, without decoding its images where TFDS can do that."""
+    skip = {image_key: _tfds().decode.SkipDecoding()}
+    try:
+        records = builder.as_data_source(split, decoders=skip)
+        labels = [example[label_key] for example in _examples(records)]
+    except ImportError:  # tfds.testing.mock_data cannot, without TensorFlow
+        records = builder.as_data_source(split)
+        labels = [example[label_key] for example in _examples(records)]
+    return np.array(labels, np.int32)
+
+
+def _streamed(
+    builder: Any, records: Sequence[Any], split: str, name: str, image_size: int | None
+) -> StreamedDataset:
+    image_key, label_key = _image_and_label_keys(builder)
+    images = _TfdsRecords(records, image_key, f"{builder.info.full_name}/{split}")
+    return StreamedDataset(
+        images=StreamedImages.of(images, image_size),
+        labels=_labels(builder, split, label_key, image_key),
+        class_names=tuple(builder.info.features[label_key].names),
+        name=name,
+    )
+
+
+def _streams(
+    builder: Any,
+    opened: Iterable[Sequence[Any]],
+    image_size: int | None,
+    placement: Placement,
+) -> bool:
+    """Whether the set stays on disk, judged by the size of its first image."""
+    image_key, _ = _image_and_label_keys(builder)
+    opened = list(opened)
+    shape = _pixels.fit(opened[0][0][image_key], image_size).shape
+    return placement.streams(sum(map(len, opened)), shape)
+
+
+def load(
+    argument: str, image_size: int | None, data_dir: str | None, placement: Placement
+) -> Splits:
     """Reads a prepared set of images with class labels, in TFDS's own order.
 
     Looks in `data_dir`, else where `TFDS_DATA_DIR` says, else in TFDS's default folder.
     A set that is not prepared there is downloaded and prepared if TensorFlow is
     installed. Test is the split `test`, else `validation`, else a fifth of `train` chosen
-    by a hash of each image's pixels.
+    by a hash of each image's pixels. Labels are those of the set's supervised task, for
+    CIFAR-100 the 100 fine ones.
     """
     builder = _builder(argument, data_dir)
     source = f"tfds:{argument}"
-    train_records = _train_records(builder)
-    train = _dataset(builder, train_records, f"{source}/train", image_size)
+    opened = {"train": _train_records(builder)}
     splits = list(builder.info.splits) or ["test"]  # mocked sets name no splits
-    for split in ("test", "validation"):
-        if split in splits:
-            records = builder.as_data_source(split)
-            return Splits(train, _dataset(builder, records, f"{source}/test", image_size))
-    in_test = [_split.goes_to_test(image.tobytes()) for image in train.images]
-    whole = dataclasses.replace(train, name=source)
-    return _split.divide(whole, np.array(in_test))
+    test_splits = [split for split in ("test", "validation") if split in splits][:1]
+    opened |= {split: builder.as_data_source(split) for split in test_splits}
+    streams = _streams(builder, opened.values(), image_size, placement)
+
+    def read(split: str, name: str) -> Dataset:
+        if streams:
+            return _streamed(builder, opened[split], split, name, image_size)
+        return _dataset(builder, opened[split], name, image_size)
+
+    if test_splits:
+        (test_split,) = test_splits
+        return Splits(read("train", f"{source}/train"), read(test_split, f"{source}/test"))
+    train = read("train", source)
+    in_test = [
+        _split.goes_to_test(image.tobytes())
+        for images in chunks(train.images)
+        for image in images
+    ]
+    return _split.divide(train, np.array(in_test))

@@ -12,6 +12,7 @@ import numpy as np
 from anw_jax import errors
 from anw_jax.data import _pixels, _split
 from anw_jax.data.dataset import Dataset, Splits
+from anw_jax.data.placement import Placement
 
 FILES = (
     "astronaut.png",
@@ -59,7 +60,9 @@ def _rank(tile_name: str) -> bytes:
     return hashlib.sha256(f"anw_jax.data.photos/1/{tile_name}".encode()).digest()
 
 
-def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
+def load(
+    argument: str, image_size: int | None, data_dir: str | None, placement: Placement
+) -> Splits:
     """Reads the tiles; `argument` must be empty and `data_dir` is not looked at.
 
     The label is the photo. A photo is cut into 32×32 tiles in reading order; where there

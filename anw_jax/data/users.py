@@ -1,15 +1,18 @@
-"""Whose photos are whose, and what the learner trains on."""
+"""Whose photos are whose."""
 
 import collections
 import dataclasses
+import functools
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
 from anw_jax import _check
 from anw_jax.data import _random
+from anw_jax.data.chunks import chunks
 from anw_jax.data.dataset import Dataset, Splits
+from anw_jax.data.streamed_images import StreamedImages
 
 KINDS = ("marked", "unmarked", "held_out")
 _SUBSET_STREAM, _TRAIN_STREAM, _TEST_STREAM = 0x75736500, 0x75736501, 0x75736502
@@ -79,21 +82,47 @@ class UserPartition:
         Raises:
           ValueError: if there is none.
         """
-        by_name = {user.spec.name: user for user in self.users}
-        return by_name[_check.one_of(by_name, user=name)]
+        return self._by_name[_check.one_of(self._by_name, user=name)]
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, UserImages]:
+        return {user.spec.name: user for user in self.users}
 
     def images_of(self, splits: Splits, name: str) -> Dataset:
         """Returns the user's own, unmarked photos, in the order of their indices.
+
+        In memory, even where the source is streamed.
 
         Raises:
           ValueError: if there is no such user.
         """
         user = self.user(name)
-        return getattr(splits, user.spec.split).take(user.indices)
+        return getattr(splits, user.spec.split).take(user.indices).in_memory()
+
+    def spare_test_rows(self, splits: Splits) -> np.ndarray:
+        """Returns the rows of the test split that are free for other uses.
+
+        To fine-tune or distil on, or to stand for photos that were not trained on: no
+        held-out user owns them, and none is equal to the byte to a photo of the training
+        subset, to one of a held-out user, or to an earlier spare one. Reads the training
+        subset and the test split once.
+
+        Args:
+          splits: what the partition was made for.
+
+        Returns:
+          int32 `[k]` rows of `splits.test`, ascending.
+        """
+        held_out = [user.indices for user in self.users if user.spec.split == "test"]
+        owned = np.concatenate([*held_out, np.empty(0, np.int32)])
+        seen = set(_fingerprints(splits.train.take(self.train_indices).images))
+        seen.update(_fingerprints(splits.test.take(owned).images))
+        return _first_of_kind(splits.test.images, seen)
 
 
-def _fingerprints(images: np.ndarray) -> list[bytes]:
-    return [hashlib.sha256(image.data).digest() for image in images]
+def _fingerprints(images: np.ndarray | StreamedImages) -> list[bytes]:
+    """SHA-256 of each image, in one pass that keeps no pixels."""
+    return [hashlib.sha256(i.data).digest() for chunk in chunks(images) for i in chunk]
 
 
 def _check_specs(specs: Iterable[UserSpec]) -> tuple[UserSpec, ...]:
@@ -165,12 +194,75 @@ def assign_users(
       >>> len(partition.train_indices), partition.user("ann").indices.shape
       (24, (4,))
     """
+    specs = _check_specs(specs)
+    return _assign(splits, lambda num_photos: specs, seed, num_train)
+
+
+def share_equally(
+    splits: Splits,
+    num_users: int,
+    seed: int,
+    num_train: int | None = None,
+    *,
+    kind: str = "marked",
+    prefix: str = "user",
+) -> UserPartition:
+    """Deals the whole training subset to users, in shares that differ by at most one photo.
+
+    For the world in which everybody marks (Fig. 5a of Zou et al. 2022: 1,000 users of 100
+    photos each). Photos that have a byte-identical twin in the subset go to nobody, as in
+    `assign_users`, and stay as they are; so with twins some shares are smaller.
+
+    Args:
+      splits: what `load` gave.
+      num_users: at least 1; named `user0000`, `user0001`, ….
+      seed: integer in `[0, 2**32)`.
+      num_train: how many training photos the learner gets; None for all.
+      kind: of all users, `"marked"` or `"unmarked"`.
+      prefix: of their names.
+
+    Returns:
+      The chosen rows; the earlier users have the larger shares.
+
+    Raises:
+      ValueError: if a number is out of range, the kind is another or there are fewer
+        different photos than users.
+
+    Example:
+      >>> from anw_jax import data
+      >>> partition = share_equally(data.load("mock:32", image_size=8), 3, seed=0)
+      >>> [(user.spec.name, user.spec.num_images) for user in partition.users]
+      [('user0000', 11), ('user0001', 11), ('user0002', 10)]
+    """
+    num_users = _check.integer_at_least(1, num_users=num_users)
+    _check.one_of(KINDS[:2], kind=kind)
+    _check.is_instance(str, prefix=prefix)
+
+    def specs_of(num_photos: int) -> tuple[UserSpec, ...]:
+        if num_photos < num_users:
+            raise ValueError(
+                f"num_users must be at most {num_photos}, the different training photos "
+                f"there are, got {num_users}"
+            )
+        share, num_larger = divmod(num_photos, num_users)
+        sizes = (share + (user < num_larger) for user in range(num_users))
+        return tuple(UserSpec(f"{prefix}{i:04d}", size, kind) for i, size in enumerate(sizes))
+
+    return _assign(splits, specs_of, seed, num_train)
+
+
+def _assign(
+    splits: Splits,
+    specs_of: Callable[[int], tuple[UserSpec, ...]],
+    seed: int,
+    num_train: int | None,
+) -> UserPartition:
+    """Deals to the users that `specs_of` names, given how many photos can have an owner."""
     _check.is_instance(Splits, splits=splits)
-    specs, seed = _check_specs(specs), _random.check_seed(seed)
+    seed = _random.check_seed(seed)
     subset = _train_subset(len(splits.train), num_train, seed)
-    prints = _fingerprints(splits.train.images[subset])
-    counts = collections.Counter(prints)
-    alone = np.array([counts[fingerprint] == 1 for fingerprint in prints])
+    counts, alone = _count_kinds(splits, subset)
+    specs = specs_of(int(alone.sum()))
     trained = [spec for spec in specs if spec.split == "train"]
     held_out = [spec for spec in specs if spec.split == "test"]
     rows = _deal(trained, subset[alone], seed, _TRAIN_STREAM)
@@ -180,71 +272,17 @@ def assign_users(
     return UserPartition(subset, tuple(UserImages(s, rows[s.name]) for s in specs))
 
 
-def _first_of_kind(images: np.ndarray, seen: Collection[bytes]) -> np.ndarray:
+def _count_kinds(splits: Splits, subset: np.ndarray) -> tuple[Collection[bytes], np.ndarray]:
+    """What is in the training subset, and which of its photos (bool) have no twin there."""
+    prints = _fingerprints(splits.train.take(subset).images)
+    counts = collections.Counter(prints)
+    return counts, np.array([counts[fingerprint] == 1 for fingerprint in prints], bool)
+
+
+def _first_of_kind(images: np.ndarray | StreamedImages, seen: Collection[bytes]) -> np.ndarray:
     """Int32 rows whose bytes are neither in `seen` nor in an earlier row."""
     first_row = {}
     for row, fingerprint in enumerate(_fingerprints(images)):
         if fingerprint not in seen:
             first_row.setdefault(fingerprint, row)
     return np.array(list(first_row.values()), np.int32)
-
-
-def _check_published(
-    published: Mapping[str, np.ndarray], marked: Mapping[str, UserImages], shape: tuple
-) -> dict[str, np.ndarray]:
-    """Published images by name: one array for each marked user, of the right shape."""
-    for name in published:
-        _check.one_of(marked, **{"each name in published": name})
-    checked = {}
-    for name, user in marked.items():
-        if name not in published:
-            raise ValueError(f"published must hold the marked images of user {name!r}")
-        images = _check.uint8_images(**{f"published[{name!r}]": published[name]})
-        wanted = (len(user.indices), *shape)
-        if images.shape != wanted:
-            raise ValueError(
-                f"published[{name!r}] must have shape {wanted}, got {images.shape}"
-            )
-        checked[name] = images
-    return checked
-
-
-def training_set(
-    splits: Splits,
-    partition: UserPartition,
-    published: Mapping[str, np.ndarray],
-    exclude: Collection[str] = (),
-) -> Dataset:
-    """Builds what the learner trains on.
-
-    Args:
-      splits: what `load` gave.
-      partition: what `assign_users` gave for it.
-      published: for each marked user uint8 `[num_images, H, W, 3]`, in the order of the
-        user's indices; these take the places of the originals.
-      exclude: users whose photos are left out altogether (the world in which they never
-        published); they need not be in `published`.
-
-    Returns:
-      The photos of `partition.train_indices`, in that order, less the excluded ones.
-
-    Raises:
-      ValueError: if `published` lacks a marked user, names another, or has a wrong shape;
-        if `exclude` names no trained user.
-    """
-    trained = {u.spec.name: u for u in partition.users if u.spec.split == "train"}
-    if isinstance(exclude, str):
-        raise TypeError(f"exclude must be a collection of names, got {exclude!r}")
-    for name in exclude:
-        _check.one_of(trained, **{"each name in exclude": name})
-    marked = {name: u for name, u in trained.items() if u.spec.kind == "marked"}
-    kept = {name: u for name, u in marked.items() if name not in exclude}
-    needed = {name: images for name, images in published.items() if name not in exclude}
-    checked = _check_published(needed, kept, splits.train.images.shape[1:])
-    learned = splits.train.take(partition.train_indices)
-    images = learned.images.copy()
-    for name, marked_images in checked.items():
-        images[np.searchsorted(partition.train_indices, kept[name].indices)] = marked_images
-    dropped = [trained[name].indices for name in exclude]
-    keep = ~np.isin(partition.train_indices, np.concatenate([*dropped, []]))
-    return dataclasses.replace(learned, images=images).take(np.flatnonzero(keep))

@@ -2,47 +2,15 @@
 
 import dataclasses
 import datetime
+import os
 
 import numpy as np
 
-from anw_jax import _check, data, keys
+from anw_jax import _check, attacks, data
 from anw_jax.errors import SettingsError
-from anw_jax.keys import Manifest, MarkKey, Plan
-from anw_jax.lab.settings import Settings, UserSettings
+from anw_jax.lab.owner import User, member_names, open_user
+from anw_jax.lab.settings import Settings
 from anw_jax.lab.workdir import Workdir
-from anw_jax.marks import HueRotation, LinearColorMark, UserLCT, publish
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class User:
-    """One user's side of the case. The key stays with the user until the verdict.
-
-    Attributes:
-      name: as in the settings.
-      settings: kind, scheme, number of photos.
-      originals: the unmarked photos, with labels.
-      mark: the watermark map.
-      mark_key: the secret.
-      manifest: units of the originals.
-      plan: statistic, level, mark.
-      commitment: 64 hex digits, fixed before training.
-    """
-
-    name: str
-    settings: UserSettings
-    originals: data.Dataset
-    mark: LinearColorMark
-    mark_key: MarkKey
-    manifest: Manifest
-    plan: Plan
-    commitment: str
-
-    def published(self) -> np.ndarray:
-        """The photos as this user puts them online, uint8."""
-        if self.settings.kind != "marked":
-            return self.originals.images
-        assignment = keys.assign(self.mark_key, self.manifest)
-        return publish(self.mark, self.originals.images, assignment.degrees)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,14 +20,26 @@ class Case:
     Attributes:
       splits: the data.
       partition: whose photos are whose.
-      users: by name, in the order of the settings.
+      users: by name, in the order of the settings; those of crowds apart.
+      crowds: the users of each crowd, by its name.
       learner: what the learner trains on.
+      clean: photos of the same classes that nobody trained on and no user owns: training
+        photos beyond `num_train`, or where there are none half of the spare test photos.
+      unseen: the test photos without the clean ones.
     """
 
     splits: data.Splits
     partition: data.UserPartition
     users: dict[str, User]
+    crowds: dict[str, tuple[User, ...]]
     learner: data.Dataset
+    clean: data.Dataset
+    unseen: data.Dataset
+
+    @property
+    def everybody(self) -> dict[str, tuple[User, ...]]:
+        """The users behind each entry of the settings."""
+        return {name: (user,) for name, user in self.users.items()} | self.crowds
 
 
 def open_case(settings: Settings, workdir: Workdir) -> Case:
@@ -73,18 +53,60 @@ def open_case(settings: Settings, workdir: Workdir) -> Case:
         or a workdir that was trained in before anything was committed.
     """
     _refuse_late_commitments(workdir)
-    splits = data.load(settings.data.source, image_size=settings.data.image_size)
+    source = os.path.expandvars(settings.data.source)
+    splits = data.load(source, image_size=settings.data.image_size)
     partition = _partition(settings, splits)
-    users = {
-        name: _open_user(settings, name, partition.images_of(splits, name), workdir)
-        for name in settings.users
+    opened = {
+        entry: tuple(
+            open_user(settings, user, name, partition.images_of(splits, name), workdir)
+            for name in member_names(entry, user)
+        )
+        for entry, user in settings.users.items()
     }
-    _agree_on_commitments(users, workdir)
-    online = {name: user.published() for name, user in users.items()}
-    _write_examples(users, online, workdir)
-    published = {name: online[name] for name in users if users[name].settings.kind == "marked"}
+    everybody = {user.name: user for members in opened.values() for user in members}
+    _agree_on_commitments(everybody, workdir)
+    online = {name: user.published() for name, user in everybody.items()}
+    shown = [members[0] for members in opened.values()]
+    _write_examples(shown, online, workdir)
+    published = {n: images for n, images in online.items() if _is_marked(everybody[n])}
     learner = data.training_set(splits, partition, published, exclude=_left_out(settings))
-    return Case(splits, partition, users, learner)
+    is_crowd = {entry: user.count is not None for entry, user in settings.users.items()}
+    return Case(
+        splits,
+        partition,
+        users={entry: members[0] for entry, members in opened.items() if not is_crowd[entry]},
+        crowds={entry: members for entry, members in opened.items() if is_crowd[entry]},
+        learner=_attacked(settings, learner),
+        **_pools(splits, partition),
+    )
+
+
+def _pools(splits: data.Splits, partition: data.UserPartition) -> dict[str, data.Dataset]:
+    """What a learner may fine-tune on, and what is left to test the outcome with."""
+    num_train, num_test = len(splits.train), len(splits.test)
+    limit = len(partition.train_indices)
+    unused = np.setdiff1d(np.arange(num_train), partition.train_indices)
+    if len(unused):
+        return {"clean": splits.train.take(unused[:limit]), "unseen": splits.test}
+    spare = partition.spare_test_rows(splits)
+    clean = spare[: min(limit, len(spare) // 2)]
+    rest = np.setdiff1d(np.arange(num_test), clean)
+    return {"clean": splits.test.take(clean), "unseen": splits.test.take(rest)}
+
+
+def _is_marked(user: User) -> bool:
+    return user.settings.kind == "marked"
+
+
+def _attacked(settings: Settings, learner: data.Dataset) -> data.Dataset:
+    """The learner's photos after what it does to the files before training."""
+    for chosen in settings.attacks.values():
+        attack = chosen.create()
+        if isinstance(attack, attacks.PhotoAttack):
+            learner = learner.in_memory()
+            images = attack.prepare(learner.images, seed=settings.seed)
+            learner = dataclasses.replace(learner, images=images)
+    return learner
 
 
 def _refuse_late_commitments(workdir: Workdir) -> None:
@@ -102,13 +124,15 @@ def _refuse_late_commitments(workdir: Workdir) -> None:
 def _partition(settings: Settings, splits: data.Splits) -> data.UserPartition:
     """Deals the photos; refuses what could not be trained, before any key is drawn."""
     specs = [
-        data.UserSpec(name, user.num_images, user.kind) for name, user in settings.users.items()
+        data.UserSpec(name, user.num_images, user.kind)
+        for entry, user in settings.users.items()
+        for name in member_names(entry, user)
     ]
     try:
         partition = data.assign_users(
             splits, specs, settings.seed, num_train=settings.data.num_train
         )
-        left_out = sum(settings.users[name].num_images for name in _left_out(settings))
+        left_out = sum(len(partition.user(name).indices) for name in _left_out(settings))
         settings.train.steps_per_epoch(len(partition.train_indices) - left_out)
         _check.integer_at_least(2, num_classes=splits.train.num_classes)
     except ValueError as error:
@@ -117,81 +141,24 @@ def _partition(settings: Settings, splits: data.Splits) -> data.UserPartition:
 
 
 def _left_out(settings: Settings) -> list[str]:
-    return [name for name in settings.exclude if settings.users[name].kind != "held_out"]
+    """Users who are not trained on although they would be."""
+    return [
+        name
+        for entry in settings.exclude
+        if settings.users[entry].kind != "held_out"
+        for name in member_names(entry, settings.users[entry])
+    ]
 
 
 def _write_examples(
-    users: dict[str, User], online: dict[str, np.ndarray], workdir: Workdir, num: int = 8
+    users: list[User], online: dict[str, np.ndarray], workdir: Workdir, num: int = 8
 ) -> None:
     """Keeps a few pictures of each user, before and after, for the report."""
     arrays = {}
-    for name, user in users.items():
-        arrays[f"{name}/original"] = user.originals.images[:num]
-        arrays[f"{name}/published"] = online[name][:num]
+    for user in users:
+        arrays[f"{user.name}/original"] = user.originals.images[:num]
+        arrays[f"{user.name}/published"] = online[user.name][:num]
     workdir.write_arrays("examples.npz", **arrays)
-
-
-def _open_user(
-    settings: Settings, name: str, originals: data.Dataset, workdir: Workdir
-) -> User:
-    user = settings.users[name]
-    mark_key = _load_or_make_key(settings, name, workdir)
-    mark: LinearColorMark = HueRotation()
-    if settings.verify.private_basis:
-        mark = UserLCT.from_sub_key(mark_key.sub_key("basis"))
-    manifest = _load_or_make_manifest(settings, name, originals, workdir)
-    plan = Plan(settings.verify.statistic, settings.verify.alpha, mark.description)
-    commitment = keys.commit(mark_key, manifest, plan)
-    return User(name, user, originals, mark, mark_key, manifest, plan, commitment)
-
-
-def _load_or_make_key(settings: Settings, name: str, workdir: Workdir) -> MarkKey:
-    path = workdir.file("keys", f"{name}.key")
-    if path.exists():
-        return MarkKey.load(path)
-    if workdir.exists("commitments.json"):
-        raise SettingsError(
-            f"the mark key {path} is gone, and another cannot open the commitment made with "
-            "it: restore it, or start afresh in another --workdir"
-        )
-    if settings.verify.key_origin == "experiment":
-        mark_key = MarkKey.for_experiment(settings.seed, name)
-    else:
-        mark_key = MarkKey.generate()
-    mark_key.save(path)
-    return mark_key
-
-
-def _load_or_make_manifest(
-    settings: Settings, name: str, originals: data.Dataset, workdir: Workdir
-) -> Manifest:
-    """The manifest as first written: it, not a second decoding, decides slots.
-
-    Photos whose pixels changed since (another decoder) are found by name, with a warning.
-    """
-    path = workdir.file("manifests", f"{name}.json")
-    user, digests = settings.users[name], originals.original_digests
-    if not path.exists():
-        manifest = Manifest.of(
-            originals.images,
-            settings.verify.space,
-            user.scheme,
-            user.groups(),
-            originals.file_names,
-            digests=digests,
-        )
-        manifest.save(path)
-        return manifest
-    manifest = Manifest.load(path)
-    names = originals.file_names or tuple(f"{i:06d}" for i in range(len(originals)))
-    try:
-        found = manifest.locate(originals.images, names, digests=digests)
-    except ValueError as error:
-        raise SettingsError(f"the photos of {name} are not those of {path}: {error}") from None
-    stored = [manifest.image_digests[index] for index in found]
-    if stored != list(manifest.image_digests):
-        raise SettingsError(f"the photos of {name} are not those of {path}, in its order")
-    return manifest
 
 
 def _agree_on_commitments(users: dict[str, User], workdir: Workdir) -> None:

@@ -1,18 +1,21 @@
 """The edge where config files and flags become settings; the only ml_collections here."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import pathlib
+import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import ml_collections
 from ml_collections import config_dict
 
 from anw_jax.errors import SettingsError
-from anw_jax.lab.settings import Settings, settings_from_config, unknown_setting
+from anw_jax.lab.building import settings_from_config, unknown_setting
+from anw_jax.lab.settings import Settings
 
 
 def load_config(file_and_variant: str) -> ml_collections.ConfigDict:
@@ -30,7 +33,8 @@ def load_config(file_and_variant: str) -> ml_collections.ConfigDict:
         raise SettingsError(f"config file {file!r} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with _importable(path.resolve().parent.parent):
+            spec.loader.exec_module(module)
         config = module.get_config(variant) if variant else module.get_config()
     except SettingsError:
         raise
@@ -39,6 +43,16 @@ def load_config(file_and_variant: str) -> ml_collections.ConfigDict:
     if not isinstance(config, ml_collections.ConfigDict):
         raise SettingsError(f"get_config of {file!r} must return a ConfigDict")
     return config
+
+
+@contextlib.contextmanager
+def _importable(folder: pathlib.Path) -> Iterator[None]:
+    """Lets a config file import its neighbours (`from experiments import common`)."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
 
 
 def choose(variant: str, **variants: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -56,9 +70,28 @@ def with_defaults(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
     """Completes a config file's values, so that every setting can be overridden by a flag.
 
     Args:
-      values: nested plain values; what they leave out takes the defaults of `Settings`.
+      values: nested plain values; what they leave out takes the defaults of `Settings`. A
+        part "study" (arms, claims; see `anw_jax.reproduce`) is no setting, and is kept apart
+        by `split_study`.
     """
-    return ml_collections.ConfigDict(_complete(Settings, values))
+    settings, study = split_study(values)
+    config = ml_collections.ConfigDict(_complete(Settings, settings))
+    if study is not None:
+        # Opaque on purpose: a claim is not for overriding.
+        with config.unlocked():
+            config.study = config_dict.FieldReference(_Study(study))
+    return config
+
+
+class _Study(dict):
+    """A study's plain values; a type of its own, so that a ConfigDict keeps it as it is."""
+
+
+def split_study(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Separates a config's settings from its part "study"; None where it has none."""
+    to_dict = getattr(config, "to_dict", None)
+    settings = to_dict() if to_dict else dict(config)
+    return settings, settings.pop("study", None)
 
 
 def _complete(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,16 +101,21 @@ def _complete(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
         hint = hints[field.name]
         if dataclasses.is_dataclass(hint):
             full[field.name] = _complete(hint, full.get(field.name, {}))
-        elif typing.get_origin(hint) is Mapping or field.name == "users":
-            inner = typing.get_args(hint)[1]
-            full[field.name] = {
-                name: _complete(inner, value) for name, value in full[field.name].items()
-            }
+        elif typing.get_origin(hint) is Mapping:
+            full[field.name] = _complete_each(hint, full.get(field.name, {}))
         elif full.get(field.name) is None and isinstance(hint, types.UnionType):
             full[field.name] = config_dict.placeholder(_plain_type(hint))
         elif field.name not in full and field.default is not dataclasses.MISSING:
             full[field.name] = field.default
     return full
+
+
+def _complete_each(hint: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """`_complete` for each value of a mapping, where these are dataclasses."""
+    inner = typing.get_args(hint)[1]
+    if not dataclasses.is_dataclass(inner):
+        return dict(values)
+    return {name: _complete(inner, value) for name, value in values.items()}
 
 
 def _plain_type(hint: types.UnionType) -> type:

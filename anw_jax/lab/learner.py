@@ -1,55 +1,77 @@
 """Stage "train": the learner, who knows of no mark."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
-from anw_jax import data, models, train
+from anw_jax import attacks, data, models, train
+from anw_jax.attacks import Material, TrainedModel
+from anw_jax.errors import SettingsError
 from anw_jax.lab.case import Case
 from anw_jax.lab.journal import Journal
 from anw_jax.lab.settings import Settings
 from anw_jax.lab.workdir import Workdir
 from anw_jax.models import Model
+from anw_jax.models.model import Variables
 from anw_jax.progress import Estimator, format_seconds
+
+# Folded into the seed's key for a head that pretrained weights lack.
+_HEAD_STREAM = 0x68656164
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Suspect:
-    """A trained model, and how well it does.
+    """A model that is asked, and how well it does.
 
     Attributes:
-      predict: [0, 1] images → logits, with its weights as arguments.
+      trained: the model as it stands online.
       numbers: losses, accuracies, size, speed; plain values for the results.
     """
 
-    predict: jax.tree_util.Partial
+    trained: TrainedModel
     numbers: dict[str, Any]
 
+    @property
+    def predict(self) -> jax.tree_util.Partial:
+        """[0, 1] images → logits, with its weights as arguments."""
+        return self.trained.predict
 
-def make_model(settings: Settings, learner: data.Dataset) -> Model:
-    """The network of the settings, normalising by the learner's own photos."""
-    mean, std = _channel_statistics(learner.images)
-    return models.create(
-        settings.model.name,
+
+def make_model(settings: Settings, learner: data.Dataset) -> tuple[Model, Variables | None]:
+    """The network of the settings, and the weights it begins with where these are given.
+
+    It normalises by the learner's own photos, or as its pretrained weights want it.
+    """
+    if settings.model.pretrained is not None:
+        path = os.path.expandvars(settings.model.pretrained)
+        key = jax.random.fold_in(jax.random.key(settings.seed), _HEAD_STREAM)
+        try:
+            return models.load_pretrained(path, learner.num_classes, key=key)
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"config.model.pretrained: {error}") from None
+    mean, std = data.channel_statistics(learner)
+    model = settings.model.create(
         learner.num_classes,
-        stem=settings.model.stem,
-        widths=settings.model.widths,
-        dtype=settings.model.dtype,
         mean=tuple(np.round(mean, 4).tolist()),
         std=tuple(np.round(np.maximum(std, 1e-3), 4).tolist()),
     )
+    return model, None
 
 
-def _channel_statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation per channel, from counts of the 256 levels."""
-    counts = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(3)])
-    levels = np.arange(256) / 255.0
-    weights = counts / counts.sum(axis=1, keepdims=True)
-    mean = weights @ levels
-    return mean, np.sqrt(np.maximum(weights @ levels**2 - mean**2, 0.0))
+def recipe_of(settings: Settings) -> train.Recipe:
+    """What the learner's attacks on batches and steps add to plain training."""
+    recipe = train.Recipe()
+    for chosen in settings.attacks.values():
+        attack = chosen.create()
+        if isinstance(attack, attacks.BatchAttack):
+            recipe = dataclasses.replace(recipe, transforms=(*recipe.transforms, attack))
+        elif isinstance(attack, attacks.StepAttack):
+            recipe = attack.add_to(recipe)
+    return recipe
 
 
 def train_suspect(
@@ -61,7 +83,7 @@ def train_suspect(
 ) -> Suspect | None:
     """Trains, or resumes, or takes up the finished model; None if asked to stop."""
     learner = case.learner
-    model = make_model(settings, learner)
+    model, initial_variables = make_model(settings, learner)
     plan = data.BatchPlan(len(learner), settings.train.batch_size, settings.seed)
     parameters = models.count_parameters(model, learner.images.shape[1:])
     journal.say(
@@ -100,6 +122,8 @@ def train_suspect(
         learner.images,
         learner.labels,
         plan.rows,
+        recipe=recipe_of(settings),
+        initial_variables=initial_variables,
         checkpoint_dir=workdir.path / "checkpoints",
         on_start=on_start,
         on_segment=on_segment,
@@ -107,9 +131,8 @@ def train_suspect(
     )
     if not result.completed:
         return None
-    state = result.state
-    predict = model.predict_fn({"params": state.params, "batch_stats": state.batch_stats})
-    return Suspect(predict, _numbers(predict, parameters, case))
+    trained = TrainedModel.of(model, result.state.variables)
+    return Suspect(trained, _numbers(trained.predict, parameters, case))
 
 
 def _numbers(predict: jax.tree_util.Partial, parameters: int, case: Case) -> dict[str, Any]:
@@ -118,3 +141,25 @@ def _numbers(predict: jax.tree_util.Partial, parameters: int, case: Case) -> dic
         loss, accuracy = train.evaluate(predict, photos.images, photos.labels)
         numbers |= {f"{split}_loss": loss, f"{split}_accuracy": accuracy}
     return numbers
+
+
+def changed(
+    settings: Settings, name: str, case: Case, suspect: Suspect, journal: Journal
+) -> Suspect:
+    """The suspect of that name: the trained model after what the learner did to it."""
+    chosen, learned, clean = settings.suspects[name], case.learner.in_memory(), case.clean
+    journal.say(f"{name}: {chosen.attack} {dict(chosen.parameters) or ''}".rstrip())
+    material = Material(
+        settings=settings.train,
+        images=learned.images,
+        labels=learned.labels,
+        clean_images=clean.in_memory().images,
+        clean_labels=clean.labels,
+        seed=settings.seed,
+    )
+    after = chosen.create().change(suspect.trained, material)
+    numbers: dict[str, Any] = {"details": dict(after.details)}
+    for prefix, predict in (("", after.predict), ("unchanged_", suspect.predict)):
+        loss, accuracy = train.evaluate(predict, case.unseen.images, case.unseen.labels)
+        numbers |= {f"{prefix}test_loss": loss, f"{prefix}test_accuracy": accuracy}
+    return Suspect(after, numbers)

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import keys, stats, verify
+from anw_jax import keys, stats, train, verify
 from anw_jax.keys import Assignment, MarkKey
-from anw_jax.lab.asking import files_of
-from anw_jax.lab.case import Case, User
+from anw_jax.lab.asking import TABLES, files_of, wrong_name
+from anw_jax.lab.case import Case
+from anw_jax.lab.crowd import crowd_numbers
 from anw_jax.lab.journal import Journal
+from anw_jax.lab.learner import Suspect
+from anw_jax.lab.owner import User
 from anw_jax.lab.settings import Settings
 from anw_jax.lab.workdir import Workdir
 
@@ -18,18 +21,49 @@ from anw_jax.lab.workdir import Workdir
 def prove(
     settings: Settings,
     case: Case,
+    suspect: Suspect,
     tables: dict[str, np.ndarray],
     workdir: Workdir,
     journal: Journal,
 ) -> dict[str, Any]:
-    """Opens each key, makes the declared test, and runs the controls."""
+    """Opens each key, makes the declared test, and runs the controls.
+
+    Returns:
+      "users" and "crowds", each by name.
+    """
     users = {}
     for name, user in case.users.items():
         sealed = workdir.read_json(files_of(name)[1])["tested_table"]
         users[name] = prove_user(settings, user, tables[name], sealed)
+        users[name] |= _controls(settings, user, tables[name])
+        users[name]["accuracy"] = _accuracy(suspect, user)
         workdir.write_arrays(f"nulls/{name}.npz", **_null(settings, user, tables[name]))
         journal.say(f"{name:<18} {_headline(users[name])}", user=name)
-    return users
+    return {"users": users, "crowds": _prove_crowds(settings, case, tables, journal)}
+
+
+def prove_changed(
+    settings: Settings, case: Case, name: str, tables: dict[str, np.ndarray], workdir: Workdir
+) -> dict[str, Any]:
+    """The declared test on the tables of a changed model: another test with the same key."""
+    users = {}
+    for user_name, user in case.users.items():
+        sealed = workdir.read_json(files_of(user_name, f"{TABLES}/{name}")[1])["tested_table"]
+        users[user_name] = prove_user(settings, user, tables[user_name], sealed)
+    return {"users": users, "crowds": _prove_crowds(settings, case, tables, None)}
+
+
+def _prove_crowds(
+    settings: Settings, case: Case, tables: dict[str, np.ndarray], journal: Journal | None
+) -> dict[str, Any]:
+    crowds = {}
+    for name, members in case.crowds.items():
+        wrong_table = tables.get(wrong_name(name))
+        crowds[name] = crowd_numbers(settings, name, members, tables[name], wrong_table)
+        if journal is not None:
+            shares = f"{crowds[name]['match_rate']:.0%} of {len(members)} users matched"
+            journal.say(f"{name:<18} {shares}", crowd=name)
+    return crowds
 
 
 def _headline(numbers: dict[str, Any]) -> str:
@@ -62,6 +96,7 @@ def prove_user(
         "p_text": stats.format_p(verdict.result.log10_p),
         "bits": verdict.result.bits,
         "kind": user.settings.kind,
+        "mark_kind": user.settings.mark,
         "scheme": user.settings.scheme,
         "excluded": user.name in settings.exclude,
         "num_images": len(user.originals),
@@ -77,7 +112,20 @@ def prove_user(
         "losses": _mean_losses(table, assignment),
         "curve": _aligned_curve(fine_table, assignment, refinement),
         "one_signature": _one_signature(settings, user, fine_table, assignment),
-        "wrong_keys": wrong_keys(settings, user, table),
+    }
+
+
+def _controls(settings: Settings, user: User, fine_table: np.ndarray) -> dict[str, Any]:
+    table = fine_table[:, :: settings.verify.grid_refinement]
+    return {"wrong_keys": wrong_keys(settings, user, table)}
+
+
+def _accuracy(suspect: Suspect, user: User) -> dict[str, float]:
+    """How often the model is right about a user's photos, as published and as they were."""
+    photos = {"published": user.published(), "original": user.originals.images}
+    return {
+        name: train.evaluate(suspect.predict, images, user.originals.labels)[1]
+        for name, images in photos.items()
     }
 
 

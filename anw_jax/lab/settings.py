@@ -1,18 +1,18 @@
 """What a run is asked to do: frozen values, checked once, before anything is computed."""
 
 import dataclasses
-import difflib
 import re
-import types
-import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from anw_jax import _check, data, keys, models, stats, train
-from anw_jax.errors import SettingsError
+from anw_jax import _check, attacks, data, keys, models, stats, train
 from anw_jax.keys import SignatureSpace
 
 KEY_ORIGINS = ("experiment", "secret")
+MARKS = ("hue", "private_basis", "pixels")
+ANALYSES = ("gradient_search", "membership_inference", "shadow_models", "radioactive_data")
+
+_NAME_RULE = "must consist of letters, digits, _ and -, since it names files"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,8 @@ class DataSettings:
     """Which photos there are.
 
     Attributes:
-      source: "photos", "tfds:<name>", "folder:<path>", "npz:<path>" or "mock:<n>".
+      source: "photos", "tfds:<name>", "folder:<path>", "npz:<path>" or "mock:<n>"; "$NAME" in
+        it is replaced by the environment's value.
       num_train: photos the learner gets; None for all.
       image_size: side in pixels to bring photos to; None leaves them as they are.
     """
@@ -32,29 +33,50 @@ class DataSettings:
 
 @dataclasses.dataclass(frozen=True)
 class UserSettings:
-    """One user.
+    """One user, or a crowd of equal ones.
 
     Attributes:
-      num_images: photos this user owns.
+      num_images: photos this user owns (each, in a crowd).
       kind: "marked", "unmarked" (in training, but without a mark) or "held_out".
       scheme: "per_image", "per_group" or "per_user".
       num_groups: albums, with "per_group"; photos are dealt to them in turn.
+      mark: "hue" (rotation in YIQ), "private_basis" (rotation in a secret basis T_u) or
+        "pixels" (blue channel of secret pixels).
+      num_pixels: how many pixels the mark "pixels" changes.
+      signature: degrees chosen by hand, as in the paper, in place of a draw by the key; needs
+        scheme "per_user" and an experiment key, and is never evidence.
+      count: number of users in a crowd; None for one user. A crowd's users have one signature
+        each ("per_user"), are asked in one program and reported together.
     """
 
     num_images: int
     kind: str = "marked"
     scheme: str = "per_image"
     num_groups: int | None = None
+    mark: str = "hue"
+    num_pixels: int = 512
+    signature: float | None = None
+    count: int | None = None
 
     def __post_init__(self):
         _check.integer_at_least(1, num_images=self.num_images)
         _check.one_of(data.KINDS, kind=self.kind)
         _check.one_of(keys.SCHEMES, scheme=self.scheme)
+        _check.one_of(MARKS, mark=self.mark)
+        _check.integer_at_least(1, num_pixels=self.num_pixels)
         if (self.num_groups is None) == (self.scheme == "per_group"):
             raise ValueError(
                 "num_groups must be given with scheme 'per_group' and only then, got "
                 f"num_groups={self.num_groups} with scheme={self.scheme!r}"
             )
+        for name in ("signature", "count"):
+            if getattr(self, name) is not None and self.scheme != "per_user":
+                raise ValueError(
+                    f"{name} needs scheme 'per_user', one signature for all photos of a user, "
+                    f"got {self.scheme!r}"
+                )
+        if self.count is not None:
+            _check.integer_at_least(1, count=self.count)
 
     def groups(self) -> list[int] | None:
         """The album of each photo, or None without albums."""
@@ -65,18 +87,62 @@ class UserSettings:
 
 @dataclasses.dataclass(frozen=True)
 class ModelSettings:
-    """Which network; see `models.create`."""
+    """Which network; see `models.create`.
+
+    Attributes:
+      name: one of `models.NAMES`.
+      stem: how large the images are that it is made for, one of `models.STEMS`.
+      widths: channels of each stage, where the size's own are not wanted.
+      dtype: what convolutions compute in.
+      norm: "batch" or "group".
+      pretrained: file or folder of ImageNet weights to begin with ("resnet50_v1" only; see
+        `models.load_pretrained`); "$NAME" is replaced by the environment's value.
+    """
 
     name: str = "small"
     stem: str = "cifar"
     widths: tuple[int, ...] | None = None
     dtype: str = "float32"
+    norm: str = "batch"
+    pretrained: str | None = None
 
     def __post_init__(self):
         _check.one_of(models.NAMES, name=self.name)
         _check.one_of(models.STEMS, stem=self.stem)
         _check.one_of(models.DTYPES, dtype=self.dtype)
-        models.create(self.name, 2, stem=self.stem, widths=self.widths, dtype=self.dtype)
+        self.create(2)
+
+    def create(self, num_classes: int, **normalisation: Any) -> models.Model:
+        """The network for so many classes."""
+        return models.create(
+            self.name,
+            num_classes,
+            stem=self.stem,
+            widths=self.widths,
+            dtype=self.dtype,
+            norm=self.norm,
+            **normalisation,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class AttackSettings:
+    """Something a learner does that may weaken the mark; see `anw_jax.attacks`.
+
+    Attributes:
+      attack: one of `attacks.NAMES`.
+      parameters: its numbers, by name.
+    """
+
+    attack: str
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        self.create()
+
+    def create(self) -> attacks.Attack:
+        """The attack itself."""
+        return attacks.create(self.attack, **self.parameters)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,8 +154,8 @@ class VerifySettings:
       alpha: the declared level.
       num_slots: N; slot 0 is "unmarked".
       grid_refinement: the arbitrator's grid has this many angles per slot, for the curve.
+      suspect_refinement: the same, when changed models are asked.
       num_fresh_keys: wrong keys under which each table is tested as a control.
-      private_basis: whether each user's mark turns a private basis T_u in place of YIQ.
       key_origin: "experiment" (derived from the seed, never evidence) or "secret" (drawn from
         the operating system).
     """
@@ -98,8 +164,8 @@ class VerifySettings:
     alpha: float = stats.DEFAULT_ALPHA
     num_slots: int = 12
     grid_refinement: int = 3
+    suspect_refinement: int = 3
     num_fresh_keys: int = 1000
-    private_basis: bool = False
     key_origin: str = "experiment"
 
     def __post_init__(self):
@@ -107,6 +173,7 @@ class VerifySettings:
         _check.in_open_interval(0.0, 1.0, alpha=self.alpha)
         _check.integer_at_least(2, num_slots=self.num_slots)
         _check.integer_at_least(1, grid_refinement=self.grid_refinement)
+        _check.integer_at_least(1, suspect_refinement=self.suspect_refinement)
         _check.integer_at_least(1, num_fresh_keys=self.num_fresh_keys)
         _check.one_of(KEY_ORIGINS, key_origin=self.key_origin)
         _ = self.grid  # refuses more slots than there can be
@@ -127,7 +194,7 @@ class Settings:
     """A whole run.
 
     Attributes:
-      name: of the experiment; names the default workdir.
+      name: of the experiment; names the results.
       seed: of data, users, network and training. Experiment keys derive from it too.
       data: which photos.
       users: by name; controls are named "held_out…" or "control…".
@@ -136,6 +203,11 @@ class Settings:
       verify: what is asked and tested.
       exclude: users left out of training altogether (the world without them); they are
         still verified.
+      attacks: what the learner does to photos, batches or steps, by name, in that order.
+      suspects: changed models that are asked beside the trained one, by name.
+      analyses: further measurements on the trained model, of `ANALYSES`.
+      case: experiments of one case share the workdir, the training and its tables; what
+        differs between them are `name`, `suspects` and `analyses`. "" for the name.
     """
 
     name: str
@@ -146,96 +218,73 @@ class Settings:
     train: train.TrainSettings
     verify: VerifySettings
     exclude: tuple[str, ...] = ()
+    attacks: Mapping[str, AttackSettings] = dataclasses.field(default_factory=dict)
+    suspects: Mapping[str, AttackSettings] = dataclasses.field(default_factory=dict)
+    analyses: tuple[str, ...] = ()
+    case: str = ""
 
     def __post_init__(self):
         _check.integer_at_least(0, seed=self.seed)
+        object.__setattr__(self, "case", self.case or self.name)
         if not self.users:
             raise ValueError("users must name at least one user")
-        for name in self.users:
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-                raise ValueError(
-                    f"users: the name {name!r} must consist of letters, digits, _ and -, since "
-                    "it names files"
-                )
+        for kind in ("users", "attacks", "suspects"):
+            for name in getattr(self, kind):
+                if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+                    raise ValueError(f"{kind}: the name {name!r} {_NAME_RULE}")
         for name in self.exclude:
             _check.one_of(self.users, exclude=name)
+        for name in self.analyses:
+            _check.one_of(ANALYSES, analyses=name)
+        for name, user in self.users.items():
+            self._check_signature(name, user)
+        self._check_attacks()
         object.__setattr__(self, "train", dataclasses.replace(self.train, seed=self.seed))
         # Config files sort by name; people want the marked users first.
         by_kind = sorted(self.users, key=lambda name: data.KINDS.index(self.users[name].kind))
         object.__setattr__(self, "users", {name: self.users[name] for name in by_kind})
 
+    def _check_signature(self, name: str, user: UserSettings) -> None:
+        if user.signature is None:
+            return
+        valid = self.verify.space.degrees[1:].tolist()
+        if user.signature not in valid:
+            shown = ", ".join(f"{degrees:g}" for degrees in valid[:16])
+            raise ValueError(
+                f"users.{name}: signature must be a valid slot of {self.verify.num_slots} "
+                f"({shown} degrees), got {user.signature:g}"
+            )
+        if self.verify.key_origin != "experiment":
+            raise ValueError(
+                f"users.{name}: a signature chosen by hand needs key_origin 'experiment', "
+                f"got {self.verify.key_origin!r}"
+            )
+
+    def _check_attacks(self) -> None:
+        for name, chosen in self.attacks.items():
+            if isinstance(chosen.create(), attacks.ModelAttack):
+                raise ValueError(
+                    f"attacks.{name}: {chosen.attack!r} changes a trained model: put it into "
+                    "suspects"
+                )
+        for name, chosen in self.suspects.items():
+            if not isinstance(chosen.create(), attacks.ModelAttack):
+                raise ValueError(
+                    f"suspects.{name}: {chosen.attack!r} acts before or during training: put "
+                    "it into attacks"
+                )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return dataclasses.asdict(self)
 
+    def for_suspects(self) -> "Settings":
+        """The same settings with the grid on which changed models are asked."""
+        refinement = self.verify.suspect_refinement
+        verify = dataclasses.replace(self.verify, grid_refinement=refinement)
+        return dataclasses.replace(self, verify=verify)
 
-def settings_from_config(config: Mapping[str, Any]) -> Settings:
-    """Turns a config file's plain values into checked settings.
-
-    Args:
-      config: nested mapping with the fields of `Settings`; an `ml_collections.ConfigDict`
-        or a dict.
-
-    Raises:
-      SettingsError: an unknown or missing field, a wrong type or an impossible value; one
-        line that names the field.
-    """
-    to_dict = getattr(config, "to_dict", None)
-    return _build(Settings, to_dict() if to_dict else dict(config), "config")
-
-
-def _build(kind: Any, value: Any, path: str) -> Any:
-    """Builds a dataclass from a mapping, field by field, naming the path in errors."""
-    if not isinstance(value, Mapping):
-        raise SettingsError(f"{path} must hold settings by name, got {value!r}")
-    hints = typing.get_type_hints(kind)
-    for name in value:
-        if name not in hints:
-            raise unknown_setting(f"{path}.{name}", hints)
-    arguments = {n: _convert(hints[n], v, f"{path}.{n}") for n, v in value.items()}
-    try:
-        return kind(**arguments)
-    except TypeError as error:
-        missing = [
-            field.name
-            for field in dataclasses.fields(kind)
-            if field.name not in value
-            and field.default is dataclasses.MISSING
-            and field.default_factory is dataclasses.MISSING
-        ]
-        reason = f"needs {', '.join(missing)}" if missing else str(error)
-        raise SettingsError(f"{path} {reason}") from None
-    except ValueError as error:
-        raise SettingsError(f"{path}: {error}") from None
-
-
-def unknown_setting(path: str, known: Iterable[str]) -> SettingsError:
-    """The error for a dotted path whose last name is not among the known ones."""
-    known = list(known)
-    near = difflib.get_close_matches(path.rpartition(".")[2], known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    return SettingsError(f"{path} is not a setting; {hint}")
-
-
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    """Converts one plain value to the type that the field declares."""
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, path)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        if value is None:
-            return None
-        return _convert(next(a for a in arguments if a is not type(None)), value, path)
-    if origin is tuple:
-        items = (value,) if isinstance(value, (str, int)) else tuple(value)
-        return tuple(_convert(arguments[0], item, path) for item in items)
-    if origin is not None and issubclass(origin, Mapping):
-        if not isinstance(value, Mapping):
-            raise SettingsError(f"{path} must hold settings by name, got {value!r}")
-        return {str(n): _convert(arguments[1], v, f"{path}.{n}") for n, v in value.items()}
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if hint is float and is_number:
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise SettingsError(f"{path} must be of type {hint.__name__}, got {value!r}")
-    return value
+    def case_dict(self) -> dict[str, Any]:
+        """What must be equal for two experiments to share a workdir; plain values."""
+        own = ("name", "suspects", "analyses")
+        return {name: value for name, value in self.to_dict().items() if name not in own}

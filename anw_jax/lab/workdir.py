@@ -124,7 +124,7 @@ class Workdir:
           SettingsError: the folder holds a run with other settings; names the first few.
         """
         # Through JSON, so that tuples and lists compare alike.
-        settings = json.loads(to_json(settings))
+        settings = plain(settings)
         if not (self.exists("settings.json") and self.exists("commitments.json")):
             self.write_json("settings.json", settings)
             return
@@ -158,6 +158,11 @@ class Workdir:
 def to_json(value: Any) -> str:
     """Strict JSON text of plain values, NumPy ones included."""
     return json.dumps(_plain(value), indent=1, allow_nan=False) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """What a value is once it has been through a file."""
+    return json.loads(to_json(value))
 
 
 def _plain(value: Any) -> Any:

@@ -1,15 +1,12 @@
 """Linear colour transformation: rotate the chroma plane of a colour basis (eq. 3-5)."""
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from anw_jax import _check
-
-Array = np.ndarray | jax.Array
+from anw_jax.marks._input import Array, check_input, library_of, wide_dtype
 
 
 class LinearColorMark:
@@ -52,21 +49,25 @@ class LinearColorMark:
             angle that is not one finite number (values are not seen, and so not checked,
             under a JAX transformation).
         """
-        # Of a JAX array only its type is looked at, so that it may be traced.
-        _check.colour_image(image=jax.typeof(image) if isinstance(image, jax.Array) else image)
-        if not isinstance(image, jax.core.Tracer):
-            _check.unit_range(image=image)
-        _check_angle(degrees)
+        check_input(image, degrees)
         return self.mark_unchecked(image, degrees)
 
     def mark_unchecked(self, image: Array, degrees: float | Array) -> Array:
         """`mark` without looking at the values; for inner loops."""
-        traced = isinstance(image, jax.Array) or isinstance(degrees, jax.Array)
-        xp: Any = jnp if traced else np
-        # Half-precision pixels, but never half-precision angles: 1° of 360° would be lost.
-        wide = np.promote_types(image.dtype, np.float32)
+        return self.mark_pixels(image, degrees, self.constants)
+
+    @property
+    def constants(self) -> dict[str, np.ndarray]:
+        """The three matrices of `mark_pixels`, float64 `[3, 3]`."""
+        return dict(zip(("fixed", "even", "odd"), self._terms, strict=True))
+
+    @staticmethod
+    def mark_pixels(image: Array, degrees: float | Array, constants: dict) -> Array:
+        """The map of any linear colour mark, given its `constants`."""
+        xp = library_of(image, degrees, *constants.values())
+        wide = wide_dtype(image)
         theta = xp.asarray(degrees, wide) * xp.asarray(np.pi / 180.0, wide)
-        fixed, even, odd = (xp.asarray(term, wide) for term in self._terms)
+        fixed, even, odd = (xp.asarray(constants[k], wide) for k in ("fixed", "even", "odd"))
         matrix = fixed + xp.cos(theta) * even + xp.sin(theta) * odd
         return xp.clip(_turn(image, matrix.astype(image.dtype)), 0, 1)
 
@@ -84,19 +85,26 @@ class LinearColorMark:
 
     @property
     def shift(self) -> int:
-        """Fractional bits of `parameters`: as many as int32 sums of three pixels allow."""
+        """Fractional bits of the matrices: as many as int32 sums of three pixels allow."""
         return _shift_of_basis(self.basis.tobytes())
 
-    def parameters(self, degrees: float | np.ndarray) -> np.ndarray:
-        """Fixed-point pixel maps for angles of shape `[...]`: int32 `[..., 3, 3]`."""
-        return np.rint(self.matrix(degrees) * 2.0**self.shift).astype(np.int32)
+    def parameters(self, degrees: float | np.ndarray) -> dict[str, np.ndarray]:
+        """Fixed-point pixel maps for angles of shape `[...]`.
 
-    def publish_pixels(self, image: Array, parameters: Array) -> Array:
-        """Marks one 8-bit picture exactly: uint8 `[H, W, 3]` and `parameters` `[3, 3]`."""
-        xp: Any = jnp if isinstance(image, jax.Array) else np
-        half = np.int32(1 << (self.shift - 1))
-        sums = _turn(image.astype(np.int32), parameters) + half
-        return xp.clip(sums >> np.int32(self.shift), 0, 255).astype(np.uint8)
+        Returns:
+          "matrix": int32 `[..., 3, 3]`, the pixel maps times 2^shift; "shift": int32 `[...]`.
+        """
+        matrix = np.rint(self.matrix(degrees) * 2.0**self.shift).astype(np.int32)
+        return {"matrix": matrix, "shift": np.full(np.shape(degrees), self.shift, np.int32)}
+
+    @staticmethod
+    def publish_pixels(image: Array, parameters: dict) -> Array:
+        """Marks one 8-bit picture exactly: uint8 `[H, W, 3]`, `parameters` of one angle."""
+        matrix, shift = parameters["matrix"], parameters["shift"]
+        xp = library_of(image, matrix)
+        half = xp.left_shift(np.int32(1), shift - np.int32(1))
+        sums = _turn(image.astype(np.int32), matrix) + half
+        return xp.clip(sums >> shift, 0, 255).astype(np.uint8)
 
 
 def _turn(image: Array, matrix: Array) -> Array:
@@ -109,17 +117,6 @@ def _turn(image: Array, matrix: Array) -> Array:
     red, green, blue = image[..., 0], image[..., 1], image[..., 2]
     rows = [matrix[i, 0] * red + matrix[i, 1] * green + matrix[i, 2] * blue for i in range(3)]
     return jnp.stack(rows, axis=-1)
-
-
-def _check_angle(degrees: float | Array) -> None:
-    """Refuses several angles for one picture, and what is not finite."""
-    if np.shape(degrees) != ():
-        raise ValueError(
-            f"degrees must be one number for one image, got shape {np.shape(degrees)}: "
-            "use jax.vmap for a batch"
-        )
-    if not isinstance(degrees, jax.core.Tracer) and not np.isfinite(degrees):
-        raise ValueError(f"degrees must be finite, got {degrees}")
 
 
 @functools.lru_cache(maxsize=4096)

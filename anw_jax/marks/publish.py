@@ -6,11 +6,17 @@ import jax
 import numpy as np
 
 from anw_jax import _check
-from anw_jax.marks.linear import Array
+from anw_jax.marks._input import Array
+from anw_jax.marks.linear import LinearColorMark
 
 
 class Mark(Protocol):
-    """What `publish` and `anw_jax.verify` need of a mark."""
+    """What `publish` and `anw_jax.verify` need of a mark.
+
+    Both maps are static methods: all that is a mark's own (its basis, its pixels) is in the
+    trees they are given. So one compiled program serves every mark of a type, and the marks
+    of a thousand owners lie in it as tables, stacked along a leading axis.
+    """
 
     @property
     def description(self) -> str:
@@ -22,11 +28,23 @@ class Mark(Protocol):
     def mark_unchecked(self, image: Array, degrees: float | Array) -> Array:
         """`mark` without looking at the values."""
 
+    @property
+    def constants(self) -> Any:
+        """Host-side, what `mark_pixels` needs of this mark: a pytree of float64 or bool."""
+
+    @staticmethod
+    def mark_pixels(image: Array, degrees: float | Array, constants: Any) -> Array:
+        """`mark_unchecked` of whichever mark of this type the `constants` belong to."""
+
     def parameters(self, degrees: np.ndarray) -> Any:
         """Host-side tables for signatures `[...]`: a pytree with leading axes `[...]`."""
 
-    def publish_pixels(self, image: Array, parameters: Any) -> Array:
-        """Marks one uint8 picture exactly, on NumPy or JAX, with one entry of the tables."""
+    @staticmethod
+    def publish_pixels(image: Array, parameters: Any) -> Array:
+        """Marks one uint8 picture exactly, on NumPy or JAX, with one entry of the tables.
+
+        `(image, parameters) -> image`: the entry holds all that the map needs of the mark.
+        """
 
 
 def publish(mark: Mark, images: np.ndarray, degrees: float | np.ndarray) -> np.ndarray:
@@ -35,7 +53,7 @@ def publish(mark: Mark, images: np.ndarray, degrees: float | np.ndarray) -> np.n
     Computed in int32 fixed point, so that owner and arbitrator get identical bytes on any
     machine; it agrees with `round(255 * mark.mark(image))` except where that value lies
     within 0.001 of a half (there, the two may round to neighbouring levels). That holds for
-    `HueRotation` and for bases as mild as `UserLCT.from_sub_key` draws them.
+    `HueRotation`, for bases as mild as `UserLCT.from_sub_key` draws them, and for `PixelMark`.
 
     Args:
       mark: the watermark map.
@@ -57,24 +75,30 @@ def publish(mark: Mark, images: np.ndarray, degrees: float | np.ndarray) -> np.n
     """
     images = _check.uint8_images(images=images)
     angles = _angles(degrees, len(images))
-    parameters = mark.parameters(angles)
+    tables, tree = jax.tree.flatten(mark.parameters(angles))
     marked = np.empty_like(images)
     for i, image in enumerate(images):
-        one = jax.tree.map(lambda table, i=i: table[i], parameters)
+        one = tree.unflatten([table[i] for table in tables])
         marked[i] = mark.publish_pixels(image, one)
     return marked
 
 
-def clipped_fraction(mark: Any, images: np.ndarray, degrees: float | np.ndarray) -> float:
+def clipped_fraction(
+    mark: LinearColorMark, images: np.ndarray, degrees: float | np.ndarray
+) -> float:
     """The share of pixels that a linear colour mark pushes out of [0, 1] before clipping.
 
     Arguments as for `publish`; 0 where there are no images.
+
+    Raises:
+      TypeError, ValueError: as `publish`, or a mark that is not a linear colour mark.
 
     Example:
       >>> from anw_jax.marks import HueRotation
       >>> clipped_fraction(HueRotation(), np.full((1, 2, 2, 3), 90, np.uint8), 60.0)
       0.0
     """
+    _check.is_instance(LinearColorMark, mark=mark)
     images = _check.uint8_images(images=images)
     maps = mark.matrix(_angles(degrees, len(images)))
     num_outside = 0

@@ -10,44 +10,13 @@ import jax
 import jax.numpy as jnp
 
 from anw_jax import _check
-from anw_jax.models.resnet import ResNet
+from anw_jax.models.design import NO_NORM, NORMS, STEMS, Design
+from anw_jax.models.registry import NAMES, SIZES
 
 Variables = dict[str, Any]
 Logits = jax.Array
 
 
-@dataclasses.dataclass(frozen=True)
-class _Size:
-    block: str
-    depths: tuple[int, ...]
-    widths: tuple[int, ...] = (64, 128, 256, 512)
-    cifar_stem_stride: int = 1
-
-
-# "small" was chosen by measurement: 4,000 CIFAR-10 images, crops and mirror images, batch
-# 64, cosine from 0.1, one seed, two CPU cores (images/s at batch 128, others running).
-#
-#   depths   widths       images/s   epochs   train acc   test acc
-#   0 1 1    32  96 192        470       24       0.808      0.655   <- "small", 0.63 M
-#   1 1 1    32  64 128        500       25       0.799      0.659   (299 s against 187 s)
-#   0 1 1    32 128 256        290       14       0.699      0.607
-#   1 1 1    32 128 256        240      speed only
-#   1 1 1    64 128 256        130      speed only
-#   0 1 1    32  96 192        470       60       0.984      0.678   "small", longer
-#
-# Blocks begin at 8x8 because resolution is what costs: a 3x3 convolution with its gradients
-# ran at 31 GFLOP/s at 16x16x64, at 58 at 8x8x128 and at 69 at 4x4x256.
-_SIZES = {
-    "resnet18": _Size("basic", (2, 2, 2, 2)),
-    "resnet34": _Size("basic", (3, 4, 6, 3)),
-    "resnet50": _Size("bottleneck", (3, 4, 6, 3)),
-    "resnet101": _Size("bottleneck", (3, 4, 23, 3)),
-    "resnet152": _Size("bottleneck", (3, 8, 36, 3)),
-    "small": _Size("basic", (0, 1, 1), (32, 96, 192), cifar_stem_stride=2),
-    "testing": _Size("basic", (1, 1), (8, 16), cifar_stem_stride=2),
-}
-NAMES = tuple(_SIZES)
-STEMS = ("cifar", "imagenet")
 DTYPES = ("float32", "bfloat16")
 
 
@@ -65,21 +34,30 @@ class Model:
     std: tuple[float, float, float]
     dtype: str
     widths: tuple[int, ...]
+    norm: str = "batch"
+    dropout: float = 0.0
 
     @property
-    def _net(self) -> ResNet:
-        size = _SIZES[self.name]
-        is_cifar = self.stem == "cifar"
-        return ResNet(
+    def _net(self) -> Any:
+        design = Design(
             num_classes=self.num_classes,
-            block=size.block,
-            depths=size.depths,
+            stem=self.stem,
             widths=self.widths,
-            stem_size=3 if is_cifar else 7,
-            stem_stride=size.cifar_stem_stride if is_cifar else 2,
-            stem_pool=not is_cifar,
+            norm=self.norm,
+            dropout=self.dropout,
             dtype=jnp.dtype(self.dtype),
         )
+        return SIZES[self.name].build(design)
+
+    @property
+    def head(self) -> str:
+        """Name, in `variables["params"]`, of the dense layer that gives the logits.
+
+        Example:
+          >>> create("alexnet", 10, stem="imagenet").head
+          'Dense_2'
+        """
+        return self._net.head
 
     def init(self, key: jax.Array, image_shape: tuple[int, int, int]) -> Variables:
         """Draws parameters.
@@ -89,7 +67,11 @@ class Model:
           image_shape: `(H, W, 3)`; parameters do not depend on H and W.
 
         Returns:
-          `{'params': ..., 'batch_stats': ...}`, float32 trees of plain dicts.
+          `{'params': ..., 'batch_stats': ...}`, float32 trees of plain dicts; the second is
+          empty where nothing is averaged over batches.
+
+        Raises:
+          ValueError: if the images are too small for the pools of the stem.
         """
         # Options of the compiler are for the outermost jit only.
         is_traced = isinstance(key, jax.core.Tracer)
@@ -97,7 +79,12 @@ class Model:
         return init_fn(self, key, tuple(image_shape))
 
     def apply(
-        self, variables: Variables, images: jax.Array, *, train: bool = False
+        self,
+        variables: Variables,
+        images: jax.Array,
+        *,
+        train: bool = False,
+        key: jax.Array | None = None,
     ) -> Logits | tuple[Logits, Variables]:
         """Logits of images.
 
@@ -105,18 +92,53 @@ class Model:
           variables: what `init` returns, or what training made of it.
           images: float32 `[b, H, W, 3]` in [0, 1]; normalisation by `mean` and `std`
             happens here.
-          train: whether BatchNorm uses this batch's statistics and moves its averages.
+          train: whether units are dropped, and whether BatchNorm uses this batch's
+            statistics and moves its averages.
+          key: typed PRNG key for dropout; needed in train mode if `dropout` is above 0, and
+            of no effect otherwise.
 
         Returns:
           float32 logits `[b, num_classes]`; in train mode `(logits, new_batch_stats)`.
+
+        Raises:
+          ValueError: if a key is needed and there is none.
         """
-        mean = jnp.asarray(self.mean, jnp.float32).reshape(1, 1, 1, 3)
-        std = jnp.asarray(self.std, jnp.float32).reshape(1, 1, 1, 3)
-        normalised = (images - mean) / std
+        normalised = self._normalise(images)
         if not train:
             return self._net.apply(variables, normalised, False)
-        logits, moved = self._net.apply(variables, normalised, True, mutable=["batch_stats"])
-        return logits, moved["batch_stats"]
+        drops = self.dropout > 0.0
+        if drops and key is None:
+            raise ValueError(
+                f"key must be given in train mode: {self.name!r} drops units with probability "
+                f"{self.dropout}"
+            )
+        logits, moved = self._net.apply(
+            variables,
+            normalised,
+            True,
+            mutable=["batch_stats"],
+            rngs={"dropout": key} if drops else None,
+        )
+        return logits, moved.get("batch_stats", {})
+
+    def features(self, variables: Variables, images: jax.Array) -> jax.Array:
+        """What the last dense layer sees, in evaluation mode.
+
+        Logits are `features @ kernel + bias` of `variables["params"][self.head]`.
+
+        Args:
+          variables: as for `apply`.
+          images: as for `apply`.
+
+        Returns:
+          float32 `[b, d]`.
+        """
+        return self._net.apply(variables, self._normalise(images), False, features_only=True)
+
+    def _normalise(self, images: jax.Array) -> jax.Array:
+        mean = jnp.asarray(self.mean, jnp.float32).reshape(1, 1, 1, 3)
+        std = jnp.asarray(self.std, jnp.float32).reshape(1, 1, 1, 3)
+        return (images - mean) / std
 
     def __call__(self, variables: Variables, images: jax.Array) -> Logits:
         """Logits `[b, num_classes]` in evaluation mode; images as for `apply`."""
@@ -140,7 +162,7 @@ def _jitted_init(backend: str) -> Callable[[Model, jax.Array, tuple], Variables]
 
 def _init(model: Model, key: jax.Array, image_shape: tuple[int, int, int]) -> Variables:
     images = jnp.zeros((1, *image_shape), jnp.float32)
-    return model._net.init(key, images, False)
+    return {"batch_stats": {}, **model._net.init(key, images, False)}
 
 
 def create(
@@ -152,22 +174,33 @@ def create(
     std: tuple[float, float, float] = (0.25, 0.25, 0.25),
     dtype: str = "float32",
     widths: tuple[int, ...] | None = None,
+    norm: str = "batch",
+    dropout: float | None = None,
 ) -> Model:
     """Describes a network; draws nothing and touches no device.
 
     Args:
       name: one of `models.NAMES`.
       num_classes: number of classes, at least 2.
-      stem: "cifar" for small images (3x3 convolution, no pooling; stride 1 in the ResNets,
-        2 in "small" and "testing") or "imagenet" (7x7 of stride 2, then a max-pool).
+      stem: "cifar" for images of 32 pixels, "tiny" for 64, "imagenet" for about 224. Residual
+        and dense nets begin with a 3x3 convolution (stride 1 or, in "small" and "testing"
+        sizes, 2), with one that halves once more, or with a 7x7 of stride 2 and a max-pool.
+        AlexNet and VGG differ by their dense layers: see their files.
       mean: mean of each channel on the scale of [0, 1].
       std: standard deviation of each channel on the scale of [0, 1], above 0.
       dtype: what convolutions compute in, "float32" or "bfloat16"; parameters and logits
         are float32 either way.
-      widths: channels of each stage, where the size's own are not wanted.
+      widths: channels of each stage (AlexNet: of each convolution), where the size's own are
+        not wanted. A DenseNet has none: its channels follow from its growth rate.
+      norm: "batch" or "group" (32 groups, or the largest divisor of the channels below that
+        which leaves 2 channels in each). AlexNet normalises nothing and takes no "group".
+      dropout: probability in [0, 1) that a unit is dropped in train mode, where the family has
+        such a layer; None for the published value (0.5 before the dense layers of AlexNet and
+        VGG with the "imagenet" stem, otherwise 0).
 
     Raises:
-      ValueError: if a name is unknown or a number out of range.
+      ValueError: if a name is unknown, a number out of range, or an option without meaning
+        for this network.
       TypeError: if a number is not a number.
 
     Example:
@@ -178,9 +211,20 @@ def create(
     _check.integer_at_least(2, num_classes=num_classes)
     _check.one_of(STEMS, stem=stem)
     _check.one_of(DTYPES, dtype=dtype)
+    _check.one_of(NORMS, norm=norm)
     mean = _three(_check.finite, mean=mean)
     std = _three(_check.positive, std=std)
-    return Model(name, num_classes, stem, mean, std, dtype, _stage_widths(name, widths))
+    return Model(
+        name,
+        num_classes,
+        stem,
+        mean,
+        std,
+        dtype,
+        _stage_widths(name, widths),
+        _norm(name, norm),
+        _dropout(name, stem, dropout),
+    )
 
 
 def _three(check_fn: Any, **named: Any) -> tuple[float, float, float]:
@@ -192,14 +236,37 @@ def _three(check_fn: Any, **named: Any) -> tuple[float, float, float]:
 
 
 def _stage_widths(name: str, widths: tuple[int, ...] | None) -> tuple[int, ...]:
-    size = _SIZES[name]
+    own = SIZES[name].widths
     if widths is None:
-        return size.widths
-    if len(widths) != len(size.depths):
+        return own
+    if not own:
         raise ValueError(
-            f"widths of {name!r} must hold {len(size.depths)} numbers, got {widths!r}"
+            f"widths must be left out for {name!r}: its channels follow from its growth rate"
         )
+    if len(widths) != len(own):
+        raise ValueError(f"widths of {name!r} must hold {len(own)} numbers, got {widths!r}")
     return tuple(_check.integer_at_least(1, widths=width) for width in widths)
+
+
+def _norm(name: str, norm: str) -> str:
+    norms = SIZES[name].norms
+    if norms != (NO_NORM,):
+        return _check.one_of(norms, norm=norm)
+    if norm != NORMS[0]:
+        raise ValueError(f"norm must be left out for {name!r}: it has no normalisation layers")
+    return NO_NORM
+
+
+def _dropout(name: str, stem: str, dropout: float | None) -> float:
+    published = SIZES[name].default_dropout(stem)
+    if dropout is None:
+        return published or 0.0
+    dropout = _check.in_interval(0.0, 1.0, dropout=dropout)
+    if dropout == 1.0:
+        raise ValueError("dropout must be below 1: nothing would be left")
+    if dropout > 0.0 and published is None:
+        raise ValueError(f"dropout must be left out for {name!r}: it has no dropout layers")
+    return dropout
 
 
 def count_parameters(model: Model, image_shape: tuple[int, int, int]) -> int:

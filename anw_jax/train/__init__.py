@@ -10,17 +10,33 @@ from anw_jax.train.loop import (
     estimate,
     train,
 )
+from anw_jax.train.recipe import (
+    Adversary,
+    BatchTransform,
+    ExampleLossFn,
+    ImageLossFn,
+    Privatizer,
+    Recipe,
+)
 from anw_jax.train.run import IndicesFn
 from anw_jax.train.schedule import learning_rate_fn
 from anw_jax.train.settings import SCHEDULES, TrainSettings
 from anw_jax.train.state import Metrics, TrainState
 from anw_jax.train.step import Batch, make_step_fn
+from anw_jax.train.trees import TRAINABLE
 
 __all__ = [
     "SCHEDULES",
+    "TRAINABLE",
+    "Adversary",
     "Batch",
+    "BatchTransform",
+    "ExampleLossFn",
+    "ImageLossFn",
     "IndicesFn",
     "Metrics",
+    "Privatizer",
+    "Recipe",
     "SegmentReport",
     "StartReport",
     "TrainResult",

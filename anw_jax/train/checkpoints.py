@@ -21,9 +21,9 @@ from orbax.checkpoint import v1 as ocp
 from anw_jax.errors import CheckpointError
 from anw_jax.train.integrity import find_damage, write_file_list
 from anw_jax.train.state import TrainState
+from anw_jax.train.trees import differences, some
 
 _KEEP = 2
-_MOST_NAMED = 5
 
 
 class Checkpoints:
@@ -246,30 +246,15 @@ def _refuse_other_run(
     ]
     if differing:
         raise CheckpointError(
-            f"checkpoints in {directory} belong to another run: {_some(differing)}; "
+            f"checkpoints in {directory} belong to another run: {some(differing)}; "
             "use another folder, or the settings, JAX and devices of that run"
         )
 
 
 def _refuse_other_tree(saved: Any, wanted: Any, path: pathlib.Path) -> None:
-    saved, wanted = _shapes(saved), _shapes(wanted)
-    differing = [
-        f"{name} is {saved.get(name, 'missing')} there and {wanted.get(name, 'unknown')} here"
-        for name in sorted(saved.keys() | wanted.keys())
-        if saved.get(name) != wanted.get(name)
-    ]
+    differing = differences(saved, wanted)
     if differing:
-        raise CheckpointError(f"checkpoint {path} has other leaves: {_some(differing)}")
-
-
-def _shapes(tree: Any) -> dict[str, str]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): (
-            f"{leaf.dtype}{list(leaf.shape)}"
-        )
-        for path, leaf in leaves
-    }
+        raise CheckpointError(f"checkpoint {path} has other leaves: {some(differing)}")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -280,9 +265,3 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
-
-
-def _some(differing: list[str]) -> str:
-    named = "; ".join(differing[:_MOST_NAMED])
-    num_more = len(differing) - _MOST_NAMED
-    return f"{named}; and {num_more} more" if num_more > 0 else named

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from anw_jax import _check
 from anw_jax.models import Model
 from anw_jax.train.devices import replicated, split_last_axis
+from anw_jax.train.recipe import PLAIN, Recipe
 from anw_jax.train.settings import TrainSettings
 from anw_jax.train.state import Metrics, TrainState
 from anw_jax.train.step import Batch, StepFn, make_step_fn
@@ -27,8 +28,14 @@ MAX_SEGMENT_STEPS = 2048
 AdvanceFn = Callable[[TrainState, Batch, np.ndarray, jax.Array], tuple[TrainState, Metrics]]
 
 
-def resolve_driver(driver: str) -> str:
-    """The driver that "auto" stands for on this machine."""
+def resolve_driver(driver: str, is_streamed: bool = False) -> str:
+    """The driver that "auto" stands for on this machine.
+
+    Streamed images have one of their own, "stream": `anw_jax.train.streaming`.
+    """
+    if is_streamed:
+        _check.one_of(("auto", "stream"), **{"driver of streamed images": driver})
+        return "stream"
     _check.one_of(DRIVERS, driver=driver)
     if driver != "auto":
         return driver
@@ -36,7 +43,13 @@ def resolve_driver(driver: str) -> str:
 
 
 def make_advance_fn(
-    driver: str, model: Model, settings: TrainSettings, steps_per_epoch: int, mesh: Mesh
+    driver: str,
+    model: Model,
+    settings: TrainSettings,
+    steps_per_epoch: int,
+    mesh: Mesh,
+    recipe: Recipe = PLAIN,
+    trainable: str = "all",
 ) -> AdvanceFn:
     """A function that takes the steps of one segment.
 
@@ -47,14 +60,20 @@ def make_advance_fn(
       are int32 `[num_steps, batch_size]` on the host, `key` is the run's root key.
     """
     seedless = dataclasses.replace(settings, seed=0)
-    return _cached_advance_fn(driver, model, seedless, steps_per_epoch, mesh)
+    return _cached_advance_fn(driver, model, seedless, steps_per_epoch, mesh, recipe, trainable)
 
 
 @functools.lru_cache(maxsize=16)
 def _cached_advance_fn(
-    driver: str, model: Model, settings: TrainSettings, steps_per_epoch: int, mesh: Mesh
+    driver: str,
+    model: Model,
+    settings: TrainSettings,
+    steps_per_epoch: int,
+    mesh: Mesh,
+    recipe: Recipe,
+    trainable: str,
 ) -> AdvanceFn:
-    step_fn = make_step_fn(model, settings, steps_per_epoch)
+    step_fn = make_step_fn(model, settings, steps_per_epoch, recipe, trainable)
     return (_python_loop if driver == "loop" else _device_loop)(step_fn, mesh)
 
 
@@ -66,7 +85,7 @@ def _take_step(
     row: jax.Array,
     key: jax.Array,
 ) -> tuple[TrainState, Metrics]:
-    batch = Batch(dataset.images[row], dataset.labels[row])
+    batch = jax.tree.map(lambda leaf: leaf[row], dataset)
     state, new = step_fn(state, batch, jax.random.fold_in(key, state.step))
     return state, jax.tree.map(jax.numpy.add, metrics, new)
 

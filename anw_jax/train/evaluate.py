@@ -1,18 +1,19 @@
 """Loss and accuracy of a model on labelled images."""
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, data
 from anw_jax.train.step import cross_entropy
 
 
 def evaluate(
     predict_fn: Callable[[jax.Array], jax.Array],
-    images: np.ndarray,
+    images: np.ndarray | data.StreamedImages,
     labels: np.ndarray,
     batch_size: int = 256,
 ) -> tuple[float, float]:
@@ -24,7 +25,7 @@ def evaluate(
     Args:
       predict_fn: float32 images `[b, H, W, 3]` in [0, 1] to logits `[b, c]`; what
         `Model.predict_fn` returns.
-      images: uint8 `[n, H, W, 3]`, n at least 1.
+      images: uint8 `[n, H, W, 3]`, n at least 1, streamed or not.
       labels: integers `[n]`.
       batch_size: images per call.
 
@@ -35,23 +36,25 @@ def evaluate(
       ValueError: if shapes do not fit or there are no images.
       TypeError: if images are not uint8 or labels not integers.
     """
-    images = _check.uint8_images(images=images)
+    is_streamed = isinstance(images, data.StreamedImages)
+    if not is_streamed:
+        images = _check.uint8_images(images=images)
     labels = _check.class_labels(len(images), labels=labels)
     if not len(images):
         raise ValueError("images must hold at least one image, got none")
     _check.integer_at_least(1, batch_size=batch_size)
     if not isinstance(predict_fn, jax.tree_util.Partial):
         predict_fn = jax.tree_util.Partial(predict_fn)
-    sums = [
-        _batch_sums(predict_fn, *_padded(images, labels, start, batch_size))
-        for start in range(0, len(images), batch_size)
-    ]
+    read = functools.partial(_padded, images, labels, batch_size)
+    starts = range(0, len(images), batch_size)
+    batches = data.prefetch(read, starts) if is_streamed else map(read, starts)
+    sums = [_batch_sums(predict_fn, *batch) for batch in batches]
     loss, num_correct = np.sum(jax.device_get(sums), axis=0, dtype=np.float64)
     return float(loss / len(images)), float(num_correct / len(images))
 
 
 def _padded(
-    images: np.ndarray, labels: np.ndarray, start: int, batch_size: int
+    images: np.ndarray | data.StreamedImages, labels: np.ndarray, batch_size: int, start: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows = np.arange(start, start + batch_size)
     is_real = rows < len(images)

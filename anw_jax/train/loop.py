@@ -6,16 +6,18 @@ import math
 import pathlib
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, data
 from anw_jax.errors import CheckpointError, DivergenceError
 from anw_jax.models import Model
 from anw_jax.train.checkpoints import Checkpoints
 from anw_jax.train.drivers import MAX_SEGMENT_STEPS
+from anw_jax.train.recipe import PLAIN, Recipe
 from anw_jax.train.run import IndicesFn, Run, prepare, time_step
 from anw_jax.train.schedule import learning_rate_fn
 from anw_jax.train.settings import TrainSettings
@@ -33,7 +35,7 @@ class StartReport:
       first_step: optimizer steps taken before, 0 unless resumed.
       num_steps: optimizer steps of the whole training.
       segment_steps: optimizer steps between two reports.
-      driver: "loop" or "scan".
+      driver: "loop", "scan" or "stream".
       num_devices: devices that share each batch.
       compile_seconds: until the first step could be timed.
       step_seconds: of one optimizer step.
@@ -91,10 +93,14 @@ class TrainResult:
 def train(
     model: Model,
     settings: TrainSettings,
-    images: np.ndarray,
+    images: np.ndarray | data.StreamedImages,
     labels: np.ndarray,
     indices_fn: IndicesFn,
     *,
+    recipe: Recipe = PLAIN,
+    targets: np.ndarray | None = None,
+    initial_variables: Any = None,
+    trainable: str = "all",
     checkpoint_dir: str | pathlib.Path | None = None,
     on_start: Callable[[StartReport], None] = lambda report: None,
     on_segment: Callable[[SegmentReport], None] = lambda report: None,
@@ -115,15 +121,25 @@ def train(
     Args:
       model: what to train.
       settings: how.
-      images: uint8 `[n, H, W, 3]`; kept on the devices.
+      images: uint8 `[n, H, W, 3]`; kept on the devices. Or a `data.StreamedImages`, whose
+        batches are read as they are needed; on CPU that changes no bit of the result.
       labels: integers `[n]`, each in [0, model.num_classes).
       indices_fn: the batch plan, `(first_step, num_steps)` to int32
         `[num_steps, batch_size]` rows of `images`; must be a pure function.
+      recipe: what is done to batches and gradients besides.
+      targets: float32 `[n, c]`, rows that sum to 1: distributions over the classes to learn in
+        place of the labels (distillation); None = the labels. Accuracy then counts the classes
+        that targets make likeliest.
+      initial_variables: weights to start from, of the shapes that `model.init` gives, left as
+        they are; None = drawn from `settings.seed`.
+      trainable: "all" parameters, or those of the last dense layer ("head") only; the rest of
+        the network then stays as it is, BatchNorm's averages too, and drops no units.
       checkpoint_dir: folder for checkpoints; None = none are kept.
       on_start: called once, when the first step is compiled and timed.
       on_segment: called at the end of each segment.
       should_stop: asked at the end of each segment; True saves a checkpoint and returns.
-      driver: "loop", "scan", or "auto" (loop on CPU, scan elsewhere).
+      driver: "loop", "scan", or "auto" (loop on CPU, scan elsewhere); for streamed images
+        "stream" or "auto".
       num_devices: devices to share each batch, at most; lowered until it divides the
         batch; None = all.
       segment_steps: optimizer steps per segment; None = about 5 s of them.
@@ -145,7 +161,17 @@ def train(
     """
     deadline = time.monotonic() + max_seconds
     run = prepare(
-        model, settings, images, labels, indices_fn, driver=driver, num_devices=num_devices
+        model,
+        settings,
+        images,
+        labels,
+        indices_fn,
+        recipe=recipe,
+        targets=targets,
+        initial_variables=initial_variables,
+        trainable=trainable,
+        driver=driver,
+        num_devices=num_devices,
     )
     with _open_checkpoints(checkpoint_dir, run) as checkpoints:
         state, saved_steps = _first_state(run, checkpoints)
@@ -169,23 +195,37 @@ def train(
 def estimate(
     model: Model,
     settings: TrainSettings,
-    images: np.ndarray,
+    images: np.ndarray | data.StreamedImages,
     labels: np.ndarray,
     indices_fn: IndicesFn,
     *,
+    recipe: Recipe = PLAIN,
+    targets: np.ndarray | None = None,
+    initial_variables: Any = None,
+    trainable: str = "all",
     driver: str = "auto",
     num_devices: int | None = None,
 ) -> StartReport:
     """How long a training will take on this machine, from one compiled, timed step.
 
-    A later `train` with the same model, settings and shapes does not compile again.
+    A later `train` with the same model, settings, recipe and shapes does not compile again.
 
     Raises:
       ValueError: if arguments do not fit each other.
       TypeError: if an argument is of the wrong kind.
     """
     run = prepare(
-        model, settings, images, labels, indices_fn, driver=driver, num_devices=num_devices
+        model,
+        settings,
+        images,
+        labels,
+        indices_fn,
+        recipe=recipe,
+        targets=targets,
+        initial_variables=initial_variables,
+        trainable=trainable,
+        driver=driver,
+        num_devices=num_devices,
     )
     return _begin(run, run.init_state(), None)
 

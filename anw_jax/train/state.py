@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from anw_jax.models import Model
 from anw_jax.train.schedule import optimizer
 from anw_jax.train.settings import TrainSettings
+from anw_jax.train.trees import trained_part
 
 # Constants folded into the root key, so that no two uses share a stream.
 _INIT_STREAM = 0
@@ -24,7 +25,7 @@ class TrainState:
       step: int32 scalar, optimizer steps taken.
       params: float32 parameters.
       batch_stats: float32 averages of BatchNorm.
-      opt_state: the optimizer's.
+      opt_state: the optimizer's, of the parameters that are trained.
     """
 
     step: jax.Array
@@ -62,15 +63,26 @@ def init_state(
     settings: TrainSettings,
     image_shape: tuple[int, int, int],
     steps_per_epoch: int,
+    *,
+    initial_variables: Any = None,
+    trainable: str = "all",
 ) -> TrainState:
-    """The state before the first step; a function of `settings.seed` only."""
+    """The state before the first step.
+
+    Weights are a copy of `initial_variables`, or drawn: a function of `settings.seed` only.
+    """
     key = jax.random.fold_in(jax.random.key(settings.seed), _INIT_STREAM)
-    variables = model.init(key, image_shape)
+    if initial_variables is None:
+        variables = model.init(key, image_shape)
+    else:
+        # Steps donate the state: the caller's weights must outlive the first of them.
+        variables = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), initial_variables)
+    trained = trained_part(model, variables["params"], trainable)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
-        batch_stats=variables["batch_stats"],
-        opt_state=optimizer(settings, steps_per_epoch).init(variables["params"]),
+        batch_stats=variables.get("batch_stats", {}),
+        opt_state=optimizer(settings, steps_per_epoch).init(trained),
     )
 
 

@@ -8,28 +8,40 @@ enforce:
    the secret.
 3. `seal`: the digest of the table, written down before the key is opened.
 4. `decide`: opens the commitment, makes the one declared test, states the sentence.
+
+`loss_tables`, `grid_search_many` and `gradient_search_many` do the same for many owners at
+once, in one compiled program; `signature_cosine` is the scale of the paper's Table 1.
 """
 
-from anw_jax.verify.gradient import GradientSearchResult, gradient_search
+from anw_jax.verify.cosine import signature_cosine
+from anw_jax.verify.gradient import gradient_search
+from anw_jax.verify.gradient_many import GradientSearchResult, gradient_search_many
 from anw_jax.verify.grid import (
     GridSearchResult,
     grid_search,
     infer_signatures,
 )
+from anw_jax.verify.grid_many import ManyGridSearchResult, grid_search_many
 from anw_jax.verify.plan import QueryPlan, plan_queries
 from anw_jax.verify.table import loss_table
+from anw_jax.verify.tables import loss_tables
 from anw_jax.verify.verdict import Verdict, decide, seal
 
 __all__ = [
     "GradientSearchResult",
     "GridSearchResult",
+    "ManyGridSearchResult",
     "QueryPlan",
     "Verdict",
     "decide",
     "gradient_search",
+    "gradient_search_many",
     "grid_search",
+    "grid_search_many",
     "infer_signatures",
     "loss_table",
+    "loss_tables",
     "plan_queries",
     "seal",
+    "signature_cosine",
 ]

@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from anw_jax.marks import Mark
+from anw_jax.verify.mark_tables import MarkTables
 from anw_jax.verify.plan import TRACED_BATCH, Chunk, QueryPlan
 
 # Models are traced with all bits of float32: on TF32 (GPU) or passes of bfloat16 (TPU) answers
@@ -40,51 +41,55 @@ def run_traced(
     predict: jax.tree_util.Partial,
     images: np.ndarray,
     labels: np.ndarray,
-    mark: Mark,
-    parameters: Any,
+    tables: MarkTables,
     plan: QueryPlan,
 ) -> Answers:
     """Marks and asks inside one compiled program; yields losses chunk by chunk.
 
-    Weights are arguments of the program, not constants, so one trace serves all chunks and
-    all checkpoints of equal shape. Pairs are shared out over the devices. Products of float32
-    keep all their bits (`PRECISION`), unless the model itself asks for fewer.
+    Weights and mark tables are arguments of the program, not constants, so one trace serves
+    all chunks, all checkpoints of equal shape and all marks of a type. Pairs are shared out
+    over the devices. Products of float32 keep all their bits (`PRECISION`), unless the model
+    itself asks for fewer.
     """
     devices = devices_for(predict)
     mesh = jax.sharding.Mesh(np.asarray(devices), ("pairs",))
     shared = NamedSharding(mesh, PartitionSpec())
     split = NamedSharding(mesh, PartitionSpec("pairs"))
-    predict, parameters = jax.device_put((predict, parameters), shared)
+    predict, parameters = jax.device_put((predict, tables.parameters), shared)
     # Programs that share several CPU devices share a few threads too: two in flight, with a
     # sum over the batch inside, can wait for each other for ever.
     on_shared_threads = len(devices) > 1 and devices[0].platform == "cpu"
     in_flight = 0 if on_shared_threads else _IN_FLIGHT
     pending: collections.deque[tuple[Chunk, jax.Array]] = collections.deque()
     for chunk in plan:
-        block = jax.device_put((images[chunk.images], labels[chunk.images]), shared)
+        rows = (images[chunk.images], labels[chunk.images], tables.mark_of_image[chunk.images])
+        block = jax.device_put(rows, shared)
         pairs = jax.device_put((chunk.image_of_pair, chunk.slot_of_pair), split)
-        pending.append((chunk, chunk_losses(predict, mark, parameters, *block, *pairs)))
+        losses = chunk_losses(predict, tables.publish_pixels, parameters, *block, *pairs)
+        pending.append((chunk, losses))
         if len(pending) > in_flight:
             yield _read(*pending.popleft())
     while pending:
         yield _read(*pending.popleft())
 
 
-@functools.partial(jax.jit, static_argnames="mark")
+@functools.partial(jax.jit, static_argnames="publish_pixels")
 def chunk_losses(
     predict: jax.tree_util.Partial,
-    mark: Mark,
+    publish_pixels: Callable[[jax.Array, Any], jax.Array],
     parameters: Any,
     images: jax.Array,
     labels: jax.Array,
+    mark_of_image: jax.Array,
     image_of_pair: jax.Array,
     slot_of_pair: jax.Array,
 ) -> jax.Array:
     """Losses in nats of one chunk of pairs, float32 `[chunk_size]`."""
 
     def mark_pair(image_index: jax.Array, slot: jax.Array) -> jax.Array:
-        one = jax.tree.map(lambda table: table[slot], parameters)
-        return mark.publish_pixels(images[image_index], one)
+        owner = mark_of_image[image_index]
+        one = jax.tree.map(lambda table: table[owner, slot], parameters)
+        return publish_pixels(images[image_index], one)
 
     marked = jax.vmap(mark_pair)(image_of_pair, slot_of_pair)
     with jax.default_matmul_precision(PRECISION):
@@ -98,27 +103,24 @@ def run_called(
     predict: Callable[[np.ndarray], Any],
     images: np.ndarray,
     labels: np.ndarray,
-    mark: Mark,
-    parameters: Any,
+    tables: MarkTables,
     plan: QueryPlan,
 ) -> Answers:
     """Marks on the host and calls any function on NumPy batches; padding is not asked."""
     for chunk in plan:
-        pairs = zip(
-            chunk.images[chunk.image_of_pair[: chunk.num_pairs]],
-            chunk.slot_of_pair[: chunk.num_pairs],
-            strict=True,
-        )
+        asked = chunk.images[chunk.image_of_pair[: chunk.num_pairs]]
+        slots = chunk.slot_of_pair[: chunk.num_pairs]
+        entries = zip(tables.mark_of_image[asked], slots, strict=True)
         marked = np.stack(
             [
-                mark.publish_pixels(
-                    images[i], jax.tree.map(lambda table, s=slot: table[s], parameters)
+                tables.publish_pixels(
+                    images[i], jax.tree.map(operator.itemgetter(entry), tables.parameters)
                 )
-                for i, slot in pairs
+                for i, entry in zip(asked, entries, strict=True)
             ]
         )
-        picked = labels[chunk.images[chunk.image_of_pair[: chunk.num_pairs]]]
-        yield chunk, host_losses(predict(marked.astype(np.float32) / np.float32(255)), picked)
+        answers = predict(marked.astype(np.float32) / np.float32(255))
+        yield chunk, host_losses(answers, labels[asked])
 
 
 def host_losses(logits: Any, labels: np.ndarray) -> np.ndarray:

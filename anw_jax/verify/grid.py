@@ -33,6 +33,16 @@ class GridSearchResult:
         """
         return space.matches(self.inferred_degrees, true_degrees)
 
+    def lowest_degrees(self, num_starts: int = 2) -> np.ndarray:
+        """The angles with the lowest mean losses, lowest first: float64 `[num_starts]`.
+
+        Starts for `gradient_search(..., starts_degrees=)`. Ties go to the lower slot.
+
+        Raises:
+          ValueError: `num_starts` below 1 or above the number of slots.
+        """
+        return lowest_degrees(self.curve, self.degrees, num_starts)
+
 
 def grid_search(loss_table: np.ndarray, grid: SignatureSpace) -> GridSearchResult:
     """Infers one shared signature: argmin over the grid of the mean loss (eq. 6).
@@ -54,12 +64,7 @@ def grid_search(loss_table: np.ndarray, grid: SignatureSpace) -> GridSearchResul
       >>> result.inferred_degrees, round(result.margin, 2)
       (180.0, 0.65)
     """
-    _check.is_instance(SignatureSpace, grid=grid)
-    table = np.asarray(loss_table, np.float64)
-    if table.ndim != 2 or table.shape[1] != grid.num_slots:
-        raise ValueError(
-            f"loss_table must have shape (num_images, {grid.num_slots}), got {table.shape}"
-        )
+    table = check_table(loss_table, grid)
     usable = table[np.isfinite(table).all(axis=1)]
     if not len(usable):
         flat = np.full(grid.num_slots, np.nan)
@@ -72,6 +77,25 @@ def grid_search(loss_table: np.ndarray, grid: SignatureSpace) -> GridSearchResul
         inferred_degrees=float(grid.degrees[np.argmin(curve)]),
         margin=float(second - lowest),
     )
+
+
+def check_table(loss_table: np.ndarray, grid: SignatureSpace) -> np.ndarray:
+    """The table as float64; refuses one whose width is not the grid's."""
+    _check.is_instance(SignatureSpace, grid=grid)
+    table = np.asarray(loss_table, np.float64)
+    if table.ndim != 2 or table.shape[1] != grid.num_slots:
+        raise ValueError(
+            f"loss_table must have shape (num_images, {grid.num_slots}), got {table.shape}"
+        )
+    return table
+
+
+def lowest_degrees(curves: np.ndarray, degrees: np.ndarray, num_starts: int) -> np.ndarray:
+    """The `num_starts` angles with the lowest losses of curves `[..., num_slots]`."""
+    num_starts = _check.integer_at_least(1, num_starts=num_starts)
+    if num_starts > len(degrees):
+        raise ValueError(f"num_starts must be at most {len(degrees)} slots, got {num_starts}")
+    return degrees[np.argsort(curves, axis=-1, kind="stable")[..., :num_starts]]
 
 
 def infer_signatures(loss_table: np.ndarray, units: Manifest | Assignment) -> np.ndarray:

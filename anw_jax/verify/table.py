@@ -3,16 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
 from anw_jax import _check, progress
 from anw_jax.keys import SignatureSpace
 from anw_jax.marks import Mark
-from anw_jax.verify import executors
-from anw_jax.verify.plan import DEFAULT_MEMORY_BYTES, plan_queries, traced_bytes_per_pair
-
-EXECUTORS = ("auto", "traced", "called")
+from anw_jax.verify.plan import DEFAULT_MEMORY_BYTES
+from anw_jax.verify.tables import loss_tables
 
 
 def loss_table(
@@ -67,41 +64,16 @@ def loss_table(
       >>> table.shape, int(table.argmin())
       ((1, 4), 0)
     """
-    _check.one_of(EXECUTORS, executor=executor)
-    _check.is_instance(SignatureSpace, space=space)
     images = _check.uint8_images(images=images)
-    labels = _check.class_labels(len(images), labels=labels)
-    traced = executor == "traced" or (executor == "auto" and executors.is_traceable(predict))
-    if traced and not executors.is_traceable(predict):
-        raise TypeError(
-            "executor='traced' needs predict = jax.tree_util.Partial(apply, variables), got "
-            f"{type(predict).__name__}"
-        )
-    table = np.full((len(images), space.num_slots), np.nan, np.float32)
-    if not len(images):
-        return table
-    image_shape = images.shape[1:]
-    if traced:
-        jaxpr = executors.trace_answers(predict, image_shape, labels)
-        num_weights = len(jax.tree.leaves(predict))
-        bytes_per_pair = traced_bytes_per_pair(jaxpr, num_weights, image_shape)
-        run, multiple_of = executors.run_traced, len(executors.devices_for(predict))
-    else:
-        bytes_per_pair = 16 * int(np.prod(image_shape))
-        if not callable(predict):
-            raise TypeError(f"predict must be callable, got {type(predict).__name__}")
-        run, multiple_of = executors.run_called, 1
-    plan = plan_queries(
-        *table.shape,
-        bytes_per_pair=bytes_per_pair,
-        memory_bytes=memory_bytes,
+    return loss_tables(
+        predict,
+        images,
+        labels,
+        [mark],
+        np.zeros(len(images), np.int32),
+        space,
+        executor=executor,
         chunk_size=chunk_size,
-        multiple_of=multiple_of,
+        memory_bytes=memory_bytes,
+        on_progress=on_progress,
     )
-    flat = table.reshape(-1)
-    parameters = mark.parameters(space.degrees)
-    for chunk, losses in run(predict, images, labels, mark, parameters, plan):
-        stop = chunk.start + chunk.num_pairs
-        flat[chunk.start : stop] = losses
-        on_progress(stop, plan.num_pairs)
-    return table

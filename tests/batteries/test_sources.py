@@ -14,6 +14,8 @@ SOURCES = (
     "npz:split",
     "folder:whole",
     "folder:split",
+    "folder:tiny_imagenet",
+    "folder:cub",
     "tfds:cifar10",
     "tfds:imagenette",
 )
@@ -28,6 +30,39 @@ def _write_classes(root, num, seed):
         folder = root / f"class{row % 3}"
         folder.mkdir(parents=True, exist_ok=True)
         PIL.Image.fromarray(image).save(folder / f"{row:03}.png")
+
+
+def _save(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PIL.Image.fromarray(image).save(path)
+
+
+def _write_tiny_imagenet(root):
+    wnids, boxes, annotations = ("n02", "n10", "n01"), {}, []
+    for row, image in enumerate(_images(9, 7)):
+        wnid = wnids[row % 3]
+        _save(root / f"train/{wnid}/images/{wnid}_{row}.JPEG", image)
+        boxes.setdefault(wnid, []).append(f"{wnid}_{row}.JPEG\t0\t0\t62\t62\n")
+    for row, image in enumerate(_images(6, 8)):
+        _save(root / f"val/images/val_{row}.JPEG", image)
+        annotations.append(f"val_{row}.JPEG\t{wnids[row % 3]}\t0\t32\t44\t62\n")
+    for wnid, lines in boxes.items():
+        (root / f"train/{wnid}/{wnid}_boxes.txt").write_text("".join(lines))
+    (root / "val/val_annotations.txt").write_text("".join(annotations))
+    (root / "wnids.txt").write_text("\n".join(wnids))
+    (root / "words.txt").write_text("n01\tgoldfish, Carassius auratus\nn02\tnewt\n")
+
+
+def _write_cub(root):
+    lists = {name: [] for name in ("images", "image_class_labels", "train_test_split")}
+    for row, image in enumerate(_images(12, 9)):
+        path = f"00{row % 3 + 1}.Bird/Bird_{row:04}.jpg"
+        _save(root / "images" / path, image)
+        for name, text in zip(lists, (path, row % 3 + 1, int(row % 4 > 0)), strict=True):
+            lists[name].append(f"{row + 1} {text}\n")
+    lists["classes"] = [f"{number} 00{number}.Bird\n" for number in (1, 2, 3)]
+    for name, lines in lists.items():
+        (root / f"{name}.txt").write_text("".join(lines))
 
 
 def _write_source(kind, root):
@@ -46,6 +81,12 @@ def _write_source(kind, root):
         _write_classes(root / "photos/train", 9, 5)
         _write_classes(root / "photos/val", 6, 6)
         return f"folder:{root / 'photos'}"
+    if kind == "folder:tiny_imagenet":
+        _write_tiny_imagenet(root / "tiny-imagenet-200")
+        return f"folder:{root}"
+    if kind == "folder:cub":
+        _write_cub(root / "CUB_200_2011")
+        return f"folder:{root}"
     return kind
 
 
@@ -57,11 +98,11 @@ def load(request, tmp_path_factory):
     # Photos of imagenette differ in size, so it cannot be loaded without image_size.
     usual_size = 24 if source == "tfds:imagenette" else None
 
-    def fun(image_size=usual_size):
+    def fun(image_size=usual_size, **where):
         if not is_tfds:
-            return data.load(source, image_size=image_size)
+            return data.load(source, image_size=image_size, **where)
         with tfds.testing.mock_data(num_examples=5, policy=tfds.testing.MockPolicy.USE_CODE):
-            return data.load(source, image_size=image_size)
+            return data.load(source, image_size=image_size, **where)
 
     fun.source = request.param
     return fun
@@ -126,3 +167,25 @@ def test_no_photo_on_both_sides(load, splits):
 
 def test_pixels_are_not_all_alike(splits):
     assert len({image.tobytes() for image in splits.train.images}) > 3
+
+
+@pytest.mark.parametrize("image_size", [24, 16])
+def test_streamed_is_what_is_read_into_memory(load, image_size):
+    whole, streamed = (load(image_size, in_memory=kept) for kept in (True, False))
+    for side in ("train", "test"):
+        wanted, given = getattr(whole, side), getattr(streamed, side)
+        assert type(wanted) is data.Dataset
+        assert isinstance(given, data.StreamedDataset)
+        assert given.digest() == wanted.digest()
+        assert (given.file_names, given.class_names, given.name) == (
+            (wanted.file_names, wanted.class_names, wanted.name)
+        )
+        read = given.in_memory()
+        np.testing.assert_array_equal(read.images, wanted.images)
+        assert read.original_digests == wanted.original_digests
+
+
+def test_a_second_streamed_load_is_the_same(load):
+    first, second = (load(16, in_memory=False).train.images for _ in range(2))
+    assert first.identity() == second.identity()
+    assert first.identity() != load(12, in_memory=False).train.images.identity()

@@ -71,6 +71,19 @@ def test_train_is_split_where_there_is_no_test(monkeypatch):
     assert splits.test.name == "tfds:tf_flowers/test"
 
 
+@pytest.mark.usefixtures("mocked")
+@pytest.mark.parametrize("source", ["tfds:cifar10", "tfds:tf_flowers"])
+def test_large_sets_stream(source):
+    image_bytes = 16 * 16 * 3
+    kept = data.load(source, image_size=16, memory_bytes=6 * image_bytes)
+    streamed = data.load(source, image_size=16, memory_bytes=3 * image_bytes - 1)
+    assert type(kept.train) is data.Dataset
+    assert type(streamed.train) is data.StreamedDataset
+    assert streamed.train.digest() == kept.train.digest()
+    assert streamed.test.digest() == kept.test.digest()
+    assert streamed.train.images.records.name(2).endswith("/train image 2")
+
+
 def test_version_that_is_not_there(tmp_path):
     message = _message("tfds:cifar10:9.9.9", data_dir=str(tmp_path))
     assert message.startswith("TFDS cannot open 'cifar10:9.9.9': ")
@@ -118,6 +131,24 @@ def test_real_cifar10(cifar10_dir):
     assert splits.train.class_names[:3] == ("airplane", "automobile", "bird")
     assert splits.train.images.mean(axis=(0, 1, 2)).round(1).tolist() == [125.3, 123.0, 113.9]
     assert splits.train.digest() == CIFAR10_TRAIN
+
+
+@pytest.mark.slow
+def test_real_cifar10_streamed(cifar10_dir):
+    train = data.load("tfds:cifar10", data_dir=str(cifar10_dir), in_memory=False).train
+    assert isinstance(train, data.StreamedDataset)
+    assert train.digest() == CIFAR10_TRAIN
+
+
+@pytest.mark.slow
+def test_real_cifar100_has_its_fine_labels(cifar10_dir):
+    if not list(cifar10_dir.glob("cifar100/*/dataset_info.json")):
+        pytest.skip(f"cifar100 is not prepared in {cifar10_dir} (set TFDS_DATA_DIR)")
+    splits = data.load("tfds:cifar100", data_dir=str(cifar10_dir), in_memory=False)
+    assert splits.train.images.shape == (50000, 32, 32, 3)
+    assert np.bincount(splits.train.labels).tolist() == [500] * 100
+    assert np.bincount(splits.test.labels).tolist() == [100] * 100
+    assert splits.train.class_names[:2] == ("apple", "aquarium_fish")
 
 
 # The order of rows is that of TFDS cifar10/3.0.2.

@@ -324,11 +324,13 @@ def test_a_killed_table_goes_on_from_its_last_block(finished, tmp_path, monkeypa
         return whole[start : start + len(images)]
 
     monkeypatch.setattr(asking, "_BLOCK_IMAGES", 4)
-    monkeypatch.setattr(asking.verify, "loss_table", answer)
+    monkeypatch.setattr(asking.verify, "loss_tables", answer)
     suspect = learner.Suspect(None, {})
-    arguments = (settings, opened.users["keyed"], suspect, workdir.Workdir(tmp_path), "m")
-    log = journal.Journal(workdir.Workdir(tmp_path))
+    folder = workdir.Workdir(tmp_path)
+    question = asking.questions_of(settings, opened)[0]
+    arguments = (settings, question, suspect, folder, "so_far.npz", "m")
+    log = journal.Journal(folder)
     with pytest.raises(KeyboardInterrupt):
         asking._ask_for(*arguments, log)
-    monkeypatch.setattr(asking.verify, "loss_table", lambda p, images, *_, **__: whole[8:])
+    monkeypatch.setattr(asking.verify, "loss_tables", lambda p, images, *_, **__: whole[8:])
     np.testing.assert_array_equal(asking._ask_for(*arguments, log), whole)

@@ -1,5 +1,6 @@
 """Published pixels: integers, the same bytes on NumPy, under jit and under vmap."""
 
+import hashlib
 import re
 
 import jax
@@ -14,6 +15,9 @@ from anw_jax.marks import HueRotation, UserLCT, publish
 
 # From the published matrix, by exact arithmetic: originals and their marks at 60, 120, 180.
 GOLDEN_ORIGINALS = [(200, 40, 40), (10, 200, 90), (128, 128, 128), (30, 60, 210)]
+
+# SHA-256 of pictures published by the first version of the map.
+GOLDEN_DIGEST = "8141fb95d6559bf5d9315572f91101428100641e544e7d086a604fe9d3503177"
 
 
 def _integer_twin(mark, image, degrees):
@@ -37,6 +41,26 @@ def test_golden_pixels(degrees):
     np.testing.assert_array_equal(publish(HueRotation(), originals, degrees), expected)
 
 
+def test_published_bytes_never_change():
+    # Other bytes would orphan every published photo.
+    rng = np.random.default_rng(2209)
+    images = rng.integers(0, 256, (12, 9, 7, 3), dtype=np.uint8)
+    marks = [HueRotation(), *(UserLCT.from_sub_key(rng.bytes(32)) for _ in range(5))]
+    everything = b"".join(
+        publish(mark, images, rng.uniform(-400, 400, 12)).tobytes() for mark in marks
+    )
+    assert hashlib.sha256(everything).hexdigest() == GOLDEN_DIGEST
+
+
+def test_tables_are_int32_with_one_entry_for_each_angle():
+    mark = UserLCT.from_sub_key(bytes(32))
+    tables = mark.parameters(np.zeros((2, 5)))
+    shapes = {name: (table.shape, table.dtype) for name, table in tables.items()}
+    int32 = np.dtype(np.int32)
+    assert shapes == {"matrix": ((2, 5, 3, 3), int32), "shift": ((2, 5), int32)}
+    assert (tables["shift"] == mark.shift).all()
+
+
 def test_every_slot_gives_the_same_bytes_everywhere(rng):
     images = rng.integers(0, 256, (24, 7, 5, 3), dtype=np.uint8)
     images[0], images[1] = 0, 255
@@ -48,7 +72,7 @@ def test_every_slot_gives_the_same_bytes_everywhere(rng):
         expected = np.stack([_integer_twin(mark, image, degrees) for image in images[:4]])
         published = publish(mark, images, degrees)
         np.testing.assert_array_equal(published[:4], expected)
-        tables = np.broadcast_to(table, (24, 3, 3))
+        tables = jax.tree.map(lambda leaf: np.repeat(leaf[None], 24, axis=0), table)
         np.testing.assert_array_equal(on_batch(images, tables), published)
         np.testing.assert_array_equal(on_one(images[2], table), published[2])
         np.testing.assert_array_equal(
@@ -111,7 +135,7 @@ def _worst_basis(condition):
 @pytest.mark.parametrize("condition", [1.5, 4.0, 100.0, 999.0])
 def test_int32_never_overflows(condition):
     mark = UserLCT(_worst_basis(condition))
-    tables = mark.parameters(np.arange(0.0, 360.0, 0.5)).astype(object)
+    tables = mark.parameters(np.arange(0.0, 360.0, 0.5))["matrix"].astype(object)
     # The largest sum of each row: 255 where its entry is positive, else 0; and its mirror.
     highest = np.maximum(tables, 0).sum(axis=-1).max() * 255 + 2 ** (mark.shift - 1)
     lowest = np.minimum(tables, 0).sum(axis=-1).min() * 255

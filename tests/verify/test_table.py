@@ -1,5 +1,7 @@
 """The loss table against a naive double loop, on both executors."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,9 @@ import pytest
 
 from anw_jax import models
 from anw_jax.keys import MarkKey, SignatureSpace
-from anw_jax.marks import HueRotation, UserLCT, publish
+from anw_jax.marks import HueRotation, PixelMark, UserLCT, publish
 from anw_jax.verify import executors, loss_table
+from anw_jax.verify.mark_tables import MarkTables
 
 MARKS = {
     "hue": HueRotation(),
@@ -82,8 +85,9 @@ def test_chunk_size_matters_to_the_rounding_of_large_losses(
 def test_models_are_traced_with_all_bits_of_float32(
     loud_convnet, small_images, labels, default
 ):
-    parameters = HueRotation().parameters(SPACE.degrees)
-    arguments = (loud_convnet, HueRotation(), parameters, small_images, labels)
+    tables = MarkTables.of([HueRotation()], np.zeros(6, np.int32), SPACE.degrees)
+    arguments = (loud_convnet, tables.publish_pixels, tables.parameters)
+    arguments += (small_images, labels, tables.mark_of_image)
     pairs = np.zeros(3, np.int32)
     with jax.default_matmul_precision(default):
         text = executors.chunk_losses.lower(*arguments, pairs, pairs).as_text()
@@ -118,6 +122,33 @@ def test_one_trace_serves_all_chunks_and_checkpoints(traced, weights, small_imag
         tables.append(loss_table(other, *arguments, chunk_size=4))
     assert len(traces) == 2
     assert np.abs(tables[1] - tables[2]).max() > 0.1
+
+
+def test_one_trace_serves_all_marks_of_a_type(traced, small_images, labels):
+    predict, traces = traced
+    tables = [
+        loss_table(predict, small_images, labels, mark, SPACE, chunk_size=4)
+        for mark in (HueRotation(), *(UserLCT.from_sub_key(bytes([i]) * 32) for i in range(3)))
+    ]
+    assert [shape[0] for shape in traces] == [7, 4]
+    assert all(np.abs(table - tables[0]).max() > 0.01 for table in tables[1:])
+
+
+def test_pixel_marks_are_asked_as_published(traced, called, weights, small_images, labels):
+    mark = PixelMark(bytes(32), 8, 8, num_pixels=20)
+    expected = np.empty((6, SPACE.num_slots))
+    for s, degrees in enumerate(SPACE.degrees):
+        for i, asked in enumerate(publish(mark, small_images, degrees) / 255):
+            logits = np.tanh(asked.ravel() @ weights["first"]) @ weights["second"]
+            expected[i, s] = np.log(np.exp(logits).sum()) - logits[labels[i]]
+    for predict, _ in (traced, called):
+        table = loss_table(predict, small_images, labels, mark, SPACE)
+        np.testing.assert_allclose(table, expected, atol=1e-5)
+    message = "image must have shape (9, 8, 3), for which this mark's pixels were chosen, got "
+    wrong = PixelMark(bytes(32), 9, 8, num_pixels=20)
+    for predict, _ in (traced, called):
+        with pytest.raises(ValueError, match="^" + re.escape(message)):
+            loss_table(predict, small_images, labels, wrong, SPACE)
 
 
 def test_padding_is_not_asked_of_a_called_model(called, small_images, labels):

@@ -20,11 +20,19 @@ RING = {
     "data": 2,
     "models": 2,
     "train": 3,
+    "attacks": 3,
+    "baselines": 3,
     "report": 4,
     "lab": 4,
+    "reproduce": 5,
 }
 # Beside lower rings: rooms of ring 0 share freely; the lab sees everything.
-SIDEWAYS = {("lab", "report"), ("keys", "_check")}
+SIDEWAYS = {
+    ("lab", "report"),
+    ("keys", "_check"),
+    ("attacks", "train"),
+    ("baselines", "train"),
+}
 
 OUTSIDE = {
     "_check": {"numpy"},
@@ -34,11 +42,14 @@ OUTSIDE = {
     "marks": {"numpy", "jax"},
     "stats": {"numpy", "scipy"},
     "verify": {"numpy", "scipy", "jax"},
-    "data": {"numpy", "jax", "PIL", "skimage", "tensorflow_datasets", "tensorflow"},
+    "data": {"numpy", "jax", "PIL", "skimage", "tensorflow_datasets", "tensorflow", "grain"},
     "models": {"numpy", "jax", "flax"},
     "train": {"numpy", "jax", "optax", "orbax"},
+    "attacks": {"numpy", "jax", "optax", "dm_pix", "jax_privacy", "dp_accounting", "PIL", "skimage"},
+    "baselines": {"numpy", "scipy", "jax", "optax"},
     "report": {"numpy", "matplotlib", "jinja2"},
     "lab": {"numpy", "jax", "ml_collections", "absl"},
+    "reproduce": {"numpy", "matplotlib"},
 }
 
 

@@ -1,0 +1,25 @@
+"""What a learner may do against the mark: before, during and after training."""
+
+from anw_jax.attacks.kinds import (
+    Attack,
+    BatchAttack,
+    Material,
+    ModelAttack,
+    PhotoAttack,
+    StepAttack,
+    TrainedModel,
+)
+from anw_jax.attacks.registry import NAMES, create, name_of
+
+__all__ = [
+    "NAMES",
+    "Attack",
+    "BatchAttack",
+    "Material",
+    "ModelAttack",
+    "PhotoAttack",
+    "StepAttack",
+    "TrainedModel",
+    "create",
+    "name_of",
+]

@@ -1,0 +1,193 @@
+"""DP-SGD: no photo moves the weights by more than a bounded, noisy amount."""
+
+import contextlib
+import dataclasses
+import importlib
+import math
+import types
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+from anw_jax import _check, train
+
+SAMPLINGS = ("shuffled", "poisson")
+
+_TRAINING_LIBRARIES = ("jax_privacy.clipping", "jax_privacy.noise_addition")
+
+
+@dataclasses.dataclass(frozen=True)
+class DpSgd:
+    """Clips each photo's gradient, sums, adds Gaussian noise, divides by the batch size.
+
+    Abadi et al. 2016 (https://arxiv.org/abs/1607.00133), algorithm 1, with jax-privacy's
+    `clipped_grad` and `gaussian_privatizer`. What the optimizer makes of the result (weight
+    decay, momentum) is post-processing and costs no privacy. Crops, mirror images and
+    transforms that treat each photo alone are harmless; those that mix photos are refused, and
+    so is BatchNorm. Training metrics (loss, accuracy) are not private.
+
+    Needs jax-privacy (extra `dp`), both for training and for `epsilon`.
+
+    Attributes:
+      clip_norm: largest L2 norm of one photo's gradient over all trained parameters.
+      noise_multiplier: standard deviation of the noise on the sum, over `clip_norm`; 0 = none.
+      delta: the δ at which `epsilon` is given, in (0, 1); below 1 / number of photos.
+      microbatch_size: photos whose gradients are held at once, a divisor of the batch size;
+        None = the whole batch. Each takes the memory of one copy of the parameters.
+
+    Raises:
+      ValueError: if a number is out of range.
+      TypeError: if it is not a number.
+
+    Example:
+      >>> DpSgd(clip_norm=1.0, noise_multiplier=1.1).delta
+      1e-05
+    """
+
+    clip_norm: float = 1.0
+    noise_multiplier: float = 1.0
+    delta: float = 1e-5
+    microbatch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses numbers that give no mechanism."""
+        _check.positive(clip_norm=self.clip_norm)
+        _check.in_interval(0.0, 1e6, noise_multiplier=self.noise_multiplier)
+        _check.in_open_interval(0.0, 1.0, delta=self.delta)
+        if self.microbatch_size is not None:
+            _check.integer_at_least(1, microbatch_size=self.microbatch_size)
+
+    def add_to(self, recipe: train.Recipe) -> train.Recipe:
+        """The recipe with private gradients.
+
+        Raises:
+          ValueError: if it has a privatizer already, or a transform that mixes photos.
+        """
+        if recipe.privacy is not None:
+            raise ValueError(
+                f"a recipe must have one privatizer at most, got {recipe.privacy!r} and "
+                f"{self!r}"
+            )
+        return dataclasses.replace(recipe, privacy=self)
+
+    def gradient(
+        self,
+        key: jax.Array,
+        loss_fn: train.ExampleLossFn,
+        params: Any,
+        images: jax.Array,
+        targets: jax.Array,
+    ) -> tuple[Any, jax.Array, jax.Array]:
+        """See `train.Privatizer.gradient`.
+
+        Raises:
+          ValueError: if `microbatch_size` does not divide the batch.
+          ImportError: if jax-privacy is missing.
+        """
+        num_images = len(images)
+        if self.microbatch_size is not None and num_images % self.microbatch_size:
+            raise ValueError(
+                f"microbatch_size must divide the batch of {num_images}, "
+                f"got {self.microbatch_size}"
+            )
+        clipping, noise_addition = _libraries(*_TRAINING_LIBRARIES)
+        loss_key, noise_key = jax.random.split(key)
+        clipped_grad = clipping.clipped_grad(
+            loss_fn,
+            has_aux=True,
+            l2_clip_norm=self.clip_norm,
+            normalize_by=float(num_images),
+            batch_argnums=(1, 2),
+            prng_argnum=3,
+            return_values=True,
+            microbatch_size=self.microbatch_size,
+        )
+        # One key for each step makes the noise a function of (seed, step), as resuming needs.
+        privatizer = noise_addition.gaussian_privatizer(
+            stddev=self.noise_multiplier * self.clip_norm / num_images, prng_key=noise_key
+        )
+        with _tolerant():
+            mean, aux = clipped_grad(params, images, targets, loss_key)
+            noisy, _ = privatizer.update(mean, privatizer.init(params))
+        return noisy, aux.values, aux.aux
+
+    def epsilon(
+        self, num_steps: int, batch_size: int, num_images: int, sampling: str = "shuffled"
+    ) -> float:
+        """The ε of (ε, δ) differential privacy after `num_steps` steps.
+
+        "shuffled" is what holds for the batches of this package, between two trainings that
+        differ in one photo's gradients being there or being zero. Each photo is in one batch of
+        each epoch at most, so k epochs are k Gaussian mechanisms, or one with
+        noise_multiplier / √k; its ε is exact (Balle and Wang 2018, theorem 8,
+        https://arxiv.org/abs/1805.06530). That batches are chosen at random counts for nothing.
+
+        "poisson" is what most papers quote, for adding or removing one photo: it counts as if
+        each step drew each photo anew with probability `batch_size / num_images`, by the
+        accountant of privacy loss distributions (Koskela, Jälkö, Honkela 2020,
+        https://arxiv.org/abs/1906.03049). It is far smaller, and not guaranteed for shuffled
+        batches (Chua et al. 2024, https://arxiv.org/abs/2403.17673): quote it as "under Poisson
+        sampling".
+
+        Args:
+          num_steps: optimizer steps.
+          batch_size: photos per step.
+          num_images: photos in the training set.
+          sampling: "shuffled" or "poisson".
+
+        Returns:
+          ε at `delta`; infinity without noise.
+
+        Raises:
+          ValueError: if a number is out of range.
+          TypeError: if it is not a number.
+          ImportError: if dp_accounting (which jax-privacy brings) is missing.
+
+        Example:
+          >>> DpSgd(noise_multiplier=0.0).epsilon(10, 32, 1_000)
+          inf
+        """
+        _check.integer_at_least(0, num_steps=num_steps)
+        _check.integer_at_least(1, batch_size=batch_size)
+        _check.integer_at_least(batch_size, num_images=num_images)
+        _check.one_of(SAMPLINGS, sampling=sampling)
+        if num_steps == 0:
+            return 0.0
+        if self.noise_multiplier == 0.0:
+            return float("inf")
+        if sampling == "shuffled":
+            (accounting,) = _libraries("dp_accounting")
+            num_epochs = -(-num_steps // (num_images // batch_size))
+            sigma = self.noise_multiplier / math.sqrt(num_epochs)
+            return float(accounting.get_epsilon_gaussian(sigma, self.delta))
+        accounting, pld = _libraries("dp_accounting", "dp_accounting.pld")
+        event = accounting.PoissonSampledDpEvent(
+            batch_size / num_images, accounting.GaussianDpEvent(self.noise_multiplier)
+        )
+        accountant = pld.PLDAccountant()
+        accountant.compose(accounting.SelfComposedDpEvent(event, num_steps))
+        return float(accountant.get_epsilon(self.delta))
+
+
+@contextlib.contextmanager
+def _tolerant() -> Iterator[None]:
+    """Lets jax-privacy 2.0.0 be traced: it mixes dtypes, and calls what optax deprecates."""
+    with (
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", "optax.global_norm is deprecated", DeprecationWarning)
+        yield
+
+
+def _libraries(*names: str) -> list[types.ModuleType]:
+    """The modules; imported here, as only this attack needs them."""
+    try:
+        return [importlib.import_module(name) for name in names]
+    except ImportError as error:
+        raise ImportError(
+            f"DP-SGD needs {error.name}, which is not installed: pip install 'anw_jax[dp]'"
+        ) from error

@@ -1,0 +1,99 @@
+"""Answers get Gaussian noise (what the paper calls DP)."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from anw_jax import _check
+from anw_jax.attacks._retrain import derive_seed
+from anw_jax.attacks.kinds import Material, TrainedModel
+
+_HASH_STREAM = 0
+_NOISE_STREAM = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputNoise:
+    """Adds N(0, std²) to each logit; the same question always gets the same answer.
+
+    The paper's "DP" (section 5.3; standard deviation .1 in the authors' code), which comes
+    without any ε. The noise is a function of the learner's seed and of the image as 8-bit
+    levels: a 64-bit hash of the levels is folded into the seed's key. Asking twice therefore
+    does not average the noise away, as it would with noise drawn anew; noise of two images that
+    differ in one level is independent. Gradients of the answers do not see the noise.
+
+    Attributes:
+      std: standard deviation in logits, at least 0.
+
+    Raises:
+      ValueError: if `std` is out of range.
+      TypeError: if it is not a number.
+
+    Example:
+      >>> OutputNoise(std=0.1)
+      OutputNoise(std=0.1)
+    """
+
+    std: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuses a spread below 0."""
+        _check.in_interval(0.0, 1e6, std=self.std)
+
+    def change(self, suspect: TrainedModel, material: Material) -> TrainedModel:
+        """The same weights behind noisy answers; the noise is a function of `material.seed`."""
+        seed = derive_seed(material.seed, "output_noise")
+        predict = noisy_predict_fn(suspect.predict, seed, self.std)
+        return dataclasses.replace(suspect, predict=predict)
+
+
+def noisy_predict_fn(
+    predict: jax.tree_util.Partial, seed: int, std: float
+) -> jax.tree_util.Partial:
+    """`predict` with noise; seed and spread are arguments, so all noises compile once.
+
+    Args:
+      predict: [0, 1] images `[b, H, W, 3]` to logits `[b, c]`.
+      seed: of the noise.
+      std: standard deviation in logits.
+
+    Returns:
+      A function of the same form.
+    """
+    key_data = jax.random.key_data(jax.random.key(seed))
+    return jax.tree_util.Partial(_noisy, predict, key_data, jnp.float32(std))
+
+
+def _noisy(
+    predict: jax.tree_util.Partial, key_data: jax.Array, std: jax.Array, images: jax.Array
+) -> jax.Array:
+    key = jax.random.wrap_key_data(key_data)
+    hash_key = jax.random.fold_in(key, _HASH_STREAM)
+    noise_key = jax.random.fold_in(key, _NOISE_STREAM)
+    logits = predict(images)
+
+    def noise(words: jax.Array) -> jax.Array:
+        image_key = jax.random.fold_in(jax.random.fold_in(noise_key, words[0]), words[1])
+        return jax.random.normal(image_key, logits.shape[1:], logits.dtype)
+
+    return logits + std.astype(logits.dtype) * jax.vmap(noise)(image_hashes(hash_key, images))
+
+
+def image_hashes(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Two 32-bit words for each image, uint32 `[b, 2]`, functions of its 8-bit levels.
+
+    Multilinear hashing (Carter and Wegman 1979,
+    https://doi.org/10.1016/0022-0000(79)90044-8): each word is the sum of levels times random
+    32-bit numbers, modulo 2³². Two different images agree in both with probability at most
+    2⁻⁵⁰ over the key.
+
+    Args:
+      key: typed PRNG key, the learner's secret.
+      images: float32 `[b, H, W, 3]` in [0, 1]; rounded to levels k / 255.
+    """
+    levels = jnp.rint(images * jnp.asarray(255.0, images.dtype)).astype(jnp.uint32)
+    levels = levels.reshape(images.shape[0], -1)
+    numbers = jax.random.bits(key, (2, levels.shape[1]), jnp.uint32)
+    # Written as sums: some accelerators have no products of integer matrices.
+    return jnp.stack([(levels * row[None]).sum(axis=1) for row in numbers], axis=1)

@@ -1,0 +1,168 @@
+"""RandAugment: a few operations of fixed strength, drawn for each image."""
+
+import dataclasses
+
+import dm_pix
+import jax
+import jax.numpy as jnp
+
+from anw_jax import _check
+from anw_jax.attacks._levels import autocontrast, equalize, posterize
+from anw_jax.attacks._warp import warp
+
+OPERATIONS = (
+    "identity",
+    "shear_x",
+    "shear_y",
+    "translate_x",
+    "translate_y",
+    "rotate",
+    "brightness",
+    "contrast",
+    "color",
+    "sharpness",
+    "posterize",
+    "solarize",
+    "autocontrast",
+    "equalize",
+)
+
+# What magnitude 10 stands for; shares of the side for translations.
+_MAX_SHEAR, _MAX_TRANSLATION, _MAX_DEGREES = 0.3, 0.45, 30.0
+_MAX_ENHANCEMENT, _MAX_LOST_BITS = 0.9, 4
+_FILL = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class RandAugment:
+    """Applies `num_ops` operations, drawn with replacement, to each image.
+
+    Cubuk et al. 2020 (https://arxiv.org/abs/1909.13719): one magnitude for all operations, on
+    a scale of 0 to 10. The 14 operations are those of the paper, and at magnitude 10: shear by
+    .3 of the distance from the centre, translate by .45 of the side, rotate by 30°; brightness,
+    contrast, colour (saturation) and sharpness by a factor of 1 ± .9; keep 4 bits; invert what
+    is at or above level 0 (256 at magnitude 0). Signs are drawn for each image. Colours are
+    changed, but hue is not: no operation turns the chroma plane.
+
+    Where implementations differ, this one: takes factors 1 ± .9 m / 10, as torchvision
+    (TensorFlow's first code: .1 + 1.8 m / 10, without sign); turns and shears about the centre;
+    takes the nearest pixel and fills with grey .5; clips after each operation.
+    Levels are those of Pillow's `ImageOps`. dm_pix gives solarize and luma; its
+    warps interpolate between channels too and refuse strict promotion, its contrast is about
+    each channel's mean and not about the mean luma. Every operation is computed for
+    all images of the batch and one is kept: maps of one kind share one pass, so a batch costs
+    one warp, one blend and one equalization per operation drawn.
+
+    Attributes:
+      num_ops: operations in a row, at least 1.
+      magnitude: in [0, 10]. At 0 only autocontrast and equalize change an image.
+
+    Raises:
+      ValueError: if a number is out of range.
+      TypeError: if it is not a number.
+
+    Example:
+      >>> RandAugment(num_ops=2, magnitude=9)
+      RandAugment(num_ops=2, magnitude=9)
+    """
+
+    num_ops: int = 2
+    magnitude: float = 9.0
+
+    def __post_init__(self) -> None:
+        """Refuses numbers beyond the paper's scale."""
+        _check.integer_at_least(1, num_ops=self.num_ops)
+        _check.in_interval(0.0, 10.0, magnitude=self.magnitude)
+
+    def transform(
+        self, key: jax.Array, images: jax.Array, targets: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """See `BatchAttack.transform`; targets stay."""
+        for number in range(self.num_ops):
+            choice_key, sign_key = jax.random.split(jax.random.fold_in(key, number))
+            shape = (len(images),)
+            choices = jax.random.randint(choice_key, shape, 0, len(OPERATIONS))
+            signs = jax.random.rademacher(sign_key, shape, jnp.float32)
+            images = apply_operations(images, choices, signs, self.magnitude)
+        return images, targets
+
+
+def apply_operations(
+    images: jax.Array, choices: jax.Array, signs: jax.Array, magnitude: float
+) -> jax.Array:
+    """One operation on each image.
+
+    Args:
+      images: float32 `[b, H, W, 3]` in [0, 1].
+      choices: int32 `[b]`, places in `OPERATIONS`.
+      signs: float32 `[b]`, 1 or -1: the direction of maps that have one.
+      magnitude: in [0, 10].
+
+    Returns:
+      float32 `[b, H, W, 3]` in [0, 1].
+    """
+    share = magnitude / 10.0
+    num_bits = 8 - round(_MAX_LOST_BITS * share)
+    threshold = 256.0 / 255.0 * (1.0 - share)
+
+    def of(*names: str) -> jax.Array:
+        places = [OPERATIONS.index(name) for name in names]
+        is_chosen = (choices[:, None] == jnp.array(places)[None]).any(axis=1)
+        return is_chosen[:, None, None, None]
+
+    enhanced = _enhanced(images, choices, 1.0 + _MAX_ENHANCEMENT * share * signs)
+    height, width = images.shape[1:3]
+    warped = warp(images, _matrices(choices, share * signs, height, width), _FILL)
+    result = jnp.where(of(*OPERATIONS[1:6]), warped, images)
+    result = jnp.where(of(*OPERATIONS[6:10]), enhanced, result)
+    result = jnp.where(of("posterize"), posterize(images, num_bits), result)
+    result = jnp.where(of("solarize"), dm_pix.solarize(images, threshold), result)
+    result = jnp.where(of("autocontrast"), jax.vmap(autocontrast)(images), result)
+    return jnp.where(of("equalize"), jax.vmap(equalize)(images), result)
+
+
+def _matrices(choices: jax.Array, amounts: jax.Array, height: int, width: int) -> jax.Array:
+    """float32 `[b, 2, 3]`: from the result's coordinates to the source's, for `warp`."""
+
+    def amount(name: str, most: float) -> jax.Array:
+        is_chosen = choices == OPERATIONS.index(name)
+        return jnp.where(is_chosen, jnp.float32(most) * amounts, 0.0)
+
+    turn = jnp.deg2rad(amount("rotate", _MAX_DEGREES))
+    cos, sin = jnp.cos(turn), jnp.sin(turn)
+    to_x = [
+        cos,
+        amount("shear_x", _MAX_SHEAR) - sin,
+        amount("translate_x", _MAX_TRANSLATION * width),
+    ]
+    to_y = [
+        amount("shear_y", _MAX_SHEAR) + sin,
+        cos,
+        amount("translate_y", _MAX_TRANSLATION * height),
+    ]
+    return jnp.stack([jnp.stack(to_x, axis=-1), jnp.stack(to_y, axis=-1)], axis=1)
+
+
+def _enhanced(images: jax.Array, choices: jax.Array, factors: jax.Array) -> jax.Array:
+    """`d + f (x - d)`, clipped; d is the image without the quantity that is enhanced."""
+
+    def is_chosen(name: str) -> jax.Array:
+        return (choices == OPERATIONS.index(name))[:, None, None, None]
+
+    luma = dm_pix.rgb_to_grayscale(images)
+    without = jnp.zeros_like(images)  # brightness
+    without = jnp.where(is_chosen("contrast"), luma.mean((1, 2), keepdims=True), without)
+    without = jnp.where(is_chosen("color"), luma, without)
+    without = jnp.where(is_chosen("sharpness"), _smooth(images), without)
+    factors = factors[:, None, None, None]
+    return jnp.clip(without + factors * (images - without), 0.0, 1.0)
+
+
+def _smooth(images: jax.Array) -> jax.Array:
+    """Pillow's SMOOTH filter: weights 1, and 5 in the middle; the border stays."""
+    height, width = images.shape[1:3]
+    neighbours = sum(
+        images[:, i : height - 2 + i, j : width - 2 + j] for i in range(3) for j in range(3)
+    )
+    inner = images[:, 1:-1, 1:-1]
+    return images.at[:, 1:-1, 1:-1].set((neighbours + 4.0 * inner) / 13.0)

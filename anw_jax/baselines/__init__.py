@@ -1,0 +1,29 @@
+"""The rivals the paper compares with, and the measures it compares by.
+
+Sign conventions, in one place: a loss *below* a threshold means "member"; a *positive*
+cosine with a carrier is evidence; *higher* adv^P is better protection; *higher* memorisation
+is more known by heart.
+"""
+
+from anw_jax.baselines import (
+    memorization,
+    protection_advantage,
+    radioactive,
+    radioactive_marking,
+    radioactive_tracing,
+    shadow_mia,
+    threshold_mia,
+)
+from anw_jax.baselines.answers import answers, answers_of_many
+
+__all__ = [
+    "answers",
+    "answers_of_many",
+    "memorization",
+    "protection_advantage",
+    "radioactive",
+    "radioactive_marking",
+    "radioactive_tracing",
+    "shadow_mia",
+    "threshold_mia",
+]

@@ -1,0 +1,72 @@
+"""From lists of photo files to sets, for the layouts that `folder:` knows."""
+
+import pathlib
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from anw_jax import errors
+from anw_jax.data._records import PhotoFiles
+from anw_jax.data.streamed import StreamedDataset
+from anw_jax.data.streamed_images import StreamedImages
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def photos_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The photos in a folder, by name; other and hidden files are passed over."""
+    files = sorted(
+        p for p in folder.iterdir() if p.suffix.lower() in ENDINGS and p.name[0] != "."
+    )
+    if not files:
+        raise errors.SourceError(
+            f"{folder} holds no photos: add {', '.join(ENDINGS)} files or remove the folder"
+        )
+    return files
+
+
+def dataset_of(
+    files: Sequence[pathlib.Path],
+    labels: Iterable[int],
+    class_names: tuple[str, ...],
+    name: str,
+    root: pathlib.Path,
+    image_size: int | None,
+) -> StreamedDataset:
+    """A set of files below `root`, none of which is read but the first."""
+    return StreamedDataset(
+        images=StreamedImages.of(PhotoFiles(tuple(files)), image_size),
+        labels=np.array(list(labels), np.int32),
+        class_names=class_names,
+        name=name,
+        file_names=tuple(file.relative_to(root).as_posix() for file in files),
+    )
+
+
+def read_rows(path: pathlib.Path, num_columns: int, separator: str | None) -> list[list[str]]:
+    """The rows of a list that comes with photos, each with at least `num_columns` texts."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.SourceError(
+            f"{path} cannot be read ({type(error).__name__}): restore it from the archive"
+        ) from error
+    rows = [line.split(separator, num_columns - 1) for line in lines if line.strip()]
+    for row in rows:
+        if len(row) < num_columns:
+            raise errors.SourceError(
+                f"{path} has a line {' '.join(row)!r:.80} of {len(row)} columns, not "
+                f"{num_columns}: restore it from the archive"
+            )
+    if not rows:
+        raise errors.SourceError(f"{path} is empty: restore it from the archive")
+    return rows
+
+
+def refuse_missing(files: Iterable[pathlib.Path], listing: pathlib.Path) -> None:
+    """An error if a photo that the list names is not there."""
+    for file in files:
+        if not file.is_file():
+            raise errors.SourceError(
+                f"{file} is listed in {listing} but is not there: restore it from the archive"
+            )

@@ -1,0 +1,189 @@
+"""Images that are decoded when they are asked for, in the shape of an array."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from anw_jax import _check, errors, keys
+from anw_jax.data import _pixels
+from anw_jax.data._records import Records
+from anw_jax.data.prefetch import prefetch
+
+_CHUNK = 256  # images decoded by one thread at a time: enough for speed, little to hold
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StreamedImages:
+    """Uint8 images `[n, H, W, 3]` on disk; indexing them gives arrays.
+
+    Only integers, slices and integer arrays index it, along the first axis, and each time
+    the photos are read, decoded and resized anew; published photos that took the places
+    of originals are held in memory. It never becomes an array by itself: `images[:]` does
+    that for those who mean it.
+
+    Attributes:
+      records: the original photos.
+      rows: int32 `[n]` which of them.
+      image_size: pixels of the square that each is brought to; None for none.
+      shape: `(n, H, W, 3)`.
+      published: uint8 `[m, H, W, 3]`, what took the place of originals.
+      published_rows: int32 `[n]` row of `published`, or -1 where the original stands.
+
+    Example:
+      >>> from anw_jax import data
+      >>> images = data.load("mock:8", image_size=4, in_memory=False).train.images
+      >>> images.shape, images[2].shape, images[[7, 0]].shape
+      ((8, 4, 4, 3), (4, 4, 3), (2, 4, 4, 3))
+    """
+
+    records: Records
+    rows: np.ndarray
+    image_size: int | None
+    shape: tuple[int, int, int, int]
+    published: np.ndarray
+    published_rows: np.ndarray
+
+    @classmethod
+    def of(cls, records: Records, image_size: int | None) -> "StreamedImages":
+        """All records (at least one) in their order; the first is read for its size."""
+        (first,) = records.read([0])
+        image_shape = _pixels.fit(first, image_size).shape
+        num = len(records)
+        return cls(
+            records=records,
+            rows=np.arange(num, dtype=np.int32),
+            image_size=image_size,
+            shape=(num, *image_shape),
+            published=np.empty((0, *image_shape), np.uint8),
+            published_rows=np.full(num, -1, np.int32),
+        )
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the arrays that indexing gives: uint8."""
+        return np.dtype(np.uint8)
+
+    @property
+    def ndim(self) -> int:
+        """Always 4."""
+        return 4
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, *arguments: Any, **named: Any) -> np.ndarray:
+        """Refuses, as a slip would read a whole set into memory."""
+        raise TypeError(
+            f"{len(self)} streamed images do not become an array by themselves: index the "
+            "rows you need, or call in_memory() on their dataset"
+        )
+
+    def __getitem__(self, index: int | slice | npt.ArrayLike) -> np.ndarray:
+        """Uint8 `[H, W, 3]` of an integer, `[k, H, W, 3]` of a slice or of k integers.
+
+        Raises:
+          TypeError: for any other index.
+          IndexError: for a row that is not there.
+          SourceError: for a photo that cannot be decoded or has another size.
+        """
+        if not isinstance(index, slice):
+            index = np.asarray(index)
+            if not np.issubdtype(index.dtype, np.integer) or index.ndim > 1:
+                raise TypeError(
+                    "streamed images are indexed by an integer, a slice or a list of "
+                    f"integers, got {index.dtype} of shape {index.shape}"
+                )
+        images, _ = self._read(np.atleast_1d(self._positions(index)), with_digests=False)
+        return images[0] if np.ndim(index) == 0 and not isinstance(index, slice) else images
+
+    def _positions(self, index: slice | np.ndarray) -> np.ndarray:
+        if isinstance(index, slice):
+            return np.arange(*index.indices(len(self)))
+        if index.size and not (-len(self) <= index.min() and index.max() < len(self)):
+            raise IndexError(f"row outside [0, {len(self)}): {index.min()} to {index.max()}")
+        return np.where(index < 0, index + len(self), index)
+
+    def _read(
+        self, positions: np.ndarray, *, with_digests: bool
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """The images, and where wanted the digests of their originals."""
+        images = np.empty((len(positions), *self.shape[1:]), np.uint8)
+        replaced = self.published_rows[positions]
+        # With digests every original is read, be it replaced or not.
+        places = np.flatnonzero((replaced < 0) | with_digests)
+        rows, digests = self.rows[positions[places]].tolist(), []
+        for place, row, original in zip(places, rows, self.records.read(rows), strict=True):
+            if with_digests:
+                digests.append(keys.image_digest(original))
+            image = _pixels.fit(original, self.image_size)
+            if image.shape != self.shape[1:]:
+                raise self._other_size(row, image)
+            images[place] = image
+        images[replaced >= 0] = self.published[replaced[replaced >= 0]]
+        return images, tuple(digests)
+
+    def _other_size(self, row: int, image: np.ndarray) -> errors.SourceError:
+        (first,) = self.rows[:1].tolist()
+        return _pixels.sizes_differ(
+            self.records.name(first), self.shape[1:], self.records.name(row), image.shape
+        )
+
+    def take(self, rows: npt.ArrayLike) -> "StreamedImages":
+        """The rows (integers in `[0, n)`) in that order; reads nothing."""
+        rows = np.asarray(rows, np.int32)
+        return dataclasses.replace(
+            self,
+            rows=self.rows[rows],
+            shape=(len(rows), *self.shape[1:]),
+            published_rows=self.published_rows[rows],
+        )
+
+    def replace(self, rows: npt.ArrayLike, images: np.ndarray) -> "StreamedImages":
+        """These images, uint8 `[k, H, W, 3]`, in the places of the k different `rows`."""
+        images = _check.uint8_images(images=images)
+        rows = np.asarray(rows, np.int32)
+        if images.shape != (len(rows), *self.shape[1:]):
+            wanted = (len(rows), *self.shape[1:])
+            raise ValueError(f"images must have shape {wanted}, got {images.shape}")
+        published_rows = self.published_rows.copy()
+        published_rows[rows] = len(self.published) + np.arange(len(rows), dtype=np.int32)
+        published = np.concatenate([self.published, images])
+        return dataclasses.replace(self, published=published, published_rows=published_rows)
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """All images in order, uint8 `[<= 256, H, W, 3]` at a time, read ahead in threads."""
+        for images, _ in self._chunks(with_digests=False):
+            yield images
+
+    def _chunks(self, *, with_digests: bool) -> Iterator[tuple[np.ndarray, tuple[str, ...]]]:
+        def read(first: int) -> tuple[np.ndarray, tuple[str, ...]]:
+            positions = np.arange(first, min(first + _CHUNK, len(self)))
+            return self._read(positions, with_digests=with_digests)
+
+        return prefetch(read, range(0, len(self), _CHUNK))
+
+    def load(self) -> tuple[np.ndarray, tuple[str, ...] | None]:
+        """All images as one array, and the digests of the originals if they are resized."""
+        images, digests = np.empty(self.shape, np.uint8), []
+        is_resized, first = self.image_size is not None, 0
+        for chunk, chunk_digests in self._chunks(with_digests=is_resized):
+            images[first : first + len(chunk)] = chunk
+            first += len(chunk)
+            digests.extend(chunk_digests)
+        return images, tuple(digests) if is_resized else None
+
+    def identity(self) -> str:
+        """64 hex digits, equal when the same images are opened again; decodes nothing.
+
+        Of the names and sizes of files, the rows, the resizing and the published photos.
+        """
+        sha = hashlib.sha256(b"anw_jax.data.StreamedImages/1\0" + self.records.identity())
+        sha.update(repr((self.shape, self.image_size)).encode())
+        for column in (self.rows, self.published_rows):
+            sha.update(column.astype("<i4").data)
+        sha.update(np.ascontiguousarray(self.published).data)
+        return sha.hexdigest()

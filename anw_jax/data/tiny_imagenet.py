@@ -1,0 +1,113 @@
+"""The layout of Tiny ImageNet as Stanford gives it out (`tiny-imagenet-200.zip`).
+
+`wnids.txt` lists the classes, `words.txt` says what they mean; training photos lie in
+`train/<wnid>/images/`, listed in `train/<wnid>/<wnid>_boxes.txt`; validation photos in
+`val/images/`, their classes in `val/val_annotations.txt`. Described at
+https://www.kaggle.com/c/tiny-imagenet. The photos in `test/` have no public labels, so the
+validation photos are what tests.
+"""
+
+import pathlib
+
+from anw_jax import errors
+from anw_jax.data import _photo_files
+from anw_jax.data.dataset import Splits
+from anw_jax.data.streamed import StreamedDataset
+
+
+def find(root: pathlib.Path) -> pathlib.Path | None:
+    """`root`, or `tiny-imagenet-200` in it, if it has the marker files of this layout."""
+    for folder in (root, root / "tiny-imagenet-200"):
+        # A copy whose photos were sorted into plain class folders may keep its wnids.txt.
+        if (folder / "wnids.txt").is_file() and any(folder.glob("train/*/images")):
+            return folder
+    return None
+
+
+def _class_names(root: pathlib.Path, wnids: list[str]) -> tuple[str, ...]:
+    """Such as `n01443537 goldfish`; the bare number where `words.txt` does not name it."""
+    words = {}
+    if (root / "words.txt").is_file():
+        words = dict(_photo_files.read_rows(root / "words.txt", 2, "\t"))
+    first_words = (words.get(wnid, "").partition(",")[0].strip() for wnid in wnids)
+    return tuple(f"{w} {word}".strip() for w, word in zip(wnids, first_words, strict=True))
+
+
+def _refuse_unlisted(
+    folder: pathlib.Path, listed: list[pathlib.Path], listing: pathlib.Path
+) -> None:
+    """An error unless the photos of `folder` are the listed ones."""
+    if len(set(listed)) != len(listed):
+        twice = next(file for file in listed if listed.count(file) > 1)
+        raise errors.SourceError(
+            f"{listing} lists {twice.name} twice: restore it from the archive"
+        )
+    _photo_files.refuse_missing(listed, listing)
+    unlisted = sorted(set(_photo_files.photos_in(folder)) - set(listed))
+    if unlisted:
+        raise errors.SourceError(
+            f"{unlisted[0]} is not listed in {listing}: remove it or restore the list"
+        )
+
+
+def _train_files(root: pathlib.Path, wnid: str) -> list[pathlib.Path]:
+    folder = root / "train" / wnid / "images"
+    if not folder.is_dir():
+        raise errors.SourceError(
+            f"{folder} is not there, though wnids.txt lists the class {wnid}: restore it from "
+            "the archive"
+        )
+    listing = folder.parent / f"{wnid}_boxes.txt"
+    rows = _photo_files.read_rows(listing, 5, None)
+    listed = [folder / row[0] for row in rows]
+    _refuse_unlisted(folder, listed, listing)
+    return sorted(listed)
+
+
+def _train(
+    root: pathlib.Path,
+    wnids: list[str],
+    class_names: tuple[str, ...],
+    name: str,
+    image_size: int | None,
+) -> StreamedDataset:
+    of_class = [_train_files(root, wnid) for wnid in wnids]
+    files = [file for files in of_class for file in files]
+    labels = [label for label, files in enumerate(of_class) for _ in files]
+    folder = root / "train"
+    return _photo_files.dataset_of(files, labels, class_names, name, folder, image_size)
+
+
+def _val(
+    root: pathlib.Path,
+    wnids: list[str],
+    class_names: tuple[str, ...],
+    name: str,
+    image_size: int | None,
+) -> StreamedDataset:
+    listing, folder = root / "val" / "val_annotations.txt", root / "val" / "images"
+    if not folder.is_dir():
+        raise errors.SourceError(f"{folder} is not there: restore it from the archive")
+    rows = sorted(row[:2] for row in _photo_files.read_rows(listing, 6, None))
+    files = [folder / file_name for file_name, _ in rows]
+    _refuse_unlisted(folder, files, listing)
+    label_of = {wnid: label for label, wnid in enumerate(wnids)}
+    for _, wnid in rows:
+        if wnid not in label_of:
+            raise errors.SourceError(
+                f"{listing} names a class {wnid!r} that wnids.txt does not list: "
+                "restore both from the archive"
+            )
+    labels = [label_of[wnid] for _, wnid in rows]
+    folder = root / "val"
+    return _photo_files.dataset_of(files, labels, class_names, name, folder, image_size)
+
+
+def read(root: pathlib.Path, source: str, image_size: int | None) -> Splits:
+    """Lists the training and the validation photos; classes are sorted by number."""
+    wnids = sorted({row[0] for row in _photo_files.read_rows(root / "wnids.txt", 1, None)})
+    class_names = _class_names(root, wnids)
+    return Splits(
+        train=_train(root, wnids, class_names, f"{source}/train", image_size),
+        test=_val(root, wnids, class_names, f"{source}/test", image_size),
+    )

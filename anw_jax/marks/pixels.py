@@ -1,0 +1,231 @@
+"""A less visible mark: the blue channel of a few secret pixels (section 5.3 of the paper)."""
+
+import dataclasses
+import functools
+import hashlib
+import hmac
+from collections.abc import Iterator
+
+import numpy as np
+
+from anw_jax import _check
+from anw_jax.marks._input import Array, check_input, library_of, wide_dtype
+
+_NUM_KEY_BYTES = 32
+_LARGEST_SIDE = 2**15  # so that the pixels of a picture are numbered in 32 bits
+
+_TAG_DRAW = b"anw_jax/v1/pixel-draw\0"
+_TAG_DESCRIBE = b"anw_jax/v1/pixels\0"
+
+
+@dataclasses.dataclass(frozen=True)
+class PixelMark:
+    """Adds one value to the blue channel of secretly chosen pixels, then clips to [0, 1].
+
+    The "less noticeable" mark of Zou, Gong, Wang, "Anti-Neuron Watermarking" (ECCV 2022),
+    section 5.3, https://arxiv.org/abs/2109.09023, after Yu, Tsai and Lin, "Digital
+    watermarking based on neural networks for color images" (2001). The paper chooses 512
+    pixels at random and gives .1, .3 and .5 as signatures, with τ = .1. It says that the
+    mark "adjusts the blue channel's intensity" and leaves open whether the value is added or
+    put in place of the blue, whether it scales with luma, whether one choice of pixels
+    serves all photos, and what is done at the border. Here it is added, whatever the luma,
+    to the same pixels of all photos of an owner, and the sum is clipped.
+
+    **The signature is a position on the same dial as a hue**, so that keys, slots,
+    commitments and the exact test stay as they are: value = `full_scale` · degrees / 360. With
+    the default of .6, the paper's .1, .3 and .5 stand at 60°, 180° and 300°, and 0 is
+    unmarked. The distance |a - b| < .1 in values is then one below 60°, the τ of
+    `SignatureSpace(3)`.
+
+    Distance is circular on the dial, but the value is not: 350° (.583) and 10° (.017) lie 20°
+    apart and mark most differently. Thus a match near the seam says less than elsewhere,
+    a descent that crosses it meets a jump of the loss, and neighbouring slots across it are
+    no look-alikes. The exact test compares slots and never degrees, so it does not care.
+
+    Unlike a hue, this mark shows on grey photos. It shows less on blue ones: where the blue
+    is near 1 there is nothing to add.
+
+    Attributes:
+      sub_key: the 32 secret bytes, `mark_key.sub_key("pixels")`, that choose the pixels. They
+        say nothing about the slots and go to the arbitrator before the queries; the repr
+        hides them.
+      height, width: the shape of the photos; another shape has other pixels.
+      num_pixels: how many are chosen, without replacement.
+      full_scale: the value of a whole turn, in (0, 1].
+
+    Raises:
+      TypeError, ValueError: not 32 bytes, sides below 1 or beyond 32768, more pixels than the
+        photo has, or a scale outside (0, 1].
+
+    Example:
+      >>> mark = PixelMark(bytes(32), 8, 8, num_pixels=20)
+      >>> image = np.full((8, 8, 3), 0.25, np.float32)
+      >>> marked = mark.mark(image, 180.0)
+      >>> round(float(marked[..., 2].max()), 4), int((marked != image).sum())
+      (0.55, 20)
+    """
+
+    sub_key: bytes = dataclasses.field(repr=False)
+    height: int
+    width: int
+    num_pixels: int = 512
+    full_scale: float = 0.6
+
+    def __post_init__(self):
+        if not isinstance(self.sub_key, bytes) or len(self.sub_key) != _NUM_KEY_BYTES:
+            raise ValueError(
+                f'sub_key must be {_NUM_KEY_BYTES} bytes (mark_key.sub_key("pixels")); '
+                "the value given is not shown"
+            )
+        for name in ("height", "width"):
+            side = _check.integer_at_least(1, **{name: getattr(self, name)})
+            if side > _LARGEST_SIDE:
+                raise ValueError(f"{name} must be at most {_LARGEST_SIDE}, got {side}")
+            object.__setattr__(self, name, side)
+        num_pixels = _check.integer_at_least(1, num_pixels=self.num_pixels)
+        if num_pixels > self.height * self.width:
+            raise ValueError(
+                f"num_pixels must be at most height * width = {self.height * self.width}, got "
+                f"{num_pixels}: choose fewer for small photos"
+            )
+        _check.positive(full_scale=self.full_scale)
+        full_scale = _check.in_interval(0.0, 1.0, full_scale=self.full_scale)
+        object.__setattr__(self, "num_pixels", num_pixels)
+        object.__setattr__(self, "full_scale", full_scale)
+
+    @property
+    def description(self) -> str:
+        """Public name: how many pixels, the scale, and a digest that binds and hides them."""
+        digest = hashlib.sha256(_TAG_DESCRIBE + self.sub_key).hexdigest()
+        return f"pixel_mark:{self.num_pixels}:{self.full_scale!r}:{digest}"
+
+    @property
+    def positions(self) -> np.ndarray:
+        """The chosen pixels as row · width + column, int64 `[num_pixels]`, in draw order."""
+        return _draw_positions(self.sub_key, self.height, self.width, self.num_pixels)
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Where the photo is changed, bool `[height, width]`."""
+        mask = np.zeros(self.height * self.width, bool)
+        mask[self.positions] = True
+        return mask.reshape(self.height, self.width)
+
+    def value_of(self, degrees: float | np.ndarray) -> np.ndarray:
+        """What is added to the blue channel at a position of the dial, in [0, full_scale).
+
+        Example:
+          >>> mark = PixelMark(bytes(32), 32, 32)
+          >>> mark.value_of([0, 60, 180, 300, 420]).round(6).tolist()
+          [0.0, 0.1, 0.3, 0.5, 0.1]
+        """
+        turns = np.asarray(degrees, np.float64) % 360.0 / 360.0
+        # A tiny negative angle is rounded up to a whole turn.
+        return self.full_scale * np.where(turns < 1.0, turns, 0.0)
+
+    def degrees_of(self, value: float | np.ndarray) -> np.ndarray:
+        """The position on the dial of a value in [0, full_scale): inverse of `value_of`.
+
+        Raises:
+          ValueError: a value outside [0, full_scale), which the dial does not hold.
+
+        Example:
+          >>> PixelMark(bytes(32), 32, 32).degrees_of([0.1, 0.3, 0.5]).round(6).tolist()
+          [60.0, 180.0, 300.0]
+        """
+        values = np.asarray(value, np.float64)
+        if not ((values >= 0) & (values < self.full_scale)).all():
+            raise ValueError(f"value must lie in [0, {self.full_scale:g}), got {value}")
+        return values / self.full_scale * 360.0
+
+    def mark(self, image: Array, degrees: float | Array) -> Array:
+        """Marks one picture; arguments, result and errors as for `LinearColorMark.mark`.
+
+        The gradient by the angle is full_scale / 360 at each chosen pixel that the border
+        does not clip, and 0 elsewhere.
+
+        Raises:
+          ValueError: besides, a picture of another shape than `[height, width, 3]`.
+        """
+        check_input(image, degrees)
+        return self.mark_unchecked(image, degrees)
+
+    def mark_unchecked(self, image: Array, degrees: float | Array) -> Array:
+        """`mark` without looking at the values; for inner loops."""
+        return self.mark_pixels(image, degrees, self.constants)
+
+    @property
+    def constants(self) -> dict[str, np.ndarray]:
+        """What `mark_pixels` needs: "mask" bool `[height, width]`, "full_scale" float64."""
+        return {"mask": self.mask, "full_scale": np.float64(self.full_scale)}
+
+    @staticmethod
+    def mark_pixels(image: Array, degrees: float | Array, constants: dict) -> Array:
+        """The map of any pixel mark, given its `constants`."""
+        mask, full_scale = constants["mask"], constants["full_scale"]
+        _check_shape(image, mask)
+        xp, wide = library_of(image, degrees, mask), wide_dtype(image)
+        whole = xp.asarray(360.0, wide)
+        value = xp.asarray(full_scale, wide) * (xp.asarray(degrees, wide) % whole / whole)
+        added = xp.where(mask, value.astype(image.dtype), xp.asarray(0, image.dtype))
+        blue = xp.minimum(image[..., 2] + added, xp.asarray(1, image.dtype))
+        return xp.stack([image[..., 0], image[..., 1], blue], axis=-1)
+
+    def parameters(self, degrees: float | np.ndarray) -> dict[str, np.ndarray]:
+        """Integer tables for angles of shape `[...]`.
+
+        Returns:
+          "level": int32 `[...]`, the value in steps of 1/255, rounded to even at halves;
+          "mask": bool `[..., height, width]`, the same for all angles (one copy in memory).
+        """
+        levels = np.rint(255.0 * self.value_of(degrees)).astype(np.int32)
+        mask = np.broadcast_to(self.mask, (*levels.shape, self.height, self.width))
+        return {"level": levels, "mask": mask}
+
+    @staticmethod
+    def publish_pixels(image: Array, parameters: dict) -> Array:
+        """Marks one 8-bit picture exactly: uint8 `[H, W, 3]`, `parameters` of one angle."""
+        level, mask = parameters["level"], parameters["mask"]
+        _check_shape(image, mask)
+        xp = library_of(image, mask)
+        added = xp.where(mask, level, np.int32(0))
+        blue = xp.minimum(image[..., 2].astype(np.int32) + added, np.int32(255))
+        return xp.stack([image[..., 0], image[..., 1], blue.astype(np.uint8)], axis=-1)
+
+
+def _check_shape(image: Array, mask: Array) -> None:
+    """Refuses a picture for which no pixels were chosen; shapes are known when tracing."""
+    if tuple(image.shape) != (*mask.shape, 3):
+        raise ValueError(
+            f"image must have shape {(*mask.shape, 3)}, for which this mark's pixels were "
+            f"chosen, got {tuple(image.shape)}"
+        )
+
+
+@functools.lru_cache(maxsize=4096)
+def _draw_positions(sub_key: bytes, height: int, width: int, num_pixels: int) -> np.ndarray:
+    """The first `num_pixels` of a keyed shuffle (Fisher and Yates; Durstenfeld 1964)."""
+    prefix = _TAG_DRAW + height.to_bytes(4, "big") + width.to_bytes(4, "big")
+    words = _words(sub_key, prefix)
+    left = np.arange(height * width)
+    for i in range(num_pixels):
+        j = i + _below(len(left) - i, words)
+        left[i], left[j] = left[j], left[i]
+    chosen = left[:num_pixels].copy()
+    chosen.flags.writeable = False  # it is shared by all who ask
+    return chosen
+
+
+def _below(bound: int, words: Iterator[int]) -> int:
+    """A uniform number in [0, bound): words beyond the last full multiple are rejected."""
+    limit = 2**32 // bound * bound
+    return next(word for word in words if word < limit) % bound
+
+
+def _words(sub_key: bytes, prefix: bytes) -> Iterator[int]:
+    """Uniform 32-bit words: HMAC-SHA-256 in counter mode."""
+    counter = 0
+    while True:
+        block = hmac.digest(sub_key, prefix + counter.to_bytes(4, "big"), "sha256")
+        yield from np.frombuffer(block, ">u4").tolist()
+        counter += 1

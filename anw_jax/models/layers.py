@@ -1,0 +1,135 @@
+"""Layers that several networks share."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# https://arxiv.org/abs/1502.01852, Eq. 10 and 14: which of the two keeps its scale, the
+# signal or the gradient, matters only where no normalisation follows.
+KEEP_SIGNAL = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+KEEP_GRADIENT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+_MAX_GROUPS = 32
+_MIN_GROUP_CHANNELS = 2
+_EPSILON = 1e-5
+
+
+def conv(width: int, size: int, stride: int = 1, **options: Any) -> nn.Conv:
+    """A square convolution without bias, padded by half its size on every side.
+
+    Args:
+      width: output channels.
+      size: side of the kernel in pixels, odd.
+      stride: in pixels.
+      **options: of `flax.linen.Conv`, in place of what is set here.
+    """
+    # Explicit padding: "SAME" pads a strided convolution on one side only.
+    padding = ((size - 1) // 2, (size - 1) // 2)
+    defaults = {
+        "padding": (padding, padding),
+        "use_bias": False,
+        "kernel_init": KEEP_GRADIENT,
+    }
+    return nn.Conv(width, (size, size), (stride, stride), **defaults | options)
+
+
+def norm(x_bhwc: jax.Array, train: bool, kind: str, name: str | None = None) -> jax.Array:
+    """Normalises in float32 whatever x is, and returns x's own type.
+
+    Args:
+      x_bhwc: features `[b, H, W, c]`.
+      train: whether BatchNorm uses this batch and moves its averages; GroupNorm sees each
+        image alone and has no averages.
+      kind: "batch" (https://arxiv.org/abs/1502.03167) or "group"
+        (https://arxiv.org/abs/1803.08494), of `num_groups` groups.
+      name: of the layer, where the automatic one is not wanted.
+    """
+    if kind == "group":
+        groups = num_groups(x_bhwc.shape[-1])
+        layer = nn.GroupNorm(num_groups=groups, epsilon=_EPSILON, name=name)
+    else:
+        # Flax's own mixture of types breaks under strict promotion.
+        layer = nn.BatchNorm(
+            use_running_average=not train, momentum=0.9, epsilon=_EPSILON, name=name
+        )
+    return layer(x_bhwc.astype(jnp.float32)).astype(x_bhwc.dtype)
+
+
+def num_groups(num_channels: int) -> int:
+    """Groups of GroupNorm: 32, or the largest divisor of the channels below that.
+
+    Every group keeps at least 2 channels (unless there is but one): one channel of one pixel
+    is its own mean, so normalising it leaves nothing.
+
+    Example:
+      >>> [num_groups(channels) for channels in (1, 8, 48, 64, 2208)]
+      [1, 4, 24, 32, 32]
+    """
+    most = min(_MAX_GROUPS, max(1, num_channels // _MIN_GROUP_CHANNELS))
+    return max(groups for groups in range(1, most + 1) if num_channels % groups == 0)
+
+
+def half_max_pool(x_bhwc: jax.Array) -> jax.Array:
+    """The largest of each 2x2 pixels; a last odd row or column stands alone."""
+    batch, height, width, channels = x_bhwc.shape
+    odd = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
+    x = jnp.pad(x_bhwc, odd, constant_values=-jnp.inf) if height % 2 or width % 2 else x_bhwc
+    # Not nn.max_pool: XLA's gradient of a windowed maximum is slow on CPU.
+    cells = x.reshape(batch, (height + 1) // 2, 2, (width + 1) // 2, 2, channels)
+    return cells.max(axis=(2, 4))
+
+
+def half_mean(x_bhwc: jax.Array) -> jax.Array:
+    """The mean of each 2x2 pixels; a last odd row or column is left out."""
+    batch, height, width, channels = x_bhwc.shape
+    rows, columns = height // 2, width // 2
+    even = x_bhwc[:, : 2 * rows, : 2 * columns]
+    # Not nn.avg_pool: it divides by an integer, which strict promotion refuses.
+    return even.reshape(batch, rows, 2, columns, 2, channels).mean(axis=(2, 4))
+
+
+def stem_max_pool(x_bhwc: jax.Array) -> jax.Array:
+    """3x3 max-pool of stride 2, padded by one pixel."""
+    return nn.max_pool(x_bhwc, (3, 3), (2, 2), ((1, 1), (1, 1)))
+
+
+def grid_mean(x_bhwc: jax.Array, side: int) -> jax.Array:
+    """Means over a `side` x `side` grid of cells, so that dense layers fit any resolution.
+
+    Cell i of n covers rows floor(i H / n) to ceil((i + 1) H / n), columns likewise; cells
+    overlap where H is no multiple of n, and repeat pixels where it is smaller.
+
+    Args:
+      x_bhwc: features `[b, H, W, c]`.
+      side: cells along each side.
+
+    Returns:
+      `[b, side, side, c]`, of x's type.
+
+    Raises:
+      ValueError: if no pixel is left.
+    """
+    height, width = x_bhwc.shape[1:3]
+    if height == 0 or width == 0:
+        raise ValueError("images are too small for this stem: its pools leave no pixel")
+    if (height, width) == (side, side):
+        return x_bhwc
+    rows, columns = (
+        jnp.asarray(_cell_weights(size, side), x_bhwc.dtype) for size in (height, width)
+    )
+    return jnp.einsum("bhwc,ih,jw->bijc", x_bhwc, rows, columns)
+
+
+def _cell_weights(size: int, num_cells: int) -> np.ndarray:
+    """`[num_cells, size]`: the share of each pixel in the mean of each cell."""
+    cells, pixels = np.arange(num_cells)[:, None], np.arange(size)[None, :]
+    starts, ends = cells * size // num_cells, -(-(cells + 1) * size // num_cells)
+    return ((pixels >= starts) & (pixels < ends)) / (ends - starts)
+
+
+def global_mean(x_bhwc: jax.Array) -> jax.Array:
+    """Mean over all pixels: `[b, H, W, c]` to float32 `[b, c]`."""
+    return x_bhwc.astype(jnp.float32).mean(axis=(1, 2))

@@ -1,0 +1,126 @@
+"""`python -m anw_jax.reproduce plan | run | figures | document | pack | unpack`."""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Callable, Sequence
+
+from anw_jax.errors import AnwError
+from anw_jax.report.writing import write_bytes
+from anw_jax.reproduce import travel
+from anw_jax.reproduce.document import document
+from anw_jax.reproduce.durations import Durations
+from anw_jax.reproduce.figures import write_figures
+from anw_jax.reproduce.plan import items_of, plan_table
+from anw_jax.reproduce.queue import Queue
+from anw_jax.reproduce.study import VARIANTS, Study, load_studies
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Does what the command line says; mistakes are one line on standard error.
+
+    Returns:
+      The exit code: 0; 1 if a run failed or an input is wrong; 2 for a wrong command line;
+      130 if it was interrupted.
+    """
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as stopped:  # argparse has said why
+        return int(stopped.code or 0)
+    try:
+        return _COMMANDS[options.command](options)
+    except (AnwError, OSError, ValueError) as error:
+        sys.stderr.write(f"anw_jax.reproduce: {' '.join(str(error).split())}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("anw_jax.reproduce: stopped; the same command goes on from here\n")
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m anw_jax.reproduce", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    plan = commands.add_parser("plan", help="print which row is read from which training")
+    run = commands.add_parser("run", help="run what is missing, in the order of the plan")
+    figures = commands.add_parser("figures", help="draw every figure again from results")
+    written = commands.add_parser("document", help="write docs/reproduction.md from results")
+    for command in (plan, run, figures, written):
+        command.add_argument("--experiments", default="experiments", type=pathlib.Path)
+        command.add_argument("--results", default="results", type=pathlib.Path)
+    for command in (plan, run):
+        command.add_argument("--variant", choices=VARIANTS, default="paper")
+    for command in (plan, run, figures):
+        command.add_argument("--rows", nargs="+", help="fig3g or 'Fig. 3g'; all if left out")
+    run.add_argument("--seeds", nargs="+", type=int, help="all if left out")
+    run.add_argument("--max_minutes", type=float, help="begin no run that would end later")
+    run.add_argument("--workdir", default="workdir", type=pathlib.Path)
+    figures.add_argument("--out", default="docs/figures", type=pathlib.Path)
+    written.add_argument("--out", default="docs/reproduction.md", type=pathlib.Path)
+    _add_travel(commands)
+    return parser
+
+
+def _add_travel(commands: argparse._SubParsersAction) -> None:
+    pack = commands.add_parser("pack", help="cut inputs into pieces for another machine")
+    pack.add_argument("inputs", nargs="+", type=pathlib.Path, help="data sets, workdirs, ...")
+    pack.add_argument("--out", required=True, type=pathlib.Path)
+    pack.add_argument("--piece_mib", type=int, default=travel.MOST_MIB)
+    unpack = commands.add_parser("unpack", help="check pieces and join them again")
+    unpack.add_argument("pieces", type=pathlib.Path, help="the folder of pieces")
+    unpack.add_argument("--out", default=".", type=pathlib.Path)
+
+
+def _studies(options: argparse.Namespace, variant: str) -> list[Study]:
+    return load_studies(options.experiments, variant, options.rows)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    studies = _studies(options, options.variant)
+    sys.stdout.write(plan_table(studies, Durations.of(options.results)))
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    items = items_of(_studies(options, options.variant), options.seeds)
+    queue = Queue(items, options.results, options.workdir, max_minutes=options.max_minutes)
+    return queue.run().exit_code
+
+
+def _figures(options: argparse.Namespace) -> int:
+    for variant in VARIANTS:
+        for path in write_figures(_studies(options, variant), options.results, options.out):
+            sys.stdout.write(f"{path}\n")
+    return 0
+
+
+def _document(options: argparse.Namespace) -> int:
+    text = document(options.experiments, options.results)
+    write_bytes(options.out, text.encode())
+    sys.stdout.write(f"{options.out}\n")
+    return 0
+
+
+def _pack(options: argparse.Namespace) -> int:
+    for path in travel.pack(options.inputs, options.out, options.piece_mib):
+        sys.stdout.write(f"{path}\n")
+    return 0
+
+
+def _unpack(options: argparse.Namespace) -> int:
+    for path in travel.unpack(options.pieces, options.out):
+        sys.stdout.write(f"{path}\n")
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "plan": _plan,
+    "run": _run,
+    "figures": _figures,
+    "document": _document,
+    "pack": _pack,
+    "unpack": _unpack,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

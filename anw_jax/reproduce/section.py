@@ -1,0 +1,130 @@
+"""What stands below the table for each study: its trainings, their p-values, its figure."""
+
+import math
+import pathlib
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from anw_jax import stats
+from anw_jax.progress import format_seconds
+from anw_jax.report.table import mean_and_std
+from anw_jax.reproduce.claims import NOT_YET_RUN, Claim, measured
+from anw_jax.reproduce.figures import drawn_of
+from anw_jax.reproduce.results import Run, SeedRuns
+from anw_jax.reproduce.study import Study
+from anw_jax.reproduce.values import predicate_text
+
+
+def anchor(study: Study) -> str:
+    """The name of a row's place in the document."""
+    return re.sub(r"[^a-z0-9]+", "-", study.file.lower())
+
+
+def command(study: Study) -> str:
+    """The command of a row."""
+    variant = "" if study.variant == "paper" else f" --variant {study.variant}"
+    return f"`python -m anw_jax.reproduce run --rows {study.file}{variant}`"
+
+
+def place(study: Study) -> tuple[int, str]:
+    """Sorts rows as the paper has them: figures, tables, sections, then what is ours."""
+    kinds = ("Fig.", "Table", "§")
+    found = [number for number, kind in enumerate(kinds) if study.row.startswith(kind)]
+    return (found[0] if found else len(kinds), study.row)
+
+
+def predicates(claim: Claim, quick_claim: Claim) -> str:
+    """The rules that were written before the first run."""
+    text = (
+        f"confirmed if {predicate_text(claim, claim.confirm)}, "
+        f"direction if {predicate_text(claim, claim.direction)}"
+    )
+    if quick_claim.direction != claim.direction:
+        text += f" (quick: {predicate_text(quick_claim, quick_claim.direction)})"
+    return text
+
+
+def trainings(name: str, study: Study, seeds: Sequence[SeedRuns]) -> str:
+    """A paragraph on the runs of one variant, or that there are none."""
+    runs = [run for each in seeds for run in each.runs.values()]
+    where = f"`results/{study.name}/`, {command(study)}"
+    if not runs:
+        return f"{name} ({_setting(study)}): {NOT_YET_RUN}. {command(study)}"
+    expected = len(study.arms) * len(study.seeds)
+    parts = [
+        f"{name} ({_setting(study)}): {len(runs)} of {expected} runs",
+        f"test accuracy {_percent(runs, 'model.test_accuracy')}",
+        _keyed_p(runs),
+        _cost(study, seeds),
+        f"training {_seconds(runs)} each",
+        f"hardware: {_distinct(runs, 'provenance.hardware')}",
+        f"commit: {_distinct(runs, 'provenance.commit', 10)}",
+        f"files: {where}",
+    ]
+    return "; ".join(part for part in parts if part) + "."
+
+
+def _setting(study: Study) -> str:
+    """What was trained on what, as far as it is the same for all arms."""
+    data, train = study.config["data"], study.config["train"]
+    num = "all" if data.get("num_train") is None else f"{data['num_train']:,}"
+    text = f"{study.config['model']['name']}, {num} photos of {data['source']}"
+    note = f", {study.note}" if study.note else ""
+    return f"{text}{note}, {train['num_epochs']} epochs"
+
+
+def _numbers(runs: Iterable[Run], path: str) -> list[float]:
+    return [run.number(path) for run in runs if run.has(path)]
+
+
+def _percent(runs: Sequence[Run], path: str) -> str:
+    return f"{mean_and_std([100 * v for v in _numbers(runs, path)], 1)} %"
+
+
+def _seconds(runs: Sequence[Run]) -> str:
+    found = _numbers(runs, "stage_seconds.train")
+    return format_seconds(statistics.fmean(found)) if found else "unknown time"
+
+
+def _keyed_p(runs: Sequence[Run]) -> str:
+    """The exact p of the photos with a hue each, in the same trainings."""
+    found = [
+        run.number(f"users.{name}.log10_p")
+        for run in runs
+        for name, user in run.at("users").items()
+        if _is_keyed(user)
+    ]
+    known = [value for value in found if math.isfinite(value)]
+    if not known:
+        return ""
+    middle, worst = stats.format_p(statistics.median(known)), stats.format_p(max(known))
+    text = f"keyed photos of the same trainings: p median {middle}, worst {worst}"
+    return f"{text} (n = {len(known)})"
+
+
+def _is_keyed(user: dict[str, Any]) -> bool:
+    is_marked = user.get("kind") == "marked" and not user.get("excluded", False)
+    return is_marked and user.get("scheme") == "per_image"
+
+
+def _cost(study: Study, seeds: Sequence[SeedRuns]) -> str:
+    """What marking costs in accuracy, where the study says how that is measured."""
+    if study.cost is None:
+        return ""
+    name, arguments = study.cost["measure"], study.cost.get("arguments") or {}
+    values = [100 * value for value in measured(name, arguments, seeds).values]
+    return f"accuracy cost of marking {mean_and_std(values, 1)} points" if values else ""
+
+
+def _distinct(runs: Sequence[Run], path: str, length: int | None = None) -> str:
+    found = [str(run.at(path))[:length] if run.has(path) else "unknown" for run in runs]
+    return ", ".join(dict.fromkeys(found))
+
+
+def figure(name: str, study: Study, results: pathlib.Path) -> list[str]:
+    """The lines that show a study's figure; none where there is nothing to draw."""
+    if drawn_of(study, results) is None:
+        return []
+    return [f"![{study.row}, {name.lower()}: {study.title}](figures/{study.name}.png)", ""]

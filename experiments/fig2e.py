@@ -1,0 +1,22 @@
+"""Fig. 2e: any signature works, on CIFAR-100.
+
+Command:   python run.py --config=experiments/fig2e.py[:quick]
+Expect:    all five signatures matched, within a few degrees.
+"""
+
+import ml_collections
+
+from experiments import common
+
+CASES = {
+    "paper": common.OWN_CASE["paper"] | {"verify": common.FINE} | {"data": common.CIFAR100},
+    "quick": common.OWN_CASE["quick"]
+    | {"verify": common.FINE, "users": common.usual_users(40, 50)}
+    | {"data": common.CIFAR100 | {"num_train": 4000}, "train": common.QUICK_TRAIN},
+}
+
+
+def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
+    """Settings and claims only."""
+    row = common.signatures_row("Fig. 2e", "CIFAR-100") | {"minutes": 8.0}
+    return common.study("fig2e", variant, CASES, row)

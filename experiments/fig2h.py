@@ -1,0 +1,63 @@
+"""Fig. 2h: more capacity, a lower and sharper minimum. Quick: ResNets of a quarter width.
+
+Command:   python run.py --config=experiments/fig2h.py[:quick]
+Expect:    with depth the lowest loss falls and the minimum grows sharper.
+
+Quick takes networks of a quarter of the width on CIFAR-10, with the stem for large images.
+"""
+
+import ml_collections
+
+from experiments import common
+
+DEPTHS = {"paper": (18, 34, 50, 101, 152), "quick": (18, 34, 50, 101)}
+CASES = {
+    "paper": common.OWN_CASE["paper"]
+    | {
+        "data": common.TINY,
+        "model": common.TINY_RESNET50,
+        "train": common.TINY_TRAIN,
+        "users": common.usual_users(100, 100),
+    },
+    "quick": common.OWN_CASE["quick"]
+    | {"model": {"name": "resnet18", "stem": "tiny", "widths": (16, 32, 64, 128)}},
+}
+
+
+def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
+    """Settings and claims only."""
+    depths = DEPTHS.get(variant, DEPTHS["paper"])
+    arms = {f"resnet{depth}": {"model.name": f"resnet{depth}"} for depth in depths}
+
+    def trend(of: str, text: str, sign: int) -> dict:
+        bounds = ("at_least", 1) if sign > 0 else ("at_most", -1)
+        return {
+            "claim": text,
+            "paper": "monotone" if sign > 0 else "monotone, falling",
+            "measure": "trend",
+            "arguments": {
+                "of": of,
+                "over": "arms",
+                "members": tuple(arms),
+                "arguments": {"users": common.HUE_USERS},
+            },
+            "confirm": {bounds[0]: 0.8 * bounds[1]},
+            "direction": {bounds[0]: 0.2 * bounds[1]},
+        }
+
+    row = {
+        "row": "Fig. 2h",
+        "title": "Capacity",
+        "paper": "deeper ResNets: a lower loss, and a sharper minimum around the signature",
+        "arms": arms,
+        "claims": (
+            trend("lowest_loss", "rank correlation of depth and lowest loss", -1),
+            trend("sharpness", "rank correlation of depth and sharpness", 1),
+            common.keyed(arms=tuple(arms)[-1]),
+        ),
+        "figure": common.curves(
+            "arms", tuple(arms), arguments={"users": "hue60"}, ordered=True
+        ),
+        "minutes": 5.0,
+    }
+    return common.study("fig2h", variant, CASES, row)

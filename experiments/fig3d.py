@@ -1,0 +1,22 @@
+"""Fig. 3d: adversarial training (FGSM).
+
+Command:   python run.py --config=experiments/fig3d.py[:quick]
+Expect:    all five signatures still matched.
+
+The code of the paper has epsilon .1 of [0, 1], and a run named .01; quick takes 4/255, since a
+small network learns nothing at .1.
+"""
+
+import ml_collections
+
+from experiments import common
+
+EPSILON = {"paper": 0.1, "quick": 4 / 255}
+
+
+def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
+    """Settings and claims only."""
+    epsilon = EPSILON.get(variant, EPSILON["paper"])
+    row = common.attack_row("Fig. 3d", "Adversarial training", minutes=5.0)
+    attacks = {"fgsm": {"attack": "fgsm", "parameters": {"epsilon": epsilon}}}
+    return common.study("fig3d", variant, common.OWN_CASE, row, attacks=attacks)

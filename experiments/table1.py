@@ -1,0 +1,63 @@
+"""Table 1: cosine of what is read and what was written; radioactive data as the rival.
+
+Command:   python run.py --config=experiments/table1.py[:quick]
+Expect:    ours near 1 after training, the rival near 0.
+
+"Before training": the same users, read from a model that never saw their photos.
+"""
+
+import ml_collections
+
+from experiments import common
+
+ENDS = {"paper": "", "quick": "_quick"}
+
+
+def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
+    """Settings and claims only."""
+    end = ENDS.get(variant, "")
+    without = {"exclude": common.HUE_USERS, "analyses": ()}
+    arms = {
+        "before": {"case": f"without_cifar10{end}"} | without,
+        "after": {"case": f"small_cifar10{end}"},
+    }
+    row = {
+        "row": "Table 1",
+        "title": "Cosine similarity, radioactive data as the rival",
+        "paper": "ours .045 ± .52 → .999 ± .001; radioactive data −.005 → −.005",
+        "arms": arms,
+        "claims": (
+            {
+                "claim": "ours, after training",
+                "paper": ".999",
+                "measure": "cosine",
+                "arguments": {"users": common.HUE_USERS, "arms": "after"},
+                "confirm": {"at_least": 0.99},
+                "direction": {"at_least": 0.9},
+            },
+            {
+                "claim": "ours, after minus before training",
+                "paper": ".95",
+                "measure": "difference",
+                "arguments": {
+                    "of": "cosine",
+                    "first": {"arms": "after"},
+                    "second": {"arms": "before"},
+                    "arguments": {"users": common.HUE_USERS},
+                },
+                "confirm": {"at_least": 0.5},
+                "direction": {"at_least": 0.3},
+            },
+            {
+                "claim": "radioactive data, after training",
+                "paper": "−.005",
+                "measure": "analysis_value",
+                "arguments": {"path": "radioactive_data.cosine", "arms": "after"},
+                "confirm": {"between": [-0.05, 0.05]},
+                "direction": {"at_most": 0.2},
+            },
+        ),
+        "minutes": 4.0,
+    }
+    analyses = ("radioactive_data",)
+    return common.study("table1", variant, common.OWN_CASE, row, analyses=analyses)

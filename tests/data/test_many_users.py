@@ -1,0 +1,177 @@
+"""A thousand users, equal shares, what nobody owns, and users of a streamed set."""
+
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+
+from anw_jax import data
+
+
+def _noise(num, seed, size=2):
+    return np.random.default_rng(seed).integers(0, 256, (num, size, size, 3), dtype=np.uint8)
+
+
+def _splits(num_train, num_test, size=2):
+    return data.Splits(
+        *(
+            data.Dataset(_noise(num, num, size), np.arange(num) % 5, tuple("abcde"), name)
+            for num, name in ((num_train, "train"), (num_test, "test"))
+        )
+    )
+
+
+def _rows(partition):
+    return np.concatenate([user.indices for user in partition.users])
+
+
+@pytest.fixture(scope="module")
+def everyone():
+    """1,000 users of 100 photos each, and how long it took to deal and to publish them."""
+    splits = _splits(100_000, 10)
+    data.share_equally(splits, 2, seed=0)  # compiles the shuffle of so many
+    start = time.perf_counter()
+    partition = data.share_equally(splits, 1000, seed=1)
+    dealt = time.perf_counter()
+    published = {
+        user.spec.name: 255 - partition.images_of(splits, user.spec.name).images
+        for user in partition.users
+    }
+    learned = data.training_set(splits, partition, published)
+    return splits, partition, learned, dealt - start, time.perf_counter() - dealt
+
+
+def test_a_thousand_users_share_the_whole_training_set(everyone):
+    splits, partition, learned, *_ = everyone
+    assert [len(user.indices) for user in partition.users] == [100] * 1000
+    np.testing.assert_array_equal(np.sort(_rows(partition)), np.arange(100_000))
+    np.testing.assert_array_equal(learned.images, 255 - splits.train.images)
+    np.testing.assert_array_equal(learned.labels, splits.train.labels)
+
+
+def test_a_thousand_users_are_dealt_in_no_time(everyone):
+    *_, deal_seconds, publish_seconds = everyone
+    # 0.3 s each on two cores; ten times as much says that something is quadratic.
+    assert deal_seconds < 4
+    assert publish_seconds < 4
+
+
+def test_a_thousand_specs_are_dealt_as_well():
+    splits = _splits(5_000, 2_000)
+    specs = [data.UserSpec(f"u{i}", 2 + i % 3, data.KINDS[i % 3]) for i in range(1000)]
+    partition = data.assign_users(splits, specs, seed=3)
+    for side, kinds in (("train", ("marked", "unmarked")), ("test", ("held_out",))):
+        users = [user for user in partition.users if user.spec.kind in kinds]
+        rows = np.concatenate([user.indices for user in users])
+        assert len(np.unique(rows)) == sum(user.spec.num_images for user in users)
+        assert rows.max() < len(getattr(splits, side))
+
+
+@pytest.mark.parametrize("num_users", [1, 3, 7, 20])
+def test_shares_differ_by_at_most_one(num_users):
+    splits = _splits(20, 4)
+    partition = data.share_equally(splits, num_users, seed=0, kind="unmarked", prefix="u")
+    sizes = [user.spec.num_images for user in partition.users]
+    assert sizes == sorted(sizes, reverse=True)
+    assert max(sizes) - min(sizes) <= 1
+    assert sorted(_rows(partition)) == list(range(20))
+    assert partition.users[0].spec.kind == "unmarked"
+    assert partition.users[-1].spec.name == f"u{num_users - 1:04d}"
+
+
+def test_shares_of_a_subset_leave_twins_to_nobody():
+    splits = _splits(20, 4)
+    images = splits.train.images.copy()
+    images[[4, 9]] = images[17]
+    splits = dataclasses.replace(splits, train=dataclasses.replace(splits.train, images=images))
+    partition = data.share_equally(splits, 4, seed=0)
+    assert [len(user.indices) for user in partition.users] == [5, 4, 4, 4]
+    assert set(range(20)) - set(_rows(partition).tolist()) == {4, 9, 17}
+    subset = data.share_equally(splits, 2, seed=0, num_train=9)
+    assert set(_rows(subset).tolist()) <= set(subset.train_indices.tolist())
+
+
+def test_shares_are_those_of_assign_users():
+    splits = _splits(20, 4)
+    shared = data.share_equally(splits, 3, seed=5)
+    assigned = data.assign_users(splits, [user.spec for user in shared.users], seed=5)
+    np.testing.assert_array_equal(_rows(shared), _rows(assigned))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"num_users": 21},
+            "num_users must be at most 20, the different training photos there are, got 21",
+        ),
+        ({"num_users": 0}, "num_users must be at least 1, got 0"),
+        (
+            {"num_users": 2, "kind": "held_out"},
+            "kind must be one of marked, unmarked; got 'held_out'",
+        ),
+        ({"num_users": 2, "prefix": 3}, "prefix must be a str, got int: 3"),
+    ],
+)
+def test_impossible_shares(arguments, message):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        data.share_equally(_splits(20, 4), seed=0, **arguments)
+    assert str(caught.value) == message
+
+
+def test_spare_rows_are_owned_by_nobody_and_seen_by_no_training():
+    splits = _splits(20, 12)
+    images = splits.test.images.copy()
+    specs = [data.UserSpec("ann", 5), data.UserSpec("eve", 3, "held_out")]
+    plain = data.assign_users(splits, specs, seed=2, num_train=16)
+    owned = plain.user("eve").indices
+    free = np.setdiff1d(np.arange(12), owned)
+    np.testing.assert_array_equal(plain.spare_test_rows(splits), free)
+    assert plain.spare_test_rows(splits).dtype == np.int32
+    untrained = np.setdiff1d(np.arange(20), plain.train_indices)
+    images[free[0]] = splits.train.images[plain.train_indices[3]]
+    images[free[1]] = images[owned[0]]
+    images[free[4]] = images[free[2]]
+    images[free[5]] = splits.train.images[untrained[0]]  # nobody trains on it
+    test = dataclasses.replace(splits.test, images=images)
+    twins = data.Splits(splits.train, test)
+    wanted = np.delete(free, [0, 1, 4])
+    np.testing.assert_array_equal(plain.spare_test_rows(twins), wanted)
+
+
+def test_all_test_rows_are_spare_without_held_out_users():
+    splits = _splits(20, 12)
+    partition = data.assign_users(splits, [data.UserSpec("ann", 5)], seed=2)
+    np.testing.assert_array_equal(partition.spare_test_rows(splits), np.arange(12))
+
+
+def test_users_of_a_streamed_set_are_those_of_a_set_in_memory():
+    specs = [
+        data.UserSpec("ann", 5),
+        data.UserSpec("bob", 4, "unmarked"),
+        data.UserSpec("eve", 3, "held_out"),
+    ]
+    seen = []
+    for in_memory in (True, False):
+        splits = data.load("mock:48", image_size=8, in_memory=in_memory)
+        partition = data.assign_users(splits, specs, seed=7, num_train=40)
+        own = partition.images_of(splits, "ann")
+        assert type(own) is data.Dataset
+        published = {"ann": 255 - own.images}
+        learned = data.training_set(splits, partition, published, exclude=("bob",))
+        assert isinstance(learned, data.StreamedDataset) is not in_memory
+        rows = (user.indices.tolist() for user in partition.users)
+        seen.append((learned.digest(), *rows, partition.spare_test_rows(splits).tolist()))
+        assert np.isin(published["ann"], learned.images[:]).all()
+    assert seen[0] == seen[1]
+
+
+def test_nothing_is_read_to_publish_in_a_streamed_set():
+    splits = data.load("mock:16", image_size=4, in_memory=False)
+    partition = data.assign_users(splits, [data.UserSpec("ann", 3)], seed=0)
+    published = {"ann": np.full((3, 4, 4, 3), 9, np.uint8)}
+    learned = data.training_set(splits, partition, published)
+    assert (learned.images[partition.user("ann").indices] == 9).all()
+    untouched = data.training_set(splits, partition, {}, exclude=("ann",))
+    assert len(untouched) == 13

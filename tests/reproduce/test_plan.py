@@ -1,0 +1,184 @@
+"""Which runs there are, in which order, what they share and how long they take."""
+
+import pytest
+
+from anw_jax.errors import SettingsError
+from anw_jax.reproduce import Durations, items_of, plan_table
+
+TWO = {"seeds": (0, 1)}
+
+
+@pytest.fixture
+def studies(write_study, load):
+    """Three rows; the first and the last are read from one training, one arm has its own."""
+    write_study("fig1", {"case": "base"}, {"row": "Fig. 1", **TWO, "minutes": {"paper": 10.0}})
+    write_study(
+        "fig2",
+        {"case": "base"},
+        {"row": "Fig. 2", **TWO, "arms": {"short": {"train.num_epochs": 1}, "base": {}}},
+    )
+    write_study("fig3", {"case": "base"}, {"row": "Fig. 3", "seeds": (0,)})
+    return load()
+
+
+def test_every_row_gets_a_seed_before_any_gets_two_and_sharing_comes_first(studies):
+    assert [item.label for item in items_of(studies)] == [
+        "fig1/seed0",
+        "fig2/base/seed0",
+        "fig3/seed0",
+        "fig2/short/seed0",
+        "fig1/seed1",
+        "fig2/base/seed1",
+        "fig2/short/seed1",
+    ]
+    assert [item.label for item in items_of(studies, [1])] == [
+        "fig1/seed1",
+        "fig2/base/seed1",
+        "fig2/short/seed1",
+    ]
+
+
+def test_runs_of_one_case_must_agree_in_what_the_learner_sees(write_study, load):
+    write_study("fig1", {"case": "base"})
+    write_study("fig2", {"case": "base", "model": {"name": "small"}})
+    with pytest.raises(
+        SettingsError,
+        match=r"fig1/seed0 and fig2/seed0 share the case 'base' but differ in model: give",
+    ):
+        items_of(load())
+
+
+def test_the_table_names_rows_models_and_minutes(studies, made_up, tmp_path):
+    results = tmp_path / "results"
+    table = plan_table(studies, Durations.of(results))
+    assert (
+        "| base | testing | mock:160, all | 2 | 0, 1 | ? | Fig. 1; Fig. 2 (base); Fig. 3 |"
+        in table
+    )
+    assert "| fig2/short | testing | mock:160, all | 1 | 0, 1 | ? | Fig. 2 (short) |" in table
+    assert table.endswith("4 trainings, 7 result files, about 0.0 hours, 2 models unknown.\n")
+    sitting = {"seconds": 90.0, "trained": True}
+    made_up.write(results, studies[0], seed=0, sitting=sitting)
+    for study, arm in ((studies[1], "base"), (studies[2], "main")):
+        made_up.write(results, study, arm, sitting={"seconds": 30.0, "trained": False})
+    made_up.write(results, studies[1], "short", sitting=sitting)
+    table = plan_table(studies, Durations.of(results))
+    # 60 s of training and 30 s of audit, and two audits more.
+    assert "| base | testing | mock:160, all | 2 | 0, 1 | 2.5 | Fig. 1" in table
+    assert "| 0, 1 | 1.5 | Fig. 2 (short) |" in table
+    assert "about 0.1 hours.\n" in table
+
+
+def test_durations_are_medians_of_what_was_recorded(studies):
+    durations, study = Durations(), studies[0]
+    assert durations.expected(study, "main", "base", trains=True) == 600.0
+    assert durations.expected(study, "main", "base", trains=False) == 600.0
+    for train, whole, trained in ((50, 60, True), (70, 80, True), (5000, 30, False)):
+        durations.add(
+            {
+                "name": study.name,
+                "settings": {"case": "base"},
+                "stage_seconds": {"train": train},
+                "sitting": {"seconds": whole, "trained": trained},
+            }
+        )
+    assert durations.training("base") == 60.0
+    assert durations.audit(study.name, "main") == 10.0
+    assert durations.expected(study, "main", "base", trains=True) == 70.0
+    assert durations.expected(study, "main", "base", trains=False) == 10.0
+
+
+def test_a_result_from_before_the_queue_counts_with_all_its_stages():
+    durations = Durations()
+    durations.add({"name": "a", "settings": {}, "stage_seconds": {"train": 50.0, "mark": 8.0}})
+    assert (durations.training("a"), durations.audit("a", "main")) == (50.0, 8.0)
+
+
+def test_damaged_files_do_not_stop_the_plan(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "seed0.json").write_text("{ half")
+    (tmp_path / "a" / "seed1.json").write_text("[]")
+    assert Durations.of(tmp_path).training("a") is None
+
+
+def claim(measure: str, **arguments) -> dict:
+    """A claim that is about something."""
+    predicates = {"confirm": {"at_least": 0.0}, "direction": {"at_least": 0.0}}
+    return {
+        "claim": "c",
+        "paper": "p",
+        "measure": measure,
+        "arguments": arguments,
+        **predicates,
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            claim("match_rate", users="hue6"),
+            "users must be .* got 'hue6'; did you mean 'hue60'",
+        ),
+        (claim("match_rate", users="many"), "users must be one of hue60, keyed"),
+        (claim("match_rate", users="hue60", suspect="x"), "suspect must be one of half; got"),
+        (claim("match_rate", users="hue60", arms="c"), "arms must be one of a, b; got 'c'"),
+        (claim("crowd_match_rate", crowd="hue60"), "crowd must be one of many; got 'hue60'"),
+        (claim("accuracy_drop", before="a", after="x"), "after must be one of a, b; got 'x'"),
+        (claim("margin", users="hue60", arms="c"), "arms must be one of a, b; got 'c'"),
+        (claim("ratio", of="margin", first={}, second={}), "measure 'margin': missing a req"),
+        (claim("analysis_value", path="mia.x"), "analysis must be one of gradient_search; got"),
+        (
+            claim("analysis_value", path="gradient_search.x.y"),
+            "user must be one of hue60, keyed",
+        ),
+        (
+            claim("trend", of="margin", over="users", members=("hue60", "x")),
+            "users must be one of hue60, keyed",
+        ),
+        (
+            claim(
+                "difference",
+                of="test_accuracy",
+                first={},
+                second={"suspect": "x"},
+            ),
+            "suspect must be one of half",
+        ),
+    ],
+)
+def test_a_claim_on_what_is_not_there_is_refused_before_any_run(
+    write_study, load, settings_values, values, message
+):
+    users = settings_values["users"] | {
+        "many": {"num_images": 2, "scheme": "per_user", "count": 3}
+    }
+    half = {"attack": "prune", "parameters": {"fraction": 0.5}}
+    more = {"users": users, "suspects": {"half": half}, "analyses": ["gradient_search"]}
+    good = (
+        claim("match_rate", users=["hue60"], suspect="half", arms="b"),
+        claim("crowd_match_rate", crowd="many"),
+        claim("analysis_value", path="gradient_search.*.error_degrees"),
+        claim("smallest", of="test_accuracy", over="suspects", members=("none", "half")),
+    )
+    arms = {"a": {}, "b": {"train.num_epochs": 3}}
+    write_study("fig1", more, {"claims": (*good, values), "arms": arms})
+    with pytest.raises(SettingsError, match=rf"fig1: claims\[4\]: {message}"):
+        items_of(load())
+
+
+def test_a_default_is_looked_for_too(write_study, load, settings_values):
+    """keyed_log10_p is about the user "keyed", unless another is named."""
+    settings_values["users"].pop("keyed")
+    write_study(
+        "fig1", {"users": settings_values["users"]}, {"claims": (claim("keyed_log10_p"),)}
+    )
+    with pytest.raises(SettingsError, match=r"claims\[0\]: users must be .* got 'keyed'"):
+        items_of(load())
+
+
+def test_a_figure_on_what_is_not_there_is_refused(write_study, load):
+    figure = {"kind": "curves", "over": "users", "members": ["hue60", "hue90"]}
+    write_study("fig1", study={"figure": figure})
+    with pytest.raises(SettingsError, match="fig1: figure, 'hue90': users must be one of"):
+        items_of(load())

@@ -1,0 +1,65 @@
+"""docs/reproduction.md has a row for every study, from the result files as they are now."""
+
+import pathlib
+import re
+
+import pytest
+
+from anw_jax import reproduce
+from anw_jax.reproduce.study import VARIANTS, study_names, unlisted_studies
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+DOCUMENT = ROOT / "docs" / "reproduction.md"
+
+
+@pytest.fixture(scope="module")
+def studies():
+    """Every study in both variants."""
+    return [s for v in VARIANTS for s in reproduce.load_studies(ROOT / "experiments", v)]
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, list[list[str]]]:
+    """The cells of the table's rows, by study."""
+    found: dict[str, list[list[str]]] = {}
+    for line in DOCUMENT.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        command = re.search(r"--rows (\w+)`", cells[-1])
+        if line.startswith("| [") and command:
+            found.setdefault(command[1], []).append(cells)
+    return found
+
+
+def test_every_study_is_listed_and_has_a_row_for_each_claim(studies, rows):
+    assert unlisted_studies(ROOT / "experiments") == []
+    assert set(rows) == set(study_names(ROOT / "experiments"))
+    for study in studies:
+        assert len(rows[study.file]) == len(study.claims), study.file
+
+
+def test_a_row_without_result_files_says_not_yet_run(studies, rows):
+    results = ROOT / "results"
+    has_results = {
+        study.file for study in studies for runs in study.all_runs(results) if runs.runs
+    }
+    for name, lines in rows.items():
+        for cells in lines:
+            is_empty = cells[3] == cells[4] == "–"
+            assert is_empty == (cells[5] == "not yet run"), cells
+            assert is_empty or name in has_results, cells
+
+
+def test_what_is_run_together_agrees_in_what_the_learner_sees(studies):
+    for variant in VARIANTS:
+        assert reproduce.items_of([s for s in studies if s.variant == variant])
+
+
+def test_every_link_to_a_figure_leads_somewhere():
+    for link in re.findall(r"\]\((figures/[^)]+)\)", DOCUMENT.read_text()):
+        assert (DOCUMENT.parent / link).is_file(), link
+
+
+def test_the_document_is_what_the_results_give_now(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    expected = reproduce.document(ROOT / "experiments", ROOT / "results")
+    assert DOCUMENT.read_text() == expected, "run: python -m anw_jax.reproduce document"

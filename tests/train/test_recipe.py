@@ -1,0 +1,356 @@
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from anw_jax import models, train
+from anw_jax.errors import CheckpointError
+from anw_jax.train.state import init_state
+from anw_jax.train.step import cross_entropy
+from anw_jax.train.trees import digest
+
+
+@dataclasses.dataclass(frozen=True)
+class Fade:
+    """Darkens images and flattens targets, by a random share for each."""
+
+    most: float = 0.5
+
+    def transform(self, key, images, targets):
+        share = jax.random.uniform(key, (len(images),), maxval=self.most)
+        flat = jnp.full_like(targets, 1 / targets.shape[1])
+        images = (1 - share)[:, None, None, None] * images
+        return images, (1 - share)[:, None] * targets + share[:, None] * flat
+
+
+@dataclasses.dataclass(frozen=True)
+class Invert:
+    def transform(self, key, images, targets):
+        return 1.0 - images, targets
+
+
+@dataclasses.dataclass(frozen=True)
+class Mix:
+    mixes_examples = True
+
+    def transform(self, key, images, targets):
+        return images[::-1], targets[::-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Uphill:
+    size: float = 0.1
+
+    def perturb(self, key, images, loss_fn):
+        slope = jax.grad(lambda moved: loss_fn(key, moved))(images)
+        return jnp.clip(images + self.size * jnp.sign(slope), 0.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mean:
+    """The plain gradient, through the door of privacy."""
+
+    def gradient(self, key, loss_fn, params, images, targets):
+        (_, logits), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
+            params, images, targets, key
+        )
+        return gradient, cross_entropy(logits, targets), logits
+
+
+FADED = train.Recipe(transforms=(Invert(), Fade()))
+
+
+@pytest.fixture(scope="module")
+def state(model, settings):
+    return init_state(model, settings, (8, 8, 3), 4)
+
+
+@pytest.fixture(scope="module")
+def batch(dataset):
+    images, labels = dataset
+    return train.Batch(images[:16], labels[:16])
+
+
+@pytest.fixture(scope="module")
+def targets():
+    return np.random.default_rng(8).dirichlet(np.ones(4), 64).astype(np.float32)
+
+
+def _plain(settings, **changes):
+    return dataclasses.replace(settings, crop_padding=0, flip=False, **changes)
+
+
+def _loss_of(model, state, images, targets, smoothing=0.0):
+    """Mean loss in training mode, written out."""
+    logits, _ = jax.jit(model.apply, static_argnames="train")(
+        state.variables, images.astype(np.float32), train=True
+    )
+    log_p = np.asarray(logits, np.float64)
+    log_p = log_p - np.log(np.exp(log_p).sum(1, keepdims=True))
+    targets = (1 - smoothing) * targets + smoothing / 4
+    return -(targets * log_p).sum(1).mean(), (log_p.argmax(1) == targets.argmax(1)).mean()
+
+
+def test_transforms_act_in_order_and_targets_follow(model, settings, state, batch):
+    """1 - x, then darker: the other order would give other images."""
+    seen = {}
+
+    @dataclasses.dataclass(frozen=True)
+    class Spy:
+        def transform(self, key, images, targets):
+            jax.debug.callback(lambda *arrays: seen.update(zip("it", arrays, strict=True)),
+                               images, targets)  # fmt: skip
+            return images, targets
+
+    recipe = train.Recipe(transforms=(*FADED.transforms, Spy()))
+    settings = _plain(settings, label_smoothing=0.2)
+    step_fn = jax.jit(train.make_step_fn(model, settings, 4, recipe))
+    _, metrics = step_fn(state, batch, jax.random.key(1))
+    jax.block_until_ready(metrics)
+    jax.effects_barrier()
+    images, told = np.asarray(seen["i"]), np.asarray(seen["t"])
+    inverted = 1 - batch.images / 255
+    shares = 1 - images.reshape(16, -1).sum(1) / inverted.reshape(16, -1).sum(1)
+    assert len(np.unique(shares.round(4))) == 16
+    smoothed = 0.8 * np.eye(4)[batch.labels] + 0.05
+    expected = (1 - shares)[:, None] * smoothed + shares[:, None] / 4
+    np.testing.assert_allclose(told, expected, atol=1e-5)
+    loss, accuracy = _loss_of(model, state, images, told)
+    assert float(metrics.loss) == pytest.approx(loss, rel=1e-4)
+    assert float(metrics.accuracy) == accuracy
+
+
+def test_targets_take_the_place_of_labels(model, settings, state, batch, targets):
+    soft = batch._replace(targets=targets[:16])
+    step_fn = jax.jit(train.make_step_fn(model, _plain(settings, label_smoothing=0.3), 4))
+    _, metrics = step_fn(state, soft, jax.random.key(0))
+    loss, accuracy = _loss_of(model, state, batch.images / 255, targets[:16], 0.3)
+    assert float(metrics.loss) == pytest.approx(loss, rel=1e-4)
+    assert float(metrics.accuracy) == accuracy
+
+
+def test_one_hot_targets_are_labels(tiny):
+    plain = train.train(*tiny, segment_steps=16)
+    one_hot = np.eye(4, dtype=np.float32)[tiny[3]]
+    # Nothing is learnt from the labels then.
+    *arguments, labels, rows = tiny
+    soft = train.train(*arguments, 0 * labels, rows, targets=one_hot, segment_steps=16)
+    chex.assert_trees_all_close(
+        soft.state.variables, plain.state.variables, rtol=1e-3, atol=1e-4
+    )
+    assert soft.reports[0].loss == pytest.approx(plain.reports[0].loss, rel=1e-4)
+
+
+def test_the_adversary_sees_the_loss_that_is_trained(model, settings, state, batch):
+    """Its images are those of a gradient written out, and the metrics are theirs."""
+    step_fn = jax.jit(
+        train.make_step_fn(model, _plain(settings), 4, train.Recipe(adversary=Uphill()))
+    )
+    _, metrics = step_fn(state, batch, jax.random.key(0))
+
+    @jax.jit
+    @jax.grad
+    def slope_fn(images):
+        logits, _ = model.apply(state.variables, images, train=True)
+        return cross_entropy(logits, batch.labels).mean()
+
+    images = (batch.images / 255).astype(np.float32)
+    moved = np.clip(images + 0.1 * np.sign(slope_fn(images)), 0, 1)
+    loss, _ = _loss_of(model, state, moved, np.eye(4)[batch.labels])
+    assert float(metrics.loss) == pytest.approx(loss, rel=1e-3)
+
+
+def test_privacy_gives_the_gradient(settings, batch):
+    """With the plain gradient as the private one, the step is the plain step."""
+    model = models.create("testing", 4, norm="group")
+    state = init_state(model, settings, (8, 8, 3), 4)
+    recipes = (train.Recipe(), train.Recipe(privacy=Mean()))
+    plain, private = (
+        jax.jit(train.make_step_fn(model, settings, 4, recipe))(state, batch, jax.random.key(0))
+        for recipe in recipes
+    )
+    chex.assert_trees_all_close(private, plain, rtol=1e-4, atol=1e-6)
+
+
+def test_only_the_head_learns(tiny, model):
+    start = train.train(*tiny, segment_steps=16, max_seconds=0.0).state.variables
+    start = jax.tree.map(np.asarray, start)
+    settings = dataclasses.replace(tiny[1], weight_decay=0.1, num_epochs=8)
+    result = train.train(
+        model, settings, *tiny[2:], initial_variables=start, trainable="head", segment_steps=4
+    )
+    moved = jax.device_get(result.state.variables)
+    before, after = start["params"].pop(model.head), moved["params"].pop(model.head)
+    chex.assert_trees_all_equal(moved, start)
+    assert all(
+        np.abs(a - b).max() > 1e-4
+        for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+    )
+    assert result.reports[-1].loss < result.reports[0].loss
+    # Momentum is kept for the head alone.
+    sizes = [leaf.size for leaf in jax.tree.leaves(result.state.opt_state)]
+    assert sum(sizes) - sizes.count(1) == sum(leaf.size for leaf in jax.tree.leaves(after))
+
+
+def test_a_step_of_the_head_is_logistic_regression(model, settings, state, batch):
+    """On the network's features, with weight decay, written out."""
+    settings = _plain(settings, weight_decay=0.1)
+    step_fn = jax.jit(train.make_step_fn(model, settings, 4, trainable="head"))
+    fresh = init_state(model, settings, (8, 8, 3), 4, trainable="head")
+    moved, _ = step_fn(fresh, batch, jax.random.key(0))
+    images = (batch.images / 255).astype(np.float32)
+    features = np.asarray(jax.jit(model.features)(fresh.variables, images), np.float64)
+    head = {k: np.asarray(v, np.float64) for k, v in fresh.params[model.head].items()}
+    logits = features @ head["kernel"] + head["bias"]
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    residual = (p - np.eye(4)[batch.labels]) / 16
+    kernel = head["kernel"] - 0.05 * (features.T @ residual + 0.1 * head["kernel"])
+    bias = head["bias"] - 0.05 * (residual.sum(0) + 0.1 * head["bias"])
+    np.testing.assert_allclose(moved.params[model.head]["kernel"], kernel, atol=1e-5)
+    np.testing.assert_allclose(moved.params[model.head]["bias"], bias, atol=1e-5)
+
+
+def test_initial_variables_outlive_the_training(tiny, model):
+    start = model.init(jax.random.key(9), (8, 8, 3))
+    kept = jax.tree.map(lambda leaf: np.array(leaf), start)
+    at_once = train.train(*tiny, initial_variables=start, max_seconds=0.0)
+    chex.assert_trees_all_equal(jax.device_get(at_once.state.variables), kept)
+    chex.assert_trees_all_equal(jax.device_get(start), kept)
+
+
+def test_stopped_and_resumed_with_a_recipe_is_bit_for_bit(tiny, targets, tmp_path):
+    changes = {"recipe": FADED, "targets": targets}
+    whole = train.train(*tiny, **changes, segment_steps=4)
+    first = train.train(
+        *tiny, **changes, segment_steps=4, checkpoint_dir=tmp_path, should_stop=lambda: True
+    )
+    assert not first.completed
+    second = train.train(*tiny, **changes, checkpoint_dir=tmp_path)
+    chex.assert_trees_all_equal(second.state, whole.state)
+    _refused(tiny, tmp_path, targets, changes)
+
+
+def _refused(tiny, folder, targets, changes):
+    """What differs from the checkpoint is named."""
+    other = train.Recipe(transforms=(Invert(), Fade(0.25)))
+    start = tiny[0].init(jax.random.key(1), (8, 8, 3))
+    for change, message in [
+        ({"recipe": other}, "recipe.transforms.1.most is 0.5 there and 0.25 here"),
+        (
+            {"recipe": train.Recipe()},
+            "recipe.transforms.0.kind is 'Invert' there and None here",
+        ),
+        ({"targets": targets[::-1]}, f"targets is '{digest(targets)}' there and '"),
+        ({"targets": None}, f"targets is '{digest(targets)}' there and None here"),
+        ({"initial_variables": start}, "initial_variables is None there and '"),
+        ({"trainable": "head"}, "trainable is None there and 'head' here"),
+    ]:
+        with pytest.raises(CheckpointError) as raised:
+            train.train(*tiny, **changes | change, checkpoint_dir=folder)
+        assert message in str(raised.value)
+
+
+def test_a_head_resumes_without_the_optimizer_of_the_rest(tiny, tmp_path):
+    options = {"trainable": "head", "segment_steps": 4}
+    whole = train.train(*tiny, **options)
+    train.train(*tiny, **options, checkpoint_dir=tmp_path, should_stop=lambda: True)
+    resumed = train.train(*tiny, **options, checkpoint_dir=tmp_path)
+    chex.assert_trees_all_equal(resumed.state, whole.state)
+
+
+def test_a_net_without_batch_statistics_is_saved_and_loaded(tiny, tmp_path):
+    model = models.create("testing", 4, norm="group")
+    result = train.train(model, *tiny[1:], segment_steps=16, checkpoint_dir=tmp_path)
+    assert result.state.batch_stats == {}
+    loaded = train.load_variables(tmp_path)
+    chex.assert_trees_all_equal(loaded, jax.device_get(result.state.variables))
+    again = train.train(model, *tiny[1:], checkpoint_dir=tmp_path)
+    chex.assert_trees_all_equal(again.state, result.state)
+
+
+def test_equal_recipes_share_a_compilation_and_say_what_they_are():
+    assert hash(FADED) == hash(train.Recipe(transforms=(Invert(), Fade())))
+    assert train.Recipe().plain() == {}
+    recipe = train.Recipe((Fade(0.1),), Uphill(), Mean())
+    assert recipe.plain() == {
+        "transforms": {"0": {"kind": "Fade", "most": 0.1}},
+        "adversary": {"kind": "Uphill", "size": 0.1},
+        "privacy": {"kind": "Mean"},
+    }
+
+
+@dataclasses.dataclass
+class Thawed(Invert.__mro__[1]):
+    def transform(self, key, images, targets):
+        return images, targets
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"transforms": [Fade()]}, TypeError, "transforms must be a tuple, got [Fade(most=0.5)]"),
+        ({"transforms": (3,)}, TypeError, "transforms[0] must be a BatchTransform, got 3"),
+        ({"adversary": Fade()}, TypeError, "adversary must be a Adversary, got Fade(most=0.5)"),
+        ({"privacy": Uphill()}, TypeError, "privacy must be a Privatizer, got Uphill(size=0.1)"),
+        ({"transforms": (Thawed(),)}, TypeError, "transforms[0] must be a frozen dataclass of "
+         "plain values, got Thawed()"),
+        ({"transforms": (Fade([1]),)}, TypeError, "transforms[0] must be a frozen dataclass of "
+         "plain values, got Fade(most=[1])"),
+        ({"transforms": (Mix(),), "privacy": Mean()}, ValueError, "transforms must not mix "
+         "examples under privacy, got Mix: what one photo adds to the gradient could not be "
+         "bounded"),
+    ],
+)  # fmt: skip
+def test_wrong_recipes_are_refused(arguments, error, message):
+    with pytest.raises(error) as raised:
+        train.Recipe(**arguments)
+    assert str(raised.value) == message
+
+
+def _fewer_classes(targets):
+    return targets[:, :3] / targets[:, :3].sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"recipe": "none"}, TypeError, "recipe must be a Recipe, got str: 'none'"),
+        ({"trainable": "heads"}, ValueError, "trainable must be one of all, head; got 'heads'; "
+         "did you mean 'head'?"),
+        ({"targets": lambda t: _fewer_classes(t)}, ValueError, "targets must have shape (64, 4), "
+         "got (64, 3)"),
+        ({"targets": lambda t: t / 2}, ValueError, "targets must sum to 1 in each row, got a "
+         "row that sums to 0.5"),
+        ({"targets": lambda t: t * 2}, ValueError, "targets must lie in [0, 1], got values in"),
+        ({"initial_variables": 3}, TypeError, "initial_variables must be a dict of arrays, got "
+         "int: 3"),
+    ],
+)  # fmt: skip
+def test_wrong_changes_are_refused(tiny, targets, changes, error, message):
+    changes = {k: v(targets) if callable(v) else v for k, v in changes.items()}
+    with pytest.raises(error) as raised:
+        train.train(*tiny, **changes)
+    assert str(raised.value).startswith(message)
+
+
+def test_weights_of_another_net_are_named(tiny):
+    other = models.create("testing", 5).init(jax.random.key(0), (8, 8, 3))
+    with pytest.raises(ValueError) as raised:
+        train.train(*tiny, initial_variables=other)
+    message = str(raised.value)
+    assert message.startswith("initial_variables must be of model 'testing' with 4 classes: ")
+    assert "is float32[5] there and float32[4] here" in message
+
+
+def test_dropout_draws_anew_in_each_step(dataset):
+    model = models.create("alexnet", 4, stem="cifar", widths=(8,) * 5, dropout=0.5)
+    settings = train.TrainSettings(batch_size=16, crop_padding=0, flip=False)
+    images = np.repeat(np.repeat(dataset[0][:16], 4, axis=1), 4, axis=2)
+    state = jax.eval_shape(lambda: init_state(model, settings, (32, 32, 3), 4))
+    batch = train.Batch(images, dataset[1][:16])
+    step_fn = train.make_step_fn(model, settings, 4)
+    moved, _ = jax.eval_shape(step_fn, state, batch, jax.random.key(0))
+    chex.assert_trees_all_equal_shapes_and_dtypes(moved, state)

@@ -1,0 +1,191 @@
+import dataclasses
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from anw_jax import data, train
+from anw_jax.errors import CheckpointError
+from anw_jax.train import streaming
+from anw_jax.train.devices import data_mesh
+from anw_jax.train.step import Batch
+
+
+def _streamed(images):
+    """The same images, fed from the host."""
+    labels = np.zeros(len(images), np.int32)
+    return data.StreamedDataset.of(data.Dataset(images, labels, ("any",), "noise")).images
+
+
+@pytest.fixture(scope="module")
+def streamed(tiny):
+    """Arguments of `train.train` with images that are not on the devices."""
+    model, settings, images, labels, rows = tiny
+    return model, settings, _streamed(images), labels, rows
+
+
+@pytest.fixture(scope="module")
+def by_loop(tiny):
+    return train.train(*tiny, driver="loop", segment_steps=6)
+
+
+@pytest.fixture(scope="module")
+def by_stream(streamed):
+    return train.train(*streamed, segment_steps=6)
+
+
+def test_streamed_training_is_that_in_memory_bit_for_bit(by_stream, by_loop):
+    chex.assert_trees_all_equal(by_stream.state, by_loop.state)
+    assert by_stream.completed
+    for given, wanted in zip(by_stream.reports, by_loop.reports, strict=True):
+        same = ("step", "num_steps", "loss", "accuracy", "learning_rate")
+        assert all(getattr(given, name) == getattr(wanted, name) for name in same)
+
+
+@pytest.mark.slow
+def test_on_one_device_as_well(tiny, streamed):
+    one, wanted = (
+        train.train(*arguments, num_devices=1, segment_steps=16)
+        for arguments in (streamed, tiny)
+    )
+    chex.assert_trees_all_equal(one.state, wanted.state)
+
+
+def test_published_photos_are_what_is_trained_on(tiny, streamed, by_stream):
+    model, settings, images, labels, rows = tiny
+    marked, own = images.copy(), np.array([5, 60, 2])
+    marked[own] = 255 - marked[own]
+    overlaid = (model, settings, streamed[2].replace(own, marked[own]), labels, rows)
+    result = train.train(*overlaid, segment_steps=16)
+    wanted = train.train(model, settings, marked, labels, rows, segment_steps=16)
+    chex.assert_trees_all_equal(result.state, wanted.state)
+    with pytest.raises(AssertionError):
+        chex.assert_trees_all_equal(result.state, by_stream.state)
+
+
+@pytest.mark.slow
+def test_soft_targets_are_streamed_too(tiny, streamed):
+    targets = np.eye(4, dtype=np.float32)[tiny[3]] * np.float32(0.8) + np.float32(0.05)
+    result, wanted = (
+        train.train(*arguments, targets=targets, segment_steps=16)
+        for arguments in (streamed, tiny)
+    )
+    chex.assert_trees_all_equal(result.state, wanted.state)
+
+
+def test_stopped_and_resumed_is_bit_for_bit(streamed, by_stream, tmp_path):
+    first = train.train(
+        *streamed, segment_steps=6, checkpoint_dir=tmp_path, should_stop=lambda: True
+    )
+    assert int(first.state.step) == 6
+    model, settings, images, labels, rows = streamed
+    again = model, settings, images.take(np.arange(len(images))), labels, rows
+    second = train.train(*again, checkpoint_dir=tmp_path)
+    assert [report.step for report in second.reports] == [12, 16]
+    chex.assert_trees_all_equal(second.state, by_stream.state)
+
+
+def test_other_photos_are_another_run(streamed, tmp_path):
+    model, settings, images, labels, rows = streamed
+    train.train(*streamed, segment_steps=16, checkpoint_dir=tmp_path)
+    other = images.replace([3], np.zeros((1, 8, 8, 3), np.uint8))
+    with pytest.raises(CheckpointError, match=r"belong to another run: dataset is "):
+        train.train(model, settings, other, labels, rows, checkpoint_dir=tmp_path)
+
+
+def test_a_streamed_run_does_not_go_on_in_memory(tiny, streamed, tmp_path):
+    train.train(*streamed, segment_steps=16, checkpoint_dir=tmp_path)
+    with pytest.raises(CheckpointError, match=r"driver is 'stream' there and 'loop' here"):
+        train.train(*tiny, checkpoint_dir=tmp_path)
+
+
+def test_estimate_says_how_it_would_train(streamed):
+    report = train.estimate(*streamed)
+    assert (report.driver, report.num_steps) == ("stream", 16)
+    assert report.step_seconds > 0
+
+
+def test_evaluation_is_that_in_memory(model, tiny, by_loop):
+    _, _, images, labels, _ = tiny
+    predict = model.predict_fn(by_loop.state.variables)
+    wanted = train.evaluate(predict, images, labels, batch_size=24)
+    assert train.evaluate(predict, _streamed(images), labels, batch_size=24) == wanted
+
+
+@pytest.mark.parametrize("driver", ["loop", "scan"])
+def test_drivers_for_images_in_memory_are_refused(streamed, driver):
+    with pytest.raises(ValueError) as caught:
+        train.train(*streamed, driver=driver)
+    message = f"driver of streamed images must be one of auto, stream; got {driver!r}"
+    assert str(caught.value) == message
+
+
+def test_stream_is_no_driver_for_images_in_memory(tiny):
+    with pytest.raises(ValueError, match=r"^driver must be one of auto, loop, scan"):
+        train.train(*tiny, driver="stream")
+
+
+def test_a_damaged_photo_stops_the_training_by_its_name(streamed):
+    class Broken:
+        def __init__(self, records):
+            self.records = records
+
+        def __len__(self):
+            return len(self.records)
+
+        def read(self, rows):
+            if 40 in rows:
+                raise ValueError("photo 40 is bad")
+            return self.records.read(rows)
+
+        def identity(self):
+            return b""
+
+    model, settings, images, labels, rows = streamed
+    broken = dataclasses.replace(images, records=Broken(images.records))
+    with pytest.raises(ValueError, match=r"^photo 40 is bad$"):
+        train.train(model, settings, broken, labels, rows)
+
+
+@pytest.fixture
+def feed(tiny):
+    """A feed of 10 steps, and the steps that were read."""
+    _, settings, images, labels, rows = tiny
+    read = []
+
+    def noted(first_step, num_steps):
+        read.append(first_step)
+        return rows(first_step, num_steps)
+
+    mesh = data_mesh(settings.batch_size)
+    columns = Batch(_streamed(images), labels)
+    return streaming.HostFeed(columns, noted, 10, mesh), read
+
+
+@pytest.mark.parametrize("segments", [[(0, 10)], [(0, 3), (3, 4), (7, 3)], [(4, 2), (0, 2)]])
+def test_the_feed_follows_the_plan(feed, tiny, segments):
+    _, _, images, labels, rows = tiny
+    for first, count in segments:
+        batches = list(feed[0].batches(first, count))
+        assert len(batches) == count
+        for step, batch in enumerate(batches, start=first):
+            (wanted,) = rows(step, 1)
+            np.testing.assert_array_equal(batch.images, images[wanted])
+            np.testing.assert_array_equal(batch.labels, labels[wanted])
+            assert batch.targets is None
+            assert len(batch.images.sharding.device_set) == len(jax.devices())
+
+
+def test_the_feed_reads_each_step_once_and_none_after_the_last(feed):
+    source, read = feed
+    for first in (0, 4, 8):
+        list(source.batches(first, min(4, 10 - first)))
+    assert sorted(read) == list(range(10))
+
+
+def test_the_feed_goes_past_the_end_where_it_is_asked_to(feed, tiny):
+    # A step is timed on a few more steps than may be left.
+    batches = list(feed[0].batches(8, 4))
+    (wanted,) = tiny[4](11, 1)
+    np.testing.assert_array_equal(batches[-1].images, tiny[2][wanted])
