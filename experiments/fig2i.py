@@ -15,7 +15,7 @@ from experiments import common
 
 JITTER = {"brightness": 0.1, "contrast": 0.2, "saturation": 0.2, "hue": 0.05}
 MODEL = {"name": "resnet50_v1", "stem": "imagenet", "pretrained": "$ANW_IMAGENET_WEIGHTS"}
-TRAIN = {"learning_rate": 0.01, "schedule": "cosine"}
+TRAIN = {"learning_rate": 0.02, "schedule": "cosine", "warmup_epochs": 2}
 CASES = {
     "paper": {
         "data": {"source": "folder:$CUB_200", "image_size": 448},
@@ -31,7 +31,7 @@ CASES = {
     "quick": {
         "data": {"source": "folder:$FLOWERS17", "image_size": 96},
         "model": MODEL,
-        "train": TRAIN | {"batch_size": 17, "num_epochs": 25, "crop_padding": 8},
+        "train": TRAIN | {"batch_size": 16, "num_epochs": 25, "crop_padding": 8},
         "verify": common.COARSE,
         "users": {
             "hue60": common.one_hue(15, signature=60.0),

@@ -22,13 +22,12 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         "paper": ".1, .3, .5 are inferred as .12, .28, .44: all within .1",
         "claims": (
             {
-                "claim": "largest error of the three values, on the dial (.1 is 60°)",
-                "paper": "36°",
+                "claim": "largest error of the three values",
+                "paper": ".06",
                 "measure": "largest",
-                "arguments": {"of": "hue_error", "over": "users", "members": USERS},
-                "unit": "°",
-                "confirm": {"at_most": 60.0},
-                "direction": {"at_most": 90.0},
+                "arguments": {"of": "pixel_value_error", "over": "users", "members": USERS},
+                "confirm": {"at_most": 0.1},
+                "direction": {"at_most": 0.15},
             },
         ),
         "figure": common.curves("users", USERS),

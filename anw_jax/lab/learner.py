@@ -15,8 +15,7 @@ from anw_jax.lab.case import Case
 from anw_jax.lab.journal import Journal
 from anw_jax.lab.settings import Settings
 from anw_jax.lab.workdir import Workdir
-from anw_jax.models import Model
-from anw_jax.models.model import Variables
+from anw_jax.models import Model, Variables
 from anw_jax.progress import Estimator, format_seconds
 
 # Folded into the seed's key for a head that pretrained weights lack.
@@ -50,9 +49,10 @@ def make_model(settings: Settings, learner: data.Dataset) -> tuple[Model, Variab
         path = os.path.expandvars(settings.model.pretrained)
         key = jax.random.fold_in(jax.random.key(settings.seed), _HEAD_STREAM)
         try:
-            return models.load_pretrained(path, learner.num_classes, key=key)
+            loaded = models.load_pretrained(path, learner.num_classes, key=key)
         except (OSError, ValueError) as error:
             raise SettingsError(f"config.model.pretrained: {error}") from None
+        return loaded.model, loaded.variables
     mean, std = data.channel_statistics(learner)
     model = settings.model.create(
         learner.num_classes,

@@ -1,15 +1,32 @@
 """Networks behind `create`, `init` and `apply`. The only room that imports flax."""
 
 from anw_jax.models.design import NORMS, STEMS
-from anw_jax.models.model import DTYPES, Model, count_parameters, create
+from anw_jax.models.model import DTYPES, Model, Variables, count_parameters, create
+from anw_jax.models.pretrained import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ImportReport,
+    Pretrained,
+    import_weights,
+    load_pretrained,
+)
 from anw_jax.models.registry import NAMES
+from anw_jax.models.tfjs import load_tfjs
 
 __all__ = [
     "DTYPES",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
     "NAMES",
     "NORMS",
     "STEMS",
+    "ImportReport",
     "Model",
+    "Pretrained",
+    "Variables",
     "count_parameters",
     "create",
+    "import_weights",
+    "load_pretrained",
+    "load_tfjs",
 ]

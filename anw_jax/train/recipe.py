@@ -112,7 +112,7 @@ class Recipe:
 
 def _check_part(kind: type, name: str, part: Any) -> None:
     if isinstance(part, type) or not isinstance(part, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}, got {part!r:.80}")
+        raise TypeError(f"{name} must be an instance of {kind.__name__}, got {part!r:.80}")
     is_frozen = dataclasses.is_dataclass(part) and part.__dataclass_params__.frozen
     try:
         hash(part)

@@ -13,7 +13,6 @@ from anw_jax import attacks, models, train
 from anw_jax.attacks._adversarial import within
 from anw_jax.attacks.fgsm import Fgsm
 from anw_jax.attacks.pgd import Pgd
-from anw_jax.train.state import init_state
 from anw_jax.train.step import cross_entropy
 
 ADVERSARIES = [
@@ -100,29 +99,6 @@ def test_projection_is_the_nearest_point(value, centre, epsilon):
     projected = float(within(jnp.float32(value), jnp.float32(centre), epsilon))
     expected = max(0.0, centre - epsilon, min(1.0, centre + epsilon, value))
     assert projected == pytest.approx(expected, abs=1e-6)
-
-
-def test_a_step_learns_from_the_perturbed_batch():
-    """With ε = 1 and the images' own gradient, by hand: the metrics are of moved images."""
-    model = models.create("testing", 4)
-    settings = train.TrainSettings(crop_padding=0, flip=False)
-    levels = np.random.default_rng(3).integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
-    labels = np.arange(8, dtype=np.int32) % 4
-    state = init_state(model, settings, (8, 8, 3), 4)
-    recipe = Fgsm(0.05).add_to(train.Recipe())
-    step_fn = jax.jit(train.make_step_fn(model, settings, 4, recipe))
-    _, metrics = step_fn(state, train.Batch(levels, labels), jax.random.key(0))
-
-    @jax.jit
-    def loss(images):
-        logits, _ = model.apply(state.variables, images, train=True)
-        return cross_entropy(logits, labels).mean()
-
-    images = levels / np.float32(255)
-    slope = jax.jit(jax.grad(loss))(images)
-    moved = np.clip(images + 0.05 * np.sign(slope), 0, 1)
-    assert float(metrics.loss) == pytest.approx(float(loss(moved)), rel=1e-3)
-    assert float(metrics.loss) > float(loss(images)) + 0.1
 
 
 def test_they_are_step_attacks_and_come_alone():

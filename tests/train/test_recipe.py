@@ -8,6 +8,7 @@ import pytest
 
 from anw_jax import models, train
 from anw_jax.errors import CheckpointError
+from anw_jax.train.checkpoints import Checkpoints
 from anw_jax.train.state import init_state
 from anw_jax.train.step import cross_entropy
 from anw_jax.train.trees import digest
@@ -132,18 +133,6 @@ def test_targets_take_the_place_of_labels(model, settings, state, batch, targets
     assert float(metrics.accuracy) == accuracy
 
 
-def test_one_hot_targets_are_labels(tiny):
-    plain = train.train(*tiny, segment_steps=16)
-    one_hot = np.eye(4, dtype=np.float32)[tiny[3]]
-    # Nothing is learnt from the labels then.
-    *arguments, labels, rows = tiny
-    soft = train.train(*arguments, 0 * labels, rows, targets=one_hot, segment_steps=16)
-    chex.assert_trees_all_close(
-        soft.state.variables, plain.state.variables, rtol=1e-3, atol=1e-4
-    )
-    assert soft.reports[0].loss == pytest.approx(plain.reports[0].loss, rel=1e-4)
-
-
 def test_the_adversary_sees_the_loss_that_is_trained(model, settings, state, batch):
     """Its images are those of a gradient written out, and the metrics are theirs."""
     step_fn = jax.jit(
@@ -161,18 +150,6 @@ def test_the_adversary_sees_the_loss_that_is_trained(model, settings, state, bat
     moved = np.clip(images + 0.1 * np.sign(slope_fn(images)), 0, 1)
     loss, _ = _loss_of(model, state, moved, np.eye(4)[batch.labels])
     assert float(metrics.loss) == pytest.approx(loss, rel=1e-3)
-
-
-def test_privacy_gives_the_gradient(settings, batch):
-    """With the plain gradient as the private one, the step is the plain step."""
-    model = models.create("testing", 4, norm="group")
-    state = init_state(model, settings, (8, 8, 3), 4)
-    recipes = (train.Recipe(), train.Recipe(privacy=Mean()))
-    plain, private = (
-        jax.jit(train.make_step_fn(model, settings, 4, recipe))(state, batch, jax.random.key(0))
-        for recipe in recipes
-    )
-    chex.assert_trees_all_close(private, plain, rtol=1e-4, atol=1e-6)
 
 
 def test_only_the_head_learns(tiny, model):
@@ -261,14 +238,15 @@ def test_a_head_resumes_without_the_optimizer_of_the_rest(tiny, tmp_path):
     chex.assert_trees_all_equal(resumed.state, whole.state)
 
 
-def test_a_net_without_batch_statistics_is_saved_and_loaded(tiny, tmp_path):
+def test_a_net_without_batch_statistics_is_saved_and_loaded(settings, tmp_path):
     model = models.create("testing", 4, norm="group")
-    result = train.train(model, *tiny[1:], segment_steps=16, checkpoint_dir=tmp_path)
-    assert result.state.batch_stats == {}
-    loaded = train.load_variables(tmp_path)
-    chex.assert_trees_all_equal(loaded, jax.device_get(result.state.variables))
-    again = train.train(model, *tiny[1:], checkpoint_dir=tmp_path)
-    chex.assert_trees_all_equal(again.state, result.state)
+    state = init_state(model, settings, (8, 8, 3), 4)
+    assert state.batch_stats == {}
+    with Checkpoints(tmp_path, {}) as checkpoints:
+        checkpoints.save(state, segment_steps=1)
+        restored, _ = checkpoints.restore(state)
+    chex.assert_trees_all_equal(restored, state)
+    chex.assert_trees_all_equal(train.load_variables(tmp_path), state.variables)
 
 
 def test_equal_recipes_share_a_compilation_and_say_what_they_are():
@@ -283,7 +261,7 @@ def test_equal_recipes_share_a_compilation_and_say_what_they_are():
 
 
 @dataclasses.dataclass
-class Thawed(Invert.__mro__[1]):
+class Thawed:
     def transform(self, key, images, targets):
         return images, targets
 
@@ -291,10 +269,14 @@ class Thawed(Invert.__mro__[1]):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"transforms": [Fade()]}, TypeError, "transforms must be a tuple, got [Fade(most=0.5)]"),
-        ({"transforms": (3,)}, TypeError, "transforms[0] must be a BatchTransform, got 3"),
-        ({"adversary": Fade()}, TypeError, "adversary must be a Adversary, got Fade(most=0.5)"),
-        ({"privacy": Uphill()}, TypeError, "privacy must be a Privatizer, got Uphill(size=0.1)"),
+        ({"transforms": [Fade()]}, TypeError, "transforms must be a tuple, got "
+         "[Fade(most=0.5)]"),
+        ({"transforms": (3,)}, TypeError, "transforms[0] must be an instance of "
+         "BatchTransform, got 3"),
+        ({"adversary": Fade()}, TypeError, "adversary must be an instance of "
+         "Adversary, got Fade(most=0.5)"),
+        ({"privacy": Uphill()}, TypeError, "privacy must be an instance of "
+         "Privatizer, got Uphill(size=0.1)"),
         ({"transforms": (Thawed(),)}, TypeError, "transforms[0] must be a frozen dataclass of "
          "plain values, got Thawed()"),
         ({"transforms": (Fade([1]),)}, TypeError, "transforms[0] must be a frozen dataclass of "
@@ -320,8 +302,7 @@ def _fewer_classes(targets):
         ({"recipe": "none"}, TypeError, "recipe must be a Recipe, got str: 'none'"),
         ({"trainable": "heads"}, ValueError, "trainable must be one of all, head; got 'heads'; "
          "did you mean 'head'?"),
-        ({"targets": lambda t: _fewer_classes(t)}, ValueError, "targets must have shape (64, 4), "
-         "got (64, 3)"),
+        ({"targets": _fewer_classes}, ValueError, "targets must have shape (64, 4), got (64, 3)"),
         ({"targets": lambda t: t / 2}, ValueError, "targets must sum to 1 in each row, got a "
          "row that sums to 0.5"),
         ({"targets": lambda t: t * 2}, ValueError, "targets must lie in [0, 1], got values in"),
@@ -346,11 +327,11 @@ def test_weights_of_another_net_are_named(tiny):
 
 
 def test_dropout_draws_anew_in_each_step(dataset):
-    model = models.create("alexnet", 4, stem="cifar", widths=(8,) * 5, dropout=0.5)
-    settings = train.TrainSettings(batch_size=16, crop_padding=0, flip=False)
-    images = np.repeat(np.repeat(dataset[0][:16], 4, axis=1), 4, axis=2)
-    state = jax.eval_shape(lambda: init_state(model, settings, (32, 32, 3), 4))
-    batch = train.Batch(images, dataset[1][:16])
-    step_fn = train.make_step_fn(model, settings, 4)
-    moved, _ = jax.eval_shape(step_fn, state, batch, jax.random.key(0))
-    chex.assert_trees_all_equal_shapes_and_dtypes(moved, state)
+    model = models.create("DROPPER", 4, dropout=0.5)
+    settings = _plain(train.TrainSettings(batch_size=16))
+    state = init_state(model, settings, (8, 8, 3), 4)
+    batch = train.Batch(dataset[0][:16], dataset[1][:16])
+    step_fn = jax.jit(train.make_step_fn(model, settings, 4))
+    losses = [float(step_fn(state, batch, jax.random.key(seed))[1].loss) for seed in (0, 1, 0)]
+    assert losses[0] == losses[2]
+    assert losses[0] != losses[1]
