@@ -26,7 +26,7 @@ def compare(num_images: int, rounds: int) -> dict:
     degrees = rng.integers(1, 12, num_images) * 30.0
     floats = jnp.asarray(pixels / np.float32(255))
     angles, levels = jnp.asarray(degrees, jnp.float32), jnp.asarray(pixels)
-    tables = jnp.asarray(mark.parameters(degrees))
+    tables = jax.device_put(mark.parameters(degrees))
     copy = jax.jit(jnp.copy)
     mark_all = jax.jit(jax.vmap(mark.mark))
     publish_all = jax.jit(jax.vmap(mark.publish_pixels))

@@ -83,9 +83,14 @@ def half_max_pool(x_bhwc: jax.Array) -> jax.Array:
 
 
 def half_mean(x_bhwc: jax.Array) -> jax.Array:
-    """The mean of each 2x2 pixels; a last odd row or column is left out."""
+    """The mean of each 2x2 pixels; a last odd row or column is left out.
+
+    Raises:
+      ValueError: if no pixel is left.
+    """
     batch, height, width, channels = x_bhwc.shape
     rows, columns = height // 2, width // 2
+    _refuse_no_pixel(rows, columns)
     even = x_bhwc[:, : 2 * rows, : 2 * columns]
     # Not nn.avg_pool: it divides by an integer, which strict promotion refuses.
     return even.reshape(batch, rows, 2, columns, 2, channels).mean(axis=(2, 4))
@@ -113,14 +118,18 @@ def grid_mean(x_bhwc: jax.Array, side: int) -> jax.Array:
       ValueError: if no pixel is left.
     """
     height, width = x_bhwc.shape[1:3]
-    if height == 0 or width == 0:
-        raise ValueError("images are too small for this stem: its pools leave no pixel")
+    _refuse_no_pixel(height, width)
     if (height, width) == (side, side):
         return x_bhwc
     rows, columns = (
         jnp.asarray(_cell_weights(size, side), x_bhwc.dtype) for size in (height, width)
     )
     return jnp.einsum("bhwc,ih,jw->bijc", x_bhwc, rows, columns)
+
+
+def _refuse_no_pixel(height: int, width: int) -> None:
+    if height == 0 or width == 0:
+        raise ValueError("images are too small for this network: its pools leave no pixel")
 
 
 def _cell_weights(size: int, num_cells: int) -> np.ndarray:

@@ -16,7 +16,6 @@ from anw_jax.models.registry import NAMES, SIZES
 Variables = dict[str, Any]
 Logits = jax.Array
 
-
 DTYPES = ("float32", "bfloat16")
 
 

@@ -10,6 +10,7 @@ from anw_jax.train.loop import (
     estimate,
     train,
 )
+from anw_jax.train.many import EXECUTIONS, ManyResult, train_many
 from anw_jax.train.recipe import (
     Adversary,
     BatchTransform,
@@ -26,6 +27,7 @@ from anw_jax.train.step import Batch, make_step_fn
 from anw_jax.train.trees import TRAINABLE
 
 __all__ = [
+    "EXECUTIONS",
     "SCHEDULES",
     "TRAINABLE",
     "Adversary",
@@ -34,6 +36,7 @@ __all__ = [
     "ExampleLossFn",
     "ImageLossFn",
     "IndicesFn",
+    "ManyResult",
     "Metrics",
     "Privatizer",
     "Recipe",
@@ -50,4 +53,5 @@ __all__ = [
     "load_variables",
     "make_step_fn",
     "train",
+    "train_many",
 ]

@@ -72,7 +72,10 @@ def test_fgsm_of_a_linear_loss_is_written_out(images):
     np.testing.assert_allclose(moved, expected, atol=1e-6)
 
 
-def test_pgd_of_a_linear_loss_reaches_the_corner(images):
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_pgd_of_a_linear_loss_reaches_the_corner(images, monkeypatch, backend):
+    """Unrolled, as on CPU, and as a loop on the device."""
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
     weights = np.random.default_rng(2).normal(size=images.shape).astype(np.float32)
     pgd = Pgd(epsilon=0.1, step_size=0.05, num_steps=4)
     moved = pgd.perturb(jax.random.key(0), images, lambda key, x: (weights * x).sum())

@@ -14,6 +14,7 @@ from scipy import special, stats
 
 from anw_jax import attacks, models, train
 from anw_jax.attacks.dp_sgd import DpSgd
+from anw_jax.train.run import prepare
 from anw_jax.train.state import init_state
 
 HUGE = 1e6
@@ -103,46 +104,44 @@ def test_noise_has_the_std_told(linear):
     assert abs(np.corrcoef(np.asarray(two["v"]), np.asarray(one["v"]))[0, 1]) < 0.08
 
 
-def _step(recipe, batch, model):
-    settings = train.TrainSettings(crop_padding=0, flip=False, batch_size=8)
-    state = init_state(model, settings, (8, 8, 3), 4)
-    step_fn = jax.jit(train.make_step_fn(model, settings, 4, recipe))
-    return step_fn(state, batch, jax.random.key(2))
-
-
-@pytest.fixture(scope="module")
-def batch():
+def test_without_noise_and_with_a_huge_clip_norm_it_is_sgd():
     rng = np.random.default_rng(4)
-    images = rng.integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
-    return train.Batch(images, rng.integers(0, 4, 8, dtype=np.int32))
-
-
-def test_without_noise_and_with_a_huge_clip_norm_it_is_sgd(batch):
-    model = models.create("testing", 4, norm="group")
-    attack = DpSgd(HUGE, noise_multiplier=0.0, microbatch_size=4)
+    images = rng.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    batch = train.Batch(images, rng.integers(0, 4, 8, dtype=np.int32))
+    model = models.create("alexnet_testing", 4)
+    settings = train.TrainSettings(batch_size=8)
+    state = init_state(model, settings, (32, 32, 3), 4)
+    recipes = DpSgd(HUGE, 0.0, microbatch_size=4).add_to(train.Recipe()), train.Recipe()
     private, plain = (
-        _step(r, batch, model) for r in (attack.add_to(train.Recipe()), train.Recipe())
+        jax.jit(train.make_step_fn(model, settings, 4, recipe))(state, batch, jax.random.key(2))
+        for recipe in recipes
     )
     chex.assert_trees_all_close(private, plain, rtol=1e-4, atol=1e-5)
 
 
-def test_batch_norm_is_refused_unless_it_is_frozen(batch):
-    model = models.create("testing", 4)
+def test_batch_norm_is_refused_unless_it_is_frozen():
     settings = train.TrainSettings(batch_size=8, num_epochs=1)
     recipe = DpSgd().add_to(train.Recipe())
-    arguments = (
-        model,
-        settings,
-        *batch[:2],
-        lambda first, count: np.tile(np.arange(8), (count, 1)),
-    )
+    images, labels = np.zeros((8, 8, 8, 3), np.uint8), np.zeros(8, np.int32)
+
+    def check(norm, trainable):
+        model = models.create("testing", 4, norm=norm)
+        prepare(model, settings, images, labels, min, recipe=recipe, trainable=trainable)
+        step_fn = train.make_step_fn(model, settings, 4, recipe, trainable)
+        state = init_state(model, settings, (8, 8, 3), 1, trainable=trainable)
+        moved, _ = jax.eval_shape(
+            step_fn, state, train.Batch(images, labels), jax.random.key(0)
+        )
+        chex.assert_trees_all_equal_shapes_and_dtypes(moved, state)
+
     with pytest.raises(ValueError) as raised:
-        train.train(*arguments, recipe=recipe)
+        check("batch", "all")
     assert str(raised.value) == (
         "model must have no BatchNorm under privacy, got 'testing' with norm='batch': its "
         "statistics mix the examples of a batch; create it with norm='group'"
     )
-    assert train.train(*arguments, recipe=recipe, trainable="head").completed
+    check("batch", "head")
+    check("group", "all")
 
 
 def test_transforms_that_mix_photos_are_refused():

@@ -39,6 +39,47 @@ BROKEN = {
     "excluded": (("exclude",), ["nobody"], "exclude must be one of"),
     "widths": (("model", "widths"), [8], "widths of 'testing' must hold 2 numbers"),
     "too many slots": (("verify", "num_slots"), 70_000, "num_slots must be at most"),
+    "signature": (
+        ("users", "one_hue", "signature"),
+        45.0,
+        "users.one_hue: signature must be a valid slot of 12 (30, 60, 90, 120, 150, 180, 210, "
+        "240, 270, 300, 330 degrees), got 45",
+    ),
+    "signature of each photo": (
+        ("users", "keyed", "signature"),
+        60.0,
+        "signature needs scheme 'per_user', one signature for all photos of a user, got "
+        "'per_image'",
+    ),
+    "crowd": (("users", "keyed", "count"), 3, "count needs scheme 'per_user'"),
+    "empty crowd": (("users", "one_hue", "count"), 0, "count must be at least 1, got 0"),
+    "mark": (("users", "keyed", "mark"), "hues", "mark must be one of hue, private_basis"),
+    "unknown attack": (
+        ("attacks",),
+        {"x": {"attack": "cutoff"}},
+        "config.attacks.x: name must be one of",
+    ),
+    "attack's number": (
+        ("attacks",),
+        {"x": {"attack": "cutout", "parameters": {"size": 0}}},
+        "config.attacks.x: size must be at least 1, got 0",
+    ),
+    "suspect among attacks": (
+        ("attacks",),
+        {"x": {"attack": "prune"}},
+        "attacks.x: 'prune' changes a trained model: put it into suspects",
+    ),
+    "attack among suspects": (
+        ("suspects",),
+        {"x": {"attack": "cutout"}},
+        "suspects.x: 'cutout' acts before or during training: put it into attacks",
+    ),
+    "name of a suspect": (
+        ("suspects",),
+        {"a/b": {"attack": "prune"}},
+        "suspects: the name 'a/b' must consist of letters",
+    ),
+    "analysis": (("analyses",), ["mia"], "analyses must be one of gradient_search"),
     "albums": (("users", "keyed", "num_groups"), 3, "num_groups must be given with scheme"),
 }
 
@@ -110,7 +151,7 @@ def test_the_papers_setting_is_the_default():
 
 def test_a_config_file_that_is_not_there_names_its_neighbours():
     with pytest.raises(
-        SettingsError, match=r"does not exist; .*has cifar10\.py, quickstart\.py"
+        SettingsError, match=r"does not exist; .*has cifar10\.py, common\.py, fig2a\.py"
     ):
         config.load_config(f"{ROOT}/experiments/cifar11.py")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 # Optimising a program takes LLVM longer than running it on a few tiny images.
-_QUICK = {"xla_backend_optimization_level": 0}
+_QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 @pytest.fixture(scope="session")

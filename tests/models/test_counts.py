@@ -16,7 +16,7 @@ IMAGENET = {
     "densenet121": 7_978_856,
     "densenet161": 28_681_000,
 }
-# Wide-ResNet: the paper's 36.5 M, in full in the authors' log. AlexNet and VGG-19:
+# Wide-ResNet: the paper says 36.5 M. AlexNet and VGG-19:
 # 2.47 M and 20.04 M in https://github.com/bearpaw/pytorch-classification.
 CIFAR = {
     "alexnet": 2_472_266,

@@ -36,9 +36,11 @@ def test_grid_mean_agrees_with_loops(rng, height, width, side):
 
 
 def test_no_pixel_has_no_mean():
-    message = "images are too small for this stem: its pools leave no pixel"
+    message = "images are too small for this network: its pools leave no pixel"
     with pytest.raises(ValueError, match=message):
         layers.grid_mean(jnp.zeros((1, 0, 3, 4)), 2)
+    with pytest.raises(ValueError, match=message):
+        layers.half_mean(jnp.zeros((1, 4, 1, 4)))
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 2), (3, 4), (5, 7), (8, 2)])

@@ -197,7 +197,7 @@ def test_parameters_do_not_depend_on_resolution(name):
 
 def test_images_too_small_for_the_pools_are_refused():
     model = models.create("alexnet_testing", 3, stem="imagenet")
-    message = "images are too small for this stem: its pools leave no pixel"
+    message = "images are too small for this network: its pools leave no pixel"
     with pytest.raises(ValueError, match=message):
         model.init(jax.random.key(0), (32, 32, 3))
 
