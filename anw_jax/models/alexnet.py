@@ -109,6 +109,7 @@ class _Size:
         )
 
 
+# How the "small" size was chosen stands in `registry.py`.
 SIZES = {
     "alexnet": _Size(),
     "alexnet_small": _Size((48, 96, 96, 96, 96), (256, 256), (256, 256)),

@@ -123,6 +123,8 @@ class _Size:
         )
 
 
+# How the "small" size was chosen stands in `registry.py`; its first block is empty, so that a
+# transition follows the stem and dense layers begin at 8x8.
 SIZES = {
     "densenet121": _Size((6, 12, 24, 16), 32, 64),
     "densenet161": _Size((6, 12, 36, 24), 48, 96),

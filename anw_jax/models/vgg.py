@@ -96,6 +96,7 @@ class _Size:
         )
 
 
+# How the "small" size was chosen stands in `registry.py`.
 SIZES = {
     "vgg16": _Size((2, 2, 3, 3, 3)),
     "vgg19": _Size((2, 2, 4, 4, 4)),

@@ -115,6 +115,7 @@ class _Size:
         )
 
 
+# How the "small" size was chosen stands in `registry.py`.
 SIZES = {
     "wide_resnet28_10": _Size((4, 4, 4), (160, 320, 640)),
     "wide_resnet_small": _Size((1, 1), (96, 192), cifar_stem_stride=2, first_stride=2),

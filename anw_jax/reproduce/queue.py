@@ -17,6 +17,7 @@ from anw_jax.errors import SettingsError
 from anw_jax.lab import Settings, Workdir
 from anw_jax.progress import format_seconds
 from anw_jax.reproduce.durations import SITTING, Durations
+from anw_jax.reproduce.keeping import kept_json
 from anw_jax.reproduce.plan import Item
 
 # Settings and a workdir to results, or None where the run was interrupted.
@@ -135,7 +136,7 @@ class Queue:
         seconds = self._clock() - start
         values = {**found, "arm": item.arm.name}
         values[SITTING] = {"seconds": seconds, "trained": trained}
-        Workdir(self._results).write_json(item.result_file, values)
+        Workdir(self._results).write_text(item.result_file, kept_json(values))
         with contextlib.suppress(KeyError, TypeError):
             self._durations.add(values)
         outcome.done.append(item.label)

@@ -44,7 +44,7 @@ def finished(tmp_path_factory):
 
 
 def test_chosen_signatures_are_what_is_published(finished):
-    settings, folder, results = finished
+    _, folder, results = finished
     for name, degrees in (("hue60", 60.0), ("hue300", 300.0)):
         assert results["users"][name]["one_signature"]["true_degrees"] == degrees
         mark_key = keys.MarkKey.load(folder / "keys" / f"{name}.key")
@@ -57,9 +57,7 @@ def test_a_chosen_signature_is_on_the_photos(finished):
     _, folder, _ = finished
     with np.load(folder / "examples.npz") as examples:
         original, published = examples["hue60/original"], examples["hue60/published"]
-    np.testing.assert_array_equal(
-        published, marks.publish(marks.HueRotation(), original, 60.0)
-    )
+    np.testing.assert_array_equal(published, marks.publish(marks.HueRotation(), original, 60.0))
 
 
 def test_a_crowd_is_reported_together(finished):
@@ -140,7 +138,7 @@ def test_experiments_of_one_case_share_the_training(finished, capsys):
 
 def test_another_attack_is_another_case(finished):
     settings, folder, _ = finished
-    with pytest.raises(SettingsError, match="attacks.cut.parameters.size was 4, now None"):
+    with pytest.raises(SettingsError, match=r"attacks\.cut\.parameters\.size was 4, now None"):
         lab.run(dataclasses.replace(settings, attacks={}), folder)
 
 
@@ -194,7 +192,11 @@ def test_every_analysis_has_a_name_in_the_settings():
 
 def test_marks_by_name(rng):
     mark_key = keys.MarkKey.for_experiment(1)
-    kinds = {"hue": marks.HueRotation, "private_basis": marks.UserLCT, "pixels": marks.PixelMark}
+    kinds = {
+        "hue": marks.HueRotation,
+        "private_basis": marks.UserLCT,
+        "pixels": marks.PixelMark,
+    }
     for name, kind in kinds.items():
         user = lab.UserSettings(num_images=1, mark=name, num_pixels=20)
         assert isinstance(owner.mark_of(user, mark_key, (8, 8)), kind)
