@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import stat
+import types
 
 import numpy as np
 import pytest
@@ -325,7 +326,7 @@ def test_a_killed_table_goes_on_from_its_last_block(finished, tmp_path, monkeypa
 
     monkeypatch.setattr(asking, "_BLOCK_IMAGES", 4)
     monkeypatch.setattr(asking.verify, "loss_tables", answer)
-    suspect = learner.Suspect(None, {})
+    suspect = learner.Suspect(types.SimpleNamespace(predict=None), {})
     folder = workdir.Workdir(tmp_path)
     question = asking.questions_of(settings, opened)[0]
     arguments = (settings, question, suspect, folder, "so_far.npz", "m")
