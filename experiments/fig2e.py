@@ -11,7 +11,7 @@ from experiments import common
 CASES = {
     "paper": common.OWN_CASE["paper"] | {"verify": common.FINE} | {"data": common.CIFAR100},
     "quick": common.OWN_CASE["quick"]
-    | {"verify": common.FINE, "users": common.usual_users(40, 50)}
+    | {"verify": common.FINE}
     | {"data": common.CIFAR100 | {"num_train": 4000}, "train": common.QUICK_TRAIN},
 }
 

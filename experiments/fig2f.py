@@ -18,7 +18,7 @@ CASES = {
         "users": common.usual_users(100, 100),
     },
     "quick": common.OWN_CASE["quick"]
-    | {"verify": common.FINE, "users": common.usual_users(40, 50)}
+    | {"verify": common.FINE}
     | {
         "data": common.TINY_12 | {"num_train": 4000},
         "model": common.TINY_SMALL,

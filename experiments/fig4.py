@@ -30,7 +30,14 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
                 "direction": {"at_most": 0.15},
             },
         ),
-        "figure": common.curves("users", USERS),
+        "figure": {
+            "kind": "bars",
+            "of": "pixel_value_error",
+            "over": "users",
+            "members": USERS,
+            "labels": {"pixels10": ".1", "pixels30": ".3", "pixels50": ".5"},
+            "y_label": "error of the value read",
+        },
         "minutes": 1.0,
     }
     return common.study("fig4", variant, common.BASE_CASE, row)

@@ -10,6 +10,7 @@ import ml_collections
 
 from experiments import common
 
+SIGNATURES = {user: float(hue) for user, hue in zip(common.HUE_USERS, common.HUES, strict=True)}
 ENDS = {"paper": "", "quick": "_quick"}
 
 
@@ -43,7 +44,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
                     "of": "cosine",
                     "first": {"arms": "after"},
                     "second": {"arms": "before"},
-                    "arguments": {"users": common.HUE_USERS},
+                    "arguments": {"users": common.HUE_USERS, "signatures": SIGNATURES},
                 },
                 "confirm": {"at_least": 0.5},
                 "direction": {"at_least": 0.3},

@@ -77,7 +77,7 @@ class FigureSpec:
         `over` and `members` say what varies ("arms", "users", "suspects" or "crowds"; the
         suspect "none" is the trained model itself), `of` and `arguments` which measure is
         shown of each, `labels` and `paper` map members to texts and to the paper's values.
-        "lines" need `x`, a number for each member. Several `series` may each have their own
+        "lines" need `x`, a number for each member, which names it too. Several `series` may each have their own
         `label`, `of`, `arguments` and `paper`.
 
         Raises:
@@ -137,7 +137,8 @@ def _points(
         else:
             measures.check_call(measure, arguments)
         x = None if values.get("x") is None else _check.finite(x=values["x"][number])
-        label = str(labels.get(member, member.replace("_", " ")))
+        usual = member.replace("_", " ") if x is None else f"{x:g}"
+        label = str(labels.get(member, usual))
         known = paper.get(member)
         theirs = None if known is None else _check.finite(paper=known)
         points.append(Point(label, x, measure, arguments, theirs))

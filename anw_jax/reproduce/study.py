@@ -183,10 +183,11 @@ def _override(plain: dict[str, Any], path: str, value: Any) -> None:
 def _refuse_other_settings(run: Run, settings: lab.Settings) -> None:
     """Results of other settings than the study's are no results of the study.
 
-    Only settings that both know are compared: those added since have their defaults.
+    Of settings only those that both know are compared: those added since have their defaults.
+    A user, an attack, a suspect or a parameter that only one of them names is a difference.
     """
-    now = dict(_flat(json.loads(to_json(settings.to_dict()))))
-    before = dict(_flat(run.at("settings")))
+    now = dict(_flat(_with_names(json.loads(to_json(settings.to_dict())))))
+    before = dict(_flat(_with_names(run.at("settings"))))
     changed = [path for path in now if path in before and now[path] != before[path]]
     if changed:
         path = changed[0]
@@ -194,6 +195,18 @@ def _refuse_other_settings(run: Run, settings: lab.Settings) -> None:
             f"{run.file} was made with {path} {before[path]!r}, the study now has "
             f"{now[path]!r}: remove the file and run again"
         )
+
+
+def _with_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with what is named freely as a list of names, and parameters as one value."""
+    full = dict(settings)
+    for kind in _REMOVABLE:
+        entries = dict(full.get(kind) or {})
+        full[kind] = {"names": sorted(entries)}
+        for name, entry in entries.items():
+            given = sorted((entry.get("parameters") or {}).items())
+            full[kind][name] = {**entry, "parameters": [list(pair) for pair in given]}
+    return full
 
 
 def _flat(value: Any, path: str = "") -> list[tuple[str, Any]]:

@@ -91,6 +91,16 @@ def test_angles_go_round_the_circle(runs, users, arms):
     assert compute("cosine", runs, arguments) == pytest.approx(sum(cosines) / len(cosines))
 
 
+def test_a_model_that_never_saw_a_user_is_held_to_the_users_key(runs):
+    """Results call such a user unmarked; Table 1 asks how near the reading is to the key."""
+    (found,) = users_of(runs, ["hue60"], ["a"])
+    inferred = found["one_signature"]["inferred_degrees_fine"]
+    assert found["one_signature"]["true_degrees"] != 240.0
+    arguments = {"users": "hue60", "arms": "a", "signatures": {"hue60": 240.0}}
+    expected = math.cos(math.radians(inferred - 240.0))
+    assert compute("cosine", runs, arguments) == pytest.approx(expected)
+
+
 def test_errors_of_either_sign_do_not_cancel(made_up):
     users = {"left": made_up.user(0.0, 350.0), "right": made_up.user(0.0, 10.0)}
     runs = SeedRuns.of({"main": {"users": users}})

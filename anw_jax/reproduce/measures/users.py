@@ -7,7 +7,7 @@ arms. Angles are differences on the hue circle, in degrees.
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from anw_jax.reproduce.measures.registry import measure
 from anw_jax.reproduce.results import ResultError, Run, SeedRuns, names
@@ -97,12 +97,24 @@ def pixel_value_error(
 
 @measure
 def cosine(
-    runs: SeedRuns, users: Names, suspect: str | None = None, arms: Names | None = None
+    runs: SeedRuns,
+    users: Names,
+    suspect: str | None = None,
+    arms: Names | None = None,
+    signatures: Mapping[str, float] | None = None,
 ) -> float:
-    """Mean cos(k̂ − k*) on the fine grid, in [-1, 1]; 1 is a perfect reading (Table 1)."""
+    """Mean cos(k̂ − k*) on the fine grid, in [-1, 1]; 1 is a perfect reading (Table 1).
+
+    `signatures` gives k* in degrees by user, for runs whose model never saw their photos: there
+    results call the users unmarked, k* = 0.
+    """
 
     def read(run: Run, user: str) -> float:
-        return math.cos(math.radians(_fine_error(run, user)))
+        if signatures is None:
+            return math.cos(math.radians(_fine_error(run, user)))
+        inferred = run.number(f"{user}.one_signature.inferred_degrees_fine")
+        true = signatures[user.rpartition(".")[2]]
+        return math.cos(math.radians(degrees_apart(inferred, true)))
 
     return mean_over(runs, users, suspect, arms, read)
 
