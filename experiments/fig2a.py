@@ -13,9 +13,11 @@ from experiments import common
 
 USERS = {
     "paper": {
+        "n1": common.one_hue(1, count=50),
         "n5": common.one_hue(5, count=20),
         "n50": common.one_hue(50, count=10),
         "n500": common.one_hue(500, count=3),
+        "n5000": common.one_hue(5000, count=1),
         "keyed": {"num_images": 500},
     },
     "quick": {
@@ -26,7 +28,7 @@ USERS = {
         "keyed": {"num_images": 30},
     },
 }
-SIZES = {"paper": (5, 50, 500), "quick": (1, 5, 20, 50)}
+SIZES = {"paper": (1, 5, 50, 500, 5000), "quick": (1, 5, 20, 50)}
 CASES = {
     "paper": common.OWN_CASE["paper"] | {"data": common.CIFAR10},
     "quick": common.OWN_CASE["quick"] | {"data": common.CIFAR10 | {"num_train": 2000}},

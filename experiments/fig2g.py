@@ -42,6 +42,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     row = {
         "row": "Fig. 2g",
         "title": "Architectures",
+        "note": "small networks on CIFAR-10" if variant == "quick" else "",
         "paper": "matched with AlexNet, VGG, ResNet, Wide ResNet and DenseNet",
         "arms": arms,
         "claims": (
@@ -60,7 +61,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
                 "confirm": {"at_least": 1.0},
                 "direction": {"at_least": 0.6},
             },
-            common.keyed(),
+            common.keyed(arms=tuple(arms)),
         ),
         "figure": common.curves("arms", tuple(arms), arguments={"users": "hue60"}),
         "minutes": 3.0,

@@ -12,11 +12,13 @@ import ml_collections
 from experiments import common
 
 EPSILON = {"paper": 0.1, "quick": 4 / 255}
+NOTES = {"paper": ".1", "quick": "4/255, not .1"}
 
 
 def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     """Settings and claims only."""
     epsilon = EPSILON.get(variant, EPSILON["paper"])
-    row = common.attack_row("Fig. 3d", "Adversarial training", minutes=5.0)
+    note = f"{common.ON_CIFAR10}; ε = {NOTES.get(variant, NOTES['paper'])}"
+    row = common.attack_row("Fig. 3d", "Adversarial training", minutes=5.0, note=note)
     attacks = {"fgsm": {"attack": "fgsm", "parameters": {"epsilon": epsilon}}}
     return common.study("fig3d", variant, common.OWN_CASE, row, attacks=attacks)

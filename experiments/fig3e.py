@@ -19,6 +19,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     row = {
         "row": "Fig. 3e",
         "title": "Noise on the answers",
+        "note": common.ON_CIFAR10,
         "paper": "the signatures are still matched",
         "claims": (
             common.matches("all five signatures are matched", suspect="noisy"),

@@ -23,6 +23,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         "paper": "the signatures are still matched",
         "claims": (
             common.matches("all five signatures are matched at 50 %", suspect="pruned50"),
+            common.matches("all five signatures are matched at 90 %", suspect="pruned90"),
             common.keyed(suspect="pruned50"),
         ),
         "figure": {

@@ -30,7 +30,8 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
                 "measure": "analysis_value",
                 "arguments": {"path": "membership_inference.best_advantage"},
                 "confirm": {"at_most": 0.4},
-                "direction": {"at_most": 0.5},
+                # .5, the ceiling, stood here at first: a rule that nothing could break.
+                "direction": {"at_most": 0.4},
             },
         ),
         "minutes": 1.0,

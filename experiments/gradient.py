@@ -31,8 +31,8 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
             {
                 "claim": "pictures through the model: descent over grid of 2°",
                 "paper": "not given",
-                "measure": "analysis_value",
-                "arguments": {"path": "gradient_search.hue60.cost_ratio"},
+                "measure": "descent_cost",
+                "arguments": {"users": common.HUE_USERS},
                 "confirm": {"at_most": 0.5},
                 "direction": {"at_most": 1.0},
             },

@@ -29,6 +29,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
                 "arguments": {"users": name},
                 "confirm": {"at_most": -6.0},
                 "direction": {"at_most": -2.0},
+                "judged_by": "each seed",
             }
             for name, size in zip(names, sizes, strict=True)
         ),

@@ -38,7 +38,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
                 },
                 "unit": "%",
                 "confirm": {"at_least": 0.1},
-                "direction": {"at_least": 0.0},
+                "direction": {"at_least": 0.01},
             },
             {
                 "claim": "what marking adds, in points",
@@ -52,7 +52,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
                 },
                 "unit": "%",
                 "confirm": {"at_least": 0.04},
-                "direction": {"at_least": 0.0},
+                "direction": {"at_least": 0.01},
             },
         ),
         "cost": {

@@ -10,6 +10,8 @@ from anw_jax.reproduce.study import VARIANTS, study_names, unlisted_studies
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "reproduction.md"
+# Rows whose quick trainings are not all done, one name a line; gone when none is left.
+PENDING = ROOT / "results" / "quick_pending.txt"
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,19 @@ def test_every_study_is_listed_and_has_a_row_for_each_claim(studies, rows):
     assert set(rows) == set(study_names(ROOT / "experiments"))
     for study in studies:
         assert len(rows[study.file]) == len(study.claims), study.file
+
+
+@pytest.mark.parametrize("name", study_names(ROOT / "experiments"))
+def test_every_row_has_quick_result_files(studies, name):
+    """Every seed and arm of every row that is not said to be pending, and of none that is."""
+    (quick,) = [s for s in studies if (s.file, s.variant) == (name, "quick")]
+    is_whole = all(
+        len(runs.runs) == len(runs.files) for runs in quick.all_runs(ROOT / "results")
+    )
+    is_pending = PENDING.is_file() and name in PENDING.read_text().split()
+    command = f"python -m anw_jax.reproduce run --rows {name} --variant quick"
+    assert is_whole or is_pending, f"run: {command}"
+    assert not (is_whole and is_pending), f"take {name} out of {PENDING.name}"
 
 
 def test_a_row_without_result_files_says_not_yet_run(studies, rows):

@@ -27,10 +27,12 @@ class Distil:
     student sees crops and mirror images as the teacher did. Nobody's labels are used.
 
     Attributes:
-      student: architecture, one of `models.NAMES`; None = the teacher's own.
+      student: architecture, one of `models.NAMES`, with that network's own norm, widths and
+        dropout; None = the teacher's own.
       photos: "own", what the teacher was trained on, or "clean", photos without any mark.
       temperature: T, above 0.
-      num_epochs: passes over the photos; None = as many as the teacher's.
+      num_epochs: passes over the photos; None = as many as the teacher's. Warm-up is that of
+        the teacher, or all epochs but the last.
 
     Raises:
       ValueError: if a name is unknown or a number out of range.
@@ -68,9 +70,11 @@ class Distil:
         images = material.images if is_own else material.clean_images
         labels = material.labels if is_own else material.clean_labels
         targets = soft_targets(answers(suspect.predict, images), self.temperature)
+        num_epochs = self.num_epochs or material.settings.num_epochs
         settings = dataclasses.replace(
             material.settings,
-            num_epochs=self.num_epochs or material.settings.num_epochs,
+            num_epochs=num_epochs,
+            warmup_epochs=min(material.settings.warmup_epochs, num_epochs - 1),
             label_smoothing=0.0,
             seed=derive_seed(material.seed, "distil"),
         )

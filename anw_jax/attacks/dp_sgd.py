@@ -2,9 +2,7 @@
 
 import contextlib
 import dataclasses
-import importlib
 import math
-import types
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -12,8 +10,11 @@ from typing import Any
 import jax
 
 from anw_jax import _check, train
+from anw_jax.attacks._optional import libraries
 
 SAMPLINGS = ("shuffled", "poisson")
+
+_NAME, _EXTRA = "DP-SGD", "dp"
 
 _TRAINING_LIBRARIES = ("jax_privacy.clipping", "jax_privacy.noise_addition")
 
@@ -26,7 +27,8 @@ class DpSgd:
     `clipped_grad` and `gaussian_privatizer`. What the optimizer makes of the result (weight
     decay, momentum) is post-processing and costs no privacy. Crops, mirror images and
     transforms that treat each photo alone are harmless; those that mix photos are refused, and
-    so is BatchNorm. Training metrics (loss, accuracy) are not private.
+    so is BatchNorm. Training metrics (loss, accuracy) are not private, nor is what was done to
+    all photos together before (`HistogramMatching`).
 
     Needs jax-privacy (extra `dp`), both for training and for `epsilon`.
 
@@ -92,7 +94,7 @@ class DpSgd:
                 f"microbatch_size must divide the batch of {num_images}, "
                 f"got {self.microbatch_size}"
             )
-        clipping, noise_addition = _libraries(*_TRAINING_LIBRARIES)
+        clipping, noise_addition = libraries(_NAME, _EXTRA, *_TRAINING_LIBRARIES)
         loss_key, noise_key = jax.random.split(key)
         clipped_grad = clipping.clipped_grad(
             loss_fn,
@@ -158,11 +160,11 @@ class DpSgd:
         if self.noise_multiplier == 0.0:
             return float("inf")
         if sampling == "shuffled":
-            (accounting,) = _libraries("dp_accounting")
+            (accounting,) = libraries(_NAME, _EXTRA, "dp_accounting")
             num_epochs = -(-num_steps // (num_images // batch_size))
             sigma = self.noise_multiplier / math.sqrt(num_epochs)
             return float(accounting.get_epsilon_gaussian(sigma, self.delta))
-        accounting, pld = _libraries("dp_accounting", "dp_accounting.pld")
+        accounting, pld = libraries(_NAME, _EXTRA, "dp_accounting", "dp_accounting.pld")
         event = accounting.PoissonSampledDpEvent(
             batch_size / num_images, accounting.GaussianDpEvent(self.noise_multiplier)
         )
@@ -181,13 +183,3 @@ def _tolerant() -> Iterator[None]:
     ):
         warnings.filterwarnings("ignore", "optax.global_norm is deprecated", DeprecationWarning)
         yield
-
-
-def _libraries(*names: str) -> list[types.ModuleType]:
-    """The modules; imported here, as only this attack needs them."""
-    try:
-        return [importlib.import_module(name) for name in names]
-    except ImportError as error:
-        raise ImportError(
-            f"DP-SGD needs {error.name}, which is not installed: pip install 'anw_jax[dp]'"
-        ) from error

@@ -58,6 +58,7 @@ class FineTune:
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
             warmup_epochs=0,
+            label_smoothing=0.0,
             seed=derive_seed(material.seed, "fine_tune"),
         )
         variables, details = retrain(

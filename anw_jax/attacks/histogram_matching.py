@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from anw_jax import _check
+from anw_jax.attacks._optional import libraries
 from anw_jax.attacks._retrain import derive_seed
 
 REFERENCES = ("mean", "photo")
@@ -57,18 +58,18 @@ class HistogramMatching:
 
         Raises:
           TypeError, ValueError: images that are not 8-bit colour.
+          ImportError: if scikit-image is missing.
         """
-        import skimage.exposure
-
         images = _check.uint8_images(images=images)
         _check.integer_at_least(0, seed=seed)
+        (exposure,) = libraries("HistogramMatching", "run", "skimage.exposure")
         prepared = np.empty_like(images)
         if not len(images):
             return prepared
         target = reference_photo(images, self.reference, seed).astype(np.float64)
         for row, image in enumerate(images):
             # As floats: from uint8 skimage would cut off the fractions and darken the photo.
-            matched = skimage.exposure.match_histograms(
+            matched = exposure.match_histograms(
                 image.astype(np.float64), target, channel_axis=-1
             )
             prepared[row] = np.rint(matched)

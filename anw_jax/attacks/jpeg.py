@@ -2,10 +2,12 @@
 
 import dataclasses
 import io
+import types
 
 import numpy as np
 
 from anw_jax import _check
+from anw_jax.attacks._optional import libraries
 
 # 4:2:0, what cameras and websites use: chroma at half the resolution both ways.
 _CHROMA_AT_HALF_RESOLUTION = 2
@@ -54,21 +56,21 @@ class Jpeg:
 
         Raises:
           TypeError, ValueError: images that are not 8-bit colour.
+          ImportError: if Pillow is missing.
         """
         images = _check.uint8_images(images=images)
         _check.integer_at_least(0, seed=seed)
+        (pillow,) = libraries("Jpeg", "run", "PIL.Image")
         prepared = np.empty_like(images)
         for row, image in enumerate(images):
-            prepared[row] = _saved_and_read(image, self.quality)
+            prepared[row] = _saved_and_read(pillow, image, self.quality)
         return prepared
 
 
-def _saved_and_read(image: np.ndarray, quality: int) -> np.ndarray:
-    import PIL.Image
-
+def _saved_and_read(pillow: types.ModuleType, image: np.ndarray, quality: int) -> np.ndarray:
     file = io.BytesIO()
-    photo = PIL.Image.fromarray(np.ascontiguousarray(image))
+    photo = pillow.fromarray(np.ascontiguousarray(image))
     photo.save(file, "JPEG", quality=quality, subsampling=_CHROMA_AT_HALF_RESOLUTION)
     file.seek(0)
-    with PIL.Image.open(file) as saved:
+    with pillow.open(file) as saved:
         return np.asarray(saved.convert("RGB"))

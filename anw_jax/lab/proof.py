@@ -17,6 +17,8 @@ from anw_jax.lab.owner import User
 from anw_jax.lab.settings import Settings
 from anw_jax.lab.workdir import Workdir
 
+ANOTHER_TEST = "not evidence: another test with a key that was opened before"
+
 
 def prove(
     settings: Settings,
@@ -45,11 +47,16 @@ def prove(
 def prove_changed(
     settings: Settings, case: Case, name: str, tables: dict[str, np.ndarray], workdir: Workdir
 ) -> dict[str, Any]:
-    """The declared test on the tables of a changed model: another test with the same key."""
+    """The declared test on the tables of a changed model: another test with the same key.
+
+    It is made after the key was opened, and the plan names one test: it is never evidence.
+    """
     users = {}
     for user_name, user in case.users.items():
         sealed = workdir.read_json(files_of(user_name, f"{TABLES}/{name}")[1])["tested_table"]
         users[user_name] = prove_user(settings, user, tables[user_name], sealed)
+        if settings.verify.key_origin != "experiment":
+            users[user_name]["standing"] = ANOTHER_TEST
     return {"users": users, "crowds": _prove_crowds(settings, case, tables, None)}
 
 

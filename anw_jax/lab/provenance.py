@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -32,7 +33,7 @@ def provenance() -> dict[str, Any]:
     return {
         "commit": _git("rev-parse", "HEAD"),
         "uncommitted_sha256": _dirty_digest(),
-        "command": " ".join([os.path.basename(sys.executable), *sys.argv]),
+        "command": command_line(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "platform": platform.platform(),
@@ -40,6 +41,16 @@ def provenance() -> dict[str, Any]:
         "devices": [str(device) for device in jax.devices()],
         "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def command_line() -> str:
+    """The command as it was typed, with the interpreter's name in place of its path.
+
+    `python -m a.b c` stays what it was: `sys.argv` would name the file behind `a.b`, and with
+    it a folder of this machine.
+    """
+    interpreter, *rest = sys.orig_argv or [sys.executable]
+    return shlex.join([os.path.basename(interpreter), *rest])
 
 
 def hardware() -> str:

@@ -16,6 +16,7 @@ from anw_jax.reproduce.results import NotYetRunError, SeedRuns
 
 NOT_YET_RUN = "not yet run"
 _FORMS = ("at_least", "at_most", "between")
+_JUDGED_BY = ("mean", "each seed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +81,8 @@ class Claim:
       direction: holds where at least the direction is; `confirm` implies it.
       unit: shown after numbers; with "%" shares are shown times 100.
       digits: decimals shown.
+      judged_by: "mean": the mean over seeds must fit; "each seed": every seed must. p-values
+        are judged by each seed, since one very small p would carry the mean of its logarithms.
     """
 
     text: str
@@ -90,6 +93,10 @@ class Claim:
     direction: Predicate
     unit: str = ""
     digits: int = 2
+    judged_by: str = "mean"
+
+    def __post_init__(self):
+        _check.one_of(_JUDGED_BY, judged_by=self.judged_by)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Claim":
@@ -123,6 +130,19 @@ class Claim:
           ResultError: a result file lacks what the measure reads.
         """
         return measured(self.measure, self.arguments, seeds)
+
+    def confirmed_by(self, found: "Measured") -> bool:
+        """Whether what was measured meets the paper's value."""
+        return self._fits(self.confirm, found)
+
+    def shown_by(self, found: "Measured") -> bool:
+        """Whether what was measured has the paper's direction."""
+        return self._fits(self.direction, found)
+
+    def _fits(self, predicate: Predicate, found: "Measured") -> bool:
+        if self.judged_by == "mean":
+            return predicate.holds(found.mean)
+        return all(map(predicate.holds, found.values))
 
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Claim))
@@ -186,7 +206,8 @@ def verdict(
     """What the results say about a claim.
 
     Results at paper scale decide where there are any; quick ones can show the direction only.
-    Predicates are applied to the mean over seeds. Fewer seeds than declared are said.
+    Predicates are applied to the mean over seeds, or to each seed where the claim says so.
+    Fewer seeds than declared are said.
 
     Args:
       claim: as the paper-scale config states it.
@@ -206,15 +227,15 @@ def verdict(
       'direction only, 1 of 3 seeds'
     """
     if paper_scale.values:
-        if claim.confirm.holds(paper_scale.mean):
+        if claim.confirmed_by(paper_scale):
             text = "confirmed"
-        elif claim.direction.holds(paper_scale.mean):
+        elif claim.shown_by(paper_scale):
             text = "direction only"
         else:
             text = "not confirmed"
         return text + _seeds(paper_scale)
     if quick.values:
-        holds = (quick_claim or claim).direction.holds(quick.mean)
+        holds = (quick_claim or claim).shown_by(quick)
         return ("direction only" if holds else "not confirmed") + " (quick)" + _seeds(quick)
     return NOT_YET_RUN
 

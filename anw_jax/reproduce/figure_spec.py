@@ -77,8 +77,8 @@ class FigureSpec:
         `over` and `members` say what varies ("arms", "users", "suspects" or "crowds"; the
         suspect "none" is the trained model itself), `of` and `arguments` which measure is
         shown of each, `labels` and `paper` map members to texts and to the paper's values.
-        "lines" need `x`, a number for each member, which names it too. Several `series` may each have their own
-        `label`, `of`, `arguments` and `paper`.
+        "lines" need `x`, a number for each member, which names it too. Several `series` may
+        each have their own `label`, `of`, `arguments` and `paper`.
 
         Raises:
           ValueError: names the field and the rule.

@@ -47,7 +47,7 @@ def _calls(study: Study) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for _, points in study.figure.series if study.figure else ():
         for point in points:
             yield f"figure, {point.label!r}", point.measure, point.arguments
-    if study.cost is not None:
+    if study.cost is not None and "measure" in study.cost:
         yield "cost", study.cost["measure"], study.cost.get("arguments") or {}
 
 
@@ -60,6 +60,8 @@ def _opened(measure: str, arguments: Mapping[str, Any]) -> Iterator[Mapping[str,
     if "of" not in full:
         yield full
         return
+    if measure == "smallest" and full["of"] == "keyed_log10_p":
+        raise ValueError("the smallest of several p is no p: name one, or take the largest")
     common = dict(full["arguments"] or {})
     if "over" in full:
         is_suspect = full["over"] == "suspects"

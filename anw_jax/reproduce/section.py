@@ -56,8 +56,8 @@ def trainings(name: str, study: Study, seeds: Sequence[SeedRuns]) -> str:
     parts = [
         f"{name} ({_setting(study)}): {len(runs)} of {expected} runs",
         f"test accuracy {_percent(runs, 'model.test_accuracy')}",
-        _keyed_p(runs),
-        _cost(study, seeds),
+        f"keyed photos of the same trainings: {keyed}" if (keyed := keyed_p(seeds)) else "",
+        f"accuracy cost of marking {cost}" if (cost := accuracy_cost(study, seeds)) else "",
         f"training {_seconds(runs)} each",
         f"hardware: {_distinct(runs, 'provenance.hardware')}",
         f"commit: {_distinct(runs, 'provenance.commit', 10)}",
@@ -88,20 +88,28 @@ def _seconds(runs: Sequence[Run]) -> str:
     return format_seconds(statistics.fmean(found)) if found else "unknown time"
 
 
-def _keyed_p(runs: Sequence[Run]) -> str:
-    """The exact p of the photos with a hue each, in the same trainings."""
+def keyed_p(seeds: Sequence[SeedRuns]) -> str:
+    """The exact p of the photos with a hue each, in the trainings of a row; "" without any.
+
+    Tests that gave no p are counted, and so is every one that was inconclusive.
+    """
     found = [
-        run.number(f"users.{name}.log10_p")
-        for run in runs
+        (run.number(f"users.{name}.log10_p"), user.get("outcome") == "inconclusive")
+        for each in seeds
+        for run in each.runs.values()
         for name, user in run.at("users").items()
         if _is_keyed(user)
     ]
-    known = [value for value in found if math.isfinite(value)]
-    if not known:
+    known = [value for value, _ in found if math.isfinite(value)]
+    if not found:
         return ""
-    middle, worst = stats.format_p(statistics.median(known)), stats.format_p(max(known))
-    text = f"keyed photos of the same trainings: p median {middle}, worst {worst}"
-    return f"{text} (n = {len(known)})"
+    open_tests = sum(open_ or not math.isfinite(value) for value, open_ in found)
+    parts = [f"{open_tests} inconclusive"] if open_tests else []
+    if known:
+        # Of two in the middle the larger p, so that none is made better by averaging.
+        middle = stats.format_p(statistics.median_high(known))
+        parts.insert(0, f"p median {middle}, worst {stats.format_p(max(known))}")
+    return f"{', '.join(parts)} (n = {len(found)})"
 
 
 def _is_keyed(user: dict[str, Any]) -> bool:
@@ -109,13 +117,15 @@ def _is_keyed(user: dict[str, Any]) -> bool:
     return is_marked and user.get("scheme") == "per_image"
 
 
-def _cost(study: Study, seeds: Sequence[SeedRuns]) -> str:
-    """What marking costs in accuracy, where the study says how that is measured."""
+def accuracy_cost(study: Study, seeds: Sequence[SeedRuns]) -> str:
+    """What marking costs in accuracy, where the study says how that is measured; else ""."""
     if study.cost is None:
         return ""
+    if "see" in study.cost:
+        return f"see {study.cost['see']}"
     name, arguments = study.cost["measure"], study.cost.get("arguments") or {}
     values = [100 * value for value in measured(name, arguments, seeds).values]
-    return f"accuracy cost of marking {mean_and_std(values, 1)} points" if values else ""
+    return f"{mean_and_std(values, 1)} points" if values else ""
 
 
 def _distinct(runs: Sequence[Run], path: str, length: int | None = None) -> str:

@@ -75,7 +75,8 @@ class Study:
       figure: how its figure is drawn, or None.
       minutes: expected for one run, before any is recorded, or None.
       note: what a reader must know beside its numbers ("12 of 200 classes"), or "".
-      cost: the measure of what marking costs in accuracy, and its arguments, or None.
+      cost: the measure of what marking costs in accuracy, and its arguments; or `see`, the
+        row that measures it in the same training; or None.
     """
 
     file: str
@@ -202,7 +203,7 @@ def _with_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     full = dict(settings)
     for kind in _REMOVABLE:
         entries = dict(full.get(kind) or {})
-        full[kind] = {"names": sorted(entries)}
+        full[kind] = {"*": sorted(entries)}
         for name, entry in entries.items():
             given = sorted((entry.get("parameters") or {}).items())
             full[kind][name] = {**entry, "parameters": [list(pair) for pair in given]}
@@ -283,7 +284,9 @@ def _figure(values: Mapping[str, Any] | None) -> FigureSpec | None:
 
 
 def _cost(values: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    if values is not None:
+    if values is not None and set(values) == {"see"}:
+        _check.is_instance(str, see=values["see"])
+    elif values is not None:
         try:
             measures.check_call(values.get("measure", ""), values.get("arguments") or {})
         except ValueError as error:

@@ -43,13 +43,17 @@ def pack(
       The pieces, in order.
 
     Raises:
-      TravelError: an input is missing, two have one name, or the folder holds pieces.
+      TravelError: an input is missing, two have one name, the folder lies in an input, or it
+        holds pieces.
     """
     _check.integer_at_least(1, piece_mib=piece_mib)
     paths = [pathlib.Path(path).resolve() for path in inputs]
+    out_path = pathlib.Path(folder).resolve()
     for path in paths:
         if not path.exists():
             raise TravelError(f"{path} does not exist")
+        if out_path.is_relative_to(path):
+            raise TravelError(f"{out_path} lies in {path}, which would pack its own pieces")
     if len({path.name for path in paths}) != len(paths):
         raise TravelError(f"inputs must have different names: {', '.join(map(str, paths))}")
     out = Workdir(folder)

@@ -11,7 +11,7 @@ from anw_jax import _check
 from anw_jax.data import BatchPlan
 from anw_jax.models import Model
 from anw_jax.train.recipe import PLAIN, Recipe
-from anw_jax.train.run import IndicesFn, _check_changes
+from anw_jax.train.run import IndicesFn, check_changes
 from anw_jax.train.settings import TrainSettings
 
 
@@ -123,7 +123,7 @@ def make_cohort(
     _check.is_instance(TrainSettings, settings=settings)
     images = _check.uint8_images(images=images)
     labels = _check.class_labels(len(images), model.num_classes, labels=labels)
-    _check_changes(model, images.shape[1:], recipe, None, "all")
+    check_changes(model, images.shape[1:], recipe, None, "all")
     seeds = _checked_seeds(seeds)
     members = _members(membership, len(seeds), len(images))
     settings.steps_per_epoch(members.shape[1])  # refuses batches larger than the members

@@ -173,7 +173,7 @@ def train(
         driver=driver,
         num_devices=num_devices,
     )
-    with _open_checkpoints(checkpoint_dir, run) as checkpoints:
+    with contextlib.closing(run), _open_checkpoints(checkpoint_dir, run) as checkpoints:
         state, saved_steps = _first_state(run, checkpoints)
         segment_steps = _agreed_segment_steps(segment_steps, saved_steps)
         begun = _begin(run, state, segment_steps)
@@ -227,7 +227,8 @@ def estimate(
         driver=driver,
         num_devices=num_devices,
     )
-    return _begin(run, run.init_state(), None)
+    with contextlib.closing(run):
+        return _begin(run, run.init_state(), None)
 
 
 def _open_checkpoints(

@@ -140,7 +140,8 @@ def train_many(
       on_model: called with (index, loss, accuracy) when a model is trained.
       should_stop: asked between segments; True saves a checkpoint and returns.
       driver: "loop", "scan", or "auto", as for `train`.
-      segment_steps: optimizer steps between two reports; None = about 5 s of them.
+      segment_steps: optimizer steps between two reports, of which "vmap" takes 256 at most;
+        None = about 5 s of them.
       checkpoint_seconds: least time between two checkpoints.
       max_seconds: a segment that would end later than this is not begun.
 

@@ -1,5 +1,6 @@
 """Several models in one program: the training step under `vmap`, on one device."""
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -74,29 +75,25 @@ def train_group(
     keys = jnp.stack([augment_key(cohort.settings_of(index)) for index in indices])
     advance = _advance_fn(driver, cohort)
     state = jax.device_put(_first_state(cohort, indices), device)
-    checkpoints = _open(folder, cohort, indices, driver)
-    try:
+    with _open(folder, cohort, indices, driver) as checkpoints:
         if checkpoints is not None and checkpoints.latest_step is not None:
             state, _ = checkpoints.restore(state)
         saved_at = time.monotonic()
         lengths = _Lengths(segment_steps)
         while (first := int(state.step)) < cohort.num_steps:
-            is_late = time.monotonic() + lengths.seconds > deadline
+            count = lengths.next(cohort.num_steps - first)
+            is_late = time.monotonic() + lengths.forecast(count) > deadline
             if is_late or (lengths.any_taken and should_stop()):
                 _save(checkpoints, state)
                 return None
-            count = lengths.next(cohort.num_steps - first)
             rows = _rows(cohort, indices, first, count)
-            state, metrics = lengths.timed(advance, state, photos, rows, keys)
+            state, metrics = lengths.timed(count, advance, state, photos, rows, keys)
             _refuse_divergence(state, metrics, indices, first, count)
             on_progress(first + count, cohort.num_steps)
             is_last = first + count == cohort.num_steps
             if is_last or time.monotonic() - saved_at >= checkpoint_seconds:
                 _save(checkpoints, state)
                 saved_at = time.monotonic()
-    finally:
-        if checkpoints is not None:
-            checkpoints.__exit__()
     return state.variables
 
 
@@ -107,17 +104,24 @@ class _Lengths:
         if asked is not None:
             _check.integer_at_least(1, segment_steps=asked)
         self._asked, self._next = asked, 1
-        self.any_taken, self.seconds = False, 0.0
+        self._step_seconds, self.any_taken = 0.0, False
 
     def next(self, remaining: int) -> int:
         return min(self._asked or self._next, remaining, _MAX_SEGMENT_STEPS)
 
-    def timed(self, advance: AdvanceFn, *arguments: Any) -> tuple[TrainState, Metrics]:
+    def forecast(self, count: int) -> float:
+        """Seconds that so many steps will take, as far as is known."""
+        return count * self._step_seconds
+
+    def timed(
+        self, count: int, advance: AdvanceFn, *arguments: Any
+    ) -> tuple[TrainState, Metrics]:
         start = time.monotonic()
         result = jax.block_until_ready(advance(*arguments))
         # The first segment compiles: its length says nothing of the next one's.
-        self.seconds = time.monotonic() - start if self.any_taken else 0.0
-        if self.seconds < _SEGMENT_SECONDS / 2:
+        seconds = time.monotonic() - start if self.any_taken else 0.0
+        self._step_seconds = seconds / count
+        if seconds < _SEGMENT_SECONDS / 2:
             self._next = min(2 * self._next, _MAX_SEGMENT_STEPS)
         self.any_taken = True
         return result
@@ -249,9 +253,9 @@ def _finite(params: Any) -> jax.Array:
 
 def _open(
     folder: pathlib.Path | None, cohort: Cohort, indices: Sequence[int], driver: str
-) -> Checkpoints | None:
+) -> contextlib.AbstractContextManager[Checkpoints | None]:
     if folder is None:
-        return None
+        return contextlib.nullcontext()
     plain = {
         "model": dataclasses.asdict(cohort.model),
         "settings": dataclasses.asdict(dataclasses.replace(cohort.settings, seed=0)),

@@ -77,6 +77,11 @@ class Run:
         rows = self._rows(first_step, num_steps)
         return self.advance_fn(state, self.dataset, rows, self.key)
 
+    def close(self) -> None:
+        """Ends the reading ahead of streamed images."""
+        if self.driver == "stream":
+            self._feed.close()
+
     @functools.cached_property
     def _feed(self) -> HostFeed:
         return HostFeed(self.dataset, self._rows, self.num_steps, self.mesh)
@@ -160,7 +165,7 @@ def prepare(
     if not is_streamed:
         images = _check.uint8_images(images=images)
     labels = _check.class_labels(len(images), model.num_classes, labels=labels)
-    _check_changes(model, images.shape[1:], recipe, initial_variables, trainable)
+    check_changes(model, images.shape[1:], recipe, initial_variables, trainable)
     if targets is not None:
         targets = _soft_targets(targets, (len(images), model.num_classes))
     mesh = data_mesh(settings.batch_size, num_devices)
@@ -189,13 +194,19 @@ def prepare(
     )
 
 
-def _check_changes(
+def check_changes(
     model: Model,
     image_shape: tuple[int, int, int],
     recipe: Recipe,
     initial_variables: Any,
     trainable: str,
 ) -> None:
+    """Refuses what cannot be done to this model's training.
+
+    Raises:
+      ValueError: if weights are of another model, or BatchNorm would break privacy.
+      TypeError: if an argument is of the wrong kind.
+    """
     _check.is_instance(Recipe, recipe=recipe)
     _check.one_of(TRAINABLE, trainable=trainable)
     if initial_variables is not None:

@@ -5,10 +5,11 @@ decoded in threads. The rows of each batch are those of the batch plan, so the d
 what it would have gathered from a set in memory, and a resumed run needs only its step.
 """
 
+import contextlib
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +32,8 @@ class HostFeed:
     """Gives the batches of one run, on the devices, in the order of its steps.
 
     It reads on from one segment to the next; asked for any other step it starts afresh there,
-    so what it gives depends on the step alone.
+    so what it gives depends on the step alone. Threads read ahead until the last step, or until
+    `close`.
 
     Args:
       dataset: columns on the host, images a `data.StreamedImages`.
@@ -50,25 +52,35 @@ class HostFeed:
         self._dataset, self._rows_fn = dataset, rows_fn
         self._num_steps = num_steps
         self._sharding = NamedSharding(mesh, PartitionSpec("data"))
-        self._stream: Iterator[Batch] = iter(())
-        self._next_step, self._end = -1, -1
+        self._begin(range(0))
 
     def batches(self, first_step: int, num_steps: int) -> Iterator[Batch]:
         """The batches of steps `first_step` to `first_step + num_steps - 1`."""
         end = first_step + num_steps
         if first_step != self._next_step or end > self._end:
-            self._end = max(end, self._num_steps)
-            self._stream = self._sent_ahead(range(first_step, self._end))
+            self.close()
+            self._begin(range(first_step, max(end, self._num_steps)))
         self._next_step = end
         return itertools.islice(self._stream, num_steps)
 
-    def _sent_ahead(self, steps: range) -> Iterator[Batch]:
+    def close(self) -> None:
+        """Ends the threads that read ahead; asked for more batches, it begins afresh."""
+        # A stream knows its feed, so nobody would end it before the garbage collector.
+        self._stream.close()
+        self._next_step = -1
+
+    def _begin(self, steps: range) -> None:
+        self._stream = self._sent_ahead(steps)
+        self._next_step, self._end = -1, steps.stop
+
+    def _sent_ahead(self, steps: range) -> Generator[Batch, None, None]:
         """Each batch is on its way to the devices when the one before it is handed out."""
         ahead = None
-        for batch in data.prefetch(self._read, steps):
-            current, ahead = ahead, jax.device_put(batch, self._sharding)
-            if current is not None:
-                yield current
+        with contextlib.closing(data.prefetch(self._read, steps)) as batches:
+            for batch in batches:
+                current, ahead = ahead, jax.device_put(batch, self._sharding)
+                if current is not None:
+                    yield current
         if ahead is not None:
             yield ahead
 

@@ -1,5 +1,6 @@
 """JPEG, grey-world and histogram matching: what happens to files before training."""
 
+import importlib
 import io
 
 import numpy as np
@@ -194,3 +195,19 @@ def test_originals_are_left_alone(attack, small_images):
     prepared = attack.prepare(small_images, seed=0)
     prepared[:] = 0
     np.testing.assert_array_equal(small_images, before)
+
+
+@pytest.mark.parametrize(
+    ("attack", "library"), [(Jpeg(80), "PIL"), (HistogramMatching(), "skimage")], ids=str
+)
+def test_a_missing_library_names_the_extra(attack, library, small_images, monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError(f"No module named {library!r}", name=library)
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    with pytest.raises(ImportError) as raised:
+        attack.prepare(small_images, seed=0)
+    assert str(raised.value) == (
+        f"{type(attack).__name__} needs {library}, which is not installed: "
+        "pip install 'anw_jax[run]'"
+    )

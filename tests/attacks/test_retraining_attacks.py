@@ -111,7 +111,7 @@ def test_tuning_has_settings_of_its_own(suspect, material, monkeypatch):
         return suspect.variables, {}
 
     monkeypatch.setattr("anw_jax.attacks.fine_tune.retrain", note)
-    slow = dataclasses.replace(SETTINGS, warmup_epochs=3)
+    slow = dataclasses.replace(SETTINGS, warmup_epochs=3, label_smoothing=0.2)
     FineTune("head", num_epochs=2, learning_rate=0.003, batch_size=7).change(
         suspect, dataclasses.replace(material, settings=slow)
     )
@@ -149,6 +149,29 @@ def test_tuning_needs_a_full_batch(suspect, material):
 @pytest.fixture(scope="module")
 def student(suspect, material):
     return Distil(photos="clean", temperature=2.0).change(suspect, material)
+
+
+@pytest.mark.parametrize(("num_epochs", "warmup"), [(2, 1), (1, 0), (9, 3), (None, 3)])
+def test_a_short_distillation_cuts_its_warm_up(
+    suspect, material, monkeypatch, num_epochs, warmup
+):
+    asked = []
+
+    def note(model, settings, images, labels, **options):
+        asked.append(settings)
+        return suspect.variables, {}
+
+    monkeypatch.setattr("anw_jax.attacks.distil.retrain", note)
+    slow = dataclasses.replace(SETTINGS, warmup_epochs=3, label_smoothing=0.2)
+    Distil(num_epochs=num_epochs).change(suspect, dataclasses.replace(material, settings=slow))
+    assert asked == [
+        dataclasses.replace(
+            SETTINGS,
+            num_epochs=num_epochs or SETTINGS.num_epochs,
+            warmup_epochs=warmup,
+            seed=derive_seed(material.seed, "distil"),
+        )
+    ]
 
 
 def _distil_loss(student, teacher, photos, temperature):

@@ -4,13 +4,14 @@ import copy
 import dataclasses
 import json
 import time
+import types
 
 import numpy as np
 import pytest
 
 from anw_jax import keys, lab, marks, verify
 from anw_jax.errors import SettingsError
-from anw_jax.lab import asking, crowd, learner, owner, workdir
+from anw_jax.lab import asking, crowd, learner, owner, proof, workdir
 from anw_jax.lab.analyses import ANALYSES
 from anw_jax.lab.settings import ANALYSES as ANALYSIS_NAMES
 from tests.lab.conftest import TINY
@@ -140,6 +141,19 @@ def test_another_attack_is_another_case(finished):
     settings, folder, _ = finished
     with pytest.raises(SettingsError, match=r"attacks\.cut\.parameters\.size was 4, now None"):
         lab.run(dataclasses.replace(settings, attacks={}), folder)
+
+
+@pytest.mark.parametrize(
+    ("origin", "standing"), [("secret", proof.ANOTHER_TEST), ("experiment", "as decided")]
+)
+def test_a_changed_model_is_never_evidence(monkeypatch, origin, standing):
+    """Its test comes after the key was opened, and the plan names one test."""
+    monkeypatch.setattr(proof, "prove_user", lambda *_: {"standing": "as decided"})
+    settings = types.SimpleNamespace(verify=types.SimpleNamespace(key_origin=origin))
+    case = types.SimpleNamespace(users={"keyed": None}, crowds={})
+    folder = types.SimpleNamespace(read_json=lambda _: {"tested_table": ""})
+    found = proof.prove_changed(settings, case, "pruned", {"keyed": None}, folder)
+    assert found["users"]["keyed"]["standing"] == standing
 
 
 def test_a_question_holds_no_secret_slot(finished):

@@ -95,6 +95,23 @@ def test_the_verdict_follows_from_the_mean(claim, paper_scale, quick, expected):
     assert verdict(claim, Measured(paper_scale, 3), Measured(quick, 3)) == expected
 
 
+@pytest.mark.parametrize(
+    ("values_of_seeds", "expected"),
+    [
+        # The mean, -6.9, would confirm what two of three seeds deny.
+        ((-20.0, -0.3, -0.3), "not confirmed"),
+        ((-20.0, -6.5, -3.0), "direction only"),
+        ((-20.0, -6.5, -6.0), "confirmed"),
+        ((-20.0, -6.5, math.nan), "not confirmed"),
+    ],
+)
+def test_a_claim_may_be_judged_by_each_seed(values, values_of_seeds, expected):
+    rules = {"confirm": {"at_most": -6.0}, "direction": {"at_most": -2.0}, "unit": ""}
+    claim = Claim.of(values | rules | {"judged_by": "each seed"})
+    assert verdict(claim, Measured(values_of_seeds, 3), NONE) == expected
+    assert verdict(claim, NONE, Measured((-9.0, -1.0), 3)).startswith("not confirmed (quick)")
+
+
 def test_quick_results_are_held_against_the_quick_rule(claim, values):
     lenient = Claim.of(values | {"direction": {"at_least": 0.2}})
     quick = Measured((0.3, 0.3, 0.3), 3)
@@ -112,6 +129,7 @@ def test_quick_results_are_held_against_the_quick_rule(claim, values):
         ({"arguments": {"users": "a"}}, "unexpected keyword argument 'users'"),
         ({"paper": 80}, "paper must be a str"),
         ({"digits": -1}, "digits must be at least 0"),
+        ({"judged_by": "luck"}, "judged_by must be one of"),
         ({"verdict": "confirmed"}, "field must be one of"),
     ],
 )

@@ -42,7 +42,8 @@ def test_without_results_every_row_says_so(text_of):
     text = text_of()
     command = "`python -m anw_jax.reproduce run --rows fig0`"
     assert row_of(text, "the hue is found") == [
-        "[Fig. 0](#fig0)", "the hue is found", "all", "–", "–", "not yet run", command,
+        "[Fig. 0](#fig0)", "the hue is found", "all",
+        "–", "–", "not yet run", "–", "–", command,
     ]  # fmt: skip
     assert row_of(text, "the model is good")[2] == "76 / 80 %"
     assert "**2 claims:** 2 not yet run." in text
@@ -61,6 +62,10 @@ def test_quick_results_can_show_a_direction(text_of, load, made_up, tmp_path):
     assert row_of(text, "the hue is found")[4:6] == [
         "100.0 ± 0.0 % (n = 3)",
         "direction only (quick)",
+    ]
+    assert row[6:8] == [
+        "quick: p median 3.2e-11, worst 3.2e-10 (n = 3)",
+        "quick: 71.0 ± 1.0 points",
     ]
     setting = "testing, all photos of mock:160, 2 epochs"
     assert f"Quick ({setting}): 3 of 3 runs; test accuracy 71.0 ± 1.0 %" in text
@@ -86,6 +91,23 @@ def test_paper_scale_decides_once_it_is_there(text_of, load, made_up, tmp_path):
     assert row_of(text, "the model is good")[5] == "direction only, 1 of 3 seeds"
     assert "* **Not confirmed:** Fig. 0 (the hue is found)." in text
     assert "**2 claims:** 1 direction only, 1 not confirmed." in text
+    assert "* **Fewer seeds than declared:** Fig. 0.\n" in text
+
+
+def test_a_keyed_test_without_p_is_counted_not_hidden(text_of, load, made_up, tmp_path):
+    (quick,) = load("quick")
+    results = tmp_path / "results"
+    for seed, p in ((0, -9.5), (1, -7.5)):
+        made_up.write(results, quick, seed=seed, users=users_with(made_up, log10_p=p))
+    users = users_with(made_up, log10_p=None, outcome="inconclusive")
+    made_up.write(results, quick, seed=2, users=users)
+    row = row_of(text_of(), "the hue is found")
+    assert row[6] == "quick: p median 3.2e-8, worst 3.2e-8, 1 inconclusive (n = 3)"
+
+
+def users_with(made_up, **keyed) -> dict:
+    """The users of a made-up result, the one with a hue per photo changed."""
+    return {"keyed": {**made_up.keyed(), **keyed}, "hue60": made_up.user()}
 
 
 def test_a_note_stands_beside_numbers_and_rows_in_the_order_of_the_paper(

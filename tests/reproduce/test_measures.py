@@ -43,8 +43,20 @@ def runs(made_up) -> SeedRuns:
             },
             "analyses": {
                 "gradient_search": {
-                    "hue60": {"error_degrees": -1.5, "seconds": 3.0},
-                    "hue300": {"error_degrees": 0.5, "seconds": 5.0},
+                    "hue60": {
+                        "error_degrees": -1.5,
+                        "seconds": 3.0,
+                        "num_forward": 30,
+                        "num_backward": 10,
+                        "grid_num_forward": 100,
+                    },
+                    "hue300": {
+                        "error_degrees": 0.5,
+                        "seconds": 5.0,
+                        "num_forward": 60,
+                        "num_backward": 20,
+                        "grid_num_forward": 100,
+                    },
                 },
                 "mia": {"advantage": 0.25, "by_user": {"a": {"x": None}}},
             },
@@ -99,6 +111,18 @@ def test_a_model_that_never_saw_a_user_is_held_to_the_users_key(runs):
     arguments = {"users": "hue60", "arms": "a", "signatures": {"hue60": 240.0}}
     expected = math.cos(math.radians(inferred - 240.0))
     assert compute("cosine", runs, arguments) == pytest.approx(expected)
+
+
+def test_a_signature_chosen_by_hand_has_no_p(made_up):
+    users = {"keyed": {"signature": None}, "hue60": {"signature": 60.0}}
+    values = {
+        "users": {"keyed": made_up.keyed(-3.0), "hue60": made_up.user()},
+        "settings": {"users": users},
+    }
+    runs = SeedRuns.of({"main": values})
+    assert compute("keyed_log10_p", runs, {}) == -3.0
+    with pytest.raises(ResultError, match=r"hue60 has a signature chosen by hand: no p"):
+        compute("keyed_log10_p", runs, {"users": ["keyed", "hue60"]})
 
 
 def test_errors_of_either_sign_do_not_cancel(made_up):
@@ -168,6 +192,9 @@ def test_a_deeper_curve_is_sharper(runs):
         ("analysis_value", {"path": "gradient_search.*.error_degrees", "absolute": True}, 1.0),
         ("analysis_value", {"path": "gradient_search.*.seconds", "reduce": "max"}, 5.0),
         ("analysis_value", {"path": "mia.by_user.*.x"}, math.nan),
+        # (30 + 2 · 10) / 100 and (60 + 2 · 20) / 100.
+        ("descent_cost", {"users": ["hue60", "hue300"]}, 0.75),
+        ("descent_cost", {"users": "hue300", "arms": "a"}, 1.0),
         ("difference", {"of": "test_accuracy", "first": {"arms": "a"},
                         "second": {"suspect": "pruned", "arms": "a"}}, 0.1),
         ("ratio", {"of": "test_accuracy", "first": {"arms": "a"},
@@ -188,7 +215,8 @@ def test_every_measure_was_called_here_or_below():
     """Whoever adds a measure adds its twin."""
     assert set(measure_names()) == {
         "accuracy_drop", "advantage", "analysis_value", "cosine", "crowd_hue_error",
-        "crowd_match_rate", "difference", "hit_rate", "hue_error", "keyed_log10_p", "largest",
+        "crowd_match_rate", "descent_cost", "difference", "hit_rate", "hue_error",
+        "keyed_log10_p", "largest",
         "loss_ratio", "lowest_loss", "margin", "match_rate", "memorization",
         "memorization_rise", "pixel_value_error", "ratio", "sharpness", "smallest",
         "test_accuracy", "trend", "user_accuracy",

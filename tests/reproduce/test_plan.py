@@ -145,6 +145,10 @@ def claim(measure: str, **arguments) -> dict:
             ),
             "suspect must be one of half",
         ),
+        (
+            claim("smallest", of="keyed_log10_p", over="suspects", members=("none", "half")),
+            "the smallest of several p is no p",
+        ),
     ],
 )
 def test_a_claim_on_what_is_not_there_is_refused_before_any_run(

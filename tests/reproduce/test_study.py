@@ -162,6 +162,35 @@ def test_results_of_other_settings_are_refused(study, made_up, tmp_path):
         study.seed_runs(1, tmp_path)
 
 
+PRUNE = {"attack": "prune", "parameters": {"fraction": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("arm", "change", "message"),
+    [
+        (
+            "base",
+            {"suspects": {"pruned": PRUNE}},
+            r"with suspects\.\* \['pruned'\], .* has \[\]",
+        ),
+        ("asked", {"suspects": {}}, r"with suspects\.\* \[\], .* has \['pruned'\]"),
+        ("base", {"attacks": {"cut": {"attack": "cutout"}}}, r"with attacks\.\* \['cut'\]"),
+        ("asked", {"suspects": {"pruned": {**PRUNE, "parameters": {}}}}, r"parameters \[\]"),
+        ("base", {"users": {}}, r"with users\.\* \[\], the study now has \['held_out'"),
+    ],
+)
+def test_a_user_an_attack_or_a_parameter_more_or_less_is_another_run(
+    study, made_up, tmp_path, arm, change, message
+):
+    path = made_up.write(tmp_path, study, arm, 1)
+    study.seed_runs(1, tmp_path)
+    values = json.loads(path.read_text())
+    values["settings"] |= change
+    path.write_text(json.dumps(values))
+    with pytest.raises(ResultError, match=message):
+        study.seed_runs(1, tmp_path)
+
+
 @pytest.mark.parametrize("text", ["{ half", "[1]"])
 def test_a_damaged_result_is_named(study, tmp_path, text):
     path = tmp_path / study.result_file("base", 0)

@@ -126,6 +126,14 @@ def test_inputs_are_checked(inputs, tmp_path):
         pack(inputs, tmp_path / "pieces", piece_mib=0)
 
 
+@pytest.mark.parametrize("below", ["", "pieces"])
+def test_pieces_do_not_go_into_what_is_packed(tmp_path, below):
+    (tmp_path / "data").mkdir()
+    with pytest.raises(TravelError, match="would pack its own pieces"):
+        pack([tmp_path / "data"], tmp_path / "data" / below)
+    assert list((tmp_path / "data").iterdir()) == []
+
+
 def test_the_pieces_are_a_plain_tar_archive(packed, tmp_path):
     """Without this package: cat piece*.bin | tar x."""
     whole = tmp_path / "whole.tar"

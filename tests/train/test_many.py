@@ -11,7 +11,7 @@ from anw_jax import data, train
 from anw_jax.errors import CheckpointError, DivergenceError
 from anw_jax.train.cohort import make_cohort
 from anw_jax.train.many import resolve_execution, train_many
-from anw_jax.train.many_vmap import _Photos, _refuse_divergence, _see
+from anw_jax.train.many_vmap import _Lengths, _Photos, _refuse_divergence, _see
 from anw_jax.train.state import Metrics, TrainState
 from anw_jax.train.step import Batch
 
@@ -221,6 +221,24 @@ def test_nothing_is_begun_that_would_end_too_late(many):
         result = many(execution=execution, driver="loop", max_seconds=0.0)
         assert (result.num_completed, result.completed) == (0, False)
         assert result.accuracies.shape == (0,)
+
+
+def test_a_longer_segment_is_forecast_to_take_longer(monkeypatch):
+    """3 s a step, and half a minute to compile the first: only the former is foretold."""
+    clock = [0.0]
+    monkeypatch.setattr("anw_jax.train.many_vmap.time.monotonic", lambda: clock[0])
+    lengths = _Lengths(None)
+
+    def advance(count, compiling=0.0):
+        clock[0] += 3.0 * count + compiling
+        return ()
+
+    assert (lengths.next(100), lengths.forecast(1)) == (1, 0.0)
+    lengths.timed(1, advance, 1, 30.0)
+    assert (lengths.next(100), lengths.forecast(2)) == (2, 0.0)
+    lengths.timed(2, advance, 2)
+    assert (lengths.next(100), lengths.forecast(2)) == (2, 6.0)
+    assert lengths.forecast(5) == 15.0
 
 
 def test_divergence_names_the_models():

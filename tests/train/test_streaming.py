@@ -1,4 +1,7 @@
 import dataclasses
+import gc
+import threading
+import time
 
 import chex
 import jax
@@ -6,7 +9,7 @@ import numpy as np
 import pytest
 
 from anw_jax import data, train
-from anw_jax.errors import CheckpointError
+from anw_jax.errors import CheckpointError, DivergenceError
 from anw_jax.train import streaming
 from anw_jax.train.devices import data_mesh
 from anw_jax.train.step import Batch
@@ -104,6 +107,57 @@ def test_estimate_says_how_it_would_train(streamed):
     report = train.estimate(*streamed)
     assert (report.driver, report.num_steps) == ("stream", 16)
     assert report.step_seconds > 0
+
+
+def _wait_for_the_end_of(threads):
+    deadline = time.monotonic() + 30
+    while any(thread.is_alive() for thread in threads) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+@pytest.mark.parametrize("ends", ["estimate", "stop", "divergence"])
+def test_reading_ahead_ends_with_the_training(streamed, monkeypatch, ends):
+    """And does not wait for the garbage collector: a host trains hundreds of models."""
+    before, seen = set(threading.enumerate()), set()
+    model, settings, images, labels, rows = streamed
+    # So many steps are left that threads would go on reading.
+    longer = dataclasses.replace(settings, num_epochs=60)
+    arguments = model, longer, images, labels, _noting(rows, seen)
+    gc.disable()
+    try:
+        if ends == "estimate":
+            train.estimate(*arguments)
+        elif ends == "stop":
+            train.train(*arguments, segment_steps=6, should_stop=lambda: True)
+        else:
+            monkeypatch.setattr("anw_jax.train.loop._all_finite", lambda params: False)
+            with pytest.raises(DivergenceError):
+                train.train(*arguments, segment_steps=6)
+        assert seen - before
+        _wait_for_the_end_of(seen - before)
+    finally:
+        gc.enable()
+
+
+def _noting(rows, threads):
+    """A batch plan that notes which threads ask it."""
+
+    def noting(first_step, num_steps):
+        threads.add(threading.current_thread())
+        return rows(first_step, num_steps)
+
+    return noting
+
+
+def test_a_closed_feed_begins_afresh(feed, tiny):
+    source, _ = feed
+    next(source.batches(0, 5))
+    source.close()
+    source.close()
+    for first in (5, 7):
+        (batch,) = source.batches(first, 1)
+        np.testing.assert_array_equal(batch.images, tiny[2][tiny[4](first, 1)[0]])
 
 
 def test_evaluation_is_that_in_memory(model, tiny, by_loop):

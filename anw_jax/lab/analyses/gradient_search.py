@@ -83,8 +83,6 @@ def _one(settings: Settings, user: User, suspect: Suspect, journal: Journal) -> 
         "grid_inferred_degrees": grid.inferred_degrees,
         "grid_error_degrees": float(space.distance(grid.inferred_degrees, true_degrees)),
         "grid_num_forward": grid_num_forward,
-        # A picture backward is counted as one forward.
-        "cost_ratio": (num_forward + descent.num_backward) / grid_num_forward,
         "grid_seconds": grid_seconds,
     }
 

@@ -21,10 +21,11 @@ _SHADOW_STREAM = 1000
 def analyse(
     settings: Settings, case: Case, suspect: Suspect, journal: Journal
 ) -> dict[str, Any]:
-    """Each user with one hue trains the learner's network on half of the own photos.
+    """Each user with one hue trains the learner's network on the own photos alone.
 
-    As in section 5.5: the shadow's mean training loss is the threshold of MIA-std. Members are
-    the user's photos as published, held-out ones as many photos that were not trained on.
+    As in section 5.5, where there are 10 users: the shadow's mean training loss is the
+    threshold of MIA-std. Members are the user's photos as published, held-out ones as many
+    photos that were not trained on.
 
     Raises:
       SettingsError: the settings have no two marked users of one size with one hue each.

@@ -159,3 +159,24 @@ def _expanded(run: Run, done: list[str], left: Sequence[str]) -> Iterator[str]:
         raise ResultError(f"{run.file}: {'.'.join(done)} holds nothing by name")
     for name in here:
         yield from _expanded(run, [*done, name], left[star + 1 :])
+
+
+@measure
+def descent_cost(runs: SeedRuns, users: Names, arms: Names | None = None) -> float:
+    """Work of gradient search over that of the fine grid, ≥ 0; below 1 the descent is cheaper.
+
+    In pictures through the model: forward counts 1, backward 2 (two products for each one of
+    the forward pass). Mean over users; the coarse grid that gives the starts is counted.
+    """
+
+    def ratio_of(run: Run, user: str) -> float:
+        found = f"analyses.gradient_search.{user}"
+        forward, backward, grid = (
+            run.number(f"{found}.{name}")
+            for name in ("num_forward", "num_backward", "grid_num_forward")
+        )
+        return (forward + 2.0 * backward) / grid
+
+    return statistics.fmean(
+        ratio_of(run, user) for run in runs.chosen(arms) for user in names(users)
+    )

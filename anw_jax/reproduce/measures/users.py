@@ -218,8 +218,19 @@ def keyed_log10_p(
     suspect: str | None = None,
     arms: Names | None = None,
 ) -> float:
-    """Mean log10 of the exact p of the declared test, ≤ 0; more negative is stronger."""
-    return mean_over(runs, users, suspect, arms, lambda r, u: r.number(f"{u}.log10_p"))
+    """Mean log10 of the exact p of the declared test, ≤ 0; more negative is stronger.
+
+    A mean over users and arms is a summary, no p-value. A signature chosen by hand was not
+    drawn, so that its p means nothing, and is refused.
+    """
+
+    def read(run: Run, user: str) -> float:
+        name = user.rpartition(".")[2]
+        if run.has(f"settings.users.{name}.signature"):
+            raise ResultError(f"{run.file}: {name} has a signature chosen by hand: no p")
+        return run.number(f"{user}.log10_p")
+
+    return mean_over(runs, users, suspect, arms, read)
 
 
 @measure
