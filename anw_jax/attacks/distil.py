@@ -78,7 +78,7 @@ class Distil:
             label_smoothing=0.0,
             seed=derive_seed(material.seed, "distil"),
         )
-        student = _student(suspect.model, self.student)
+        student = _student(suspect.model, self.student, images)
         variables, details = retrain(student, settings, images, labels, targets=targets)
         predict = jax.tree_util.Partial(
             _scaled, student.predict_fn(variables), jnp.float32(self.temperature)
@@ -105,15 +105,20 @@ def mean_entropy(targets: np.ndarray) -> float:
     return float(-(targets * logs).sum(axis=1).mean())
 
 
-def _student(teacher: Model, name: str | None) -> Model:
+def _student(teacher: Model, name: str | None, images: np.ndarray) -> Model:
+    """The teacher's own network, or another that normalises by the photos it learns from.
+
+    A teacher with pretrained weights may want inputs on another scale than [0, 1].
+    """
     if name in (None, teacher.name):
         return teacher
+    share = images.astype(np.float32) / np.float32(255)
     return models.create(
         name,
         teacher.num_classes,
         stem=teacher.stem,
-        mean=teacher.mean,
-        std=teacher.std,
+        mean=tuple(share.mean(axis=(0, 1, 2), dtype=np.float64).round(4).tolist()),
+        std=tuple(share.std(axis=(0, 1, 2), dtype=np.float64).clip(1e-3).round(4).tolist()),
         dtype=teacher.dtype,
     )
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,8 @@ from anw_jax.data import _pixels
 from anw_jax.data._records import Records
 from anw_jax.data.prefetch import prefetch
 
-_CHUNK = 256  # images decoded by one thread at a time: enough for speed, little to hold
+# What one thread decodes at a time: enough for speed, little to hold.
+_CHUNK_IMAGES, _CHUNK_BYTES = 256, 2**23
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -160,11 +162,14 @@ class StreamedImages:
             yield images
 
     def _chunks(self, *, with_digests: bool) -> Iterator[tuple[np.ndarray, tuple[str, ...]]]:
+        affordable = _CHUNK_BYTES // math.prod(self.shape[1:])
+        size = min(max(1, affordable), _CHUNK_IMAGES)
+
         def read(first: int) -> tuple[np.ndarray, tuple[str, ...]]:
-            positions = np.arange(first, min(first + _CHUNK, len(self)))
+            positions = np.arange(first, min(first + size, len(self)))
             return self._read(positions, with_digests=with_digests)
 
-        return prefetch(read, range(0, len(self), _CHUNK))
+        return prefetch(read, range(0, len(self), size))
 
     def load(self) -> tuple[np.ndarray, tuple[str, ...] | None]:
         """All images as one array, and the digests of the originals if they are resized."""

@@ -166,7 +166,10 @@ class PixelMark:
         _check_shape(image, mask)
         xp, wide = library_of(image, degrees, mask), wide_dtype(image)
         whole = xp.asarray(360.0, wide)
-        value = xp.asarray(full_scale, wide) * (xp.asarray(degrees, wide) % whole / whole)
+        turns = xp.asarray(degrees, wide) % whole / whole
+        # A tiny negative angle is rounded to a whole turn, which is none.
+        turns = xp.where(turns < 1, turns, xp.zeros_like(turns))
+        value = xp.asarray(full_scale, wide) * turns
         added = xp.where(mask, value.astype(image.dtype), xp.asarray(0, image.dtype))
         blue = xp.minimum(image[..., 2] + added, xp.asarray(1, image.dtype))
         return xp.stack([image[..., 0], image[..., 1], blue], axis=-1)

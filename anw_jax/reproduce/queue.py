@@ -19,6 +19,7 @@ from anw_jax.progress import format_seconds
 from anw_jax.reproduce.durations import SITTING, Durations
 from anw_jax.reproduce.keeping import kept_json
 from anw_jax.reproduce.plan import Item
+from anw_jax.reproduce.results import ResultError
 
 # Settings and a workdir to results, or None where the run was interrupted.
 Runner = Callable[[Settings, pathlib.Path], Mapping[str, Any] | None]
@@ -79,6 +80,7 @@ class Queue:
         self._start = clock()
         self._deadline = None if max_minutes is None else self._start + 60.0 * max_minutes
         self._durations = Durations.of(results)
+        self._done_before = [item for item in items if self._is_done(item)]
         self._todo = _trained_first([i for i in items if not self._is_done(i)], self._has_work)
         self._num_items = len(items)
 
@@ -86,6 +88,7 @@ class Queue:
         """Runs until nothing is left, time is up, or it is told to stop."""
         outcome, todo = Outcome(), list(self._todo)
         self._say(f"{self._num_items} runs, {self._num_items - len(todo)} of them done before")
+        self._refuse_stale(outcome)
         while todo:
             item = todo.pop(0)
             if not self._fits(item):
@@ -103,6 +106,15 @@ class Queue:
                 break
         self._say(_summary(outcome, self._clock() - self._start))
         return outcome
+
+    def _refuse_stale(self, outcome: Outcome) -> None:
+        """Results of settings that a study no longer has are said first, not taken as done."""
+        for item in self._done_before:
+            try:
+                item.study.check_result(item.arm.name, item.seed, self._results)
+            except ResultError as error:
+                outcome.failed.append(item.label)
+                self._say(f"{item.label}: FAILED: {error}")
 
     def _run_one(self, item: Item, outcome: Outcome) -> bool:
         """Runs one item under its lock; False if it was interrupted."""

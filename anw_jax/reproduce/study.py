@@ -150,15 +150,24 @@ class Study:
             that the study no longer has.
         """
         files = {arm.name: self.result_file(arm.name, seed) for arm in self.arms}
-        runs = {}
-        for arm in self.arms:
-            path = results / files[arm.name]
-            if path.is_file():
-                run = read_run(path, f"{results.name}/{files[arm.name]}")
-                _refuse_other_settings(run, self.settings(arm, seed))
-                runs[arm.name] = run
+        runs = {
+            name: self.check_result(name, seed, results)
+            for name, file in files.items()
+            if (results / file).is_file()
+        }
         shown = {arm: f"{results.name}/{file}" for arm, file in files.items()}
         return SeedRuns(shown, runs)
+
+    def check_result(self, arm: str, seed: int, results: pathlib.Path) -> Run:
+        """The run in a result file that is there.
+
+        Raises:
+          ResultError: as `seed_runs`.
+        """
+        file = self.result_file(arm, seed)
+        run = read_run(results / file, f"{results.name}/{file}")
+        _refuse_other_settings(run, self.settings(self.arm(arm), seed))
+        return run
 
     def all_runs(self, results: pathlib.Path) -> list[SeedRuns]:
         """`seed_runs` of every declared seed."""

@@ -216,9 +216,15 @@ def test_own_photos_are_those_of_the_training(student, suspect, material):
 
 
 def test_a_student_of_another_architecture(suspect):
-    assert _student(suspect.model, "resnet18").widths == (64, 128, 256, 512)
-    assert _student(suspect.model, "resnet18").num_classes == 4
-    assert _student(suspect.model, None) is suspect.model
+    photos = np.zeros((2, 4, 4, 3), np.uint8)
+    photos[0, ..., 1] = 255
+    student = _student(suspect.model, "resnet18", photos)
+    assert student.widths == (64, 128, 256, 512)
+    assert student.num_classes == 4
+    # Whatever scale the teacher wants its inputs on.
+    assert student.mean == (0.0, 0.5, 0.0)
+    assert student.std == (0.001, 0.5, 0.001)
+    assert _student(suspect.model, None, photos) is suspect.model
 
 
 def test_soft_targets_twin(rng):

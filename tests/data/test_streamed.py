@@ -99,7 +99,9 @@ def test_nothing_is_decoded_before_it_is_asked_for(root, monkeypatch):
 
 @pytest.mark.parametrize("chunk", [1, 7, 20, 64])
 def test_chunks_are_all_images_in_order(streamed, expected, chunk, monkeypatch):
-    monkeypatch.setattr(streamed_images, "_CHUNK", chunk)
+    monkeypatch.setattr(streamed_images, "_CHUNK_IMAGES", chunk)
+    few_bytes = 20 * int(np.prod(streamed.images.shape[1:]))
+    monkeypatch.setattr(streamed_images, "_CHUNK_BYTES", few_bytes)
     pieces = list(data.chunks(streamed.images))
     assert max(map(len, pieces)) == min(chunk, 20)
     np.testing.assert_array_equal(np.concatenate(pieces), expected)

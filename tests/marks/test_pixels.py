@@ -170,6 +170,9 @@ def test_the_dial_is_round_and_the_value_is_not():
     assert SignatureSpace.distance(350.0, 10.0) == 20.0
     np.testing.assert_allclose(MARK.value_of([350.0, 10.0]), [7 / 12, 1 / 60])
     np.testing.assert_allclose(MARK.value_of([-60.0, 360.0, 420.0]), [0.5, 0.0, 0.1])
+    # In float32, -1e-9 % 360 is 360.
+    image = np.zeros((MARK.height, MARK.width, 3), np.float32)
+    assert not np.any(MARK.mark(image, np.float32(-1e-9)))
     assert MARK.value_of(-1e-20) == 0.0
 
 

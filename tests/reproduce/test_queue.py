@@ -218,3 +218,23 @@ def test_progress_says_what_is_left(queue_of, runner):
     assert lines[2] == "[queue]  fig1/seed0: done in 10 min 0 s"
     assert lines[-3] == "[queue]  fig1/seed1: begins; 1 left, about 10 min 0 s"
     assert lines[-1] == "[queue]  5 runs done in 50 min 0 s"
+
+
+def test_results_of_other_settings_are_said_and_not_taken_as_done(
+    queue_of, runner, studies, made_up, tmp_path
+):
+    """Settings changed after the run: the file is kept, nothing is redone."""
+    made_up.write(tmp_path / "results", studies[0], seed=0)
+    file = tmp_path / "results" / "fig1" / "seed0.json"
+    values = json.loads(file.read_text())
+    values["settings"]["train"]["num_epochs"] += 1
+    file.write_text(json.dumps(values))
+    stream = io.StringIO()
+    outcome = queue_of(stream=stream).run()
+    assert outcome.failed == ["fig1/seed0"]
+    assert outcome.exit_code == 1
+    assert "fig1/seed0: FAILED: results/fig1/seed0.json was made with train.num_epochs" in (
+        stream.getvalue()
+    )
+    assert "remove the file and run again" in stream.getvalue()
+    assert "fig1/seed0" not in runner.seen
