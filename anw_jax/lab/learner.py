@@ -14,9 +14,10 @@ from anw_jax.errors import SettingsError
 from anw_jax.lab.case import Case
 from anw_jax.lab.journal import Journal
 from anw_jax.lab.settings import Settings
+from anw_jax.lab.training_log import TrainingLog
 from anw_jax.lab.workdir import Workdir
 from anw_jax.models import Model, Variables
-from anw_jax.progress import Estimator, format_seconds
+from anw_jax.progress import format_seconds
 
 # Folded into the seed's key for a head that pretrained weights lack.
 _HEAD_STREAM = 0x68656164
@@ -95,27 +96,7 @@ def train_suspect(
     )
     about = f"very roughly {format_seconds(guess)} by FLOPs; " if guess else ""
     journal.say(f"{about}compiling and timing a step …")
-    estimator = Estimator()
-
-    def on_start(start: train.StartReport) -> None:
-        what = "resumed at" if start.first_step else "starts at"
-        estimator.update(start.first_step, start.num_steps)
-        journal.say(
-            f"{what} step {start.first_step} of {start.num_steps}; about "
-            f"{format_seconds(start.remaining_seconds)} of training on this machine "
-            f"({start.driver} driver, {start.num_devices} device(s))",
-            **dataclasses.asdict(start),
-        )
-
-    def on_segment(report: train.SegmentReport) -> None:
-        text = (
-            f"step {report.step:>5}/{report.num_steps}   loss {report.loss:6.3f}   "
-            f"accuracy {report.accuracy:6.1%}   {report.images_per_second:5.0f} images/s"
-        )
-        journal.beat(
-            report.step, report.num_steps, estimator, text, **dataclasses.asdict(report)
-        )
-
+    log = TrainingLog(journal)
     result = train.train(
         model,
         settings.train,
@@ -125,8 +106,8 @@ def train_suspect(
         recipe=recipe_of(settings),
         initial_variables=initial_variables,
         checkpoint_dir=workdir.path / "checkpoints",
-        on_start=on_start,
-        on_segment=on_segment,
+        on_start=log.on_start,
+        on_segment=log.on_segment,
         should_stop=should_stop,
     )
     if not result.completed:

@@ -13,6 +13,7 @@ from anw_jax.lab.case import Case
 from anw_jax.lab.journal import Journal
 from anw_jax.lab.learner import Suspect
 from anw_jax.lab.settings import Settings
+from anw_jax.lab.training_log import TrainingLog
 from anw_jax.models import Model
 
 _USER_SHARE = 0.01
@@ -42,7 +43,8 @@ def analyse(
             f"({settings.train.batch_size}), there are {len(case.clean)}"
         )
     journal.say(f"training the marking network on {len(case.clean):,} clean photos …")
-    marking = _train(settings, model, case.clean, settings.seed + _MARKING_SEED)
+    log = TrainingLog(journal, "marking network: ")
+    marking = _train(settings, model, case.clean, settings.seed + _MARKING_SEED, log)
     rows = _unmarked_rows(case)[:num_marked]
     photos = case.learner.take(rows)
     journal.say(f"marking {len(photos)} photos; training on them …")
@@ -60,7 +62,8 @@ def analyse(
     scraped = data.Dataset(
         images, case.learner.labels, case.learner.class_names, case.learner.name
     )
-    after = _train(settings, model, scraped, settings.seed)
+    log = TrainingLog(journal, "suspect: ")
+    after = _train(settings, model, scraped, settings.seed, log)
     found = radioactive_tracing.trace(
         carriers,
         (model, marking.variables),
@@ -89,8 +92,18 @@ def _unmarked_rows(case: Case) -> np.ndarray:
     return np.flatnonzero(is_free)
 
 
-def _train(settings: Settings, model: Model, photos: data.Dataset, seed: int) -> TrainedModel:
+def _train(
+    settings: Settings, model: Model, photos: data.Dataset, seed: int, log: TrainingLog
+) -> TrainedModel:
     plain = train.TrainSettings(**(settings.to_dict()["train"] | {"seed": seed}))
     plan = data.BatchPlan(len(photos), plain.batch_size, seed)
-    result = train.train(model, plain, photos.images, photos.labels, plan.rows)
+    result = train.train(
+        model,
+        plain,
+        photos.images,
+        photos.labels,
+        plan.rows,
+        on_start=log.on_start,
+        on_segment=log.on_segment,
+    )
     return TrainedModel.of(model, result.state.variables)
