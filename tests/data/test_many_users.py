@@ -1,7 +1,6 @@
 """A thousand users, equal shares, what nobody owns, and users of a streamed set."""
 
 import dataclasses
-import time
 
 import numpy as np
 import pytest
@@ -31,30 +30,21 @@ def everyone():
     """1,000 users of 100 photos each, and how long it took to deal and to publish them."""
     splits = _splits(100_000, 10)
     data.share_equally(splits, 2, seed=0)  # compiles the shuffle of so many
-    start = time.perf_counter()
     partition = data.share_equally(splits, 1000, seed=1)
-    dealt = time.perf_counter()
     published = {
         user.spec.name: 255 - partition.images_of(splits, user.spec.name).images
         for user in partition.users
     }
     learned = data.training_set(splits, partition, published)
-    return splits, partition, learned, dealt - start, time.perf_counter() - dealt
+    return splits, partition, learned
 
 
 def test_a_thousand_users_share_the_whole_training_set(everyone):
-    splits, partition, learned, *_ = everyone
+    splits, partition, learned = everyone
     assert [len(user.indices) for user in partition.users] == [100] * 1000
     np.testing.assert_array_equal(np.sort(_rows(partition)), np.arange(100_000))
     np.testing.assert_array_equal(learned.images, 255 - splits.train.images)
     np.testing.assert_array_equal(learned.labels, splits.train.labels)
-
-
-def test_a_thousand_users_are_dealt_in_no_time(everyone):
-    *_, deal_seconds, publish_seconds = everyone
-    # 0.3 s each on two cores; ten times as much says that something is quadratic.
-    assert deal_seconds < 4
-    assert publish_seconds < 4
 
 
 def test_a_thousand_specs_are_dealt_as_well():
