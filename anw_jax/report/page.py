@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from anw_jax.keys import SignatureSpace
 from anw_jax.report import hues, words
 from anw_jax.report.figures import UserDrawings
 from anw_jax.report.reading import RunRecord
@@ -53,7 +54,7 @@ def _resource(name: str) -> str:
 
 def _run_context(record: RunRecord) -> dict[str, Any]:
     verify_settings = record.results["settings"]["verify"]
-    first = record.users[0]
+    space = SignatureSpace(verify_settings["num_slots"])
     return {
         "results": record.results,
         "model": record.results.get("model") or {},
@@ -62,8 +63,9 @@ def _run_context(record: RunRecord) -> dict[str, Any]:
         "controls": record.controls,
         "users": record.users,
         "verify": verify_settings,
-        "space": first.space,
-        "num_angles": first.space.num_slots * first.refinement,
+        "crowds": record.results.get("crowds") or {},
+        "space": space,
+        "num_angles": space.num_slots * verify_settings["grid_refinement"],
         "num_queries": sum(user.num_queries or 0 for user in record.users),
         "diagnostic_names": list(
             dict.fromkeys(name for user in record.users for name in user.numbers["diagnostics"])

@@ -54,6 +54,24 @@ def test_chosen_signatures_are_what_is_published(finished):
         assert results["users"][name]["standing"] == "experiment key, not evidence"
 
 
+def test_the_page_tells_of_crowds_and_single_users(finished):
+    _, folder, _ = finished
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "Crowds: users with one hue each" in page
+    assert ">own</th><td>private basis</td>" in page
+
+
+def test_a_run_of_crowds_alone_ends_with_a_page(tmp_path):
+    """As many users as there are photos (Fig. 5a): none is left to be asked alone."""
+    users = {"everyone": PAPER["users"]["own"] | {"count": 5}}
+    config = {**PAPER, "users": users, "attacks": {}, "suspects": {}, "verify": VERIFY}
+    results = lab.run(lab.settings_from_config(config | {"case": "crowd"}), tmp_path)
+    assert results["users"] == {}
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert ">everyone</th><td>private basis</td><td" in page
+    assert "Nobody makes a claim in this run.</p>" in page
+
+
 def test_a_chosen_signature_is_on_the_photos(finished):
     _, folder, _ = finished
     with np.load(folder / "examples.npz") as examples:
