@@ -9,6 +9,10 @@ enforce:
 3. `seal`: the digest of the table, written down before the key is opened.
 4. `decide`: opens the commitment, makes the one declared test, states the sentence.
 
+With a plan whose mode is "sequential", 3 and 4 are one `SequentialRecord`: row and bet, then
+one opened leaf, unit by unit; `replay` computes it anew from its file. `coarse_to_fine`
+completes rows with fewer queries in either mode.
+
 `loss_tables`, `grid_search_many` and `gradient_search_many` do the same for many owners at
 once, in one compiled program; `signature_cosine` is the scale of the paper's Table 1.
 """
@@ -23,16 +27,22 @@ from anw_jax.verify.grid import (
 )
 from anw_jax.verify.grid_many import ManyGridSearchResult, grid_search_many
 from anw_jax.verify.plan import QueryPlan, plan_queries
+from anw_jax.verify.query_saving import CompletedRows, coarse_to_fine
+from anw_jax.verify.replaying import replay, resume
+from anw_jax.verify.sequential import SequentialRecord
 from anw_jax.verify.table import loss_table
 from anw_jax.verify.tables import loss_tables
 from anw_jax.verify.verdict import Verdict, decide, seal
 
 __all__ = [
+    "CompletedRows",
     "GradientSearchResult",
     "GridSearchResult",
     "ManyGridSearchResult",
     "QueryPlan",
+    "SequentialRecord",
     "Verdict",
+    "coarse_to_fine",
     "decide",
     "gradient_search",
     "gradient_search_many",
@@ -42,6 +52,8 @@ __all__ = [
     "loss_table",
     "loss_tables",
     "plan_queries",
+    "replay",
+    "resume",
     "seal",
     "signature_cosine",
 ]
