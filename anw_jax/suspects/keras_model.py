@@ -38,7 +38,7 @@ class KerasSuspect(PreparedSuspect):
         keras = _keras()
         if not isinstance(model, keras.Model):
             raise TypeError(f"model must be a keras.Model, got {type(model).__name__}")
-        super().__init__(with_identity(declaration, _digest(model)))
+        super().__init__(with_identity(declaration, _digest(keras, model)))
         self._model = model
 
     @classmethod
@@ -96,8 +96,9 @@ def _is_archive(path: pathlib.Path) -> bool:
         return "config.json" in archive.namelist()
 
 
-def _digest(model: Any) -> str:
+def _digest(keras: types.ModuleType, model: Any) -> str:
     message = hashlib.sha256(_TAG + model.to_json().encode())
-    for weight in model.get_weights():
-        message.update(f"{weight.shape}{weight.dtype}".encode() + weight.tobytes())
+    for weight in model.weights:
+        array = np.asarray(keras.ops.convert_to_numpy(weight.value))
+        message.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
     return message.hexdigest()

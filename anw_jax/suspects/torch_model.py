@@ -93,7 +93,8 @@ class TorchSuspect(PreparedSuspect):
           SuspectError: no file, a pickle, or weights that do not fit the module.
         """
         torch, path = _torch(), pathlib.Path(path)
-        declaration = with_identity(declaration, file_digest(path))
+        identity = f"{file_digest(path)} in {type(module).__qualname__}"
+        declaration = with_identity(declaration, identity)
         weights = _weights_of(torch, path)
         try:
             module.load_state_dict(weights)
