@@ -20,8 +20,7 @@ def test_an_error_comes_in_its_place():
 
     received = []
     with pytest.raises(KeyError, match="no more"):
-        for item in ahead(items()):
-            received.append(item)
+        received.extend(ahead(items()))
     assert received == [1]
 
 

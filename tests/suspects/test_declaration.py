@@ -78,7 +78,7 @@ def test_plain_values_and_back():
     declaration = Declaration(5, input_size=[4, 6], mean=[0.1, 0.2, 0.3], identity="m")
     assert declaration.input_size == (4, 6)
     assert Declaration.from_json(declaration.as_json()) == declaration
-    with pytest.raises(ValueError, match="field of a declaration must be one of .* 'chanels'"):
+    with pytest.raises(ValueError, match=r"field of a declaration must be one of .* 'chanels'"):
         Declaration.from_json({"num_classes": 2, "chanels": "RGB"})
     with pytest.raises(ValueError, match="a declaration must name num_classes"):
         Declaration.from_json({})

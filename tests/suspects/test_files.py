@@ -62,7 +62,8 @@ def test_no_onnx_model(onnx, tmp_path):
         said = says(OnnxSuspect, path, twins.NCHW)
         assert said.startswith(f"{path} cannot be opened as an ONNX model ({kind}")
         assert said.endswith(
-            "it is another kind of file, cut off, or needs operators that this ONNX Runtime lacks"
+            "it is another kind of file, cut off, or needs operators that this ONNX Runtime "
+            "lacks"
         )
 
 
@@ -75,8 +76,8 @@ def test_an_onnx_model_cut_off(onnx, tmp_path):
 def test_an_onnx_model_asked_in_another_shape(onnx, tmp_path):
     path = twins.write_onnx(tmp_path / "model.onnx")
     assert says(OnnxSuspect(path, twins.NHWC).answers, ZEROS) == (
-        f"{path} takes [?, 3, 8, 8] and was asked with [b, 8, 8, 3]: declare its input_size and "
-        "layout"
+        f"{path} takes [?, 3, 8, 8] and was asked with [b, 8, 8, 3]: declare its "
+        "input_size and layout"
     )
 
 
@@ -117,16 +118,16 @@ def test_an_onnx_model_with_two_inputs_or_text(onnx, tmp_path):
 
 def test_outputs_and_providers_are_named(onnx, tmp_path):
     path = twins.write_onnx(tmp_path / "model.onnx")
-    with pytest.raises(ValueError, match="output must be one of logits; got 'logit'; did you"):
+    with pytest.raises(ValueError, match=r"output must be one of logits; got 'logit'; did you"):
         OnnxSuspect(path, twins.NCHW, output="logit")
-    with pytest.raises(ValueError, match="provider must be one of .*CPUExecutionProvider"):
+    with pytest.raises(ValueError, match=r"provider must be one of .*CPUExecutionProvider"):
         OnnxSuspect(path, twins.NCHW, providers=("CPU",))
 
 
 def test_pickles_are_refused_unopened(torch, tmp_path):
     refused = (
-        "{} is a pickle of Python objects, and opening one runs code that stands in it: ask for "
-        "torch.save(model.state_dict()), TorchScript or ONNX instead"
+        "{} is a pickle of Python objects, and opening one runs code that stands in it: ask "
+        "for torch.save(model.state_dict()), TorchScript or ONNX instead"
     )
     whole, bare = tmp_path / "whole.pt", tmp_path / "bare.pt"
     torch.save(Harmful(), whole)
@@ -150,7 +151,7 @@ def test_files_of_torch_taken_for_each_other(torch, tmp_path):
         f"{weights} holds weights and no network: give the module that they belong to, "
         "TorchSuspect.from_weights(path, module, declaration)"
     )
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="torch.jit"):
         torch.jit.script(twins.torch_module()).save(script)
     module = twins.torch_module()
     assert says(TorchSuspect.from_weights, script, module, twins.NCHW) == (
@@ -166,7 +167,7 @@ def test_files_of_torch_taken_for_each_other(torch, tmp_path):
     assert (
         says(TorchSuspect.from_script, text, twins.NCHW) == f"{text} is not a file of PyTorch"
     )
-    with pytest.raises(TypeError, match="module must be a torch.nn.Module, got dict"):
+    with pytest.raises(TypeError, match=r"module must be a torch\.nn.Module, got dict"):
         TorchSuspect({}, twins.NCHW)
 
 
@@ -202,7 +203,7 @@ def test_no_keras_file(keras, tmp_path):
     model.save(path)
     said = says(KerasSuspect.from_file, path, twins.NHWC)
     assert said.startswith(f"{path} cannot be opened by Keras in safe mode (")
-    with pytest.raises(TypeError, match="model must be a keras.Model, got dict"):
+    with pytest.raises(TypeError, match=r"model must be a keras\.Model, got dict"):
         KerasSuspect({}, twins.NHWC)
 
 
@@ -233,8 +234,8 @@ def test_no_recording(tmp_path, body):
     assert "harmful_was_run" not in sys.modules
     np.savez(path, digests=np.array(["00"]))
     assert says(RecordedSuspect.load, path) == (
-        f"{path} is not a file of recorded answers (KeyError): it is damaged or another kind of "
-        "file"
+        f"{path} is not a file of recorded answers (KeyError): it is damaged or another kind "
+        "of file"
     )
     assert says(RecordedSuspect.load, tmp_path / "none") == (
         f"{tmp_path / 'none'} cannot be read: no such file"

@@ -118,8 +118,8 @@ def test_an_answer_about_one_picture():
         (
             None,
             {"r": [{"l": 1.5}]},
-            "the answer's label must be a class number, got 1.5: name the classes in the answer "
-            "template if they come as text",
+            "the answer's label must be a class number, got 1.5: name the classes in the "
+            "answer template if they come as text",
         ),
         (None, {"r": [{"l": 2**70}]}, "the answer holds a number too large to be one"),
     ],
