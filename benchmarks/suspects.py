@@ -10,9 +10,9 @@
 The network of the first part is made here, with random weights: three convolutions of 64, 128
 and 256 channels on pictures of 32 pixels, 117 million multiply-adds, a fifth of a ResNet-18.
 
-Both goals (90 % and 80 %) want an idle machine: server, client and load share its cores, and the
-file of results names the load at which it was measured. First measured beside other work, at a
-load of 12 on two cores: 90 % inside the model, 62 % of the bare load generator (20 ms each).
+Both goals (90 % and 80 %) want an idle machine: server, client and load share its cores, and
+the file of results names the load at which it was measured. First measured beside other
+work, at a load of 12 on two cores: 90 % inside the model, 62 % of the bare load (20 ms each).
 """
 
 import argparse
