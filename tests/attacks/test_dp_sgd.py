@@ -104,6 +104,7 @@ def test_noise_has_the_std_told(linear):
     assert abs(np.corrcoef(np.asarray(two["v"]), np.asarray(one["v"]))[0, 1]) < 0.08
 
 
+@pytest.mark.slow
 def test_without_noise_and_with_a_huge_clip_norm_it_is_sgd():
     rng = np.random.default_rng(4)
     images = rng.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)

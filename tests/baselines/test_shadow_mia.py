@@ -42,6 +42,7 @@ def test_each_user_has_their_own_threshold(rng):
     assert one["accuracy_std"] == 0.0
 
 
+@pytest.mark.slow
 def test_shadows_train_on_their_own_photos_alone(rng):
     images = rng.integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
     labels = rng.integers(0, 3, 24)

@@ -197,6 +197,7 @@ def test_a_table_of_another_model_is_refused(reopened):
         lab.run(settings, folder)
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_its_proof_ends_with_the_same_results(finished, reopened):
     settings, folder = reopened
     (folder / "results.json").unlink()

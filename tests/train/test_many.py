@@ -125,6 +125,7 @@ def test_vmap_is_sequence(by_vmap, by_sequence):
         assert np.abs(stem[first] - stem[second]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_scan_under_vmap_is_the_loop(many, by_vmap):
     _assert_same(many(execution="vmap", driver="scan", segment_steps=7), by_vmap)
 

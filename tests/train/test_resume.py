@@ -41,6 +41,7 @@ def test_killed_and_resumed_in_a_new_process_is_bit_for_bit(tiny, uninterrupted,
     chex.assert_trees_all_equal(variables, uninterrupted.variables)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_in_one_line_and_the_run_resumes(tiny, uninterrupted, tmp_path):
     failed = _spawn(tmp_path, fill_at=12)
     assert failed.returncode == 1

@@ -116,6 +116,7 @@ def _wait_for_the_end_of(threads):
     assert not any(thread.is_alive() for thread in threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", ["estimate", "stop", "divergence"])
 def test_reading_ahead_ends_with_the_training(streamed, monkeypatch, ends):
     """And does not wait for the garbage collector: a host trains hundreds of models."""
