@@ -13,6 +13,10 @@ class CommitmentError(AnwError, ValueError):
     """Key, manifest or plan differ from what was committed to before training."""
 
 
+class RecordError(AnwError, ValueError):
+    """The record of a sequential audit is out of order, damaged, or breaks its own rules."""
+
+
 class SourceError(AnwError, ValueError):
     """A data source cannot be read; the message says what to install or mend."""
 

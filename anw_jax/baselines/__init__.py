@@ -1,11 +1,12 @@
 """The rivals the paper compares with, and the measures it compares by.
 
 Sign conventions, in one place: a loss *below* a threshold means "member"; a *positive*
-cosine with a carrier is evidence; *higher* adv^P is better protection; *higher* memorisation
-is more known by heart.
+cosine with a carrier is evidence; a pair is *won* if its published twin scores higher;
+*higher* adv^P is better protection; *higher* memorisation is more known by heart.
 """
 
 from anw_jax.baselines import (
+    coin_flip,
     memorization,
     protection_advantage,
     radioactive,
@@ -19,6 +20,7 @@ from anw_jax.baselines.answers import answers, answers_of_many
 __all__ = [
     "answers",
     "answers_of_many",
+    "coin_flip",
     "memorization",
     "protection_advantage",
     "radioactive",

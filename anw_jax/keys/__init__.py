@@ -5,6 +5,8 @@
 * `Manifest`: which photos form which units. Public to the arbitrator; holds no slot.
 * `assign`: key + photos → one slot per unit, by a keyed pseudo-random function.
 * `Plan`, `commit`, `check_commitment`: what is fixed before training, and the check.
+* `commit_units`, `open_leaf`, `check_leaf`: the same for the sequential mode, unit by unit.
+  **Secret:** a `UnitTree`, and a `LeafOpening` until its bet is written.
 
 Guarantee that the statistics rest on: for a key drawn by `MarkKey.generate`, the slots of
 distinct units are independent and uniform over the N - 1 valid slots, as seen by anybody
@@ -12,23 +14,48 @@ without the key (HMAC-SHA-256 as a pseudo-random function; rejection, so no modu
 """
 
 from anw_jax.keys.assignment import Assignment, assign
-from anw_jax.keys.commitment import Plan, check_commitment, commit, public_seed
+from anw_jax.keys.commitment import (
+    CLAIMS,
+    MODES,
+    Plan,
+    check_commitment,
+    commit,
+    public_seed,
+)
+from anw_jax.keys.leaves import (
+    LeafChecker,
+    LeafOpening,
+    UnitTree,
+    audit_order,
+    check_leaf,
+    commit_units,
+    open_leaf,
+)
 from anw_jax.keys.manifest import ChangedPixelsWarning, Manifest
 from anw_jax.keys.mark_key import MarkKey
 from anw_jax.keys.space import SignatureSpace
 from anw_jax.keys.units import SCHEMES, image_digest
 
 __all__ = [
+    "CLAIMS",
+    "MODES",
     "SCHEMES",
     "Assignment",
     "ChangedPixelsWarning",
+    "LeafChecker",
+    "LeafOpening",
     "Manifest",
     "MarkKey",
     "Plan",
     "SignatureSpace",
+    "UnitTree",
     "assign",
+    "audit_order",
     "check_commitment",
+    "check_leaf",
     "commit",
+    "commit_units",
     "image_digest",
+    "open_leaf",
     "public_seed",
 ]

@@ -8,11 +8,13 @@ import numpy as np
 
 from anw_jax import _check
 from anw_jax.keys import units
+from anw_jax.keys.commitment import MODES
 from anw_jax.keys.manifest import Manifest
 from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
 from anw_jax.keys.space import SignatureSpace
 
 _TAG_BEACON = b"anw_jax/v1/beacon\0"
+_TAG_OFFSET = b"anw_jax/v1/beacon-offset\0"
 _TAG_SLOT = b"anw_jax/v1/slot\0"
 
 
@@ -95,6 +97,7 @@ def assign(
     groups: Sequence[Hashable] | None = None,
     *,
     beacon: bytes = b"",
+    mode: str = "sealed",
 ) -> Assignment:
     """Draws one valid slot per unit with a pseudo-random function of the key.
 
@@ -110,14 +113,17 @@ def assign(
       scheme: "per_image" (default), "per_group" or "per_user".
       groups: with "per_group", the album of each image.
       beacon: the value of the public beacon that the plan named, published after the
-        commitment; mixed into the slot sub-key. b"" for none.
+        commitment; b"" for none.
+      mode: how the plan opens slots; matters with a beacon only. "sealed" mixes its value
+        into the slot sub-key; "sequential" turns each committed slot by an offset drawn from
+        it (`turn_by_beacon`), so that one leaf can be opened without the key.
 
     Returns:
       The `Assignment`: a pure function of its arguments. Secret.
 
     Raises:
-      TypeError, ValueError: bad images or scheme (see `Manifest.of`), or a manifest given
-        together with what it already fixes.
+      TypeError, ValueError: bad images or scheme (see `Manifest.of`), an unknown mode, or a
+        manifest given together with what it already fixes.
 
     Example:
       >>> photos = np.arange(2 * 2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 2, 3)
@@ -132,13 +138,17 @@ def assign(
         manifest = images
     else:
         manifest = Manifest.of(images, space or SignatureSpace(), scheme or "per_image", groups)
+    _check.one_of(MODES, mode=mode)
     slot_key = mark_key.sub_key("slots")
-    if _check.is_instance(bytes, beacon=beacon):
+    if _check.is_instance(bytes, beacon=beacon) and mode == "sealed":
         slot_key = hmac.digest(slot_key, _TAG_BEACON + beacon, "sha256")
-    slots = [
-        draw_slot(slot_key, digest, manifest.space.num_valid)
-        for digest in manifest.unit_digests
-    ]
+    num_valid = manifest.space.num_valid
+    slots = [draw_slot(slot_key, digest, num_valid) for digest in manifest.unit_digests]
+    if mode == "sequential":
+        slots = [
+            turn_by_beacon(slot, digest, num_valid, beacon)
+            for slot, digest in zip(slots, manifest.unit_digests, strict=True)
+        ]
     return Assignment(
         np.asarray(manifest.unit_of_image),
         np.asarray(slots),
@@ -159,6 +169,20 @@ def draw_slot(slot_key: bytes, unit_digest: str, num_valid: int) -> int:
         if number < limit:
             return 1 + number % num_valid
         counter += 1
+
+
+def turn_by_beacon(slot: int, unit_digest: str, num_valid: int, beacon: bytes) -> int:
+    """The committed slot turned by the unit's public offset; unchanged without a beacon.
+
+    The offset is drawn like a slot, from the beacon's value and the unit's digest. Slots are
+    committed before the value exists, and a uniform offset makes any of them uniform: whatever
+    an owner committed to, his slots are as independent draws.
+    """
+    if not beacon:
+        return slot
+    offset_key = hmac.digest(_TAG_OFFSET, beacon, "sha256")
+    offset = draw_slot(offset_key, unit_digest, num_valid) - 1
+    return 1 + (slot - 1 + offset) % num_valid
 
 
 def _integer_vector(**named) -> np.ndarray:

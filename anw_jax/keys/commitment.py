@@ -14,6 +14,11 @@ from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
 _TAG_COMMIT = b"anw_jax/v1/commitment\0"
 _TAG_SEED = b"anw_jax/v1/public-seed\0"
 
+MODES = ("sealed", "sequential")
+
+# Which question several tests answer together; `stats.several_claims` has the corrections.
+CLAIMS = ("one model", "any model", "each model", "list of models")
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -27,6 +32,15 @@ class Plan:
       beacon: names a public random value that does not exist yet, such as "drand quicknet
         round 25000000"; "" for none. Its value is mixed into every slot (`assign`), so that
         an owner cannot have tried keys until the slots suited models in general.
+      mode: "sealed" (full table, its hash, the key, `exact_test` once) or "sequential" (unit
+        by unit, one leaf opened after each bet; see `verify.SequentialRecord`).
+      claim: what is claimed where several models are asked: "one model", "any model" (at
+        least one of them), "each model" (each named one) or "list of models" (a list with an
+        expected share of false names).
+
+    Raises:
+      TypeError, ValueError: a field of another type, alpha outside (0, 1), an unknown mode
+        or claim.
 
     Example:
       >>> Plan(statistic="losses", alpha=1e-6, mark="hue_rotation").alpha
@@ -37,20 +51,30 @@ class Plan:
     alpha: float
     mark: str = "hue_rotation"
     beacon: str = ""
+    mode: str = "sealed"
+    claim: str = "one model"
 
     def __post_init__(self):
         _check.is_instance(str, statistic=self.statistic)
         _check.is_instance(str, beacon=self.beacon)
         _check.is_instance(str, mark=self.mark)
+        _check.one_of(MODES, mode=self.mode)
+        _check.one_of(CLAIMS, claim=self.claim)
         alpha = _check.in_open_interval(0.0, 1.0, alpha=self.alpha)
         object.__setattr__(self, "alpha", alpha)
 
     def to_bytes(self) -> bytes:
-        """Canonical bytes: JSON with sorted names and no spaces."""
-        body = {**dataclasses.asdict(self), "mode": "sealed"}
+        """Canonical bytes: JSON with sorted names and no spaces.
+
+        What says nothing (no beacon, one model) is left out, so that commitments made before
+        these fields existed still open.
+        """
+        body = dataclasses.asdict(self)
         if not self.beacon:
             del body["beacon"]
-        return _canonical(body)
+        if self.claim == CLAIMS[0]:
+            del body["claim"]
+        return canonical(body)
 
 
 def commit(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
@@ -71,6 +95,10 @@ def commit(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
     Returns:
       SHA-256 as hex.
 
+    Raises:
+      TypeError: an argument is not what its name says.
+      ValueError: a plan whose mode is "sequential": see `commit_units`.
+
     Example:
       >>> import numpy as np
       >>> from anw_jax.keys import SignatureSpace
@@ -82,20 +110,14 @@ def commit(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
     check_is_mark_key(mark_key)
     _check.is_instance(Manifest, manifest=manifest)
     _check.is_instance(Plan, plan=plan)
-    body = _canonical(
-        {
-            "file_names": manifest.file_names,
-            "image_digests": manifest.image_digests,
-            "num_slots": manifest.space.num_slots,
-            "origin": mark_key.origin,
-            "scheme": manifest.scheme,
-            "unit_of_image": manifest.unit_of_image,
-            "units": manifest.unit_digests,
-        }
-    )
+    if plan.mode != "sealed":
+        raise ValueError(
+            f"plan.mode is {plan.mode!r}, which opens units one by one: commit to each with "
+            "commit_units"
+        )
+    body = canonical({**manifest_body(manifest), "origin": mark_key.origin})
     parts = [mark_key.secret, mark_key.sub_key("commitment nonce"), body, plan.to_bytes()]
-    framed = b"".join(len(part).to_bytes(8, "big") + part for part in parts)
-    return hashlib.sha256(_TAG_COMMIT + framed).hexdigest()
+    return hashlib.sha256(_TAG_COMMIT + framed(parts)).hexdigest()
 
 
 def check_commitment(
@@ -108,11 +130,7 @@ def check_commitment(
         counts) or plan differ from those of the commitment.
       TypeError: an argument is not what its name says.
     """
-    _check.is_instance(str, commitment=commitment)
-    if not re.fullmatch("[0-9a-f]{64}", commitment):
-        raise CommitmentError(
-            f"commitment must be 64 lower-case hex digits, got {commitment!r:.70}"
-        )
+    check_is_commitment(commitment)
     if not hmac.compare_digest(commitment.encode(), commit(mark_key, manifest, plan).encode()):
         raise CommitmentError(
             f"the commitment {commitment[:16]!r}… does not open: the key, the "
@@ -137,5 +155,33 @@ def public_seed(commitment: str, plan: Plan) -> int:
     return int.from_bytes(digest.digest()[:8], "big")
 
 
-def _canonical(body: dict) -> bytes:
-    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+def check_is_commitment(commitment: str) -> str:
+    """Refuses what is not 64 hex digits."""
+    _check.is_instance(str, commitment=commitment)
+    if not re.fullmatch("[0-9a-f]{64}", commitment):
+        raise CommitmentError(
+            f"commitment must be 64 lower-case hex digits, got {commitment!r:.70}"
+        )
+    return commitment
+
+
+def manifest_body(manifest: Manifest) -> dict:
+    """All that a commitment binds of a manifest, as JSON has it."""
+    return {
+        "file_names": manifest.file_names,
+        "image_digests": manifest.image_digests,
+        "num_slots": manifest.space.num_slots,
+        "scheme": manifest.scheme,
+        "unit_of_image": manifest.unit_of_image,
+        "units": manifest.unit_digests,
+    }
+
+
+def canonical(body: object) -> bytes:
+    """One spelling of a JSON value: sorted names, no spaces, no NaN."""
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def framed(parts: list[bytes]) -> bytes:
+    """Parts behind their lengths, so that no two lists of parts look alike."""
+    return b"".join(len(part).to_bytes(8, "big") + part for part in parts)

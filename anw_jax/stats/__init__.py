@@ -15,34 +15,65 @@ Formal guarantees of `exact_test`, each with a test in `tests/stats`:
 * p is never below 1 / (N - 1) for one unit, nor below (N - 1)^-G for G units.
 * An image entered twice changes nothing; NaN or infinite losses make a unit count as
   constant, never as evidence; no table raises once its shape fits.
+
+The sequential mode bets unit by unit instead (`MixtureBettor`, `EProcess`); several tests at
+once are corrected as their plan declares (`several_claims`); `which_units` and `how_many`
+answer which photos and how many, with error rates; `plan_audit` says beforehand what it takes.
 """
 
+from anw_jax.stats.betting import BETTORS, MixtureBettor, mixture_log_wealth
 from anw_jax.stats.calibration import fresh_p_values, super_uniformity
+from anw_jax.stats.e_process import EProcess, SequentialResult, sequential_result
 from anw_jax.stats.exact import ExactNull, quantise
+from anw_jax.stats.lower_bound import INVERSIONS, LowerBound, how_many
 from anw_jax.stats.monte_carlo import monte_carlo_test
+from anw_jax.stats.power import AuditPlan, plan_audit
 from anw_jax.stats.scores import (
     DEFAULT_STATISTIC,
+    ROW_STATISTICS,
     STATISTICS,
     blind_argmin,
+    score_row,
     score_units,
     unit_losses,
 )
+from anw_jax.stats.several_claims import bonferroni, e_bh, log_e_from_p, mean_of_e_values
 from anw_jax.stats.testing import DEFAULT_ALPHA, TestResult, exact_test, format_p, hits
+from anw_jax.stats.unit_list import UnitList, which_units
 
 __all__ = [
+    "BETTORS",
     "DEFAULT_ALPHA",
     "DEFAULT_STATISTIC",
+    "INVERSIONS",
+    "ROW_STATISTICS",
     "STATISTICS",
+    "AuditPlan",
+    "EProcess",
     "ExactNull",
+    "LowerBound",
+    "MixtureBettor",
+    "SequentialResult",
     "TestResult",
+    "UnitList",
     "blind_argmin",
+    "bonferroni",
+    "e_bh",
     "exact_test",
     "format_p",
     "fresh_p_values",
     "hits",
+    "how_many",
+    "log_e_from_p",
+    "mean_of_e_values",
+    "mixture_log_wealth",
     "monte_carlo_test",
+    "plan_audit",
     "quantise",
+    "score_row",
     "score_units",
+    "sequential_result",
     "super_uniformity",
     "unit_losses",
+    "which_units",
 ]

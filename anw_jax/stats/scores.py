@@ -125,6 +125,9 @@ STATISTICS: dict[str, ScoreFn] = {
     "hits": _hits,
 }
 
+# Those that look at one row at a time: what a sequential audit can score.
+ROW_STATISTICS = tuple(name for name in STATISTICS if name != "centred")
+
 # Chosen on seeds >= 100, which stand in no result (`benchmarks/score_study.py` made
 # results/score_study.json). A memorised photo's loss is near 0 and the others' spread over
 # decades: raw losses let a few photos with huge losses rule the null's variance, ranks throw
@@ -159,3 +162,29 @@ def score_units(
     if usable.any():
         scores[usable] = STATISTICS[statistic](losses[usable])
     return scores
+
+
+def score_row(losses: np.ndarray, statistic: str = DEFAULT_STATISTIC) -> np.ndarray:
+    """Scores one unit's finished row, as `score_units` does where rows are scored alone.
+
+    Args:
+      losses: float `[N - 1]`, the unit's losses at the valid slots, summed over its images.
+      statistic: a name of `ROW_STATISTICS`; "centred" needs the whole table.
+
+    Returns:
+      float64 `[N - 1]`, higher is evidence; zeros where a loss is NaN, infinite or absurd.
+
+    Raises:
+      ValueError: an unknown statistic, or one that needs the whole table; not a vector.
+
+    Example:
+      >>> score_row([2.0, 1.0, 3.0], "ranks").tolist()
+      [2.0, 3.0, 1.0]
+    """
+    _check.one_of(ROW_STATISTICS, statistic=statistic)
+    row = np.asarray(losses, np.float64)
+    if row.ndim != 1 or not len(row):
+        raise ValueError(f"losses must be a non-empty vector, got shape {row.shape}")
+    with np.errstate(invalid="ignore"):
+        usable = (np.abs(row) <= _LARGEST_LOSS).all()
+    return STATISTICS[statistic](row[None])[0] if usable else np.zeros(len(row))

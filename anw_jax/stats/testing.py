@@ -148,14 +148,14 @@ def exact_test(
     losses = unit_losses(loss_table, assignment)
     return TestResult(
         statistic=statistic,
-        p_value=_exp_up(log_p),
-        log10_p=_to_base_10(log_p),
+        p_value=exp_up(log_p),
+        log10_p=to_base_10(log_p),
         alpha=alpha,
         outcome=outcome,
         reason=reason,
         num_units=assignment.num_units,
         num_unusable=int(np.isnan(losses[:, 0]).sum()),
-        smallest_log10_p=_to_base_10(smallest_log_p),
+        smallest_log10_p=to_base_10(smallest_log_p),
         z=(observed - null.mean) / null.std if null.std > 0 else 0.0,
     )
 
@@ -184,25 +184,25 @@ def _decide(log_p: float, smallest_log_p: float, alpha: float) -> tuple[str, str
     """Names the outcome; "shown" is possible exactly where it is not "inconclusive"."""
     if smallest_log_p == 0.0:
         return "inconclusive", "no test possible: no unit's answers tell its slots apart"
-    if not _at_most(smallest_log_p, alpha):
-        smallest = format_p(_to_base_10(smallest_log_p))
+    if not at_most(smallest_log_p, alpha):
+        smallest = format_p(to_base_10(smallest_log_p))
         return (
             "inconclusive",
             f"the smallest p these units can give is {smallest}, above the level {alpha:g}",
         )
-    return ("shown" if _at_most(log_p, alpha) else "not shown"), ""
+    return ("shown" if at_most(log_p, alpha) else "not shown"), ""
 
 
-def _at_most(log_p: float, alpha: float) -> bool:
+def at_most(log_p: float, alpha: float) -> bool:
     """Whether p ≤ alpha, by its logarithm (nothing underflows) and as it is printed."""
-    return log_p <= math.log(alpha) and _exp_up(log_p) <= alpha
+    return log_p <= math.log(alpha) and exp_up(log_p) <= alpha
 
 
-def _to_base_10(log_p: float) -> float:
+def to_base_10(log_p: float) -> float:
     """From natural to base-10 logarithm, rounded up."""
     return log_p / math.log(10.0) * (1 - 8 * sys.float_info.epsilon)
 
 
-def _exp_up(log_p: float) -> float:
+def exp_up(log_p: float) -> float:
     """exp, rounded up; never 0."""
     return min(1.0, max(math.exp(log_p) * (1 + 1e-15), 5e-324))

@@ -9,10 +9,15 @@ enforce:
 3. `seal`: the digest of the table, written down before the key is opened.
 4. `decide`: opens the commitment, makes the one declared test, states the sentence.
 
+With a plan whose mode is "sequential", 3 and 4 are one `SequentialRecord`: row and bet, then
+one opened leaf, unit by unit; `replay` computes it anew from its file. `coarse_to_fine`
+completes rows with fewer queries in either mode.
+
 `loss_tables`, `grid_search_many` and `gradient_search_many` do the same for many owners at
 once, in one compiled program; `signature_cosine` is the scale of the paper's Table 1.
 """
 
+from anw_jax.verify.coarse_to_fine import CompletedRows, coarse_to_fine
 from anw_jax.verify.cosine import signature_cosine
 from anw_jax.verify.gradient import gradient_search
 from anw_jax.verify.gradient_many import GradientSearchResult, gradient_search_many
@@ -23,16 +28,20 @@ from anw_jax.verify.grid import (
 )
 from anw_jax.verify.grid_many import ManyGridSearchResult, grid_search_many
 from anw_jax.verify.plan import QueryPlan, plan_queries
+from anw_jax.verify.sequential import SequentialRecord, replay
 from anw_jax.verify.table import loss_table
 from anw_jax.verify.tables import loss_tables
 from anw_jax.verify.verdict import Verdict, decide, seal
 
 __all__ = [
+    "CompletedRows",
     "GradientSearchResult",
     "GridSearchResult",
     "ManyGridSearchResult",
     "QueryPlan",
+    "SequentialRecord",
     "Verdict",
+    "coarse_to_fine",
     "decide",
     "gradient_search",
     "gradient_search_many",
@@ -42,6 +51,7 @@ __all__ = [
     "loss_table",
     "loss_tables",
     "plan_queries",
+    "replay",
     "seal",
     "signature_cosine",
 ]

@@ -86,10 +86,16 @@ def decide(
 
     Raises:
       CommitmentError: key, manifest or plan are not those committed to, the table is not the
-        one sealed, or the beacon's value is missing or was not planned.
+        one sealed, the beacon's value is missing or was not planned, or the plan's mode is
+        "sequential".
     """
     _check.is_instance(Plan, plan=plan)
     _check.one_of(STATISTICS, statistic=plan.statistic)
+    if plan.mode != "sealed":
+        raise CommitmentError(
+            f"the plan's mode is {plan.mode!r}: its verdict is the record's "
+            "(SequentialRecord.result); no exact test is made on what was opened until a stop"
+        )
     # The test is made on the very numbers that were sealed.
     loss_table = _sealed_form(loss_table)
     digest = seal(loss_table)

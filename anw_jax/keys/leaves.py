@@ -1,0 +1,343 @@
+"""One commitment that opens unit by unit: a Merkle tree over (unit, slot, nonce).
+
+In the sequential mode the owner opens one unit after each bet, so slots cannot come from a
+key that is shown once. Each unit is a leaf of a hash tree (Merkle 1987,
+https://doi.org/10.1007/3-540-48184-2_32): the root commits to all of them, and a leaf opens
+with the hashes beside its path. Leaves, nodes, padding and root are hashed under tags of
+their own, so that none can stand for another (RFC 6962, section 2.1).
+
+What an opening reveals: this unit's slot and nonce, nothing of other units. The hashes
+beside the path hide theirs behind nonces of 256 bits, derived from the key by HMAC-SHA-256
+(as a pseudo-random function), and slots of other units are outputs of another sub-key.
+
+What the root binds: manifest (every digest, name and unit, in order), plan, and one slot for
+each unit. No leaf opens in two ways, unless SHA-256 collides.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from anw_jax import _check
+from anw_jax.errors import CommitmentError
+from anw_jax.keys.assignment import draw_slot, turn_by_beacon
+from anw_jax.keys.commitment import (
+    Plan,
+    canonical,
+    check_is_commitment,
+    framed,
+    manifest_body,
+    public_seed,
+)
+from anw_jax.keys.manifest import Manifest
+from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
+
+_TAG_LEAF = b"anw_jax/v1/unit-leaf\0"
+_TAG_NODE = b"anw_jax/v1/unit-node\0"
+_TAG_NONCE = b"anw_jax/v1/unit-nonce\0"
+_TAG_ORDER = b"anw_jax/v1/audit-order\0"
+_TAG_PAD = b"anw_jax/v1/unit-pad\0"
+_TAG_ROOT = b"anw_jax/v1/unit-root\0"
+
+
+@dataclasses.dataclass(frozen=True)
+class LeafOpening:
+    """What the owner shows of one unit, and nothing of any other.
+
+    Attributes:
+      unit: the unit's number in the manifest.
+      slot: the committed slot, in 1 … N - 1; with a beacon it is turned before use.
+      nonce: 64 hex digits.
+      origin: the key's origin; "experiment" is never evidence.
+      path: the hashes beside the way to the root, leaf first; 64 hex digits each.
+
+    Raises:
+      TypeError, ValueError: a field of another form.
+    """
+
+    unit: int
+    slot: int = dataclasses.field(repr=False)
+    nonce: str = dataclasses.field(repr=False)
+    origin: str
+    path: tuple[str, ...] = dataclasses.field(repr=False)
+
+    def __post_init__(self):
+        _check.integer_at_least(0, unit=self.unit)
+        _check.integer_at_least(1, slot=self.slot)
+        _check.is_instance(str, origin=self.origin)
+        object.__setattr__(self, "path", tuple(self.path))
+        for name, digits in [
+            ("nonce", self.nonce),
+            *(("path", digits) for digits in self.path),
+        ]:
+            if not (isinstance(digits, str) and re.fullmatch("[0-9a-f]{64}", digits)):
+                raise ValueError(
+                    f"{name} must hold 64 lower-case hex digits, got {digits!r:.70}"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The opening as JSON has it."""
+        return {**dataclasses.asdict(self), "path": list(self.path)}
+
+    @classmethod
+    def from_dict(cls, body: Mapping[str, Any]) -> "LeafOpening":
+        """Reads what `to_dict` wrote.
+
+        Raises:
+          ValueError: fields are missing, unknown, or of another form.
+        """
+        try:
+            return cls(**body)
+        except TypeError as error:
+            raise ValueError(f"not the opening of a leaf: {error}") from None
+
+
+class UnitTree:
+    """The owner's side of a sequential commitment; **secret**: its leaves hold all slots.
+
+    Args:
+      mark_key: the owner's secret.
+      manifest: the units in their order.
+      plan: with mode "sequential".
+
+    Raises:
+      TypeError: an argument is not what its name says.
+      ValueError: the plan's mode is "sealed".
+    """
+
+    def __init__(self, mark_key: MarkKey, manifest: Manifest, plan: Plan):
+        check_is_mark_key(mark_key)
+        header = _header(manifest, plan)
+        nonce_key = mark_key.sub_key("unit nonces")
+        slot_key = mark_key.sub_key("slots")
+        self._origin = mark_key.origin
+        self._leaves = [
+            (
+                draw_slot(slot_key, digest, manifest.space.num_valid),
+                hmac.digest(nonce_key, _TAG_NONCE + bytes.fromhex(digest), "sha256"),
+            )
+            for digest in manifest.unit_digests
+        ]
+        hashes = [
+            _leaf_hash(unit, digest, slot, nonce, self._origin)
+            for unit, (digest, (slot, nonce)) in enumerate(
+                zip(manifest.unit_digests, self._leaves, strict=True)
+            )
+        ]
+        self._levels = _levels(hashes)
+        self.root = _root(header, self._levels[-1][0])
+
+    def open(self, unit: int) -> LeafOpening:
+        """Opens the leaf of one unit.
+
+        Raises:
+          TypeError, ValueError: not the number of a unit.
+        """
+        unit = _check.integer_at_least(0, unit=unit)
+        if unit >= len(self._leaves):
+            raise ValueError(f"unit must be below {len(self._leaves)}, got {unit}")
+        path = [
+            level[(unit >> depth) ^ 1].hex() for depth, level in enumerate(self._levels[:-1])
+        ]
+        slot, nonce = self._leaves[unit]
+        return LeafOpening(unit, slot, nonce.hex(), self._origin, tuple(path))
+
+    def __repr__(self) -> str:
+        return f"UnitTree(root={self.root!r}, <{len(self._leaves)} secret leaves>)"
+
+    def __reduce__(self):
+        raise TypeError("a UnitTree is not pickled or copied: it holds every slot")
+
+
+def commit_units(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
+    """Commits to every unit on its own, for the sequential mode: 64 hex digits.
+
+    Publish it, or have it time-stamped, before the photos are published. It binds manifest,
+    plan and one slot for each unit, and hides the slots. With a beacon the leaves bind the
+    slots before they are turned by its value (`assign(…, mode="sequential")`).
+
+    Args:
+      mark_key: the owner's secret.
+      manifest: the units in their order.
+      plan: statistic, level and mark, with mode "sequential".
+
+    Returns:
+      The root, as hex.
+
+    Raises:
+      TypeError: an argument is not what its name says.
+      ValueError: the plan's mode is "sealed".
+
+    Example:
+      >>> import numpy as np
+      >>> from anw_jax.keys import SignatureSpace
+      >>> photos = np.arange(36, dtype=np.uint8).reshape(3, 2, 2, 3)
+      >>> manifest = Manifest.of(photos, SignatureSpace())
+      >>> key, plan = MarkKey.for_experiment(0), Plan("losses", 0.1, mode="sequential")
+      >>> root = commit_units(key, manifest, plan)
+      >>> slot = check_leaf(root, open_leaf(key, manifest, plan, 1), manifest, plan, unit=1)
+      >>> from anw_jax.keys import assign
+      >>> bool(slot == assign(key, manifest).slot_of_unit[1])
+      True
+    """
+    return UnitTree(mark_key, manifest, plan).root
+
+
+def open_leaf(mark_key: MarkKey, manifest: Manifest, plan: Plan, unit: int) -> LeafOpening:
+    """Opens one unit of `commit_units`; keep a `UnitTree` to open many.
+
+    Open a leaf only for a bet that stands in the hash-chained record.
+
+    Raises:
+      TypeError, ValueError: see `UnitTree`; a number that is no unit's.
+    """
+    return UnitTree(mark_key, manifest, plan).open(unit)
+
+
+class LeafChecker:
+    """The arbitrator's side: checks openings against one root.
+
+    Args:
+      commitment: the root published before training.
+      manifest: as committed to.
+      plan: as committed to.
+      beacon: the value of the beacon that the plan names, b"" where it names none.
+
+    Raises:
+      CommitmentError: the root has another form, or the beacon's value is missing or was not
+        planned.
+    """
+
+    def __init__(self, commitment: str, manifest: Manifest, plan: Plan, beacon: bytes = b""):
+        self.commitment = check_is_commitment(commitment)
+        self._header = _header(manifest, plan)
+        self._digests = manifest.unit_digests
+        self._num_valid = manifest.space.num_valid
+        if bool(plan.beacon) != bool(_check.is_instance(bytes, beacon=beacon)):
+            named = repr(plan.beacon) if plan.beacon else "no beacon"
+            raise CommitmentError(
+                f"the plan names {named} and a value is {'given' if beacon else 'missing'}: "
+                "give the value if and only if one is named"
+            )
+        self._beacon = beacon
+
+    def check(self, opening: LeafOpening, *, unit: int) -> int:
+        """The slot of `unit`, in 1 … N - 1, if the opening is that of its leaf.
+
+        Raises:
+          CommitmentError: another unit's opening, a slot or nonce that was not committed to,
+            or a path of the wrong length.
+        """
+        _check.is_instance(LeafOpening, opening=opening)
+        if opening.unit != unit:
+            raise CommitmentError(
+                f"the leaf of unit {unit} is to be opened, got that of {opening.unit}"
+            )
+        depth = (len(self._digests) - 1).bit_length()
+        fits = (
+            unit < len(self._digests)
+            and opening.slot <= self._num_valid
+            and len(opening.path) == depth
+        )
+        if not fits or not hmac.compare_digest(self._root_of(opening), self.commitment):
+            raise CommitmentError(
+                f"the leaf of unit {unit} does not open the commitment "
+                f"{self.commitment[:16]!r}…: slot, nonce, path, manifest or plan differ from "
+                "those fixed before training"
+            )
+        digest = self._digests[unit]
+        return turn_by_beacon(opening.slot, digest, self._num_valid, self._beacon)
+
+    def _root_of(self, opening: LeafOpening) -> str:
+        unit = opening.unit
+        nonce = bytes.fromhex(opening.nonce)
+        digest = self._digests[unit]
+        node = _leaf_hash(unit, digest, opening.slot, nonce, opening.origin)
+        for depth, beside in enumerate(map(bytes.fromhex, opening.path)):
+            pair = (beside, node) if unit >> depth & 1 else (node, beside)
+            node = _node_hash(*pair)
+        return _root(self._header, node)
+
+
+def check_leaf(
+    commitment: str,
+    opening: LeafOpening,
+    manifest: Manifest,
+    plan: Plan,
+    *,
+    unit: int,
+    beacon: bytes = b"",
+) -> int:
+    """The slot of one unit, in 1 … N - 1, if the opening is that of its committed leaf.
+
+    Args:
+      commitment: the root of `commit_units`.
+      opening: what the owner showed.
+      manifest: as committed to.
+      plan: as committed to.
+      unit: the unit that was to be opened; another one's leaf is refused.
+      beacon: the value of the beacon that the plan names.
+
+    Returns:
+      The slot with which the unit was marked, the beacon's turn included.
+
+    Raises:
+      CommitmentError: anything differs from what was committed to.
+    """
+    return LeafChecker(commitment, manifest, plan, beacon).check(opening, unit=unit)
+
+
+def audit_order(commitment: str, plan: Plan, manifest: Manifest) -> tuple[int, ...]:
+    """The order in which a sequential audit asks the units: public, nobody's choice.
+
+    Units are sorted by SHA-256(public seed ‖ unit digest), which no library's version
+    changes.
+
+    Returns:
+      Each unit's number once.
+    """
+    seed = _TAG_ORDER + public_seed(commitment, plan).to_bytes(8, "big")
+    places = [hashlib.sha256(seed + bytes.fromhex(d)).digest() for d in manifest.unit_digests]
+    return tuple(sorted(range(len(places)), key=places.__getitem__))
+
+
+def _header(manifest: Manifest, plan: Plan) -> bytes:
+    _check.is_instance(Manifest, manifest=manifest)
+    _check.is_instance(Plan, plan=plan)
+    if plan.mode != "sequential":
+        raise ValueError(
+            f"plan.mode must be 'sequential' to commit to units one by one, got {plan.mode!r}"
+        )
+    return framed([canonical(manifest_body(manifest)), plan.to_bytes()])
+
+
+def _leaf_hash(unit: int, digest: str, slot: int, nonce: bytes, origin: str) -> bytes:
+    parts = [unit.to_bytes(8, "big"), bytes.fromhex(digest), slot.to_bytes(4, "big"), nonce]
+    return hashlib.sha256(_TAG_LEAF + framed([*parts, origin.encode()])).digest()
+
+
+def _node_hash(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(_TAG_NODE + left + right).digest()
+
+
+def _root(header: bytes, top: bytes) -> str:
+    return hashlib.sha256(_TAG_ROOT + framed([header, top])).hexdigest()
+
+
+@functools.cache
+def _padding() -> bytes:
+    return hashlib.sha256(_TAG_PAD).digest()
+
+
+def _levels(hashes: list[bytes]) -> list[list[bytes]]:
+    """The tree from the leaves up, padded to a power of two; the last level is the top."""
+    size = 1 << (len(hashes) - 1).bit_length()
+    levels = [hashes + [_padding()] * (size - len(hashes))]
+    while len(levels[-1]) > 1:
+        below = levels[-1]
+        levels.append([_node_hash(*pair) for pair in zip(below[::2], below[1::2], strict=True)])
+    return levels

@@ -1,0 +1,129 @@
+"""Several tests at once: which correction answers which question.
+
+The plan names one claim (`keys.Plan.claim`) before the first query:
+
+* "any model", at least one of these models used the photos → `mean_of_e_values`;
+* "each model", every named one did → `bonferroni`;
+* "list of models", a list with an expected share of false names ≤ q → `e_bh`.
+
+All three hold under any dependence between the tests. Products of e-values hold only for
+independently drawn keys and are not offered. E-values come from the stop of a sequential test
+(`EProcess.log_wealth`), or from a sealed test's p-value by `log_e_from_p`.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.special
+
+from anw_jax import _check
+from anw_jax.stats.testing import exp_up
+
+
+def log_e_from_p(p_value: float, kappa: float = 0.5) -> float:
+    """Natural log of the e-value κ p^(κ - 1) of a valid p-value.
+
+    Its integral over uniform p is 1 (Vovk & Wang 2021, eq. 1,
+    https://doi.org/10.1214/20-AOS2020). κ is fixed before the test.
+
+    Args:
+      p_value: in (0, 1].
+      kappa: in (0, 1).
+
+    Example:
+      >>> round(math.exp(log_e_from_p(1e-6)), 6)
+      500.0
+    """
+    p_value = _check.in_interval(0.0, 1.0, p_value=p_value)
+    kappa = _check.in_open_interval(0.0, 1.0, kappa=kappa)
+    if p_value == 0.0:
+        raise ValueError("p_value must be above 0: a p-value of 0 is none")
+    return math.log(kappa) + (kappa - 1) * math.log(p_value)
+
+
+def mean_of_e_values(log_e_values: Sequence[float]) -> tuple[float, float]:
+    """Tests "at least one of these" by the mean of the e-values.
+
+    The mean of e-values is one under any dependence, and P(mean ≥ 1/α) ≤ α (Markov).
+
+    Args:
+      log_e_values: natural logs, each the wealth *at the stop* of its test.
+
+    Returns:
+      The log of the mean, and its p-value min(1, 1 / mean).
+
+    Raises:
+      ValueError: none given, NaN or +inf.
+
+    Example:
+      >>> log_mean, p_value = mean_of_e_values([math.log(39.0), math.log(1.0)])
+      >>> round(math.exp(log_mean), 9), round(p_value, 9)
+      (20.0, 0.05)
+    """
+    logs = _logs(log_e_values)
+    log_mean = float(scipy.special.logsumexp(logs)) - math.log(len(logs))
+    log_mean -= 8 * np.finfo(float).eps * (1 + len(logs)) if log_mean > -math.inf else 0.0
+    return log_mean, exp_up(min(0.0, -log_mean))
+
+
+def bonferroni(p_values: Sequence[float], alpha: float) -> np.ndarray:
+    """Tests "each named one": where p ≤ alpha / number of tests.
+
+    The probability that any false one is named is at most alpha, under any dependence.
+
+    Returns:
+      bool `[num_tests]`.
+
+    Raises:
+      ValueError: no p-value, or some outside [0, 1] or NaN, alpha outside (0, 1).
+
+    Example:
+      >>> bonferroni([0.02, 0.03], 0.05).tolist()
+      [True, False]
+    """
+    alpha = _check.in_open_interval(0.0, 1.0, alpha=alpha)
+    values = np.asarray(p_values, np.float64)
+    if values.ndim != 1 or not len(values) or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"p_values must be a non-empty vector in [0, 1], got {values!r:.60}")
+    return values <= alpha / len(values)
+
+
+def e_bh(log_e_values: Sequence[float], q: float) -> np.ndarray:
+    """Lists tests so that the expected share of false ones among them is at most q.
+
+    The k largest are listed for the largest k with e_(k) ≥ m / (q k). Holds under any
+    dependence (Wang & Ramdas 2022, theorem 5.1, https://doi.org/10.1111/rssb.12489).
+
+    Args:
+      log_e_values: natural logs, each the wealth *at the stop* of its test.
+      q: the false-discovery rate, in (0, 1).
+
+    Returns:
+      bool `[num_tests]`: who is listed.
+
+    Raises:
+      ValueError: none given, NaN or +inf, q outside (0, 1).
+
+    Example:
+      >>> e_bh(np.log([100.0, 21.0, 3.0]), 0.1).tolist()
+      [True, True, False]
+    """
+    q = _check.in_open_interval(0.0, 1.0, q=q)
+    logs = _logs(log_e_values)
+    largest_first = np.sort(logs)[::-1]
+    ranks = np.arange(1, len(logs) + 1)
+    passing = np.flatnonzero(largest_first >= np.log(len(logs) / (q * ranks)))
+    if not len(passing):
+        return np.zeros(len(logs), bool)
+    # Equal e-values stand or fall together: both reach the bar of the higher rank.
+    return logs >= largest_first[passing[-1]]
+
+
+def _logs(log_e_values: Sequence[float]) -> np.ndarray:
+    logs = np.asarray(log_e_values, np.float64)
+    if logs.ndim != 1 or not len(logs) or not (logs < np.inf).all():
+        raise ValueError(
+            f"log_e_values must be a non-empty vector of logarithms below inf, got {logs!r:.60}"
+        )
+    return logs

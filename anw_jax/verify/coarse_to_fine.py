@@ -1,0 +1,114 @@
+"""Fewer queries for a row: coarse over the hue circle first, then around the best.
+
+The rule looks at answers, never at slots, and every unit still ends with a full row of N - 1
+losses: slots that were not asked get the row's worst asked loss, so that ignorance is never
+evidence. The finished row is then as good as any other for the tests: it was written down
+before its slot was opened.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from anw_jax import _check
+
+# Maps units and slots, int64 `[n]` each, to their losses in nats, `[n]`.
+AskFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CompletedRows:
+    """Full rows, and what they cost.
+
+    Attributes:
+      losses: float64 `[num_units, N - 1]`; column s - 1 is slot s. Lower is evidence.
+      asked: bool, same shape.
+    """
+
+    losses: np.ndarray
+    asked: np.ndarray
+
+    @property
+    def num_queries(self) -> int:
+        """How many answers were asked."""
+        return int(self.asked.sum())
+
+    def table(self) -> np.ndarray:
+        """A loss table `[num_units, N]`; slot 0, which is never tested, was not asked: NaN."""
+        return np.insert(self.losses, 0, np.nan, axis=1)
+
+
+def coarse_to_fine(
+    ask: AskFn, num_units: int, num_slots: int, *, stride: int = 3, num_best: int = 1
+) -> CompletedRows:
+    """Completes rows with few queries, all units side by side.
+
+    Every `stride`-th valid slot is asked first. Then, until nothing new is to be asked: the
+    neighbours of each unit's `num_best` lowest losses so far. Slots that stay unasked get
+    the unit's worst asked loss; a unit with an answer that is NaN or infinite is asked no
+    further, and its row is NaN, hence constant in every test.
+
+    Args:
+      ask: answers units and slots with losses; called a few times with long lists.
+      num_units: rows to complete.
+      num_slots: N, at least 2.
+      stride: declared in the plan; 1 asks every slot.
+      num_best: declared in the plan; at least 1.
+
+    Returns:
+      `CompletedRows`: a function of the asked answers alone.
+
+    Raises:
+      TypeError, ValueError: a number out of range, or answers of another shape.
+
+    Example:
+      >>> def ask(units, slots):  # a valley around slot 5
+      ...     return np.abs(slots - 5.0)
+      >>> rows = coarse_to_fine(ask, num_units=1, num_slots=12)
+      >>> rows.losses[0].tolist(), rows.num_queries
+      ([6.0, 3.0, 6.0, 1.0, 0.0, 1.0, 6.0, 3.0, 6.0, 6.0, 6.0], 6)
+    """
+    num_units = _check.integer_at_least(1, num_units=num_units)
+    num_valid = _check.integer_at_least(2, num_slots=num_slots) - 1
+    stride = _check.integer_at_least(1, stride=stride)
+    num_best = _check.integer_at_least(1, num_best=num_best)
+    losses = np.full((num_units, num_valid), np.nan)
+    asked = np.zeros(losses.shape, bool)
+    wanted = asked.copy()
+    # Centred, so that both ends of the circle are within reach of an asked slot.
+    wanted[:, min(stride // 2, num_valid - 1) :: stride] = True
+    while wanted.any():
+        units, columns = np.nonzero(wanted)
+        losses[units, columns] = _answers(ask, units, columns + 1)
+        asked |= wanted
+        wanted = _neighbours_of_best(losses, asked, num_best) & ~asked
+    bad = (asked & ~np.isfinite(losses)).any(axis=1)
+    worst = np.where(asked, losses, -np.inf).max(axis=1, keepdims=True)
+    filled = np.where(asked, losses, worst)
+    return CompletedRows(np.where(bad[:, None], np.nan, filled), asked)
+
+
+def _answers(ask: AskFn, units: np.ndarray, slots: np.ndarray) -> np.ndarray:
+    answers = np.asarray(ask(units, slots), np.float64)
+    if answers.shape != units.shape:
+        raise ValueError(
+            f"ask must answer with one loss for each of {len(units)} questions, "
+            f"got shape {answers.shape}"
+        )
+    return answers
+
+
+def _neighbours_of_best(losses: np.ndarray, asked: np.ndarray, num_best: int) -> np.ndarray:
+    """Slots beside each row's lowest losses; the two ends are neighbours of slot 0 only."""
+    num_units, num_valid = losses.shape
+    known = np.where(asked & np.isfinite(losses), losses, np.inf)
+    best = np.argsort(known, axis=1, kind="stable")[:, :num_best]
+    is_best = np.zeros(losses.shape, bool)
+    np.put_along_axis(is_best, best, True, axis=1)
+    is_best &= known < np.inf
+    padded = np.zeros((num_units, num_valid + 2), bool)
+    padded[:, :-2] |= is_best
+    padded[:, 2:] |= is_best
+    broken = (asked & ~np.isfinite(losses)).any(axis=1, keepdims=True)
+    return padded[:, 1:-1] & ~broken

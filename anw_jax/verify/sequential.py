@@ -1,0 +1,423 @@
+"""The sequential audit's record: row and bet are written before the leaf is opened.
+
+One JSON object a line, each with the hash of the line before, so that nothing can be put in,
+left out or reordered afterwards:
+
+    header  commitment, plan, beacon, bettor, number of units
+    row     step, unit, the finished row of losses, its digest, the bet   → the owner gets its hash
+    leaf    the owner's opening of that unit's leaf, slot after the beacon's turn
+    …
+    close   why the audit stopped
+
+An expert who trusts neither side replays the file with manifest and plan (`replay`): the order
+of the units, the digests, the leaves against the root, the bets against the declared bettor,
+and the wealth are all computed anew.
+"""
+
+import hashlib
+import json
+import math
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from anw_jax import _check
+from anw_jax.errors import CommitmentError, RecordError
+from anw_jax.keys import LeafChecker, LeafOpening, Manifest, Plan, audit_order
+from anw_jax.keys.commitment import canonical
+from anw_jax.stats import (
+    BETTORS,
+    ROW_STATISTICS,
+    EProcess,
+    MixtureBettor,
+    SequentialResult,
+    score_row,
+    sequential_result,
+)
+
+_FORMAT = "anw_jax sequential audit, version 1"
+_TAG_LINE = b"anw_jax/v1/audit-line\0"
+_TAG_ROW = b"anw_jax/v1/audit-row\0"
+
+# Another machine's exponentials may differ in the last bits, no more.
+_BET_TOLERANCE = 1e-9
+
+# Why an audit closes.
+REACHED = "the level is reached"
+OUT_OF_REACH = "the level cannot be reached any more"
+ALL_ASKED = "all units are asked"
+STOPPED = "stopped by the arbitrator"
+NOT_OPENED = "the owner did not open the leaf that was due"
+
+
+def row_digest(losses: list[float | None]) -> str:
+    """SHA-256 of a finished row as it is written: 64 hex digits.
+
+    Example:
+      >>> row_digest([0.5, None])[:12]
+      '8ff38a5af0d5'
+    """
+    return hashlib.sha256(_TAG_ROW + canonical(losses)).hexdigest()
+
+
+class SequentialRecord:
+    """One sequential audit of one model: ask, bet, open, multiply; in this order only.
+
+    A row is written, and forced to disk, before `write_row` returns the hash for which the
+    owner opens the unit's leaf. Units come in the public order of `audit_order`. The running
+    p is valid whenever the audit stops; `exact_test` on what was opened until then is not.
+
+    Args:
+      commitment: the root of `keys.commit_units`, published before training.
+      manifest: as committed to.
+      plan: as committed to, with mode "sequential" and a statistic that scores rows alone.
+      beacon: the value of the beacon that the plan names, b"" where it names none.
+      path: the file to write, which must not exist; None keeps the record in memory.
+
+    Attributes:
+      lines: the lines written so far.
+      wealth: the `EProcess`.
+
+    Raises:
+      CommitmentError: a commitment of another form, a beacon's value missing or not planned.
+      ValueError: a sealed plan, a statistic that needs the whole table, N = 2.
+      FileExistsError: `path` exists; see `resume`.
+
+    Example:
+      >>> from anw_jax import keys
+      >>> photos = np.arange(36, dtype=np.uint8).reshape(3, 2, 2, 3)
+      >>> manifest = keys.Manifest.of(photos, keys.SignatureSpace())
+      >>> plan = keys.Plan("losses", 0.01, mode="sequential")
+      >>> owner = keys.UnitTree(keys.MarkKey.for_experiment(0), manifest, plan)
+      >>> record = SequentialRecord(owner.root, manifest, plan)
+      >>> while record.is_open:
+      ...     unit = record.next_unit
+      ...     row = np.ones(11)
+      ...     row[owner.open(unit).slot - 1] = 0.1  # a model that knows the photo
+      ...     head = record.write_row(unit, row)
+      ...     slot = record.open_leaf(owner.open(unit))
+      >>> record.close()
+      'the level is reached'
+      >>> replay(record.lines, manifest, plan).p_value == record.result().p_value <= 0.01
+      True
+    """
+
+    def __init__(
+        self,
+        commitment: str,
+        manifest: Manifest,
+        plan: Plan,
+        *,
+        beacon: bytes = b"",
+        path: str | os.PathLike | None = None,
+    ):
+        self._leaves = LeafChecker(commitment, manifest, plan, beacon)
+        _check.one_of(ROW_STATISTICS, statistic=plan.statistic)
+        self._plan = plan
+        self._num_valid = manifest.space.num_valid
+        self._bettor = BETTORS[MixtureBettor.name](self._num_valid)
+        self.wealth = EProcess(self._num_valid)
+        self._order = audit_order(commitment, plan, manifest)
+        self._bet: np.ndarray | None = None
+        self._head = ""
+        self._origins: set[str] = set()
+        self.closed_because = ""
+        self.lines: list[str] = []
+        self._path = None if path is None else pathlib.Path(path)
+        if self._path is not None:
+            self._path.touch(exist_ok=False)
+        self._write(_header(commitment, plan, beacon, self._bettor.name, manifest))
+
+    @property
+    def head(self) -> str:
+        """The hash of the last line, which stands for all lines so far."""
+        return self._head
+
+    @property
+    def num_left(self) -> int:
+        """Units whose leaf is not opened yet."""
+        return len(self._order) - self.wealth.num_steps
+
+    @property
+    def next_unit(self) -> int:
+        """The unit to ask now, or whose leaf is due.
+
+        Raises:
+          RecordError: no unit is left, or the audit is closed.
+        """
+        if self.closed_because or not self.num_left:
+            raise RecordError(f"no unit is to be asked: {self.closed_because or ALL_ASKED}")
+        return self._order[self.wealth.num_steps]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another unit is to be asked, or a leaf is due."""
+        return self._bet is not None or not self._end()
+
+    def write_row(self, unit: int, losses: np.ndarray) -> str:
+        """Writes a finished row and its bet; ask the owner for the leaf only afterwards.
+
+        Args:
+          unit: must be `next_unit`.
+          losses: the unit's losses at slots 1 … N - 1 in nats, summed over its images (see
+            `stats.unit_losses`), every slot filled; NaN or infinite entries make the unit
+            count as constant.
+
+        Returns:
+          The hash of the line: what the owner answers to.
+
+        Raises:
+          RecordError: another unit's turn, a leaf is still due, or the audit has ended.
+          ValueError: a row of another length.
+        """
+        if self._bet is not None:
+            raise RecordError(f"the leaf of unit {self.next_unit} must be opened first")
+        if self._end():
+            raise RecordError(f"no further row is taken: {self._end()}")
+        if unit != self.next_unit:
+            raise RecordError(f"unit {self.next_unit} is to be asked now, got unit {unit}")
+        row = np.asarray(losses, np.float64)
+        if row.shape != (self._num_valid,):
+            raise ValueError(f"losses must have shape ({self._num_valid},), got {row.shape}")
+        row = [value if math.isfinite(value) else None for value in row.tolist()]
+        self._bet = self._bettor.bet(self._scores(row))
+        return self._write(
+            {
+                "kind": "row",
+                "step": self.wealth.num_steps,
+                "unit": int(unit),
+                "losses": row,
+                "row": row_digest(row),
+                "bet": self._bet.tolist(),
+            }
+        )
+
+    def open_leaf(self, opening: LeafOpening) -> int:
+        """Checks the owner's opening for the row just written, and settles the bet.
+
+        Returns:
+          The unit's slot.
+
+        Raises:
+          RecordError: no row was written for it.
+          CommitmentError: the leaf does not open the commitment; nothing is written.
+        """
+        if self._bet is None:
+            raise RecordError("no leaf is due: write the next unit's row and bet first")
+        slot = self._leaves.check(opening, unit=self.next_unit)
+        self._settle(opening, slot)
+        self._write({"kind": "leaf", "opening": opening.to_dict(), "slot": slot})
+        return slot
+
+    def close(self) -> str:
+        """Ends the audit, at any time, and returns why.
+
+        An owner who does not open the leaf that is due loses the stake: the e-value is 0, and
+        the running p stays what it was.
+        """
+        if self.closed_because:
+            return self.closed_because
+        if self._bet is not None:
+            self.wealth.forfeit()
+            self._bet = None
+            why = NOT_OPENED
+        else:
+            why = self._end() or STOPPED
+        self._write({"kind": "close", "because": why})
+        self.closed_because = why
+        return why
+
+    def result(self) -> SequentialResult:
+        """The result at this stop.
+
+        Raises:
+          RecordError: the audit is not closed.
+        """
+        if not self.closed_because:
+            raise RecordError("the audit is not closed: an e-value is read at the stop")
+        return sequential_result(
+            self.wealth,
+            statistic=self._plan.statistic,
+            alpha=self._plan.alpha,
+            num_units=len(self._order),
+        )
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Origins of the keys behind the opened leaves; "experiment" is never evidence."""
+        return frozenset(self._origins)
+
+    @classmethod
+    def resume(
+        cls, path: str | os.PathLike, manifest: Manifest, plan: Plan
+    ) -> "SequentialRecord":
+        """Takes up an audit from its file, as it was when its process ended.
+
+        Every line is checked as by `replay`. A last line that was cut while it was written is
+        dropped: nobody has seen its hash.
+
+        Raises:
+          RecordError: the file breaks the record's rules.
+          CommitmentError: a leaf that does not open, or another manifest or plan.
+        """
+        path = pathlib.Path(path)
+        whole = path.read_bytes().rpartition(b"\n")[0]
+        record = _replayed(whole.decode("utf-8", "replace").splitlines(), manifest, plan)
+        with path.open("r+b") as file:
+            file.truncate(len(whole) + 1)
+        record._path = path
+        return record
+
+    def _scores(self, row: list[float | None]) -> np.ndarray:
+        values = [math.nan if value is None else value for value in row]
+        return score_row(values, self._plan.statistic)
+
+    def _settle(self, opening: LeafOpening, slot: int) -> None:
+        self.wealth.multiply(self._bet, slot)
+        self._bettor.settle(slot)
+        self._bet = None
+        self._origins.add(opening.origin)
+
+    def _end(self) -> str:
+        """Why the audit is over, or ""."""
+        if self.closed_because:
+            return self.closed_because
+        if self.wealth.has_reached(self._plan.alpha):
+            return REACHED
+        if not self.num_left:
+            return ALL_ASKED
+        if not self.wealth.can_reach(self._plan.alpha, self.num_left):
+            return OUT_OF_REACH
+        return ""
+
+    def _write(self, body: dict[str, Any]) -> str:
+        line = chained(self._head, body)
+        if self._path is not None:
+            with self._path.open("a") as file:
+                file.write(line + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        self.lines.append(line)
+        self._head = json.loads(line)["hash"]
+        return self._head
+
+
+def chained(previous: str, body: dict[str, Any]) -> str:
+    """One line of a record: the body, the hash of the line before, and its own hash."""
+    body = {**body, "previous": previous}
+    digest = hashlib.sha256(_TAG_LINE + canonical(body)).hexdigest()
+    return canonical({**body, "hash": digest}).decode()
+
+
+def replay(lines: list[str], manifest: Manifest, plan: Plan) -> SequentialResult:
+    """Computes a closed audit anew from its lines; believes nothing that stands there.
+
+    Args:
+      lines: of the record, as in its file.
+      manifest: as committed to.
+      plan: as committed to.
+
+    Returns:
+      The result.
+
+    Raises:
+      RecordError: a line is missing, added, moved or changed; a unit out of order; a bet that
+        is not the declared bettor's; a reason to stop that does not hold; no close.
+      CommitmentError: a leaf that does not open, or another commitment, manifest or plan.
+    """
+    return _replayed(lines, manifest, plan).result()
+
+
+def _replayed(lines: list[str], manifest: Manifest, plan: Plan) -> SequentialRecord:
+    bodies = _unchained(lines)
+    header = bodies[0]
+    try:
+        commitment, beacon = header["commitment"], bytes.fromhex(header["beacon"])
+    except (KeyError, TypeError, ValueError):
+        raise RecordError(f"line 1 must be the header of an {_FORMAT}") from None
+    record = SequentialRecord(commitment, manifest, plan, beacon=beacon)
+    if record.lines[0] != lines[0]:
+        raise CommitmentError("line 1: the header is that of another plan, manifest or format")
+    for number, body in enumerate(bodies[1:], start=2):
+        try:
+            _take_up(record, body)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            if isinstance(error, CommitmentError):
+                raise
+            raise RecordError(f"line {number}: {error}") from None
+        if record.lines[-1] != lines[number - 1]:
+            raise RecordError(f"line {number}: it differs from what the rules give")
+    return record
+
+
+def _take_up(record: SequentialRecord, body: dict[str, Any]) -> None:
+    """Does again what one line says was done."""
+    if record.closed_because:
+        raise RecordError("nothing may follow the close")
+    if body["kind"] == "row":
+        row = [math.nan if value is None else value for value in body["losses"]]
+        record.write_row(body["unit"], np.asarray(row, np.float64))
+        written = np.asarray(body["bet"], np.float64)
+        if written.shape != record._bet.shape or not np.allclose(
+            written, record._bet, rtol=0, atol=_BET_TOLERANCE
+        ):
+            raise RecordError("the bet is not the declared bettor's")
+        _rewrite(record, {"bet": written.tolist()})
+        record._bet = written
+    elif body["kind"] == "leaf":
+        record.open_leaf(LeafOpening.from_dict(body["opening"]))
+    elif body["kind"] == "close":
+        if body["because"] == STOPPED and record.is_open and record._bet is None:
+            record.close()
+        elif record.close() != body["because"]:
+            raise RecordError(f"it stops because {body['because']!r:.80}, which does not hold")
+    else:
+        raise RecordError(f"kind must be row, leaf or close, got {body['kind']!r:.40}")
+
+
+def _rewrite(record: SequentialRecord, changes: dict[str, Any]) -> None:
+    """Replaces the last line by one with the bet as it was written, to its last bit."""
+    body = json.loads(record.lines.pop())
+    previous = body.pop("previous")
+    del body["hash"]
+    record._head = previous
+    record._write({**body, **changes})
+
+
+def _unchained(lines: list[str]) -> list[dict[str, Any]]:
+    """The bodies of lines whose chain of hashes is whole."""
+    if not lines:
+        raise RecordError("the record is empty")
+    bodies, previous = [], ""
+    for number, line in enumerate(lines, start=1):
+        try:
+            body = json.loads(line)
+            digest = body.pop("hash")
+            before = body.pop("previous")
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+            raise RecordError(f"line {number} is not a line of a record") from None
+        if before != previous or chained(previous, body) != line:
+            raise RecordError(
+                f"line {number} breaks the chain of hashes: a line was changed, moved, added or "
+                "left out"
+            )
+        previous = digest
+        bodies.append(body)
+    return bodies
+
+
+def _header(
+    commitment: str, plan: Plan, beacon: bytes, bettor: str, manifest: Manifest
+) -> dict[str, Any]:
+    return {
+        "kind": "header",
+        "format": _FORMAT,
+        "commitment": commitment,
+        "plan": json.loads(plan.to_bytes()),
+        "beacon": beacon.hex(),
+        "bettor": bettor,
+        "num_units": manifest.num_units,
+        "num_slots": manifest.space.num_slots,
+    }
