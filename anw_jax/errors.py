@@ -31,3 +31,19 @@ class SettingsError(AnwError, ValueError):
 
 class DivergenceError(AnwError, ArithmeticError):
     """Training produced a loss that is not finite; names the window of steps."""
+
+
+class SuspectError(AnwError, RuntimeError):
+    """A suspect cannot be opened or asked, or answers otherwise than it declares."""
+
+
+class MissingLibraryError(AnwError, ImportError):
+    """An optional library is not installed; names the extra that brings it."""
+
+
+class BudgetError(AnwError, RuntimeError):
+    """The query budget is spent; what was answered is kept."""
+
+
+class CacheError(AnwError, ValueError):
+    """A file of answers is damaged, in use, or belongs to another suspect."""

@@ -17,6 +17,7 @@ RING = {
     "marks": 0,
     "stats": 0,
     "verify": 1,
+    "suspects": 2,
     "data": 2,
     "models": 2,
     "train": 3,
@@ -42,6 +43,7 @@ OUTSIDE = {
     "marks": {"numpy", "jax"},
     "stats": {"numpy", "scipy"},
     "verify": {"numpy", "scipy", "jax"},
+    "suspects": {"numpy", "scipy", "jax", "onnxruntime", "torch", "keras", "httpx"},
     "data": {"numpy", "jax", "PIL", "skimage", "tensorflow_datasets", "tensorflow", "grain"},
     "models": {"numpy", "jax", "flax"},
     "train": {"numpy", "jax", "optax", "orbax"},
@@ -110,6 +112,24 @@ def test_the_wall_check_sees_a_hole():
     assert violations("data", {"anw_jax.models.create"}) == ["anw_jax.models.create"]
 
 
+def test_each_library_of_a_suspect_enters_by_one_file():
+    """And lazily: a bare import of the room needs none of them (see below)."""
+    rooms = {"onnxruntime", "torch", "keras", "httpx"}
+    used = [
+        (name.partition(".")[0], file.name)
+        for room, file in modules()
+        if room == "suspects"
+        for name in imports(file)
+        if name.partition(".")[0] in rooms
+    ]
+    assert sorted(set(used)) == [
+        ("httpx", "http_endpoint.py"),
+        ("keras", "keras_model.py"),
+        ("onnxruntime", "onnx_model.py"),
+        ("torch", "torch_model.py"),
+    ]
+
+
 def test_every_room_has_a_ring():
     assert {room for room, _ in modules()} == set(RING) == set(OUTSIDE)
 
@@ -136,12 +156,13 @@ def test_importing_verify_needs_only_numpy_scipy_and_jax():
 import sys
 class Blocker:
     banned = {"flax", "optax", "orbax", "tensorflow_datasets", "absl", "chex", "tensorflow",
-              "ml_collections", "matplotlib", "jinja2", "PIL", "skimage", "grain", "torch"}
+              "ml_collections", "matplotlib", "jinja2", "PIL", "skimage", "grain", "torch",
+              "keras", "onnxruntime", "httpx"}
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in self.banned:
             raise ImportError("blocked: " + name)
 sys.meta_path.insert(0, Blocker())
-import anw_jax.verify, anw_jax.keys, anw_jax.marks, anw_jax.stats
+import anw_jax.verify, anw_jax.keys, anw_jax.marks, anw_jax.stats, anw_jax.suspects
 loaded = {name.split(".")[0] for name in sys.modules}
 assert not loaded & Blocker.banned, loaded & Blocker.banned
 import jax

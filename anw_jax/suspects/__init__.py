@@ -1,0 +1,52 @@
+"""Ways to ask any model, and what its answers become.
+
+A *suspect* is anything with a `declaration` (how it wants pictures, how it answers) and a
+method `answers(images)`. `probe` finds the classic mistakes in a declaration before evidence is
+gathered; `ask` fills the loss table that `anw_jax.stats` tests; `Interview` asks some pairs of
+image and slot; `AnswerCache` keeps every answer, so that none is paid twice. `Access` says what
+of an answer is used: the exact test serves every rung of that ladder.
+
+Libraries of the adapters are imported where they are needed; a missing one is named with the
+extra that brings it: onnx, torch, keras, http.
+"""
+
+from anw_jax.suspects.access import Access
+from anw_jax.suspects.answers import Answers
+from anw_jax.suspects.ask import ask
+from anw_jax.suspects.augment import Augmentation
+from anw_jax.suspects.cache import AnswerCache
+from anw_jax.suspects.callable_model import CallableSuspect, JaxSuspect
+from anw_jax.suspects.declaration import Declaration
+from anw_jax.suspects.http_endpoint import HttpOptions, HttpSuspect
+from anw_jax.suspects.http_template import AnswerTemplate, RequestTemplate
+from anw_jax.suspects.interview import Interview
+from anw_jax.suspects.keras_model import KerasSuspect
+from anw_jax.suspects.onnx_model import OnnxSuspect
+from anw_jax.suspects.probe import Finding, Report, probe
+from anw_jax.suspects.protocol import Suspect
+from anw_jax.suspects.recorded import RecordedSuspect
+from anw_jax.suspects.torch_model import TorchSuspect
+
+__all__ = [
+    "Access",
+    "AnswerCache",
+    "AnswerTemplate",
+    "Answers",
+    "Augmentation",
+    "CallableSuspect",
+    "Declaration",
+    "Finding",
+    "HttpOptions",
+    "HttpSuspect",
+    "Interview",
+    "JaxSuspect",
+    "KerasSuspect",
+    "OnnxSuspect",
+    "RecordedSuspect",
+    "Report",
+    "RequestTemplate",
+    "Suspect",
+    "TorchSuspect",
+    "ask",
+    "probe",
+]

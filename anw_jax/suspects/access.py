@@ -1,0 +1,227 @@
+"""The access ladder: what of an answer is used, and the number it becomes."""
+
+import dataclasses
+
+import numpy as np
+
+from anw_jax import _check
+from anw_jax.suspects.answers import Answers
+from anw_jax.suspects.augment import Augmentation
+from anw_jax.suspects.declaration import Declaration
+
+KINDS = ("logits", "probabilities", "rounded", "top_k", "label")
+
+# What each kind of answer can be turned into; more can become less, never less more.
+_FROM = {
+    "logits": KINDS,
+    "probabilities": KINDS[1:],
+    "top_k": ("top_k", "label"),
+    "label": ("label",),
+}
+
+# The smallest probability that a float32 holds in full: a logarithm stays finite.
+_TINY = float(np.finfo(np.float32).tiny)
+
+# Changes of a picture for label-only access, if the plan names no other number.
+DEFAULT_LABEL_QUERIES = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Access:
+    """One rung of the ladder; part of the plan, fixed before the first query.
+
+    Every rung gives one real number for each image and slot, **lower is evidence**, and the
+    same exact test serves all, since its validity does not depend on the score. With y the
+    true label, or with `true_labels=False` the model's own answer on the unmarked original:
+
+    * "logits": −log softmax(logits)[y], nats.
+    * "probabilities": −log max(p_y, 1.2e-38).
+    * "rounded": p rounded to `decimals` digits (half to even, as IEEE does), then
+      −log max(p_y, ½·10^−decimals). Rounded values are not made to sum to one.
+    * "top_k": the k listed labels keep their probability; every other class gets
+      min((1 − sum of the listed) / (C − k), the smallest listed), at least 0, for it
+      cannot be above what is listed; then the logarithm as before, with ½·10^−decimals as the
+      least where the suspect declares `decimals`.
+    * "label": of K changes of the picture (`augmentation`) h are answered with y:
+      −log((h + ½) / (K + 1)).
+
+    With several changes and another kind than "label" the number is the mean over them. An
+    answer with a NaN or infinity in it gives NaN, and so does its image and slot; such a photo
+    is left out of its unit by the test, key unseen.
+
+    The rung above "logits", gradients through the weights, is `verify.gradient_search` on a
+    model of JAX; its evidence is the same table.
+
+    Attributes:
+      kind: one of `KINDS`.
+      true_labels: False where they are not known or not to be relied on.
+      num_augmentations: K, the number of queries for each image and slot; None for
+        16 with "label" and 1 otherwise. K = 1 asks the picture as it is.
+      decimals: for "rounded", digits after the point, 1 to 12.
+      k: for "top_k"; None for as many as the suspect lists.
+      augmentation: how the changes are drawn.
+
+    Raises:
+      TypeError, ValueError: an unknown kind, or numbers that do not belong to it.
+
+    Example:
+      >>> Access("label").num_augmentations, Access("logits").num_augmentations
+      (16, 1)
+      >>> Access("rounded", decimals=2).describe()
+      'probabilities rounded to 2 decimals, true labels, 1 query per image and slot'
+    """
+
+    kind: str = "logits"
+    true_labels: bool = True
+    num_augmentations: int | None = None
+    decimals: int | None = None
+    k: int | None = None
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+
+    def __post_init__(self):
+        _check.one_of(KINDS, kind=self.kind)
+        _check.is_instance(bool, true_labels=self.true_labels)
+        _check.is_instance(Augmentation, augmentation=self.augmentation)
+        if self.num_augmentations is None:
+            number = DEFAULT_LABEL_QUERIES if self.kind == "label" else 1
+            object.__setattr__(self, "num_augmentations", number)
+        _check.integer_at_least(1, num_augmentations=self.num_augmentations)
+        if (self.decimals is None) == (self.kind == "rounded"):
+            raise ValueError(
+                "decimals must be given with kind='rounded' and only there, "
+                f"got kind={self.kind!r}, decimals={self.decimals!r}"
+            )
+        if self.decimals is not None:
+            if _check.integer_at_least(1, decimals=self.decimals) > 12:
+                raise ValueError(f"decimals must be at most 12, got {self.decimals}")
+        if self.k is not None:
+            _check.integer_at_least(1, k=self.k)
+            if self.kind != "top_k":
+                raise ValueError(f"k belongs to kind='top_k', got kind={self.kind!r}")
+
+    @classmethod
+    def best_of(cls, declaration: Declaration, **others) -> "Access":
+        """The highest rung that a suspect's answers reach."""
+        return cls(declaration.answer, **others)
+
+    def describe(self) -> str:
+        """One line for plans and reports."""
+        kind = {
+            "rounded": f"probabilities rounded to {self.decimals} decimals",
+            "top_k": f"top {self.k or 'k'} labels with probabilities",
+            "label": "top-1 label",
+        }.get(self.kind, self.kind)
+        labels = "true labels" if self.true_labels else "the model's own labels"
+        number = self.num_augmentations
+        queries = "1 query" if number == 1 else f"{number} queries"
+        return f"{kind}, {labels}, {queries} per image and slot"
+
+    def check_fits(self, declaration: Declaration) -> None:
+        """Refuses a rung that a suspect's answers do not reach.
+
+        Raises:
+          ValueError: names the rungs that they reach.
+        """
+        allowed = _FROM[declaration.answer]
+        if self.kind not in allowed:
+            raise ValueError(
+                f"a suspect that answers with {declaration.answer} can be audited by "
+                f"{', '.join(allowed)}; got kind={self.kind!r}"
+            )
+        if self.kind != "top_k":
+            return
+        listed = declaration.k if declaration.answer == "top_k" else declaration.num_classes
+        if self.k is None and declaration.answer != "top_k":
+            raise ValueError("k must be given for a suspect that answers with all classes")
+        if self.k is not None and self.k > listed:
+            raise ValueError(f"k must be at most the {listed} that the suspect lists")
+
+    def losses(
+        self, answers: Answers, labels: np.ndarray, declaration: Declaration
+    ) -> np.ndarray:
+        """One number for each answer, float64 `[b]`; with "label" 0 for y and 1 otherwise.
+
+        Args:
+          answers: of b pictures.
+          labels: y, integers `[b]`.
+          declaration: of the suspect.
+        """
+        rows = np.arange(len(labels))
+        if self.kind == "label":
+            first = first_labels(answers)
+            values = (first != labels).astype(np.float64)
+            return np.where(_is_usable(answers), values, np.nan)
+        if self.kind == "logits":
+            return _cross_entropy(answers.scores, labels)
+        floor = _floor(self.decimals or declaration.decimals)
+        if self.kind == "top_k":
+            chosen = _share_of(answers, labels, self.k, declaration)
+        else:
+            table = _as_probabilities(answers)
+            chosen = table[rows, labels]
+            if self.kind == "rounded":
+                chosen = np.round(chosen, self.decimals)
+        with np.errstate(invalid="ignore"):
+            values = -np.log(np.maximum(chosen, floor))
+        return np.where(_is_usable(answers), values, np.nan)
+
+    def merge(self, losses: np.ndarray) -> np.ndarray:
+        """From the losses of K changes, `[..., K]`, to the table's number, `[...]`."""
+        if self.kind != "label":
+            return losses.mean(axis=-1)
+        number = losses.shape[-1]
+        hits = number - losses.sum(axis=-1)
+        return -np.log((hits + 0.5) / (number + 1))
+
+
+def first_labels(answers: Answers) -> np.ndarray:
+    """The label answered first, int64 `[b]`; ties to the lower class."""
+    if answers.kind == "label":
+        return answers.labels
+    if answers.kind == "top_k":
+        return answers.labels[:, 0]
+    return answers.scores.argmax(axis=1)
+
+
+def _is_usable(answers: Answers) -> np.ndarray:
+    if answers.scores is None:
+        return np.ones(len(answers), bool)
+    return np.isfinite(answers.scores).all(axis=1)
+
+
+def _floor(decimals: int | None) -> float:
+    return _TINY if decimals is None else 0.5 * 10.0**-decimals
+
+
+def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        scores = logits.astype(np.float64)
+        shifted = scores - scores.max(axis=1, keepdims=True)
+        losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]
+        return np.where(np.isfinite(scores).all(axis=1), losses, np.nan)
+
+
+def _as_probabilities(answers: Answers) -> np.ndarray:
+    scores = answers.scores.astype(np.float64)
+    if answers.kind != "logits":
+        return scores
+    with np.errstate(invalid="ignore", over="ignore"):
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _share_of(
+    answers: Answers, labels: np.ndarray, k: int | None, declaration: Declaration
+) -> np.ndarray:
+    """Each label's probability as the listed ones tell it, float64 `[b]`."""
+    if answers.kind == "top_k":
+        listed, scores = answers.labels[:, :k], answers.scores[:, :k].astype(np.float64)
+    else:
+        table = _as_probabilities(answers)
+        listed = np.argsort(-table, axis=1, kind="stable")[:, :k]
+        scores = np.take_along_axis(table, listed, axis=1)
+    others = max(1, declaration.num_classes - listed.shape[1])
+    with np.errstate(invalid="ignore"):
+        rest = np.clip((1.0 - scores.sum(axis=1)) / others, 0.0, scores.min(axis=1))
+        is_listed = listed == labels[:, None]
+        return np.where(is_listed.any(axis=1), (scores * is_listed).sum(axis=1), rest)

@@ -1,0 +1,142 @@
+"""What a suspect declares about itself: how it wants pictures, and how it answers."""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from anw_jax import _check
+
+LAYOUTS = ("NHWC", "NCHW")
+CHANNELS = ("RGB", "BGR")
+RANGES = {"unit": (0.0, 1.0), "bytes": (0.0, 255.0), "signed": (-1.0, 1.0)}
+ANSWER_KINDS = ("logits", "probabilities", "top_k", "label")
+
+_TAG = b"anw_jax/v1/declaration\0"
+
+
+@dataclasses.dataclass(frozen=True)
+class Declaration:
+    """How a model wants to be asked and what it answers; frozen before the first query.
+
+    The pictures that an audit asks are RGB, `[b, H, W, 3]`, in [0, 1]; `prepare` turns them
+    into what is declared here, the same way for every adapter.
+
+    Attributes:
+      num_classes: C, at least 2.
+      answer: "logits", "probabilities", "top_k" (labels with probabilities) or "label".
+      input_size: (H, W) that the model wants; None asks pictures at their own size.
+      layout: "NHWC" (channels last) or "NCHW".
+      channels: "RGB" or "BGR".
+      value_range: "unit" [0, 1], "bytes" [0, 255] or "signed" [-1, 1].
+      mean: subtracted from each channel after the range is applied, and in its units; always
+        in the order red, green, blue.
+      std: what the difference is divided by, above 0; in the order of `mean`.
+      k: how many labels a "top_k" answer lists, else None.
+      decimals: digits after the point to which the model rounds its probabilities, None for
+        all of them.
+      deterministic: whether one picture always gets one answer. The probe takes a breach of
+        this for a mistake, and says so of a service that adds noise on purpose.
+      cost_per_query: of one picture, in whatever unit the caller counts.
+      identity: which model this is, such as the SHA-256 of its file; adapters fill it in.
+
+    Raises:
+      TypeError, ValueError: a value outside these ranges, or `k` that does not fit `answer`.
+
+    Example:
+      >>> declaration = Declaration(10, "logits", (32, 32), layout="NCHW")
+      >>> declaration.digest[:16]
+      'f763a208f283d7b7'
+    """
+
+    num_classes: int
+    answer: str = "logits"
+    input_size: tuple[int, int] | None = None
+    layout: str = "NHWC"
+    channels: str = "RGB"
+    value_range: str = "unit"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    k: int | None = None
+    decimals: int | None = None
+    deterministic: bool = True
+    cost_per_query: float = 0.0
+    identity: str = ""
+
+    def __post_init__(self):
+        _check.integer_at_least(2, num_classes=self.num_classes)
+        _check.one_of(ANSWER_KINDS, answer=self.answer)
+        _check.one_of(LAYOUTS, layout=self.layout)
+        _check.one_of(CHANNELS, channels=self.channels)
+        _check.one_of(RANGES, value_range=self.value_range)
+        if self.input_size is not None:
+            object.__setattr__(self, "input_size", _sizes(self.input_size))
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _three(name, getattr(self, name)))
+        for value in self.std:
+            _check.positive(std=value)
+        self._check_answer()
+        _check.is_instance(bool, deterministic=self.deterministic)
+        _check.in_interval(0.0, 1e12, cost_per_query=self.cost_per_query)
+        _check.is_instance(str, identity=self.identity)
+
+    def _check_answer(self) -> None:
+        if (self.k is None) == (self.answer == "top_k"):
+            raise ValueError(
+                "k must be given with answer='top_k' and only there, "
+                f"got answer={self.answer!r}, k={self.k!r}"
+            )
+        if self.k is not None and _check.integer_at_least(1, k=self.k) > self.num_classes:
+            raise ValueError(
+                f"k must be at most num_classes = {self.num_classes}, got {self.k}"
+            )
+        if self.decimals is not None:
+            _check.integer_at_least(1, decimals=self.decimals)
+            if self.answer not in ("probabilities", "top_k"):
+                raise ValueError(
+                    "decimals must be None unless the answers are probabilities, "
+                    f"got answer={self.answer!r}, decimals={self.decimals}"
+                )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, as hex, of everything that decides what an answer means.
+
+        Cost is left out: the same answer at another price is the same answer.
+        """
+        fields = self.as_json()
+        del fields["cost_per_query"]
+        body = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(_TAG + body.encode()).hexdigest()
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, which `from_json` reads back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "Declaration":
+        """A declaration from plain values.
+
+        Raises:
+          TypeError, ValueError: an unknown field, or one with a value out of range.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in fields:
+            _check.one_of(names, **{"field of a declaration": name})
+        if "num_classes" not in fields:
+            raise ValueError("a declaration must name num_classes")
+        return cls(**fields)
+
+
+def _sizes(value: Any) -> tuple[int, int]:
+    sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if len(sizes) != 2:
+        raise ValueError(f"input_size must be (height, width) or None, got {value!r}")
+    return tuple(_check.integer_at_least(1, input_size=size) for size in sizes)
+
+
+def _three(name: str, value: Any) -> tuple[float, float, float]:
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if len(values) != 3:
+        raise ValueError(f"{name} must have three entries (red, green, blue), got {value!r}")
+    return tuple(_check.finite(**{name: entry}) for entry in values)

@@ -1,0 +1,311 @@
+"""A model behind an HTTP endpoint."""
+
+import concurrent.futures
+import copy
+import dataclasses
+import hashlib
+import json
+import threading
+import time
+import types
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+
+from anw_jax import _check
+from anw_jax.errors import SuspectError
+from anw_jax.suspects.answers import Answers, checked
+from anw_jax.suspects.declaration import Declaration
+from anw_jax.suspects.http_pacing import Pace, back_off, retry_after
+from anw_jax.suspects.http_template import AnswerTemplate, RequestTemplate
+from anw_jax.suspects.identity import with_identity
+from anw_jax.suspects.libraries import missing
+from anw_jax.suspects.preparing import prepare
+from anw_jax.suspects.protocol import Ledger
+
+# Statuses of a service that is there and will not answer now. It did no work for these two.
+_REFUSED = (429, 503)
+_TRY_AGAIN = (*_REFUSED, 408, 500, 502, 504)
+
+
+@dataclasses.dataclass(frozen=True)
+class HttpOptions:
+    """How patiently and how fast an endpoint is asked; changes no answer.
+
+    Attributes:
+      timeout_seconds: for each attempt, from connecting to the last byte.
+      max_attempts: of one request; answers that came are never asked again.
+      first_back_off_seconds: before the second attempt; doubles with each.
+      in_flight: requests under way at once.
+      per_second: most requests in a second; None for no limit.
+    """
+
+    timeout_seconds: float = 30.0
+    max_attempts: int = 6
+    first_back_off_seconds: float = 0.5
+    in_flight: int = 8
+    per_second: float | None = None
+
+    def __post_init__(self):
+        _check.positive(timeout_seconds=self.timeout_seconds)
+        _check.integer_at_least(1, max_attempts=self.max_attempts)
+        _check.in_interval(0.0, 60.0, first_back_off_seconds=self.first_back_off_seconds)
+        _check.integer_at_least(1, in_flight=self.in_flight)
+        if self.per_second is not None:
+            _check.positive(per_second=self.per_second)
+
+
+class HttpSuspect:
+    """Asks an endpoint, several requests at a time; a context manager.
+
+    Tried again, after a growing pause or as long as Retry-After says: no connection, time-out,
+    a connection cut off, and statuses 408, 429, 500, 502, 503, 504. Any other status, and any
+    body that is no answer, is an error at once: it was paid for, and a second try would be
+    an answer asked again because it was unwelcome. Redirects are not followed.
+
+    What counts against the budget: each picture of each attempt, except where the service
+    surely did nothing (no connection, 429, 503).
+
+    Args:
+      url: of the endpoint.
+      declaration: its identity becomes the URL with a digest of the templates, unless it has
+        one; name the model's version there if the service tells it.
+      request: how a request is written.
+      answer: how an answer is read.
+      headers: sent along, such as an authorisation; they enter no digest and no error message.
+      options: time-outs, attempts, speed.
+      client: an `httpx.Client` to use instead of a new one; the caller closes it.
+      sleep: waits between attempts; takes seconds.
+
+    Raises:
+      MissingLibraryError: httpx is not installed.
+      TypeError, ValueError: a URL that is not http or https; templates that do not fit the
+        declaration.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        declaration: Declaration,
+        *,
+        request: RequestTemplate | None = None,
+        answer: AnswerTemplate | None = None,
+        headers: dict[str, str] | None = None,
+        options: HttpOptions | None = None,
+        client: Any = None,
+        sleep: Callable[[float], object] = time.sleep,
+    ):
+        self._httpx = _httpx()
+        if not url.startswith(("http://", "https://")):
+            raise ValueError(f"url must begin with http:// or https://, got {url!r}")
+        self._url = url
+        self._request = RequestTemplate() if request is None else request
+        self._answer = AnswerTemplate() if answer is None else answer
+        self._declaration = with_identity(declaration, self._identity())
+        self._request.check_fits(self._declaration)
+        self._answer.check_fits(self._declaration)
+        if self._answer.pictures is None and self._request.images_per_request > 1:
+            raise ValueError("pictures must be a path where a request carries several pictures")
+        self._options = HttpOptions() if options is None else options
+        self._headers = dict(headers or {})
+        self._owns_client = client is None
+        self._client = self._new_client() if client is None else client
+        self._sleep = sleep
+        self._pace = Pace(self._options.per_second, sleep=sleep)
+        self._pool = concurrent.futures.ThreadPoolExecutor(self._options.in_flight)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def declaration(self) -> Declaration:
+        """How the endpoint wants pictures and how it answers."""
+        return self._declaration
+
+    def with_declaration(self, declaration: Declaration) -> Self:
+        """The same endpoint, read in another way; shares connections and pace.
+
+        Raises:
+          ValueError: a declaration that the templates do not fit.
+        """
+        self._request.check_fits(declaration)
+        self._answer.check_fits(declaration)
+        other = copy.copy(self)
+        other._declaration = _check.is_instance(Declaration, declaration=declaration)
+        other._owns_client = False
+        return other
+
+    def close(self) -> None:
+        """Ends threads and connections."""
+        self._pool.shutdown()
+        if self._owns_client:
+            self._client.close()
+
+    def answers(self, images: np.ndarray) -> Answers:
+        """See `Suspect.answers`; keeps no book of queries."""
+        collected = _Collector()
+        self.ask_each(images, collected)
+        return collected.joined(len(images))
+
+    def ask_each(self, images: np.ndarray, ledger: Ledger) -> None:
+        """See `RemoteSuspect`. After an error no further request leaves."""
+        batch, size = prepare(images, self._declaration), self._request.images_per_request
+        groups = [
+            list(range(start, min(start + size, len(batch))))
+            for start in range(0, len(batch), size)
+        ]
+        stop = threading.Event()
+
+        def work(group: list[int]) -> None:
+            if stop.is_set():
+                return
+            try:
+                self._ask_group(batch[group], group, ledger, stop)
+            except BaseException:
+                stop.set()
+                raise
+
+        futures = [self._pool.submit(work, group) for group in groups]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            # What is in flight is paid for: wait until it is written down.
+            stop.set()
+            concurrent.futures.wait(futures)
+
+    def _ask_group(
+        self, batch: np.ndarray, group: list[int], ledger: Ledger, stop: threading.Event
+    ) -> None:
+        body, media_type = self._request.content(batch, self._declaration)
+        headers = {**self._headers, "content-type": media_type}
+        limit, trouble = self._options.max_attempts, ""
+        for attempt in range(1, limit + 1):
+            self._pace.wait()
+            if stop.is_set():
+                return
+            ledger.sending(group)
+            response, trouble = self._send(body, headers)
+            if response is not None and response.status_code not in _TRY_AGAIN:
+                answers = self._read(response, len(group))
+                ledger.answered(group, answers)
+                return
+            if self._did_nothing(response, trouble):
+                ledger.refused(group)
+            if response is not None:
+                trouble = f"answers with status {response.status_code}"
+            if attempt < limit:
+                self._wait_before(attempt + 1, response, stop)
+        raise SuspectError(f"{self._url} {trouble}, in {limit} attempts")
+
+    def _send(self, body: bytes, headers: dict[str, str]) -> tuple[Any, str]:
+        """A response, or None and what went wrong."""
+        httpx = self._httpx
+        try:
+            response = self._client.request(
+                self._request.method,
+                self._url,
+                content=body,
+                headers=headers,
+                timeout=self._options.timeout_seconds,
+            )
+            return response, ""
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            return None, "cannot be reached"
+        except httpx.TimeoutException:
+            return None, f"does not answer within {self._options.timeout_seconds:g} s"
+        except httpx.TransportError as error:
+            return None, f"breaks off its answer ({type(error).__name__})"
+
+    def _did_nothing(self, response: Any, trouble: str) -> bool:
+        if response is None:
+            return trouble == "cannot be reached"
+        return response.status_code in _REFUSED
+
+    def _wait_before(self, attempt: int, response: Any, stop: threading.Event) -> None:
+        asked = None
+        if response is not None:
+            asked = retry_after(response.headers.get("retry-after"), time.time())
+        if asked is not None:
+            # The service speaks to all of us, not only to this request.
+            self._pace.pause(asked)
+        elif not stop.is_set():
+            self._sleep(back_off(attempt - 1, self._options.first_back_off_seconds))
+
+    def _read(self, response: Any, num_images: int) -> Answers:
+        text = response.text
+        if response.status_code != 200:
+            raise SuspectError(
+                f"{self._url} answers with status {response.status_code}: {_shown(text)}"
+            )
+        try:
+            body = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise SuspectError(f"{self._url} {_what_is(text, error)}") from None
+        except RecursionError:
+            raise SuspectError(f"{self._url} answers with JSON nested too deep") from None
+        try:
+            return checked(
+                self._answer.read(body, self._declaration, num_images),
+                self._declaration,
+                num_images,
+            )
+        except SuspectError as error:
+            raise SuspectError(f"{self._url}: {error}") from None
+
+    def _identity(self) -> str:
+        parts = [dataclasses.asdict(part) for part in (self._request, self._answer)]
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return f"{self._url} {digest}"
+
+    def _new_client(self) -> Any:
+        number = self._options.in_flight
+        return self._httpx.Client(
+            timeout=self._options.timeout_seconds,
+            limits=self._httpx.Limits(max_connections=number, max_keepalive_connections=number),
+        )
+
+
+class _Collector:
+    """A ledger that keeps the answers and nothing else."""
+
+    def __init__(self):
+        self._parts: dict[int, Answers] = {}
+
+    def sending(self, positions: list[int]) -> None:
+        """See `Ledger`."""
+
+    def answered(self, positions: list[int], answers: Answers) -> None:
+        """See `Ledger`."""
+        for row, position in enumerate(positions):
+            self._parts[position] = answers.rows(slice(row, row + 1))
+
+    def refused(self, positions: list[int]) -> None:
+        """See `Ledger`."""
+
+    def joined(self, size: int) -> Answers:
+        return Answers.joined([self._parts[position] for position in range(size)])
+
+
+def _what_is(text: str, error: json.JSONDecodeError) -> str:
+    if text.lstrip()[:1] == "<":
+        return f"answers with HTML, not JSON: {_shown(text)}"
+    where = f"cut off or malformed at character {error.pos}"
+    return f"answers with JSON that is {where}: {_shown(text)}"
+
+
+def _shown(text: str) -> str:
+    text = " ".join(text.split())
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _httpx() -> types.ModuleType:
+    try:
+        import httpx
+    except ImportError:
+        raise missing("asking an HTTP endpoint", "http") from None
+    return httpx

@@ -1,0 +1,85 @@
+"""When the next request may leave: rate limit, pauses that a service asks for, back-off."""
+
+import email.utils
+import random
+import threading
+import time
+from collections.abc import Callable
+
+from anw_jax import _check
+
+_LONGEST_BACK_OFF = 60.0
+_LONGEST_RETRY_AFTER = 3600.0
+
+
+class Pace:
+    """Spaces the requests of all threads; one for each endpoint.
+
+    Args:
+      per_second: most requests in a second; None for no limit.
+      clock: seconds, monotonic.
+      sleep: waits; takes seconds.
+    """
+
+    def __init__(
+        self,
+        per_second: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ):
+        rate = None if per_second is None else _check.positive(per_second=per_second)
+        self._gap = 0.0 if rate is None else 1.0 / rate
+        self._clock, self._sleep = clock, sleep
+        self._lock = threading.Lock()
+        self._next = -float("inf")
+
+    def wait(self) -> None:
+        """Returns when a request may leave."""
+        with self._lock:
+            now = self._clock()
+            start = max(now, self._next)
+            self._next = start + self._gap
+        if start > now:
+            self._sleep(start - now)
+
+    def pause(self, seconds: float) -> None:
+        """Lets no request of any thread leave for so long."""
+        with self._lock:
+            self._next = max(self._next, self._clock() + seconds)
+
+
+def back_off(attempt: int, first_seconds: float) -> float:
+    """Seconds before attempt `attempt` + 1: doubled each time, at most a minute.
+
+    Up to a quarter is taken off at random, so that threads that failed together do not come
+    back together; when a request is sent decides nothing about its answer.
+
+    Example:
+      >>> 3.0 <= back_off(3, 1.0) <= 4.0
+      True
+    """
+    longest = min(_LONGEST_BACK_OFF, first_seconds * 2.0 ** (attempt - 1))
+    return longest * random.uniform(0.75, 1.0)
+
+
+def retry_after(header: str | None, now: float) -> float | None:
+    """Seconds that a Retry-After header asks to wait; None without a readable one.
+
+    Args:
+      header: a whole number of seconds, or a date (RFC 9110, section 10.2.3).
+      now: seconds since the epoch.
+
+    Example:
+      >>> retry_after("7", 0.0), retry_after("Thu, 01 Jan 1970 00:00:09 GMT", 0.0)
+      (7.0, 9.0)
+      >>> retry_after("soon", 0.0)
+    """
+    if header is None:
+        return None
+    if header.strip().isdigit():
+        return min(_LONGEST_RETRY_AFTER, float(header))
+    try:
+        date = email.utils.parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return min(_LONGEST_RETRY_AFTER, max(0.0, date.timestamp() - now))

@@ -1,0 +1,246 @@
+"""A model under audit: the images, the marks, the rung of the ladder, and what was asked."""
+
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+
+from anw_jax import _check, progress
+from anw_jax.keys import SignatureSpace
+from anw_jax.marks import Mark
+from anw_jax.suspects.access import Access, first_labels
+from anw_jax.suspects.ahead import ahead
+from anw_jax.suspects.answers import Answers
+from anw_jax.suspects.asking import ask_pictures
+from anw_jax.suspects.cache import AnswerCache, question_key
+from anw_jax.suspects.protocol import Suspect
+from anw_jax.verify.mark_tables import MarkTables, check_marks
+
+DEFAULT_BATCH = 256
+
+
+class Interview:
+    """Asks one suspect about marked originals, any slots of any images, in any order.
+
+    What comes out is a column of the loss table (`Access` says which number); `ask` fills a
+    whole table with it, and a rule that saves queries asks pair by pair through
+    `losses`. Neither can ask a question twice: answers are looked up by the exact bytes asked.
+    No key and no slot of an owner comes in anywhere.
+
+    Pictures are marked by one thread ahead of the model, with the integers of
+    `Mark.publish_pixels`, so that every suspect is asked the very bytes that the owner
+    would publish (as float32 uint8 / 255), the same that `verify.loss_table` asks.
+
+    Args:
+      suspect: the model.
+      images: *unmarked* uint8 originals `[n, H, W, 3]` (or floats with 8-bit values).
+      labels: integers `[n]`; None with `access.true_labels=False`.
+      mark: the mark, or a sequence of marks of one type with `mark_of_image`.
+      space: which signatures are asked; slot 0 is the unmarked original.
+      access: the rung; None for the highest that the suspect's answers reach.
+      seed: public bytes, SHA-256(commitment ‖ plan), from which changes of pictures are drawn;
+        needed where `access.num_augmentations` > 1. Never the owner's key.
+      cache: an open `AnswerCache` of this suspect; None keeps answers in memory.
+      budget: how many queries may be asked over the life of the cache; None for any number.
+      mark_of_image: integers `[n]`, whose mark each image carries.
+      batch_size: pictures handed to the suspect together.
+
+    Raises:
+      TypeError, ValueError: a bad argument; a rung that the answers do not reach; labels
+        beyond the declared classes; a cache of another suspect.
+
+    Example:
+      >>> from anw_jax.marks import HueRotation
+      >>> from anw_jax.suspects import CallableSuspect, Declaration
+      >>> def redness(batch):
+      ...     red = batch[..., 0].mean((1, 2)) - batch.mean((1, 2, 3))
+      ...     return np.stack([red, -red], axis=1) * 10
+      >>> suspect = CallableSuspect(redness, Declaration(2), identity="redness")
+      >>> photos = np.full((1, 4, 4, 3), [200, 60, 60], np.uint8)
+      >>> interview = Interview(suspect, photos, [0], HueRotation(), SignatureSpace(4))
+      >>> interview.losses([0, 0], [0, 2]).round(1).tolist(), interview.num_queries
+      ([0.0, 7.300000190734863], 2)
+    """
+
+    def __init__(
+        self,
+        suspect: Suspect,
+        images: np.ndarray,
+        labels: Sequence[int] | np.ndarray | None,
+        mark: Mark | Sequence[Mark],
+        space: SignatureSpace,
+        *,
+        access: Access | None = None,
+        seed: bytes | None = None,
+        cache: AnswerCache | None = None,
+        budget: int | None = None,
+        mark_of_image: np.ndarray | None = None,
+        batch_size: int = DEFAULT_BATCH,
+    ):
+        self._suspect = _check.is_instance(Suspect, suspect=suspect)
+        self._declaration = suspect.declaration
+        self._space = _check.is_instance(SignatureSpace, space=space)
+        self._images = _check.uint8_images(images=images)
+        self._access = Access.best_of(self._declaration) if access is None else access
+        _check.is_instance(Access, access=self._access).check_fits(self._declaration)
+        self._labels = self._checked_labels(labels)
+        self._seed = self._checked_seed(seed)
+        marks, owners = _marks_and_owners(mark, mark_of_image, len(self._images))
+        self._tables = MarkTables.of(marks, owners, space.degrees)
+        self._batch_size = _check.integer_at_least(1, batch_size=batch_size)
+        if budget is not None:
+            _check.integer_at_least(0, budget=budget)
+        self._budget = budget
+        self._cache = AnswerCache(None, self._declaration) if cache is None else cache
+        if self._cache.declaration_digest != self._declaration.digest:
+            raise ValueError("cache must belong to this suspect; it was opened for another")
+
+    @property
+    def num_queries(self) -> int:
+        """Queries counted by the cache so far, earlier runs included."""
+        return self._cache.num_queries
+
+    @property
+    def cost(self) -> float:
+        """`num_queries` times the declared cost of one."""
+        return self.num_queries * self._declaration.cost_per_query
+
+    def losses(
+        self,
+        image_of_pair: Sequence[int] | np.ndarray,
+        slot_of_pair: Sequence[int] | np.ndarray,
+        on_progress: progress.ProgressFn = progress.silent,
+    ) -> np.ndarray:
+        """The table's entries for some pairs of image and slot.
+
+        Args:
+          image_of_pair: integers `[m]` in [0, n).
+          slot_of_pair: integers `[m]` in [0, num_slots).
+          on_progress: called with (pairs done, pairs in all).
+
+        Returns:
+          float32 `[m]`; NaN where an answer was unusable.
+
+        Raises:
+          TypeError, ValueError: pairs out of range.
+          BudgetError: the budget is spent; all answers so far are in the cache.
+          SuspectError: as `Suspect.answers`.
+        """
+        images = _indices(len(self._images), image_of_pair=image_of_pair)
+        slots = _indices(self._space.num_slots, slot_of_pair=slot_of_pair)
+        if images.shape != slots.shape:
+            raise ValueError(
+                f"slot_of_pair must have as many entries as image_of_pair, {len(images)}; "
+                f"got {len(slots)}"
+            )
+        self._find_own_labels(images)
+        number = self._access.num_augmentations
+        values = np.empty(len(images) * number, np.float64)
+        of_question = self._labels[np.repeat(images, number)] if len(images) else None
+        start = 0
+        for answers in self._answers(images, slots, number):
+            stop = start + len(answers)
+            labels = of_question[start:stop]
+            values[start:stop] = self._access.losses(answers, labels, self._declaration)
+            start = stop
+            on_progress(stop // number, len(images))
+        return self._access.merge(values.reshape(-1, number)).astype(np.float32)
+
+    def own_labels(self, images: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The model's own answers on unmarked originals, int64 `[m]` for indices `[m]`.
+
+        One query each. They stand in for labels where `access.true_labels` is False.
+        """
+        images = _indices(len(self._images), images=images)
+        parts = [first_labels(a) for a in self._answers(images, np.zeros_like(images), 1)]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+    def _find_own_labels(self, images: np.ndarray) -> None:
+        """Fills in the labels that stand in for true ones, where they are first needed."""
+        wanted = np.unique(images)
+        unknown = wanted[self._labels[wanted] < 0]
+        self._labels[unknown] = self.own_labels(unknown)
+
+    def _answers(self, images: np.ndarray, slots: np.ndarray, number: int) -> Iterator[Answers]:
+        """Answers to `number` changes of each pair, batch by batch, in order."""
+        for pixels, keys in ahead(self._batches(images, slots, number)):
+            yield ask_pictures(self._suspect, pixels, keys, self._cache, self._budget)
+
+    def _batches(
+        self, images: np.ndarray, slots: np.ndarray, number: int
+    ) -> Iterator[tuple[np.ndarray, list[bytes]]]:
+        """Pictures as they are asked, uint8, with their keys."""
+        total = len(images) * number
+        questions = self._questions(images, slots, number)
+        for start in range(0, total, self._batch_size):
+            size = min(self._batch_size, total - start)
+            pixels = np.stack([next(questions) for _ in range(size)])
+            keys = [question_key(self._declaration.digest, picture) for picture in pixels]
+            yield pixels, keys
+
+    def _questions(
+        self, images: np.ndarray, slots: np.ndarray, number: int
+    ) -> Iterator[np.ndarray]:
+        change = self._access.augmentation
+        before, draws = None, []
+        for image, slot in zip(images, slots, strict=True):
+            original = self._images[image]
+            marked = self._marked(image, slot)
+            if number == 1:
+                yield marked
+                continue
+            if image != before:
+                draws = [change.draw(self._seed, original, k) for k in range(number)]
+                before = image
+            for draw in draws:
+                yield change.apply(marked, draw)
+
+    def _marked(self, image: int, slot: int) -> np.ndarray:
+        entry = (self._tables.mark_of_image[image], slot)
+        one = jax.tree.map(lambda table: table[entry], self._tables.parameters)
+        return self._tables.publish_pixels(self._images[image], one)
+
+    def _checked_labels(self, labels: Sequence[int] | np.ndarray | None) -> np.ndarray:
+        num_images = len(self._images)
+        if not self._access.true_labels:
+            return np.full(num_images, -1, np.int64)
+        if labels is None:
+            raise ValueError("labels must be given, or access.true_labels be False")
+        num_classes = self._declaration.num_classes
+        return _check.class_labels(num_images, num_classes, labels=labels).astype(np.int64)
+
+    def _checked_seed(self, seed: bytes | None) -> bytes | None:
+        if seed is not None:
+            _check.is_instance(bytes, seed=seed)
+        elif self._access.num_augmentations > 1:
+            raise ValueError(
+                "seed must be given where an access has several augmentations: public bytes, "
+                "such as SHA-256(commitment ‖ plan), never the owner's key"
+            )
+        return seed
+
+
+def _marks_and_owners(
+    mark: Mark | Sequence[Mark], mark_of_image: np.ndarray | None, num_images: int
+) -> tuple[Sequence[Mark], np.ndarray]:
+    marks = mark if isinstance(mark, Sequence) else [mark]
+    if mark_of_image is None:
+        if len(marks) > 1:
+            raise ValueError("mark_of_image must be given with several marks")
+        mark_of_image = np.zeros(num_images, np.int32)
+    return marks, check_marks(marks, mark_of_image, num_images)
+
+
+def _indices(below: int, **named: Sequence[int] | np.ndarray) -> np.ndarray:
+    ((name, value),) = named.items()
+    indices = np.asarray(value)
+    if indices.size == 0:
+        return np.zeros(0, np.int64)
+    if not np.issubdtype(indices.dtype, np.integer) or indices.ndim != 1:
+        raise TypeError(
+            f"{name} must be integers [m], got {indices.dtype} of shape {indices.shape}"
+        )
+    low, high = int(indices.min()), int(indices.max())
+    if low < 0 or high >= below:
+        raise ValueError(f"{name} must lie in [0, {below}), got {low if low < 0 else high}")
+    return indices.astype(np.int64)

@@ -1,0 +1,104 @@
+"""A Keras 3 model, on whichever backend Keras runs."""
+
+import hashlib
+import os
+import pathlib
+import types
+import zipfile
+from typing import Any, Self
+
+import numpy as np
+
+from anw_jax.errors import SuspectError
+from anw_jax.suspects.declaration import Declaration
+from anw_jax.suspects.identity import file_digest, with_identity
+from anw_jax.suspects.libraries import missing
+from anw_jax.suspects.protocol import PreparedSuspect
+
+_TAG = b"anw_jax/v1/keras weights\0"
+
+
+class KerasSuspect(PreparedSuspect):
+    """A model of Keras 3, asked in inference mode (`predict_on_batch`).
+
+    The backend is Keras's own choice: set the environment variable `KERAS_BACKEND=jax` before
+    anything imports keras to need no other framework. Batches are filled up to the next power
+    of two with the last picture, so that few sizes are compiled.
+
+    Args:
+      model: `keras.Model` with one picture input.
+      declaration: its identity becomes the SHA-256 of configuration and weights.
+
+    Raises:
+      MissingLibraryError: keras, or its backend, is not installed.
+      TypeError: `model` that is no model of Keras.
+    """
+
+    def __init__(self, model: Any, declaration: Declaration):
+        keras = _keras()
+        if not isinstance(model, keras.Model):
+            raise TypeError(f"model must be a keras.Model, got {type(model).__name__}")
+        super().__init__(with_identity(declaration, _digest(keras, model)))
+        self._model = model
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike, declaration: Declaration) -> Self:
+        """A `.keras` file, opened in safe mode: code in it (lambda layers) is refused.
+
+        Raises:
+          SuspectError: no file, no `.keras` archive, or one that safe mode refuses. Files of
+            the older `.h5` form can carry code and are not opened.
+        """
+        keras, path = _keras(), pathlib.Path(path)
+        declaration = with_identity(declaration, file_digest(path))
+        if not _is_archive(path):
+            raise SuspectError(
+                f"{path} is not a .keras file (an archive with config.json): save it with "
+                "model.save('model.keras')"
+            )
+        try:
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        except Exception as error:
+            raise SuspectError(
+                f"{path} cannot be opened by Keras in safe mode ({type(error).__name__}): it "
+                "is damaged, or has layers that carry code of their own"
+            ) from error
+        return cls(model, declaration)
+
+    def _run(self, batch: np.ndarray) -> Any:
+        size = len(batch)
+        filled = 1 << max(0, size - 1).bit_length()
+        asked = np.concatenate([batch, np.repeat(batch[-1:], filled - size, axis=0)])
+        try:
+            answers = self._model.predict_on_batch(asked)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise SuspectError(
+                f"the model cannot answer to shape {batch.shape} ({type(error).__name__}): see "
+                "whether input_size and layout are as the model wants them"
+            ) from error
+        if isinstance(answers, (tuple, list)):
+            return tuple(np.asarray(part)[:size] for part in answers)
+        return np.asarray(answers)[:size]
+
+
+def _keras() -> types.ModuleType:
+    try:
+        import keras
+    except ImportError:
+        raise missing("asking a Keras model", "keras") from None
+    return keras
+
+
+def _is_archive(path: pathlib.Path) -> bool:
+    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return "config.json" in archive.namelist()
+
+
+def _digest(keras: types.ModuleType, model: Any) -> str:
+    message = hashlib.sha256(_TAG + model.to_json().encode())
+    for weight in model.weights:
+        array = np.asarray(keras.ops.convert_to_numpy(weight.value))
+        message.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
+    return message.hexdigest()

@@ -1,0 +1,109 @@
+"""What one batch of answers tells about a declaration."""
+
+import dataclasses
+
+import numpy as np
+
+from anw_jax.suspects.answers import Answers
+from anw_jax.suspects.declaration import Declaration
+
+# How far the sum of rounded or half-precision probabilities may lie from 1.
+_SUM_TOLERANCE = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or may be.
+
+    Attributes:
+      name: a word for programs.
+      severity: "error" (the table would be useless) or "warning".
+      seen: what was seen.
+      do: what to do about it.
+    """
+
+    name: str
+    severity: str
+    seen: str
+    do: str
+
+
+def findings_in(
+    answers: Answers, declaration: Declaration, labels: np.ndarray | None
+) -> list[Finding]:
+    """Mistakes that the answers to different photos show by themselves."""
+    found = []
+    if labels is not None and labels.max() >= declaration.num_classes:
+        found.append(
+            Finding(
+                "classes",
+                "error",
+                f"the photos have labels up to {labels.max()}, the suspect has "
+                f"{declaration.num_classes} classes",
+                "see whether it is the right model, and whether labels count from 0",
+            )
+        )
+    if answers.scores is not None and not np.isfinite(answers.scores).all():
+        number = int((~np.isfinite(answers.scores).all(axis=1)).sum())
+        found.append(
+            Finding(
+                "not_finite",
+                "error",
+                f"{number} of {len(answers)} answers hold NaN or infinity",
+                "see range and normalisation, and whether half precision overflows",
+            )
+        )
+        return found
+    if _is_constant(answers):
+        found.append(
+            Finding(
+                "constant",
+                "error",
+                f"all {len(answers)} photos get the same answer",
+                "see whether weights were loaded, and range and normalisation",
+            )
+        )
+        return found
+    return found + _kind_findings(answers)
+
+
+def _is_constant(answers: Answers) -> bool:
+    parts = [part for part in (answers.scores, answers.labels) if part is not None]
+    return all(bool((part == part[:1]).all()) for part in parts)
+
+
+def _kind_findings(answers: Answers) -> list[Finding]:
+    if answers.kind == "label":
+        return []
+    scores = answers.scores.astype(np.float64)
+    sums = scores.sum(axis=1)
+    looks_like = bool((scores >= 0).all() and (np.abs(sums - 1) <= _SUM_TOLERANCE).all())
+    if answers.kind == "logits" and looks_like:
+        seen = "answers declared as logits are positive and sum to 1, as probabilities do"
+        return [Finding("answer_kind", "error", seen, 'declare answer="probabilities"')]
+    if answers.kind == "probabilities" and not looks_like:
+        seen = (
+            "answers declared as probabilities reach from "
+            f"{scores.min():.3g} to {scores.max():.3g} and sum to {sums.min():.3g} at least, "
+            f"{sums.max():.3g} at most"
+        )
+        do = 'declare answer="logits", or scale what is given in percent'
+        return [Finding("answer_kind", "error", seen, do)]
+    if answers.kind == "top_k":
+        return _top_k_findings(scores, sums)
+    return []
+
+
+def _top_k_findings(scores: np.ndarray, sums: np.ndarray) -> list[Finding]:
+    found = []
+    if (scores < 0).any() or (sums > 1 + _SUM_TOLERANCE).any():
+        seen = (
+            f"scores of the top k reach from {scores.min():.3g} to {scores.max():.3g} and sum "
+            f"to {sums.max():.3g} at most"
+        )
+        do = "give probabilities with the labels: not logits, not percent"
+        found.append(Finding("answer_kind", "error", seen, do))
+    if (np.diff(scores, axis=1) > 0).any():
+        seen = "the labels of the top k do not come best first"
+        found.append(Finding("order", "error", seen, "sort labels and scores by score"))
+    return found

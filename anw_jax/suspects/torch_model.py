@@ -1,0 +1,188 @@
+"""A PyTorch module, a TorchScript file, or a file of weights for a module."""
+
+import hashlib
+import os
+import pathlib
+import pickle
+import types
+import warnings
+import zipfile
+from typing import Any, Self
+
+import numpy as np
+
+from anw_jax.errors import SuspectError
+from anw_jax.suspects.declaration import Declaration
+from anw_jax.suspects.identity import file_digest, with_identity
+from anw_jax.suspects.libraries import missing
+from anw_jax.suspects.protocol import PreparedSuspect
+
+_TAG = b"anw_jax/v1/torch weights\0"
+
+
+class TorchSuspect(PreparedSuspect):
+    """A module of PyTorch, asked without gradients.
+
+    A module that is handed over is asked as it is: its train or eval mode is its owner's
+    affair, and the probe tells train mode. Modules that `from_script` and `from_weights` load
+    are put into eval mode. Pickles of whole modules are never opened: loading one runs code
+    that stands in the file.
+
+    Args:
+      module: `torch.nn.Module` or a scripted one; takes one prepared batch.
+      declaration: usually `layout="NCHW"`; its identity becomes the SHA-256 of the module's
+        class name and state.
+      device: where it is asked.
+
+    Raises:
+      MissingLibraryError: torch is not installed.
+      TypeError: `module` that is no module.
+    """
+
+    def __init__(self, module: Any, declaration: Declaration, *, device: str = "cpu"):
+        torch = _torch()
+        if not isinstance(module, torch.nn.Module):
+            raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+        self._module, self._device = module.to(device), device
+        super().__init__(with_identity(declaration, _digest(module)))
+
+    @classmethod
+    def from_script(
+        cls, path: str | os.PathLike, declaration: Declaration, *, device: str = "cpu"
+    ) -> Self:
+        """A TorchScript file, as `torch.jit.save` writes it.
+
+        Raises:
+          SuspectError: no file, a pickle, a file of weights, or no file of PyTorch.
+        """
+        torch, path = _torch(), pathlib.Path(path)
+        declaration = with_identity(declaration, file_digest(path))
+        if not _is_script(path):
+            # Says what else the file is.
+            _weights_of(torch, path)
+            raise SuspectError(
+                f"{path} holds weights and no network: give the module that they belong to, "
+                "TorchSuspect.from_weights(path, module, declaration)"
+            )
+        with warnings.catch_warnings():
+            # TorchScript is out of fashion; files of it are still what people hand over.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            try:
+                module = torch.jit.load(str(path), map_location=device)
+            except Exception as error:
+                raise SuspectError(
+                    f"{path} cannot be opened as TorchScript ({type(error).__name__}): it is "
+                    "damaged, or of another version of PyTorch"
+                ) from error
+        return cls(module.eval(), declaration, device=device)
+
+    @classmethod
+    def from_weights(
+        cls,
+        path: str | os.PathLike,
+        module: Any,
+        declaration: Declaration,
+        *,
+        device: str = "cpu",
+    ) -> Self:
+        """A file of weights, `torch.save(module.state_dict(), path)`, for a module given.
+
+        The module takes the weights up and is put into eval mode.
+
+        Raises:
+          SuspectError: no file, a pickle, or weights that do not fit the module.
+        """
+        torch, path = _torch(), pathlib.Path(path)
+        identity = f"{file_digest(path)} in {type(module).__qualname__}"
+        declaration = with_identity(declaration, identity)
+        weights = _weights_of(torch, path)
+        try:
+            module.load_state_dict(weights)
+        except (RuntimeError, TypeError, AttributeError) as error:
+            first = str(error).splitlines()[0]
+            raise SuspectError(f"{path} does not fit the module given: {first}") from None
+        return cls(module.eval(), declaration, device=device)
+
+    def _run(self, batch: np.ndarray) -> Any:
+        torch = _torch()
+        with torch.inference_mode():
+            asked = torch.from_numpy(batch).to(self._device)
+            try:
+                answers = self._module(asked)
+            except (RuntimeError, ValueError, IndexError) as error:
+                first = str(error).strip().splitlines()[0]
+                raise SuspectError(
+                    f"the module cannot answer to shape {batch.shape}: {first}"
+                ) from error
+        if isinstance(answers, (tuple, list)):
+            return tuple(_as_array(torch, part) for part in answers)
+        return _as_array(torch, answers)
+
+
+def _as_array(torch: types.ModuleType, values: Any) -> Any:
+    if not isinstance(values, torch.Tensor):
+        return values
+    values = values.detach().cpu()
+    return (values.float() if values.is_floating_point() else values).numpy()
+
+
+def _torch() -> types.ModuleType:
+    try:
+        import torch
+    except ImportError:
+        raise missing("asking a PyTorch model", "torch") from None
+    return torch
+
+
+def _is_script(path: pathlib.Path) -> bool:
+    """Whether a file is an archive with TorchScript code in it."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _weights_of(torch: types.ModuleType, path: pathlib.Path) -> Any:
+    """Opens a file of tensors without running code of it.
+
+    Raises:
+      SuspectError: a pickle of other things, or no file of PyTorch.
+    """
+    if _is_script(path):
+        raise SuspectError(
+            f"{path} is TorchScript and needs no module: TorchSuspect.from_script(path, "
+            "declaration)"
+        )
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        if not _is_pickle(path):
+            raise SuspectError(f"{path} is not a file of PyTorch") from None
+        raise SuspectError(
+            f"{path} is a pickle of Python objects, and opening one runs code that stands in "
+            "it: ask for torch.save(model.state_dict()), TorchScript or ONNX instead"
+        ) from None
+    except Exception as error:
+        raise SuspectError(
+            f"{path} cannot be opened as a file of PyTorch ({type(error).__name__}): it is "
+            "damaged or another kind of file"
+        ) from error
+
+
+def _is_pickle(path: pathlib.Path) -> bool:
+    """Whether a file is a pickle, bare or in an archive; nothing of it is run."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("data.pkl") for name in archive.namelist())
+    with path.open("rb") as file:
+        return file.read(1) == b"\x80"
+
+
+def _digest(module: Any) -> str:
+    """SHA-256 of a module's class and of everything in its state."""
+    kind = type(module)
+    message = hashlib.sha256(_TAG + f"{kind.__module__}.{kind.__qualname__}".encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        array = _as_array(_torch(), tensor)
+        message.update(f"{name}{array.shape}{array.dtype}".encode() + array.tobytes())
+    return message.hexdigest()
