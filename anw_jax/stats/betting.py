@@ -25,14 +25,14 @@ import scipy.special
 
 from anw_jax import _check
 
-# Separations in pooled standard deviations: from coin flips won at 52 % to certainty.
-_STRENGTHS = np.geomspace(0.1, 6.0, 10)
+# Separations in pooled standard deviations: from coin flips won at 57 % to certainty.
+_STRENGTHS = np.geomspace(0.15, 4.0, 7)
 
 # Shares of units with an imprint, and what each is trusted beforehand.
-_SHARES = {1.0: 0.85, 0.25: 0.15}
+_SHARES = {1.0: 0.9, 0.25: 0.1}
 
 # The component that does not bet: the wealth never falls below this.
-_NO_BET = 0.05
+_NO_BET = 0.03
 
 
 @functools.cache
@@ -44,7 +44,7 @@ def components() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Example:
       >>> strengths, shares, priors = components()
       >>> len(priors), float(strengths[0]), round(float(priors.sum()), 12)
-      (21, 0.0, 1.0)
+      (15, 0.0, 1.0)
     """
     grid = [
         (strength, share, (1 - _NO_BET) * trust / len(_STRENGTHS))

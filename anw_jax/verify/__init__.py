@@ -17,7 +17,6 @@ completes rows with fewer queries in either mode.
 once, in one compiled program; `signature_cosine` is the scale of the paper's Table 1.
 """
 
-from anw_jax.verify.coarse_to_fine import CompletedRows, coarse_to_fine
 from anw_jax.verify.cosine import signature_cosine
 from anw_jax.verify.gradient import gradient_search
 from anw_jax.verify.gradient_many import GradientSearchResult, gradient_search_many
@@ -28,7 +27,9 @@ from anw_jax.verify.grid import (
 )
 from anw_jax.verify.grid_many import ManyGridSearchResult, grid_search_many
 from anw_jax.verify.plan import QueryPlan, plan_queries
-from anw_jax.verify.sequential import SequentialRecord, replay
+from anw_jax.verify.query_saving import CompletedRows, coarse_to_fine
+from anw_jax.verify.replaying import replay, resume
+from anw_jax.verify.sequential import SequentialRecord
 from anw_jax.verify.table import loss_table
 from anw_jax.verify.tables import loss_tables
 from anw_jax.verify.verdict import Verdict, decide, seal
@@ -52,6 +53,7 @@ __all__ = [
     "loss_tables",
     "plan_queries",
     "replay",
+    "resume",
     "seal",
     "signature_cosine",
 ]

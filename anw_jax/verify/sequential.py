@@ -4,14 +4,13 @@ One JSON object a line, each with the hash of the line before, so that nothing c
 left out or reordered afterwards:
 
     header  commitment, plan, beacon, bettor, number of units
-    row     step, unit, the finished row of losses, its digest, the bet   → the owner gets its hash
+    row     step, unit, the finished row of losses, its digest, the bet: its hash goes to the
+            owner, who answers with a leaf
     leaf    the owner's opening of that unit's leaf, slot after the beacon's turn
     …
     close   why the audit stopped
 
-An expert who trusts neither side replays the file with manifest and plan (`replay`): the order
-of the units, the digests, the leaves against the root, the bets against the declared bettor,
-and the wealth are all computed anew.
+`verify.replay` computes it all anew.
 """
 
 import hashlib
@@ -19,12 +18,13 @@ import json
 import math
 import os
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from anw_jax import _check
-from anw_jax.errors import CommitmentError, RecordError
+from anw_jax.errors import RecordError
 from anw_jax.keys import LeafChecker, LeafOpening, Manifest, Plan, audit_order
 from anw_jax.keys.commitment import canonical
 from anw_jax.stats import (
@@ -36,13 +36,13 @@ from anw_jax.stats import (
     score_row,
     sequential_result,
 )
+from anw_jax.stats.e_process import check_bet
 
 _FORMAT = "anw_jax sequential audit, version 1"
 _TAG_LINE = b"anw_jax/v1/audit-line\0"
 _TAG_ROW = b"anw_jax/v1/audit-row\0"
 
-# Another machine's exponentials may differ in the last bits, no more.
-_BET_TOLERANCE = 1e-9
+ChooseFn = Callable[[np.ndarray], np.ndarray]
 
 # Why an audit closes.
 REACHED = "the level is reached"
@@ -57,7 +57,7 @@ def row_digest(losses: list[float | None]) -> str:
 
     Example:
       >>> row_digest([0.5, None])[:12]
-      '8ff38a5af0d5'
+      'c3244f1b0670'
     """
     return hashlib.sha256(_TAG_ROW + canonical(losses)).hexdigest()
 
@@ -100,8 +100,8 @@ class SequentialRecord:
       ...     slot = record.open_leaf(owner.open(unit))
       >>> record.close()
       'the level is reached'
-      >>> replay(record.lines, manifest, plan).p_value == record.result().p_value <= 0.01
-      True
+      >>> record.result().outcome, len(record.lines)
+      ('shown', 8)
     """
 
     def __init__(
@@ -156,7 +156,11 @@ class SequentialRecord:
         """Whether another unit is to be asked, or a leaf is due."""
         return self._bet is not None or not self._end()
 
-    def write_row(self, unit: int, losses: np.ndarray) -> str:
+    def write_to(self, path: str | os.PathLike) -> None:
+        """Lets further lines go to a file that holds the lines so far."""
+        self._path = pathlib.Path(path)
+
+    def write_row(self, unit: int, losses: np.ndarray, choose: ChooseFn | None = None) -> str:
         """Writes a finished row and its bet; ask the owner for the leaf only afterwards.
 
         Args:
@@ -164,6 +168,8 @@ class SequentialRecord:
           losses: the unit's losses at slots 1 … N - 1 in nats, summed over its images (see
             `stats.unit_losses`), every slot filled; NaN or infinite entries make the unit
             count as constant.
+          choose: for replays: maps the bettor's bet to the same bet as it was written on
+            another machine.
 
         Returns:
           The hash of the line: what the owner answers to.
@@ -182,7 +188,8 @@ class SequentialRecord:
         if row.shape != (self._num_valid,):
             raise ValueError(f"losses must have shape ({self._num_valid},), got {row.shape}")
         row = [value if math.isfinite(value) else None for value in row.tolist()]
-        self._bet = self._bettor.bet(self._scores(row))
+        bet = self._bettor.bet(self._scores(row))
+        self._bet = check_bet(self._num_valid, bet=bet if choose is None else choose(bet))
         return self._write(
             {
                 "kind": "row",
@@ -249,27 +256,6 @@ class SequentialRecord:
         """Origins of the keys behind the opened leaves; "experiment" is never evidence."""
         return frozenset(self._origins)
 
-    @classmethod
-    def resume(
-        cls, path: str | os.PathLike, manifest: Manifest, plan: Plan
-    ) -> "SequentialRecord":
-        """Takes up an audit from its file, as it was when its process ended.
-
-        Every line is checked as by `replay`. A last line that was cut while it was written is
-        dropped: nobody has seen its hash.
-
-        Raises:
-          RecordError: the file breaks the record's rules.
-          CommitmentError: a leaf that does not open, or another manifest or plan.
-        """
-        path = pathlib.Path(path)
-        whole = path.read_bytes().rpartition(b"\n")[0]
-        record = _replayed(whole.decode("utf-8", "replace").splitlines(), manifest, plan)
-        with path.open("r+b") as file:
-            file.truncate(len(whole) + 1)
-        record._path = path
-        return record
-
     def _scores(self, row: list[float | None]) -> np.ndarray:
         values = [math.nan if value is None else value for value in row]
         return score_row(values, self._plan.statistic)
@@ -309,103 +295,6 @@ def chained(previous: str, body: dict[str, Any]) -> str:
     body = {**body, "previous": previous}
     digest = hashlib.sha256(_TAG_LINE + canonical(body)).hexdigest()
     return canonical({**body, "hash": digest}).decode()
-
-
-def replay(lines: list[str], manifest: Manifest, plan: Plan) -> SequentialResult:
-    """Computes a closed audit anew from its lines; believes nothing that stands there.
-
-    Args:
-      lines: of the record, as in its file.
-      manifest: as committed to.
-      plan: as committed to.
-
-    Returns:
-      The result.
-
-    Raises:
-      RecordError: a line is missing, added, moved or changed; a unit out of order; a bet that
-        is not the declared bettor's; a reason to stop that does not hold; no close.
-      CommitmentError: a leaf that does not open, or another commitment, manifest or plan.
-    """
-    return _replayed(lines, manifest, plan).result()
-
-
-def _replayed(lines: list[str], manifest: Manifest, plan: Plan) -> SequentialRecord:
-    bodies = _unchained(lines)
-    header = bodies[0]
-    try:
-        commitment, beacon = header["commitment"], bytes.fromhex(header["beacon"])
-    except (KeyError, TypeError, ValueError):
-        raise RecordError(f"line 1 must be the header of an {_FORMAT}") from None
-    record = SequentialRecord(commitment, manifest, plan, beacon=beacon)
-    if record.lines[0] != lines[0]:
-        raise CommitmentError("line 1: the header is that of another plan, manifest or format")
-    for number, body in enumerate(bodies[1:], start=2):
-        try:
-            _take_up(record, body)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            if isinstance(error, CommitmentError):
-                raise
-            raise RecordError(f"line {number}: {error}") from None
-        if record.lines[-1] != lines[number - 1]:
-            raise RecordError(f"line {number}: it differs from what the rules give")
-    return record
-
-
-def _take_up(record: SequentialRecord, body: dict[str, Any]) -> None:
-    """Does again what one line says was done."""
-    if record.closed_because:
-        raise RecordError("nothing may follow the close")
-    if body["kind"] == "row":
-        row = [math.nan if value is None else value for value in body["losses"]]
-        record.write_row(body["unit"], np.asarray(row, np.float64))
-        written = np.asarray(body["bet"], np.float64)
-        if written.shape != record._bet.shape or not np.allclose(
-            written, record._bet, rtol=0, atol=_BET_TOLERANCE
-        ):
-            raise RecordError("the bet is not the declared bettor's")
-        _rewrite(record, {"bet": written.tolist()})
-        record._bet = written
-    elif body["kind"] == "leaf":
-        record.open_leaf(LeafOpening.from_dict(body["opening"]))
-    elif body["kind"] == "close":
-        if body["because"] == STOPPED and record.is_open and record._bet is None:
-            record.close()
-        elif record.close() != body["because"]:
-            raise RecordError(f"it stops because {body['because']!r:.80}, which does not hold")
-    else:
-        raise RecordError(f"kind must be row, leaf or close, got {body['kind']!r:.40}")
-
-
-def _rewrite(record: SequentialRecord, changes: dict[str, Any]) -> None:
-    """Replaces the last line by one with the bet as it was written, to its last bit."""
-    body = json.loads(record.lines.pop())
-    previous = body.pop("previous")
-    del body["hash"]
-    record._head = previous
-    record._write({**body, **changes})
-
-
-def _unchained(lines: list[str]) -> list[dict[str, Any]]:
-    """The bodies of lines whose chain of hashes is whole."""
-    if not lines:
-        raise RecordError("the record is empty")
-    bodies, previous = [], ""
-    for number, line in enumerate(lines, start=1):
-        try:
-            body = json.loads(line)
-            digest = body.pop("hash")
-            before = body.pop("previous")
-        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-            raise RecordError(f"line {number} is not a line of a record") from None
-        if before != previous or chained(previous, body) != line:
-            raise RecordError(
-                f"line {number} breaks the chain of hashes: a line was changed, moved, added or "
-                "left out"
-            )
-        previous = digest
-        bodies.append(body)
-    return bodies
 
 
 def _header(

@@ -1,0 +1,133 @@
+"""Replaying a sequential audit from its file, and taking one up again.
+
+An expert who trusts neither side needs the lines, the manifest and the plan: the order of the
+units, the digests, the leaves against the root, the bets against the declared bettor, the
+reason to stop and the wealth are all computed anew.
+"""
+
+import json
+import math
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from anw_jax.errors import CommitmentError, RecordError
+from anw_jax.keys import LeafOpening, Manifest, Plan
+from anw_jax.stats import SequentialResult
+from anw_jax.verify.sequential import SequentialRecord, chained
+
+# Another machine's exponentials may differ in the last bits, no more.
+_BET_TOLERANCE = 1e-9
+
+
+def replay(lines: list[str], manifest: Manifest, plan: Plan) -> SequentialResult:
+    """Computes a closed audit anew from its lines; believes nothing that stands there.
+
+    Args:
+      lines: of the record, as in its file.
+      manifest: as committed to.
+      plan: as committed to.
+
+    Returns:
+      The result.
+
+    Raises:
+      RecordError: a line is missing, added, moved or changed; a unit out of order; a bet that
+        is not the declared bettor's; a reason to stop that does not hold; no close.
+      CommitmentError: a leaf that does not open, or another commitment, manifest or plan.
+    """
+    return _replayed(lines, manifest, plan).result()
+
+
+def resume(path: str | os.PathLike, manifest: Manifest, plan: Plan) -> SequentialRecord:
+    """Takes up an audit from its file, as it was when its process ended.
+
+    Every line is checked as by `replay`. A last line that was cut while it was written is
+    dropped: nobody has seen its hash.
+
+    Raises:
+      RecordError: the file breaks the record's rules.
+      CommitmentError: a leaf that does not open, or another manifest or plan.
+    """
+    path = pathlib.Path(path)
+    whole, newline, _ = path.read_bytes().rpartition(b"\n")
+    lines = whole.decode("utf-8", "replace").split("\n") if newline else []
+    record = _replayed(lines, manifest, plan)
+    with path.open("r+b") as file:
+        file.truncate(len(whole) + 1)
+    record.write_to(path)
+    return record
+
+
+def _replayed(lines: list[str], manifest: Manifest, plan: Plan) -> SequentialRecord:
+    bodies = _unchained(lines)
+    header = bodies[0]
+    try:
+        commitment, beacon = header["commitment"], bytes.fromhex(header["beacon"])
+    except (KeyError, TypeError, ValueError):
+        raise RecordError("line 1 is not the header of a sequential audit") from None
+    record = SequentialRecord(commitment, manifest, plan, beacon=beacon)
+    if record.lines[0] != lines[0]:
+        raise CommitmentError("line 1: the header is that of another plan, manifest or format")
+    for number, body in enumerate(bodies[1:], start=2):
+        try:
+            _take_up(record, body)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            if isinstance(error, CommitmentError):
+                raise
+            raise RecordError(f"line {number}: {error}") from None
+        if record.lines[-1] != lines[number - 1]:
+            raise RecordError(f"line {number}: it differs from what the rules give")
+    return record
+
+
+def _take_up(record: SequentialRecord, body: dict[str, Any]) -> None:
+    """Does again what one line says was done."""
+    if record.closed_because:
+        raise RecordError("nothing may follow the close")
+    if body["kind"] == "row":
+        row = [math.nan if value is None else value for value in body["losses"]]
+        record.write_row(body["unit"], np.asarray(row, np.float64), _near(body["bet"]))
+    elif body["kind"] == "leaf":
+        record.open_leaf(LeafOpening.from_dict(body["opening"]))
+    elif body["kind"] == "close":
+        if record.close() != body["because"]:
+            raise RecordError(f"it stops because {body['because']!r:.80}, which does not hold")
+    else:
+        raise RecordError(f"kind must be row, leaf or close, got {body['kind']!r:.40}")
+
+
+def _near(written: list[float]):
+    """Takes the bet as it was written, if it is the bettor's to the last bits."""
+
+    def choose(bet: np.ndarray) -> np.ndarray:
+        given = np.asarray(written, np.float64)
+        if given.shape != bet.shape or not np.allclose(given, bet, 0, _BET_TOLERANCE):
+            raise RecordError("the bet is not the declared bettor's")
+        return given
+
+    return choose
+
+
+def _unchained(lines: list[str]) -> list[dict[str, Any]]:
+    """The bodies of lines whose chain of hashes is whole."""
+    if not lines:
+        raise RecordError("the record is empty")
+    bodies, previous = [], ""
+    for number, line in enumerate(lines, start=1):
+        try:
+            body = json.loads(line)
+            digest = body.pop("hash")
+            before = body.pop("previous")
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+            raise RecordError(f"line {number} is not a line of a record") from None
+        if before != previous or chained(previous, body) != line:
+            raise RecordError(
+                f"line {number} breaks the chain of hashes: a line was changed, moved, added "
+                "or left out"
+            )
+        previous = digest
+        bodies.append(body)
+    return bodies
