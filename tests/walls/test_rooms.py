@@ -23,9 +23,11 @@ RING = {
     "train": 3,
     "attacks": 3,
     "baselines": 3,
+    "audit": 3,
     "report": 4,
     "lab": 4,
     "reproduce": 5,
+    "cli": 5,
 }
 # Beside lower rings: rooms of ring 0 share freely; the lab sees everything.
 SIDEWAYS = {
@@ -58,9 +60,11 @@ OUTSIDE = {
         "skimage",
     },
     "baselines": {"numpy", "scipy", "jax", "optax"},
+    "audit": {"numpy"},
     "report": {"numpy", "matplotlib", "jinja2"},
     "lab": {"numpy", "jax", "ml_collections", "absl"},
     "reproduce": {"numpy", "matplotlib"},
+    "cli": {"click", "numpy"},
 }
 
 
