@@ -9,6 +9,7 @@ answers/            every answer, so that none is paid twice
 exchange/           requests to owners and their openings, in the sequential mode
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -16,7 +17,7 @@ import pathlib
 import re
 from typing import Any
 
-from anw_jax.audit.files import digest_of, read_json
+from anw_jax.audit.files import digest_of, only_one, read_json
 from anw_jax.audit.originals import Originals, read_originals
 from anw_jax.audit.published import Published, read_published
 from anw_jax.audit.suspect_file import SuspectFile
@@ -91,6 +92,14 @@ class Case:
         if len(suspects) < len(files):
             raise CaseError(f"{folder} has two files of one name")
         return suspects
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Keeps other processes out while this one asks.
+
+        Raises:
+          CaseError: another one is at work here.
+        """
+        return only_one(self.path)
 
     def file(self, name: str) -> pathlib.Path:
         """A file's path."""

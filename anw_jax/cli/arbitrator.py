@@ -223,9 +223,9 @@ def declare(
 def audit(case, opener, stop, budget, as_json) -> int:
     """Asks the suspects, and seals the result; killed at any time, the same command goes on.
 
-    Sealed mode: every table is filled and sealed in CASE/blind.json; no key comes in. Sequential
-    mode: writes a unit's row and bet, then waits for the owner's opening (exit code 5), or runs
-    --opener for it, until the level is settled.
+    Sealed mode: every table is filled and sealed in CASE/blind.json; no key comes in.
+    Sequential mode: writes a unit's row and bet, then waits for the owner's opening (exit code
+    5), or runs --opener for it, until the level is settled.
 
     \b
     Examples:
@@ -235,6 +235,11 @@ def audit(case, opener, stop, budget, as_json) -> int:
     from anw_jax import audit as room
 
     opened = room.Case(case)
+    with opened.locked():
+        return _audit(room, opened, opener, stop, budget, as_json)
+
+
+def _audit(room, opened, opener, stop, budget, as_json) -> int:
     modes = {owner.published.plan.mode for owner in opened.owners.values()}
     if modes == {"sequential"}:
         standing = room.go_on(

@@ -43,6 +43,7 @@ class ProgressLine:
         self._is_shown = sys.stderr.isatty()
 
     def __call__(self, done: int, total: int) -> None:
+        """Shows how far it is, a few times in a second."""
         left = self._estimator.update(done, total)
         is_last = done >= total
         now = time.monotonic()

@@ -9,7 +9,7 @@ def _workdir(fields: Any) -> Suspect:
     """The newest checkpoint of a run, with its network; needs the extra 'run'."""
     folder, declared = fields.beside("file"), fields.table("declaration")
     try:
-        from anw_jax.train.load_model import load_model
+        from anw_jax.train import load_model
     except ImportError:
         from anw_jax.suspects.libraries import missing
 
