@@ -46,6 +46,33 @@ def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[s
     return {"claim": plan.claim, "num_tests": len(pairs), "outcome": outcome, **body}
 
 
+def restate(
+    tests: dict[str, dict[str, dict[str, Any]]], end: dict[str, Any]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """The tests with outcomes as corrected, so that none is called shown that is not.
+
+    What each was before the correction stands in "outcome_uncorrected". Under "any model" no
+    single model is named: the outcome of each is "not claimed".
+    """
+    if end["num_tests"] == 1:
+        return tests
+    restated: dict[str, dict[str, dict[str, Any]]] = {}
+    for owner, by_name in tests.items():
+        restated[owner] = {}
+        for name, test in by_name.items():
+            outcome = SHOWN if [owner, name] in end["named"] else NOT_SHOWN
+            if end["claim"] == "any model":
+                outcome = "not claimed"
+            elif test["outcome"] == INCONCLUSIVE:
+                outcome = INCONCLUSIVE
+            restated[owner][name] = {
+                **test,
+                "outcome": outcome,
+                "outcome_uncorrected": test["outcome"],
+            }
+    return restated
+
+
 def _each(alpha, tests, pairs, results) -> dict[str, Any]:
     shown = bonferroni([result["p_value"] for result in results], alpha)
     is_one = len(pairs) == 1

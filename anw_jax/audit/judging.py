@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from anw_jax.audit.case import FORMATS, Case, Owner
-from anw_jax.audit.corrections import corrected
+from anw_jax.audit.corrections import corrected, restate
 from anw_jax.audit.declaring import check_unchanged
 from anw_jax.audit.files import write_json
 from anw_jax.audit.sealing import read_blind
@@ -49,12 +49,13 @@ def judge_case(case: Case, mark_keys: dict[str, MarkKey]) -> dict[str, Any]:
         }
         for owner in case.owners
     }
+    end = corrected(_plan_of(case), tests)
     body = {
         "format": FORMATS["verdict.json"],
         "previous": case.digest("blind.json"),
         "mode": "sealed",
-        "tests": tests,
-        "corrected": corrected(_plan_of(case), tests),
+        "tests": restate(tests, end),
+        "corrected": end,
         "queries": {n: r["num_queries"] for n, r in blind["suspects"].items()},
     }
     write_json(case.file("verdict.json"), body)

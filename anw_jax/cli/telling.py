@@ -116,9 +116,11 @@ def verdict_lines(body: dict[str, Any]) -> list[str]:
     for owner, by_name in body["tests"].items():
         for name, test in by_name.items():
             reason = f": {test['reason']}" if test["reason"] else ""
+            level = body["corrected"]["level"]
+            at = "" if level is None else f", level {level:g}"
             lines.append(
-                f"{owner} against {name}: {test['outcome']}{reason} (p {test['p_text']}, level "
-                f"{test['alpha']:g}, {test['num_units']} units, {test['statistic']})"
+                f"{owner} against {name}: {test['outcome']}{reason} (p {test['p_text']}{at}, "
+                f"{test['num_units']} units, {test['statistic']})"
             )
             lines += [f"  {test['sentence']}", f"  standing: {test['standing']}"]
             for part in ("how_many", "which"):

@@ -137,8 +137,8 @@ BAD_SUSPECTS = {
     "kind = 3": 'must name a kind, such as kind = "onnx"',
     "kind = ": "is not valid TOML:",
     'kind = "onxx"': (
-        "kind must be one of onnx, torch, keras, http, recorded, callable, workdir; got 'onxx'; "
-        "did you mean 'onnx'?"
+        "kind must be one of onnx, torch, keras, http, recorded, callable, workdir; got "
+        "'onxx'; did you mean 'onnx'?"
     ),
     'kind = "recorded"': "must name 'file' for kind 'recorded', got None",
     'kind = "recorded"\nfile = "no.npz"': "no.npz cannot be read: no such file",

@@ -81,6 +81,7 @@ def test_sequential_by_hand(anw, root, is_planted):
     assert (body["p_value"] <= 1e-3) if is_planted else (body["p_value"] > 0.01)
 
 
+@pytest.mark.slow
 def test_sequential_with_an_opener(anw, root, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     case, _ = marked(anw, root, "--mode", "sequential")

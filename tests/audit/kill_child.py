@@ -1,0 +1,7 @@
+"""Seals a case whose suspect takes its time; to be killed."""
+
+import sys
+
+from anw_jax import audit
+
+audit.seal_case(audit.Case(sys.argv[1]))
