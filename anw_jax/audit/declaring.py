@@ -191,7 +191,6 @@ def _owner(owner: Owner) -> dict[str, Any]:
         "num_units": published.manifest.num_units,
         "num_slots": published.manifest.space.num_slots,
         "num_missing": published.manifest.num_images - len(originals.present),
-        "num_changed": originals.num_changed,
     }
 
 

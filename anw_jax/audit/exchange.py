@@ -44,13 +44,16 @@ class Opened:
     again: bool
 
 
-def write_request(path: pathlib.Path, owner: str, commitment: str, lines: list[str]) -> str:
+def write_request(
+    path: pathlib.Path, owner: str, commitment: str, declared: str, lines: list[str]
+) -> str:
     """Asks for the leaf of the record's last line; returns the request's SHA-256.
 
     Args:
       path: the file to write.
       owner: the owner's name in the case.
       commitment: the root.
+      declared: SHA-256 of `declared.json`: which model is asked, and how.
       lines: of the record; the last holds the row and its bet.
     """
     row = json.loads(lines[-1])
@@ -60,6 +63,7 @@ def write_request(path: pathlib.Path, owner: str, commitment: str, lines: list[s
             "format": REQUEST,
             "owner": owner,
             "commitment": commitment,
+            "declared": declared,
             "step": row["step"],
             "unit": row["unit"],
             "header": lines[0],
@@ -114,6 +118,11 @@ def answer_request(
     if body.get("commitment") != published.commitment:
         raise CommitmentError(f"{request} asks about another commitment than {folder}'s")
     log = _read_log(folder / LOG)
+    if log and body.get("declared") != log[0]["declared"]:
+        raise RecordError(
+            f"{request} comes from another declaration than the first request: leaves are "
+            "opened for one audit only"
+        )
     row = _checked_row(body.get("row"))
     order = audit_order(published.commitment, published.plan, published.manifest)
     again = _is_again(log, row)
@@ -124,7 +133,13 @@ def answer_request(
     opening = UnitTree(mark_key, published.manifest, published.plan).open(row["unit"])
     if not again:
         leaf = _leaf_head(row["hash"], opening, body["header"], published)
-        entry = {"step": row["step"], "unit": row["unit"], "row": row["hash"], "leaf": leaf}
+        entry = {
+            "step": row["step"],
+            "unit": row["unit"],
+            "row": row["hash"],
+            "leaf": leaf,
+            "declared": body.get("declared"),
+        }
         lines = [json.dumps(line) for line in [*log, entry]]
         write_bytes(folder / LOG, ("\n".join(lines) + "\n").encode())
     digest = hashlib.sha256(read_bytes(request)).hexdigest()

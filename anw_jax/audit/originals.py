@@ -13,7 +13,7 @@ import numpy as np
 from anw_jax import _check, data
 from anw_jax.audit.files import read_arrays, read_bytes
 from anw_jax.errors import CaseError
-from anw_jax.keys import ChangedPixelsWarning, Manifest
+from anw_jax.keys import ChangedPixelsWarning, Manifest, image_digest
 
 FOLDER, ARRAYS, LABELS = "originals", "originals.npz", "labels.csv"
 
@@ -28,12 +28,10 @@ class Originals:
       images: uint8 `[H, W, 3]` each; None where the owner brought none, and that photo's row
         stays without answers.
       labels: integers `[n]`, -1 where none is known; None if there are no labels at all.
-      num_changed: photos whose pixels differ from the manifest's, found by their names.
     """
 
     images: tuple[np.ndarray | None, ...]
     labels: np.ndarray | None
-    num_changed: int
 
     @property
     def present(self) -> np.ndarray:
@@ -54,8 +52,13 @@ class Originals:
 def read_originals(folder: pathlib.Path, manifest: Manifest) -> Originals:
     """Reads `originals/` with `labels.csv`, or `originals.npz`, of one owner.
 
+    **Pixels must be those committed to.** A photo with other pixels under a known name is
+    refused: an owner knows the slots by now, and could hand over "originals" that look natural
+    only under the secret hue, which any model would prefer.
+
     Raises:
-      CaseError: neither is there, a photo is not in the manifest, or labels that do not fit.
+      CaseError: neither is there, a photo whose pixels are not in the manifest, or labels that
+        do not fit.
       SourceError: a photo that cannot be read.
     """
     if (folder / ARRAYS).exists():
@@ -65,7 +68,7 @@ def read_originals(folder: pathlib.Path, manifest: Manifest) -> Originals:
         labels = None
     else:
         raise CaseError(f"{folder} holds neither {FOLDER}/ nor {ARRAYS}")
-    places, num_changed = _places(folder, manifest, images, names)
+    places = _places(folder, manifest, images, names)
     ordered: list[np.ndarray | None] = [None] * manifest.num_images
     for place, image in zip(places, images, strict=True):
         ordered[place] = image
@@ -81,7 +84,7 @@ def read_originals(folder: pathlib.Path, manifest: Manifest) -> Originals:
     else:
         in_order = np.full(manifest.num_images, -1, np.int64)
         in_order[places] = labels
-    return Originals(tuple(ordered), in_order, num_changed)
+    return Originals(tuple(ordered), in_order)
 
 
 def _from_folder(folder: pathlib.Path) -> tuple[list[str], list[np.ndarray]]:
@@ -107,21 +110,26 @@ def _from_arrays(path: pathlib.Path) -> tuple[list[str], list[np.ndarray], np.nd
 
 def _places(
     folder: pathlib.Path, manifest: Manifest, images: Sequence[np.ndarray], names: Sequence[str]
-) -> tuple[np.ndarray, int]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", ChangedPixelsWarning)
+) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ChangedPixelsWarning)
         try:
             places = manifest.locate(images, names)
         except ValueError as error:
             raise CaseError(f"{folder}: {error}") from None
-    changed = sum(issubclass(w.category, ChangedPixelsWarning) for w in caught)
+    for place, image, name in zip(places, images, names, strict=True):
+        if image_digest(image) != manifest.image_digests[place]:
+            raise CaseError(
+                f"{folder}: the pixels of {name} are not those committed to; get the very file "
+                "that was marked, or remove it: a missing photo is a row without answers"
+            )
     # A copy is found at its first place; its name tells which one it is.
     by_name = {name: index for index, name in enumerate(manifest.file_names)}
     for number, (place, name) in enumerate(zip(places, names, strict=True)):
         other = by_name.get(name, place)
         if manifest.image_digests[other] == manifest.image_digests[place]:
             places[number] = other
-    return places, changed
+    return places
 
 
 def _read_labels(path: pathlib.Path) -> dict[str, int] | None:

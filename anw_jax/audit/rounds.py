@@ -14,7 +14,7 @@ from anw_jax.audit.case import FORMATS, Case
 from anw_jax.audit.corrections import corrected
 from anw_jax.audit.declaring import check_unchanged
 from anw_jax.audit.exchange import read_opening, write_request
-from anw_jax.audit.files import check_same, digest_of, read_bytes, write_json
+from anw_jax.audit.files import check_same, digest_of, read_bytes, write_bytes, write_json
 from anw_jax.audit.panel import Panel
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, OpenerError
@@ -117,9 +117,13 @@ def _record(case: Case, declared: dict[str, Any], owner) -> SequentialRecord:
     path, published = record_file(case), owner.published
     if path.exists() and b"\n" not in read_bytes(path):
         path.unlink()  # killed while its first line was written
+    started = path.with_suffix(".declared")
     if path.exists():
+        check_same(
+            case.file("declared.json"), read_bytes(started).decode().strip(), started.name
+        )
         return resume(path, published.manifest, published.plan)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(started, digest_of(case.file("declared.json")).encode() + b"\n")
     beacon = bytes.fromhex(declared["beacons"].get(owner.name, ""))
     return SequentialRecord(
         published.commitment, published.manifest, published.plan, beacon=beacon, path=path
@@ -142,12 +146,13 @@ def _ask_and_open(
     """Unit after unit; True where the owner is waited for."""
     request, opening = _paths(case, owner)
     commitment = panel.owners[0].published.commitment
+    declared = digest_of(case.file("declared.json"))
     num_units = panel.owners[0].published.manifest.num_units
     while record.is_open:
         if not _leaf_is_due(record):
             unit = record.next_unit
             record.write_row(unit, panel.unit_row(0, unit, saving and tuple(saving)))
-        digest = write_request(request, owner, commitment, record.lines)
+        digest = write_request(request, owner, commitment, declared, record.lines)
         leaf = read_opening(opening, digest)
         if leaf is None and opener is not None:
             _run(opener, request=request, opening=opening, owner=owner)

@@ -73,10 +73,6 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
         lines.append(f"owner {name}: {owner['num_units']} units, {owner['num_images']} photos")
         if owner["num_missing"]:
             lines.append(f"  {owner['num_missing']} photos are missing: rows without answers")
-        if owner["num_changed"]:
-            lines.append(
-                f"  {owner['num_changed']} photos have other pixels than the manifest's"
-            )
     for name in body["suspects"]:
         lines.append(f"suspect {name}: {body['access_text']}")
     return lines

@@ -4,4 +4,5 @@ import sys
 
 from anw_jax import audit
 
-audit.seal_case(audit.Case(sys.argv[1]))
+if __name__ == "__main__":
+    audit.seal_case(audit.Case(sys.argv[1]))

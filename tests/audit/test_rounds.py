@@ -1,4 +1,5 @@
 import json
+import shutil
 import sys
 
 import pytest
@@ -188,6 +189,21 @@ def test_a_second_row_does_not_jump_over_the_leaf_before(root, case_dir):
     forged(standing.request, previous="ab" * 32)
     with pytest.raises(RecordError, match="does not follow the leaf that was opened before"):
         audit.answer_request(standing.request, key, folder, standing.opening)
+
+
+def test_leaves_are_opened_for_one_declaration_only(root, case_dir):
+    key = opened_case(root, case_dir)
+    folder = root / "ann_marked"
+    standing = audit.go_on(audit.Case(case_dir))
+    audit.answer_request(standing.request, key, folder, standing.opening)
+    (case_dir / "declared.json").unlink()
+    audit.declare(audit.Case(case_dir), audit.Options(list_rate=0.5))
+    with pytest.raises(ChangedFileError, match=r"declared.json was changed after ann.declared"):
+        audit.go_on(audit.Case(case_dir))
+    shutil.rmtree(case_dir / "records")
+    again = audit.go_on(audit.Case(case_dir))
+    with pytest.raises(RecordError, match="comes from another declaration"):
+        audit.answer_request(again.request, key, folder, again.opening)
 
 
 def test_the_owner_answers_about_the_own_commitment_with_the_own_key(root, case_dir):

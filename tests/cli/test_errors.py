@@ -202,6 +202,18 @@ def test_a_photo_that_is_nobodys(anw, case):
     assert "(name 'stranger.png') is not in the manifest" in one_line(anw("probe", case), 1)
 
 
+def test_a_photo_whose_pixels_were_changed(anw, case):
+    """Else an owner could hand over what looks natural under the secret hue alone."""
+    path = case / "owners" / "ann" / "originals" / "photo03.png"
+    photo = data.read_photo(path).copy()
+    photo[0, 0, 0] ^= 1
+    path.write_bytes(data.png_of(photo))
+    assert one_line(anw("probe", case), 1) == (
+        f"{case / 'owners' / 'ann'}: the pixels of photo03.png are not those committed to; get "
+        "the very file that was marked, or remove it: a missing photo is a row without answers"
+    )
+
+
 def test_no_labels(anw, case):
     (case / "owners" / "ann" / "labels.csv").unlink()
     assert anw("probe", case).code == 0
