@@ -185,7 +185,7 @@ def test_any_single_change_breaks_the_chain(lines):
             with pytest.raises((RecordError, CommitmentError)):
                 verify.replay(list(lie), MANIFEST, PLAN)
     for bad in ([], ["nonsense"], ["3"], ["[]"]):
-        with pytest.raises(RecordError, match="is empty|is not a line of a record"):
+        with pytest.raises(RecordError, match=r"is empty|is not a line of a record"):
             verify.replay(bad, MANIFEST, PLAN)
 
 
@@ -237,7 +237,7 @@ def test_no_exact_test_on_a_sequential_plan():
 
 
 def test_plans_that_cannot_be_sequential_are_refused():
-    with pytest.raises(ValueError, match="plan.mode must be 'sequential'"):
+    with pytest.raises(ValueError, match=r"plan.mode must be 'sequential'"):
         verify.SequentialRecord(OWNER.root, MANIFEST, keys.Plan("losses", 0.01))
     centred = dataclasses.replace(PLAN, statistic="centred")
     with pytest.raises(ValueError, match="statistic must be one of log_losses, losses, ranks"):
