@@ -14,7 +14,17 @@ from importlib import metadata
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "results" / "benchmarks"
-_PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "flax", "optax", "torch")
+_PACKAGES = (
+    "jax",
+    "jaxlib",
+    "numpy",
+    "scipy",
+    "flax",
+    "optax",
+    "torch",
+    "onnxruntime",
+    "httpx",
+)
 
 
 def alternate(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

@@ -5,7 +5,7 @@ import sys
 
 from benchmarks import _measure
 
-NAMES = ("marking", "exact_test", "train", "train_many", "loss_table")
+NAMES = ("marking", "exact_test", "train", "train_many", "loss_table", "suspects")
 
 
 def main() -> None:

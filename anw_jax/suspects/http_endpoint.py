@@ -109,8 +109,7 @@ class HttpSuspect:
             raise ValueError("pictures must be a path where a request carries several pictures")
         self._options = HttpOptions() if options is None else options
         self._headers = dict(headers or {})
-        self._owns_client = client is None
-        self._client = self._new_client() if client is None else client
+        self._clients = _Clients(self._httpx, client)
         self._sleep = sleep
         self._pace = Pace(self._options.per_second, sleep=sleep)
         self._pool = concurrent.futures.ThreadPoolExecutor(self._options.in_flight)
@@ -136,14 +135,12 @@ class HttpSuspect:
         self._answer.check_fits(declaration)
         other = copy.copy(self)
         other._declaration = _check.is_instance(Declaration, declaration=declaration)
-        other._owns_client = False
         return other
 
     def close(self) -> None:
         """Ends threads and connections."""
         self._pool.shutdown()
-        if self._owns_client:
-            self._client.close()
+        self._clients.close()
 
     def answers(self, images: np.ndarray) -> Answers:
         """See `Suspect.answers`; keeps no book of queries."""
@@ -206,7 +203,7 @@ class HttpSuspect:
         """A response, or None and what went wrong."""
         httpx = self._httpx
         try:
-            response = self._client.request(
+            response = self._clients.mine().request(
                 self._request.method,
                 self._url,
                 content=body,
@@ -262,12 +259,32 @@ class HttpSuspect:
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return f"{self._url} {digest}"
 
-    def _new_client(self) -> Any:
-        number = self._options.in_flight
-        return self._httpx.Client(
-            timeout=self._options.timeout_seconds,
-            limits=self._httpx.Limits(max_connections=number, max_keepalive_connections=number),
-        )
+
+class _Clients:
+    """One client for each thread, unless the caller gave one for all.
+
+    A client looks at all of its connections before each request; with one connection each,
+    threads do not wait for each other.
+    """
+
+    def __init__(self, httpx: types.ModuleType, given: Any):
+        self._httpx, self._given = httpx, given
+        self._own: list[Any] = []
+        self._of_thread = threading.local()
+        # Reading the certificates takes longer than most answers: once for all threads.
+        self._context = httpx.create_ssl_context() if given is None else None
+
+    def mine(self) -> Any:
+        if self._given is not None:
+            return self._given
+        if not hasattr(self._of_thread, "client"):
+            self._of_thread.client = self._httpx.Client(verify=self._context)
+            self._own.append(self._of_thread.client)
+        return self._of_thread.client
+
+    def close(self) -> None:
+        for client in self._own:
+            client.close()
 
 
 class _Collector:

@@ -57,11 +57,8 @@ def find_better_reading(
     declaration = suspect.declaration
     is_right = first_labels(first) == labels
     accuracy = float(is_right.mean())
-    chance = scipy.stats.binomtest(
-        int(is_right.sum()), len(labels), 1 / declaration.num_classes, alternative="greater"
-    )
     # A model that is right beyond doubt is not asked at other sizes: that costs most queries.
-    is_lost = chance.pvalue > _LEVEL
+    is_lost = not _has_skill(first, labels)
     found = []
     if getattr(suspect, "can_be_read_otherwise", True) and accuracy < 1.0:
         readings = [*_values(declaration), *_layouts(declaration)]
@@ -73,6 +70,16 @@ def find_better_reading(
     if is_lost and not found:
         found = [_lost(accuracy, len(labels))]
     return found, accuracy
+
+
+def _has_skill(answers: Answers, labels: np.ndarray) -> bool:
+    """Whether labels agree with answers more than if these were dealt out at random."""
+    size = 1 + int(max(labels.max(), first_labels(answers).max()))
+    counts = [np.bincount(part, minlength=size) for part in (labels, first_labels(answers))]
+    chance = float(counts[0] @ counts[1]) / len(labels) ** 2
+    hits = int((first_labels(answers) == labels).sum())
+    test = scipy.stats.binomtest(hits, len(labels), chance, alternative="greater")
+    return test.pvalue <= _LEVEL
 
 
 def _lost(accuracy: float, number: int) -> Finding:
@@ -120,8 +127,12 @@ def _sign_test(better: int, worse: int) -> float:
 def _judge(
     suspect: Suspect, reading: _Reading, pictures: np.ndarray, labels: np.ndarray
 ) -> _Reading | None:
+    # Two photos first: a model that takes no such pictures shall cost no more.
+    if _ask(suspect, reading, pictures[:2]) is None:
+        return None
     answers = _ask(suspect, reading, pictures)
-    if answers is None:
+    # Better than a reading that is always wrong is still no reading.
+    if answers is None or not _has_skill(answers, labels):
         return None
     losses = _losses(answers, labels, suspect.declaration)
     return dataclasses.replace(reading, is_right=first_labels(answers) == labels, losses=losses)

@@ -25,12 +25,11 @@ class RecordedSuspect:
     alone, and an owner of a model can answer a list of pictures without giving the model away.
 
     Args:
-      images: uint8 `[m, H, W, 3]`, the pictures that were asked.
-      answers: to them, m in number.
+      keys: of the pictures that were asked; `RecordedSuspect.of` takes the pictures.
+      answers: to them, in order.
       declaration: of the suspect that gave them.
 
     Raises:
-      TypeError, ValueError: pictures that are not 8-bit colour.
       SuspectError: answers that do not fit the declaration or the pictures.
 
     Example:
@@ -49,7 +48,11 @@ class RecordedSuspect:
 
     @classmethod
     def of(cls, images: np.ndarray, answers: Answers, declaration: Declaration) -> Self:
-        """Answers to pictures; see the class."""
+        """Answers to the pictures asked, uint8 `[m, H, W, 3]`.
+
+        Raises:
+          TypeError, ValueError: pictures that are not 8-bit colour.
+        """
         images = _check.uint8_images(images=images)
         return cls([question_key("", image) for image in images], answers, declaration)
 
@@ -83,7 +86,8 @@ class RecordedSuspect:
         if given.labels is not None:
             arrays["labels"] = given.labels
         about = {"format": _FORMAT, "declaration": self._declaration.as_json()}
-        np.savez_compressed(path, about=np.array(json.dumps(about)), **arrays)
+        with pathlib.Path(path).open("wb") as file:
+            np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Self:
@@ -94,7 +98,7 @@ class RecordedSuspect:
         """
         path = pathlib.Path(path)
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 arrays = dict(stored)
             about = json.loads(str(arrays["about"]))
             if about["format"] != _FORMAT:
@@ -103,7 +107,14 @@ class RecordedSuspect:
             declaration = Declaration.from_json(about["declaration"])
         except FileNotFoundError:
             raise SuspectError(f"{path} cannot be read: no such file") from None
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            KeyError,
+            TypeError,
+            zipfile.BadZipFile,
+        ) as error:
             raise SuspectError(
                 f"{path} is not a file of recorded answers ({type(error).__name__}): it is "
                 "damaged or another kind of file"

@@ -154,7 +154,9 @@ def _weights_of(torch: types.ModuleType, path: pathlib.Path) -> Any:
             "declaration)"
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         if not _is_pickle(path):
             raise SuspectError(f"{path} is not a file of PyTorch") from None

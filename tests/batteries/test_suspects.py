@@ -48,7 +48,7 @@ ACCESSES = {
 def _script(folder):
     torch = pytest.importorskip("torch", reason="torch is an optional library")
     path = folder / "twin.pt"
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="torch.jit"):
         torch.jit.script(twins.torch_module()).save(path)
     return TorchSuspect.from_script(path, twins.NCHW)
 

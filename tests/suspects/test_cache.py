@@ -1,0 +1,178 @@
+"""Answers on disk: whole, checked, and never paid for twice."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anw_jax.errors import CacheError
+from anw_jax.suspects import AnswerCache, Answers, Declaration
+from anw_jax.suspects.cache import question_key
+
+LOGITS = Declaration(3)
+
+
+def key(number: int) -> bytes:
+    return question_key("", np.full((1, 1, 3), number, np.uint8))
+
+
+def logits(*numbers: float) -> Answers:
+    rows = [[number, -number, 0.5] for number in numbers]
+    return Answers("logits", np.array(rows, np.float32))
+
+
+def filled(path) -> bytes:
+    with AnswerCache(path, LOGITS) as cache:
+        cache.note_asked([key(0), key(1)])
+        cache.store([key(0)], logits(0))
+        cache.note_refused([key(1)])
+        cache.store([key(2), key(3)], logits(2, 3))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        Answers("logits", np.array([[1.5, np.nan], [-np.inf, 0]], np.float32)),
+        Answers("probabilities", np.array([[0.1, 0.9], [1 / 3, 2 / 3]])),
+        Answers("top_k", np.array([[0.7, 0.2]] * 2), np.array([[9, 0], [1, 2]])),
+        Answers("label", None, np.array([4, 2])),
+    ],
+    ids=lambda answers: answers.kind,
+)
+def test_every_kind_comes_back_bit_for_bit(tmp_path, answers):
+    arguments = {"top_k": {"k": 2}}.get(answers.kind, {})
+    declaration = Declaration(10, answers.kind, **arguments)
+    with AnswerCache(tmp_path / "file", declaration) as cache:
+        cache.store([key(0), key(1)], answers)
+    for path in (tmp_path / "file", None):
+        with AnswerCache(path, declaration) as cache:
+            cache.store([key(0), key(1)], answers)
+            back = Answers.joined([cache.get(key(0)), cache.get(key(1))])
+            assert back.kind == answers.kind
+            for mine, theirs in ((back.scores, answers.scores), (back.labels, answers.labels)):
+                np.testing.assert_array_equal(mine, theirs)
+                assert mine is None or mine.dtype == theirs.dtype
+
+
+def test_the_book_of_queries(tmp_path):
+    filled(tmp_path / "file")
+    with AnswerCache(tmp_path / "file", LOGITS) as cache:
+        assert (len(cache), cache.num_queries, cache.num_in_doubt) == (3, 3, 0)
+        assert key(0) in cache
+        assert key(1) not in cache
+        cache.note_asked([key(1)])
+        assert (cache.num_queries, cache.num_in_doubt) == (4, 1)
+        cache.store([key(0)], logits(99))  # an answer stays as it is
+        assert cache.get(key(0)).scores[0, 0] == 0
+    with AnswerCache(tmp_path / "file", LOGITS) as cache:
+        assert (len(cache), cache.num_queries, cache.num_in_doubt) == (3, 4, 1)
+        cache.store([key(1)], logits(1))
+        assert (len(cache), cache.num_queries, cache.num_in_doubt) == (4, 4, 0)
+
+
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(cut=st.integers(0, 400))
+def test_a_file_cut_anywhere_keeps_its_whole_records(tmp_path_factory, cut):
+    path = tmp_path_factory.mktemp("cut") / "file"
+    body = filled(path)
+    cut = min(cut, len(body))
+    path.write_bytes(body[:cut])
+    with AnswerCache(path, LOGITS) as cache:
+        for number in (0, 2, 3):
+            end = body.find(logits(number).to_bytes(0)) + len(logits(number).to_bytes(0)) + 4
+            assert (key(number) in cache) == (end <= cut)
+            if key(number) in cache:
+                assert cache.get(key(number)).scores[0, 0] == number
+        cache.store([key(5)], logits(5))
+    with AnswerCache(path, LOGITS) as cache:
+        assert cache.num_cut_bytes == 0
+        assert cache.get(key(5)).scores[0, 0] == 5
+
+
+@settings(derandomize=True, deadline=None, max_examples=40)
+@given(place=st.integers(0, 10**6), flip=st.integers(1, 255))
+def test_no_flipped_byte_gives_a_wrong_answer(tmp_path_factory, place, flip):
+    """It is refused as damage, or cut off as a torn tail; what is left is right."""
+    path = tmp_path_factory.mktemp("flip") / "file"
+    body = bytearray(filled(path))
+    body[place % len(body)] ^= flip
+    path.write_bytes(body)
+    try:
+        with AnswerCache(path, LOGITS) as cache:
+            for number in (0, 2, 3):
+                if key(number) in cache:
+                    assert cache.get(key(number)).scores[0, 0] == number
+    except CacheError:
+        pass
+
+
+def test_damage_in_the_midst_is_refused(tmp_path):
+    path = tmp_path / "file"
+    body = bytearray(filled(path))
+    place = body.find(logits(0).to_bytes(0))
+    body[place] ^= 1
+    path.write_bytes(body)
+    start = body.rfind(b"\xa7\x1e", 0, place)
+    with pytest.raises(CacheError) as error:
+        AnswerCache(path, LOGITS)
+    assert str(error.value) == (
+        f"{path} is damaged at byte {start} (the checksum is wrong, and good records follow): "
+        "restore it from a copy, or name another file and ask again"
+    )
+    assert path.read_bytes() == bytes(body)  # nothing was thrown away
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"PK\x03\x04 something else")
+    with pytest.raises(CacheError) as error:
+        AnswerCache(path, LOGITS)
+    assert str(error.value) == f"{path} is not a file of answers: name another file"
+    path.unlink()
+    filled(path)
+    with pytest.raises(CacheError) as error:
+        AnswerCache(path, Declaration(3, identity="another"))
+    assert str(error.value) == (
+        f"{path} holds the answers of another suspect, or of this one under another "
+        "declaration: name another file"
+    )
+
+
+def test_two_holders_do_not_share_a_file(tmp_path):
+    path = tmp_path / "file"
+    with AnswerCache(path, LOGITS), pytest.raises(CacheError) as error:
+        AnswerCache(path, LOGITS)  # the lock is the file's, so one process stands for two
+    assert str(error.value) == (
+        f"{path} is in use by another process: wait for it, or name another file"
+    )
+    with AnswerCache(path, LOGITS):
+        pass
+
+
+def test_the_disk_is_waited_for_as_often_as_asked(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    with AnswerCache(tmp_path / "each", LOGITS, sync_seconds=0) as cache:
+        synced.clear()
+        for number in range(5):
+            cache.store([key(number)], logits(number))
+        assert len(synced) == 5
+    with AnswerCache(tmp_path / "seldom", LOGITS, sync_seconds=3600) as cache:
+        synced.clear()
+        for number in range(5):
+            cache.store([key(number)], logits(number))
+        assert len(synced) == 0
+    assert len(synced) == 1  # closing
+
+
+def test_keys_tell_pictures_apart(rng):
+    picture = rng.integers(0, 256, (2, 3, 3), dtype=np.uint8)
+    keys = {
+        question_key("a", picture),
+        question_key("b", picture),
+        question_key("a", picture.reshape(3, 2, 3)),
+        question_key("a", picture ^ 1),
+    }
+    assert len(keys) == 4
+    assert question_key("a", picture.copy()) in keys
