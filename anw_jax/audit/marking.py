@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import data, progress
+from anw_jax import _check, data, progress
 from anw_jax.audit.files import write_bytes
 from anw_jax.audit.published import COMMITMENT, commitment_of, read_published, write_published
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign, image_digest
 from anw_jax.marks import HueRotation, Mark, UserLCT, publish
+from anw_jax.stats import ROW_STATISTICS, STATISTICS
 
 PHOTOS = "published"
 
@@ -73,6 +74,7 @@ def mark_folder(
       TypeError, ValueError: a bad scheme or number of slots, or a beacon that is not planned.
     """
     photos, out = pathlib.Path(photos), pathlib.Path(out)
+    _check_auditable(plan, num_slots)
     files = data.list_photos(photos)
     _refuse_in_the_way(photos, out)
     names = [file.relative_to(photos).as_posix() for file in files]
@@ -91,6 +93,14 @@ def mark_folder(
         pairs = list(zip(files, targets, slots.degrees, strict=True))
         numbers = _publish(pairs, mark, manifest, out / PHOTOS, on_progress)
     return Marked(commitment, manifest.num_images, manifest.num_units, **numbers)
+
+
+def _check_auditable(plan: Plan, num_slots: int) -> None:
+    """A commitment that no audit could ever test would be found out years later."""
+    if plan.mode == "sequential":
+        _check.one_of(ROW_STATISTICS, statistic=plan.statistic)
+        _check.integer_at_least(3, num_slots=num_slots)
+    _check.one_of(STATISTICS, statistic=plan.statistic)
 
 
 def _refuse_in_the_way(photos: pathlib.Path, out: pathlib.Path) -> None:

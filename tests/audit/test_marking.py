@@ -172,3 +172,15 @@ def test_two_photos_that_would_get_one_name_are_refused(root):
 def test_a_value_without_a_planned_beacon_is_refused(root, photos):
     with pytest.raises(ValueError, match="beacon has a value but the plan names no beacon"):
         audit.mark_folder(photos, KEY, root / "out", PLAN, beacon=b"value")
+
+
+def test_what_no_audit_could_test_is_not_committed_to(root, photos):
+    for plan, slots, message in [
+        (Plan("centred", 1e-3, mode="sequential"), 12, "statistic must be one of log_losses"),
+        (Plan("losses", 1e-3, mode="sequential"), 2, "num_slots must be at least 3, got 2"),
+        (Plan("loses", 1e-3), 12, "got 'loses'; did you mean 'losses'?"),
+    ]:
+        with pytest.raises(ValueError) as error:
+            audit.mark_folder(photos, KEY, root / "out", plan, num_slots=slots)
+        assert message in str(error.value)
+    assert not (root / "out").exists()
