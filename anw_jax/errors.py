@@ -47,3 +47,15 @@ class BudgetError(AnwError, RuntimeError):
 
 class CacheError(AnwError, ValueError):
     """A file of answers is damaged, in use, or belongs to another suspect."""
+
+
+class CaseError(AnwError, ValueError):
+    """A file of an audit is missing, damaged, or out of turn."""
+
+
+class ChangedFileError(CaseError):
+    """A file of an audit is not the one that a later file names."""
+
+
+class OpenerError(AnwError, RuntimeError):
+    """The owner's command that opens leaves failed; nothing is lost."""

@@ -10,6 +10,7 @@ their rows are asked for; `prefetch` asks ahead.
 from anw_jax.data.batch_plan import BatchPlan
 from anw_jax.data.chunks import chunks
 from anw_jax.data.dataset import Dataset, Splits
+from anw_jax.data.photo_folder import list_photos, png_of, read_photo
 from anw_jax.data.prefetch import prefetch
 from anw_jax.data.sources import SOURCES, load
 from anw_jax.data.statistics import channel_statistics
@@ -39,8 +40,11 @@ __all__ = [
     "assign_users",
     "channel_statistics",
     "chunks",
+    "list_photos",
     "load",
+    "png_of",
     "prefetch",
+    "read_photo",
     "share_equally",
     "training_set",
 ]

@@ -10,7 +10,8 @@ import numpy as np
 from anw_jax import errors, keys
 
 
-def _pillow() -> types.ModuleType:
+def pillow() -> types.ModuleType:
+    """Pillow, or a line that says what to install."""
     try:
         import PIL.Image
         import PIL.ImageOps
@@ -39,7 +40,7 @@ def _to_rgb(image: Any, name: str) -> Any:
 
 def decode(content: bytes, name: str) -> np.ndarray:
     """Uint8 `[H, W, 3]` of a PNG, JPEG or WebP file; `name` is for errors."""
-    pil = _pillow()
+    pil = pillow()
     try:
         with pil.Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
             image.load()
@@ -61,7 +62,7 @@ def fit(image: np.ndarray, image_size: int | None) -> np.ndarray:
     height, width = image.shape[:2]
     if image_size is None or (height, width) == (image_size, image_size):
         return image
-    image_module = _pillow().Image
+    image_module = pillow().Image
     scale = image_size / min(height, width)
     size = (max(image_size, round(width * scale)), max(image_size, round(height * scale)))
     resized = image_module.fromarray(image).resize(size, image_module.Resampling.BICUBIC)

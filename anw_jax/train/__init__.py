@@ -3,6 +3,7 @@
 from anw_jax.train.checkpoints import load_variables
 from anw_jax.train.evaluate import evaluate
 from anw_jax.train.forecast import forecast_seconds, forward_flops
+from anw_jax.train.load_model import load_model
 from anw_jax.train.loop import (
     SegmentReport,
     StartReport,
@@ -50,6 +51,7 @@ __all__ = [
     "forecast_seconds",
     "forward_flops",
     "learning_rate_fn",
+    "load_model",
     "load_variables",
     "make_step_fn",
     "train",

@@ -23,9 +23,11 @@ RING = {
     "train": 3,
     "attacks": 3,
     "baselines": 3,
+    "audit": 3,
     "report": 4,
     "lab": 4,
     "reproduce": 5,
+    "cli": 5,
 }
 # Beside lower rings: rooms of ring 0 share freely; the lab sees everything.
 SIDEWAYS = {
@@ -58,9 +60,11 @@ OUTSIDE = {
         "skimage",
     },
     "baselines": {"numpy", "scipy", "jax", "optax"},
+    "audit": {"numpy"},
     "report": {"numpy", "matplotlib", "jinja2"},
     "lab": {"numpy", "jax", "ml_collections", "absl"},
     "reproduce": {"numpy", "matplotlib"},
+    "cli": {"click", "numpy"},
 }
 
 
@@ -157,12 +161,13 @@ import sys
 class Blocker:
     banned = {"flax", "optax", "orbax", "tensorflow_datasets", "absl", "chex", "tensorflow",
               "ml_collections", "matplotlib", "jinja2", "PIL", "skimage", "grain", "torch",
-              "keras", "onnxruntime", "httpx"}
+              "keras", "onnxruntime", "httpx", "click"}
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in self.banned:
             raise ImportError("blocked: " + name)
 sys.meta_path.insert(0, Blocker())
 import anw_jax.verify, anw_jax.keys, anw_jax.marks, anw_jax.stats, anw_jax.suspects
+import anw_jax.audit
 loaded = {name.split(".")[0] for name in sys.modules}
 assert not loaded & Blocker.banned, loaded & Blocker.banned
 import jax

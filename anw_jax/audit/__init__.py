@@ -1,0 +1,44 @@
+"""An audit in files: what an arbitrator does with any suspect, and what an owner answers.
+
+The order is enforced by the files of a `Case`, each of which names the SHA-256 of the one
+before: `probe_case` → `declare` → `seal_case` (or `go_on` with `answer_request`, leaf by leaf)
+→ `judge_case` (or `judge_record`). Only the verdict of a sealed case opens keys. Everything
+may be killed and called again: answers are on disk, and none is paid twice.
+
+`mark_folder` is the owner's first step; `estimate` says what an audit will take.
+"""
+
+from anw_jax.audit.case import Case, Owner
+from anw_jax.audit.corrections import corrected
+from anw_jax.audit.declaring import Options, declare
+from anw_jax.audit.estimating import DEFAULT_STUDY, effects, estimate, reached
+from anw_jax.audit.exchange import Opened, answer_request
+from anw_jax.audit.judging import judge_case
+from anw_jax.audit.marking import Marked, mark_folder
+from anw_jax.audit.probing import probe_case
+from anw_jax.audit.rounds import Standing, go_on, judge_record
+from anw_jax.audit.sealing import seal_case
+from anw_jax.audit.suspect_file import SuspectFile
+
+__all__ = [
+    "DEFAULT_STUDY",
+    "Case",
+    "Marked",
+    "Opened",
+    "Options",
+    "Owner",
+    "Standing",
+    "SuspectFile",
+    "answer_request",
+    "corrected",
+    "declare",
+    "effects",
+    "estimate",
+    "go_on",
+    "judge_case",
+    "judge_record",
+    "mark_folder",
+    "probe_case",
+    "reached",
+    "seal_case",
+]

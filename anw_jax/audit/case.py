@@ -1,0 +1,153 @@
+"""The folder of a case: who claims what, whom it is asked of, and what was written so far.
+
+owners/<name>/      manifest.json, commitment.json (basis.json) from the owner;
+                    originals/ with labels.csv, or originals.npz
+suspects/<name>.toml
+probe.json          → declared.json → blind.json (tables/) or closed.json (records/)
+                    → verdict.json; each names the SHA-256 of the one before
+answers/            every answer, so that none is paid twice
+exchange/           requests to owners and their openings, in the sequential mode
+"""
+
+import contextlib
+import dataclasses
+import functools
+import os
+import pathlib
+import re
+from typing import Any
+
+from anw_jax.audit.files import digest_of, only_one, read_json
+from anw_jax.audit.originals import Originals, read_originals
+from anw_jax.audit.published import Published, read_published
+from anw_jax.audit.suspect_file import SuspectFile
+from anw_jax.errors import CaseError, ChangedFileError
+
+FORMATS = {
+    "probe.json": "anw_jax probe, version 1",
+    "declared.json": "anw_jax declared audit, version 1",
+    "blind.json": "anw_jax blind result, version 1",
+    "closed.json": "anw_jax closed sequential audit, version 1",
+    "verdict.json": "anw_jax verdict, version 1",
+}
+
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Owner:
+    """One owner of a case.
+
+    Attributes:
+      name: of the folder.
+      published: manifest, commitment, plan, mark.
+      originals: the unmarked photos.
+    """
+
+    name: str
+    published: Published
+    originals: Originals
+
+
+class Case:
+    """A case folder, read and checked.
+
+    Args:
+      path: the folder.
+
+    Raises:
+      CaseError: no such folder, no owner or no suspect in it.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path)
+        if not self.path.is_dir():
+            raise CaseError(f"the case folder {self.path} is not there")
+
+    @functools.cached_property
+    def owners(self) -> dict[str, Owner]:
+        """By name, sorted; originals are read when first asked for."""
+        folder = self.path / "owners"
+        found = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        if not found:
+            raise CaseError(
+                f"{folder} must hold a folder for each owner, with manifest.json, "
+                "commitment.json and originals/"
+            )
+        owners = {}
+        for entry in found:
+            published = read_published(entry)
+            originals = read_originals(entry, published.manifest)
+            owners[_name(entry)] = Owner(entry.name, published, originals)
+        return owners
+
+    @functools.cached_property
+    def suspects(self) -> dict[str, SuspectFile]:
+        """By name, sorted."""
+        folder = self.path / "suspects"
+        files = [p for ending in ("toml", "json") for p in folder.glob(f"*.{ending}")]
+        if not files:
+            raise CaseError(f"{folder} must hold a .toml or .json file for each suspect")
+        suspects = {_name(file): SuspectFile.load(file) for file in sorted(files)}
+        if len(suspects) < len(files):
+            raise CaseError(f"{folder} has two files of one name")
+        return suspects
+
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Keeps other processes out while this one asks.
+
+        Raises:
+          CaseError: another one is at work here.
+        """
+        return only_one(self.path)
+
+    def file(self, name: str) -> pathlib.Path:
+        """A file's path."""
+        return self.path / name
+
+    def has(self, name: str) -> bool:
+        """Whether a step's file is written."""
+        return self.file(name).exists()
+
+    def read(self, name: str) -> dict[str, Any]:
+        """A step's file.
+
+        Raises:
+          CaseError: missing or damaged.
+        """
+        return read_json(self.file(name), FORMATS[name])
+
+    def digest(self, name: str) -> str | None:
+        """SHA-256 of a step's file; None where it is not written."""
+        return digest_of(self.file(name)) if self.has(name) else None
+
+    def check_link(self, name: str, before: str) -> dict[str, Any]:
+        """A step's file, if it names the one before as it is now.
+
+        Raises:
+          ChangedFileError: the one before was changed, or is gone.
+        """
+        body = self.read(name)
+        if body.get("previous") != self.digest(before):
+            raise ChangedFileError(
+                f"{self.file(before)} is not the one that {name} names (its SHA-256 differs): "
+                "restore it, or start afresh in another case folder"
+            )
+        return body
+
+    def answers_file(self, suspect: str) -> pathlib.Path:
+        """Where a suspect's answers are kept."""
+        return self.file("answers") / f"{suspect}.answers"
+
+    def table_file(self, suspect: str) -> pathlib.Path:
+        """Where a suspect's sealed tables lie."""
+        return self.file("tables") / f"{suspect}.npz"
+
+
+def _name(path: pathlib.Path) -> str:
+    name = path.name if path.is_dir() else path.stem
+    if not _NAME.fullmatch(name):
+        raise CaseError(
+            f"{path} must have a name of letters, digits, '_', '.' and '-', got {name!r}"
+        )
+    return name

@@ -1,0 +1,117 @@
+"""Several owners and models in one case: what is shown after correcting for all tests."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from anw_jax.keys import Plan
+from anw_jax.stats import bonferroni, e_bh, mean_of_e_values
+
+SHOWN, NOT_SHOWN, INCONCLUSIVE = "shown", "not shown", "inconclusive"
+
+
+def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Applies the correction that the owners' plans declare, and one over owners.
+
+    With S suspects and O owners: "one model" tests each owner at α / O; "each model" tests each
+    pair at α / (S · O) (Bonferroni); "any model" tests each owner's mean of e-values at α / O;
+    "list of models" lists pairs by e-BH over all S · O of them with q = α. A case with one
+    owner and one suspect is corrected by nothing.
+
+    Args:
+      plan: of any owner: claim and level are the same for all.
+      tests: by owner, by suspect: "p_value", "log_e_value", "outcome".
+
+    Returns:
+      "claim", "correction", "outcome", "named" (owner and suspect, or owner alone for "any
+      model"), "num_tests", "level" (the level of each single test, where there is one).
+
+    Example:
+      >>> one = {"p_value": 0.02, "log_e_value": 1.0, "outcome": "shown"}
+      >>> corrected(Plan("losses", 0.05), {"ann": {"net": one}})["outcome"]
+      'shown'
+      >>> other = {"p_value": 0.9, "log_e_value": -1.0, "outcome": "not shown"}
+      >>> two = {"ann": {"net": one}, "bob": {"net": other}}
+      >>> corrected(Plan("losses", 0.03), two)["level"]
+      0.015
+    """
+    pairs = [(owner, name) for owner, by_name in tests.items() for name in by_name]
+    results = [tests[owner][name] for owner, name in pairs]
+    rule = {"any model": _any_model, "list of models": _list}.get(plan.claim, _each)
+    body = rule(plan.alpha, tests, pairs, results)
+    # A test that was impossible names nobody, and alone decides nothing.
+    possible = any(result["outcome"] != INCONCLUSIVE for result in results)
+    outcome = SHOWN if body["named"] else NOT_SHOWN if possible else INCONCLUSIVE
+    return {"claim": plan.claim, "num_tests": len(pairs), "outcome": outcome, **body}
+
+
+def restate(
+    tests: dict[str, dict[str, dict[str, Any]]], end: dict[str, Any]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """The tests with outcomes as corrected, so that none is called shown that is not.
+
+    What each was before the correction stands in "outcome_uncorrected". Under "any model" no
+    single model is named: the outcome of each is "not claimed".
+    """
+    if end["num_tests"] == 1:
+        return tests
+    restated: dict[str, dict[str, dict[str, Any]]] = {}
+    for owner, by_name in tests.items():
+        restated[owner] = {}
+        for name, test in by_name.items():
+            outcome = SHOWN if [owner, name] in end["named"] else NOT_SHOWN
+            if end["claim"] == "any model":
+                outcome = "not claimed"
+            elif test["outcome"] == INCONCLUSIVE:
+                outcome = INCONCLUSIVE
+            restated[owner][name] = {
+                **test,
+                "outcome": outcome,
+                "outcome_uncorrected": test["outcome"],
+            }
+    return restated
+
+
+def _each(alpha, tests, pairs, results) -> dict[str, Any]:
+    shown = bonferroni([result["p_value"] for result in results], alpha)
+    is_one = len(pairs) == 1
+    return {
+        "correction": "none: one test" if is_one else f"Bonferroni over {len(pairs)} tests",
+        "level": alpha / len(pairs),
+        "named": _named(pairs, results, shown),
+    }
+
+
+def _any_model(alpha, tests, pairs, results) -> dict[str, Any]:
+    named = []
+    p_values = {}
+    for owner, by_name in tests.items():
+        logs = [result["log_e_value"] for result in by_name.values()]
+        p_values[owner] = mean_of_e_values(logs)[1] if max(logs) > -math.inf else 1.0
+        if p_values[owner] <= alpha / len(tests):
+            named.append([owner])
+    over = f", Bonferroni over {len(tests)} owners" if len(tests) > 1 else ""
+    return {
+        "correction": f"mean of e-values over the models of each owner{over}",
+        "level": alpha / len(tests),
+        "named": named,
+        "p_values": p_values,
+    }
+
+
+def _list(alpha, tests, pairs, results) -> dict[str, Any]:
+    shown = e_bh([result["log_e_value"] for result in results], alpha)
+    return {
+        "correction": f"e-BH over {len(pairs)} tests: share of false names ≤ {alpha:g}",
+        "level": None,
+        "named": _named(pairs, results, shown),
+    }
+
+
+def _named(pairs, results, shown: np.ndarray) -> list[list[str]]:
+    return [
+        list(pair)
+        for pair, result, is_shown in zip(pairs, results, shown, strict=True)
+        if is_shown and result["outcome"] != INCONCLUSIVE
+    ]

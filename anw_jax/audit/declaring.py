@@ -1,0 +1,283 @@
+"""What will be asked, fixed in `declared.json` before the first query."""
+
+import dataclasses
+import datetime
+import hashlib
+from typing import Any
+
+from anw_jax import _check
+from anw_jax.audit.case import FORMATS, Case, Owner
+from anw_jax.audit.files import write_json
+from anw_jax.audit.suspect_file import MakerFn
+from anw_jax.errors import CaseError, ChangedFileError
+from anw_jax.keys.commitment import framed
+from anw_jax.stats import INVERSIONS
+from anw_jax.suspects import Access, Augmentation, Suspect
+
+_TAG_SEED = b"anw_jax/v1/audit-seed\0"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The arbitrator's own choices.
+
+    Attributes:
+      access: the rung's kind; None for the highest that every suspect reaches.
+      true_labels: False lets the model's own answers on the originals stand in.
+      augmentations: queries for each photo and slot; None for the rung's default.
+      decimals: for "rounded".
+      k: for "top_k".
+      budget: most queries of one suspect; None for any number.
+      saving: (stride, number of best) of the coarse-to-fine rule; None asks every slot.
+      bound_level: level of the lower bound on the number of units used.
+      bound_by: "hits" or "ranks".
+      list_rate: expected share of wrong entries in the list of units.
+      beacons: the value of each owner's beacon, by owner.
+
+    Raises:
+      TypeError, ValueError: a value out of range.
+    """
+
+    access: str | None = None
+    true_labels: bool = True
+    augmentations: int | None = None
+    decimals: int | None = None
+    k: int | None = None
+    budget: int | None = None
+    saving: tuple[int, int] | None = None
+    bound_level: float = 0.05
+    bound_by: str = "hits"
+    list_rate: float = 0.05
+    beacons: tuple[tuple[str, bytes], ...] = ()
+
+    def __post_init__(self):
+        if self.budget is not None:
+            _check.integer_at_least(1, budget=self.budget)
+        if self.saving is not None:
+            stride, num_best = self.saving
+            _check.integer_at_least(1, stride=stride)
+            _check.integer_at_least(1, best=num_best)
+        _check.in_open_interval(0.0, 1.0, bound_level=self.bound_level)
+        _check.one_of(INVERSIONS, bound_by=self.bound_by)
+        _check.in_open_interval(0.0, 1.0, list_rate=self.list_rate)
+
+
+def declare(
+    case: Case,
+    options: Options,
+    *,
+    despite_probe: bool = False,
+    makers: dict[str, MakerFn] | None = None,
+) -> dict[str, Any]:
+    """Writes `declared.json`; nothing may change afterwards.
+
+    Args:
+      case: with owners, suspects, and a probe.
+      options: the arbitrator's choices.
+      despite_probe: go on although the probe found errors, or was not made.
+      makers: further kinds of suspects.
+
+    Returns:
+      What was written.
+
+    Raises:
+      CaseError: declared already, no probe or one that found errors, owners that cannot share
+        a case, missing labels, a beacon's value missing or not planned.
+      ValueError: a rung that a suspect's answers do not reach.
+    """
+    if case.has("declared.json"):
+        raise CaseError(
+            f"{case.file('declared.json')} is written: an audit is declared once; another plan "
+            "needs another case folder, and counts as another test"
+        )
+    _check_probe(case, despite_probe)
+    _check_owners(case)
+    opened = {name: file.open(makers) for name, file in case.suspects.items()}
+    access = _access(options, opened)
+    for name, owner in case.owners.items():
+        _check_labels(name, owner, access)
+    body = {
+        "format": FORMATS["declared.json"],
+        "previous": case.digest("probe.json"),
+        "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "owners": {name: _owner(owner) for name, owner in case.owners.items()},
+        "suspects": {
+            name: {
+                "file": case.suspects[name].digest,
+                "kind": case.suspects[name].kind,
+                "declaration": suspect.declaration.as_json(),
+                "declaration_digest": suspect.declaration.digest,
+            }
+            for name, suspect in opened.items()
+        },
+        "access": dataclasses.asdict(access),
+        "access_text": access.describe(),
+        "budget": options.budget,
+        "saving": None if options.saving is None else list(options.saving),
+        "bound": {"level": options.bound_level, "by": options.bound_by},
+        "list_rate": options.list_rate,
+        "beacons": _beacons(case, options),
+        "public_seed": public_seed(list(case.owners.values())).hex(),
+    }
+    for suspect in opened.values():
+        close(suspect)
+    write_json(case.file("declared.json"), body)
+    return body
+
+
+def close(suspect: Suspect) -> None:
+    """Ends what a suspect keeps open, if anything."""
+    end = getattr(suspect, "close", None)
+    if end is not None:
+        end()
+
+
+def public_seed(owners: list[Owner]) -> bytes:
+    """SHA-256 over each owner's commitment and plan: nobody's choice, no key in it."""
+    parts = []
+    for owner in owners:
+        parts += [owner.published.commitment.encode(), owner.published.plan.to_bytes()]
+    return hashlib.sha256(_TAG_SEED + framed(parts)).digest()
+
+
+def access_of(declared: dict[str, Any]) -> Access:
+    """The declared rung."""
+    fields = dict(declared["access"])
+    return Access(**{**fields, "augmentation": Augmentation(**fields["augmentation"])})
+
+
+def check_unchanged(case: Case) -> dict[str, Any]:
+    """Holds owners, suspects and probe against `declared.json`; returns it.
+
+    Raises:
+      CaseError: nothing is declared yet.
+      ChangedFileError: something was changed, added or taken away since.
+    """
+    if not case.has("declared.json"):
+        raise CaseError(
+            f"{case.file('declared.json')} is not there: declare the audit first (anw declare)"
+        )
+    declared = case.check_link("declared.json", "probe.json")
+    now = {
+        "owners": {name: _owner(owner) for name, owner in case.owners.items()},
+        "suspects": {name: {"file": file.digest} for name, file in case.suspects.items()},
+    }
+    for group, entries in now.items():
+        before = declared[group]
+        if sorted(before) != sorted(entries):
+            raise ChangedFileError(
+                f"{case.path} was declared with the {group} {', '.join(sorted(before))}, and "
+                f"now has {', '.join(sorted(entries))}"
+            )
+        for name, fields in entries.items():
+            for field, value in fields.items():
+                if before[name][field] != value:
+                    raise ChangedFileError(
+                        f"{case.path}: {field} of {group[:-1]} {name!r} was changed after "
+                        "declared.json named it: restore it, or start afresh in another case "
+                        "folder"
+                    )
+    return declared
+
+
+def _owner(owner: Owner) -> dict[str, Any]:
+    published, originals = owner.published, owner.originals
+    return {
+        "commitment": published.commitment,
+        "plan": dataclasses.asdict(published.plan),
+        "files": dict(published.digests),
+        "originals": originals.digest,
+        "num_images": published.manifest.num_images,
+        "num_units": published.manifest.num_units,
+        "num_slots": published.manifest.space.num_slots,
+        "num_missing": published.manifest.num_images - len(originals.present),
+    }
+
+
+def _check_probe(case: Case, despite_probe: bool) -> None:
+    if despite_probe:
+        return
+    if not case.has("probe.json"):
+        raise CaseError(
+            f"{case.file('probe.json')} is not there: probe the suspects first (anw probe)"
+        )
+    reports = case.read("probe.json")["suspects"]
+    for name, file in case.suspects.items():
+        if reports.get(name, {}).get("file") != file.digest:
+            raise CaseError(f"{file.path} is new or was changed since the probe: probe again")
+        if not reports[name]["is_fit"]:
+            raise CaseError(
+                f"the probe found that suspect {name!r} is not asked as it wants to be: mend "
+                f"{file.path} and probe again"
+            )
+
+
+def _check_owners(case: Case) -> None:
+    """One case has one mode, one claim, one level, and one signature space."""
+    plans = {name: owner.published for name, owner in case.owners.items()}
+    for field in ("mode", "claim", "alpha"):
+        _agree(field, {name: getattr(p.plan, field) for name, p in plans.items()})
+    _agree("num_slots", {n: p.manifest.space.num_slots for n, p in plans.items()})
+    plan = next(iter(plans.values())).plan
+    if plan.claim == "one model" and len(case.suspects) > 1:
+        raise CaseError(
+            f"the owners' plans claim 'one model' and the case has {len(case.suspects)} "
+            "suspects: keep one of them, or commit to another claim"
+        )
+    if plan.mode == "sequential" and len(case.suspects) * len(case.owners) > 1:
+        raise CaseError(
+            "a sequential case has one owner and one suspect: a leaf that is opened for one "
+            "model gives its slot away for the others; audit several in the sealed mode"
+        )
+
+
+def _agree(field: str, values: dict[str, Any]) -> None:
+    (first, expected), *others = values.items()
+    for name, value in others:
+        if value != expected:
+            raise CaseError(
+                f"owners {first!r} and {name!r} have committed to different values of {field} "
+                f"({expected!r} and {value!r}): give each a case of its own"
+            )
+
+
+def _access(options: Options, opened: dict[str, Suspect]) -> Access:
+    kind = options.access
+    if kind is None:
+        ladder = ("logits", "probabilities", "top_k", "label")
+        kind = max((s.declaration.answer for s in opened.values()), key=ladder.index)
+    access = Access(
+        kind,
+        options.true_labels,
+        options.augmentations,
+        decimals=options.decimals,
+        k=options.k,
+    )
+    for name, suspect in opened.items():
+        try:
+            access.check_fits(suspect.declaration)
+        except ValueError as error:
+            raise CaseError(f"suspect {name!r}: {error}") from None
+    return access
+
+
+def _check_labels(name: str, owner: Owner, access: Access) -> None:
+    if access.true_labels and owner.originals.labels is None:
+        raise CaseError(
+            f"owner {name!r} has no labels.csv: give the photos' class numbers, or audit "
+            "without labels (--no-labels)"
+        )
+
+
+def _beacons(case: Case, options: Options) -> dict[str, str]:
+    values = dict(options.beacons)
+    for name in values:
+        _check.one_of(case.owners, owner=name)
+    for name, owner in case.owners.items():
+        planned = owner.published.plan.beacon
+        if bool(planned) != bool(values.get(name)):
+            what = f"names the beacon {planned!r}" if planned else "names no beacon"
+            raise CaseError(
+                f"the plan of owner {name!r} {what}: give its value if and only if one is named"
+            )
+    return {name: value.hex() for name, value in values.items()}

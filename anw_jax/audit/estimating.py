@@ -1,0 +1,140 @@
+"""Before the first query: how many photos and queries, from effects that were measured."""
+
+import dataclasses
+import importlib.resources
+import json
+import math
+from typing import Any
+
+from anw_jax import _check
+from anw_jax.audit.case import Case
+from anw_jax.stats import plan_audit
+
+DEFAULT_STUDY = "cifar10_quick"
+
+NOT_MEASURED = "not yet measured"
+
+
+def effect_of(z: float, num_units: int, num_valid: int) -> float:
+    """The separation d behind the z of an exact test, for units that are all alike.
+
+    With scores of deviation 1 at the m - 1 wrong slots and raised by d at the right one (m =
+    N - 1), a row's mean is d / m and its variance (m - 1)/m · (1 + d²/m). Hence z / √U = r =
+    d √((m - 1)/m) / √(1 + d²/m), and d = r √(m / (m - 1 - r²)). Derived for this project.
+
+    Args:
+      z: (observed - null mean) / null deviation, as `stats.TestResult.z`.
+      num_units: U, at least 1.
+      num_valid: m, at least 2.
+
+    Returns:
+      d, with the sign of z; infinite where r² reaches m - 1, the largest that can be seen.
+
+    Example:
+      >>> round(effect_of(z=6.29, num_units=50, num_valid=11), 2)
+      0.97
+    """
+    r = _check.finite(z=z) / math.sqrt(_check.integer_at_least(1, num_units=num_units))
+    num_valid = _check.integer_at_least(2, num_valid=num_valid)
+    room = num_valid - 1 - r * r
+    if room <= 0:
+        return math.copysign(math.inf, r)
+    return r * math.sqrt(num_valid / room)
+
+
+def effects() -> dict[str, Any]:
+    """What was measured, by access kind: see the file's own "about".
+
+    Example:
+      >>> sorted(effects()["access"])
+      ['label', 'logits', 'probabilities', 'rounded', 'top_k']
+    """
+    file = importlib.resources.files("anw_jax.audit") / "effects.json"
+    return json.loads(file.read_text())
+
+
+def measured_effect(access: str, study: str = DEFAULT_STUDY) -> float | None:
+    """The median d of a study's trainings under an access kind; None if not yet measured.
+
+    Raises:
+      ValueError: an unknown access kind, or a study that did not measure it.
+    """
+    known = effects()["access"]
+    studies = known[_check.one_of(known, access=access)]
+    if not studies:
+        return None
+    return studies[_check.one_of(studies, study=study)]["median"]
+
+
+def estimate(
+    *,
+    access: str = "logits",
+    effect: float | None = None,
+    study: str = DEFAULT_STUDY,
+    **options: Any,
+) -> dict[str, Any]:
+    """Units, slots and queries for a level and a power, by access kind.
+
+    Args:
+      access: kind of answer.
+      effect: the separation d of a unit's score at its own slot; None takes the median
+        measured in `study`.
+      study: where the effect was measured.
+      **options: as `stats.plan_audit` takes them: `num_slots`, `alpha`, `power`, `mode`,
+        `images_per_unit`, `augmentations`, `max_units`, `seed`.
+
+    Returns:
+      The fields of `stats.AuditPlan`, "effect" and where it comes from; `reason` says
+      "not yet measured" where no effect is known: none is ever invented.
+
+    Raises:
+      TypeError, ValueError: as `stats.plan_audit`.
+
+    Example:
+      >>> estimate(access="label")["reason"]
+      'not yet measured for label: give --effect'
+    """
+    source = "given"
+    if effect is None:
+        effect, source = measured_effect(access, study), f"measured in results/{study}"
+    if effect is None:
+        return {
+            "access": access,
+            "effect": None,
+            "source": NOT_MEASURED,
+            "num_units": None,
+            "reason": f"{NOT_MEASURED} for {access}: give --effect",
+        }
+    plan = plan_audit(effect, access=access, **options)
+    return {**dataclasses.asdict(plan), "effect": effect, "source": source}
+
+
+def reached(case: Case) -> list[dict[str, Any]]:
+    """What an audit reached, from its verdict: one entry for each owner and suspect.
+
+    Returns:
+      "owner", "suspect", "p_text", "num_units" (asked), "num_queries", "effect": the
+      separation d that was met, None in the sequential mode.
+
+    Raises:
+      CaseError: there is no verdict.
+    """
+    verdict, declared = case.read("verdict.json"), case.read("declared.json")
+    rows = []
+    for owner, by_name in verdict["tests"].items():
+        num_valid = declared["owners"][owner]["num_slots"] - 1
+        for name, test in by_name.items():
+            effect = None
+            if "z" in test and num_valid > 1:
+                effect = effect_of(test["z"], test["num_units"], num_valid)
+            rows.append(
+                {
+                    "owner": owner,
+                    "suspect": name,
+                    "p_text": test["p_text"],
+                    "num_units": test.get("num_opened", test["num_units"]),
+                    "num_queries": verdict["queries"][name],
+                    "effect": effect if effect is None or math.isfinite(effect) else None,
+                }
+            )
+    return rows

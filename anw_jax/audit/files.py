@@ -1,0 +1,121 @@
+"""Files of a case: written whole, and each naming the SHA-256 of the one before."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import pathlib
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from anw_jax.errors import CaseError, ChangedFileError
+
+
+def digest_of(path: pathlib.Path) -> str:
+    """SHA-256, as hex, of a file's bytes.
+
+    Raises:
+      CaseError: the file cannot be read.
+    """
+    return hashlib.sha256(read_bytes(path)).hexdigest()
+
+
+def read_bytes(path: pathlib.Path) -> bytes:
+    """A file's bytes; what is wrong in one line."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise CaseError(f"{path} is not there") from None
+    except OSError as error:
+        raise CaseError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def read_json(path: pathlib.Path, kind: str) -> dict[str, Any]:
+    """A JSON file of this package whose field "format" is `kind`.
+
+    Raises:
+      CaseError: missing, damaged, or another kind of file.
+    """
+    try:
+        body = json.loads(read_bytes(path))
+        if body["format"] != kind:
+            raise KeyError("format")
+    except CaseError:
+        raise
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise CaseError(f"{path} is damaged or no {kind!r}") from None
+    return body
+
+
+def write_bytes(path: pathlib.Path, body: bytes) -> None:
+    """Writes a file whole: to a neighbour, waited for, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: pathlib.Path, body: dict[str, Any]) -> None:
+    """Writes strict JSON whole; NaN and infinities are refused, not hidden."""
+    write_bytes(path, (json.dumps(body, indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes a compressed `.npz` whole."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Reads an `.npz` file; nothing in it can run code.
+
+    Raises:
+      CaseError: missing or damaged.
+    """
+    body = read_bytes(path)
+    try:
+        with np.load(io.BytesIO(body), allow_pickle=False) as stored:
+            return dict(stored)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise CaseError(f"{path} is no .npz file ({type(error).__name__})") from None
+
+
+def check_same(path: pathlib.Path, digest: str, named_by: str) -> None:
+    """Refuses a file that is not the one an earlier step named.
+
+    Raises:
+      CaseError: it is missing.
+      ChangedFileError: it was changed.
+    """
+    if digest_of(path) != digest:
+        raise ChangedFileError(
+            f"{path} was changed after {named_by} named it (its SHA-256 differs): restore the "
+            "file, or start afresh in another case folder"
+        )
+
+
+@contextlib.contextmanager
+def only_one(folder: pathlib.Path) -> Iterator[None]:
+    """Keeps other processes out of a case while this one writes (where the system can)."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with (folder / "LOCK").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CaseError(f"another process is at work in {folder}: wait for it") from None
+        yield

@@ -1,0 +1,182 @@
+"""The owner's side, before training: a folder of photos in, marked PNG files out."""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+from typing import Any
+
+import numpy as np
+
+from anw_jax import _check, data, progress
+from anw_jax.audit.files import write_bytes
+from anw_jax.audit.published import COMMITMENT, commitment_of, read_published, write_published
+from anw_jax.errors import CaseError
+from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign, image_digest
+from anw_jax.marks import HueRotation, Mark, UserLCT, publish
+from anw_jax.stats import ROW_STATISTICS, STATISTICS
+
+PHOTOS = "published"
+
+
+@dataclasses.dataclass(frozen=True)
+class Marked:
+    """What `mark_folder` did.
+
+    Attributes:
+      commitment: 64 hex digits: publish them, or have them time-stamped, before the photos.
+      num_images: photos in the manifest.
+      num_units: units that carry independent slots.
+      num_written: PNG files written; 0 while the value of a beacon is waited for.
+      num_unchanged: photos that no hue changes (grey ones): they carry no mark.
+    """
+
+    commitment: str
+    num_images: int
+    num_units: int
+    num_written: int
+    num_unchanged: int
+
+
+def mark_folder(
+    photos: str | os.PathLike,
+    mark_key: MarkKey,
+    out: str | os.PathLike,
+    plan: Plan,
+    *,
+    scheme: str = "per_image",
+    num_slots: int = 12,
+    private_basis: bool = False,
+    beacon: bytes = b"",
+    on_progress: progress.ProgressFn = progress.silent,
+) -> Marked:
+    """Commits, then marks every photo of a folder; the originals are only read.
+
+    `out` gets `manifest.json` and `commitment.json` (and `basis.json`), then `published/` with
+    one PNG for each photo. It appears under its name when it is complete, so a kill leaves no
+    half of it; the same call again goes on.
+
+    Args:
+      photos: the folder of originals, of any depth.
+      mark_key: the owner's secret.
+      out: a folder that is not there yet, neither `photos` nor inside it.
+      plan: statistic, level, mode, claim, beacon; its mark is set here.
+      scheme: "per_image", "per_group" (each subfolder an album) or "per_user".
+      num_slots: N.
+      private_basis: use the owner's own colour basis (`UserLCT`) instead of the hue in YIQ.
+      beacon: the value of the beacon that the plan names. Without it the first call only
+        commits; call again with it once it is published.
+      on_progress: called with (photos done, photos in all).
+
+    Raises:
+      CaseError: `out` is in the way; two photos would get one name.
+      SourceError: photos that cannot be read.
+      TypeError, ValueError: a bad scheme or number of slots, or a beacon that is not planned.
+    """
+    photos, out = pathlib.Path(photos), pathlib.Path(out)
+    _check_auditable(plan, num_slots)
+    files = data.list_photos(photos)
+    _refuse_in_the_way(photos, out)
+    names = [file.relative_to(photos).as_posix() for file in files]
+    targets = _targets(names)
+    manifest = _manifest(files, names, scheme, num_slots)
+    basis = mark_key.sub_key("basis") if private_basis else None
+    mark = UserLCT.from_sub_key(basis) if private_basis else HueRotation()
+    plan = dataclasses.replace(plan, mark=mark.description)
+    if beacon and not plan.beacon:
+        raise ValueError("beacon has a value but the plan names no beacon: omit it")
+    commitment = commitment_of(mark_key, manifest, plan)
+    _commit(out, manifest, plan, commitment, basis)
+    numbers = {"num_written": 0, "num_unchanged": 0}
+    if beacon or not plan.beacon:
+        slots = assign(mark_key, manifest, beacon=beacon, mode=plan.mode)
+        pairs = list(zip(files, targets, slots.degrees, strict=True))
+        numbers = _publish(pairs, mark, manifest, out / PHOTOS, on_progress)
+    return Marked(commitment, manifest.num_images, manifest.num_units, **numbers)
+
+
+def _check_auditable(plan: Plan, num_slots: int) -> None:
+    """A commitment that no audit could ever test would be found out years later."""
+    if plan.mode == "sequential":
+        _check.one_of(ROW_STATISTICS, statistic=plan.statistic)
+        _check.integer_at_least(3, num_slots=num_slots)
+    _check.one_of(STATISTICS, statistic=plan.statistic)
+
+
+def _refuse_in_the_way(photos: pathlib.Path, out: pathlib.Path) -> None:
+    source, target = photos.resolve(), out.resolve()
+    if target == source or source in target.parents:
+        raise CaseError(f"out must lie outside the folder of originals {photos}, got {out}")
+    if target in source.parents:
+        raise CaseError(f"out must not hold the folder of originals {photos}, got {out}")
+    is_ours = (out / COMMITMENT).exists() and not (out / PHOTOS).exists()
+    if out.exists() and not is_ours:
+        raise CaseError(f"out must not exist yet, got {out}: nothing is overwritten")
+
+
+def _targets(names: list[str]) -> list[str]:
+    targets = [str(pathlib.PurePosixPath(name).with_suffix(".png")) for name in names]
+    first: dict[str, str] = {}
+    for name, target in zip(names, targets, strict=True):
+        # Some file systems do not tell A.png from a.png.
+        other = first.setdefault(target.casefold(), name)
+        if other != name:
+            raise CaseError(f"{other} and {name} would both become {target}: rename one")
+    return targets
+
+
+def _manifest(
+    files: tuple[pathlib.Path, ...], names: list[str], scheme: str, num_slots: int
+) -> Manifest:
+    digests = [image_digest(data.read_photo(file)) for file in files]
+    groups = None
+    if scheme == "per_group":
+        groups = [str(pathlib.PurePosixPath(name).parent) for name in names]
+    space = SignatureSpace(num_slots)
+    return Manifest.of(digests, space, scheme, groups, names, digests=digests)
+
+
+def _commit(
+    out: pathlib.Path, manifest: Manifest, plan: Plan, commitment: str, basis: bytes | None
+) -> None:
+    """Writes the public files, or agrees with those that are there."""
+    if out.exists():
+        before = read_published(out)
+        if before.commitment != commitment:
+            raise CaseError(
+                f"{out} holds another commitment: key, photos or plan differ from those "
+                "committed to; name another folder"
+            )
+        return
+    partial = _fresh(out)
+    write_published(partial, manifest, plan, commitment, basis)
+    os.replace(partial, out)
+
+
+def _publish(
+    pairs: list[tuple[pathlib.Path, str, float]],
+    mark: Mark,
+    manifest: Manifest,
+    folder: pathlib.Path,
+    on_progress: progress.ProgressFn,
+) -> dict[str, Any]:
+    partial, num_unchanged = _fresh(folder), 0
+    for number, (file, target, degrees) in enumerate(pairs):
+        image = data.read_photo(file)
+        if image_digest(image) != manifest.image_digests[number]:
+            raise CaseError(f"{file} was changed while it was marked: run the command again")
+        marked = publish(mark, image[None], float(degrees))[0]
+        num_unchanged += bool(np.array_equal(marked, image))
+        write_bytes(partial / target, data.png_of(marked))
+        on_progress(number + 1, len(pairs))
+    os.replace(partial, folder)
+    return {"num_written": len(pairs), "num_unchanged": num_unchanged}
+
+
+def _fresh(folder: pathlib.Path) -> pathlib.Path:
+    """An empty neighbour to fill; what a kill left of an earlier one goes."""
+    partial = folder.with_name(folder.name + ".partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    return partial

@@ -1,0 +1,164 @@
+"""The owner's unmarked originals and their labels, as the arbitrator gets them."""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import pathlib
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from anw_jax import _check, data
+from anw_jax.audit.files import read_arrays, read_bytes
+from anw_jax.errors import CaseError
+from anw_jax.keys import ChangedPixelsWarning, Manifest, image_digest
+
+FOLDER, ARRAYS, LABELS = "originals", "originals.npz", "labels.csv"
+
+_TAG = b"anw_jax/v1/originals\0"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Originals:
+    """Originals in the manifest's order.
+
+    Attributes:
+      images: uint8 `[H, W, 3]` each; None where the owner brought none, and that photo's row
+        stays without answers.
+      labels: integers `[n]`, -1 where none is known; None if there are no labels at all.
+    """
+
+    images: tuple[np.ndarray | None, ...]
+    labels: np.ndarray | None
+
+    @property
+    def present(self) -> np.ndarray:
+        """Indices of the photos that are here, int64."""
+        return np.flatnonzero([image is not None for image in self.images])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over shapes, pixels and labels: what will be asked about."""
+        message = hashlib.sha256(_TAG)
+        for image in self.images:
+            message.update(repr(None if image is None else image.shape).encode() + b"\0")
+            message.update(b"" if image is None else image.tobytes())
+        message.update(b"" if self.labels is None else self.labels.astype("<i8").tobytes())
+        return message.hexdigest()
+
+
+def read_originals(folder: pathlib.Path, manifest: Manifest) -> Originals:
+    """Reads `originals/` with `labels.csv`, or `originals.npz`, of one owner.
+
+    **Pixels must be those committed to.** A photo with other pixels under a known name is
+    refused: an owner knows the slots by now, and could hand over "originals" that look natural
+    only under the secret hue, which any model would prefer.
+
+    Raises:
+      CaseError: neither is there, a photo whose pixels are not in the manifest, or labels that
+        do not fit.
+      SourceError: a photo that cannot be read.
+    """
+    if (folder / ARRAYS).exists():
+        names, images, labels = _from_arrays(folder / ARRAYS)
+    elif (folder / FOLDER).is_dir():
+        names, images = _from_folder(folder / FOLDER)
+        labels = None
+    else:
+        raise CaseError(f"{folder} holds neither {FOLDER}/ nor {ARRAYS}")
+    places = _places(folder, manifest, images, names)
+    ordered: list[np.ndarray | None] = [None] * manifest.num_images
+    for place, image in zip(places, images, strict=True):
+        ordered[place] = image
+    # One of two byte-identical photos stands for both.
+    for index, digest in enumerate(manifest.image_digests):
+        if ordered[index] is None:
+            ordered[index] = ordered[manifest.image_digests.index(digest)]
+    if labels is None:
+        label_of = _read_labels(folder / LABELS)
+        in_order = (
+            None if label_of is None else _labels_for(folder / LABELS, manifest, label_of)
+        )
+    else:
+        in_order = np.full(manifest.num_images, -1, np.int64)
+        in_order[places] = labels
+    return Originals(tuple(ordered), in_order)
+
+
+def _from_folder(folder: pathlib.Path) -> tuple[list[str], list[np.ndarray]]:
+    files = data.list_photos(folder)
+    names = [file.relative_to(folder).as_posix() for file in files]
+    return names, [data.read_photo(file) for file in files]
+
+
+def _from_arrays(path: pathlib.Path) -> tuple[list[str], list[np.ndarray], np.ndarray | None]:
+    arrays = read_arrays(path)
+    if "images" not in arrays:
+        raise CaseError(f"{path} must hold 'images' (and 'labels', 'file_names')")
+    try:
+        images = list(_check.uint8_images(images=arrays["images"]))
+        labels = arrays.get("labels")
+        if labels is not None:
+            labels = _check.class_labels(len(images), labels=labels)
+    except (TypeError, ValueError) as error:
+        raise CaseError(f"{path}: {error}") from None
+    names = arrays.get("file_names", np.array([f"{i:06d}" for i in range(len(images))]))
+    return [str(name) for name in names], images, labels
+
+
+def _places(
+    folder: pathlib.Path, manifest: Manifest, images: Sequence[np.ndarray], names: Sequence[str]
+) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ChangedPixelsWarning)
+        try:
+            places = manifest.locate(images, names)
+        except ValueError as error:
+            raise CaseError(f"{folder}: {error}") from None
+    for place, image, name in zip(places, images, names, strict=True):
+        if image_digest(image) != manifest.image_digests[place]:
+            raise CaseError(
+                f"{folder}: the pixels of {name} are not those committed to; get the very file "
+                "that was marked, or remove it: a missing photo is a row without answers"
+            )
+    # A copy is found at its first place; its name tells which one it is.
+    by_name = {name: index for index, name in enumerate(manifest.file_names)}
+    for number, (place, name) in enumerate(zip(places, names, strict=True)):
+        other = by_name.get(name, place)
+        if manifest.image_digests[other] == manifest.image_digests[place]:
+            places[number] = other
+    return places
+
+
+def _read_labels(path: pathlib.Path) -> dict[str, int] | None:
+    if not path.exists():
+        return None
+    rows = [
+        row
+        for row in csv.reader(io.StringIO(read_bytes(path).decode("utf-8", "replace")))
+        if row and any(entry.strip() for entry in row)
+    ]
+    if rows and [entry.strip() for entry in rows[0]] == ["file", "label"]:
+        rows = rows[1:]
+    labels: dict[str, int] = {}
+    for row in rows:
+        name, label = row[0].strip(), row[-1].strip()
+        if len(row) != 2 or not label.isdigit():
+            raise CaseError(
+                f"{path} must have rows 'file,class number', got {','.join(row)!r:.60}"
+            )
+        if labels.setdefault(name, int(label)) != int(label):
+            raise CaseError(f"{path} gives {name!r} two labels")
+    return labels
+
+
+def _labels_for(path: pathlib.Path, manifest: Manifest, label_of: dict[str, int]) -> np.ndarray:
+    missing = [name for name in manifest.file_names if name not in label_of]
+    if missing:
+        raise CaseError(
+            f"{path} gives {missing[0]!r} no label ({len(missing)} of {manifest.num_images} "
+            "photos have none); remove the file to audit without labels"
+        )
+    return np.array([label_of[name] for name in manifest.file_names], np.int64)

@@ -1,0 +1,181 @@
+"""All photos of all owners before one suspect, in one batched interview."""
+
+import numpy as np
+
+from anw_jax import progress
+from anw_jax.audit.case import Owner
+from anw_jax.keys import Assignment, Manifest
+from anw_jax.stats import unit_losses
+from anw_jax.suspects import Access, AnswerCache, Interview, Suspect
+from anw_jax.verify import coarse_to_fine
+
+
+class Panel:
+    """Asks one suspect about any slots of any photos of a case.
+
+    Photos of one size under marks of one type share an `Interview`, whoever owns them.
+
+    Args:
+      suspect: the model.
+      owners: in the order in which their photos are numbered.
+      access: the rung of the ladder, as declared.
+      seed: the public seed.
+      cache: of this suspect.
+      budget: queries over the life of the cache; None for any number.
+    """
+
+    def __init__(
+        self,
+        suspect: Suspect,
+        owners: list[Owner],
+        access: Access,
+        seed: bytes,
+        cache: AnswerCache,
+        budget: int | None,
+    ):
+        self.owners = owners
+        self.space = owners[0].published.manifest.space
+        sizes = [owner.published.manifest.num_images for owner in owners]
+        self.starts = np.cumsum([0, *sizes])
+        groups: dict[tuple, list[tuple[int, int, int]]] = {}
+        for number, owner in enumerate(owners):
+            for index in owner.originals.present:
+                shape = owner.originals.images[index].shape
+                key = (shape, type(owner.published.mark).__name__)
+                groups.setdefault(key, []).append(
+                    (number, int(index), self._place(number, index))
+                )
+        self._place_of = np.full((self.starts[-1], 2), -1, np.int64)
+        self._interviews = []
+        for members in groups.values():
+            for place, (_, _, photo) in enumerate(members):
+                self._place_of[photo] = len(self._interviews), place
+            self._interviews.append(
+                self._interview(suspect, members, access, seed, cache, budget)
+            )
+
+    def _place(self, owner: int, index: int) -> int:
+        return int(self.starts[owner] + index)
+
+    def _interview(self, suspect, members, access, seed, cache, budget) -> Interview:
+        numbers = sorted({number for number, _, _ in members})
+        labels = None
+        if access.true_labels:
+            labels = np.array([self.owners[n].originals.labels[i] for n, i, _ in members])
+        return Interview(
+            suspect,
+            np.stack([self.owners[n].originals.images[i] for n, i, _ in members]),
+            labels,
+            [self.owners[number].published.mark for number in numbers],
+            self.space,
+            access=access,
+            seed=seed,
+            cache=cache,
+            budget=budget,
+            mark_of_image=np.array([numbers.index(n) for n, _, _ in members], np.int32),
+        )
+
+    def losses(
+        self,
+        photos: np.ndarray,
+        slots: np.ndarray,
+        on_progress: progress.ProgressFn = progress.silent,
+    ) -> np.ndarray:
+        """Losses, float32 `[m]`, for photos (numbered over all owners) and slots `[m]`.
+
+        NaN for a photo that its owner did not bring.
+        """
+        values = np.full(len(photos), np.nan, np.float32)
+        done = 0
+        for number, interview in enumerate(self._interviews):
+            rows = np.flatnonzero(self._place_of[photos, 0] == number)
+            if not len(rows):
+                continue
+
+            def report(now: int, _: int, before: int = done) -> None:
+                on_progress(before + now, len(photos))
+
+            places = self._place_of[photos[rows], 1]
+            values[rows] = interview.losses(places, slots[rows], report)
+            done += len(rows)
+        return values
+
+    def full_tables(
+        self, on_progress: progress.ProgressFn = progress.silent
+    ) -> list[np.ndarray]:
+        """Every valid slot of every photo: one float32 `[n, N]` for each owner.
+
+        Slot 0, which is never tested, is not asked: NaN.
+        """
+        num_photos, num_slots = int(self.starts[-1]), self.space.num_slots
+        photos, slots = np.indices((num_photos, num_slots - 1)).reshape(2, -1)
+        values = self.losses(photos, slots + 1, on_progress)
+        table = np.full((num_photos, num_slots), np.nan, np.float32)
+        table[:, 1:] = values.reshape(num_photos, num_slots - 1)
+        return np.split(table, self.starts[1:-1])
+
+    def saving_tables(
+        self, stride: int, num_best: int, on_progress: progress.ProgressFn = progress.silent
+    ) -> list[np.ndarray]:
+        """The same from fewer queries, coarse to fine over the slots, units side by side.
+
+        A unit's finished row stands on its first photo; rows of its other photos are NaN.
+        """
+        members = [
+            [self.starts[number] + index for index in photos]
+            for number, owner in enumerate(self.owners)
+            for photos in photos_of_units(owner.published.manifest)
+        ]
+        rows = self._coarse_to_fine(members, stride, num_best, on_progress)
+        table = np.full((int(self.starts[-1]), self.space.num_slots), np.nan, np.float32)
+        table[[photos[0] for photos in members], 1:] = rows
+        return np.split(table, self.starts[1:-1])
+
+    def unit_row(
+        self, owner: int, unit: int, saving: tuple[int, int] | None = None
+    ) -> np.ndarray:
+        """The finished row of one unit, float64 `[N - 1]`; NaN where it has no answers."""
+        manifest = self.owners[owner].published.manifest
+        photos = self.starts[owner] + np.array(photos_of_units(manifest)[unit])
+        if saving is not None:
+            return self._coarse_to_fine([list(photos)], *saving, progress.silent)[0]
+        num_valid = self.space.num_valid
+        index, slots = np.indices((len(photos), num_valid)).reshape(2, -1)
+        table = np.full((len(photos), num_valid + 1), np.nan)
+        table[:, 1:] = self.losses(photos[index], slots + 1).reshape(len(photos), num_valid)
+        one_unit = Assignment(
+            np.zeros(len(photos), int), np.array([1]), self.space, "per_group"
+        )
+        return unit_losses(table, one_unit)[0]
+
+    def _coarse_to_fine(self, members, stride, num_best, on_progress) -> np.ndarray:
+        # A photo that is not here is left out of its unit, as in a full table.
+        here = [[p for p in photos if self._place_of[p, 0] >= 0] for photos in members]
+        members = [some or photos for some, photos in zip(here, members, strict=True)]
+        total, asked = len(members) * self.space.num_valid, 0
+
+        def ask(units: np.ndarray, slots: np.ndarray) -> np.ndarray:
+            nonlocal asked
+            sizes = [len(members[unit]) for unit in units]
+            question = np.repeat(np.arange(len(units)), sizes)
+            photos = np.concatenate([members[unit] for unit in units]).astype(np.int64)
+            losses = self.losses(photos, slots[question]).astype(np.float64)
+            asked += len(units)
+            on_progress(asked, total)
+            return np.bincount(question, losses, len(units))
+
+        num_slots = self.space.num_slots
+        return coarse_to_fine(
+            ask, len(members), num_slots, stride=stride, num_best=num_best
+        ).losses
+
+
+def photos_of_units(manifest: Manifest) -> list[list[int]]:
+    """The distinct photos of each unit, first appearance first; copies are left out."""
+    members: list[list[int]] = [[] for _ in range(manifest.num_units)]
+    for index, (unit, copy) in enumerate(
+        zip(manifest.unit_of_image, manifest.is_copy, strict=True)
+    ):
+        if not copy:
+            members[unit].append(index)
+    return members

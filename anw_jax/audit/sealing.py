@@ -1,0 +1,128 @@
+"""Sealed mode: every table is asked and sealed before any key is opened."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from anw_jax import progress
+from anw_jax.audit.asking import asked, queries_of
+from anw_jax.audit.case import FORMATS, Case, Owner
+from anw_jax.audit.declaring import check_unchanged
+from anw_jax.audit.files import digest_of, read_arrays, write_arrays, write_json
+from anw_jax.audit.suspect_file import MakerFn
+from anw_jax.errors import CaseError, ChangedFileError
+from anw_jax.keys import Assignment, Manifest
+from anw_jax.stats.unit_list import confidence
+from anw_jax.verify import infer_signatures, seal
+
+ReportFn = Callable[[str], progress.ProgressFn]
+
+
+def seal_case(
+    case: Case,
+    *,
+    budget: int | None = None,
+    on_progress: ReportFn = lambda name: progress.silent,
+    makers: dict[str, MakerFn] | None = None,
+) -> dict[str, Any]:
+    """Asks every suspect about every photo, and writes `tables/` and `blind.json`.
+
+    May be killed at any moment: called again it takes up every answer that is there. Once
+    `blind.json` stands, nothing is asked again. No key comes in here.
+
+    Args:
+      case: declared, with plans whose mode is "sealed".
+      budget: more queries of each suspect than were declared; it changes no answer.
+      on_progress: maps a suspect's name to a function of (pairs done, pairs in all).
+      makers: further kinds of suspects.
+
+    Returns:
+      The blind result.
+
+    Raises:
+      CaseError: not declared, or anything was changed since.
+      BudgetError: the budget is spent; what was answered is kept.
+      SuspectError: as the suspects.
+    """
+    declared = check_unchanged(case)
+    if case.has("blind.json"):
+        return read_blind(case)[0]
+    budget = declared["budget"] if budget is None else budget
+    results = {}
+    for name in case.suspects:
+        with asked(case, declared, name, budget=budget, makers=makers) as (panel, cache):
+            tables = _tables(panel, declared["saving"], on_progress(name))
+            results[name] = queries_of(cache, declared, name)
+        owners = dict(zip(case.owners, tables, strict=True))
+        write_arrays(case.table_file(name), owners)
+        results[name] |= {
+            "file": digest_of(case.table_file(name)),
+            "declaration": declared["suspects"][name]["declaration"],
+            "declaration_digest": declared["suspects"][name]["declaration_digest"],
+            "owners": {o: _blind(case.owners[o], table) for o, table in owners.items()},
+        }
+    body = {
+        "format": FORMATS["blind.json"],
+        "previous": case.digest("declared.json"),
+        "budget": budget,
+        "suspects": results,
+    }
+    write_json(case.file("blind.json"), body)
+    return body
+
+
+def _tables(panel, saving, on_progress) -> list[np.ndarray]:
+    if saving is None:
+        return panel.full_tables(on_progress)
+    return panel.saving_tables(*saving, on_progress)
+
+
+def _blind(owner: Owner, table: np.ndarray) -> dict[str, Any]:
+    """What is inferred without the key, one entry for each unit."""
+    manifest, statistic = owner.published.manifest, owner.published.plan.statistic
+    slots = infer_signatures(table, manifest)
+    ahead = confidence(table, without_key(manifest), statistic)
+    return {
+        "table": seal(table),
+        "inferred_slots": slots.tolist(),
+        "inferred_degrees": manifest.space.degrees[slots].tolist(),
+        "confidence": [round(float(value), 9) for value in ahead],
+        "num_unusable": int((ahead < 0).sum()),
+    }
+
+
+def without_key(manifest: Manifest) -> Assignment:
+    """The units of a manifest with slots that mean nothing, where none are looked at."""
+    return Assignment(
+        np.asarray(manifest.unit_of_image),
+        np.ones(manifest.num_units, np.int64),
+        manifest.space,
+        manifest.scheme,
+        np.asarray(manifest.is_copy),
+    )
+
+
+def read_blind(case: Case) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
+    """The blind result and its tables, by suspect and owner, as they were sealed.
+
+    Raises:
+      CaseError: there is none yet.
+      ChangedFileError: a file was changed since.
+    """
+    if not case.has("blind.json"):
+        raise CaseError(
+            f"{case.file('blind.json')} is not there: the tables are sealed before any key is "
+            "opened (anw audit)"
+        )
+    body, tables = case.check_link("blind.json", "declared.json"), {}
+    for name, result in body["suspects"].items():
+        tables[name] = read_arrays(case.table_file(name))
+        for owner, blind in result["owners"].items():
+            table = tables[name].get(owner)
+            if table is None or seal(table) != blind["table"]:
+                raise ChangedFileError(
+                    f"{case.table_file(name)} is not the table that was sealed (owner "
+                    f"{owner!r}): restore the file; a sealed table is not asked again"
+                )
+    return body, tables

@@ -1,0 +1,235 @@
+"""A file that says how a suspect is asked: TOML or JSON, written by the arbitrator."""
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import os
+import pathlib
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from anw_jax import _check
+from anw_jax.audit.files import read_bytes
+from anw_jax.errors import CaseError
+from anw_jax.suspects import (
+    AnswerTemplate,
+    CallableSuspect,
+    Declaration,
+    HttpOptions,
+    HttpSuspect,
+    KerasSuspect,
+    OnnxSuspect,
+    RecordedSuspect,
+    RequestTemplate,
+    Suspect,
+    TorchSuspect,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SuspectFile:
+    """A suspect as described in a file.
+
+    Fields of the file:
+
+    * `kind`: onnx, torch, keras, http, recorded, callable, and what `makers` adds.
+    * `file` (onnx, torch, keras, recorded): the model, relative to this file.
+    * `function` (callable) or `module` (torch, for a file of weights): "file.py:name", a
+      function of a batch, or one that returns the module. **It is run**: use your own.
+    * `declaration`: a table with the fields of `suspects.Declaration`; recorded answers carry
+      their own.
+    * `options`: of the adapter (onnx: output, num_threads; torch: device; http: `HttpOptions`).
+    * http also: `url`, `request`, `answer` (fields of the templates), and
+      `headers_from_env` = {header = "NAME_OF_VARIABLE"}: no secret stands in the file.
+
+    Attributes:
+      name: of the file without its ending.
+      path: the file.
+      fields: what stands in it.
+      digest: SHA-256 of the file.
+    """
+
+    name: str
+    path: pathlib.Path
+    fields: Mapping[str, Any]
+    digest: str
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "SuspectFile":
+        """Reads the file.
+
+        Raises:
+          CaseError: no TOML or JSON, or no `kind` in it.
+        """
+        path = pathlib.Path(path)
+        body = read_bytes(path)
+        try:
+            text = body.decode()
+            fields = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise CaseError(f"{path} is not valid {path.suffix[1:].upper()}: {error}") from None
+        if not isinstance(fields, dict) or not isinstance(fields.get("kind"), str):
+            raise CaseError(f'{path} must name a kind, such as kind = "onnx"')
+        return cls(path.stem, path, fields, hashlib.sha256(body).hexdigest())
+
+    @property
+    def kind(self) -> str:
+        """The adapter's name."""
+        return self.fields["kind"]
+
+    def open(self, makers: Mapping[str, "MakerFn"] | None = None) -> Suspect:
+        """Opens the suspect.
+
+        Args:
+          makers: further kinds, by name.
+
+        Raises:
+          CaseError: an unknown kind, a field that is missing or unknown, or a bad value.
+          SuspectError, MissingLibraryError: as the adapters.
+        """
+        known = {**MAKERS, **(makers or {})}
+        try:
+            make = known[_check.one_of(known, kind=self.kind)]
+            used = _Fields(self)
+            suspect = make(used)
+            used.refuse_unused()
+        except (TypeError, ValueError, OverflowError) as error:
+            if isinstance(error, CaseError):
+                raise
+            raise CaseError(f"{self.path}: {error}") from None
+        return suspect
+
+
+class _Fields:
+    """Takes fields one by one, so that what nobody took is a mistake."""
+
+    def __init__(self, file: SuspectFile):
+        self._file, self._used = file, {"kind"}
+
+    def text(self, name: str) -> str:
+        """A field that must be there."""
+        value = self.get(name)
+        if not isinstance(value, str) or not value:
+            raise CaseError(
+                f"{self._file.path} must name {name!r} for kind {self._file.kind!r}, "
+                f"got {value!r}"
+            )
+        return value
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """A field that may be there."""
+        self._used.add(name)
+        return self._file.fields.get(name, default)
+
+    def table(self, name: str) -> dict[str, Any]:
+        """A table that may be there."""
+        value = self.get(name, {})
+        return dict(_check.is_instance(dict, **{name: value}))
+
+    def beside(self, name: str) -> pathlib.Path:
+        """A path, relative to the file."""
+        return self._file.path.parent / pathlib.Path(self.text(name)).expanduser()
+
+    def declaration(self) -> Declaration:
+        """The declaration."""
+        return Declaration.from_json(self.table("declaration"))
+
+    def function(self, name: str) -> tuple[Callable, str]:
+        """A function from "file.py:name", and what identifies it."""
+        text = self.text(name)
+        file, _, attribute = text.rpartition(":")
+        path = self._file.path.parent / pathlib.Path(file).expanduser()
+        if not file or not attribute.isidentifier():
+            raise CaseError(f"{self._file.path}: {name} must be 'file.py:name', got {text!r}")
+        body = read_bytes(path)
+        return _loaded(path, attribute), f"{hashlib.sha256(body).hexdigest()} {attribute}"
+
+    def refuse_unused(self) -> None:
+        unused = sorted(set(self._file.fields) - self._used)
+        if unused:
+            raise CaseError(
+                f"{self._file.path} has a field {unused[0]!r} that kind {self._file.kind!r} "
+                f"does not know; it knows {', '.join(sorted(self._used))}"
+            )
+
+
+MakerFn = Callable[[_Fields], Suspect]
+
+
+def _loaded(path: pathlib.Path, attribute: str) -> Callable:
+    spec = importlib.util.spec_from_file_location(f"_anw_suspect_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise CaseError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    # A killed or read-only case folder keeps no traces of compiled files.
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise CaseError(
+            f"{path} cannot be run ({type(error).__name__}: {error!s:.80})"
+        ) from error
+    finally:
+        sys.dont_write_bytecode = before
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        raise CaseError(f"{path} has no function {attribute!r}")
+    return function
+
+
+def _onnx(fields: _Fields) -> Suspect:
+    return OnnxSuspect(fields.beside("file"), fields.declaration(), **fields.table("options"))
+
+
+def _torch(fields: _Fields) -> Suspect:
+    path, declaration = fields.beside("file"), fields.declaration()
+    options = fields.table("options")
+    if fields.get("module") is None:
+        return TorchSuspect.from_script(path, declaration, **options)
+    make, _ = fields.function("module")
+    return TorchSuspect.from_weights(path, make(), declaration, **options)
+
+
+def _keras(fields: _Fields) -> Suspect:
+    return KerasSuspect.from_file(fields.beside("file"), fields.declaration())
+
+
+def _recorded(fields: _Fields) -> Suspect:
+    return RecordedSuspect.load(fields.beside("file"))
+
+
+def _callable(fields: _Fields) -> Suspect:
+    function, identity = fields.function("function")
+    return CallableSuspect(function, fields.declaration(), identity=identity)
+
+
+def _http(fields: _Fields) -> Suspect:
+    headers = {}
+    for header, variable in fields.table("headers_from_env").items():
+        if variable not in os.environ:
+            raise CaseError(
+                f"the environment variable {variable} for header {header} is not set"
+            )
+        headers[header] = os.environ[variable]
+    request, answer = fields.table("request"), fields.table("answer")
+    return HttpSuspect(
+        fields.text("url"),
+        fields.declaration(),
+        request=RequestTemplate(**request) if request else None,
+        answer=AnswerTemplate(**answer) if answer else None,
+        headers=headers,
+        options=HttpOptions(**fields.table("options")),
+    )
+
+
+MAKERS: dict[str, MakerFn] = {
+    "onnx": _onnx,
+    "torch": _torch,
+    "keras": _keras,
+    "http": _http,
+    "recorded": _recorded,
+    "callable": _callable,
+}

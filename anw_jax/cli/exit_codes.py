@@ -1,0 +1,64 @@
+"""What the command says to other programs."""
+
+import click
+
+from anw_jax.errors import (
+    AnwError,
+    BudgetError,
+    ChangedFileError,
+    CommitmentError,
+    RecordError,
+)
+
+DONE, FAILED, USAGE, NOT_SHOWN, INCONCLUSIVE, WAITING, BUDGET, UNFIT, BROKEN = range(9)
+INTERRUPTED = 130
+
+MEANINGS = {
+    DONE: "done; verdict: shown at the declared level",
+    FAILED: "a file, a value or a suspect is not as it must be; the line says which",
+    USAGE: "the command line is wrong",
+    NOT_SHOWN: "verdict: not shown (never 'innocent')",
+    INCONCLUSIVE: "verdict: inconclusive, no test was possible",
+    WAITING: "audit: the owner's opening is due, the same command goes on",
+    BUDGET: "audit: the query budget is spent, what was answered is kept",
+    UNFIT: "probe: a suspect is not asked as it wants to be",
+    BROKEN: "a commitment, a hash or the record does not hold: somebody changed something",
+    INTERRUPTED: "interrupted; the same command goes on",
+}
+
+OF_OUTCOME = {"shown": DONE, "not shown": NOT_SHOWN, "inconclusive": INCONCLUSIVE}
+
+
+def table() -> str:
+    """The exit codes, one a line.
+
+    Example:
+      >>> table().splitlines()[0]
+      '  0  done; verdict: shown at the declared level'
+    """
+    return "\n".join(f"{code:>3}  {text}" for code, text in MEANINGS.items())
+
+
+def of_error(error: BaseException) -> int:
+    """The exit code of an error."""
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return INTERRUPTED
+    if isinstance(error, click.ClickException):
+        return USAGE
+    if isinstance(error, BudgetError):
+        return BUDGET
+    if isinstance(error, (ChangedFileError, CommitmentError, RecordError)):
+        return BROKEN
+    return FAILED
+
+
+def line_of(error: BaseException) -> str:
+    """An error as one line."""
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return "stopped; what is there is kept, the same command goes on"
+    if isinstance(error, click.ClickException):
+        return " ".join(error.format_message().split())
+    text = " ".join(str(error).split())
+    if isinstance(error, (AnwError, OSError, ValueError, TypeError)) and text:
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

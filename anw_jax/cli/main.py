@@ -1,0 +1,88 @@
+"""The command group, and the one place where errors become a line and an exit code."""
+
+import json
+import sys
+import warnings
+from typing import NoReturn
+
+from anw_jax.errors import MissingLibraryError
+
+try:
+    import click
+except ImportError:
+    raise MissingLibraryError(
+        "the anw command needs the extra 'cli': pip install 'anw_jax[cli]'"
+    ) from None
+
+from anw_jax.cli import arbitrator, exit_codes, owner
+
+_HELP = f"""Marks photos with secret hues; proves from a model's answers that it learned them.
+
+\b
+The owner:       anw key new, anw mark, anw open
+The arbitrator:  anw plan, anw probe, anw declare, anw audit, anw verdict
+
+\b
+Examples:
+  anw key new ann.key
+  anw mark photos --key ann.key --out marked
+  anw probe case && anw declare case && anw audit case
+  anw verdict case --key ann.key
+
+\b
+Exit codes:
+{exit_codes.table()}
+"""
+
+
+@click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+def anw() -> None:
+    """See `_HELP`."""
+
+
+for command in (
+    owner.key,
+    owner.mark,
+    owner.open_request,
+    arbitrator.plan,
+    arbitrator.probe,
+    arbitrator.declare,
+    arbitrator.audit,
+    arbitrator.verdict,
+):
+    anw.add_command(command)
+
+
+def run(arguments: list[str]) -> int:
+    """Runs a command; whatever goes wrong is one line on standard error.
+
+    Args:
+      arguments: without the program's name.
+
+    Returns:
+      The exit code; `exit_codes.MEANINGS` says what it means.
+    """
+    shown, warnings.showwarning = warnings.showwarning, _show_warning
+    try:
+        code = anw.main(arguments, prog_name="anw", standalone_mode=False)
+        return code or exit_codes.DONE
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return exit_codes.USAGE
+    except (Exception, KeyboardInterrupt) as error:
+        line, code = exit_codes.line_of(error), exit_codes.of_error(error)
+        click.echo(f"anw: {line}", err=True)
+        if "--json" in arguments:
+            click.echo(json.dumps({"error": line, "exit_code": code}))
+        return code
+    finally:
+        warnings.showwarning = shown
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    click.echo(f"anw: warning: {' '.join(str(message).split())}", err=True)
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,93 @@
+"""Writes anw_jax/audit/effects.json from results/: python -m benchmarks.effects.
+
+Which runs count: users whose photos were marked with the hue rotation, one slot for each photo,
+learned by a plain training (no attack, not left out), tested with the default statistic. A
+training that stands in several results counts once.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+from typing import Any
+
+from anw_jax.audit.estimating import effect_of
+from anw_jax.stats import DEFAULT_STATISTIC
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+TARGET = REPOSITORY / "anw_jax" / "audit" / "effects.json"
+
+ACCESS = ("logits", "probabilities", "rounded", "top_k", "label")
+FEWEST_UNITS = 20
+
+ABOUT = (
+    "Separation d of a unit's score at its own slot, in standard deviations of the scores at "
+    "other slots: d = r sqrt(m / (m - 1 - r^2)), r = z / sqrt(units), m = slots - 1 (derived "
+    "in anw_jax/audit/estimating.py). One number for each training; an empty table means that "
+    "nothing was measured under that kind of access. Made by python -m benchmarks.effects."
+)
+
+
+def collect(folder: pathlib.Path) -> dict[str, Any]:
+    """All measured effects of a folder of results."""
+    access: dict[str, dict[str, Any]] = {name: {} for name in ACCESS}
+    seen: set[str] = set()
+    for file in sorted(folder.rglob("*.json")):
+        body = json.loads(file.read_text())
+        for name, user in users_of(body):
+            if user["table_digest"] in seen:
+                continue
+            seen.add(user["table_digest"])
+            study = file.relative_to(folder).parts[0]
+            num_valid = body["settings"]["verify"]["num_slots"] - 1
+            run = {
+                "file": file.relative_to(folder).as_posix(),
+                "user": name,
+                "num_units": user["num_units"],
+                "z": round(user["z"], 4),
+                "effect": round(effect_of(user["z"], user["num_units"], num_valid), 4),
+            }
+            entry = access[user.get("access", "logits")].setdefault(study, {"runs": []})
+            entry["runs"].append(run)
+    for studies in access.values():
+        for entry in studies.values():
+            effects = [run["effect"] for run in entry["runs"]]
+            entry["median"] = round(statistics.median(effects), 4)
+    return {"about": ABOUT, "access": access}
+
+
+def users_of(body: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The users of a results file that count."""
+    if not isinstance(body, dict) or not isinstance(body.get("users"), dict):
+        return []
+    settings = body.get("settings", {})
+    if settings.get("attacks"):
+        return []
+    return [
+        (name, user)
+        for name, user in body["users"].items()
+        if isinstance(user, dict)
+        and user.get("kind") == "marked"
+        and user.get("scheme") == "per_image"
+        and user.get("mark") == "hue_rotation"
+        and user.get("statistic") == DEFAULT_STATISTIC
+        and not user.get("excluded")
+        and user.get("num_units", 0) >= FEWEST_UNITS
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--check", action="store_true", help="only say whether it is up to date"
+    )
+    check = parser.parse_args().check
+    text = json.dumps(collect(REPOSITORY / "results"), indent=1) + "\n"
+    if not check:
+        TARGET.write_text(text)
+    elif TARGET.read_text() != text:
+        raise SystemExit(f"{TARGET.name} is stale: python -m benchmarks.effects")
+
+
+if __name__ == "__main__":
+    main()

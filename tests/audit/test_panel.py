@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+
+from anw_jax import audit, data
+from anw_jax.audit.panel import Panel, photos_of_units
+from anw_jax.keys import Assignment, MarkKey, Plan
+from anw_jax.stats import unit_losses
+from anw_jax.suspects import Access, AnswerCache, CallableSuspect, Declaration, ask
+from tests.audit.conftest import hand_over, receive, write_photos
+
+SUSPECT = CallableSuspect(
+    lambda batch: np.stack([batch.mean((1, 2, 3)), batch[:, 0, 0, 2]], 1) * 5,
+    Declaration(2),
+    identity="mean against blue",
+)
+
+
+def panel_of(case_dir, suspect=SUSPECT, access=None):
+    owners = list(audit.Case(case_dir).owners.values())
+    cache = AnswerCache(None, suspect.declaration)
+    return Panel(suspect, owners, access or Access("logits"), bytes(32), cache, None), cache
+
+
+def test_tables_are_those_of_asking_each_owner_alone(root, case_dir):
+    for seed, name in enumerate(("ann", "bob"), start=1):
+        hand_over(root, case_dir, name, seed)
+    panel, _ = panel_of(case_dir)
+    for owner, table in zip(panel.owners, panel.full_tables(), strict=True):
+        published, originals = owner.published, owner.originals
+        images = np.stack(originals.images)
+        space = published.manifest.space
+        twin = ask(SUSPECT, images, originals.labels, published.mark, space)
+        assert np.isnan(table[:, 0]).all()
+        np.testing.assert_array_equal(table[:, 1:], twin[:, 1:])
+
+
+def test_photos_of_several_sizes_and_marks_share_a_case(root, case_dir):
+    hand_over(root, case_dir, "ann", 1)
+    write_photos(root / "bob_photos", seed=8, number=2)
+    wide = np.random.default_rng(0).integers(0, 256, (8, 16, 3), dtype=np.uint8)
+    (root / "bob_photos" / "wide.png").write_bytes(data.png_of(wide))
+    key = MarkKey.for_experiment(2)
+    plan = Plan("log_losses", 1e-3)
+    audit.mark_folder(root / "bob_photos", key, root / "bob_marked", plan, private_basis=True)
+    receive(root / "bob_marked", root / "bob_photos", case_dir, "bob")
+    panel, cache = panel_of(case_dir)
+    ann, bob = panel.full_tables()
+    assert np.isfinite(ann[:, 1:]).all()
+    assert np.isfinite(bob[:, 1:]).all()
+    assert cache.num_queries == (12 + 3) * 11
+    owner = panel.owners[1]
+    twin = ask(
+        SUSPECT,
+        owner.originals.images[2][None],
+        [0],
+        owner.published.mark,
+        owner.published.manifest.space,
+    )
+    np.testing.assert_array_equal(bob[2, 1:], twin[0, 1:])
+
+
+@pytest.mark.parametrize("saving", [None, (3, 1)])
+def test_a_units_row_is_that_of_the_table(root, case_dir, saving):
+    write_photos(root / "photos" / "a", seed=1, number=3)
+    write_photos(root / "photos" / "b", seed=2, number=2)
+    copy = (root / "photos" / "a" / "photo00.png").read_bytes()
+    (root / "photos" / "b" / "copy.png").write_bytes(copy)
+    audit.mark_folder(
+        root / "photos", MarkKey.for_experiment(2), root / "out", Plan("losses", 0.1),
+        scheme="per_group",
+    )  # fmt: skip
+    folder = case_dir / "owners" / "ann"
+    folder.mkdir(parents=True)
+    for file in (root / "out").glob("*.json"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    (root / "photos").rename(folder / "originals")
+    panel, _ = panel_of(case_dir, access=Access("logits", true_labels=False))
+    manifest = panel.owners[0].published.manifest
+    assert [len(photos) for photos in photos_of_units(manifest)] == [3, 2]
+    (table,) = panel.full_tables() if saving is None else panel.saving_tables(*saving)
+    units = Assignment(
+        np.asarray(manifest.unit_of_image), np.array([1, 1]), manifest.space, "per_group",
+        np.asarray(manifest.is_copy),
+    )  # fmt: skip
+    rows = unit_losses(table, units)
+    for unit in range(2):
+        np.testing.assert_allclose(panel.unit_row(0, unit, saving), rows[unit], rtol=1e-6)
+
+
+def test_labels_and_photos_from_arrays(root, case_dir):
+    hand_over(root, case_dir)
+    folder = case_dir / "owners" / "ann"
+    before, _ = panel_of(case_dir)
+    names = [file.name for file in sorted((folder / "originals").iterdir())]
+    images = np.stack([data.read_photo(folder / "originals" / name) for name in names])
+    order = np.random.default_rng(0).permutation(len(names))
+    np.savez(
+        folder / "originals.npz",
+        images=images[order],
+        labels=np.zeros(len(names), int),
+        file_names=np.array(names)[order],
+    )
+    after, _ = panel_of(case_dir)
+    assert before.owners[0].originals.digest == after.owners[0].originals.digest

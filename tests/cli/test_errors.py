@@ -1,0 +1,317 @@
+"""Whatever goes wrong is one line that names the argument, the value and the rule."""
+
+import json
+
+import pytest
+
+from anw_jax import data
+from anw_jax.cli import exit_codes
+from anw_jax.cli.main import anw as group
+from anw_jax.errors import BudgetError, CaseError, ChangedFileError, RecordError, SuspectError
+from tests.audit.conftest import hand_over, write_photos, write_suspect
+
+
+def test_every_command_has_help_with_an_example(anw):
+    words = [(name,) for name in group.commands if name != "key"] + [("key", "new")]
+    for command in words:
+        ran = anw(*command, "--help")
+        assert ran.code == 0
+        assert f"  anw {' '.join(command)} " in ran.out
+        assert "Example" in ran.out
+
+
+def test_the_help_holds_the_table_of_exit_codes(anw):
+    out = " ".join(anw("--help").out.split())
+    for code, meaning in exit_codes.MEANINGS.items():
+        assert f"{code} {meaning}" in out
+    assert anw().code == 2
+
+
+def test_errors_have_codes():
+    for error, code in {
+        CaseError("x"): 1,
+        SuspectError("x"): 1,
+        ValueError("x"): 1,
+        BudgetError("x"): 6,
+        ChangedFileError("x"): 8,
+        RecordError("x"): 8,
+        KeyboardInterrupt(): 130,
+    }.items():
+        assert exit_codes.of_error(error) == code
+    assert exit_codes.line_of(KeyError("x")) == "KeyError: 'x'"
+    assert exit_codes.line_of(CaseError("two\n  lines")) == "two lines"
+
+
+def lines(ran):
+    return ran.err.splitlines()
+
+
+def test_wrong_command_lines(anw):
+    for words, message in {
+        ("mrk",): "anw: No such command 'mrk'.",
+        ("audit",): "anw: Missing argument 'CASE'.",
+        ("mark", "x", "--out", "y"): "anw: Missing option '--key'.",
+        ("plan", "--mode", "open"): (
+            "anw: Invalid value for '--mode': 'open' is not one of 'sealed', 'sequential'."
+        ),
+    }.items():
+        ran = anw(*words)
+        assert ran.code == 2
+        assert lines(ran)[-1].startswith(message[:40])
+        assert len(lines(ran)) == 1
+
+
+def test_a_key_is_never_overwritten(anw, root):
+    path = root / "ann.key"
+    assert anw("key", "new", path).code == 0
+    before = path.read_bytes()
+    ran = anw("key", "new", path)
+    assert ran.code == 1
+    assert ran.err == f"anw: {path} is there: a key is never overwritten\n"
+    assert path.read_bytes() == before
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_bad_values_of_mark(anw, root):
+    write_photos(root / "photos", number=1)
+    anw("key", "new", root / "ann.key")
+
+    def mark(*words, key="ann.key", folder="photos"):
+        return anw("mark", root / folder, "--key", root / key, "--out", root / "out", *words)
+
+    for ran, message in {
+        mark(key="no.key").err: f"no mark key at {root / 'no.key'}: the file does not exist",
+        mark(folder="none").err: (
+            f"folder {str(root / 'none')!r} is not there: give an existing folder"
+        ),
+        mark("--alpha", 2).err: "alpha must lie strictly between 0.0 and 1.0, got 2.0",
+        mark("--slots", 1).err: "num_slots must be at least 2, got 1",
+        mark("--beacon-value", "xyz").err: (
+            "--beacon-value must be hexadecimal digits, got 'xyz'"
+        ),
+        mark("--beacon-value", "ab").err: (
+            "beacon has a value but the plan names no beacon: omit it"
+        ),
+    }.items():
+        assert ran == f"anw: {message}\n"
+    assert not (root / "out").exists()
+
+
+def test_json_says_errors_too(anw, root):
+    ran = anw("audit", root / "none", "--json")
+    assert ran.code == 1
+    line = f"the case folder {root / 'none'} is not there"
+    assert json.loads(ran.out) == {"error": line, "exit_code": 1}
+    assert ran.err == f"anw: {line}\n"
+
+
+@pytest.fixture
+def case(root):
+    folder = root / "case"
+    folder.mkdir()
+    hand_over(root, folder)
+    write_suspect(folder, root / "ann_marked" / "published")
+    return folder
+
+
+def one_line(ran, code):
+    assert ran.code == code
+    assert len(lines(ran)) == 1, ran.err
+    return ran.err.removeprefix("anw: ").rstrip("\n")
+
+
+def test_an_empty_case_says_what_is_missing(anw, root):
+    folder = root / "case"
+    folder.mkdir()
+    assert one_line(anw("audit", folder), 1) == (
+        f"{folder / 'owners'} must hold a folder for each owner, with manifest.json, "
+        "commitment.json and originals/"
+    )
+    (folder / "owners" / "ann").mkdir(parents=True)
+    assert one_line(anw("audit", folder), 1) == (
+        f"{folder / 'owners' / 'ann' / 'commitment.json'} is not there"
+    )
+
+
+BAD_SUSPECTS = {
+    "kind = 3": 'must name a kind, such as kind = "onnx"',
+    "kind = ": "is not valid TOML:",
+    'kind = "onxx"': (
+        "kind must be one of onnx, torch, keras, http, recorded, callable, workdir; got "
+        "'onxx'; did you mean 'onnx'?"
+    ),
+    'kind = "recorded"': "must name 'file' for kind 'recorded', got None",
+    'kind = "recorded"\nfile = "no.npz"': "no.npz cannot be read: no such file",
+    'kind = "callable"\nfunction = "net_code/model.py"': (
+        "function must be 'file.py:name', got 'net_code/model.py'"
+    ),
+    'kind = "callable"\nfunction = "net_code/model.py:nothing"': "has no function 'nothing'",
+    'kind = "callable"\nfunction = "net_code/model.py:answer"': (
+        "a declaration must name num_classes"
+    ),
+    'kind = "http"\nurl = "ftp://x"\n[declaration]\nnum_classes = 3': (
+        "url must begin with http:// or https://, got 'ftp://x'"
+    ),
+    'kind = "http"\nurl = "http://x"\n[headers_from_env]\nAuth = "ANW_NO_SUCH"\n': (
+        "the environment variable ANW_NO_SUCH for header Auth is not set"
+    ),
+    'kind = "callable"\nfunction = "net_code/model.py:answer"\nspeed = 3\n'
+    "[declaration]\nnum_classes = 3": "has a field 'speed' that kind 'callable' does not know",
+    'kind = "workdir"\nfile = "none"': "no checkpoints in",
+}
+
+
+@pytest.mark.parametrize("text", BAD_SUSPECTS)
+def test_bad_suspect_files(anw, case, text):
+    (case / "suspects" / "net.toml").write_text(text)
+    line = one_line(anw("probe", case), 1)
+    assert BAD_SUSPECTS[text] in line
+
+
+BAD_OWNERS = {
+    "manifest.json": ("{}", "is damaged or no", "is not the manifest that"),
+    "commitment.json": ("[1]", "is damaged or no 'anw_jax commitment, version 1'", ""),
+    "labels.csv": ("file,label\nphoto00.png,cat\n", "must have rows 'file,class number'", ""),
+}
+
+
+@pytest.mark.parametrize("name", BAD_OWNERS)
+def test_bad_owner_files(anw, case, name):
+    text, *messages = BAD_OWNERS[name]
+    (case / "owners" / "ann" / name).write_text(text)
+    ran = anw("probe", case)
+    assert ran.code == 1
+    assert len(lines(ran)) == 1
+    assert any(message and message in ran.err for message in messages) or "not a manifest" in (
+        ran.err
+    )
+
+
+def test_labels_that_lack_a_photo(anw, case):
+    (case / "owners" / "ann" / "labels.csv").write_text("photo00.png,0\n")
+    assert one_line(anw("probe", case), 1) == (
+        f"{case / 'owners' / 'ann' / 'labels.csv'} gives 'photo01.png' no label (11 of 12 "
+        "photos have none); remove the file to audit without labels"
+    )
+
+
+def test_a_photo_that_is_nobodys(anw, case):
+    folder = case / "owners" / "ann" / "originals"
+    stranger = data.read_photo(folder / "photo00.png")[::-1].copy()
+    (folder / "stranger.png").write_bytes(data.png_of(stranger))
+    assert "(name 'stranger.png') is not in the manifest" in one_line(anw("probe", case), 1)
+
+
+def test_a_photo_whose_pixels_were_changed(anw, case):
+    """Else an owner could hand over what looks natural under the secret hue alone."""
+    path = case / "owners" / "ann" / "originals" / "photo03.png"
+    photo = data.read_photo(path).copy()
+    photo[0, 0, 0] ^= 1
+    path.write_bytes(data.png_of(photo))
+    assert one_line(anw("probe", case), 1) == (
+        f"{case / 'owners' / 'ann'}: the pixels of photo03.png are not those committed to; get "
+        "the very file that was marked, or remove it: a missing photo is a row without answers"
+    )
+
+
+def test_no_labels(anw, case):
+    (case / "owners" / "ann" / "labels.csv").unlink()
+    assert anw("probe", case).code == 0
+    assert one_line(anw("declare", case), 1) == (
+        "owner 'ann' has no labels.csv: give the photos' class numbers, or audit without "
+        "labels (--no-labels)"
+    )
+    assert anw("declare", case, "--no-labels").code == 0
+    assert anw("audit", case).code == 0
+
+
+def test_a_probe_with_errors_holds_the_audit_up(anw, case):
+    text = (case / "suspects" / "net.toml").read_text()
+    (case / "suspects" / "net.toml").write_text(
+        text.replace("num_classes = 3", "num_classes = 4")
+    )
+    ran = anw("probe", case)
+    assert ran.code == 7
+    assert "net: NOT asked as it wants to be" in ran.out
+    assert "declares 4 classes and answers with 3" in ran.out
+    assert one_line(anw("declare", case), 1) == (
+        "the probe found that suspect 'net' is not asked as it wants to be: mend "
+        f"{case / 'suspects' / 'net.toml'} and probe again"
+    )
+    (case / "suspects" / "net.toml").write_text(text)
+    assert "was changed since the probe: probe again" in one_line(anw("declare", case), 1)
+    assert anw("probe", case).code == 0
+    assert anw("declare", case).code == 0
+
+
+def test_a_rung_that_is_not_reached(anw, case):
+    text = (case / "suspects" / "net.toml").read_text()
+    body = text.replace('answer = "logits"', 'answer = "probabilities"')
+    (case / "suspects" / "net.toml").write_text(body)
+    line = one_line(anw("declare", case, "--access", "logits", "--despite-probe"), 1)
+    assert line == (
+        "suspect 'net': a suspect that answers with probabilities can be audited by "
+        "probabilities, rounded, top_k, label; got kind='logits'"
+    )
+
+
+def test_options_of_the_other_mode(anw, case):
+    anw("probe", case)
+    anw("declare", case)
+    assert one_line(anw("audit", case, "--stop"), 2) == (
+        "--opener and --stop belong to plans with mode 'sequential'"
+    )
+
+
+def test_a_spent_budget_has_a_code_of_its_own(anw, case):
+    anw("probe", case)
+    anw("declare", case, "--budget", 20)
+    assert one_line(anw("audit", case), 6).startswith("the budget of 20 queries is spent")
+    assert anw("audit", case, "--budget", 1000).code == 0
+
+
+def test_a_changed_table_has_a_code_of_its_own(anw, case, root):
+    for word in ("probe", "declare", "audit"):
+        anw(word, case)
+    (case / "tables" / "net.npz").write_bytes(b"no table")
+    assert "net.npz is no .npz file" in one_line(
+        anw("verdict", case, "--key", root / "ann.key"), 1
+    )
+    body = json.loads((case / "declared.json").read_text())
+    (case / "declared.json").write_text(json.dumps(body | {"list_rate": 0.9}))
+    assert one_line(anw("verdict", case, "--key", root / "ann.key"), 8).startswith(
+        f"{case / 'declared.json'} is not the one that blind.json names"
+    )
+
+
+def test_keys_by_owner(anw, case, root):
+    for word in ("probe", "declare", "audit"):
+        anw(word, case)
+    assert one_line(anw("verdict", case), 1) == (
+        "give the key of each owner (ann) and of no other; got none"
+    )
+    key = root / "ann.key"
+    assert one_line(anw("verdict", case, "--key", key, "--key", key), 2) == (
+        "--key is given twice for 'ann'"
+    )
+
+
+def test_one_process_at_a_time(anw, case):
+    fcntl = pytest.importorskip("fcntl")
+    anw("probe", case)
+    anw("declare", case)
+    with (case / "LOCK").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert one_line(anw("audit", case), 1) == (
+            f"another process is at work in {case}: wait for it"
+        )
+
+
+def test_plans_without_a_measured_effect_say_so(anw):
+    ran = anw("plan", "--access", "label")
+    assert (ran.code, ran.out) == (0, "label: not yet measured for label: give --effect\n")
+    ran = anw("plan", "--effect", 3, "--alpha", 0.001, "--mode", "sequential", "--json")
+    body = json.loads(ran.out)
+    assert body["num_queries"] == 11 * body["num_units"] < 200
+    assert body["source"] == "given"
+    assert one_line(anw("plan", "--study", "none"), 1).startswith("study must be one of ")

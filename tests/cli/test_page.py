@@ -1,0 +1,76 @@
+"""Every command of docs/arbitrator.md, in its order, in an empty folder."""
+
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from tests.audit.conftest import MEMORY, write_photos
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+PAGE = (REPOSITORY / "docs" / "arbitrator.md").read_text()
+BLOCKS = re.findall(r"^```(sh|toml)(?: exit (\d+))?\n(.*?)^```", PAGE, re.M | re.S)
+
+
+@pytest.fixture
+def prepared(root, monkeypatch):
+    """What the page takes for granted: photos, labels, a model's code, `anw` on the path."""
+    monkeypatch.chdir(root)
+    write_photos(root / "photos", seed=5)
+    names = sorted(file.name for file in (root / "photos").iterdir())
+    (root / "labels.csv").write_text("file,label\n" + "".join(f"{n},0\n" for n in names))
+    (root / "bin").mkdir()
+    shim = root / "bin" / "anw"
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m anw_jax.cli "$@"\n')
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{root / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    return root
+
+
+def train(root: pathlib.Path, marked: str) -> None:
+    """The model of the page meets what was published."""
+    folder = root / "case" / "suspects" / "net_code"
+    (folder / "seen").mkdir(parents=True, exist_ok=True)
+    (folder / "model.py").write_text(MEMORY)
+    for file in (root / marked / "published").glob("*.png"):
+        (folder / "seen" / f"{marked}_{file.name}").write_bytes(file.read_bytes())
+
+
+def test_the_page_runs(anw, prepared):
+    ran = []
+    for language, code, text in BLOCKS:
+        if language == "toml":
+            title, _, body = text.partition("\n")
+            (prepared / title.removeprefix("# ")).write_text(body)
+            train(prepared, "marked")
+            continue
+        for line in text.splitlines():
+            if not line.startswith("anw "):
+                subprocess.run(line, shell=True, check=True)
+                continue
+            result = anw(*shlex.split(line)[1:])
+            assert result.code == int(code or 0), (line, result.err)
+            ran.append((line, result.out))
+            if "marked2" in line and line.startswith("anw mark"):
+                train(prepared, "marked2")
+    said = dict(ran)
+    assert "ann against net: shown" in said["anw verdict case --key ann.key"]
+    assert "ann against net: shown" in said["anw verdict case2"]
+    assert len(ran) == len(re.findall("^anw ", "".join(block[2] for block in BLOCKS), re.M))
+
+
+def test_the_page_names_every_command_and_kind_and_exit_code():
+    from anw_jax.audit.suspect_file import MAKERS
+    from anw_jax.cli import workdirs
+    from anw_jax.cli.main import anw as group
+
+    for name in set(group.commands) - {"key"}:
+        assert f"anw {name} " in PAGE
+    for kind in {**MAKERS, **workdirs.MAKERS}:
+        assert f"| `{kind}` |" in PAGE
+    for code in (0, 3, 4):
+        assert f"| {code} |" in PAGE

@@ -1,0 +1,100 @@
+"""From `anw key new` to `anw verdict`, in both modes, with a guilty and an innocent model."""
+
+import json
+import pathlib
+import sys
+
+import pytest
+
+from tests.audit.conftest import receive, write_photos, write_suspect
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+
+
+def marked(anw, root, *options):
+    """The owner's part: a key, marked photos, and what the arbitrator gets of them."""
+    write_photos(root / "photos", seed=5)
+    assert anw("key", "new", root / "ann.key").code == 0
+    ran = anw(
+        "mark", root / "photos", "--key", root / "ann.key", "--out", root / "marked",
+        "--alpha", 0.001, *options, "--json",
+    )  # fmt: skip
+    assert ran.code == 0
+    assert ran.err == ""
+    case = root / "case"
+    receive(root / "marked", root / "photos", case, "ann")
+    return case, json.loads(ran.out)
+
+
+def suspect_of(root, case, is_planted):
+    if not is_planted:
+        write_photos(root / "others", seed=99)
+    write_suspect(case, root / "marked" / "published" if is_planted else root / "others")
+
+
+@pytest.mark.parametrize("is_planted", [True, False])
+def test_sealed(anw, root, is_planted):
+    case, done = marked(anw, root)
+    assert done["num_written"] == 12
+    suspect_of(root, case, is_planted)
+    for words in (("probe",), ("declare",), ("audit",), ("audit",)):
+        ran = anw(*words, case)
+        assert ran.code == 0
+        assert ran.err == ""  # nothing but results where output is piped
+    ran = anw("verdict", case, "--key", root / "ann.key", "--json")
+    body = json.loads(ran.out)
+    test = body["tests"]["ann"]["net"]
+    assert ran.code == (0 if is_planted else 3)
+    assert body["corrected"]["outcome"] == ("shown" if is_planted else "not shown")
+    assert (test["p_value"] < 1e-9) if is_planted else (test["p_value"] > 0.01)
+    assert test["standing"] == (
+        "evidence under the committed plan, if the owner drew the key honestly"
+    )
+    told = anw("verdict", case, "--key", f"ann={root / 'ann.key'}").out.splitlines()
+    assert told[0].startswith(f"ann against net: {test['outcome']} (p {test['p_text']}, level")
+    assert told[-1].startswith(f"one model: {test['outcome']} (none: one test)")
+    state = anw("plan", case).out
+    assert "steps done: probe, declared, blind, verdict" in state
+    assert f"ann against net: p {test['p_text']} after 12 units, 132 queries" in state
+
+
+@pytest.mark.parametrize("is_planted", [True, False])
+def test_sequential_by_hand(anw, root, is_planted):
+    case, _ = marked(anw, root, "--mode", "sequential")
+    suspect_of(root, case, is_planted)
+    anw("probe", case)
+    anw("declare", case)
+    for _ in range(13):
+        ran = anw("audit", case, "--json")
+        if ran.code == 0:
+            break
+        assert ran.code == 5
+        waiting = json.loads(ran.out)
+        opened = anw(
+            "open", waiting["request"], "--key", root / "ann.key", "--from", root / "marked",
+            "--out", waiting["opening"],
+        )  # fmt: skip
+        assert opened.code == 0
+    ran = anw("verdict", case, "--json")
+    body = json.loads(ran.out)["tests"]["ann"]["net"]
+    assert ran.code == (0 if is_planted else 3)
+    assert (body["p_value"] <= 1e-3) if is_planted else (body["p_value"] > 0.01)
+
+
+@pytest.mark.slow
+def test_sequential_with_an_opener(anw, root, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    case, _ = marked(anw, root, "--mode", "sequential")
+    suspect_of(root, case, True)
+    anw("probe", case)
+    anw("declare", case)
+    opener = (
+        f"{sys.executable} -m anw_jax.cli open {{request}} --key {root / 'ann.key'} "
+        f"--from {root / 'marked'} --out {{opening}}"
+    )
+    ran = anw("audit", case, "--opener", opener)
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("closed: the level is reached; ")
+    log = (root / "marked" / "openings.jsonl").read_text().splitlines()
+    assert f"{len(log)} of 12 units opened" in ran.out
+    assert anw("verdict", case).code == 0
