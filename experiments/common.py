@@ -119,6 +119,40 @@ OWN_CASE = {
 }
 
 
+# Fig. 2a-c: users "n<photos>" by number of photos, several of each, from few to many.
+QUICK_CROWDS = {1: 20, 5: 8, 20: 4, 50: 2}
+CIFAR_CROWDS = {
+    "paper": ({1: 50, 5: 20, 50: 10, 500: 3, 5000: 1}, 500),
+    "quick": (QUICK_CROWDS, 30),
+}
+
+
+def quantity_study(
+    name: str,
+    variant: str,
+    cases: Mapping[str, Mapping[str, Any]],
+    crowds: Mapping[str, tuple[Mapping[int, int], int]],
+    title: tuple[str, str],
+) -> ml_collections.ConfigDict:
+    """Fig. 2a-c: how many marked photos suffice.
+
+    The paper trains a model per number; here users with different numbers of photos, and with
+    signatures of their own, share a training, so that each number is tried by several users.
+
+    Args:
+      name: of the results.
+      variant: "paper" or "quick".
+      cases: settings by variant, without users.
+      crowds: by variant, users by number of photos, and the photos of the keyed user.
+      title: the figure, and whose photos.
+    """
+    by_size, num_keyed = config.choose(variant, **crowds)
+    users = {f"n{size}": one_hue(size, count=count) for size, count in by_size.items()}
+    users["keyed"] = {"num_images": num_keyed}
+    row = quantity_row(*title, tuple(by_size))
+    return study(name, variant, cases, row, users=users)
+
+
 def study(
     name: str,
     variant: str,

@@ -12,12 +12,11 @@ command answers them by itself.
 """
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 from typing import Any
 
-from anw_jax.audit.files import read_bytes, read_json, write_bytes, write_json
+from anw_jax.audit.files import digest_of, read_bytes, read_json, write_bytes, write_json
 from anw_jax.audit.published import commitment_of, read_published
 from anw_jax.errors import CaseError, CommitmentError, RecordError
 from anw_jax.keys import LeafChecker, LeafOpening, MarkKey, UnitTree, audit_order
@@ -70,7 +69,7 @@ def write_request(
             "row": lines[-1],
         },
     )
-    return hashlib.sha256(read_bytes(path)).hexdigest()
+    return digest_of(path)
 
 
 def read_opening(path: pathlib.Path, request_digest: str) -> LeafOpening | None:
@@ -142,7 +141,7 @@ def answer_request(
         }
         lines = [json.dumps(line) for line in [*log, entry]]
         write_bytes(folder / LOG, ("\n".join(lines) + "\n").encode())
-    digest = hashlib.sha256(read_bytes(request)).hexdigest()
+    digest = digest_of(request)
     write_json(out, {"format": OPENING, "request": digest, "opening": opening.to_dict()})
     return Opened(row["unit"], row["step"], again)
 

@@ -8,7 +8,7 @@ import sys
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import ml_collections
 from ml_collections import config_dict
@@ -16,6 +16,8 @@ from ml_collections import config_dict
 from anw_jax.errors import SettingsError
 from anw_jax.lab.building import settings_from_config, unknown_setting
 from anw_jax.lab.settings import Settings
+
+T = TypeVar("T")
 
 
 def load_config(file_and_variant: str) -> ml_collections.ConfigDict:
@@ -55,7 +57,7 @@ def _importable(folder: pathlib.Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def choose(variant: str, **variants: Mapping[str, Any]) -> Mapping[str, Any]:
+def choose(variant: str, **variants: T) -> T:
     """Picks the variant named after the colon of `experiments/<name>.py:<variant>`.
 
     Raises:

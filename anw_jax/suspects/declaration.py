@@ -2,10 +2,10 @@
 
 import dataclasses
 import hashlib
-import json
 from typing import Any
 
 from anw_jax import _check
+from anw_jax.keys.commitment import canonical
 
 LAYOUTS = ("NHWC", "NCHW")
 CHANNELS = ("RGB", "BGR")
@@ -106,8 +106,7 @@ class Declaration:
         """
         fields = self.as_json()
         del fields["cost_per_query"]
-        body = json.dumps(fields, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(_TAG + body.encode()).hexdigest()
+        return hashlib.sha256(_TAG + canonical(fields)).hexdigest()
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, which `from_json` reads back."""
