@@ -11,6 +11,7 @@ PACKAGE = pathlib.Path(__file__).resolve().parents[2] / "anw_jax"
 
 RING = {
     "_check": 0,
+    "_files": 0,
     "errors": 0,
     "progress": 0,
     "keys": 0,
@@ -39,6 +40,7 @@ SIDEWAYS = {
 
 OUTSIDE = {
     "_check": {"numpy"},
+    "_files": set(),
     "errors": set(),
     "progress": set(),
     "keys": {"numpy"},
