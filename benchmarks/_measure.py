@@ -23,7 +23,7 @@ _PACKAGES = (
     "optax",
     "torch",
     "onnxruntime",
-    "httpx",
+    "urllib3",
 )
 
 

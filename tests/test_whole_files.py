@@ -28,12 +28,15 @@ def test_a_failed_write_leaves_the_old_file_and_no_partial_one(tmp_path, monkeyp
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         _files.write_whole(path, b"new")
-    assert path.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+    assert path.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_second_process_is_kept_out_until_the_first_is_through(tmp_path):
     program = (
-        "import pathlib, sys; from anw_jax import _files; from anw_jax.errors import CaseError\n"
+        "import pathlib, sys\n"
+        "from anw_jax import _files\n"
+        "from anw_jax.errors import CaseError\n"
         "with _files.only_one(pathlib.Path(sys.argv[1]), lambda: CaseError('busy')): pass\n"
     )
     other = [sys.executable, "-c", program, str(tmp_path)]

@@ -251,7 +251,11 @@ MISSING = {
     "onnxruntime": ("onnx", "asking an ONNX file", lambda p: OnnxSuspect(p, twins.NCHW)),
     "torch": ("torch", "asking a PyTorch model", lambda p: TorchSuspect(None, twins.NCHW)),
     "keras": ("keras", "asking a Keras model", lambda p: KerasSuspect(None, twins.NHWC)),
-    "httpx": ("http", "asking an HTTP endpoint", lambda p: HttpSuspect("http://a", twins.NHWC)),
+    "urllib3": (
+        "http",
+        "asking an HTTP endpoint",
+        lambda p: HttpSuspect("http://a", twins.NHWC),
+    ),
 }
 
 
