@@ -270,6 +270,23 @@ def test_a_missing_library_names_its_extra(monkeypatch, tmp_path, library):
     )
 
 
+def test_a_missing_backend_of_keras_is_named(monkeypatch):
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == "keras":
+                raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == "keras"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    with pytest.raises(MissingLibraryError) as error:
+        KerasSuspect(None, twins.NHWC)
+    assert str(error.value) == (
+        "Keras cannot load its backend (tensorflow is not installed): install that, or set the "
+        "environment variable KERAS_BACKEND=jax"
+    )
+
+
 def test_every_extra_is_one_of_the_package():
     import pathlib
     import tomllib
