@@ -11,6 +11,7 @@ from anw_jax.audit.corrections import corrected, restate
 from anw_jax.audit.declaring import check_unchanged
 from anw_jax.audit.files import write_json
 from anw_jax.audit.sealing import read_blind
+from anw_jax.audit.standing import qualified
 from anw_jax.errors import CaseError
 from anw_jax.keys import MarkKey, assign
 from anw_jax.stats import how_many, log_e_from_p, which_units
@@ -94,6 +95,7 @@ def _test(
     )
     return {
         **_stated(verdict),
+        "standing": qualified(verdict.standing, declared, owner.name),
         "how_many": None,
         "which": None,
         **_units(declared, owner, mark_key, table, beacon),
@@ -106,7 +108,6 @@ def _stated(verdict: Verdict) -> dict[str, Any]:
         **dataclasses.asdict(result),
         "p_text": format_p(result.log10_p),
         "log_e_value": log_e_from_p(max(result.p_value, 5e-324)),
-        "standing": verdict.standing,
         "sentence": verdict.sentence,
         "num_hits": verdict.num_hits,
         "inferred_slots": verdict.inferred_slots.tolist(),

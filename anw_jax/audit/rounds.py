@@ -16,6 +16,7 @@ from anw_jax.audit.declaring import check_unchanged
 from anw_jax.audit.exchange import read_opening, write_request
 from anw_jax.audit.files import check_same, digest_of, read_bytes, write_bytes, write_json
 from anw_jax.audit.panel import Panel
+from anw_jax.audit.standing import qualified
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, OpenerError
 from anw_jax.keys import MarkKey
@@ -223,7 +224,7 @@ def judge_record(case: Case, mark_keys: dict[str, MarkKey]) -> dict[str, Any]:
       CaseError: the audit is not closed, a file was changed, or a key was given.
       RecordError, CommitmentError: the record breaks its own rules.
     """
-    check_unchanged(case)
+    declared = check_unchanged(case)
     if mark_keys:
         raise CaseError("a sequential verdict opens no key: leave --key out")
     if not case.has("closed.json"):
@@ -241,7 +242,7 @@ def judge_record(case: Case, mark_keys: dict[str, MarkKey]) -> dict[str, Any]:
         **dataclasses.asdict(result),
         "p_text": format_p(result.log10_p),
         "sentence": result.sentence,
-        "standing": _evidence(lines, published.plan),
+        "standing": qualified(_evidence(lines, published.plan), declared, name),
         "because": closed["because"],
         # An exact test on what a stop left over would not hold, nor would these.
         "how_many": None,
