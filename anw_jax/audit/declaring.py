@@ -124,7 +124,7 @@ def declare(
         "bound": {"level": options.bound_level, "by": options.bound_by},
         "list_rate": options.list_rate,
         "beacons": _beacons(case, options),
-        "public_seed": public_seed(list(case.owners.values())).hex(),
+        "public_seeds": {name: public_seed(o).hex() for name, o in case.owners.items()},
     }
     for suspect in opened.values():
         close(suspect)
@@ -139,11 +139,13 @@ def close(suspect: Suspect) -> None:
         end()
 
 
-def public_seed(owners: list[Owner]) -> bytes:
-    """SHA-256 over each owner's commitment and plan: nobody's choice, no key in it."""
-    parts = []
-    for owner in owners:
-        parts += [owner.published.commitment.encode(), owner.published.plan.to_bytes()]
+def public_seed(owner: Owner) -> bytes:
+    """SHA-256 over an owner's commitment and plan: nobody's choice, no key in it.
+
+    Each owner has his own: a seed over all of them could be steered by adding one more owner
+    with a commitment made to measure.
+    """
+    parts = [owner.published.commitment.encode(), owner.published.plan.to_bytes()]
     return hashlib.sha256(_TAG_SEED + framed(parts)).digest()
 
 

@@ -13,7 +13,7 @@ from anw_jax.errors import CaseError
 from anw_jax.keys import Assignment, MarkKey, Plan, SignatureSpace
 from anw_jax.stats import exact_test
 from anw_jax.verify.verdict import EVIDENCE, EVIDENCE_WITH_BEACON, EXPERIMENT_KEY
-from tests.audit.conftest import NUM_PHOTOS, receive, write_photos, write_suspect
+from tests.audit.conftest import NUM_PHOTOS, hand_over, receive, write_photos, write_suspect
 
 
 def handed_over(root, case_dir, labels=None, mode="sealed", beacon="", value=b""):
@@ -178,6 +178,25 @@ def test_a_plan_binds_labels_and_older_commitments_still_open():
     assert json.loads(Plan("losses", 0.1, labels=digest).to_bytes())["labels"] == digest
     with pytest.raises(ValueError, match=r"labels must be 64 lower-case hex digits or '', got"):
         Plan("losses", 0.1, labels="AB")
+
+
+def test_a_further_owner_changes_no_answer_of_the_others(root, case_dir):
+    """Else a commitment made to measure could choose the changes of another's pictures."""
+    tables = []
+    for folder in (root / "alone", case_dir):
+        folder.mkdir(exist_ok=True)
+        hand_over(root / folder.name, folder, "ann", 1)
+        if folder == case_dir:
+            hand_over(root / folder.name, folder, "bob", 2)
+        write_suspect(folder, None)
+        case = audit.Case(folder)
+        options = audit.Options(augmentations=3)
+        audit.declare(case, options, despite_probe=True)
+        audit.seal_case(case)
+        with np.load(folder / "tables" / "net.npz") as stored:
+            tables.append(stored["ann"])
+    assert len(np.unique(tables[0][:, 1:])) > 1
+    np.testing.assert_array_equal(*tables)
 
 
 def test_labels_that_are_not_there_are_named(root):
