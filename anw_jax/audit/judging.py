@@ -123,13 +123,18 @@ def _stated(verdict: Verdict) -> dict[str, Any]:
 def _units(
     declared: dict[str, Any], owner: Owner, mark_key: MarkKey, table: np.ndarray, beacon: bytes
 ) -> dict[str, Any]:
-    """How many units, and which, with the error rates declared."""
+    """How many units, and which, with the error rates declared.
+
+    Each rate holds for all owners and suspects of the case together: divided by their number,
+    as Bonferroni. Of a hundred innocent models some would else have a bound or a list.
+    """
     published = owner.published
+    num_tests = len(declared["owners"]) * len(declared["suspects"])
     assignment = assign(mark_key, published.manifest, beacon=beacon)
     bound, num_valid = declared["bound"], published.manifest.space.num_valid
     # The very numbers that were sealed.
     table = np.asarray(table, np.float32)
-    at_least = how_many(table, assignment, alpha=bound["level"], by=bound["by"])
+    at_least = how_many(table, assignment, alpha=bound["level"] / num_tests, by=bound["by"])
     units = {
         "how_many": {
             "at_least": at_least.num_used,
@@ -142,9 +147,8 @@ def _units(
     }
     if num_valid < 2:
         return units
-    listed = which_units(
-        table, assignment, q=declared["list_rate"], statistic=published.plan.statistic
-    )
+    rate, statistic = declared["list_rate"] / num_tests, published.plan.statistic
+    listed = which_units(table, assignment, q=rate, statistic=statistic)
     first_photo = {
         unit: published.manifest.file_names[index]
         for index, unit in reversed(list(enumerate(published.manifest.unit_of_image)))

@@ -220,6 +220,9 @@ def test_many_owners_and_models_in_one_case(root, case_dir):
     assert verdict["corrected"]["named"] == [["ann", "first"], ["bob", "second"]]
     assert verdict["corrected"]["level"] == 1e-3 / 4
     assert verdict["corrected"]["correction"] == "Bonferroni over 4 tests"
+    for by_name in verdict["tests"].values():
+        for test in by_name.values():
+            assert test["how_many"]["level"] == test["which"]["rate"] == 0.05 / 4
 
 
 def test_photos_that_are_not_brought_are_rows_without_answers(root, case_dir):
