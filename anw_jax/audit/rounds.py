@@ -123,7 +123,13 @@ def _record(case: Case, declared: dict[str, Any], owner) -> SequentialRecord:
         check_same(
             case.file("declared.json"), read_bytes(started).decode().strip(), started.name
         )
-        return resume(path, published.manifest, published.plan)
+        return resume(
+            path,
+            published.manifest,
+            published.plan,
+            commitment=published.commitment,
+            beacon=bytes.fromhex(declared["beacons"].get(owner.name, "")),
+        )
     write_bytes(started, digest_of(case.file("declared.json")).encode() + b"\n")
     beacon = bytes.fromhex(declared["beacons"].get(owner.name, ""))
     return SequentialRecord(
@@ -236,7 +242,13 @@ def judge_record(case: Case, mark_keys: dict[str, MarkKey]) -> dict[str, Any]:
     ((name, owner),) = case.owners.items()
     lines = read_bytes(record_file(case)).decode("utf-8", "replace").splitlines()
     published = owner.published
-    result = replay(lines, published.manifest, published.plan)
+    result = replay(
+        lines,
+        published.manifest,
+        published.plan,
+        commitment=published.commitment,
+        beacon=bytes.fromhex(declared["beacons"].get(name, "")),
+    )
     finite = math.isfinite(result.log_e_value)
     test = {
         **dataclasses.asdict(result),

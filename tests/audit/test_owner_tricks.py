@@ -9,7 +9,7 @@ import pytest
 from anw_jax import audit
 from anw_jax.audit.originals import labels_digest
 from anw_jax.audit.standing import LABELS_BLIND, qualified
-from anw_jax.errors import CaseError
+from anw_jax.errors import CaseError, CommitmentError
 from anw_jax.keys import Assignment, MarkKey, Plan, SignatureSpace
 from anw_jax.stats import exact_test
 from anw_jax.verify.verdict import EVIDENCE, EVIDENCE_WITH_BEACON, EXPERIMENT_KEY
@@ -197,6 +197,34 @@ def test_a_further_owner_changes_no_answer_of_the_others(root, case_dir):
             tables.append(stored["ann"])
     assert len(np.unique(tables[0][:, 1:])) > 1
     np.testing.assert_array_equal(*tables)
+
+
+def test_a_whole_record_for_a_key_drawn_later_is_refused(root, case_dir):
+    """The same photos and plan, another key: the record is sound, its root is not the one."""
+    folders = {"case": 1, "later": 2}
+    for name, seed in folders.items():
+        folder = root / name
+        folder.mkdir(exist_ok=True)
+        if seed == 1:
+            write_photos(root / "photos", seed=4)
+        marked, key = root / f"marked{seed}", MarkKey.for_experiment(seed)
+        audit.mark_folder(root / "photos", key, marked, Plan("losses", 1e-3, mode="sequential"))
+        receive(marked, root / "photos", folder, "ann")
+        write_suspect(folder, root / "marked2" / "published" if seed == 2 else None)
+        audit.declare(audit.Case(folder), audit.Options(), despite_probe=True)
+    while (standing := audit.go_on(audit.Case(root / "later"))).request:
+        audit.answer_request(standing.request, key, marked, standing.opening)
+    audit.go_on(audit.Case(case_dir), stop=True)
+    (case_dir / "records" / "ann.jsonl").write_bytes(
+        (root / "later" / "records" / "ann.jsonl").read_bytes()
+    )
+    closed = json.loads((root / "later" / "closed.json").read_text())
+    closed["previous"] = audit.Case(case_dir).digest("declared.json")
+    (case_dir / "closed.json").write_text(json.dumps(closed, indent=1) + "\n")
+    assert audit.judge_record(audit.Case(root / "later"), {})["corrected"]["outcome"] == "shown"
+    with pytest.raises(CommitmentError, match="the record is about the commitment"):
+        audit.judge_record(audit.Case(case_dir), {})
+    assert not (case_dir / "verdict.json").exists()
 
 
 def test_labels_that_are_not_there_are_named(root):
