@@ -63,8 +63,8 @@ def resume(
 ) -> SequentialRecord:
     """Takes up an audit from its file, as it was when its process ended.
 
-    Every line is checked as by `replay`, with the same arguments. A last line that was cut while it was written is
-    dropped: nobody has seen its hash.
+    Every line is checked as by `replay`, with the same arguments. A last line that was cut
+    while it was written is dropped: nobody has seen its hash.
 
     Raises:
       RecordError: the file breaks the record's rules.
