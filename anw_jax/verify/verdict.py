@@ -80,7 +80,8 @@ def decide(
 
     Args:
       loss_table: float32 `[num_images, num_slots]` nats, one row for each image of the
-        manifest in its order; a row of NaN where there is no answer. No row is left out.
+        manifest in its order; a row of NaN where the model gave no answer. No row is left out,
+        and nobody who knows the slots may have chosen rows or labels: p would be too small.
       mark_key: the owner's key, opened now.
       manifest: the one committed to.
       plan: statistic, level and mark, as committed to.
