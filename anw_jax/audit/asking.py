@@ -40,7 +40,7 @@ def asked(
                     suspect,
                     list(case.owners.values()),
                     access_of(declared),
-                    bytes.fromhex(declared["public_seed"]),
+                    [bytes.fromhex(declared["public_seeds"][o]) for o in case.owners],
                     cache,
                     budget,
                 ),

@@ -8,6 +8,7 @@ from typing import Any
 from anw_jax import _check
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.files import write_json
+from anw_jax.audit.originals import labels_digest
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys.commitment import framed
@@ -67,6 +68,7 @@ def declare(
     options: Options,
     *,
     despite_probe: bool = False,
+    despite_missing: bool = False,
     makers: dict[str, MakerFn] | None = None,
 ) -> dict[str, Any]:
     """Writes `declared.json`; nothing may change afterwards.
@@ -75,6 +77,8 @@ def declare(
       case: with owners, suspects, and a probe.
       options: the arbitrator's choices.
       despite_probe: go on although the probe found errors, or was not made.
+      despite_missing: go on although an owner left photos out; the standing of the result
+        then says that it is not evidence.
       makers: further kinds of suspects.
 
     Returns:
@@ -82,7 +86,8 @@ def declare(
 
     Raises:
       CaseError: declared already, no probe or one that found errors, owners that cannot share
-        a case, missing labels, a beacon's value missing or not planned.
+        a case, missing photos, labels missing or not those committed to, a beacon's value
+        missing or not planned.
       ValueError: a rung that a suspect's answers do not reach.
     """
     if case.has("declared.json"):
@@ -95,6 +100,8 @@ def declare(
     opened = {name: file.open(makers) for name, file in case.suspects.items()}
     access = _access(options, opened)
     for name, owner in case.owners.items():
+        if not despite_missing:
+            _check_all_brought(name, owner)
         _check_labels(name, owner, access)
     body = {
         "format": FORMATS["declared.json"],
@@ -117,7 +124,7 @@ def declare(
         "bound": {"level": options.bound_level, "by": options.bound_by},
         "list_rate": options.list_rate,
         "beacons": _beacons(case, options),
-        "public_seed": public_seed(list(case.owners.values())).hex(),
+        "public_seeds": {name: public_seed(o).hex() for name, o in case.owners.items()},
     }
     for suspect in opened.values():
         close(suspect)
@@ -132,11 +139,13 @@ def close(suspect: Suspect) -> None:
         end()
 
 
-def public_seed(owners: list[Owner]) -> bytes:
-    """SHA-256 over each owner's commitment and plan: nobody's choice, no key in it."""
-    parts = []
-    for owner in owners:
-        parts += [owner.published.commitment.encode(), owner.published.plan.to_bytes()]
+def public_seed(owner: Owner) -> bytes:
+    """SHA-256 over an owner's commitment and plan: nobody's choice, no key in it.
+
+    Each owner has his own: a seed over all of them could be steered by adding one more owner
+    with a commitment made to measure.
+    """
+    parts = [owner.published.commitment.encode(), owner.published.plan.to_bytes()]
     return hashlib.sha256(_TAG_SEED + framed(parts)).digest()
 
 
@@ -261,11 +270,36 @@ def _access(options: Options, opened: dict[str, Suspect]) -> Access:
     return access
 
 
+def _check_all_brought(name: str, owner: Owner) -> None:
+    """Who knows the hues and leaves photos out chooses the test.
+
+    Bringing those photos alone whose secret hue a model happens to like makes any model fit;
+    the constant rows of the others only shorten the null.
+    """
+    manifest = owner.published.manifest
+    missing = sorted(set(range(manifest.num_images)) - set(owner.originals.present.tolist()))
+    if missing:
+        raise CaseError(
+            f"owner {name!r} left out {len(missing)} of {manifest.num_images} photos "
+            f"committed to (first: {manifest.file_names[missing[0]]}): whoever knows the hues "
+            "could leave out those that do not suit him; get them, or go on without evidence "
+            "(--despite-missing)"
+        )
+
+
 def _check_labels(name: str, owner: Owner, access: Access) -> None:
-    if access.true_labels and owner.originals.labels is None:
+    labels, committed = owner.originals.labels, owner.published.plan.labels
+    if not access.true_labels:
+        return
+    if labels is None:
         raise CaseError(
             f"owner {name!r} has no labels.csv: give the photos' class numbers, or audit "
             "without labels (--no-labels)"
+        )
+    if committed and labels_digest(labels) != committed:
+        raise CaseError(
+            f"the class numbers of owner {name!r} are not those committed to: get the very "
+            "labels.csv that was given to anw mark, or audit without labels (--no-labels)"
         )
 
 

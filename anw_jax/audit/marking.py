@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from anw_jax import _check, _files, data, progress
+from anw_jax.audit.originals import labels_digest, read_labels
 from anw_jax.audit.published import COMMITMENT, commitment_of, read_published, write_published
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign, image_digest
@@ -47,6 +48,7 @@ def mark_folder(
     num_slots: int = 12,
     private_basis: bool = False,
     beacon: bytes = b"",
+    labels: str | os.PathLike | None = None,
     on_progress: progress.ProgressFn = progress.silent,
 ) -> Marked:
     """Commits, then marks every photo of a folder; the originals are only read.
@@ -65,10 +67,13 @@ def mark_folder(
       private_basis: use the owner's own colour basis (`UserLCT`) instead of the hue in YIQ.
       beacon: the value of the beacon that the plan names. Without it the first call only
         commits; call again with it once it is published.
+      labels: a file of rows 'file,class number' that the commitment is to bind: an audit with
+        true labels then takes these and no others.
       on_progress: called with (photos done, photos in all).
 
     Raises:
-      CaseError: `out` is in the way; two photos would get one name.
+      CaseError: `out` is in the way; two photos would get one name; labels that are missing
+        or damaged.
       SourceError: photos that cannot be read.
       TypeError, ValueError: a bad scheme or number of slots, or a beacon that is not planned.
     """
@@ -81,7 +86,7 @@ def mark_folder(
     manifest = _manifest(files, names, scheme, num_slots)
     basis = mark_key.sub_key("basis") if private_basis else None
     mark = UserLCT.from_sub_key(basis) if private_basis else HueRotation()
-    plan = dataclasses.replace(plan, mark=mark.description)
+    plan = dataclasses.replace(plan, mark=mark.description, labels=_bound(labels, manifest))
     if beacon and not plan.beacon:
         raise ValueError("beacon has a value but the plan names no beacon: omit it")
     commitment = commitment_of(mark_key, manifest, plan)
@@ -133,6 +138,16 @@ def _manifest(
         groups = [str(pathlib.PurePosixPath(name).parent) for name in names]
     space = SignatureSpace(num_slots)
     return Manifest.of(digests, space, scheme, groups, names, digests=digests)
+
+
+def _bound(labels: str | os.PathLike | None, manifest: Manifest) -> str:
+    """The digest of the labels to commit to; "" for none."""
+    if labels is None:
+        return ""
+    in_order = read_labels(pathlib.Path(labels), manifest)
+    if in_order is None:
+        raise CaseError(f"{labels} is not there")
+    return labels_digest(in_order)
 
 
 def _commit(

@@ -18,6 +18,7 @@ from anw_jax.keys import ChangedPixelsWarning, Manifest, image_digest
 FOLDER, ARRAYS, LABELS = "originals", "originals.npz", "labels.csv"
 
 _TAG = b"anw_jax/v1/originals\0"
+_TAG_LABELS = b"anw_jax/v1/labels\0"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,8 +26,7 @@ class Originals:
     """Originals in the manifest's order.
 
     Attributes:
-      images: uint8 `[H, W, 3]` each; None where the owner brought none, and that photo's row
-        stays without answers.
+      images: uint8 `[H, W, 3]` each; None where the owner brought none.
       labels: integers `[n]`, -1 where none is known; None if there are no labels at all.
     """
 
@@ -47,6 +47,29 @@ class Originals:
             message.update(b"" if image is None else image.tobytes())
         message.update(b"" if self.labels is None else self.labels.astype("<i8").tobytes())
         return message.hexdigest()
+
+
+def labels_digest(labels: np.ndarray) -> str:
+    """SHA-256 over the class numbers in the manifest's order: what a plan binds.
+
+    Example:
+      >>> labels_digest(np.array([0, 3]))[:12]
+      'eddaf3c83c5b'
+    """
+    return hashlib.sha256(_TAG_LABELS + np.asarray(labels, "<i8").tobytes()).hexdigest()
+
+
+def read_labels(path: pathlib.Path, manifest: Manifest) -> np.ndarray | None:
+    """Class numbers from a file of rows 'file,class number', in the manifest's order.
+
+    Returns:
+      int64 `[num_images]`; None where the file is not there.
+
+    Raises:
+      CaseError: rows of another form, two labels for one photo, or a photo without one.
+    """
+    label_of = _read_labels(path)
+    return None if label_of is None else _labels_for(path, manifest, label_of)
 
 
 def read_originals(folder: pathlib.Path, manifest: Manifest) -> Originals:
@@ -77,10 +100,7 @@ def read_originals(folder: pathlib.Path, manifest: Manifest) -> Originals:
         if ordered[index] is None:
             ordered[index] = ordered[manifest.image_digests.index(digest)]
     if labels is None:
-        label_of = _read_labels(folder / LABELS)
-        in_order = (
-            None if label_of is None else _labels_for(folder / LABELS, manifest, label_of)
-        )
+        in_order = read_labels(folder / LABELS, manifest)
     else:
         in_order = np.full(manifest.num_images, -1, np.int64)
         in_order[places] = labels
@@ -121,7 +141,7 @@ def _places(
         if image_digest(image) != manifest.image_digests[place]:
             raise CaseError(
                 f"{folder}: the pixels of {name} are not those committed to; get the very file "
-                "that was marked, or remove it: a missing photo is a row without answers"
+                "that was marked"
             )
     # A copy is found at its first place; its name tells which one it is.
     by_name = {name: index for index, name in enumerate(manifest.file_names)}

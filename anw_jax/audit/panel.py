@@ -19,7 +19,7 @@ class Panel:
       suspect: the model.
       owners: in the order in which their photos are numbered.
       access: the rung of the ladder, as declared.
-      seed: the public seed.
+      seeds: each owner's public seed, in their order: no owner chooses another's.
       cache: of this suspect.
       budget: queries over the life of the cache; None for any number.
     """
@@ -29,7 +29,7 @@ class Panel:
         suspect: Suspect,
         owners: list[Owner],
         access: Access,
-        seed: bytes,
+        seeds: list[bytes],
         cache: AnswerCache,
         budget: int | None,
     ):
@@ -51,13 +51,13 @@ class Panel:
             for place, (_, _, photo) in enumerate(members):
                 self._place_of[photo] = len(self._interviews), place
             self._interviews.append(
-                self._interview(suspect, members, access, seed, cache, budget)
+                self._interview(suspect, members, access, seeds, cache, budget)
             )
 
     def _place(self, owner: int, index: int) -> int:
         return int(self.starts[owner] + index)
 
-    def _interview(self, suspect, members, access, seed, cache, budget) -> Interview:
+    def _interview(self, suspect, members, access, seeds, cache, budget) -> Interview:
         numbers = sorted({number for number, _, _ in members})
         labels = None
         if access.true_labels:
@@ -69,7 +69,7 @@ class Panel:
             [self.owners[number].published.mark for number in numbers],
             self.space,
             access=access,
-            seed=seed,
+            seed=[seeds[number] for number, _, _ in members],
             cache=cache,
             budget=budget,
             mark_of_image=np.array([numbers.index(n) for n, _, _ in members], np.int32),

@@ -16,6 +16,7 @@ from anw_jax.audit.declaring import check_unchanged
 from anw_jax.audit.exchange import read_opening, write_request
 from anw_jax.audit.files import check_same, digest_of, read_bytes, write_json
 from anw_jax.audit.panel import Panel
+from anw_jax.audit.standing import qualified
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, OpenerError
 from anw_jax.keys import MarkKey
@@ -122,7 +123,13 @@ def _record(case: Case, declared: dict[str, Any], owner) -> SequentialRecord:
         check_same(
             case.file("declared.json"), read_bytes(started).decode().strip(), started.name
         )
-        return resume(path, published.manifest, published.plan)
+        return resume(
+            path,
+            published.manifest,
+            published.plan,
+            commitment=published.commitment,
+            beacon=bytes.fromhex(declared["beacons"].get(owner.name, "")),
+        )
     _files.write_whole(started, digest_of(case.file("declared.json")).encode() + b"\n")
     beacon = bytes.fromhex(declared["beacons"].get(owner.name, ""))
     return SequentialRecord(
@@ -223,7 +230,7 @@ def judge_record(case: Case, mark_keys: dict[str, MarkKey]) -> dict[str, Any]:
       CaseError: the audit is not closed, a file was changed, or a key was given.
       RecordError, CommitmentError: the record breaks its own rules.
     """
-    check_unchanged(case)
+    declared = check_unchanged(case)
     if mark_keys:
         raise CaseError("a sequential verdict opens no key: leave --key out")
     if not case.has("closed.json"):
@@ -235,13 +242,19 @@ def judge_record(case: Case, mark_keys: dict[str, MarkKey]) -> dict[str, Any]:
     ((name, owner),) = case.owners.items()
     lines = read_bytes(record_file(case)).decode("utf-8", "replace").splitlines()
     published = owner.published
-    result = replay(lines, published.manifest, published.plan)
+    result = replay(
+        lines,
+        published.manifest,
+        published.plan,
+        commitment=published.commitment,
+        beacon=bytes.fromhex(declared["beacons"].get(name, "")),
+    )
     finite = math.isfinite(result.log_e_value)
     test = {
         **dataclasses.asdict(result),
         "p_text": format_p(result.log10_p),
         "sentence": result.sentence,
-        "standing": _evidence(lines, published.plan),
+        "standing": qualified(_evidence(lines, published.plan), declared, name),
         "because": closed["because"],
         # An exact test on what a stop left over would not hold, nor would these.
         "how_many": None,

@@ -158,6 +158,11 @@ def probe(case, photos, as_json) -> int:
     help="The value of an owner's beacon; fetch it yourself.",
 )
 @click.option("--despite-probe", is_flag=True, help="Without a probe, or against its findings.")
+@click.option(
+    "--despite-missing",
+    is_flag=True,
+    help="Although an owner left photos out; the result is then not evidence.",
+)
 @json_option
 def declare(
     case,
@@ -174,6 +179,7 @@ def declare(
     list_rate,
     beacon,
     despite_probe,
+    despite_missing,
     as_json,
 ) -> None:
     """Fixes what will be asked, in CASE/declared.json, before the first query.
@@ -201,7 +207,13 @@ def declare(
         list_rate=list_rate,
         beacons=tuple((name, hex_bytes("--beacon", text)) for name, text in beacons.items()),
     )
-    body = audit.declare(opened, options, despite_probe=despite_probe, makers=MAKERS)
+    body = audit.declare(
+        opened,
+        options,
+        despite_probe=despite_probe,
+        despite_missing=despite_missing,
+        makers=MAKERS,
+    )
     show(as_json, body, telling.declared_lines(opened, body))
 
 

@@ -79,6 +79,13 @@ def key_new(file: pathlib.Path, as_json: bool) -> None:
 )
 @click.option("--beacon-value", default="", help="That value, in hexadecimal digits.")
 @click.option("--private-basis", is_flag=True, help="Your own colour basis instead of the hue.")
+@click.option(
+    "--labels",
+    default=None,
+    metavar="FILE",
+    help="Rows 'file,class number' to commit to; else an audit with labels rests on their "
+    "being given by somebody who did not know the hues.",
+)
 @json_option
 def mark(
     folder,
@@ -93,6 +100,7 @@ def mark(
     beacon,
     beacon_value,
     private_basis,
+    labels,
     as_json,
 ) -> None:
     """Marks every photo below FOLDER: PNG files in OUT/published, originals untouched.
@@ -118,6 +126,7 @@ def mark(
         num_slots=slots,
         private_basis=private_basis,
         beacon=hex_bytes("--beacon-value", beacon_value) if beacon_value else b"",
+        labels=labels,
         on_progress=ProgressLine("marking", "photos"),
     )
     show(as_json, dataclasses.asdict(done), _about(done, out, beacon))

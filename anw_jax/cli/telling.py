@@ -1,9 +1,11 @@
 """Results of the commands in words."""
 
 import dataclasses
+import math
 from typing import Any
 
 from anw_jax.audit import Case, Standing, reached
+from anw_jax.stats import format_p
 
 
 def estimate_lines(body: dict[str, Any], alpha: float, power: float, slots: int) -> list[str]:
@@ -72,7 +74,7 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
     for name, owner in body["owners"].items():
         lines.append(f"owner {name}: {owner['num_units']} units, {owner['num_images']} photos")
         if owner["num_missing"]:
-            lines.append(f"  {owner['num_missing']} photos are missing: rows without answers")
+            lines.append(f"  {owner['num_missing']} photos are missing: not evidence")
     for name in body["suspects"]:
         lines.append(f"suspect {name}: {body['access_text']}")
     return lines
@@ -99,7 +101,7 @@ def standing_lines(standing: Standing) -> list[str]:
     """The same in words."""
     so_far = (
         f"{standing.num_opened} of {standing.num_units} units opened, running p "
-        f"{standing.p_value:.2g}"
+        f"{format_p(math.log10(standing.p_value))}"
     )
     if standing.request is None:
         return [f"closed: {standing.closed_because}; {so_far}"]

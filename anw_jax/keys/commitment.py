@@ -37,10 +37,12 @@ class Plan:
       claim: what is claimed where several models are asked: "one model", "any model" (at
         least one of them), "each model" (each named one) or "list of models" (a list with an
         expected share of false names).
+      labels: digest of the photos' class numbers, 64 hex digits; "" where none are committed
+        to. Whoever knows the slots and chooses the labels afterwards can make any model fit.
 
     Raises:
       TypeError, ValueError: a field of another type, alpha outside (0, 1), an unknown mode
-        or claim.
+        or claim, a digest of another form.
 
     Example:
       >>> Plan(statistic="losses", alpha=1e-6, mark="hue_rotation").alpha
@@ -53,6 +55,7 @@ class Plan:
     beacon: str = ""
     mode: str = "sealed"
     claim: str = "one model"
+    labels: str = ""
 
     def __post_init__(self):
         _check.is_instance(str, statistic=self.statistic)
@@ -60,20 +63,26 @@ class Plan:
         _check.is_instance(str, mark=self.mark)
         _check.one_of(MODES, mode=self.mode)
         _check.one_of(CLAIMS, claim=self.claim)
+        if not re.fullmatch("([0-9a-f]{64})?", _check.is_instance(str, labels=self.labels)):
+            raise ValueError(
+                f"labels must be 64 lower-case hex digits or '', got {self.labels!r:.70}"
+            )
         alpha = _check.in_open_interval(0.0, 1.0, alpha=self.alpha)
         object.__setattr__(self, "alpha", alpha)
 
     def to_bytes(self) -> bytes:
         """Canonical bytes: JSON with sorted names and no spaces.
 
-        What says nothing (no beacon, one model) is left out, so that commitments made before
-        these fields existed still open.
+        What says nothing (no beacon, one model, no labels) is left out, so that commitments
+        made before these fields existed still open.
         """
         body = dataclasses.asdict(self)
         if not self.beacon:
             del body["beacon"]
         if self.claim == CLAIMS[0]:
             del body["claim"]
+        if not self.labels:
+            del body["labels"]
         return canonical(body)
 
 

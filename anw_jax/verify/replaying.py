@@ -22,13 +22,25 @@ from anw_jax.verify.sequential import SequentialRecord, chained
 _BET_TOLERANCE = 1e-9
 
 
-def replay(lines: list[str], manifest: Manifest, plan: Plan) -> SequentialResult:
+def replay(
+    lines: list[str],
+    manifest: Manifest,
+    plan: Plan,
+    *,
+    commitment: str | None = None,
+    beacon: bytes | None = None,
+) -> SequentialResult:
     """Computes a closed audit anew from its lines; believes nothing that stands there.
 
     Args:
       lines: of the record, as in its file.
       manifest: as committed to.
       plan: as committed to.
+      commitment: the root that was public before training. **Give it**: anybody can make a
+        whole record for a key drawn afterwards, under a root of its own. None takes the root
+        that stands in the record.
+      beacon: the value of the beacon that the plan names, fetched by yourself; None takes the
+        one that stands in the record.
 
     Returns:
       The result.
@@ -38,14 +50,21 @@ def replay(lines: list[str], manifest: Manifest, plan: Plan) -> SequentialResult
         is not the declared bettor's; a reason to stop that does not hold; no close.
       CommitmentError: a leaf that does not open, or another commitment, manifest or plan.
     """
-    return _replayed(lines, manifest, plan).result()
+    return _replayed(lines, manifest, plan, commitment, beacon).result()
 
 
-def resume(path: str | os.PathLike, manifest: Manifest, plan: Plan) -> SequentialRecord:
+def resume(
+    path: str | os.PathLike,
+    manifest: Manifest,
+    plan: Plan,
+    *,
+    commitment: str | None = None,
+    beacon: bytes | None = None,
+) -> SequentialRecord:
     """Takes up an audit from its file, as it was when its process ended.
 
-    Every line is checked as by `replay`. A last line that was cut while it was written is
-    dropped: nobody has seen its hash.
+    Every line is checked as by `replay`, with the same arguments. A last line that was cut
+    while it was written is dropped: nobody has seen its hash.
 
     Raises:
       RecordError: the file breaks the record's rules.
@@ -54,20 +73,36 @@ def resume(path: str | os.PathLike, manifest: Manifest, plan: Plan) -> Sequentia
     path = pathlib.Path(path)
     whole, newline, _ = path.read_bytes().rpartition(b"\n")
     lines = whole.decode("utf-8", "replace").split("\n") if newline else []
-    record = _replayed(lines, manifest, plan)
+    record = _replayed(lines, manifest, plan, commitment, beacon)
     with path.open("r+b") as file:
         file.truncate(len(whole) + 1)
     record.write_to(path)
     return record
 
 
-def _replayed(lines: list[str], manifest: Manifest, plan: Plan) -> SequentialRecord:
+def _replayed(
+    lines: list[str],
+    manifest: Manifest,
+    plan: Plan,
+    expected_commitment: str | None,
+    expected_beacon: bytes | None,
+) -> SequentialRecord:
     bodies = _unchained(lines)
     header = bodies[0]
     try:
         commitment, beacon = header["commitment"], bytes.fromhex(header["beacon"])
     except (KeyError, TypeError, ValueError):
         raise RecordError("line 1 is not the header of a sequential audit") from None
+    if expected_commitment not in (None, commitment):
+        raise CommitmentError(
+            f"line 1: the record is about the commitment {commitment!r:.20}…, not about "
+            f"{expected_commitment[:16]!r}…, which was given"
+        )
+    if expected_beacon not in (None, beacon):
+        raise CommitmentError(
+            f"line 1: the record has the beacon's value {beacon.hex()!r:.20}, not "
+            f"{expected_beacon.hex()!r:.20}, which was given"
+        )
     record = SequentialRecord(commitment, manifest, plan, beacon=beacon)
     if record.lines[0] != lines[0]:
         raise CommitmentError("line 1: the header is that of another plan, manifest or format")
