@@ -29,8 +29,9 @@ from benchmarks._real_tables import Table
 TABLES = _measure.RESULTS / "coin_flip_real_tables.npz"
 LEVELS = (0.05, 1e-6)
 NUM_PAIRS = 5_000
-# Units drawn at most in the simulation, of either side's audits.
-LONGEST, LONGEST_PAIRS = 400, 2_500
+# Units drawn at most in the simulation: of our audits, first so many and then more where some
+# quarter of them is still undecided, and of the published one's.
+LENGTHS, LONGEST_PAIRS = (120, 400), 2_500
 # (stride, best) of `coarse_to_fine`: asked first slots only, and around the best too.
 SAVING = {"11 slots, saving 3, 0": (3, 0), "11 slots, saving 3, 1": (3, 1)}
 FEWER_SLOTS = {"4 slots": 4, "2 slots": 2}
@@ -114,17 +115,28 @@ def quartiles(values: np.ndarray) -> list[float | None]:
     ]
 
 
-def study(table: Table, num_orders: int, seed: int) -> dict:
+def simulate(table: Table, num_draws: int, rng) -> dict:
+    """As `play`, of units drawn with replacement."""
+    pairs = rng.integers(0, len(table.slots), (num_draws, LONGEST_PAIRS))
+    for length in LENGTHS:
+        drawn = rng.integers(0, len(table.slots), (num_draws, length))
+        found = play(table, drawn, pairs, NUM_PAIRS, rng)
+        ours = [units for (arm, _), (units, _) in found.items() if arm != PUBLISHED]
+        if all((units > 0).mean() > 0.75 for units in ours):
+            break
+    return found
+
+
+def study(table: Table, num_orders: int, num_draws: int, seed: int) -> dict:
     """All figures of one table."""
     rng, num_units = np.random.default_rng(seed), len(table.slots)
     real = np.argsort(rng.random((num_orders, num_units)), axis=1)
-    drawn = rng.integers(0, num_units, (num_orders, LONGEST))
-    many = rng.integers(0, num_units, (num_orders, LONGEST_PAIRS))
     within = play(table, real, real, num_units, rng)
-    beyond = play(table, drawn, many, NUM_PAIRS, rng)
     if table.facts["kind"] == "innocent":
         # Luck that is drawn again and again is luck no more: nothing to simulate.
-        beyond = {cell: (np.zeros(1), np.zeros(1)) for cell in beyond}
+        beyond = {cell: (np.zeros(1), np.zeros(1)) for cell in within}
+    else:
+        beyond = simulate(table, num_draws, rng)
     cells = [
         {
             "arm": arm,
@@ -194,14 +206,15 @@ def say(rows: list[dict]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdirs", type=pathlib.Path, nargs="*", default=[])
-    parser.add_argument("--orders", type=int, default=100, help="audits of each table")
+    parser.add_argument("--orders", type=int, default=200, help="real audits of each table")
+    parser.add_argument("--draws", type=int, default=60, help="simulated audits of each")
     flags = parser.parse_args()
     start = time.perf_counter()
     if flags.workdirs:
         _real_tables.save(TABLES, _real_tables.collect(flags.workdirs))
     studies = []
     for seed, table in enumerate(_real_tables.load(TABLES)):
-        studies.append(study(table, flags.orders, seed))
+        studies.append(study(table, flags.orders, flags.draws, seed))
         print(seed, {k: v for k, v in studies[-1].items() if k != "cells"}, flush=True)
     by_seed = {
         f"seed {seed}": summary([s for s in studies if s["seed"] == seed])
@@ -213,7 +226,8 @@ def main() -> None:
         "coin_flip_real",
         {
             "orders": flags.orders,
-            "longest": {"units": LONGEST, "pairs": LONGEST_PAIRS, "pairs_in_all": NUM_PAIRS},
+            "draws": flags.draws,
+            "longest": {"units": LENGTHS, "pairs": LONGEST_PAIRS, "pairs_in_all": NUM_PAIRS},
             "summary": every,
             "summary_by_seed": by_seed,
             "tables": studies,
