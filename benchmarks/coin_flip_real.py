@@ -36,7 +36,9 @@ LENGTHS, LONGEST_PAIRS = (120, 400), 2_500
 SAVING = {"11 slots, saving 3, 0": (3, 0), "11 slots, saving 3, 1": (3, 1)}
 FEWER_SLOTS = {"4 slots": 4, "2 slots": 2}
 PUBLISHED = "published coin flips"
-ARMS = (PUBLISHED, "11 slots", *SAVING, *FEWER_SLOTS)
+# What the rule is compared with: the same slots asked, the others as bad as the worst of them.
+WORST = "11 slots, saving 3, 1, rest worst"
+ARMS = (PUBLISHED, "11 slots", *SAVING, WORST, *FEWER_SLOTS)
 BANDS = ((0.0, 0.65), (0.65, 0.72), (0.72, 1.0))
 
 
@@ -86,6 +88,12 @@ def completed(table: Table, saving: tuple[int, int]) -> verify.CompletedRows:
     return verify.coarse_to_fine(ask, len(table.slots), 12, stride=stride, num_best=num_best)
 
 
+def with_the_worst(rows: verify.CompletedRows) -> np.ndarray:
+    """The rows if unasked slots got the worst asked loss instead of their neighbours' line."""
+    worst = np.where(rows.asked, rows.losses, -np.inf).max(axis=1, keepdims=True)
+    return np.where(rows.asked, rows.losses, worst)
+
+
 def play(table: Table, order: np.ndarray, pairs: np.ndarray, num_pairs: int, rng) -> dict:
     """Units and queries at which each side decides, by arm and level; 0 where it does not."""
     found = {}
@@ -95,6 +103,7 @@ def play(table: Table, order: np.ndarray, pairs: np.ndarray, num_pairs: int, rng
     for name, saving in SAVING.items():
         done = completed(table, saving)
         rows[name] = (done.losses, done.asked.sum(axis=1))
+    rows[WORST] = (with_the_worst(done), done.asked.sum(axis=1))
     for name, (losses, cost) in rows.items():
         wealth = stats.mixture_log_wealth(scores_of(losses)[order], table.slots[order])
         paid = np.insert(np.cumsum(cost[order], axis=1), 0, 0, axis=1)
@@ -196,7 +205,7 @@ def say(rows: list[dict]) -> None:
         print(f"{group['tables']}: {group['num_tables']} tables")
         for cell in group["cells"]:
             print(
-                f"  p = {cell['level']:<6g} {cell['arm']:<22}"
+                f"  p = {cell['level']:<6g} {cell['arm']:<34}"
                 f" decided {cell['tables_decided']:>3}"
                 f"  simulated units {cell['simulated_units'][1]}"
                 f"  queries {cell['simulated_queries'][1]}"

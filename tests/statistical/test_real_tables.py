@@ -56,6 +56,14 @@ def test_saving_asks_what_it_pays_for():
     assert queries[0] == asked[: units[0]].sum()
 
 
+def test_rows_filled_with_the_worst():
+    done = benchmark.completed(_made_up(), (3, 1))
+    worst = benchmark.with_the_worst(done)
+    np.testing.assert_array_equal(worst[done.asked], done.losses[done.asked])
+    for row, asked, whole in zip(worst, done.asked, done.losses, strict=True):
+        assert set(row[~asked].tolist()) == {whole[asked].max()}
+
+
 def test_few_slots_hold_the_secret_one_and_no_slot_twice(monkeypatch):
     seen = {}
 
