@@ -1,10 +1,10 @@
 """Units and queries until a decision, on loss tables of real trainings: ours, the coin flips.
 
 The published audit: a unit is a pair of marked versions, one published; from a row of eleven
-valid slots it gets the secret one and another drawn at random, and is won if the secret one
-has the lower loss. Ours: the sequential mode (`stats.mixture_log_wealth`) on the whole row; on
-rows completed by `verify.coarse_to_fine`; and on 4 or 2 of the slots, as if the owner had
-drawn the hue from so few. All sides ask each version once (the published audit averages 16
+valid slots it gets the secret one and another drawn at random, or the opposite one, and is
+won if the secret one has the lower loss. Ours: the sequential mode
+(`stats.mixture_log_wealth`) on the whole row; on rows completed by `verify.coarse_to_fine`;
+and on 4 or 2 of the slots, as if the owner had drawn the hue from so few. All sides ask each version once (the published audit averages 16
 crops of each; any number multiplies the queries of all sides alike).
 
 First what is real: each table's own units in many random orders, without replacement. Then a
@@ -34,11 +34,12 @@ NUM_PAIRS = 5_000
 LENGTHS, LONGEST_PAIRS = (120, 400), 2_500
 # (stride, best) of `coarse_to_fine`: asked first slots only, and around the best too.
 SAVING = {"11 slots, saving 3, 0": (3, 0), "11 slots, saving 3, 1": (3, 1)}
-FEWER_SLOTS = {"4 slots": 4, "2 slots": 2}
-PUBLISHED = "published coin flips"
+TWO_OPPOSITE = "2 slots, opposite hues"
+FEWER_SLOTS = {"4 slots": 4, "2 slots": 2, TWO_OPPOSITE: 2}
+PUBLISHED, OPPOSITE = "published coin flips", "published coin flips, opposite hues"
 # What the rule is compared with: the same slots asked, the others as bad as the worst of them.
 WORST = "11 slots, saving 3, 1, rest worst"
-ARMS = (PUBLISHED, "11 slots", *SAVING, WORST, *FEWER_SLOTS)
+ARMS = (PUBLISHED, OPPOSITE, "11 slots", *SAVING, WORST, *FEWER_SLOTS)
 BANDS = ((0.0, 0.65), (0.65, 0.72), (0.72, 1.0))
 
 
@@ -51,11 +52,12 @@ def reached(log_wealth: np.ndarray) -> dict[float, np.ndarray]:
     return found
 
 
-def published(table: Table, order: np.ndarray, num_pairs: int, rng) -> dict[float, np.ndarray]:
+def published(
+    table: Table, order: np.ndarray, others: np.ndarray, num_pairs: int, rng
+) -> dict[float, np.ndarray]:
     """The same for the published audit of `num_pairs` pairs, units in the given orders."""
-    slots = table.slots[order]
-    others = 1 + (slots - 1 + rng.integers(1, 11, order.shape)) % 11
-    own, other = table.losses[order, slots], table.losses[order, others]
+    own = table.losses[order, table.slots[order]]
+    other = table.losses[order, others[..., 0]]
     won = np.where(own == other, rng.random(order.shape) < 0.5, own < other)
     found = {}
     for level in LEVELS:
@@ -64,12 +66,23 @@ def published(table: Table, order: np.ndarray, num_pairs: int, rng) -> dict[floa
     return found
 
 
-def fewer(table: Table, order: np.ndarray, num_slots: int, rng) -> np.ndarray:
-    """Log wealth if the secret slot is one of a random few: score differences among these."""
-    others = np.argsort(rng.random((*order.shape, 10)), axis=-1)[..., : num_slots - 1] + 1
-    steps = np.insert(others, 0, 0, axis=-1)
-    slots = 1 + (table.slots[order][..., None] - 1 + steps) % 11
-    scores = scores_of(table.losses)[order[..., None], slots]
+def random_others(slots: np.ndarray, num: int, rng) -> np.ndarray:
+    """Valid slots beside the secret ones, `[..., num]`, all different."""
+    steps = np.argsort(rng.random((*slots.shape, 10)), axis=-1)[..., :num] + 1
+    return 1 + (slots[..., None] - 1 + steps) % 11
+
+
+def opposite(slots: np.ndarray, rng) -> np.ndarray:
+    """The slots 180 degrees away, `[..., 1]`; 150 for slot 6, whose opposite is unmarked."""
+    turned = (slots + 6) % 12
+    near = np.where(rng.random(slots.shape) < 0.5, 1, 11)
+    return np.where(turned == 0, near, turned)[..., None]
+
+
+def fewer(table: Table, order: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Log wealth if the owner had drawn from these slots only: the secret one and `others`."""
+    known = np.concatenate([table.slots[order][..., None], others], axis=-1)
+    scores = scores_of(table.losses)[order[..., None], known]
     return stats.mixture_log_wealth(scores, np.ones(order.shape, np.int64))
 
 
@@ -95,24 +108,41 @@ def with_the_worst(rows: verify.CompletedRows) -> np.ndarray:
 
 
 def play(table: Table, order: np.ndarray, pairs: np.ndarray, num_pairs: int, rng) -> dict:
-    """Units and queries at which each side decides, by arm and level; 0 where it does not."""
+    """Units and queries at which each side decides, by arm and level; 0 where it does not.
+
+    `order` and `pairs` are int64 `[runs, units]`: the units as our audits and the published
+    ones meet them.
+    """
     found = {}
-    for level, units in published(table, pairs, num_pairs, rng).items():
-        found[PUBLISHED, level] = (units, 2 * units)
-    rows = {"11 slots": (table.losses[:, 1:], np.full(len(table.slots), 11))}
-    for name, saving in SAVING.items():
-        done = completed(table, saving)
-        rows[name] = (done.losses, done.asked.sum(axis=1))
-    rows[WORST] = (with_the_worst(done), done.asked.sum(axis=1))
-    for name, (losses, cost) in rows.items():
+    for name in (PUBLISHED, OPPOSITE):
+        others = others_of(table.slots[pairs], name == OPPOSITE, 2, rng)
+        for level, units in published(table, pairs, others, num_pairs, rng).items():
+            found[name, level] = (units, 2 * units)
+    for name, (losses, cost) in rows_of(table).items():
         wealth = stats.mixture_log_wealth(scores_of(losses)[order], table.slots[order])
         paid = np.insert(np.cumsum(cost[order], axis=1), 0, 0, axis=1)
         for level, units in reached(wealth).items():
             found[name, level] = (units, np.take_along_axis(paid, units[:, None], 1)[:, 0])
     for name, num_slots in FEWER_SLOTS.items():
-        for level, units in reached(fewer(table, order, num_slots, rng)).items():
+        others = others_of(table.slots[order], name == TWO_OPPOSITE, num_slots, rng)
+        for level, units in reached(fewer(table, order, others)).items():
             found[name, level] = (units, num_slots * units)
     return found
+
+
+def others_of(slots: np.ndarray, opposed: bool, num_slots: int, rng) -> np.ndarray:
+    """The slots beside the secret ones, `[..., num_slots - 1]`."""
+    return opposite(slots, rng) if opposed else random_others(slots, num_slots - 1, rng)
+
+
+def rows_of(table: Table) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Finished rows `[n, 11]` and their queries `[n]`, of each arm with eleven slots."""
+    rows = {"11 slots": (table.losses[:, 1:], np.full(len(table.slots), 11))}
+    for name, saving in SAVING.items():
+        done = completed(table, saving)
+        rows[name] = (done.losses, done.asked.sum(axis=1))
+    rows[WORST] = (with_the_worst(done), done.asked.sum(axis=1))
+    return rows
 
 
 def quartiles(values: np.ndarray) -> list[float | None]:

@@ -73,11 +73,21 @@ def test_few_slots_hold_the_secret_one_and_no_slot_twice(monkeypatch):
 
     monkeypatch.setattr(benchmark.stats, "mixture_log_wealth", keep)
     table, order = _made_up(11), np.tile(np.arange(11), (50, 1))
-    benchmark.fewer(table, order, 4, np.random.default_rng(0))
+    others = benchmark.random_others(table.slots[order], 3, np.random.default_rng(0))
+    benchmark.fewer(table, order, others)
     best = benchmark.scores_of(table.losses)[np.arange(11), table.slots]
     np.testing.assert_allclose(seen["scores"][..., 0], np.tile(best, (50, 1)))
     assert (seen["scores"][..., 1:] < seen["scores"][..., :1]).all()
     assert (seen["slots"] == 1).all()
+
+
+def test_opposite_hues():
+    slots = np.tile(np.arange(1, 12), 20)
+    others = benchmark.opposite(slots, np.random.default_rng(0))[:, 0]
+    apart = np.minimum((slots - others) % 12, (others - slots) % 12)
+    assert set(others.tolist()) == set(range(1, 12)) - {6}  # slot 0 is never asked
+    assert (apart[slots != 6] == 6).all()
+    assert (apart[slots == 6] == 5).all()
 
 
 def test_quartiles_say_none_where_the_audit_did_not_decide():
