@@ -4,8 +4,9 @@ The published audit: a unit is a pair of marked versions, one published; from a 
 valid slots it gets the secret one and another drawn at random, or the opposite one, and is
 won if the secret one has the lower loss. Ours: the sequential mode
 (`stats.mixture_log_wealth`) on the whole row; on rows completed by `verify.coarse_to_fine`;
-and on 4 or 2 of the slots, as if the owner had drawn the hue from so few. All sides ask each version once (the published audit averages 16
-crops of each; any number multiplies the queries of all sides alike).
+and on 4 or 2 of the slots, as if the owner had drawn the hue from so few. All sides ask each
+version once (the published audit averages 16 crops of each; any number multiplies the queries
+of all sides alike).
 
 First what is real: each table's own units in many random orders, without replacement. Then a
 simulation: units drawn from the table with replacement, as from an owner with many more such
