@@ -57,7 +57,7 @@ class Options:
         if self.saving is not None:
             stride, num_best = self.saving
             _check.integer_at_least(1, stride=stride)
-            _check.integer_at_least(1, best=num_best)
+            _check.integer_at_least(0, best=num_best)
         _check.in_open_interval(0.0, 1.0, bound_level=self.bound_level)
         _check.one_of(INVERSIONS, bound_by=self.bound_by)
         _check.in_open_interval(0.0, 1.0, list_rate=self.list_rate)

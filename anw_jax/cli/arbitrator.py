@@ -136,7 +136,7 @@ def probe(case, photos, as_json) -> int:
     type=int,
     default=1,
     show_default=True,
-    help="With --save-queries: around how many.",
+    help="With --save-queries: around how many; 0 for none.",
 )
 @click.option(
     "--bound-level",
