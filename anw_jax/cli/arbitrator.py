@@ -144,7 +144,7 @@ def probe(case, photos, as_json) -> int:
     show_default=True,
     help="Level of the lower bound on how many units were used.",
 )
-@click.option("--bound-by", type=click.Choice(INVERSIONS), default="hits", show_default=True)
+@click.option("--bound-by", type=click.Choice(INVERSIONS), default="ranks", show_default=True)
 @click.option(
     "--list-rate",
     default=0.05,
