@@ -10,7 +10,7 @@ from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.files import write_json
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
-from anw_jax.keys.commitment import framed
+from anw_jax.keys.commitment import framed, labels_digest
 from anw_jax.stats import INVERSIONS
 from anw_jax.suspects import Access, Augmentation, Suspect
 
@@ -24,6 +24,8 @@ class Options:
     Attributes:
       access: the rung's kind; None for the highest that every suspect reaches.
       true_labels: False lets the model's own answers on the originals stand in.
+      own_labels: the labels in the case are the arbitrator's, given without a look at slots or
+        answers; only then need they not be those that the owner committed to.
       augmentations: queries for each photo and slot; None for the rung's default.
       decimals: for "rounded".
       k: for "top_k".
@@ -40,6 +42,7 @@ class Options:
 
     access: str | None = None
     true_labels: bool = True
+    own_labels: bool = False
     augmentations: int | None = None
     decimals: int | None = None
     k: int | None = None
@@ -82,7 +85,8 @@ def declare(
 
     Raises:
       CaseError: declared already, no probe or one that found errors, owners that cannot share
-        a case, missing labels, a beacon's value missing or not planned.
+        a case, missing originals, labels that are missing or were not committed to, a
+        beacon's value missing or not planned.
       ValueError: a rung that a suspect's answers do not reach.
     """
     if case.has("declared.json"):
@@ -92,10 +96,11 @@ def declare(
         )
     _check_probe(case, despite_probe)
     _check_owners(case)
+    _check_complete(case)
     opened = {name: file.open(makers) for name, file in case.suspects.items()}
     access = _access(options, opened)
     for name, owner in case.owners.items():
-        _check_labels(name, owner, access)
+        _check_labels(name, owner, access, options.own_labels)
     body = {
         "format": FORMATS["declared.json"],
         "previous": case.digest("probe.json"),
@@ -112,6 +117,7 @@ def declare(
         },
         "access": dataclasses.asdict(access),
         "access_text": access.describe(),
+        "labels_by": _labels_by(options),
         "budget": options.budget,
         "saving": None if options.saving is None else list(options.saving),
         "bound": {"level": options.bound_level, "by": options.bound_by},
@@ -158,6 +164,7 @@ def check_unchanged(case: Case) -> dict[str, Any]:
             f"{case.file('declared.json')} is not there: declare the audit first (anw declare)"
         )
     declared = case.check_link("declared.json", "probe.json")
+    _check_complete(case)
     now = {
         "owners": {name: _owner(owner) for name, owner in case.owners.items()},
         "suspects": {name: {"file": file.digest} for name, file in case.suspects.items()},
@@ -231,6 +238,28 @@ def _check_owners(case: Case) -> None:
         )
 
 
+def _check_complete(case: Case) -> None:
+    """Every photo committed to is here.
+
+    An owner knows the slots, and may know the model's answers: leaving out photos whose hue
+    does not match would make a match of those that are left.
+    """
+    for name, owner in case.owners.items():
+        missing = [
+            file
+            for file, image in zip(
+                owner.published.manifest.file_names, owner.originals.images, strict=True
+            )
+            if image is None
+        ]
+        if missing:
+            raise CaseError(
+                f"owner {name!r} lacks {len(missing)} of {len(owner.originals.images)} "
+                f"originals ({missing[0]!r}): get them all, for who may leave photos out may "
+                "choose those that match"
+            )
+
+
 def _agree(field: str, values: dict[str, Any]) -> None:
     (first, expected), *others = values.items()
     for name, value in others:
@@ -261,12 +290,29 @@ def _access(options: Options, opened: dict[str, Suspect]) -> Access:
     return access
 
 
-def _check_labels(name: str, owner: Owner, access: Access) -> None:
-    if access.true_labels and owner.originals.labels is None:
+def _labels_by(options: Options) -> str:
+    if not options.true_labels:
+        return "the model"
+    return "the arbitrator" if options.own_labels else "the owner, before training"
+
+
+def _check_labels(name: str, owner: Owner, access: Access, own_labels: bool) -> None:
+    if not access.true_labels:
+        return
+    labels, committed = owner.originals.labels, owner.published.plan.labels
+    if labels is None:
         raise CaseError(
             f"owner {name!r} has no labels.csv: give the photos' class numbers, or audit "
             "without labels (--no-labels)"
         )
+    if own_labels or (committed and labels_digest(labels) == committed):
+        return
+    why = "are not those" if committed else "were not"
+    raise CaseError(
+        f"the labels of owner {name!r} {why} committed to before training, and could have been "
+        "chosen to fit: label the photos yourself (--own-labels), or audit without labels "
+        "(--no-labels)"
+    )
 
 
 def _beacons(case: Case, options: Options) -> dict[str, str]:

@@ -119,6 +119,11 @@ def probe(case, photos, as_json) -> int:
     "--no-labels", is_flag=True, help="The model's own answers on originals stand in."
 )
 @click.option(
+    "--own-labels",
+    is_flag=True,
+    help="The labels are your own, given without a look at hues or answers.",
+)
+@click.option(
     "--augmentations", type=int, default=None, help="Queries for each photo and slot."
 )
 @click.option("--decimals", type=int, default=None, help="For --access rounded.")
@@ -163,6 +168,7 @@ def declare(
     case,
     access,
     no_labels,
+    own_labels,
     augmentations,
     decimals,
     k,
@@ -191,6 +197,7 @@ def declare(
     options = audit.Options(
         access=access,
         true_labels=not no_labels,
+        own_labels=own_labels,
         augmentations=augmentations,
         decimals=decimals,
         k=k,

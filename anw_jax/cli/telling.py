@@ -71,10 +71,10 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
     lines = [f"{case.file('declared.json')} written: nothing may be changed now"]
     for name, owner in body["owners"].items():
         lines.append(f"owner {name}: {owner['num_units']} units, {owner['num_images']} photos")
-        if owner["num_missing"]:
-            lines.append(f"  {owner['num_missing']} photos are missing: rows without answers")
     for name in body["suspects"]:
         lines.append(f"suspect {name}: {body['access_text']}")
+    if body["access"]["true_labels"]:
+        lines.append(f"labels were given by {body['labels_by']}")
     return lines
 
 
