@@ -8,6 +8,7 @@ import json
 import threading
 import time
 import types
+import urllib.parse
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -18,6 +19,13 @@ from anw_jax.errors import SuspectError
 from anw_jax.suspects.answers import Answers, checked
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.http_pacing import Pace, back_off, retry_after
+from anw_jax.suspects.http_reading import (
+    ASK_FOR,
+    NoAnswerError,
+    Reply,
+    TooSlowError,
+    read_reply,
+)
 from anw_jax.suspects.http_template import AnswerTemplate, RequestTemplate
 from anw_jax.suspects.identity import with_identity
 from anw_jax.suspects.libraries import missing
@@ -39,6 +47,7 @@ class HttpOptions:
       first_back_off_seconds: before the second attempt; doubles with each.
       in_flight: requests under way at once.
       per_second: most requests in a second; None for no limit.
+      max_answer_bytes: most bytes of an answer's body, unpacked.
     """
 
     timeout_seconds: float = 30.0
@@ -46,12 +55,14 @@ class HttpOptions:
     first_back_off_seconds: float = 0.5
     in_flight: int = 8
     per_second: float | None = None
+    max_answer_bytes: int = 2**24
 
     def __post_init__(self):
         _check.positive(timeout_seconds=self.timeout_seconds)
         _check.integer_at_least(1, max_attempts=self.max_attempts)
         _check.in_interval(0.0, 60.0, first_back_off_seconds=self.first_back_off_seconds)
         _check.integer_at_least(1, in_flight=self.in_flight)
+        _check.integer_at_least(1, max_answer_bytes=self.max_answer_bytes)
         if self.per_second is not None:
             _check.positive(per_second=self.per_second)
 
@@ -99,6 +110,9 @@ class HttpSuspect:
         self._httpx = _httpx()
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"url must begin with http:// or https://, got {url!r}")
+        if "@" in urllib.parse.urlsplit(url).netloc:
+            # The URL stands in declarations and messages. It is not shown here either.
+            raise ValueError("url must hold no name or password: give them as a header")
         self._url = url
         self._request = RequestTemplate() if request is None else request
         self._answer = AnswerTemplate() if answer is None else answer
@@ -179,70 +193,81 @@ class HttpSuspect:
         self, batch: np.ndarray, group: list[int], ledger: Ledger, stop: threading.Event
     ) -> None:
         body, media_type = self._request.content(batch, self._declaration)
-        headers = {**self._headers, "content-type": media_type}
+        headers = {**ASK_FOR, **self._headers, "content-type": media_type}
         limit, trouble = self._options.max_attempts, ""
         for attempt in range(1, limit + 1):
             self._pace.wait()
             if stop.is_set():
                 return
             ledger.sending(group)
-            response, trouble = self._send(body, headers)
-            if response is not None and response.status_code not in _TRY_AGAIN:
-                answers = self._read(response, len(group))
+            reply, trouble = self._send(body, headers)
+            if reply is not None and reply.status not in _TRY_AGAIN:
+                answers = self._read(reply, len(group))
                 ledger.answered(group, answers)
                 return
-            if self._did_nothing(response, trouble):
+            if self._did_nothing(reply, trouble):
                 ledger.refused(group)
-            if response is not None:
-                trouble = f"answers with status {response.status_code}"
+            if reply is not None:
+                trouble = f"answers with status {reply.status}"
             if attempt < limit:
-                self._wait_before(attempt + 1, response, stop)
+                self._wait_before(attempt + 1, reply, stop)
         raise SuspectError(f"{self._url} {trouble}, in {limit} attempts")
 
-    def _send(self, body: bytes, headers: dict[str, str]) -> tuple[Any, str]:
-        """A response, or None and what went wrong."""
-        httpx = self._httpx
+    def _send(self, body: bytes, headers: dict[str, str]) -> tuple[Reply | None, str]:
+        """A reply, or None and what went wrong.
+
+        Raises:
+          SuspectError: what came is no answer, and was paid for.
+        """
+        httpx, patience = self._httpx, self._options.timeout_seconds
+        deadline = time.monotonic() + patience
         try:
-            response = self._clients.mine().request(
+            with self._clients.mine().stream(
                 self._request.method,
                 self._url,
                 content=body,
                 headers=headers,
-                timeout=self._options.timeout_seconds,
-            )
-            return response, ""
+                timeout=patience,
+                follow_redirects=False,
+            ) as response:
+                return read_reply(response, deadline, self._options.max_answer_bytes), ""
+        except NoAnswerError as error:
+            raise SuspectError(f"{self._url} {error}") from None
+        except httpx.DecodingError:
+            raise SuspectError(
+                f"{self._url} answers with a body that does not unpack"
+            ) from None
         except (httpx.ConnectError, httpx.ConnectTimeout):
             return None, "cannot be reached"
-        except httpx.TimeoutException:
-            return None, f"does not answer within {self._options.timeout_seconds:g} s"
+        except (httpx.TimeoutException, TooSlowError):
+            return None, f"does not answer within {patience:g} s"
         except httpx.TransportError as error:
             return None, f"breaks off its answer ({type(error).__name__})"
 
-    def _did_nothing(self, response: Any, trouble: str) -> bool:
-        if response is None:
+    def _did_nothing(self, reply: Reply | None, trouble: str) -> bool:
+        if reply is None:
             return trouble == "cannot be reached"
-        return response.status_code in _REFUSED
+        return reply.status in _REFUSED
 
-    def _wait_before(self, attempt: int, response: Any, stop: threading.Event) -> None:
+    def _wait_before(self, attempt: int, reply: Reply | None, stop: threading.Event) -> None:
         asked = None
-        if response is not None:
-            asked = retry_after(response.headers.get("retry-after"), time.time())
+        if reply is not None:
+            asked = retry_after(reply.retry_after, time.time())
         if asked is not None:
             # The service speaks to all of us, not only to this request.
             self._pace.pause(asked)
         elif not stop.is_set():
             self._sleep(back_off(attempt - 1, self._options.first_back_off_seconds))
 
-    def _read(self, response: Any, num_images: int) -> Answers:
-        text = response.text
-        if response.status_code != 200:
+    def _read(self, reply: Reply, num_images: int) -> Answers:
+        if reply.status != 200:
             raise SuspectError(
-                f"{self._url} answers with status {response.status_code}: {_shown(text)}"
+                f"{self._url} answers with status {reply.status}: {_shown(reply.text)}"
             )
         try:
-            body = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise SuspectError(f"{self._url} {_what_is(text, error)}") from None
+            body = json.loads(reply.text)
+        except ValueError as error:
+            raise SuspectError(f"{self._url} {_what_is(reply.text, error)}") from None
         except RecursionError:
             raise SuspectError(f"{self._url} answers with JSON nested too deep") from None
         try:
@@ -308,15 +333,17 @@ class _Collector:
         return Answers.joined([self._parts[position] for position in range(size)])
 
 
-def _what_is(text: str, error: json.JSONDecodeError) -> str:
+def _what_is(text: str, error: ValueError) -> str:
     if text.lstrip()[:1] == "<":
         return f"answers with HTML, not JSON: {_shown(text)}"
+    if not isinstance(error, json.JSONDecodeError):
+        return "answers with a number too large to be one"
     where = f"cut off or malformed at character {error.pos}"
     return f"answers with JSON that is {where}: {_shown(text)}"
 
 
 def _shown(text: str) -> str:
-    text = " ".join(text.split())
+    text = " ".join(text[:1000].split())
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
