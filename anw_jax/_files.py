@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import secrets
 from collections.abc import Callable, Iterator
 from typing import IO
 
@@ -32,6 +33,31 @@ def write_whole(path: str | os.PathLike, body: bytes, *, durable: bool = True) -
         partial.unlink(missing_ok=True)
 
 
+def write_new(path: str | os.PathLike, body: bytes, *, mode: int = 0o666) -> None:
+    """Writes a file whole that is not there yet: no part of it is ever seen under its name.
+
+    Args:
+      path: the file; its folder must be there.
+      body: all its bytes.
+      mode: who may read it, from its first byte on; less what the process masks.
+
+    Raises:
+      FileExistsError: it is there; nothing is overwritten.
+      OSError: it cannot be written; no partial file stays behind.
+    """
+    # Written beside, then linked: linking, unlike renaming, replaces nothing.
+    partial = pathlib.Path(f"{os.fspath(path)}.{secrets.token_hex(4)}.partial")
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(partial, flags, mode), "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def lock(file: IO, busy: Callable[[], Exception]) -> None:
     """Keeps other processes out until `file` is closed (where the system can).
 
@@ -51,6 +77,6 @@ def lock(file: IO, busy: Callable[[], Exception]) -> None:
 @contextlib.contextmanager
 def only_one(folder: pathlib.Path, busy: Callable[[], Exception]) -> Iterator[None]:
     """Holds the file LOCK of a folder that is there, as `lock` does, while the body runs."""
-    with (folder / "LOCK").open("w") as file:
+    with (folder / "LOCK").open("a") as file:
         lock(file, busy)
         yield

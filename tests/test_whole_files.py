@@ -28,12 +28,41 @@ def test_a_failed_write_leaves_the_old_file_and_no_partial_one(tmp_path, monkeyp
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         _files.write_whole(path, b"new")
-    assert path.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+    assert path.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_new_file_replaces_nothing_and_is_private_from_its_first_byte(tmp_path, monkeypatch):
+    path, modes, link = tmp_path / "new.key", [], os.link
+
+    def seen(source, target):
+        modes.append(os.stat(source).st_mode & 0o777)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", seen)
+    before = os.umask(0)
+    try:
+        _files.write_new(path, b"first", mode=0o600)
+        with pytest.raises(FileExistsError):
+            _files.write_new(path, b"second", mode=0o600)
+    finally:
+        os.umask(before)
+    assert path.read_bytes() == b"first"
+    assert modes == [0o600, 0o600]
+    assert [file.name for file in tmp_path.iterdir()] == ["new.key"]
+
+
+def test_taking_a_lock_empties_no_file_that_it_finds(tmp_path):
+    (tmp_path / "LOCK").write_text("somebody's")
+    with _files.only_one(tmp_path, lambda: CaseError("busy")):
+        pass
+    assert (tmp_path / "LOCK").read_text() == "somebody's"
 
 
 def test_a_second_process_is_kept_out_until_the_first_is_through(tmp_path):
     program = (
-        "import pathlib, sys; from anw_jax import _files; from anw_jax.errors import CaseError\n"
+        "import pathlib, sys\nfrom anw_jax import _files\n"
+        "from anw_jax.errors import CaseError\n"
         "with _files.only_one(pathlib.Path(sys.argv[1]), lambda: CaseError('busy')): pass\n"
     )
     other = [sys.executable, "-c", program, str(tmp_path)]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from anw_jax import _check
 from anw_jax.errors import CommitmentError, RecordError
 from anw_jax.keys import LeafOpening, Manifest, Plan
 from anw_jax.stats import SequentialResult
@@ -66,9 +67,10 @@ def _replayed(lines: list[str], manifest: Manifest, plan: Plan) -> SequentialRec
     header = bodies[0]
     try:
         commitment, beacon = header["commitment"], bytes.fromhex(header["beacon"])
+        about = _check.is_instance(str, about=header.get("about", ""))
     except (KeyError, TypeError, ValueError):
         raise RecordError("line 1 is not the header of a sequential audit") from None
-    record = SequentialRecord(commitment, manifest, plan, beacon=beacon)
+    record = SequentialRecord(commitment, manifest, plan, beacon=beacon, about=about)
     if record.lines[0] != lines[0]:
         raise CommitmentError("line 1: the header is that of another plan, manifest or format")
     for number, body in enumerate(bodies[1:], start=2):
