@@ -98,6 +98,8 @@ def declare(
     _check_owners(case)
     _check_complete(case)
     opened = {name: file.open(makers) for name, file in case.suspects.items()}
+    if not despite_probe:
+        _check_same_models(case, opened)
     access = _access(options, opened)
     for name, owner in case.owners.items():
         _check_labels(name, owner, access, options.own_labels)
@@ -123,7 +125,7 @@ def declare(
         "bound": {"level": options.bound_level, "by": options.bound_by},
         "list_rate": options.list_rate,
         "beacons": _beacons(case, options),
-        "public_seed": public_seed(list(case.owners.values())).hex(),
+        "public_seeds": public_seeds(case),
     }
     for suspect in opened.values():
         close(suspect)
@@ -138,12 +140,17 @@ def close(suspect: Suspect) -> None:
         end()
 
 
-def public_seed(owners: list[Owner]) -> bytes:
-    """SHA-256 over each owner's commitment and plan: nobody's choice, no key in it."""
-    parts = []
-    for owner in owners:
-        parts += [owner.published.commitment.encode(), owner.published.plan.to_bytes()]
-    return hashlib.sha256(_TAG_SEED + framed(parts)).digest()
+def public_seeds(case: Case) -> dict[str, str]:
+    """For each owner, SHA-256 over commitment and plan: nobody's choice, no key in it.
+
+    Other owners of the case have no part in it: else one who joins with a commitment picked
+    for it would choose the changes of a friend's pictures.
+    """
+    seeds = {}
+    for name, owner in case.owners.items():
+        parts = [owner.published.commitment.encode(), owner.published.plan.to_bytes()]
+        seeds[name] = hashlib.sha256(_TAG_SEED + framed(parts)).hexdigest()
+    return seeds
 
 
 def access_of(declared: dict[str, Any]) -> Access:
@@ -184,6 +191,10 @@ def check_unchanged(case: Case) -> dict[str, Any]:
                         "declared.json named it: restore it, or start afresh in another case "
                         "folder"
                     )
+    if declared.get("public_seeds") != public_seeds(case):
+        raise ChangedFileError(
+            f"{case.file('declared.json')} names other public seeds than the commitments give"
+        )
     return declared
 
 
@@ -217,6 +228,13 @@ def _check_probe(case: Case, despite_probe: bool) -> None:
                 f"the probe found that suspect {name!r} is not asked as it wants to be: mend "
                 f"{file.path} and probe again"
             )
+
+
+def _check_same_models(case: Case, opened: dict[str, Suspect]) -> None:
+    reports = case.read("probe.json")["suspects"]
+    for name, suspect in opened.items():
+        if reports[name].get("declaration") != suspect.declaration.digest:
+            raise CaseError(f"suspect {name!r} is not the model that was probed: probe again")
 
 
 def _check_owners(case: Case) -> None:

@@ -101,7 +101,9 @@ def probe(case, photos, as_json) -> int:
     """
     from anw_jax import audit
 
-    body = audit.probe_case(audit.Case(case), photos, MAKERS)
+    opened = audit.Case(case)
+    with opened.locked():
+        body = audit.probe_case(opened, photos, MAKERS)
     show(as_json, body, telling.probe_lines(body))
     is_fit = all(report["is_fit"] for report in body["suspects"].values())
     return exit_codes.DONE if is_fit else exit_codes.UNFIT
@@ -208,7 +210,8 @@ def declare(
         list_rate=list_rate,
         beacons=tuple((name, hex_bytes("--beacon", text)) for name, text in beacons.items()),
     )
-    body = audit.declare(opened, options, despite_probe=despite_probe, makers=MAKERS)
+    with opened.locked():
+        body = audit.declare(opened, options, despite_probe=despite_probe, makers=MAKERS)
     show(as_json, body, telling.declared_lines(opened, body))
 
 
@@ -297,6 +300,7 @@ def verdict(case, key_files, as_json) -> int:
     keys = {name: MarkKey.load(file) for name, file in files.items()}
     modes = {owner.published.plan.mode for owner in opened.owners.values()}
     judge = room.judge_record if modes == {"sequential"} else room.judge_case
-    body = judge(opened, keys)
+    with opened.locked():
+        body = judge(opened, keys)
     show(as_json, body, telling.verdict_lines(body))
     return exit_codes.OF_OUTCOME[body["corrected"]["outcome"]]

@@ -1,10 +1,13 @@
 """What an owner who knows the hues, and the model's answers, must not be able to choose."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 
 from anw_jax import audit
-from anw_jax.errors import CaseError
+from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign
 from anw_jax.stats import exact_test
 from tests.audit.conftest import hand_over, receive, write_labels, write_photos, write_suspect
@@ -118,6 +121,35 @@ def test_photos_may_not_be_left_out(root, case_dir, mode):
     with pytest.raises(CaseError) as error:
         ask(audit.Case(case_dir))
     assert str(error.value) == line
+
+
+def test_who_joins_a_case_chooses_nothing_about_the_others(root, case_dir):
+    """Else commitments could be tried until the changes of a friend's pictures suit."""
+    alone = root / "alone"
+    key = hand_over(root, alone, claim="each model")
+    shutil.copytree(alone, case_dir, dirs_exist_ok=True)
+    hand_over(root, case_dir, "bob", 7, claim="each model")
+    tables, seeds = [], []
+    for folder in (alone, case_dir):
+        probed(folder)
+        options = audit.Options(access="label", augmentations=4)
+        seeds.append(audit.declare(audit.Case(folder), options)["public_seeds"]["ann"])
+        blind = audit.seal_case(audit.Case(folder))
+        tables.append(blind["suspects"]["net"]["owners"]["ann"]["table"])
+    assert seeds[0] == seeds[1]
+    assert tables[0] == tables[1]
+    assert audit.judge_case(audit.Case(alone), {"ann": key})["corrected"]["num_tests"] == 1
+
+
+def test_the_arbitrator_chooses_no_seed(root, case_dir):
+    hand_over(root, case_dir)
+    probed(case_dir)
+    body = audit.declare(audit.Case(case_dir), audit.Options())
+    (case_dir / "declared.json").write_text(
+        json.dumps({**body, "public_seeds": {"ann": "00" * 32}})
+    )
+    with pytest.raises(ChangedFileError, match="names other public seeds than the commitments"):
+        audit.seal_case(audit.Case(case_dir))
 
 
 def test_the_copy_of_a_photo_may_be_left_out(root, case_dir):
