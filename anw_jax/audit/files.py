@@ -70,8 +70,7 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     """
     body = read_bytes(path)
     try:
-        with np.load(io.BytesIO(body), allow_pickle=False) as stored:
-            return dict(stored.items())
+        return _files.read_npz(body)
     except Exception as error:  # of numpy, zipfile and zlib, which share no base
         raise CaseError(f"{path} is no .npz file ({type(error).__name__})") from None
 

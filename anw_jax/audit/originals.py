@@ -138,11 +138,11 @@ def _places(
 
 
 def _read_labels(path: pathlib.Path) -> dict[str, int]:
-    rows = [
-        row
-        for row in csv.reader(io.StringIO(read_bytes(path).decode("utf-8", "replace")))
-        if row and any(entry.strip() for entry in row)
-    ]
+    text = read_bytes(path).decode("utf-8", "replace")
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
+    except csv.Error as error:
+        raise CaseError(f"{path} must have rows 'file,class number': {error}") from None
     if rows and [entry.strip() for entry in rows[0]] == ["file", "label"]:
         rows = rows[1:]
     labels: dict[str, int] = {}

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import io
 import json
 import os
 import pathlib
@@ -10,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, _files
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.answers import Answers, checked
 from anw_jax.suspects.cache import question_key
@@ -106,8 +105,7 @@ class RecordedSuspect:
         path = pathlib.Path(path)
         try:
             body = path.read_bytes()
-            with np.load(io.BytesIO(body), allow_pickle=False) as stored:
-                arrays = dict(stored.items())
+            arrays = _files.read_npz(body)
             about = json.loads(str(arrays["about"]))
             if about["format"] != _FORMAT:
                 raise ValueError(about["format"])
