@@ -8,10 +8,10 @@ from typing import Any
 from anw_jax import _check
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.files import write_json
-from anw_jax.audit.originals import labels_digest
+from anw_jax.audit.standing import BY_ARBITRATOR, BY_MODEL, BY_OWNER
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
-from anw_jax.keys.commitment import framed
+from anw_jax.keys.commitment import framed, labels_digest
 from anw_jax.stats import INVERSIONS
 from anw_jax.suspects import Access, Augmentation, Suspect
 
@@ -25,6 +25,8 @@ class Options:
     Attributes:
       access: the rung's kind; None for the highest that every suspect reaches.
       true_labels: False lets the model's own answers on the originals stand in.
+      own_labels: the labels in the case are the arbitrator's, given without a look at slots or
+        answers; only then need they not be those that the owner committed to.
       augmentations: queries for each photo and slot; None for the rung's default.
       decimals: for "rounded".
       k: for "top_k".
@@ -41,6 +43,7 @@ class Options:
 
     access: str | None = None
     true_labels: bool = True
+    own_labels: bool = False
     augmentations: int | None = None
     decimals: int | None = None
     k: int | None = None
@@ -68,7 +71,6 @@ def declare(
     options: Options,
     *,
     despite_probe: bool = False,
-    despite_missing: bool = False,
     makers: dict[str, MakerFn] | None = None,
 ) -> dict[str, Any]:
     """Writes `declared.json`; nothing may change afterwards.
@@ -77,8 +79,6 @@ def declare(
       case: with owners, suspects, and a probe.
       options: the arbitrator's choices.
       despite_probe: go on although the probe found errors, or was not made.
-      despite_missing: go on although an owner left photos out; the standing of the result
-        then says that it is not evidence.
       makers: further kinds of suspects.
 
     Returns:
@@ -86,8 +86,8 @@ def declare(
 
     Raises:
       CaseError: declared already, no probe or one that found errors, owners that cannot share
-        a case, missing photos, labels missing or not those committed to, a beacon's value
-        missing or not planned.
+        a case, missing originals, labels that are missing or were not committed to, a
+        beacon's value missing or not planned.
       ValueError: a rung that a suspect's answers do not reach.
     """
     if case.has("declared.json"):
@@ -97,12 +97,13 @@ def declare(
         )
     _check_probe(case, despite_probe)
     _check_owners(case)
+    _check_complete(case)
     opened = {name: file.open(makers) for name, file in case.suspects.items()}
+    if not despite_probe:
+        _check_same_models(case, opened)
     access = _access(options, opened)
     for name, owner in case.owners.items():
-        if not despite_missing:
-            _check_all_brought(name, owner)
-        _check_labels(name, owner, access)
+        _check_labels(name, owner, access, options.own_labels)
     body = {
         "format": FORMATS["declared.json"],
         "previous": case.digest("probe.json"),
@@ -119,12 +120,13 @@ def declare(
         },
         "access": dataclasses.asdict(access),
         "access_text": access.describe(),
+        "labels_by": _labels_by(options),
         "budget": options.budget,
         "saving": None if options.saving is None else list(options.saving),
         "bound": {"level": options.bound_level, "by": options.bound_by},
         "list_rate": options.list_rate,
         "beacons": _beacons(case, options),
-        "public_seeds": {name: public_seed(o).hex() for name, o in case.owners.items()},
+        "public_seeds": public_seeds(case),
     }
     for suspect in opened.values():
         close(suspect)
@@ -139,14 +141,17 @@ def close(suspect: Suspect) -> None:
         end()
 
 
-def public_seed(owner: Owner) -> bytes:
-    """SHA-256 over an owner's commitment and plan: nobody's choice, no key in it.
+def public_seeds(case: Case) -> dict[str, str]:
+    """For each owner, SHA-256 over commitment and plan: nobody's choice, no key in it.
 
-    Each owner has his own: a seed over all of them could be steered by adding one more owner
-    with a commitment made to measure.
+    Other owners of the case have no part in it: else one who joins with a commitment picked
+    for it would choose the changes of a friend's pictures.
     """
-    parts = [owner.published.commitment.encode(), owner.published.plan.to_bytes()]
-    return hashlib.sha256(_TAG_SEED + framed(parts)).digest()
+    seeds = {}
+    for name, owner in case.owners.items():
+        parts = [owner.published.commitment.encode(), owner.published.plan.to_bytes()]
+        seeds[name] = hashlib.sha256(_TAG_SEED + framed(parts)).hexdigest()
+    return seeds
 
 
 def access_of(declared: dict[str, Any]) -> Access:
@@ -167,6 +172,7 @@ def check_unchanged(case: Case) -> dict[str, Any]:
             f"{case.file('declared.json')} is not there: declare the audit first (anw declare)"
         )
     declared = case.check_link("declared.json", "probe.json")
+    _check_complete(case)
     now = {
         "owners": {name: _owner(owner) for name, owner in case.owners.items()},
         "suspects": {name: {"file": file.digest} for name, file in case.suspects.items()},
@@ -186,6 +192,10 @@ def check_unchanged(case: Case) -> dict[str, Any]:
                         "declared.json named it: restore it, or start afresh in another case "
                         "folder"
                     )
+    if declared.get("public_seeds") != public_seeds(case):
+        raise ChangedFileError(
+            f"{case.file('declared.json')} names other public seeds than the commitments give"
+        )
     return declared
 
 
@@ -221,6 +231,13 @@ def _check_probe(case: Case, despite_probe: bool) -> None:
             )
 
 
+def _check_same_models(case: Case, opened: dict[str, Suspect]) -> None:
+    reports = case.read("probe.json")["suspects"]
+    for name, suspect in opened.items():
+        if reports[name].get("declaration") != suspect.declaration.digest:
+            raise CaseError(f"suspect {name!r} is not the model that was probed: probe again")
+
+
 def _check_owners(case: Case) -> None:
     """One case has one mode, one claim, one level, and one signature space."""
     plans = {name: owner.published for name, owner in case.owners.items()}
@@ -238,6 +255,28 @@ def _check_owners(case: Case) -> None:
             "a sequential case has one owner and one suspect: a leaf that is opened for one "
             "model gives its slot away for the others; audit several in the sealed mode"
         )
+
+
+def _check_complete(case: Case) -> None:
+    """Every photo committed to is here.
+
+    An owner knows the slots, and may know the model's answers: leaving out photos whose hue
+    does not match would make a match of those that are left.
+    """
+    for name, owner in case.owners.items():
+        missing = [
+            file
+            for file, image in zip(
+                owner.published.manifest.file_names, owner.originals.images, strict=True
+            )
+            if image is None
+        ]
+        if missing:
+            raise CaseError(
+                f"owner {name!r} lacks {len(missing)} of {len(owner.originals.images)} "
+                f"originals ({missing[0]!r}): get them all, for who may leave photos out may "
+                "choose those that match"
+            )
 
 
 def _agree(field: str, values: dict[str, Any]) -> None:
@@ -270,37 +309,29 @@ def _access(options: Options, opened: dict[str, Suspect]) -> Access:
     return access
 
 
-def _check_all_brought(name: str, owner: Owner) -> None:
-    """Who knows the hues and leaves photos out chooses the test.
-
-    Bringing those photos alone whose secret hue a model happens to like makes any model fit;
-    the constant rows of the others only shorten the null.
-    """
-    manifest = owner.published.manifest
-    missing = sorted(set(range(manifest.num_images)) - set(owner.originals.present.tolist()))
-    if missing:
-        raise CaseError(
-            f"owner {name!r} left out {len(missing)} of {manifest.num_images} photos "
-            f"committed to (first: {manifest.file_names[missing[0]]}): whoever knows the hues "
-            "could leave out those that do not suit him; get them, or go on without evidence "
-            "(--despite-missing)"
-        )
+def _labels_by(options: Options) -> str:
+    if not options.true_labels:
+        return BY_MODEL
+    return BY_ARBITRATOR if options.own_labels else BY_OWNER
 
 
-def _check_labels(name: str, owner: Owner, access: Access) -> None:
-    labels, committed = owner.originals.labels, owner.published.plan.labels
+def _check_labels(name: str, owner: Owner, access: Access, own_labels: bool) -> None:
     if not access.true_labels:
         return
+    labels, committed = owner.originals.labels, owner.published.plan.labels
     if labels is None:
         raise CaseError(
             f"owner {name!r} has no labels.csv: give the photos' class numbers, or audit "
             "without labels (--no-labels)"
         )
-    if committed and labels_digest(labels) != committed:
-        raise CaseError(
-            f"the class numbers of owner {name!r} are not those committed to: get the very "
-            "labels.csv that was given to anw mark, or audit without labels (--no-labels)"
-        )
+    if own_labels or (committed and labels_digest(labels) == committed):
+        return
+    why = "are not those" if committed else "were not"
+    raise CaseError(
+        f"the labels of owner {name!r} {why} committed to before training, and could have been "
+        "chosen to fit: label the photos yourself (--own-labels), or audit without labels "
+        "(--no-labels)"
+    )
 
 
 def _beacons(case: Case, options: Options) -> dict[str, str]:

@@ -17,7 +17,7 @@ import pathlib
 from typing import Any
 
 from anw_jax import _files
-from anw_jax.audit.files import digest_of, read_bytes, read_json, write_json
+from anw_jax.audit.files import digest_of, only_one, read_bytes, read_json, write_json
 from anw_jax.audit.published import commitment_of, read_published
 from anw_jax.errors import CaseError, CommitmentError, RecordError
 from anw_jax.keys import LeafChecker, LeafOpening, MarkKey, UnitTree, audit_order
@@ -111,8 +111,12 @@ def answer_request(
       RecordError: the line does not follow the leaf opened before, its hash or bet is wrong,
         another unit's turn, or a second row for a unit that is open.
     """
-    body = read_json(request, REQUEST)
     published = read_published(folder)
+    with only_one(folder):  # else two requests at once could open one leaf for two rows
+        return _answer(read_json(request, REQUEST), published, request, mark_key, folder, out)
+
+
+def _answer(body, published, request, mark_key, folder, out) -> Opened:
     if commitment_of(mark_key, published.manifest, published.plan) != published.commitment:
         raise CommitmentError(f"the key is not the one behind {folder}/commitment.json")
     if body.get("commitment") != published.commitment:
@@ -130,6 +134,8 @@ def answer_request(
         _check_turn(row, log, order)
         _check_bet(row, published.manifest.space.num_valid)
         _check_previous(row, log, body.get("header"), published)
+    if not again and not log:
+        _check_about(body)
     opening = UnitTree(mark_key, published.manifest, published.plan).open(row["unit"])
     if not again:
         leaf = _leaf_head(row["hash"], opening, body["header"], published)
@@ -151,8 +157,11 @@ def _read_log(path: pathlib.Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        return [json.loads(line) for line in read_bytes(path).splitlines()]
-    except ValueError:
+        log = [json.loads(line) for line in read_bytes(path).splitlines()]
+        for entry in log:
+            _ = [entry[name] for name in ("step", "unit", "row", "leaf", "declared")]
+        return log
+    except (ValueError, TypeError, KeyError, RecursionError):
         raise CaseError(
             f"{path} is damaged: restore it, no leaf is opened without it"
         ) from None
@@ -168,7 +177,7 @@ def _checked_row(line: Any) -> dict[str, Any]:
         if row["row"] != row_digest(row["losses"]):
             raise ValueError
         int(row["step"]), int(row["unit"]), list(row["bet"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise RecordError("the request holds no whole line of a row and its bet") from None
     return row
 
@@ -205,6 +214,12 @@ def _check_previous(row: dict[str, Any], log: list, header: Any, published) -> N
         raise RecordError("the request's line does not follow the leaf that was opened before")
 
 
+def _check_about(body: dict[str, Any]) -> None:
+    """The first line, and so every hash that is answered to, names the declaration."""
+    if json.loads(body["header"]).get("about") != body.get("declared"):
+        raise RecordError("the request names another declaration than the record's first line")
+
+
 def _header_hash(header: Any, published) -> str:
     try:
         body = json.loads(header)
@@ -212,7 +227,7 @@ def _header_hash(header: Any, published) -> str:
         if chained("", rest) != header or body["commitment"] != published.commitment:
             raise ValueError
         return body["hash"]
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise RecordError(
             "the request holds no header of an audit of this commitment"
         ) from None

@@ -13,13 +13,14 @@ from anw_jax.verify import coarse_to_fine
 class Panel:
     """Asks one suspect about any slots of any photos of a case.
 
-    Photos of one size under marks of one type share an `Interview`, whoever owns them.
+    Photos of one size under marks of one type share an `Interview`, whoever owns them, unless
+    their pictures are changed by draws from a seed.
 
     Args:
       suspect: the model.
       owners: in the order in which their photos are numbered.
       access: the rung of the ladder, as declared.
-      seeds: each owner's public seed, in their order: no owner chooses another's.
+      seeds: the public seed of each owner.
       cache: of this suspect.
       budget: queries over the life of the cache; None for any number.
     """
@@ -42,6 +43,8 @@ class Panel:
             for index in owner.originals.present:
                 shape = owner.originals.images[index].shape
                 key = (shape, type(owner.published.mark).__name__)
+                if access.num_augmentations > 1:  # drawn from the owner's own seed
+                    key = (*key, number)
                 groups.setdefault(key, []).append(
                     (number, int(index), self._place(number, index))
                 )
@@ -69,7 +72,7 @@ class Panel:
             [self.owners[number].published.mark for number in numbers],
             self.space,
             access=access,
-            seed=[seeds[number] for number, _, _ in members],
+            seed=seeds[numbers[0]],
             cache=cache,
             budget=budget,
             mark_of_image=np.array([numbers.index(n) for n, _, _ in members], np.int32),

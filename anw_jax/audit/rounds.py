@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import pathlib
 import shlex
 import subprocess
@@ -18,7 +19,7 @@ from anw_jax.audit.files import check_same, digest_of, read_bytes, write_json
 from anw_jax.audit.panel import Panel
 from anw_jax.audit.standing import qualified
 from anw_jax.audit.suspect_file import MakerFn
-from anw_jax.errors import CaseError, OpenerError
+from anw_jax.errors import CaseError, ChangedFileError, OpenerError
 from anw_jax.keys import MarkKey
 from anw_jax.stats.testing import format_p
 from anw_jax.verify import SequentialRecord, replay, resume
@@ -95,7 +96,7 @@ def go_on(
             waits = _ask_and_open(
                 case, record, panel, declared["saving"], opener, owner_name, on_progress
             )
-            queries = queries_of(cache, declared, suspect_name)
+            queries = queries_of(case, cache, declared, suspect_name)
         write_json(case.file("records") / "queries.json", queries)
         if waits:
             return _standing(case, record, owner)
@@ -133,7 +134,12 @@ def _record(case: Case, declared: dict[str, Any], owner) -> SequentialRecord:
     _files.write_whole(started, digest_of(case.file("declared.json")).encode() + b"\n")
     beacon = bytes.fromhex(declared["beacons"].get(owner.name, ""))
     return SequentialRecord(
-        published.commitment, published.manifest, published.plan, beacon=beacon, path=path
+        published.commitment,
+        published.manifest,
+        published.plan,
+        beacon=beacon,
+        path=path,
+        about=digest_of(case.file("declared.json")),
     )
 
 
@@ -162,7 +168,7 @@ def _ask_and_open(
         digest = write_request(request, owner, commitment, declared, record.lines)
         leaf = read_opening(opening, digest)
         if leaf is None and opener is not None:
-            _run(opener, request=request, opening=opening, owner=owner)
+            _run(opener, case, request=request, opening=opening, owner=owner)
             leaf = read_opening(opening, digest)
             if leaf is None:
                 raise OpenerError(f"the opener wrote no answer to {request} into {opening}")
@@ -173,7 +179,14 @@ def _ask_and_open(
     return False
 
 
-def _run(opener: str, **names: Any) -> None:
+def _environment(case: Case) -> dict[str, str]:
+    """What the owner's command may know: not the arbitrator's tokens for the suspects."""
+    tables = [file.fields.get("headers_from_env", {}) for file in case.suspects.values()]
+    hidden = {name for table in tables for name in table.values()}
+    return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
+def _run(opener: str, case: Case, **names: Any) -> None:
     """Runs the owner's command for one leaf; its output is shown only where it fails."""
     try:
         words = [word.format(**names) for word in shlex.split(opener)]
@@ -183,7 +196,14 @@ def _run(opener: str, **names: Any) -> None:
             f"got {opener!r:.80} ({error})"
         ) from None
     try:
-        done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            env=_environment(case),
+        )
     except OSError as error:
         raise OpenerError(f"the opener {words[0]!r} cannot be run: {error.strerror}") from None
     if done.returncode:
@@ -241,6 +261,8 @@ def judge_record(case: Case, mark_keys: dict[str, MarkKey]) -> dict[str, Any]:
     check_same(record_file(case), closed["record"], "closed.json")
     ((name, owner),) = case.owners.items()
     lines = read_bytes(record_file(case)).decode("utf-8", "replace").splitlines()
+    if not lines or json.loads(lines[0]).get("about") != closed["previous"]:
+        raise ChangedFileError(f"{record_file(case)} is the record of another declaration")
     published = owner.published
     result = replay(
         lines,

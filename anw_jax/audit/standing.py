@@ -4,6 +4,11 @@ from typing import Any
 
 from anw_jax.verify.verdict import EVIDENCE, EVIDENCE_WITH_BEACON
 
+# Who gave the class numbers, as `declared.json` says it.
+BY_MODEL = "the model"
+BY_ARBITRATOR = "the arbitrator"
+BY_OWNER = "the owner, before training"
+
 # Appended where the class numbers could have been chosen by somebody who knew the hues.
 LABELS_BLIND = ", and if the class numbers were given by somebody who did not know the hues"
 
@@ -11,11 +16,10 @@ LABELS_BLIND = ", and if the class numbers were given by somebody who did not kn
 def qualified(standing: str, declared: dict[str, Any], owner: str) -> str:
     """The standing of one owner's test, with what it further depends on.
 
-    * Photos that the owner left out: not evidence, for he knew which ones suited him.
-    * True labels: on the same model another class number gives another curve over the hues,
-      and of two likely classes one often suits the secret hue. Labels that stand in the
-      commitment, made before a beacon's value was known, cannot have been fitted to the hues;
-      the model's own labels cannot either.
+    On the same model another class number gives another curve over the hues, and of two likely
+    classes one often suits the secret hue. Labels that stand in the commitment, made before a
+    beacon's value was known, cannot have been fitted to the hues; the model's own labels
+    cannot either.
 
     Args:
       standing: by key, commitment and beacon alone.
@@ -23,20 +27,18 @@ def qualified(standing: str, declared: dict[str, Any], owner: str) -> str:
       owner: his name in the case.
 
     Example:
-      >>> entry = {"num_missing": 2, "num_images": 9, "plan": {"labels": "", "beacon": ""}}
-      >>> declared = {"owners": {"ann": entry}, "access": {"true_labels": True}}
-      >>> qualified(EVIDENCE, declared, "ann")
-      'not evidence: the owner, who knows the hues, left out 2 of 9 photos'
+      >>> plan = {"labels": "", "beacon": "round 7"}
+      >>> declared = {"owners": {"ann": {"plan": plan}}, "access": {"true_labels": True}}
+      >>> declared["labels_by"] = "the arbitrator"
+      >>> qualified("evidence", declared, "ann")
+      'evidence'
+      >>> qualified(EVIDENCE_WITH_BEACON, declared, "ann").endswith(LABELS_BLIND)
+      True
     """
     if standing not in (EVIDENCE, EVIDENCE_WITH_BEACON):
         return standing
-    entry = declared["owners"][owner]
-    if entry["num_missing"]:
-        return (
-            "not evidence: the owner, who knows the hues, left out "
-            f"{entry['num_missing']} of {entry['num_images']} photos"
-        )
-    are_fixed = entry["plan"].get("labels") and entry["plan"].get("beacon")
+    plan = declared["owners"][owner]["plan"]
+    are_fixed = declared["labels_by"] == BY_OWNER and plan.get("beacon")
     if declared["access"]["true_labels"] and not are_fixed:
         return standing + LABELS_BLIND
     return standing

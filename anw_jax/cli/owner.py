@@ -78,14 +78,13 @@ def key_new(file: pathlib.Path, as_json: bool) -> None:
     "yet: this call commits, a second one with --beacon-value marks.",
 )
 @click.option("--beacon-value", default="", help="That value, in hexadecimal digits.")
-@click.option("--private-basis", is_flag=True, help="Your own colour basis instead of the hue.")
 @click.option(
     "--labels",
+    type=click.Path(path_type=pathlib.Path),
     default=None,
-    metavar="FILE",
-    help="Rows 'file,class number' to commit to; else an audit with labels rests on their "
-    "being given by somebody who did not know the hues.",
+    help="Rows 'file,class number': audits take no other labels from you.",
 )
+@click.option("--private-basis", is_flag=True, help="Your own colour basis instead of the hue.")
 @json_option
 def mark(
     folder,
@@ -107,11 +106,11 @@ def mark(
 
     Also writes OUT/manifest.json (for the arbitrator) and OUT/commitment.json: publish the
     commitment, or have it time-stamped, before you publish the photos. What --statistic,
-    --alpha, --mode and --claim say is part of it.
+    --alpha, --mode, --claim and --labels say is part of it.
 
     \b
     Examples:
-      anw mark photos --key ann.key --out marked
+      anw mark photos --key ann.key --out marked --labels labels.csv
       anw mark photos --key ann.key --out marked --mode sequential --alpha 1e-4
     """
     from anw_jax import audit

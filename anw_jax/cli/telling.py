@@ -68,21 +68,36 @@ def probe_lines(body: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _digest_line(case: Case, name: str) -> str:
+    """What binds whoever holds the file, once others have it in writing."""
+    return f"SHA-256 of {name}, for both sides: {case.digest(name)}"
+
+
 def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
     """What was fixed."""
-    lines = [f"{case.file('declared.json')} written: nothing may be changed now"]
+    lines = [
+        f"{case.file('declared.json')} written: nothing may be changed now",
+        _digest_line(case, "declared.json"),
+    ]
     for name, owner in body["owners"].items():
-        lines.append(f"owner {name}: {owner['num_units']} units, {owner['num_images']} photos")
-        if owner["num_missing"]:
-            lines.append(f"  {owner['num_missing']} photos are missing: not evidence")
+        plan = owner["plan"]
+        lines.append(
+            f"owner {name}: {owner['num_units']} units, {owner['num_images']} photos; "
+            f"{plan['statistic']} at level {plan['alpha']:g}, as committed to"
+        )
     for name in body["suspects"]:
         lines.append(f"suspect {name}: {body['access_text']}")
+    if body["access"]["true_labels"]:
+        lines.append(f"labels were given by {body['labels_by']}")
     return lines
 
 
 def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
     """What was sealed."""
-    lines = [f"{case.file('blind.json')} sealed; a key may be opened now (anw verdict)"]
+    lines = [
+        f"{case.file('blind.json')} sealed; a key may be opened now (anw verdict)",
+        _digest_line(case, "blind.json"),
+    ]
     for name, result in body["suspects"].items():
         doubt = f", {result['num_in_doubt']} in doubt" if result["num_in_doubt"] else ""
         lines.append(f"{name}: {result['num_queries']:,} queries{doubt}")

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Sequence
 
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
@@ -12,6 +13,7 @@ from anw_jax.keys.manifest import Manifest
 from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
 
 _TAG_COMMIT = b"anw_jax/v1/commitment\0"
+_TAG_LABELS = b"anw_jax/v1/labels\0"
 _TAG_SEED = b"anw_jax/v1/public-seed\0"
 
 MODES = ("sealed", "sequential")
@@ -37,12 +39,13 @@ class Plan:
       claim: what is claimed where several models are asked: "one model", "any model" (at
         least one of them), "each model" (each named one) or "list of models" (a list with an
         expected share of false names).
-      labels: digest of the photos' class numbers, 64 hex digits; "" where none are committed
-        to. Whoever knows the slots and chooses the labels afterwards can make any model fit.
+      labels: `labels_digest` of the photos' class numbers; "" where they are not fixed. A loss
+        is read at a photo's label, so whoever may choose labels when slots and answers are
+        known chooses the evidence: an audit takes an owner's labels only if they stand here.
 
     Raises:
       TypeError, ValueError: a field of another type, alpha outside (0, 1), an unknown mode
-        or claim, a digest of another form.
+        or claim, labels that are no digest.
 
     Example:
       >>> Plan(statistic="losses", alpha=1e-6, mark="hue_rotation").alpha
@@ -63,9 +66,10 @@ class Plan:
         _check.is_instance(str, mark=self.mark)
         _check.one_of(MODES, mode=self.mode)
         _check.one_of(CLAIMS, claim=self.claim)
-        if not re.fullmatch("([0-9a-f]{64})?", _check.is_instance(str, labels=self.labels)):
+        _check.is_instance(str, labels=self.labels)
+        if not re.fullmatch("([0-9a-f]{64})?", self.labels):
             raise ValueError(
-                f"labels must be 64 lower-case hex digits or '', got {self.labels!r:.70}"
+                f"labels must be 64 lower-case hex digits or empty, got {self.labels!r:.70}"
             )
         alpha = _check.in_open_interval(0.0, 1.0, alpha=self.alpha)
         object.__setattr__(self, "alpha", alpha)
@@ -146,6 +150,17 @@ def check_commitment(
             f"{manifest.num_units} units of the manifest, or the plan ({plan}) differ from "
             "those fixed before training; no test is made"
         )
+
+
+def labels_digest(labels: Sequence[int]) -> str:
+    """SHA-256, as hex, over class numbers in the manifest's order; see `Plan.labels`.
+
+    Example:
+      >>> labels_digest([0, 2])[:16]
+      'fa3d959b397c5df2'
+    """
+    numbers = canonical([int(label) for label in labels])
+    return hashlib.sha256(_TAG_LABELS + numbers).hexdigest()
 
 
 def public_seed(commitment: str, plan: Plan) -> int:

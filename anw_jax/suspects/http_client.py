@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 from anw_jax.suspects.libraries import missing
 
-# No answer about a picture is as long; a service that sends on and on fills no memory.
-LONGEST_BODY = 64 * 2**20
 _PIECE = 2**16
+# None is asked for. Unpacking these is bounded; packed twice, a body could fill any memory.
+_PACKINGS = ("", "identity", "gzip", "deflate")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,40 +22,59 @@ class Reply:
     Attributes:
       status: of HTTP.
       headers: names in lower case.
-      body: bytes, decompressed.
+      body: bytes, unpacked.
     """
 
     status: int
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     body: bytes = b""
 
+    @property
+    def text(self) -> str:
+        """The body for messages; the service's word on its charset is not taken."""
+        return self.body.decode("utf-8", "replace")
 
-class Unreachable(Exception):
+
+class UnreachableError(Exception):
     """No connection: the service did nothing."""
 
 
-class TooSlow(Exception):
+class TooSlowError(Exception):
     """The time is over; the service may have worked."""
 
 
-class BrokenOff(Exception):
+class BrokenOffError(Exception):
     """The connection was cut before the reply was whole; says by what."""
 
 
-class TooLong(Exception):
-    """The reply has more than `LONGEST_BODY` bytes."""
+class NoAnswerError(Exception):
+    """What came is no answer, and was paid for; the message goes behind the URL."""
 
 
 class Client(Protocol):
     """Sends requests for several threads at once."""
 
     def send(
-        self, method: str, url: str, body: bytes, headers: dict[str, str], seconds: float
+        self,
+        method: str,
+        url: str,
+        body: bytes,
+        headers: dict[str, str],
+        seconds: float,
+        max_bytes: int,
     ) -> Reply:
         """Sends one request and waits for the whole reply; follows no redirect.
 
+        Args:
+          method: of HTTP.
+          url: of the service.
+          body: to send.
+          headers: to send.
+          seconds: from now to the last byte.
+          max_bytes: most bytes of the unpacked reply.
+
         Raises:
-          Unreachable, TooSlow, BrokenOff, TooLong: there is no whole reply.
+          UnreachableError, TooSlowError, BrokenOffError, NoAnswerError: no whole reply.
         """
 
     def close(self) -> None:
@@ -90,7 +109,13 @@ class PooledClient:
             self._pool = self._urllib3.ProxyManager(proxy, **_signed(proxy), **options)
 
     def send(
-        self, method: str, url: str, body: bytes, headers: dict[str, str], seconds: float
+        self,
+        method: str,
+        url: str,
+        body: bytes,
+        headers: dict[str, str],
+        seconds: float,
+        max_bytes: int,
     ) -> Reply:
         """See `Client.send`."""
         errors, deadline = self._urllib3.exceptions, time.monotonic() + seconds
@@ -104,36 +129,48 @@ class PooledClient:
                 redirect=False,
                 preload_content=False,
             )
-            return self._whole(response, deadline)
-        # A refused connection is a NewConnectionError, a name that is not known one too.
-        except (errors.NewConnectionError, errors.ConnectTimeoutError) as error:
-            raise Unreachable(type(error).__name__) from None
-        except (errors.ProxyError, errors.SSLError) as error:
-            raise Unreachable(type(error).__name__) from None
+            return self._whole(response, deadline, max_bytes)
+        except (
+            errors.NewConnectionError,  # refused, or a name that nobody knows
+            errors.ConnectTimeoutError,
+            errors.ProxyError,
+            errors.SSLError,
+        ) as error:
+            raise UnreachableError(type(error).__name__) from None
         except errors.TimeoutError:
-            raise TooSlow from None
+            raise TooSlowError from None
+        except errors.DecodeError:
+            raise NoAnswerError("answers with a body that does not unpack") from None
         except errors.HTTPError as error:
-            raise BrokenOff(_cause(error)) from None
+            raise BrokenOffError(_cause(error)) from None
 
     def close(self) -> None:
         """See `Client.close`."""
         self._pool.clear()
 
-    def _whole(self, response: Any, deadline: float) -> Reply:
+    def _whole(self, response: Any, deadline: float, max_bytes: int) -> Reply:
         """Reads to the end; a service that drips must not hold the audit for ever."""
         body = bytearray()
+        headers = {name.lower(): value for name, value in response.headers.items()}
         try:
+            packing = headers.get("content-encoding", "").strip().lower()
+            if packing not in _PACKINGS:
+                raise NoAnswerError(
+                    f"answers packed as {packing!r:.40}, which was not asked for"
+                )
             while piece := response.read1(_PIECE, decode_content=True):
                 body += piece
-                if len(body) > LONGEST_BODY:
-                    raise TooLong
+                if len(body) > max_bytes:
+                    raise NoAnswerError(
+                        f"answers with more than {max_bytes:,} bytes: raise max_answer_bytes "
+                        "if they are an answer"
+                    )
                 if time.monotonic() > deadline:
-                    raise TooSlow
+                    raise TooSlowError
         except BaseException:
             response.close()
             raise
         response.release_conn()
-        headers = {name.lower(): value for name, value in response.headers.items()}
         return Reply(response.status, headers, bytes(body))
 
 

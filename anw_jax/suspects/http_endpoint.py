@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable
 from typing import Self
 
@@ -17,14 +18,13 @@ from anw_jax.errors import SuspectError
 from anw_jax.suspects.answers import Answers, checked
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.http_client import (
-    LONGEST_BODY,
-    BrokenOff,
+    BrokenOffError,
     Client,
+    NoAnswerError,
     PooledClient,
     Reply,
-    TooLong,
-    TooSlow,
-    Unreachable,
+    TooSlowError,
+    UnreachableError,
 )
 from anw_jax.suspects.http_pacing import Pace, back_off, retry_after
 from anw_jax.suspects.http_template import AnswerTemplate, RequestTemplate
@@ -47,6 +47,7 @@ class HttpOptions:
       first_back_off_seconds: before the second attempt; doubles with each.
       in_flight: requests under way at once.
       per_second: most requests in a second; None for no limit.
+      max_answer_bytes: most bytes of an answer's body, unpacked.
     """
 
     timeout_seconds: float = 30.0
@@ -54,12 +55,14 @@ class HttpOptions:
     first_back_off_seconds: float = 0.5
     in_flight: int = 8
     per_second: float | None = None
+    max_answer_bytes: int = 2**24
 
     def __post_init__(self):
         _check.positive(timeout_seconds=self.timeout_seconds)
         _check.integer_at_least(1, max_attempts=self.max_attempts)
         _check.in_interval(0.0, 60.0, first_back_off_seconds=self.first_back_off_seconds)
         _check.integer_at_least(1, in_flight=self.in_flight)
+        _check.integer_at_least(1, max_answer_bytes=self.max_answer_bytes)
         if self.per_second is not None:
             _check.positive(per_second=self.per_second)
 
@@ -106,6 +109,9 @@ class HttpSuspect:
     ):
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"url must begin with http:// or https://, got {url!r}")
+        if "@" in urllib.parse.urlsplit(url).netloc:
+            # The URL stands in declarations and messages. It is not shown here either.
+            raise ValueError("url must hold no name or password: give them as a header")
         self._url = url
         self._request = RequestTemplate() if request is None else request
         self._answer = AnswerTemplate() if answer is None else answer
@@ -208,18 +214,25 @@ class HttpSuspect:
 
     def _send(self, body: bytes, headers: dict[str, str]) -> tuple[Reply | None, str, bool]:
         """A reply or None, what went wrong, and whether the service surely did nothing."""
-        seconds = self._options.timeout_seconds
+        options = self._options
+        seconds = options.timeout_seconds
         try:
-            reply = self._client.send(self._request.method, self._url, body, headers, seconds)
-        except Unreachable:
+            reply = self._client.send(
+                self._request.method,
+                self._url,
+                body,
+                headers,
+                seconds,
+                options.max_answer_bytes,
+            )
+        except NoAnswerError as error:  # it was paid for
+            raise SuspectError(f"{self._url} {error}") from None
+        except UnreachableError:
             return None, "cannot be reached", True
-        except TooSlow:
+        except TooSlowError:
             return None, f"does not answer within {seconds:g} s", False
-        except BrokenOff as error:
+        except BrokenOffError as error:
             return None, f"breaks off its answer ({error})", False
-        except TooLong:
-            size = LONGEST_BODY >> 20
-            raise SuspectError(f"{self._url} answers with more than {size} MiB") from None
         return reply, f"answers with status {reply.status}", reply.status in _REFUSED
 
     def _wait_before(self, attempt: int, reply: Reply | None, stop: threading.Event) -> None:
@@ -233,15 +246,14 @@ class HttpSuspect:
             self._sleep(back_off(attempt - 1, self._options.first_back_off_seconds))
 
     def _read(self, reply: Reply, num_images: int) -> Answers:
-        text = reply.body.decode(errors="replace")
         if reply.status != 200:
             raise SuspectError(
-                f"{self._url} answers with status {reply.status}: {_shown(text)}"
+                f"{self._url} answers with status {reply.status}: {_shown(reply.text)}"
             )
         try:
-            body = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise SuspectError(f"{self._url} {_what_is(text, error)}") from None
+            body = json.loads(reply.text)
+        except ValueError as error:
+            raise SuspectError(f"{self._url} {_what_is(reply.text, error)}") from None
         except RecursionError:
             raise SuspectError(f"{self._url} answers with JSON nested too deep") from None
         try:
@@ -280,13 +292,15 @@ class _Collector:
         return Answers.joined([self._parts[position] for position in range(size)])
 
 
-def _what_is(text: str, error: json.JSONDecodeError) -> str:
+def _what_is(text: str, error: ValueError) -> str:
     if text.lstrip()[:1] == "<":
         return f"answers with HTML, not JSON: {_shown(text)}"
+    if not isinstance(error, json.JSONDecodeError):
+        return "answers with a number too large to be one"
     where = f"cut off or malformed at character {error.pos}"
     return f"answers with JSON that is {where}: {_shown(text)}"
 
 
 def _shown(text: str) -> str:
-    text = " ".join(text.split())
+    text = " ".join(text[:1000].split())
     return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from anw_jax import _check
 from anw_jax.errors import CommitmentError, RecordError
 from anw_jax.keys import LeafOpening, Manifest, Plan
 from anw_jax.stats import SequentialResult
@@ -91,6 +92,7 @@ def _replayed(
     header = bodies[0]
     try:
         commitment, beacon = header["commitment"], bytes.fromhex(header["beacon"])
+        about = _check.is_instance(str, about=header.get("about", ""))
     except (KeyError, TypeError, ValueError):
         raise RecordError("line 1 is not the header of a sequential audit") from None
     if expected_commitment not in (None, commitment):
@@ -103,7 +105,7 @@ def _replayed(
             f"line 1: the record has the beacon's value {beacon.hex()!r:.20}, not "
             f"{expected_beacon.hex()!r:.20}, which was given"
         )
-    record = SequentialRecord(commitment, manifest, plan, beacon=beacon)
+    record = SequentialRecord(commitment, manifest, plan, beacon=beacon, about=about)
     if record.lines[0] != lines[0]:
         raise CommitmentError("line 1: the header is that of another plan, manifest or format")
     for number, body in enumerate(bodies[1:], start=2):

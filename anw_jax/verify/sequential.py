@@ -3,7 +3,7 @@
 One JSON object a line, each with the hash of the line before, so that nothing can be put in,
 left out or reordered afterwards:
 
-    header  commitment, plan, beacon, bettor, number of units
+    header  commitment, plan, beacon, bettor, number of units, what is asked about
     row     step, unit, the finished row of losses, its digest, the bet: its hash goes to the
             owner, who answers with a leaf
     leaf    the owner's opening of that unit's leaf, slot after the beacon's turn
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, _files
 from anw_jax.errors import RecordError
 from anw_jax.keys import LeafChecker, LeafOpening, Manifest, Plan, audit_order
 from anw_jax.keys.commitment import canonical
@@ -75,6 +75,8 @@ class SequentialRecord:
       plan: as committed to, with mode "sequential" and a statistic that scores rows alone.
       beacon: the value of the beacon that the plan names, b"" where it names none.
       path: the file to write, which must not exist; None keeps the record in memory.
+      about: which model is asked, and how, such as the digest of a declaration: the first line
+        and so every later hash hold it, and no record can pass for that of another model.
 
     Attributes:
       lines: the lines written so far.
@@ -112,6 +114,7 @@ class SequentialRecord:
         *,
         beacon: bytes = b"",
         path: str | os.PathLike | None = None,
+        about: str = "",
     ):
         self._leaves = LeafChecker(commitment, manifest, plan, beacon)
         _check.one_of(ROW_STATISTICS, statistic=plan.statistic)
@@ -125,10 +128,15 @@ class SequentialRecord:
         self._origins: set[str] = set()
         self.closed_because = ""
         self.lines: list[str] = []
-        self._path = None if path is None else pathlib.Path(path)
-        if self._path is not None:
-            self._path.touch(exist_ok=False)
-        self._write(_header(commitment, plan, beacon, self._bettor.name, manifest))
+        header = _header(commitment, plan, beacon, self._bettor.name, manifest)
+        if _check.is_instance(str, about=about):
+            header["about"] = about
+        self._path = None
+        self._write(header)
+        if path is not None:
+            # Whole or not there: no kill leaves a part of a first line.
+            _files.write_new(path, f"{self.lines[0]}\n".encode())
+            self.write_to(path)
 
     @property
     def head(self) -> str:

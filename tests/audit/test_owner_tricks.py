@@ -1,16 +1,15 @@
 """What an owner who knows his hues gains by what he hands over late: it must be nothing."""
 
-import csv
 import json
 
 import numpy as np
 import pytest
 
 from anw_jax import audit
-from anw_jax.audit.originals import labels_digest
-from anw_jax.audit.standing import LABELS_BLIND, qualified
+from anw_jax.audit.standing import BY_ARBITRATOR, BY_OWNER, LABELS_BLIND, qualified
 from anw_jax.errors import CaseError, CommitmentError
 from anw_jax.keys import Assignment, MarkKey, Plan, SignatureSpace
+from anw_jax.keys.commitment import labels_digest
 from anw_jax.stats import exact_test
 from anw_jax.verify.verdict import EVIDENCE, EVIDENCE_WITH_BEACON, EXPERIMENT_KEY
 from tests.audit.conftest import NUM_PHOTOS, hand_over, receive, write_photos, write_suspect
@@ -73,32 +72,6 @@ def test_why_left_out_photos_and_late_labels_are_no_evidence():
     assert small["labels"] >= 25
 
 
-def test_photos_left_out_are_refused(root, case_dir):
-    handed_over(root, case_dir)
-    for number in (3, 7):
-        (case_dir / "owners" / "ann" / "originals" / f"photo{number:02d}.png").unlink()
-    with pytest.raises(CaseError) as error:
-        audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
-    assert str(error.value) == (
-        "owner 'ann' left out 2 of 12 photos committed to (first: photo03.png): whoever knows "
-        "the hues could leave out those that do not suit him; get them, or go on without "
-        "evidence (--despite-missing)"
-    )
-    assert not (case_dir / "declared.json").exists()
-
-
-def test_a_case_that_goes_on_without_photos_is_no_evidence(root, case_dir):
-    key = handed_over(root, case_dir)
-    (case_dir / "owners" / "ann" / "originals" / "photo03.png").unlink()
-    audit.probe_case(audit.Case(case_dir))
-    audit.declare(audit.Case(case_dir), audit.Options(), despite_missing=True)
-    audit.seal_case(audit.Case(case_dir))
-    test = audit.judge_case(audit.Case(case_dir), {"ann": key})["tests"]["ann"]["net"]
-    assert test["standing"] == (
-        "not evidence: the owner, who knows the hues, left out 1 of 12 photos"
-    )
-
-
 def test_one_of_two_copies_is_enough(root, case_dir):
     write_photos(root / "photos", seed=4)
     twin = (root / "photos" / "photo00.png").read_bytes()
@@ -108,24 +81,7 @@ def test_one_of_two_copies_is_enough(root, case_dir):
     receive(root / "marked", root / "photos", case_dir, "ann")
     (case_dir / "owners" / "ann" / "originals" / "twin.png").unlink()
     write_suspect(case_dir, None)
-    audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
-
-
-def test_labels_that_were_committed_to_are_the_only_ones(root, case_dir):
-    handed_over(root, case_dir, labels=zeros(root))
-    path = case_dir / "owners" / "ann" / "labels.csv"
-    rows = list(csv.reader(path.read_text().splitlines()))
-    path.write_text(
-        "".join(f"{name},{1 if name == 'photo05.png' else 0}\n" for name, _ in rows[1:])
-    )
-    audit.probe_case(audit.Case(case_dir))
-    with pytest.raises(CaseError) as error:
-        audit.declare(audit.Case(case_dir), audit.Options())
-    assert str(error.value) == (
-        "the class numbers of owner 'ann' are not those committed to: get the very labels.csv "
-        "that was given to anw mark, or audit without labels (--no-labels)"
-    )
-    audit.declare(audit.Case(case_dir), audit.Options(true_labels=False))
+    audit.declare(audit.Case(case_dir), audit.Options(own_labels=True), despite_probe=True)
 
 
 @pytest.mark.parametrize("mode", ["sealed", "sequential"])
@@ -134,7 +90,9 @@ def test_labels_that_were_not_committed_to_qualify_the_verdict(
     root, case_dir, mode, true_labels
 ):
     key = handed_over(root, case_dir, mode=mode)
-    audit.declare(audit.Case(case_dir), audit.Options(true_labels=true_labels))
+    audit.declare(
+        audit.Case(case_dir), audit.Options(true_labels=true_labels, own_labels=true_labels)
+    )
     if mode == "sealed":
         audit.seal_case(audit.Case(case_dir))
         verdict = audit.judge_case(audit.Case(case_dir), {"ann": key})
@@ -155,17 +113,21 @@ def test_labels_before_a_beacon_need_no_trust(root, case_dir):
 
 
 @pytest.mark.parametrize(
-    ("plan", "expected"),
+    ("labels_by", "beacon", "is_free"),
     [
-        ({"labels": "", "beacon": "round 7"}, EVIDENCE_WITH_BEACON + LABELS_BLIND),
-        ({"labels": "0" * 64, "beacon": ""}, EVIDENCE_WITH_BEACON + LABELS_BLIND),
-        ({"labels": "0" * 64, "beacon": "round 7"}, EVIDENCE_WITH_BEACON),
-        ({"beacon": ""}, EVIDENCE_WITH_BEACON + LABELS_BLIND),  # declared by an older version
+        (BY_OWNER, "round 7", True),
+        (BY_OWNER, "", False),
+        (BY_ARBITRATOR, "round 7", False),
+        (BY_ARBITRATOR, "", False),
     ],
 )
-def test_only_labels_and_beacon_together_free_the_verdict(plan, expected):
-    entry = {"num_missing": 0, "num_images": 9, "plan": plan}
-    declared = {"owners": {"ann": entry}, "access": {"true_labels": True}}
+def test_only_labels_and_beacon_together_free_the_verdict(labels_by, beacon, is_free):
+    declared = {
+        "owners": {"ann": {"plan": {"beacon": beacon}}},
+        "access": {"true_labels": True},
+        "labels_by": labels_by,
+    }
+    expected = EVIDENCE_WITH_BEACON if is_free else EVIDENCE_WITH_BEACON + LABELS_BLIND
     assert qualified(EVIDENCE_WITH_BEACON, declared, "ann") == expected
     assert qualified(EXPERIMENT_KEY, declared, "ann") == EXPERIMENT_KEY
 
@@ -176,7 +138,9 @@ def test_a_plan_binds_labels_and_older_commitments_still_open():
     without = json.loads(Plan("losses", 0.1).to_bytes())
     assert "labels" not in without
     assert json.loads(Plan("losses", 0.1, labels=digest).to_bytes())["labels"] == digest
-    with pytest.raises(ValueError, match=r"labels must be 64 lower-case hex digits or '', got"):
+    with pytest.raises(
+        ValueError, match=r"labels must be 64 lower-case hex digits or empty, got"
+    ):
         Plan("losses", 0.1, labels="AB")
 
 
@@ -211,7 +175,7 @@ def test_a_whole_record_for_a_key_drawn_later_is_refused(root, case_dir):
         audit.mark_folder(root / "photos", key, marked, Plan("losses", 1e-3, mode="sequential"))
         receive(marked, root / "photos", folder, "ann")
         write_suspect(folder, root / "marked2" / "published" if seed == 2 else None)
-        audit.declare(audit.Case(folder), audit.Options(), despite_probe=True)
+        audit.declare(audit.Case(folder), audit.Options(own_labels=True), despite_probe=True)
     while (standing := audit.go_on(audit.Case(root / "later"))).request:
         audit.answer_request(standing.request, key, marked, standing.opening)
     audit.go_on(audit.Case(case_dir), stop=True)

@@ -225,22 +225,6 @@ def test_many_owners_and_models_in_one_case(root, case_dir):
             assert test["how_many"]["level"] == test["which"]["rate"] == 0.05 / 4
 
 
-def test_photos_that_are_not_brought_are_rows_without_answers(root, case_dir):
-    key = planted(root, case_dir)
-    for number in range(4):
-        (case_dir / "owners" / "ann" / "originals" / f"photo{number:02d}.png").unlink()
-    case = audit.Case(case_dir)
-    audit.probe_case(case)
-    audit.declare(case, audit.Options(), despite_missing=True)
-    assert case.read("declared.json")["owners"]["ann"]["num_missing"] == 4
-    blind = audit.seal_case(case)["suspects"]["net"]
-    assert blind["num_queries"] == (NUM_PHOTOS - 4) * 11
-    assert blind["owners"]["ann"]["num_unusable"] == 4
-    test = audit.judge_case(audit.Case(case_dir), {"ann": key})["tests"]["ann"]["net"]
-    assert test["num_units"] == NUM_PHOTOS
-    assert test["num_unusable"] == 4
-
-
 def test_killed_at_any_batch_no_answer_is_paid_twice(root, case_dir, monkeypatch):
     planted(root, case_dir)
     case = declared(case_dir)

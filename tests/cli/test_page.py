@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.audit.conftest import MEMORY, write_photos
+from tests.audit.conftest import MEMORY, write_labels, write_photos
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs" / "arbitrator.md").read_text()
@@ -20,8 +20,7 @@ def prepared(root, monkeypatch):
     """What the page takes for granted: photos, labels, a model's code, `anw` on the path."""
     monkeypatch.chdir(root)
     write_photos(root / "photos", seed=5)
-    names = sorted(file.name for file in (root / "photos").iterdir())
-    (root / "labels.csv").write_text("file,label\n" + "".join(f"{n},0\n" for n in names))
+    write_labels(root / "photos", root / "labels.csv")
     (root / "bin").mkdir()
     shim = root / "bin" / "anw"
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m anw_jax.cli "$@"\n')

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.audit.conftest import receive, write_photos, write_suspect
+from tests.audit.conftest import receive, write_labels, write_photos, write_suspect
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
@@ -14,10 +14,11 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 def marked(anw, root, *options):
     """The owner's part: a key, marked photos, and what the arbitrator gets of them."""
     write_photos(root / "photos", seed=5)
+    labels = write_labels(root / "photos", root / "labels.csv")
     assert anw("key", "new", root / "ann.key").code == 0
     ran = anw(
         "mark", root / "photos", "--key", root / "ann.key", "--out", root / "marked",
-        "--alpha", 0.001, *options, "--json",
+        "--alpha", 0.001, "--labels", labels, *options, "--json",
     )  # fmt: skip
     assert ran.code == 0
     assert ran.err == ""

@@ -19,7 +19,13 @@ from anw_jax.suspects import (
     RequestTemplate,
     ask,
 )
-from anw_jax.suspects.http_client import BrokenOff, Reply, TooLong, TooSlow, Unreachable
+from anw_jax.suspects.http_client import (
+    BrokenOffError,
+    NoAnswerError,
+    Reply,
+    TooSlowError,
+    UnreachableError,
+)
 from anw_jax.suspects.http_pacing import Pace
 from tests.suspects import twins
 
@@ -54,13 +60,13 @@ def body(text, status=200):
 
 
 MOODS = {
-    "down": (raises(Unreachable()), "cannot be reached, in 3 attempts"),
-    "slow": (raises(TooSlow()), "does not answer within 2 s, in 3 attempts"),
+    "down": (raises(UnreachableError()), "cannot be reached, in 3 attempts"),
+    "slow": (raises(TooSlowError()), "does not answer within 2 s, in 3 attempts"),
     "cut off": (
-        raises(BrokenOff("RemoteDisconnected")),
+        raises(BrokenOffError("RemoteDisconnected")),
         "breaks off its answer (RemoteDisconnected), in 3 attempts",
     ),
-    "too long": (raises(TooLong()), "answers with more than 64 MiB"),
+    "too long": (raises(NoAnswerError("answers with too much")), "answers with too much"),
     "429": (body("slow down", 429), "answers with status 429, in 3 attempts"),
     "500": (body("oops", 500), "answers with status 500, in 3 attempts"),
     "404": (body("no such  model", 404), "answers with status 404: 'no such model'"),
@@ -126,7 +132,7 @@ def test_it_is_patient_and_asks_an_answered_question_never_again():
         if mood == "ok":
             return good(request)
         if mood == "timeout":
-            raise TooSlow
+            raise TooSlowError
         return Reply(mood, {"retry-after": "7"} if mood == 503 else {})
 
     options = HttpOptions(max_attempts=5, in_flight=1, first_back_off_seconds=1)
@@ -150,9 +156,9 @@ def test_only_what_may_have_been_done_counts(tmp_path):
         if mood == "ok":
             return good(request)
         if mood == "down":
-            raise Unreachable
+            raise UnreachableError
         if mood == "timeout":
-            raise TooSlow
+            raise TooSlowError
         return Reply(mood)
 
     options = HttpOptions(max_attempts=6, in_flight=1)

@@ -194,7 +194,7 @@ class FakeClient:
     def __init__(self, handler):
         self._handler = handler
 
-    def send(self, method, url, body, headers, seconds):
+    def send(self, method, url, body, headers, seconds, max_bytes):
         """See `Client.send`."""
         return self._handler(Asked(body, headers))
 

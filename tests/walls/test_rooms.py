@@ -40,7 +40,7 @@ SIDEWAYS = {
 
 OUTSIDE = {
     "_check": {"numpy"},
-    "_files": set(),
+    "_files": {"numpy"},
     "errors": set(),
     "progress": set(),
     "keys": {"numpy"},
