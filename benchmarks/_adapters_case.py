@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 
@@ -89,15 +90,30 @@ def prepare(
     folder: pathlib.Path,
     seed: int,
     settings: Settings,
-    splits: data.Splits,
+    load: Callable[[], data.Splits],
     worlds: tuple[str, ...] = WORLDS,
 ) -> Case:
     """Makes what is not there yet: the owner's files first, then the trainings, side by side.
 
     In the world "with" the learner has the owner's published photos, in "without" it has
-    none of the owner's, marked or not.
+    none of the owner's, marked or not. `load` is called only where photos are still wanted.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "labels.npy").exists():
+        _photos(folder, seed, settings, load())
+    running = [
+        _start(folder / name, seed, settings)
+        for name in worlds
+        if not (folder / name / "report.json").exists()
+    ]
+    _wait_for(running)
+    learner = {name: json.loads((folder / name / "report.json").read_text()) for name in worlds}
+    originals = _read_all(folder / "originals")
+    labels = np.load(folder / "labels.npy")
+    return Case(folder, originals, labels, read_published(folder / "marked"), learner)
+
+
+def _photos(folder: pathlib.Path, seed: int, settings: Settings, splits: data.Splits) -> None:
+    """The owner's files, and what the learner has in both worlds; `labels.npy` comes last."""
     rows = np.random.default_rng(seed).permutation(len(splits.train))[: settings.num_train]
     photos = np.asarray(splits.train.images[rows])
     labels = np.asarray(splits.train.labels[rows], np.int64)
@@ -108,19 +124,17 @@ def prepare(
         "without": (photos[others], labels[others]),
     }
     test = splits.test
-    tested = {
-        "test_images": np.asarray(test.images[: settings.num_test]),
-        "test_labels": np.asarray(test.labels[: settings.num_test]),
-    }
-    running = [
-        _start(folder / name, seed, settings, {"images": x, "labels": y}, tested)
-        for name, (x, y) in sets.items()
-        if name in worlds and not (folder / name / "report.json").exists()
-    ]
-    _wait_for(running)
-    learner = {name: json.loads((folder / name / "report.json").read_text()) for name in worlds}
-    published = read_published(folder / "marked")
-    return Case(folder, photos[mine], labels[mine], published, learner)
+    for name, (images, truth) in sets.items():
+        (folder / name).mkdir(exist_ok=True)
+        np.savez(
+            folder / name / "photos.npz",
+            train_images=images,
+            train_labels=truth,
+            test_images=np.asarray(test.images[: settings.num_test]),
+            test_labels=np.asarray(test.labels[: settings.num_test]),
+        )
+    np.save(folder / "labels.partial.npy", labels[mine])
+    os.replace(folder / "labels.partial.npy", folder / "labels.npy")
 
 
 def _owner(
@@ -128,7 +142,7 @@ def _owner(
 ) -> np.ndarray:
     """Originals, key, commitment and published PNG files; gives what was published."""
     photos = folder / "originals"
-    photos.mkdir(exist_ok=True)
+    photos.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(originals):
         (photos / f"{number:03}.png").write_bytes(data.png_of(image))
     if not (folder / "owner.key").exists():
@@ -136,16 +150,17 @@ def _owner(
     if not (folder / "marked" / "published").exists():
         key, plan = MarkKey.load(folder / "owner.key"), Plan(settings.statistic, settings.alpha)
         mark_folder(photos, key, folder / "marked", plan)
-    files = data.list_photos(folder / "marked" / "published")
-    return np.stack([data.read_photo(file) for file in files])
+    return _read_all(folder / "marked" / "published")
+
+
+def _read_all(folder: pathlib.Path) -> np.ndarray:
+    """uint8 `[n, H, W, 3]`, in the order of the manifest, which is that of the names."""
+    return np.stack([data.read_photo(file) for file in data.list_photos(folder)])
 
 
 def _start(
-    folder: pathlib.Path, seed: int, settings: Settings, train: dict, tested: dict
+    folder: pathlib.Path, seed: int, settings: Settings
 ) -> tuple[subprocess.Popen, pathlib.Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    named = {f"train_{name}": array for name, array in train.items()}
-    np.savez(folder / "photos.npz", **named, **tested)
     command = [sys.executable, str(LEARNER), str(folder / "photos.npz"), str(folder)]
     for name in ("epochs", "batch", "rate", "width"):
         command += [f"--{name}", str(getattr(settings, name))]

@@ -15,10 +15,12 @@ Every training and every cell is a file in `--workdir`: killed and called again,
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 from anw_jax import data
@@ -47,6 +49,8 @@ SETTINGS = Settings(
 )
 SEEDS = (0,)
 
+LoadFn = Callable[[], data.Splits]
+
 # Label-only access was chosen on these, which stand in no other number.
 TUNING_SEEDS = (100,)
 TUNED_QUERIES = (1, 4, 8, 16, 32, 64)
@@ -58,10 +62,10 @@ _OF_TRAINING += ("width", "statistic", "alpha")
 
 
 def audit_seed(
-    workdir: pathlib.Path, seed: int, settings: Settings, splits: data.Splits, used_makes
+    workdir: pathlib.Path, seed: int, settings: Settings, load: LoadFn, used_makes
 ) -> dict[str, Any]:
     """All cells of one seed with both controls."""
-    case = prepare(workdir / f"seed{seed}", seed, settings, splits)
+    case = prepare(workdir / f"seed{seed}", seed, settings, load)
     rungs = cells.rungs_of(settings)
     if "recorded" in used_makes:
         cells.record(case, rungs)
@@ -90,11 +94,11 @@ def _row(case: Case, world: str, make: str, rungs: dict[str, Access]) -> dict[st
     return found
 
 
-def tune(workdir: pathlib.Path, settings: Settings, splits: data.Splits) -> dict[str, Any]:
+def tune(workdir: pathlib.Path, settings: Settings, load: LoadFn) -> dict[str, Any]:
     """log10 p of label-only access by number of queries and strength of the noise."""
     found = []
     for seed in TUNING_SEEDS:
-        case = prepare(workdir / f"seed{seed}", seed, settings, splits, ("with",))
+        case = prepare(workdir / f"seed{seed}", seed, settings, load, ("with",))
         suspect = makes.in_torch(case.folder / "with")
         for noise in TUNED_NOISE:
             # Changes are numbered: fewer are the first of more, and are not asked again.
@@ -142,13 +146,13 @@ def run(
     workdir: pathlib.Path,
     seeds: tuple[int, ...],
     settings: Settings,
-    splits: data.Splits,
+    load: LoadFn,
     used_makes: tuple[str, ...] = makes.MAKES,
 ) -> dict[str, Any]:
     """The results of all seeds; what was made before is taken up."""
     check_settings(workdir, settings)
     start = time.perf_counter()
-    found = [audit_seed(workdir, seed, settings, splits, used_makes) for seed in seeds]
+    found = [audit_seed(workdir, seed, settings, load, used_makes) for seed in seeds]
     tuning = workdir / "tuning.json"
     return {
         "settings": dataclasses.asdict(settings),
@@ -168,12 +172,16 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="only write the page anew")
     flags = parser.parse_args()
     if not flags.page:
-        splits = data.load(SETTINGS.source, data_dir=os.environ.get("TFDS_DATA_DIR"))
+
+        @functools.cache
+        def load() -> data.Splits:
+            return data.load(SETTINGS.source, data_dir=os.environ.get("TFDS_DATA_DIR"))
+
         workdir = flags.workdir.resolve()
         if flags.tune:
             check_settings(workdir, SETTINGS)
-            tune(workdir, SETTINGS, splits)
-        results = run(workdir, tuple(flags.seeds), SETTINGS, splits)
+            tune(workdir, SETTINGS, load)
+        results = run(workdir, tuple(flags.seeds), SETTINGS, load)
         _measure.write("adapters", results, _measure.REPOSITORY / "results")
     body = json.loads((_measure.REPOSITORY / "results" / "adapters.json").read_text())
     PAGE.write_text(page(body))
