@@ -76,7 +76,23 @@ def judged(case: Case, table: np.ndarray) -> dict[str, Any]:
     }
 
 
-def cell(case: Case, world: str, make: str, name: str, access: Access) -> dict[str, Any]:
+def row(case: Case, world: str, make: str, rungs: dict[str, Access]) -> dict[str, Any]:
+    """The cells of one make by rung, each told as it comes."""
+    found = {}
+    with makes.Service(case.folder / world) as service:
+        for name, access in rungs.items():
+            found[name] = one = cell(case, world, make, name, access, service)
+            told = one.get("missing") or (
+                f"p = {one['p']:.2g}, {one['queries']} queries, {one['seconds']:.1f} s"
+            )
+            where = f"{case.folder.name}, {world} the photos, {make}, {name}"
+            print(f"{where}: {told}", flush=True)
+    return found
+
+
+def cell(
+    case: Case, world: str, make: str, name: str, access: Access, service: makes.Service
+) -> dict[str, Any]:
     """One cell, from its file where it was made before with the same access."""
     path = case.folder / "cells" / f"{world}-{make}-{name.replace(OWN, '-own')}.json"
     asked = {"access": access.describe(), "noise_levels": access.augmentation.noise_levels}
@@ -86,7 +102,7 @@ def cell(case: Case, world: str, make: str, name: str, access: Access) -> dict[s
             return found
     path.parent.mkdir(exist_ok=True)
     try:
-        with makes.opened(make, case.folder / world, access) as suspect:
+        with makes.opened(make, case.folder / world, access, service) as suspect:
             with AnswerCache(None, suspect.declaration) as cache:
                 start = time.perf_counter()
                 table = table_of(suspect, case, access, cache)

@@ -5,7 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from typing import Self
 
 import jax
 import jax.numpy as jnp
@@ -207,35 +207,38 @@ def over_http(folder: pathlib.Path, port: int, access: Access) -> HttpSuspect:
     )
 
 
-@contextlib.contextmanager
-def served(folder: pathlib.Path) -> Iterator[int]:
-    """The network in another process; gives its port."""
-    command = [sys.executable, str(SERVER), str(folder / "script.pt")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        yield int(process.stdout.readline())
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+class Service:
+    """The network in another process, started when its port is first wanted; a context."""
+
+    def __init__(self, folder: pathlib.Path):
+        self._folder, self._process, self._port = folder, None, None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process.stdout.close()
+
+    @property
+    def port(self) -> int:
+        if self._process is None:
+            command = [sys.executable, str(SERVER), str(self._folder / "script.pt")]
+            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            self._port = int(self._process.stdout.readline())
+        return self._port
 
 
 @contextlib.contextmanager
-def _plain(make: Callable, folder: pathlib.Path, access: Access) -> Iterator[Suspect]:
-    yield make(folder)
-
-
-@contextlib.contextmanager
-def _http(folder: pathlib.Path, access: Access) -> Iterator[Suspect]:
-    with served(folder) as port, over_http(folder, port, access) as suspect:
-        yield suspect
-
-
-def opened(make: str, folder: pathlib.Path, access: Access):
-    """A context with the suspect of a make, `MAKES`, that answers at least `access`."""
+def opened(make: str, folder: pathlib.Path, access: Access, service: Service):
+    """A context with the suspect of a make, one of `MAKES`, that answers at least `access`."""
     if make == "HTTP":
-        return _http(folder, access)
-    return _plain(_PLAIN[make], folder, access)
+        with over_http(folder, service.port, access) as suspect:
+            yield suspect
+    else:
+        yield _PLAIN[make](folder)
 
 
 _PLAIN = {

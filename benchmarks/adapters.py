@@ -7,8 +7,8 @@ ONNX, Keras, over HTTP from another process and from recorded answers; each cell
 its own. Beside it: the same table under keys that had no part, and a twin that never had the
 50 photos.
 
-    python -m benchmarks.adapters                # results/adapters.json, docs/adapters.md
-    python -m benchmarks.adapters --tune         # label-only access, on seeds of its own
+    python -m benchmarks.adapters            # results/adapters.json, docs/adapters.md
+    python -m benchmarks.adapters --tune     # beforehand, on other seeds: label-only access
 
 Every training and every cell is a file in `--workdir`: killed and called again, it goes on.
 """
@@ -28,7 +28,7 @@ from anw_jax.suspects import Access, AnswerCache, Augmentation
 from benchmarks import _adapters_cells as cells
 from benchmarks import _adapters_makes as makes
 from benchmarks import _measure
-from benchmarks._adapters_case import Case, Settings, prepare
+from benchmarks._adapters_case import Settings, prepare
 from benchmarks._adapters_page import PAGE, page
 
 SETTINGS = Settings(
@@ -69,8 +69,8 @@ def audit_seed(
     rungs = cells.rungs_of(settings)
     if "recorded" in used_makes:
         cells.record(case, rungs)
-    table = {make: _row(case, "with", make, rungs) for make in used_makes}
-    without = _row(case, "without", "PyTorch", rungs)
+    table = {make: cells.row(case, "with", make, rungs) for make in used_makes}
+    without = cells.row(case, "without", "PyTorch", rungs)
     logits = cells.table_file(case, "with", "PyTorch", "logits")
     return {
         "seed": seed,
@@ -81,17 +81,6 @@ def audit_seed(
         "without_the_photos": without,
         "wrong_keys": cells.wrong_keys(case, logits, settings.num_wrong_keys, seed),
     }
-
-
-def _row(case: Case, world: str, make: str, rungs: dict[str, Access]) -> dict[str, Any]:
-    found = {}
-    for name, access in rungs.items():
-        found[name] = one = cells.cell(case, world, make, name, access)
-        told = one.get("missing") or (
-            f"p = {one['p']:.2g}, {one['queries']} queries, {one['seconds']:.1f} s"
-        )
-        print(f"{case.folder.name}, {world} the photos, {make}, {name}: {told}", flush=True)
-    return found
 
 
 def tune(workdir: pathlib.Path, settings: Settings, load: LoadFn) -> dict[str, Any]:
@@ -168,19 +157,22 @@ def main() -> None:
     parser.add_argument(
         "--workdir", type=pathlib.Path, default=pathlib.Path("workdir/adapters")
     )
-    parser.add_argument("--tune", action="store_true", help="measure label-only access first")
+    parser.add_argument(
+        "--tune", action="store_true", help="measure label-only access, no more"
+    )
     parser.add_argument("--page", action="store_true", help="only write the page anew")
     flags = parser.parse_args()
+    workdir = flags.workdir.resolve()
+
+    @functools.cache
+    def load() -> data.Splits:
+        return data.load(SETTINGS.source, data_dir=os.environ.get("TFDS_DATA_DIR"))
+
+    if flags.tune:
+        check_settings(workdir, SETTINGS)
+        tune(workdir, SETTINGS, load)
+        return
     if not flags.page:
-
-        @functools.cache
-        def load() -> data.Splits:
-            return data.load(SETTINGS.source, data_dir=os.environ.get("TFDS_DATA_DIR"))
-
-        workdir = flags.workdir.resolve()
-        if flags.tune:
-            check_settings(workdir, SETTINGS)
-            tune(workdir, SETTINGS, load)
         results = run(workdir, tuple(flags.seeds), SETTINGS, load)
         _measure.write("adapters", results, _measure.REPOSITORY / "results")
     body = json.loads((_measure.REPOSITORY / "results" / "adapters.json").read_text())

@@ -121,9 +121,10 @@ def test_a_second_call_takes_up_every_training_and_cell(results, workdir, monkey
 
 def test_another_number_of_label_queries_is_asked_anew(results, case):
     other = cells.rungs_of(dataclasses.replace(TINY, label_queries=2))
-    found = cells.cell(case, "with", "JAX", "label", other["label"])
+    found = cells.row(case, "with", "JAX", {"label": other["label"]})["label"]
     assert found["queries"] == TINY.num_marked * 12 * 2
-    cells.cell(case, "with", "JAX", "label", cells.rungs_of(TINY)["label"])
+    before = {"label": cells.rungs_of(TINY)["label"]}
+    assert cells.row(case, "with", "JAX", before)["label"]["queries"] == 12 * 12 * 4
 
 
 def test_trainings_of_other_settings_are_refused(results, workdir):
