@@ -45,9 +45,9 @@ trained without the {num_marked} photos, asked through PyTorch.
 _LABELS = """\
 ## How many changes does label-only access need?
 
-log10 p on seeds that stand in no other number ({seeds}), PyTorch, by number of queries for each
-picture and slot and by strength of the noise; with true labels, then without. The number and
-the noise of the tables above ({label_queries} and ±{noise_levels}) were chosen from these.
+log10 p on a seed that stands in no other number ({seeds}), PyTorch, by number of queries for
+each picture and slot and by strength of the noise. The tables above ask {label_queries} times
+with noise of ±{noise_levels}, the library's own choice before any of this was measured.
 """
 
 

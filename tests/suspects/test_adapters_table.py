@@ -24,7 +24,7 @@ USED = ("PyTorch", "JAX", "ONNX", "recorded")
 TINY = adapters.Settings(
     source="mock:80",
     num_train=60,
-    num_marked=12,
+    num_marked=8,
     num_test=20,
     epochs=4,
     batch=16,
@@ -33,14 +33,14 @@ TINY = adapters.Settings(
     statistic="log_losses",
     alpha=0.01,
     decimals=3,
-    label_queries=4,
+    label_queries=3,
     noise_levels=32,
     num_wrong_keys=300,
 )
 
 
 def load() -> data.Splits:
-    return data.load(TINY.source, image_size=16)
+    return data.load(TINY.source, image_size=8)
 
 
 def fail(*arguments):
@@ -124,7 +124,7 @@ def test_another_number_of_label_queries_is_asked_anew(results, case):
     found = cells.row(case, "with", "JAX", {"label": other["label"]})["label"]
     assert found["queries"] == TINY.num_marked * 12 * 2
     before = {"label": cells.rungs_of(TINY)["label"]}
-    assert cells.row(case, "with", "JAX", before)["label"]["queries"] == 12 * 12 * 4
+    assert cells.row(case, "with", "JAX", before)["label"]["queries"] == 8 * 12 * 3
 
 
 def test_trainings_of_other_settings_are_refused(results, workdir):
