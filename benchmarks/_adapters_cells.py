@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import os
 import pathlib
 import time
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.stats
 
-from anw_jax import keys, stats, verify
+from anw_jax import _files, keys, stats, verify
 from anw_jax.errors import MissingLibraryError
 from anw_jax.suspects import Access, AnswerCache, Augmentation, Suspect, ask
 from benchmarks import _adapters_makes as makes
@@ -111,7 +110,7 @@ def cell(
         return {**asked, "missing": str(error)}
     np.save(path.with_suffix(".npy"), table)
     found = {**asked, "queries": queries, "seconds": round(seconds, 3), **judged(case, table)}
-    write_whole(path, found)
+    write_json(path, found)
     return found
 
 
@@ -121,11 +120,9 @@ def table_file(case: Case, world: str, make: str, name: str) -> np.ndarray:
     return np.load(case.folder / "cells" / file)
 
 
-def write_whole(path: pathlib.Path, body: Any) -> None:
-    """JSON written beside and renamed, so that a kill leaves no half of it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(body, indent=1) + "\n")
-    os.replace(partial, path)
+def write_json(path: pathlib.Path, body: Any) -> None:
+    """JSON that a kill cannot leave half written."""
+    _files.write_whole(path, (json.dumps(body, indent=1) + "\n").encode())
 
 
 def record(case: Case, rungs: dict[str, Access]) -> None:

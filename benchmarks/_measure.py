@@ -25,7 +25,7 @@ _PACKAGES = (
     "onnx",
     "onnxruntime",
     "keras",
-    "httpx",
+    "urllib3",
 )
 
 

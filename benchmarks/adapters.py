@@ -98,7 +98,7 @@ def tune(workdir: pathlib.Path, settings: Settings, load: LoadFn) -> dict[str, A
                         for true_labels in (True, False)
                     ]
     body = {"settings": dataclasses.asdict(settings), "runs": found}
-    cells.write_whole(workdir / "tuning.json", body)
+    cells.write_json(workdir / "tuning.json", body)
     return body
 
 
@@ -126,7 +126,7 @@ def check_settings(workdir: pathlib.Path, settings: Settings) -> None:
     path = workdir / "settings.json"
     workdir.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        cells.write_whole(path, mine)
+        cells.write_json(path, mine)
     if json.loads(path.read_text()) != mine:
         raise SystemExit(f"{path} has other settings: give another --workdir")
 

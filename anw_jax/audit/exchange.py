@@ -16,7 +16,8 @@ import json
 import pathlib
 from typing import Any
 
-from anw_jax.audit.files import digest_of, read_bytes, read_json, write_bytes, write_json
+from anw_jax import _files
+from anw_jax.audit.files import digest_of, read_bytes, read_json, write_json
 from anw_jax.audit.published import commitment_of, read_published
 from anw_jax.errors import CaseError, CommitmentError, RecordError
 from anw_jax.keys import LeafChecker, LeafOpening, MarkKey, UnitTree, audit_order
@@ -140,7 +141,7 @@ def answer_request(
             "declared": body.get("declared"),
         }
         lines = [json.dumps(line) for line in [*log, entry]]
-        write_bytes(folder / LOG, ("\n".join(lines) + "\n").encode())
+        _files.write_whole(folder / LOG, ("\n".join(lines) + "\n").encode())
     digest = digest_of(request)
     write_json(out, {"format": OPENING, "request": digest, "opening": opening.to_dict()})
     return Opened(row["unit"], row["step"], again)

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import pathlib
 import zipfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from anw_jax import _files
 from anw_jax.errors import CaseError, ChangedFileError
 
 
@@ -51,30 +51,16 @@ def read_json(path: pathlib.Path, kind: str) -> dict[str, Any]:
     return body
 
 
-def write_bytes(path: pathlib.Path, body: bytes) -> None:
-    """Writes a file whole: to a neighbour, waited for, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def write_json(path: pathlib.Path, body: dict[str, Any]) -> None:
     """Writes strict JSON whole; NaN and infinities are refused, not hidden."""
-    write_bytes(path, (json.dumps(body, indent=1, allow_nan=False) + "\n").encode())
+    _files.write_whole(path, (json.dumps(body, indent=1, allow_nan=False) + "\n").encode())
 
 
 def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
     """Writes a compressed `.npz` whole."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    write_bytes(path, buffer.getvalue())
+    _files.write_whole(path, buffer.getvalue())
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -108,14 +94,6 @@ def check_same(path: pathlib.Path, digest: str, named_by: str) -> None:
 @contextlib.contextmanager
 def only_one(folder: pathlib.Path) -> Iterator[None]:
     """Keeps other processes out of a case while this one writes (where the system can)."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with (folder / "LOCK").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CaseError(f"another process is at work in {folder}: wait for it") from None
+    message = f"another process is at work in {folder}: wait for it"
+    with _files.only_one(folder, lambda: CaseError(message)):
         yield

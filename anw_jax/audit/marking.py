@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _check, data, progress
-from anw_jax.audit.files import write_bytes
+from anw_jax import _check, _files, data, progress
 from anw_jax.audit.published import COMMITMENT, commitment_of, read_published, write_published
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign, image_digest
@@ -167,7 +166,7 @@ def _publish(
             raise CaseError(f"{file} was changed while it was marked: run the command again")
         marked = publish(mark, image[None], float(degrees))[0]
         num_unchanged += bool(np.array_equal(marked, image))
-        write_bytes(partial / target, data.png_of(marked))
+        _files.write_whole(partial / target, data.png_of(marked))
         on_progress(number + 1, len(pairs))
     os.replace(partial, folder)
     return {"num_written": len(pairs), "num_unchanged": num_unchanged}

@@ -8,13 +8,13 @@ import shlex
 import subprocess
 from typing import Any
 
-from anw_jax import progress
+from anw_jax import _files, progress
 from anw_jax.audit.asking import asked, queries_of
 from anw_jax.audit.case import FORMATS, Case
 from anw_jax.audit.corrections import corrected
 from anw_jax.audit.declaring import check_unchanged
 from anw_jax.audit.exchange import read_opening, write_request
-from anw_jax.audit.files import check_same, digest_of, read_bytes, write_bytes, write_json
+from anw_jax.audit.files import check_same, digest_of, read_bytes, write_json
 from anw_jax.audit.panel import Panel
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, OpenerError
@@ -123,7 +123,7 @@ def _record(case: Case, declared: dict[str, Any], owner) -> SequentialRecord:
             case.file("declared.json"), read_bytes(started).decode().strip(), started.name
         )
         return resume(path, published.manifest, published.plan)
-    write_bytes(started, digest_of(case.file("declared.json")).encode() + b"\n")
+    _files.write_whole(started, digest_of(case.file("declared.json")).encode() + b"\n")
     beacon = bytes.fromhex(declared["beacons"].get(owner.name, ""))
     return SequentialRecord(
         published.commitment, published.manifest, published.plan, beacon=beacon, path=path

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, _files
 from anw_jax.keys import units
 from anw_jax.keys.space import SignatureSpace
 
@@ -266,10 +266,7 @@ class Manifest:
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the manifest whole: to a neighbour first, then renamed."""
-        path = pathlib.Path(path)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(self.to_json())
-        os.replace(partial, path)
+        _files.write_whole(path, self.to_json().encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Manifest":

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from anw_jax import _files
 from anw_jax.errors import SettingsError
 
 
@@ -38,19 +39,8 @@ class Workdir:
         Raises:
           SettingsError: another process is at work in this folder.
         """
-        try:
-            import fcntl
-        except ImportError:  # Windows
-            yield
-            return
-        with self.file("LOCK").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SettingsError(
-                    f"another process is at work in {self.path}: wait for it, or choose "
-                    "another --workdir"
-                ) from None
+        message = f"another process is at work in {self.path}: wait for it, or choose another"
+        with _files.only_one(self.path, lambda: SettingsError(f"{message} --workdir")):
             yield
 
     @property
@@ -69,14 +59,14 @@ class Workdir:
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a text file whole."""
-        self._write_bytes(name, text.encode())
+        _files.write_whole(self.path / name, text.encode())
 
     def write_json(self, name: str, value: Any, durable: bool = True) -> None:
         """Writes JSON whole; numbers that JSON lacks (NaN, infinities) become null.
 
         With `durable` it waits for the disk, which a heartbeat need not.
         """
-        self._write_bytes(name, to_json(value).encode(), durable)
+        _files.write_whole(self.path / name, to_json(value).encode(), durable=durable)
 
     def read_json(self, name: str) -> Any:
         """Reads a JSON file."""
@@ -87,7 +77,7 @@ class Workdir:
         """Writes a compressed `.npz` whole."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)
-        self._write_bytes(name, buffer.getvalue())
+        _files.write_whole(self.path / name, buffer.getvalue())
 
     def read_arrays(self, name: str) -> dict[str, np.ndarray]:
         """Reads an `.npz` file."""
@@ -139,20 +129,6 @@ class Workdir:
                 f"{self.path} holds a run with other settings ({shown}); choose another "
                 "--workdir, or delete that folder"
             )
-
-    def _write_bytes(self, name: str, body: bytes, durable: bool = True) -> None:
-        path = self.file(name)
-        partial = path.with_name(path.name + ".partial")
-        try:
-            with open(partial, "wb") as file:
-                file.write(body)
-                file.flush()
-                if durable:
-                    os.fsync(file.fileno())
-            os.replace(partial, path)
-        except OSError:
-            partial.unlink(missing_ok=True)
-            raise
 
 
 def to_json(value: Any) -> str:

@@ -7,7 +7,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from anw_jax.report import curves, photos, reading, style, table, writing
+from anw_jax import _files
+from anw_jax.report import curves, photos, reading, style, table
 from anw_jax.report.curves import Curve
 from anw_jax.report.photos import Pair
 from anw_jax.report.reading import RunRecord
@@ -46,7 +47,7 @@ def write_readme_figure(
     with matplotlib.rc_context(style.style(LIGHT)):
         figure = _draw(records)
         body = style.saved(figure, "png", _DPI)
-    writing.write_bytes(pathlib.Path(path), body)
+    _files.write_whole(pathlib.Path(path), body)
     return pathlib.Path(path)
 
 

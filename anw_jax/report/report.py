@@ -3,7 +3,8 @@
 import os
 import pathlib
 
-from anw_jax.report import figures, page, reading, writing
+from anw_jax import _files
+from anw_jax.report import figures, page, reading
 
 
 def write_report(workdir: str | os.PathLike) -> pathlib.Path:
@@ -29,5 +30,5 @@ def write_report(workdir: str | os.PathLike) -> pathlib.Path:
     record = reading.read_run(folder)
     drawings = figures.draw_all(record, folder / "figures")
     path = folder / "report.html"
-    writing.write_bytes(path, page.render(record, drawings).encode())
+    _files.write_whole(path, page.render(record, drawings).encode())
     return path

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from anw_jax import marks
+from anw_jax import _files, marks
 from anw_jax.report import writing
 
 _PNG_DPI = 160
@@ -168,9 +168,9 @@ def write_figure(
     writing.write_csv(folder / f"{name}.csv", columns)
     with matplotlib.rc_context(style(LIGHT)):
         figure = draw(LIGHT)
-        writing.write_bytes(folder / f"{name}.png", saved(figure, "png"))
+        _files.write_whole(folder / f"{name}.png", saved(figure, "png"))
         body = saved(figure, "svg")
-    writing.write_bytes(folder / f"{name}.svg", body)
+    _files.write_whole(folder / f"{name}.svg", body)
     return figure, body
 
 

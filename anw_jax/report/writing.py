@@ -1,25 +1,14 @@
-"""Files are written whole: to a neighbour, then renamed."""
+"""Columns as CSV."""
 
 import csv
 import io
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-
-def write_bytes(path: pathlib.Path, body: bytes) -> None:
-    """Writes a file whole, or leaves the old one; makes its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(body)
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+from anw_jax import _files
 
 
 def write_csv(path: pathlib.Path, columns: Mapping[str, Sequence[Any] | np.ndarray]) -> None:
@@ -29,7 +18,7 @@ def write_csv(path: pathlib.Path, columns: Mapping[str, Sequence[Any] | np.ndarr
     writer.writerow(columns)
     for row in zip(*columns.values(), strict=True):
         writer.writerow([_cell(value) for value in row])
-    write_bytes(path, text.getvalue().encode())
+    _files.write_whole(path, text.getvalue().encode())
 
 
 def _cell(value: Any) -> Any:

@@ -5,8 +5,8 @@ import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
+from anw_jax import _files
 from anw_jax.errors import AnwError
-from anw_jax.report.writing import write_bytes
 from anw_jax.reproduce import travel
 from anw_jax.reproduce.document import document
 from anw_jax.reproduce.durations import Durations
@@ -95,7 +95,7 @@ def _figures(options: argparse.Namespace) -> int:
 
 def _document(options: argparse.Namespace) -> int:
     text = document(options.experiments, options.results)
-    write_bytes(options.out, text.encode())
+    _files.write_whole(options.out, text.encode())
     sys.stdout.write(f"{options.out}\n")
     return 0
 

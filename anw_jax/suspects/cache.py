@@ -33,7 +33,7 @@ from typing import Self
 
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, _files
 from anw_jax.errors import CacheError
 from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.declaration import Declaration
@@ -212,7 +212,8 @@ class AnswerCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(path, "a+b", buffering=0)
         try:
-            _lock(self._file, path)
+            message = f"{path} is in use by another process: wait for it, or name another file"
+            _files.lock(self._file, lambda: CacheError(message))
             self._read(path)
         except BaseException:
             self._file.close()
@@ -273,17 +274,3 @@ def _record_at(body: bytes, start: int) -> tuple[int, bytes, int, int] | None:
     if _SUM.unpack_from(body, end)[0] != zlib.crc32(body[start:end]):
         return None
     return kind, key, place, length
-
-
-def _lock(file, path: pathlib.Path) -> None:
-    """Keeps other processes out until the file is closed (where the system can)."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise CacheError(
-            f"{path} is in use by another process: wait for it, or name another file"
-        ) from None

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from anw_jax.errors import SuspectError
+from anw_jax.errors import MissingLibraryError, SuspectError
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.identity import file_digest, with_identity
 from anw_jax.suspects.libraries import missing
@@ -84,8 +84,13 @@ class KerasSuspect(PreparedSuspect):
 def _keras() -> types.ModuleType:
     try:
         import keras
-    except ImportError:
-        raise missing("asking a Keras model", "keras") from None
+    except ImportError as error:
+        if error.name in (None, "keras"):
+            raise missing("asking a Keras model", "keras") from None
+        raise MissingLibraryError(
+            f"Keras cannot load its backend ({error.name} is not installed): install that, or "
+            "set the environment variable KERAS_BACKEND=jax"
+        ) from None
     return keras
 
 

@@ -221,7 +221,7 @@ def test_the_results_are_those_of_the_settings():
 @pytest.mark.slow
 @pytest.mark.enable_socket
 def test_http_from_another_process_gives_the_tables_of_the_file(results, workdir):
-    pytest.importorskip("httpx", reason="httpx is an optional library")
+    pytest.importorskip("urllib3", reason="urllib3 is an optional library")
     (seed,) = adapters.run(workdir, (0,), TINY, fail, ("PyTorch", "HTTP"))["seeds"]
     for name, gaps in seed["agreement"].items():
         assert gaps["makes"] == 2

@@ -251,7 +251,11 @@ MISSING = {
     "onnxruntime": ("onnx", "asking an ONNX file", lambda p: OnnxSuspect(p, twins.NCHW)),
     "torch": ("torch", "asking a PyTorch model", lambda p: TorchSuspect(None, twins.NCHW)),
     "keras": ("keras", "asking a Keras model", lambda p: KerasSuspect(None, twins.NHWC)),
-    "httpx": ("http", "asking an HTTP endpoint", lambda p: HttpSuspect("http://a", twins.NHWC)),
+    "urllib3": (
+        "http",
+        "asking an HTTP endpoint",
+        lambda p: HttpSuspect("http://a", twins.NHWC),
+    ),
 }
 
 
@@ -263,6 +267,23 @@ def test_a_missing_library_names_its_extra(monkeypatch, tmp_path, library):
         make(tmp_path / "model")
     assert str(error.value) == (
         f"{doing} needs the extra {extra!r}: pip install 'anw_jax[{extra}]'"
+    )
+
+
+def test_a_missing_backend_of_keras_is_named(monkeypatch):
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == "keras":
+                raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == "keras"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    with pytest.raises(MissingLibraryError) as error:
+        KerasSuspect(None, twins.NHWC)
+    assert str(error.value) == (
+        "Keras cannot load its backend (tensorflow is not installed): install that, or set the "
+        "environment variable KERAS_BACKEND=jax"
     )
 
 
