@@ -20,8 +20,8 @@ OWN = ", own labels"
 LEVELS = (0.05, 0.01)
 
 # Logits of one network in several makes: sums of float32 in other orders, and no more.
-LOSS_TOLERANCE = 1e-3
-LOG10_P_TOLERANCE = 0.01
+LOSS_TOLERANCE = 1e-4
+LOG10_P_TOLERANCE = 0.001
 
 
 def rungs_of(settings: Settings) -> dict[str, Access]:
@@ -31,6 +31,7 @@ def rungs_of(settings: Settings) -> dict[str, Access]:
     kinds = {
         "logits": {"kind": "logits"},
         "rounded": {"kind": "rounded", "decimals": settings.decimals},
+        "label once": {"kind": "label", "num_augmentations": 1},
         "label": {"kind": "label", "num_augmentations": number, "augmentation": change},
     }
     return {

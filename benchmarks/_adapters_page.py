@@ -30,6 +30,7 @@ take the best of them. Keys here come from a public seed: "experiment key, not e
 |---|---|
 | logits | all scores in full |
 | rounded | probabilities rounded to {decimals} decimals; over HTTP the service rounds |
+| label once | one label of each marked picture |
 | label | one label; {label_queries} publicly seeded changes of each picture (shift, mirror, \
 noise of ±{noise_levels} levels); over HTTP the service tells nothing else |
 | own labels | no true labels: the network's first label on the unmarked original stands in |
@@ -47,7 +48,8 @@ _LABELS = """\
 
 log10 p on a seed that stands in no other number ({seeds}), PyTorch, by number of queries for
 each picture and slot and by strength of the noise. The tables above ask {label_queries} times
-with noise of ±{noise_levels}, the library's own choice before any of this was measured.
+with noise of ±{noise_levels}, the library's own choice before any of this was measured. With so
+few seeds differences below about a decade say nothing.
 """
 
 
