@@ -115,7 +115,7 @@ def _agreement(seeds: Sequence[dict[str, Any]]) -> str:
     ]
     head = ["seed", "answers", "makes", "largest gap, nats", "entries apart", "gap of log10 p"]
     return (
-        "\n## Do the makes agree?\n\nLogits differ by the order of float32 sums and no more; "
+        "## Do the makes agree?\n\nLogits differ by the order of float32 sums and no more; "
         "the command stops where they do. A probability near a rounding edge, or a picture "
         "near the edge of a class, can fall to either side.\n\n" + _table(head, rows)
     )
@@ -136,7 +136,7 @@ def _wrong_keys(seeds: Sequence[dict[str, Any]]) -> str:
     ]
     head = ["seed", "fresh keys", "level", "share", "99.9 % band", "within"]
     return (
-        "\n## Wrong keys\n\nThe table of the network that did learn the marked photos, logits "
+        "## Wrong keys\n\nThe table of the network that did learn the marked photos, logits "
         "from PyTorch, tested under keys that had no part in it.\n\n" + _table(head, rows)
     )
 
@@ -158,14 +158,14 @@ def _tuning(runs: Sequence[dict[str, Any]], settings: dict[str, Any]) -> str:
         f"±{noise}, {'own' if own else 'true'} labels" for noise, own in columns
     ]
     text = _LABELS.format(seeds=", ".join(map(str, seeds)), **settings)
-    return "\n" + text + "\n" + _table(head, rows)
+    return text + "\n" + _table(head, rows)
 
 
 def _provenance(body: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in body["versions"].items())
     hardware = body["hardware"]
     return (
-        f"\nCommit {body['commit'][:12]}, {hardware['processor']}, {hardware['cores']} cores, "
+        f"Commit {body['commit'][:12]}, {hardware['processor']}, {hardware['cores']} cores, "
         f"load {hardware['load_average_1_min']:.1f} at the end; {versions}.\n"
     )
 
