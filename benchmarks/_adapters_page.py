@@ -48,8 +48,8 @@ _LABELS = """\
 
 log10 p on a seed that stands in no other number ({seeds}), PyTorch, by number of queries for
 each picture and slot and by strength of the noise. The tables above ask {label_queries} times
-with noise of ±{noise_levels}, the library's own choice before any of this was measured. With so
-few seeds differences below about a decade say nothing.
+with noise of ±{noise_levels}, the library's default, which was not changed after this was
+measured. With so few seeds differences below about a decade say nothing.
 """
 
 
