@@ -77,6 +77,9 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
             lines.append(f"  {owner['num_missing']} photos are missing: rows without answers")
     for name in body["suspects"]:
         lines.append(f"suspect {name}: {body['access_text']}")
+    stops = body.get("sequential", {"num_tests": 1})
+    if stops["num_tests"] > 1:
+        lines.append(f"{stops['num_tests']} records, each may stop at level {stops['level']:g}")
     return lines
 
 
