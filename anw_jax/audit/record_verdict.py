@@ -39,6 +39,7 @@ def judge_record(case: Case, mark_keys: dict[str, MarkKey]) -> dict[str, Any]:
             f"{case.file('closed.json')} is not there: the audit is not closed (anw audit)"
         )
     closed = _read_closed(case)
+    _check_names(case, closed)
     tests = {
         name: _tests_of(case, declared, owner, closed["records"][name])
         for name, owner in case.owners.items()
@@ -68,6 +69,22 @@ def _read_closed(case: Case) -> dict[str, Any]:
         "records": {owner: {suspect: one}},
         "suspects": {suspect: {"num_queries": closed["num_queries"]}},
     }
+
+
+def _check_names(case: Case, closed: dict[str, Any]) -> None:
+    """Every owner and suspect has a record with all fields, and its queries."""
+    suspects = sorted(case.suspects)
+    try:
+        whole = sorted(closed["records"]) == sorted(case.owners)
+        for by_name in closed["records"].values():
+            whole &= sorted(by_name) == suspects
+            whole &= all(isinstance(one["record"], str) for one in by_name.values())
+        whole &= sorted(closed["suspects"]) == suspects
+        whole &= all("num_queries" in suspect for suspect in closed["suspects"].values())
+    except (KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise CaseError(f"{case.file('closed.json')} is damaged")
 
 
 def _tests_of(

@@ -4,10 +4,13 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pytest
 
 from anw_jax import audit, verify
-from anw_jax.errors import ChangedFileError, RecordError
+from anw_jax.audit.files import digest_of
+from anw_jax.errors import CaseError, ChangedFileError, RecordError
+from anw_jax.keys import UnitTree
 from tests.audit.conftest import hand_over, write_suspect
 from tests.audit.several import NAMES, declared_case, open_all, to_the_end
 
@@ -182,6 +185,49 @@ def test_swapped_records_and_edited_rows_are_seen_by_the_verdict(root, case_dir)
     with pytest.raises(RecordError, match="record of 'guilty' is headed as that of 'other'"):
         verdict_of(case_dir)
     first.write_text(text)
+    for lie in ({"records": {}}, {"records": {"ann": {"guilty": 3}}}, {"suspects": None}):
+        (case_dir / "closed.json").write_text(json.dumps(closed | lie))
+        with pytest.raises(CaseError, match=r"closed.json is damaged$"):
+            verdict_of(case_dir)
+
+
+@pytest.mark.parametrize("fields", [{"level": 1e-3}, {"declared": "d" * 64}])
+def test_records_that_agree_on_another_level_or_declaration(root, case_dir, fields):
+    """An arbitrator who leaves the correction out of all records, leaves opened and all."""
+    keys = declared_case(root, case_dir, claim="each model")
+    case = audit.Case(case_dir)
+    published = case.owners["ann"].published
+    tree = UnitTree(keys["ann"], published.manifest, published.plan)
+    bound = {"declared": case.digest("declared.json"), "level": LEVEL} | fields
+    folder, closed = case_dir / "records" / "ann", {}
+    folder.mkdir(parents=True)
+    records = {
+        name: verify.SequentialRecord(
+            published.commitment,
+            published.manifest,
+            published.plan,
+            path=folder / f"{name}.jsonl",
+            joint=verify.Joint(suspect=name, suspects=NAMES, **bound),
+        )
+        for name in NAMES
+    }
+    together = verify.Lockstep(records)
+    while together.is_open:
+        opening = tree.open(together.next_unit)
+        for name in together.rows_due:
+            together.write_row(name, np.where(np.arange(1, 12) == opening.slot, 0.0, 9.0))
+        together.open_leaf(opening)
+    for name in NAMES:
+        closed[name] = {"record": digest_of(folder / f"{name}.jsonl")}
+    body = {
+        "format": "anw_jax closed sequential audit, version 2",
+        "previous": case.digest("declared.json"),
+        "records": {"ann": closed},
+        "suspects": {name: {"num_queries": 1} for name in NAMES},
+    }
+    (case_dir / "closed.json").write_text(json.dumps(body))
+    with pytest.raises(RecordError, match="commitment, beacon, level or declaration differ"):
+        verdict_of(case_dir)
 
 
 def test_a_closed_case_of_the_first_version_is_judged(root, case_dir):

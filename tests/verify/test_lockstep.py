@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from anw_jax import keys, stats, verify
 from anw_jax.errors import CommitmentError, RecordError
+from anw_jax.verify.joint import heads_digest
 from tests.verify.lockstep_cases import (
     LEVEL,
     MANIFEST,
@@ -170,6 +171,23 @@ def test_a_kill_while_all_are_stopped_by_hand_stops_all(tmp_path):
     taken_up.mend()
     assert not taken_up.is_open
     assert taken_up.records["innocent"].closed_because == "stopped by the arbitrator"
+
+
+def test_a_leaf_that_one_record_has_settles_all_before_a_stop_by_hand(tmp_path):
+    """Else the arbitrator could keep a leaf where it helps and drop it where it does not."""
+    together = go_on(begin(folder=tmp_path), lambda name, unit: noise(unit), num_leaves=1)
+    unit = together.next_unit
+    for name in NAMES:
+        together.write_row(name, noise(unit))
+    digest = heads_digest(together.heads())
+    together.records["innocent"].open_leaf(OWNER.open(unit), digest)  # and killed here
+    taken_up = verify.Lockstep(
+        {n: verify.resume(tmp_path / f"{n}.jsonl", MANIFEST, PLAN) for n in NAMES}
+    )
+    taken_up.mend()
+    assert [len(record.leaves) for record in taken_up.records.values()] == [2, 2]
+    assert set(taken_up.close().values()) == {"stopped by the arbitrator"}
+    assert verify.replay_together(lines_of(taken_up), MANIFEST, PLAN)
 
 
 # --- Hostile files. ---
