@@ -74,9 +74,11 @@ def walk(root, case_dir, keys):
 
 
 def state(case_dir) -> dict[str, bytes]:
+    """What is kept; answers to two owners may come in another order after a kill."""
     files = [f for name in KEPT for f in sorted(case_dir.glob(f"{name}/**/*"))]
     files += [case_dir / name for name in KEPT if (case_dir / name).is_file()]
-    return {str(f.relative_to(case_dir)): f.read_bytes() for f in files if f.is_file()}
+    kept = {str(f.relative_to(case_dir)): f.read_bytes() for f in files if f.is_file()}
+    return {n: bytes(sorted(b)) if n.startswith("answers") else b for n, b in kept.items()}
 
 
 def reset(root, case_dir, owners):
