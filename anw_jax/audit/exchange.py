@@ -114,7 +114,8 @@ def answer_request(
 
     Every opening is logged in `openings.jsonl` beside the manifest before it is written. A
     leaf is opened once: the same request again gets the same answer, any other line for a unit
-    that is open is refused, and so is a unit out of turn.
+    that is open is refused, and so is a unit out of turn. With several suspects the rows of all
+    who are still asked must be there, and a record that was frozen stays as it was.
 
     Args:
       request: the arbitrator's file.
