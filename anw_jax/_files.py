@@ -1,10 +1,15 @@
 """Files that a kill cannot leave half written, and folders that one process holds."""
 
 import contextlib
+import errno
+import io
 import os
 import pathlib
+import secrets
 from collections.abc import Callable, Iterator
 from typing import IO
+
+import numpy as np
 
 
 def write_whole(path: str | os.PathLike, body: bytes, *, durable: bool = True) -> None:
@@ -32,6 +37,51 @@ def write_whole(path: str | os.PathLike, body: bytes, *, durable: bool = True) -
         partial.unlink(missing_ok=True)
 
 
+def write_new(path: str | os.PathLike, body: bytes, *, mode: int = 0o666) -> None:
+    """Writes a file whole that is not there yet: no part of it is ever seen under its name.
+
+    Args:
+      path: the file; its folder must be there.
+      body: all its bytes.
+      mode: who may read it, from its first byte on; less what the process masks.
+
+    Raises:
+      FileExistsError: it is there; nothing is overwritten.
+      OSError: it cannot be written; no partial file stays behind.
+    """
+    # Written beside, then linked: linking, unlike renaming, replaces nothing.
+    partial = pathlib.Path(f"{os.fspath(path)}.{secrets.token_hex(4)}.partial")
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(partial, flags, mode), "wb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(partial, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links, such as a memory stick's
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, "File exists", os.fspath(path)) from None
+            os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_npz(body: bytes, most_bytes: int = 2**33) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file; nothing in it can run code.
+
+    Raises:
+      MemoryError: they would fill more than `most_bytes`: a small file can claim any size.
+      Exception: of numpy, zipfile or zlib, which share no base: it is no such file.
+    """
+    with np.load(io.BytesIO(body), allow_pickle=False) as stored:
+        if sum(entry.file_size for entry in stored.zip.infolist()) > most_bytes:
+            raise MemoryError(f"the arrays fill more than {most_bytes:,} bytes")
+        return dict(stored.items())
+
+
 def lock(file: IO, busy: Callable[[], Exception]) -> None:
     """Keeps other processes out until `file` is closed (where the system can).
 
@@ -51,6 +101,6 @@ def lock(file: IO, busy: Callable[[], Exception]) -> None:
 @contextlib.contextmanager
 def only_one(folder: pathlib.Path, busy: Callable[[], Exception]) -> Iterator[None]:
     """Holds the file LOCK of a folder that is there, as `lock` does, while the body runs."""
-    with (folder / "LOCK").open("w") as file:
+    with (folder / "LOCK").open("a") as file:
         lock(file, busy)
         yield

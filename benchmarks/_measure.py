@@ -22,8 +22,10 @@ _PACKAGES = (
     "flax",
     "optax",
     "torch",
+    "onnx",
     "onnxruntime",
-    "httpx",
+    "keras",
+    "urllib3",
 )
 
 
@@ -55,9 +57,9 @@ def say(label: str, value: dict[str, float]) -> None:
     print(f"{label}: {value['median']:.2f} ({value['low']:.2f} to {value['high']:.2f})")
 
 
-def write(name: str, results: dict) -> None:
-    """Keeps results with what is needed to repeat them."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
+def write(name: str, results: dict, folder: pathlib.Path = RESULTS) -> None:
+    """Keeps results in `folder`, with what is needed to repeat them."""
+    folder.mkdir(parents=True, exist_ok=True)
     body = {
         "benchmark": name,
         "command": " ".join(
@@ -75,7 +77,7 @@ def write(name: str, results: dict) -> None:
         "versions": {"python": platform.python_version(), **_versions()},
         "results": results,
     }
-    path = RESULTS / f"{name}.json"
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(body, indent=1) + "\n")
     print(f"wrote {path.relative_to(REPOSITORY)}")
 

@@ -1,9 +1,11 @@
 """Files are whole or not there, and one process holds a folder."""
 
+import io
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from anw_jax import _files
@@ -28,12 +30,63 @@ def test_a_failed_write_leaves_the_old_file_and_no_partial_one(tmp_path, monkeyp
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         _files.write_whole(path, b"new")
-    assert path.read_bytes() == b"old" and len(list(tmp_path.iterdir())) == 1
+    assert path.read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_new_file_replaces_nothing_and_is_private_from_its_first_byte(tmp_path, monkeypatch):
+    path, modes, link = tmp_path / "new.key", [], os.link
+
+    def seen(source, target):
+        modes.append(os.stat(source).st_mode & 0o777)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", seen)
+    before = os.umask(0)
+    try:
+        _files.write_new(path, b"first", mode=0o600)
+        with pytest.raises(FileExistsError):
+            _files.write_new(path, b"second", mode=0o600)
+    finally:
+        os.umask(before)
+    assert path.read_bytes() == b"first"
+    assert modes == [0o600, 0o600]
+    assert [file.name for file in tmp_path.iterdir()] == ["new.key"]
+
+
+def test_a_new_file_where_there_are_no_links(tmp_path, monkeypatch):
+    def none(source, target):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", none)
+    _files.write_new(tmp_path / "new", b"first")
+    with pytest.raises(FileExistsError):
+        _files.write_new(tmp_path / "new", b"second")
+    assert (tmp_path / "new").read_bytes() == b"first"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_arrays_are_not_unpacked_beyond_a_size():
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, zeros=np.zeros(2**20))
+    body = buffer.getvalue()
+    assert len(body) < 2**14
+    assert _files.read_npz(body)["zeros"].shape == (2**20,)
+    with pytest.raises(MemoryError, match="the arrays fill more than 1,000,000 bytes"):
+        _files.read_npz(body, 10**6)
+
+
+def test_taking_a_lock_empties_no_file_that_it_finds(tmp_path):
+    (tmp_path / "LOCK").write_text("somebody's")
+    with _files.only_one(tmp_path, lambda: CaseError("busy")):
+        pass
+    assert (tmp_path / "LOCK").read_text() == "somebody's"
 
 
 def test_a_second_process_is_kept_out_until_the_first_is_through(tmp_path):
     program = (
-        "import pathlib, sys; from anw_jax import _files; from anw_jax.errors import CaseError\n"
+        "import pathlib, sys\nfrom anw_jax import _files\n"
+        "from anw_jax.errors import CaseError\n"
         "with _files.only_one(pathlib.Path(sys.argv[1]), lambda: CaseError('busy')): pass\n"
     )
     other = [sys.executable, "-c", program, str(tmp_path)]

@@ -6,6 +6,7 @@ from typing import Any
 
 from anw_jax.audit.case import Case
 from anw_jax.audit.declaring import access_of, close
+from anw_jax.audit.files import digest_of
 from anw_jax.audit.panel import Panel
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import ChangedFileError
@@ -40,7 +41,7 @@ def asked(
                     suspect,
                     list(case.owners.values()),
                     access_of(declared),
-                    bytes.fromhex(declared["public_seed"]),
+                    [bytes.fromhex(declared["public_seeds"][owner]) for owner in case.owners],
                     cache,
                     budget,
                 ),
@@ -50,11 +51,15 @@ def asked(
         close(suspect)
 
 
-def queries_of(cache: AnswerCache, declared: dict[str, Any], name: str) -> dict[str, Any]:
-    """What was asked so far, for the files."""
+def queries_of(
+    case: Case, cache: AnswerCache, declared: dict[str, Any], name: str
+) -> dict[str, Any]:
+    """What was asked so far, for the files; their digest says from which answers."""
+    cache.sync()
     price = declared["suspects"][name]["declaration"]["cost_per_query"]
     return {
         "num_queries": cache.num_queries,
         "num_in_doubt": cache.num_in_doubt,
+        "answers": digest_of(case.answers_file(name)),
         "cost": cache.num_queries * price,
     }

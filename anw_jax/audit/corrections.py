@@ -39,6 +39,8 @@ def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[s
     pairs = [(owner, name) for owner, by_name in tests.items() for name in by_name]
     results = [tests[owner][name] for owner, name in pairs]
     rule = {"any model": _any_model, "list of models": _list}.get(plan.claim, _each)
+    if len(pairs) == 1:  # all claims are one then
+        rule = _each
     body = rule(plan.alpha, tests, pairs, results)
     # A test that was impossible names nobody, and alone decides nothing.
     possible = any(result["outcome"] != INCONCLUSIVE for result in results)
@@ -90,6 +92,11 @@ def restate(
                 "outcome": outcome,
                 "outcome_uncorrected": test["outcome"],
             }
+            if "sentence" in test:  # its p is that of one test: none is read alone
+                restated[owner][name]["sentence"] = (
+                    f"{test['sentence']} This is one of {end['num_tests']} tests of the case; "
+                    f"corrected for all of them: {outcome}."
+                )
     return restated
 
 

@@ -9,9 +9,10 @@ from anw_jax import _check
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.corrections import level_of_record
 from anw_jax.audit.files import write_json
+from anw_jax.audit.standing import BY_ARBITRATOR, BY_MODEL, BY_OWNER
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
-from anw_jax.keys.commitment import framed
+from anw_jax.keys.commitment import framed, labels_digest
 from anw_jax.stats import INVERSIONS
 from anw_jax.suspects import Access, Augmentation, Suspect
 
@@ -25,13 +26,15 @@ class Options:
     Attributes:
       access: the rung's kind; None for the highest that every suspect reaches.
       true_labels: False lets the model's own answers on the originals stand in.
+      own_labels: the labels in the case are the arbitrator's, given without a look at slots or
+        answers; only then need they not be those that the owner committed to.
       augmentations: queries for each photo and slot; None for the rung's default.
       decimals: for "rounded".
       k: for "top_k".
       budget: most queries of one suspect; None for any number.
       saving: (stride, number of best) of the coarse-to-fine rule; None asks every slot.
       bound_level: level of the lower bound on the number of units used.
-      bound_by: "hits" or "ranks".
+      bound_by: "hits" or "ranks"; on real tables ranks gave the higher bounds.
       list_rate: expected share of wrong entries in the list of units.
       beacons: the value of each owner's beacon, by owner.
 
@@ -41,13 +44,14 @@ class Options:
 
     access: str | None = None
     true_labels: bool = True
+    own_labels: bool = False
     augmentations: int | None = None
     decimals: int | None = None
     k: int | None = None
     budget: int | None = None
     saving: tuple[int, int] | None = None
     bound_level: float = 0.05
-    bound_by: str = "hits"
+    bound_by: str = "ranks"
     list_rate: float = 0.05
     beacons: tuple[tuple[str, bytes], ...] = ()
 
@@ -57,7 +61,7 @@ class Options:
         if self.saving is not None:
             stride, num_best = self.saving
             _check.integer_at_least(1, stride=stride)
-            _check.integer_at_least(1, best=num_best)
+            _check.integer_at_least(0, best=num_best)
         _check.in_open_interval(0.0, 1.0, bound_level=self.bound_level)
         _check.one_of(INVERSIONS, bound_by=self.bound_by)
         _check.in_open_interval(0.0, 1.0, list_rate=self.list_rate)
@@ -83,7 +87,8 @@ def declare(
 
     Raises:
       CaseError: declared already, no probe or one that found errors, owners that cannot share
-        a case, missing labels, a beacon's value missing or not planned.
+        a case, missing originals, labels that are missing or were not committed to, a
+        beacon's value missing or not planned.
       ValueError: a rung that a suspect's answers do not reach.
     """
     if case.has("declared.json"):
@@ -93,10 +98,13 @@ def declare(
         )
     _check_probe(case, despite_probe)
     _check_owners(case)
+    _check_complete(case)
     opened = {name: file.open(makers) for name, file in case.suspects.items()}
+    if not despite_probe:
+        _check_same_models(case, opened)
     access = _access(options, opened)
     for name, owner in case.owners.items():
-        _check_labels(name, owner, access)
+        _check_labels(name, owner, access, options.own_labels)
     body = {
         "format": FORMATS["declared.json"],
         "previous": case.digest("probe.json"),
@@ -113,12 +121,13 @@ def declare(
         },
         "access": dataclasses.asdict(access),
         "access_text": access.describe(),
+        "labels_by": _labels_by(options),
         "budget": options.budget,
         "saving": None if options.saving is None else list(options.saving),
         "bound": {"level": options.bound_level, "by": options.bound_by},
         "list_rate": options.list_rate,
         "beacons": _beacons(case, options),
-        "public_seed": public_seed(list(case.owners.values())).hex(),
+        "public_seeds": public_seeds(case),
         **_sequential(case),
     }
     for suspect in opened.values():
@@ -134,12 +143,17 @@ def close(suspect: Suspect) -> None:
         end()
 
 
-def public_seed(owners: list[Owner]) -> bytes:
-    """SHA-256 over each owner's commitment and plan: nobody's choice, no key in it."""
-    parts = []
-    for owner in owners:
-        parts += [owner.published.commitment.encode(), owner.published.plan.to_bytes()]
-    return hashlib.sha256(_TAG_SEED + framed(parts)).digest()
+def public_seeds(case: Case) -> dict[str, str]:
+    """For each owner, SHA-256 over commitment and plan: nobody's choice, no key in it.
+
+    Other owners of the case have no part in it: else one who joins with a commitment picked
+    for it would choose the changes of a friend's pictures.
+    """
+    seeds = {}
+    for name, owner in case.owners.items():
+        parts = [owner.published.commitment.encode(), owner.published.plan.to_bytes()]
+        seeds[name] = hashlib.sha256(_TAG_SEED + framed(parts)).hexdigest()
+    return seeds
 
 
 def access_of(declared: dict[str, Any]) -> Access:
@@ -160,6 +174,7 @@ def check_unchanged(case: Case) -> dict[str, Any]:
             f"{case.file('declared.json')} is not there: declare the audit first (anw declare)"
         )
     declared = case.check_link("declared.json", "probe.json")
+    _check_complete(case)
     now = {
         "owners": {name: _owner(owner) for name, owner in case.owners.items()},
         "suspects": {name: {"file": file.digest} for name, file in case.suspects.items()},
@@ -179,6 +194,10 @@ def check_unchanged(case: Case) -> dict[str, Any]:
                         "declared.json named it: restore it, or start afresh in another case "
                         "folder"
                     )
+    if declared.get("public_seeds") != public_seeds(case):
+        raise ChangedFileError(
+            f"{case.file('declared.json')} names other public seeds than the commitments give"
+        )
     return declared
 
 
@@ -214,6 +233,13 @@ def _check_probe(case: Case, despite_probe: bool) -> None:
             )
 
 
+def _check_same_models(case: Case, opened: dict[str, Suspect]) -> None:
+    reports = case.read("probe.json")["suspects"]
+    for name, suspect in opened.items():
+        if reports[name].get("declaration") != suspect.declaration.digest:
+            raise CaseError(f"suspect {name!r} is not the model that was probed: probe again")
+
+
 def _check_owners(case: Case) -> None:
     """One case has one mode, one claim, one level, and one signature space."""
     plans = {name: owner.published for name, owner in case.owners.items()}
@@ -236,6 +262,28 @@ def _sequential(case: Case) -> dict[str, Any]:
     num_owners, num_suspects = len(case.owners), len(case.suspects)
     level = level_of_record(plan, num_owners, num_suspects)
     return {"sequential": {"num_tests": num_owners * num_suspects, "level": level}}
+
+
+def _check_complete(case: Case) -> None:
+    """Every photo committed to is here.
+
+    An owner knows the slots, and may know the model's answers: leaving out photos whose hue
+    does not match would make a match of those that are left.
+    """
+    for name, owner in case.owners.items():
+        missing = [
+            file
+            for file, image in zip(
+                owner.published.manifest.file_names, owner.originals.images, strict=True
+            )
+            if image is None
+        ]
+        if missing:
+            raise CaseError(
+                f"owner {name!r} lacks {len(missing)} of {len(owner.originals.images)} "
+                f"originals ({missing[0]!r}): get them all, for who may leave photos out may "
+                "choose those that match"
+            )
 
 
 def _agree(field: str, values: dict[str, Any]) -> None:
@@ -268,12 +316,29 @@ def _access(options: Options, opened: dict[str, Suspect]) -> Access:
     return access
 
 
-def _check_labels(name: str, owner: Owner, access: Access) -> None:
-    if access.true_labels and owner.originals.labels is None:
+def _labels_by(options: Options) -> str:
+    if not options.true_labels:
+        return BY_MODEL
+    return BY_ARBITRATOR if options.own_labels else BY_OWNER
+
+
+def _check_labels(name: str, owner: Owner, access: Access, own_labels: bool) -> None:
+    if not access.true_labels:
+        return
+    labels, committed = owner.originals.labels, owner.published.plan.labels
+    if labels is None:
         raise CaseError(
             f"owner {name!r} has no labels.csv: give the photos' class numbers, or audit "
             "without labels (--no-labels)"
         )
+    if own_labels or (committed and labels_digest(labels) == committed):
+        return
+    why = "are not those" if committed else "were not"
+    raise CaseError(
+        f"the labels of owner {name!r} {why} committed to before training, and could have been "
+        "chosen to fit: label the photos yourself (--own-labels), or audit without labels "
+        "(--no-labels)"
+    )
 
 
 def _beacons(case: Case, options: Options) -> dict[str, str]:

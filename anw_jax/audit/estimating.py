@@ -118,8 +118,12 @@ def reached(case: Case) -> list[dict[str, Any]]:
 
     Raises:
       CaseError: there is no verdict.
+      ChangedFileError: it is not the one on the files before it.
     """
-    verdict, declared = case.read("verdict.json"), case.read("declared.json")
+    mode, declared = case.read("verdict.json")["mode"], case.read("declared.json")
+    before = "blind.json" if mode == "sealed" else "closed.json"
+    case.check_link(before, "declared.json")
+    verdict = case.check_link("verdict.json", before)
     rows = []
     for owner, by_name in verdict["tests"].items():
         num_valid = declared["owners"][owner]["num_slots"] - 1

@@ -18,15 +18,17 @@ import pathlib
 from typing import Any
 
 from anw_jax import _files
-from anw_jax.audit.files import digest_of, read_bytes, read_json, write_json
+from anw_jax.audit.files import digest_of, only_one, read_bytes, read_json, write_json
 from anw_jax.audit.published import commitment_of, read_published
 from anw_jax.audit.request_lines import (
     Asked,
     asked_in,
+    check_about,
     check_bets,
     check_follows,
     heads_of,
     leaves_after,
+    leaves_of,
     log_entry,
 )
 from anw_jax.errors import CaseError, CommitmentError, RecordError
@@ -129,8 +131,13 @@ def answer_request(
       RecordError: the line does not follow the leaf opened before, its hash or bet is wrong,
         another unit's turn, or a second row for a unit that is open.
     """
-    body = read_json(request, REQUEST, JOINT_REQUEST)
     published = read_published(folder)
+    with only_one(folder):  # else two requests at once could open one leaf for two rows
+        body = read_json(request, REQUEST, JOINT_REQUEST)
+        return _answer(body, published, request, mark_key, folder, out)
+
+
+def _answer(body, published, request, mark_key, folder, out) -> Opened:
     if commitment_of(mark_key, published.manifest, published.plan) != published.commitment:
         raise CommitmentError(f"the key is not the one behind {folder}/commitment.json")
     if body.get("commitment") != published.commitment:
@@ -148,6 +155,8 @@ def answer_request(
         _check_turn(asked, log, order)
         check_bets(asked, published.manifest.space.num_valid)
         check_follows(asked, log[-1] if log else None, published)
+        if not log:
+            check_about(asked, body.get("declared"))
     opening = UnitTree(mark_key, published.manifest, published.plan).open(asked.unit)
     if not again:
         leaves = leaves_after(asked, opening, published)
@@ -163,8 +172,12 @@ def _read_log(path: pathlib.Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        return [json.loads(line) for line in read_bytes(path).splitlines()]
-    except ValueError:
+        log = [json.loads(line) for line in read_bytes(path).splitlines()]
+        for entry in log:
+            _ = [entry[name] for name in ("step", "unit", "declared")]
+            _ = [*heads_of(entry).items(), *leaves_of(entry).items()]
+        return log
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise CaseError(
             f"{path} is damaged: restore it, no leaf is opened without it"
         ) from None

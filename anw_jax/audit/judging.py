@@ -11,6 +11,7 @@ from anw_jax.audit.corrections import corrected, restate
 from anw_jax.audit.declaring import check_unchanged
 from anw_jax.audit.files import write_json
 from anw_jax.audit.sealing import read_blind
+from anw_jax.audit.standing import qualified
 from anw_jax.errors import CaseError
 from anw_jax.keys import MarkKey, assign
 from anw_jax.stats import how_many, log_e_from_p, which_units
@@ -94,6 +95,7 @@ def _test(
     )
     return {
         **_stated(verdict),
+        "standing": qualified(verdict.standing, declared, owner.name),
         "how_many": None,
         "which": None,
         **_units(declared, owner, mark_key, table, beacon),
@@ -106,7 +108,6 @@ def _stated(verdict: Verdict) -> dict[str, Any]:
         **dataclasses.asdict(result),
         "p_text": format_p(result.log10_p),
         "log_e_value": log_e_from_p(max(result.p_value, 5e-324)),
-        "standing": verdict.standing,
         "sentence": verdict.sentence,
         "num_hits": verdict.num_hits,
         "inferred_slots": verdict.inferred_slots.tolist(),
@@ -122,13 +123,18 @@ def _stated(verdict: Verdict) -> dict[str, Any]:
 def _units(
     declared: dict[str, Any], owner: Owner, mark_key: MarkKey, table: np.ndarray, beacon: bytes
 ) -> dict[str, Any]:
-    """How many units, and which, with the error rates declared."""
+    """How many units, and which, with the error rates declared.
+
+    Each rate holds for all owners and suspects of the case together: divided by their number,
+    as Bonferroni. Of a hundred innocent models some would else have a bound or a list.
+    """
     published = owner.published
+    num_tests = len(declared["owners"]) * len(declared["suspects"])
     assignment = assign(mark_key, published.manifest, beacon=beacon)
     bound, num_valid = declared["bound"], published.manifest.space.num_valid
     # The very numbers that were sealed.
     table = np.asarray(table, np.float32)
-    at_least = how_many(table, assignment, alpha=bound["level"], by=bound["by"])
+    at_least = how_many(table, assignment, alpha=bound["level"] / num_tests, by=bound["by"])
     units = {
         "how_many": {
             "at_least": at_least.num_used,
@@ -141,9 +147,8 @@ def _units(
     }
     if num_valid < 2:
         return units
-    listed = which_units(
-        table, assignment, q=declared["list_rate"], statistic=published.plan.statistic
-    )
+    rate, statistic = declared["list_rate"] / num_tests, published.plan.statistic
+    listed = which_units(table, assignment, q=rate, statistic=statistic)
     first_photo = {
         unit: published.manifest.file_names[index]
         for index, unit in reversed(list(enumerate(published.manifest.unit_of_image)))

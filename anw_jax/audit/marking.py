@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from anw_jax import _check, _files, data, progress
+from anw_jax.audit.originals import labels_for
 from anw_jax.audit.published import COMMITMENT, commitment_of, read_published, write_published
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign, image_digest
+from anw_jax.keys.commitment import labels_digest
 from anw_jax.marks import HueRotation, Mark, UserLCT, publish
 from anw_jax.stats import ROW_STATISTICS, STATISTICS
 
@@ -47,6 +49,7 @@ def mark_folder(
     num_slots: int = 12,
     private_basis: bool = False,
     beacon: bytes = b"",
+    labels: str | os.PathLike | None = None,
     on_progress: progress.ProgressFn = progress.silent,
 ) -> Marked:
     """Commits, then marks every photo of a folder; the originals are only read.
@@ -59,16 +62,18 @@ def mark_folder(
       photos: the folder of originals, of any depth.
       mark_key: the owner's secret.
       out: a folder that is not there yet, neither `photos` nor inside it.
-      plan: statistic, level, mode, claim, beacon; its mark is set here.
+      plan: statistic, level, mode, claim, beacon; its mark and labels are set here.
       scheme: "per_image", "per_group" (each subfolder an album) or "per_user".
       num_slots: N.
       private_basis: use the owner's own colour basis (`UserLCT`) instead of the hue in YIQ.
       beacon: the value of the beacon that the plan names. Without it the first call only
         commits; call again with it once it is published.
+      labels: a file of rows 'file,class number' to commit to: audits take no other labels from
+        an owner; None commits to none.
       on_progress: called with (photos done, photos in all).
 
     Raises:
-      CaseError: `out` is in the way; two photos would get one name.
+      CaseError: `out` is in the way; two photos would get one name; labels that do not fit.
       SourceError: photos that cannot be read.
       TypeError, ValueError: a bad scheme or number of slots, or a beacon that is not planned.
     """
@@ -81,7 +86,8 @@ def mark_folder(
     manifest = _manifest(files, names, scheme, num_slots)
     basis = mark_key.sub_key("basis") if private_basis else None
     mark = UserLCT.from_sub_key(basis) if private_basis else HueRotation()
-    plan = dataclasses.replace(plan, mark=mark.description)
+    digest = labels_digest(labels_for(pathlib.Path(labels), manifest)) if labels else ""
+    plan = dataclasses.replace(plan, mark=mark.description, labels=digest)
     if beacon and not plan.beacon:
         raise ValueError("beacon has a value but the plan names no beacon: omit it")
     commitment = commitment_of(mark_key, manifest, plan)

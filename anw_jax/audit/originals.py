@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import io
 import pathlib
+import re
 import warnings
 from collections.abc import Sequence
 
@@ -17,6 +18,9 @@ from anw_jax.keys import ChangedPixelsWarning, Manifest, image_digest
 
 FOLDER, ARRAYS, LABELS = "originals", "originals.npz", "labels.csv"
 
+# A class number of more digits is no class number, and could overflow.
+_CLASS_NUMBER = re.compile("[0-9]{1,9}")
+
 _TAG = b"anw_jax/v1/originals\0"
 
 
@@ -25,8 +29,8 @@ class Originals:
     """Originals in the manifest's order.
 
     Attributes:
-      images: uint8 `[H, W, 3]` each; None where the owner brought none, and that photo's row
-        stays without answers.
+      images: uint8 `[H, W, 3]` each; None where the owner brought none: nothing is declared
+        before all are here.
       labels: integers `[n]`, -1 where none is known; None if there are no labels at all.
     """
 
@@ -73,14 +77,15 @@ def read_originals(folder: pathlib.Path, manifest: Manifest) -> Originals:
     for place, image in zip(places, images, strict=True):
         ordered[place] = image
     # One of two byte-identical photos stands for both.
-    for index, digest in enumerate(manifest.image_digests):
-        if ordered[index] is None:
-            ordered[index] = ordered[manifest.image_digests.index(digest)]
+    brought = {
+        d: image
+        for d, image in zip(manifest.image_digests, ordered, strict=True)
+        if image is not None
+    }
+    ordered = [brought.get(digest) for digest in manifest.image_digests]
     if labels is None:
-        label_of = _read_labels(folder / LABELS)
-        in_order = (
-            None if label_of is None else _labels_for(folder / LABELS, manifest, label_of)
-        )
+        path = folder / LABELS
+        in_order = labels_for(path, manifest) if path.exists() else None
     else:
         in_order = np.full(manifest.num_images, -1, np.int64)
         in_order[places] = labels
@@ -121,7 +126,7 @@ def _places(
         if image_digest(image) != manifest.image_digests[place]:
             raise CaseError(
                 f"{folder}: the pixels of {name} are not those committed to; get the very file "
-                "that was marked, or remove it: a missing photo is a row without answers"
+                "that was marked"
             )
     # A copy is found at its first place; its name tells which one it is.
     by_name = {name: index for index, name in enumerate(manifest.file_names)}
@@ -132,20 +137,18 @@ def _places(
     return places
 
 
-def _read_labels(path: pathlib.Path) -> dict[str, int] | None:
-    if not path.exists():
-        return None
-    rows = [
-        row
-        for row in csv.reader(io.StringIO(read_bytes(path).decode("utf-8", "replace")))
-        if row and any(entry.strip() for entry in row)
-    ]
+def _read_labels(path: pathlib.Path) -> dict[str, int]:
+    text = read_bytes(path).decode("utf-8", "replace")
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
+    except csv.Error as error:
+        raise CaseError(f"{path} must have rows 'file,class number': {error}") from None
     if rows and [entry.strip() for entry in rows[0]] == ["file", "label"]:
         rows = rows[1:]
     labels: dict[str, int] = {}
     for row in rows:
         name, label = row[0].strip(), row[-1].strip()
-        if len(row) != 2 or not label.isdigit():
+        if len(row) != 2 or not _CLASS_NUMBER.fullmatch(label):
             raise CaseError(
                 f"{path} must have rows 'file,class number', got {','.join(row)!r:.60}"
             )
@@ -154,7 +157,13 @@ def _read_labels(path: pathlib.Path) -> dict[str, int] | None:
     return labels
 
 
-def _labels_for(path: pathlib.Path, manifest: Manifest, label_of: dict[str, int]) -> np.ndarray:
+def labels_for(path: pathlib.Path, manifest: Manifest) -> np.ndarray:
+    """Class numbers, int64 `[n]` in the manifest's order, from rows 'file,class number'.
+
+    Raises:
+      CaseError: other rows, two labels for a photo, or a photo without one.
+    """
+    label_of = _read_labels(path)
     missing = [name for name in manifest.file_names if name not in label_of]
     if missing:
         raise CaseError(

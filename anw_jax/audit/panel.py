@@ -13,13 +13,14 @@ from anw_jax.verify import coarse_to_fine
 class Panel:
     """Asks one suspect about any slots of any photos of a case.
 
-    Photos of one size under marks of one type share an `Interview`, whoever owns them.
+    Photos of one size under marks of one type share an `Interview`, whoever owns them, unless
+    their pictures are changed by draws from a seed.
 
     Args:
       suspect: the model.
       owners: in the order in which their photos are numbered.
       access: the rung of the ladder, as declared.
-      seed: the public seed.
+      seeds: the public seed of each owner.
       cache: of this suspect.
       budget: queries over the life of the cache; None for any number.
     """
@@ -29,7 +30,7 @@ class Panel:
         suspect: Suspect,
         owners: list[Owner],
         access: Access,
-        seed: bytes,
+        seeds: list[bytes],
         cache: AnswerCache,
         budget: int | None,
     ):
@@ -42,6 +43,8 @@ class Panel:
             for index in owner.originals.present:
                 shape = owner.originals.images[index].shape
                 key = (shape, type(owner.published.mark).__name__)
+                if access.num_augmentations > 1:  # drawn from the owner's own seed
+                    key = (*key, number)
                 groups.setdefault(key, []).append(
                     (number, int(index), self._place(number, index))
                 )
@@ -51,13 +54,13 @@ class Panel:
             for place, (_, _, photo) in enumerate(members):
                 self._place_of[photo] = len(self._interviews), place
             self._interviews.append(
-                self._interview(suspect, members, access, seed, cache, budget)
+                self._interview(suspect, members, access, seeds, cache, budget)
             )
 
     def _place(self, owner: int, index: int) -> int:
         return int(self.starts[owner] + index)
 
-    def _interview(self, suspect, members, access, seed, cache, budget) -> Interview:
+    def _interview(self, suspect, members, access, seeds, cache, budget) -> Interview:
         numbers = sorted({number for number, _, _ in members})
         labels = None
         if access.true_labels:
@@ -69,7 +72,7 @@ class Panel:
             [self.owners[number].published.mark for number in numbers],
             self.space,
             access=access,
-            seed=seed,
+            seed=seeds[numbers[0]],
             cache=cache,
             budget=budget,
             mark_of_image=np.array([numbers.index(n) for n, _, _ in members], np.int32),

@@ -5,9 +5,11 @@ import json
 import pathlib
 from typing import Any
 
+from anw_jax import _files
 from anw_jax.audit.files import digest_of, read_json, write_json
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, Plan, commit, commit_units
+from anw_jax.keys.commitment import check_is_commitment
 from anw_jax.marks import HueRotation, Mark, UserLCT
 
 COMMITMENT, MANIFEST, BASIS = "commitment.json", "manifest.json", "basis.json"
@@ -47,8 +49,8 @@ def write_published(
     """Writes the files of the owner's public side into a folder."""
     manifest.save(folder / MANIFEST)
     if basis is not None:
-        write_json(folder / BASIS, {"format": _BASIS_FORMAT, "sub_key": basis.hex()})
-        (folder / BASIS).chmod(0o600)
+        text = json.dumps({"format": _BASIS_FORMAT, "sub_key": basis.hex()}) + "\n"
+        _files.write_new(folder / BASIS, text.encode(), mode=0o600)
     write_json(
         folder / COMMITMENT,
         {
@@ -72,7 +74,7 @@ def read_published(folder: pathlib.Path) -> Published:
     manifest = _read_manifest(folder / MANIFEST)
     digests = {name: digest_of(folder / name) for name in (COMMITMENT, MANIFEST)}
     try:
-        plan, commitment = Plan(**body["plan"]), str(body["commitment"])
+        plan, commitment = Plan(**body["plan"]), check_is_commitment(body["commitment"])
         named = body["manifest"]
     except (TypeError, ValueError, KeyError) as error:
         raise CaseError(f"{folder / COMMITMENT} is damaged: {error!s:.80}") from None

@@ -9,8 +9,9 @@ from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.corrections import corrected, restate
 from anw_jax.audit.declaring import check_unchanged
 from anw_jax.audit.files import check_same, read_bytes, write_json
-from anw_jax.audit.records import check_header, record_file
-from anw_jax.errors import CaseError
+from anw_jax.audit.records import beacon_of, check_header, record_file
+from anw_jax.audit.standing import qualified
+from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import MarkKey, Plan
 from anw_jax.stats import SequentialResult
 from anw_jax.stats.testing import format_p
@@ -96,22 +97,36 @@ def _tests_of(
         file = record_file(case, owner.name, name)
         check_same(file, closed[name]["record"], "closed.json")
         lines[name] = read_bytes(file).decode("utf-8", "replace").splitlines()
-    manifest, plan = owner.published.manifest, owner.published.plan
+        if not lines[name] or _about(lines[name][0]) != case.digest("declared.json"):
+            raise ChangedFileError(f"{file} is the record of another declaration")
+    public = owner.published
+    known = {"commitment": public.commitment, "beacon": beacon_of(declared, owner)}
     is_one_test = len(case.owners) * len(case.suspects) == 1
     if is_one_test:
-        results = {name: replay(lines[name], manifest, plan) for name in lines}
+        ((name, record),) = lines.items()
+        results = {name: replay(record, public.manifest, public.plan, **known)}
     else:
-        results = replay_together(lines, manifest, plan)
+        results = replay_together(lines, public.manifest, public.plan, **known)
     for name, record in lines.items():
         check_header(case, declared, owner, name, record[0])
     return {
-        name: _test(result, lines[name], plan, is_one_test) for name, result in results.items()
+        name: {
+            **_test(result, lines[name], is_one_test),
+            "standing": qualified(_evidence(lines[name], public.plan), declared, owner.name),
+        }
+        for name, result in results.items()
     }
 
 
-def _test(
-    result: SequentialResult, lines: list[str], plan: Plan, is_one_test: bool
-) -> dict[str, Any]:
+def _about(line: str) -> Any:
+    """Which declaration a first line names."""
+    try:
+        return json.loads(line).get("about")
+    except (ValueError, AttributeError, RecursionError):
+        return None
+
+
+def _test(result: SequentialResult, lines: list[str], is_one_test: bool) -> dict[str, Any]:
     because = json.loads(lines[-1])["because"]
     # Who stops one of several by hand may have seen what another suspect's answers say of
     # slots to come: the wealth there is no e-value. The running p holds under any stop.
@@ -122,7 +137,6 @@ def _test(
         "log_e_value": -math.inf if was_cut else result.log_e_value,
         "p_text": format_p(result.log10_p),
         "sentence": result.sentence,
-        "standing": _evidence(lines, plan),
         "because": because,
         # An exact test on what a stop left over would not hold, nor would these.
         "how_many": None,

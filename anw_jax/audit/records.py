@@ -32,8 +32,12 @@ def joint_of(case: Case, declared: dict[str, Any], suspect: str) -> Joint | None
             f"{case.file('declared.json')} does not declare the level {level:g} of each of "
             f"{num_tests} tests: declare the audit afresh in another case folder"
         )
-    digest = digest_of(case.file("declared.json"))
-    return Joint(digest, level, suspect, tuple(sorted(case.suspects)))
+    return Joint(level, suspect, tuple(sorted(case.suspects)))
+
+
+def beacon_of(declared: dict[str, Any], owner: Owner) -> bytes:
+    """The value of an owner's beacon, as declared."""
+    return bytes.fromhex(declared["beacons"].get(owner.name, ""))
 
 
 def fresh(
@@ -49,8 +53,9 @@ def fresh(
         published.commitment,
         published.manifest,
         published.plan,
-        beacon=bytes.fromhex(declared["beacons"].get(owner.name, "")),
+        beacon=beacon_of(declared, owner),
         path=path,
+        about=digest_of(case.file("declared.json")),
         joint=joint_of(case, declared, suspect),
     )
 
@@ -76,7 +81,13 @@ def _record(
         check_same(
             case.file("declared.json"), read_bytes(started).decode().strip(), started.name
         )
-        record = resume(path, owner.published.manifest, owner.published.plan)
+        record = resume(
+            path,
+            owner.published.manifest,
+            owner.published.plan,
+            commitment=owner.published.commitment,
+            beacon=beacon_of(declared, owner),
+        )
         check_header(case, declared, owner, suspect, record.lines[0])
         return record
     _files.write_whole(started, digest_of(case.file("declared.json")).encode() + b"\n")

@@ -103,8 +103,6 @@ def _joint_lines(body: dict[str, Any], published: Published) -> dict[str, Line]:
                 f"the record of {name!r} is headed as that of {joint.suspect!r}, one of "
                 f"{', '.join(joint.suspects)}; the request holds {', '.join(parts)}"
             )
-        if joint.declared != body.get("declared"):
-            raise RecordError(f"the record of {name!r} is headed for another declaration")
         lines[name] = Line(header, _whole(line, ("row", "close")))
     if len({json.dumps(shared_header(header)) for header, _ in parts.values()}) > 1:
         raise RecordError("the request's records are headed for different cases")
@@ -125,7 +123,7 @@ def _whole(line: Any, kinds: tuple[str, ...]) -> dict[str, Any]:
             if body["row"] != row_digest(body["losses"]):
                 raise ValueError
             int(body["step"]), int(body["unit"]), list(body["bet"])
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise RecordError("the request holds no whole line of a row and its bet") from None
     return body
 
@@ -138,7 +136,7 @@ def _header(line: Any, published: Published) -> dict[str, Any]:
             raise ValueError
         bytes.fromhex(body["beacon"])
         return body
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise RecordError(
             "the request holds no header of an audit of this commitment"
         ) from None
@@ -155,6 +153,19 @@ def check_bets(asked: Asked, num_valid: int) -> None:
             check_bet(num_valid, bet=line.body["bet"])
         except (TypeError, ValueError) as error:
             raise RecordError(f"the request's bet is none: {error}") from None
+
+
+def check_about(asked: Asked, declared: Any) -> None:
+    """The first line, and so every hash that is answered to, names the declaration.
+
+    Raises:
+      RecordError: it names another one.
+    """
+    for line in asked.lines.values():
+        if json.loads(line.header).get("about") != declared:
+            raise RecordError(
+                "the request names another declaration than the record's first line"
+            )
 
 
 def check_follows(asked: Asked, before: dict[str, Any] | None, published: Published) -> None:

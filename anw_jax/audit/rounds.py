@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import math
+import os
 import pathlib
 import shlex
 import subprocess
@@ -218,7 +219,7 @@ class _Rounds:
         digest = write_request(request, owner, commitment, self._digest, together)
         leaf = read_opening(opening, digest)
         if leaf is None and self._opener is not None:
-            _run(self._opener, request=request, opening=opening, owner=owner)
+            _run(self._opener, self._case, request=request, opening=opening, owner=owner)
             leaf = read_opening(opening, digest)
             if leaf is None:
                 raise OpenerError(f"the opener wrote no answer to {request} into {opening}")
@@ -230,7 +231,14 @@ def _paths(case: Case, owner: str) -> tuple[pathlib.Path, pathlib.Path]:
     return folder / f"{owner}.request.json", folder / f"{owner}.opening.json"
 
 
-def _run(opener: str, **names: Any) -> None:
+def _environment(case: Case) -> dict[str, str]:
+    """What the owner's command may know: not the arbitrator's tokens for the suspects."""
+    tables = [file.fields.get("headers_from_env", {}) for file in case.suspects.values()]
+    hidden = {name for table in tables for name in table.values()}
+    return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
+def _run(opener: str, case: Case, **names: Any) -> None:
     """Runs the owner's command for one leaf; its output is shown only where it fails."""
     try:
         words = [word.format(**names) for word in shlex.split(opener)]
@@ -240,7 +248,14 @@ def _run(opener: str, **names: Any) -> None:
             f"got {opener!r:.80} ({error})"
         ) from None
     try:
-        done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            env=_environment(case),
+        )
     except OSError as error:
         raise OpenerError(f"the opener {words[0]!r} cannot be run: {error.strerror}") from None
     if done.returncode:
@@ -281,9 +296,11 @@ def _write_closed(
 
 def _queries(case: Case, declared: dict[str, Any], name: str) -> dict[str, Any]:
     path = case.answers_file(name)
+    if not path.exists():  # stopped before this one was asked anything
+        return {"num_queries": 0, "num_in_doubt": 0, "answers": None, "cost": 0.0}
     declaration = Declaration.from_json(declared["suspects"][name]["declaration"])
-    with AnswerCache(path if path.exists() else None, declaration) as cache:
-        return queries_of(cache, declared, name)
+    with AnswerCache(path, declaration) as cache:
+        return queries_of(case, cache, declared, name)
 
 
 def _standing(case: Case, all_records: dict[str, Lockstep]) -> Standing:

@@ -9,7 +9,7 @@ from anw_jax import progress
 from anw_jax.audit.asking import asked, queries_of
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.declaring import check_unchanged
-from anw_jax.audit.files import digest_of, read_arrays, write_arrays, write_json
+from anw_jax.audit.files import check_same, digest_of, read_arrays, write_arrays, write_json
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import Assignment, Manifest
@@ -53,7 +53,7 @@ def seal_case(
     for name in case.suspects:
         with asked(case, declared, name, budget=budget, makers=makers) as (panel, cache):
             tables = _tables(panel, declared["saving"], on_progress(name))
-            results[name] = queries_of(cache, declared, name)
+            results[name] = queries_of(case, cache, declared, name)
         owners = dict(zip(case.owners, tables, strict=True))
         write_arrays(case.table_file(name), owners)
         results[name] |= {
@@ -103,6 +103,17 @@ def without_key(manifest: Manifest) -> Assignment:
     )
 
 
+def _check_all_are_there(case: Case, body: dict[str, Any]) -> None:
+    """A table that was left out would make the correction for the others too small."""
+    for name in case.suspects:
+        owners = body["suspects"].get(name, {}).get("owners", {})
+        if sorted(owners) != sorted(case.owners) or len(body["suspects"]) != len(case.suspects):
+            raise ChangedFileError(
+                f"{case.file('blind.json')} does not hold one table for each owner and suspect "
+                "that were declared: restore the file"
+            )
+
+
 def read_blind(case: Case) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
     """The blind result and its tables, by suspect and owner, as they were sealed.
 
@@ -116,7 +127,10 @@ def read_blind(case: Case) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarr
             "opened (anw audit)"
         )
     body, tables = case.check_link("blind.json", "declared.json"), {}
+    _check_all_are_there(case, body)
     for name, result in body["suspects"].items():
+        if case.answers_file(name).exists():  # the table stands without it
+            check_same(case.answers_file(name), result.get("answers", ""), "blind.json")
         tables[name] = read_arrays(case.table_file(name))
         for owner, blind in result["owners"].items():
             table = tables[name].get(owner)

@@ -2,12 +2,12 @@
 
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import os
 import pathlib
 import sys
 import tomllib
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,6 +27,7 @@ from anw_jax.suspects import (
     Suspect,
     TorchSuspect,
 )
+from anw_jax.suspects.identity import file_digest, with_identity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +138,20 @@ class _Fields:
         """The declaration."""
         return Declaration.from_json(self.table("declaration"))
 
+    def declaration_of_file(self) -> Declaration:
+        """The declaration of a model whose identity is the digest of its file.
+
+        An identity of the caller's would stand in its stead, and the file could be exchanged
+        after it was declared.
+        """
+        declaration = self.declaration()
+        if declaration.identity:
+            raise CaseError(
+                f"{self._file.path} must name no identity for kind {self._file.kind!r}: it is "
+                "computed from the model"
+            )
+        return declaration
+
     def function(self, name: str) -> tuple[Callable, str]:
         """A function from "file.py:name", and what identifies it."""
         text = self.text(name)
@@ -145,7 +160,8 @@ class _Fields:
         if not file or not attribute.isidentifier():
             raise CaseError(f"{self._file.path}: {name} must be 'file.py:name', got {text!r}")
         body = read_bytes(path)
-        return _loaded(path, attribute), f"{hashlib.sha256(body).hexdigest()} {attribute}"
+        identity = f"{hashlib.sha256(body).hexdigest()} {attribute}"
+        return _loaded(path, body, attribute), identity
 
     def refuse_unused(self) -> None:
         unused = sorted(set(self._file.fields) - self._used)
@@ -159,15 +175,14 @@ class _Fields:
 MakerFn = Callable[[_Fields], Suspect]
 
 
-def _loaded(path: pathlib.Path, attribute: str) -> Callable:
-    spec = importlib.util.spec_from_file_location(f"_anw_suspect_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise CaseError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    # A killed or read-only case folder keeps no traces of compiled files.
+def _loaded(path: pathlib.Path, body: bytes, attribute: str) -> Callable:
+    module = types.ModuleType(f"_anw_suspect_{path.stem}")
+    module.__file__ = str(path)
+    # The very bytes that were hashed: a compiled file beside them could hold other code. A
+    # killed or read-only case folder keeps no traces of compiled files.
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        spec.loader.exec_module(module)
+        exec(compile(body, str(path), "exec", dont_inherit=True), module.__dict__)
     except Exception as error:
         raise CaseError(
             f"{path} cannot be run ({type(error).__name__}: {error!s:.80})"
@@ -181,29 +196,31 @@ def _loaded(path: pathlib.Path, attribute: str) -> Callable:
 
 
 def _onnx(fields: _Fields) -> Suspect:
-    return OnnxSuspect(fields.beside("file"), fields.declaration(), **fields.table("options"))
+    path, declaration = fields.beside("file"), fields.declaration_of_file()
+    return OnnxSuspect(path, declaration, **fields.table("options"))
 
 
 def _torch(fields: _Fields) -> Suspect:
-    path, declaration = fields.beside("file"), fields.declaration()
+    path, declaration = fields.beside("file"), fields.declaration_of_file()
     options = fields.table("options")
     if fields.get("module") is None:
         return TorchSuspect.from_script(path, declaration, **options)
-    make, _ = fields.function("module")
+    make, code = fields.function("module")
+    declaration = with_identity(declaration, f"{file_digest(path)} in {code}")
     return TorchSuspect.from_weights(path, make(), declaration, **options)
 
 
 def _keras(fields: _Fields) -> Suspect:
-    return KerasSuspect.from_file(fields.beside("file"), fields.declaration())
+    return KerasSuspect.from_file(fields.beside("file"), fields.declaration_of_file())
 
 
 def _recorded(fields: _Fields) -> Suspect:
-    return RecordedSuspect.load(fields.beside("file"))
+    return RecordedSuspect.load(fields.beside("file"), bind_file=True)
 
 
 def _callable(fields: _Fields) -> Suspect:
     function, identity = fields.function("function")
-    return CallableSuspect(function, fields.declaration(), identity=identity)
+    return CallableSuspect(function, fields.declaration_of_file(), identity=identity)
 
 
 def _http(fields: _Fields) -> Suspect:

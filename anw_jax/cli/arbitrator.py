@@ -101,7 +101,9 @@ def probe(case, photos, as_json) -> int:
     """
     from anw_jax import audit
 
-    body = audit.probe_case(audit.Case(case), photos, MAKERS)
+    opened = audit.Case(case)
+    with opened.locked():
+        body = audit.probe_case(opened, photos, MAKERS)
     show(as_json, body, telling.probe_lines(body))
     is_fit = all(report["is_fit"] for report in body["suspects"].values())
     return exit_codes.DONE if is_fit else exit_codes.UNFIT
@@ -117,6 +119,11 @@ def probe(case, photos, as_json) -> int:
 )
 @click.option(
     "--no-labels", is_flag=True, help="The model's own answers on originals stand in."
+)
+@click.option(
+    "--own-labels",
+    is_flag=True,
+    help="The labels are your own, given without a look at hues or answers.",
 )
 @click.option(
     "--augmentations", type=int, default=None, help="Queries for each photo and slot."
@@ -136,7 +143,7 @@ def probe(case, photos, as_json) -> int:
     type=int,
     default=1,
     show_default=True,
-    help="With --save-queries: around how many.",
+    help="With --save-queries: around how many; 0 for none.",
 )
 @click.option(
     "--bound-level",
@@ -144,7 +151,7 @@ def probe(case, photos, as_json) -> int:
     show_default=True,
     help="Level of the lower bound on how many units were used.",
 )
-@click.option("--bound-by", type=click.Choice(INVERSIONS), default="hits", show_default=True)
+@click.option("--bound-by", type=click.Choice(INVERSIONS), default="ranks", show_default=True)
 @click.option(
     "--list-rate",
     default=0.05,
@@ -163,6 +170,7 @@ def declare(
     case,
     access,
     no_labels,
+    own_labels,
     augmentations,
     decimals,
     k,
@@ -191,6 +199,7 @@ def declare(
     options = audit.Options(
         access=access,
         true_labels=not no_labels,
+        own_labels=own_labels,
         augmentations=augmentations,
         decimals=decimals,
         k=k,
@@ -201,7 +210,8 @@ def declare(
         list_rate=list_rate,
         beacons=tuple((name, hex_bytes("--beacon", text)) for name, text in beacons.items()),
     )
-    body = audit.declare(opened, options, despite_probe=despite_probe, makers=MAKERS)
+    with opened.locked():
+        body = audit.declare(opened, options, despite_probe=despite_probe, makers=MAKERS)
     show(as_json, body, telling.declared_lines(opened, body))
 
 
@@ -294,6 +304,7 @@ def verdict(case, key_files, as_json) -> int:
     keys = {name: MarkKey.load(file) for name, file in files.items()}
     modes = {owner.published.plan.mode for owner in opened.owners.values()}
     judge = room.judge_record if modes == {"sequential"} else room.judge_case
-    body = judge(opened, keys)
+    with opened.locked():
+        body = judge(opened, keys)
     show(as_json, body, telling.verdict_lines(body))
     return exit_codes.OF_OUTCOME[body["corrected"]["outcome"]]

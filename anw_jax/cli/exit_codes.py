@@ -39,6 +39,16 @@ def table() -> str:
     return "\n".join(f"{code:>3}  {text}" for code, text in MEANINGS.items())
 
 
+def printable(text: str) -> str:
+    r"""A line in which nothing but letters steers a terminal; it may come from either side.
+
+    Example:
+      >>> printable("photo\x1b[2J.png ✓")
+      'photo\\x1b[2J.png ✓'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def of_error(error: BaseException) -> int:
     """The exit code of an error."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
@@ -57,8 +67,8 @@ def line_of(error: BaseException) -> str:
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return "stopped; what is there is kept, the same command goes on"
     if isinstance(error, click.ClickException):
-        return " ".join(error.format_message().split())
-    text = " ".join(str(error).split())
+        return printable(" ".join(error.format_message().split()))
+    text = printable(" ".join(str(error).split()))
     if isinstance(error, (AnwError, OSError, ValueError, TypeError)) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

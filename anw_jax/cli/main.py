@@ -69,7 +69,8 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return exit_codes.USAGE
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        # A suspect's code that exits with 0 is no audit that is done.
         line, code = exit_codes.line_of(error), exit_codes.of_error(error)
         click.echo(f"anw: {line}", err=True)
         if "--json" in arguments:
@@ -80,7 +81,8 @@ def run(arguments: list[str]) -> int:
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    click.echo(f"anw: warning: {' '.join(str(message).split())}", err=True)
+    text = exit_codes.printable(" ".join(str(message).split()))
+    click.echo(f"anw: warning: {text}", err=True)
 
 
 def main() -> NoReturn:

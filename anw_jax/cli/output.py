@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from anw_jax.cli.exit_codes import printable
 from anw_jax.progress import Estimator, format_seconds
 
 _SECONDS_BETWEEN = 0.2
@@ -26,7 +27,7 @@ def show(as_json: bool, body: dict[str, Any], lines: Iterable[str]) -> None:
         click.echo(json.dumps(body, allow_nan=False))
         return
     for line in lines:
-        click.echo(line)
+        click.echo(printable(line))
 
 
 class ProgressLine:

@@ -78,6 +78,12 @@ def key_new(file: pathlib.Path, as_json: bool) -> None:
     "yet: this call commits, a second one with --beacon-value marks.",
 )
 @click.option("--beacon-value", default="", help="That value, in hexadecimal digits.")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=pathlib.Path),
+    default=None,
+    help="Rows 'file,class number': audits take no other labels from you.",
+)
 @click.option("--private-basis", is_flag=True, help="Your own colour basis instead of the hue.")
 @json_option
 def mark(
@@ -93,17 +99,18 @@ def mark(
     beacon,
     beacon_value,
     private_basis,
+    labels,
     as_json,
 ) -> None:
     """Marks every photo below FOLDER: PNG files in OUT/published, originals untouched.
 
     Also writes OUT/manifest.json (for the arbitrator) and OUT/commitment.json: publish the
     commitment, or have it time-stamped, before you publish the photos. What --statistic,
-    --alpha, --mode and --claim say is part of it.
+    --alpha, --mode, --claim and --labels say is part of it.
 
     \b
     Examples:
-      anw mark photos --key ann.key --out marked
+      anw mark photos --key ann.key --out marked --labels labels.csv
       anw mark photos --key ann.key --out marked --mode sequential --alpha 1e-4
     """
     from anw_jax import audit
@@ -118,6 +125,7 @@ def mark(
         num_slots=slots,
         private_basis=private_basis,
         beacon=hex_bytes("--beacon-value", beacon_value) if beacon_value else b"",
+        labels=labels,
         on_progress=ProgressLine("marking", "photos"),
     )
     show(as_json, dataclasses.asdict(done), _about(done, out, beacon))

@@ -6,6 +6,7 @@ from typing import Any
 
 from anw_jax.audit import Case, RecordStanding, Standing, reached
 from anw_jax.audit.corrections import uses_e_values
+from anw_jax.stats import format_p
 
 
 def estimate_lines(body: dict[str, Any], alpha: float, power: float, slots: int) -> list[str]:
@@ -68,24 +69,39 @@ def probe_lines(body: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _digest_line(case: Case, name: str) -> str:
+    """What binds whoever holds the file, once others have it in writing."""
+    return f"SHA-256 of {name}, for both sides: {case.digest(name)}"
+
+
 def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
     """What was fixed."""
-    lines = [f"{case.file('declared.json')} written: nothing may be changed now"]
+    lines = [
+        f"{case.file('declared.json')} written: nothing may be changed now",
+        _digest_line(case, "declared.json"),
+    ]
     for name, owner in body["owners"].items():
-        lines.append(f"owner {name}: {owner['num_units']} units, {owner['num_images']} photos")
-        if owner["num_missing"]:
-            lines.append(f"  {owner['num_missing']} photos are missing: rows without answers")
+        plan = owner["plan"]
+        lines.append(
+            f"owner {name}: {owner['num_units']} units, {owner['num_images']} photos; "
+            f"{plan['statistic']} at level {plan['alpha']:g}, as committed to"
+        )
     for name in body["suspects"]:
         lines.append(f"suspect {name}: {body['access_text']}")
     stops = body.get("sequential", {"num_tests": 1})
     if stops["num_tests"] > 1:
         lines.append(f"{stops['num_tests']} records, each may stop at level {stops['level']:g}")
+    if body["access"]["true_labels"]:
+        lines.append(f"labels were given by {body['labels_by']}")
     return lines
 
 
 def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
     """What was sealed."""
-    lines = [f"{case.file('blind.json')} sealed; a key may be opened now (anw verdict)"]
+    lines = [
+        f"{case.file('blind.json')} sealed; a key may be opened now (anw verdict)",
+        _digest_line(case, "blind.json"),
+    ]
     for name, result in body["suspects"].items():
         doubt = f", {result['num_in_doubt']} in doubt" if result["num_in_doubt"] else ""
         lines.append(f"{name}: {result['num_queries']:,} queries{doubt}")
@@ -118,7 +134,7 @@ def standing_lines(standing: Standing) -> list[str]:
     if len(standing.records) == 1:
         so_far = (
             f"{standing.num_opened} of {standing.num_units} units opened, running p "
-            f"{standing.p_value:.2g}"
+            f"{format_p(math.log10(standing.p_value))}"
         )
         if not standing.waiting:
             return [f"closed: {standing.closed_because}; {so_far}"]
@@ -139,23 +155,25 @@ def _record_row(record: RecordStanding) -> tuple[str, ...]:
         record.suspect,
         f"{record.num_opened} of {record.num_units}",
         wealth_text(record.log_wealth),
-        f"{record.p_value:.2g}",
+        format_p(math.log10(record.p_value)),
         record.closed_because or "goes on",
     )
 
 
 def wealth_text(log_wealth: float | None) -> str:
-    """A wealth of any size.
+    """A wealth of any size, rounded down: in words never more than it is.
 
     Example:
       >>> wealth_text(7.0), wealth_text(2000.0), wealth_text(None)
-      ('1.1e+03', '10^868.6', '0')
+      ('1e+03', '10^868.5', '0')
     """
     if log_wealth is None:
         return "0"
-    if abs(log_wealth) < 700:
-        return f"{math.exp(log_wealth):.2g}"
-    return f"10^{log_wealth / math.log(10):.1f}"
+    log10 = log_wealth / math.log(10)
+    if abs(log10) > 300:
+        return f"10^{math.floor(log10 * 10) / 10:.1f}"
+    step = 10.0 ** (math.floor(log10) - 1)
+    return f"{math.floor(math.exp(log_wealth) / step) * step:.2g}"
 
 
 def columns(rows: list[tuple[str, ...]]) -> list[str]:

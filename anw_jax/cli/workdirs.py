@@ -8,6 +8,8 @@ from anw_jax.suspects import Declaration, JaxSuspect, Suspect
 def _workdir(fields: Any) -> Suspect:
     """The newest checkpoint of a run, with its network; needs the extra 'run'."""
     folder, declared = fields.beside("file"), fields.table("declaration")
+    if declared.get("identity"):
+        raise ValueError("declaration must name no identity: it is computed from the weights")
     try:
         from anw_jax.train import load_model
     except ImportError:

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Sequence
 
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
@@ -12,6 +13,7 @@ from anw_jax.keys.manifest import Manifest
 from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
 
 _TAG_COMMIT = b"anw_jax/v1/commitment\0"
+_TAG_LABELS = b"anw_jax/v1/labels\0"
 _TAG_SEED = b"anw_jax/v1/public-seed\0"
 
 MODES = ("sealed", "sequential")
@@ -37,10 +39,13 @@ class Plan:
       claim: what is claimed where several models are asked: "one model", "any model" (at
         least one of them), "each model" (each named one) or "list of models" (a list with an
         expected share of false names).
+      labels: `labels_digest` of the photos' class numbers; "" where they are not fixed. A loss
+        is read at a photo's label, so whoever may choose labels when slots and answers are
+        known chooses the evidence: an audit takes an owner's labels only if they stand here.
 
     Raises:
       TypeError, ValueError: a field of another type, alpha outside (0, 1), an unknown mode
-        or claim.
+        or claim, labels that are no digest.
 
     Example:
       >>> Plan(statistic="losses", alpha=1e-6, mark="hue_rotation").alpha
@@ -53,6 +58,7 @@ class Plan:
     beacon: str = ""
     mode: str = "sealed"
     claim: str = "one model"
+    labels: str = ""
 
     def __post_init__(self):
         _check.is_instance(str, statistic=self.statistic)
@@ -60,20 +66,27 @@ class Plan:
         _check.is_instance(str, mark=self.mark)
         _check.one_of(MODES, mode=self.mode)
         _check.one_of(CLAIMS, claim=self.claim)
+        _check.is_instance(str, labels=self.labels)
+        if not re.fullmatch("([0-9a-f]{64})?", self.labels):
+            raise ValueError(
+                f"labels must be 64 lower-case hex digits or empty, got {self.labels!r:.70}"
+            )
         alpha = _check.in_open_interval(0.0, 1.0, alpha=self.alpha)
         object.__setattr__(self, "alpha", alpha)
 
     def to_bytes(self) -> bytes:
         """Canonical bytes: JSON with sorted names and no spaces.
 
-        What says nothing (no beacon, one model) is left out, so that commitments made before
-        these fields existed still open.
+        What says nothing (no beacon, one model, no labels) is left out, so that commitments
+        made before these fields existed still open.
         """
         body = dataclasses.asdict(self)
         if not self.beacon:
             del body["beacon"]
         if self.claim == CLAIMS[0]:
             del body["claim"]
+        if not self.labels:
+            del body["labels"]
         return canonical(body)
 
 
@@ -137,6 +150,17 @@ def check_commitment(
             f"{manifest.num_units} units of the manifest, or the plan ({plan}) differ from "
             "those fixed before training; no test is made"
         )
+
+
+def labels_digest(labels: Sequence[int]) -> str:
+    """SHA-256, as hex, over class numbers in the manifest's order; see `Plan.labels`.
+
+    Example:
+      >>> labels_digest([0, 2])[:16]
+      'fa3d959b397c5df2'
+    """
+    numbers = canonical([int(label) for label in labels])
+    return hashlib.sha256(_TAG_LABELS + numbers).hexdigest()
 
 
 def public_seed(commitment: str, plan: Plan) -> int:

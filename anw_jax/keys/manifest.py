@@ -1,5 +1,6 @@
 """The manifest: which originals were marked, and how they form units. No slot in it."""
 
+import collections
 import dataclasses
 import json
 import numbers
@@ -98,7 +99,7 @@ class Manifest:
                 raise ValueError(f"{name} must be {rule}, got {bad[0]!r:.80}")
         object.__setattr__(self, "unit_of_image", tuple(map(int, self.unit_of_image)))
         if len(set(self.file_names)) < len(self.file_names):
-            twice = next(n for n in self.file_names if self.file_names.count(n) > 1)
+            ((twice, _),) = collections.Counter(self.file_names).most_common(1)
             raise ValueError(f"file_names must be unique, got {twice!r} twice")
         seen = list(dict.fromkeys(self.unit_of_image))
         if seen != list(range(len(seen))):

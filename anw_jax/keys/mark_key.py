@@ -8,7 +8,7 @@ import pathlib
 import secrets
 import warnings
 
-from anw_jax import _check
+from anw_jax import _check, _files
 from anw_jax.errors import KeyFileError
 
 _FORMAT = "anw_jax mark key, version 1: keep this file secret"
@@ -98,18 +98,8 @@ class MarkKey:
             "key": self.secret.hex(),
             "check": _check_digits(self.secret, self.origin),
         }
-        # Written beside, then linked: a kill leaves no half key, and linking, unlike
-        # renaming, refuses to replace a key that is there.
-        partial = pathlib.Path(f"{os.fspath(path)}.{secrets.token_hex(4)}.partial")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        try:
-            with os.fdopen(os.open(partial, flags, 0o600), "w") as file:
-                file.write(json.dumps(body, indent=1) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        text = json.dumps(body, indent=1) + "\n"
+        _files.write_new(path, text.encode(), mode=0o600)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "MarkKey":

@@ -167,6 +167,8 @@ class SequentialResult:
     def __str__(self) -> str:
         verdict = f"{self.outcome}: {self.reason}" if self.reason else self.outcome
         log10_e = self.log_e_value / math.log(10.0)
+        if math.isfinite(log10_e):
+            log10_e = math.floor(log10_e * 10) / 10  # in words never more than it is
         return (
             f"{verdict} at level {self.alpha:g} (running p = {format_p(self.log10_p)}, "
             f"e-value 10^{log10_e:.1f}, {self.num_opened} of {self.num_units} units, "

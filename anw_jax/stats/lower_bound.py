@@ -5,6 +5,8 @@ imprint answers like one that was not.
 """
 
 import dataclasses
+import decimal
+import math
 
 import numpy as np
 import scipy.stats
@@ -38,8 +40,21 @@ class LowerBound:
     def __str__(self) -> str:
         return (
             f"the model depends on at least {self.num_used} of {self.num_units} units "
-            f"(confidence {1 - self.alpha:g}, by {self.by})"
+            f"(confidence {confidence_text(self.alpha)}, by {self.by})"
         )
+
+
+def confidence_text(alpha: float) -> str:
+    """1 - alpha as text, rounded down, with as many digits as alpha needs; never "1".
+
+    Example:
+      >>> confidence_text(0.05), confidence_text(0.05 / 3), confidence_text(1e-7)
+      ('0.95', '0.983', '0.9999999')
+    """
+    num_digits = 1 + max(1, math.ceil(-math.log10(alpha)))
+    step = decimal.Decimal(1).scaleb(-num_digits)
+    exact = 1 - decimal.Decimal(repr(alpha))
+    return f"{exact.quantize(step, decimal.ROUND_FLOOR).normalize():f}"
 
 
 def how_many(
@@ -117,7 +132,8 @@ def lower_bound_by_hits(hits: int, num_units: int, num_valid: int, alpha: float)
     """
     numbers = np.arange(num_units + 1)
     tails = scipy.stats.binom.sf(hits - numbers - 1, num_units - numbers, 1 / num_valid)
-    return int(np.argmax(tails > alpha * (1 + 1e-12)))
+    # A tail that rounding may have put on either side of alpha counts as above it.
+    return int(np.argmax(tails > alpha * (1 - 1e-12)))
 
 
 def lower_bound_by_ranks(rank_sum: int, num_units: int, num_valid: int, alpha: float) -> int:

@@ -7,9 +7,9 @@ import hashlib
 import json
 import threading
 import time
-import types
+import urllib.parse
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -17,10 +17,18 @@ from anw_jax import _check
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.answers import Answers, checked
 from anw_jax.suspects.declaration import Declaration
+from anw_jax.suspects.http_client import (
+    BrokenOffError,
+    Client,
+    NoAnswerError,
+    PooledClient,
+    Reply,
+    TooSlowError,
+    UnreachableError,
+)
 from anw_jax.suspects.http_pacing import Pace, back_off, retry_after
 from anw_jax.suspects.http_template import AnswerTemplate, RequestTemplate
 from anw_jax.suspects.identity import with_identity
-from anw_jax.suspects.libraries import missing
 from anw_jax.suspects.preparing import prepare
 from anw_jax.suspects.protocol import Ledger
 
@@ -39,6 +47,7 @@ class HttpOptions:
       first_back_off_seconds: before the second attempt; doubles with each.
       in_flight: requests under way at once.
       per_second: most requests in a second; None for no limit.
+      max_answer_bytes: most bytes of an answer's body, unpacked.
     """
 
     timeout_seconds: float = 30.0
@@ -46,12 +55,14 @@ class HttpOptions:
     first_back_off_seconds: float = 0.5
     in_flight: int = 8
     per_second: float | None = None
+    max_answer_bytes: int = 2**24
 
     def __post_init__(self):
         _check.positive(timeout_seconds=self.timeout_seconds)
         _check.integer_at_least(1, max_attempts=self.max_attempts)
         _check.in_interval(0.0, 60.0, first_back_off_seconds=self.first_back_off_seconds)
         _check.integer_at_least(1, in_flight=self.in_flight)
+        _check.integer_at_least(1, max_answer_bytes=self.max_answer_bytes)
         if self.per_second is not None:
             _check.positive(per_second=self.per_second)
 
@@ -75,11 +86,11 @@ class HttpSuspect:
       answer: how an answer is read.
       headers: sent along, such as an authorisation; they enter no digest and no error message.
       options: time-outs, attempts, speed.
-      client: an `httpx.Client` to use instead of a new one; the caller closes it.
+      client: to use instead of a new `PooledClient`; the caller closes it.
       sleep: waits between attempts; takes seconds.
 
     Raises:
-      MissingLibraryError: httpx is not installed.
+      MissingLibraryError: urllib3 is not installed.
       TypeError, ValueError: a URL that is not http or https; templates that do not fit the
         declaration.
     """
@@ -93,12 +104,14 @@ class HttpSuspect:
         answer: AnswerTemplate | None = None,
         headers: dict[str, str] | None = None,
         options: HttpOptions | None = None,
-        client: Any = None,
+        client: Client | None = None,
         sleep: Callable[[float], object] = time.sleep,
     ):
-        self._httpx = _httpx()
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"url must begin with http:// or https://, got {url!r}")
+        if "@" in urllib.parse.urlsplit(url).netloc:
+            # The URL stands in declarations and messages. It is not shown here either.
+            raise ValueError("url must hold no name or password: give them as a header")
         self._url = url
         self._request = RequestTemplate() if request is None else request
         self._answer = AnswerTemplate() if answer is None else answer
@@ -109,7 +122,8 @@ class HttpSuspect:
             raise ValueError("pictures must be a path where a request carries several pictures")
         self._options = HttpOptions() if options is None else options
         self._headers = dict(headers or {})
-        self._clients = _Clients(self._httpx, client)
+        self._given = client
+        self._client = client or PooledClient(url, self._options.in_flight)
         self._sleep = sleep
         self._pace = Pace(self._options.per_second, sleep=sleep)
         self._pool = concurrent.futures.ThreadPoolExecutor(self._options.in_flight)
@@ -140,7 +154,8 @@ class HttpSuspect:
     def close(self) -> None:
         """Ends threads and connections."""
         self._pool.shutdown()
-        self._clients.close()
+        if self._given is None:
+            self._client.close()
 
     def answers(self, images: np.ndarray) -> Answers:
         """See `Suspect.answers`; keeps no book of queries."""
@@ -186,63 +201,59 @@ class HttpSuspect:
             if stop.is_set():
                 return
             ledger.sending(group)
-            response, trouble = self._send(body, headers)
-            if response is not None and response.status_code not in _TRY_AGAIN:
-                answers = self._read(response, len(group))
+            reply, trouble, did_nothing = self._send(body, headers)
+            if reply is not None and reply.status not in _TRY_AGAIN:
+                answers = self._read(reply, len(group))
                 ledger.answered(group, answers)
                 return
-            if self._did_nothing(response, trouble):
+            if did_nothing:
                 ledger.refused(group)
-            if response is not None:
-                trouble = f"answers with status {response.status_code}"
             if attempt < limit:
-                self._wait_before(attempt + 1, response, stop)
+                self._wait_before(attempt + 1, reply, stop)
         raise SuspectError(f"{self._url} {trouble}, in {limit} attempts")
 
-    def _send(self, body: bytes, headers: dict[str, str]) -> tuple[Any, str]:
-        """A response, or None and what went wrong."""
-        httpx = self._httpx
+    def _send(self, body: bytes, headers: dict[str, str]) -> tuple[Reply | None, str, bool]:
+        """A reply or None, what went wrong, and whether the service surely did nothing."""
+        options = self._options
+        seconds = options.timeout_seconds
         try:
-            response = self._clients.mine().request(
+            reply = self._client.send(
                 self._request.method,
                 self._url,
-                content=body,
-                headers=headers,
-                timeout=self._options.timeout_seconds,
+                body,
+                headers,
+                seconds,
+                options.max_answer_bytes,
             )
-            return response, ""
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            return None, "cannot be reached"
-        except httpx.TimeoutException:
-            return None, f"does not answer within {self._options.timeout_seconds:g} s"
-        except httpx.TransportError as error:
-            return None, f"breaks off its answer ({type(error).__name__})"
+        except NoAnswerError as error:  # it was paid for
+            raise SuspectError(f"{self._url} {error}") from None
+        except UnreachableError:
+            return None, "cannot be reached", True
+        except TooSlowError:
+            return None, f"does not answer within {seconds:g} s", False
+        except BrokenOffError as error:
+            return None, f"breaks off its answer ({error})", False
+        return reply, f"answers with status {reply.status}", reply.status in _REFUSED
 
-    def _did_nothing(self, response: Any, trouble: str) -> bool:
-        if response is None:
-            return trouble == "cannot be reached"
-        return response.status_code in _REFUSED
-
-    def _wait_before(self, attempt: int, response: Any, stop: threading.Event) -> None:
+    def _wait_before(self, attempt: int, reply: Reply | None, stop: threading.Event) -> None:
         asked = None
-        if response is not None:
-            asked = retry_after(response.headers.get("retry-after"), time.time())
+        if reply is not None:
+            asked = retry_after(reply.headers.get("retry-after"), time.time())
         if asked is not None:
             # The service speaks to all of us, not only to this request.
             self._pace.pause(asked)
         elif not stop.is_set():
             self._sleep(back_off(attempt - 1, self._options.first_back_off_seconds))
 
-    def _read(self, response: Any, num_images: int) -> Answers:
-        text = response.text
-        if response.status_code != 200:
+    def _read(self, reply: Reply, num_images: int) -> Answers:
+        if reply.status != 200:
             raise SuspectError(
-                f"{self._url} answers with status {response.status_code}: {_shown(text)}"
+                f"{self._url} answers with status {reply.status}: {_shown(reply.text)}"
             )
         try:
-            body = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise SuspectError(f"{self._url} {_what_is(text, error)}") from None
+            body = json.loads(reply.text)
+        except ValueError as error:
+            raise SuspectError(f"{self._url} {_what_is(reply.text, error)}") from None
         except RecursionError:
             raise SuspectError(f"{self._url} answers with JSON nested too deep") from None
         try:
@@ -258,33 +269,6 @@ class HttpSuspect:
         parts = [dataclasses.asdict(part) for part in (self._request, self._answer)]
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return f"{self._url} {digest}"
-
-
-class _Clients:
-    """One client for each thread, unless the caller gave one for all.
-
-    A client looks at all of its connections before each request; with one connection each,
-    threads do not wait for each other.
-    """
-
-    def __init__(self, httpx: types.ModuleType, given: Any):
-        self._httpx, self._given = httpx, given
-        self._own: list[Any] = []
-        self._of_thread = threading.local()
-        # Reading the certificates takes longer than most answers: once for all threads.
-        self._context = httpx.create_ssl_context() if given is None else None
-
-    def mine(self) -> Any:
-        if self._given is not None:
-            return self._given
-        if not hasattr(self._of_thread, "client"):
-            self._of_thread.client = self._httpx.Client(verify=self._context)
-            self._own.append(self._of_thread.client)
-        return self._of_thread.client
-
-    def close(self) -> None:
-        for client in self._own:
-            client.close()
 
 
 class _Collector:
@@ -308,21 +292,15 @@ class _Collector:
         return Answers.joined([self._parts[position] for position in range(size)])
 
 
-def _what_is(text: str, error: json.JSONDecodeError) -> str:
+def _what_is(text: str, error: ValueError) -> str:
     if text.lstrip()[:1] == "<":
         return f"answers with HTML, not JSON: {_shown(text)}"
+    if not isinstance(error, json.JSONDecodeError):
+        return "answers with a number too large to be one"
     where = f"cut off or malformed at character {error.pos}"
     return f"answers with JSON that is {where}: {_shown(text)}"
 
 
 def _shown(text: str) -> str:
-    text = " ".join(text.split())
+    text = " ".join(text[:1000].split())
     return repr(text if len(text) <= 60 else text[:57] + "...")
-
-
-def _httpx() -> types.ModuleType:
-    try:
-        import httpx
-    except ImportError:
-        raise missing("asking an HTTP endpoint", "http") from None
-    return httpx

@@ -2,6 +2,7 @@
 
 import email.utils
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -76,10 +77,10 @@ def retry_after(header: str | None, now: float) -> float | None:
     """
     if header is None:
         return None
-    if header.strip().isdigit():
+    if re.fullmatch("[0-9]{1,9}", header.strip()):
         return min(_LONGEST_RETRY_AFTER, float(header))
     try:
-        date = email.utils.parsedate_to_datetime(header)
-    except ValueError:
+        moment = email.utils.parsedate_to_datetime(header).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):  # a service may send anything
         return None
-    return min(_LONGEST_RETRY_AFTER, max(0.0, date.timestamp() - now))
+    return min(_LONGEST_RETRY_AFTER, max(0.0, moment - now))

@@ -230,7 +230,7 @@ class AnswerTemplate:
     def _class_number(self, value: Any) -> int:
         if self.classes is not None and isinstance(value, str):
             if value not in self.classes:
-                raise SuspectError(f"the answer's label {value!r} is none of the classes")
+                raise SuspectError(f"the answer's label {value!r:.60} is none of the classes")
             return self.classes.index(value)
         if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value):
             return int(value)
@@ -280,7 +280,10 @@ def _number(value: Any) -> float:
         return float("nan")
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise SuspectError(f"scores must be numbers, got {value!r:.60}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise SuspectError("the answer holds a number too large to be one") from None
 
 
 def _as_table(rows: list, dtype: type) -> np.ndarray:

@@ -39,7 +39,8 @@ class Interview:
       space: which signatures are asked; slot 0 is the unmarked original.
       access: the rung; None for the highest that the suspect's answers reach.
       seed: public bytes, SHA-256(commitment ‖ plan), from which changes of pictures are drawn;
-        needed where `access.num_augmentations` > 1. Never the owner's key.
+        needed where `access.num_augmentations` > 1. Never the owner's key. A list holds one for
+        each image: with several owners each one's own, so that no other owner can choose it.
       cache: an open `AnswerCache` of this suspect; None keeps answers in memory.
       budget: how many queries may be asked over the life of the cache; None for any number.
       mark_of_image: integers `[n]`, whose mark each image carries.
@@ -71,7 +72,7 @@ class Interview:
         space: SignatureSpace,
         *,
         access: Access | None = None,
-        seed: bytes | None = None,
+        seed: bytes | Sequence[bytes] | None = None,
         cache: AnswerCache | None = None,
         budget: int | None = None,
         mark_of_image: np.ndarray | None = None,
@@ -84,7 +85,7 @@ class Interview:
         self._access = Access.best_of(self._declaration) if access is None else access
         _check.is_instance(Access, access=self._access).check_fits(self._declaration)
         self._labels = self._checked_labels(labels)
-        self._seed = self._checked_seed(seed)
+        self._seeds = self._checked_seeds(seed)
         marks, owners = _marks_and_owners(mark, mark_of_image, len(self._images))
         self._tables = MarkTables.of(marks, owners, space.degrees)
         self._batch_size = _check.integer_at_least(1, batch_size=batch_size)
@@ -190,7 +191,8 @@ class Interview:
                 yield marked
                 continue
             if image != before:
-                draws = [change.draw(self._seed, original, k) for k in range(number)]
+                seed = self._seeds[image]
+                draws = [change.draw(seed, original, k) for k in range(number)]
                 before = image
             for draw in draws:
                 yield change.apply(marked, draw)
@@ -209,15 +211,23 @@ class Interview:
         num_classes = self._declaration.num_classes
         return _check.class_labels(num_images, num_classes, labels=labels).astype(np.int64)
 
-    def _checked_seed(self, seed: bytes | None) -> bytes | None:
-        if seed is not None:
-            _check.is_instance(bytes, seed=seed)
-        elif self._access.num_augmentations > 1:
+    def _checked_seeds(self, seed: bytes | Sequence[bytes] | None) -> list[bytes | None]:
+        num_images = len(self._images)
+        if seed is None:
+            if self._access.num_augmentations > 1:
+                raise ValueError(
+                    "seed must be given where an access has several augmentations: public "
+                    "bytes, such as SHA-256(commitment ‖ plan), never the owner's key"
+                )
+            return [None] * num_images
+        seeds = list(seed) if isinstance(seed, list | tuple) else [seed] * num_images
+        if len(seeds) != num_images:
             raise ValueError(
-                "seed must be given where an access has several augmentations: public bytes, "
-                "such as SHA-256(commitment ‖ plan), never the owner's key"
+                f"seed must be one, or one for each of {num_images} images, got {len(seeds)}"
             )
-        return seed
+        for one in seeds:
+            _check.is_instance(bytes, seed=one)
+        return seeds
 
 
 def _marks_and_owners(

@@ -1,6 +1,7 @@
 """A Keras 3 model, on whichever backend Keras runs."""
 
 import hashlib
+import json
 import os
 import pathlib
 import types
@@ -9,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from anw_jax.errors import SuspectError
+from anw_jax.errors import MissingLibraryError, SuspectError
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.identity import file_digest, with_identity
 from anw_jax.suspects.libraries import missing
@@ -27,7 +28,8 @@ class KerasSuspect(PreparedSuspect):
 
     Args:
       model: `keras.Model` with one picture input.
-      declaration: its identity becomes the SHA-256 of configuration and weights.
+      declaration: its identity becomes the SHA-256 of configuration and weights; names of
+        layers do not enter it, since Keras numbers them through a process.
 
     Raises:
       MissingLibraryError: keras, or its backend, is not installed.
@@ -84,8 +86,13 @@ class KerasSuspect(PreparedSuspect):
 def _keras() -> types.ModuleType:
     try:
         import keras
-    except ImportError:
-        raise missing("asking a Keras model", "keras") from None
+    except ImportError as error:
+        if error.name in (None, "keras"):
+            raise missing("asking a Keras model", "keras") from None
+        raise MissingLibraryError(
+            f"Keras cannot load its backend ({error.name} is not installed): install that, or "
+            "set the environment variable KERAS_BACKEND=jax"
+        ) from None
     return keras
 
 
@@ -97,8 +104,39 @@ def _is_archive(path: pathlib.Path) -> bool:
 
 
 def _digest(keras: types.ModuleType, model: Any) -> str:
-    message = hashlib.sha256(_TAG + model.to_json().encode())
+    config = _without_names(json.loads(model.to_json()), {})
+    message = hashlib.sha256(_TAG + json.dumps(config).encode())
     for weight in model.weights:
         array = np.asarray(keras.ops.convert_to_numpy(weight.value))
         message.update(f"{array.shape}{array.dtype}".encode() + array.tobytes())
     return message.hexdigest()
+
+
+def _without_names(config: Any, places: dict[str, str]) -> Any:
+    """A configuration with each layer called by its place, where it is named and wired.
+
+    Only there: a layer may be called "relu", and what it computes must still be told apart.
+    `places` says what the layers so far are called, and grows.
+    """
+    if isinstance(config, list):
+        if _is_wire(config) and config[0] in places:
+            return [places[config[0]], *config[1:]]
+        return [_without_names(value, places) for value in config]
+    if not isinstance(config, dict):
+        return config
+    inner, found = config.get("config"), dict(config)
+    if "class_name" in config and isinstance(inner, dict) and "name" in inner:
+        place = places.setdefault(str(inner["name"]), f"layer {len(places)}")
+        found["config"] = {**inner, "name": place}
+        if "name" in config:
+            found["name"] = place
+    # What a dtype policy is called decides answers.
+    return {
+        key: value if key == "dtype" else _without_names(value, places)
+        for key, value in found.items()
+    }
+
+
+def _is_wire(value: list) -> bool:
+    """Whether a list is [layer, node, tensor], as Keras writes where an input comes from."""
+    return len(value) == 3 and [type(part) for part in value] == [str, int, int]

@@ -1,5 +1,6 @@
 """An ONNX file, asked through ONNX Runtime."""
 
+import hashlib
 import os
 import pathlib
 import types
@@ -10,7 +11,7 @@ import numpy as np
 from anw_jax import _check
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.declaration import Declaration
-from anw_jax.suspects.identity import file_digest, with_identity
+from anw_jax.suspects.identity import with_identity
 from anw_jax.suspects.libraries import missing
 from anw_jax.suspects.protocol import PreparedSuspect
 
@@ -37,6 +38,8 @@ class OnnxSuspect(PreparedSuspect):
       SuspectError: no file, or one that is no ONNX model; a model with several inputs, an input
         that takes no pictures, or no such output.
 
+    A file that keeps its weights in another one is refused: the identity would not cover them.
+
     An input that wants uint8 gets the prepared values rounded, so declare
     `value_range="bytes"` for it. A fixed batch size in the file is kept: smaller batches are
     filled up with copies of the last picture.
@@ -53,8 +56,10 @@ class OnnxSuspect(PreparedSuspect):
     ):
         self._path = pathlib.Path(path)
         runtime = _onnxruntime()
-        super().__init__(with_identity(declaration, file_digest(self._path)))
-        self._session = _open(runtime, self._path, providers, num_threads)
+        body = _read(self._path)
+        digest = hashlib.sha256(body).hexdigest()
+        super().__init__(with_identity(declaration, digest))
+        self._session = _open(runtime, self._path, body, providers, num_threads)
         self._input = self._picture_input()
         names = [node.name for node in self._session.get_outputs()]
         self._output = names[0] if output is None else _check.one_of(names, output=output)
@@ -118,9 +123,18 @@ def _onnxruntime() -> types.ModuleType:
     return onnxruntime
 
 
+def _read(path: pathlib.Path) -> bytes:
+    """The very bytes that are hashed and then opened: no second file, no second reading."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SuspectError(f"{path} cannot be read: {error.strerror}") from None
+
+
 def _open(
     runtime: types.ModuleType,
     path: pathlib.Path,
+    body: bytes,
     providers: tuple[str, ...],
     num_threads: int | None,
 ) -> Any:
@@ -131,9 +145,10 @@ def _open(
     if num_threads is not None:
         options.intra_op_num_threads = _check.integer_at_least(1, num_threads=num_threads)
     try:
-        return runtime.InferenceSession(str(path), options, providers=list(providers))
+        return runtime.InferenceSession(body, options, providers=list(providers))
     except Exception as error:  # onnxruntime has no base class for its errors
         raise SuspectError(
             f"{path} cannot be opened as an ONNX model ({type(error).__name__}): it is another "
-            "kind of file, cut off, or needs operators that this ONNX Runtime lacks"
+            "kind of file, cut off, keeps weights in a second file (save them inside), or "
+            "needs operators that this ONNX Runtime lacks"
         ) from error

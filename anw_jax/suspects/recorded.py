@@ -1,14 +1,15 @@
 """Answers that were given before: the suspect itself is out of reach."""
 
+import dataclasses
+import hashlib
 import json
 import os
 import pathlib
-import zipfile
 from typing import Self
 
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, _files
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.answers import Answers, checked
 from anw_jax.suspects.cache import question_key
@@ -90,16 +91,21 @@ class RecordedSuspect:
             np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
 
     @classmethod
-    def load(cls, path: str | os.PathLike) -> Self:
+    def load(cls, path: str | os.PathLike, *, bind_file: bool = False) -> Self:
         """Reads what `save` wrote; nothing in the file can run code.
+
+        Args:
+          path: the file.
+          bind_file: put the file's SHA-256 into the declaration's identity, so that no other
+            answers can take the place of these once they are declared.
 
         Raises:
           SuspectError: no file, or one that is no recording.
         """
         path = pathlib.Path(path)
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                arrays = dict(stored)
+            body = path.read_bytes()
+            arrays = _files.read_npz(body)
             about = json.loads(str(arrays["about"]))
             if about["format"] != _FORMAT:
                 raise ValueError(about["format"])
@@ -107,17 +113,14 @@ class RecordedSuspect:
             declaration = Declaration.from_json(about["declaration"])
         except FileNotFoundError:
             raise SuspectError(f"{path} cannot be read: no such file") from None
-        except (
-            OSError,
-            EOFError,
-            ValueError,
-            KeyError,
-            TypeError,
-            zipfile.BadZipFile,
-        ) as error:
+        except Exception as error:  # of numpy, zipfile and zlib, which share no base
             raise SuspectError(
                 f"{path} is not a file of recorded answers ({type(error).__name__}): it is "
                 "damaged or another kind of file"
             ) from None
+        if bind_file:
+            digest = hashlib.sha256(body).hexdigest()
+            identity = f"{declaration.identity} recorded in {digest}"
+            declaration = dataclasses.replace(declaration, identity=identity)
         answers = Answers(declaration.answer, arrays.get("scores"), arrays.get("labels"))
         return cls(keys, answers, declaration)

@@ -52,6 +52,9 @@ class TorchSuspect(PreparedSuspect):
     ) -> Self:
         """A TorchScript file, as `torch.jit.save` writes it.
 
+        It is a program: it runs no Python, but operators in it can read and write files. Open
+        a stranger's where there is nothing to steal.
+
         Raises:
           SuspectError: no file, a pickle, a file of weights, or no file of PyTorch.
         """

@@ -1,7 +1,7 @@
 """What binds the sequential records of one case to one another.
 
-Where a case has several tests, each record's header names the case's declaration, the level at
-which this record stops, its own suspect and all suspects of the owner; and each of its leaves
+Where a case has several tests, each record's header names the level at which this record stops,
+its own suspect and all suspects of the owner; and each of its leaves
 names the heads of all of the owner's records as they stood when the leaf was asked for. So
 nobody can put in a suspect, a row or a bet after the leaf that it would profit from was open.
 """
@@ -24,7 +24,6 @@ class Joint:
     """Of one record among several.
 
     Attributes:
-      declared: SHA-256 of the case's declaration, 64 hex digits.
       level: this record alone stops where its running p is at most this, in (0, 1).
       suspect: whose answers the record holds.
       suspects: all who have a record of this owner, in the order of their names.
@@ -33,20 +32,15 @@ class Joint:
       TypeError, ValueError: a field of another form, or a suspect that is not among them.
 
     Example:
-      >>> Joint("0" * 64, 0.005, "net", ("net", "other")).as_json()["suspects"]
+      >>> Joint(0.005, "net", ("net", "other")).as_json()["suspects"]
       ['net', 'other']
     """
 
-    declared: str
     level: float
     suspect: str
     suspects: tuple[str, ...]
 
     def __post_init__(self):
-        if not (isinstance(self.declared, str) and is_digest(self.declared)):
-            raise ValueError(
-                f"declared must be 64 lower-case hex digits, got {self.declared!r:.70}"
-            )
         _check.in_open_interval(0.0, 1.0, level=self.level)
         names = tuple(_check.is_instance(str, suspects=name) for name in self.suspects)
         if "" in names or names != tuple(sorted(set(names))):

@@ -51,7 +51,7 @@ class Lockstep:
       >>> owner = keys.UnitTree(keys.MarkKey.for_experiment(0), manifest, plan)
       >>> both = Lockstep({
       ...     name: SequentialRecord(
-      ...         owner.root, manifest, plan, joint=Joint("0" * 64, 0.01, name, ("a", "b"))
+      ...         owner.root, manifest, plan, joint=Joint(0.01, name, ("a", "b"))
       ...     )
       ...     for name in ("a", "b")
       ... })

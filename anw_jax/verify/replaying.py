@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from anw_jax import _check
 from anw_jax.errors import CommitmentError, RecordError
 from anw_jax.keys import LeafOpening, Manifest, Plan
 from anw_jax.stats import SequentialResult
@@ -26,13 +27,25 @@ from anw_jax.verify.sequential import SequentialRecord, chained
 _BET_TOLERANCE = 1e-9
 
 
-def replay(lines: list[str], manifest: Manifest, plan: Plan) -> SequentialResult:
+def replay(
+    lines: list[str],
+    manifest: Manifest,
+    plan: Plan,
+    *,
+    commitment: str | None = None,
+    beacon: bytes | None = None,
+) -> SequentialResult:
     """Computes a closed audit anew from its lines; believes nothing that stands there.
 
     Args:
       lines: of the record, as in its file; of a single test (see `replay_together`).
       manifest: as committed to.
       plan: as committed to.
+      commitment: the root that was public before training. **Give it**: anybody can make a
+        whole record for a key drawn afterwards, under a root of its own. None takes the root
+        that stands in the record.
+      beacon: the value of the beacon that the plan names, fetched by yourself; None takes the
+        one that stands in the record.
 
     Returns:
       The result.
@@ -43,14 +56,19 @@ def replay(lines: list[str], manifest: Manifest, plan: Plan) -> SequentialResult
         that is bound to others.
       CommitmentError: a leaf that does not open, or another commitment, manifest or plan.
     """
-    record = _replayed(lines, manifest, plan)
+    record = _replayed(lines, manifest, plan, commitment, beacon)
     if record.joint is not None:
         raise RecordError("the record is bound to others: replay all of its owner's together")
     return record.result()
 
 
 def replay_together(
-    lines: Mapping[str, list[str]], manifest: Manifest, plan: Plan
+    lines: Mapping[str, list[str]],
+    manifest: Manifest,
+    plan: Plan,
+    *,
+    commitment: str | None = None,
+    beacon: bytes | None = None,
 ) -> dict[str, SequentialResult]:
     """Computes the closed records of one owner anew, and holds them against one another.
 
@@ -58,34 +76,40 @@ def replay_together(
       lines: of each record, by suspect.
       manifest: as committed to.
       plan: as committed to.
+      commitment: as `replay` takes it. **Give it.**
+      beacon: as `replay` takes it.
 
     Returns:
-      The results, by suspect. Whether declaration, level and commitment in the headers are
-      those of the case is for the caller to see.
+      The results, by suspect. Whether declaration and level in the headers are those of the
+      case is for the caller to see.
 
     Raises:
       RecordError: as `replay`; records that do not name one another's heads, of different
         rounds or cases, or under another name; one that is missing.
       CommitmentError: as `replay`.
     """
-    records = {name: _named(name, lines[name], manifest, plan) for name in lines}
+    records = {}
+    for name in lines:
+        try:
+            records[name] = _replayed(lines[name], manifest, plan, commitment, beacon)
+        except (RecordError, CommitmentError) as error:
+            raise type(error)(f"record of {name!r}: {error}") from None
     together = Lockstep(records)
     return {name: record.result() for name, record in together.records.items()}
 
 
-def _named(name: str, lines: list[str], manifest: Manifest, plan: Plan) -> SequentialRecord:
-    """A record; what is wrong with it names the suspect."""
-    try:
-        return _replayed(lines, manifest, plan)
-    except (RecordError, CommitmentError) as error:
-        raise type(error)(f"record of {name!r}: {error}") from None
-
-
-def resume(path: str | os.PathLike, manifest: Manifest, plan: Plan) -> SequentialRecord:
+def resume(
+    path: str | os.PathLike,
+    manifest: Manifest,
+    plan: Plan,
+    *,
+    commitment: str | None = None,
+    beacon: bytes | None = None,
+) -> SequentialRecord:
     """Takes up an audit from its file, as it was when its process ended.
 
-    Every line is checked as by `replay`. A last line that was cut while it was written is
-    dropped: nobody has seen its hash.
+    Every line is checked as by `replay`, with the same arguments. A last line that was cut
+    while it was written is dropped: nobody has seen its hash.
 
     Raises:
       RecordError: the file breaks the record's rules.
@@ -94,22 +118,43 @@ def resume(path: str | os.PathLike, manifest: Manifest, plan: Plan) -> Sequentia
     path = pathlib.Path(path)
     whole, newline, _ = path.read_bytes().rpartition(b"\n")
     lines = whole.decode("utf-8", "replace").split("\n") if newline else []
-    record = _replayed(lines, manifest, plan)
+    record = _replayed(lines, manifest, plan, commitment, beacon)
     with path.open("r+b") as file:
         file.truncate(len(whole) + 1)
     record.write_to(path)
     return record
 
 
-def _replayed(lines: list[str], manifest: Manifest, plan: Plan) -> SequentialRecord:
+def _replayed(
+    lines: list[str],
+    manifest: Manifest,
+    plan: Plan,
+    expected_commitment: str | None,
+    expected_beacon: bytes | None,
+) -> SequentialRecord:
     bodies = _unchained(lines)
     header = bodies[0]
     try:
         commitment, beacon = header["commitment"], bytes.fromhex(header["beacon"])
+        about = _check.is_instance(str, about=header.get("about", ""))
     except (KeyError, TypeError, ValueError):
         raise RecordError("line 1 is not the header of a sequential audit") from None
     joint = Joint.from_json(header["joint"]) if "joint" in header else None
-    record = SequentialRecord(commitment, manifest, plan, beacon=beacon, joint=joint)
+    if expected_commitment not in (None, commitment):
+        raise CommitmentError(
+            f"line 1: the record is about the commitment {commitment!r:.20}…, not about "
+            f"{expected_commitment[:16]!r}…, which was given"
+        )
+    if expected_beacon not in (None, beacon):
+        raise CommitmentError(
+            f"line 1: the record has the beacon's value {beacon.hex()!r:.20}, not "
+            f"{expected_beacon.hex()!r:.20}, which was given"
+        )
+    if joint is not None and joint.level > plan.alpha:
+        raise RecordError(f"line 1: the level {joint.level} is above the plan's, {plan.alpha}")
+    record = SequentialRecord(
+        commitment, manifest, plan, beacon=beacon, about=about, joint=joint
+    )
     if record.lines[0] != lines[0]:
         raise CommitmentError("line 1: the header is that of another plan, manifest or format")
     for number, body in enumerate(bodies[1:], start=2):

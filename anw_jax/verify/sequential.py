@@ -3,7 +3,7 @@
 One JSON object a line, each with the hash of the line before, so that nothing can be put in,
 left out or reordered afterwards:
 
-    header  commitment, plan, beacon, bettor, number of units
+    header  commitment, plan, beacon, bettor, number of units, what is asked about
     row     step, unit, the finished row of losses, its digest, the bet: its hash goes to the
             owner, who answers with a leaf
     leaf    the owner's opening of that unit's leaf, slot after the beacon's turn
@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, _files
 from anw_jax.errors import RecordError
 from anw_jax.keys import LeafChecker, LeafOpening, Manifest, Plan, audit_order
 from anw_jax.keys.commitment import canonical
@@ -80,6 +80,8 @@ class SequentialRecord:
       beacon: the value of the beacon that the plan names, b"" where it names none.
       path: the file to write, which must not exist; None keeps the record in memory.
       joint: where the case has several tests; None stops at the plan's own level.
+      about: which model is asked, and how, such as the digest of a declaration: the first line
+        and so every later hash hold it, and no record can pass for that of another model.
 
     Attributes:
       joint: as given.
@@ -122,6 +124,7 @@ class SequentialRecord:
         beacon: bytes = b"",
         path: str | os.PathLike | None = None,
         joint: Joint | None = None,
+        about: str = "",
     ):
         self._checker = LeafChecker(commitment, manifest, plan, beacon)
         _check.one_of(ROW_STATISTICS, statistic=plan.statistic)
@@ -141,11 +144,17 @@ class SequentialRecord:
         self.lines: list[str] = []
         self.rows: list[str] = []
         self.leaves: list[str | None] = []
-        self._path = None if path is None else pathlib.Path(path)
-        if self._path is not None:
-            self._path.touch(exist_ok=False)
         header = _header(commitment, plan, beacon, self._bettor.name, manifest)
-        self._write(header | ({} if joint is None else {"joint": joint.as_json()}))
+        if _check.is_instance(str, about=about):
+            header["about"] = about
+        if joint is not None:
+            header["joint"] = joint.as_json()
+        self._path = None
+        self._write(header)
+        if path is not None:
+            # Whole or not there: no kill leaves a part of a first line.
+            _files.write_new(path, f"{self.lines[0]}\n".encode())
+            self.write_to(path)
 
     @property
     def head(self) -> str:

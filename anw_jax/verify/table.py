@@ -35,7 +35,8 @@ def loss_table(
         `jax.tree_util.Partial(apply, variables)` is traced together with the mark into one
         program; any other function is called on NumPy batches.
       images: *unmarked* uint8 originals `[n, H, W, 3]` (or floats with 8-bit values).
-      labels: integers `[n]`.
+      labels: integers `[n]`, given by somebody who does not know the slots: of two likely
+        classes one often suits the secret slot, on any model.
       mark: the watermark map.
       space: which signatures to ask; slot 0 is the unmarked original. A finer grid is
         `SignatureSpace(36)`.

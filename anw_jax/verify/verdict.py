@@ -16,8 +16,16 @@ _TAG_TABLE = b"anw_jax/v1/loss-table\0"
 
 NO_COMMITMENT = "not evidence: key not fixed before training"
 EXPERIMENT_KEY = "experiment key, not evidence"
-EVIDENCE = "evidence under the committed plan, if the owner drew the key honestly"
-EVIDENCE_WITH_BEACON = "evidence under the committed plan and its public beacon"
+# Nothing in a file shows when a commitment was made public, nor how many were: the standing
+# says what an arbitrator has to make sure of.
+EVIDENCE = (
+    "evidence under the committed plan, if it was public before the training and is the only "
+    "one for these photos, and if the owner drew the key honestly"
+)
+EVIDENCE_WITH_BEACON = (
+    "evidence under the committed plan and its public beacon, if the plan was public before "
+    "the beacon's value and the training and is the only one for these photos"
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,7 +80,8 @@ def decide(
 
     Args:
       loss_table: float32 `[num_images, num_slots]` nats, one row for each image of the
-        manifest in its order; a row of NaN where there is no answer. No row is left out.
+        manifest in its order; a row of NaN where the model gave no answer. No row is left out,
+        and nobody who knows the slots may have chosen rows or labels: p would be too small.
       mark_key: the owner's key, opened now.
       manifest: the one committed to.
       plan: statistic, level and mark, as committed to.

@@ -48,6 +48,13 @@ def write_photos(folder: pathlib.Path, seed: int = 0, number: int = NUM_PHOTOS) 
         (folder / f"photo{index:02d}.png").write_bytes(data.png_of(pixels))
 
 
+def write_labels(photos: pathlib.Path, file: pathlib.Path) -> pathlib.Path:
+    """Class 0 for every photo of a folder."""
+    names = sorted(photo.name for photo in photos.iterdir())
+    file.write_text("file,label\n" + "".join(f"{name},0\n" for name in names))
+    return file
+
+
 def write_suspect(
     case: pathlib.Path, published: pathlib.Path | None, name: str = "net"
 ) -> None:
@@ -76,7 +83,8 @@ def hand_over(
     key = MarkKey.for_experiment(seed, name)
     key.save(root / f"{name}.key")
     fields = {"statistic": "log_losses", "alpha": 1e-3, **plan}
-    audit.mark_folder(photos, key, out, Plan(**fields))
+    labels = write_labels(photos, root / f"{name}_labels.csv")
+    audit.mark_folder(photos, key, out, Plan(**fields), labels=labels)
     receive(out, photos, case, name)
     return key
 
@@ -89,11 +97,9 @@ def receive(
     (folder / "originals").mkdir(parents=True)
     for file in out.glob("*.json"):
         (folder / file.name).write_bytes(file.read_bytes())
-    names = []
     for file in sorted(photos.iterdir()):
         (folder / "originals" / file.name).write_bytes(file.read_bytes())
-        names.append(file.name)
-    (folder / "labels.csv").write_text("file,label\n" + "".join(f"{n},0\n" for n in names))
+    write_labels(photos, folder / "labels.csv")
     return folder
 
 

@@ -71,6 +71,24 @@ def test_nothing_is_called_shown_that_the_correction_takes_back():
     assert restate(tests, end)["owner0"]["net0"]["outcome"] == "not claimed"
 
 
+@pytest.mark.parametrize("claim", ["any model", "list of models"])
+def test_one_test_is_one_test_whatever_is_claimed(claim):
+    """Else the verdict would say "shown" of the test and "not shown" of the case."""
+    tests = results_of([[0.04]])
+    end = corrected(Plan("losses", 0.05, claim=claim), tests)
+    assert end["outcome"] == restate(tests, end)["owner0"]["net0"]["outcome"] == "shown"
+
+
+def test_no_sentence_of_one_test_among_several_is_read_alone():
+    tests = results_of([[0.03, 0.9]])
+    for test in tests["owner0"].values():
+        test["sentence"] = "At most p."
+    end = corrected(Plan("losses", 0.05, claim="each model"), tests)
+    assert restate(tests, end)["owner0"]["net0"]["sentence"] == (
+        "At most p. This is one of 2 tests of the case; corrected for all of them: not shown."
+    )
+
+
 def test_where_no_test_was_possible_nobody_is_named():
     tests = results_of([[0.9]])
     tests["owner0"]["net0"]["outcome"] = "inconclusive"

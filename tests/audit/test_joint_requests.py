@@ -102,6 +102,7 @@ def test_the_owner_opens_nothing_for_a_forged_request(root, waiting, forgery):
 
 def test_headers_of_two_cases_in_one_request(root, waiting):
     waits, key = waiting
+    honest = waits.request.read_text()
 
     def another_level(records):
         part = records["other"]
@@ -117,12 +118,16 @@ def test_headers_of_two_cases_in_one_request(root, waiting):
     def another_declaration(records):
         for part in records.values():
             body = {n: v for n, v in json.loads(part["header"]).items() if n != "hash"}
-            body["joint"]["declared"] = "0" * 64
+            body["about"] = "0" * 64
             del body["previous"]
             part["header"] = chained("", body)
+            relined(part, json.loads(part["header"])["hash"])
 
+    waits.request.write_text(honest)
     rewritten(waits, another_declaration)
-    assert "is headed for another declaration" in refused(root, waits, key)
+    assert refused(root, waits, key) == (
+        "the request names another declaration than the record's first line"
+    )
 
 
 def test_a_row_changed_after_its_leaf_was_opened_is_refused(root, waiting):

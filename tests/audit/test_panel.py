@@ -18,7 +18,8 @@ SUSPECT = CallableSuspect(
 def panel_of(case_dir, suspect=SUSPECT, access=None):
     owners = list(audit.Case(case_dir).owners.values())
     cache = AnswerCache(None, suspect.declaration)
-    return Panel(suspect, owners, access or Access("logits"), bytes(32), cache, None), cache
+    seeds = [bytes([number] * 32) for number in range(len(owners))]
+    return Panel(suspect, owners, access or Access("logits"), seeds, cache, None), cache
 
 
 def test_tables_are_those_of_asking_each_owner_alone(root, case_dir):

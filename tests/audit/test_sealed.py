@@ -220,20 +220,9 @@ def test_many_owners_and_models_in_one_case(root, case_dir):
     assert verdict["corrected"]["named"] == [["ann", "first"], ["bob", "second"]]
     assert verdict["corrected"]["level"] == 1e-3 / 4
     assert verdict["corrected"]["correction"] == "Bonferroni over 4 tests"
-
-
-def test_photos_that_are_not_brought_are_rows_without_answers(root, case_dir):
-    key = planted(root, case_dir)
-    for number in range(4):
-        (case_dir / "owners" / "ann" / "originals" / f"photo{number:02d}.png").unlink()
-    case = declared(case_dir)
-    assert case.read("declared.json")["owners"]["ann"]["num_missing"] == 4
-    blind = audit.seal_case(case)["suspects"]["net"]
-    assert blind["num_queries"] == (NUM_PHOTOS - 4) * 11
-    assert blind["owners"]["ann"]["num_unusable"] == 4
-    test = audit.judge_case(audit.Case(case_dir), {"ann": key})["tests"]["ann"]["net"]
-    assert test["num_units"] == NUM_PHOTOS
-    assert test["num_unusable"] == 4
+    for by_name in verdict["tests"].values():
+        for test in by_name.values():
+            assert test["how_many"]["level"] == test["which"]["rate"] == 0.05 / 4
 
 
 def test_killed_at_any_batch_no_answer_is_paid_twice(root, case_dir, monkeypatch):

@@ -24,12 +24,15 @@ class Writes:
 
     def __init__(self, monkeypatch, die_at=None):
         self.count, self._die_at = 0, die_at
-        whole, line, append = _files.write_whole, SequentialRecord._write, AnswerCache._append
+        line, append = SequentialRecord._write, AnswerCache._append
 
-        def write_whole(path, body, **options):
-            self._point()
-            whole(path, body, **options)
-            self._point()
+        def file_by(write):
+            def write_file(*arguments, **options):
+                self._point()
+                write(*arguments, **options)
+                self._point()
+
+            return write_file
 
         def write_line(record, body):
             if record._path is None:
@@ -45,7 +48,8 @@ class Writes:
             append(cache, records)
             self._point()
 
-        monkeypatch.setattr(_files, "write_whole", write_whole)
+        for name in ("write_whole", "write_new"):
+            monkeypatch.setattr(_files, name, file_by(getattr(_files, name)))
         monkeypatch.setattr(SequentialRecord, "_write", write_line)
         monkeypatch.setattr(AnswerCache, "_append", write_answers)
 

@@ -1,123 +1,22 @@
-"""What holds for every attack; slowly, for every attack on every mark in every model.
-
-The slow part trains small networks on tiles of real photos, 16 pixels wide. **One training
-serves all marks:** its photos are those of a keyed and of a one-hue user of every mark, and
-some of nobody's. So the cross of marks, attacks and models is whole and costs one training for
-each pair of attack and model. Users' keys are independent, and a test looks at one user's
-photos alone. Nothing is cropped or mirrored and weights do not decay, so that the networks
-learn by heart. Attacks on photos, batches and steps train anew; attacks on the model change
-the one that was trained without attack.
-
-What is measured is written to the file that `ANW_BATTERY_OUT` names (.json; a .md beside it):
-
-    ANW_BATTERY_OUT=results/battery.json \\
-      python -m pytest -m slow tests/batteries/test_attacks.py
-
-Asserted: without attack, keyed p ≤ 1e-3 for every mark and model. In every cell, of the
-p-values under 2,000 wrong keys no more are at most .05, or .01, than a binomial count of that
-chance allows (99.9 % for all cells and both levels together, by Bonferroni, both ends of the
-band counted). Without attack they are also no fewer, so that the bound is seen to bite; attacks
-that tie answers make the test cautious, which is allowed. Accuracies and matches are recorded,
-not asserted. Accuracy is that on test photos as they are: what an attack does to training
-photos is not done to them, which is why matched histograms cost so much of it.
-"""
+"""What holds for every attack; `test_cross.py` trains against each of them."""
 
 import dataclasses
 import functools
 import json
-import os
-import pathlib
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.stats
 
-from anw_jax import attacks, data, keys, marks, models, stats, train, verify
+from anw_jax import attacks, models, train
+from tests.batteries.attack_cases import CASES
 
-# name: (parameters, one that is wrong, what is said of it)
-TABLE = {
-    "cutout": ({"size": 4}, {"size": 0}, "size must be at least 1, got 0"),
-    "label_smoothing": (
-        {"epsilon": 0.1},
-        {"epsilon": 1.0},
-        "epsilon must lie in [0.0, 0.9999], got 1.0",
-    ),
-    "gaussian_noise": ({"std": 0.1}, {"std": -1}, "std must lie in [0.0, 1.0], got -1"),
-    "mixup": ({"alpha": 0.2}, {"alpha": 0}, "alpha must be above 0, got 0"),
-    "cutmix": ({"alpha": 1.0}, {"alpha": "1"}, "alpha must be a number, got '1'"),
-    "rand_augment": (
-        {"num_ops": 1, "magnitude": 5.0},
-        {"magnitude": 11},
-        "magnitude must lie in [0.0, 10.0], got 11",
-    ),
-    "color_jitter": (
-        {"brightness": 0.1, "contrast": 0.2, "saturation": 0.2, "hue": 0.2},
-        {"hue": 0.6},
-        "hue must lie in [0.0, 0.5], got 0.6",
-    ),
-    "grayscale": (
-        {"probability": 0.5},
-        {"probability": 1.5},
-        "probability must lie in [0.0, 1.0], got 1.5",
-    ),
-    "fgsm": ({"epsilon": 0.1}, {"epsilon": 2}, "epsilon must lie in [0.0, 1.0], got 2"),
-    "pgd": (
-        {"epsilon": 0.05, "step_size": 0.02, "num_steps": 3},
-        {"num_steps": 0},
-        "num_steps must be at least 1, got 0",
-    ),
-    "dp_sgd": (
-        {"clip_norm": 1.0, "noise_multiplier": 0.1},
-        {"clip_norm": 0},
-        "clip_norm must be above 0, got 0",
-    ),
-    "jpeg": ({"quality": 60}, {"quality": 101}, "quality must be at most 100, got 101"),
-    "white_balance": (
-        {},
-        {"strength": 1},
-        "parameter of attack 'white_balance' must be one of ; got 'strength'",
-    ),
-    "histogram_matching": (
-        {"reference": "mean"},
-        {"reference": "meen"},
-        "reference must be one of mean, photo; got 'meen'; did you mean 'mean'?",
-    ),
-    "prune": (
-        {"fraction": 0.5},
-        {"fraction": 1.0},
-        "fraction must lie strictly between 0.0 and 1.0, got 1.0",
-    ),
-    "fine_tune": (
-        {"layers": "all", "num_epochs": 10, "batch_size": 24},
-        {"layers": "last"},
-        "layers must be one of all, head; got 'last'",
-    ),
-    "distil": (
-        {"photos": "own", "temperature": 2.0},
-        {"temperature": 0},
-        "temperature must be above 0, got 0",
-    ),
-    "ensemble": ({"num_models": 2}, {"num_models": 1}, "num_models must be at least 2, got 1"),
-    "early_stopping": (
-        {"fraction": 0.25},
-        {"fraction": 0},
-        "fraction must lie strictly between 0.0 and 1.0, got 0",
-    ),
-    "output_noise": (
-        {"std": 0.1},
-        {"std": -0.1},
-        "std must lie in [0.0, 1000000.0], got -0.1",
-    ),
-    "rounding": ({"decimals": 2}, {"decimals": 7}, "decimals must be at most 6, got 7"),
-}
 KINDS = (attacks.PhotoAttack, attacks.BatchAttack, attacks.StepAttack, attacks.ModelAttack)
 
 
 def test_battery_covers_every_attack():
-    assert set(TABLE) == set(attacks.NAMES)
+    assert set(CASES) == set(attacks.NAMES)
 
 
 @pytest.fixture
@@ -128,7 +27,7 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-@pytest.fixture(params=TABLE)
+@pytest.fixture(params=CASES)
 def name(request):
     if request.param not in attacks.NAMES:
         pytest.skip("not registered; test_battery_covers_every_attack fails")
@@ -137,7 +36,7 @@ def name(request):
 
 @pytest.fixture
 def attack(name):
-    return attacks.create(name, **TABLE[name][0])
+    return attacks.create(name, **CASES[name][0])
 
 
 def test_an_attack_is_of_one_kind(attack):
@@ -158,9 +57,9 @@ def test_an_attack_is_plain_values(name, attack):
 
 
 def test_bad_parameters_are_refused(name):
-    _, wrong, message = TABLE[name]
+    _, wrong, message = CASES[name]
     with pytest.raises((ValueError, TypeError)) as error:
-        attacks.create(name, **(TABLE[name][0] | wrong))
+        attacks.create(name, **(CASES[name][0] | wrong))
     assert str(error.value) == message
 
 
@@ -200,285 +99,9 @@ def _untrained():
 def test_answers_keep_their_form(name, quick_compilation):
     nothing = np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, np.int32)
     material = attacks.Material(train.TrainSettings(), *nothing, *nothing, seed=0)
-    changed = attacks.create(name, **TABLE[name][0]).change(_untrained(), material)
+    changed = attacks.create(name, **CASES[name][0]).change(_untrained(), material)
     assert isinstance(changed.predict, jax.tree_util.Partial)
     logits = jax.jit(lambda predict, images: predict(images))(changed.predict, _batch()[0])
     assert (logits.shape, logits.dtype) == ((4, 4), np.float32)
     assert np.isfinite(logits).all()
     assert json.loads(json.dumps(changed.details)) == changed.details
-
-
-# --- Marks × attacks × models, slowly. ---
-
-SIZE = 16
-NUM_KEYED, NUM_ONE_HUE, NUM_TRAIN, NUM_CLEAN = 60, 12, 240, 120
-ONE_HUE = 120.0
-NUM_WRONG_KEYS = 2_000
-LEVELS = (0.05, 0.01)
-OUT = "ANW_BATTERY_OUT"
-_SPACE = keys.SignatureSpace()
-_SETTINGS = train.TrainSettings(
-    learning_rate=0.1,
-    weight_decay=0.0,
-    batch_size=24,
-    num_epochs=60,
-    schedule="cosine",
-    crop_padding=0,
-    flip=False,
-    seed=1,
-)
-# The testing size of each family: options of `models.create`, changes of the settings.
-MODELS = {
-    "testing": ({"widths": (32, 64)}, {}),
-    "alexnet_testing": ({"widths": (32, 48, 48, 48, 48)}, {"learning_rate": 0.02}),
-    "vgg_testing": ({"widths": (16, 32)}, {"learning_rate": 0.05, "num_epochs": 80}),
-    "wide_resnet_testing": ({"widths": (16, 32)}, {}),
-    "densenet_testing": ({}, {"num_epochs": 150}),
-}
-
-
-def _make_marks():
-    key = keys.MarkKey.for_experiment(1)
-    made = {
-        "hue_rotation": marks.HueRotation(),
-        "user_lct": marks.UserLCT.from_sub_key(key.sub_key("basis")),
-    }
-    if hasattr(marks, "PixelMark"):
-        half = SIZE * SIZE // 2
-        made["pixel_mark"] = marks.PixelMark(key.sub_key("pixels"), SIZE, SIZE, half)
-    return made
-
-
-MARKS = _make_marks()
-NUM_CELLS = len(MARKS) * (1 + len(attacks.NAMES)) * len(MODELS)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Owner:
-    """What the two users of one mark hold: originals, labels, keys right and wrong."""
-
-    mark: marks.Mark
-    images: np.ndarray  # the keyed user's, then the one-hue user's
-    labels: np.ndarray
-    assignment: keys.Assignment
-    wrong: tuple[keys.Assignment, ...]
-
-    @property
-    def published(self):
-        angles = np.full(len(self.images), ONE_HUE)
-        angles[:NUM_KEYED] = self.assignment.degrees
-        return marks.publish(self.mark, self.images, angles)
-
-
-@pytest.fixture(scope="module")
-def owners_and_photos():
-    """The owners by mark, and (own, clean, test) photos before any attack."""
-    splits = data.load("photos", image_size=SIZE)
-    num_owned = NUM_KEYED + NUM_ONE_HUE
-    specs = [data.UserSpec(name, num_owned) for name in MARKS]
-    partition = data.assign_users(splits, specs, seed=0, num_train=NUM_TRAIN)
-    owners = {}
-    for number, name in enumerate(MARKS):
-        photos = splits.train.take(partition.user(name).indices)
-        manifest = keys.Manifest.of(photos.images[:NUM_KEYED], _SPACE)
-        true, *wrong = (
-            keys.assign(keys.MarkKey.for_experiment(10_000 * (number + 1) + i), manifest)
-            for i in range(NUM_WRONG_KEYS + 1)
-        )
-        owners[name] = _Owner(MARKS[name], photos.images, photos.labels, true, tuple(wrong))
-    published = {name: owner.published for name, owner in owners.items()}
-    own = data.training_set(splits, partition, published)
-    unused = np.setdiff1d(np.arange(len(splits.train)), partition.train_indices)
-    # Rows are ordered by class: some of each.
-    clean = unused[np.linspace(0, len(unused) - 1, NUM_CLEAN).astype(np.int32)]
-    return owners, (own, splits.train.take(clean), splits.test)
-
-
-class _Study:
-    """All cells of one model; its plain training is kept, as attacks on models need it."""
-
-    def __init__(self, model_name, owners, photos):
-        self.model_name, self.owners = model_name, owners
-        self.own, self.clean, self.test = photos
-        options, changes = MODELS[model_name]
-        self.settings = dataclasses.replace(_SETTINGS, **changes)
-        self.model = models.create(model_name, self.own.num_classes, **options)
-        # DP-SGD refuses BatchNorm, in which photos see each other.
-        if self.model.norm == "batch":
-            options = options | {"norm": "group"}
-        self.model_for_dp = models.create(model_name, self.own.num_classes, **options)
-        self._plain = None
-
-    def suspect(self, attack):
-        if isinstance(attack, attacks.ModelAttack):
-            return attack.change(self.plain, self.material)
-        if attack is None:
-            return self.plain
-        model, images, recipe = self.model, self.own.images, train.Recipe()
-        if isinstance(attack, attacks.PhotoAttack):
-            images = attack.prepare(images, seed=5)
-        elif isinstance(attack, attacks.BatchAttack):
-            recipe = train.Recipe(transforms=(attack,))
-        else:
-            recipe = attack.add_to(recipe)
-            model = self.model if recipe.privacy is None else self.model_for_dp
-        return self._train(model, images, recipe)
-
-    @property
-    def plain(self):
-        if self._plain is None:
-            self._plain = self._train(self.model, self.own.images, train.Recipe())
-        return self._plain
-
-    @property
-    def material(self):
-        own, clean = self.own, self.clean
-        return attacks.Material(
-            self.settings, own.images, own.labels, clean.images, clean.labels, seed=7
-        )
-
-    def _train(self, model, images, recipe):
-        plan = data.BatchPlan(len(images), self.settings.batch_size, self.settings.seed)
-        result = train.train(
-            model, self.settings, images, self.own.labels, plan.rows, recipe=recipe
-        )
-        variables = jax.tree.map(jnp.asarray, jax.device_get(result.state.variables))
-        details = {"train_accuracy": result.reports[-1].accuracy}
-        return attacks.TrainedModel.of(model, variables, **details)
-
-    def rows(self, attack_name, attack):
-        """One row for each mark: everything that is recorded of a cell."""
-        start = time.perf_counter()
-        suspect = self.suspect(attack)
-        _, accuracy = train.evaluate(suspect.predict, self.test.images, self.test.labels)
-        seconds = time.perf_counter() - start
-        parameters = {} if attack is None else dataclasses.asdict(attack)
-        return [
-            {
-                "mark": mark_name,
-                "attack": attack_name,
-                "model": self.model_name,
-                "parameters": parameters,
-                "accuracy": round(accuracy, 4),
-                **_audit(suspect, owner),
-                "details": suspect.details,
-                "seconds": round(seconds, 1),
-            }
-            for mark_name, owner in self.owners.items()
-        ]
-
-
-def _audit(suspect, owner):
-    table = verify.loss_table(
-        suspect.predict, owner.images, owner.labels, owner.mark, _SPACE, chunk_size=96
-    )
-    keyed, one_hue = np.split(table, [NUM_KEYED])
-    result = stats.exact_test(keyed, owner.assignment)
-    wrong = stats.fresh_p_values(keyed, owner.wrong)
-    return {
-        "matched": bool(_SPACE.slot_of(ONE_HUE) == one_hue.mean(axis=0).argmin()),
-        "log10_p": round(result.log10_p, 3),
-        "hits": stats.hits(keyed, owner.assignment)[0],
-        "num_wrong_at_most": [int((wrong <= level).sum()) for level in LEVELS],
-    }
-
-
-def _band(level):
-    """The counts of p ≤ level that chance allows, over all cells and levels together."""
-    chance = 0.001 / (2 * NUM_CELLS * len(LEVELS))
-    binomial = scipy.stats.binom(NUM_WRONG_KEYS, level)
-    return int(binomial.ppf(chance)), int(binomial.isf(chance))
-
-
-@pytest.fixture(scope="module", params=MODELS)
-def study(request, owners_and_photos):
-    return _Study(request.param, *owners_and_photos)
-
-
-@pytest.fixture(scope="module")
-def record(tmp_path_factory):
-    """Takes rows; the file on disk is whole after each, so a run may be stopped."""
-    default = tmp_path_factory.mktemp("battery") / "battery.json"
-    path, rows = pathlib.Path(os.environ.get(OUT, default)), []
-
-    def add(new):
-        rows.extend(new)
-        _write(path, rows)
-
-    return add
-
-
-def _write(path, rows):
-    report = {
-        "command": "python -m pytest -m slow tests/batteries/test_attacks.py",
-        "jax": jax.__version__,
-        "backend": jax.default_backend(),
-        "settings": dataclasses.asdict(_SETTINGS),
-        "models": {name: list(map(dict, changes)) for name, changes in MODELS.items()},
-        "photos": f"'photos' at {SIZE} pixels, {NUM_TRAIN} trained on, of which {NUM_KEYED} "
-        f"keyed and {NUM_ONE_HUE} of one hue for each mark",
-        "num_wrong_keys": NUM_WRONG_KEYS,
-        "levels": LEVELS,
-        "bands": [_band(level) for level in LEVELS],
-        "num_cells_expected": NUM_CELLS,
-        "num_cells": len(rows),
-        "rows": rows,
-    }
-    for target, text in (
-        (path, json.dumps(report, indent=1)),
-        (path.with_suffix(".md"), _markdown(report)),
-    ):
-        beside = target.with_name(target.name + ".part")
-        beside.write_text(text + "\n")
-        beside.replace(target)
-
-
-def _markdown(report):
-    """One line per attack and model, marks beside each other."""
-    names = list(MARKS)
-    titles = [f"{name}: p, match, wrong ≤ .05 / .01" for name in names]
-    lines = [
-        f"# Marks × attacks × models: {report['num_cells']} of {NUM_CELLS} cells",
-        "",
-        f"{report['photos']}; {NUM_WRONG_KEYS} wrong keys, allowed counts {report['bands']}. "
-        "Made by `tests/batteries/test_attacks.py`.",
-        "",
-        "| model | attack | accuracy | " + " | ".join(titles) + " |",
-        "|---|---|---|" + "---|" * len(names),
-    ]
-    grouped = {}
-    for row in report["rows"]:
-        grouped.setdefault((row["model"], row["attack"]), []).append(row)
-    for (model_name, attack_name), cells in grouped.items():
-        texts = [
-            f"{stats.testing.format_p(cell['log10_p'])}, {'yes' if cell['matched'] else 'no'}, "
-            + " / ".join(map(str, cell["num_wrong_at_most"]))
-            for cell in sorted(cells, key=lambda cell: names.index(cell["mark"]))
-        ]
-        head = f"| {model_name} | {attack_name} | {cells[0]['accuracy']:.3f} | "
-        lines.append(head + " | ".join(texts) + " |")
-    return "\n".join(lines)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("attack_name", ["none", *attacks.NAMES])
-def test_cells(study, attack_name, record):
-    attack = None
-    if attack_name != "none":
-        attack = attacks.create(attack_name, **TABLE[attack_name][0])
-    rows = study.rows(attack_name, attack)
-    record(rows)
-    for row in rows:
-        for level, count in zip(LEVELS, row["num_wrong_at_most"], strict=True):
-            fewest, most = _band(level)
-            assert count <= most, row
-            assert count >= fewest or attack is not None, row
-        assert row["log10_p"] <= -3 or attack is not None, row
-
-
-@pytest.mark.slow
-def test_the_band_refuses_a_test_that_is_a_little_too_keen():
-    """p-values 1.6 times too small at .05, or 3 times at .01, would be seen."""
-    for level, factor in zip(LEVELS, (1.6, 3.0), strict=True):
-        count = scipy.stats.binom.median(NUM_WRONG_KEYS, factor * level)
-        assert count > _band(level)[1]

@@ -91,7 +91,6 @@ def _onnx(folder):
 
 
 def _http(folder):
-    pytest.importorskip("httpx", reason="httpx is an optional library")
     return twins.over_http()
 
 

@@ -210,7 +210,7 @@ def test_a_photo_whose_pixels_were_changed(anw, case):
     path.write_bytes(data.png_of(photo))
     assert one_line(anw("probe", case), 1) == (
         f"{case / 'owners' / 'ann'}: the pixels of photo03.png are not those committed to; get "
-        "the very file that was marked, or remove it: a missing photo is a row without answers"
+        "the very file that was marked"
     )
 
 
@@ -296,15 +296,39 @@ def test_keys_by_owner(anw, case, root):
     )
 
 
-def test_one_process_at_a_time(anw, case):
+def test_one_process_at_a_time(anw, case, root):
     fcntl = pytest.importorskip("fcntl")
-    anw("probe", case)
-    anw("declare", case)
-    with (case / "LOCK").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        assert one_line(anw("audit", case), 1) == (
-            f"another process is at work in {case}: wait for it"
-        )
+    for word in ("probe", "declare", "audit", "verdict"):
+        words = (word, case) if word != "verdict" else (word, case, "--key", root / "ann.key")
+        with (case / "LOCK").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            assert one_line(anw(*words), 1) == (
+                f"another process is at work in {case}: wait for it"
+            )
+        assert anw(*words).code == 0
+
+
+def test_names_from_either_side_do_not_steer_the_terminal(anw, case):
+    photo = case / "owners" / "ann" / "originals" / "photo00.png"
+    photo.rename(photo.with_name("\x1b[2J\u202e.png"))
+    photo.with_name("\x1b]0;shown\x07.png").write_bytes(b"no photo")
+    line = one_line(anw("probe", case), 1)
+    assert "\\x1b]0;shown\\x07.png cannot be decoded" in line
+    assert line.isprintable()
+    text = (case / "suspects" / "net.toml").read_text()
+    (case / "suspects" / "net.toml").write_text(
+        text.replace("num_classes = 3", 'num_classes = 3\n"\\u001b[31m" = 1')
+    )
+    photo.with_name("\x1b]0;shown\x07.png").unlink()
+    assert one_line(anw("probe", case), 1).isprintable()
+
+
+@pytest.mark.parametrize("place", ["import sys; sys.exit(0)\n", "raise SystemExit\n"])
+def test_a_suspect_that_exits_is_no_success(anw, case, place):
+    model = case / "suspects" / "net_code" / "model.py"
+    model.write_text(place + model.read_text())
+    assert one_line(anw("probe", case), 1).startswith("SystemExit")
+    assert not (case / "probe.json").exists()
 
 
 def test_plans_without_a_measured_effect_say_so(anw):

@@ -12,7 +12,7 @@ import types
 import pytest
 
 from anw_jax.cli.main import run
-from tests.audit.conftest import MEMORY, write_photos
+from tests.audit.conftest import MEMORY, write_labels, write_photos
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs" / "arbitrator.md").read_text()
@@ -26,8 +26,7 @@ def prepared(root, monkeypatch):
     (root / "other_code").mkdir()
     (root / "other_code" / "model.py").write_text(MEMORY)  # it met nothing
     write_photos(root / "photos", seed=5)
-    names = sorted(file.name for file in (root / "photos").iterdir())
-    (root / "labels.csv").write_text("file,label\n" + "".join(f"{n},0\n" for n in names))
+    write_labels(root / "photos", root / "labels.csv")
     (root / "bin").mkdir()
     shim = root / "bin" / "anw"
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m anw_jax.cli "$@"\n')

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.audit.conftest import receive, write_photos, write_suspect
+from tests.audit.conftest import receive, write_labels, write_photos, write_suspect
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
@@ -14,10 +14,11 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 def marked(anw, root, *options):
     """The owner's part: a key, marked photos, and what the arbitrator gets of them."""
     write_photos(root / "photos", seed=5)
+    labels = write_labels(root / "photos", root / "labels.csv")
     assert anw("key", "new", root / "ann.key").code == 0
     ran = anw(
         "mark", root / "photos", "--key", root / "ann.key", "--out", root / "marked",
-        "--alpha", 0.001, *options, "--json",
+        "--alpha", 0.001, "--labels", labels, *options, "--json",
     )  # fmt: skip
     assert ran.code == 0
     assert ran.err == ""
@@ -48,7 +49,9 @@ def test_sealed(anw, root, is_planted):
     assert body["corrected"]["outcome"] == ("shown" if is_planted else "not shown")
     assert (test["p_value"] < 1e-9) if is_planted else (test["p_value"] > 0.01)
     assert test["standing"] == (
-        "evidence under the committed plan, if the owner drew the key honestly"
+        "evidence under the committed plan, if it was public before the training and is the "
+        "only one for these photos, and if the owner drew the key honestly, and if the class "
+        "numbers were given by somebody who did not know the hues"
     )
     told = anw("verdict", case, "--key", f"ann={root / 'ann.key'}").out.splitlines()
     assert told[0].startswith(f"ann against net: {test['outcome']} (p {test['p_text']}, level")

@@ -53,7 +53,10 @@ def test_a_verdict_needs_the_value_that_the_plan_names(key, manifest):
     table = np.random.default_rng(0).random((6, 12)).astype(np.float32)
     commitment = keys.commit(key, manifest, PLAN)
     verdict = verify.decide(table, key, manifest, PLAN, commitment=commitment, beacon=b"7")
-    assert verdict.standing == "evidence under the committed plan and its public beacon"
+    assert verdict.standing == (
+        "evidence under the committed plan and its public beacon, if the plan was public "
+        "before the beacon's value and the training and is the only one for these photos"
+    )
     np.testing.assert_array_equal(
         verdict.true_slots, keys.assign(key, manifest, beacon=b"7").slot_of_unit
     )

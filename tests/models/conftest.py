@@ -1,10 +1,12 @@
-"""Variables without compiling an `init`, and programs that compile fast."""
+"""Variables without compiling an `init`, programs that compile fast, weights as Keras has."""
 
 import functools
 
 import jax
 import numpy as np
 import pytest
+
+from tests.models import keras_twin
 
 # Optimising a program takes LLVM longer than running it on a few tiny images.
 _QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -33,3 +35,20 @@ def _draw_leaf(rng, leaf):
         return rng.uniform(0.1, 1.2, leaf.shape).astype("f4")
     fan_in = np.prod(leaf.shape[:-1])
     return (rng.standard_normal(leaf.shape) * np.sqrt(2 / fan_in)).astype("f4")
+
+
+@pytest.fixture(scope="module")
+def layers():
+    return list(keras_twin.layers())
+
+
+@pytest.fixture
+def arrays(layers):
+    return keras_twin.draw_weights(layers, np.random.default_rng(3))
+
+
+@pytest.fixture
+def package(tmp_path, layers, arrays):
+    folder = tmp_path / "package" / "ResNet"
+    keras_twin.write_package(folder, layers, arrays)
+    return folder

@@ -152,7 +152,7 @@ def test_the_records_stop_where_the_simulated_audits_do(rng):
                     owner.root,
                     manifest,
                     plan,
-                    joint=verify.Joint("0" * 64, LEVELS[0], name, names),
+                    joint=verify.Joint(LEVELS[0], name, names),
                 )
                 for name in names
             }

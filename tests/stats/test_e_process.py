@@ -164,3 +164,13 @@ def test_an_exact_test_after_each_unit_is_no_test(rng, innocent_table):
         sums = integers[np.arange(count), slots[:, :count]].sum(axis=1)
         best = np.minimum(best, stats.ExactNull(integers).survival[sums])
     assert (best <= 0.05).sum() > _alarms_allowed(400, 0.05)
+
+
+def test_an_e_value_in_words_is_never_more_than_it_is():
+    wealth = stats.EProcess(11)
+    wealth.log_wealth = wealth.largest_log_wealth = 2.97 * math.log(10)
+    said = str(stats.sequential_result(wealth, statistic="losses", alpha=0.01, num_units=9))
+    assert "e-value 10^2.9," in said
+    wealth.forfeit()
+    said = str(stats.sequential_result(wealth, statistic="losses", alpha=0.01, num_units=9))
+    assert "e-value 10^-inf," in said

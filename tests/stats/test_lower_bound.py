@@ -1,5 +1,6 @@
 """How many: the bound covers, and bounds from near lies do not."""
 
+import decimal
 import functools
 import itertools
 import math
@@ -9,7 +10,12 @@ import pytest
 import scipy.stats
 
 from anw_jax import stats
-from anw_jax.stats.lower_bound import lower_bound_by_hits, lower_bound_by_ranks, slot_ranks
+from anw_jax.stats.lower_bound import (
+    LowerBound,
+    lower_bound_by_hits,
+    lower_bound_by_ranks,
+    slot_ranks,
+)
 
 
 @pytest.mark.parametrize("alpha", [0.01, 0.05, 0.5])
@@ -98,3 +104,17 @@ def test_bad_input(plain_assignment):
         stats.how_many(np.ones((1, 12)), plain_assignment([1]), by="rank")
     with pytest.raises(ValueError, match="alpha must lie strictly between"):
         stats.how_many(np.ones((1, 12)), plain_assignment([1]), alpha=0.0)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.05, 0.0500004, 0.05 / 3, 1e-3, 3.3e-9, 1e-15])
+def test_the_confidence_in_words_is_never_above_the_one_computed(alpha):
+    bound = LowerBound(3, 10, alpha, "hits", 5)
+    said = decimal.Decimal(str(bound).split("confidence ")[1].split(",")[0])
+    assert said < 1
+    assert 0 <= (1 - decimal.Decimal(alpha)) - said + decimal.Decimal("1e-17") < alpha
+
+
+def test_a_tail_of_exactly_alpha_is_not_counted_against_luck():
+    """Of 11 slots one hit has probability 1/11; rounding decides nothing."""
+    assert lower_bound_by_hits(1, 1, 11, 1 / 11) == 0
+    assert lower_bound_by_hits(1, 1, 11, 1 / 10.999) == 1

@@ -62,8 +62,8 @@ def test_no_onnx_model(onnx, tmp_path):
         said = says(OnnxSuspect, path, twins.NCHW)
         assert said.startswith(f"{path} cannot be opened as an ONNX model ({kind}")
         assert said.endswith(
-            "it is another kind of file, cut off, or needs operators that this ONNX Runtime "
-            "lacks"
+            "it is another kind of file, cut off, keeps weights in a second file (save them "
+            "inside), or needs operators that this ONNX Runtime lacks"
         )
 
 
@@ -71,6 +71,18 @@ def test_an_onnx_model_cut_off(onnx, tmp_path):
     path = twins.write_onnx(tmp_path / "model.onnx")
     path.write_bytes(path.read_bytes()[:200])
     assert "cannot be opened as an ONNX model" in says(OnnxSuspect, path, twins.NCHW)
+
+
+def test_an_onnx_model_with_weights_in_a_second_file(onnx, tmp_path, monkeypatch):
+    """They would be in no digest, and their name in the model can lead anywhere."""
+    path = twins.write_onnx(tmp_path / "model.onnx")
+    model = onnx.load(path)
+    onnx.save_model(
+        model, path, save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
+    assert (tmp_path / "weights.bin").exists()
+    monkeypatch.chdir(tmp_path)
+    assert "keeps weights in a second file" in says(OnnxSuspect, path, twins.NCHW)
 
 
 def test_an_onnx_model_asked_in_another_shape(onnx, tmp_path):
@@ -251,7 +263,11 @@ MISSING = {
     "onnxruntime": ("onnx", "asking an ONNX file", lambda p: OnnxSuspect(p, twins.NCHW)),
     "torch": ("torch", "asking a PyTorch model", lambda p: TorchSuspect(None, twins.NCHW)),
     "keras": ("keras", "asking a Keras model", lambda p: KerasSuspect(None, twins.NHWC)),
-    "httpx": ("http", "asking an HTTP endpoint", lambda p: HttpSuspect("http://a", twins.NHWC)),
+    "urllib3": (
+        "http",
+        "asking an HTTP endpoint",
+        lambda p: HttpSuspect("http://a", twins.NHWC),
+    ),
 }
 
 
@@ -263,6 +279,23 @@ def test_a_missing_library_names_its_extra(monkeypatch, tmp_path, library):
         make(tmp_path / "model")
     assert str(error.value) == (
         f"{doing} needs the extra {extra!r}: pip install 'anw_jax[{extra}]'"
+    )
+
+
+def test_a_missing_backend_of_keras_is_named(monkeypatch):
+    class Finder:
+        def find_spec(self, name, path=None, target=None):
+            if name == "keras":
+                raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == "keras"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
+    with pytest.raises(MissingLibraryError) as error:
+        KerasSuspect(None, twins.NHWC)
+    assert str(error.value) == (
+        "Keras cannot load its backend (tensorflow is not installed): install that, or set the "
+        "environment variable KERAS_BACKEND=jax"
     )
 
 

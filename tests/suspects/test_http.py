@@ -19,10 +19,15 @@ from anw_jax.suspects import (
     RequestTemplate,
     ask,
 )
+from anw_jax.suspects.http_client import (
+    BrokenOffError,
+    NoAnswerError,
+    Reply,
+    TooSlowError,
+    UnreachableError,
+)
 from anw_jax.suspects.http_pacing import Pace
 from tests.suspects import twins
-
-httpx = pytest.importorskip("httpx", reason="httpx is an optional library")
 
 URL = "http://model.test/predict"
 PICTURES = twins.photos(6).astype(np.float32) / np.float32(255)
@@ -31,7 +36,7 @@ OPTIONS = HttpOptions(max_attempts=3, in_flight=1, timeout_seconds=2)
 
 
 def good(request):
-    return httpx.Response(200, json=twins.http_answer(request.content))
+    return twins.replied(twins.http_answer(request.content))
 
 
 def says(handler, **options) -> str:
@@ -43,24 +48,25 @@ def says(handler, **options) -> str:
     return str(error.value)
 
 
-def raises(kind):
+def raises(error):
     def handler(request):
-        raise kind("inside", request=request)
+        raise error
 
     return handler
 
 
 def body(text, status=200):
-    return lambda request: httpx.Response(status, text=text)
+    return lambda request: Reply(status, body=text.encode())
 
 
 MOODS = {
-    "down": (raises(httpx.ConnectError), "cannot be reached, in 3 attempts"),
-    "slow": (raises(httpx.ReadTimeout), "does not answer within 2 s, in 3 attempts"),
+    "down": (raises(UnreachableError()), "cannot be reached, in 3 attempts"),
+    "slow": (raises(TooSlowError()), "does not answer within 2 s, in 3 attempts"),
     "cut off": (
-        raises(httpx.RemoteProtocolError),
-        "breaks off its answer (RemoteProtocolError), in 3 attempts",
+        raises(BrokenOffError("RemoteDisconnected")),
+        "breaks off its answer (RemoteDisconnected), in 3 attempts",
     ),
+    "too long": (raises(NoAnswerError("answers with too much")), "answers with too much"),
     "429": (body("slow down", 429), "answers with status 429, in 3 attempts"),
     "500": (body("oops", 500), "answers with status 500, in 3 attempts"),
     "404": (body("no such  model", 404), "answers with status 404: 'no such model'"),
@@ -126,8 +132,8 @@ def test_it_is_patient_and_asks_an_answered_question_never_again():
         if mood == "ok":
             return good(request)
         if mood == "timeout":
-            raise httpx.ReadTimeout("slow", request=request)
-        return httpx.Response(mood, headers={"retry-after": "7"} if mood == 503 else {})
+            raise TooSlowError
+        return Reply(mood, {"retry-after": "7"} if mood == 503 else {})
 
     options = HttpOptions(max_attempts=5, in_flight=1, first_back_off_seconds=1)
     with twins.over_http(handler, options=options, sleep=waits.append) as suspect:
@@ -150,10 +156,10 @@ def test_only_what_may_have_been_done_counts(tmp_path):
         if mood == "ok":
             return good(request)
         if mood == "down":
-            raise httpx.ConnectError("down", request=request)
+            raise UnreachableError
         if mood == "timeout":
-            raise httpx.ReadTimeout("slow", request=request)
-        return httpx.Response(mood)
+            raise TooSlowError
+        return Reply(mood)
 
     options = HttpOptions(max_attempts=6, in_flight=1)
     with (
@@ -223,7 +229,7 @@ def test_secrets_stay_out_of_digests_and_messages():
 
     def handler(request):
         seen.append(request.headers["authorization"])
-        return httpx.Response(403, text="no")
+        return Reply(403, body=b"no")
 
     with twins.over_http(handler, **options) as suspect:
         with pytest.raises(SuspectError) as error:

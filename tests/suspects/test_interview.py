@@ -258,3 +258,21 @@ def test_suspects_that_lie_about_shapes(answer, values, message):
     with pytest.raises(SuspectError) as error:
         suspect.answers(np.zeros((2, 8, 8, 3), np.float32))
     assert str(error.value).startswith(message)
+
+
+def test_each_image_may_have_a_seed_of_its_own():
+    access = Access("logits", num_augmentations=3)
+    options = {"access": access, "cache": None}
+    seeds = [b"one", b"two"] * (len(PHOTOS) // 2) + [b"one"] * (len(PHOTOS) % 2)
+    each = ask(twins.called(), PHOTOS, LABELS, MARK, SPACE, seed=seeds, **options)
+    one, two = (
+        ask(twins.called(), PHOTOS, LABELS, MARK, SPACE, seed=seed, **options)
+        for seed in (b"one", b"two")
+    )
+    np.testing.assert_allclose(each[::2], one[::2], rtol=1e-5)
+    np.testing.assert_allclose(each[1::2], two[1::2], rtol=1e-5)
+    assert (np.abs(one - two).max(1) > 1e-4).all()
+    with pytest.raises(ValueError, match=f"one for each of {len(PHOTOS)} images, got 1"):
+        ask(twins.called(), PHOTOS, LABELS, MARK, SPACE, seed=[b"one"], **options)
+    with pytest.raises(TypeError, match="seed must be a bytes, got str"):
+        ask(twins.called(), PHOTOS, LABELS, MARK, SPACE, seed="public", **options)

@@ -12,7 +12,7 @@ import urllib.request
 import numpy as np
 import pytest
 
-pytest.importorskip("httpx", reason="httpx is an optional library")
+pytest.importorskip("urllib3", reason="urllib3 is an optional library")
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NUM_IMAGES, NUM_SLOTS, IN_FLIGHT = 60, 6, 4

@@ -20,6 +20,7 @@ from anw_jax.suspects import (
     RequestTemplate,
     TorchSuspect,
 )
+from anw_jax.suspects.http_client import Reply
 
 SIDE, NUM_CLASSES, WIDTH = 8, 5, 6
 NHWC = Declaration(NUM_CLASSES, input_size=(SIDE, SIDE))
@@ -179,13 +180,36 @@ def http_answer(body: bytes) -> dict:
     return {"predictions": [{"scores": row} for row in logits(batch).tolist()]}
 
 
+@dataclasses.dataclass
+class Asked:
+    """One request as a `FakeClient` sees it."""
+
+    content: bytes
+    headers: dict[str, str]
+
+
+class FakeClient:
+    """A `Client` that opens no socket: `handler` takes an `Asked` and gives a `Reply`."""
+
+    def __init__(self, handler):
+        self._handler = handler
+
+    def send(self, method, url, body, headers, seconds, max_bytes):
+        """See `Client.send`."""
+        return self._handler(Asked(body, headers))
+
+
+def replied(value: object, status: int = 200) -> Reply:
+    """A reply of JSON."""
+    return Reply(status, body=json.dumps(value).encode())
+
+
 def over_http(handler=None, **options) -> HttpSuspect:
-    """The endpoint behind a transport that opens no socket."""
-    import httpx
+    """The endpoint behind a client that opens no socket."""
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json=http_answer(request.content))
+    def answer(request: Asked) -> Reply:
+        return replied(http_answer(request.content))
 
-    client = httpx.Client(transport=httpx.MockTransport(handler or answer))
+    client = FakeClient(handler or answer)
     options = {"request": REQUEST, "answer": ANSWER, "sleep": lambda seconds: None} | options
     return HttpSuspect("http://model.test/predict", NHWC, client=client, **options)

@@ -32,11 +32,11 @@ def answers(name, unit):
     return row
 
 
-def header(name, names=NAMES, level=LEVEL, declared=DECLARED):
-    return verify.Joint(declared, level, name, tuple(sorted(names)))
+def header(name, names=NAMES, level=LEVEL):
+    return verify.Joint(level, name, tuple(sorted(names)))
 
 
-def begin(names=NAMES, folder=None, **fields) -> verify.Lockstep:
+def begin(names=NAMES, folder=None, about=DECLARED, **fields) -> verify.Lockstep:
     return verify.Lockstep(
         {
             name: verify.SequentialRecord(
@@ -44,6 +44,7 @@ def begin(names=NAMES, folder=None, **fields) -> verify.Lockstep:
                 MANIFEST,
                 PLAN,
                 joint=header(name, names, **fields),
+                about=about,
                 path=None if folder is None else folder / f"{name}.jsonl",
             )
             for name in names

@@ -1,5 +1,6 @@
 """All suspects side by side: each by its own rows, and no row after its leaf."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -253,7 +254,7 @@ def test_a_stop_by_hand_of_one_alone_is_refused():
 
 
 def test_records_of_other_cases_levels_and_suspects(end):
-    for fields in ({"level": LEVEL / 2}, {"declared": "e" * 64}):
+    for fields in ({"level": LEVEL / 2}, {"about": "e" * 64}):
         other = lines_of(go_on(begin(**fields)))
         with pytest.raises(RecordError, match="is headed for another case"):
             replayed(end | {"innocent": other["innocent"]})
@@ -276,7 +277,6 @@ def test_records_of_other_cases_levels_and_suspects(end):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"declared": "nothing"}, "declared must be 64 lower-case hex digits, got 'nothing'"),
         ({"level": 1.0}, "level must lie strictly between 0.0 and 1.0, got 1.0"),
         ({"names": ("b", "")}, "suspects must be distinct names, sorted, got ('', 'b')"),
     ],
@@ -290,6 +290,9 @@ def test_headers_out_of_range(fields, message):
 def test_the_level_of_a_record_is_at_most_the_plans():
     with pytest.raises(ValueError, match=r"^level must be at most 0.02, got 0.03$"):
         verify.SequentialRecord(OWNER.root, MANIFEST, PLAN, joint=header("guilty", level=0.03))
+    strict = dataclasses.replace(PLAN, alpha=LEVEL / 2)
+    with pytest.raises(RecordError, match=r"line 1: the level 0.01 is above the plan's, 0.005"):
+        verify.replay_together(lines_of(begin()), MANIFEST, strict)
     single = verify.SequentialRecord(OWNER.root, MANIFEST, PLAN)
     single.write_row(single.next_unit, np.ones(11))
     with pytest.raises(RecordError, match="of a single test names no other records' heads"):

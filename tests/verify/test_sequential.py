@@ -265,3 +265,22 @@ def test_reasons_are_distinct():
         sequential.NOT_OPENED,
     }
     assert len(reasons) == 5
+
+
+def test_a_record_is_replayed_against_the_commitment_that_was_public():
+    """A record for another key is whole in itself; only the root tells."""
+    later = keys.UnitTree(keys.MarkKey(bytes(32)), MANIFEST, PLAN)
+    record = verify.SequentialRecord(later.root, MANIFEST, PLAN)
+    while record.is_open:
+        unit = record.next_unit
+        row = np.ones(11)
+        row[later.open(unit).slot - 1] = 0.1
+        record.write_row(unit, row)
+        record.open_leaf(later.open(unit))
+    record.close()
+    same = verify.replay(record.lines, MANIFEST, PLAN, commitment=later.root, beacon=b"")
+    assert same.outcome == "shown"
+    with pytest.raises(CommitmentError, match="line 1: the record is about the commitment"):
+        verify.replay(record.lines, MANIFEST, PLAN, commitment=OWNER.root)
+    with pytest.raises(CommitmentError, match="line 1: the record has the beacon's value"):
+        verify.replay(record.lines, MANIFEST, PLAN, beacon=b"7")

@@ -1,0 +1,190 @@
+"""One case of `benchmarks.adapters`: the owner's files, then two trainings by a learner."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from anw_jax import data
+from anw_jax.audit import mark_folder
+from anw_jax.audit.published import Published, read_published
+from anw_jax.keys import MarkKey, Plan
+from benchmarks import _measure
+
+# It imports nothing of this project and is run as a program of its own.
+LEARNER = _measure.REPOSITORY / "tests" / "suspects" / "learner_torch.py"
+WORLDS = ("with", "without")
+_TAG_SEED = b"anw_jax/v1/adapters benchmark seed\0"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What decides the numbers of a run.
+
+    Attributes:
+      source: of the photos, as `data.load` takes it.
+      num_train: photos that the learner has, the marked ones among them.
+      num_marked: of these, photos of the owner.
+      num_test: photos on which the learner's accuracy is told.
+      epochs, batch, rate, width: of the learner.
+      statistic, alpha: of the owner's plan.
+      decimals: of the rounded probabilities.
+      label_queries: K, changes of each picture asked of a model that answers with one label.
+      noise_levels: of these changes, as `Augmentation` takes it.
+      num_wrong_keys: fresh keys for the negative control.
+    """
+
+    source: str
+    num_train: int
+    num_marked: int
+    num_test: int
+    epochs: int
+    batch: int
+    rate: float
+    width: int
+    statistic: str
+    alpha: float
+    decimals: int
+    label_queries: int
+    noise_levels: int
+    num_wrong_keys: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """The files of one seed below `folder`, and what the arbitrator has of the owner.
+
+    Attributes:
+      folder: of this seed.
+      originals: uint8 `[num_marked, H, W, 3]`, in the order of the manifest.
+      labels: int64 `[num_marked]`.
+      published: commitment, plan and manifest, as read from the owner's files.
+      learner: what the learner told about each of its two trainings.
+    """
+
+    folder: pathlib.Path
+    originals: np.ndarray
+    labels: np.ndarray
+    published: Published
+    learner: dict[str, dict]
+
+    @property
+    def key(self) -> MarkKey:
+        """The owner's key; opened for verdicts only, after a table was sealed."""
+        return MarkKey.load(self.folder / "owner.key")
+
+    @property
+    def public_seed(self) -> bytes:
+        """SHA-256(commitment ‖ plan): every random choice of the arbitrator comes from it."""
+        plan = self.published.plan.to_bytes()
+        return hashlib.sha256(_TAG_SEED + self.published.commitment.encode() + plan).digest()
+
+
+def prepare(
+    folder: pathlib.Path,
+    seed: int,
+    settings: Settings,
+    load: Callable[[], data.Splits],
+    worlds: tuple[str, ...] = WORLDS,
+) -> Case:
+    """Makes what is not there yet: the owner's files first, then the trainings, side by side.
+
+    In the world "with" the learner has the owner's published photos, in "without" it has
+    none of the owner's, marked or not. `load` is called only where photos are still wanted.
+    """
+    if not (folder / "labels.npy").exists():
+        _photos(folder, seed, settings, load())
+    running = [
+        _start(folder / name, seed, settings)
+        for name in worlds
+        if not (folder / name / "report.json").exists()
+    ]
+    _wait_for(running)
+    learner = {name: json.loads((folder / name / "report.json").read_text()) for name in worlds}
+    originals = _read_all(folder / "originals")
+    labels = np.load(folder / "labels.npy")
+    return Case(folder, originals, labels, read_published(folder / "marked"), learner)
+
+
+def _photos(folder: pathlib.Path, seed: int, settings: Settings, splits: data.Splits) -> None:
+    """The owner's files, and what the learner has in both worlds; `labels.npy` comes last."""
+    rows = np.random.default_rng(seed).permutation(len(splits.train))[: settings.num_train]
+    photos = np.asarray(splits.train.images[rows])
+    labels = np.asarray(splits.train.labels[rows], np.int64)
+    mine, others = slice(0, settings.num_marked), slice(settings.num_marked, None)
+    marked = _owner(folder, seed, settings, photos[mine])
+    sets = {
+        "with": (np.concatenate([marked, photos[others]]), labels),
+        "without": (photos[others], labels[others]),
+    }
+    test = splits.test
+    for name, (images, truth) in sets.items():
+        (folder / name).mkdir(exist_ok=True)
+        np.savez(
+            folder / name / "photos.npz",
+            train_images=images,
+            train_labels=truth,
+            test_images=np.asarray(test.images[: settings.num_test]),
+            test_labels=np.asarray(test.labels[: settings.num_test]),
+        )
+    np.save(folder / "labels.partial.npy", labels[mine])
+    os.replace(folder / "labels.partial.npy", folder / "labels.npy")
+
+
+def _owner(
+    folder: pathlib.Path, seed: int, settings: Settings, originals: np.ndarray
+) -> np.ndarray:
+    """Originals, key, commitment and published PNG files; gives what was published."""
+    photos = folder / "originals"
+    photos.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(originals):
+        (photos / f"{number:03}.png").write_bytes(data.png_of(image))
+    if not (folder / "owner.key").exists():
+        MarkKey.for_experiment(seed, "adapters").save(folder / "owner.key")
+    if not (folder / "marked" / "published").exists():
+        key, plan = MarkKey.load(folder / "owner.key"), Plan(settings.statistic, settings.alpha)
+        mark_folder(photos, key, folder / "marked", plan)
+    return _read_all(folder / "marked" / "published")
+
+
+def _read_all(folder: pathlib.Path) -> np.ndarray:
+    """uint8 `[n, H, W, 3]`, in the order of the manifest, which is that of the names."""
+    return np.stack([data.read_photo(file) for file in data.list_photos(folder)])
+
+
+def _start(
+    folder: pathlib.Path, seed: int, settings: Settings
+) -> tuple[subprocess.Popen, pathlib.Path]:
+    command = [sys.executable, str(LEARNER), str(folder / "photos.npz"), str(folder)]
+    for name in ("epochs", "batch", "rate", "width"):
+        command += [f"--{name}", str(getattr(settings, name))]
+    log = folder / "log.txt"
+    print(f"training in {folder.parent.name}/{folder.name}; progress: {log}", flush=True)
+    # A learner of its own: none of this project's strictness, nothing of it to import.
+    environment = {name: os.environ[name] for name in os.environ if name != "PYTHONPATH"}
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [*command, "--seed", str(seed)],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=environment,
+        )
+    return process, log
+
+
+def _wait_for(running: list[tuple[subprocess.Popen, pathlib.Path]]) -> None:
+    try:
+        for process, log in running:
+            if process.wait():
+                raise RuntimeError(f"the learner failed: {log.read_text()[-2000:]}")
+    finally:
+        for process, _ in running:
+            process.kill()
+            process.wait()

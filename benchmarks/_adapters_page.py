@@ -1,0 +1,179 @@
+"""docs/adapters.md, made from results/adapters.json and nothing else."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from anw_jax.stats import format_p
+from benchmarks import _measure
+
+PAGE = _measure.REPOSITORY / "docs" / "adapters.md"
+
+_HEAD = """\
+# One network, asked in every make and through every kind of answer
+
+Made from `results/adapters.json` by `{command}`; do not edit.
+
+A plain PyTorch program that knows nothing of this project (`tests/suspects/learner_torch.py`)
+trained a network of three convolutions on {num_train:,} CIFAR-10 photos for {epochs} epochs.
+The owner of {num_marked} of them had marked each with a hue drawn from the key, committed to
+key, photos, statistic (`{statistic}`) and level ({alpha:g}), and published them as 8-bit PNG
+files, which is what the learner took. The arbitrator then asked that one network: its weights
+copied into JAX, ONNX and Keras, the TorchScript file itself, the same file behind HTTP in
+another process, and answers of it that were written to a file.
+
+Every cell is an audit of its own under the committed plan: a full table of {num_marked} photos
+and 12 slots is asked and sealed, then the key is opened and the one declared test is made.
+Cells of one seed share network, photos and key, so they are not independent, and no case may
+take the best of them. Keys here come from a public seed: "experiment key, not evidence".
+
+| name | what the test sees |
+|---|---|
+| logits | all scores in full |
+| rounded | probabilities rounded to {decimals} decimals; over HTTP the service rounds |
+| label once | one label of each marked picture |
+| label | one label; {label_queries} publicly seeded changes of each picture (shift, mirror, \
+noise of ±{noise_levels} levels); over HTTP the service tells nothing else |
+| own labels | no true labels: the network's first label on the unmarked original stands in |
+"""
+
+_CELLS = """\
+Each cell: p, queries (pictures answered), seconds of the whole asking (marking the pictures,
+compiling where a make does, the model, the score). Recorded answers cost their queries when
+they were taken; here only the look-up is timed. "Twin" is a network that the same program
+trained without the {num_marked} photos, asked through PyTorch.
+"""
+
+_LABELS = """\
+## How many changes does label-only access need?
+
+log10 p on a seed that stands in no other number ({seeds}), PyTorch, by number of queries for
+each picture and slot and by strength of the noise. The tables above ask {label_queries} times
+with noise of ±{noise_levels}, the library's default, which was not changed after this was
+measured. With so few seeds differences below about a decade say nothing.
+"""
+
+
+def page(body: dict[str, Any]) -> str:
+    """The page of a result file."""
+    results, settings = body["results"], body["results"]["settings"]
+    parts = [_HEAD.format(command=body["command"], **settings)]
+    parts += ["## The table\n", _CELLS.format(**settings)]
+    parts += [_seed_part(seed) for seed in results["seeds"]]
+    parts += [_agreement(results["seeds"]), _wrong_keys(results["seeds"])]
+    if results["label_tuning"]:
+        parts.append(_tuning(results["label_tuning"], settings))
+    parts.append(_provenance(body))
+    return "\n".join(parts)
+
+
+def _seed_part(seed: dict[str, Any]) -> str:
+    makes = list(seed["cells"])
+    rungs = list(seed["cells"][makes[0]])
+    rows = [
+        [rung]
+        + [_cell(seed["cells"][make][rung]) for make in makes]
+        + [format_p(seed["without_the_photos"][rung]["log10_p"])]
+        for rung in rungs
+    ]
+    learner = seed["learner"]["with"]
+    told = (
+        f"Seed {seed['seed']}: the learner ends at a loss of "
+        f"{learner['loss_by_epoch'][-1]:.3f} nats, {_percent(learner['train_accuracy'])} right "
+        f"on its photos and {_percent(learner['test_accuracy'])} on others. {_shown(seed)}\n"
+    )
+    return told + "\n" + _table(["answers", *makes, "twin: p"], rows)
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    if "missing" in cell:
+        return "not installed"
+    return f"{format_p(cell['log10_p'])} · {cell['queries']:,} · {cell['seconds']:.1f} s"
+
+
+def _shown(seed: dict[str, Any]) -> str:
+    made = [c for row in seed["cells"].values() for c in row.values() if "missing" not in c]
+    number = sum(cell["outcome"] == "shown" for cell in made)
+    twins = [cell["outcome"] for cell in seed["without_the_photos"].values()]
+    return (
+        f"Shown at the committed level in {number} of {len(made)} cells, and in "
+        f"{twins.count('shown')} of {len(twins)} of the twin's."
+    )
+
+
+def _agreement(seeds: Sequence[dict[str, Any]]) -> str:
+    rows = [
+        [
+            str(seed["seed"]),
+            rung,
+            str(gaps["makes"]),
+            f"{gaps['largest_loss_gap']:.1g}",
+            _percent(gaps["share_of_entries_apart"]),
+            f"{gaps['largest_log10_p_gap']:.1g}",
+        ]
+        for seed in seeds
+        for rung, gaps in seed["agreement"].items()
+    ]
+    head = ["seed", "answers", "makes", "largest gap, nats", "entries apart", "gap of log10 p"]
+    return (
+        "## Do the makes agree?\n\nLogits differ by the order of float32 sums and no more; "
+        "the command stops where they do. A probability near a rounding edge, or a picture "
+        "near the edge of a class, can fall to either side.\n\n" + _table(head, rows)
+    )
+
+
+def _wrong_keys(seeds: Sequence[dict[str, Any]]) -> str:
+    rows = [
+        [
+            str(seed["seed"]),
+            f"{seed['wrong_keys']['keys']:,}",
+            f"p ≤ {level}",
+            f"{100 * share['share']:.2f} %",
+            f"{100 * share['low']:.2f} to {100 * share['high']:.2f} %",
+            "yes" if share["within"] else "**no**",
+        ]
+        for seed in seeds
+        for level, share in seed["wrong_keys"]["shares"].items()
+    ]
+    head = ["seed", "fresh keys", "level", "share", "99.9 % band", "within"]
+    return (
+        "## Wrong keys\n\nThe table of the network that did learn the marked photos, logits "
+        "from PyTorch, tested under keys that had no part in it.\n\n" + _table(head, rows)
+    )
+
+
+def _tuning(runs: Sequence[dict[str, Any]], settings: dict[str, Any]) -> str:
+    seeds = sorted({run["seed"] for run in runs})
+    columns = sorted({(run["noise_levels"], not run["true_labels"]) for run in runs})
+    found = {
+        (run["seed"], run["label_queries"], run["noise_levels"], not run["true_labels"]): run
+        for run in runs
+    }
+    rows = [
+        [str(seed), str(number)]
+        + [f"{found[seed, number, *column]['log10_p']:.2f}" for column in columns]
+        for seed in seeds
+        for number in sorted({run["label_queries"] for run in runs})
+    ]
+    head = ["seed", "queries"] + [
+        f"±{noise}, {'own' if own else 'true'} labels" for noise, own in columns
+    ]
+    text = _LABELS.format(seeds=", ".join(map(str, seeds)), **settings)
+    return text + "\n" + _table(head, rows)
+
+
+def _provenance(body: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in body["versions"].items())
+    hardware = body["hardware"]
+    return (
+        f"Commit {body['commit'][:12]}, {hardware['processor']}, {hardware['cores']} cores, "
+        f"load {hardware['load_average_1_min']:.1f} at the end; {versions}.\n"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
+    return "\n".join(lines) + "\n"

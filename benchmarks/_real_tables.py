@@ -1,0 +1,119 @@
+"""Loss tables of real trainings with their secret slots, in one small file.
+
+From finished workdirs: every user with a hue per photo and an experiment key, asked of the
+trained model and of changed models. What is kept is enough to replay each figure without
+training.
+"""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from anw_jax import keys
+
+# Changed models that answer almost as the trained one does: their tables would count it twice.
+ALMOST_UNCHANGED = ("noisy", "pruned10", "pruned30")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Table:
+    """One keyed user's answers.
+
+    Attributes:
+      facts: study, seed, model, attacks in training, changed model, user, and "kind":
+        "plain training", "attack in training", "changed model" or "innocent".
+      losses: float32 `[n, 12]` nats, slot 0 first.
+      slots: int64 `[n]`, the secret slots in 1 … 11.
+    """
+
+    facts: dict[str, Any]
+    losses: np.ndarray
+    slots: np.ndarray
+
+    @property
+    def win_rate(self) -> float:
+        """How often the secret slot has a lower loss than another valid one."""
+        valid = self.losses[:, 1:]
+        own = np.take_along_axis(valid, self.slots[:, None] - 1, axis=1)
+        return float((own < valid).sum(axis=1).mean() / (valid.shape[1] - 1))
+
+
+def collect(folders: list[pathlib.Path]) -> list[Table]:
+    """All such tables in folders of workdirs, in the order of their paths."""
+    found = []
+    for folder in folders:
+        for file in sorted(folder.rglob("settings.json")):
+            settings = json.loads(file.read_text())
+            for user, kind in settings["users"].items():
+                if kind["scheme"] == "per_image" and kind["mark"] == "hue":
+                    found += _tables_of(file.parent, settings, user)
+    return found
+
+
+def _tables_of(workdir: pathlib.Path, settings: dict[str, Any], user: str) -> list[Table]:
+    files = sorted((workdir / "tables").rglob(f"{user}.npz"))
+    files = [file for file in files if file.parent.name not in ALMOST_UNCHANGED]
+    if not files or settings["verify"]["num_slots"] != 12:
+        return []
+    mark_key = keys.MarkKey.load(workdir / "keys" / f"{user}.key")
+    if mark_key.origin != "experiment":
+        raise SystemExit(f"{workdir}: only experiment keys may stand in a results file")
+    manifest = keys.Manifest.load(workdir / "manifests" / f"{user}.json")
+    slots = keys.assign(mark_key, manifest).slots
+    tables = []
+    for file in files:
+        with np.load(file) as arrays:
+            losses = arrays["losses"]
+        facts = _facts(settings, user, file.parent.name)
+        step = losses.shape[1] // 12
+        tables.append(Table(facts, losses[:, ::step].astype(np.float32), slots))
+    return tables
+
+
+def _facts(settings: dict[str, Any], user: str, folder: str) -> dict[str, Any]:
+    attacks = [attack["attack"] for attack in settings["attacks"].values()]
+    changed = "" if folder == "tables" else folder
+    kind = "plain training"
+    if settings["users"][user]["kind"] != "marked" or user in settings["exclude"]:
+        kind = "innocent"
+    elif changed:
+        kind = "changed model"
+    elif attacks:
+        kind = "attack in training"
+    return {
+        "study": settings["case"],
+        "seed": settings["seed"],
+        "model": settings["model"]["name"],
+        "attacks": attacks,
+        "changed": changed,
+        "user": user,
+        "kind": kind,
+    }
+
+
+def save(path: pathlib.Path, tables: list[Table]) -> None:
+    """Writes all tables, rows one after another."""
+    np.savez_compressed(
+        path,
+        facts=np.array([json.dumps(table.facts) for table in tables]),
+        lengths=np.array([len(table.slots) for table in tables], np.int32),
+        losses=np.concatenate([table.losses for table in tables]),
+        slots=np.concatenate([table.slots for table in tables]).astype(np.uint8),
+    )
+
+
+def load(path: pathlib.Path) -> list[Table]:
+    """Reads what `save` wrote."""
+    with np.load(path) as arrays:
+        parts = dict(arrays)
+    ends = np.cumsum(parts["lengths"])[:-1]
+    rows = zip(
+        parts["facts"].tolist(),
+        np.split(parts["losses"], ends),
+        np.split(parts["slots"].astype(np.int64), ends),
+        strict=True,
+    )
+    return [Table(json.loads(facts), losses, slots) for facts, losses, slots in rows]

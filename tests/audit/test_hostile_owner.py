@@ -1,0 +1,165 @@
+"""What an owner who knows the hues, and the model's answers, must not be able to choose."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from anw_jax import audit
+from anw_jax.errors import CaseError, ChangedFileError
+from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign
+from anw_jax.stats import exact_test
+from tests.audit.conftest import hand_over, receive, write_labels, write_photos, write_suspect
+
+
+def probed(case_dir):
+    """An innocent model, probed."""
+    write_suspect(case_dir, None)
+    case = audit.Case(case_dir)
+    audit.probe_case(case)
+    return case
+
+
+def chances_of_an_innocent_model():
+    """Losses `[n, N, C]` of a model that never saw the photos, and their secret slots."""
+    rng = np.random.default_rng(0)
+    photos = rng.integers(0, 256, (60, 2, 2, 3), dtype=np.uint8)
+    slots = assign(MarkKey.for_experiment(3), Manifest.of(photos, SignatureSpace()))
+    logits = rng.normal(0, 0.3, (60, 12, 100)) + rng.normal(0, 3, (60, 1, 100))
+    return np.log(np.exp(logits).sum(-1, keepdims=True)) - logits, slots
+
+
+def test_why_labels_chosen_afterwards_prove_anything():
+    losses, slots = chances_of_an_innocent_model()
+    rows = np.arange(60)
+    honest = exact_test(losses[:, :, 7], slots).p_value
+    wins = losses[:, 1:].argmin(1) + 1 == slots.slot_of_unit[:, None]
+    chosen = exact_test(losses[rows, :, wins.argmax(1)], slots).p_value
+    assert honest > 0.01
+    assert chosen < 1e-30
+
+
+def test_why_photos_left_out_afterwards_prove_much():
+    losses, slots = chances_of_an_innocent_model()
+    table = losses[:, :, 7].copy()
+    table[table[:, 1:].argmin(1) + 1 != slots.slot_of_unit] = np.nan
+    assert exact_test(table, slots).p_value < 1e-2 < exact_test(losses[:, :, 7], slots).p_value
+
+
+def test_labels_other_than_those_committed_to_are_refused(root, case_dir):
+    hand_over(root, case_dir)
+    labels = case_dir / "owners" / "ann" / "labels.csv"
+    labels.write_text(labels.read_text().replace("photo03.png,0", "photo03.png,1"))
+    case = probed(case_dir)
+    with pytest.raises(CaseError) as error:
+        audit.declare(case, audit.Options())
+    assert str(error.value) == (
+        "the labels of owner 'ann' are not those committed to before training, and could have "
+        "been chosen to fit: label the photos yourself (--own-labels), or audit without labels "
+        "(--no-labels)"
+    )
+    body = audit.declare(case, audit.Options(own_labels=True))
+    assert body["labels_by"] == "the arbitrator"
+
+
+def test_labels_that_were_not_committed_to_are_refused(root, case_dir):
+    write_photos(root / "photos")
+    plan = Plan("losses", 1e-3)
+    audit.mark_folder(root / "photos", MarkKey.for_experiment(1), root / "out", plan)
+    receive(root / "out", root / "photos", case_dir, "ann")
+    case = probed(case_dir)
+    with pytest.raises(CaseError, match="the labels of owner 'ann' were not committed to"):
+        audit.declare(case, audit.Options())
+    assert audit.declare(case, audit.Options(true_labels=False))["labels_by"] == "the model"
+
+
+def test_labels_are_bound_by_the_commitment(root):
+    write_photos(root / "photos")
+    first = write_labels(root / "photos", root / "first.csv")
+    second = root / "second.csv"
+    second.write_text(first.read_text().replace("photo03.png,0", "photo03.png,2"))
+    key, made = MarkKey.for_experiment(1), []
+    for mode in ("sealed", "sequential"):
+        for labels in (None, first, second):
+            plan, out = Plan("losses", 1e-3, mode=mode), root / f"out{len(made)}"
+            done = audit.mark_folder(root / "photos", key, out, plan, labels=labels)
+            made.append(done.commitment)
+    assert len(set(made)) == 6
+
+
+@pytest.mark.parametrize(
+    "label", ["²", "9" * 5000, "-1", "0x1", "1.0", "", "9" * 200_000, "\0", "\r0", '"']
+)
+def test_labels_that_are_no_numbers_are_one_line(root, label):
+    write_photos(root / "photos", number=1)
+    (root / "labels.csv").write_text(f"photo00.png,{label}\n")
+    with pytest.raises(CaseError, match="must have rows 'file,class number'") as error:
+        audit.mark_folder(
+            root / "photos", MarkKey.for_experiment(1), root / "out", Plan("losses", 0.1),
+            labels=root / "labels.csv",
+        )  # fmt: skip
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("mode", ["sealed", "sequential"])
+def test_photos_may_not_be_left_out(root, case_dir, mode):
+    hand_over(root, case_dir, mode=mode)
+    case = probed(case_dir)
+    away = case_dir / "owners" / "ann" / "originals" / "photo03.png"
+    body = away.read_bytes()
+    away.unlink()
+    line = (
+        "owner 'ann' lacks 1 of 12 originals ('photo03.png'): get them all, for who may leave "
+        "photos out may choose those that match"
+    )
+    with pytest.raises(CaseError) as error:
+        audit.declare(audit.Case(case_dir), audit.Options())
+    assert str(error.value) == line
+    away.write_bytes(body)
+    audit.declare(case, audit.Options())
+    away.unlink()
+    ask = audit.seal_case if mode == "sealed" else audit.go_on
+    with pytest.raises(CaseError) as error:
+        ask(audit.Case(case_dir))
+    assert str(error.value) == line
+
+
+def test_who_joins_a_case_chooses_nothing_about_the_others(root, case_dir):
+    """Else commitments could be tried until the changes of a friend's pictures suit."""
+    alone = root / "alone"
+    key = hand_over(root, alone, claim="each model")
+    shutil.copytree(alone, case_dir, dirs_exist_ok=True)
+    hand_over(root, case_dir, "bob", 7, claim="each model")
+    tables, seeds = [], []
+    for folder in (alone, case_dir):
+        probed(folder)
+        options = audit.Options(access="label", augmentations=4)
+        seeds.append(audit.declare(audit.Case(folder), options)["public_seeds"]["ann"])
+        blind = audit.seal_case(audit.Case(folder))
+        tables.append(blind["suspects"]["net"]["owners"]["ann"]["table"])
+    assert seeds[0] == seeds[1]
+    assert tables[0] == tables[1]
+    assert audit.judge_case(audit.Case(alone), {"ann": key})["corrected"]["num_tests"] == 1
+
+
+def test_the_arbitrator_chooses_no_seed(root, case_dir):
+    hand_over(root, case_dir)
+    probed(case_dir)
+    body = audit.declare(audit.Case(case_dir), audit.Options())
+    (case_dir / "declared.json").write_text(
+        json.dumps({**body, "public_seeds": {"ann": "00" * 32}})
+    )
+    with pytest.raises(ChangedFileError, match="names other public seeds than the commitments"):
+        audit.seal_case(audit.Case(case_dir))
+
+
+def test_the_copy_of_a_photo_may_be_left_out(root, case_dir):
+    write_photos(root / "photos")
+    copy = (root / "photos" / "photo00.png").read_bytes()
+    (root / "photos" / "same.png").write_bytes(copy)
+    plan = Plan("losses", 1e-3)
+    audit.mark_folder(root / "photos", MarkKey.for_experiment(1), root / "out", plan)
+    receive(root / "out", root / "photos", case_dir, "ann")
+    (case_dir / "owners" / "ann" / "originals" / "photo00.png").unlink()
+    assert audit.declare(probed(case_dir), audit.Options(true_labels=False))

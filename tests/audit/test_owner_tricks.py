@@ -1,0 +1,205 @@
+"""What an owner who knows his hues gains by what he hands over late: it must be nothing."""
+
+import json
+
+import numpy as np
+import pytest
+
+from anw_jax import audit
+from anw_jax.audit.standing import BY_ARBITRATOR, BY_OWNER, LABELS_BLIND, qualified
+from anw_jax.errors import CaseError, CommitmentError
+from anw_jax.keys import Assignment, MarkKey, Plan, SignatureSpace
+from anw_jax.keys.commitment import labels_digest
+from anw_jax.stats import exact_test
+from anw_jax.verify.verdict import EVIDENCE, EVIDENCE_WITH_BEACON, EXPERIMENT_KEY
+from tests.audit.conftest import NUM_PHOTOS, hand_over, receive, write_photos, write_suspect
+
+
+def handed_over(root, case_dir, labels=None, mode="sealed", beacon="", value=b""):
+    """An innocent model, a secret key, and labels.csv of zeros in the case; returns the key."""
+    write_photos(root / "photos", seed=4)
+    key = MarkKey(bytes(range(32)))
+    plan = Plan("log_losses", 1e-3, mode=mode, beacon=beacon)
+    out = root / "marked"
+    audit.mark_folder(root / "photos", key, out, plan, labels=labels, beacon=value)
+    receive(out, root / "photos", case_dir, "ann")
+    write_photos(root / "others", seed=99)
+    write_suspect(case_dir, root / "others")
+    audit.probe_case(audit.Case(case_dir))
+    return key
+
+
+def zeros(root):
+    path = root / "zeros.csv"
+    path.write_text("".join(f"photo{n:02d}.png,0\n" for n in range(NUM_PHOTOS)))
+    return path
+
+
+def smooth_losses(rng, num_units, num_classes):
+    """Losses of an innocent model [unit, class, slot], smooth in the hue."""
+    hue = np.deg2rad(np.arange(12) * 30)
+    shape = (num_units, num_classes, 1)
+    logits = 3 * rng.normal(size=shape)
+    for wave in (1, 2, 3):
+        phase = 2 * np.pi * rng.random(shape)
+        logits = logits + rng.normal(size=shape) / wave * np.cos(wave * hue + phase)
+    return np.log(np.exp(logits).sum(1, keepdims=True)) - logits
+
+
+def test_why_left_out_photos_and_late_labels_are_no_evidence():
+    """The two tricks give tiny p on innocent models; without them p is what it says."""
+    rng, num_units, small = (
+        np.random.default_rng(0),
+        50,
+        {"plain": 0, "left out": 0, "labels": 0},
+    )
+    units, num_runs = np.arange(num_units), 30
+    for _ in range(num_runs):
+        losses = smooth_losses(rng, num_units, 10)
+        key = Assignment(units, rng.integers(1, 12, num_units), SignatureSpace())
+        scores = -np.log(losses[..., 1:] + 0.3)
+        centred = scores - scores.mean(2, keepdims=True)
+        own = centred[units, :, key.slot_of_unit - 1] / centred.std(2)
+        likely = np.argsort(losses[..., 0], axis=1)[:, :2]
+        plain = losses[units, likely[:, 0]]
+        left_out = np.where(own[units, likely[:, 0], None] < 0, np.nan, plain)
+        suiting = likely[units, np.take_along_axis(own, likely, 1).argmax(1)]
+        tables = {"plain": plain, "left out": left_out, "labels": losses[units, suiting]}
+        for name, table in tables.items():
+            small[name] += exact_test(table, key).p_value <= 0.01
+    assert small["plain"] <= 3
+    assert small["left out"] >= 25
+    assert small["labels"] >= 25
+
+
+def test_one_of_two_copies_is_enough(root, case_dir):
+    write_photos(root / "photos", seed=4)
+    twin = (root / "photos" / "photo00.png").read_bytes()
+    (root / "photos" / "twin.png").write_bytes(twin)
+    key = MarkKey(bytes(range(32)))
+    audit.mark_folder(root / "photos", key, root / "marked", Plan("losses", 1e-3))
+    receive(root / "marked", root / "photos", case_dir, "ann")
+    (case_dir / "owners" / "ann" / "originals" / "twin.png").unlink()
+    write_suspect(case_dir, None)
+    audit.declare(audit.Case(case_dir), audit.Options(own_labels=True), despite_probe=True)
+
+
+@pytest.mark.parametrize("mode", ["sealed", "sequential"])
+@pytest.mark.parametrize("true_labels", [True, False])
+def test_labels_that_were_not_committed_to_qualify_the_verdict(
+    root, case_dir, mode, true_labels
+):
+    key = handed_over(root, case_dir, mode=mode)
+    audit.declare(
+        audit.Case(case_dir), audit.Options(true_labels=true_labels, own_labels=true_labels)
+    )
+    if mode == "sealed":
+        audit.seal_case(audit.Case(case_dir))
+        verdict = audit.judge_case(audit.Case(case_dir), {"ann": key})
+    else:
+        audit.go_on(audit.Case(case_dir), stop=True)
+        verdict = audit.judge_record(audit.Case(case_dir), {})
+    standing = verdict["tests"]["ann"]["net"]["standing"]
+    assert standing == (EVIDENCE + LABELS_BLIND if true_labels else EVIDENCE)
+
+
+def test_labels_before_a_beacon_need_no_trust(root, case_dir):
+    key = handed_over(root, case_dir, labels=zeros(root), beacon="round 7", value=b"7")
+    options = audit.Options(beacons=(("ann", b"7"),))
+    audit.declare(audit.Case(case_dir), options)
+    audit.seal_case(audit.Case(case_dir))
+    test = audit.judge_case(audit.Case(case_dir), {"ann": key})["tests"]["ann"]["net"]
+    assert test["standing"] == EVIDENCE_WITH_BEACON
+
+
+@pytest.mark.parametrize(
+    ("labels_by", "beacon", "is_free"),
+    [
+        (BY_OWNER, "round 7", True),
+        (BY_OWNER, "", False),
+        (BY_ARBITRATOR, "round 7", False),
+        (BY_ARBITRATOR, "", False),
+    ],
+)
+def test_only_labels_and_beacon_together_free_the_verdict(labels_by, beacon, is_free):
+    declared = {
+        "owners": {"ann": {"plan": {"beacon": beacon}}},
+        "access": {"true_labels": True},
+        "labels_by": labels_by,
+    }
+    expected = EVIDENCE_WITH_BEACON if is_free else EVIDENCE_WITH_BEACON + LABELS_BLIND
+    assert qualified(EVIDENCE_WITH_BEACON, declared, "ann") == expected
+    assert qualified(EXPERIMENT_KEY, declared, "ann") == EXPERIMENT_KEY
+
+
+def test_a_plan_binds_labels_and_older_commitments_still_open():
+    digest = labels_digest(np.zeros(3, int))
+    assert digest != labels_digest(np.array([0, 0, 1]))
+    without = json.loads(Plan("losses", 0.1).to_bytes())
+    assert "labels" not in without
+    assert json.loads(Plan("losses", 0.1, labels=digest).to_bytes())["labels"] == digest
+    with pytest.raises(
+        ValueError, match=r"labels must be 64 lower-case hex digits or empty, got"
+    ):
+        Plan("losses", 0.1, labels="AB")
+
+
+def test_a_further_owner_changes_no_answer_of_the_others(root, case_dir):
+    """Else a commitment made to measure could choose the changes of another's pictures."""
+    tables = []
+    for folder in (root / "alone", case_dir):
+        folder.mkdir(exist_ok=True)
+        hand_over(root / folder.name, folder, "ann", 1)
+        if folder == case_dir:
+            hand_over(root / folder.name, folder, "bob", 2)
+        write_suspect(folder, None)
+        case = audit.Case(folder)
+        options = audit.Options(augmentations=3)
+        audit.declare(case, options, despite_probe=True)
+        audit.seal_case(case)
+        with np.load(folder / "tables" / "net.npz") as stored:
+            tables.append(stored["ann"])
+    assert len(np.unique(tables[0][:, 1:])) > 1
+    np.testing.assert_array_equal(*tables)
+
+
+def test_a_whole_record_for_a_key_drawn_later_is_refused(root, case_dir):
+    """The same photos and plan, another key: the record is sound, its root is not the one."""
+    folders = {"case": 1, "later": 2}
+    for name, seed in folders.items():
+        folder = root / name
+        folder.mkdir(exist_ok=True)
+        if seed == 1:
+            write_photos(root / "photos", seed=4)
+        marked, key = root / f"marked{seed}", MarkKey.for_experiment(seed)
+        audit.mark_folder(root / "photos", key, marked, Plan("losses", 1e-3, mode="sequential"))
+        receive(marked, root / "photos", folder, "ann")
+        write_suspect(folder, root / "marked2" / "published" if seed == 2 else None)
+        audit.declare(audit.Case(folder), audit.Options(own_labels=True), despite_probe=True)
+    while (standing := audit.go_on(audit.Case(root / "later"))).request:
+        audit.answer_request(standing.request, key, marked, standing.opening)
+    audit.go_on(audit.Case(case_dir), stop=True)
+    (case_dir / "records" / "ann.jsonl").write_bytes(
+        (root / "later" / "records" / "ann.jsonl").read_bytes()
+    )
+    closed = json.loads((root / "later" / "closed.json").read_text())
+    closed["previous"] = audit.Case(case_dir).digest("declared.json")
+    (case_dir / "closed.json").write_text(json.dumps(closed, indent=1) + "\n")
+    assert audit.judge_record(audit.Case(root / "later"), {})["corrected"]["outcome"] == "shown"
+    with pytest.raises(CommitmentError, match="the record is about the commitment"):
+        audit.judge_record(audit.Case(case_dir), {})
+    assert not (case_dir / "verdict.json").exists()
+
+
+def test_labels_that_are_not_there_are_named(root):
+    write_photos(root / "photos", seed=4)
+    with pytest.raises(CaseError) as error:
+        audit.mark_folder(
+            root / "photos",
+            MarkKey.for_experiment(0),
+            root / "marked",
+            Plan("losses", 0.1),
+            labels=root / "none.csv",
+        )
+    assert str(error.value) == f"{root / 'none.csv'} is not there"
+    assert not (root / "marked").exists()
