@@ -16,7 +16,8 @@ from anw_jax.audit.exchange import Opened, answer_request
 from anw_jax.audit.judging import judge_case
 from anw_jax.audit.marking import Marked, mark_folder
 from anw_jax.audit.probing import probe_case
-from anw_jax.audit.rounds import Standing, go_on, judge_record
+from anw_jax.audit.record_verdict import judge_record
+from anw_jax.audit.rounds import RecordStanding, Standing, Waiting, go_on
 from anw_jax.audit.sealing import seal_case
 from anw_jax.audit.suspect_file import SuspectFile
 
@@ -27,8 +28,10 @@ __all__ = [
     "Opened",
     "Options",
     "Owner",
+    "RecordStanding",
     "Standing",
     "SuspectFile",
+    "Waiting",
     "answer_request",
     "corrected",
     "declare",

@@ -27,9 +27,12 @@ FORMATS = {
     "probe.json": "anw_jax probe, version 1",
     "declared.json": "anw_jax declared audit, version 1",
     "blind.json": "anw_jax blind result, version 1",
-    "closed.json": "anw_jax closed sequential audit, version 1",
+    "closed.json": "anw_jax closed sequential audit, version 2",
     "verdict.json": "anw_jax verdict, version 1",
 }
+
+# Older ones that are read too.
+OLDER = {"closed.json": ("anw_jax closed sequential audit, version 1",)}
 
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -115,7 +118,7 @@ class Case:
         Raises:
           CaseError: missing or damaged.
         """
-        return read_json(self.file(name), FORMATS[name])
+        return read_json(self.file(name), FORMATS[name], *OLDER.get(name, ()))
 
     def digest(self, name: str) -> str | None:
         """SHA-256 of a step's file; None where it is not written."""

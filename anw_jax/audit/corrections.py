@@ -48,6 +48,26 @@ def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[s
     return {"claim": plan.claim, "num_tests": len(pairs), "outcome": outcome, **body}
 
 
+def level_of_record(plan: Plan, num_owners: int, num_suspects: int) -> float:
+    """The level at which one sequential record may stop, whatever the others come to.
+
+    With S suspects and O owners every claim comes to α / (S · O). Bonferroni ("one model",
+    "each model") tests at that level. For "any model" a wealth of S · O / α makes the mean over
+    S at least O / α by itself; for "list of models" it is the bar of the first place in e-BH
+    over S · O. Below its level a record goes on, since its e-value counts at any height.
+
+    Example:
+      >>> level_of_record(Plan("losses", 0.05, mode="sequential"), 2, 1)
+      0.025
+    """
+    return plan.alpha / (num_owners * num_suspects)
+
+
+def uses_e_values(claim: str) -> bool:
+    """Whether a claim's correction reads e-values, or running p's."""
+    return claim in ("any model", "list of models")
+
+
 def restate(
     tests: dict[str, dict[str, dict[str, Any]]], end: dict[str, Any]
 ) -> dict[str, dict[str, dict[str, Any]]]:

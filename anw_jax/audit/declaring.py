@@ -7,6 +7,7 @@ from typing import Any
 
 from anw_jax import _check
 from anw_jax.audit.case import FORMATS, Case, Owner
+from anw_jax.audit.corrections import level_of_record
 from anw_jax.audit.files import write_json
 from anw_jax.audit.standing import BY_ARBITRATOR, BY_MODEL, BY_OWNER
 from anw_jax.audit.suspect_file import MakerFn
@@ -127,6 +128,7 @@ def declare(
         "list_rate": options.list_rate,
         "beacons": _beacons(case, options),
         "public_seeds": public_seeds(case),
+        **_sequential(case),
     }
     for suspect in opened.values():
         close(suspect)
@@ -250,11 +252,16 @@ def _check_owners(case: Case) -> None:
             f"the owners' plans claim 'one model' and the case has {len(case.suspects)} "
             "suspects: keep one of them, or commit to another claim"
         )
-    if plan.mode == "sequential" and len(case.suspects) * len(case.owners) > 1:
-        raise CaseError(
-            "a sequential case has one owner and one suspect: a leaf that is opened for one "
-            "model gives its slot away for the others; audit several in the sealed mode"
-        )
+
+
+def _sequential(case: Case) -> dict[str, Any]:
+    """Where each record may stop: fixed here, and named by its header."""
+    plan = next(iter(case.owners.values())).published.plan
+    if plan.mode != "sequential":
+        return {}
+    num_owners, num_suspects = len(case.owners), len(case.suspects)
+    level = level_of_record(plan, num_owners, num_suspects)
+    return {"sequential": {"num_tests": num_owners * num_suspects, "level": level}}
 
 
 def _check_complete(case: Case) -> None:

@@ -2,7 +2,8 @@
 
 The arbitrator never holds the key, and the owner never sees the model. A request carries the
 line of the record that holds the finished row and its bet; the owner opens the unit's leaf only
-for a line that stands in the chain behind the leaf opened before.
+for a line that stands in the chain behind the leaf opened before. With several suspects it
+carries the last line of every record: one leaf settles all their bets, so all must be written.
 
 **One unit a round, no batches.** A batch would need the bets of all its units before the
 first of its leaves is opened; but the bet on a unit learns from the slot of the unit before
@@ -19,12 +20,24 @@ from typing import Any
 from anw_jax import _files
 from anw_jax.audit.files import digest_of, only_one, read_bytes, read_json, write_json
 from anw_jax.audit.published import commitment_of, read_published
+from anw_jax.audit.request_lines import (
+    Asked,
+    asked_in,
+    check_about,
+    check_bets,
+    check_follows,
+    heads_of,
+    leaves_after,
+    leaves_of,
+    log_entry,
+)
 from anw_jax.errors import CaseError, CommitmentError, RecordError
-from anw_jax.keys import LeafChecker, LeafOpening, MarkKey, UnitTree, audit_order
-from anw_jax.stats.e_process import check_bet
-from anw_jax.verify.sequential import chained, row_digest
+from anw_jax.keys import LeafOpening, MarkKey, UnitTree, audit_order
+from anw_jax.verify import Lockstep
+from anw_jax.verify.joint import heads_digest
 
 REQUEST = "anw_jax request to open a leaf, version 1"
+JOINT_REQUEST = "anw_jax request to open a leaf for several records, version 1"
 OPENING = "anw_jax opened leaf, version 1"
 LOG = "openings.jsonl"
 
@@ -45,31 +58,37 @@ class Opened:
 
 
 def write_request(
-    path: pathlib.Path, owner: str, commitment: str, declared: str, lines: list[str]
+    path: pathlib.Path, owner: str, commitment: str, declared: str, together: Lockstep
 ) -> str:
-    """Asks for the leaf of the record's last line; returns the request's SHA-256.
+    """Asks for the leaf that all of an owner's rows wait for; returns the request's SHA-256.
 
     Args:
       path: the file to write.
       owner: the owner's name in the case.
       commitment: the root.
-      declared: SHA-256 of `declared.json`: which model is asked, and how.
-      lines: of the record; the last holds the row and its bet.
+      declared: SHA-256 of `declared.json`: which models are asked, and how.
+      together: the owner's records; the last line of each holds a row and its bet, or closes
+        it.
     """
-    row = json.loads(lines[-1])
-    write_json(
-        path,
-        {
-            "format": REQUEST,
-            "owner": owner,
-            "commitment": commitment,
-            "declared": declared,
-            "step": row["step"],
-            "unit": row["unit"],
-            "header": lines[0],
-            "row": lines[-1],
-        },
-    )
+    heads = together.heads()
+    body = {
+        "format": JOINT_REQUEST if together.is_joint else REQUEST,
+        "owner": owner,
+        "commitment": commitment,
+        "declared": declared,
+        "step": together.step,
+        "unit": together.next_unit,
+    }
+    records = together.records
+    if together.is_joint:
+        body["heads"] = heads_digest(heads)
+        body["records"] = {
+            name: {"header": r.lines[0], "line": r.lines[-1]} for name, r in records.items()
+        }
+    else:
+        (record,) = records.values()
+        body |= {"header": record.lines[0], "row": record.lines[-1]}
+    write_json(path, body)
     return digest_of(path)
 
 
@@ -97,7 +116,8 @@ def answer_request(
 
     Every opening is logged in `openings.jsonl` beside the manifest before it is written. A
     leaf is opened once: the same request again gets the same answer, any other line for a unit
-    that is open is refused, and so is a unit out of turn.
+    that is open is refused, and so is a unit out of turn. With several suspects the rows of all
+    who are still asked must be there, and a record that was frozen stays as it was.
 
     Args:
       request: the arbitrator's file.
@@ -113,7 +133,8 @@ def answer_request(
     """
     published = read_published(folder)
     with only_one(folder):  # else two requests at once could open one leaf for two rows
-        return _answer(read_json(request, REQUEST), published, request, mark_key, folder, out)
+        body = read_json(request, REQUEST, JOINT_REQUEST)
+        return _answer(body, published, request, mark_key, folder, out)
 
 
 def _answer(body, published, request, mark_key, folder, out) -> Opened:
@@ -127,30 +148,24 @@ def _answer(body, published, request, mark_key, folder, out) -> Opened:
             f"{request} comes from another declaration than the first request: leaves are "
             "opened for one audit only"
         )
-    row = _checked_row(body.get("row"))
-    order = audit_order(published.commitment, published.plan, published.manifest)
-    again = _is_again(log, row)
+    asked = asked_in(body, published)
+    again = _is_again(log, asked)
     if not again:
-        _check_turn(row, log, order)
-        _check_bet(row, published.manifest.space.num_valid)
-        _check_previous(row, log, body.get("header"), published)
-    if not again and not log:
-        _check_about(body)
-    opening = UnitTree(mark_key, published.manifest, published.plan).open(row["unit"])
+        order = audit_order(published.commitment, published.plan, published.manifest)
+        _check_turn(asked, log, order)
+        check_bets(asked, published.manifest.space.num_valid)
+        check_follows(asked, log[-1] if log else None, published)
+        if not log:
+            check_about(asked, body.get("declared"))
+    opening = UnitTree(mark_key, published.manifest, published.plan).open(asked.unit)
     if not again:
-        leaf = _leaf_head(row["hash"], opening, body["header"], published)
-        entry = {
-            "step": row["step"],
-            "unit": row["unit"],
-            "row": row["hash"],
-            "leaf": leaf,
-            "declared": body.get("declared"),
-        }
+        leaves = leaves_after(asked, opening, published)
+        entry = log_entry(asked, leaves, body.get("declared"))
         lines = [json.dumps(line) for line in [*log, entry]]
         _files.write_whole(folder / LOG, ("\n".join(lines) + "\n").encode())
     digest = digest_of(request)
     write_json(out, {"format": OPENING, "request": digest, "opening": opening.to_dict()})
-    return Opened(row["unit"], row["step"], again)
+    return Opened(asked.unit, asked.step, again)
 
 
 def _read_log(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -159,85 +174,29 @@ def _read_log(path: pathlib.Path) -> list[dict[str, Any]]:
     try:
         log = [json.loads(line) for line in read_bytes(path).splitlines()]
         for entry in log:
-            _ = [entry[name] for name in ("step", "unit", "row", "leaf", "declared")]
+            _ = [entry[name] for name in ("step", "unit", "declared")]
+            _ = [*heads_of(entry).items(), *leaves_of(entry).items()]
         return log
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise CaseError(
             f"{path} is damaged: restore it, no leaf is opened without it"
         ) from None
 
 
-def _checked_row(line: Any) -> dict[str, Any]:
-    """The body of a row's line, if its hash is its own."""
-    try:
-        row = json.loads(line)
-        rest = {name: value for name, value in row.items() if name not in ("hash", "previous")}
-        if row["kind"] != "row" or chained(row["previous"], rest) != line:
-            raise ValueError
-        if row["row"] != row_digest(row["losses"]):
-            raise ValueError
-        int(row["step"]), int(row["unit"]), list(row["bet"])
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-        raise RecordError("the request holds no whole line of a row and its bet") from None
-    return row
-
-
-def _is_again(log: list[dict[str, Any]], row: dict[str, Any]) -> bool:
+def _is_again(log: list[dict[str, Any]], asked: Asked) -> bool:
     for entry in log:
-        if entry["row"] == row["hash"]:
+        if heads_of(entry) == asked.heads:
             return True
-        if entry["unit"] == row["unit"]:
+        if entry["unit"] == asked.unit:
             raise RecordError(
-                f"unit {row['unit']} was opened for another row: a leaf is opened once"
+                f"unit {asked.unit} was opened for another row: a leaf is opened once"
             )
     return False
 
 
-def _check_turn(row: dict[str, Any], log: list, order: tuple[int, ...]) -> None:
-    if row["step"] != len(log) or len(log) >= len(order) or row["unit"] != order[len(log)]:
+def _check_turn(asked: Asked, log: list, order: tuple[int, ...]) -> None:
+    if asked.step != len(log) or len(log) >= len(order) or asked.unit != order[len(log)]:
         due = f"unit {order[len(log)]} as step {len(log)}" if len(log) < len(order) else "none"
         raise RecordError(
-            f"the request asks for unit {row['unit']} as step {row['step']}; due is {due}"
+            f"the request asks for unit {asked.unit} as step {asked.step}; due is {due}"
         )
-
-
-def _check_bet(row: dict[str, Any], num_valid: int) -> None:
-    try:
-        check_bet(num_valid, bet=row["bet"])
-    except (TypeError, ValueError) as error:
-        raise RecordError(f"the request's bet is none: {error}") from None
-
-
-def _check_previous(row: dict[str, Any], log: list, header: Any, published) -> None:
-    expected = log[-1]["leaf"] if log else _header_hash(header, published)
-    if row["previous"] != expected:
-        raise RecordError("the request's line does not follow the leaf that was opened before")
-
-
-def _check_about(body: dict[str, Any]) -> None:
-    """The first line, and so every hash that is answered to, names the declaration."""
-    if json.loads(body["header"]).get("about") != body.get("declared"):
-        raise RecordError("the request names another declaration than the record's first line")
-
-
-def _header_hash(header: Any, published) -> str:
-    try:
-        body = json.loads(header)
-        rest = {n: v for n, v in body.items() if n not in ("hash", "previous")}
-        if chained("", rest) != header or body["commitment"] != published.commitment:
-            raise ValueError
-        return body["hash"]
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-        raise RecordError(
-            "the request holds no header of an audit of this commitment"
-        ) from None
-
-
-def _leaf_head(row_hash: str, opening: LeafOpening, header: str, published) -> str:
-    """The hash that the record's next line will have."""
-    _header_hash(header, published)
-    beacon = bytes.fromhex(json.loads(header)["beacon"])
-    checker = LeafChecker(published.commitment, published.manifest, published.plan, beacon)
-    slot = checker.check(opening, unit=opening.unit)
-    line = chained(row_hash, {"kind": "leaf", "opening": opening.to_dict(), "slot": slot})
-    return json.loads(line)["hash"]

@@ -33,15 +33,15 @@ def read_bytes(path: pathlib.Path) -> bytes:
         raise CaseError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def read_json(path: pathlib.Path, kind: str) -> dict[str, Any]:
-    """A JSON file of this package whose field "format" is `kind`.
+def read_json(path: pathlib.Path, kind: str, *others: str) -> dict[str, Any]:
+    """A JSON file of this package whose field "format" is `kind`, or one of the others.
 
     Raises:
       CaseError: missing, damaged, or another kind of file.
     """
     try:
         body = json.loads(read_bytes(path))
-        if body["format"] != kind:
+        if body["format"] not in (kind, *others):
             raise KeyError("format")
     except CaseError:
         raise

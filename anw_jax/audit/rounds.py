@@ -1,29 +1,67 @@
-"""Sequential mode: row and bet, then one leaf, unit by unit, until the level is settled."""
+"""Sequential mode: rows and bets, then one leaf, unit by unit, until all is settled."""
 
+import contextlib
 import dataclasses
-import json
+import functools
 import math
 import os
 import pathlib
 import shlex
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
-from anw_jax import _files, progress
+from anw_jax import progress
 from anw_jax.audit.asking import asked, queries_of
 from anw_jax.audit.case import FORMATS, Case
-from anw_jax.audit.corrections import corrected
 from anw_jax.audit.declaring import check_unchanged
 from anw_jax.audit.exchange import read_opening, write_request
-from anw_jax.audit.files import check_same, digest_of, read_bytes, write_json
+from anw_jax.audit.files import digest_of, write_json
 from anw_jax.audit.panel import Panel
-from anw_jax.audit.standing import qualified
+from anw_jax.audit.records import record_file, take_up
 from anw_jax.audit.suspect_file import MakerFn
-from anw_jax.errors import CaseError, ChangedFileError, OpenerError
-from anw_jax.keys import MarkKey
-from anw_jax.stats.testing import format_p
-from anw_jax.verify import SequentialRecord, replay, resume
-from anw_jax.verify.verdict import EVIDENCE, EVIDENCE_WITH_BEACON, EXPERIMENT_KEY
+from anw_jax.errors import OpenerError
+from anw_jax.keys import LeafOpening
+from anw_jax.suspects import AnswerCache, Declaration
+from anw_jax.verify import Lockstep
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordStanding:
+    """How far the record of one owner and suspect has come.
+
+    Attributes:
+      owner: name.
+      suspect: name.
+      closed_because: why it ended; "" while it goes on.
+      num_opened: leaves opened for it.
+      num_units: units of the owner.
+      log_wealth: natural log of the wealth now; None once all was lost.
+      p_value: the running p, corrected for nothing.
+    """
+
+    owner: str
+    suspect: str
+    closed_because: str
+    num_opened: int
+    num_units: int
+    log_wealth: float | None
+    p_value: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Waiting:
+    """One owner who is waited for.
+
+    Attributes:
+      owner: name.
+      request: the file that waits for the owner.
+      opening: where the answer is looked for.
+    """
+
+    owner: str
+    request: pathlib.Path
+    opening: pathlib.Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,20 +69,47 @@ class Standing:
     """How far a sequential audit has come.
 
     Attributes:
-      closed_because: why it ended; "" while a leaf is due.
-      request: the file that waits for the owner; None once closed.
-      opening: where the owner's answer is looked for.
-      num_opened: leaves opened.
-      num_units: units in all.
-      p_value: the running p.
+      records: one for each owner and suspect.
+      waiting: the owners who are waited for; empty once closed.
     """
 
-    closed_because: str
-    request: pathlib.Path | None
-    opening: pathlib.Path | None
-    num_opened: int
-    num_units: int
-    p_value: float
+    records: tuple[RecordStanding, ...]
+    waiting: tuple[Waiting, ...]
+
+    @property
+    def closed_because(self) -> str:
+        """Why it ended, each reason once; "" while a leaf is due."""
+        if self.waiting:
+            return ""
+        return "; ".join(dict.fromkeys(record.closed_because for record in self.records))
+
+    @property
+    def request(self) -> pathlib.Path | None:
+        """The first file that waits for an owner; None once closed."""
+        return self.waiting[0].request if self.waiting else None
+
+    @property
+    def opening(self) -> pathlib.Path | None:
+        """Where that owner's answer is looked for."""
+        return self.waiting[0].opening if self.waiting else None
+
+    @property
+    def num_opened(self) -> int:
+        """Leaves opened, over all owners."""
+        most: dict[str, int] = {}
+        for record in self.records:
+            most[record.owner] = max(most.get(record.owner, 0), record.num_opened)
+        return sum(most.values())
+
+    @property
+    def num_units(self) -> int:
+        """Units of all owners."""
+        return sum({record.owner: record.num_units for record in self.records}.values())
+
+    @property
+    def p_value(self) -> float:
+        """The smallest running p, corrected for nothing."""
+        return min(record.p_value for record in self.records)
 
 
 def go_on(
@@ -56,19 +121,20 @@ def go_on(
     on_progress: progress.ProgressFn = progress.silent,
     makers: dict[str, MakerFn] | None = None,
 ) -> Standing:
-    """Takes a sequential audit as far as it goes without the owner.
+    """Takes a sequential audit as far as it goes without the owners.
 
-    Asks the next unit, writes row and bet to `records/`, then looks for the owner's opening in
-    `exchange/`; where there is none it writes the request and returns. With an opener it runs
-    that command for each leaf and goes on to the end. May be killed at any moment.
+    For each owner: asks all suspects about the next unit, writes their rows and bets to
+    `records/`, then looks for the owner's opening in `exchange/`; where there is none it writes
+    the request and turns to the next owner. With an opener it runs that command for each leaf
+    and goes on to the end, one owner after the other. May be killed at any moment.
 
     Args:
-      case: declared, with one owner, one suspect, and a plan whose mode is "sequential".
+      case: declared, with plans whose mode is "sequential".
       opener: a command line with {request}, {opening} and {owner} in it, run without a shell.
       stop: close the audit now; an owner who has not opened the leaf that is due loses the
-        stake.
-      budget: more queries than were declared.
-      on_progress: called with (units opened, units in all).
+        stakes.
+      budget: more queries of each suspect than were declared; it changes no answer.
+      on_progress: called with (units opened, units in all), over all owners.
       makers: further kinds of suspects.
 
     Returns:
@@ -77,106 +143,92 @@ def go_on(
     Raises:
       CaseError: not declared, anything changed, or damaged files.
       CommitmentError: an opening that is not that of the leaf.
-      RecordError: the record breaks its own rules.
+      RecordError: a record breaks its own rules, or does not fit the others.
       OpenerError: the opener failed.
-      BudgetError, SuspectError: as the suspect.
+      BudgetError, SuspectError: as the suspects.
     """
     declared = check_unchanged(case)
-    ((owner_name, owner),) = case.owners.items()
-    ((suspect_name, _),) = case.suspects.items()
-    record = _record(case, declared, owner)
-    if case.has("closed.json"):
-        return _standing(case, record, owner)
-    if not (record.closed_because or stop):
-        budget = declared["budget"] if budget is None else budget
-        with asked(case, declared, suspect_name, budget=budget, makers=makers) as (
-            panel,
-            cache,
-        ):
-            waits = _ask_and_open(
-                case, record, panel, declared["saving"], opener, owner_name, on_progress
-            )
-            queries = queries_of(case, cache, declared, suspect_name)
-        write_json(case.file("records") / "queries.json", queries)
-        if waits:
-            return _standing(case, record, owner)
-    record.close()
-    _write_closed(case, declared, record)
-    return _standing(case, record, owner)
+    all_records = {name: take_up(case, declared, owner) for name, owner in case.owners.items()}
+    if not case.has("closed.json"):
+        for together in all_records.values():
+            together.mend()
+        if not stop and any(together.is_open for together in all_records.values()):
+            budget = declared["budget"] if budget is None else budget
+            with contextlib.ExitStack() as panels:
+                panel_of = _panels(case, declared, budget, makers, panels)
+                _Rounds(case, declared, all_records, panel_of, opener, on_progress).go_on()
+        if stop or not any(together.is_open for together in all_records.values()):
+            for together in all_records.values():
+                together.close()
+            _write_closed(case, declared, all_records)
+    return _standing(case, all_records)
+
+
+def _panels(
+    case: Case,
+    declared: dict[str, Any],
+    budget: int | None,
+    makers: dict[str, MakerFn] | None,
+    panels: contextlib.ExitStack,
+) -> Callable[[str], Panel]:
+    """Opens a suspect when it is first to be asked; it stays open for the units to come."""
+
+    @functools.cache
+    def panel_of(name: str) -> Panel:
+        opened = asked(case, declared, name, budget=budget, makers=makers)
+        return panels.enter_context(opened)[0]
+
+    return panel_of
+
+
+class _Rounds:
+    """Unit after unit of each owner, before all suspects who are still asked."""
+
+    def __init__(self, case, declared, all_records, panel_of, opener, on_progress):
+        self._case, self._declared = case, declared
+        self._all_records: dict[str, Lockstep] = all_records
+        self._panel_of, self._opener, self._on_progress = panel_of, opener, on_progress
+        self._digest = digest_of(case.file("declared.json"))
+        self._num_units = sum(
+            owner.published.manifest.num_units for owner in case.owners.values()
+        )
+
+    def go_on(self) -> None:
+        """Until each owner is waited for, or through."""
+        for number, owner in enumerate(self._case.owners):
+            together = self._all_records[owner]
+            while together.is_open:
+                self._write_rows(number, together)
+                leaf = self._leaf(owner, together)
+                if leaf is None:
+                    break
+                together.open_leaf(leaf)
+                done = sum(records.num_opened for records in self._all_records.values())
+                self._on_progress(done, self._num_units)
+
+    def _write_rows(self, number: int, together: Lockstep) -> None:
+        """All rows before the leaf: it would give the slot away for those not written."""
+        unit, saving = together.next_unit, self._declared["saving"]
+        for name in together.rows_due:
+            row = self._panel_of(name).unit_row(number, unit, saving and tuple(saving))
+            together.write_row(name, row)
+
+    def _leaf(self, owner: str, together: Lockstep) -> LeafOpening | None:
+        request, opening = _paths(self._case, owner)
+        commitment = self._case.owners[owner].published.commitment
+        digest = write_request(request, owner, commitment, self._digest, together)
+        leaf = read_opening(opening, digest)
+        if leaf is None and self._opener is not None:
+            _run(self._opener, self._case, request=request, opening=opening, owner=owner)
+            leaf = read_opening(opening, digest)
+            if leaf is None:
+                raise OpenerError(f"the opener wrote no answer to {request} into {opening}")
+        return leaf
 
 
 def _paths(case: Case, owner: str) -> tuple[pathlib.Path, pathlib.Path]:
     folder = case.file("exchange")
     return folder / f"{owner}.request.json", folder / f"{owner}.opening.json"
-
-
-def record_file(case: Case) -> pathlib.Path:
-    """The hash-chained record of a sequential case."""
-    return case.file("records") / f"{next(iter(case.owners))}.jsonl"
-
-
-def _record(case: Case, declared: dict[str, Any], owner) -> SequentialRecord:
-    path, published = record_file(case), owner.published
-    if path.exists() and b"\n" not in read_bytes(path):
-        path.unlink()  # killed while its first line was written
-    started = path.with_suffix(".declared")
-    if path.exists():
-        check_same(
-            case.file("declared.json"), read_bytes(started).decode().strip(), started.name
-        )
-        return resume(
-            path,
-            published.manifest,
-            published.plan,
-            commitment=published.commitment,
-            beacon=bytes.fromhex(declared["beacons"].get(owner.name, "")),
-        )
-    _files.write_whole(started, digest_of(case.file("declared.json")).encode() + b"\n")
-    beacon = bytes.fromhex(declared["beacons"].get(owner.name, ""))
-    return SequentialRecord(
-        published.commitment,
-        published.manifest,
-        published.plan,
-        beacon=beacon,
-        path=path,
-        about=digest_of(case.file("declared.json")),
-    )
-
-
-def _leaf_is_due(record: SequentialRecord) -> bool:
-    return json.loads(record.lines[-1])["kind"] == "row"
-
-
-def _ask_and_open(
-    case: Case,
-    record: SequentialRecord,
-    panel: Panel,
-    saving: list[int] | None,
-    opener: str | None,
-    owner: str,
-    on_progress: progress.ProgressFn,
-) -> bool:
-    """Unit after unit; True where the owner is waited for."""
-    request, opening = _paths(case, owner)
-    commitment = panel.owners[0].published.commitment
-    declared = digest_of(case.file("declared.json"))
-    num_units = panel.owners[0].published.manifest.num_units
-    while record.is_open:
-        if not _leaf_is_due(record):
-            unit = record.next_unit
-            record.write_row(unit, panel.unit_row(0, unit, saving and tuple(saving)))
-        digest = write_request(request, owner, commitment, declared, record.lines)
-        leaf = read_opening(opening, digest)
-        if leaf is None and opener is not None:
-            _run(opener, case, request=request, opening=opening, owner=owner)
-            leaf = read_opening(opening, digest)
-            if leaf is None:
-                raise OpenerError(f"the opener wrote no answer to {request} into {opening}")
-        if leaf is None:
-            return True
-        record.open_leaf(leaf)
-        on_progress(record.wealth.num_steps, num_units)
-    return False
 
 
 def _environment(case: Case) -> dict[str, str]:
@@ -211,93 +263,63 @@ def _run(opener: str, case: Case, **names: Any) -> None:
         raise OpenerError(f"the opener failed with code {done.returncode}: {said[-1]:.200}")
 
 
-def _write_closed(case: Case, declared: dict[str, Any], record: SequentialRecord) -> None:
-    ((name, suspect),) = declared["suspects"].items()
-    queries = case.file("records") / "queries.json"
+def _write_closed(
+    case: Case, declared: dict[str, Any], all_records: dict[str, Lockstep]
+) -> None:
     write_json(
         case.file("closed.json"),
         {
             "format": FORMATS["closed.json"],
             "previous": case.digest("declared.json"),
-            "record": digest_of(record_file(case)),
-            "head": record.head,
-            "because": record.closed_because,
-            "suspect": name,
-            "declaration": suspect["declaration"],
-            "declaration_digest": suspect["declaration_digest"],
-            **(json.loads(read_bytes(queries)) if queries.exists() else {"num_queries": 0}),
+            "records": {
+                owner: {
+                    name: {
+                        "record": digest_of(record_file(case, owner, name)),
+                        "head": record.head,
+                        "because": record.closed_because,
+                    }
+                    for name, record in together.records.items()
+                }
+                for owner, together in all_records.items()
+            },
+            "suspects": {
+                name: {
+                    "declaration": suspect["declaration"],
+                    "declaration_digest": suspect["declaration_digest"],
+                    **_queries(case, declared, name),
+                }
+                for name, suspect in declared["suspects"].items()
+            },
         },
     )
 
 
-def _standing(case: Case, record: SequentialRecord, owner) -> Standing:
-    waits = not record.closed_because
-    request, opening = _paths(case, owner.name)
-    return Standing(
-        closed_because=record.closed_because,
-        request=request if waits else None,
-        opening=opening if waits else None,
-        num_opened=record.wealth.num_steps,
-        num_units=owner.published.manifest.num_units,
-        p_value=record.wealth.p_value,
-    )
+def _queries(case: Case, declared: dict[str, Any], name: str) -> dict[str, Any]:
+    path = case.answers_file(name)
+    if not path.exists():  # stopped before this one was asked anything
+        return {"num_queries": 0, "num_in_doubt": 0, "answers": None, "cost": 0.0}
+    declaration = Declaration.from_json(declared["suspects"][name]["declaration"])
+    with AnswerCache(path, declaration) as cache:
+        return queries_of(case, cache, declared, name)
 
 
-def judge_record(case: Case, mark_keys: dict[str, MarkKey]) -> dict[str, Any]:
-    """The verdict of a sequential case: the record replayed line by line; no key is needed.
-
-    Raises:
-      CaseError: the audit is not closed, a file was changed, or a key was given.
-      RecordError, CommitmentError: the record breaks its own rules.
-    """
-    declared = check_unchanged(case)
-    if mark_keys:
-        raise CaseError("a sequential verdict opens no key: leave --key out")
-    if not case.has("closed.json"):
-        raise CaseError(
-            f"{case.file('closed.json')} is not there: the audit is not closed (anw audit)"
-        )
-    closed = case.check_link("closed.json", "declared.json")
-    check_same(record_file(case), closed["record"], "closed.json")
-    ((name, owner),) = case.owners.items()
-    lines = read_bytes(record_file(case)).decode("utf-8", "replace").splitlines()
-    if not lines or json.loads(lines[0]).get("about") != closed["previous"]:
-        raise ChangedFileError(f"{record_file(case)} is the record of another declaration")
-    published = owner.published
-    result = replay(
-        lines,
-        published.manifest,
-        published.plan,
-        commitment=published.commitment,
-        beacon=bytes.fromhex(declared["beacons"].get(name, "")),
-    )
-    finite = math.isfinite(result.log_e_value)
-    test = {
-        **dataclasses.asdict(result),
-        "p_text": format_p(result.log10_p),
-        "sentence": result.sentence,
-        "standing": qualified(_evidence(lines, published.plan), declared, name),
-        "because": closed["because"],
-        # An exact test on what a stop left over would not hold, nor would these.
-        "how_many": None,
-        "which": None,
-    }
-    tests = {name: {closed["suspect"]: test}}
-    body = {
-        "format": FORMATS["verdict.json"],
-        "previous": case.digest("closed.json"),
-        "mode": "sequential",
-        "tests": tests,
-        "corrected": corrected(published.plan, tests),
-        "queries": {closed["suspect"]: closed["num_queries"]},
-    }
-    test["log_e_value"] = result.log_e_value if finite else None
-    write_json(case.file("verdict.json"), body)
-    return body
-
-
-def _evidence(lines: list[str], plan) -> str:
-    leaves = [body for body in map(json.loads, lines) if body["kind"] == "leaf"]
-    if any(leaf["opening"]["origin"] == "experiment" for leaf in leaves):
-        return EXPERIMENT_KEY
-    return EVIDENCE_WITH_BEACON if plan.beacon else EVIDENCE
+def _standing(case: Case, all_records: dict[str, Lockstep]) -> Standing:
+    records, waiting = [], []
+    for owner, together in all_records.items():
+        if together.is_open:
+            waiting.append(Waiting(owner, *_paths(case, owner)))
+        for name, record in together.records.items():
+            wealth = record.wealth
+            finite = math.isfinite(wealth.log_wealth)
+            records.append(
+                RecordStanding(
+                    owner=owner,
+                    suspect=name,
+                    closed_because=record.closed_because,
+                    num_opened=len(record.leaves),
+                    num_units=case.owners[owner].published.manifest.num_units,
+                    log_wealth=wealth.log_wealth if finite else None,
+                    p_value=wealth.p_value,
+                )
+            )
+    return Standing(tuple(records), tuple(waiting))

@@ -220,13 +220,14 @@ def declare(
 @click.option(
     "--opener",
     default=None,
-    help="Sequential mode: a command that answers {request} with {opening}, run for each unit.",
+    help="Sequential mode: a command that answers {request} with {opening}, run for each unit "
+    "of each {owner}.",
 )
 @click.option(
     "--stop",
     is_flag=True,
     help="Sequential mode: close the audit now; an owner who "
-    "has not opened the leaf that is due loses the stake.",
+    "has not opened the leaf that is due loses the stakes.",
 )
 @click.option("--budget", type=int, default=None, help="More queries than were declared.")
 @json_option
@@ -234,12 +235,14 @@ def audit(case, opener, stop, budget, as_json) -> int:
     """Asks the suspects, and seals the result; killed at any time, the same command goes on.
 
     Sealed mode: every table is filled and sealed in CASE/blind.json; no key comes in.
-    Sequential mode: writes a unit's row and bet, then waits for the owner's opening (exit code
-    5), or runs --opener for it, until the level is settled.
+    Sequential mode: asks every suspect about an owner's next unit, writes their rows and bets,
+    then waits for the owner's opening (exit code 5, which names all owners who are waited for),
+    or runs --opener for it, until each record has reached its level or cannot reach it.
 
     \b
     Examples:
       anw audit case
+      anw audit case --stop
       anw audit case --opener "anw open {request} --key ann.key --from marked --out {opening}"
     """
     from anw_jax import audit as room
@@ -285,8 +288,9 @@ def _audit(room, opened, opener, stop, budget, as_json) -> int:
 def verdict(case, key_files, as_json) -> int:
     """Opens the keys, makes each declared test once, and states the result.
 
-    A sequential case needs no key: its record is replayed line by line. Exit code 0 shown, 3
-    not shown, 4 inconclusive, after the correction for all tests of the case.
+    A sequential case needs no key: its records are replayed line by line, and held against one
+    another. Exit code 0 shown, 3 not shown, 4 inconclusive, after the correction for all tests
+    of the case.
 
     \b
     Examples:

@@ -19,7 +19,7 @@ MEANINGS = {
     USAGE: "the command line is wrong",
     NOT_SHOWN: "verdict: not shown (never 'innocent')",
     INCONCLUSIVE: "verdict: inconclusive, no test was possible",
-    WAITING: "audit: the owner's opening is due, the same command goes on",
+    WAITING: "audit: openings of owners are due, the same command goes on",
     BUDGET: "audit: the query budget is spent, what was answered is kept",
     UNFIT: "probe: a suspect is not asked as it wants to be",
     BROKEN: "a commitment, a hash or the record does not hold: somebody changed something",

@@ -168,8 +168,9 @@ def _about(done, out: pathlib.Path, beacon: str) -> list[str]:
 def open_request(request, key_file, folder, out, as_json) -> None:
     """Opens one leaf for an arbitrator's REQUEST, if its bet stands in the record.
 
-    Reveals the hue of this one unit and no other. Every opening is logged in
-    FOLDER/openings.jsonl; a unit is opened for one row only.
+    Reveals the hue of this one unit and no other. Where several models are asked, the bets on
+    all of them must stand. Every opening is logged in FOLDER/openings.jsonl; a unit is opened
+    for one row of each model only.
 
     \b
     Example:

@@ -4,7 +4,8 @@ import dataclasses
 import math
 from typing import Any
 
-from anw_jax.audit import Case, Standing, reached
+from anw_jax.audit import Case, RecordStanding, Standing, reached
+from anw_jax.audit.corrections import uses_e_values
 from anw_jax.stats import format_p
 
 
@@ -87,6 +88,9 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
         )
     for name in body["suspects"]:
         lines.append(f"suspect {name}: {body['access_text']}")
+    stops = body.get("sequential", {"num_tests": 1})
+    if stops["num_tests"] > 1:
+        lines.append(f"{stops['num_tests']} records, each may stop at level {stops['level']:g}")
     if body["access"]["true_labels"]:
         lines.append(f"labels were given by {body['labels_by']}")
     return lines
@@ -108,23 +112,88 @@ def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
 
 def standing_body(standing: Standing) -> dict[str, Any]:
     """A sequential audit's standing as plain values."""
-    body = dataclasses.asdict(standing)
-    return {n: str(v) if n in ("request", "opening") and v else v for n, v in body.items()}
+    waiting = [
+        {name: str(value) for name, value in dataclasses.asdict(owner).items()}
+        for owner in standing.waiting
+    ]
+    first = waiting[0] if waiting else {}
+    return {
+        "closed_because": standing.closed_because,
+        "request": first.get("request"),
+        "opening": first.get("opening"),
+        "num_opened": standing.num_opened,
+        "num_units": standing.num_units,
+        "p_value": standing.p_value,
+        "waiting": waiting,
+        "records": [dataclasses.asdict(record) for record in standing.records],
+    }
 
 
 def standing_lines(standing: Standing) -> list[str]:
     """The same in words."""
-    so_far = (
-        f"{standing.num_opened} of {standing.num_units} units opened, running p "
-        f"{format_p(math.log10(standing.p_value))}"
+    if len(standing.records) == 1:
+        so_far = (
+            f"{standing.num_opened} of {standing.num_units} units opened, running p "
+            f"{format_p(math.log10(standing.p_value))}"
+        )
+        if not standing.waiting:
+            return [f"closed: {standing.closed_because}; {so_far}"]
+        lines = [so_far]
+    else:
+        head = ("owner", "suspect", "units", "wealth", "running p", "")
+        lines = columns([head, *map(_record_row, standing.records)])
+        if not standing.waiting:
+            return [*lines, "closed"]
+    waits = "; ".join(f"{owner.request} → {owner.opening}" for owner in standing.waiting)
+    who = "owner" if len(standing.waiting) == 1 else "owners"
+    return [*lines, f"waiting for the {who}: {waits}"]
+
+
+def _record_row(record: RecordStanding) -> tuple[str, ...]:
+    return (
+        record.owner,
+        record.suspect,
+        f"{record.num_opened} of {record.num_units}",
+        wealth_text(record.log_wealth),
+        format_p(math.log10(record.p_value)),
+        record.closed_because or "goes on",
     )
-    if standing.request is None:
-        return [f"closed: {standing.closed_because}; {so_far}"]
-    return [so_far, f"waiting for the owner: {standing.request} → {standing.opening}"]
+
+
+def wealth_text(log_wealth: float | None) -> str:
+    """A wealth of any size, rounded down: in words never more than it is.
+
+    Example:
+      >>> wealth_text(7.0), wealth_text(2000.0), wealth_text(None)
+      ('1e+03', '10^868.5', '0')
+    """
+    if log_wealth is None:
+        return "0"
+    log10 = log_wealth / math.log(10)
+    if abs(log10) > 300:
+        return f"10^{math.floor(log10 * 10) / 10:.1f}"
+    step = 10.0 ** (math.floor(log10) - 1)
+    return f"{math.floor(math.exp(log_wealth) / step) * step:.2g}"
+
+
+def columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows of text under one another.
+
+    Example:
+      >>> columns([("a", "long"), ("word", "b")])
+      ['a     long', 'word  b']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def verdict_lines(body: dict[str, Any]) -> list[str]:
     """The verdict of every test, then of the case."""
+    if body["mode"] == "sequential" and body["corrected"]["num_tests"] > 1:
+        return [*_record_lines(body), _end_line(body["corrected"])]
     lines = []
     for owner, by_name in body["tests"].items():
         for name, test in by_name.items():
@@ -139,9 +208,34 @@ def verdict_lines(body: dict[str, Any]) -> list[str]:
             for part in ("how_many", "which"):
                 if test[part] is not None:
                     lines.append(f"  {test[part]['text']}")
-    end = body["corrected"]
+    return [*lines, _end_line(body["corrected"])]
+
+
+def _end_line(end: dict[str, Any]) -> str:
     named = "; ".join(" against ".join(entry) for entry in end["named"])
-    lines.append(
-        f"{end['claim']}: {end['outcome']} ({end['correction']}){': ' * bool(named)}{named}"
-    )
-    return lines
+    return f"{end['claim']}: {end['outcome']} ({end['correction']}){': ' * bool(named)}{named}"
+
+
+def _record_lines(body: dict[str, Any]) -> list[str]:
+    """One table of all records, and what holds of each."""
+    by_e = uses_e_values(body["corrected"]["claim"])
+    head = ("owner", "suspect", "units", "wealth", "e-value" if by_e else "p", "outcome", "")
+    rows, standings = [head], []
+    for owner, by_name in body["tests"].items():
+        for name, test in by_name.items():
+            value = wealth_text(test["log_e_value"]) if by_e else test["p_text"]
+            reason = f": {test['reason']}" if test["reason"] else ""
+            units = f"{test['num_opened']} of {test['num_units']}"
+            wealth = wealth_text(test["log_wealth"])
+            outcome = test["outcome"] + reason
+            rows.append((owner, name, units, wealth, value, outcome, test["because"]))
+            standings.append(f"standing of {owner}: {test['standing']}")
+    sentences = [
+        f"{owner} against {name}: {test['sentence']}"
+        for owner, by_name in body["tests"].items()
+        for name, test in by_name.items()
+        if test["outcome"] == "shown"
+    ]
+    p_values = body["corrected"].get("p_values", {})
+    of_means = [f"{owner}: p of the mean {p:.2g}" for owner, p in p_values.items()]
+    return [*columns(rows), *sentences, *of_means, *dict.fromkeys(standings)]

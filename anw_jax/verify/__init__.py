@@ -10,7 +10,8 @@ enforce:
 4. `decide`: opens the commitment, makes the one declared test, states the sentence.
 
 With a plan whose mode is "sequential", 3 and 4 are one `SequentialRecord`: row and bet, then
-one opened leaf, unit by unit; `replay` computes it anew from its file. `coarse_to_fine`
+one opened leaf, unit by unit; `replay` computes it anew from its file. `Lockstep` keeps the
+records of several suspects in step, and `replay_together` replays them. `coarse_to_fine`
 completes rows with fewer queries in either mode.
 
 `loss_tables`, `grid_search_many` and `gradient_search_many` do the same for many owners at
@@ -26,9 +27,11 @@ from anw_jax.verify.grid import (
     infer_signatures,
 )
 from anw_jax.verify.grid_many import ManyGridSearchResult, grid_search_many
+from anw_jax.verify.joint import Joint
+from anw_jax.verify.lockstep import Lockstep
 from anw_jax.verify.plan import QueryPlan, plan_queries
 from anw_jax.verify.query_saving import CompletedRows, coarse_to_fine
-from anw_jax.verify.replaying import replay, resume
+from anw_jax.verify.replaying import replay, replay_together, resume
 from anw_jax.verify.sequential import SequentialRecord
 from anw_jax.verify.table import loss_table
 from anw_jax.verify.tables import loss_tables
@@ -38,6 +41,8 @@ __all__ = [
     "CompletedRows",
     "GradientSearchResult",
     "GridSearchResult",
+    "Joint",
+    "Lockstep",
     "ManyGridSearchResult",
     "QueryPlan",
     "SequentialRecord",
@@ -53,6 +58,7 @@ __all__ = [
     "loss_tables",
     "plan_queries",
     "replay",
+    "replay_together",
     "resume",
     "seal",
     "signature_cosine",

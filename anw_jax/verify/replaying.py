@@ -2,13 +2,15 @@
 
 An expert who trusts neither side needs the lines, the manifest and the plan: the order of the
 units, the digests, the leaves against the root, the bets against the declared bettor, the
-reason to stop and the wealth are all computed anew.
+reason to stop and the wealth are all computed anew. Where a case has several tests, all records
+of an owner are replayed together, since each names the others' heads.
 """
 
 import json
 import math
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from anw_jax import _check
 from anw_jax.errors import CommitmentError, RecordError
 from anw_jax.keys import LeafOpening, Manifest, Plan
 from anw_jax.stats import SequentialResult
+from anw_jax.verify.joint import Joint
+from anw_jax.verify.lockstep import Lockstep
 from anw_jax.verify.sequential import SequentialRecord, chained
 
 # Another machine's exponentials may differ in the last bits, no more.
@@ -34,7 +38,7 @@ def replay(
     """Computes a closed audit anew from its lines; believes nothing that stands there.
 
     Args:
-      lines: of the record, as in its file.
+      lines: of the record, as in its file; of a single test (see `replay_together`).
       manifest: as committed to.
       plan: as committed to.
       commitment: the root that was public before training. **Give it**: anybody can make a
@@ -48,10 +52,50 @@ def replay(
 
     Raises:
       RecordError: a line is missing, added, moved or changed; a unit out of order; a bet that
-        is not the declared bettor's; a reason to stop that does not hold; no close.
+        is not the declared bettor's; a reason to stop that does not hold; no close; a record
+        that is bound to others.
       CommitmentError: a leaf that does not open, or another commitment, manifest or plan.
     """
-    return _replayed(lines, manifest, plan, commitment, beacon).result()
+    record = _replayed(lines, manifest, plan, commitment, beacon)
+    if record.joint is not None:
+        raise RecordError("the record is bound to others: replay all of its owner's together")
+    return record.result()
+
+
+def replay_together(
+    lines: Mapping[str, list[str]],
+    manifest: Manifest,
+    plan: Plan,
+    *,
+    commitment: str | None = None,
+    beacon: bytes | None = None,
+) -> dict[str, SequentialResult]:
+    """Computes the closed records of one owner anew, and holds them against one another.
+
+    Args:
+      lines: of each record, by suspect.
+      manifest: as committed to.
+      plan: as committed to.
+      commitment: as `replay` takes it. **Give it.**
+      beacon: as `replay` takes it.
+
+    Returns:
+      The results, by suspect. Whether declaration and level in the headers are those of the
+      case is for the caller to see.
+
+    Raises:
+      RecordError: as `replay`; records that do not name one another's heads, of different
+        rounds or cases, or under another name; one that is missing.
+      CommitmentError: as `replay`.
+    """
+    records = {}
+    for name in lines:
+        try:
+            records[name] = _replayed(lines[name], manifest, plan, commitment, beacon)
+        except (RecordError, CommitmentError) as error:
+            raise type(error)(f"record of {name!r}: {error}") from None
+    together = Lockstep(records)
+    return {name: record.result() for name, record in together.records.items()}
 
 
 def resume(
@@ -95,6 +139,7 @@ def _replayed(
         about = _check.is_instance(str, about=header.get("about", ""))
     except (KeyError, TypeError, ValueError):
         raise RecordError("line 1 is not the header of a sequential audit") from None
+    joint = Joint.from_json(header["joint"]) if "joint" in header else None
     if expected_commitment not in (None, commitment):
         raise CommitmentError(
             f"line 1: the record is about the commitment {commitment!r:.20}…, not about "
@@ -105,7 +150,11 @@ def _replayed(
             f"line 1: the record has the beacon's value {beacon.hex()!r:.20}, not "
             f"{expected_beacon.hex()!r:.20}, which was given"
         )
-    record = SequentialRecord(commitment, manifest, plan, beacon=beacon, about=about)
+    if joint is not None and joint.level > plan.alpha:
+        raise RecordError(f"line 1: the level {joint.level} is above the plan's, {plan.alpha}")
+    record = SequentialRecord(
+        commitment, manifest, plan, beacon=beacon, about=about, joint=joint
+    )
     if record.lines[0] != lines[0]:
         raise CommitmentError("line 1: the header is that of another plan, manifest or format")
     for number, body in enumerate(bodies[1:], start=2):
@@ -128,7 +177,7 @@ def _take_up(record: SequentialRecord, body: dict[str, Any]) -> None:
         row = [math.nan if value is None else value for value in body["losses"]]
         record.write_row(body["unit"], np.asarray(row, np.float64), _near(body["bet"]))
     elif body["kind"] == "leaf":
-        record.open_leaf(LeafOpening.from_dict(body["opening"]))
+        record.open_leaf(LeafOpening.from_dict(body["opening"]), body.get("heads"))
     elif body["kind"] == "close":
         if record.close() != body["because"]:
             raise RecordError(f"it stops because {body['because']!r:.80}, which does not hold")

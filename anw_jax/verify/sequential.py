@@ -10,7 +10,8 @@ left out or reordered afterwards:
     …
     close   why the audit stopped
 
-`verify.replay` computes it all anew.
+`verify.replay` computes it all anew. Where a case has several tests, header and leaves also say
+what `joint.Joint` binds, and `Lockstep` keeps the records of an owner in step.
 """
 
 import hashlib
@@ -37,6 +38,7 @@ from anw_jax.stats import (
     sequential_result,
 )
 from anw_jax.stats.e_process import check_bet
+from anw_jax.verify.joint import Joint, is_digest
 
 _FORMAT = "anw_jax sequential audit, version 1"
 _TAG_LINE = b"anw_jax/v1/audit-line\0"
@@ -50,6 +52,8 @@ OUT_OF_REACH = "the level cannot be reached any more"
 ALL_ASKED = "all units are asked"
 STOPPED = "stopped by the arbitrator"
 NOT_OPENED = "the owner did not open the leaf that was due"
+# These two are somebody's choice, the others a rule on the record's own wealth.
+BY_HAND = (STOPPED, NOT_OPENED)
 
 
 def row_digest(losses: list[float | None]) -> str:
@@ -75,16 +79,21 @@ class SequentialRecord:
       plan: as committed to, with mode "sequential" and a statistic that scores rows alone.
       beacon: the value of the beacon that the plan names, b"" where it names none.
       path: the file to write, which must not exist; None keeps the record in memory.
+      joint: where the case has several tests; None stops at the plan's own level.
       about: which model is asked, and how, such as the digest of a declaration: the first line
         and so every later hash hold it, and no record can pass for that of another model.
 
     Attributes:
+      joint: as given.
       lines: the lines written so far.
       wealth: the `EProcess`.
+      rows: the hash of each row's line, by step.
+      leaves: by step, the heads that the leaf was opened for; None without `joint`.
 
     Raises:
       CommitmentError: a commitment of another form, a beacon's value missing or not planned.
-      ValueError: a sealed plan, a statistic that needs the whole table, N = 2.
+      ValueError: a sealed plan, a statistic that needs the whole table, N = 2, a level above
+        the plan's.
       FileExistsError: `path` exists; see `resume`.
 
     Example:
@@ -114,11 +123,16 @@ class SequentialRecord:
         *,
         beacon: bytes = b"",
         path: str | os.PathLike | None = None,
+        joint: Joint | None = None,
         about: str = "",
     ):
-        self._leaves = LeafChecker(commitment, manifest, plan, beacon)
+        self._checker = LeafChecker(commitment, manifest, plan, beacon)
         _check.one_of(ROW_STATISTICS, statistic=plan.statistic)
         self._plan = plan
+        self.joint = joint
+        self._level = plan.alpha if joint is None else joint.level
+        if self._level > plan.alpha:
+            raise ValueError(f"level must be at most {plan.alpha}, got {self._level}")
         self._num_valid = manifest.space.num_valid
         self._bettor = BETTORS[MixtureBettor.name](self._num_valid)
         self.wealth = EProcess(self._num_valid)
@@ -128,9 +142,13 @@ class SequentialRecord:
         self._origins: set[str] = set()
         self.closed_because = ""
         self.lines: list[str] = []
+        self.rows: list[str] = []
+        self.leaves: list[str | None] = []
         header = _header(commitment, plan, beacon, self._bettor.name, manifest)
         if _check.is_instance(str, about=about):
             header["about"] = about
+        if joint is not None:
+            header["joint"] = joint.as_json()
         self._path = None
         self._write(header)
         if path is not None:
@@ -158,6 +176,11 @@ class SequentialRecord:
         if self.closed_because or not self.num_left:
             raise RecordError(f"no unit is to be asked: {self.closed_because or ALL_ASKED}")
         return self._order[self.wealth.num_steps]
+
+    @property
+    def leaf_is_due(self) -> bool:
+        """Whether a row and its bet wait for the owner's leaf."""
+        return self._bet is not None
 
     @property
     def is_open(self) -> bool:
@@ -198,7 +221,7 @@ class SequentialRecord:
         row = [value if math.isfinite(value) else None for value in row.tolist()]
         bet = self._bettor.bet(self._scores(row))
         self._bet = check_bet(self._num_valid, bet=bet if choose is None else choose(bet))
-        return self._write(
+        head = self._write(
             {
                 "kind": "row",
                 "step": self.wealth.num_steps,
@@ -208,22 +231,31 @@ class SequentialRecord:
                 "bet": self._bet.tolist(),
             }
         )
+        self.rows.append(head)
+        return head
 
-    def open_leaf(self, opening: LeafOpening) -> int:
+    def open_leaf(self, opening: LeafOpening, heads: str | None = None) -> int:
         """Checks the owner's opening for the row just written, and settles the bet.
+
+        Args:
+          opening: the owner's.
+          heads: of a joint record: `heads_digest` of all the owner's records, this row's line
+            among them, as named in the request.
 
         Returns:
           The unit's slot.
 
         Raises:
-          RecordError: no row was written for it.
+          RecordError: no row was written for it; heads that are missing or not asked for.
           CommitmentError: the leaf does not open the commitment; nothing is written.
         """
         if self._bet is None:
             raise RecordError("no leaf is due: write the next unit's row and bet first")
-        slot = self._leaves.check(opening, unit=self.next_unit)
+        self._check_heads(heads)
+        slot = self._checker.check(opening, unit=self.next_unit)
         self._settle(opening, slot)
-        self._write({"kind": "leaf", "opening": opening.to_dict(), "slot": slot})
+        self._write(leaf_body(opening, slot, heads))
+        self.leaves.append(heads)
         return slot
 
     def close(self) -> str:
@@ -255,7 +287,7 @@ class SequentialRecord:
         return sequential_result(
             self.wealth,
             statistic=self._plan.statistic,
-            alpha=self._plan.alpha,
+            alpha=self._level,
             num_units=len(self._order),
         )
 
@@ -263,6 +295,12 @@ class SequentialRecord:
     def origins(self) -> frozenset[str]:
         """Origins of the keys behind the opened leaves; "experiment" is never evidence."""
         return frozenset(self._origins)
+
+    def _check_heads(self, heads: str | None) -> None:
+        if self.joint is None and heads is not None:
+            raise RecordError("a record of a single test names no other records' heads")
+        if self.joint is not None and not (isinstance(heads, str) and is_digest(heads)):
+            raise RecordError("a leaf of a joint record must name the heads of all records")
 
     def _scores(self, row: list[float | None]) -> np.ndarray:
         values = [math.nan if value is None else value for value in row]
@@ -278,11 +316,11 @@ class SequentialRecord:
         """Why the audit is over, or ""."""
         if self.closed_because:
             return self.closed_because
-        if self.wealth.has_reached(self._plan.alpha):
+        if self.wealth.has_reached(self._level):
             return REACHED
         if not self.num_left:
             return ALL_ASKED
-        if not self.wealth.can_reach(self._plan.alpha, self.num_left):
+        if not self.wealth.can_reach(self._level, self.num_left):
             return OUT_OF_REACH
         return ""
 
@@ -303,6 +341,12 @@ def chained(previous: str, body: dict[str, Any]) -> str:
     body = {**body, "previous": previous}
     digest = hashlib.sha256(_TAG_LINE + canonical(body)).hexdigest()
     return canonical({**body, "hash": digest}).decode()
+
+
+def leaf_body(opening: LeafOpening, slot: int, heads: str | None) -> dict[str, Any]:
+    """What a leaf's line says."""
+    body = {"kind": "leaf", "opening": opening.to_dict(), "slot": slot}
+    return body if heads is None else {**body, "heads": heads}
 
 
 def _header(

@@ -70,11 +70,16 @@ def write_suspect(
 
 
 def hand_over(
-    root: pathlib.Path, case: pathlib.Path, name: str = "ann", seed: int = 1, **plan
+    root: pathlib.Path,
+    case: pathlib.Path,
+    name: str = "ann",
+    seed: int = 1,
+    number: int = NUM_PHOTOS,
+    **plan,
 ) -> MarkKey:
     """One owner's marking and what the arbitrator gets of it; returns the key."""
     photos, out = root / f"{name}_photos", root / f"{name}_marked"
-    write_photos(photos, seed)
+    write_photos(photos, seed, number)
     key = MarkKey.for_experiment(seed, name)
     key.save(root / f"{name}.key")
     fields = {"statistic": "log_losses", "alpha": 1e-3, **plan}

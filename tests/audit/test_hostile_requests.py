@@ -73,9 +73,8 @@ def test_a_record_is_no_verdict_on_another_model(root, case_dir):
     record = other / "records" / "ann.jsonl"
     shutil.copy(case_dir / "records" / "ann.jsonl", record)
     closed = json.loads((other / "closed.json").read_text())
-    (other / "closed.json").write_text(
-        json.dumps({**closed, "record": audit.files.digest_of(record)})
-    )
+    closed["records"]["ann"]["net"]["record"] = audit.files.digest_of(record)
+    (other / "closed.json").write_text(json.dumps(closed))
     with pytest.raises(ChangedFileError, match="is the record of another declaration"):
         audit.judge_record(audit.Case(other), {})
 

@@ -231,12 +231,3 @@ def test_a_wrong_opening_settles_nothing(root, case_dir):
     body["opening"]["slot"] = slot
     standing.opening.write_text(json.dumps(body))
     assert audit.go_on(audit.Case(case_dir)).num_opened == 1
-
-
-def test_a_sequential_case_has_one_owner_and_one_suspect(root, case_dir):
-    hand_over(root, case_dir, mode="sequential", claim="any model")
-    for name in ("one", "two"):
-        write_suspect(case_dir, None, name)
-    audit.probe_case(audit.Case(case_dir))
-    with pytest.raises(CaseError, match="a sequential case has one owner and one suspect"):
-        audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)

@@ -1,0 +1,112 @@
+"""Where a sequential case keeps its records, and to what they are bound."""
+
+import json
+import pathlib
+from typing import Any
+
+from anw_jax import _files
+from anw_jax.audit.case import Case, Owner
+from anw_jax.audit.corrections import level_of_record
+from anw_jax.audit.files import check_same, digest_of, read_bytes
+from anw_jax.errors import ChangedFileError, RecordError
+from anw_jax.verify import Joint, Lockstep, SequentialRecord, resume
+
+
+def record_file(case: Case, owner: str, suspect: str) -> pathlib.Path:
+    """The hash-chained record of one owner and suspect."""
+    folder = case.file("records")
+    if len(case.suspects) == 1:
+        return folder / f"{owner}.jsonl"
+    return folder / owner / f"{suspect}.jsonl"
+
+
+def joint_of(case: Case, declared: dict[str, Any], suspect: str) -> Joint | None:
+    """What a record's header binds; None where the case is one test."""
+    num_tests = len(case.owners) * len(case.suspects)
+    if num_tests == 1:
+        return None
+    plan = next(iter(case.owners.values())).published.plan
+    level = level_of_record(plan, len(case.owners), len(case.suspects))
+    if declared.get("sequential") != {"num_tests": num_tests, "level": level}:
+        raise ChangedFileError(
+            f"{case.file('declared.json')} does not declare the level {level:g} of each of "
+            f"{num_tests} tests: declare the audit afresh in another case folder"
+        )
+    return Joint(level, suspect, tuple(sorted(case.suspects)))
+
+
+def beacon_of(declared: dict[str, Any], owner: Owner) -> bytes:
+    """The value of an owner's beacon, as declared."""
+    return bytes.fromhex(declared["beacons"].get(owner.name, ""))
+
+
+def fresh(
+    case: Case,
+    declared: dict[str, Any],
+    owner: Owner,
+    suspect: str,
+    path: pathlib.Path | None = None,
+) -> SequentialRecord:
+    """A record with nothing but its header, as this case has it."""
+    published = owner.published
+    return SequentialRecord(
+        published.commitment,
+        published.manifest,
+        published.plan,
+        beacon=beacon_of(declared, owner),
+        path=path,
+        about=digest_of(case.file("declared.json")),
+        joint=joint_of(case, declared, suspect),
+    )
+
+
+def take_up(case: Case, declared: dict[str, Any], owner: Owner) -> Lockstep:
+    """An owner's records as they were when a process ended, or new ones.
+
+    Raises:
+      ChangedFileError: they were begun under another declaration.
+      RecordError, CommitmentError: a record breaks the rules, or they do not fit together.
+    """
+    return Lockstep({name: _record(case, declared, owner, name) for name in case.suspects})
+
+
+def _record(
+    case: Case, declared: dict[str, Any], owner: Owner, suspect: str
+) -> SequentialRecord:
+    path = record_file(case, owner.name, suspect)
+    if path.exists() and b"\n" not in read_bytes(path):
+        path.unlink()  # killed while its first line was written
+    started = path.with_suffix(".declared")
+    if path.exists():
+        check_same(
+            case.file("declared.json"), read_bytes(started).decode().strip(), started.name
+        )
+        record = resume(
+            path,
+            owner.published.manifest,
+            owner.published.plan,
+            commitment=owner.published.commitment,
+            beacon=beacon_of(declared, owner),
+        )
+        check_header(case, declared, owner, suspect, record.lines[0])
+        return record
+    _files.write_whole(started, digest_of(case.file("declared.json")).encode() + b"\n")
+    return fresh(case, declared, owner, suspect, path)
+
+
+def check_header(
+    case: Case, declared: dict[str, Any], owner: Owner, suspect: str, line: str
+) -> None:
+    """Refuses a record that was begun for anything but this owner, suspect and case.
+
+    Raises:
+      RecordError: it was.
+    """
+    if fresh(case, declared, owner, suspect).lines[0] == line:
+        return
+    whose = (json.loads(line).get("joint") or {}).get("suspect", suspect)
+    also = "" if whose == suspect else f" (it is headed as that of {whose!r})"
+    raise RecordError(
+        f"{record_file(case, owner.name, suspect)} is not the record of {owner.name!r} against "
+        f"{suspect!r} in this case{also}: commitment, beacon, level or declaration differ"
+    )

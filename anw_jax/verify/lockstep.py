@@ -1,0 +1,238 @@
+"""All suspects of one owner, unit by unit side by side.
+
+For each unit a finished row and a bet are written for *every* suspect who is still asked, each
+into a record of its own; only then the unit's leaf is opened, once, and settles all bets. A
+leaf opened for one suspect alone would give its slot away before the others' rows are written.
+
+**Each record bets, stops and is judged by its own rows alone.** Under H0 of one suspect its
+answers are independent of the slots, but those of another, guilty one are not: they may encode
+slots of units that are not opened yet. A bet or a stop of the first that looks at the second
+is no longer made without knowledge of the slots, and its wealth is no martingale. So a record
+that has reached its own level, or cannot reach it any more, is frozen at that wealth, and the
+others go on.
+
+**A stop by hand** (`close` before the end) may have been made after a look at all of this. It
+ends all records at the same unit. The running p holds nevertheless, since the wealth ever
+reaches 1 / a with probability at most a, whenever one stops looking. The wealth at such a stop
+is no e-value: what counts then is 0, which is never above what the record would have come to.
+"""
+
+import json
+
+import numpy as np
+
+from anw_jax.errors import RecordError
+from anw_jax.keys import LeafOpening
+from anw_jax.verify.joint import heads_digest
+from anw_jax.verify.sequential import BY_HAND, SequentialRecord
+
+
+class Lockstep:
+    """The records of one owner, by suspect; one order of work only.
+
+    Args:
+      records: by suspect: all that their headers name, or one of a single test.
+
+    Attributes:
+      records: as given, sorted by name.
+      is_joint: whether they are bound to one another; False for the one of a single test.
+
+    Raises:
+      RecordError: records of different cases, one that is missing or under another name,
+        rows of different rounds, a leaf that was opened for other heads, or a record that went
+        on after another was stopped by hand.
+
+    Example:
+      >>> from anw_jax import keys
+      >>> from anw_jax.verify.joint import Joint
+      >>> photos = np.arange(36, dtype=np.uint8).reshape(3, 2, 2, 3)
+      >>> manifest = keys.Manifest.of(photos, keys.SignatureSpace())
+      >>> plan = keys.Plan("losses", 0.02, mode="sequential", claim="each model")
+      >>> owner = keys.UnitTree(keys.MarkKey.for_experiment(0), manifest, plan)
+      >>> both = Lockstep({
+      ...     name: SequentialRecord(
+      ...         owner.root, manifest, plan, joint=Joint(0.01, name, ("a", "b"))
+      ...     )
+      ...     for name in ("a", "b")
+      ... })
+      >>> while both.is_open:
+      ...     knows = np.ones(11)
+      ...     knows[owner.open(both.next_unit).slot - 1] = 0.1
+      ...     for name in both.rows_due:
+      ...         both.write_row(name, knows if name == "a" else np.ones(11))
+      ...     slot = both.open_leaf(owner.open(both.next_unit))
+      >>> both.close()
+      {'a': 'the level is reached', 'b': 'the level cannot be reached any more'}
+    """
+
+    def __init__(self, records: dict[str, SequentialRecord]):
+        self.records = {name: records[name] for name in sorted(records)}
+        self.is_joint = any(record.joint is not None for record in self.records.values())
+        _check_bound(self.records)
+        _check_rounds(self.records)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any record takes another row, or waits for a leaf."""
+        return bool(self._open())
+
+    @property
+    def step(self) -> int:
+        """How many leaves of this owner are open in every record that goes on."""
+        records = self._open().values() or self.records.values()
+        return min(len(record.leaves) for record in records)
+
+    @property
+    def num_opened(self) -> int:
+        """How many leaves of this owner are open."""
+        return max(len(record.leaves) for record in self.records.values())
+
+    @property
+    def next_unit(self) -> int:
+        """The unit to ask now, or whose leaf is due.
+
+        Raises:
+          RecordError: no record is open.
+        """
+        for record in self._open().values():
+            if len(record.leaves) == self.step:
+                return record.next_unit
+        raise RecordError("no unit is to be asked: all records are stopped")
+
+    @property
+    def rows_due(self) -> list[str]:
+        """Suspects whose row for `next_unit` is not written yet."""
+        step = self.step
+        return [
+            name
+            for name, record in self._open().items()
+            if not record.leaf_is_due and len(record.leaves) == step
+        ]
+
+    def write_row(self, name: str, losses: np.ndarray) -> None:
+        """Writes one suspect's finished row and its bet: see `SequentialRecord.write_row`.
+
+        Raises:
+          RecordError: no row of this suspect is due.
+          ValueError: a row of another length.
+        """
+        if name not in self.rows_due:
+            raise RecordError(f"no row of {name!r} is due")
+        self.records[name].write_row(self.next_unit, losses)
+
+    def heads(self) -> dict[str, str]:
+        """What the owner opens the leaf for: the head of every record, the frozen ones too.
+
+        Raises:
+          RecordError: a row is not written yet.
+        """
+        heads = _heads_at(self.records, self.step)
+        if heads is None:
+            raise RecordError(f"rows are due first: {', '.join(self.rows_due) or 'none'}")
+        return heads
+
+    def open_leaf(self, opening: LeafOpening) -> int:
+        """Settles the bets of all records that are open, and closes those that are through.
+
+        Returns:
+          The unit's slot.
+
+        Raises:
+          RecordError: a row is not written yet.
+          CommitmentError: the leaf does not open the commitment; nothing is written.
+        """
+        digest = heads_digest(self.heads()) if self.is_joint else None
+        slot = 0
+        for record in self.records.values():
+            if record.leaf_is_due:
+                slot = record.open_leaf(opening, digest)
+        self._close_ended()
+        return slot
+
+    def mend(self) -> None:
+        """Ends what a kill left half done: a leaf in some records, a close in some."""
+        records = self.records.values()
+        if any(r.leaf_is_due and len(r.leaves) < self.num_opened for r in records):
+            ahead = next(r for r in records if len(r.leaves) == self.num_opened)
+            leaves = [line for line in map(json.loads, ahead.lines) if line["kind"] == "leaf"]
+            self.open_leaf(LeafOpening.from_dict(leaves[-1]["opening"]))
+        self._close_ended()
+        if any(record.closed_because in BY_HAND for record in records):
+            self.close()
+
+    def close(self) -> dict[str, str]:
+        """Ends all records, at any time; returns why, by suspect.
+
+        All bets whose leaf is due are lost.
+        """
+        return {name: record.close() for name, record in self.records.items()}
+
+    def _open(self) -> dict[str, SequentialRecord]:
+        return {name: record for name, record in self.records.items() if record.is_open}
+
+    def _close_ended(self) -> None:
+        for record in self.records.values():
+            if not record.is_open:
+                record.close()
+
+
+def _check_bound(records: dict[str, SequentialRecord]) -> None:
+    """All of one case, each under its own name, none missing."""
+    bound = {name: record.joint for name, record in records.items()}
+    if not records or (len(records) > 1 and None in bound.values()):
+        raise RecordError("records of single tests do not belong together")
+    if None in bound.values():
+        return
+    first = records[next(iter(records))].lines[0]
+    for name, joint in bound.items():
+        if joint.suspect != name:
+            raise RecordError(f"the record of {name!r} is headed as that of {joint.suspect!r}")
+        if joint.suspects != tuple(records):
+            raise RecordError(
+                f"the record of {name!r} is one of {', '.join(joint.suspects)}; got those of "
+                f"{', '.join(records)}"
+            )
+        if shared_header(records[name].lines[0]) != shared_header(first):
+            raise RecordError(f"the record of {name!r} is headed for another case")
+
+
+def shared_header(line: str) -> dict:
+    """What the headers of an owner's records have in common."""
+    body = json.loads(line)
+    joint = {field: value for field, value in body["joint"].items() if field != "suspect"}
+    return {**body, "joint": joint, "hash": "", "previous": ""}
+
+
+def _check_rounds(records: dict[str, SequentialRecord]) -> None:
+    """Every leaf names the heads that the records had; a stop by hand is one for all."""
+    num_opened = max(len(record.leaves) for record in records.values())
+    for step in range(num_opened):
+        heads = _heads_at(records, step)
+        digest = None if heads is None else heads_digest(heads)
+        for name, record in records.items():
+            if record.joint is None or step >= len(record.leaves):
+                continue
+            if record.leaves[step] != digest:
+                raise RecordError(
+                    f"the record of {name!r} opens leaf {step + 1} for other heads than the "
+                    "records have: they are not of one audit, or one was changed"
+                )
+    for name, record in records.items():
+        if record.closed_because in BY_HAND and len(record.leaves) < num_opened:
+            raise RecordError(
+                f"the record of {name!r} was stopped by hand after {len(record.leaves)} leaves "
+                "and others went on: a stop by hand ends all of them"
+            )
+
+
+def _heads_at(records: dict[str, SequentialRecord], step: int) -> dict[str, str] | None:
+    """The head of every record when leaf `step` was asked for; None while a row is missing."""
+    heads = {}
+    for name, record in records.items():
+        if step < len(record.rows):
+            heads[name] = record.rows[step]
+        elif record.closed_because:
+            heads[name] = record.head
+        else:
+            return None
+    return heads
