@@ -72,6 +72,8 @@ def judged(case: Case, table: np.ndarray) -> dict[str, Any]:
         "log10_p": verdict.result.log10_p,
         "outcome": verdict.result.outcome,
         "hits": verdict.num_hits,
+        "z": verdict.result.z,
+        "num_units": verdict.result.num_units,
         "sealed": digest,
     }
 

@@ -2,13 +2,15 @@
 
 Which runs count: users whose photos were marked with the hue rotation, one slot for each photo,
 learned by a plain training (no attack, not left out), tested with the default statistic. A
-training that stands in several results counts once.
+training that stands in several results counts once. Of other kinds of access the table of
+adapters knows: the network asked through PyTorch, since all makes answer alike.
 """
 
 import argparse
 import json
 import pathlib
 import statistics
+from collections.abc import Iterator
 from typing import Any
 
 from anw_jax.audit.estimating import effect_of
@@ -19,6 +21,7 @@ TARGET = REPOSITORY / "anw_jax" / "audit" / "effects.json"
 
 ACCESS = ("logits", "probabilities", "rounded", "top_k", "label")
 FEWEST_UNITS = 20
+ADAPTERS, NUM_VALID = "adapters.json", 11
 
 ABOUT = (
     "Separation d of a unit's score at its own slot, in standard deviations of the scores at "
@@ -49,11 +52,35 @@ def collect(folder: pathlib.Path) -> dict[str, Any]:
             }
             entry = access[user.get("access", "logits")].setdefault(study, {"runs": []})
             entry["runs"].append(run)
+    for kind, study, run in adapter_runs(folder / ADAPTERS):
+        access[kind].setdefault(study, {"runs": []})["runs"].append(run)
     for studies in access.values():
         for entry in studies.values():
             effects = [run["effect"] for run in entry["runs"]]
             entry["median"] = round(statistics.median(effects), 4)
     return {"about": ABOUT, "access": access}
+
+
+def adapter_runs(file: pathlib.Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Kind of access, study and run of each cell of the table of adapters, one make."""
+    if not file.exists():
+        return
+    body = json.loads(file.read_text())["results"]
+    if body["settings"]["statistic"] != DEFAULT_STATISTIC:
+        return
+    for seed in body["seeds"]:
+        for name, cell in seed["cells"]["PyTorch"].items():
+            rung, _, own = name.partition(", ")
+            kind, _, once = rung.partition(" ")
+            words = ["adapters", *(["one picture"] if once else []), *([own] if own else [])]
+            run = {
+                "file": ADAPTERS,
+                "user": f"seed {seed['seed']}",
+                "num_units": cell["num_units"],
+                "z": round(cell["z"], 4),
+                "effect": round(effect_of(cell["z"], cell["num_units"], NUM_VALID), 4),
+            }
+            yield kind, ", ".join(words), run
 
 
 def users_of(body: Any) -> list[tuple[str, dict[str, Any]]]:

@@ -11,7 +11,7 @@ may be killed and called again: answers are on disk, and none is paid twice.
 from anw_jax.audit.case import Case, Owner
 from anw_jax.audit.corrections import corrected
 from anw_jax.audit.declaring import Options, declare
-from anw_jax.audit.estimating import DEFAULT_STUDY, effects, estimate, reached
+from anw_jax.audit.estimating import effects, estimate, reached
 from anw_jax.audit.exchange import Opened, answer_request
 from anw_jax.audit.judging import judge_case
 from anw_jax.audit.marking import Marked, mark_folder
@@ -22,7 +22,6 @@ from anw_jax.audit.sealing import seal_case
 from anw_jax.audit.suspect_file import SuspectFile
 
 __all__ = [
-    "DEFAULT_STUDY",
     "Case",
     "Marked",
     "Opened",

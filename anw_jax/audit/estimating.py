@@ -10,8 +10,6 @@ from anw_jax import _check
 from anw_jax.audit.case import Case
 from anw_jax.stats import plan_audit
 
-DEFAULT_STUDY = "cifar10_quick"
-
 NOT_MEASURED = "not yet measured"
 
 
@@ -53,7 +51,20 @@ def effects() -> dict[str, Any]:
     return json.loads(file.read_text())
 
 
-def measured_effect(access: str, study: str = DEFAULT_STUDY) -> float | None:
+def default_study(access: str, *, true_labels: bool = True, augmentations: int = 1) -> str:
+    """Where an access kind was measured: logits by many trainings, the rest in one table.
+
+    Example:
+      >>> default_study("logits"), default_study("label", true_labels=False)
+      ('cifar10_quick', 'adapters, one picture, own labels')
+    """
+    if access == "logits" and true_labels:
+        return "cifar10_quick"
+    once = ["one picture"] if access == "label" and augmentations == 1 else []
+    return ", ".join(["adapters", *once, *([] if true_labels else ["own labels"])])
+
+
+def measured_effect(access: str, study: str) -> float | None:
     """The median d of a study's trainings under an access kind; None if not yet measured.
 
     Raises:
@@ -70,7 +81,9 @@ def estimate(
     *,
     access: str = "logits",
     effect: float | None = None,
-    study: str = DEFAULT_STUDY,
+    study: str | None = None,
+    true_labels: bool = True,
+    augmentations: int = 1,
     **options: Any,
 ) -> dict[str, Any]:
     """Units, slots and queries for a level and a power, by access kind.
@@ -79,9 +92,11 @@ def estimate(
       access: kind of answer.
       effect: the separation d of a unit's score at its own slot; None takes the median
         measured in `study`.
-      study: where the effect was measured.
+      study: where the effect was measured; None takes `default_study`.
+      true_labels: False where the model's own labels stand in.
+      augmentations: queries for each photo and slot; several were measured with 16.
       **options: as `stats.plan_audit` takes them: `num_slots`, `alpha`, `power`, `mode`,
-        `images_per_unit`, `augmentations`, `max_units`, `seed`.
+        `images_per_unit`, `max_units`, `seed`.
 
     Returns:
       The fields of `stats.AuditPlan`, "effect" and where it comes from; `reason` says
@@ -91,10 +106,12 @@ def estimate(
       TypeError, ValueError: as `stats.plan_audit`.
 
     Example:
-      >>> estimate(access="label")["reason"]
-      'not yet measured for label: give --effect'
+      >>> estimate(access="top_k")["reason"]
+      'not yet measured for top_k: give --effect'
     """
     source = "given"
+    if study is None:
+        study = default_study(access, true_labels=true_labels, augmentations=augmentations)
     if effect is None:
         effect, source = measured_effect(access, study), f"measured in results/{study}"
     if effect is None:
@@ -105,7 +122,7 @@ def estimate(
             "num_units": None,
             "reason": f"{NOT_MEASURED} for {access}: give --effect",
         }
-    plan = plan_audit(effect, access=access, **options)
+    plan = plan_audit(effect, access=access, augmentations=augmentations, **options)
     return {**dataclasses.asdict(plan), "effect": effect, "source": source}
 
 

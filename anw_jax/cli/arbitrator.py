@@ -26,6 +26,7 @@ _CASE = click.argument("case", type=click.Path(path_type=pathlib.Path))
     show_default=True,
     help="What of an answer is used.",
 )
+@click.option("--no-labels", is_flag=True, help="The model's own labels stand in.")
 @click.option("--mode", type=click.Choice(MODES), default="sealed", show_default=True)
 @click.option("--slots", default=12, show_default=True, help="Hues on the circle.")
 @click.option(
@@ -47,6 +48,7 @@ def plan(
     alpha,
     power,
     access,
+    no_labels,
     mode,
     slots,
     augmentations,
@@ -61,6 +63,7 @@ def plan(
     \b
     Examples:
       anw plan --alpha 1e-6 --power 0.9
+      anw plan --access label --no-labels
       anw plan --mode sequential --effect 1.5 --json
       anw plan case
     """
@@ -73,7 +76,8 @@ def plan(
     body = audit.estimate(
         access=access,
         effect=effect,
-        study=study or audit.DEFAULT_STUDY,
+        study=study,
+        true_labels=not no_labels,
         num_slots=slots,
         alpha=alpha,
         power=power,

@@ -49,8 +49,8 @@ def test_every_number_has_a_run_behind_it():
 
 
 def test_no_number_is_invented():
-    assert measured_effect("label") is None
-    for access in ("label", "rounded", "top_k", "probabilities"):
+    for access in ("top_k", "probabilities"):
+        assert measured_effect(access, "adapters") is None
         body = audit.estimate(access=access)
         assert (body["num_units"], body["source"]) == (None, "not yet measured")
     with pytest.raises(ValueError, match="access must be one of"):
@@ -62,3 +62,15 @@ def test_a_stronger_effect_needs_fewer_units():
         audit.estimate(effect=d, mode="sequential", alpha=1e-3)["num_units"] for d in (1.0, 3.0)
     )
     assert strong < weak
+
+
+@pytest.mark.parametrize("access", ["rounded", "label"])
+def test_each_kind_takes_the_effect_that_was_measured_for_it(access):
+    """And without true labels the same level takes many more photos."""
+    with_labels = audit.estimate(access=access, alpha=1e-3, max_units=4000)
+    without = audit.estimate(access=access, alpha=1e-3, true_labels=False, max_units=4000)
+    assert with_labels["num_units"] < without["num_units"]
+    assert without["source"].endswith("own labels")
+    many = audit.estimate(access="label", alpha=1e-3, augmentations=16)
+    assert many["source"] == "measured in results/adapters"
+    assert many["num_queries"] == 16 * 11 * many["num_units"]
