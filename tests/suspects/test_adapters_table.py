@@ -61,6 +61,7 @@ def case(results, workdir) -> case_files.Case:
     return case_files.prepare(workdir / "seed0", 0, TINY, fail)
 
 
+@pytest.mark.slow
 def test_every_cell_has_its_numbers(results):
     (seed,) = results["seeds"]
     assert list(seed["cells"]) == list(USED)
@@ -78,6 +79,7 @@ def test_every_cell_has_its_numbers(results):
     assert list(seed["without_the_photos"]) == list(cells.rungs_of(TINY))
 
 
+@pytest.mark.slow
 def test_the_makes_answer_with_the_same_logits(results, case):
     (seed,) = results["seeds"]
     for name in ("logits", "logits, own labels"):
@@ -90,6 +92,7 @@ def test_the_makes_answer_with_the_same_logits(results, case):
     assert len({row["logits"]["sealed"] for row in seed["cells"].values()}) > 1
 
 
+@pytest.mark.slow
 def test_one_loss_of_one_make_that_is_off_stops_the_command(results, case):
     path = case.folder / "cells" / "with-JAX-logits.npy"
     whole = path.read_bytes()
@@ -105,6 +108,7 @@ def test_one_loss_of_one_make_that_is_off_stops_the_command(results, case):
         path.write_bytes(whole)
 
 
+@pytest.mark.slow
 def test_a_p_of_one_make_that_is_off_stops_the_command(results, case):
     told = copy.deepcopy(results["seeds"][0]["cells"])
     told["JAX"]["logits"]["log10_p"] -= 2 * cells.LOG10_P_TOLERANCE
@@ -112,6 +116,7 @@ def test_a_p_of_one_make_that_is_off_stops_the_command(results, case):
         cells.agreement(case, told)
 
 
+@pytest.mark.slow
 def test_a_second_call_takes_up_every_training_and_cell(results, workdir, monkeypatch):
     monkeypatch.setattr(case_files, "_start", fail)
     monkeypatch.setattr(cells, "table_of", fail)
@@ -119,6 +124,7 @@ def test_a_second_call_takes_up_every_training_and_cell(results, workdir, monkey
     assert again["seeds"] == results["seeds"]
 
 
+@pytest.mark.slow
 def test_another_number_of_label_queries_is_asked_anew(results, case):
     other = cells.rungs_of(dataclasses.replace(TINY, label_queries=2))
     found = cells.row(case, "with", "JAX", {"label": other["label"]})["label"]
@@ -127,12 +133,14 @@ def test_another_number_of_label_queries_is_asked_anew(results, case):
     assert cells.row(case, "with", "JAX", before)["label"]["queries"] == 8 * 12 * 3
 
 
+@pytest.mark.slow
 def test_trainings_of_other_settings_are_refused(results, workdir):
     with pytest.raises(SystemExit, match=r"settings\.json has other settings: give another"):
         adapters.check_settings(workdir, dataclasses.replace(TINY, epochs=5))
     adapters.check_settings(workdir, dataclasses.replace(TINY, label_queries=5))
 
 
+@pytest.mark.slow
 def test_the_learner_gets_what_was_published_and_its_twin_none_of_it(case):
     published = case_files._read_all(case.folder / "marked" / "published")
     slots = keys.assign(case.key, case.published.manifest).slots
@@ -148,6 +156,7 @@ def test_the_learner_gets_what_was_published_and_its_twin_none_of_it(case):
     assert not seen & {image.tobytes() for image in (*case.originals, *published)}
 
 
+@pytest.mark.slow
 def test_the_commitment_stands_before_the_training_begins(case):
     committed = (case.folder / "marked" / "commitment.json").stat().st_mtime_ns
     for world in case_files.WORLDS:
@@ -155,6 +164,7 @@ def test_the_commitment_stands_before_the_training_begins(case):
         assert committed < (case.folder / world / "weights.pt").stat().st_mtime_ns
 
 
+@pytest.mark.slow
 def test_wrong_keys_stay_in_the_band_and_the_right_key_does_not(results, case, monkeypatch):
     (seed,) = results["seeds"]
     assert seed["wrong_keys"]["keys"] == TINY.num_wrong_keys
@@ -181,6 +191,7 @@ def test_the_learner_and_the_service_know_nothing_of_this_project(name):
     assert "anw" not in (ROOT / "tests" / "suspects" / name).read_text()
 
 
+@pytest.mark.slow
 def test_the_page_shows_every_cell(results):
     (seed,) = results["seeds"]
     told = copy.deepcopy(results)
