@@ -1,4 +1,4 @@
-"""Runs every benchmark, each in a process of its own: about 8 minutes on two idle cores."""
+"""Runs the timed benchmarks, each in its own process: about 8 minutes on two idle cores."""
 
 import subprocess
 import sys

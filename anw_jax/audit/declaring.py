@@ -348,8 +348,10 @@ def _beacons(case: Case, options: Options) -> dict[str, str]:
     for name, owner in case.owners.items():
         planned = owner.published.plan.beacon
         if bool(planned) != bool(values.get(name)):
-            what = f"names the beacon {planned!r}" if planned else "names no beacon"
-            raise CaseError(
-                f"the plan of owner {name!r} {what}: give its value if and only if one is named"
+            what = (
+                f"names the beacon {planned!r}: give the value that you fetched (--beacon)"
+                if planned
+                else "names no beacon: leave --beacon out"
             )
+            raise CaseError(f"the plan of owner {name!r} {what}")
     return {name: value.hex() for name, value in values.items()}

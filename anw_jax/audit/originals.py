@@ -20,6 +20,8 @@ FOLDER, ARRAYS, LABELS = "originals", "originals.npz", "labels.csv"
 
 # A class number of more digits is no class number, and could overflow.
 _CLASS_NUMBER = re.compile("[0-9]{1,9}")
+# A first row that names the columns is passed over.
+_LABEL_HEADS = (["file", "label"], ["file", "class number"])
 
 _TAG = b"anw_jax/v1/originals\0"
 
@@ -138,19 +140,20 @@ def _places(
 
 
 def _read_labels(path: pathlib.Path) -> dict[str, int]:
-    text = read_bytes(path).decode("utf-8", "replace")
+    text = read_bytes(path).decode("utf-8-sig", "replace")
     try:
         rows = [row for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
     except csv.Error as error:
         raise CaseError(f"{path} must have rows 'file,class number': {error}") from None
-    if rows and [entry.strip() for entry in rows[0]] == ["file", "label"]:
+    if rows and [entry.strip() for entry in rows[0]] in _LABEL_HEADS:
         rows = rows[1:]
     labels: dict[str, int] = {}
     for row in rows:
         name, label = row[0].strip(), row[-1].strip()
         if len(row) != 2 or not _CLASS_NUMBER.fullmatch(label):
             raise CaseError(
-                f"{path} must have rows 'file,class number', got {','.join(row)!r:.60}"
+                f"{path} must have rows 'file,class number', such as 'photo.png,3', "
+                f"got {','.join(row)!r:.60}"
             )
         if labels.setdefault(name, int(label)) != int(label):
             raise CaseError(f"{path} gives {name!r} two labels")

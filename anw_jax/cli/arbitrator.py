@@ -15,7 +15,7 @@ from anw_jax.suspects.access import KINDS
 _CASE = click.argument("case", type=click.Path(path_type=pathlib.Path))
 
 
-@click.command()
+@click.command(short_help="What an audit takes, or what a case has reached.")
 @click.argument("case", required=False, type=click.Path(path_type=pathlib.Path))
 @click.option("--alpha", default=DEFAULT_ALPHA, show_default=True, help="The level.")
 @click.option("--power", default=0.9, show_default=True, help="The chance to reach it.")
@@ -89,7 +89,7 @@ def plan(
     show(as_json, body, telling.estimate_lines(body, alpha, power, slots))
 
 
-@click.command()
+@click.command(short_help="Looks for mistakes in how a suspect is asked.")
 @_CASE
 @click.option("--photos", default=48, show_default=True, help="Originals to ask about.")
 @json_option
@@ -113,7 +113,7 @@ def probe(case, photos, as_json) -> int:
     return exit_codes.DONE if is_fit else exit_codes.UNFIT
 
 
-@click.command()
+@click.command(short_help="Fixes what will be asked, before the first query.")
 @_CASE
 @click.option(
     "--access",
@@ -219,7 +219,7 @@ def declare(
     show(as_json, body, telling.declared_lines(opened, body))
 
 
-@click.command()
+@click.command(short_help="Asks the suspects and seals the result.")
 @_CASE
 @click.option(
     "--opener",
@@ -233,7 +233,7 @@ def declare(
     help="Sequential mode: close the audit now; an owner who "
     "has not opened the leaf that is due loses the stakes.",
 )
-@click.option("--budget", type=int, default=None, help="More queries than were declared.")
+@click.option("--budget", type=int, default=None, help="In place of the declared budget.")
 @json_option
 def audit(case, opener, stop, budget, as_json) -> int:
     """Asks the suspects, and seals the result; killed at any time, the same command goes on.
@@ -279,7 +279,7 @@ def _audit(room, opened, opener, stop, budget, as_json) -> int:
     return exit_codes.DONE
 
 
-@click.command()
+@click.command(short_help="Opens the keys and states the result.")
 @_CASE
 @click.option(
     "--key",

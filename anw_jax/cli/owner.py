@@ -16,7 +16,7 @@ def key() -> None:
     """The owner's secret."""
 
 
-@key.command("new")
+@key.command("new", short_help="Draws a key into a new file.")
 @click.argument("file", type=click.Path(path_type=pathlib.Path))
 @json_option
 def key_new(file: pathlib.Path, as_json: bool) -> None:
@@ -35,7 +35,7 @@ def key_new(file: pathlib.Path, as_json: bool) -> None:
     show(as_json, {"key": str(file)}, [f"{file} written. Keep it secret, and keep a copy."])
 
 
-@click.command()
+@click.command(short_help="Marks every photo below a folder, and commits to it.")
 @click.argument("folder", type=click.Path(path_type=pathlib.Path))
 @click.option("--key", "key_file", required=True, help="The key file.")
 @click.option(
@@ -148,7 +148,7 @@ def _about(done, out: pathlib.Path, beacon: str) -> list[str]:
     return lines
 
 
-@click.command("open")
+@click.command("open", short_help="Opens one unit for an arbitrator's request.")
 @click.argument("request", type=click.Path(path_type=pathlib.Path))
 @click.option("--key", "key_file", required=True, help="The key file.")
 @click.option(

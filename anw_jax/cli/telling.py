@@ -13,11 +13,18 @@ def estimate_lines(body: dict[str, Any], alpha: float, power: float, slots: int)
     """What an audit will take."""
     if body["num_units"] is None:
         return [f"{body['access']}: {body['reason']}"]
-    return [
+    lines = [
         f"{body['num_units']} units, {slots - 1} slots each, {body['num_queries']:,} queries "
-        f"reach p ≤ {alpha:g} with power {power:g} ({body['access']})",
-        f"half of such audits are through after {body['median_units']} units, "
-        f"{body['median_queries']:,} queries",
+        f"reach p ≤ {alpha:g} with power {power:g} ({body['access']})"
+    ]
+    # A sealed audit asks everything; only a sequential one can be through earlier.
+    if body["median_queries"] < body["num_queries"]:
+        lines.append(
+            f"half of such audits are through after {body['median_units']} units, "
+            f"{body['median_queries']:,} queries"
+        )
+    return [
+        *lines,
         f"effect {body['effect']:.2f} ({body['source']}); an estimate, not a promise",
     ]
 

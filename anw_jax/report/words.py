@@ -62,6 +62,18 @@ def power(exponent: int) -> str:
     return str(exponent).translate(_SUPERSCRIPT)
 
 
+def bits(value: float | None) -> str:
+    """Evidence in bits, rounded down: a printed number claims no more than was shown.
+
+    Example:
+      >>> bits(35.457), bits(None)
+      ('35.4', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return number(None)
+    return number(math.floor(value * 10) / 10, 1)
+
+
 def coin_tosses(bits: float | None) -> str:
     """Evidence in bits as a run of heads, rounded down.
 

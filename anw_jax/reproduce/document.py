@@ -33,13 +33,15 @@ filled by hand, and a test fails where it is out of date.
   they have 40 (keyed 50) since, in all seeds. Some rules were made stricter; none was loosened.
 * What the paper does not have ("not in the paper") is ours: above all the exact p of photos
   with a keyed hue each, read from the same training.
-* Beside each row stand the keyed p of the same trainings (median and worst), and what marking
-  costs in accuracy where a twin training without marks measures it.
+* Beside each row stand the keyed p of the same trainings (worst, and median: of an even number
+  the larger of the middle two), and what marking costs in accuracy where a twin training
+  without marks measures it.
 * All keys here are experiment keys, derived from seeds: these p show how strong the test is,
   and none of them is evidence. Rows that are read from one training share its keys, and a
   changed model (noisy, pruned, fine-tuned) is another test with the same key: such p are not
   independent, each is to be read alone. A mean of log10 p is a summary, no p.
-* Numbers are mean ± sample standard deviation over n seeds. Shares are given in percent.
+* Numbers are mean ± sample standard deviation over n seeds. Shares are given in percent,
+  and so are differences of shares ("points").
 * The command of a row goes on where it was stopped; with `--variant quick` it runs the quick
   setting. `python -m anw_jax.reproduce plan` prints which row is read from which training,
   `python -m anw_jax.reproduce figures` draws the figures again without training.

@@ -125,7 +125,7 @@ def accuracy_cost(study: Study, seeds: Sequence[SeedRuns]) -> str:
         return f"see {study.cost['see']}"
     name, arguments = study.cost["measure"], study.cost.get("arguments") or {}
     values = [100 * value for value in measured(name, arguments, seeds).values]
-    return f"{mean_and_std(values, 1)} points" if values else ""
+    return f"{mean_and_std(values, 1)} points".replace("-", "−") if values else ""
 
 
 def _distinct(runs: Sequence[Run], path: str, length: int | None = None) -> str:

@@ -102,6 +102,17 @@ def test_labels_that_are_no_numbers_are_one_line(root, label):
     assert len(str(error.value)) < 300
 
 
+@pytest.mark.parametrize("head", ["file,label", "file,class number", "\ufefffile,label", ""])
+def test_a_first_row_that_names_the_columns_is_passed_over(root, head):
+    write_photos(root / "photos", number=1)
+    (root / "labels.csv").write_text(f"{head}\nphoto00.png,3\n", encoding="utf-8")
+    manifest = audit.mark_folder(
+        root / "photos", MarkKey.for_experiment(1), root / "out", Plan("losses", 0.1),
+        labels=root / "labels.csv",
+    )  # fmt: skip
+    assert manifest.num_written == 1
+
+
 @pytest.mark.parametrize("mode", ["sealed", "sequential"])
 def test_photos_may_not_be_left_out(root, case_dir, mode):
     hand_over(root, case_dir, mode=mode)

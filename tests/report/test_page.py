@@ -224,7 +224,7 @@ def test_p_too_small_for_a_float(make_workdir):
     changes |= {"z": 55.0, "outcome": "shown"}
     page = page_of(make_workdir({"changes": changes}))
     assert "p 1e-400 at most 1 in 10⁴⁰⁰" in page.text
-    assert "like 1,328 fair coin tosses all heads" in page.text
+    assert "bits of evidence 1,328.7 like 1,328 fair coin tosses all heads" in page.text
     assert "stands at +55.0 standard deviations" in page.source
 
 
