@@ -20,5 +20,5 @@ def libraries(needed_by: str, extra: str, *names: str) -> list[types.ModuleType]
     except ImportError as error:
         raise ImportError(
             f"{needed_by} needs {error.name}, which is not installed: "
-            f"pip install 'anw_jax[{extra}]'"
+            f"pip install '.[{extra}]' in the checkout"
         ) from error

@@ -104,7 +104,9 @@ def _each(alpha, tests, pairs, results) -> dict[str, Any]:
     shown = bonferroni([result["p_value"] for result in results], alpha)
     is_one = len(pairs) == 1
     return {
-        "correction": "none: one test" if is_one else f"Bonferroni over {len(pairs)} tests",
+        "correction": "one test, nothing to correct"
+        if is_one
+        else f"Bonferroni over {len(pairs)} tests",
         "level": alpha / len(pairs),
         "named": _named(pairs, results, shown),
     }

@@ -106,7 +106,10 @@ def read_opening(path: pathlib.Path, request_digest: str) -> LeafOpening | None:
     try:
         return LeafOpening.from_dict(body["opening"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CaseError(f"{path} holds no opening of a leaf: {error!s:.80}") from None
+        raise CaseError(
+            f"{path} holds no opening of a leaf ({error!s:.80}): move it away and ask the "
+            "owner again"
+        ) from None
 
 
 def answer_request(

@@ -27,12 +27,23 @@ _CASE = click.argument("case", type=click.Path(path_type=pathlib.Path))
     help="What of an answer is used.",
 )
 @click.option("--no-labels", is_flag=True, help="The model's own labels stand in.")
-@click.option("--mode", type=click.Choice(MODES), default="sealed", show_default=True)
+@click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    default="sealed",
+    show_default=True,
+    help="All at once, or unit by unit until the level is reached.",
+)
 @click.option("--slots", default=12, show_default=True, help="Hues on the circle.")
 @click.option(
     "--augmentations", default=1, show_default=True, help="Queries for each photo and slot."
 )
-@click.option("--images-per-unit", default=1, show_default=True)
+@click.option(
+    "--images-per-unit",
+    default=1,
+    show_default=True,
+    help="Photos of an album that share a hue.",
+)
 @click.option(
     "--effect",
     type=float,
@@ -155,7 +166,13 @@ def probe(case, photos, as_json) -> int:
     show_default=True,
     help="Level of the lower bound on how many units were used.",
 )
-@click.option("--bound-by", type=click.Choice(INVERSIONS), default="ranks", show_default=True)
+@click.option(
+    "--bound-by",
+    type=click.Choice(INVERSIONS),
+    default="ranks",
+    show_default=True,
+    help="What the lower bound counts: hues guessed right, or how high they rank.",
+)
 @click.option(
     "--list-rate",
     default=0.05,

@@ -11,7 +11,7 @@ try:
     import click
 except ImportError:
     raise MissingLibraryError(
-        "the anw command needs the extra 'cli': pip install 'anw_jax[cli]'"
+        "the anw command needs the extra 'cli': pip install '.[cli]' in the checkout"
     ) from None
 
 from anw_jax.cli import arbitrator, exit_codes, owner

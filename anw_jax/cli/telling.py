@@ -207,9 +207,10 @@ def verdict_lines(body: dict[str, Any]) -> list[str]:
             reason = f": {test['reason']}" if test["reason"] else ""
             level = body["corrected"]["level"]
             at = "" if level is None else f", level {level:g}"
+            opened = f"{test['num_opened']} of " if "num_opened" in test else ""
             lines.append(
                 f"{owner} against {name}: {test['outcome']}{reason} (p {test['p_text']}{at}, "
-                f"{test['num_units']} units, {test['statistic']})"
+                f"{opened}{test['num_units']} units, {test['statistic']})"
             )
             lines += [f"  {test['sentence']}", f"  standing: {test['standing']}"]
             for part in ("how_many", "which"):

@@ -185,7 +185,8 @@ def test_a_missing_library_names_the_extra(linear, monkeypatch):
     with pytest.raises(ImportError) as raised:
         DpSgd().epsilon(10, 10, 100)
     assert str(raised.value) == (
-        "DP-SGD needs dp_accounting, which is not installed: pip install 'anw_jax[dp]'"
+        "DP-SGD needs dp_accounting, which is not installed: "
+        "pip install '.[dp]' in the checkout"
     )
     with pytest.raises(ImportError, match=r"DP-SGD needs jax_privacy.clipping, which is not"):
         DpSgd().gradient(jax.random.key(0), _linear_loss, *linear)

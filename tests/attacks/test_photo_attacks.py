@@ -209,5 +209,5 @@ def test_a_missing_library_names_the_extra(attack, library, small_images, monkey
         attack.prepare(small_images, seed=0)
     assert str(raised.value) == (
         f"{type(attack).__name__} needs {library}, which is not installed: "
-        "pip install 'anw_jax[run]'"
+        "pip install '.[run]' in the checkout"
     )

@@ -31,7 +31,7 @@ def end_of(claim, p_values, alpha=0.05):
 def test_one_test_is_corrected_by_nothing():
     end = end_of("one model", [[0.05]])
     assert end["outcome"] == "shown"
-    assert end["correction"] == "none: one test"
+    assert end["correction"] == "one test, nothing to correct"
     assert end_of("one model", [[0.051]])["outcome"] == "not shown"
 
 

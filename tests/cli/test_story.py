@@ -55,7 +55,7 @@ def test_sealed(anw, root, is_planted):
     )
     told = anw("verdict", case, "--key", f"ann={root / 'ann.key'}").out.splitlines()
     assert told[0].startswith(f"ann against net: {test['outcome']} (p {test['p_text']}, level")
-    assert told[-1].startswith(f"one model: {test['outcome']} (none: one test)")
+    assert told[-1].startswith(f"one model: {test['outcome']} (one test, nothing to correct)")
     state = anw("plan", case).out
     assert "steps done: probe, declared, blind, verdict" in state
     assert f"ann against net: p {test['p_text']} after 12 units, 132 queries" in state

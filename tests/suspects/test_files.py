@@ -278,7 +278,7 @@ def test_a_missing_library_names_its_extra(monkeypatch, tmp_path, library):
     with pytest.raises(MissingLibraryError) as error:
         make(tmp_path / "model")
     assert str(error.value) == (
-        f"{doing} needs the extra {extra!r}: pip install 'anw_jax[{extra}]'"
+        f"{doing} needs the extra {extra!r}: pip install '.[{extra}]' in the checkout"
     )
 
 
