@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from anw_jax import audit
-from anw_jax.audit.estimating import effect_of, measured_effect
+from anw_jax.audit.estimating import default_study, effect_of, measured_effect
 from anw_jax.keys import Assignment, SignatureSpace
 from anw_jax.stats import exact_test
 from benchmarks import effects
@@ -64,13 +64,23 @@ def test_a_stronger_effect_needs_fewer_units():
     assert strong < weak
 
 
-@pytest.mark.parametrize("access", ["rounded", "label"])
+@pytest.mark.parametrize("access", ["logits", "rounded", "label"])
 def test_each_kind_takes_the_effect_that_was_measured_for_it(access):
-    """And without true labels the same level takes many more photos."""
-    with_labels = audit.estimate(access=access, alpha=1e-3, max_units=4000)
-    without = audit.estimate(access=access, alpha=1e-3, true_labels=False, max_units=4000)
-    assert with_labels["num_units"] < without["num_units"]
-    assert without["source"].endswith("own labels")
-    many = audit.estimate(access="label", alpha=1e-3, augmentations=16)
-    assert many["source"] == "measured in results/adapters"
-    assert many["num_queries"] == 16 * 11 * many["num_units"]
+    """And without true labels less is left of it."""
+    effect = {
+        (true_labels, number): measured_effect(
+            access, default_study(access, true_labels=true_labels, augmentations=number)
+        )
+        for true_labels in (True, False)
+        for number in (1, 16)
+    }
+    assert effect[True, 1] > effect[False, 1] > 0
+    assert effect[True, 16] > effect[False, 16] > 0
+    assert (effect[True, 1] == effect[True, 16]) == (access != "label")
+
+
+def test_queries_count_every_change_of_a_picture():
+    options = {"access": "label", "alpha": 0.05, "power": 0.5, "mode": "sequential"}
+    body = audit.estimate(**options, augmentations=16)
+    assert body["source"] == "measured in results/adapters"
+    assert body["num_queries"] == 16 * 11 * body["num_units"]

@@ -7,7 +7,7 @@ import pytest
 
 from anw_jax import audit
 from anw_jax.audit.standing import BY_ARBITRATOR, BY_OWNER, LABELS_BLIND, qualified
-from anw_jax.errors import CaseError, ChangedFileError
+from anw_jax.errors import CaseError, CommitmentError
 from anw_jax.keys import Assignment, MarkKey, Plan, SignatureSpace
 from anw_jax.keys.commitment import labels_digest
 from anw_jax.stats import exact_test
@@ -186,7 +186,7 @@ def test_a_whole_record_for_a_key_drawn_later_is_refused(root, case_dir):
     closed["previous"] = audit.Case(case_dir).digest("declared.json")
     (case_dir / "closed.json").write_text(json.dumps(closed, indent=1) + "\n")
     assert audit.judge_record(audit.Case(root / "later"), {})["corrected"]["outcome"] == "shown"
-    with pytest.raises(ChangedFileError, match="is the record of another declaration"):
+    with pytest.raises(CommitmentError, match="the record is about the commitment"):
         audit.judge_record(audit.Case(case_dir), {})
     assert not (case_dir / "verdict.json").exists()
 

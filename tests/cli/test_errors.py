@@ -332,8 +332,8 @@ def test_a_suspect_that_exits_is_no_success(anw, case, place):
 
 
 def test_plans_without_a_measured_effect_say_so(anw):
-    ran = anw("plan", "--access", "label")
-    assert (ran.code, ran.out) == (0, "label: not yet measured for label: give --effect\n")
+    ran = anw("plan", "--access", "top_k")
+    assert (ran.code, ran.out) == (0, "top_k: not yet measured for top_k: give --effect\n")
     for mode, is_earlier in (("sealed", False), ("sequential", True)):
         said = anw("plan", "--effect", 3, "--alpha", 0.001, "--mode", mode).out
         assert ("half of such audits are through" in said) == is_earlier

@@ -111,8 +111,12 @@ class Service(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
-        answer = json.dumps(twins.http_answer(body)).encode()
-        self.send_response(200)
+        status = 200
+        try:
+            answer = json.dumps(twins.http_answer(body)).encode()
+        except ValueError:  # the probe asks in other forms too
+            status, answer = 400, b"wrong shape"
+        self.send_response(status)
         self.send_header("content-length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
