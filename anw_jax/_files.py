@@ -6,7 +6,7 @@ import io
 import os
 import pathlib
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO
 
 import numpy as np
@@ -67,6 +67,13 @@ def write_new(path: str | os.PathLike, body: bytes, *, mode: int = 0o666) -> Non
             os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_npz(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a compressed `.npz` whole."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_whole(path, buffer.getvalue())
 
 
 def read_npz(body: bytes, most_bytes: int = 2**33) -> dict[str, np.ndarray]:

@@ -211,7 +211,6 @@ def _owner(owner: Owner) -> dict[str, Any]:
         "num_images": published.manifest.num_images,
         "num_units": published.manifest.num_units,
         "num_slots": published.manifest.space.num_slots,
-        "num_missing": published.manifest.num_images - len(originals.present),
     }
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import io
 import json
 import pathlib
 from collections.abc import Iterator
@@ -53,13 +52,6 @@ def read_json(path: pathlib.Path, kind: str, *others: str) -> dict[str, Any]:
 def write_json(path: pathlib.Path, body: dict[str, Any]) -> None:
     """Writes strict JSON whole; NaN and infinities are refused, not hidden."""
     _files.write_whole(path, (json.dumps(body, indent=1, allow_nan=False) + "\n").encode())
-
-
-def write_arrays(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes a compressed `.npz` whole."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    _files.write_whole(path, buffer.getvalue())
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:

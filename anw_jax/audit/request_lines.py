@@ -16,7 +16,7 @@ from anw_jax.stats.e_process import check_bet
 from anw_jax.verify import Joint
 from anw_jax.verify.joint import heads_digest
 from anw_jax.verify.lockstep import shared_header
-from anw_jax.verify.sequential import chained, leaf_body, row_digest
+from anw_jax.verify.sequential import chained, leaf_body, row_digest, whole_line
 
 # The name of the one record of a case that is a single test.
 ONLY = ""
@@ -115,9 +115,8 @@ def _joint_lines(body: dict[str, Any], published: Published) -> dict[str, Line]:
 def _whole(line: Any, kinds: tuple[str, ...]) -> dict[str, Any]:
     """The body of a line, if its hash is its own."""
     try:
-        body = json.loads(line)
-        rest = {name: value for name, value in body.items() if name not in ("hash", "previous")}
-        if body["kind"] not in kinds or chained(body["previous"], rest) != line:
+        body = whole_line(line)
+        if body["kind"] not in kinds:
             raise ValueError
         if body["kind"] == "row":
             if body["row"] != row_digest(body["losses"]):
@@ -130,9 +129,8 @@ def _whole(line: Any, kinds: tuple[str, ...]) -> dict[str, Any]:
 
 def _header(line: Any, published: Published) -> dict[str, Any]:
     try:
-        body = json.loads(line)
-        rest = {n: v for n, v in body.items() if n not in ("hash", "previous")}
-        if chained("", rest) != line or body["commitment"] != published.commitment:
+        body = whole_line(line)
+        if body["previous"] != "" or body["commitment"] != published.commitment:
             raise ValueError
         bytes.fromhex(body["beacon"])
         return body

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import progress
+from anw_jax import _files, progress
 from anw_jax.audit.asking import asked, queries_of
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.declaring import check_unchanged
-from anw_jax.audit.files import check_same, digest_of, read_arrays, write_arrays, write_json
+from anw_jax.audit.files import check_same, digest_of, read_arrays, write_json
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import Assignment, Manifest
@@ -55,7 +55,7 @@ def seal_case(
             tables = _tables(panel, declared["saving"], on_progress(name))
             results[name] = queries_of(case, cache, declared, name)
         owners = dict(zip(case.owners, tables, strict=True))
-        write_arrays(case.table_file(name), owners)
+        _files.write_npz(case.table_file(name), owners)
         results[name] |= {
             "file": digest_of(case.table_file(name)),
             "declaration": declared["suspects"][name]["declaration"],

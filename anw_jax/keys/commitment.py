@@ -4,13 +4,13 @@ import dataclasses
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Sequence
 
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
 from anw_jax.keys.manifest import Manifest
 from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
+from anw_jax.keys.units import is_digest
 
 _TAG_COMMIT = b"anw_jax/v1/commitment\0"
 _TAG_LABELS = b"anw_jax/v1/labels\0"
@@ -67,7 +67,7 @@ class Plan:
         _check.one_of(MODES, mode=self.mode)
         _check.one_of(CLAIMS, claim=self.claim)
         _check.is_instance(str, labels=self.labels)
-        if not re.fullmatch("([0-9a-f]{64})?", self.labels):
+        if self.labels and not is_digest(self.labels):
             raise ValueError(
                 f"labels must be 64 lower-case hex digits or empty, got {self.labels!r:.70}"
             )
@@ -182,7 +182,7 @@ def public_seed(commitment: str, plan: Plan) -> int:
 def check_is_commitment(commitment: str) -> str:
     """Refuses what is not 64 hex digits."""
     _check.is_instance(str, commitment=commitment)
-    if not re.fullmatch("[0-9a-f]{64}", commitment):
+    if not is_digest(commitment):
         raise CommitmentError(
             f"commitment must be 64 lower-case hex digits, got {commitment!r:.70}"
         )

@@ -18,7 +18,6 @@ import dataclasses
 import functools
 import hashlib
 import hmac
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +34,7 @@ from anw_jax.keys.commitment import (
 )
 from anw_jax.keys.manifest import Manifest
 from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
+from anw_jax.keys.units import is_digest
 
 _TAG_LEAF = b"anw_jax/v1/unit-leaf\0"
 _TAG_NODE = b"anw_jax/v1/unit-node\0"
@@ -74,7 +74,7 @@ class LeafOpening:
             ("nonce", self.nonce),
             *(("path", digits) for digits in self.path),
         ]:
-            if not (isinstance(digits, str) and re.fullmatch("[0-9a-f]{64}", digits)):
+            if not is_digest(digits):
                 raise ValueError(
                     f"{name} must hold 64 lower-case hex digits, got {digits!r:.70}"
                 )

@@ -6,7 +6,6 @@ import json
 import numbers
 import os
 import pathlib
-import re
 import warnings
 from collections.abc import Hashable, Iterable, Sequence
 
@@ -19,17 +18,13 @@ from anw_jax.keys.space import SignatureSpace
 _FORMAT = "anw_jax manifest, version 1"
 
 
-def _is_digest(entry: object) -> bool:
-    return isinstance(entry, str) and re.fullmatch("[0-9a-f]{64}", entry) is not None
-
-
 def _is_unit_number(entry: object) -> bool:
     return isinstance(entry, numbers.Integral) and not isinstance(entry, bool)
 
 
 # Digests of any other form could be framed so that two units share a slot.
 _ENTRIES = (
-    ("image_digests", _is_digest, "64 lower-case hex digits each"),
+    ("image_digests", units.is_digest, "64 lower-case hex digits each"),
     ("file_names", lambda entry: isinstance(entry, str), "text"),
     ("unit_of_image", _is_unit_number, "integers"),
 )

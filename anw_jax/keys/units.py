@@ -1,6 +1,7 @@
 """Canonical pixels, and how images form the units that carry independent slots."""
 
 import hashlib
+import re
 import struct
 from collections.abc import Hashable, Iterable, Sequence
 
@@ -72,3 +73,13 @@ def group_into_units(
         label = label_of_digest.setdefault(digest, label)
         units.append(number_of_label.setdefault(label, len(number_of_label)))
     return units
+
+
+def is_digest(value: object) -> bool:
+    """Whether a value is a SHA-256 in lower-case hex.
+
+    Example:
+      >>> is_digest("0f" * 32), is_digest("0F" * 32), is_digest(None)
+      (True, False, False)
+    """
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None

@@ -1,7 +1,6 @@
 """The folder a run leaves behind. Files are written whole: to a neighbour, then renamed."""
 
 import contextlib
-import io
 import json
 import os
 import pathlib
@@ -75,9 +74,7 @@ class Workdir:
 
     def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
         """Writes a compressed `.npz` whole."""
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        _files.write_whole(self.path / name, buffer.getvalue())
+        _files.write_npz(self.path / name, arrays)
 
     def read_arrays(self, name: str) -> dict[str, np.ndarray]:
         """Reads an `.npz` file."""

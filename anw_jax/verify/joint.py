@@ -8,7 +8,6 @@ nobody can put in a suspect, a row or a bet after the leaf that it would profit 
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,8 +72,3 @@ def heads_digest(heads: Mapping[str, str]) -> str:
       '9702c6149c11'
     """
     return hashlib.sha256(_TAG_HEADS + canonical(dict(heads))).hexdigest()
-
-
-def is_digest(text: str) -> bool:
-    """Whether a text is a SHA-256 in lower-case hex."""
-    return re.fullmatch("[0-9a-f]{64}", text) is not None

@@ -28,6 +28,7 @@ from anw_jax import _check, _files
 from anw_jax.errors import RecordError
 from anw_jax.keys import LeafChecker, LeafOpening, Manifest, Plan, audit_order
 from anw_jax.keys.commitment import canonical
+from anw_jax.keys.units import is_digest
 from anw_jax.stats import (
     BETTORS,
     ROW_STATISTICS,
@@ -38,7 +39,7 @@ from anw_jax.stats import (
     sequential_result,
 )
 from anw_jax.stats.e_process import check_bet
-from anw_jax.verify.joint import Joint, is_digest
+from anw_jax.verify.joint import Joint
 
 _FORMAT = "anw_jax sequential audit, version 1"
 _TAG_LINE = b"anw_jax/v1/audit-line\0"
@@ -299,7 +300,7 @@ class SequentialRecord:
     def _check_heads(self, heads: str | None) -> None:
         if self.joint is None and heads is not None:
             raise RecordError("a record of a single test names no other records' heads")
-        if self.joint is not None and not (isinstance(heads, str) and is_digest(heads)):
+        if self.joint is not None and not is_digest(heads):
             raise RecordError("a leaf of a joint record must name the heads of all records")
 
     def _scores(self, row: list[float | None]) -> np.ndarray:
@@ -341,6 +342,20 @@ def chained(previous: str, body: dict[str, Any]) -> str:
     body = {**body, "previous": previous}
     digest = hashlib.sha256(_TAG_LINE + canonical(body)).hexdigest()
     return canonical({**body, "hash": digest}).decode()
+
+
+def whole_line(line: str) -> dict[str, Any]:
+    """The body of one line with its two hashes, which are its own.
+
+    Raises:
+      ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError: it is no
+        such line.
+    """
+    body = json.loads(line)
+    rest = {name: value for name, value in body.items() if name not in ("hash", "previous")}
+    if chained(body["previous"], rest) != line:
+        raise ValueError("the line's hash is not its own")
+    return body
 
 
 def leaf_body(opening: LeafOpening, slot: int, heads: str | None) -> dict[str, Any]:
