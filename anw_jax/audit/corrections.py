@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from anw_jax.keys import Plan
-from anw_jax.stats import bonferroni, e_bh, mean_of_e_values
+from anw_jax.stats import bonferroni, e_bh, log_e_from_p, mean_of_e_values
 
 SHOWN, NOT_SHOWN, INCONCLUSIVE = "shown", "not shown", "inconclusive"
 
@@ -25,7 +25,8 @@ def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[s
 
     Returns:
       "claim", "correction", "outcome", "named" (owner and suspect, or owner alone for "any
-      model"), "num_tests", "level" (the level of each single test, where there is one).
+      model"), "out_of_reach" (who would not be named even if every test matched perfectly),
+      "num_tests", "level" (the level of each single test, where there is one).
 
     Example:
       >>> one = {"p_value": 0.02, "log_e_value": 1.0, "outcome": "shown"}
@@ -42,10 +43,30 @@ def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[s
     if len(pairs) == 1:  # all claims are one then
         rule = _each
     body = rule(plan.alpha, tests, pairs, results)
-    # A test that was impossible names nobody, and alone decides nothing.
-    possible = any(result["outcome"] != INCONCLUSIVE for result in results)
-    outcome = SHOWN if body["named"] else NOT_SHOWN if possible else INCONCLUSIVE
-    return {"claim": plan.claim, "num_tests": len(pairs), "outcome": outcome, **body}
+    best = {
+        owner: {name: _best(test) for name, test in by_name.items()}
+        for owner, by_name in tests.items()
+    }
+    reachable = rule(plan.alpha, best, pairs, [best[owner][name] for owner, name in pairs])
+    # What could name nobody decides nothing.
+    could_name = reachable["named"]
+    everybody = [[owner] for owner in tests] if rule is _any_model else map(list, pairs)
+    return {
+        "claim": plan.claim,
+        "num_tests": len(pairs),
+        "outcome": SHOWN if body["named"] else NOT_SHOWN if could_name else INCONCLUSIVE,
+        **body,
+        "out_of_reach": [one for one in everybody if one not in could_name],
+    }
+
+
+def _best(test: dict[str, Any]) -> dict[str, Any]:
+    """The same test as a perfect match would have it; one that was impossible as it is."""
+    if test["outcome"] == INCONCLUSIVE:
+        return test
+    # A record says itself, by its outcome, what it could not reach.
+    log_p = max(test.get("smallest_log10_p", -math.inf), -300.0) * math.log(10.0)
+    return {**test, "p_value": math.exp(log_p), "log_e_value": log_e_from_p(math.exp(log_p))}
 
 
 def level_of_record(plan: Plan, num_owners: int, num_suspects: int) -> float:
@@ -82,14 +103,16 @@ def restate(
     for owner, by_name in tests.items():
         restated[owner] = {}
         for name, test in by_name.items():
-            outcome = SHOWN if [owner, name] in end["named"] else NOT_SHOWN
+            outcome, reason = SHOWN if [owner, name] in end["named"] else NOT_SHOWN, ""
             if end["claim"] == "any model":
                 outcome = "not claimed"
-            elif test["outcome"] == INCONCLUSIVE:
+            elif outcome != SHOWN and [owner, name] in end["out_of_reach"]:
                 outcome = INCONCLUSIVE
+                reason = "even a perfect match would not stand after the correction"
             restated[owner][name] = {
                 **test,
                 "outcome": outcome,
+                "reason": test.get("reason") or reason,
                 "outcome_uncorrected": test["outcome"],
             }
             if "sentence" in test:  # its p is that of one test: none is read alone

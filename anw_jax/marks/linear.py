@@ -104,7 +104,8 @@ class LinearColorMark:
         xp = library_of(image, matrix)
         half = xp.left_shift(np.int32(1), shift - np.int32(1))
         sums = _turn(image.astype(np.int32), matrix) + half
-        return xp.clip(sums >> shift, 0, 255).astype(np.uint8)
+        # NumPy looks up the range of a dtype at each call for bounds that are Python's integers.
+        return xp.clip(sums >> shift, np.int32(0), np.int32(255)).astype(np.uint8)
 
 
 def _turn(image: Array, matrix: Array) -> Array:

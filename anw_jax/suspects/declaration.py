@@ -1,6 +1,7 @@
 """What a suspect declares about itself: how it wants pictures, and how it answers."""
 
 import dataclasses
+import functools
 import hashlib
 from typing import Any
 
@@ -98,7 +99,7 @@ class Declaration:
                     f"got answer={self.answer!r}, decimals={self.decimals}"
                 )
 
-    @property
+    @functools.cached_property  # every question asks for it
     def digest(self) -> str:
         """SHA-256, as hex, of everything that decides what an answer means.
 

@@ -124,6 +124,7 @@ class HttpSuspect:
         self._headers = dict(headers or {})
         self._given = client
         self._client = client or PooledClient(url, self._options.in_flight)
+        self._is_trial = False
         self._sleep = sleep
         self._pace = Pace(self._options.per_second, sleep=sleep)
         self._pool = concurrent.futures.ThreadPoolExecutor(self._options.in_flight)
@@ -149,6 +150,16 @@ class HttpSuspect:
         self._answer.check_fits(declaration)
         other = copy.copy(self)
         other._declaration = _check.is_instance(Declaration, declaration=declaration)
+        return other
+
+    def as_trial(self) -> Self:
+        """The same endpoint, asked again only where it surely did nothing (429, 503, no host).
+
+        For questions that it may not take, such as pictures of another size: to these many a
+        service answers with status 500, or not at all, however often it is asked.
+        """
+        other = copy.copy(self)
+        other._is_trial = True
         return other
 
     def close(self) -> None:
@@ -208,6 +219,8 @@ class HttpSuspect:
                 return
             if did_nothing:
                 ledger.refused(group)
+            elif self._is_trial:
+                raise SuspectError(f"{self._url} {trouble}")
             if attempt < limit:
                 self._wait_before(attempt + 1, reply, stop)
         raise SuspectError(f"{self._url} {trouble}, in {limit} attempts")

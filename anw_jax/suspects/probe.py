@@ -53,6 +53,10 @@ class _Counting:
     def with_declaration(self, declaration) -> "_Counting":
         return _Counting(self._suspect.with_declaration(declaration), self._counts)
 
+    def as_trial(self) -> "_Counting":
+        as_trial = getattr(self._suspect, "as_trial", lambda: self._suspect)
+        return _Counting(as_trial(), self._counts)
+
 
 def probe(
     suspect: Suspect, images: np.ndarray, labels: Sequence[int] | np.ndarray | None = None

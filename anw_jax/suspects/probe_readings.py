@@ -38,7 +38,7 @@ def find_working_readings(suspect: Suspect, pictures: np.ndarray) -> list[Findin
     """Of a suspect that does not answer: the layouts and sizes at which it would."""
     declaration = suspect.declaration
     for reading in (*_layouts(declaration), *_sizes(declaration, pictures)):
-        if _ask(suspect, reading, pictures[:2]) is not None:
+        if _takes(suspect, reading, pictures):
             seen = f"it answers when read with {reading.text}"
             return [Finding(reading.name, "error", seen, f"declare {reading.text}")]
     return []
@@ -127,8 +127,7 @@ def _sign_test(better: int, worse: int) -> float:
 def _judge(
     suspect: Suspect, reading: _Reading, pictures: np.ndarray, labels: np.ndarray
 ) -> _Reading | None:
-    # Two photos first: a model that takes no such pictures shall cost no more.
-    if _ask(suspect, reading, pictures[:2]) is None:
+    if not _takes(suspect, reading, pictures):
         return None
     answers = _ask(suspect, reading, pictures)
     # Better than a reading that is always wrong is still no reading.
@@ -138,13 +137,21 @@ def _judge(
     return dataclasses.replace(reading, is_right=first_labels(answers) == labels, losses=losses)
 
 
-def _ask(suspect: Suspect, reading: _Reading, pictures: np.ndarray) -> Answers | None:
+def _takes(suspect: Suspect, reading: _Reading, pictures: np.ndarray) -> bool:
+    """Whether it answers to two photos: one that takes no such pictures costs no more."""
+    return _ask(suspect, reading, pictures[:2], is_trial=True) is not None
+
+
+def _ask(
+    suspect: Suspect, reading: _Reading, pictures: np.ndarray, *, is_trial: bool = False
+) -> Answers | None:
     """Answers under another reading; None where the model does not take it."""
     if not getattr(suspect, "can_be_read_otherwise", True):
         return None
     declaration = dataclasses.replace(suspect.declaration, **reading.changes)
     try:
-        return suspect.with_declaration(declaration).answers(pictures)
+        other = suspect.with_declaration(declaration)
+        return (other.as_trial() if is_trial else other).answers(pictures)
     except (SuspectError, ValueError):
         return None
 

@@ -95,6 +95,45 @@ def test_where_no_test_was_possible_nobody_is_named():
     assert corrected(Plan("losses", 0.05), tests)["outcome"] == "inconclusive"
 
 
+def with_smallest(tests, log10_p):
+    for by_name in tests.values():
+        for test in by_name.values():
+            test["smallest_log10_p"] = log10_p
+    return tests
+
+
+@pytest.mark.parametrize("claim", ["each model", "list of models"])
+def test_a_level_out_of_reach_after_the_correction_is_inconclusive(claim):
+    """Two tests at .05: a smallest p of .04 could show one alone, never one of two."""
+    plan = Plan("losses", 0.05, claim=claim)
+    tests = with_smallest(results_of([[0.9, 0.04]]), math.log10(0.04))
+    end = corrected(plan, tests)
+    assert end["outcome"] == "inconclusive"
+    assert end["out_of_reach"] == [["owner0", "net0"], ["owner0", "net1"]]
+    first = restate(tests, end)["owner0"]["net0"]
+    assert (first["outcome"], first["outcome_uncorrected"]) == ("inconclusive", "not shown")
+    assert first["reason"] == "even a perfect match would not stand after the correction"
+    near = corrected(plan, with_smallest(results_of([[0.9, 0.9]]), -9))
+    assert near["outcome"] == "not shown" and near["out_of_reach"] == []
+
+
+def test_the_mean_of_e_values_may_be_out_of_reach_too():
+    # e = .5 p^-.5 must be 20 for .05: p = 1/1600.
+    plan = Plan("losses", 0.05, claim="any model")
+    near = with_smallest(results_of([[0.9, 0.9]]), math.log10(1 / 1590))
+    assert corrected(plan, near)["outcome"] == "inconclusive"
+    assert corrected(plan, near)["out_of_reach"] == [["owner0"]]
+    enough = with_smallest(results_of([[0.9, 0.9]]), math.log10(1 / 1610))
+    assert corrected(plan, enough)["outcome"] == "not shown"
+
+
+def test_one_test_out_of_reach_leaves_the_other_decided():
+    tests = results_of([[0.9, 0.9]])
+    tests["owner0"]["net0"]["smallest_log10_p"] = math.log10(0.04)
+    end = corrected(Plan("losses", 0.05, claim="each model"), tests)
+    assert end["outcome"] == "not shown" and end["out_of_reach"] == [["owner0", "net0"]]
+
+
 @pytest.mark.parametrize("claim", ["one model", "each model", "any model", "list of models"])
 def test_innocent_models_are_named_at_most_as_often_as_declared(claim, rng):
     """Uniform p's, fully dependent and independent; a near lie without correction fails."""

@@ -1,5 +1,6 @@
 """An endpoint in all its moods, behind a transport that opens no socket."""
 
+import dataclasses
 import json
 import threading
 import time
@@ -18,6 +19,7 @@ from anw_jax.suspects import (
     HttpSuspect,
     RequestTemplate,
     ask,
+    probe,
 )
 from anw_jax.suspects.http_client import (
     BrokenOffError,
@@ -145,6 +147,26 @@ def test_it_is_patient_and_asks_an_answered_question_never_again():
     assert 6.9 < waits[1] <= 7  # as Retry-After says
     assert 3 <= waits[2] <= 4
     assert 6 <= waits[3] <= 8
+
+
+def test_a_probe_asks_once_what_a_service_may_not_take():
+    """It breaks off on every shape but one, and is busy once: no back-off for each reading."""
+    waits, sides, moods = [], [], iter(["busy"])
+
+    def handler(request):
+        sides.append(json.loads(request.content)["shape"][1])
+        if sides[-1] != 48:
+            raise BrokenOffError("RemoteDisconnected")
+        return Reply(503) if next(moods, "ok") == "busy" else twins.replied(answer)
+
+    answer = {"predictions": [{"scores": row} for row in twins.logits(PICTURES[:2]).tolist()]}
+    with twins.over_http(handler, options=OPTIONS, sleep=waits.append) as suspect:
+        wrong = dataclasses.replace(suspect.declaration, input_size=(20, 20))
+        report = probe(suspect.with_declaration(wrong), twins.photos(3))
+    assert [finding.do for finding in report.findings][1:] == ["declare input_size=(48, 48)"]
+    # As declared three times, then layout, own size, 28 and 32 once each; 48 after its "busy".
+    assert sides == [20, 20, 20, 3, 8, 28, 32, 48, 48]
+    assert len(waits) == 3
 
 
 def test_only_what_may_have_been_done_counts(tmp_path):
