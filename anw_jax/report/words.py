@@ -129,8 +129,7 @@ def kind(user: UserRecord) -> str:
 
 def is_evidence(user: UserRecord) -> bool:
     """Whether the user's test stands as evidence."""
-    # By its beginning: what it further rests on is said in more words than it once was.
-    return user.numbers["standing"].startswith("evidence under the committed plan")
+    return verdict.is_evidence(user.numbers["standing"])
 
 
 def standing_reason(standing: str) -> str:

@@ -16,15 +16,16 @@ _TAG_TABLE = b"anw_jax/v1/loss-table\0"
 
 NO_COMMITMENT = "not evidence: key not fixed before training"
 EXPERIMENT_KEY = "experiment key, not evidence"
+_UNDER_PLAN = "evidence under the committed plan"
 # Nothing in a file shows when a commitment was made public, nor how many were: the standing
 # says what an arbitrator has to make sure of.
 EVIDENCE = (
-    "evidence under the committed plan, if it was public before the training and is the only "
-    "one for these photos, and if the owner drew the key honestly"
+    f"{_UNDER_PLAN}, if it was public before the training and is the only one for these "
+    "photos, and if the owner drew the key honestly"
 )
 EVIDENCE_WITH_BEACON = (
-    "evidence under the committed plan and its public beacon, if the plan was public before "
-    "the beacon's value and the training and is the only one for these photos"
+    f"{_UNDER_PLAN} and its public beacon, if the plan was public before the beacon's value "
+    "and the training and is the only one for these photos"
 )
 
 
@@ -52,6 +53,17 @@ class Verdict:
     true_slots: np.ndarray
     diagnostics: dict[str, float]
     table_digest: str
+
+
+def is_evidence(standing: str) -> bool:
+    """Whether a standing, with whatever it further rests on, is one of evidence.
+
+    Example:
+      >>> is_evidence(EVIDENCE + ", and more"), is_evidence(NO_COMMITMENT)
+      (True, False)
+    """
+    # By its beginning: files written earlier say in fewer words what it rests on.
+    return standing.startswith(_UNDER_PLAN)
 
 
 def seal(loss_table: np.ndarray) -> str:
