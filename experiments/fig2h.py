@@ -50,7 +50,9 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     row = {
         "row": "Fig. 2h",
         "title": "Capacity",
-        "note": "a quarter of the width, depths 18 to 50, on CIFAR-10" if variant == "quick" else "",
+        "note": "a quarter of the width, depths 18 to 50, on CIFAR-10"
+        if variant == "quick"
+        else "",
         "paper": "deeper ResNets: a lower loss, and a sharper minimum around the signature",
         "arms": arms,
         "claims": (

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import hashlib
 from typing import Any
 
 from anw_jax import _check
@@ -12,11 +11,10 @@ from anw_jax.audit.files import write_json
 from anw_jax.audit.standing import BY_ARBITRATOR, BY_MODEL, BY_OWNER
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
-from anw_jax.keys.commitment import framed, labels_digest
+from anw_jax.keys import augmentation_seed
+from anw_jax.keys.commitment import labels_digest
 from anw_jax.stats import INVERSIONS
 from anw_jax.suspects import Access, Augmentation, Suspect
-
-_TAG_SEED = b"anw_jax/v1/audit-seed\0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,16 +142,11 @@ def close(suspect: Suspect) -> None:
 
 
 def public_seeds(case: Case) -> dict[str, str]:
-    """For each owner, SHA-256 over commitment and plan: nobody's choice, no key in it.
-
-    Other owners of the case have no part in it: else one who joins with a commitment picked
-    for it would choose the changes of a friend's pictures.
-    """
-    seeds = {}
-    for name, owner in case.owners.items():
-        parts = [owner.published.commitment.encode(), owner.published.plan.to_bytes()]
-        seeds[name] = hashlib.sha256(_TAG_SEED + framed(parts)).hexdigest()
-    return seeds
+    """For each owner the seed of changes of pictures: nobody's choice, no key in it."""
+    return {
+        name: augmentation_seed(owner.published.commitment, owner.published.plan).hex()
+        for name, owner in case.owners.items()
+    }
 
 
 def access_of(declared: dict[str, Any]) -> Access:

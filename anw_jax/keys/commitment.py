@@ -15,6 +15,7 @@ from anw_jax.keys.units import is_digest
 _TAG_COMMIT = b"anw_jax/v1/commitment\0"
 _TAG_LABELS = b"anw_jax/v1/labels\0"
 _TAG_SEED = b"anw_jax/v1/public-seed\0"
+_TAG_CHANGES = b"anw_jax/v1/audit-seed\0"
 
 MODES = ("sealed", "sequential")
 
@@ -164,12 +165,12 @@ def labels_digest(labels: Sequence[int]) -> str:
 
 
 def public_seed(commitment: str, plan: Plan) -> int:
-    """The seed of every random choice of the arbitrator: SHA-256(commitment ‖ plan).
+    """The seed of the arbitrator's random choices: SHA-256(commitment ‖ plan).
 
     It never comes from the owner's key, and nobody can choose it after the commitment.
 
     Returns:
-      An integer of 64 bits.
+      An integer of 64 bits. (`augmentation_seed` has the bytes that changes of pictures want.)
 
     Example:
       >>> public_seed("00" * 32, Plan("losses", 0.1)) < 2**64
@@ -177,6 +178,25 @@ def public_seed(commitment: str, plan: Plan) -> int:
     """
     digest = hashlib.sha256(_TAG_SEED + commitment.encode() + b"\0" + plan.to_bytes())
     return int.from_bytes(digest.digest()[:8], "big")
+
+
+def augmentation_seed(commitment: str, plan: Plan) -> bytes:
+    """The seed of the changes of pictures in label-only audits: SHA-256(commitment ‖ plan).
+
+    For `suspects.ask` and `anw audit`. As with `public_seed` nobody can choose it after the
+    commitment, and no key is in it; other owners of a case have no part in it either, so that
+    none can pick a commitment that suits a friend's pictures.
+
+    Returns:
+      32 bytes.
+
+    Example:
+      >>> augmentation_seed("00" * 32, Plan("losses", 0.1)).hex()[:16]
+      'f8e11782497d4fc0'
+    """
+    return hashlib.sha256(
+        _TAG_CHANGES + framed([commitment.encode(), plan.to_bytes()])
+    ).digest()
 
 
 def check_is_commitment(commitment: str) -> str:

@@ -38,7 +38,7 @@ class Interview:
       mark: the mark, or a sequence of marks of one type with `mark_of_image`.
       space: which signatures are asked; slot 0 is the unmarked original.
       access: the rung; None for the highest that the suspect's answers reach.
-      seed: public bytes, SHA-256(commitment ‖ plan), from which changes of pictures are drawn;
+      seed: public bytes (`keys.augmentation_seed`), from which changes of pictures are drawn;
         needed where `access.num_augmentations` > 1. Never the owner's key. A list holds one for
         each image: with several owners each one's own, so that no other owner can choose it.
       cache: an open `AnswerCache` of this suspect; None keeps answers in memory.
@@ -217,7 +217,7 @@ class Interview:
             if self._access.num_augmentations > 1:
                 raise ValueError(
                     "seed must be given where an access has several augmentations: public "
-                    "bytes, such as SHA-256(commitment ‖ plan), never the owner's key"
+                    "bytes, such as keys.augmentation_seed(commitment, plan), never the owner's key"
                 )
             return [None] * num_images
         seeds = list(seed) if isinstance(seed, list | tuple) else [seed] * num_images

@@ -87,8 +87,7 @@ class RecordedSuspect:
         if given.labels is not None:
             arrays["labels"] = given.labels
         about = {"format": _FORMAT, "declaration": self._declaration.as_json()}
-        with pathlib.Path(path).open("wb") as file:
-            np.savez_compressed(file, about=np.array(json.dumps(about)), **arrays)
+        _files.write_npz(path, {"about": np.array(json.dumps(about)), **arrays})
 
     @classmethod
     def load(cls, path: str | os.PathLike, *, bind_file: bool = False) -> Self:

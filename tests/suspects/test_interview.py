@@ -197,7 +197,7 @@ BAD = [
     (
         {"access": Access("label")},
         "seed must be given where an access has several augmentations: public bytes, such as "
-        "SHA-256(commitment ‖ plan), never the owner's key",
+        "keys.augmentation_seed(commitment, plan), never the owner's key",
     ),
     ({"budget": -1}, "budget must be at least 0, got -1"),
     ({"mark": [MARK, MARK]}, "mark_of_image must be given with several marks"),
