@@ -104,7 +104,7 @@ class LinearColorMark:
         xp = library_of(image, matrix)
         half = xp.left_shift(np.int32(1), shift - np.int32(1))
         sums = _turn(image.astype(np.int32), matrix) + half
-        # NumPy looks up the range of a dtype at each call for bounds that are Python's integers.
+        # For bounds that are Python's integers NumPy would look up the dtype's range each time.
         return xp.clip(sums >> shift, np.int32(0), np.int32(255)).astype(np.uint8)
 
 

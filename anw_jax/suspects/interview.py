@@ -217,7 +217,8 @@ class Interview:
             if self._access.num_augmentations > 1:
                 raise ValueError(
                     "seed must be given where an access has several augmentations: public "
-                    "bytes, such as keys.augmentation_seed(commitment, plan), never the owner's key"
+                    "bytes, such as keys.augmentation_seed(commitment, plan), never the "
+                    "owner's key"
                 )
             return [None] * num_images
         seeds = list(seed) if isinstance(seed, list | tuple) else [seed] * num_images

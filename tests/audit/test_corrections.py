@@ -114,7 +114,8 @@ def test_a_level_out_of_reach_after_the_correction_is_inconclusive(claim):
     assert (first["outcome"], first["outcome_uncorrected"]) == ("inconclusive", "not shown")
     assert first["reason"] == "even a perfect match would not stand after the correction"
     near = corrected(plan, with_smallest(results_of([[0.9, 0.9]]), -9))
-    assert near["outcome"] == "not shown" and near["out_of_reach"] == []
+    assert near["outcome"] == "not shown"
+    assert near["out_of_reach"] == []
 
 
 def test_the_mean_of_e_values_may_be_out_of_reach_too():
@@ -131,7 +132,8 @@ def test_one_test_out_of_reach_leaves_the_other_decided():
     tests = results_of([[0.9, 0.9]])
     tests["owner0"]["net0"]["smallest_log10_p"] = math.log10(0.04)
     end = corrected(Plan("losses", 0.05, claim="each model"), tests)
-    assert end["outcome"] == "not shown" and end["out_of_reach"] == [["owner0", "net0"]]
+    assert end["outcome"] == "not shown"
+    assert end["out_of_reach"] == [["owner0", "net0"]]
 
 
 @pytest.mark.parametrize("claim", ["one model", "each model", "any model", "list of models"])
