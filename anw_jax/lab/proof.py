@@ -41,6 +41,9 @@ def prove(
         users[name]["accuracy"] = _accuracy(suspect, user)
         workdir.write_arrays(f"nulls/{name}.npz", **_null(settings, user, tables[name]))
         journal.say(f"{name:<18} {_headline(users[name])}", user=name)
+    for name, numbers in users.items():
+        if numbers["outcome"] == "shown":
+            journal.say(f"{name}: {numbers['sentence']} Standing: {numbers['standing']}.")
     return {"users": users, "crowds": _prove_crowds(settings, case, tables, journal)}
 
 

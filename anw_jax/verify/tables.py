@@ -87,7 +87,8 @@ def loss_tables(
             f"{type(predict).__name__}"
         )
     if not traced and not callable(predict):
-        raise TypeError(f"predict must be callable, got {type(predict).__name__}")
+        hint = ": anw_jax.suspects.ask takes a suspect" if hasattr(predict, "answers") else ""
+        raise TypeError(f"predict must be callable, got {type(predict).__name__}{hint}")
     table = np.full((len(images), space.num_slots), np.nan, np.float32)
     if not len(images):
         return table

@@ -1,6 +1,7 @@
 """The loss table against a naive double loop, on both executors."""
 
 import re
+import types
 
 import jax
 import jax.numpy as jnp
@@ -301,6 +302,11 @@ REFUSED = {
         "builtin_function_or_method",
     ),
     "not callable": ({"predict": 3}, TypeError, "predict must be callable, got int"),
+    "a suspect": (
+        {"predict": types.SimpleNamespace(answers=None)},
+        TypeError,
+        "predict must be callable, got SimpleNamespace: anw_jax.suspects.ask takes a suspect",
+    ),
     "executor": (
         {"executor": "trace"},
         ValueError,
