@@ -19,13 +19,20 @@ def digest_of(path: pathlib.Path) -> str:
     Raises:
       CaseError: the file cannot be read.
     """
-    return hashlib.sha256(read_bytes(path)).hexdigest()
+    with _readable(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_bytes(path: pathlib.Path) -> bytes:
     """A file's bytes; what is wrong in one line."""
-    try:
+    with _readable(path):
         return path.read_bytes()
+
+
+@contextlib.contextmanager
+def _readable(path: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise CaseError(f"{path} is not there") from None
     except OSError as error:

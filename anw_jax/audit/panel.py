@@ -152,10 +152,22 @@ class Panel:
         return unit_losses(table, one_unit)[0]
 
     def _coarse_to_fine(self, members, stride, num_best, on_progress) -> np.ndarray:
-        # A photo that is not here is left out of its unit, as in a full table.
-        here = [[p for p in photos if self._place_of[p, 0] >= 0] for photos in members]
-        members = [some or photos for some, photos in zip(here, members, strict=True)]
-        total, asked = len(members) * self.space.num_valid, 0
+        """Finished rows; photos with unusable answers are left out, as in a full table."""
+        rows = np.full((len(members), self.space.num_valid), np.nan)
+        to_do = list(range(len(members)))
+        while to_do:
+            some = [members[unit] for unit in to_do]
+            rows[to_do], unusable = self._rows_of(some, stride, num_best, on_progress)
+            left = [[p for p in photos if p not in unusable] for photos in some]
+            # Once more without them: what was answered is not asked again.
+            again = [i for i, few in enumerate(left) if 0 < len(few) < len(some[i])]
+            members = {to_do[i]: left[i] for i in again}
+            to_do = list(members)
+        return rows
+
+    def _rows_of(self, members, stride, num_best, on_progress) -> tuple[np.ndarray, set[int]]:
+        """Rows of units from all their photos, and the photos with unusable answers."""
+        total, asked, unusable = len(members) * self.space.num_valid, 0, set()
 
         def ask(units: np.ndarray, slots: np.ndarray) -> np.ndarray:
             nonlocal asked
@@ -163,14 +175,16 @@ class Panel:
             question = np.repeat(np.arange(len(units)), sizes)
             photos = np.concatenate([members[unit] for unit in units]).astype(np.int64)
             losses = self.losses(photos, slots[question]).astype(np.float64)
+            unusable.update(photos[~np.isfinite(losses)].tolist())
             asked += len(units)
             on_progress(asked, total)
             return np.bincount(question, losses, len(units))
 
         num_slots = self.space.num_slots
-        return coarse_to_fine(
+        completed = coarse_to_fine(
             ask, len(members), num_slots, stride=stride, num_best=num_best
-        ).losses
+        )
+        return completed.losses, unusable
 
 
 def photos_of_units(manifest: Manifest) -> list[list[int]]:

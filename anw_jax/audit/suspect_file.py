@@ -40,6 +40,8 @@ class SuspectFile:
     * `file` (onnx, torch, keras, recorded): the model, relative to this file.
     * `function` (callable) or `module` (torch, for a file of weights): "file.py:name", a
       function of a batch, or one that returns the module. **It is run**: use your own.
+    * `files` (callable): further files that the function reads, such as its weights. They enter
+      the identity, which else covers the code alone.
     * `declaration`: a table with the fields of `suspects.Declaration`; recorded answers carry
       their own.
     * `options`: of the adapter (onnx: output, num_threads; torch: device; http: `HttpOptions`).
@@ -163,6 +165,15 @@ class _Fields:
         identity = f"{hashlib.sha256(body).hexdigest()} {attribute}"
         return _loaded(path, body, attribute), identity
 
+    def files(self) -> list[pathlib.Path]:
+        """Further files that the model is made of, relative to the file; may be none."""
+        names = self.get("files", [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise CaseError(
+                f"{self._file.path}: files must be a list of file names, got {names!r:.60}"
+            )
+        return [self._file.path.parent / pathlib.Path(name).expanduser() for name in names]
+
     def refuse_unused(self) -> None:
         unused = sorted(set(self._file.fields) - self._used)
         if unused:
@@ -176,14 +187,19 @@ MakerFn = Callable[[_Fields], Suspect]
 
 
 def _loaded(path: pathlib.Path, body: bytes, attribute: str) -> Callable:
-    module = types.ModuleType(f"_anw_suspect_{path.stem}")
+    # Two suspects may call their files alike.
+    name = f"_anw_suspect_{path.stem}_{hashlib.sha256(body).hexdigest()[:16]}"
+    module = types.ModuleType(name)
     module.__file__ = str(path)
     # The very bytes that were hashed: a compiled file beside them could hold other code. A
     # killed or read-only case folder keeps no traces of compiled files.
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    # Where dataclasses, and so modules of Flax and Equinox, look for their own module.
+    sys.modules[module.__name__] = module
     try:
         exec(compile(body, str(path), "exec", dont_inherit=True), module.__dict__)
     except Exception as error:
+        del sys.modules[module.__name__]
         raise CaseError(
             f"{path} cannot be run ({type(error).__name__}: {error!s:.80})"
         ) from error
@@ -220,6 +236,8 @@ def _recorded(fields: _Fields) -> Suspect:
 
 def _callable(fields: _Fields) -> Suspect:
     function, identity = fields.function("function")
+    for path in fields.files():
+        identity += f" {path.name} {file_digest(path)}"
     return CallableSuspect(function, fields.declaration_of_file(), identity=identity)
 
 

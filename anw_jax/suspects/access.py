@@ -85,19 +85,21 @@ class Access:
         if self.num_augmentations is None:
             number = DEFAULT_LABEL_QUERIES if self.kind == "label" else 1
             object.__setattr__(self, "num_augmentations", number)
-        _check.integer_at_least(1, num_augmentations=self.num_augmentations)
+        # As plain numbers: NumPy's would stand in no JSON.
+        for name in ("num_augmentations", "decimals", "k"):
+            value = getattr(self, name)
+            if value is not None:
+                value = _check.integer_at_least(1, **{name: value})
+            object.__setattr__(self, name, value)
         if (self.decimals is None) == (self.kind == "rounded"):
             raise ValueError(
                 "decimals must be given with kind='rounded' and only there, "
                 f"got kind={self.kind!r}, decimals={self.decimals!r}"
             )
-        if self.decimals is not None:
-            if _check.integer_at_least(1, decimals=self.decimals) > 12:
-                raise ValueError(f"decimals must be at most 12, got {self.decimals}")
-        if self.k is not None:
-            _check.integer_at_least(1, k=self.k)
-            if self.kind != "top_k":
-                raise ValueError(f"k belongs to kind='top_k', got kind={self.kind!r}")
+        if self.decimals is not None and self.decimals > 12:
+            raise ValueError(f"decimals must be at most 12, got {self.decimals}")
+        if self.k is not None and self.kind != "top_k":
+            raise ValueError(f"k belongs to kind='top_k', got kind={self.kind!r}")
 
     @classmethod
     def best_of(cls, declaration: Declaration, **others) -> "Access":
@@ -175,12 +177,13 @@ class Access:
 
 
 def first_labels(answers: Answers) -> np.ndarray:
-    """The label answered first, int64 `[b]`; ties to the lower class."""
+    """The label with the best score, int64 `[b]`; ties to the first, NaN never the best."""
     if answers.kind == "label":
         return answers.labels
+    best = np.where(np.isnan(answers.scores), -np.inf, answers.scores).argmax(axis=1)
     if answers.kind == "top_k":
-        return answers.labels[:, 0]
-    return answers.scores.argmax(axis=1)
+        return answers.labels[np.arange(len(best)), best]
+    return best
 
 
 def _is_usable(answers: Answers) -> np.ndarray:
@@ -214,12 +217,13 @@ def _share_of(
     answers: Answers, labels: np.ndarray, k: int | None, declaration: Declaration
 ) -> np.ndarray:
     """Each label's probability as the listed ones tell it, float64 `[b]`."""
+    table = _as_probabilities(answers)
+    # Also what comes as a list: no suspect is bound to send it best first.
+    order = np.argsort(-table, axis=1, kind="stable")[:, :k]
+    scores = np.take_along_axis(table, order, axis=1)
+    listed = order
     if answers.kind == "top_k":
-        listed, scores = answers.labels[:, :k], answers.scores[:, :k].astype(np.float64)
-    else:
-        table = _as_probabilities(answers)
-        listed = np.argsort(-table, axis=1, kind="stable")[:, :k]
-        scores = np.take_along_axis(table, listed, axis=1)
+        listed = np.take_along_axis(answers.labels, order, axis=1)
     others = max(1, declaration.num_classes - listed.shape[1])
     with np.errstate(invalid="ignore"):
         rest = np.clip((1.0 - scores.sum(axis=1)) / others, 0.0, scores.min(axis=1))

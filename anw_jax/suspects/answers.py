@@ -10,6 +10,13 @@ from anw_jax.errors import SuspectError
 from anw_jax.suspects.declaration import ANSWER_KINDS, Declaration
 
 _HEADER = struct.Struct("<BBI")
+# What an answer of each kind consists of.
+_PARTS = {
+    "logits": ("scores",),
+    "probabilities": ("scores",),
+    "top_k": ("scores", "labels"),
+    "label": ("labels",),
+}
 _DTYPES = (np.dtype("<f4"), np.dtype("<f8"))
 
 
@@ -95,6 +102,10 @@ def checked(answers: Answers, declaration: Declaration, num_images: int) -> Answ
 
 def _check_shapes(answers: Answers, declaration: Declaration, num_images: int) -> None:
     kind = answers.kind
+    for name, part in (("scores", answers.scores), ("labels", answers.labels)):
+        if (part is None) == (name in _PARTS[kind]):
+            has = "no" if part is None else "also"
+            raise SuspectError(f"answers of kind {kind} have {has} {name}")
     width = declaration.k if kind == "top_k" else declaration.num_classes
     noun = "labels for each picture" if kind == "top_k" else "classes"
     for part in (answers.scores, answers.labels):

@@ -21,6 +21,7 @@ every time.
 
 import contextlib
 import hashlib
+import mmap
 import os
 import pathlib
 import struct
@@ -96,6 +97,7 @@ class AnswerCache:
         self._memory: dict[bytes, bytes] = {}
         self._open: Counter[bytes] = Counter()
         self._num_queries = 0
+        self._is_closed = False
         self._last_sync = time.monotonic()
         self._file = None
         if path is not None:
@@ -129,13 +131,19 @@ class AnswerCache:
 
         Raises:
           KeyError: there is none.
+          CacheError: the cache is closed, or the file was changed since it was opened.
         """
         with self._lock:
+            self._check_open()
             if key in self._memory:
                 return Answers.from_bytes(self._memory[key])
-            start, length = self._place[key]
+            place, length = self._place[key]
+            start = place - _HEAD.size
             self._file.seek(start)
-            return Answers.from_bytes(self._file.read(length))
+            record = self._file.read(_HEAD.size + length + _SUM.size)
+            if _record_at(record, 0) != (_ANSWER, key, _HEAD.size, length):
+                raise CacheError(f"{self._path} was changed at byte {start} while it was open")
+            return Answers.from_bytes(record[_HEAD.size : -_SUM.size])
 
     def note_asked(self, keys: Iterable[bytes]) -> None:
         """Writes down that these are about to be sent and may be paid for."""
@@ -175,23 +183,40 @@ class AnswerCache:
                 self.sync()
                 self._file.close()
                 self._file = None
+            self._is_closed = True
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise CacheError("the cache is closed: what is asked now would be lost")
 
     def _append(self, records: list[tuple[int, bytes, bytes]]) -> None:
         with self._lock:
+            self._check_open()
+            places: list[int | None] = [None] * len(records)
             if self._file is not None and records:
-                end = self._file.seek(0, os.SEEK_END)
-                body = bytearray()
-                for kind, key, payload in records:
-                    head = _HEAD.pack(_MARK, kind, len(payload), key)
-                    self._count(kind, key, payload, end + len(body) + len(head))
-                    body += head + payload + _SUM.pack(zlib.crc32(head + payload))
-                # Unbuffered: once this returns, only the machine's death can lose it.
-                self._file.write(body)
-                if time.monotonic() - self._last_sync >= self._sync_seconds:
-                    self.sync()
-            else:
-                for kind, key, payload in records:
-                    self._count(kind, key, payload, None)
+                places = self._write(records)
+            # Only what is written counts: Ctrl-C or a full disk may come at any line above.
+            for (kind, key, payload), place in zip(records, places, strict=True):
+                self._count(kind, key, payload, place)
+
+    def _write(self, records: list[tuple[int, bytes, bytes]]) -> list[int]:
+        """Writes records whole or not at all; returns where each payload begins."""
+        end, body, places = self._file.seek(0, os.SEEK_END), bytearray(), []
+        for kind, key, payload in records:
+            head = _HEAD.pack(_MARK, kind, len(payload), key)
+            places.append(end + len(body) + len(head))
+            body += head + payload + _SUM.pack(zlib.crc32(head + payload))
+        left = memoryview(body)
+        try:
+            # Unbuffered: once this returns, only the machine's death can lose it.
+            while left:
+                left = left[self._file.write(left) :]
+        except BaseException:
+            self._file.truncate(end)
+            raise
+        if time.monotonic() - self._last_sync >= self._sync_seconds:
+            self.sync()
+        return places
 
     def _count(self, kind: int, key: bytes, payload: bytes, start: int | None) -> None:
         if kind == _ASKED:
@@ -210,6 +235,7 @@ class AnswerCache:
 
     def _open_file(self, path: pathlib.Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._file = open(path, "a+b", buffering=0)
         try:
             message = f"{path} is in use by another process: wait for it, or name another file"
@@ -220,26 +246,32 @@ class AnswerCache:
             raise
 
     def _read(self, path: pathlib.Path) -> None:
-        self._file.seek(0)
-        body = self._file.readall()
         title = _TITLE + self.declaration_digest.encode() + b"\n"
-        if title.startswith(body):  # new, or killed while its title was written
+        self._file.seek(0)
+        begin = self._file.read(len(title))
+        if title.startswith(begin) and begin != title:  # new, or killed in the midst of it
             self._file.truncate(0)
             self._file.write(title)
             self.sync()
             return
-        if not body.startswith(_TITLE):
+        if not begin.startswith(_TITLE):
             raise CacheError(f"{path} is not a file of answers: name another file")
-        if not body.startswith(title):
+        if begin != title:
             raise CacheError(
                 f"{path} holds the answers of another suspect, or of this one under another "
                 "declaration: name another file"
             )
-        end = self._replay(body, len(title))
-        if end < len(body):
-            self._cut(path, body, end)
+        # Mapped: a file of answers may be larger than memory.
+        with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as body:
+            end, size = self._replay(body, len(title)), len(body)
+            if end < size:
+                self._check_tail(path, body, end)
+        if end < size:
+            self.num_cut_bytes = size - end
+            self._file.truncate(end)
+            self.sync()
 
-    def _replay(self, body: bytes, start: int) -> int:
+    def _replay(self, body: mmap.mmap, start: int) -> int:
         """Takes up whole records from `start`; returns where the first bad one begins."""
         while (record := _record_at(body, start)) is not None:
             kind, key, place, length = record
@@ -247,8 +279,8 @@ class AnswerCache:
             start = place + length + _SUM.size
         return start
 
-    def _cut(self, path: pathlib.Path, body: bytes, end: int) -> None:
-        """Drops the tail that a kill left; refuses damage in the midst of good records."""
+    def _check_tail(self, path: pathlib.Path, body: mmap.mmap, end: int) -> None:
+        """Lets pass the tail that a kill left; refuses damage in the midst of good records."""
         later = body.find(_MARK, end + 1)
         while later >= 0:
             if _record_at(body, later) is not None:
@@ -257,12 +289,9 @@ class AnswerCache:
                     "follow): restore it from a copy, or name another file and ask again"
                 )
             later = body.find(_MARK, later + 1)
-        self.num_cut_bytes = len(body) - end
-        self._file.truncate(end)
-        self.sync()
 
 
-def _record_at(body: bytes, start: int) -> tuple[int, bytes, int, int] | None:
+def _record_at(body: bytes | mmap.mmap, start: int) -> tuple[int, bytes, int, int] | None:
     """Kind, key, place and length of the payload of a whole record; None if there is none."""
     if start + _HEAD.size > len(body):
         return None

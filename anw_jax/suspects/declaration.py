@@ -65,7 +65,12 @@ class Declaration:
     identity: str = ""
 
     def __post_init__(self):
-        _check.integer_at_least(2, num_classes=self.num_classes)
+        # As plain numbers: NumPy's would stand in no JSON.
+        for name, least in (("num_classes", 2), ("k", 1), ("decimals", 1)):
+            value = getattr(self, name)
+            if value is not None:
+                value = _check.integer_at_least(least, **{name: value})
+            object.__setattr__(self, name, value)
         _check.one_of(ANSWER_KINDS, answer=self.answer)
         _check.one_of(LAYOUTS, layout=self.layout)
         _check.one_of(CHANNELS, channels=self.channels)
@@ -87,17 +92,15 @@ class Declaration:
                 "k must be given with answer='top_k' and only there, "
                 f"got answer={self.answer!r}, k={self.k!r}"
             )
-        if self.k is not None and _check.integer_at_least(1, k=self.k) > self.num_classes:
+        if self.k is not None and self.k > self.num_classes:
             raise ValueError(
                 f"k must be at most num_classes = {self.num_classes}, got {self.k}"
             )
-        if self.decimals is not None:
-            _check.integer_at_least(1, decimals=self.decimals)
-            if self.answer not in ("probabilities", "top_k"):
-                raise ValueError(
-                    "decimals must be None unless the answers are probabilities, "
-                    f"got answer={self.answer!r}, decimals={self.decimals}"
-                )
+        if self.decimals is not None and self.answer not in ("probabilities", "top_k"):
+            raise ValueError(
+                "decimals must be None unless the answers are probabilities, "
+                f"got answer={self.answer!r}, decimals={self.decimals}"
+            )
 
     @functools.cached_property  # every question asks for it
     def digest(self) -> str:

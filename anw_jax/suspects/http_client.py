@@ -1,6 +1,7 @@
 """Requests over kept connections: the one file that knows an HTTP library."""
 
 import dataclasses
+import ssl
 import time
 import types
 import urllib.parse
@@ -134,9 +135,14 @@ class PooledClient:
             errors.NewConnectionError,  # refused, or a name that nobody knows
             errors.ConnectTimeoutError,
             errors.ProxyError,
-            errors.SSLError,
         ) as error:
             raise UnreachableError(type(error).__name__) from None
+        except errors.SSLError as error:
+            # Without a trusted certificate nothing was sent; else the request may have been.
+            is_before = isinstance(error.__cause__, ssl.SSLCertVerificationError)
+            is_before |= any(isinstance(a, ssl.SSLCertVerificationError) for a in error.args)
+            failure = UnreachableError if is_before else BrokenOffError
+            raise failure(type(error).__name__) from None
         except errors.TimeoutError:
             raise TooSlowError from None
         except errors.DecodeError:

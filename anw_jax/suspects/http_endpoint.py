@@ -87,7 +87,8 @@ class HttpSuspect:
       headers: sent along, such as an authorisation; they enter no digest and no error message.
       options: time-outs, attempts, speed.
       client: to use instead of a new `PooledClient`; the caller closes it.
-      sleep: waits between attempts; takes seconds.
+      sleep: waits in place of the suspect, which wakes at an error and at Ctrl-C; takes
+        seconds.
 
     Raises:
       MissingLibraryError: urllib3 is not installed.
@@ -105,7 +106,7 @@ class HttpSuspect:
         headers: dict[str, str] | None = None,
         options: HttpOptions | None = None,
         client: Client | None = None,
-        sleep: Callable[[float], object] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ):
         if not url.startswith(("http://", "https://")):
             raise ValueError(f"url must begin with http:// or https://, got {url!r}")
@@ -126,7 +127,7 @@ class HttpSuspect:
         self._client = client or PooledClient(url, self._options.in_flight)
         self._is_trial = False
         self._sleep = sleep
-        self._pace = Pace(self._options.per_second, sleep=sleep)
+        self._pace = Pace(self._options.per_second)
         self._pool = concurrent.futures.ThreadPoolExecutor(self._options.in_flight)
 
     def __enter__(self) -> Self:
@@ -164,7 +165,7 @@ class HttpSuspect:
 
     def close(self) -> None:
         """Ends threads and connections."""
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
         if self._given is None:
             self._client.close()
 
@@ -192,8 +193,10 @@ class HttpSuspect:
                 stop.set()
                 raise
 
-        futures = [self._pool.submit(work, group) for group in groups]
+        futures = []
         try:
+            for group in groups:
+                futures.append(self._pool.submit(work, group))
             for future in futures:
                 future.result()
         finally:
@@ -208,7 +211,7 @@ class HttpSuspect:
         headers = {**self._headers, "content-type": media_type}
         limit, trouble = self._options.max_attempts, ""
         for attempt in range(1, limit + 1):
-            self._pace.wait()
+            self._pace.wait(self._sleep or stop.wait)
             if stop.is_set():
                 return
             ledger.sending(group)
@@ -256,7 +259,8 @@ class HttpSuspect:
             # The service speaks to all of us, not only to this request.
             self._pace.pause(asked)
         elif not stop.is_set():
-            self._sleep(back_off(attempt - 1, self._options.first_back_off_seconds))
+            sleep = self._sleep or stop.wait
+            sleep(back_off(attempt - 1, self._options.first_back_off_seconds))
 
     def _read(self, reply: Reply, num_images: int) -> Answers:
         if reply.status != 200:

@@ -32,21 +32,38 @@ class Pace:
         self._gap = 0.0 if rate is None else 1.0 / rate
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
-        self._next = -float("inf")
+        self._next = self._paused_until = -float("inf")
 
-    def wait(self) -> None:
-        """Returns when a request may leave."""
+    def wait(self, sleep: Callable[[float], object] | None = None) -> None:
+        """Returns when a request may leave, or once `sleep` comes back early.
+
+        Args:
+          sleep: in place of the one given at first, such as the `wait` of an event that ends
+            all waiting.
+        """
+        sleep = self._sleep if sleep is None else sleep
+        start = self._next_turn()
+        while True:
+            left = start - self._clock()
+            if left > 0 and sleep(left):
+                return
+            # A pause may have been asked for while this thread slept towards its turn.
+            with self._lock:
+                if self._paused_until <= start:
+                    return
+            start = self._next_turn()
+
+    def _next_turn(self) -> float:
         with self._lock:
-            now = self._clock()
-            start = max(now, self._next)
+            start = max(self._clock(), self._next)
             self._next = start + self._gap
-        if start > now:
-            self._sleep(start - now)
+        return start
 
     def pause(self, seconds: float) -> None:
         """Lets no request of any thread leave for so long."""
         with self._lock:
-            self._next = max(self._next, self._clock() + seconds)
+            self._paused_until = max(self._paused_until, self._clock() + seconds)
+            self._next = max(self._next, self._paused_until)
 
 
 def back_off(attempt: int, first_seconds: float) -> float:

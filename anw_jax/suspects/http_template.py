@@ -171,6 +171,9 @@ class AnswerTemplate:
         _check.positive(scale=self.scale)
         if self.classes is not None:
             object.__setattr__(self, "classes", tuple(self.classes))
+            twice = [name for name in self.classes if self.classes.count(name) > 1]
+            if twice:
+                raise ValueError(f"classes must name each class once, has {twice[0]!r} twice")
 
     def check_fits(self, declaration: Declaration) -> None:
         """Refuses paths that do not belong to the kind of answer.

@@ -3,19 +3,26 @@
 import dataclasses
 import hashlib
 import pathlib
+from collections.abc import Callable
 
 from anw_jax import _check
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.declaration import Declaration
 
-_CHUNK = 2**20
 
+def with_identity(
+    declaration: Declaration, identity: str | Callable[[], str] | None
+) -> Declaration:
+    """The declaration with an identity, unless the caller gave it one.
 
-def with_identity(declaration: Declaration, identity: str | None) -> Declaration:
-    """The declaration with an identity, unless the caller gave it one."""
+    Args:
+      declaration: of the suspect.
+      identity: or what computes it, where that takes long or may not be possible.
+    """
     _check.is_instance(Declaration, declaration=declaration)
     if identity is None or declaration.identity:
         return declaration
+    identity = identity() if callable(identity) else identity
     return dataclasses.replace(declaration, identity=_check.is_instance(str, identity=identity))
 
 
@@ -25,11 +32,8 @@ def file_digest(path: pathlib.Path) -> str:
     Raises:
       SuspectError: the file cannot be read.
     """
-    message = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                message.update(chunk)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise SuspectError(f"{path} cannot be read: {error.strerror}") from None
-    return message.hexdigest()

@@ -16,7 +16,8 @@ from anw_jax.suspects.cache import AnswerCache, question_key
 from anw_jax.suspects.protocol import Suspect
 from anw_jax.verify.mark_tables import MarkTables, check_marks
 
-DEFAULT_BATCH = 256
+# At most so many pictures together, and no more than so many bytes of them as floats.
+_BATCH, _BATCH_BYTES = 256, 2**28
 
 
 class Interview:
@@ -41,10 +42,12 @@ class Interview:
       seed: public bytes (`keys.augmentation_seed`), from which changes of pictures are drawn;
         needed where `access.num_augmentations` > 1. Never the owner's key. A list holds one for
         each image: with several owners each one's own, so that no other owner can choose it.
-      cache: an open `AnswerCache` of this suspect; None keeps answers in memory.
+      cache: an open `AnswerCache` of this suspect; None keeps every answer whole in memory,
+        which with 10⁵ photos, 12 slots and 10⁴ classes is 48 GB.
       budget: how many queries may be asked over the life of the cache; None for any number.
       mark_of_image: integers `[n]`, whose mark each image carries.
-      batch_size: pictures handed to the suspect together.
+      batch_size: pictures handed to the suspect together; None for 256, or fewer where they
+        would fill more than 256 MiB.
 
     Raises:
       TypeError, ValueError: a bad argument; a rung that the answers do not reach; labels
@@ -76,7 +79,7 @@ class Interview:
         cache: AnswerCache | None = None,
         budget: int | None = None,
         mark_of_image: np.ndarray | None = None,
-        batch_size: int = DEFAULT_BATCH,
+        batch_size: int | None = None,
     ):
         self._suspect = _check.is_instance(Suspect, suspect=suspect)
         self._declaration = suspect.declaration
@@ -88,6 +91,9 @@ class Interview:
         self._seeds = self._checked_seeds(seed)
         marks, owners = _marks_and_owners(mark, mark_of_image, len(self._images))
         self._tables = MarkTables.of(marks, owners, space.degrees)
+        if batch_size is None:
+            picture_bytes = 4 * int(np.prod(self._images.shape[1:]))
+            batch_size = min(_BATCH, max(1, _BATCH_BYTES // max(1, picture_bytes)))
         self._batch_size = _check.integer_at_least(1, batch_size=batch_size)
         if budget is not None:
             _check.integer_at_least(0, budget=budget)

@@ -14,7 +14,7 @@ from anw_jax.errors import MissingLibraryError, SuspectError
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.identity import file_digest, with_identity
 from anw_jax.suspects.libraries import missing
-from anw_jax.suspects.protocol import PreparedSuspect
+from anw_jax.suspects.protocol import PreparedSuspect, cannot_answer
 
 _TAG = b"anw_jax/v1/keras weights\0"
 
@@ -40,7 +40,7 @@ class KerasSuspect(PreparedSuspect):
         keras = _keras()
         if not isinstance(model, keras.Model):
             raise TypeError(f"model must be a keras.Model, got {type(model).__name__}")
-        super().__init__(with_identity(declaration, _digest(keras, model)))
+        super().__init__(with_identity(declaration, lambda: _digest(keras, model)))
         self._model = model
 
     @classmethod
@@ -73,11 +73,8 @@ class KerasSuspect(PreparedSuspect):
         asked = np.concatenate([batch, np.repeat(batch[-1:], filled - size, axis=0)])
         try:
             answers = self._model.predict_on_batch(asked)
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise SuspectError(
-                f"the model cannot answer to shape {batch.shape} ({type(error).__name__}): see "
-                "whether input_size and layout are as the model wants them"
-            ) from error
+        except Exception as error:  # each backend has errors of its own
+            raise cannot_answer("the model", batch.shape, error) from error
         if isinstance(answers, (tuple, list)):
             return tuple(np.asarray(part)[:size] for part in answers)
         return np.asarray(answers)[:size]

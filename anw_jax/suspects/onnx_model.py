@@ -13,7 +13,7 @@ from anw_jax.errors import SuspectError
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.identity import with_identity
 from anw_jax.suspects.libraries import missing
-from anw_jax.suspects.protocol import PreparedSuspect
+from anw_jax.suspects.protocol import PreparedSuspect, cannot_answer
 
 _TYPES = {
     "tensor(float)": np.float32,
@@ -94,10 +94,7 @@ class OnnxSuspect(PreparedSuspect):
         try:
             (answer,) = self._session.run([self._output], {self._input.name: part})
         except Exception as error:  # onnxruntime has no base class for its errors
-            raise SuspectError(
-                f"{self._path} cannot answer to shape {part.shape} ({type(error).__name__}): "
-                "see whether input_size and layout are as the model wants them"
-            ) from error
+            raise cannot_answer(str(self._path), part.shape, error) from error
         # A model may ignore its batch axis; the check of the answers then tells the shapes.
         return answer[:number] if np.ndim(answer) else np.atleast_1d(answer)
 

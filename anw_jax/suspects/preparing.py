@@ -40,7 +40,9 @@ def prepare(images: np.ndarray, declaration: Declaration) -> np.ndarray:
         pixels = pixels[..., ::-1]
     if declaration.layout == "NCHW":
         pixels = pixels.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(pixels, np.float32)
+    prepared = np.ascontiguousarray(pixels, np.float32)
+    # What a model does to its input must not reach the caller's pictures.
+    return prepared.copy() if np.may_share_memory(prepared, images) else prepared
 
 
 def _resized(images: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:

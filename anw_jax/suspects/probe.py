@@ -77,7 +77,7 @@ def probe(
     test and must be counted as one.
 
     Args:
-      suspect: asked about each photo up to about twelve times.
+      suspect: asked about each photo up to about twenty times, where it has no skill on them.
       images: unmarked uint8 photos `[n, H, W, 3]`, n ≥ 2; 30 or more to tell readings apart.
       labels: integers `[n]`; without them only what needs none is looked for.
 

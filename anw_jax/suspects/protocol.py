@@ -6,6 +6,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import numpy as np
 
 from anw_jax import _check
+from anw_jax.errors import SuspectError
 from anw_jax.suspects.answers import Answers, checked, from_scores
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.preparing import prepare
@@ -87,3 +88,15 @@ class PreparedSuspect:
     def _run(self, batch: np.ndarray) -> Any:
         """What the model says to a prepared batch."""
         raise NotImplementedError(f"{type(self).__name__} must define _run")
+
+
+def cannot_answer(who: str, shape: tuple[int, ...], error: Exception) -> SuspectError:
+    """What to say of a model that broke off at a batch of a shape.
+
+    Example:
+      >>> str(cannot_answer("the module", (2, 3, 8, 8), AssertionError("wrong height")))
+      'the module cannot answer to shape (2, 3, 8, 8) (AssertionError: wrong height)'
+    """
+    first = (str(error).strip().splitlines() or [""])[0]
+    what = f"{type(error).__name__}: {first:.120}" if first else type(error).__name__
+    return SuspectError(f"{who} cannot answer to shape {shape} ({what})")

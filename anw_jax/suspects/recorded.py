@@ -45,7 +45,14 @@ class RecordedSuspect:
         self._declaration = _check.is_instance(Declaration, declaration=declaration)
         self._answers = checked(answers, declaration, len(keys))
         self._keys = list(keys)
-        self._place = {key: place for place, key in enumerate(keys)}
+        self._place: dict[bytes, int] = {}
+        for place, key in enumerate(keys):
+            first = self._place.setdefault(key, place)
+            if first != place and answers.to_bytes(first) != answers.to_bytes(place):
+                raise SuspectError(
+                    f"the recording has two answers to one picture (numbers {first} and "
+                    f"{place}), and which one counts would be a choice"
+                )
 
     @classmethod
     def of(cls, images: np.ndarray, answers: Answers, declaration: Declaration) -> Self:

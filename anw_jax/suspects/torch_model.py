@@ -1,5 +1,6 @@
 """A PyTorch module, a TorchScript file, or a file of weights for a module."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -7,6 +8,7 @@ import pickle
 import types
 import warnings
 import zipfile
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +17,7 @@ from anw_jax.errors import SuspectError
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.identity import file_digest, with_identity
 from anw_jax.suspects.libraries import missing
-from anw_jax.suspects.protocol import PreparedSuspect
+from anw_jax.suspects.protocol import PreparedSuspect, cannot_answer
 
 _TAG = b"anw_jax/v1/torch weights\0"
 
@@ -24,14 +26,16 @@ class TorchSuspect(PreparedSuspect):
     """A module of PyTorch, asked without gradients.
 
     A module that is handed over is asked as it is: its train or eval mode is its owner's
-    affair, and the probe tells train mode. Modules that `from_script` and `from_weights` load
-    are put into eval mode. Pickles of whole modules are never opened: loading one runs code
-    that stands in the file.
+    affair, the probe tells train mode, and running means are put back after each batch.
+    Modules that `from_script` and `from_weights` load are put into eval mode. Pickles of whole
+    modules are never opened: loading one runs code that stands in the file.
 
     Args:
       module: `torch.nn.Module` or a scripted one; takes one prepared batch.
       declaration: usually `layout="NCHW"`; its identity becomes the SHA-256 of the module's
-        class name and state.
+        class name, layers (as it prints them), train or eval modes and state. What a class
+        of its own does between its layers stands in none of these: name the model where two
+        such classes share a name.
       device: where it is asked.
 
     Raises:
@@ -44,7 +48,7 @@ class TorchSuspect(PreparedSuspect):
         if not isinstance(module, torch.nn.Module):
             raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
         self._module, self._device = module.to(device), device
-        super().__init__(with_identity(declaration, _digest(module)))
+        super().__init__(with_identity(declaration, lambda: _digest(module)))
 
     @classmethod
     def from_script(
@@ -108,18 +112,34 @@ class TorchSuspect(PreparedSuspect):
 
     def _run(self, batch: np.ndarray) -> Any:
         torch = _torch()
-        with torch.inference_mode():
+        # No TF32, as in `verify`; a look at a model in train mode leaves it as it was.
+        with (
+            torch.inference_mode(),
+            torch.backends.cudnn.flags(allow_tf32=False),
+            _kept_buffers(self._module),
+        ):
             asked = torch.from_numpy(batch).to(self._device)
             try:
                 answers = self._module(asked)
-            except (RuntimeError, ValueError, IndexError) as error:
-                first = str(error).strip().splitlines()[0]
-                raise SuspectError(
-                    f"the module cannot answer to shape {batch.shape}: {first}"
-                ) from error
+            except Exception as error:  # modules assert, and have errors of their own
+                raise cannot_answer("the module", batch.shape, error) from error
         if isinstance(answers, (tuple, list)):
             return tuple(_as_array(torch, part) for part in answers)
         return _as_array(torch, answers)
+
+
+@contextlib.contextmanager
+def _kept_buffers(module: Any) -> Iterator[None]:
+    """Puts running means back that a module in train mode moves at every batch."""
+    if not any(part.training for part in module.modules()):
+        yield
+        return
+    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, values in before:
+            buffer.copy_(values)
 
 
 def _as_array(torch: types.ModuleType, values: Any) -> Any:
@@ -184,9 +204,11 @@ def _is_pickle(path: pathlib.Path) -> bool:
 
 
 def _digest(module: Any) -> str:
-    """SHA-256 of a module's class and of everything in its state."""
+    """SHA-256 of a module's class, layers, modes, and of everything in its state."""
     kind = type(module)
-    message = hashlib.sha256(_TAG + f"{kind.__module__}.{kind.__qualname__}".encode())
+    modes = [name for name, part in module.named_modules() if part.training]
+    text = f"{kind.__module__}.{kind.__qualname__} {module!r} {modes}"
+    message = hashlib.sha256(_TAG + text.encode())
     for name, tensor in sorted(module.state_dict().items()):
         array = _as_array(_torch(), tensor)
         message.update(f"{name}{array.shape}{array.dtype}".encode() + array.tobytes())

@@ -6,7 +6,7 @@ from anw_jax.audit.panel import Panel, photos_of_units
 from anw_jax.keys import Assignment, MarkKey, Plan
 from anw_jax.stats import unit_losses
 from anw_jax.suspects import Access, AnswerCache, CallableSuspect, Declaration, ask
-from tests.audit.conftest import hand_over, receive, write_photos
+from tests.audit.conftest import hand_over, receive, write_labels, write_photos
 
 SUSPECT = CallableSuspect(
     lambda batch: np.stack([batch.mean((1, 2, 3)), batch[:, 0, 0, 2]], 1) * 5,
@@ -86,6 +86,37 @@ def test_a_units_row_is_that_of_the_table(root, case_dir, saving):
     rows = unit_losses(table, units)
     for unit in range(2):
         np.testing.assert_allclose(panel.unit_row(0, unit, saving), rows[unit], rtol=1e-6)
+
+
+@pytest.mark.parametrize("slot", [1, 5, 11])
+@pytest.mark.parametrize("saving", [(3, 1), (2, 0)])
+def test_one_unusable_answer_costs_one_photo_not_its_unit(root, case_dir, saving, slot):
+    """As in a full table: the unit's row is that of its other photos."""
+    folder = root / "photos"
+    write_photos(folder, seed=1, number=5)
+    labels = write_labels(folder, root / "labels.csv")
+    key, plan = MarkKey.for_experiment(2), Plan("losses", 0.1)
+    audit.mark_folder(folder, key, root / "out", plan, scheme="per_user", labels=labels)
+    receive(root / "out", folder, case_dir, "ann")
+    panel, _ = panel_of(case_dir)
+    photos = np.arange(len(panel.owners[0].originals.images))
+    valid = np.arange(1, 12)
+    true = {p: panel.losses(np.full(11, p), valid).astype(float) for p in photos}
+    answer, asked = panel.losses, set()
+
+    def with_a_hole(photos, slots, on_progress=None):
+        losses = answer(photos, slots)
+        asked.update(slots.tolist())
+        return np.where((photos == 3) & (slots == slot), np.nan, losses)
+
+    panel.losses = with_a_hole
+    row = panel.unit_row(0, 0, saving)
+    twin = sum(true[p] for p in photos if p != 3)
+    if slot not in asked:  # nothing is missing
+        twin = sum(true.values())
+    at = np.arange(0, 11, saving[0])
+    np.testing.assert_allclose(row[at], twin[at], rtol=1e-5)
+    assert np.isfinite(row).all()
 
 
 def test_labels_and_photos_from_arrays(root, case_dir):

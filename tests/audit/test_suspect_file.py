@@ -71,6 +71,29 @@ def test_a_function_is_known_by_its_file(root):
     assert not (root / "__pycache__").exists()
 
 
+def test_a_function_is_known_by_the_files_it_reads_too(root):
+    (root / "net.py").write_text("def net(batch):\n    return batch\n")
+    (root / "weights.bin").write_bytes(b"1")
+    text = 'kind = "callable"\nfunction = "net.py:net"\nfiles = ["weights.bin"]\n'
+    text += "[declaration]\nnum_classes = 2\n"
+    first = load(root, text).open().declaration.identity
+    (root / "weights.bin").write_bytes(b"2")
+    assert load(root, text).open().declaration.identity != first
+    with pytest.raises(CaseError, match="files must be a list of file names, got 'weights"):
+        load(root, text.replace('["weights.bin"]', '"weights.bin"')).open()
+
+
+def test_a_file_may_define_dataclasses(root):
+    (root / "net.py").write_text(
+        "from __future__ import annotations\nimport dataclasses\nimport typing\n"
+        "@dataclasses.dataclass\nclass Net:\n    size: typing.ClassVar[int] = 2\n"
+        "    def __call__(self, batch):\n        return batch[:, 0, 0, :2]\n"
+        "def net(batch):\n    return Net()(batch)\n"
+    )
+    text = 'kind = "callable"\nfunction = "net.py:net"\n[declaration]\nnum_classes = 2\n'
+    assert len(load(root, text).open().answers(np.zeros((1, 2, 2, 3), np.float32))) == 1
+
+
 def test_a_file_that_cannot_be_run_is_one_line(root):
     (root / "net.py").write_text("1 / 0\n")
     file = load(root, 'kind = "callable"\nfunction = "net.py:net"\n')

@@ -176,3 +176,67 @@ def test_keys_tell_pictures_apart(rng):
     }
     assert len(keys) == 4
     assert question_key("a", picture.copy()) in keys
+
+
+class Failing:
+    """A file that takes a few bytes at a time, and breaks off after some."""
+
+    def __init__(self, file, error, num_bytes):
+        self._file, self._error, self._left = file, error, num_bytes
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+    def write(self, body):
+        if self._left <= 0:
+            raise self._error
+        written = self._file.write(body[: min(7, self._left)])
+        self._left -= written
+        return written
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("num_bytes", [0, 3, 60, 10**6])
+def test_what_was_not_written_whole_is_not_there(tmp_path, error, num_bytes):
+    """A full disk, or Ctrl-C in a notebook: the same open cache goes on with right answers."""
+    with AnswerCache(tmp_path / "file", LOGITS) as cache:
+        cache.store([key(0)], logits(0))
+        file = cache._file
+        cache._file = Failing(file, error, num_bytes)
+        if num_bytes < 1000:
+            with pytest.raises(type(error)):
+                cache.store([key(1), key(2)], logits(1, 2))
+            assert key(1) not in cache
+        cache._file = file
+        cache.store([key(3), key(2)], logits(3, 2))
+        for number in (0, 3, 2):
+            assert cache.get(key(number)).scores[0, 0] == number
+        assert cache.num_queries == 3
+    with AnswerCache(tmp_path / "file", LOGITS) as cache:
+        assert (len(cache), cache.num_queries, cache.num_cut_bytes) == (3, 3, 0)
+
+
+def test_a_short_write_goes_on(tmp_path):
+    with AnswerCache(tmp_path / "file", LOGITS) as cache:
+        cache._file = Failing(cache._file, None, 10**6)
+        cache.store([key(1), key(2)], logits(1, 2))
+        assert cache.get(key(2)).scores[0, 0] == 2
+
+
+def test_a_file_changed_while_it_is_open_gives_no_answer(tmp_path):
+    with AnswerCache(tmp_path / "file", LOGITS) as cache:
+        cache.store([key(1)], logits(1))
+        body = bytearray((tmp_path / "file").read_bytes())
+        body[-8] ^= 1
+        (tmp_path / "file").write_bytes(body)
+        with pytest.raises(CacheError, match="was changed at byte 92 while it was open"):
+            cache.get(key(1))
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_nothing_is_kept_after_closing(tmp_path, on_disk):
+    with AnswerCache(tmp_path / "file" if on_disk else None, LOGITS) as cache:
+        cache.store([key(1)], logits(1))
+    for late in (lambda: cache.store([key(2)], logits(2)), lambda: cache.get(key(1))):
+        with pytest.raises(CacheError, match="the cache is closed: what is asked now would be"):
+            late()

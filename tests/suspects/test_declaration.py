@@ -2,9 +2,10 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
-from anw_jax.suspects import Declaration
+from anw_jax.suspects import Access, Declaration
 
 BAD = [
     ({"num_classes": 1}, ValueError, "num_classes must be at least 2, got 1"),
@@ -82,3 +83,10 @@ def test_plain_values_and_back():
         Declaration.from_json({"num_classes": 2, "chanels": "RGB"})
     with pytest.raises(ValueError, match="a declaration must name num_classes"):
         Declaration.from_json({})
+
+
+def test_numbers_of_numpy_are_plain_numbers():
+    declaration = Declaration(np.int64(10), "top_k", k=np.int32(3), decimals=np.int8(2))
+    assert declaration.digest == Declaration(10, "top_k", k=3, decimals=2).digest
+    access = Access("rounded", num_augmentations=np.int64(2), decimals=np.int64(3))
+    assert [type(n) for n in (access.num_augmentations, access.decimals)] == [int, int]

@@ -199,7 +199,7 @@ def test_a_module_in_train_mode_is_asked_as_it_is_and_probed(torch):
 
 def test_torch_asked_in_another_shape(torch):
     said = says(TorchSuspect(twins.torch_module(), twins.NHWC).answers, ZEROS)
-    assert said.startswith("the module cannot answer to shape (3, 8, 8, 3): ")
+    assert said.startswith("the module cannot answer to shape (3, 8, 8, 3) (")
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -252,6 +252,18 @@ def test_no_recording(tmp_path, body):
     assert says(RecordedSuspect.load, tmp_path / "none") == (
         f"{tmp_path / 'none'} cannot be read: no such file"
     )
+
+
+def test_a_recording_has_one_answer_to_a_picture():
+    photos = twins.photos(2)[[0, 1, 0]]
+    scores = twins.logits(photos.astype(np.float32) / 255)
+    suspect = RecordedSuspect.of(photos, Answers("logits", scores), twins.NHWC)
+    assert len(suspect.answers(photos[:1] / np.float32(255))) == 1
+    scores[2] += 1
+    with pytest.raises(SuspectError, match=r"two answers to one picture \(numbers 0 and 2\)"):
+        RecordedSuspect.of(photos, Answers("logits", scores), twins.NHWC)
+    with pytest.raises(SuspectError, match="answers of kind logits have no scores"):
+        RecordedSuspect.of(photos[:1], Answers("logits"), twins.NHWC)
 
 
 def test_jax_needs_a_partial():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 import threading
 import time
 
@@ -309,6 +310,34 @@ def test_the_pace_spaces_requests():
     pace.pause(10)
     pace.wait()
     assert waits[-1] == pytest.approx(10)
+
+
+def test_a_pause_holds_for_those_who_sleep_towards_their_turn():
+    now, left_at = [0.0], []
+
+    def sleep(seconds):
+        if now[0] == 0:
+            pace.pause(60)  # another thread is told to
+        now[0] += seconds
+
+    pace = Pace(per_second=1, clock=lambda: now[0], sleep=sleep)
+    pace.wait()
+    for _ in range(3):
+        pace.wait()
+        left_at.append(now[0])
+    assert left_at == [60, 61, 62]
+
+
+def test_ctrl_c_does_not_wait_as_long_as_a_service_asks():
+    busy = Reply(429, headers={"retry-after": "3600"})
+    start = time.monotonic()
+    here = threading.main_thread().ident
+    ctrl_c = threading.Timer(0.3, signal.pthread_kill, [here, signal.SIGINT])
+    with twins.over_http(lambda request: busy, sleep=None) as suspect:
+        ctrl_c.start()
+        with pytest.raises(KeyboardInterrupt):
+            suspect.answers(PICTURES[:2])
+    assert time.monotonic() - start < 60
 
 
 def test_as_many_are_in_flight_as_allowed():

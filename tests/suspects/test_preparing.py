@@ -60,6 +60,13 @@ def test_pictures_as_wanted_pass_unchanged(rng):
     np.testing.assert_array_equal(prepare(images, Declaration(2, input_size=(8, 8))), images)
 
 
+def test_a_model_cannot_change_the_callers_pictures():
+    images = np.full((2, 8, 8, 3), 0.5, np.float32)
+    for wanted in ({}, {"channels": "BGR"}, {"layout": "NCHW"}, {"input_size": (8, 8)}):
+        prepare(images, Declaration(2, **wanted))[:] = 0
+        assert (images == 0.5).all()
+
+
 def test_a_batch_is_its_pictures(rng):
     images = rng.random((3, 8, 8, 3), np.float32)
     declaration = Declaration(2, input_size=(5, 6), mean=(0.3, 0.2, 0.1), layout="NCHW")
