@@ -6,11 +6,11 @@ import pathlib
 import platform
 import shlex
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib import metadata
+
+from anw_jax.lab import provenance
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "results" / "benchmarks"
@@ -65,12 +65,12 @@ def write(name: str, results: dict, folder: pathlib.Path = RESULTS) -> None:
         "command": " ".join(
             ["python", "-m", f"benchmarks.{name}", *map(shlex.quote, sys.argv[1:])]
         ),
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": provenance.git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(
-            _git("status", "--porcelain", "--", "anw_jax", "benchmarks")
+            provenance.git("status", "--porcelain", "--", ":/anw_jax", ":/benchmarks")
         ),
         "hardware": {
-            "processor": _processor(),
+            "processor": provenance.processor(),
             "cores": os.cpu_count(),
             "load_average_1_min": os.getloadavg()[0],
         },
@@ -82,25 +82,6 @@ def write(name: str, results: dict, folder: pathlib.Path = RESULTS) -> None:
     print(f"wrote {path.relative_to(REPOSITORY)}")
 
 
-def _git(*arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip()
-
-
-def _processor() -> str:
-    path = pathlib.Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    found = {package: provenance.version(package) for package in _PACKAGES}
+    return {package: version for package, version in found.items() if version is not None}

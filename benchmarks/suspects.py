@@ -115,7 +115,8 @@ def onnx_audit(num_images: int, rounds: int) -> dict:
                 ask(suspect, images, labels, MARK, SPACE, cache=cache)
                 seconds.append(time.perf_counter() - start)
             shares.append(timed.seconds / seconds[-1])
-    print(f"ONNX: {100 * float(np.median(shares)):.1f} % of the time inside the model")
+    share = 100 * float(np.median(shares))
+    print(f"ONNX, {num_images} photos: {share:.1f} % of the time inside the model")
     return {
         "queries": num_images * SPACE.num_slots,
         "share_inside_the_model": shares,
@@ -193,12 +194,15 @@ def http_audit(num_images: int, milliseconds: float, rounds: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--onnx-images", type=int, default=200)
+    parser.add_argument("--onnx-images", type=int, nargs="*", default=[150, 600])
     parser.add_argument("--http-images", type=int, default=834, help="12 queries for each")
     parser.add_argument("--milliseconds", type=float, nargs="*", default=[20.0, 0.0])
     parser.add_argument("--rounds", type=int, default=2)
     flags = parser.parse_args()
-    results = {"onnx": onnx_audit(flags.onnx_images, flags.rounds)}
+    results = {
+        f"onnx, {number} photos": onnx_audit(number, flags.rounds)
+        for number in flags.onnx_images
+    }
     for milliseconds in flags.milliseconds:
         results[f"http, {milliseconds:g} ms"] = http_audit(
             flags.http_images, milliseconds, flags.rounds

@@ -31,11 +31,11 @@ _PACKAGES = (
 def provenance() -> dict[str, Any]:
     """Commit, uncommitted changes, versions, devices, processor, command, time (UTC)."""
     return {
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": git("rev-parse", "HEAD"),
         "uncommitted_sha256": _dirty_digest(),
         "command": command_line(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: version(name) for name in _PACKAGES},
         "platform": platform.platform(),
         "hardware": hardware(),
         "devices": [str(device) for device in jax.devices()],
@@ -62,11 +62,12 @@ def hardware() -> str:
     """
     devices = jax.devices()
     if devices[0].platform == "cpu":
-        return f"{_processor()}, {os.cpu_count()} CPU cores"
+        return f"{processor()}, {os.cpu_count()} CPU cores"
     return f"{len(devices)} x {devices[0].device_kind}"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name, in words."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
         names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
@@ -75,14 +76,15 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def _version(name: str) -> str | None:
+def version(name: str) -> str | None:
+    """Version of an installed package; None where it is not there."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _git(*arguments: str) -> str | None:
+def git(*arguments: str) -> str | None:
     """What git says of the checkout this package lies in; None outside one."""
     folder = pathlib.Path(__file__).resolve().parent
     try:
@@ -100,5 +102,5 @@ def _git(*arguments: str) -> str | None:
 
 def _dirty_digest() -> str | None:
     """Digest of uncommitted changes to tracked files; None where there are none."""
-    changes = _git("diff", "HEAD")
+    changes = git("diff", "HEAD")
     return hashlib.sha256(changes.encode()).hexdigest() if changes else None
