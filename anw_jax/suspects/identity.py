@@ -26,8 +26,21 @@ def with_identity(
     return dataclasses.replace(declaration, identity=_check.is_instance(str, identity=identity))
 
 
+def read_file(path: pathlib.Path) -> tuple[bytes, str]:
+    """A model's file and its SHA-256: the very bytes that are hashed are then opened.
+
+    Raises:
+      SuspectError: the file cannot be read.
+    """
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise SuspectError(f"{path} cannot be read: {error.strerror}") from None
+    return body, hashlib.sha256(body).hexdigest()
+
+
 def file_digest(path: pathlib.Path) -> str:
-    """SHA-256, as hex, of a model's file.
+    """SHA-256, as hex, of a model's file, for readers that want a path.
 
     Raises:
       SuspectError: the file cannot be read.

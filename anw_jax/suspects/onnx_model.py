@@ -1,6 +1,5 @@
 """An ONNX file, asked through ONNX Runtime."""
 
-import hashlib
 import os
 import pathlib
 import types
@@ -11,7 +10,7 @@ import numpy as np
 from anw_jax import _check
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.declaration import Declaration
-from anw_jax.suspects.identity import with_identity
+from anw_jax.suspects.identity import read_file, with_identity
 from anw_jax.suspects.libraries import missing
 from anw_jax.suspects.protocol import PreparedSuspect, cannot_answer
 
@@ -56,8 +55,7 @@ class OnnxSuspect(PreparedSuspect):
     ):
         self._path = pathlib.Path(path)
         runtime = _onnxruntime()
-        body = _read(self._path)
-        digest = hashlib.sha256(body).hexdigest()
+        body, digest = read_file(self._path)
         super().__init__(with_identity(declaration, digest))
         self._session = _open(runtime, self._path, body, providers, num_threads)
         self._input = self._picture_input()
@@ -118,14 +116,6 @@ def _onnxruntime() -> types.ModuleType:
     except ImportError:
         raise missing("asking an ONNX file", "onnx") from None
     return onnxruntime
-
-
-def _read(path: pathlib.Path) -> bytes:
-    """The very bytes that are hashed and then opened: no second file, no second reading."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SuspectError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def _open(

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import os
 import pathlib
 import pickle
@@ -15,7 +16,7 @@ import numpy as np
 
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.declaration import Declaration
-from anw_jax.suspects.identity import file_digest, with_identity
+from anw_jax.suspects.identity import read_file, with_identity
 from anw_jax.suspects.libraries import missing
 from anw_jax.suspects.protocol import PreparedSuspect, cannot_answer
 
@@ -63,10 +64,11 @@ class TorchSuspect(PreparedSuspect):
           SuspectError: no file, a pickle, a file of weights, or no file of PyTorch.
         """
         torch, path = _torch(), pathlib.Path(path)
-        declaration = with_identity(declaration, file_digest(path))
-        if not _is_script(path):
+        body, digest = read_file(path)
+        declaration = with_identity(declaration, digest)
+        if not _is_script(body):
             # Says what else the file is.
-            _weights_of(torch, path)
+            _weights_of(torch, path, body)
             raise SuspectError(
                 f"{path} holds weights and no network: give the module that they belong to, "
                 "TorchSuspect.from_weights(path, module, declaration)"
@@ -75,7 +77,7 @@ class TorchSuspect(PreparedSuspect):
             # TorchScript is out of fashion; files of it are still what people hand over.
             warnings.simplefilter("ignore", DeprecationWarning)
             try:
-                module = torch.jit.load(str(path), map_location=device)
+                module = torch.jit.load(io.BytesIO(body), map_location=device)
             except Exception as error:
                 raise SuspectError(
                     f"{path} cannot be opened as TorchScript ({type(error).__name__}): it is "
@@ -100,9 +102,10 @@ class TorchSuspect(PreparedSuspect):
           SuspectError: no file, a pickle, or weights that do not fit the module.
         """
         torch, path = _torch(), pathlib.Path(path)
-        identity = f"{file_digest(path)} in {type(module).__qualname__}"
+        body, digest = read_file(path)
+        identity = f"{digest} in {type(module).__qualname__}"
         declaration = with_identity(declaration, identity)
-        weights = _weights_of(torch, path)
+        weights = _weights_of(torch, path, body)
         try:
             module.load_state_dict(weights)
         except (RuntimeError, TypeError, AttributeError) as error:
@@ -157,21 +160,26 @@ def _torch() -> types.ModuleType:
     return torch
 
 
-def _is_script(path: pathlib.Path) -> bool:
+def _is_script(body: bytes) -> bool:
     """Whether a file is an archive with TorchScript code in it."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    return any(name.endswith("/constants.pkl") for name in _names_in(body) or ())
 
 
-def _weights_of(torch: types.ModuleType, path: pathlib.Path) -> Any:
+def _names_in(body: bytes) -> list[str] | None:
+    """Files in an archive; None where it is none."""
+    if not zipfile.is_zipfile(io.BytesIO(body)):
+        return None
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        return archive.namelist()
+
+
+def _weights_of(torch: types.ModuleType, path: pathlib.Path, body: bytes) -> Any:
     """Opens a file of tensors without running code of it.
 
     Raises:
       SuspectError: a pickle of other things, or no file of PyTorch.
     """
-    if _is_script(path):
+    if _is_script(body):
         raise SuspectError(
             f"{path} is TorchScript and needs no module: TorchSuspect.from_script(path, "
             "declaration)"
@@ -179,9 +187,9 @@ def _weights_of(torch: types.ModuleType, path: pathlib.Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        if not _is_pickle(path):
+        if not _is_pickle(body):
             raise SuspectError(f"{path} is not a file of PyTorch") from None
         raise SuspectError(
             f"{path} is a pickle of Python objects, and opening one runs code that stands in "
@@ -194,13 +202,12 @@ def _weights_of(torch: types.ModuleType, path: pathlib.Path) -> Any:
         ) from error
 
 
-def _is_pickle(path: pathlib.Path) -> bool:
+def _is_pickle(body: bytes) -> bool:
     """Whether a file is a pickle, bare or in an archive; nothing of it is run."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("data.pkl") for name in archive.namelist())
-    with path.open("rb") as file:
-        return file.read(1) == b"\x80"
+    names = _names_in(body)
+    if names is not None:
+        return any(name.endswith("data.pkl") for name in names)
+    return body.startswith(b"\x80")
 
 
 def _digest(module: Any) -> str:
