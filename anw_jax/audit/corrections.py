@@ -8,6 +8,7 @@ import numpy as np
 from anw_jax.keys import Plan
 from anw_jax.stats import bonferroni, e_bh, log_e_from_p, mean_of_e_values
 
+_OUT_OF_REACH = "even a perfect match would not stand after the correction"
 SHOWN, NOT_SHOWN, INCONCLUSIVE = "shown", "not shown", "inconclusive"
 
 
@@ -24,9 +25,10 @@ def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[s
       tests: by owner, by suspect: "p_value", "log_e_value", "outcome".
 
     Returns:
-      "claim", "correction", "outcome", "named" (owner and suspect, or owner alone for "any
-      model"), "out_of_reach" (who would not be named even if every test matched perfectly),
-      "num_tests", "level" (the level of each single test, where there is one).
+      "claim", "correction", "outcome", "reason" (why it is inconclusive), "named" (owner and
+      suspect, or owner alone for "any model"), "out_of_reach" (who would not be named even if
+      every test matched perfectly), "num_tests", "level" (of each single test, where there is
+      one).
 
     Example:
       >>> one = {"p_value": 0.02, "log_e_value": 1.0, "outcome": "shown"}
@@ -51,10 +53,12 @@ def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[s
     # What could name nobody decides nothing.
     could_name = reachable["named"]
     everybody = [[owner] for owner in tests] if rule is _any_model else map(list, pairs)
+    outcome = SHOWN if body["named"] else NOT_SHOWN if could_name else INCONCLUSIVE
     return {
         "claim": plan.claim,
         "num_tests": len(pairs),
-        "outcome": SHOWN if body["named"] else NOT_SHOWN if could_name else INCONCLUSIVE,
+        "outcome": outcome,
+        "reason": _OUT_OF_REACH if outcome == INCONCLUSIVE else "",
         **body,
         "out_of_reach": [one for one in everybody if one not in could_name],
     }
@@ -106,9 +110,9 @@ def restate(
             outcome, reason = SHOWN if [owner, name] in end["named"] else NOT_SHOWN, ""
             if end["claim"] == "any model":
                 outcome = "not claimed"
+                reason = _OUT_OF_REACH if [owner] in end["out_of_reach"] else ""
             elif outcome != SHOWN and [owner, name] in end["out_of_reach"]:
-                outcome = INCONCLUSIVE
-                reason = "even a perfect match would not stand after the correction"
+                outcome, reason = INCONCLUSIVE, _OUT_OF_REACH
             restated[owner][name] = {
                 **test,
                 "outcome": outcome,

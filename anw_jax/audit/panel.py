@@ -6,6 +6,7 @@ from anw_jax import progress
 from anw_jax.audit.case import Owner
 from anw_jax.keys import Assignment, Manifest
 from anw_jax.stats import unit_losses
+from anw_jax.stats.scores import is_usable
 from anw_jax.suspects import Access, AnswerCache, Interview, Suspect
 from anw_jax.verify import coarse_to_fine
 
@@ -175,7 +176,7 @@ class Panel:
             question = np.repeat(np.arange(len(units)), sizes)
             photos = np.concatenate([members[unit] for unit in units]).astype(np.int64)
             losses = self.losses(photos, slots[question]).astype(np.float64)
-            unusable.update(photos[~np.isfinite(losses)].tolist())
+            unusable.update(photos[~is_usable(losses)].tolist())
             asked += len(units)
             on_progress(asked, total)
             return np.bincount(question, losses, len(units))

@@ -27,7 +27,7 @@ from anw_jax.suspects import (
     Suspect,
     TorchSuspect,
 )
-from anw_jax.suspects.identity import file_digest, with_identity
+from anw_jax.suspects.identity import file_digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,8 +222,7 @@ def _torch(fields: _Fields) -> Suspect:
     if fields.get("module") is None:
         return TorchSuspect.from_script(path, declaration, **options)
     make, code = fields.function("module")
-    declaration = with_identity(declaration, f"{file_digest(path)} in {code}")
-    return TorchSuspect.from_weights(path, make(), declaration, **options)
+    return TorchSuspect.from_weights(path, make(), declaration, code=code, **options)
 
 
 def _keras(fields: _Fields) -> Suspect:

@@ -221,7 +221,9 @@ def verdict_lines(body: dict[str, Any]) -> list[str]:
 
 def _end_line(end: dict[str, Any]) -> str:
     named = "; ".join(" against ".join(entry) for entry in end["named"])
-    return f"{end['claim']}: {end['outcome']} ({end['correction']}){': ' * bool(named)}{named}"
+    reason = f", {end['reason']}" if end["reason"] else ""
+    body = f"{end['claim']}: {end['outcome']}{reason} ({end['correction']})"
+    return f"{body}: {named}" if named else body
 
 
 def _record_lines(body: dict[str, Any]) -> list[str]:

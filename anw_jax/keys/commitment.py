@@ -190,13 +190,15 @@ def augmentation_seed(commitment: str, plan: Plan) -> bytes:
     Returns:
       32 bytes.
 
+    Raises:
+      CommitmentError: what is no commitment.
+
     Example:
       >>> augmentation_seed("00" * 32, Plan("losses", 0.1)).hex()[:16]
       'f8e11782497d4fc0'
     """
-    return hashlib.sha256(
-        _TAG_CHANGES + framed([commitment.encode(), plan.to_bytes()])
-    ).digest()
+    parts = [check_is_commitment(commitment).encode(), plan.to_bytes()]
+    return hashlib.sha256(_TAG_CHANGES + framed(parts)).digest()
 
 
 def check_is_commitment(commitment: str) -> str:

@@ -46,8 +46,7 @@ def unit_losses(loss_table: np.ndarray, assignment: Assignment) -> np.ndarray:
             f"got {table.shape}"
         )
     valid = table[:, 1:]
-    with np.errstate(invalid="ignore"):
-        usable = (np.abs(valid) <= _LARGEST_LOSS).all(axis=1) & ~assignment.is_copy
+    usable = is_usable(valid).all(axis=1) & ~assignment.is_copy
     sums = np.full((assignment.num_units, valid.shape[1]), np.nan)
     unit = assignment.unit_of_image[usable]
     if len(unit):
@@ -58,6 +57,12 @@ def unit_losses(loss_table: np.ndarray, assignment: Assignment) -> np.ndarray:
             in_order = losses[np.lexsort((losses, unit))]
             sums[filled, column] = np.add.reduceat(in_order, starts)
     return sums
+
+
+def is_usable(losses: np.ndarray) -> np.ndarray:
+    """Which losses a test can use, bool of any shape: neither NaN, infinite nor absurd."""
+    with np.errstate(invalid="ignore"):
+        return np.abs(losses) <= _LARGEST_LOSS
 
 
 def blind_argmin(losses: np.ndarray) -> np.ndarray:
@@ -185,6 +190,5 @@ def score_row(losses: np.ndarray, statistic: str = DEFAULT_STATISTIC) -> np.ndar
     row = np.asarray(losses, np.float64)
     if row.ndim != 1 or not len(row):
         raise ValueError(f"losses must be a non-empty vector, got shape {row.shape}")
-    with np.errstate(invalid="ignore"):
-        usable = (np.abs(row) <= _LARGEST_LOSS).all()
+    usable = is_usable(row).all()
     return STATISTICS[statistic](row[None])[0] if usable else np.zeros(len(row))

@@ -198,6 +198,8 @@ class AnswerCache:
             # Only what is written counts: Ctrl-C or a full disk may come at any line above.
             for (kind, key, payload), place in zip(records, places, strict=True):
                 self._count(kind, key, payload, place)
+            if self._file and time.monotonic() - self._last_sync >= self._sync_seconds:
+                self.sync()
 
     def _write(self, records: list[tuple[int, bytes, bytes]]) -> list[int]:
         """Writes records whole or not at all; returns where each payload begins."""
@@ -214,8 +216,6 @@ class AnswerCache:
         except BaseException:
             self._file.truncate(end)
             raise
-        if time.monotonic() - self._last_sync >= self._sync_seconds:
-            self.sync()
         return places
 
     def _count(self, kind: int, key: bytes, payload: bytes, start: int | None) -> None:
@@ -229,9 +229,9 @@ class AnswerCache:
         elif kind == _ANSWER:
             self._num_queries += 1
         if kind == _ANSWER and start is None:
-            self._memory[key] = payload
+            self._memory.setdefault(key, payload)
         elif kind == _ANSWER:
-            self._place[key] = (start, len(payload))
+            self._place.setdefault(key, (start, len(payload)))
 
     def _open_file(self, path: pathlib.Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

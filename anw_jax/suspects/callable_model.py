@@ -1,8 +1,5 @@
 """Any function of a NumPy batch, and any model of JAX."""
 
-import functools
-import hashlib
-import types
 from collections.abc import Callable
 from typing import Any
 
@@ -13,15 +10,11 @@ from anw_jax import _check
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.identity import with_identity
+from anw_jax.suspects.jax_identity import digest_of
 from anw_jax.suspects.protocol import PreparedSuspect, cannot_answer
-
-_TAG = b"anw_jax/v1/weights\0"
 
 # As in `verify`: answers do not hang on TF32 or passes of bfloat16.
 _PRECISION = "highest"
-
-# In the repr of what has none of its own; another number in every process.
-_ADDRESS = " at 0x"
 
 
 class CallableSuspect(PreparedSuspect):
@@ -80,9 +73,10 @@ class JaxSuspect(PreparedSuspect):
       predict: maps a batch, as `declaration` wants it, to logits or probabilities. What it is
         given beside the function is traced: arrays only. Flags and modules go into the
         function, as in `Partial(functools.partial(apply, train=False), variables)`.
-      declaration: its identity becomes the SHA-256 of the function's name and of structure and
-        weights. It must name the model itself where that does not tell models apart: a function
-        made inside another one (a closure), or with parts whose `repr` is an address.
+      declaration: its identity becomes the SHA-256 of the function's name, of what is bound to
+        it, and of structure and weights. It must name the model itself where these do not tell
+        models apart: a lambda, or a function made inside another one, be it as a field of a
+        module.
 
     Raises:
       TypeError: `predict` that is no `Partial`, or holds a flag or another object than arrays.
@@ -90,7 +84,7 @@ class JaxSuspect(PreparedSuspect):
 
     Example:
       >>> predict = jax.tree_util.Partial(lambda w, x: x.mean((1, 2)) @ w, np.eye(3)[:, :2])
-      >>> suspect = JaxSuspect(predict, Declaration(2))
+      >>> suspect = JaxSuspect(predict, Declaration(2, identity="two colours"))
       >>> suspect.answers(np.zeros((3, 4, 4, 3), np.float32)).scores.shape
       (3, 2)
     """
@@ -98,7 +92,7 @@ class JaxSuspect(PreparedSuspect):
     def __init__(self, predict: jax.tree_util.Partial, declaration: Declaration):
         _check.is_instance(jax.tree_util.Partial, predict=predict)
         _check_leaves(predict)
-        super().__init__(with_identity(declaration, lambda: _digest(predict)))
+        super().__init__(with_identity(declaration, lambda: digest_of(predict)))
         self._predict = predict
 
     @property
@@ -127,42 +121,10 @@ def _answer(predict: jax.tree_util.Partial, batch: jax.Array) -> Any:
 
 def _check_leaves(predict: jax.tree_util.Partial) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path((predict.args, predict.keywords)):
-        dtype = getattr(leaf, "dtype", None) or np.asarray(leaf).dtype
-        if isinstance(leaf, bool) or dtype.kind in "OUSMm":
+        kind = getattr(getattr(leaf, "dtype", None) or np.asarray(leaf).dtype, "kind", "")
+        if isinstance(leaf, bool) or (kind and kind in "OUSMm"):
             raise TypeError(
                 f"predict must hold arrays only, has {type(leaf).__name__} at "
                 f"{jax.tree_util.keystr(path)}: bind flags and functions into its function "
                 "(functools.partial)"
             )
-
-
-def _digest(predict: jax.tree_util.Partial) -> str:
-    """SHA-256 of the tree and its leaves, and of what the function calls itself."""
-    parts = (predict.args, predict.keywords)
-    text = f"{_name_of(predict.func)} {jax.tree_util.tree_structure(parts)}"
-    if _ADDRESS in text:
-        raise ValueError(
-            "declaration must have an identity that names the model: its function or its tree "
-            "has a part that only an address tells from others"
-        )
-    message = hashlib.sha256(_TAG + text.encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(parts):
-        array = np.asarray(leaf)
-        message.update(f"{jax.tree_util.keystr(path)}{array.shape}{array.dtype}".encode())
-        message.update(array.tobytes())
-    return message.hexdigest()
-
-
-def _name_of(fun: Any) -> str:
-    """What tells a function from others; with an address in it where nothing else does."""
-    # JAX puts a shim around a partial to compare it by identity.
-    fun = getattr(fun, "fun", fun) if type(fun).__module__.startswith("jax.") else fun
-    if isinstance(fun, functools.partial):
-        return f"partial({_name_of(fun.func)}, {fun.args!r}, {fun.keywords!r})"
-    owner = getattr(fun, "__self__", None)
-    if owner is not None and not isinstance(owner, types.ModuleType):
-        return f"{fun.__qualname__} of {owner!r}"
-    name = getattr(fun, "__qualname__", None)
-    # What a function of a function has caught decides its answers and stands in no name.
-    is_plain = name is not None and not getattr(fun, "__closure__", None)
-    return f"{fun.__module__}.{name}" if is_plain else repr(fun)

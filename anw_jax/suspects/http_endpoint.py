@@ -141,6 +141,11 @@ class HttpSuspect:
         """How the endpoint wants pictures and how it answers."""
         return self._declaration
 
+    @property
+    def num_together(self) -> int:
+        """Pictures that are under way at once."""
+        return self._options.in_flight * self._request.images_per_request
+
     def with_declaration(self, declaration: Declaration) -> Self:
         """The same endpoint, read in another way; shares connections and pace.
 

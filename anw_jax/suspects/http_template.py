@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import json
 import re
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -171,9 +172,11 @@ class AnswerTemplate:
         _check.positive(scale=self.scale)
         if self.classes is not None:
             object.__setattr__(self, "classes", tuple(self.classes))
-            twice = [name for name in self.classes if self.classes.count(name) > 1]
-            if twice:
-                raise ValueError(f"classes must name each class once, has {twice[0]!r} twice")
+            name, times = Counter(self.classes).most_common(1)[0] if self.classes else ("", 1)
+            if times > 1:
+                raise ValueError(
+                    f"classes must name each class once, has {name!r} {times} times"
+                )
 
     def check_fits(self, declaration: Declaration) -> None:
         """Refuses paths that do not belong to the kind of answer.

@@ -47,7 +47,7 @@ class Interview:
       budget: how many queries may be asked over the life of the cache; None for any number.
       mark_of_image: integers `[n]`, whose mark each image carries.
       batch_size: pictures handed to the suspect together; None for 256, or fewer where they
-        would fill more than 256 MiB.
+        would fill more than 256 MiB, but as many as it takes at once (`num_together`).
 
     Raises:
       TypeError, ValueError: a bad argument; a rung that the answers do not reach; labels
@@ -93,7 +93,9 @@ class Interview:
         self._tables = MarkTables.of(marks, owners, space.degrees)
         if batch_size is None:
             picture_bytes = 4 * int(np.prod(self._images.shape[1:]))
-            batch_size = min(_BATCH, max(1, _BATCH_BYTES // max(1, picture_bytes)))
+            least = getattr(suspect, "num_together", 1)
+            fitting = _BATCH_BYTES // max(1, picture_bytes)
+            batch_size = max(least, min(_BATCH, fitting))
         self._batch_size = _check.integer_at_least(1, batch_size=batch_size)
         if budget is not None:
             _check.integer_at_least(0, budget=budget)

@@ -74,6 +74,12 @@ class OnnxSuspect(PreparedSuspect):
             )
         return inputs[0]
 
+    @property
+    def num_together(self) -> int:
+        """The batch size that is fixed in the file, else 1."""
+        size = self._input.shape[0] if self._input.shape else 1
+        return size if isinstance(size, int) else 1
+
     def _run(self, batch: np.ndarray) -> np.ndarray:
         wanted = self._input.shape
         self._check_shape(batch.shape, wanted)

@@ -51,7 +51,7 @@ class RecordedSuspect:
             if first != place and answers.to_bytes(first) != answers.to_bytes(place):
                 raise SuspectError(
                     f"the recording has two answers to one picture (numbers {first} and "
-                    f"{place}), and which one counts would be a choice"
+                    f"{place}), and which one counts would be a choice: ask each picture once"
                 )
 
     @classmethod

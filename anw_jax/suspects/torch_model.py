@@ -93,18 +93,21 @@ class TorchSuspect(PreparedSuspect):
         declaration: Declaration,
         *,
         device: str = "cpu",
+        code: str | None = None,
     ) -> Self:
         """A file of weights, `torch.save(module.state_dict(), path)`, for a module given.
 
-        The module takes the weights up and is put into eval mode.
+        The module takes the weights up and is put into eval mode. `code` is what it is known
+        by in the identity; None for its class and layers, as it prints them.
 
         Raises:
           SuspectError: no file, a pickle, or weights that do not fit the module.
         """
         torch, path = _torch(), pathlib.Path(path)
         body, digest = read_file(path)
-        identity = f"{digest} in {type(module).__qualname__}"
-        declaration = with_identity(declaration, identity)
+        declaration = with_identity(
+            declaration, lambda: f"{digest} in {code or _layers_of(module)}"
+        )
         weights = _weights_of(torch, path, body)
         try:
             module.load_state_dict(weights)
@@ -115,12 +118,7 @@ class TorchSuspect(PreparedSuspect):
 
     def _run(self, batch: np.ndarray) -> Any:
         torch = _torch()
-        # No TF32, as in `verify`; a look at a model in train mode leaves it as it was.
-        with (
-            torch.inference_mode(),
-            torch.backends.cudnn.flags(allow_tf32=False),
-            _kept_buffers(self._module),
-        ):
+        with torch.inference_mode(), _without_tf32(torch), _kept_buffers(self._module):
             asked = torch.from_numpy(batch).to(self._device)
             try:
                 answers = self._module(asked)
@@ -132,17 +130,36 @@ class TorchSuspect(PreparedSuspect):
 
 
 @contextlib.contextmanager
+def _without_tf32(torch: types.ModuleType) -> Iterator[None]:
+    """Float32 products of all bits, as in `verify`; the caller's choice comes back after it."""
+    choices = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [choice.allow_tf32 for choice in choices]
+    try:
+        for choice in choices:
+            choice.allow_tf32 = False
+        yield
+    finally:
+        for choice, allowed in zip(choices, before, strict=True):
+            choice.allow_tf32 = allowed
+
+
+@contextlib.contextmanager
 def _kept_buffers(module: Any) -> Iterator[None]:
     """Puts running means back that a module in train mode moves at every batch."""
     if not any(part.training for part in module.modules()):
         yield
         return
-    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    before = [
+        (owner, name, buffer, buffer.clone())
+        for owner in module.modules()
+        for name, buffer in owner.named_buffers(recurse=False)
+    ]
     try:
         yield
     finally:
-        for buffer, values in before:
+        for owner, name, buffer, values in before:
             buffer.copy_(values)
+            setattr(owner, name, buffer)  # forward may have put another in its place
 
 
 def _as_array(torch: types.ModuleType, values: Any) -> Any:
@@ -212,11 +229,26 @@ def _is_pickle(body: bytes) -> bool:
 
 def _digest(module: Any) -> str:
     """SHA-256 of a module's class, layers, modes, and of everything in its state."""
-    kind = type(module)
     modes = [name for name, part in module.named_modules() if part.training]
-    text = f"{kind.__module__}.{kind.__qualname__} {module!r} {modes}"
+    text = f"{_layers_of(module)} {modes}"
     message = hashlib.sha256(_TAG + text.encode())
     for name, tensor in sorted(module.state_dict().items()):
         array = _as_array(_torch(), tensor)
         message.update(f"{name}{array.shape}{array.dtype}".encode() + array.tobytes())
     return message.hexdigest()
+
+
+def _layers_of(module: Any) -> str:
+    """Class and layers, by their own words.
+
+    Raises:
+      ValueError: these hold an address, which is another in every process.
+    """
+    kind, layers = type(module), repr(module)
+    if " at 0x" in layers:
+        raise ValueError(
+            "declaration must have an identity that names the model: its module prints an "
+            f"address, {layers[: layers.index(' at 0x') + 8]!r:.80}"
+        )
+    digest = hashlib.sha256(layers.encode()).hexdigest()
+    return f"{kind.__module__}.{kind.__qualname__} {digest}"

@@ -123,7 +123,10 @@ def test_the_mean_of_e_values_may_be_out_of_reach_too():
     plan = Plan("losses", 0.05, claim="any model")
     near = with_smallest(results_of([[0.9, 0.9]]), math.log10(1 / 1590))
     assert corrected(plan, near)["outcome"] == "inconclusive"
-    assert corrected(plan, near)["out_of_reach"] == [["owner0"]]
+    end = corrected(plan, near)
+    assert end["out_of_reach"] == [["owner0"]]
+    reason = "even a perfect match would not stand after the correction"
+    assert end["reason"] == restate(near, end)["owner0"]["net0"]["reason"] == reason
     enough = with_smallest(results_of([[0.9, 0.9]]), math.log10(1 / 1610))
     assert corrected(plan, enough)["outcome"] == "not shown"
 

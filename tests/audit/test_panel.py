@@ -60,6 +60,14 @@ def test_photos_of_several_sizes_and_marks_share_a_case(root, case_dir):
     np.testing.assert_array_equal(bob[2, 1:], twin[0, 1:])
 
 
+def receive_groups(root, case_dir):
+    folder = case_dir / "owners" / "ann"
+    folder.mkdir(parents=True)
+    for file in (root / "out").glob("*.json"):
+        (folder / file.name).write_bytes(file.read_bytes())
+    (root / "photos").rename(folder / "originals")
+
+
 @pytest.mark.parametrize("saving", [None, (3, 1)])
 def test_a_units_row_is_that_of_the_table(root, case_dir, saving):
     write_photos(root / "photos" / "a", seed=1, number=3)
@@ -70,11 +78,7 @@ def test_a_units_row_is_that_of_the_table(root, case_dir, saving):
         root / "photos", MarkKey.for_experiment(2), root / "out", Plan("losses", 0.1),
         scheme="per_group",
     )  # fmt: skip
-    folder = case_dir / "owners" / "ann"
-    folder.mkdir(parents=True)
-    for file in (root / "out").glob("*.json"):
-        (folder / file.name).write_bytes(file.read_bytes())
-    (root / "photos").rename(folder / "originals")
+    receive_groups(root, case_dir)
     panel, _ = panel_of(case_dir, access=Access("logits", true_labels=False))
     manifest = panel.owners[0].published.manifest
     assert [len(photos) for photos in photos_of_units(manifest)] == [3, 2]
@@ -117,6 +121,36 @@ def test_one_unusable_answer_costs_one_photo_not_its_unit(root, case_dir, saving
     at = np.arange(0, 11, saving[0])
     np.testing.assert_allclose(row[at], twin[at], rtol=1e-5)
     assert np.isfinite(row).all()
+
+
+def test_units_with_unusable_answers_side_by_side(root, case_dir):
+    """Each unit's row is that of asking it alone, whichever photos are left out."""
+    for group, number in (("a", 3), ("b", 2), ("c", 4)):
+        write_photos(root / "photos" / group, seed=ord(group), number=number)
+    audit.mark_folder(
+        root / "photos", MarkKey.for_experiment(2), root / "out", Plan("losses", 0.1),
+        scheme="per_group",
+    )  # fmt: skip
+    receive_groups(root, case_dir)
+    panel, _ = panel_of(case_dir, access=Access("logits", true_labels=False))
+    answer = panel.losses
+
+    def with_holes(photos, slots, on_progress=None):
+        losses = answer(photos, slots)
+        losses[(photos == 1) & (slots == 4)] = np.nan
+        losses[(photos == 6) & (slots == 1)] = 1e31
+        return np.where(photos == 3, -np.inf, losses)
+
+    panel.losses = with_holes
+    (table,) = panel.saving_tables(3, 1)
+    members = photos_of_units(panel.owners[0].published.manifest)
+    for unit, photos in enumerate(members):
+        alone = panel.unit_row(0, unit, (3, 1))
+        np.testing.assert_allclose(table[photos[0], 1:], alone, rtol=1e-6)
+    coarse = np.arange(1, 12, 3)
+    for photos, left in zip(members, [[0, 2], [4], [5, 7, 8]], strict=True):
+        twin = sum(answer(np.full(len(coarse), photo), coarse) for photo in left)
+        np.testing.assert_allclose(table[photos[0], coarse], twin, rtol=1e-5)
 
 
 def test_labels_and_photos_from_arrays(root, case_dir):

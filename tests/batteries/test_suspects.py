@@ -207,14 +207,17 @@ def test_the_same_file_is_the_same_suspect(tmp_path):
         assert len(digests) == 1, name
 
 
+def apply_linear(weights, images):
+    return images.mean((1, 2)) @ weights
+
+
 def test_other_weights_are_another_suspect():
     import jax
-
-    def apply(weights, images):
-        return images.mean((1, 2)) @ weights
 
     from anw_jax.suspects import JaxSuspect
 
     weights = [np.ones((3, 2), np.float32), np.zeros((3, 2), np.float32)]
-    one, two = (JaxSuspect(jax.tree_util.Partial(apply, w), Declaration(2)) for w in weights)
+    one, two = (
+        JaxSuspect(jax.tree_util.Partial(apply_linear, w), Declaration(2)) for w in weights
+    )
     assert one.declaration.digest != two.declaration.digest

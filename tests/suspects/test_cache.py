@@ -216,6 +216,23 @@ def test_what_was_not_written_whole_is_not_there(tmp_path, error, num_bytes):
         assert (len(cache), cache.num_queries, cache.num_cut_bytes) == (3, 3, 0)
 
 
+def test_a_disk_that_cannot_be_waited_for_loses_no_answer(tmp_path, monkeypatch):
+    with AnswerCache(tmp_path / "file", LOGITS, sync_seconds=0) as cache:
+
+        def broken(number):
+            raise OSError(5, "Input/output error")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("anw_jax.suspects.cache.os.fsync", broken)
+            with pytest.raises(OSError, match="Input/output"):
+                cache.store([key(1)], logits(1))
+        assert cache.get(key(1)).scores[0, 0] == 1
+        cache.store([key(1)], logits(2))
+    with AnswerCache(tmp_path / "file", LOGITS) as cache:
+        assert (len(cache), cache.num_queries) == (1, 1)
+        assert cache.get(key(1)).scores[0, 0] == 1
+
+
 def test_a_short_write_goes_on(tmp_path):
     with AnswerCache(tmp_path / "file", LOGITS) as cache:
         cache._file = Failing(cache._file, None, 10**6)

@@ -34,6 +34,42 @@ def test_what_is_bound_into_the_function_counts():
     assert one != two
 
 
+def linear(weights, batch):
+    return mean_of(weights[:3], batch)
+
+
+def test_arrays_bound_into_the_function_count_to_the_last_value():
+    """NumPy prints of a long array only its ends."""
+    first = np.zeros((3000, 2), np.float32)
+    second = first.copy()
+    second[1500] = 1
+    one, two, again = (
+        identity_of(Partial(functools.partial(linear, array)))
+        for array in (first, second, first.copy())
+    )
+    assert one == again
+    assert one != two
+
+
+def test_a_jitted_function_is_the_function_inside():
+    assert identity_of(Partial(jax.jit(linear), WEIGHTS)) != identity_of(
+        Partial(jax.jit(mean_of), WEIGHTS)
+    )
+
+
+def test_a_method_of_flax_is_told_apart_by_the_settings_of_its_module():
+    import flax.linen as nn
+
+    class Net(nn.Module):
+        width: int
+
+    one, two, again = (identity_of(Partial(Net(width).apply, WEIGHTS)) for width in (2, 3, 2))
+    assert one == again
+    assert one != two
+    with pytest.raises(ValueError, match="must have an identity"):  # its initialiser: a closure
+        identity_of(Partial(nn.Dense(2).apply, WEIGHTS))
+
+
 def test_what_is_static_in_the_tree_counts():
     @functools.partial(
         jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=["stride"]
@@ -64,9 +100,18 @@ def test_a_function_that_caught_something_needs_a_name():
     def made(sign):
         return Partial(lambda weights, batch: sign * mean_of(weights, batch), WEIGHTS)
 
-    with pytest.raises(ValueError, match="declaration must have an identity that names the"):
-        identity_of(made(1))
-    assert identity_of(made(1), identity="mine") == "mine"
+    def jitted(sign):
+        return Partial(jax.jit(lambda batch: sign * mean_of(WEIGHTS, batch)))
+
+    for make in (made, jitted, lambda _: Partial(lambda batch: batch[:, 0, 0, :2])):
+        with pytest.raises(ValueError, match="declaration must have an identity that names"):
+            identity_of(make(1))
+        assert identity_of(make(1), identity="mine") == "mine"
+
+
+def test_a_random_key_among_the_weights_counts():
+    one, two = (identity_of(Partial(mean_of, jax.random.key(seed))) for seed in (0, 1))
+    assert one != two
 
 
 @pytest.mark.parametrize(
@@ -115,6 +160,67 @@ def test_torch_layers_and_modes_count():
     )
     assert one == again
     assert len({one, two, in_eval}) == 3
+
+
+def test_weights_for_other_layers_are_another_model(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save(torch_net(torch).state_dict(), tmp_path / "weights.pt")
+    one, two = (
+        TorchSuspect.from_weights(
+            tmp_path / "weights.pt", torch_net(torch, stride), Declaration(2, layout="NCHW")
+        ).declaration.identity
+        for stride in (1, 2)
+    )
+    assert one != two
+
+
+def test_a_torch_module_that_prints_an_address_needs_a_name():
+    torch = pytest.importorskip("torch")
+
+    class Odd(torch.nn.Module):
+        def extra_repr(self):
+            return repr(object())
+
+    with pytest.raises(ValueError, match="its module prints an address"):
+        TorchSuspect(Odd(), Declaration(2))
+    named = TorchSuspect(Odd(), Declaration(2, identity="odd"))
+    assert named.declaration.identity == "odd"
+
+
+def test_the_callers_choices_for_torch_are_left_alone():
+    torch = pytest.importorskip("torch")
+    seen = []
+
+    class Looks(torch.nn.Module):
+        def forward(self, batch):
+            cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+            seen.append((cudnn.enabled, cudnn.allow_tf32, products.allow_tf32))
+            return batch.mean((2, 3))
+
+    before = torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32
+    suspect = TorchSuspect(Looks(), Declaration(3, layout="NCHW"))
+    suspect.answers(np.zeros((1, 4, 4, 3), np.float32))
+    assert seen == [(before[0], False, False)]
+    assert (torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32) == before
+
+
+def test_a_buffer_that_forward_replaces_comes_back():
+    torch = pytest.importorskip("torch")
+
+    class Moves(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mean", torch.zeros(()))
+
+        def forward(self, batch):
+            self.mean = 0.9 * self.mean + batch.mean()
+            return batch.mean((2, 3))
+
+    module = Moves().train()
+    buffer = module.mean
+    TorchSuspect(module, Declaration(3, layout="NCHW")).answers(np.ones((2, 4, 4, 3), "f4"))
+    assert module.mean is buffer
+    assert float(module.mean) == 0
 
 
 def test_a_torch_module_in_train_mode_is_left_as_it_was():
