@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import signal
 import threading
 import time
 
@@ -328,15 +327,23 @@ def test_a_pause_holds_for_those_who_sleep_towards_their_turn():
     assert left_at == [60, 61, 62]
 
 
-def test_ctrl_c_does_not_wait_as_long_as_a_service_asks():
-    busy = Reply(429, headers={"retry-after": "3600"})
+def test_an_error_wakes_those_who_wait_as_long_as_a_service_asks():
+    """So does Ctrl-C, by the same event."""
+    both = threading.Barrier(2)
+
+    def handler(request):
+        if both.wait(30) == 0:
+            return Reply(429, headers={"retry-after": "3600"})
+        return Reply(404)
+
+    options = HttpOptions(in_flight=2, max_attempts=2)
+    request = RequestTemplate(template=twins.REQUEST.template)
     start = time.monotonic()
-    here = threading.main_thread().ident
-    ctrl_c = threading.Timer(0.3, signal.pthread_kill, [here, signal.SIGINT])
-    with twins.over_http(lambda request: busy, sleep=None) as suspect:
-        ctrl_c.start()
-        with pytest.raises(KeyboardInterrupt):
-            suspect.answers(PICTURES[:2])
+    with (
+        twins.over_http(handler, options=options, request=request, sleep=None) as suspect,
+        pytest.raises(SuspectError, match="answers with status 404"),
+    ):
+        suspect.answers(PICTURES[:2])
     assert time.monotonic() - start < 60
 
 
