@@ -60,7 +60,9 @@ def test_photos_of_several_sizes_and_marks_share_a_case(root, case_dir):
     np.testing.assert_array_equal(bob[2, 1:], twin[0, 1:])
 
 
-def receive_groups(root, case_dir):
+def mark_and_receive_groups(root, case_dir):
+    key, plan = MarkKey.for_experiment(2), Plan("losses", 0.1)
+    audit.mark_folder(root / "photos", key, root / "out", plan, scheme="per_group")
     folder = case_dir / "owners" / "ann"
     folder.mkdir(parents=True)
     for file in (root / "out").glob("*.json"):
@@ -74,11 +76,7 @@ def test_a_units_row_is_that_of_the_table(root, case_dir, saving):
     write_photos(root / "photos" / "b", seed=2, number=2)
     copy = (root / "photos" / "a" / "photo00.png").read_bytes()
     (root / "photos" / "b" / "copy.png").write_bytes(copy)
-    audit.mark_folder(
-        root / "photos", MarkKey.for_experiment(2), root / "out", Plan("losses", 0.1),
-        scheme="per_group",
-    )  # fmt: skip
-    receive_groups(root, case_dir)
+    mark_and_receive_groups(root, case_dir)
     panel, _ = panel_of(case_dir, access=Access("logits", true_labels=False))
     manifest = panel.owners[0].published.manifest
     assert [len(photos) for photos in photos_of_units(manifest)] == [3, 2]
@@ -127,11 +125,7 @@ def test_units_with_unusable_answers_side_by_side(root, case_dir):
     """Each unit's row is that of asking it alone, whichever photos are left out."""
     for group, number in (("a", 3), ("b", 2), ("c", 4)):
         write_photos(root / "photos" / group, seed=ord(group), number=number)
-    audit.mark_folder(
-        root / "photos", MarkKey.for_experiment(2), root / "out", Plan("losses", 0.1),
-        scheme="per_group",
-    )  # fmt: skip
-    receive_groups(root, case_dir)
+    mark_and_receive_groups(root, case_dir)
     panel, _ = panel_of(case_dir, access=Access("logits", true_labels=False))
     answer = panel.losses
 
