@@ -216,7 +216,7 @@ class HttpSuspect:
         headers = {**self._headers, "content-type": media_type}
         limit, trouble = self._options.max_attempts, ""
         for attempt in range(1, limit + 1):
-            self._pace.wait(self._sleep or stop.wait)
+            self._pace.wait(self._sleeper(stop))
             if stop.is_set():
                 return
             ledger.sending(group)
@@ -264,8 +264,12 @@ class HttpSuspect:
             # The service speaks to all of us, not only to this request.
             self._pace.pause(asked)
         elif not stop.is_set():
-            sleep = self._sleep or stop.wait
-            sleep(back_off(attempt - 1, self._options.first_back_off_seconds))
+            seconds = back_off(attempt - 1, self._options.first_back_off_seconds)
+            self._sleeper(stop)(seconds)
+
+    def _sleeper(self, stop: threading.Event) -> Callable[[float], object]:
+        """What waits some seconds, and ends early when the run stops."""
+        return self._sleep or stop.wait
 
     def _read(self, reply: Reply, num_images: int) -> Answers:
         if reply.status != 200:

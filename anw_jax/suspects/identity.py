@@ -4,10 +4,14 @@ import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Callable
+from typing import Any
 
 from anw_jax import _check
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.declaration import Declaration
+
+# In the repr of what has none of its own; another number in every process.
+_ADDRESS = " at 0x"
 
 
 def with_identity(
@@ -24,6 +28,26 @@ def with_identity(
         return declaration
     identity = identity() if callable(identity) else identity
     return dataclasses.replace(declaration, identity=_check.is_instance(str, identity=identity))
+
+
+def check_no_address(text: str) -> str:
+    """The text, if it says the same in every process.
+
+    Raises:
+      ValueError: an address stands in it.
+    """
+    if _ADDRESS in text:
+        end = text.index(_ADDRESS) + len(_ADDRESS)
+        raise needs_name(text[max(0, end - 60) : end])
+    return text
+
+
+def needs_name(what: Any) -> ValueError:
+    """The error where nothing but an address tells a part of a model from others."""
+    return ValueError(
+        "declaration must have an identity that names the model, since nothing but an address "
+        f"tells one part of it from others: {what!r:.80}"
+    )
 
 
 def read_file(path: pathlib.Path) -> tuple[bytes, str]:

@@ -9,11 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from anw_jax.suspects.identity import check_no_address, needs_name
+
 _TAG = b"anw_jax/v1/weights\0"
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
-
-# In the repr of what has none of its own; another number in every process.
-_ADDRESS = " at 0x"
 
 
 def digest_of(predict: jax.tree_util.Partial) -> str:
@@ -30,20 +29,11 @@ def digest_of(predict: jax.tree_util.Partial) -> str:
       '3dc741a98717b885'
     """
     parts = (predict.args, predict.keywords)
-    structure = str(jax.tree_util.tree_structure(parts))
-    if _ADDRESS in structure:
-        raise _needs_name(structure)
+    structure = check_no_address(str(jax.tree_util.tree_structure(parts)))
     message = hashlib.sha256(_TAG + f"{_text_of(predict.func)} {structure}".encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(parts):
         message.update(f"{jax.tree_util.keystr(path)}{_text_of(leaf)}".encode())
     return message.hexdigest()
-
-
-def _needs_name(what: Any) -> ValueError:
-    return ValueError(
-        "declaration must have an identity that names the model, since nothing but an address "
-        f"tells one part of it from others: {what!r:.80}"
-    )
 
 
 def _text_of(value: Any) -> str:
@@ -61,7 +51,7 @@ def _text_of(value: Any) -> str:
     if dataclasses.is_dataclass(value):
         fields = {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
         return f"{_name_of(type(value))}{_text_of(fields)}"
-    raise _needs_name(value)
+    raise needs_name(value)
 
 
 def _text_of_array(array: Any) -> str:
@@ -82,7 +72,7 @@ def _text_of_callable(fun: Any) -> str:
         return _name_of(fun)
     if isinstance(fun, types.FunctionType):
         if fun.__closure__ or "<" in fun.__qualname__:
-            raise _needs_name(fun)
+            raise needs_name(fun)
         return _name_of(fun)
     # JAX wraps what it compiles, and puts a shim around partials.
     inner = getattr(fun, "__wrapped__", None)

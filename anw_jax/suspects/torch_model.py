@@ -16,7 +16,7 @@ import numpy as np
 
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.declaration import Declaration
-from anw_jax.suspects.identity import read_file, with_identity
+from anw_jax.suspects.identity import check_no_address, read_file, with_identity
 from anw_jax.suspects.libraries import missing
 from anw_jax.suspects.protocol import PreparedSuspect, cannot_answer
 
@@ -244,11 +244,6 @@ def _layers_of(module: Any) -> str:
     Raises:
       ValueError: these hold an address, which is another in every process.
     """
-    kind, layers = type(module), repr(module)
-    if " at 0x" in layers:
-        raise ValueError(
-            "declaration must have an identity that names the model: its module prints an "
-            f"address, {layers[: layers.index(' at 0x') + 8]!r:.80}"
-        )
+    kind, layers = type(module), check_no_address(repr(module))
     digest = hashlib.sha256(layers.encode()).hexdigest()
     return f"{kind.__module__}.{kind.__qualname__} {digest}"
