@@ -36,7 +36,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from anw_jax import _files, attacks, data, keys, lab, marks, models, stats, train, verify
+from anw_jax import _files, attacks, data, keys, marks, models, stats, train, verify
+from anw_jax.lab.provenance import provenance
 from tests.batteries.attack_cases import CASES
 from tests.batteries.cross_table import STRONG, markdown
 
@@ -241,7 +242,7 @@ class _Record:
 
     def add(self, rows):
         if not self._begun:
-            self.sittings.append(lab.provenance())
+            self.sittings.append(provenance())
             self._begun = True
         self.rows.extend(rows)
         report = _head() | {
