@@ -1,7 +1,6 @@
 """One case of `benchmarks.adapters`: the owner's files, then two trainings by a learner."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -20,7 +19,6 @@ from benchmarks import _measure
 # It imports nothing of this project and is run as a program of its own.
 LEARNER = _measure.REPOSITORY / "tests" / "suspects" / "learner_torch.py"
 WORLDS = ("with", "without")
-_TAG_SEED = b"anw_jax/v1/adapters benchmark seed\0"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,12 +76,6 @@ class Case:
     def key(self) -> MarkKey:
         """The owner's key; opened for verdicts only, after a table was sealed."""
         return MarkKey.load(self.folder / "owner.key")
-
-    @property
-    def public_seed(self) -> bytes:
-        """SHA-256(commitment ‖ plan): every random choice of the arbitrator comes from it."""
-        plan = self.published.plan.to_bytes()
-        return hashlib.sha256(_TAG_SEED + self.published.commitment.encode() + plan).digest()
 
 
 def prepare(

@@ -51,7 +51,7 @@ def table_of(suspect: Suspect, case: Case, access: Access, cache: AnswerCache) -
         published.mark,
         published.manifest.space,
         access=access,
-        seed=case.public_seed,
+        seed=keys.augmentation_seed(published.commitment, published.plan),
         cache=cache,
     )
 
