@@ -41,13 +41,13 @@ def _made(report):
 
 def _by_attack(rows, mark_names):
     num_models = len({row["model"] for row in rows})
-    titles = " | ".join(f"{name}: p ≤ 1e-3 | match" for name in mark_names)
+    titles = " | ".join(f"{name}: p ≤ 1e-3 | {name}: match" for name in mark_names)
     lines = [
         f"In how many of {num_models} models the keyed photos have p ≤ 1e-3, and one hue is "
         "matched. Accuracy: mean over models.",
         "",
-        f"| attack | accuracy | {titles} |",
-        "|---|---|" + "---|---|" * len(mark_names),
+        f"| attack | parameters | accuracy | {titles} |",
+        "|---|---|---|" + "---|---|" * len(mark_names),
     ]
     for attack_name, cells in _grouped(rows, "attack").items():
         texts = []
@@ -56,8 +56,19 @@ def _by_attack(rows, mark_names):
             strong = sum(cell["log10_p"] <= STRONG for cell in own)
             texts.append(f"{strong} | {sum(cell['matched'] for cell in own)}")
         accuracy = sum(cell["accuracy"] for cell in cells) / len(cells)
-        lines.append(f"| {attack_name} | {accuracy:.3f} | {' | '.join(texts)} |")
+        parameters = _parameters(cells[0]["parameters"])
+        lines.append(f"| {attack_name} | {parameters} | {accuracy:.3f} | {' | '.join(texts)} |")
     return lines
+
+
+def _parameters(parameters):
+    """Without what is not set: `hue 0.5, …`."""
+    texts = []
+    for name, value in parameters.items():
+        shown = f"{value:.3g}" if isinstance(value, float) else str(value)
+        if value not in (None, 0, ""):
+            texts.append(f"{name} {shown}")
+    return ", ".join(texts) or "–"
 
 
 def _by_cell(rows, mark_names):
