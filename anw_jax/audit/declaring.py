@@ -8,6 +8,7 @@ from anw_jax import _check
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.corrections import level_of_record
 from anw_jax.audit.files import write_json
+from anw_jax.audit.originals import LABELS
 from anw_jax.audit.standing import BY_ARBITRATOR, BY_MODEL, BY_OWNER
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
@@ -24,8 +25,8 @@ class Options:
     Attributes:
       access: the rung's kind; None for the highest that every suspect reaches.
       true_labels: False lets the model's own answers on the originals stand in.
-      own_labels: the labels in the case are the arbitrator's, given without a look at slots or
-        answers; only then need they not be those that the owner committed to.
+      own_labels: the labels.csv of the case is the arbitrator's, made without a look at slots
+        or answers; only then need they not be those that the owner committed to.
       augmentations: queries for each photo and slot; None for the rung's default.
       decimals: for "rounded".
       k: for "top_k".
@@ -201,6 +202,7 @@ def _owner(owner: Owner) -> dict[str, Any]:
         "plan": dataclasses.asdict(published.plan),
         "files": dict(published.digests),
         "originals": originals.digest,
+        "labels_file": originals.labels_file,
         "num_images": published.manifest.num_images,
         "num_units": published.manifest.num_units,
         "num_slots": published.manifest.space.num_slots,
@@ -323,7 +325,14 @@ def _check_labels(name: str, owner: Owner, access: Access, own_labels: bool) -> 
             f"owner {name!r} has no labels.csv: give the photos' class numbers, or audit "
             "without labels (--no-labels)"
         )
-    if own_labels or (committed and labels_digest(labels) == committed):
+    if own_labels:
+        if owner.originals.labels_file != LABELS:
+            raise CaseError(
+                f"your own labels of owner {name!r}'s photos must be in {LABELS}, got those of "
+                f"{owner.originals.labels_file}, which may be the owner's"
+            )
+        return
+    if committed and labels_digest(labels) == committed:
         return
     why = "are not those" if committed else "were not"
     raise CaseError(
@@ -335,8 +344,15 @@ def _check_labels(name: str, owner: Owner, access: Access, own_labels: bool) -> 
 
 def _beacons(case: Case, options: Options) -> dict[str, str]:
     values = dict(options.beacons)
-    for name in values:
+    value_of: dict[str, bytes] = {}
+    for name, value in values.items():
         _check.one_of(case.owners, owner=name)
+        planned = case.owners[name].published.plan.beacon
+        if value_of.setdefault(planned, value) != value:
+            raise CaseError(
+                f"the beacon {planned!r} has one value, but got {value_of[planned].hex()} and "
+                f"{value.hex()} for it"
+            )
     for name, owner in case.owners.items():
         planned = owner.published.plan.beacon
         if bool(planned) != bool(values.get(name)):

@@ -34,10 +34,12 @@ class Originals:
       images: uint8 `[H, W, 3]` each; None where the owner brought none: nothing is declared
         before all are here.
       labels: integers `[n]`, -1 where none is known; None if there are no labels at all.
+      labels_file: the name of the file that gave them.
     """
 
     images: tuple[np.ndarray | None, ...]
     labels: np.ndarray | None
+    labels_file: str | None = None
 
     @property
     def present(self) -> np.ndarray:
@@ -58,22 +60,19 @@ class Originals:
 def read_originals(folder: pathlib.Path, manifest: Manifest) -> Originals:
     """Reads `originals/` with `labels.csv`, or `originals.npz`, of one owner.
 
+    **There is one source of each.** If photos or labels lay there twice, those that the owner
+    handed over could stand in silently for the arbitrator's own.
+
     **Pixels must be those committed to.** A photo with other pixels under a known name is
     refused: an owner knows the slots by now, and could hand over "originals" that look natural
     only under the secret hue, which any model would prefer.
 
     Raises:
-      CaseError: neither is there, a photo whose pixels are not in the manifest, or labels that
-        do not fit.
+      CaseError: neither is there, or both are; labels in two places; a photo whose pixels are
+        not in the manifest, or labels that do not fit.
       SourceError: a photo that cannot be read.
     """
-    if (folder / ARRAYS).exists():
-        names, images, labels = _from_arrays(folder / ARRAYS)
-    elif (folder / FOLDER).is_dir():
-        names, images = _from_folder(folder / FOLDER)
-        labels = None
-    else:
-        raise CaseError(f"{folder} holds neither {FOLDER}/ nor {ARRAYS}")
+    names, images, labels = _photos(folder)
     places = _places(folder, manifest, images, names)
     ordered: list[np.ndarray | None] = [None] * manifest.num_images
     for place, image in zip(places, images, strict=True):
@@ -85,13 +84,31 @@ def read_originals(folder: pathlib.Path, manifest: Manifest) -> Originals:
         if image is not None
     }
     ordered = [brought.get(digest) for digest in manifest.image_digests]
-    if labels is None:
-        path = folder / LABELS
-        in_order = labels_for(path, manifest) if path.exists() else None
-    else:
+    if labels is not None:
         in_order = np.full(manifest.num_images, -1, np.int64)
         in_order[places] = labels
-    return Originals(tuple(ordered), in_order)
+        return Originals(tuple(ordered), in_order, ARRAYS)
+    path = folder / LABELS
+    if not path.exists():
+        return Originals(tuple(ordered), None)
+    return Originals(tuple(ordered), labels_for(path, manifest), LABELS)
+
+
+def _photos(folder: pathlib.Path) -> tuple[list[str], list[np.ndarray], np.ndarray | None]:
+    has_arrays, has_folder = (folder / ARRAYS).exists(), (folder / FOLDER).exists()
+    if has_arrays and has_folder:
+        raise CaseError(f"{folder} must hold {FOLDER}/ or {ARRAYS}, not both: keep one")
+    if has_folder:
+        return *_from_folder(folder / FOLDER), None
+    if not has_arrays:
+        raise CaseError(f"{folder} holds neither {FOLDER}/ nor {ARRAYS}")
+    names, images, labels = _from_arrays(folder / ARRAYS)
+    if labels is not None and (folder / LABELS).exists():
+        raise CaseError(
+            f"{folder} must give labels once, but {LABELS} and {ARRAYS} both hold some: keep "
+            "those that you trust"
+        )
+    return names, images, labels
 
 
 def _from_folder(folder: pathlib.Path) -> tuple[list[str], list[np.ndarray]]:

@@ -311,7 +311,7 @@ def verdict(case, key_files, as_json) -> int:
 
     A sequential case needs no key: its records are replayed line by line, and held against one
     another. Exit code 0 shown, 3 not shown, 4 inconclusive, after the correction for all tests
-    of the case.
+    of the case; 9 shown, but no evidence.
 
     \b
     Examples:
@@ -328,4 +328,4 @@ def verdict(case, key_files, as_json) -> int:
     with opened.locked():
         body = judge(opened, keys)
     show(as_json, body, telling.verdict_lines(body))
-    return exit_codes.OF_OUTCOME[body["corrected"]["outcome"]]
+    return exit_codes.of_verdict(body)

@@ -1,5 +1,7 @@
 """What the command says to other programs."""
 
+from typing import Any
+
 import click
 
 from anw_jax.errors import (
@@ -9,9 +11,10 @@ from anw_jax.errors import (
     CommitmentError,
     RecordError,
 )
+from anw_jax.verify.verdict import is_evidence
 
 DONE, FAILED, USAGE, NOT_SHOWN, INCONCLUSIVE, WAITING, BUDGET, UNFIT, BROKEN = range(9)
-INTERRUPTED = 130
+NO_EVIDENCE, INTERRUPTED = 9, 130
 
 MEANINGS = {
     DONE: "done; verdict: shown at the declared level",
@@ -23,10 +26,21 @@ MEANINGS = {
     BUDGET: "audit: the query budget is spent, what was answered is kept",
     UNFIT: "probe: a suspect is not asked as it wants to be",
     BROKEN: "a commitment, a hash or the record does not hold: somebody changed something",
+    NO_EVIDENCE: "verdict: shown, but no evidence, as its standing says",
     INTERRUPTED: "interrupted; the same command goes on",
 }
 
 OF_OUTCOME = {"shown": DONE, "not shown": NOT_SHOWN, "inconclusive": INCONCLUSIVE}
+
+
+def of_verdict(body: dict[str, Any]) -> int:
+    """The exit code of a verdict: 0 only where all that is shown is also evidence."""
+    code = OF_OUTCOME[body["corrected"]["outcome"]]
+    owners = {owner for owner, *_ in body["corrected"]["named"]}
+    standings = [test["standing"] for o in owners for test in body["tests"][o].values()]
+    if code == DONE and not all(map(is_evidence, standings)):
+        return NO_EVIDENCE
+    return code
 
 
 def table() -> str:

@@ -247,5 +247,7 @@ def _record_lines(body: dict[str, Any]) -> list[str]:
         if test["outcome"] == "shown"
     ]
     p_values = body["corrected"].get("p_values", {})
-    of_means = [f"{owner}: p of the mean {p:.2g}" for owner, p in p_values.items()]
+    of_means = [
+        f"{owner}: p of the mean {format_p(math.log10(p))}" for owner, p in p_values.items()
+    ]
     return [*columns(rows), *sentences, *of_means, *dict.fromkeys(standings)]

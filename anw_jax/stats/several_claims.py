@@ -39,7 +39,9 @@ def log_e_from_p(p_value: float, kappa: float = 0.5) -> float:
     kappa = _check.in_open_interval(0.0, 1.0, kappa=kappa)
     if p_value == 0.0:
         raise ValueError("p_value must be above 0: a p-value of 0 is none")
-    return math.log(kappa) + (kappa - 1) * math.log(p_value)
+    log_e = math.log(kappa) + (kappa - 1) * math.log(p_value)
+    # Rounded down, as an e-value may be too small but never too large.
+    return log_e - 8 * np.finfo(float).eps * (1 + abs(math.log(kappa)) + abs(math.log(p_value)))
 
 
 def mean_of_e_values(log_e_values: Sequence[float]) -> tuple[float, float]:
@@ -63,7 +65,10 @@ def mean_of_e_values(log_e_values: Sequence[float]) -> tuple[float, float]:
     """
     logs = _logs(log_e_values)
     log_mean = float(scipy.special.logsumexp(logs)) - math.log(len(logs))
-    log_mean -= 8 * np.finfo(float).eps * (1 + len(logs)) if log_mean > -math.inf else 0.0
+    if log_mean > -math.inf:
+        # Each log may be half a unit in its last place too large, so their size counts.
+        finite = np.abs(logs[np.isfinite(logs)]).max()
+        log_mean -= 8 * np.finfo(float).eps * (1 + len(logs) + finite)
     return log_mean, exp_up(min(0.0, -log_mean))
 
 

@@ -17,15 +17,20 @@ _TAG_TABLE = b"anw_jax/v1/loss-table\0"
 NO_COMMITMENT = "not evidence: key not fixed before training"
 EXPERIMENT_KEY = "experiment key, not evidence"
 _UNDER_PLAN = "evidence under the committed plan"
-# Nothing in a file shows when a commitment was made public, nor how many were: the standing
-# says what an arbitrator has to make sure of.
+# Nothing in a file shows when a commitment was made public, how many there were, nor what else
+# the key was used for: the standing says what an arbitrator has to make sure of. Who tries a
+# key on a thousand models and accuses the likeliest has p = 1/1000 by luck alone; who publishes
+# other photos under the same hues teaches them to models that never met these.
+_ALONE = "is the only one that could have been brought"
+_NOT_TRIED = "if the suspect was not chosen by trying the key on models"
+_NOT_REUSED = "if nothing but the marked photos was made with it"
 EVIDENCE = (
-    f"{_UNDER_PLAN}, if it was public before the training and is the only one for these "
-    "photos, and if the owner drew the key honestly"
+    f"{_UNDER_PLAN}, if it was public before the training and {_ALONE}, {_NOT_TRIED}, "
+    f"{_NOT_REUSED}, and if the owner drew the key honestly"
 )
 EVIDENCE_WITH_BEACON = (
     f"{_UNDER_PLAN} and its public beacon, if the plan was public before the beacon's value "
-    "and the training and is the only one for these photos"
+    f"and the training and {_ALONE}, {_NOT_TRIED}, and {_NOT_REUSED}"
 )
 
 

@@ -69,6 +69,13 @@ def write_suspect(
     (case / "suspects" / f"{name}.toml").write_text(text)
 
 
+def arrays_of(folder, **more):
+    """The folder's photos as `originals.npz` would hold them."""
+    files = sorted(folder.iterdir())
+    images = np.stack([data.read_photo(file) for file in files])
+    return {"images": images, "file_names": np.array([file.name for file in files]), **more}
+
+
 def hand_over(
     root: pathlib.Path,
     case: pathlib.Path,

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,7 @@ from anw_jax.audit.panel import Panel, photos_of_units
 from anw_jax.keys import Assignment, MarkKey, Plan
 from anw_jax.stats import unit_losses
 from anw_jax.suspects import Access, AnswerCache, CallableSuspect, Declaration, ask
-from tests.audit.conftest import hand_over, receive, write_labels, write_photos
+from tests.audit.conftest import arrays_of, hand_over, receive, write_labels, write_photos
 
 SUSPECT = CallableSuspect(
     lambda batch: np.stack([batch.mean((1, 2, 3)), batch[:, 0, 0, 2]], 1) * 5,
@@ -151,14 +153,11 @@ def test_labels_and_photos_from_arrays(root, case_dir):
     hand_over(root, case_dir)
     folder = case_dir / "owners" / "ann"
     before, _ = panel_of(case_dir)
-    names = [file.name for file in sorted((folder / "originals").iterdir())]
-    images = np.stack([data.read_photo(folder / "originals" / name) for name in names])
-    order = np.random.default_rng(0).permutation(len(names))
-    np.savez(
-        folder / "originals.npz",
-        images=images[order],
-        labels=np.zeros(len(names), int),
-        file_names=np.array(names)[order],
-    )
+    arrays = arrays_of(folder / "originals")
+    arrays["labels"] = np.zeros(len(arrays["images"]), int)
+    order = np.random.default_rng(0).permutation(len(arrays["images"]))
+    shutil.rmtree(folder / "originals")
+    (folder / "labels.csv").unlink()
+    np.savez(folder / "originals.npz", **{name: a[order] for name, a in arrays.items()})
     after, _ = panel_of(case_dir)
     assert before.owners[0].originals.digest == after.owners[0].originals.digest

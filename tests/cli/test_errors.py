@@ -5,9 +5,11 @@ import json
 import pytest
 
 from anw_jax import data
+from anw_jax.audit.standing import LABELS_BLIND
 from anw_jax.cli import exit_codes
 from anw_jax.cli.main import anw as group
 from anw_jax.errors import BudgetError, CaseError, ChangedFileError, RecordError, SuspectError
+from anw_jax.verify.verdict import EVIDENCE, EXPERIMENT_KEY, NO_COMMITMENT
 from tests.audit.conftest import hand_over, write_photos, write_suspect
 
 
@@ -40,6 +42,26 @@ def test_errors_have_codes():
         assert exit_codes.of_error(error) == code
     assert exit_codes.line_of(KeyError("x")) == "KeyError: 'x'"
     assert exit_codes.line_of(CaseError("two\n  lines")) == "two lines"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "standing", "code"),
+    [
+        ("shown", EVIDENCE, 0),
+        ("shown", EVIDENCE + LABELS_BLIND, 0),
+        ("shown", EXPERIMENT_KEY, 9),
+        ("shown", NO_COMMITMENT, 9),
+        ("not shown", EXPERIMENT_KEY, 3),
+        ("inconclusive", EVIDENCE, 4),
+    ],
+)
+@pytest.mark.parametrize("named", [["ann", "net"], ["ann"]])
+def test_what_is_shown_without_being_evidence_is_no_success(outcome, standing, code, named):
+    body = {
+        "corrected": {"outcome": outcome, "named": [named] if outcome == "shown" else []},
+        "tests": {"ann": {"net": {"standing": standing}}},
+    }
+    assert exit_codes.of_verdict(body) == code
 
 
 def lines(ran):
@@ -305,7 +327,8 @@ def test_one_process_at_a_time(anw, case, root):
             assert one_line(anw(*words), 1) == (
                 f"another process is at work in {case}: wait for it"
             )
-        assert anw(*words).code == 0
+        # The key of these cases is an experiment key: what is shown is no evidence.
+        assert anw(*words).code == (9 if word == "verdict" else 0)
 
 
 def test_names_from_either_side_do_not_steer_the_terminal(anw, case):

@@ -50,8 +50,10 @@ def test_sealed(anw, root, is_planted):
     assert (test["p_value"] < 1e-9) if is_planted else (test["p_value"] > 0.01)
     assert test["standing"] == (
         "evidence under the committed plan, if it was public before the training and is the "
-        "only one for these photos, and if the owner drew the key honestly, and if the class "
-        "numbers were given by somebody who did not know the hues"
+        "only one that could have been brought, if the suspect was not chosen by trying the "
+        "key on models, if nothing but the marked photos was made with it, and if the owner "
+        "drew the key honestly, and if the class numbers were given by somebody who did not "
+        "know the hues"
     )
     told = anw("verdict", case, "--key", f"ann={root / 'ann.key'}").out.splitlines()
     assert told[0].startswith(f"ann against net: {test['outcome']} (p {test['p_text']}, level")

@@ -55,7 +55,9 @@ def test_a_verdict_needs_the_value_that_the_plan_names(key, manifest):
     verdict = verify.decide(table, key, manifest, PLAN, commitment=commitment, beacon=b"7")
     assert verdict.standing == (
         "evidence under the committed plan and its public beacon, if the plan was public "
-        "before the beacon's value and the training and is the only one for these photos"
+        "before the beacon's value and the training and is the only one that could have been "
+        "brought, if the suspect was not chosen by trying the key on models, and if nothing "
+        "but the marked photos was made with it"
     )
     np.testing.assert_array_equal(
         verdict.true_slots, keys.assign(key, manifest, beacon=b"7").slot_of_unit

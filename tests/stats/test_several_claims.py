@@ -1,5 +1,6 @@
 """Which correction answers which question, and that each keeps its rate."""
 
+import decimal
 import itertools
 import math
 
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anw_jax import stats
+from anw_jax.stats.testing import exp_up
 
 LOGS = st.lists(st.floats(-20, 20), min_size=1, max_size=8)
 
@@ -98,3 +100,20 @@ def test_e_bh_keeps_its_rate_among_true_ones_and_best_of_five_does_not(rng):
     scores, slots = rng.normal(size=(40, 11)), rng.integers(1, 12, (1_000, 5, 40))
     best = stats.mixture_log_wealth(scores, slots).max(axis=(1, 2))
     assert (best >= math.log(20)).mean() > 0.05
+
+
+def test_no_rounding_is_on_the_unsafe_side(rng):
+    """Against 60 digits: e-values and their mean never too large, p never too small."""
+    decimal.getcontext().prec = 60
+    for _ in range(300):
+        logs = rng.uniform(-690, 690, rng.integers(1, 6))
+        truth = sum(decimal.Decimal(x).exp() for x in logs) / len(logs)
+        log_mean, p_value = stats.mean_of_e_values(logs)
+        assert decimal.Decimal(log_mean) <= truth.ln()
+        assert decimal.Decimal(log_mean) > truth.ln() - decimal.Decimal("1e-11")
+        assert decimal.Decimal(p_value) >= min(1, 1 / truth)
+        p, kappa = float(np.exp(-rng.uniform(0, 690))), rng.uniform(0.01, 0.99)
+        e = decimal.Decimal(kappa) * decimal.Decimal(p) ** (decimal.Decimal(kappa) - 1)
+        assert decimal.Decimal(stats.log_e_from_p(p, kappa)) <= e.ln()
+        log_p = rng.uniform(-745, -700)  # subnormal numbers, most of them
+        assert decimal.Decimal(exp_up(log_p)) >= decimal.Decimal(log_p).exp()
