@@ -4,10 +4,11 @@ Both fill the table of images x 36 hues. The PyTorch side loops over the hues, r
 pictures through a DataLoader and asks a channels-last twin under `inference_mode`.
 
 Measured on two idle CPU cores: PyTorch wins. The small net runs at 0.81 (0.76 to 0.83) of its
-speed as a whole program and 0.85 forward only, ResNet-18 at 0.62 and 0.67. Marking and
-reading cost us almost nothing (3,000 pictures a second against 2,900 of bare forward passes);
-XLA's convolutions on CPU lose to oneDNN's, and neither chunk size, compiler flags, two
-devices on two cores nor the newer jax 0.12 changed that. The goal of parity was not reached.
+speed as a whole program and 0.85 forward only, ResNet-18 at 0.62 and 0.67 (8 images at a
+time). Marking and reading cost us an eighth (2,980 pictures a second against 3,380 of bare
+forward passes); XLA's convolutions on CPU lose to oneDNN's, and neither chunk size, compiler
+flags, two devices on two cores nor the newer jax 0.12 changed that. The goal of parity was
+not reached.
 """
 
 import argparse
@@ -123,6 +124,7 @@ def compare(name: str, num_images: int, rounds: int, batch_size: int) -> dict:
         "images": num_images,
         "hues": SPACE.num_slots,
         "torch_batch": batch_size,
+        "forward_batch": len(ready),
         "largest_difference_nats": float(difference),
         "whole_program_speedup": program_ratio,
         "forward_only_speedup": forward_ratio,

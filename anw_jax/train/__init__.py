@@ -1,4 +1,4 @@
-"""Training: state, step, drivers, checkpoints. The only room with optax and orbax."""
+"""Training: state, step, drivers, checkpoints. The only room with orbax."""
 
 from anw_jax.train.checkpoints import load_variables
 from anw_jax.train.evaluate import evaluate

@@ -264,7 +264,8 @@ def record(tmp_path_factory):
 def _head():
     """What all cells share."""
     return {
-        "command": "python -m pytest -m slow tests/batteries/test_cross.py",
+        "command": f"{OUT}=results/battery.json python -m pytest -m slow "
+        "tests/batteries/test_cross.py",
         "jax": jax.__version__,
         "backend": jax.default_backend(),
         "settings": dataclasses.asdict(_SETTINGS),
