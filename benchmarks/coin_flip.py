@@ -25,7 +25,8 @@ ALPHAS = (0.05, 0.01, 0.001)
 NUM_PAIRS = 5_000
 # Units simulated at most, by chance of a win: 4 times what the ideal bet needs at 1e-6.
 LONGEST = {0.6: 2_800, 0.7: 700, 0.8: 300, 0.9: 160}
-# Medians of pairs that the published audit needs, as its paper tabulates them.
+# Medians of pairs for the published audit from another simulation of it, with 5,000 pairs at
+# most; ours are held against the smaller of these and of those simulated here.
 PUBLISHED = {
     (0.6, 0.05): 418,
     (0.7, 0.05): 79,
