@@ -186,14 +186,17 @@ def test_bad_schemes_and_groups(small_images):
         ((2**16 + 1,), ValueError, "num_slots must be at most 65536, got 65537"),
         ((12.0,), TypeError, "num_slots must be an integer, got 12.0"),
         ((True,), TypeError, "num_slots must be an integer, got True"),
-        ((12, 30), ValueError, "tau_degrees must be 180 / num_slots = 15 so that 12"),
-        ((12, float("nan")), ValueError, "tau_degrees must be finite, got nan"),
-        ((12, -15.0), ValueError, "tau_degrees must be above 0, got -15.0"),
     ],
 )
 def test_bad_spaces(arguments, error, message):
     with pytest.raises(error, match=message):
         SignatureSpace(*arguments)
+
+
+def test_tau_follows_from_the_number_of_slots():
+    assert [SignatureSpace(n).tau_degrees for n in (2, 12, 36)] == [90.0, 15.0, 5.0]
+    with pytest.raises(AttributeError):
+        SignatureSpace().tau_degrees = 30.0
 
 
 def test_two_slots_leave_no_choice(small_images):
