@@ -83,8 +83,8 @@ class Plan:
     def to_bytes(self) -> bytes:
         """Canonical bytes: JSON with sorted names and no spaces.
 
-        What says nothing (no beacon, one model, no labels) is left out, so that commitments
-        made before these fields existed still open.
+        What says nothing (no beacon, one model, no labels) is not written: that is the form
+        in which plans are committed to, and golden commitments hold it fast.
         """
         body = dataclasses.asdict(self)
         if not self.beacon:
