@@ -1,8 +1,13 @@
 """Writes the results tables of README.md from the files in results/.
 
 Command: python docs/update_readme.py
+
+With `--figure=WORKDIR` it also draws docs/readme.png, from a run's workdir (photos and curves)
+or a folder of seed*.json (curves over the seeds, no photos). The picture that stands there has
+photos: workdirs are not in the repository, so it is drawn again only when one is given.
 """
 
+import argparse
 import json
 import pathlib
 import re
@@ -11,7 +16,8 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from anw_jax.report import results_table  # noqa: E402  (found through the line above)
+# Found through the line above.
+from anw_jax.report import results_table, write_readme_figure  # noqa: E402
 
 _BEGIN = "<!-- results: begin (python docs/update_readme.py writes what stands here) -->"
 _END = "<!-- results: end -->"
@@ -73,6 +79,20 @@ def updated(readme: str) -> str:
     return text
 
 
-if __name__ == "__main__":
+def main(arguments: list[str] | None = None) -> None:
+    """Writes the tables, and the figure where a run is given for it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    help_text = "a run's workdir, or a folder of seed*.json, to draw docs/readme.png from"
+    parser.add_argument("--figure", metavar="WORKDIR", type=pathlib.Path, help=help_text)
+    options = parser.parse_args(arguments)
+    if options.figure is not None:
+        try:
+            write_readme_figure(options.figure, ROOT / "docs" / "readme.png")
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"--figure: {error}") from None
     path = ROOT / "README.md"
     path.write_text(updated(path.read_text()))
+
+
+if __name__ == "__main__":
+    main()

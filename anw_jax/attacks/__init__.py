@@ -9,7 +9,7 @@ from anw_jax.attacks.kinds import (
     StepAttack,
     TrainedModel,
 )
-from anw_jax.attacks.registry import NAMES, create, name_of
+from anw_jax.attacks.registry import NAMES, create
 
 __all__ = [
     "NAMES",
@@ -21,5 +21,4 @@ __all__ = [
     "StepAttack",
     "TrainedModel",
     "create",
-    "name_of",
 ]

@@ -82,15 +82,3 @@ def create(name: str, **parameters: Any) -> Attack:
     if missing:
         raise ValueError(f"attack {name!r} needs {', '.join(missing)}")
     return kind(**parameters)
-
-
-def name_of(attack: Attack) -> str:
-    """The name under which an attack's class is registered.
-
-    Raises:
-      TypeError: if it is not registered.
-    """
-    for name, kind in _CLASSES.items():
-        if type(attack) is kind:
-            return name
-    raise TypeError(f"attack must be one of {', '.join(NAMES)}, got {type(attack).__name__}")

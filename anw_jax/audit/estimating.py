@@ -103,13 +103,15 @@ def estimate(
       "not yet measured" where no effect is known: none is ever invented.
 
     Raises:
-      TypeError, ValueError: as `stats.plan_audit`.
+      TypeError, ValueError: an effect that is not one finite number; else as
+        `stats.plan_audit`.
 
     Example:
       >>> estimate(access="top_k")["reason"]
       'not yet measured for top_k: give --effect'
     """
     source = "given"
+    effect = effect if effect is None else _check.finite(effect=effect)
     if study is None:
         study = default_study(access, true_labels=true_labels, augmentations=augmentations)
     if effect is None:

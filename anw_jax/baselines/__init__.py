@@ -15,11 +15,10 @@ from anw_jax.baselines import (
     shadow_mia,
     threshold_mia,
 )
-from anw_jax.baselines.answers import answers, answers_of_many
+from anw_jax.baselines.answers import answers
 
 __all__ = [
     "answers",
-    "answers_of_many",
     "coin_flip",
     "memorization",
     "protection_advantage",

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from anw_jax import _check
-from anw_jax.train.many import ManyResult
 
 
 def answers(
@@ -58,24 +57,6 @@ def answers(
         count = real.stop - real.start
         losses[real], correct[real] = np.asarray(loss)[:count], np.asarray(is_hit)[:count]
     return losses, correct
-
-
-def answers_of_many(
-    models: ManyResult, images: np.ndarray, labels: np.ndarray, *, batch_size: int = 256
-) -> tuple[np.ndarray, np.ndarray]:
-    """`answers` of each model of a `train_many`, stacked: float64 and bool `[num_models, n]`.
-
-    Raises:
-      ValueError: if no model is trained, or shapes do not fit.
-    """
-    _check.is_instance(ManyResult, models=models)
-    _check.integer_at_least(1, num_trained_models=models.num_completed)
-    pairs = [
-        answers(models.predict_fn(index), images, labels, batch_size=batch_size)
-        for index in range(models.num_completed)
-    ]
-    losses, correct = zip(*pairs, strict=True)
-    return np.stack(losses), np.stack(correct)
 
 
 @jax.jit

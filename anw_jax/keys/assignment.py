@@ -63,8 +63,12 @@ class Assignment:
         is_copy = np.array(is_copy, bool)
         if is_copy.shape != unit_of_image.shape:
             raise ValueError(f"is_copy must have shape {unit_of_image.shape}")
-        for name in ("unit_of_image", "slot_of_unit", "is_copy"):
-            array = locals()[name]
+        arrays = {
+            "unit_of_image": unit_of_image,
+            "slot_of_unit": slot_of_unit,
+            "is_copy": is_copy,
+        }
+        for name, array in arrays.items():
             array.setflags(write=False)
             object.__setattr__(self, name, array)
 

@@ -10,6 +10,7 @@ from anw_jax import _check
 from anw_jax.errors import CommitmentError
 from anw_jax.keys.manifest import Manifest
 from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
+from anw_jax.keys.names import check_mark, check_statistic
 from anw_jax.keys.units import is_digest
 
 _TAG_COMMIT = b"anw_jax/v1/commitment\0"
@@ -28,10 +29,11 @@ class Plan:
     """How the one test will be made; declared before training, public.
 
     Attributes:
-      statistic: the name of the one statistic the verdict uses (`stats.STATISTICS`).
+      statistic: the name of the one statistic the verdict uses (`stats.STATISTICS`); in the
+        sequential mode one of `stats.ROW_STATISTICS`.
       alpha: the level below which use is called *shown*, in (0, 1).
       mark: the mark's `description`, such as "hue_rotation"; a private basis stands here
-        with the digest of its sub-key.
+        with the digest of its sub-key. Only marks of `anw_jax.marks` can be named.
       beacon: names a public random value that does not exist yet, such as "drand quicknet
         round 25000000"; "" for none. Its value is mixed into every slot (`assign`), so that
         an owner cannot have tried keys until the slots suited models in general.
@@ -45,8 +47,9 @@ class Plan:
         known chooses the evidence: an audit takes an owner's labels only if they stand here.
 
     Raises:
-      TypeError, ValueError: a field of another type, alpha outside (0, 1), an unknown mode
-        or claim, labels that are no digest.
+      TypeError, ValueError: a field of another type, alpha outside (0, 1), an unknown mode,
+        claim or statistic, a mark that no mark's description could be, labels that are no
+        digest.
 
     Example:
       >>> Plan(statistic="losses", alpha=1e-6, mark="hue_rotation").alpha
@@ -67,6 +70,8 @@ class Plan:
         _check.is_instance(str, mark=self.mark)
         _check.one_of(MODES, mode=self.mode)
         _check.one_of(CLAIMS, claim=self.claim)
+        check_statistic(self.statistic, self.mode)
+        check_mark(self.mark)
         _check.is_instance(str, labels=self.labels)
         if self.labels and not is_digest(self.labels):
             raise ValueError(
@@ -78,8 +83,8 @@ class Plan:
     def to_bytes(self) -> bytes:
         """Canonical bytes: JSON with sorted names and no spaces.
 
-        What says nothing (no beacon, one model, no labels) is left out, so that commitments
-        made before these fields existed still open.
+        What says nothing (no beacon, one model, no labels) is not written: that is the form
+        in which plans are committed to, and golden commitments hold it fast.
         """
         body = dataclasses.asdict(self)
         if not self.beacon:

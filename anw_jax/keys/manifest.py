@@ -33,7 +33,10 @@ _ENTRIES = (
 def _digests_of(images: Iterable[np.ndarray], digests: Sequence[str] | None) -> tuple[str, ...]:
     """The digests given, one for each image; hashed from the images where none are."""
     if digests is None:
-        return tuple(units.image_digest(image) for image in images)
+        return tuple(
+            units.digest_of_one(**{f"images[{number}]": image})
+            for number, image in enumerate(images)
+        )
     num_images = sum(1 for _ in images)
     if len(digests) != num_images:
         raise ValueError(

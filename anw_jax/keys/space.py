@@ -21,11 +21,9 @@ class SignatureSpace:
 
     Attributes:
       num_slots: N, from 2 to 65536 (8-bit pixels tell far fewer hues apart).
-      tau_degrees: half the width of a slot; N slots fill the circle, so it must be 180 / N,
-        which is what None stands for.
 
     Raises:
-      TypeError, ValueError: `num_slots` out of range, or `tau_degrees` that is not 180 / N.
+      TypeError, ValueError: `num_slots` is not an integer in that range.
 
     Example:
       >>> space = SignatureSpace()
@@ -36,23 +34,17 @@ class SignatureSpace:
     """
 
     num_slots: int = 12
-    tau_degrees: float | None = None
 
     def __post_init__(self):
         _check.integer_at_least(2, num_slots=self.num_slots)
         if self.num_slots > _MAX_SLOTS:
             raise ValueError(f"num_slots must be at most {_MAX_SLOTS}, got {self.num_slots}")
         object.__setattr__(self, "num_slots", int(self.num_slots))
-        tau = 180.0 / self.num_slots
-        if self.tau_degrees is None:
-            object.__setattr__(self, "tau_degrees", tau)
-        given = _check.positive(tau_degrees=self.tau_degrees)
-        if abs(given - tau) > 1e-9 * tau:
-            raise ValueError(
-                f"tau_degrees must be 180 / num_slots = {tau:g} so that {self.num_slots} "
-                f"slots of width 2 * tau fill the circle, got {given:g}"
-            )
-        object.__setattr__(self, "tau_degrees", tau)
+
+    @property
+    def tau_degrees(self) -> float:
+        """τ = 180 / N, half the width of a slot: N slots fill the circle."""
+        return 180.0 / self.num_slots
 
     @property
     def num_valid(self) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from anw_jax import _check
+from anw_jax.keys import names
 from anw_jax.marks._input import Array, check_input, library_of, wide_dtype
 
 _NUM_KEY_BYTES = 32
@@ -97,7 +98,7 @@ class PixelMark:
     def description(self) -> str:
         """Public name: how many pixels, the scale, and a digest that binds and hides them."""
         digest = hashlib.sha256(_TAG_DESCRIBE + self.sub_key).hexdigest()
-        return f"pixel_mark:{self.num_pixels}:{self.full_scale!r}:{digest}"
+        return f"{names.PIXEL_MARK}:{self.num_pixels}:{self.full_scale!r}:{digest}"
 
     @property
     def positions(self) -> np.ndarray:

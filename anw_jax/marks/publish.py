@@ -20,7 +20,7 @@ class Mark(Protocol):
 
     @property
     def description(self) -> str:
-        """The public name; stands in plans and commitments."""
+        """The public name; stands in plans and commitments, which know it by `keys.names`."""
 
     def mark(self, image: Array, degrees: float | Array) -> Array:
         """Marks a float `[H, W, 3]` picture in [0, 1]; differentiable."""
@@ -64,8 +64,8 @@ def publish(mark: Mark, images: np.ndarray, degrees: float | np.ndarray) -> np.n
       uint8 `[n, H, W, 3]`.
 
     Raises:
-      TypeError, ValueError: images that are not 8-bit colour with channels last; signatures
-        that are neither one nor n finite numbers.
+      TypeError, ValueError: what is no mark; images that are not 8-bit colour with channels
+        last; signatures that are neither one nor n finite numbers.
 
     Example:
       >>> from anw_jax.marks import HueRotation
@@ -73,6 +73,7 @@ def publish(mark: Mark, images: np.ndarray, degrees: float | np.ndarray) -> np.n
       >>> publish(HueRotation(), originals, 120.0).ravel().tolist()
       [55, 66, 255]
     """
+    _check_is_mark(mark)
     images = _check.uint8_images(images=images)
     angles = _angles(degrees, len(images))
     tables, tree = jax.tree.flatten(mark.parameters(angles))
@@ -109,11 +110,30 @@ def clipped_fraction(
     return num_outside / max(1, images.size // 3)
 
 
+def _check_is_mark(mark: object) -> None:
+    # By what it can do: a mark need not come from this room. A class is none, its objects are.
+    can = all(hasattr(mark, name) for name in ("parameters", "publish_pixels"))
+    if isinstance(mark, type) or not can:
+        raise TypeError(
+            f"mark must be a Mark, such as HueRotation(), got {type(mark).__name__}: "
+            f"{mark!r:.80}"
+        )
+
+
 def _angles(degrees: float | np.ndarray, num_images: int) -> np.ndarray:
-    angles = np.asarray(degrees, np.float64)
-    if angles.shape not in ((), (num_images,)) or not np.isfinite(angles).all():
+    try:
+        angles = np.asarray(degrees, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"degrees must be one finite number or {num_images} of them, got {degrees!r:.80}"
+        ) from None
+    if angles.shape not in ((), (num_images,)):
         raise ValueError(
             f"degrees must be one finite number or {num_images} of them, "
             f"got shape {angles.shape}"
         )
+    if not np.isfinite(angles).all():
+        first = int(np.argmin(np.isfinite(angles)))
+        where = f"degrees[{first}]" if angles.ndim else "degrees"
+        raise ValueError(f"{where} must be finite, got {angles.flat[first]}")
     return np.broadcast_to(angles, (num_images,))

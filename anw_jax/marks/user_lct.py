@@ -6,6 +6,8 @@ import hmac
 
 import numpy as np
 
+from anw_jax.keys import names
+from anw_jax.keys.units import is_digest
 from anw_jax.marks.linear import LinearColorMark
 
 MAX_CONDITION = 4.0
@@ -35,7 +37,7 @@ class UserLCT(LinearColorMark):
 
     Raises:
       ValueError: not 3×3 finite numbers, or a condition number above 1000, which leaves
-        too few bits to publish exactly.
+        too few bits to publish exactly; a digest that is none.
 
     Example:
       >>> mark = UserLCT.from_sub_key(bytes(32))
@@ -60,6 +62,11 @@ class UserLCT(LinearColorMark):
         if not self.sub_key_digest:
             digest = hashlib.sha256(_TAG_DESCRIBE + basis.tobytes()).hexdigest()
             object.__setattr__(self, "sub_key_digest", digest)
+        if not is_digest(self.sub_key_digest):
+            raise ValueError(
+                "sub_key_digest must be 64 lower-case hex digits or empty, got "
+                f"{self.sub_key_digest!r:.70}"
+            )
 
     @classmethod
     def from_sub_key(cls, sub_key: bytes) -> "UserLCT":
@@ -93,7 +100,7 @@ class UserLCT(LinearColorMark):
     @property
     def description(self) -> str:
         """Public name: the digest hides the basis and binds it."""
-        return f"user_lct:{self.sub_key_digest}"
+        return f"{names.USER_LCT}:{self.sub_key_digest}"
 
 
 def rms_change(mark: LinearColorMark) -> float:

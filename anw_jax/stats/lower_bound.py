@@ -58,7 +58,7 @@ def confidence_text(alpha: float) -> str:
 
 
 def how_many(
-    loss_table: np.ndarray, assignment: Assignment, *, alpha: float = 0.05, by: str = "hits"
+    loss_table: np.ndarray, assignment: Assignment, *, alpha: float = 0.05, by: str = "ranks"
 ) -> LowerBound:
     """Bounds from below how many units the model depends on.
 
@@ -74,7 +74,8 @@ def how_many(
       loss_table: float `[num_images, num_slots]` nats.
       assignment: the units and their secret slots.
       alpha: in (0, 1).
-      by: "hits" (strong where imprints are clear) or "ranks" (where they are faint).
+      by: "ranks" (strong where imprints are faint, as on the real tables of
+        docs/evidence.md) or "hits" (where they are clear).
 
     Returns:
       A `LowerBound`.
@@ -88,7 +89,7 @@ def how_many(
       >>> table = np.ones((20, 12))
       >>> table[np.arange(10), slots[:10]] = 0.1
       >>> print(how_many(table, Assignment(np.arange(20), slots, SignatureSpace())))
-      the model depends on at least 8 of 20 units (confidence 0.95, by hits)
+      the model depends on at least 7 of 20 units (confidence 0.95, by ranks)
     """
     alpha = _check.in_open_interval(0.0, 1.0, alpha=alpha)
     _check.one_of(INVERSIONS, by=by)

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.stats
 
 from anw_jax import _check
-from anw_jax.keys import Assignment
+from anw_jax.keys import Assignment, names
 
 # Losses well below this are alike: the model knows the photo, and how well says little.
 _DAMPING_NATS = 0.3
@@ -121,8 +121,7 @@ def _log_losses(losses: np.ndarray) -> np.ndarray:
 
 ScoreFn = Callable[[np.ndarray], np.ndarray]
 
-# Each maps unit losses [U, N - 1] to scores of the same shape; higher is evidence.
-STATISTICS: dict[str, ScoreFn] = {
+_SCORE_FNS: dict[str, ScoreFn] = {
     "log_losses": _log_losses,
     "losses": _losses,
     "centred": _centred,
@@ -130,8 +129,11 @@ STATISTICS: dict[str, ScoreFn] = {
     "hits": _hits,
 }
 
-# Those that look at one row at a time: what a sequential audit can score.
-ROW_STATISTICS = tuple(name for name in STATISTICS if name != "centred")
+# Each maps unit losses [U, N - 1] to scores of the same shape; higher is evidence. The names
+# are those that a plan can hold: `keys` refuses any other before it is committed to.
+STATISTICS: dict[str, ScoreFn] = {name: _SCORE_FNS[name] for name in names.STATISTICS}
+
+ROW_STATISTICS = names.ROW_STATISTICS
 
 # Chosen on seeds >= 100, which stand in no result (`benchmarks/score_study.py` made
 # results/score_study.json). A memorised photo's loss is near 0 and the others' spread over

@@ -140,7 +140,6 @@ class SequentialRecord:
         self._order = audit_order(commitment, plan, manifest)
         self._bet: np.ndarray | None = None
         self._head = ""
-        self._origins: set[str] = set()
         self.closed_because = ""
         self.lines: list[str] = []
         self.rows: list[str] = []
@@ -254,7 +253,7 @@ class SequentialRecord:
             raise RecordError("no leaf is due: write the next unit's row and bet first")
         self._check_heads(heads)
         slot = self._checker.check(opening, unit=self.next_unit)
-        self._settle(opening, slot)
+        self._settle(slot)
         self._write(leaf_body(opening, slot, heads))
         self.leaves.append(heads)
         return slot
@@ -292,11 +291,6 @@ class SequentialRecord:
             num_units=len(self._order),
         )
 
-    @property
-    def origins(self) -> frozenset[str]:
-        """Origins of the keys behind the opened leaves; "experiment" is never evidence."""
-        return frozenset(self._origins)
-
     def _check_heads(self, heads: str | None) -> None:
         if self.joint is None and heads is not None:
             raise RecordError("a record of a single test names no other records' heads")
@@ -307,11 +301,10 @@ class SequentialRecord:
         values = [math.nan if value is None else value for value in row]
         return score_row(values, self._plan.statistic)
 
-    def _settle(self, opening: LeafOpening, slot: int) -> None:
+    def _settle(self, slot: int) -> None:
         self.wealth.multiply(self._bet, slot)
         self._bettor.settle(slot)
         self._bet = None
-        self._origins.add(opening.origin)
 
     def _end(self) -> str:
         """Why the audit is over, or ""."""

@@ -256,10 +256,3 @@ def test_wrong_parameters_are_named(name, parameters, message):
     with pytest.raises(ValueError) as raised:
         attacks.create(name, **parameters)
     assert str(raised.value) == message
-
-
-def test_every_attack_knows_its_name():
-    for name in ATTACKS:
-        assert attacks.name_of(attacks.create(name)) == name
-    with pytest.raises(TypeError, match=r"attack must be one of .*, got str"):
-        attacks.name_of("cutout")

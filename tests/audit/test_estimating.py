@@ -84,3 +84,17 @@ def test_queries_count_every_change_of_a_picture():
     body = audit.estimate(**options, augmentations=16)
     assert body["source"] == "measured in results/adapters"
     assert body["num_queries"] == 16 * 11 * body["num_units"]
+
+
+@pytest.mark.parametrize(
+    ("effect", "kind", "message"),
+    [
+        ("x", TypeError, "effect must be a number, got 'x'"),
+        ([1.0, 2.0], TypeError, r"effect must be a number, got \[1.0, 2.0\]"),
+        (math.nan, ValueError, "effect must be finite, got nan"),
+        (math.inf, ValueError, "effect must be finite, got inf"),
+    ],
+)
+def test_an_effect_is_one_finite_number(effect, kind, message):
+    with pytest.raises(kind, match=f"^{message}$"):
+        audit.estimate(effect=effect)

@@ -175,12 +175,7 @@ def test_a_value_without_a_planned_beacon_is_refused(root, photos):
 
 
 def test_what_no_audit_could_test_is_not_committed_to(root, photos):
-    for plan, slots, message in [
-        (Plan("centred", 1e-3, mode="sequential"), 12, "statistic must be one of log_losses"),
-        (Plan("losses", 1e-3, mode="sequential"), 2, "num_slots must be at least 3, got 2"),
-        (Plan("loses", 1e-3), 12, "got 'loses'; did you mean 'losses'?"),
-    ]:
-        with pytest.raises(ValueError) as error:
-            audit.mark_folder(photos, KEY, root / "out", plan, num_slots=slots)
-        assert message in str(error.value)
+    plan = Plan("losses", 1e-3, mode="sequential")
+    with pytest.raises(ValueError, match="num_slots must be at least 3, got 2"):
+        audit.mark_folder(photos, KEY, root / "out", plan, num_slots=2)
     assert not (root / "out").exists()

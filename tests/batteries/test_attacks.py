@@ -53,7 +53,6 @@ def test_an_attack_is_plain_values(name, attack):
     again = attacks.create(name, **dataclasses.asdict(attack))
     assert again == attack
     assert hash(again) == hash(attack)
-    assert attacks.name_of(attack) == name
 
 
 def test_bad_parameters_are_refused(name):

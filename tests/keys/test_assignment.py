@@ -145,16 +145,33 @@ def test_what_a_manifest_fixes_is_not_given_twice(small_images):
         assign(KEY, manifest, SPACE)
 
 
+def test_wrong_shapes_are_named_as_the_caller_wrote_them(small_images):
+    one = small_images[0]
+    message = "images[0] must have shape [H, W, 3], got (8, 3)"
+    for refuses in (lambda: Manifest.of(one, SPACE), lambda: assign(KEY, list(one))):
+        with pytest.raises(ValueError) as raised:
+            refuses()
+        assert str(raised.value) == message
+    for image, shape in ((small_images, "(6, 8, 8, 3)"), (one[0], "(8, 3)"), ("x.png", "()")):
+        with pytest.raises(ValueError) as raised:
+            image_digest(image)
+        assert str(raised.value) == f"image must have shape [H, W, 3], got {shape}"
+    with pytest.raises(
+        ValueError, match=r"^images\[1\] must have shape .*, got \(1, 8, 8, 3\)"
+    ):
+        Manifest.of([one, one[None]], SPACE)
+
+
 GREY = np.zeros((1, 8, 8), np.uint8)
 BAD_IMAGES = [
-    (GREY, ValueError, "image must have shape"),
+    (GREY, ValueError, r"^images\[0\] must have shape \[H, W, 3\], got \(8, 8\): a grey"),
     (np.zeros((1, 8, 8, 1), np.uint8), ValueError, "a 1-channel image has no hue to rotate"),
     (np.zeros((1, 8, 8, 4), np.uint8), ValueError, "drop the alpha channel first"),
     (np.zeros((1, 3, 8, 8), np.uint8), ValueError, "channels come last; transpose it"),
-    (np.full((1, 8, 8, 3), 0.3337), ValueError, "image must hold 8-bit values"),
-    (np.full((1, 8, 8, 3), np.nan), ValueError, r"image must lie in \[0, 1\]"),
+    (np.full((1, 8, 8, 3), 0.3337), ValueError, r"^images\[0\] must hold 8-bit values"),
+    (np.full((1, 8, 8, 3), np.nan), ValueError, r"^images\[0\] must lie in \[0, 1\]"),
     (np.full((1, 8, 8, 3), 200.0), ValueError, "divide by 255 first"),
-    (np.zeros((1, 8, 8, 3), np.int32), TypeError, "image must be uint8 or float in"),
+    (np.zeros((1, 8, 8, 3), np.int32), TypeError, r"^images\[0\] must be uint8 or float in"),
     (np.zeros((0, 8, 8, 3), np.uint8), ValueError, "a manifest needs at least one image"),
 ]
 
@@ -186,14 +203,17 @@ def test_bad_schemes_and_groups(small_images):
         ((2**16 + 1,), ValueError, "num_slots must be at most 65536, got 65537"),
         ((12.0,), TypeError, "num_slots must be an integer, got 12.0"),
         ((True,), TypeError, "num_slots must be an integer, got True"),
-        ((12, 30), ValueError, "tau_degrees must be 180 / num_slots = 15 so that 12"),
-        ((12, float("nan")), ValueError, "tau_degrees must be finite, got nan"),
-        ((12, -15.0), ValueError, "tau_degrees must be above 0, got -15.0"),
     ],
 )
 def test_bad_spaces(arguments, error, message):
     with pytest.raises(error, match=message):
         SignatureSpace(*arguments)
+
+
+def test_tau_follows_from_the_number_of_slots():
+    assert [SignatureSpace(n).tau_degrees for n in (2, 12, 36)] == [90.0, 15.0, 5.0]
+    with pytest.raises(AttributeError):
+        SignatureSpace().tau_degrees = 30.0
 
 
 def test_two_slots_leave_no_choice(small_images):

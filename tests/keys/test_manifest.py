@@ -196,7 +196,7 @@ def test_the_commitment_binds_everything(manifest, small_images):
         Plan("losses", 1e-6),
         Plan("log_losses", 1e-5),
         Plan("log_losses", np.nextafter(1e-6, 1)),
-        Plan("log_losses", 1e-6, "linear"),
+        Plan("log_losses", 1e-6, f"user_lct:{A}"),
     ]
     for plan in plans:
         with pytest.raises(CommitmentError, match="does not open"):
@@ -233,11 +233,11 @@ def test_plan_is_checked_and_canonical():
 def test_names_cannot_be_moved_between_fields():
     """JSON framing: no two plans have the same bytes."""
     plans = [
-        Plan('a","mark":"b', 0.1, "c"),
-        Plan("a", 0.1, 'b","mark":"c'),
-        Plan("a", 0.1, "b\\"),
-        Plan("a", 0.1, 'b"'),
-        Plan("a\0", 0.1, "b"),
+        Plan("losses", 0.1, beacon='a","mode":"sequential'),
+        Plan("losses", 0.1, beacon="a", mode="sequential"),
+        Plan("losses", 0.1, beacon="a\\"),
+        Plan("losses", 0.1, beacon='a"'),
+        Plan("losses", 0.1, beacon="a\0"),
     ]
     assert len({plan.to_bytes() for plan in plans}) == len(plans)
 

@@ -150,9 +150,36 @@ def test_int32_never_overflows(condition):
         )
 
 
-@pytest.mark.parametrize("degrees", [np.nan, np.inf, [1.0, 2.0], np.zeros((6, 1))])
+@pytest.mark.parametrize("degrees", [[1.0, 2.0], np.zeros((6, 1))])
 def test_angles_must_be_one_or_n_finite_numbers(small_images, degrees):
     shape = np.shape(degrees)
     message = f"degrees must be one finite number or 6 of them, got shape {shape}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         publish(HueRotation(), small_images, degrees)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "message"),
+    [
+        (np.nan, "degrees must be finite, got nan"),
+        (-np.inf, "degrees must be finite, got -inf"),
+        ([0, 1, 2, np.nan, 4, np.inf], "degrees[3] must be finite, got nan"),
+    ],
+)
+def test_angles_that_are_not_finite_are_shown(small_images, degrees, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        publish(HueRotation(), small_images, degrees)
+
+
+def test_angles_that_are_no_numbers_are_shown(small_images):
+    for degrees in ("sixty", ["a"] * 6, [[1.0], [1.0, 2.0]], object):
+        message = f"degrees must be one finite number or 6 of them, got {degrees!r}"
+        with pytest.raises(TypeError, match=f"^{re.escape(message)}$"):
+            publish(HueRotation(), small_images, degrees)
+
+
+@pytest.mark.parametrize("mark", ["hue", None, HueRotation, HueRotation().mark])
+def test_what_is_no_mark_is_refused(small_images, mark):
+    beginning = f"mark must be a Mark, such as HueRotation(), got {type(mark).__name__}: "
+    with pytest.raises(TypeError, match=f"^{re.escape(beginning)}"):
+        publish(mark, small_images, 60.0)

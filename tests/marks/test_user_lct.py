@@ -105,6 +105,12 @@ def _refuses(kind, message, fun, *args):
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("digest", ["ann", "0F" * 32, "0f" * 31])
+def test_a_digest_that_no_plan_could_name_is_refused(digest):
+    message = f"sub_key_digest must be 64 lower-case hex digits or empty, got {digest!r}"
+    _refuses(ValueError, message, UserLCT, np.eye(3), digest)
+
+
 @pytest.mark.parametrize("sub_key", [b"", bytes(31), bytes(64), "0" * 32, bytearray(32)])
 def test_sub_keys_must_be_32_bytes(sub_key):
     message = (

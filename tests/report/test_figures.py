@@ -9,6 +9,7 @@ import pytest
 
 from anw_jax import report
 from anw_jax.report import curves, hues, photos, reading, style, writing
+from docs import update_readme
 
 
 def read_csv(path: pathlib.Path) -> list[dict[str, str]]:
@@ -113,6 +114,19 @@ def test_readme_figure_of_a_workdir_and_of_seeds(make_workdir, tmp_path):
     assert [picture.shape[1] for picture in paths] == [1600, 1600]
     # Photos stand on the left only where the folder has them.
     assert [float(p[:, :250, :3].min()) < 0.9 for p in paths] == [True, False]
+
+
+def test_the_script_of_the_readme_draws_it_from_a_run(make_workdir, tmp_path, monkeypatch):
+    root, folder = tmp_path / "root", make_workdir()
+    (root / "docs").mkdir(parents=True)
+    monkeypatch.setattr(update_readme, "ROOT", root)
+    (root / "README.md").write_text(f"{update_readme._BEGIN}{update_readme._END}")
+    update_readme.main([])
+    assert not (root / "docs" / "readme.png").exists()
+    update_readme.main([f"--figure={folder}"])
+    assert matplotlib.image.imread(root / "docs" / "readme.png").shape[1] == 1600
+    with pytest.raises(SystemExit, match=r"^--figure: .*nothing"):
+        update_readme.main([f"--figure={tmp_path / 'nothing'}"])
 
 
 def test_readme_figure_needs_a_claim(make_workdir, tmp_path):

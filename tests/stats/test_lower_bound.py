@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from anw_jax import stats
+from anw_jax import audit, stats
 from anw_jax.stats.lower_bound import (
     LowerBound,
     lower_bound_by_hits,
@@ -88,8 +88,10 @@ def test_how_many_on_tables(plain_assignment, rng):
         assert 26 <= bound.num_used <= 30
         assert f"at least {bound.num_used} of 30 units (confidence 0.95, by {by})" in str(bound)
     table[:10] = np.nan  # never hits, worst rank
-    assert stats.how_many(table, plain_assignment(slots)).observed == 20
-    assert stats.how_many(table, plain_assignment(slots), by="ranks").observed == 20 * 11 + 10
+    assert stats.how_many(table, plain_assignment(slots), by="hits").observed == 20
+    by_default = stats.how_many(table, plain_assignment(slots))
+    assert by_default.by == audit.Options().bound_by  # one default, in the library and audits
+    assert (by_default.by, by_default.observed) == ("ranks", 20 * 11 + 10)
 
 
 def test_ranks_are_uniform_under_h0_whatever_the_ties(rng):

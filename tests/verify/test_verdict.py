@@ -102,7 +102,7 @@ def test_what_was_not_committed_to_is_refused(table, key, photos, manifest):
         (key, more, PLAN, np.concatenate([table, table[:1]])),
         (key, manifest, Plan("log_losses", 1e-3), table),
         (key, manifest, Plan("losses", 1e-6), table),
-        (key, manifest, Plan("log_losses", 1e-6, mark="user_lct:0"), table),
+        (key, manifest, Plan("log_losses", 1e-6, mark="user_lct:" + "0" * 64), table),
     )
     for other_key, other_manifest, plan, other_table in others:
         with pytest.raises(CommitmentError, match=r"^the commitment '[0-9a-f]{16}'… does not"):
