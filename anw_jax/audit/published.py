@@ -99,7 +99,7 @@ def _read_manifest(path: pathlib.Path) -> Manifest:
 def _mark_of(folder: pathlib.Path, plan: Plan, digests: dict[str, str]) -> Mark:
     if plan.mark == HueRotation().description:
         return HueRotation()
-    if not plan.mark.startswith("user_lct:"):
+    if not plan.mark.startswith(f"{USER_LCT}:"):
         raise CaseError(
             f"{folder / COMMITMENT} names the mark {plan.mark!r:.60}; audits know hue_rotation "
             "and user_lct:…"

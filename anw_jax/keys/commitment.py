@@ -33,7 +33,8 @@ class Plan:
         sequential mode one of `stats.ROW_STATISTICS`.
       alpha: the level below which use is called *shown*, in (0, 1).
       mark: the mark's `description`, such as "hue_rotation"; a private basis stands here
-        with the digest of its sub-key. Only marks of `anw_jax.marks` can be named.
+        with the digest of its sub-key. A mark that is not in `anw_jax.marks` calls itself
+        "own:" and more; who judges it needs its code, and `anw` does not audit it.
       beacon: names a public random value that does not exist yet, such as "drand quicknet
         round 25000000"; "" for none. Its value is mixed into every slot (`assign`), so that
         an owner cannot have tried keys until the slots suited models in general.

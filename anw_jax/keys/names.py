@@ -19,17 +19,20 @@ ROW_STATISTICS = tuple(name for name in STATISTICS if name != "centred")
 HUE_ROTATION = "hue_rotation"
 USER_LCT = "user_lct"
 PIXEL_MARK = "pixel_mark"
+# Of a mark that is not in this library: whoever judges must have its code.
+OWN = "own"
 
 # What follows the name in a `Mark.description`; a new kind of mark adds its form here.
 _FORMS = {
     HUE_ROTATION: "hue_rotation",
     USER_LCT: "user_lct:DIGEST",
     PIXEL_MARK: "pixel_mark:NUMBER:SCALE:DIGEST",
+    OWN: "own:TEXT",
 }
 
 
 def check_mark(mark: str) -> str:
-    """Refuses what no mark of this library has as its `description`.
+    """Refuses what no mark of this library has as its `description`, and is no "own:…".
 
     Raises:
       ValueError: an unknown name, or parts that are not of its form.
@@ -39,8 +42,8 @@ def check_mark(mark: str) -> str:
       ('hue_rotation', 'user_lct:0f0f0')
       >>> check_mark("hue_rotatoin")
       Traceback (most recent call last):
-      ValueError: mark must be hue_rotation, user_lct:DIGEST or pixel_mark:NUMBER:SCALE:DIGEST,
-      as a mark's description says it; got 'hue_rotatoin'; did you mean 'hue_rotation'?
+      ValueError: mark must be hue_rotation, user_lct:DIGEST, pixel_mark:NUMBER:SCALE:DIGEST or
+      own:TEXT, as a mark's description says it; got 'hue_rotatoin'; did you mean 'hue_rotation'?
     """
     name, *parts = mark.split(":")
     if not _has_form(name, parts):
@@ -71,6 +74,8 @@ def _has_form(name: str, parts: list[str]) -> bool:
         return len(parts) == 1 and is_digest(parts[0])
     if name == PIXEL_MARK and len(parts) == 3:
         return _is_count(parts[0]) and _is_scale(parts[1]) and is_digest(parts[2])
+    if name == OWN:
+        return any(parts)
     return name == HUE_ROTATION and not parts
 
 

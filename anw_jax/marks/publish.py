@@ -20,7 +20,7 @@ class Mark(Protocol):
 
     @property
     def description(self) -> str:
-        """The public name; stands in plans and commitments, which know it by `keys.names`."""
+        """The public name in plans and commitments (`keys.names`); "own:…" of other marks."""
 
     def mark(self, image: Array, degrees: float | Array) -> Array:
         """Marks a float `[H, W, 3]` picture in [0, 1]; differentiable."""

@@ -81,9 +81,16 @@ def test_plans_refuse_what_no_mark_says_of_itself(mark):
     with pytest.raises(ValueError) as raised:
         Plan("losses", 0.1, mark)
     assert str(raised.value).startswith(
-        "mark must be hue_rotation, user_lct:DIGEST or pixel_mark:NUMBER:SCALE:DIGEST, as a "
-        f"mark's description says it; got {mark!r}"
+        "mark must be hue_rotation, user_lct:DIGEST, pixel_mark:NUMBER:SCALE:DIGEST or "
+        f"own:TEXT, as a mark's description says it; got {mark!r}"
     )
+
+
+def test_marks_from_elsewhere_say_that_they_are():
+    assert Plan("losses", 0.1, "own:tint:v2").mark == "own:tint:v2"
+    for mark in ("own", "own:", "own::", "Own:tint"):
+        with pytest.raises(ValueError, match="as a mark's description says it; got"):
+            Plan("losses", 0.1, mark)
 
 
 def test_a_near_name_is_suggested_and_a_right_one_is_not():
