@@ -1,6 +1,6 @@
 """What marking costs in accuracy: the training that most rows are read from, and its twin.
 
-Command:   python run.py --config=experiments/accuracy_cost.py[:quick]
+Command:   python -m anw_jax.reproduce run --rows accuracy_cost [--variant quick]
 Expect:    test accuracy within a point of that without marks.
 
 The twin has the same photos, seed and order; all users publish theirs unmarked.

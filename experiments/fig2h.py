@@ -1,6 +1,6 @@
 """Fig. 2h: more capacity, a lower and sharper minimum. Quick: ResNets of a quarter width.
 
-Command:   python run.py --config=experiments/fig2h.py[:quick]
+Command:   python -m anw_jax.reproduce run --rows fig2h [--variant quick]
 Expect:    with depth the lowest loss falls and the minimum grows sharper.
 
 Quick takes networks of a quarter of the width on CIFAR-10, with the stem for large images. A

@@ -1,6 +1,6 @@
 """Section 5.6: marking raises memorisation.
 
-Command:   python run.py --config=experiments/sec56.py[:quick]
+Command:   python -m anw_jax.reproduce run --rows sec56 [--variant quick]
 Expect:    the estimate for marked photos is above that for the same photos unmarked.
 """
 
