@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from anw_jax.report.training import training_seconds
 from anw_jax.reproduce.study import Study
 
 # What a queue adds to a result: wall seconds of the sitting, and whether it trained.
@@ -41,9 +42,11 @@ class Durations:
 
     def add(self, values: Mapping[str, Any]) -> None:
         """Takes note of one result."""
-        train = float(values["stage_seconds"]["train"])
+        train = training_seconds(values)
         sitting = values.get(SITTING) or {"seconds": sum(values["stage_seconds"].values())}
         trained = bool(sitting.get("trained", True))
+        if trained and train is None:
+            return  # nobody knows what was training and what was not
         if trained:
             case = values["settings"].get("case") or values["name"]
             self._training.setdefault(case, []).append(train)

@@ -10,6 +10,7 @@ from typing import Any
 from anw_jax import stats
 from anw_jax.progress import format_seconds
 from anw_jax.report.table import mean_and_std
+from anw_jax.report.training import training_commits, training_origin, training_seconds
 from anw_jax.reproduce.claims import NOT_YET_RUN, Claim, measured
 from anw_jax.reproduce.figures import drawn_of
 from anw_jax.reproduce.results import Run, SeedRuns
@@ -59,8 +60,8 @@ def trainings(name: str, study: Study, seeds: Sequence[SeedRuns]) -> str:
         f"keyed photos of the same trainings: {keyed}" if (keyed := keyed_p(seeds)) else "",
         f"accuracy cost of marking {cost}" if (cost := accuracy_cost(study, seeds)) else "",
         f"training {_seconds(runs)} each",
-        f"hardware: {_distinct(runs, 'provenance.hardware')}",
-        f"commit: {_distinct(runs, 'provenance.commit', 10)}",
+        f"hardware: {_joined(_machine(run) for run in runs)}",
+        _commits(runs),
         f"files: {where}",
     ]
     return "; ".join(part for part in parts if part) + "."
@@ -84,7 +85,7 @@ def _percent(runs: Sequence[Run], path: str) -> str:
 
 
 def _seconds(runs: Sequence[Run]) -> str:
-    found = _numbers(runs, "stage_seconds.train")
+    found = [s for run in runs if (s := training_seconds(run.values)) is not None]
     return format_seconds(statistics.fmean(found)) if found else "unknown time"
 
 
@@ -128,8 +129,19 @@ def accuracy_cost(study: Study, seeds: Sequence[SeedRuns]) -> str:
     return f"{mean_and_std(values, 1)} points".replace("-", "−") if values else ""
 
 
-def _distinct(runs: Sequence[Run], path: str, length: int | None = None) -> str:
-    found = [str(run.at(path))[:length] if run.has(path) else "unknown" for run in runs]
+def _machine(run: Run) -> str:
+    return training_origin(run.values).get("hardware") or "unknown"
+
+
+def _commits(runs: Sequence[Run]) -> str:
+    """The code that trained the models, and the code that read them where that is other."""
+    trained = _joined(c[:10] for run in runs for c in training_commits(run.values))
+    read = _joined(str(run.at("provenance.commit"))[:10] for run in runs)
+    return f"commit: {trained}" + (f", read at {read}" if read != trained else "")
+
+
+def _joined(found: Iterable[str]) -> str:
+    """What there is, each once."""
     return ", ".join(dict.fromkeys(found))
 
 
