@@ -33,7 +33,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
                 "paper": "no number",
                 "measure": "accuracy_drop",
                 "arguments": drop,
-                "unit": "%",
+                "unit": "points",
                 "confirm": {"at_most": 0.01},
                 "direction": {"at_most": 0.03},
             },

@@ -63,7 +63,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
                     "second": {"arms": "same100"},
                     "arguments": {"crowd": "crowd"},
                 },
-                "unit": "%",
+                "unit": "points",
                 "confirm": {"at_least": 0.2},
                 "direction": {"at_least": 0.05},
             },

@@ -50,7 +50,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
                     "unmarked_arm": "unmarked",
                     "without_arm": "without",
                 },
-                "unit": "%",
+                "unit": "points",
                 "confirm": {"at_least": 0.04},
                 "direction": {"at_least": 0.01},
             },

@@ -12,6 +12,9 @@ from anw_jax.reproduce.study import Study
 # What a queue adds to a result: wall seconds of the sitting, and whether it trained.
 SITTING = "sitting"
 
+# Below the results, the folder of runs that were made anew with other settings.
+SUPERSEDED = "superseded"
+
 
 class Durations:
     """Recorded seconds of trainings by case, and of audits by study and arm.
@@ -31,9 +34,11 @@ class Durations:
 
     @classmethod
     def of(cls, results: pathlib.Path) -> "Durations":
-        """From the result files of a folder; what is damaged is left out."""
+        """From the result files of a folder; damaged and superseded ones are left out."""
         found = cls()
         for file in sorted(results.glob("*/**/seed*.json")):
+            if SUPERSEDED in file.relative_to(results).parts:
+                continue
             try:
                 found.add(json.loads(file.read_text(encoding="utf-8")))
             except (ValueError, KeyError, TypeError, AttributeError):

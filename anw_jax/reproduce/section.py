@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from anw_jax import stats
+from anw_jax.lab import DataSettings
 from anw_jax.progress import format_seconds
 from anw_jax.report.table import mean_and_std
 from anw_jax.report.training import training_commits, training_origin, training_seconds
@@ -58,7 +59,7 @@ def trainings(name: str, study: Study, seeds: Sequence[SeedRuns]) -> str:
         f"{name} ({_setting(study)}): {len(runs)} of {expected} runs",
         f"test accuracy {_percent(runs, 'model.test_accuracy')}",
         f"keyed photos of the same trainings: {keyed}" if (keyed := keyed_p(seeds)) else "",
-        f"accuracy cost of marking {cost}" if (cost := accuracy_cost(study, seeds)) else "",
+        f"accuracy cost of marking: {cost}" if (cost := accuracy_cost(study, seeds)) else "",
         f"training {_seconds(runs)} each",
         f"hardware: {_joined(_machine(run) for run in runs)}",
         _commits(runs),
@@ -68,12 +69,18 @@ def trainings(name: str, study: Study, seeds: Sequence[SeedRuns]) -> str:
 
 
 def _setting(study: Study) -> str:
-    """What was trained on what, as far as it is the same for all arms."""
-    data, train = study.config["data"], study.config["train"]
-    num = "all" if data.get("num_train") is None else f"{data['num_train']:,}"
-    text = f"{study.config['model']['name']}, {num} photos of {data['source']}"
-    note = f", {study.note}" if study.note else ""
-    return f"{text}{note}, {train['num_epochs']} epochs"
+    """What was trained on what, in any of the arms, and then what a reader must know."""
+    every = [study.settings(arm, study.seeds[0]) for arm in study.arms]
+    networks = _joined(settings.model.name for settings in every)
+    photos = _joined(_photos(settings.data) for settings in every)
+    epochs = _joined(str(settings.train.num_epochs) for settings in every)
+    note = f"; {study.note}" if study.note else ""
+    return f"{networks}, {photos}, {epochs} epochs{note}"
+
+
+def _photos(data: DataSettings) -> str:
+    num = "all" if data.num_train is None else f"{data.num_train:,}"
+    return f"{num} photos of {data.source}"
 
 
 def _numbers(runs: Iterable[Run], path: str) -> list[float]:
@@ -123,7 +130,7 @@ def accuracy_cost(study: Study, seeds: Sequence[SeedRuns]) -> str:
     if study.cost is None:
         return ""
     if "see" in study.cost:
-        return f"see {study.cost['see']}"
+        return f"see the row {study.cost['see']}"
     name, arguments = study.cost["measure"], study.cost.get("arguments") or {}
     values = [100 * value for value in measured(name, arguments, seeds).values]
     return f"{mean_and_std(values, 1)} points".replace("-", "−") if values else ""
@@ -134,10 +141,17 @@ def _machine(run: Run) -> str:
 
 
 def _commits(runs: Sequence[Run]) -> str:
-    """The code that trained the models, and the code that read them where that is other."""
+    """The code that trained the models, and that which read them where it is other."""
     trained = _joined(c[:10] for run in runs for c in training_commits(run.values))
-    read = _joined(str(run.at("provenance.commit"))[:10] for run in runs)
-    return f"commit: {trained}" + (f", read at {read}" if read != trained else "")
+    later = [run for run in runs if training_commits(run.values)[-1] != _reader(run)]
+    read = _joined(_reader(run)[:10] for run in later)
+    return f"commit: {trained}" + (f"; {len(later)} read at {read}" if later else "")
+
+
+def _reader(run: Run) -> str:
+    """The commit that asked and tested the model."""
+    path = "provenance.commit"
+    return str(run.at(path)) if run.has(path) else "unknown"
 
 
 def _joined(found: Iterable[str]) -> str:
