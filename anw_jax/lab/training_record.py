@@ -1,7 +1,7 @@
 """What a workdir's training took and where it was made: `training.json`, once for all readers.
 
 Several experiments may be read from one training. Only sittings that took steps count, and
-what they count is written while they train, so that a kill loses a second of it at most.
+what they count is written while they train, so that a kill loses seconds of it at most.
 """
 
 import time
@@ -12,7 +12,8 @@ from anw_jax.lab.provenance import provenance
 from anw_jax.lab.workdir import Workdir
 
 _FILE = "training.json"
-_SECONDS_BETWEEN_NOTES = 1.0
+# Each note waits for the disk: a resumed training reads it.
+_SECONDS_BETWEEN_NOTES = 10.0
 
 
 class TrainingRecord:
@@ -87,7 +88,7 @@ class TrainingRecord:
             "provenance": origin,
             "earlier_commits": earlier_commits,
         }
-        self._workdir.write_json(_FILE, record, durable=is_completed)
+        self._workdir.write_json(_FILE, record)
 
 
 def training_of(workdir: Workdir) -> dict[str, Any]:
