@@ -1,6 +1,7 @@
 """Runs an experiment: python run.py --config=experiments/quickstart.py."""
 
 import pathlib
+import shlex
 import shutil
 import sys
 
@@ -14,7 +15,10 @@ from anw_jax.lab import run, settings_from_config
 _EPILOG = "Fields are overridden like --config.seed=3; the same command again resumes."
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Settings file. " + _EPILOG)
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Where to leave results; default workdir/<name>/seed<seed>."
+    "workdir",
+    None,
+    "Where to leave results; default workdir/<case>/seed<seed>. The case is the config's name "
+    "where it names no case; configs of one case share a training.",
 )
 _SAVE = flags.DEFINE_string("save_results", None, "Also copy results.json to this file.")
 
@@ -28,9 +32,10 @@ def main(argv: list[str]) -> None:
         plain, study = lab_config.split_study(_CONFIG.value)
         arms = (study or {}).get("arms")
         if arms:
+            named = config_flags.get_config_filename(flags.FLAGS["config"])
             _stop(
                 f"config has several trainings ({', '.join(arms)}): "
-                "python -m anw_jax.reproduce run --rows <its name> takes them all",
+                f"{_row_command(named)} takes them all",
                 2,
             )
         settings = settings_from_config(plain)
@@ -52,12 +57,32 @@ def main(argv: list[str]) -> None:
         sys.exit(130)
 
 
+def _row_command(file_and_variant: str) -> str:
+    """The command that takes all trainings of a config, at the scale that was asked for."""
+    file, _, variant = file_and_variant.partition(":")
+    path = pathlib.Path(file)
+    words = ["python", "-m", "anw_jax.reproduce", "run", "--rows", path.stem]
+    if path.parent != pathlib.Path("experiments"):
+        words += ["--experiments", str(path.parent)]
+    if variant:
+        words += ["--variant", variant]
+    return shlex.join(words)
+
+
+def _config_file(argv: list[str]) -> str | None:
+    """The settings file that the words name; "--config FILE" is "--config=FILE" too."""
+    for word, following in zip(argv, [*argv[1:], None], strict=True):
+        if word == "--config":
+            return following
+        if word.startswith("--config="):
+            return word.removeprefix("--config=")
+    return None
+
+
 def _parse_flags(argv: list[str]) -> list[str]:
     """Parses flags; a mistake becomes one line instead of a traceback."""
-    # "--config FILE" and "--config=FILE" are the same to a person.
-    words = " ".join(argv).replace("--config ", "--config=").split(" ")
-    file = next((word.split("=", 1)[1] for word in words if word.startswith("--config=")), None)
-    if file is None and not any(word.startswith("--help") for word in words):
+    file = _config_file(argv)
+    if file is None and not any(word.startswith("--help") for word in argv):
         _stop("name a settings file: python run.py --config=experiments/quickstart.py", 2)
     try:
         if file is not None:

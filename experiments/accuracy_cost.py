@@ -1,6 +1,6 @@
 """What marking costs in accuracy: the training that most rows are read from, and its twin.
 
-Command:   python run.py --config=experiments/accuracy_cost.py[:quick]
+Command:   python -m anw_jax.reproduce run --rows accuracy_cost [--variant quick]
 Expect:    test accuracy within a point of that without marks.
 
 The twin has the same photos, seed and order; all users publish theirs unmarked.
@@ -33,7 +33,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
                 "paper": "no number",
                 "measure": "accuracy_drop",
                 "arguments": drop,
-                "unit": "%",
+                "unit": "points",
                 "confirm": {"at_most": 0.01},
                 "direction": {"at_most": 0.03},
             },

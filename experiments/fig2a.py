@@ -8,13 +8,9 @@ import ml_collections
 
 from experiments import common
 
-CASES = {
-    "paper": common.OWN_CASE["paper"] | {"data": common.CIFAR10},
-    "quick": common.OWN_CASE["quick"] | {"data": common.CIFAR10 | {"num_train": 2000}},
-}
-
 
 def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     """Settings and claims only."""
     title = ("Fig. 2a", "CIFAR-10")
-    return common.quantity_study("fig2a", variant, CASES, common.CIFAR_CROWDS, title)
+    cases, crowds = common.OWN_CASE, common.CIFAR_CROWDS
+    return common.quantity_study("fig2a", variant, cases, crowds, title)

@@ -1,6 +1,6 @@
 """Fig. 2g: any architecture. The paper uses Tiny ImageNet; quick takes CIFAR-10.
 
-Command:   python run.py --config=experiments/fig2g.py[:quick]
+Command:   python -m anw_jax.reproduce run --rows fig2g [--variant quick]
 Expect:    the signatures are matched whatever the network.
 """
 

@@ -1,6 +1,6 @@
 """Fig. 3f: colour jitter, hue included.
 
-Command:   python run.py --config=experiments/fig3f.py[:quick]
+Command:   python -m anw_jax.reproduce run --rows fig3f [--variant quick]
 Expect:    signatures still matched, with a clearly smaller margin.
 
 The hue turns by up to 36 degrees either way, in the very family of the mark (.1 of a turn is

@@ -1,6 +1,6 @@
 """Fig. 5a: many users at once, with one colour basis for all or one of their own.
 
-Command:   python run.py --config=experiments/fig5a.py[:quick]
+Command:   python -m anw_jax.reproduce run --rows fig5a [--variant quick]
 Expect:    nearly all matched where few mark; with own bases still most where all do; a wrong
            basis reads nothing.
 
@@ -63,7 +63,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
                     "second": {"arms": "same100"},
                     "arguments": {"crowd": "crowd"},
                 },
-                "unit": "%",
+                "unit": "points",
                 "confirm": {"at_least": 0.2},
                 "direction": {"at_least": 0.05},
             },

@@ -1,6 +1,6 @@
 """Section 5.6: marking raises memorisation.
 
-Command:   python run.py --config=experiments/sec56.py[:quick]
+Command:   python -m anw_jax.reproduce run --rows sec56 [--variant quick]
 Expect:    the estimate for marked photos is above that for the same photos unmarked.
 """
 
@@ -50,7 +50,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
                     "unmarked_arm": "unmarked",
                     "without_arm": "without",
                 },
-                "unit": "%",
+                "unit": "points",
                 "confirm": {"at_least": 0.04},
                 "direction": {"at_least": 0.01},
             },

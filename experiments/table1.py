@@ -1,6 +1,6 @@
 """Table 1: cosine of what is read and what was written; radioactive data as the rival.
 
-Command:   python run.py --config=experiments/table1.py[:quick]
+Command:   python -m anw_jax.reproduce run --rows table1 [--variant quick]
 Expect:    ours near 1 after training, the rival near 0.
 
 "Before training": the same users, read from a model that never saw their photos.

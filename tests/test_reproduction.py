@@ -6,6 +6,7 @@ import re
 import pytest
 
 from anw_jax import reproduce
+from anw_jax.reproduce.durations import SUPERSEDED
 from anw_jax.reproduce.study import VARIANTS, study_names, unlisted_studies
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -78,3 +79,20 @@ def test_the_document_is_what_the_results_give_now(monkeypatch):
     monkeypatch.chdir(ROOT)
     expected = reproduce.document(ROOT / "experiments", ROOT / "results")
     assert DOCUMENT.read_text() == expected, "run: python -m anw_jax.reproduce document"
+
+
+def test_a_difference_of_shares_is_given_in_points(studies):
+    differences = ("accuracy_drop", "memorization_rise")
+    for claim in (claim for study in studies for claim in study.claims):
+        of_shares = claim.measure == "difference" and "rate" in claim.arguments["of"]
+        assert (claim.unit == "points") == (claim.measure in differences or of_shares), claim
+
+
+def test_superseded_runs_are_kept_and_count_nowhere(studies):
+    from benchmarks import effects
+
+    folder = ROOT / "results" / SUPERSEDED
+    assert len(list(folder.rglob("seed*.json"))) == 3
+    assert not any(study.name == SUPERSEDED for study in studies)
+    assert not any(effects.collect(folder)["access"].values())
+    assert "results/superseded/fig2i_quick/" in DOCUMENT.read_text()

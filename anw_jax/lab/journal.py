@@ -6,10 +6,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, TextIO
 
-from anw_jax.lab.workdir import Workdir, to_json
+from anw_jax.lab.workdir import Workdir, plain, to_json
 from anw_jax.progress import Estimator, format_seconds
 
 # A heartbeat once a second costs nothing beside the work it reports.
@@ -20,20 +20,37 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 class Journal:
-    """Prints one line per event, appends it to `log.jsonl`, and beats `progress.json`."""
+    """Prints one line per event, appends it to `log.jsonl`, and beats `progress.json`.
 
-    def __init__(self, workdir: Workdir, stream: TextIO | None = None):
+    Args:
+      workdir: whose log; experiments of one case share it.
+      stream: takes the lines; standard output by default.
+      times_file: keeps the seconds of each stage, of one experiment.
+      experiment: its settings; seconds of another that had the file are not its own.
+    """
+
+    def __init__(
+        self,
+        workdir: Workdir,
+        stream: TextIO | None = None,
+        *,
+        times_file: str = "stage_seconds.json",
+        experiment: Mapping[str, Any] | None = None,
+    ):
         self._workdir = workdir
+        self._times_file, self._experiment = times_file, plain(experiment)
         self._stream = stream
         self._stage = "start"
         self._stage_seconds: dict[str, float] = {}
-        if workdir.exists("stage_seconds.json"):
-            self._stage_seconds = workdir.read_json("stage_seconds.json")
+        if workdir.exists(times_file):
+            kept = workdir.read_json(times_file)
+            if kept["made_from"] == self._experiment:
+                self._stage_seconds = kept["seconds"]
         self._last_line = self._last_beat = float("-inf")
 
     @property
     def stage_seconds(self) -> dict[str, float]:
-        """Wall seconds of each stage so far, over all processes of the run."""
+        """Wall seconds of each stage so far, over all processes of the experiment."""
         return dict(self._stage_seconds)
 
     @contextlib.contextmanager
@@ -45,7 +62,8 @@ class Journal:
         finally:
             before = self._stage_seconds.get(name, 0.0)
             self._stage_seconds[name] = before + time.monotonic() - start
-            self._workdir.write_json("stage_seconds.json", self._stage_seconds)
+            kept = {"made_from": self._experiment, "seconds": self._stage_seconds}
+            self._workdir.write_json(self._times_file, kept)
 
     def say(self, text: str, **event: Any) -> None:
         """Prints a line and records it with its numbers."""

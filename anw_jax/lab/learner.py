@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -15,9 +15,12 @@ from anw_jax.lab.case import Case
 from anw_jax.lab.journal import Journal
 from anw_jax.lab.settings import Settings
 from anw_jax.lab.training_log import TrainingLog
+from anw_jax.lab.training_record import TrainingRecord
 from anw_jax.lab.workdir import Workdir
 from anw_jax.models import Model, Variables
 from anw_jax.progress import format_seconds
+
+T = TypeVar("T")
 
 # Folded into the seed's key for a head that pretrained weights lack.
 _HEAD_STREAM = 0x68656164
@@ -96,7 +99,7 @@ def train_suspect(
     )
     about = f"very roughly {format_seconds(guess)} by FLOPs; " if guess else ""
     journal.say(f"{about}compiling and timing a step …")
-    log = TrainingLog(journal)
+    log, record = TrainingLog(journal), TrainingRecord(workdir)
     result = train.train(
         model,
         settings.train,
@@ -106,14 +109,25 @@ def train_suspect(
         recipe=recipe_of(settings),
         initial_variables=initial_variables,
         checkpoint_dir=workdir.path / "checkpoints",
-        on_start=log.on_start,
-        on_segment=log.on_segment,
+        on_start=_both(log.on_start, record.on_start),
+        on_segment=_both(log.on_segment, record.on_segment),
         should_stop=should_stop,
     )
+    record.end(is_completed=result.completed)
     if not result.completed:
         return None
     trained = TrainedModel.of(model, result.state.variables)
     return Suspect(trained, _numbers(trained.predict, parameters, case))
+
+
+def _both(first: Callable[[T], None], second: Callable[[T], None]) -> Callable[[T], None]:
+    """Tells both of what happens."""
+
+    def tell(report: T) -> None:
+        first(report)
+        second(report)
+
+    return tell
 
 
 def _numbers(predict: jax.tree_util.Partial, parameters: int, case: Case) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from anw_jax.lab.interrupt import stop_on_interrupt
 from anw_jax.lab.journal import Journal
 from anw_jax.lab.provenance import provenance
 from anw_jax.lab.settings import Settings
+from anw_jax.lab.training_record import training_of
 from anw_jax.lab.workdir import Workdir, plain
 from anw_jax.progress import format_seconds
 from anw_jax.report import write_report
@@ -23,8 +24,10 @@ def run(settings: Settings, workdir: str | os.PathLike) -> dict[str, Any] | None
     """Runs an experiment to its end, from wherever an earlier call stopped.
 
     Leaves in the workdir: `settings.json`, `provenance.json`, `commitments.json`, keys
-    (0600), manifests, checkpoints, sealed loss tables, `log.jsonl`, `progress.json`,
-    `results.json`, `figures/`, `report.html`, and `DONE` or `FAILED.txt`.
+    (0600), manifests, checkpoints, `training.json`, sealed loss tables, `log.jsonl`,
+    `progress.json`, `audits/`, `results.json`, `figures/`, `report.html`, and `DONE` or
+    `FAILED.txt`. Experiments of one case share it: results name the code that trained the
+    model beside the code that read it.
 
     Args:
       settings: what to do.
@@ -41,7 +44,11 @@ def run(settings: Settings, workdir: str | os.PathLike) -> dict[str, Any] | None
     folder = Workdir(workdir)
     with folder.lock():
         folder.agree_on_settings(settings.case_dict())
-        journal = Journal(folder)
+        journal = Journal(
+            folder,
+            times_file=_audit_file(settings, "stage_seconds"),
+            experiment=settings.to_dict(),
+        )
         done = _finished(settings, folder)
         if done is not None:
             if not folder.exists("report.html"):
@@ -107,6 +114,7 @@ def _run_stages(settings: Settings, folder: Workdir, journal: Journal) -> dict[s
         "analyses": analyses,
         "settings": settings.to_dict(),
         "provenance": origin,
+        "training": training_of(folder),
         "stage_seconds": journal.stage_seconds,
     }
     folder.write_json("results.json", results)

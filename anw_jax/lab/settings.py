@@ -197,7 +197,7 @@ class Settings:
       name: of the experiment; names the results.
       seed: of data, users, network and training. Experiment keys derive from it too.
       data: which photos.
-      users: by name; controls are named "held_out…" or "control…".
+      users: by name; what a user is, a control or not, its `kind` says, not its name.
       model: which network.
       train: how it is trained; its own seed is replaced by `seed`.
       verify: what is asked and tested.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from anw_jax import stats
+from anw_jax.report.training import training_origin, training_seconds
 
 _HEAD = (
     "user",
@@ -35,7 +36,8 @@ def results_table(folder: str | os.PathLike) -> str:
       folder: holds `seed*.json`, each a run's `results.json`.
 
     Returns:
-      Markdown: a row for each user, then accuracy, time, hardware, commit and command.
+      Markdown: a row for each user, then accuracy; time, hardware, commit
+      and command of the training.
 
     Raises:
       FileNotFoundError: there is no `seed*.json`.
@@ -130,7 +132,7 @@ def _escape(cell: str) -> str:
 def _origin(runs: list[dict[str, Any]]) -> str:
     accuracy = [run.get("model", {}).get("test_accuracy") for run in runs]
     percent = [None if value is None else 100 * value for value in accuracy]
-    train = [run.get("stage_seconds", {}).get("train") for run in runs]
+    train = [training_seconds(run) for run in runs]
     return (
         f"{len(runs)} seed{'s' if len(runs) > 1 else ''}; test accuracy "
         f"{mean_and_std(percent, 1)} %; training {mean_and_std(train, 0)} s; hardware: "
@@ -140,7 +142,7 @@ def _origin(runs: list[dict[str, Any]]) -> str:
 
 
 def _distinct(runs: list[dict[str, Any]], what: Callable[[dict[str, Any]], str | None]) -> str:
-    found = dict.fromkeys(what(run.get("provenance") or {}) or "unknown" for run in runs)
+    found = dict.fromkeys(what(training_origin(run)) or "unknown" for run in runs)
     return ", ".join(found)
 
 

@@ -15,6 +15,8 @@ from anw_jax.reproduce import measures
 from anw_jax.reproduce.results import NotYetRunError, SeedRuns
 
 NOT_YET_RUN = "not yet run"
+# Units in which shares, and differences of them, are shown times 100.
+IN_HUNDREDTHS = ("%", "points")
 _FORMS = ("at_least", "at_most", "between")
 _JUDGED_BY = ("mean", "each seed")
 
@@ -79,7 +81,8 @@ class Claim:
       arguments: of the measure.
       confirm: holds where the paper's value, within its tolerance, is met.
       direction: holds where at least the direction is; `confirm` implies it.
-      unit: shown after numbers; with "%" shares are shown times 100.
+      unit: shown after numbers; with "%" shares are shown times 100, and with "points"
+        differences of shares.
       digits: decimals shown.
       judged_by: "mean": the mean over seeds must fit; "each seed": every seed must. p-values
         are judged by each seed, since one very small p would carry the mean of its logarithms.
@@ -150,7 +153,7 @@ _NEEDED = ("text", "paper", "measure", "confirm", "direction")
 
 
 def _digits(unit: str) -> int:
-    return 1 if unit in ("%", "°") else 2
+    return 1 if unit in (*IN_HUNDREDTHS, "°") else 2
 
 
 def _check_scale(unit: str, confirm: Predicate, direction: Predicate) -> None:
@@ -158,8 +161,8 @@ def _check_scale(unit: str, confirm: Predicate, direction: Predicate) -> None:
     if not confirm.implies(direction):
         raise ValueError("direction must hold wherever confirm does")
     ends = [end for p in (confirm, direction) for end in (p.low, p.high) if math.isfinite(end)]
-    if unit == "%" and any(abs(end) > 2.0 for end in ends):
-        raise ValueError(f"with unit '%' predicates are shares (0.8, not 80), got {ends}")
+    if unit in IN_HUNDREDTHS and any(abs(end) > 2.0 for end in ends):
+        raise ValueError(f"with unit {unit!r} predicates are shares (0.8, not 80), got {ends}")
 
 
 @dataclasses.dataclass(frozen=True)

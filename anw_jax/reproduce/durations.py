@@ -6,10 +6,14 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from anw_jax.report.training import training_seconds
 from anw_jax.reproduce.study import Study
 
 # What a queue adds to a result: wall seconds of the sitting, and whether it trained.
 SITTING = "sitting"
+
+# Below the results, the folder of runs that were made anew with other settings.
+SUPERSEDED = "superseded"
 
 
 class Durations:
@@ -30,9 +34,11 @@ class Durations:
 
     @classmethod
     def of(cls, results: pathlib.Path) -> "Durations":
-        """From the result files of a folder; what is damaged is left out."""
+        """From the result files of a folder; damaged and superseded ones are left out."""
         found = cls()
         for file in sorted(results.glob("*/**/seed*.json")):
+            if SUPERSEDED in file.relative_to(results).parts:
+                continue
             try:
                 found.add(json.loads(file.read_text(encoding="utf-8")))
             except (ValueError, KeyError, TypeError, AttributeError):
@@ -41,9 +47,11 @@ class Durations:
 
     def add(self, values: Mapping[str, Any]) -> None:
         """Takes note of one result."""
-        train = float(values["stage_seconds"]["train"])
+        train = training_seconds(values)
         sitting = values.get(SITTING) or {"seconds": sum(values["stage_seconds"].values())}
         trained = bool(sitting.get("trained", True))
+        if trained and train is None:
+            return  # nobody knows what was training and what was not
         if trained:
             case = values["settings"].get("case") or values["name"]
             self._training.setdefault(case, []).append(train)

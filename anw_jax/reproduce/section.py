@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from anw_jax import stats
+from anw_jax.lab import DataSettings
 from anw_jax.progress import format_seconds
 from anw_jax.report.table import mean_and_std
+from anw_jax.report.training import training_commits, training_origin, training_seconds
 from anw_jax.reproduce.claims import NOT_YET_RUN, Claim, measured
 from anw_jax.reproduce.figures import drawn_of
 from anw_jax.reproduce.results import Run, SeedRuns
@@ -57,22 +59,28 @@ def trainings(name: str, study: Study, seeds: Sequence[SeedRuns]) -> str:
         f"{name} ({_setting(study)}): {len(runs)} of {expected} runs",
         f"test accuracy {_percent(runs, 'model.test_accuracy')}",
         f"keyed photos of the same trainings: {keyed}" if (keyed := keyed_p(seeds)) else "",
-        f"accuracy cost of marking {cost}" if (cost := accuracy_cost(study, seeds)) else "",
+        f"accuracy cost of marking: {cost}" if (cost := accuracy_cost(study, seeds)) else "",
         f"training {_seconds(runs)} each",
-        f"hardware: {_distinct(runs, 'provenance.hardware')}",
-        f"commit: {_distinct(runs, 'provenance.commit', 10)}",
+        f"hardware: {_joined(_machine(run) for run in runs)}",
+        _commits(runs),
         f"files: {where}",
     ]
     return "; ".join(part for part in parts if part) + "."
 
 
 def _setting(study: Study) -> str:
-    """What was trained on what, as far as it is the same for all arms."""
-    data, train = study.config["data"], study.config["train"]
-    num = "all" if data.get("num_train") is None else f"{data['num_train']:,}"
-    text = f"{study.config['model']['name']}, {num} photos of {data['source']}"
-    note = f", {study.note}" if study.note else ""
-    return f"{text}{note}, {train['num_epochs']} epochs"
+    """What was trained on what, in any of the arms, and then what a reader must know."""
+    every = [study.settings(arm, study.seeds[0]) for arm in study.arms]
+    networks = _joined(settings.model.name for settings in every)
+    photos = _joined(_photos(settings.data) for settings in every)
+    epochs = _joined(str(settings.train.num_epochs) for settings in every)
+    note = f"; {study.note}" if study.note else ""
+    return f"{networks}, {photos}, {epochs} epochs{note}"
+
+
+def _photos(data: DataSettings) -> str:
+    num = "all" if data.num_train is None else f"{data.num_train:,}"
+    return f"{num} photos of {data.source}"
 
 
 def _numbers(runs: Iterable[Run], path: str) -> list[float]:
@@ -84,7 +92,7 @@ def _percent(runs: Sequence[Run], path: str) -> str:
 
 
 def _seconds(runs: Sequence[Run]) -> str:
-    found = _numbers(runs, "stage_seconds.train")
+    found = [s for run in runs if (s := training_seconds(run.values)) is not None]
     return format_seconds(statistics.fmean(found)) if found else "unknown time"
 
 
@@ -122,14 +130,32 @@ def accuracy_cost(study: Study, seeds: Sequence[SeedRuns]) -> str:
     if study.cost is None:
         return ""
     if "see" in study.cost:
-        return f"see {study.cost['see']}"
+        return f"see the row {study.cost['see']}"
     name, arguments = study.cost["measure"], study.cost.get("arguments") or {}
     values = [100 * value for value in measured(name, arguments, seeds).values]
     return f"{mean_and_std(values, 1)} points".replace("-", "−") if values else ""
 
 
-def _distinct(runs: Sequence[Run], path: str, length: int | None = None) -> str:
-    found = [str(run.at(path))[:length] if run.has(path) else "unknown" for run in runs]
+def _machine(run: Run) -> str:
+    return training_origin(run.values).get("hardware") or "unknown"
+
+
+def _commits(runs: Sequence[Run]) -> str:
+    """The code that trained the models, and that which read them where it is other."""
+    trained = _joined(c[:10] for run in runs for c in training_commits(run.values))
+    later = [run for run in runs if training_commits(run.values)[-1] != _reader(run)]
+    read = _joined(_reader(run)[:10] for run in later)
+    return f"commit: {trained}" + (f"; {len(later)} read at {read}" if later else "")
+
+
+def _reader(run: Run) -> str:
+    """The commit that asked and tested the model."""
+    path = "provenance.commit"
+    return str(run.at(path)) if run.has(path) else "unknown"
+
+
+def _joined(found: Iterable[str]) -> str:
+    """What there is, each once."""
     return ", ".join(dict.fromkeys(found))
 
 

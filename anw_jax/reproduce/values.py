@@ -2,7 +2,7 @@
 
 import math
 
-from anw_jax.reproduce.claims import Claim, Measured, Predicate
+from anw_jax.reproduce.claims import IN_HUNDREDTHS, Claim, Measured, Predicate
 
 # What stands in place of a number that there is not.
 NO_RESULT = "–"
@@ -26,8 +26,12 @@ def _unit(claim: Claim) -> str:
     return claim.unit if claim.unit in ("", "°") else f" {claim.unit}"
 
 
+def _scaled(claim: Claim, value: float) -> float:
+    return 100.0 * value if claim.unit in IN_HUNDREDTHS else value
+
+
 def _number(claim: Claim, value: float) -> str:
-    scaled = 100.0 * value if claim.unit == "%" else value
+    scaled = _scaled(claim, value)
     # "-0.00" is 0.
     return f"{round(scaled, claim.digits) + 0.0:.{claim.digits}f}".replace("-", "−")
 
@@ -67,5 +71,5 @@ def predicate_text(claim: Claim, predicate: Predicate) -> str:
 
 def _bound(claim: Claim, value: float) -> str:
     """A bound with as many digits as it has: a rounded rule would be another rule."""
-    scaled = 100.0 * value if claim.unit == "%" else value
+    scaled = _scaled(claim, value)
     return f"{scaled:.6g}".replace("-", "−")

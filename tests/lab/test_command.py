@@ -1,11 +1,16 @@
 """`run.py` as a person meets it: exit codes, one-line errors, Ctrl-C."""
 
 import pathlib
+import re
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
+
+from anw_jax.lab import config
+from anw_jax.reproduce.study import study_names
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = (
@@ -53,6 +58,45 @@ def test_a_mistake_is_one_line(arguments, message):
     assert message in answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1
     assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "command"),
+    [
+        ("fig2g.py", "run --rows fig2g takes"),
+        ("fig2g.py:quick", "run --rows fig2g --variant quick takes"),
+    ],
+)
+def test_a_config_of_several_trainings_is_sent_to_its_row_at_the_same_scale(config, command):
+    answer = run("--config", f"experiments/{config}")
+    assert answer.returncode == 2
+    assert f"python -m anw_jax.reproduce {command} them all" in answer.stderr
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_config_may_lie_in_a_folder_with_a_space(tmp_path, joined):
+    folder = tmp_path / "my  experiments"
+    folder.mkdir()
+    shutil.copy(ROOT / "experiments" / "quickstart.py", folder)
+    file = str(folder / "quickstart.py")
+    words = [f"--config={file}"] if joined else ["--config", file]
+    answer = run(*words, "--config.seed=-1")
+    assert "seed must be at least 0" in answer.stderr
+
+
+def test_every_config_states_a_command_that_takes_it():
+    """run.py refuses what has arms; a row's command needs a study that is listed."""
+    for file in sorted((ROOT / "experiments").glob("*.py")):
+        if "def get_config(" not in file.read_text():
+            continue  # what configs share
+        found = re.search(r"^Command: +python (.+)$", file.read_text(), re.MULTILINE)
+        _, study = config.split_study(config.load_config(str(file)))
+        accepted = f"run.py --config=experiments/{file.name}"
+        if (study or {}).get("arms"):
+            assert file.stem in study_names(file.parent)
+            accepted = f"-m anw_jax.reproduce run --rows {file.stem} [--variant quick]"
+        assert found is not None, file.name
+        assert found[1] in (accepted, f"{accepted}[:quick]"), file.name
 
 
 def interrupt_after(line_start: str, command: list[str]) -> tuple[int, str]:

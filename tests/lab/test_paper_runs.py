@@ -3,6 +3,8 @@
 import copy
 import dataclasses
 import json
+import shutil
+import sys
 import time
 import types
 
@@ -11,7 +13,7 @@ import pytest
 
 from anw_jax import keys, lab, marks, verify
 from anw_jax.errors import SettingsError
-from anw_jax.lab import asking, crowd, learner, owner, proof, workdir
+from anw_jax.lab import asking, crowd, learner, owner, proof, training_record, workdir
 from anw_jax.lab.analyses import ANALYSES
 from anw_jax.lab.settings import ANALYSES as ANALYSIS_NAMES
 from tests.lab.conftest import TINY
@@ -153,6 +155,29 @@ def test_experiments_of_one_case_share_the_training(finished, capsys):
     capsys.readouterr()
     assert lab.run(settings, folder)["suspects"].keys() == {"pruned"}
     assert "already done" in capsys.readouterr().out
+
+
+def test_a_second_experiment_changes_nothing_of_the_trainings_record(
+    finished, tmp_path, monkeypatch
+):
+    """It is read at another commit, a year later; the training stays where it was."""
+    settings, folder, results = finished
+    shutil.copytree(folder, tmp_path / "copy")
+    before = (tmp_path / "copy" / "training.json").read_bytes()
+    origin = {"commit": "0" * 40, "hardware": "another machine"}
+    # The package has a function of the name of that module.
+    monkeypatch.setattr(sys.modules["anw_jax.lab.run"], "provenance", lambda: origin)
+    monkeypatch.setattr(training_record, "provenance", lambda: origin)
+    other = dataclasses.replace(settings, name="later", suspects={})
+    later = lab.run(other, tmp_path / "copy")
+    assert later["training"] == results["training"]
+    assert 0 < results["training"]["seconds"] < 600
+    assert later["provenance"] == origin != later["training"]["provenance"]
+    assert (tmp_path / "copy" / "training.json").read_bytes() == before
+    # Nor do its stages hold what the first has taken.
+    assert later["stage_seconds"]["suspects"] < results["stage_seconds"]["suspects"]
+    assert later["stage_seconds"]["train"] < results["stage_seconds"]["train"]
+    assert "report" not in later["stage_seconds"]
 
 
 def test_another_attack_is_another_case(finished):

@@ -79,6 +79,17 @@ def test_one_seed_has_no_deviation(tmp_path):
     assert text.splitlines()[-1].startswith("1 seed; test accuracy 90.0 %; training 100 s;")
 
 
+def test_time_and_commit_are_those_of_the_training(tmp_path):
+    """The files may come from a later reading of a model that was trained before."""
+    file = seeds(tmp_path, {}) / "seed0.json"
+    origin = {"commit": "f" * 40, "hardware": "a trainer", "command": "train"}
+    training = {"seconds": 600.0, "provenance": origin, "earlier_commits": []}
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"training": training}))
+    assert report.results_table(tmp_path).endswith(
+        "training 600 s; hardware: a trainer; commit: ffffffffff; command: `train`\n"
+    )
+
+
 def test_seeds_are_ordered_as_numbers_and_nulls_are_left_out(tmp_path):
     folder = seeds(tmp_path, *[{}] * 11)
     assert [run["seed"] for run in table.read_seeds(folder)] == list(range(11))

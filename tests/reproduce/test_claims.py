@@ -125,6 +125,7 @@ def test_quick_results_are_held_against_the_quick_rule(claim, values):
         ({"direction": {"at_least": 0.9}}, "direction must hold wherever confirm does"),
         ({"direction": {"at_most": 0.9}}, "direction must hold wherever confirm does"),
         ({"confirm": {"at_least": 80}}, "with unit '%' predicates are shares"),
+        ({"unit": "points", "confirm": {"at_least": 80}}, "with unit 'points' predicates"),
         ({"measure": "tst_accuracy"}, "did you mean 'test_accuracy'"),
         ({"arguments": {"users": "a"}}, "unexpected keyword argument 'users'"),
         ({"paper": 80}, "paper must be a str"),
@@ -161,3 +162,6 @@ def test_text_of_numbers(claim, values):
     assert predicate_text(claim, Predicate(low=0.8125)) == "at least 81.25 %"
     assert predicate_text(plain, Predicate(-1.0, 2.5)) == "−1 to 2.5"
     assert predicate_text(plain, Predicate(high=2.0)) == "at most 2"
+    points = Claim.of(values | {"unit": "points"})
+    assert measured_text(points, Measured((0.1, 0.2), 2)) == "15.0 ± 7.1 points (n = 2)"
+    assert predicate_text(points, Predicate(low=0.01)) == "at least 1 points"

@@ -83,7 +83,11 @@ def test_a_failed_run_is_exit_code_1(here, monkeypatch, capsys):
         ([], 2, "the following arguments are required: command"),
         (["rnu"], 2, "invalid choice: 'rnu'"),
         (["run", "--variant", "fast"], 2, "invalid choice: 'fast'"),
-        (["run", "--rows", "fig1"], 1, "anw_jax.reproduce: rows must be one of fig0, Fig. 0"),
+        (
+            ["run", "--rows", "fig1"],
+            1,
+            "anw_jax.reproduce: rows must be one of fig0; got 'fig1'",
+        ),
         (["plan", "--experiments", "x"], 1, "anw_jax.reproduce: x/studies.txt is missing"),
         (["unpack", "x"], 1, "anw_jax.reproduce: x/pieces.json is missing"),
         (["pack", "x", "--out", "y"], 1, "x does not exist"),

@@ -70,7 +70,7 @@ def test_quick_results_can_show_a_direction(text_of, load, made_up, tmp_path):
     setting = "testing, all photos of mock:160, 2 epochs"
     assert f"Quick ({setting}): 3 of 3 runs; test accuracy 71.0 ± 1.0 %" in text
     assert "p median 3.2e-11, worst 3.2e-10 (n = 3)" in text
-    assert "accuracy cost of marking 71.0 ± 1.0 points" in text
+    assert "accuracy cost of marking: 71.0 ± 1.0 points" in text
     assert "training 1 min 0 s each; hardware: a made-up machine; commit: 0123456789" in text
     assert "![Fig. 0, quick: Nothing](figures/fig0_quick.png)" in text
     assert "* **Not yet run:** nothing." in text
@@ -108,6 +108,36 @@ def test_a_keyed_test_without_p_is_counted_not_hidden(text_of, load, made_up, tm
 def users_with(made_up, **keyed) -> dict:
     """The users of a made-up result, the one with a hue per photo changed."""
     return {"keyed": {**made_up.keyed(), **keyed}, "hue60": made_up.user()}
+
+
+def test_every_network_of_the_arms_is_named_and_the_note_comes_last(write_study, tmp_path):
+    arms = {"a": {}, "b": {"model.name": "small"}, "c": {"train.num_epochs": 3}}
+    write_study("fig0", study={"arms": arms, "note": "12 classes"})
+    text = document(tmp_path / "experiments", tmp_path / "results")
+    setting = "testing, small, all photos of mock:160, 2, 3 epochs; 12 classes"
+    assert f"Paper scale ({setting}): not yet run" in text
+
+
+def test_a_row_that_measures_the_cost_is_pointed_at(write_study, load, made_up, tmp_path):
+    write_study("fig0", study={"cost": {"see": "Fig. 9"}})
+    made_up.write(tmp_path / "results", load("quick")[0])
+    text = document(tmp_path / "experiments", tmp_path / "results")
+    assert "; accuracy cost of marking: see the row Fig. 9; training" in text
+
+
+def test_the_trainings_seconds_and_commit_are_shown_not_the_audits(
+    text_of, load, made_up, tmp_path
+):
+    """The second row of a case was read later, at another commit, in seconds."""
+    (quick,) = load("quick")
+    origin = {"commit": "f" * 40, "hardware": "a trainer"}
+    training = {"seconds": 600.0, "provenance": origin, "earlier_commits": ["e" * 40]}
+    results = tmp_path / "results"
+    made_up.write(results, quick, training=training)
+    expected = f"training 10 min 0 s each; hardware: a trainer; commit: {'e' * 10}, {'f' * 10}"
+    assert f"{expected}; 1 read at 0123456789; files" in text_of()
+    made_up.write(results, quick, training=training | {"seconds": None})
+    assert "training unknown time each; hardware: a trainer" in text_of()
 
 
 def test_a_note_stands_beside_numbers_and_rows_in_the_order_of_the_paper(

@@ -133,12 +133,11 @@ def test_errors_of_either_sign_do_not_cancel(made_up):
 
 @pytest.mark.parametrize(("users", "arms"), CASES)
 def test_losses_are_read_from_the_curve(runs, users, arms):
-    ratios, lows, rises, shares, margins = [], [], [], [], []
+    lows, rises, shares, margins = [], [], [], []
     for user in users_of(runs, users, arms):
         shared = user["one_signature"]
-        curve, key = shared["curve"], int(shared["true_degrees"] // 10)
+        curve = shared["curve"]
         low = min(range(36), key=lambda i, curve=curve: curve[i])
-        ratios.append(curve[0] / curve[key])
         lows.append(curve[low])
         sides = (curve[low - 3] + curve[(low + 3) % 36]) / 2
         rises.append(sides - curve[low])
@@ -146,17 +145,12 @@ def test_losses_are_read_from_the_curve(runs, users, arms):
         margins.append(shared["margin"])
     arguments = {"users": users, "arms": arms}
     for name, more, values in (
-        ("loss_ratio", {}, ratios),
         ("lowest_loss", {}, lows),
         ("sharpness", {}, rises),
         ("sharpness", {"relative": True}, shares),
         ("margin", {}, margins),
     ):
         assert compute(name, runs, arguments | more) == pytest.approx(np.mean(values)), name
-
-
-def test_a_ratio_without_a_shared_signature_is_of_the_mean_losses(runs):
-    assert compute("loss_ratio", runs, {"users": "keyed"}) == pytest.approx(0.4 / 0.1)
 
 
 def test_a_deeper_curve_is_sharper(runs):
@@ -169,7 +163,6 @@ def test_a_deeper_curve_is_sharper(runs):
     ("name", "arguments", "expected"),
     [
         ("keyed_log10_p", {}, -9.5),
-        ("hit_rate", {}, 0.5),
         ("user_accuracy", {"users": "hue60"}, 0.9),
         ("user_accuracy", {"users": "hue60", "photos": "original"}, 0.6),
         ("test_accuracy", {}, 0.75),
@@ -215,9 +208,9 @@ def test_every_measure_was_called_here_or_below():
     """Whoever adds a measure adds its twin."""
     assert set(measure_names()) == {
         "accuracy_drop", "advantage", "analysis_value", "cosine", "crowd_hue_error",
-        "crowd_match_rate", "descent_cost", "difference", "hit_rate", "hue_error",
+        "crowd_match_rate", "descent_cost", "difference", "hue_error",
         "keyed_log10_p", "largest",
-        "loss_ratio", "lowest_loss", "margin", "match_rate", "memorization",
+        "lowest_loss", "margin", "match_rate", "memorization",
         "memorization_rise", "pixel_value_error", "ratio", "sharpness", "smallest",
         "test_accuracy", "trend", "user_accuracy",
     }  # fmt: skip

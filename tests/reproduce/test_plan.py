@@ -94,6 +94,26 @@ def test_a_result_from_before_the_queue_counts_with_all_its_stages():
     assert (durations.training("a"), durations.audit("a", "main")) == (50.0, 8.0)
 
 
+def test_a_shared_training_counts_with_its_own_seconds():
+    durations = Durations()
+    values = {"name": "a", "settings": {"case": "base"}, "stage_seconds": {"train": 7.0}}
+    training = {"seconds": 500.0, "provenance": {}}
+    for trained, whole in ((True, 520.0), (False, 30.0)):
+        sitting = {"seconds": whole, "trained": trained}
+        durations.add({**values, "training": training, "sitting": sitting})
+    assert (durations.training("base"), durations.audit("a", "main")) == (500.0, 25.0)
+    durations.add({**values, "training": training | {"seconds": None}})
+    assert (durations.training("base"), durations.audit("a", "main")) == (500.0, 25.0)
+
+
+def test_superseded_runs_tell_nothing_of_the_future(studies, made_up, tmp_path):
+    sitting = {"seconds": 90.0, "trained": True}
+    made_up.write(tmp_path / "results" / "superseded", studies[0], sitting=sitting)
+    assert Durations.of(tmp_path / "results").training("base") is None
+    made_up.write(tmp_path / "results", studies[0], sitting=sitting)
+    assert Durations.of(tmp_path / "results").training("base") == 60.0
+
+
 def test_damaged_files_do_not_stop_the_plan(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "seed0.json").write_text("{ half")

@@ -1,7 +1,7 @@
 """Named pure functions from the runs of one seed to one number; what claims are made of.
 
 * users: `match_rate`, `hue_error`, `pixel_value_error`, `cosine`, `margin`, `lowest_loss`,
-  `loss_ratio`, `sharpness`, `keyed_log10_p`, `hit_rate`, `user_accuracy`
+  `sharpness`, `keyed_log10_p`, `user_accuracy`
 * models, crowds, analyses: `test_accuracy`, `accuracy_drop`, `crowd_match_rate`,
   `crowd_hue_error`, `advantage`, `memorization`, `memorization_rise`, `analysis_value`
 * measures of measures: `trend`, `smallest`, `largest`, `difference`, `ratio`

@@ -158,29 +158,6 @@ def lowest_loss(
 
 
 @measure
-def loss_ratio(
-    runs: SeedRuns, users: Names, suspect: str | None = None, arms: Names | None = None
-) -> float:
-    """Mean loss unmarked divided by mean loss at the key, ≥ 0; above 1 the key is known.
-
-    From the curve of a shared signature, else (a hue per photo) from the losses at the secret
-    slots. A loss of 0 at the key gives NaN.
-    """
-
-    def read(run: Run, user: str) -> float:
-        if run.has(f"{user}.one_signature"):
-            curve = _curve(run, user)
-            at_key = _loss_at(curve, run.number(f"{user}.one_signature.true_degrees"))
-            unmarked = curve[0]
-        else:
-            at_key = run.number(f"{user}.losses.secret")
-            unmarked = run.number(f"{user}.losses.unmarked")
-        return unmarked / at_key if at_key > 0 else math.nan
-
-    return mean_over(runs, users, suspect, arms, read)
-
-
-@measure
 def sharpness(
     runs: SeedRuns,
     users: Names,
@@ -229,21 +206,6 @@ def keyed_log10_p(
         if run.has(f"settings.users.{name}.signature"):
             raise ResultError(f"{run.file}: {name} has a signature chosen by hand: no p")
         return run.number(f"{user}.log10_p")
-
-    return mean_over(runs, users, suspect, arms, read)
-
-
-@measure
-def hit_rate(
-    runs: SeedRuns,
-    users: Names = "keyed",
-    suspect: str | None = None,
-    arms: Names | None = None,
-) -> float:
-    """Share of units whose slot was guessed, in [0, 1]; luck alone gives 1 / (N − 1)."""
-
-    def read(run: Run, user: str) -> float:
-        return run.number(f"{user}.num_hits") / run.number(f"{user}.num_units")
 
     return mean_over(runs, users, suspect, arms, read)
 
