@@ -81,22 +81,21 @@ def test_why_left_out_photos_and_late_labels_are_no_evidence():
 
 
 def test_why_a_key_that_was_tried_on_many_models_is_no_evidence():
-    """One innocent model has a small p by chance alone; the likeliest of 300 nearly always."""
+    """One innocent model has a small p by chance alone; the likeliest of 60 nearly always."""
     rng, num_units = np.random.default_rng(1), 20
     units = np.arange(num_units)
     key = Assignment(units, rng.integers(1, 12, num_units), SignatureSpace())
-    smallest, single = 0, 0
-    for _ in range(10):
-        p_values = [
+    p_values = np.array(
+        [
             exact_test(rng.random((num_units, 12)), key, statistic="losses").p_value
-            for _ in range(300)
+            for _ in range(120)
         ]
-        smallest += min(p_values) <= 0.05
-        single += p_values[0] <= 0.05
-        # What the documents ask for: the level divided by the number of models tried.
-        assert min(p_values) > 0.05 / 300 / 10
-    assert smallest == 10
-    assert single <= 3
+    ).reshape(2, 60)
+    smallest = p_values.min(axis=1)
+    assert (smallest <= 0.1).all()
+    assert (p_values <= 0.1).mean() < 0.2
+    # What the documents ask for: the level divided by the number of models tried.
+    assert (smallest > 0.1 / 60).all()
 
 
 def test_one_of_two_copies_is_enough(root, case_dir):
