@@ -155,7 +155,7 @@ def _units(
     }
     units["which"] = {
         "units": listed.units.tolist(),
-        "photos": [first_photo[unit] for unit in listed.units.tolist()],
+        "first_photo_of_each": [first_photo[unit] for unit in listed.units.tolist()],
         "rate": listed.q,
         "text": str(listed),
     }

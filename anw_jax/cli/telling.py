@@ -59,6 +59,11 @@ def state_lines(body: dict[str, Any]) -> list[str]:
             f"{row['owner']} against {row['suspect']}: p {row['p_text']} after "
             f"{row['num_units']} units, {row['num_queries']:,} queries{effect}"
         )
+    if body.get("reached"):
+        lines.append(
+            "each p is that of one test, uncorrected and without its standing: anw verdict "
+            "says what is shown"
+        )
     return lines
 
 

@@ -36,7 +36,7 @@ def test_a_model_that_met_the_photos_is_named(root, case_dir):
     assert test["outcome"] == verdict["corrected"]["outcome"] == "shown"
     assert test["p_value"] < 1e-9
     assert test["how_many"]["at_least"] >= 8
-    assert len(test["which"]["photos"]) >= 10
+    assert len(test["which"]["first_photo_of_each"]) >= 10
     assert test["standing"] == "experiment key, not evidence"
     assert test["true_slots"] == blind["suspects"]["net"]["owners"]["ann"]["inferred_slots"]
     assert json.loads((case_dir / "verdict.json").read_text()) == verdict
