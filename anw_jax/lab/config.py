@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import importlib.util
+import inspect
 import pathlib
 import sys
 import types
@@ -37,6 +38,8 @@ def load_config(file_and_variant: str) -> ml_collections.ConfigDict:
     try:
         with _importable(path.resolve().parent.parent):
             spec.loader.exec_module(module)
+        if variant and not inspect.signature(module.get_config).parameters:
+            raise SettingsError(f"config file {file!r} has no variants, got {variant!r}")
         config = module.get_config(variant) if variant else module.get_config()
     except SettingsError:
         raise

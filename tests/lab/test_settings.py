@@ -167,3 +167,8 @@ def test_a_config_file_that_fails_is_one_line(tmp_path):
 def test_an_unknown_variant_is_one_line():
     with pytest.raises(SettingsError, match="no variant 'quik'; known: paper, quick"):
         config.load_config(f"{ROOT}/experiments/cifar10.py:quik")
+
+
+def test_a_variant_of_a_config_without_any_is_one_line():
+    with pytest.raises(SettingsError, match=r"quickstart\.py' has no variants, got 'quick'$"):
+        config.load_config(f"{ROOT}/experiments/quickstart.py:quick")
