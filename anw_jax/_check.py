@@ -72,10 +72,15 @@ def one_of(allowed: Iterable[str], **named: Any) -> str:
     name, value = _single(named)
     allowed = list(allowed)
     if value not in allowed:
-        near = difflib.get_close_matches(str(value), allowed, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(value, allowed)
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}{hint}")
     return value
+
+
+def did_you_mean(value: Any, allowed: Iterable[str]) -> str:
+    """The end of an error that suggests the nearest name; "" where none is near."""
+    near = difflib.get_close_matches(str(value), list(allowed), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def is_instance(kind: type, **named: Any) -> Any:
@@ -90,7 +95,8 @@ def is_instance(kind: type, **named: Any) -> Any:
 
 def _colour_shape(name: str, shape: tuple[int, ...], ndim: int) -> None:
     letters = "[n, H, W, 3]" if ndim == 4 else "[H, W, 3]"
-    if len(shape) == ndim - 1 and ndim == 3:
+    # Two axes of which the last is 3 are rows of a photo, hardly a grey picture.
+    if len(shape) == ndim - 1 and ndim == 3 and shape[-1] != 3:
         raise ValueError(
             f"{name} must have shape {letters}, got {shape}: a grey image has no hue to rotate"
         )
@@ -115,9 +121,18 @@ def uint8_images(**named: Any) -> np.ndarray:
     Floats in [0, 1] are taken only where they are exact 8-bit values (k / 255), since any
     other rounding would change what was published.
     """
+    return _exact_levels(4, **named)
+
+
+def uint8_image(**named: Any) -> np.ndarray:
+    """One 8-bit colour image `[H, W, 3]`, as `uint8_images` takes several."""
+    return _exact_levels(3, **named)
+
+
+def _exact_levels(ndim: int, **named: Any) -> np.ndarray:
     name, value = _single(named)
     images = np.asarray(value)
-    _colour_shape(name, images.shape, 4)
+    _colour_shape(name, images.shape, ndim)
     if images.dtype == np.uint8:
         return images
     if not np.issubdtype(images.dtype, np.floating):

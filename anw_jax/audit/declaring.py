@@ -344,22 +344,21 @@ def _check_labels(name: str, owner: Owner, access: Access, own_labels: bool) -> 
 
 def _beacons(case: Case, options: Options) -> dict[str, str]:
     values = dict(options.beacons)
-    value_of: dict[str, bytes] = {}
-    for name, value in values.items():
+    for name in values:
         _check.one_of(case.owners, owner=name)
-        planned = case.owners[name].published.plan.beacon
-        if value_of.setdefault(planned, value) != value:
-            raise CaseError(
-                f"the beacon {planned!r} has one value, but got {value_of[planned].hex()} and "
-                f"{value.hex()} for it"
-            )
+    value_of: dict[str, bytes] = {}
     for name, owner in case.owners.items():
-        planned = owner.published.plan.beacon
-        if bool(planned) != bool(values.get(name)):
+        planned, value = owner.published.plan.beacon, values.get(name, b"")
+        if bool(planned) != bool(value):
             what = (
                 f"names the beacon {planned!r}: give the value that you fetched (--beacon)"
                 if planned
                 else "names no beacon: leave --beacon out"
             )
             raise CaseError(f"the plan of owner {name!r} {what}")
+        if value_of.setdefault(planned, value) != value:
+            raise CaseError(
+                f"the beacon {planned!r} has one value, but got {value_of[planned].hex()} and "
+                f"{value.hex()} for it"
+            )
     return {name: value.hex() for name, value in values.items()}

@@ -15,7 +15,6 @@ from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign, image_digest
 from anw_jax.keys.commitment import labels_digest
 from anw_jax.marks import HueRotation, Mark, UserLCT, publish
-from anw_jax.stats import ROW_STATISTICS, STATISTICS
 
 PHOTOS = "published"
 
@@ -103,9 +102,7 @@ def mark_folder(
 def _check_auditable(plan: Plan, num_slots: int) -> None:
     """A commitment that no audit could ever test would be found out years later."""
     if plan.mode == "sequential":
-        _check.one_of(ROW_STATISTICS, statistic=plan.statistic)
         _check.integer_at_least(3, num_slots=num_slots)
-    _check.one_of(STATISTICS, statistic=plan.statistic)
 
 
 def _refuse_in_the_way(photos: pathlib.Path, out: pathlib.Path) -> None:

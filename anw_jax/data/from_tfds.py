@@ -1,7 +1,6 @@
 """`tfds:<name>`: a TensorFlow Datasets set, read without TensorFlow."""
 
 import dataclasses
-import difflib
 import importlib.util
 import types
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import errors
+from anw_jax import _check, errors
 from anw_jax.data import _pixels, _split
 from anw_jax.data.chunks import chunks
 from anw_jax.data.dataset import Dataset, Splits
@@ -43,8 +42,7 @@ def _builder(name: str, data_dir: str | None) -> Any:
         return tfds.builder(name, data_dir=data_dir, file_format="array_record")
     except tfds.core.registered.DatasetNotFoundError:
         known = tfds.list_builders(with_community_datasets=False)
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = _check.did_you_mean(name, known)
         raise errors.SourceError(f"TFDS knows no set {name!r}{hint}") from None
     except (ImportError, ValueError, AssertionError, RuntimeError) as error:
         reason = " ".join(str(error).split())

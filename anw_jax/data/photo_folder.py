@@ -53,7 +53,7 @@ def png_of(image: np.ndarray) -> bytes:
       >>> png_of(np.zeros((2, 2, 3), np.uint8))[:4]
       b'\x89PNG'
     """
-    pixels = _check.uint8_images(image=np.asarray(image)[None])[0]
+    pixels = _check.uint8_image(image=image)
     buffer = io.BytesIO()
     _pixels.pillow().Image.fromarray(pixels).save(buffer, "PNG", optimize=False)
     return buffer.getvalue()

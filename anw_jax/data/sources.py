@@ -1,6 +1,5 @@
 """`load`: from the name of a source to photos, in memory or on disk."""
 
-import difflib
 import types
 from collections.abc import Callable, Mapping
 
@@ -76,8 +75,7 @@ def load(
     placement = Placement(in_memory, memory_bytes)
     name, _, argument = source.partition(":")
     if name not in SOURCES:
-        near = difflib.get_close_matches(name, SOURCES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = _check.did_you_mean(name, SOURCES)
         raise errors.SourceError(
             f"source must begin with one of {', '.join(SOURCES)}; got {source!r}{hint}"
         )

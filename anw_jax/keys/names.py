@@ -5,8 +5,6 @@ committed to long before either is used: a name that nothing answers to would be
 after training, when no other plan can be fixed.
 """
 
-import difflib
-
 from anw_jax import _check
 from anw_jax.keys.units import is_digest
 
@@ -49,10 +47,10 @@ def check_mark(mark: str) -> str:
     name, *parts = mark.split(":")
     if not _has_form(name, parts):
         *forms, last = _FORMS.values()
-        near = [] if name in _FORMS else difflib.get_close_matches(name, _FORMS, n=1)
+        hint = "" if name in _FORMS else _check.did_you_mean(name, _FORMS)
         raise ValueError(
             f"mark must be {', '.join(forms)} or {last}, as a mark's description says it; "
-            f"got {mark!r:.160}" + (f"; did you mean {near[0]!r}?" if near else "")
+            f"got {mark!r:.160}{hint}"
         )
     return mark
 

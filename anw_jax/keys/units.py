@@ -34,14 +34,7 @@ def image_digest(image: np.ndarray) -> str:
 
 def digest_of_one(**named: np.ndarray) -> str:
     """`image_digest` of the one picture given, whose errors name it by its keyword."""
-    ((name, value),) = named.items()
-    image = np.asarray(value)
-    if image.ndim == 2 and image.shape[-1] == 3:
-        # The rows of one photo, given where several photos belong; hardly a grey picture.
-        raise ValueError(f"{name} must have shape [H, W, 3], got {image.shape}")
-    # Looks at shape and dtype alone; `uint8_images` would name the shape of a batch.
-    _check.colour_image(**{name: np.broadcast_to(np.float32(0), image.shape)})
-    pixels = _check.uint8_images(**{name: image[None]})[0]
+    pixels = _check.uint8_image(**named)
     height, width, _ = pixels.shape
     header = _TAG_IMAGE + struct.pack(">QQ", height, width)
     return hashlib.sha256(header + pixels.tobytes()).hexdigest()

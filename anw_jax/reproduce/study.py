@@ -375,8 +375,9 @@ def load_studies(
         return studies
     try:
         known = {key for study in studies for key in (study.file, study.row)}
-        for row in (row for row in rows if row not in known):
-            _check.one_of([study.file for study in studies], rows=row)
+        for row in rows:
+            if row not in known:
+                _check.one_of([study.file for study in studies], rows=row)
     except ValueError as error:
         raise SettingsError(str(error)) from None
     return [study for study in studies if {study.file, study.row} & set(rows)]

@@ -20,6 +20,9 @@ import scipy.special
 from anw_jax import _check
 from anw_jax.stats.testing import exp_up
 
+# More than a few operations on logarithms can be off by, relative to their size.
+_ROUNDING = 8 * np.finfo(float).eps
+
 
 def log_e_from_p(p_value: float, kappa: float = 0.5) -> float:
     """Natural log of the e-value κ p^(κ - 1) of a valid p-value.
@@ -39,9 +42,10 @@ def log_e_from_p(p_value: float, kappa: float = 0.5) -> float:
     kappa = _check.in_open_interval(0.0, 1.0, kappa=kappa)
     if p_value == 0.0:
         raise ValueError("p_value must be above 0: a p-value of 0 is none")
-    log_e = math.log(kappa) + (kappa - 1) * math.log(p_value)
+    log_kappa, log_p = math.log(kappa), math.log(p_value)
+    log_e = log_kappa + (kappa - 1) * log_p
     # Rounded down, as an e-value may be too small but never too large.
-    return log_e - 8 * np.finfo(float).eps * (1 + abs(math.log(kappa)) + abs(math.log(p_value)))
+    return log_e - _ROUNDING * (1 + abs(log_kappa) + abs(log_p))
 
 
 def mean_of_e_values(log_e_values: Sequence[float]) -> tuple[float, float]:
@@ -67,8 +71,8 @@ def mean_of_e_values(log_e_values: Sequence[float]) -> tuple[float, float]:
     log_mean = float(scipy.special.logsumexp(logs)) - math.log(len(logs))
     if log_mean > -math.inf:
         # Each log may be half a unit in its last place too large, so their size counts.
-        finite = np.abs(logs[np.isfinite(logs)]).max()
-        log_mean -= 8 * np.finfo(float).eps * (1 + len(logs) + finite)
+        largest = np.abs(logs[np.isfinite(logs)]).max()
+        log_mean -= _ROUNDING * (1 + len(logs) + largest)
     return log_mean, exp_up(min(0.0, -log_mean))
 
 

@@ -31,7 +31,6 @@ from anw_jax.keys.commitment import canonical
 from anw_jax.keys.units import is_digest
 from anw_jax.stats import (
     BETTORS,
-    ROW_STATISTICS,
     EProcess,
     MixtureBettor,
     SequentialResult,
@@ -128,7 +127,6 @@ class SequentialRecord:
         about: str = "",
     ):
         self._checker = LeafChecker(commitment, manifest, plan, beacon)
-        _check.one_of(ROW_STATISTICS, statistic=plan.statistic)
         self._plan = plan
         self.joint = joint
         self._level = plan.alpha if joint is None else joint.level

@@ -116,7 +116,6 @@ def decide(
         "sequential".
     """
     _check.is_instance(Plan, plan=plan)
-    _check.one_of(STATISTICS, statistic=plan.statistic)
     if plan.mode != "sealed":
         raise CommitmentError(
             f"the plan's mode is {plan.mode!r}: its verdict is the record's "
