@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+import functools
+import hashlib
 import json
 import numbers
 import os
@@ -13,9 +15,14 @@ import numpy as np
 
 from anw_jax import _check, _files
 from anw_jax.keys import units
+from anw_jax.keys.encoding import framed, tree_levels
 from anw_jax.keys.space import SignatureSpace
 
-_FORMAT = "anw_jax manifest, version 1"
+_FORMAT = "anw_jax manifest, version 2"
+_OLDER_FORMAT = "anw_jax manifest, version 1"
+
+_TAG_UNIT = b"anw_jax/v2/manifest-unit\0"
+_TAG_MANIFEST = b"anw_jax/v2/manifest\0"
 
 
 def _is_unit_number(entry: object) -> bool:
@@ -27,6 +34,11 @@ _ENTRIES = (
     ("image_digests", units.is_digest, "64 lower-case hex digits each"),
     ("file_names", lambda entry: isinstance(entry, str), "text"),
     ("unit_of_image", _is_unit_number, "integers"),
+    (
+        "file_digests",
+        lambda entry: entry == "" or units.is_digest(entry),
+        "64 hex digits or ''",
+    ),
 )
 
 
@@ -63,6 +75,9 @@ class Manifest:
       unit_of_image: the unit number of each original.
       space: the signature space.
       scheme: "per_image", "per_group" or "per_user".
+      file_digests: hex SHA-256 of each original's file, "" where there was no file. A photo
+        whose file is the one committed to is accepted although another library decodes it to
+        pixels that differ by one level.
 
     Raises:
       ValueError: entries of another form, or columns that contradict each other.
@@ -79,13 +94,17 @@ class Manifest:
     unit_of_image: tuple[int, ...]
     space: SignatureSpace
     scheme: str
+    file_digests: tuple[str, ...] = ()
 
     def __post_init__(self):
         _check.one_of(units.SCHEMES, scheme=self.scheme)
         _check.is_instance(SignatureSpace, space=self.space)
-        for name in ("image_digests", "file_names", "unit_of_image"):
+        names = ("image_digests", "file_names", "unit_of_image", "file_digests")
+        if not len(self.file_digests):
+            object.__setattr__(self, "file_digests", ("",) * len(self.file_names))
+        for name in names:
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        lengths = {len(self.image_digests), len(self.file_names), len(self.unit_of_image)}
+        lengths = {len(getattr(self, name)) for name in names}
         if lengths == {0} or len(lengths) > 1:
             raise ValueError(
                 "a manifest needs at least one image, and one digest, file name and unit "
@@ -128,6 +147,7 @@ class Manifest:
         groups: Sequence[Hashable] | None = None,
         file_names: Sequence[str] | None = None,
         digests: Sequence[str] | None = None,
+        file_digests: Sequence[str] = (),
     ) -> "Manifest":
         """Hashes the originals and forms their units.
 
@@ -140,6 +160,7 @@ class Manifest:
           file_names: a unique name for each; by default its number.
           digests: digests of the originals (`image_digest`), where `images` were resized;
             taken instead of hashing `images`.
+          file_digests: SHA-256 of each original's file, where there are files.
 
         Raises:
           TypeError, ValueError: images that are not 8-bit colour, unknown scheme, groups or
@@ -149,7 +170,8 @@ class Manifest:
         if file_names is None:
             file_names = [f"{number:06d}" for number in range(len(digests))]
         unit_of_image = tuple(units.group_into_units(digests, scheme, groups))
-        return cls(digests, tuple(map(str, file_names)), unit_of_image, space, scheme)
+        names = tuple(file_names)
+        return cls(digests, names, unit_of_image, space, scheme, tuple(file_digests))
 
     @property
     def num_images(self) -> int:
@@ -161,13 +183,40 @@ class Manifest:
         """How many units carry independent slots."""
         return max(self.unit_of_image) + 1
 
-    @property
+    @functools.cached_property
     def unit_digests(self) -> tuple[str, ...]:
         """Hex SHA-256 of each unit, in order; what a commitment covers."""
         members: list[list[str]] = [[] for _ in range(self.num_units)]
         for digest, unit in zip(self.image_digests, self.unit_of_image, strict=True):
             members[unit].append(digest)
         return tuple(units.unit_digest(self.scheme, member) for member in members)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the whole manifest, as hex: what every slot depends on.
+
+        It covers scheme, N and a hash tree over the units in order, each with the number, name,
+        pixels and file of all its photos: none can be left out, added, renamed or moved.
+        """
+        rows: list[list[bytes]] = [[] for _ in range(self.num_units)]
+        for index, unit in enumerate(self.unit_of_image):
+            rows[unit] += [
+                index.to_bytes(8, "big"),
+                bytes.fromhex(self.image_digests[index]),
+                self.file_names[index].encode(),
+                bytes.fromhex(self.file_digests[index]),
+            ]
+        leaves = [
+            hashlib.sha256(_TAG_UNIT + framed([bytes.fromhex(unit), *row])).digest()
+            for unit, row in zip(self.unit_digests, rows, strict=True)
+        ]
+        header = [
+            self.scheme.encode(),
+            self.space.num_slots.to_bytes(4, "big"),
+            self.num_units.to_bytes(8, "big"),
+        ]
+        top = tree_levels(leaves)[-1][0]
+        return hashlib.sha256(_TAG_MANIFEST + framed([*header, top])).hexdigest()
 
     @property
     def is_copy(self) -> tuple[bool, ...]:
@@ -236,9 +285,13 @@ class Manifest:
             "scheme": self.scheme,
             "num_slots": self.space.num_slots,
             "images": [
-                {"file": file, "sha256": digest, "unit": unit}
-                for file, digest, unit in zip(
-                    self.file_names, self.image_digests, self.unit_of_image, strict=True
+                {"file": name, "sha256": digest, "unit": unit, "file_sha256": file}
+                for name, digest, unit, file in zip(
+                    self.file_names,
+                    self.image_digests,
+                    self.unit_of_image,
+                    self.file_digests,
+                    strict=True,
                 )
             ],
         }
@@ -253,15 +306,16 @@ class Manifest:
         """
         try:
             body = json.loads(text)
-            if body["format"] != _FORMAT:
+            if body["format"] not in (_FORMAT, _OLDER_FORMAT):
                 raise KeyError("format")
             rows = body["images"]
             columns = [tuple(row[name] for row in rows) for name in ("sha256", "file", "unit")]
+            files = tuple(row["file_sha256"] for row in rows if body["format"] == _FORMAT)
             space = SignatureSpace(body["num_slots"])
             scheme = body["scheme"]
         except (KeyError, TypeError, RecursionError, json.JSONDecodeError):
             raise ValueError(f"not a manifest: expected {_FORMAT!r} as JSON") from None
-        return cls(*columns, space, scheme)
+        return cls(*columns, space, scheme, files)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the manifest whole: to a neighbour first, then renamed."""

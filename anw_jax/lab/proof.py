@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import keys, stats, train, verify
+from anw_jax import stats, train, verify
 from anw_jax.keys import Assignment, MarkKey
 from anw_jax.lab.asking import TABLES, files_of, wrong_name
 from anw_jax.lab.case import Case
@@ -98,8 +98,9 @@ def prove_user(
         user.plan,
         commitment=user.commitment,
         sealed_digest=sealed_digest,
+        beacon=user.beacon,
     )
-    assignment = keys.assign(user.mark_key, user.manifest)
+    assignment = user.assignment
     result = dataclasses.asdict(verdict.result)
     return {
         **result,
@@ -142,8 +143,7 @@ def _accuracy(suspect: Suspect, user: User) -> dict[str, float]:
 def _null(settings: Settings, user: User, fine_table: np.ndarray) -> dict[str, np.ndarray]:
     """The null distribution of the declared statistic, binned, in null standard deviations."""
     table = fine_table[:, :: settings.verify.grid_refinement]
-    assignment = keys.assign(user.mark_key, user.manifest)
-    scores = stats.score_units(table, assignment, settings.verify.statistic)
+    scores = stats.score_units(table, user.assignment, settings.verify.statistic)
     null = stats.ExactNull(stats.quantise(scores))
     if not null.std > 0:
         return {"z": np.zeros(1), "probability": np.ones(1)}
@@ -220,4 +220,4 @@ def wrong_keys(settings: Settings, user: User, table: np.ndarray) -> dict[str, A
 def _fresh_assignments(settings: Settings, user: User) -> Iterator[Assignment]:
     for number in range(settings.verify.num_fresh_keys):
         wrong = MarkKey.for_experiment(settings.seed, f"wrong key {number} of {user.name}")
-        yield keys.assign(wrong, user.manifest)
+        yield user.assignment_of(wrong)
