@@ -73,7 +73,9 @@ def _best(test: dict[str, Any]) -> dict[str, Any]:
     return {**test, "p_value": math.exp(log_p), "log_e_value": log_e_from_p(math.exp(log_p))}
 
 
-def level_of_record(plan: Plan, num_owners: int, num_suspects: int) -> float:
+def level_of_record(
+    plan: Plan, num_owners: int, num_suspects: int, factor: float = 1.0
+) -> float:
     """The level at which one sequential record may stop, whatever the others come to.
 
     With S suspects and O owners every claim comes to α / (S · O). Bonferroni ("one model",
@@ -85,7 +87,7 @@ def level_of_record(plan: Plan, num_owners: int, num_suspects: int) -> float:
       >>> level_of_record(Plan("losses", 0.05, mode="sequential"), 2, 1)
       0.025
     """
-    return plan.alpha / (num_owners * num_suspects)
+    return plan.alpha / (num_owners * num_suspects * factor)
 
 
 def uses_e_values(claim: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from anw_jax import progress
 from anw_jax.audit.asking import asked, queries_of
 from anw_jax.audit.case import FORMATS, Case
-from anw_jax.audit.declaring import check_unchanged
+from anw_jax.audit.declaring import check_unchanged, rule_of
 from anw_jax.audit.exchange import read_opening, write_request
 from anw_jax.audit.files import digest_of, write_json
 from anw_jax.audit.panel import Panel
@@ -208,9 +208,10 @@ class _Rounds:
 
     def _write_rows(self, number: int, together: Lockstep) -> None:
         """All rows before the leaf: it would give the slot away for those not written."""
-        unit, saving = together.next_unit, self._declared["saving"]
+        unit = together.next_unit
         for name in together.rows_due:
-            row = self._panel_of(name).unit_row(number, unit, saving and tuple(saving))
+            saving = rule_of(self._declared, name).saving
+            row = self._panel_of(name).unit_row(number, unit, saving)
             together.write_row(name, row)
 
     def _leaf(self, owner: str, together: Lockstep) -> LeafOpening | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from anw_jax import _check
-from anw_jax.keys.access_rules import AccessRule, default_rules
+from anw_jax.keys.access_rules import KINDS, AccessRule, default_rules
 from anw_jax.keys.beacons import read_beacon
 from anw_jax.keys.encoding import canonical
 from anw_jax.keys.names import check_mark, check_statistic
@@ -119,6 +119,8 @@ class Plan:
                     "rules take the owner's labels and the plan commits to none: give labels, "
                     "or take them from the arbitrator or the model"
                 )
+        if len({rule.labels for rule in self.rules}) > 1:
+            raise ValueError("rules must take the class numbers from one source")
         if len(set(self.rules)) < len(self.rules):
             raise ValueError("rules must differ from one another, got one twice")
 
@@ -140,7 +142,7 @@ class Plan:
         rules = [rule for rule in self.rules if rule.kind in reachable]
         if not self.highest or not rules:
             return tuple(rules)
-        best = min(rules, key=lambda rule: reachable.index(rule.kind)).kind
+        best = min(rules, key=lambda rule: KINDS.index(rule.kind)).kind
         return tuple(rule for rule in rules if rule.kind == best)
 
     def as_json(self) -> dict[str, Any]:

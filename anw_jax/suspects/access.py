@@ -5,11 +5,10 @@ import dataclasses
 import numpy as np
 
 from anw_jax import _check
+from anw_jax.keys.access_rules import DEFAULT_LABEL_VIEWS, FITS, KINDS
 from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.augment import Augmentation
 from anw_jax.suspects.declaration import Declaration
-
-KINDS = ("logits", "probabilities", "rounded", "top_k", "label")
 
 # What each kind of answer can be turned into; more can become less, never less more.
 _FROM = {
@@ -22,8 +21,10 @@ _FROM = {
 # The smallest probability that a float32 holds in full: a logarithm stays finite.
 _TINY = float(np.finfo(np.float32).tiny)
 
-# Changes of a picture for label-only access, if the plan names no other number.
-DEFAULT_LABEL_QUERIES = 16
+
+def reachable(declaration: Declaration) -> tuple[str, ...]:
+    """The kinds of access that a suspect's answers can be turned into, from most to least."""
+    return _FROM[declaration.answer]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,13 +78,15 @@ class Access:
     decimals: int | None = None
     k: int | None = None
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+    fit: str = "squash"
 
     def __post_init__(self):
         _check.one_of(KINDS, kind=self.kind)
         _check.is_instance(bool, true_labels=self.true_labels)
+        _check.one_of(FITS, fit=self.fit)
         _check.is_instance(Augmentation, augmentation=self.augmentation)
         if self.num_augmentations is None:
-            number = DEFAULT_LABEL_QUERIES if self.kind == "label" else 1
+            number = DEFAULT_LABEL_VIEWS if self.kind == "label" else 1
             object.__setattr__(self, "num_augmentations", number)
         # As plain numbers: NumPy's would stand in no JSON.
         for name in ("num_augmentations", "decimals", "k"):

@@ -147,8 +147,8 @@ def _of_beacon(plan: Plan, beacon: Beacon) -> str:
         )
     if not beacon.kind:
         return (
-            f"nobody knew or chose the value of {plan.beacon!r:.80} beforehand (it is no beacon "
-            "of a known kind)"
+            f"nobody knew or chose the value of {plan.beacon!r:.80} beforehand (it is no "
+            "beacon of a known kind)"
         )
     return ""
 

@@ -5,8 +5,9 @@ import pathlib
 import numpy as np
 import pytest
 
-from anw_jax import audit, data
+from anw_jax import data
 from anw_jax.keys import MarkKey, Plan
+from tests.audit.owners import mark_folder
 
 NUM_PHOTOS = 12
 
@@ -91,7 +92,7 @@ def hand_over(
     key.save(root / f"{name}.key")
     fields = {"statistic": "log_losses", "alpha": 1e-3, **plan}
     labels = write_labels(photos, root / f"{name}_labels.csv")
-    audit.mark_folder(photos, key, out, Plan(**fields), labels=labels)
+    mark_folder(photos, key, out, Plan(**fields), labels=labels)
     receive(out, photos, case, name)
     return key
 

@@ -11,6 +11,7 @@ from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign
 from anw_jax.stats import exact_test
 from tests.audit.conftest import hand_over, receive, write_labels, write_photos, write_suspect
+from tests.audit.owners import mark_folder
 
 
 def probed(case_dir):
@@ -66,7 +67,7 @@ def test_labels_other_than_those_committed_to_are_refused(root, case_dir):
 def test_labels_that_were_not_committed_to_are_refused(root, case_dir):
     write_photos(root / "photos")
     plan = Plan("losses", 1e-3)
-    audit.mark_folder(root / "photos", MarkKey.for_experiment(1), root / "out", plan)
+    mark_folder(root / "photos", MarkKey.for_experiment(1), root / "out", plan)
     receive(root / "out", root / "photos", case_dir, "ann")
     case = probed(case_dir)
     with pytest.raises(CaseError, match="the labels of owner 'ann' were not committed to"):
@@ -83,7 +84,7 @@ def test_labels_are_bound_by_the_commitment(root):
     for mode in ("sealed", "sequential"):
         for labels in (None, first, second):
             plan, out = Plan("losses", 1e-3, mode=mode), root / f"out{len(made)}"
-            done = audit.mark_folder(root / "photos", key, out, plan, labels=labels)
+            done = mark_folder(root / "photos", key, out, plan, labels=labels)
             made.append(done.commitment)
     assert len(set(made)) == 6
 
@@ -95,7 +96,7 @@ def test_labels_that_are_no_numbers_are_one_line(root, label):
     write_photos(root / "photos", number=1)
     (root / "labels.csv").write_text(f"photo00.png,{label}\n")
     with pytest.raises(CaseError, match="must have rows 'file,class number'") as error:
-        audit.mark_folder(
+        mark_folder(
             root / "photos", MarkKey.for_experiment(1), root / "out", Plan("losses", 0.1),
             labels=root / "labels.csv",
         )  # fmt: skip
@@ -106,7 +107,7 @@ def test_labels_that_are_no_numbers_are_one_line(root, label):
 def test_a_first_row_that_names_the_columns_is_passed_over(root, head):
     write_photos(root / "photos", number=1)
     (root / "labels.csv").write_text(f"{head}\nphoto00.png,3\n", encoding="utf-8")
-    manifest = audit.mark_folder(
+    manifest = mark_folder(
         root / "photos", MarkKey.for_experiment(1), root / "out", Plan("losses", 0.1),
         labels=root / "labels.csv",
     )  # fmt: skip
@@ -170,7 +171,7 @@ def test_the_copy_of_a_photo_may_be_left_out(root, case_dir):
     copy = (root / "photos" / "photo00.png").read_bytes()
     (root / "photos" / "same.png").write_bytes(copy)
     plan = Plan("losses", 1e-3)
-    audit.mark_folder(root / "photos", MarkKey.for_experiment(1), root / "out", plan)
+    mark_folder(root / "photos", MarkKey.for_experiment(1), root / "out", plan)
     receive(root / "out", root / "photos", case_dir, "ann")
     (case_dir / "owners" / "ann" / "originals" / "photo00.png").unlink()
     assert audit.declare(probed(case_dir), audit.Options(true_labels=False))

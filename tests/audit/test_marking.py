@@ -3,11 +3,12 @@ import pathlib
 import numpy as np
 import pytest
 
-from anw_jax import audit, data
+from anw_jax import data
 from anw_jax.errors import CaseError, SourceError
 from anw_jax.keys import Manifest, MarkKey, Plan, assign, check_commitment, commit_units
 from anw_jax.marks import HueRotation, UserLCT, publish
 from tests.audit.conftest import write_photos
+from tests.audit.owners import mark_folder
 
 KEY = MarkKey.for_experiment(3)
 PLAN = Plan("losses", 1e-3)
@@ -29,7 +30,7 @@ def photos(root):
 
 def test_what_is_published_is_the_keyed_mark_of_each_original(root, photos):
     before = contents(photos)
-    done = audit.mark_folder(photos, KEY, root / "out", PLAN)
+    done = mark_folder(photos, KEY, root / "out", PLAN)
     assert contents(photos) == before
     manifest = Manifest.load(root / "out" / "manifest.json")
     assert manifest.file_names == ("photo00.png", "photo01.png", "photo02.png")
@@ -51,7 +52,7 @@ def test_what_is_published_is_the_keyed_mark_of_each_original(root, photos):
 def test_an_album_shares_a_hue_and_keeps_its_folder(root):
     write_photos(root / "photos" / "a", seed=1, number=2)
     write_photos(root / "photos" / "b", seed=2, number=1)
-    done = audit.mark_folder(root / "photos", KEY, root / "out", PLAN, scheme="per_group")
+    done = mark_folder(root / "photos", KEY, root / "out", PLAN, scheme="per_group")
     assert done.num_units == 2
     assert sorted(contents(root / "out" / "published")) == [
         "a/photo00.png",
@@ -61,7 +62,7 @@ def test_an_album_shares_a_hue_and_keeps_its_folder(root):
 
 
 def test_a_private_basis_goes_to_the_arbitrator_in_a_file_of_its_own(root, photos):
-    audit.mark_folder(photos, KEY, root / "out", PLAN, private_basis=True)
+    mark_folder(photos, KEY, root / "out", PLAN, private_basis=True)
     basis = root / "out" / "basis.json"
     assert basis.stat().st_mode & 0o077 == 0
     mark = UserLCT.from_sub_key(KEY.sub_key("basis"))
@@ -74,7 +75,7 @@ def test_a_private_basis_goes_to_the_arbitrator_in_a_file_of_its_own(root, photo
 
 def test_a_sequential_plan_commits_to_units(root, photos):
     plan = Plan("losses", 1e-3, mode="sequential")
-    done = audit.mark_folder(photos, KEY, root / "out", plan)
+    done = mark_folder(photos, KEY, root / "out", plan)
     assert done.commitment == commit_units(
         KEY, Manifest.load(root / "out" / "manifest.json"), plan
     )
@@ -82,10 +83,10 @@ def test_a_sequential_plan_commits_to_units(root, photos):
 
 def test_with_a_beacon_the_first_call_commits_and_the_second_marks(root, photos):
     plan = Plan("losses", 1e-3, beacon="round 7")
-    first = audit.mark_folder(photos, KEY, root / "out", plan)
+    first = mark_folder(photos, KEY, root / "out", plan)
     assert first.num_written == 0
     assert not (root / "out" / "published").exists()
-    second = audit.mark_folder(photos, KEY, root / "out", plan, beacon=b"value")
+    second = mark_folder(photos, KEY, root / "out", plan, beacon=b"value")
     assert second.commitment == first.commitment
     assert second.num_written == 3
     manifest = Manifest.load(root / "out" / "manifest.json")
@@ -96,16 +97,16 @@ def test_with_a_beacon_the_first_call_commits_and_the_second_marks(root, photos)
 
 
 def test_killed_while_it_marks_the_same_call_goes_on(root, photos, monkeypatch):
-    whole = audit.mark_folder(photos, KEY, root / "whole", PLAN)
+    whole = mark_folder(photos, KEY, root / "whole", PLAN)
 
     def killed(done, total):
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        audit.mark_folder(photos, KEY, root / "out", PLAN, on_progress=killed)
+        mark_folder(photos, KEY, root / "out", PLAN, on_progress=killed)
     assert not (root / "out" / "published").exists()
-    assert audit.mark_folder(photos, KEY, root / "out", PLAN) == whole
+    assert mark_folder(photos, KEY, root / "out", PLAN) == whole
     assert contents(root / "out") == contents(root / "whole")
 
 
@@ -113,32 +114,32 @@ def test_grey_photos_are_counted(root):
     (root / "photos").mkdir()
     grey = np.full((4, 4, 3), 90, np.uint8)
     (root / "photos" / "grey.png").write_bytes(data.png_of(grey))
-    assert audit.mark_folder(root / "photos", KEY, root / "out", PLAN).num_unchanged == 1
+    assert mark_folder(root / "photos", KEY, root / "out", PLAN).num_unchanged == 1
 
 
 def test_nothing_is_overwritten_and_nothing_goes_into_the_originals(root, photos):
     out = root / "out"
-    audit.mark_folder(photos, KEY, out, PLAN)
+    mark_folder(photos, KEY, out, PLAN)
     before = contents(root)
     with pytest.raises(CaseError) as error:
-        audit.mark_folder(photos, KEY, out, PLAN)
+        mark_folder(photos, KEY, out, PLAN)
     assert str(error.value) == f"out must not exist yet, got {out}: nothing is overwritten"
     for inside in (photos, photos / "deep" / "out"):
         with pytest.raises(CaseError) as error:
-            audit.mark_folder(photos, KEY, inside, PLAN)
+            mark_folder(photos, KEY, inside, PLAN)
         assert str(error.value) == (
             f"out must lie outside the folder of originals {photos}, got {inside}"
         )
     with pytest.raises(CaseError, match="must not hold the folder of originals"):
-        audit.mark_folder(photos, KEY, root, PLAN)
+        mark_folder(photos, KEY, root, PLAN)
     assert contents(root) == before
 
 
 def test_another_key_does_not_go_on_where_one_has_committed(root, photos):
     plan = Plan("losses", 1e-3, beacon="round 7")
-    audit.mark_folder(photos, KEY, root / "out", plan)
+    mark_folder(photos, KEY, root / "out", plan)
     with pytest.raises(CaseError) as error:
-        audit.mark_folder(photos, MarkKey.for_experiment(4), root / "out", plan)
+        mark_folder(photos, MarkKey.for_experiment(4), root / "out", plan)
     assert str(error.value) == (
         f"{root / 'out'} holds another commitment: key, photos or plan differ from those "
         "committed to; name another folder"
@@ -147,13 +148,13 @@ def test_another_key_does_not_go_on_where_one_has_committed(root, photos):
 
 def test_bad_folders_are_named(root):
     with pytest.raises(SourceError) as error:
-        audit.mark_folder(root / "none", KEY, root / "out", PLAN)
+        mark_folder(root / "none", KEY, root / "out", PLAN)
     assert str(error.value) == (
         f"folder {str(root / 'none')!r} is not there: give an existing folder"
     )
     (root / "empty").mkdir()
     with pytest.raises(SourceError) as error:
-        audit.mark_folder(root / "empty", KEY, root / "out", PLAN)
+        mark_folder(root / "empty", KEY, root / "out", PLAN)
     assert str(error.value) == f"{root / 'empty'} holds no photos (.png, .jpg, .jpeg, .webp)"
 
 
@@ -162,7 +163,7 @@ def test_two_photos_that_would_get_one_name_are_refused(root):
     photo = root / "photos" / "photo00.png"
     (root / "photos" / "photo00.jpeg").write_bytes(photo.read_bytes())
     with pytest.raises(CaseError) as error:
-        audit.mark_folder(root / "photos", KEY, root / "out", PLAN)
+        mark_folder(root / "photos", KEY, root / "out", PLAN)
     assert str(error.value) == (
         "photo00.jpeg and photo00.png would both become photo00.png: rename one"
     )
@@ -171,11 +172,11 @@ def test_two_photos_that_would_get_one_name_are_refused(root):
 
 def test_a_value_without_a_planned_beacon_is_refused(root, photos):
     with pytest.raises(ValueError, match="beacon has a value but the plan names no beacon"):
-        audit.mark_folder(photos, KEY, root / "out", PLAN, beacon=b"value")
+        mark_folder(photos, KEY, root / "out", PLAN, beacon=b"value")
 
 
 def test_what_no_audit_could_test_is_not_committed_to(root, photos):
     plan = Plan("losses", 1e-3, mode="sequential")
     with pytest.raises(ValueError, match="num_slots must be at least 3, got 2"):
-        audit.mark_folder(photos, KEY, root / "out", plan, num_slots=2)
+        mark_folder(photos, KEY, root / "out", plan, num_slots=2)
     assert not (root / "out").exists()

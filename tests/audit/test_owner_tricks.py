@@ -21,6 +21,7 @@ from tests.audit.conftest import (
     write_photos,
     write_suspect,
 )
+from tests.audit.owners import mark_folder
 
 
 def handed_over(root, case_dir, labels=None, mode="sealed", beacon="", value=b""):
@@ -29,7 +30,7 @@ def handed_over(root, case_dir, labels=None, mode="sealed", beacon="", value=b""
     key = MarkKey(bytes(range(32)))
     plan = Plan("log_losses", 1e-3, mode=mode, beacon=beacon)
     out = root / "marked"
-    audit.mark_folder(root / "photos", key, out, plan, labels=labels, beacon=value)
+    mark_folder(root / "photos", key, out, plan, labels=labels, beacon=value)
     receive(out, root / "photos", case_dir, "ann")
     write_photos(root / "others", seed=99)
     write_suspect(case_dir, root / "others")
@@ -103,7 +104,7 @@ def test_one_of_two_copies_is_enough(root, case_dir):
     twin = (root / "photos" / "photo00.png").read_bytes()
     (root / "photos" / "twin.png").write_bytes(twin)
     key = MarkKey(bytes(range(32)))
-    audit.mark_folder(root / "photos", key, root / "marked", Plan("losses", 1e-3))
+    mark_folder(root / "photos", key, root / "marked", Plan("losses", 1e-3))
     receive(root / "marked", root / "photos", case_dir, "ann")
     (case_dir / "owners" / "ann" / "originals" / "twin.png").unlink()
     write_suspect(case_dir, None)
@@ -238,7 +239,7 @@ def test_a_whole_record_for_a_key_drawn_later_is_refused(root, case_dir):
         if seed == 1:
             write_photos(root / "photos", seed=4)
         marked, key = root / f"marked{seed}", MarkKey.for_experiment(seed)
-        audit.mark_folder(root / "photos", key, marked, Plan("losses", 1e-3, mode="sequential"))
+        mark_folder(root / "photos", key, marked, Plan("losses", 1e-3, mode="sequential"))
         receive(marked, root / "photos", folder, "ann")
         write_suspect(folder, root / "marked2" / "published" if seed == 2 else None)
         audit.declare(audit.Case(folder), audit.Options(own_labels=True), despite_probe=True)
@@ -260,7 +261,7 @@ def test_a_whole_record_for_a_key_drawn_later_is_refused(root, case_dir):
 def test_labels_that_are_not_there_are_named(root):
     write_photos(root / "photos", seed=4)
     with pytest.raises(CaseError) as error:
-        audit.mark_folder(
+        mark_folder(
             root / "photos",
             MarkKey.for_experiment(0),
             root / "marked",
