@@ -33,7 +33,7 @@ class Chosen:
     def as_json(self) -> dict[str, Any]:
         """As `declared.json` holds it."""
         return {
-            "rule": dataclasses.asdict(self.rule),
+            "rule": self.rule.as_json(),
             "menu": self.menu,
             "access": dataclasses.asdict(self.access),
             "access_text": self.access.describe(),

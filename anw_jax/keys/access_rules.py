@@ -102,9 +102,14 @@ class AccessRule:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    def as_json(self) -> dict[str, Any]:
+        """The rule as JSON has it."""
+        saving = None if self.saving is None else list(self.saving)
+        return {**dataclasses.asdict(self), "saving": saving}
+
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "AccessRule":
-        """Reads what `dataclasses.asdict` gave, after JSON."""
+        """Reads what `as_json` gave."""
         saving = body.get("saving")
         return cls(**{**body, "saving": None if saving is None else tuple(saving)})
 

@@ -147,10 +147,11 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """The plan as `commitment.json` holds it."""
-        body = dataclasses.asdict(self)
         if self.version == 1:
-            return {name: body[name] for name in _FIELDS_OF_VERSION_1}
-        return body
+            return {name: getattr(self, name) for name in _FIELDS_OF_VERSION_1}
+        names = [field.name for field in dataclasses.fields(self)]
+        body = {name: getattr(self, name) for name in names}
+        return {**body, "rules": [rule.as_json() for rule in self.rules]}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Plan":

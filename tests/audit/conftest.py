@@ -83,6 +83,7 @@ def hand_over(
     name: str = "ann",
     seed: int = 1,
     number: int = NUM_PHOTOS,
+    choices: dict | None = None,
     **plan,
 ) -> MarkKey:
     """One owner's marking and what the arbitrator gets of it; returns the key."""
@@ -92,7 +93,7 @@ def hand_over(
     key.save(root / f"{name}.key")
     fields = {"statistic": "log_losses", "alpha": 1e-3, **plan}
     labels = write_labels(photos, root / f"{name}_labels.csv")
-    mark_folder(photos, key, out, Plan(**fields), labels=labels)
+    mark_folder(photos, key, out, Plan(**fields), labels=labels, **(choices or {}))
     receive(out, photos, case, name)
     return key
 

@@ -8,6 +8,11 @@ from anw_jax import audit
 from anw_jax.keys import MarkKey, Plan
 
 
+def saving_choices(saving: tuple[int, int] | None) -> dict:
+    """The choices that put a coarse-to-fine rule into a plan."""
+    return {} if saving is None else {"save_queries": (saving[0],), "best": saving[1]}
+
+
 def choices_of(plan: Plan, **more) -> audit.Choices:
     """What makes a plan, as an owner gives it."""
     names = ("statistic", "alpha", "mode", "claim", "beacon", "place")

@@ -26,7 +26,8 @@ def chances_of_an_innocent_model():
     """Losses `[n, N, C]` of a model that never saw the photos, and their secret slots."""
     rng = np.random.default_rng(0)
     photos = rng.integers(0, 256, (60, 2, 2, 3), dtype=np.uint8)
-    slots = assign(MarkKey.for_experiment(3), Manifest.of(photos, SignatureSpace()))
+    manifest = Manifest.of(photos, SignatureSpace())
+    slots = assign(MarkKey.for_experiment(3), manifest, Plan("log_losses", 0.01))
     logits = rng.normal(0, 0.3, (60, 12, 100)) + rng.normal(0, 3, (60, 1, 100))
     return np.log(np.exp(logits).sum(-1, keepdims=True)) - logits, slots
 
@@ -60,8 +61,9 @@ def test_labels_other_than_those_committed_to_are_refused(root, case_dir):
         "been chosen to fit: label the photos yourself (--own-labels), or audit without labels "
         "(--no-labels)"
     )
-    body = audit.declare(case, audit.Options(own_labels=True))
-    assert body["labels_by"] == "the arbitrator"
+    for source in ("arbitrator", "model"):
+        with pytest.raises(CaseError, match=f"does not leave labels '{source}' open"):
+            audit.declare(case, audit.Options(label_source=source))
 
 
 def test_labels_that_were_not_committed_to_are_refused(root, case_dir):
@@ -70,9 +72,13 @@ def test_labels_that_were_not_committed_to_are_refused(root, case_dir):
     mark_folder(root / "photos", MarkKey.for_experiment(1), root / "out", plan)
     receive(root / "out", root / "photos", case_dir, "ann")
     case = probed(case_dir)
-    with pytest.raises(CaseError, match="the labels of owner 'ann' were not committed to"):
+    with pytest.raises(CaseError, match="takes the class numbers from you: write"):
         audit.declare(case, audit.Options())
-    assert audit.declare(case, audit.Options(true_labels=False))["labels_by"] == "the model"
+    own = write_labels(root / "photos", root / "own.csv")
+    (case_dir / "labels").mkdir()
+    shutil.copy(own, case_dir / "labels" / "ann.csv")
+    body = audit.declare(audit.Case(case_dir), audit.Options())
+    assert body["owners"]["ann"]["labels_by"] == "arbitrator"
 
 
 def test_labels_are_bound_by_the_commitment(root):
@@ -140,13 +146,14 @@ def test_photos_may_not_be_left_out(root, case_dir, mode):
 def test_who_joins_a_case_chooses_nothing_about_the_others(root, case_dir):
     """Else commitments could be tried until the changes of a friend's pictures suit."""
     alone = root / "alone"
-    key = hand_over(root, alone, claim="each model")
+    choices = {"access": ("label",), "augmentations": (4,)}
+    key = hand_over(root, alone, claim="each model", choices=choices)
     shutil.copytree(alone, case_dir, dirs_exist_ok=True)
-    hand_over(root, case_dir, "bob", 7, claim="each model")
+    hand_over(root, case_dir, "bob", 7, claim="each model", choices=choices)
     tables, seeds = [], []
     for folder in (alone, case_dir):
         probed(folder)
-        options = audit.Options(access="label", augmentations=4)
+        options = audit.Options()
         seeds.append(audit.declare(audit.Case(folder), options)["public_seeds"]["ann"])
         blind = audit.seal_case(audit.Case(folder))
         tables.append(blind["suspects"]["net"]["owners"]["ann"]["table"])
@@ -171,7 +178,8 @@ def test_the_copy_of_a_photo_may_be_left_out(root, case_dir):
     copy = (root / "photos" / "photo00.png").read_bytes()
     (root / "photos" / "same.png").write_bytes(copy)
     plan = Plan("losses", 1e-3)
-    mark_folder(root / "photos", MarkKey.for_experiment(1), root / "out", plan)
+    key = MarkKey.for_experiment(1)
+    mark_folder(root / "photos", key, root / "out", plan, label_source="model")
     receive(root / "out", root / "photos", case_dir, "ann")
     (case_dir / "owners" / "ann" / "originals" / "photo00.png").unlink()
-    assert audit.declare(probed(case_dir), audit.Options(true_labels=False))
+    assert audit.declare(probed(case_dir), audit.Options())

@@ -149,7 +149,7 @@ def test_the_level_is_declared_and_stands_in_every_header(root, case_dir):
     shutil.rmtree(case_dir / "records")
     (case_dir / "declared.json").write_text(json.dumps(declared | {"sequential": {}}))
     with pytest.raises(
-        ChangedFileError, match=r"does not declare the level 0.00025 of each of"
+        ChangedFileError, match=r"does not declare a level of at most 0.00025 for each"
     ):
         audit.go_on(audit.Case(case_dir))
 
