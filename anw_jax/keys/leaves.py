@@ -335,11 +335,7 @@ def _committed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[
 def _nonces(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[bytes]:
     if plan.version == 1:
         return version_1.leaf_nonces(mark_key, manifest)
-    nonce_key = mark_key.sub_key("unit nonces")
-    return [
-        slots.nonce(nonce_key, manifest, plan, bytes.fromhex(digest))
-        for digest in manifest.unit_digests
-    ]
+    return slots.leaf_nonces(mark_key.sub_key("unit nonces"), manifest, plan)
 
 
 def _offsets(root: str, manifest: Manifest, plan: Plan, beacon: bytes) -> list[int]:
