@@ -29,6 +29,9 @@ commitment = ""
 # Since when you held it, such as "2026-11-03T10:00:00Z", and from where you had it.
 held_since = ""
 held_from = ""
+# When the beacon's value appeared, where its name does not say it: the timeStamp of a NIST
+# pulse, or when you drew it yourself.
+value_appeared = ""
 # How many commitments of this owner you found, this one included, other photos and batches
 # too, and where you looked{place}.
 found = 0
@@ -60,6 +63,7 @@ _OWNER_FIELDS: dict[str, Any] = {
     "commitment": "",
     "held_since": "",
     "held_from": "",
+    "value_appeared": "",
     "found": 0,
     "found_at": "",
     "batch_of": "",
@@ -92,7 +96,7 @@ class CaseStatements:
     def of(self, owner: str, suspect: str) -> Statements:
         """What a test of one owner against one suspect rests on."""
         said, model = self.owners[owner], self.suspects[suspect]
-        names = ("commitment", "held_since", "held_from", "found_at")
+        names = ("commitment", "held_since", "held_from", "value_appeared", "found_at")
         return Statements(
             **{name: said[name] for name in names},
             found=said["found"] or None,

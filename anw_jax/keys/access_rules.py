@@ -68,13 +68,17 @@ class AccessRule:
     list_rate: float = 0.05
 
     def __post_init__(self):
+        for name in ("kind", "labels", "statistic", "fit", "bound_by"):
+            _check.plain_text(**{name: getattr(self, name)})
         _check.one_of(KINDS, kind=self.kind)
         _check.one_of(LABEL_SOURCES, labels=self.labels)
         _check.one_of(("", *STATISTICS), statistic=self.statistic)
         _check.one_of(FITS, fit=self.fit)
         _check.one_of(BOUNDS, bound_by=self.bound_by)
-        views = DEFAULT_LABEL_VIEWS if self.kind == "label" else 1
-        self._set(views=_check.integer_at_least(1, views=self.views or views))
+        views = self.views
+        if views is None:
+            views = DEFAULT_LABEL_VIEWS if self.kind == "label" else 1
+        self._set(views=_check.integer_at_least(1, views=views))
         for name, kind in (("decimals", "rounded"), ("top", "top_k")):
             value = getattr(self, name)
             if value is None:
@@ -87,6 +91,10 @@ class AccessRule:
                 f"decimals must be 1 to 12 with kind='rounded', got {self.decimals!r}"
             )
         if self.saving is not None:
+            if not isinstance(self.saving, tuple | list) or len(self.saving) != 2:
+                raise ValueError(
+                    f"saving must be a stride and a number of best slots, got {self.saving!r:.60}"
+                )
             stride, best = self.saving
             stride = _check.integer_at_least(1, stride=stride)
             self._set(saving=(stride, _check.integer_at_least(0, best=best)))
@@ -110,8 +118,9 @@ class AccessRule:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "AccessRule":
         """Reads what `as_json` gave."""
+        _check.is_instance(Mapping, rule=body)
         saving = body.get("saving")
-        return cls(**{**body, "saving": None if saving is None else tuple(saving)})
+        return cls(**{**body, "saving": tuple(saving) if isinstance(saving, list) else saving})
 
 
 def default_rules(labels: str) -> tuple[AccessRule, ...]:

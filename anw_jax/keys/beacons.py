@@ -59,7 +59,7 @@ def read_beacon(name: str) -> Beacon:
     """Reads the name of a beacon.
 
     Raises:
-      ValueError: it begins like a known kind and is not of its form.
+      ValueError: it begins like a known kind, or nearly, and is not of its form.
 
     Example:
       >>> read_beacon(f"drand:{QUICKNET}:1000").time.isoformat()
@@ -69,6 +69,9 @@ def read_beacon(name: str) -> Beacon:
     """
     kind = name.partition(":")[0] if ":" in name else ""
     if kind not in _FORMS:
+        hint = _check.did_you_mean(kind.strip().lower(), _FORMS)
+        if hint:
+            raise ValueError(f"beacon begins like no known kind, got {name!r:.100}{hint}")
         return Beacon(name, "", 0, "", None)
     match = _FORMS[kind].fullmatch(name)
     if match is None:
@@ -92,12 +95,17 @@ def drand_after(moment: datetime.datetime, hours: float = 2.0, chain: str = QUIC
       hours: how far ahead, above 0.
       chain: hash of a known chain.
 
+    Raises:
+      ValueError: a moment without a time zone, hours of 0 or less, an unknown chain.
+
     Example:
       >>> start = datetime.datetime(2026, 4, 20, 10, tzinfo=datetime.UTC)
       >>> drand_after(start).rpartition(":")[2]
       '27961012'
     """
     first, period = _DRAND_CHAINS[_check.one_of(_DRAND_CHAINS, chain=chain)]
+    if moment.tzinfo is None:
+        raise ValueError(f"moment must have a time zone, got {moment.isoformat()}")
     seconds = moment.timestamp() + _check.positive(hours=hours) * 3600 - first
     return f"drand:{chain}:{max(0, -int(-seconds // period)) + 1}"
 
@@ -113,7 +121,7 @@ def value_of(name: str, text: str) -> bytes:
       32
     """
     beacon = read_beacon(name)
-    digits = text.strip()
+    digits = text.strip("\ufeff \t\r\n")
     if digits.startswith("{"):
         digits = _digits_in(beacon, digits)
     try:
@@ -121,7 +129,7 @@ def value_of(name: str, text: str) -> bytes:
     except ValueError:
         raise ValueError(
             f"the value of the beacon {name!r:.60} must be hexadecimal digits, or the JSON "
-            f"saved from its address; got {text.strip()!r:.40}"
+            f"saved from its address; got {text!r:.40}"
         ) from None
     check_value(name, value)
     return value

@@ -59,8 +59,7 @@ def commit(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
             f"plan.mode is {plan.mode!r}, which opens units one by one: commit to each with "
             "commit_units"
         )
-    if plan.version == 1:
-        raise ValueError("plan.version is 1: such plans are replayed, and no longer made")
+    check_is_made_now(plan)
     return _commitment(mark_key, manifest, plan)
 
 
@@ -78,6 +77,12 @@ def _commitment(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
         plan.to_bytes(),
     ]
     return hashlib.sha256(_TAG_COMMIT + framed(parts)).hexdigest()
+
+
+def check_is_made_now(plan: Plan) -> None:
+    """Refuses a plan of a version that is only replayed."""
+    if plan.version == 1:
+        raise ValueError("plan.version is 1: such plans are replayed, and no longer made")
 
 
 def check_commitment(

@@ -23,7 +23,7 @@ from typing import Any
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
 from anw_jax.keys import slots, version_1
-from anw_jax.keys.commitment import check_is_commitment, public_seed
+from anw_jax.keys.commitment import check_is_commitment, check_is_made_now, public_seed
 from anw_jax.keys.encoding import framed, node_hash, tree_levels
 from anw_jax.keys.manifest import Manifest
 from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
@@ -159,7 +159,7 @@ def commit_units(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
 
     Publish it, or have it time-stamped, before the photos are published. It binds manifest,
     plan and one slot for each unit, and hides the slots. With a beacon the leaves bind the
-    slots before they are turned by its value (`assign(…, mode="sequential")`).
+    slots before they are turned by its value (`assign`).
 
     Args:
       mark_key: the owner's secret.
@@ -171,7 +171,7 @@ def commit_units(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
 
     Raises:
       TypeError: an argument is not what its name says.
-      ValueError: the plan's mode is "sealed".
+      ValueError: the plan's mode is "sealed", or its version is 1.
 
     Example:
       >>> import numpy as np
@@ -185,7 +185,9 @@ def commit_units(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
       >>> bool(slot == assign(key, manifest, plan).slot_of_unit[1])
       True
     """
-    return UnitTree(mark_key, manifest, plan).root
+    tree = UnitTree(mark_key, manifest, plan)
+    check_is_made_now(plan)
+    return tree.root
 
 
 def open_leaf(mark_key: MarkKey, manifest: Manifest, plan: Plan, unit: int) -> LeafOpening:
@@ -335,11 +337,7 @@ def _committed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[
 def _nonces(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[bytes]:
     if plan.version == 1:
         return version_1.leaf_nonces(mark_key, manifest)
-    nonce_key = mark_key.sub_key("unit nonces")
-    return [
-        slots.nonce(nonce_key, manifest, plan, bytes.fromhex(digest))
-        for digest in manifest.unit_digests
-    ]
+    return slots.leaf_nonces(mark_key.sub_key("unit nonces"), manifest, plan)
 
 
 def _offsets(root: str, manifest: Manifest, plan: Plan, beacon: bytes) -> list[int]:

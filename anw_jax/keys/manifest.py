@@ -32,7 +32,7 @@ def _is_unit_number(entry: object) -> bool:
 # Digests of any other form could be framed so that two units share a slot.
 _ENTRIES = (
     ("image_digests", units.is_digest, "64 lower-case hex digits each"),
-    ("file_names", lambda entry: isinstance(entry, str), "text"),
+    ("file_names", lambda entry: type(entry) is str, "plain text"),
     ("unit_of_image", _is_unit_number, "integers"),
     (
         "file_digests",
@@ -192,12 +192,22 @@ class Manifest:
         return tuple(units.unit_digest(self.scheme, member) for member in members)
 
     @functools.cached_property
+    def framed_units(self) -> tuple[bytes, ...]:
+        """The digest of each unit behind its length, as draws take it."""
+        return tuple(framed([bytes.fromhex(digest)]) for digest in self.unit_digests)
+
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 of the whole manifest, as hex: what every slot depends on.
 
         It covers scheme, N and a hash tree over the units in order, each with the number, name,
         pixels and file of all its photos: none can be left out, added, renamed or moved.
+
+        Raises:
+          ValueError: a file name that UTF-8 cannot hold: rename the file.
         """
+        for name in self.file_names:
+            _check.plain_text(file_names=name)
         rows: list[list[bytes]] = [[] for _ in range(self.num_units)]
         for index, unit in enumerate(self.unit_of_image):
             rows[unit] += [
@@ -218,7 +228,7 @@ class Manifest:
         top = tree_levels(leaves)[-1][0]
         return hashlib.sha256(_TAG_MANIFEST + framed([*header, top])).hexdigest()
 
-    @property
+    @functools.cached_property
     def is_copy(self) -> tuple[bool, ...]:
         """Whether each original is byte-identical to an earlier one."""
         first = {}

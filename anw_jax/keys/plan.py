@@ -94,7 +94,7 @@ class Plan:
             )
         alpha = _check.in_open_interval(0.0, 1.0, alpha=self.alpha)
         object.__setattr__(self, "alpha", alpha)
-        _check.one_of(("1", "2"), version=str(self.version))
+        self._check_version()
         if self.version == 1:
             return
         read_beacon(self.beacon)
@@ -104,6 +104,20 @@ class Plan:
         rules = tuple(self.rules) or default_rules("owner" if self.labels else "arbitrator")
         object.__setattr__(self, "rules", rules)
         self._check_rules()
+
+    def _check_version(self) -> None:
+        version = _check.integer_at_least(1, version=self.version)
+        if version > VERSION:
+            raise ValueError(f"version must be at most {VERSION}, got {version}")
+        object.__setattr__(self, "version", version)
+        for field in dataclasses.fields(self):
+            known = field.name in (*_FIELDS_OF_VERSION_1, "version")
+            if version == 1 and not known and getattr(self, field.name) != field.default:
+                # It would stand in no commitment, and so could be added afterwards.
+                raise ValueError(
+                    f"{field.name} must be left out of a plan of version 1, which has no such "
+                    f"field; got {getattr(self, field.name)!r:.60}"
+                )
 
     def _check_rules(self) -> None:
         for rule in self.rules:
@@ -160,6 +174,7 @@ class Plan:
         Raises:
           TypeError, ValueError: fields that are unknown or out of range.
         """
+        _check.is_instance(Mapping, plan=body)
         rules = tuple(AccessRule.from_json(rule) for rule in body.get("rules", ()))
         return cls(**{**body, "rules": rules, "version": body.get("version", 1)})
 
@@ -169,6 +184,10 @@ class Plan:
         Version 1 left out what says nothing (no beacon, one model, no labels): that is the
         form in which its plans were committed to, and golden commitments hold it fast.
         """
+        return self._bytes
+
+    @functools.cached_property
+    def _bytes(self) -> bytes:
         body = self.as_json()
         if self.version == 1:
             silent = {"beacon": "", "claim": CLAIMS[0], "labels": ""}

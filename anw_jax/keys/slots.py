@@ -10,7 +10,7 @@ Each field stands behind its length, so that no two lists of fields look alike.
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
@@ -23,6 +23,14 @@ _TAG_SLOT = b"anw_jax/v2/slot\0"
 _TAG_COMMITTED = b"anw_jax/v2/committed-slot\0"
 _TAG_OFFSET = b"anw_jax/v2/beacon-offset\0"
 _TAG_NONCE = b"anw_jax/v2/nonce\0"
+
+# HMAC's two pads, as tables for `bytes.translate`; SHA-256 has blocks of 64 bytes.
+_BLOCK = 64
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
+
+# The counter of nearly every draw: a second number is needed once in 2^252.
+_FIRST = framed([bytes(4)])
 
 MacFn = Callable[[bytes], bytes]
 
@@ -44,13 +52,13 @@ def sealed_slots(slot_key: bytes, manifest: Manifest, plan: Plan, value: bytes) 
     value ‖ unit digest ‖ counter), by rejection (`draw`).
     """
     prefix = _TAG_SLOT + framed([*fixed_fields(manifest, plan), value])
-    return _draws(_hmac(slot_key), prefix, manifest)
+    return _draws(_hmac(slot_key, prefix), manifest)
 
 
 def committed_slots(slot_key: bytes, manifest: Manifest, plan: Plan) -> list[int]:
     """The slots that leaves commit to, drawn the same way without the beacon's value."""
     prefix = _TAG_COMMITTED + framed(fixed_fields(manifest, plan))
-    return _draws(_hmac(slot_key), prefix, manifest)
+    return _draws(_hmac(slot_key, prefix), manifest)
 
 
 def offsets(root: str, manifest: Manifest, plan: Plan, value: bytes) -> list[int]:
@@ -63,14 +71,20 @@ def offsets(root: str, manifest: Manifest, plan: Plan, value: bytes) -> list[int
         return [0] * manifest.num_units
     num_slots, _, plan_digest, name = fixed_fields(manifest, plan)
     fields = [num_slots, bytes.fromhex(root), plan_digest, name, value]
-    draws = _draws(_sha256, _TAG_OFFSET + framed(fields), manifest)
+    draws = _draws(_sha256(_TAG_OFFSET + framed(fields)), manifest)
     return [slot - 1 for slot in draws]
 
 
-def nonce(nonce_key: bytes, manifest: Manifest, plan: Plan, about: bytes = b"") -> bytes:
-    """32 bytes that hide what is committed to; `about` separates the leaves of one tree."""
-    fields = [*fixed_fields(manifest, plan), about]
+def nonce(nonce_key: bytes, manifest: Manifest, plan: Plan) -> bytes:
+    """32 bytes that hide what a commitment as a whole binds."""
+    fields = [*fixed_fields(manifest, plan), b""]
     return hmac.digest(nonce_key, _TAG_NONCE + framed(fields), "sha256")
+
+
+def leaf_nonces(nonce_key: bytes, manifest: Manifest, plan: Plan) -> list[bytes]:
+    """32 bytes for each unit's leaf: HMAC-SHA-256 of the fixed fields and the unit's digest."""
+    mac = _hmac(nonce_key, _TAG_NONCE + framed(fixed_fields(manifest, plan)))
+    return [mac(unit) for unit in manifest.framed_units]
 
 
 def check_beacon(plan: Plan, value: bytes) -> bytes:
@@ -100,23 +114,32 @@ def draw(mac: MacFn, message: bytes, num_valid: int) -> int:
     raised, so no slot is favoured.
     """
     limit = 2**256 // num_valid * num_valid
-    counter = 0
-    while True:
-        number = int.from_bytes(mac(message + framed([counter.to_bytes(4, "big")])), "big")
-        if number < limit:
-            return 1 + number % num_valid
+    number, counter = int.from_bytes(mac(message + _FIRST), "big"), 0
+    while number >= limit:
         counter += 1
+        number = int.from_bytes(mac(message + framed([counter.to_bytes(4, "big")])), "big")
+    return 1 + number % num_valid
 
 
-def _draws(mac: MacFn, prefix: bytes, manifest: Manifest) -> list[int]:
-    units: Sequence[str] = manifest.unit_digests
+def _draws(mac: MacFn, manifest: Manifest) -> list[int]:
     num_valid = manifest.space.num_valid
-    return [draw(mac, prefix + framed([bytes.fromhex(unit)]), num_valid) for unit in units]
+    return [draw(mac, unit, num_valid) for unit in manifest.framed_units]
 
 
-def _hmac(key: bytes) -> MacFn:
-    return lambda message: hmac.digest(key, message, "sha256")
+def _hmac(key: bytes, prefix: bytes) -> MacFn:
+    """HMAC-SHA-256 of prefix ‖ message; what all messages share is hashed once (RFC 2104)."""
+    padded = key.ljust(_BLOCK, b"\0")
+    inner, outer = _sha256(padded.translate(_INNER) + prefix), _sha256(padded.translate(_OUTER))
+    return lambda message: outer(inner(message))
 
 
-def _sha256(message: bytes) -> bytes:
-    return hashlib.sha256(message).digest()
+def _sha256(prefix: bytes) -> MacFn:
+    """SHA-256 of prefix ‖ message."""
+    started = hashlib.sha256(prefix)
+
+    def finish(message: bytes) -> bytes:
+        hashed = started.copy()
+        hashed.update(message)
+        return hashed.digest()
+
+    return finish

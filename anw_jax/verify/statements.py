@@ -14,6 +14,10 @@ from anw_jax.keys import Plan
 from anw_jax.keys.beacons import Beacon, read_beacon
 
 
+# Beyond this no count is meant, and every p is 1.
+_MOST = 10**12
+
+
 @dataclasses.dataclass(frozen=True)
 class Statements:
     """What the arbitrator states about one owner and one suspect.
@@ -22,6 +26,8 @@ class Statements:
       commitment: the owner's commitment as the arbitrator had it from elsewhere; "" for none.
       held_since: when he had it, as an ISO date or date and time; "" where not stated.
       held_from: from where he had it.
+      value_appeared: when the beacon's value appeared, where its name does not say so: the
+        `timeStamp` of a NIST pulse.
       found: K, how many commitments of this owner stood at the place that the plan names and
         at every other place known to him, this one included; None where not counted.
       found_at: where he looked.
@@ -42,6 +48,7 @@ class Statements:
     commitment: str = ""
     held_since: str = ""
     held_from: str = ""
+    value_appeared: str = ""
     found: int | None = None
     found_at: str = ""
     in_case: int = 1
@@ -50,14 +57,16 @@ class Statements:
     opened_before: bool = False
 
     def __post_init__(self):
-        for name in ("commitment", "held_since", "held_from", "found_at"):
-            _check.is_instance(str, **{name: getattr(self, name)})
+        for name in ("commitment", "held_since", "held_from", "value_appeared", "found_at"):
+            _check.plain_text(**{name: getattr(self, name)})
         for name in ("nothing_else", "opened_before"):
             _check.is_instance(bool, **{name: getattr(self, name)})
         for name in ("found", "models_tried", "in_case"):
             value = getattr(self, name)
             if value is not None:
                 value = _check.integer_at_least(1, **{name: value})
+                if value > _MOST:
+                    raise ValueError(f"{name} must be at most {_MOST}, got a larger one")
                 object.__setattr__(self, name, value)
         if self.found is not None and self.found < self.in_case:
             raise ValueError(
@@ -66,6 +75,8 @@ class Statements:
             )
         if self.held_since:
             moment(held_since=self.held_since)
+        if self.value_appeared:
+            moment(value_appeared=self.value_appeared)
 
     @property
     def factor(self) -> float:
@@ -78,6 +89,8 @@ class Statements:
         if self.commitment and self.held_since:
             source = f", from {self.held_from}" if self.held_from else ""
             said.append(f"he held the commitment since {self.held_since}{source}")
+        if self.value_appeared:
+            said.append(f"the beacon's value appeared at {self.value_appeared}")
         if self.found is not None:
             where = f" at {self.found_at}" if self.found_at else ""
             said.append(f"he found {self.found} commitment(s) of this owner{where}")
@@ -158,16 +171,21 @@ def _of_order(plan: Plan, beacon: Beacon, statements: Statements) -> str:
     older = f"the commitment is older than {event}"
     if not statements.held_since:
         return f"{older} (nobody stated when it was held)"
-    if beacon.time is not None and moment(held_since=statements.held_since) > beacon.time:
+    appeared = beacon.time
+    if appeared is None and statements.value_appeared:
+        appeared = moment(latest=False, value_appeared=statements.value_appeared)
+    if appeared is None and beacon.kind in ("drand", "nist"):
+        return f"{older} (nobody stated when the value of {plan.beacon!r:.100} appeared)"
+    if appeared is not None and moment(held_since=statements.held_since) >= appeared:
         return (
             f"{older} (the arbitrator held it since {statements.held_since}, and the value "
-            f"appeared at {beacon.time.isoformat()})"
+            f"appeared at {appeared.isoformat()})"
         )
     return ""
 
 
-def moment(**named: str) -> datetime.datetime:
-    """A date, or a date and time, as its latest moment in UTC.
+def moment(latest: bool = True, **named: str) -> datetime.datetime:
+    """A date, or a date and time, in UTC; of a date its latest moment, or its first.
 
     Raises:
       ValueError: another text.
@@ -184,6 +202,6 @@ def moment(**named: str) -> datetime.datetime:
             f"{name} must be a date such as 2026-11-03, or a date and time such as "
             f"2026-11-03T10:00:00Z; got {text!r:.60}"
         ) from None
-    if len(text) <= len("2026-11-03"):
+    if latest and len(text) <= len("2026-11-03"):
         when = when.replace(hour=23, minute=59, second=59)
     return when if when.tzinfo else when.replace(tzinfo=datetime.UTC)

@@ -1,5 +1,6 @@
 """Opening the commitment and stating the result."""
 
+import collections
 import dataclasses
 import hashlib
 from collections.abc import Sequence
@@ -209,7 +210,7 @@ def decide(
       CommitmentError: key, manifest or plan are not those committed to, the commitment is not
         the one that the arbitrator had, the table is not the one sealed, the beacon's value is
         missing or was not planned, or the plan's mode is "sequential".
-      ValueError: statements that contradict the plan.
+      ValueError: statements that contradict the plan; a menu that is smaller than the plan's.
     """
     _check.is_instance(Plan, plan=plan)
     if plan.mode != "sealed":
@@ -230,10 +231,8 @@ def decide(
         check_commitment(commitment, mark_key, manifest, plan)
         check_against(statements, plan, commitment)
     assignment = assign(mark_key, manifest, plan, beacon=beacon)
-    if rule is not None and rule not in plan.rules:
-        raise CommitmentError(f"the plan has no such rule: {rule}")
+    factor = statements.factor * _check_rule(plan, rule, menu)
     statistic = plan.statistic_of(rule)
-    factor = statements.factor * _check.integer_at_least(1, menu=menu)
     result = exact_test(loss_table, assignment, statistic=statistic, alpha=plan.alpha)
     result = multiplied(result, factor)
     conditions = [*conditions_of(plan, statements), *other_conditions]
@@ -253,6 +252,23 @@ def decide(
         table_digest=digest,
         stated=tuple(statements.lines()),
     )
+
+
+def _check_rule(plan: Plan, rule: AccessRule | None, menu: int) -> int:
+    """The menu, which counts at least the plan's rules for the kind of access that was used."""
+    _check.integer_at_least(1, menu=menu)
+    if rule is not None and rule not in plan.rules:
+        raise CommitmentError(f"the plan has no such rule: {rule}")
+    if rule is None and {plan.statistic_of(each) for each in plan.rules} - {plan.statistic}:
+        raise ValueError("rule must be given: rules of the plan name statistics of their own")
+    counts = collections.Counter(each.kind for each in plan.rules)
+    least = max([1, *counts.values()]) if rule is None else counts[rule.kind]
+    if menu < least:
+        raise ValueError(
+            f"menu must be at least {least}, the number of rules that the plan leaves open for "
+            f"one kind of access; got {menu}"
+        )
+    return menu
 
 
 def _diagnostics(

@@ -127,7 +127,7 @@ def _with_row(manifest, number, **changes):
         (lambda m: _with_row(m, 1, unit=True), "unit_of_image must be integers, got True"),
         (lambda m: _with_row(m, 1, unit=[1]), r"unit_of_image must be integers, got \[1\]"),
         (lambda m: _with_row(m, 1, file="u"), "file_names must be unique, got 'u' twice"),
-        (lambda m: _with_row(m, 1, file=7), "file_names must be text, got 7"),
+        (lambda m: _with_row(m, 1, file=7), "file_names must be plain text, got 7"),
         (lambda m: _with_row(m, 1, sha256="ab"), "image_digests must be 64 lower-case hex"),
         (lambda m: _with_row(m, 1, sha256=A.upper()), "image_digests must be 64 lower-case"),
         (lambda m: _with_row(m, 1, sha256=A + "\n"), "image_digests must be 64 lower-case"),
@@ -226,7 +226,7 @@ def test_plan_is_checked_and_canonical():
             Plan("log_losses", alpha)
     with pytest.raises(TypeError, match="alpha must be a number"):
         Plan("log_losses", "0.1")
-    with pytest.raises(TypeError, match="statistic must be a str"):
+    with pytest.raises(TypeError, match="statistic must be a plain str"):
         Plan(None, 0.1)
 
 
