@@ -1,5 +1,6 @@
 """The loss table of any suspect."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,7 +40,9 @@ def ask(
 
     Returns:
       float32 `[n, num_slots]`, **lower is evidence**; what the numbers are says `Access`. For
-      a suspect that answers with logits it is the table of `verify.loss_table`, in nats.
+      a suspect that answers with logits it is the table of `verify.loss_table`, in nats. NaN
+      where the suspect has no usable answer, of which a warning tells: the image's row is then
+      unusable.
 
     Raises:
       TypeError, ValueError, BudgetError, SuspectError: as `Interview` and its `losses`.
@@ -59,4 +62,12 @@ def ask(
     interview = Interview(suspect, images, labels, mark, space, **options)
     num_images, num_slots = len(images), space.num_slots
     pairs = np.indices((num_images, num_slots)).reshape(2, -1)
-    return interview.losses(*pairs, on_progress).reshape(num_images, num_slots)
+    table = interview.losses(*pairs, on_progress).reshape(num_images, num_slots)
+    if interview.unusable:
+        first, why = next(iter(interview.unusable.items()))
+        warnings.warn(
+            f"the suspect has no usable answer to {len(interview.unusable)} of {num_images} "
+            f"images, first to number {first}: {why}",
+            stacklevel=2,
+        )
+    return table

@@ -178,24 +178,18 @@ class AnswerCache:
         """Whether a question has an answer, or was found to have no usable one."""
         return key in self or key in self._why_unusable
 
-    def store(
-        self, keys: Iterable[bytes], answers: Answers, *, was_asked_again: bool = False
-    ) -> None:
-        """Keeps answers; one that is there already stays as it is.
-
-        Args:
-          keys: of the questions.
-          answers: to them, in order.
-          was_asked_again: writes down also that a settled question was asked once more, so that
-            the query counts; the first answer stays the one that `get` gives.
-        """
+    def store(self, keys: Iterable[bytes], answers: Answers) -> None:
+        """Keeps answers; what is settled already stays as it is."""
         with self._lock:
-            records = [
-                (_ANSWER, key, answers.to_bytes(index))
-                for index, key in enumerate(keys)
-                if was_asked_again or not self.is_settled(key)
-            ]
-            self._append(records)
+            new = [(i, key) for i, key in enumerate(keys) if not self.is_settled(key)]
+            self._append([(_ANSWER, key, answers.to_bytes(i)) for i, key in new])
+
+    def store_control(self, key: bytes, answers: Answers) -> None:
+        """Keeps the answer to a picture that was asked perhaps not for the first time.
+
+        It counts as a query; the first answer stays the one that `get` gives.
+        """
+        self._append([(_ANSWER, key, answers.to_bytes(0))])
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:

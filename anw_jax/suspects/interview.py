@@ -228,7 +228,7 @@ class Interview:
         """Unmarked originals, and pictures of the audit, of images all over the list."""
         step = -(-len(self._images) // _MOST_CONTROLS)
         for image in range(0, len(self._images), step):
-            yield self._marked(image, 0)
+            yield next(self._questions([image], [0], 1))
             yield next(self._questions([image], [1], self._access.num_augmentations))
 
     def _batches(
