@@ -9,7 +9,7 @@ import numpy as np
 from anw_jax import progress
 from anw_jax.keys import SignatureSpace
 from anw_jax.marks import Mark
-from anw_jax.suspects.interview import Interview
+from anw_jax.suspects.interview import NO_NUMBER, Interview
 from anw_jax.suspects.protocol import Suspect
 
 
@@ -41,8 +41,8 @@ def ask(
     Returns:
       float32 `[n, num_slots]`, **lower is evidence**; what the numbers are says `Access`. For
       a suspect that answers with logits it is the table of `verify.loss_table`, in nats. NaN
-      where the suspect has no usable answer, of which a warning tells: the image's row is then
-      unusable.
+      where it has no usable answer, and the image's row is then unusable; a warning tells how
+      many images it refused.
 
     Raises:
       TypeError, ValueError, BudgetError, SuspectError: as `Interview` and its `losses`.
@@ -63,11 +63,12 @@ def ask(
     num_images, num_slots = len(images), space.num_slots
     pairs = np.indices((num_images, num_slots)).reshape(2, -1)
     table = interview.losses(*pairs, on_progress).reshape(num_images, num_slots)
-    if interview.unusable:
-        first, why = next(iter(interview.unusable.items()))
+    refused = {i: why for i, why in interview.unusable.items() if why != NO_NUMBER}
+    if refused:
+        first = min(refused)
         warnings.warn(
-            f"the suspect has no usable answer to {len(interview.unusable)} of {num_images} "
-            f"images, first to number {first}: {why}",
+            f"the suspect refused {len(refused)} of {num_images} images, first number {first}: "
+            f"{refused[first]}",
             stacklevel=2,
         )
     return table

@@ -5,10 +5,10 @@ One file per suspect, only ever appended to. Each record carries a checksum:
     mark (2 bytes) | kind (1) | length of the payload (4) | key (32) | payload | CRC-32 (4)
 
 Kinds: *asked* (written before a paid query leaves), *answer* (its payload is the answer),
-*refused* (surely not answered, hence not paid: it is asked again), *unusable* (no usable answer,
-and none will be asked for; its payload says why). The key is the SHA-256 of the exact 8-bit
-picture that is asked and of the suspect's declaration. Files without records of the last kind
-were written before it was there, and are read as ever.
+*refused* (surely not answered, hence not paid: it is asked again), *unusable* (no usable
+answer, and none will be asked for; its payload says why). The key is the SHA-256 of the exact
+8-bit picture that is asked and of the suspect's declaration. Files without records of the last
+kind were written before it was there, and are read as ever.
 
 **What a kill costs.** A record goes to the operating system in one `write` before anything
 else happens, so the death of this process, by whatever signal, loses nothing that had been
@@ -164,14 +164,14 @@ class AnswerCache:
         self._append([(_REFUSED, key, b"") for key in keys])
 
     def note_unusable(self, keys: Iterable[bytes], why: str) -> None:
-        """Writes down that these have no usable answer, once and for all; what has one stays."""
+        """Writes down, once and for all, that these have no usable answer."""
         payload = why[:_LONGEST_REASON].encode("utf-8", "replace")
         with self._lock:
             new = [key for key in keys if not self.is_settled(key)]
             self._append([(_UNUSABLE, key, payload) for key in new])
 
     def why_unusable(self, key: bytes) -> str | None:
-        """Why a question has no usable answer; None where it has one or is still to be asked."""
+        """Why a question has no usable answer; None where it has one, or is yet to be asked."""
         return self._why_unusable.get(key)
 
     def is_settled(self, key: bytes) -> bool:

@@ -8,10 +8,10 @@ import numpy as np
 from anw_jax import _check, progress
 from anw_jax.keys import SignatureSpace
 from anw_jax.marks import Mark
+from anw_jax.stats.scores import is_usable
 from anw_jax.suspects.access import Access, first_labels
 from anw_jax.suspects.ahead import ahead
 from anw_jax.suspects.answers import Answers
-from anw_jax.stats.scores import is_usable
 from anw_jax.suspects.asking import Asker
 from anw_jax.suspects.cache import AnswerCache, question_key
 from anw_jax.suspects.controls import Controls
