@@ -252,6 +252,13 @@ def rule_of(declared: dict[str, Any], suspect: str) -> AccessRule:
     )
 
 
+def refusal_limit(declared: dict[str, Any], suspect: str) -> float | None:
+    """Share of an owner's photos that a suspect may refuse; None in cases without a limit."""
+    if "rule" not in declared["suspects"][suspect]:
+        return declared.get("refusal_limit")
+    return rule_of(declared, suspect).refusals
+
+
 def labels_by(declared: dict[str, Any], owner: str) -> str:
     """Who gives the class numbers of an owner's photos."""
     source = declared["owners"][owner].get("labels_by") or declared.get("labels_by")

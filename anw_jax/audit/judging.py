@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from anw_jax.audit import refusals
 from anw_jax.audit.case import FORMATS, Case
 from anw_jax.audit.corrections import SHOWN, corrected, restate
-from anw_jax.audit.declaring import check_unchanged, rule_of
+from anw_jax.audit.declaring import check_unchanged, refusal_limit, rule_of
 from anw_jax.audit.files import write_json
 from anw_jax.audit.sealing import read_blind
 from anw_jax.audit.statements import check_release, read_statements
@@ -66,15 +67,19 @@ def recompute_case(
     is_compared = check_blind(case, "blind.json", blind)
     tests = {
         owner: {
-            name: _test(
-                case,
-                owner,
-                mark_keys[owner],
-                tables[name][owner],
-                rule_of(declared, name),
-                basis_of(case, declared, statements, owner, name, is_compared),
-                declared,
-                sealed["suspects"][name]["owners"][owner]["table"],
+            name: refusals.limited(
+                _test(
+                    case,
+                    owner,
+                    mark_keys[owner],
+                    tables[name][owner],
+                    rule_of(declared, name),
+                    basis_of(case, declared, statements, owner, name, is_compared),
+                    declared,
+                    sealed["suspects"][name]["owners"][owner]["table"],
+                ),
+                sealed["suspects"][name]["owners"][owner].get("unusable"),
+                refusal_limit(declared, name),
             )
             for name in sealed["suspects"]
         }

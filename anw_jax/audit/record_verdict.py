@@ -5,9 +5,10 @@ import json
 import math
 from typing import Any
 
+from anw_jax.audit import refusals
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.corrections import corrected, restate
-from anw_jax.audit.declaring import check_unchanged
+from anw_jax.audit.declaring import check_unchanged, refusal_limit
 from anw_jax.audit.files import check_same, read_bytes, write_json
 from anw_jax.audit.published import Published
 from anw_jax.audit.records import beacon_of, check_header, joint_of, record_file
@@ -142,10 +143,14 @@ def _tests_of(
             raise ChangedFileError(f"{file} is the record of another declaration")
         check_header(case, declared, owner, name, record[0])
     return {
-        name: {
-            **_test(result, lines[name], bases[name].factor, public, num_tests),
-            **_standing(lines[name], public, bases[name]),
-        }
+        name: refusals.limited(
+            {
+                **_test(result, lines[name], bases[name].factor, public, num_tests),
+                **_standing(lines[name], public, bases[name]),
+            },
+            closed[name].get("unusable"),
+            refusal_limit(declared, name),
+        )
         for name, result in results.items()
     }
 

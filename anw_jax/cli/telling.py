@@ -4,9 +4,9 @@ import dataclasses
 import math
 from typing import Any
 
-from anw_jax.audit import Case, RecordStanding, Replayed, Standing, reached
+from anw_jax.audit import Case, RecordStanding, Replayed, Standing, reached, refusals
 from anw_jax.audit.corrections import uses_e_values
-from anw_jax.audit.declaring import menu_of
+from anw_jax.audit.declaring import menu_of, refusal_limit
 from anw_jax.audit.statements import NAME as STATEMENTS
 from anw_jax.stats import format_p
 
@@ -107,6 +107,10 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
         menu = menu_of(body, name)
         times = f"; the plan left {menu} declarations open: p times {menu}" if menu > 1 else ""
         lines.append(f"suspect {name}: {access_text(body, name)}{times}")
+        lines.append(
+            f"suspect {name} may leave up to {100 * refusal_limit(body, name):g} % of an "
+            "owner's photos without a usable answer; above that its test is inconclusive"
+        )
     stops = body.get("sequential", {"num_tests": 1})
     if stops["num_tests"] > 1:
         lines.append(f"{stops['num_tests']} records, each may stop at level {stops['level']:g}")
@@ -133,7 +137,14 @@ def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
         lines.append(f"{name}: {result['num_queries']:,} queries{doubt}")
         for owner, blind in result["owners"].items():
             lines.append(f"  {owner}: table {blind['table']}")
+            lines += _refusal_lines(f"  {owner}", blind)
     return lines
+
+
+def _refusal_lines(whose: str, body: dict[str, Any]) -> list[str]:
+    """Which images a suspect gave no usable answers to, where there are any."""
+    text = refusals.line(body.get("unusable"))
+    return [f"{whose}: {text}"] if text else []
 
 
 def standing_body(standing: Standing) -> dict[str, Any]:
@@ -232,6 +243,7 @@ def verdict_lines(body: dict[str, Any]) -> list[str]:
                 f"{opened}{test['num_units']} units, {test['statistic']})"
             )
             lines += [f"  {line}" for line in test["text"].splitlines()]
+            lines += _refusal_lines(f"  {name}", test)
             for part in ("how_many", "which"):
                 if test[part] is not None:
                     lines.append(f"  {test[part]['text']}")
@@ -323,4 +335,10 @@ def _record_lines(body: dict[str, Any]) -> list[str]:
     of_means = [
         f"{owner}: p of the mean {format_p(math.log10(p))}" for owner, p in p_values.items()
     ]
-    return [*columns(rows), *sentences, *of_means, *dict.fromkeys(standings)]
+    refused = [
+        text
+        for owner, by_name in body["tests"].items()
+        for name, test in by_name.items()
+        for text in _refusal_lines(f"{owner} against {name}", test)
+    ]
+    return [*columns(rows), *sentences, *refused, *of_means, *dict.fromkeys(standings)]

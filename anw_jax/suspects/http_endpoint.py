@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from anw_jax import _check
-from anw_jax.errors import SuspectError
+from anw_jax.errors import RefusedPictureError, SuspectError
 from anw_jax.suspects.answers import Answers, checked
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.http_client import (
@@ -194,6 +194,12 @@ class HttpSuspect:
                 return
             try:
                 self._ask_group(batch[group], group, ledger, stop)
+            except RefusedPictureError as error:
+                ledger.failed(group, error)  # the others are asked nevertheless
+            except SuspectError as error:
+                stop.set()
+                ledger.failed(group, error)
+                raise
             except BaseException:
                 stop.set()
                 raise
@@ -313,6 +319,10 @@ class _Collector:
 
     def refused(self, positions: list[int]) -> None:
         """See `Ledger`."""
+
+    def failed(self, positions: list[int], error: SuspectError) -> None:
+        """See `Ledger`."""
+        raise error
 
     def joined(self, size: int) -> Answers:
         return Answers.joined([self._parts[position] for position in range(size)])
