@@ -326,10 +326,11 @@ def _record_lines(body: dict[str, Any]) -> list[str]:
             rows.append((owner, name, units, wealth, value, outcome, test["because"]))
             standings += [f"standing of {owner}: {test['standing']}", *test["stated"]]
     sentences = [
-        f"{owner} against {name}: {test['text']}"
+        line
         for owner, by_name in body["tests"].items()
         for name, test in by_name.items()
         if test["outcome"] == "shown"
+        for line in f"{owner} against {name}: {test['text']}".splitlines()
     ]
     p_values = body["corrected"].get("p_values", {})
     of_means = [

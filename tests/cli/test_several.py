@@ -66,7 +66,7 @@ def test_two_suspects_one_guilty_by_hand(anw, root):
     assert told.out.splitlines()[0].split() == "owner suspect units wealth running p".split()
     assert told.out.splitlines()[-1].startswith("waiting for the owner: ")
     by_hand(anw, root, case)
-    assert anw("audit", case).out.splitlines()[-1] == "closed"
+    assert anw("audit", case).out.splitlines()[-2] == "closed"
     ran = anw("verdict", case)
     head, guilty, other, shown, *rest, end = ran.out.splitlines()
     assert ran.code == 10
@@ -105,7 +105,7 @@ def test_two_owners_with_an_opener_that_names_them(anw, root, monkeypatch):
     ran = anw("audit", case, "--opener", opener)
     assert ran.code == 0, ran.err
     ran = anw("verdict", case)
-    assert ran.code == 0
+    assert ran.code == 10
     assert (
         ran.out.splitlines()[0].split() == "owner suspect units wealth e-value outcome".split()
     )
@@ -115,7 +115,7 @@ def test_two_owners_with_an_opener_that_names_them(anw, root, monkeypatch):
     )
 
 
-@pytest.mark.parametrize(("guilty", "code"), [("guilty", 0), ("innocent", 3)])
+@pytest.mark.parametrize(("guilty", "code"), [("guilty", 10), ("innocent", 3)])
 def test_at_least_one_of_two_models(anw, root, guilty, code):
     case = case_of(anw, root, "any model", suspects=(guilty, "other"))
     by_hand(anw, root, case)
@@ -123,7 +123,7 @@ def test_at_least_one_of_two_models(anw, root, guilty, code):
     assert ran.code == code
     assert ran.out.count("not claimed") == 2
     assert "ann: p of the mean " in ran.out
-    outcome = "shown" if code == 0 else "not shown"
+    outcome = "shown" if code == 10 else "not shown"
     assert f"any model: {outcome} (mean of e-values over the models of each owner)" in ran.out
 
 
