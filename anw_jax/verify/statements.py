@@ -13,7 +13,6 @@ from anw_jax.errors import CommitmentError
 from anw_jax.keys import Plan
 from anw_jax.keys.beacons import Beacon, read_beacon
 
-
 # Beyond this no count is meant, and every p is 1.
 _MOST = 10**12
 
@@ -160,8 +159,8 @@ def _of_beacon(plan: Plan, beacon: Beacon) -> str:
         )
     if not beacon.kind:
         return (
-            f"nobody knew or chose the value of {plan.beacon!r:.80} beforehand (it is no beacon "
-            "of a known kind)"
+            f"nobody knew or chose the value of {plan.beacon!r:.80} beforehand (it is no "
+            "beacon of a known kind)"
         )
     return ""
 

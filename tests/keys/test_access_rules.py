@@ -106,8 +106,10 @@ def test_bodies_that_are_no_rule(body, error):
 
 def test_default_rules():
     rules = default_rules("owner")
-    assert tuple(rule.kind for rule in rules) == DEFAULT_KINDS == tuple(
-        kind for kind in KINDS if kind != "rounded"
+    assert (
+        tuple(rule.kind for rule in rules)
+        == DEFAULT_KINDS
+        == tuple(kind for kind in KINDS if kind != "rounded")
     )
     assert {rule.labels for rule in rules} == {"owner"}
     with pytest.raises(dataclasses.FrozenInstanceError):

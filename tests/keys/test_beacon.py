@@ -26,9 +26,7 @@ def manifest(small_images):
 
 
 def test_each_value_gives_its_own_slots(key, manifest):
-    draws = {
-        tuple(keys.assign(key, manifest, PLAN, beacon=value(i)).slots) for i in range(50)
-    }
+    draws = {tuple(keys.assign(key, manifest, PLAN, beacon=value(i)).slots) for i in range(50)}
     assert len(draws) == 50
 
 

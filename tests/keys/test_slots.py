@@ -56,9 +56,7 @@ def twin_manifest_digest(manifest: Manifest) -> bytes:
                 fields.append(bytes.fromhex(manifest.image_digests[index]))
                 fields.append(manifest.file_names[index].encode())
                 fields.append(bytes.fromhex(manifest.file_digests[index]))
-        leaves.append(
-            hashlib.sha256(b"anw_jax/v2/manifest-unit\0" + frame(*fields)).digest()
-        )
+        leaves.append(hashlib.sha256(b"anw_jax/v2/manifest-unit\0" + frame(*fields)).digest())
     while len(leaves) & (len(leaves) - 1):
         leaves.append(hashlib.sha256(b"anw_jax/v1/unit-pad\0").digest())
     header = frame(
@@ -240,9 +238,7 @@ OTHERS = {
     "one photo more": {
         "manifest": Manifest.of(np.concatenate([PHOTOS, PHOTOS[:1] ^ 1]), LARGE.space)
     },
-    "a copy more": {
-        "manifest": Manifest.of(np.concatenate([PHOTOS, PHOTOS[:1]]), LARGE.space)
-    },
+    "a copy more": {"manifest": Manifest.of(np.concatenate([PHOTOS, PHOTOS[:1]]), LARGE.space)},
     "scheme": {"manifest": Manifest.of(PHOTOS, LARGE.space, "per_group", range(NUM_PHOTOS))},
     "the last two changed places": {
         "manifest": Manifest.of(

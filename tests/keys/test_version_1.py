@@ -51,9 +51,13 @@ def test_sequential_plans_replay():
 
 
 def test_no_new_one_is_made():
-    with pytest.raises(ValueError, match="version is 1: such plans are replayed, and no longer"):
+    with pytest.raises(
+        ValueError, match="version is 1: such plans are replayed, and no longer"
+    ):
         keys.commit(KEY, MANIFEST, PLAN)
-    with pytest.raises(ValueError, match="version is 1: such plans are replayed, and no longer"):
+    with pytest.raises(
+        ValueError, match="version is 1: such plans are replayed, and no longer"
+    ):
         keys.commit_units(KEY, MANIFEST, SEQUENTIAL)
 
 

@@ -129,7 +129,9 @@ class HandMadeTree(keys.UnitTree):
 
     def __init__(self, manifest: Manifest, plan: Plan, slots, salt: int = 0):
         self._manifest, self._plan, self._origin = manifest, plan, "secret"
-        nonces = [hashlib.sha256(b"%d %d" % (salt, unit)).digest() for unit in range(len(slots))]
+        nonces = [
+            hashlib.sha256(b"%d %d" % (salt, unit)).digest() for unit in range(len(slots))
+        ]
         self._leaves = list(zip((int(slot) for slot in slots), nonces, strict=True))
         hashes = [
             leaves._leaf_hash(unit, digest, slot, nonce, self._origin)

@@ -54,9 +54,11 @@ def test_in_version_1_the_choice_forged_a_verdict(statistic):
 def test_a_verdict_on_such_an_old_plan_names_the_attack():
     made = kept_by_slot(OLD)
     verdict = verify.decide(
-        made.table, KEY, made.manifest, OLD, commitment=keys.commitment._commitment(
-            KEY, made.manifest, OLD
-        )
+        made.table,
+        KEY,
+        made.manifest,
+        OLD,
+        commitment=keys.commitment._commitment(KEY, made.manifest, OLD),
     )
     assert verdict.result.outcome == "shown"
     assert not verify.verdict.is_evidence(verdict.standing)

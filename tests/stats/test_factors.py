@@ -27,9 +27,7 @@ def sequential(log_wealths, alpha: float, num_units: int) -> stats.SequentialRes
         wealth.log_wealth = value
         wealth.largest_log_wealth = max(wealth.largest_log_wealth, value)
         wealth.num_steps += 1
-    return stats.sequential_result(
-        wealth, statistic="losses", alpha=alpha, num_units=num_units
-    )
+    return stats.sequential_result(wealth, statistic="losses", alpha=alpha, num_units=num_units)
 
 
 # --- Naive twin: exact fractions. ---
@@ -157,8 +155,20 @@ def test_bad_factors(factor, error, message):
     [
         (-8.0, -12.0, 10, "shown", ""),
         (-6.5, -12.0, 10, "not shown", ""),
-        (-6.5, -6.5, 10, "inconclusive", "the smallest p these units can give is 3.2e-6, above"),
-        (-1.0, -6.5, 10, "inconclusive", "the smallest p these units can give is 3.2e-6, above"),
+        (
+            -6.5,
+            -6.5,
+            10,
+            "inconclusive",
+            "the smallest p these units can give is 3.2e-6, above",
+        ),
+        (
+            -1.0,
+            -6.5,
+            10,
+            "inconclusive",
+            "the smallest p these units can give is 3.2e-6, above",
+        ),
         (-1.0, -6.5, 1e7, "inconclusive", "units can give, times 1e+07, is 1, above the level"),
         (0.0, 0.0, 10, "inconclusive", "no test possible: no unit's answers tell its slots"),
     ],

@@ -140,7 +140,13 @@ TABLE = [
     ),
     ("a pulse before", NIST, {"value_appeared": "2023-08-23T14:59:59Z"}, {}, ORDER),
     ("a pulse on the day", NIST, {"value_appeared": "2023-08-23"}, {}, ORDER),
-    ("time of a round of an unknown chain", OTHER_CHAIN, {}, {}, f"{ORDER} (nobody stated when"),
+    (
+        "time of a round of an unknown chain",
+        OTHER_CHAIN,
+        {},
+        {},
+        f"{ORDER} (nobody stated when",
+    ),
     ("value before", PLAN, {"value_appeared": "2023-08-23T14:00:00Z"}, {}, ORDER),
     (
         "number",
@@ -266,9 +272,7 @@ def test_without_a_commitment_or_with_a_key_opened_before(complete):
 def test_not_shown_names_no_condition_in_its_head():
     innocent = np.random.default_rng(6).exponential(size=(NUM_UNITS, 12)).astype(np.float32)
     commitment = commit(KEY, MANIFEST, PLAN)
-    verdict = verify.decide(
-        innocent, KEY, MANIFEST, PLAN, commitment=commitment, beacon=VALUE
-    )
+    verdict = verify.decide(innocent, KEY, MANIFEST, PLAN, commitment=commitment, beacon=VALUE)
     assert verdict.text.startswith("Not shown at level 1e-06.\nIf this model had been made")
     assert "evidence" not in verdict.text
 
@@ -377,7 +381,9 @@ def test_a_rule_is_one_of_the_plans():
     plan = dataclasses.replace(PLAN, rules=(AccessRule("logits"), own))
     assert decide(plan, rule=own).result.statistic == "hits"
     assert decide(plan, rule=plan.rules[0]).result.statistic == "losses"
-    with pytest.raises(ValueError, match="rule must be given: rules of the plan name statistics"):
+    with pytest.raises(
+        ValueError, match="rule must be given: rules of the plan name statistics"
+    ):
         decide(plan)
     for rule in (AccessRule("label"), AccessRule("logits", views=2)):
         with pytest.raises(CommitmentError, match="the plan has no such rule"):
