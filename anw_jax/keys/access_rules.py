@@ -93,7 +93,8 @@ class AccessRule:
         if self.saving is not None:
             if not isinstance(self.saving, tuple | list) or len(self.saving) != 2:
                 raise ValueError(
-                    f"saving must be (stride, number of best slots), got {self.saving!r:.50}"
+                    "saving must be a stride and a number of best slots, got "
+                    f"{self.saving!r:.60}"
                 )
             stride, best = self.saving
             stride = _check.integer_at_least(1, stride=stride)

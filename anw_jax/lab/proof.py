@@ -43,7 +43,7 @@ def prove(
         journal.say(f"{name:<18} {_headline(users[name])}", user=name)
     for name, numbers in users.items():
         if numbers["outcome"] == "shown":
-            journal.say(f"{name}: {numbers['sentence']} Standing: {numbers['standing']}.")
+            journal.say(f"{name}: {numbers['sentence']} Standing: {_standing(numbers)}.")
     return {"users": users, "crowds": _prove_crowds(settings, case, tables, journal)}
 
 
@@ -129,6 +129,12 @@ def prove_user(
 def _controls(settings: Settings, user: User, fine_table: np.ndarray) -> dict[str, Any]:
     table = fine_table[:, :: settings.verify.grid_refinement]
     return {"wrong_keys": wrong_keys(settings, user, table)}
+
+
+def _standing(numbers: dict[str, Any]) -> str:
+    standing = numbers["standing"]
+    from_seed = standing == verify.verdict.EXPERIMENT_KEY
+    return f"{standing} (beacon drawn from the seed)" if from_seed else standing
 
 
 def _accuracy(suspect: Suspect, user: User) -> dict[str, float]:
