@@ -6,6 +6,7 @@ import numpy as np
 
 from anw_jax.errors import BudgetError
 from anw_jax.suspects.answers import Answers, checked
+from anw_jax.suspects.batches import as_asked
 from anw_jax.suspects.cache import AnswerCache
 from anw_jax.suspects.protocol import RemoteSuspect, Suspect
 
@@ -35,14 +36,9 @@ def ask_pictures(
         if key not in cache:
             first_place.setdefault(key, place)
     if first_place:
-        images = _as_floats(pixels[list(first_place.values())])
+        images = as_asked(suspect, pixels[list(first_place.values())])
         _ask_fresh(suspect, images, list(first_place), cache, budget)
     return Answers.joined([cache.get(key) for key in keys])
-
-
-def _as_floats(pixels: np.ndarray) -> np.ndarray:
-    # The same division as in `verify`: the arbitrator asks exactly uint8 / 255.
-    return pixels.astype(np.float32) / np.float32(255)
 
 
 def _ask_fresh(
