@@ -68,9 +68,8 @@ def find_better_reading(
         own = _Reading("", "", {}, is_right, _losses(first, labels, declaration))
         asked = [_judge(suspect, reading, photos, labels) for reading in readings]
         found = _best([reading for reading in asked if reading is not None], own)
-    found = found or _negated(first, labels, is_right)
     if is_lost and not found:
-        found = [_lost(accuracy, len(labels))]
+        found = [*_negated(first, labels, is_right), _lost(accuracy, len(labels))]
     return found, accuracy
 
 
