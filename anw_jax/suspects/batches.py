@@ -7,7 +7,8 @@ import numpy as np
 from anw_jax.suspects.preparing import asked_bytes, fitted
 from anw_jax.suspects.protocol import RemoteSuspect, Suspect
 
-# At most so many pictures together, and no more than so many bytes of them.
+# At most so many pictures together, and no more than so many bytes of them; twice as many
+# bytes for a service, to which they go at once.
 _BATCH, _BATCH_BYTES = 256, 2**28
 
 
@@ -28,7 +29,7 @@ def batch_size_for(suspect: Suspect, shape: tuple[int, ...]) -> int:
     """Pictures `[H, W, 3]` handed to a suspect together.
 
     256, or fewer where they would fill more than 256 MiB, but as many as it takes at once
-    (`num_together`).
+    (`num_together`) if these fill no more than 512 MiB.
 
     Example:
       >>> from anw_jax.suspects import CallableSuspect, Declaration
@@ -36,8 +37,9 @@ def batch_size_for(suspect: Suspect, shape: tuple[int, ...]) -> int:
       >>> batch_size_for(suspect, (32, 32, 3)), batch_size_for(suspect, (3000, 4000, 3))
       (256, 7)
     """
-    fitting = _BATCH_BYTES // max(1, asked_bytes(shape, asked_size(suspect)))
-    return max(getattr(suspect, "num_together", 1), min(_BATCH, fitting))
+    num_bytes = max(1, asked_bytes(shape, asked_size(suspect)))
+    at_once = min(getattr(suspect, "num_together", 1), 2 * _BATCH_BYTES // num_bytes)
+    return max(1, at_once, min(_BATCH, _BATCH_BYTES // num_bytes))
 
 
 def sizes_asked(suspect: Suspect, totals: Iterable[int], batch_size: int) -> set[int]:

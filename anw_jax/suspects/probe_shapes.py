@@ -6,6 +6,7 @@ import numpy as np
 
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.answers import Answers
+from anw_jax.suspects.batches import asked_size
 from anw_jax.suspects.findings import Finding
 from anw_jax.suspects.probe_photos import ProbePhotos
 from anw_jax.suspects.probe_stability import batch_mates, num_moved
@@ -57,7 +58,7 @@ def findings_on_sizes(
     for pictures in other_sizes:
         height, width = pictures[0].shape[:2]
         try:
-            answers = ProbePhotos(pictures, None).answers(suspect)
+            answers = ProbePhotos(pictures, asked_size(suspect)).answers(suspect)
         except (SuspectError, ValueError) as error:
             failed.append((f"{height}x{width}", str(error)))
             continue
@@ -66,7 +67,7 @@ def findings_on_sizes(
     if not failed:
         return []
     size, why = failed[0]
-    others = f" (and {len(failed) - 1} further sizes)" if len(failed) > 1 else ""
+    others = f" (the first of {len(failed)} sizes)" if len(failed) > 1 else ""
     return [
         Finding(
             "photo_size",
