@@ -7,8 +7,8 @@ import numpy as np
 
 from anw_jax.suspects.declaration import RANGES, Declaration
 
-# A large picture is turned into float64 in parts of so many values, 32 MiB.
-_BLOCK_VALUES = 2**22
+# A large picture is turned into float64 in parts of so many values, 8 MiB.
+_BLOCK_VALUES = 2**20
 
 
 def prepare(images: np.ndarray, declaration: Declaration) -> np.ndarray:
