@@ -8,6 +8,7 @@ from anw_jax import _check
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.corrections import level_of_record
 from anw_jax.audit.files import write_json
+from anw_jax.audit.fitting import check_labels_fit, check_sizes_fit
 from anw_jax.audit.labelling import digest_of_labels, source_of, wanted_labels
 from anw_jax.audit.readiness import (
     check_complete,
@@ -147,6 +148,9 @@ def declare(
         check_same_models(case, opened)
     chosen = {n: _chosen(case, n, s.declaration, options) for n, s in opened.items()}
     sources = {n: _source(case, n, options) for n in case.owners}
+    labels = {name: wanted_labels(case, name, sources[name]) for name in case.owners}
+    check_labels_fit(case, opened, labels)
+    check_sizes_fit(case, opened, was_probed=not despite_probe)
     body = {
         "format": FORMATS["declared.json"],
         "previous": case.digest("probe.json"),
@@ -155,7 +159,7 @@ def declare(
             name: {
                 **_owner(owner),
                 "labels_by": sources[name],
-                "labels_sha256": digest_of_labels(wanted_labels(case, name, sources[name])),
+                "labels_sha256": digest_of_labels(labels[name]),
             }
             for name, owner in case.owners.items()
         },

@@ -71,13 +71,9 @@ def check_complete(case: Case) -> None:
     does not match would make a match of those that are left.
     """
     for name, owner in case.owners.items():
-        missing = [
-            file
-            for file, image in zip(
-                owner.published.manifest.file_names, owner.originals.images, strict=True
-            )
-            if image is None
-        ]
+        here = set(owner.originals.present)
+        names = owner.published.manifest.file_names
+        missing = [name for index, name in enumerate(names) if index not in here]
         if missing:
             raise CaseError(
                 f"owner {name!r} lacks {len(missing)} of {len(owner.originals.images)} "

@@ -15,6 +15,7 @@ import numpy as np
 
 from anw_jax.errors import BudgetError, RefusedPictureError, SuspectError
 from anw_jax.suspects.answers import Answers, checked
+from anw_jax.suspects.batches import as_asked
 from anw_jax.suspects.cache import AnswerCache, question_key
 from anw_jax.suspects.controls import Controls
 from anw_jax.suspects.declaration import Declaration
@@ -115,7 +116,7 @@ class Asker:
         ledger = CacheLedger(keys, self._suspect, self._cache, self._budget)
         trouble = None
         try:
-            self._suspect.ask_each(_as_floats(pixels), ledger)
+            self._suspect.ask_each(as_asked(self._suspect, pixels), ledger)
         except SuspectError as error:
             trouble = error
         self._keep_one(pixels, keys)
@@ -156,7 +157,7 @@ class Asker:
         self, pixels: np.ndarray, keys: Sequence[bytes], is_control: bool = False
     ) -> SuspectError | None:
         """Asks, and keeps the answers; or the error that came instead."""
-        images = _as_floats(pixels)
+        images = as_asked(self._suspect, pixels)
         try:
             if isinstance(self._suspect, RemoteSuspect):
                 ledger = CacheLedger(keys, self._suspect, self._cache, self._budget, is_control)
@@ -199,11 +200,6 @@ class Asker:
             if isinstance(self._suspect, RemoteSuspect) and num_waited_for == _MOST_WAITED_FOR:
                 return False
         return False
-
-
-def _as_floats(pixels: np.ndarray) -> np.ndarray:
-    # The same division as in `verify`: the arbitrator asks exactly uint8 / 255.
-    return pixels.astype(np.float32) / np.float32(255)
 
 
 def _blank(declaration: Declaration) -> Answers:
