@@ -41,12 +41,7 @@ class RefusedPictureError(SuspectError):
     """A picture that the service refused: HTTP 4xx for it alone, or an answer without it.
 
     Not the statuses 401, 403, 404, 405, 408 and 429, which refuse whatever is asked.
-
-    Attributes:
-      positions: which of the pictures asked about, as indices into the batch.
     """
-
-    positions: tuple[int, ...] = ()
 
 
 class MissingLibraryError(AnwError, ImportError):

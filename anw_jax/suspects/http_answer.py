@@ -127,11 +127,14 @@ class AnswerTemplate:
             if len(entries) == num_images:
                 return entries
         seen = len(entries) if isinstance(entries, list) else type(entries).__name__
-        is_short = isinstance(entries, list) and len(entries) < num_images
-        raise (RefusedPictureError if is_short else SuspectError)(
-            f"the answer must have {num_images} {'entry' if num_images == 1 else 'entries'} at "
-            f"{self.pictures!r}, one for each picture asked; got {seen}{'' if is_short else hint}"
+        noun = "entry" if num_images == 1 else "entries"
+        what = (
+            f"the answer must have {num_images} {noun} at {self.pictures!r}, one for each "
+            f"picture asked; got {seen}"
         )
+        if isinstance(entries, list) and len(entries) < num_images:
+            raise RefusedPictureError(what)
+        raise SuspectError(what + hint)
 
     def _read_one(self, entry: Any, declaration: Declaration) -> Answers | RefusedPictureError:
         kind, scores, labels = declaration.answer, None, None

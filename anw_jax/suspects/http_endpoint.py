@@ -86,8 +86,8 @@ class HttpSuspect:
     unwelcome. Redirects are not followed.
 
     A picture that the service refuses (another status 4xx, or an answer that lacks it) stops no
-    other: all are asked, then one `RefusedPictureError` names those refused. Where several
-    went in one request, they are asked again one by one to find out which.
+    other, and the ledger is told which. Where several went in one request that is refused,
+    they are asked again one by one.
 
     What counts against the budget: each picture of each attempt, except where the service
     surely did nothing (no connection, 429, 503).
@@ -194,7 +194,7 @@ class HttpSuspect:
         return collected.joined(len(images))
 
     def ask_each(self, images: np.ndarray, ledger: Ledger) -> None:
-        """See `RemoteSuspect`. After an error no further request leaves."""
+        """See `RemoteSuspect`. An error ends it, but for a picture that is refused."""
         batch, size = prepare(images, self._declaration), self._request.images_per_request
         groups = [
             list(range(start, min(start + size, len(batch))))
@@ -202,48 +202,49 @@ class HttpSuspect:
         ]
         stop = threading.Event()
 
-        def work(group: list[int]) -> dict[int, str]:
+        def work(group: list[int]) -> None:
             try:
-                return self._ask_group(batch, group, ledger, stop)
+                self._ask_group(batch, group, ledger, stop)
             except BaseException:
                 stop.set()
                 raise
 
-        futures, refused = [], {}
+        futures = []
         try:
             for group in groups:
                 futures.append(self._pool.submit(work, group))
             for future in futures:
-                refused |= future.result()
+                future.result()
         finally:
             # What is in flight is paid for: wait until it is written down.
             stop.set()
             concurrent.futures.wait(futures)
-        if refused:
-            raise _refusal(refused)
 
     def _ask_group(
         self, batch: np.ndarray, group: list[int], ledger: Ledger, stop: threading.Event
-    ) -> dict[int, str]:
-        """Asks about some pictures; returns which were refused, and why."""
+    ) -> None:
+        """Asks about some pictures in one request; one by one where it is refused."""
         try:
             found = self._exchange(batch[group], group, ledger, stop)
         except RefusedPictureError as error:
             if len(group) == 1:
-                return {group[0]: str(error)}
-            refused = {}
-            for position in group:
-                refused |= self._ask_group(batch, [position], ledger, stop)
-            return refused
-        refused = {
-            position: str(one)
-            for position, one in zip(group, found, strict=False)
-            if isinstance(one, RefusedPictureError)
-        }
-        good = [one for one in found if isinstance(one, Answers)]
+                ledger.failed(group, error)
+            else:
+                for position in group:
+                    self._ask_group(batch, [position], ledger, stop)
+            return
+        except SuspectError as error:
+            ledger.failed(group, error)
+            raise
+        pairs = list(zip(group, found, strict=False))  # nothing was found where the run stops
+        good = [position for position, one in pairs if isinstance(one, Answers)]
         if good:
-            ledger.answered([p for p in group if p not in refused], Answers.joined(good))
-        return refused
+            ledger.answered(
+                good, Answers.joined([one for one in found if isinstance(one, Answers)])
+            )
+        for position, one in pairs:
+            if isinstance(one, RefusedPictureError):
+                ledger.failed([position], one)
 
     def _exchange(
         self, batch: np.ndarray, group: list[int], ledger: Ledger, stop: threading.Event
@@ -357,14 +358,6 @@ def _proxy_password(url: str) -> dict[str, str]:
     return {} if words is None or not words[1] else {f"the password in {proxy[0]}": words[1]}
 
 
-def _refusal(reasons: dict[int, str]) -> RefusedPictureError:
-    first = reasons[min(reasons)]
-    more = f" (and {len(reasons) - 1:,} more pictures)" if len(reasons) > 1 else ""
-    error = RefusedPictureError(f"{first}{more}")
-    error.positions = tuple(sorted(reasons))
-    return error
-
-
 class _Collector:
     """A ledger that keeps the answers and nothing else."""
 
@@ -381,6 +374,10 @@ class _Collector:
 
     def refused(self, positions: list[int]) -> None:
         """See `Ledger`."""
+
+    def failed(self, positions: list[int], error: SuspectError) -> None:
+        """See `Ledger`."""
+        raise error
 
     def joined(self, size: int) -> Answers:
         return Answers.joined([self._parts[position] for position in range(size)])
