@@ -183,7 +183,10 @@ class AnswerTemplate:
         lacking = [number for number in range(width) if number not in pairs]
         if lacking:
             name = lacking[0] if self.classes is None else self.classes[lacking[0]]
-            raise RefusedPictureError(f"the answer has no score for class {name!r:.60}")
+            raise RefusedPictureError(
+                f"the answer has no score for class {name!r:.60}; of a service that lists the "
+                "best alone declare top_k"
+            )
         return [pairs[number] for number in range(width)]
 
     def _best_first(self, entry: Any, declaration: Declaration) -> list[tuple[int, float]]:

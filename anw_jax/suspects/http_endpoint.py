@@ -224,6 +224,8 @@ class HttpSuspect:
         self, batch: np.ndarray, group: list[int], ledger: Ledger, stop: threading.Event
     ) -> None:
         """Asks about some pictures in one request; one by one where it is refused."""
+        if stop.is_set():
+            return
         try:
             found = self._exchange(batch[group], group, ledger, stop)
         except RefusedPictureError as error:
@@ -272,7 +274,7 @@ class HttpSuspect:
                 if seconds + time.monotonic() - start >= _LONG_WAIT:
                     self._tell(seconds, f"{trouble} (attempt {attempt} of {limit})")
                 self._wait(seconds, reply, stop)
-        raise SuspectError(trouble if limit == 1 else f"{trouble}, in {limit} attempts")
+        raise SuspectError(f"{trouble}, in {limit} attempt{'s' * (limit > 1)}")
 
     def _send(self, body: bytes, headers: dict[str, str]) -> tuple[Reply | None, str, bool]:
         """A reply or None, what went wrong, and whether the service surely did nothing."""
