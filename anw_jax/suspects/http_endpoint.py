@@ -262,9 +262,10 @@ class HttpSuspect:
             start = time.monotonic()
             ledger.sending(group)
             reply, trouble, did_nothing = self._send(body, headers)
-            self._pace.is_down = did_nothing
             if reply is not None and reply.status not in TRY_AGAIN:
-                return self._reader.answers(reply, self._declaration, len(group))
+                found = self._reader.answers(reply, self._declaration, len(group))
+                self._pace.is_down = False
+                return found
             if did_nothing:
                 ledger.refused(group)
             elif self._is_trial:
@@ -274,6 +275,7 @@ class HttpSuspect:
                 if seconds + time.monotonic() - start >= _LONG_WAIT:
                     self._tell(seconds, f"{trouble} (attempt {attempt} of {limit})")
                 self._wait(seconds, reply, stop)
+        self._pace.is_down = did_nothing
         raise SuspectError(f"{trouble}, in {limit} attempt{'s' * (limit > 1)}")
 
     def _send(self, body: bytes, headers: dict[str, str]) -> tuple[Reply | None, str, bool]:
@@ -298,6 +300,8 @@ class HttpSuspect:
             return None, say(f"does not answer within {seconds:g} s"), False
         except BrokenOffError as error:
             return None, say(f"breaks off its answer ({error})"), False
+        if reply.status not in TRY_AGAIN:
+            return reply, "", False
         return reply, self._reader.status(reply), reply.status in REFUSED
 
     def _seconds_before(self, attempt: int, reply: Reply | None, trouble: str) -> float:

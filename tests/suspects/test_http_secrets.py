@@ -260,7 +260,13 @@ def test_a_template_with_a_secret_is_not_shown():
 
 @pytest.mark.parametrize(
     "value",
-    ["proxy.corp:3128", "ann:S3CRET@proxy:3128", "socks5://ann:S3CRET@x", "http://", "http://x:y"],
+    [
+        "proxy.corp:3128",
+        "ann:S3CRET@proxy:3128",
+        "socks5://ann:S3CRET@x",
+        "http://",
+        "http://x:y",
+    ],
 )
 @pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY"])
 def test_a_proxy_that_is_none_is_named_by_its_variable(monkeypatch, variable, value):

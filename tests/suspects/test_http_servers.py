@@ -147,7 +147,9 @@ def test_every_server_of_the_page_is_run():
 
 
 @pytest.mark.parametrize(
-    ("served", "name"), [(server, name) for name, server in SERVERS.items()], indirect=["served"]
+    ("served", "name"),
+    [(server, name) for name, server in SERVERS.items()],
+    indirect=["served"],
 )
 def test_the_file_on_the_page_is_asked_as_it_wants_to_be(served, name, tmp_path, monkeypatch):
     url, tokens = served
