@@ -220,6 +220,7 @@ class _Watch:
     def __init__(self, seconds: float):
         self.is_over = False
         self._connection: Any = None
+        self._socket: Any = None
         # Not before the time-out of the socket, which knows whether it was connecting.
         self._timer = threading.Timer(seconds + _GRACE, self._cut)
         self._timer.daemon = True
@@ -239,11 +240,14 @@ class _Watch:
         watch = getattr(cls._of_thread, "watch", None)
         if watch is not None:
             watch._connection = connection
+            # The connection lets go of it at the head of a reply without a length.
+            watch._socket = connection.sock or watch._socket
 
     def _cut(self) -> None:
         self.is_over = True
-        with contextlib.suppress(OSError, AttributeError):  # closed, or not yet open
-            self._connection.sock.shutdown(socket.SHUT_RDWR)
+        for one in (self._socket, getattr(self._connection, "sock", None)):
+            with contextlib.suppress(OSError, TypeError):  # closed, or not yet open
+                socket.socket.shutdown(one, socket.SHUT_RDWR)  # also of a TLS socket
 
 
 @functools.cache
@@ -258,6 +262,10 @@ def _watched_pools() -> dict[str, type]:
         def request(self, *arguments, **options):
             _Watch.see(self)
             return super().request(*arguments, **options)
+
+        def getresponse(self):
+            _Watch.see(self)
+            return super().getresponse()
 
     found = {}
     for scheme, pool in _urllib3().poolmanager.pool_classes_by_scheme.items():

@@ -295,8 +295,8 @@ def test_the_password_of_a_proxy_is_a_secret(monkeypatch):
         with pytest.raises(SuspectError) as error:
             suspect.answers(PICTURES)
     assert str(error.value) == (
-        "http://model.test/ answers with status 407: (it repeats the password in http_proxy and "
-        "is not shown)"
+        "http://model.test/ answers with status 407: (it repeats the password in http_proxy "
+        "and is not shown)"
     )
 
 

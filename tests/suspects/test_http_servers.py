@@ -1,4 +1,4 @@
-"""The suspect files of docs/adapters.md, against a small server that talks as each service does."""
+"""The suspect files of docs/adapters.md, against a small server that talks as each does."""
 
 import base64
 import http.server
@@ -195,7 +195,7 @@ def test_a_token_in_place_of_its_variable_is_not_shown(tmp_path, variable):
 def test_a_variable_that_cannot_be_sent_is_told_by_its_header(tmp_path, monkeypatch, value):
     monkeypatch.setenv("TOK", value)
     text = PLAIN + '[headers_from_env]\nAuthorization = "TOK"\n'
-    with pytest.raises(CaseError, match="net.toml: header Authorization must ") as error:
+    with pytest.raises(CaseError, match=r"net\.toml: header Authorization must ") as error:
         opened(tmp_path, text, "http://127.0.0.1:1")
     assert "k3" not in str(error.value)
 

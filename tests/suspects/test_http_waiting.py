@@ -151,7 +151,8 @@ def test_a_probe_waits_once_for_a_service_that_is_down():
     with twins.over_http(down, options=options, sleep=waits.append) as suspect:
         report = probe(suspect, twins.photos(3))
     assert report.findings[0].seen == (
-        f"the suspect does not answer: {URL} cannot be reached (NewConnectionError), in 3 attempts"
+        f"the suspect does not answer: {URL} cannot be reached (NewConnectionError), "
+        "in 3 attempts"
     )
     assert len(waits) == 2
 
