@@ -54,11 +54,19 @@ def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[s
     could_name = reachable["named"]
     everybody = [[owner] for owner in tests] if rule is _any_model else map(list, pairs)
     outcome = SHOWN if body["named"] else NOT_SHOWN if could_name else INCONCLUSIVE
+    refused = ""
+    if outcome != SHOWN:  # "not shown" would hide who refused too much
+        refused = "; ".join(
+            test["reason"] if len(pairs) == 1 else f"{' against '.join(pair)}: {test['reason']}"
+            for pair, test in zip(pairs, results, strict=True)
+            if test.get("refused_too_many")
+        )
+        outcome = INCONCLUSIVE if refused else outcome
     return {
         "claim": plan.claim,
         "num_tests": len(pairs),
         "outcome": outcome,
-        "reason": _OUT_OF_REACH if outcome == INCONCLUSIVE else "",
+        "reason": refused or (_OUT_OF_REACH if outcome == INCONCLUSIVE else ""),
         **body,
         "out_of_reach": [one for one in everybody if one not in could_name],
     }

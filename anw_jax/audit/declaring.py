@@ -5,6 +5,7 @@ import datetime
 from typing import Any
 
 from anw_jax import _check
+from anw_jax.audit import refusals
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.corrections import level_of_record
 from anw_jax.audit.files import write_json
@@ -36,6 +37,8 @@ class Options:
       bound_by: "hits" or "ranks"; on real tables ranks gave the higher bounds.
       list_rate: expected share of wrong entries in the list of units.
       beacons: the value of each owner's beacon, by owner.
+      refusal_limit: share of an owner's images that may lack a usable answer; above it the
+        test is inconclusive.
 
     Raises:
       TypeError, ValueError: a value out of range.
@@ -53,6 +56,7 @@ class Options:
     bound_by: str = "ranks"
     list_rate: float = 0.05
     beacons: tuple[tuple[str, bytes], ...] = ()
+    refusal_limit: float = refusals.DEFAULT_LIMIT
 
     def __post_init__(self):
         if self.budget is not None:
@@ -64,6 +68,7 @@ class Options:
         _check.in_open_interval(0.0, 1.0, bound_level=self.bound_level)
         _check.one_of(INVERSIONS, bound_by=self.bound_by)
         _check.in_open_interval(0.0, 1.0, list_rate=self.list_rate)
+        refusals.check_limit(self.refusal_limit)
 
 
 def declare(
@@ -125,6 +130,7 @@ def declare(
         "saving": None if options.saving is None else list(options.saving),
         "bound": {"level": options.bound_level, "by": options.bound_by},
         "list_rate": options.list_rate,
+        "refusal_limit": options.refusal_limit,
         "beacons": _beacons(case, options),
         "public_seeds": public_seeds(case),
         **_sequential(case),

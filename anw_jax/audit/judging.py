@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from anw_jax.audit import refusals
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.corrections import corrected, restate
 from anw_jax.audit.declaring import check_unchanged
@@ -39,12 +40,16 @@ def judge_case(case: Case, mark_keys: dict[str, MarkKey]) -> dict[str, Any]:
     blind, tables = read_blind(case)
     tests = {
         owner: {
-            name: _test(
-                declared,
-                case.owners[owner],
-                mark_keys[owner],
-                tables[name][owner],
-                blind["suspects"][name]["owners"][owner],
+            name: refusals.limited(
+                _test(
+                    declared,
+                    case.owners[owner],
+                    mark_keys[owner],
+                    tables[name][owner],
+                    blind["suspects"][name]["owners"][owner],
+                ),
+                blind["suspects"][name]["owners"][owner].get("unusable"),
+                declared.get("refusal_limit"),
             )
             for name in blind["suspects"]
         }

@@ -1,5 +1,7 @@
 """All photos of all owners before one suspect, in one batched interview."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from anw_jax import progress
@@ -8,6 +10,7 @@ from anw_jax.keys import Assignment, Manifest
 from anw_jax.stats import unit_losses
 from anw_jax.stats.scores import is_usable
 from anw_jax.suspects import Access, AnswerCache, Interview, Suspect
+from anw_jax.suspects.controls import Controls
 from anw_jax.verify import coarse_to_fine
 
 
@@ -51,6 +54,7 @@ class Panel:
                 )
         self._place_of = np.full((self.starts[-1], 2), -1, np.int64)
         self._interviews = []
+        self._controls = Controls()  # of all sizes and owners
         for members in groups.values():
             for place, (_, _, photo) in enumerate(members):
                 self._place_of[photo] = len(self._interviews), place
@@ -77,6 +81,7 @@ class Panel:
             cache=cache,
             budget=budget,
             mark_of_image=np.array([numbers.index(n) for n, _, _ in members], np.int32),
+            controls=self._controls,
         )
 
     def losses(
@@ -87,7 +92,7 @@ class Panel:
     ) -> np.ndarray:
         """Losses, float32 `[m]`, for photos (numbered over all owners) and slots `[m]`.
 
-        NaN for a photo that its owner did not bring.
+        NaN for a photo that its owner did not bring, and where there is no usable answer.
         """
         values = np.full(len(photos), np.nan, np.float32)
         done = 0
@@ -104,18 +109,36 @@ class Panel:
             done += len(rows)
         return values
 
+    def unusable(self, owner: int, photos: Sequence[int] | None = None) -> dict[str, str]:
+        """Why photos of an owner are unusable, by file name; of what was asked so far.
+
+        Args:
+          owner: number of the owner.
+          photos: indices of the owner's photos; None for all.
+        """
+        manifest, reasons = self.owners[owner].published.manifest, {}
+        for index in range(manifest.num_images) if photos is None else photos:
+            interview, place = self._place_of[self._place(owner, index)]
+            # Of a photo that is not there interview and place are -1.
+            why = self._interviews[interview].unusable.get(int(place))
+            if why is not None:
+                reasons[manifest.file_names[index]] = why
+        return reasons
+
     def full_tables(
         self, on_progress: progress.ProgressFn = progress.silent
     ) -> list[np.ndarray]:
         """Every valid slot of every photo: one float32 `[n, N]` for each owner.
 
-        Slot 0, which is never tested, is not asked: NaN.
+        Slot 0, which is never tested, is not asked: NaN. A row of NaN where any answer to a
+        photo is missing or unusable, whichever others there are.
         """
         num_photos, num_slots = int(self.starts[-1]), self.space.num_slots
         photos, slots = np.indices((num_photos, num_slots - 1)).reshape(2, -1)
         values = self.losses(photos, slots + 1, on_progress)
         table = np.full((num_photos, num_slots), np.nan, np.float32)
         table[:, 1:] = values.reshape(num_photos, num_slots - 1)
+        table[~is_usable(table[:, 1:]).all(axis=1)] = np.nan
         return np.split(table, self.starts[1:-1])
 
     def saving_tables(

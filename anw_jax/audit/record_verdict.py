@@ -5,6 +5,7 @@ import json
 import math
 from typing import Any
 
+from anw_jax.audit import refusals
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.corrections import corrected, restate
 from anw_jax.audit.declaring import check_unchanged
@@ -111,10 +112,16 @@ def _tests_of(
             raise ChangedFileError(f"{file} is the record of another declaration")
         check_header(case, declared, owner, name, record[0])
     return {
-        name: {
-            **_test(result, lines[name], is_one_test),
-            "standing": qualified(_evidence(lines[name], public.plan), declared, owner.name),
-        }
+        name: refusals.limited(
+            {
+                **_test(result, lines[name], is_one_test),
+                "standing": qualified(
+                    _evidence(lines[name], public.plan), declared, owner.name
+                ),
+            },
+            closed[name].get("unusable"),
+            declared.get("refusal_limit"),
+        )
         for name, result in results.items()
     }
 

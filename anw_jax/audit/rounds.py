@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from anw_jax import progress
+from anw_jax.audit import refusals
 from anw_jax.audit.asking import asked, queries_of
 from anw_jax.audit.case import FORMATS, Case
 from anw_jax.audit.declaring import check_unchanged
@@ -210,7 +211,10 @@ class _Rounds:
         """All rows before the leaf: it would give the slot away for those not written."""
         unit, saving = together.next_unit, self._declared["saving"]
         for name in together.rows_due:
-            row = self._panel_of(name).unit_row(number, unit, saving and tuple(saving))
+            panel = self._panel_of(name)
+            row = panel.unit_row(number, unit, saving and tuple(saving))
+            owner = list(self._case.owners)[number]
+            refusals.note_unit(record_file(self._case, owner, name), panel, number, unit)
             together.write_row(name, row)
 
     def _leaf(self, owner: str, together: Lockstep) -> LeafOpening | None:
@@ -277,6 +281,9 @@ def _write_closed(
                         "record": digest_of(record_file(case, owner, name)),
                         "head": record.head,
                         "because": record.closed_because,
+                        "unusable": refusals.record_count(
+                            record_file(case, owner, name), record.lines, case.owners[owner]
+                        ),
                     }
                     for name, record in together.records.items()
                 }

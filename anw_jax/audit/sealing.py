@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from anw_jax import _files, progress
+from anw_jax.audit import refusals
 from anw_jax.audit.asking import asked, queries_of
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.declaring import check_unchanged
@@ -54,13 +55,17 @@ def seal_case(
         with asked(case, declared, name, budget=budget, makers=makers) as (panel, cache):
             tables = _tables(panel, declared["saving"], on_progress(name))
             results[name] = queries_of(case, cache, declared, name)
+            counts = {o: refusals.sealed_counts(panel, i) for i, o in enumerate(case.owners)}
         owners = dict(zip(case.owners, tables, strict=True))
         _files.write_npz(case.table_file(name), owners)
         results[name] |= {
             "file": digest_of(case.table_file(name)),
             "declaration": declared["suspects"][name]["declaration"],
             "declaration_digest": declared["suspects"][name]["declaration_digest"],
-            "owners": {o: _blind(case.owners[o], table) for o, table in owners.items()},
+            "owners": {
+                o: _blind(case.owners[o], table) | {"unusable": counts[o]}
+                for o, table in owners.items()
+            },
         }
     body = {
         "format": FORMATS["blind.json"],

@@ -21,7 +21,8 @@ MEANINGS = {
     FAILED: "a file, a value or a suspect is not as it must be; the line says which",
     USAGE: "the command line is wrong",
     NOT_SHOWN: "verdict: not shown (never 'innocent')",
-    INCONCLUSIVE: "verdict: inconclusive, no result could have reached the level",
+    INCONCLUSIVE: "verdict: inconclusive, no result could have reached the level, or a suspect "
+    "refused more images than declared",
     WAITING: "audit: openings of owners are due, the same command goes on",
     BUDGET: "audit: the query budget is spent, what was answered is kept",
     UNFIT: "probe: a suspect is not asked as it wants to be",

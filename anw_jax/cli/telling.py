@@ -4,7 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
-from anw_jax.audit import Case, RecordStanding, Standing, reached
+from anw_jax.audit import Case, RecordStanding, Standing, reached, refusals
 from anw_jax.audit.corrections import uses_e_values
 from anw_jax.stats import format_p
 
@@ -105,6 +105,10 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
         lines.append(f"{stops['num_tests']} records, each may stop at level {stops['level']:g}")
     if body["access"]["true_labels"]:
         lines.append(f"labels were given by {body['labels_by']}")
+    lines.append(
+        f"a suspect may leave up to {100 * body['refusal_limit']:g} % of an owner's images "
+        "without a usable answer; above that its test is inconclusive"
+    )
     return lines
 
 
@@ -119,7 +123,14 @@ def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
         lines.append(f"{name}: {result['num_queries']:,} queries{doubt}")
         for owner, blind in result["owners"].items():
             lines.append(f"  {owner}: table {blind['table']}")
+            lines += _refusal_lines(f"  {owner}", blind)
     return lines
+
+
+def _refusal_lines(whose: str, body: dict[str, Any]) -> list[str]:
+    """Which images a suspect gave no usable answers to, where there are any."""
+    text = refusals.line(body.get("unusable"))
+    return [f"{whose}: {text}"] if text else []
 
 
 def standing_body(standing: Standing) -> dict[str, Any]:
@@ -218,6 +229,7 @@ def verdict_lines(body: dict[str, Any]) -> list[str]:
                 f"{opened}{test['num_units']} units, {test['statistic']})"
             )
             lines += [f"  {test['sentence']}", f"  standing: {test['standing']}"]
+            lines += _refusal_lines(f"  {name}", test)
             for part in ("how_many", "which"):
                 if test[part] is not None:
                     lines.append(f"  {test[part]['text']}")
@@ -255,4 +267,10 @@ def _record_lines(body: dict[str, Any]) -> list[str]:
     of_means = [
         f"{owner}: p of the mean {format_p(math.log10(p))}" for owner, p in p_values.items()
     ]
-    return [*columns(rows), *sentences, *of_means, *dict.fromkeys(standings)]
+    refused = [
+        text
+        for owner, by_name in body["tests"].items()
+        for name, test in by_name.items()
+        for text in _refusal_lines(f"{owner} against {name}", test)
+    ]
+    return [*columns(rows), *sentences, *refused, *of_means, *dict.fromkeys(standings)]

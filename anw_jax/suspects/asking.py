@@ -153,15 +153,13 @@ class Asker:
         return failures
 
     def _trouble_with(
-        self, pixels: np.ndarray, keys: Sequence[bytes], was_asked_again: bool = False
+        self, pixels: np.ndarray, keys: Sequence[bytes], is_control: bool = False
     ) -> SuspectError | None:
         """Asks, and keeps the answers; or the error that came instead."""
         images = _as_floats(pixels)
         try:
             if isinstance(self._suspect, RemoteSuspect):
-                ledger = CacheLedger(
-                    keys, self._suspect, self._cache, self._budget, was_asked_again
-                )
+                ledger = CacheLedger(keys, self._suspect, self._cache, self._budget, is_control)
                 self._suspect.ask_each(images, ledger)
                 if not (ledger.failures or all(map(self._cache.is_settled, keys))):
                     raise RuntimeError("ask_each returned without an answer")
@@ -169,7 +167,7 @@ class Asker:
             answers = checked(self._suspect.answers(images), self._declaration, len(images))
         except SuspectError as error:
             return error
-        self._cache.store(keys, answers, was_asked_again=was_asked_again)
+        _store(self._cache, keys, answers, is_control)
         return None
 
     def _settle(self, failures: Failures, trouble: SuspectError | None) -> None:
@@ -193,7 +191,7 @@ class Asker:
                 continue
             if self._budget is not None and self._cache.num_queries >= self._budget:
                 raise spent(self._budget, self._cache.num_queries)
-            trouble = self._trouble_with(picture[None], [key], was_asked_again=True)
+            trouble = self._trouble_with(picture[None], [key], is_control=True)
             if trouble is None:
                 return True
             # One that is refused at once costs no time; being waited for may cost minutes.
@@ -214,7 +212,18 @@ def _blank(declaration: Declaration) -> Answers:
     scores, labels = np.full((1, width), np.nan, np.float32), np.zeros((1, width), np.int64)
     if declaration.answer == "label":
         return Answers("label", None, labels[:, 0])
-    return Answers(declaration.answer, scores, labels if declaration.answer == "top_k" else None)
+    return Answers(
+        declaration.answer, scores, labels if declaration.answer == "top_k" else None
+    )
+
+
+def _store(
+    cache: AnswerCache, keys: Sequence[bytes], answers: Answers, is_control: bool
+) -> None:
+    if is_control:
+        cache.store_control(keys[0], answers)
+    else:
+        cache.store(keys, answers)
 
 
 def spent(budget: int, num_queries: int) -> BudgetError:
@@ -239,11 +248,11 @@ class CacheLedger:
         suspect: Suspect,
         cache: AnswerCache,
         budget: int | None,
-        was_asked_again: bool = False,
+        is_control: bool = False,
     ):
         self._keys, self._cache, self._budget = keys, cache, budget
         self._declaration = suspect.declaration
-        self._was_asked_again = was_asked_again
+        self._is_control = is_control
         self._open: set[int] = set()
         self._num_answered = 0
         self.failures: dict[int, SuspectError] = {}
@@ -266,8 +275,7 @@ class CacheLedger:
     def answered(self, positions: list[int], answers: Answers) -> None:
         """See `Ledger`."""
         checked(answers, self._declaration, len(positions))
-        keys = self._named(positions)
-        self._cache.store(keys, answers, was_asked_again=self._was_asked_again)
+        _store(self._cache, self._named(positions), answers, self._is_control)
         with self._cache.exclusive():
             self._num_answered += len(positions)
             self._open.difference_update(positions)

@@ -5,10 +5,10 @@ One file per suspect, only ever appended to. Each record carries a checksum:
     mark (2 bytes) | kind (1) | length of the payload (4) | key (32) | payload | CRC-32 (4)
 
 Kinds: *asked* (written before a paid query leaves), *answer* (its payload is the answer),
-*refused* (surely not answered, hence not paid: it is asked again), *unusable* (no usable answer,
-and none will be asked for; its payload says why). The key is the SHA-256 of the exact 8-bit
-picture that is asked and of the suspect's declaration. Files without records of the last kind
-were written before it was there, and are read as ever.
+*refused* (surely not answered, hence not paid: it is asked again), *unusable* (no usable
+answer, and none will be asked for; its payload says why). The key is the SHA-256 of the exact
+8-bit picture that is asked and of the suspect's declaration. Files without records of the last
+kind were written before it was there, and are read as ever.
 
 **What a kill costs.** A record goes to the operating system in one `write` before anything
 else happens, so the death of this process, by whatever signal, loses nothing that had been
@@ -164,38 +164,32 @@ class AnswerCache:
         self._append([(_REFUSED, key, b"") for key in keys])
 
     def note_unusable(self, keys: Iterable[bytes], why: str) -> None:
-        """Writes down that these have no usable answer, once and for all; what has one stays."""
+        """Writes down, once and for all, that these have no usable answer."""
         payload = why[:_LONGEST_REASON].encode("utf-8", "replace")
         with self._lock:
             new = [key for key in keys if not self.is_settled(key)]
             self._append([(_UNUSABLE, key, payload) for key in new])
 
     def why_unusable(self, key: bytes) -> str | None:
-        """Why a question has no usable answer; None where it has one or is still to be asked."""
+        """Why a question has no usable answer; None where it has one, or is yet to be asked."""
         return self._why_unusable.get(key)
 
     def is_settled(self, key: bytes) -> bool:
         """Whether a question has an answer, or was found to have no usable one."""
         return key in self or key in self._why_unusable
 
-    def store(
-        self, keys: Iterable[bytes], answers: Answers, *, was_asked_again: bool = False
-    ) -> None:
-        """Keeps answers; one that is there already stays as it is.
-
-        Args:
-          keys: of the questions.
-          answers: to them, in order.
-          was_asked_again: writes down also that a settled question was asked once more, so that
-            the query counts; the first answer stays the one that `get` gives.
-        """
+    def store(self, keys: Iterable[bytes], answers: Answers) -> None:
+        """Keeps answers; what is settled already stays as it is."""
         with self._lock:
-            records = [
-                (_ANSWER, key, answers.to_bytes(index))
-                for index, key in enumerate(keys)
-                if was_asked_again or not self.is_settled(key)
-            ]
-            self._append(records)
+            new = [(i, key) for i, key in enumerate(keys) if not self.is_settled(key)]
+            self._append([(_ANSWER, key, answers.to_bytes(i)) for i, key in new])
+
+    def store_control(self, key: bytes, answers: Answers) -> None:
+        """Keeps the answer to a picture that was asked perhaps not for the first time.
+
+        It counts as a query; the first answer stays the one that `get` gives.
+        """
+        self._append([(_ANSWER, key, answers.to_bytes(0))])
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:

@@ -8,10 +8,10 @@ import numpy as np
 from anw_jax import _check, progress
 from anw_jax.keys import SignatureSpace
 from anw_jax.marks import Mark
+from anw_jax.stats.scores import is_usable
 from anw_jax.suspects.access import Access, first_labels
 from anw_jax.suspects.ahead import ahead
 from anw_jax.suspects.answers import Answers
-from anw_jax.stats.scores import is_usable
 from anw_jax.suspects.asking import Asker
 from anw_jax.suspects.cache import AnswerCache, question_key
 from anw_jax.suspects.controls import Controls
@@ -228,7 +228,7 @@ class Interview:
         """Unmarked originals, and pictures of the audit, of images all over the list."""
         step = -(-len(self._images) // _MOST_CONTROLS)
         for image in range(0, len(self._images), step):
-            yield self._marked(image, 0)
+            yield next(self._questions([image], [0], 1))
             yield next(self._questions([image], [1], self._access.num_augmentations))
 
     def _batches(
