@@ -127,10 +127,9 @@ class AnswerTemplate:
             if len(entries) == num_images:
                 return entries
         seen = len(entries) if isinstance(entries, list) else type(entries).__name__
-        noun = "entry" if num_images == 1 else "entries"
         what = (
-            f"the answer must have {num_images} {noun} at {self.pictures!r}, one for each "
-            f"picture asked; got {seen}"
+            f"the answer must have as many entries at {self.pictures!r} as pictures were asked "
+            f"about, {num_images}; got {seen}"
         )
         if isinstance(entries, list) and len(entries) < num_images:
             raise RefusedPictureError(what)
@@ -140,16 +139,20 @@ class AnswerTemplate:
         kind, scores, labels = declaration.answer, None, None
         try:
             if kind == "label":
-                labels = _table([self._class_number(self._at(entry, self.labels))], np.int64)
+                labels = _integers([self._class_number(self._at(entry, self.labels))])
             elif kind == "top_k":
                 pairs = self._best_first(entry, declaration)
-                labels = _table([[label for label, _ in pairs]], np.int64)
-                scores = _table([[score for _, score in pairs]], np.float64) * self.scale
+                labels = _integers([[label for label, _ in pairs]])
+                scores = self._scaled([score for _, score in pairs])
             else:
-                scores = _table([self._in_order(entry, declaration)], np.float64) * self.scale
+                scores = self._scaled(self._in_order(entry, declaration))
         except RefusedPictureError as error:
             return error
         return checked(Answers(kind, scores, labels), declaration, 1)
+
+    def _scaled(self, scores: list[float]) -> np.ndarray:
+        with np.errstate(over="ignore"):  # infinity makes an answer unusable, no error
+            return np.array([scores], np.float64) * self.scale
 
     def _at(self, entry: Any, path: str) -> Any:
         """What stands at a path of an entry; a picture may lack it, a whole answer may not."""
@@ -171,7 +174,7 @@ class AnswerTemplate:
                 raise SuspectError(_NO_ORDER)
             numbers = _numbers(values)
             if not numbers:
-                raise RefusedPictureError(f"the answer has no scores at {self.scores!r}")
+                raise RefusedPictureError(f"the answer has 0 scores at {self.scores!r}")
             return numbers
         # Names beside the classes, such as of a background, are left aside.
         pairs = self._pairs(entry, values, leave_others=True)
@@ -324,8 +327,8 @@ def _number(value: Any) -> float:
         raise SuspectError("the answer holds a number too large to be one") from None
 
 
-def _table(rows: list, dtype: type) -> np.ndarray:
+def _integers(rows: list) -> np.ndarray:
     try:
-        return np.array(rows, dtype)
+        return np.array(rows, np.int64)
     except OverflowError:
         raise SuspectError("the answer holds a number too large to be one") from None

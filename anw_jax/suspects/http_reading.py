@@ -75,6 +75,8 @@ class Reader:
         body = self._parsed(reply)
         try:
             found = self._template.read_each(body, declaration, num_images)
+        except RecursionError:  # of quoting it
+            raise SuspectError(self.trouble(_TOO_DEEP)) from None
         except SuspectError as error:
             raise type(error)(self.quoting(str(error))) from None
         return [
@@ -97,7 +99,7 @@ class Reader:
         try:
             return json.loads(text)
         except RecursionError:
-            raise SuspectError(self.trouble("answers with JSON nested too deep")) from None
+            raise SuspectError(self.trouble(_TOO_DEEP)) from None
         except ValueError as error:
             problem = _problem(reply, text, error)
         kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -107,6 +109,7 @@ class Reader:
         raise SuspectError(self.trouble(problem, said))
 
 
+_TOO_DEEP = "answers with JSON nested too deep"
 _GZIP = b"\x1f\x8b"
 _BEGINNINGS = '{["-0123456789tfnNI'  # of JSON, with NaN and Infinity
 

@@ -131,8 +131,8 @@ def test_an_answer_that_lacks_entries_is_narrowed_down():
     assert error is None
     assert sorted(book.failures) == list(BAD)
     assert str(book.failures[2]) == (
-        "http://model.test/predict: the answer must have 1 entry at 'predictions', one for "
-        "each picture asked; got 0"
+        "http://model.test/predict: the answer must have as many entries at 'predictions' as "
+        "pictures were asked about, 1; got 0"
     )
 
 
