@@ -172,6 +172,7 @@ class AnswerTemplate:
         if self.labels is None and not isinstance(values, dict):
             if self.classes is not None:
                 raise SuspectError(_NO_ORDER)
+            self._check_no_names(entry)
             numbers = _numbers(values)
             if not numbers:
                 raise RefusedPictureError(f"the answer has 0 scores at {self.scores!r}")
@@ -191,6 +192,20 @@ class AnswerTemplate:
                 "best alone declare top_k"
             )
         return [pairs[number] for number in range(width)]
+
+    def _check_no_names(self, entry: Any) -> None:
+        """Refuses scores that stand beside names: most services list such best first."""
+        before, star, _ = f".{self.scores}".rpartition(".*")
+        items = follow(entry, before) if star else []
+        for item in items if isinstance(items, list) else []:
+            values = item.values() if isinstance(item, dict) else ()
+            texts = [value for value in values if isinstance(value, str)]
+            if texts:
+                raise SuspectError(
+                    f"each score stands beside a name, such as {texts[0]!r:.60}, and such "
+                    "lists are seldom in class order: give labels a path to the names, and "
+                    "classes"
+                )
 
     def _best_first(self, entry: Any, declaration: Declaration) -> list[tuple[int, float]]:
         """Labels and scores of the top k of one picture."""

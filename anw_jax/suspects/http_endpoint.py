@@ -30,7 +30,7 @@ from anw_jax.suspects.http_client import (
     UnreachableError,
 )
 from anw_jax.suspects.http_pacing import Pace, back_off, retry_after
-from anw_jax.suspects.http_reading import LOADING, REFUSED, TRY_AGAIN, Reader
+from anw_jax.suspects.http_reading import LOADING, REFUSED, Reader, is_for_now
 from anw_jax.suspects.http_request import RequestTemplate
 from anw_jax.suspects.http_secrets import Secrets, checked_headers
 from anw_jax.suspects.identity import with_identity
@@ -80,7 +80,7 @@ class HttpSuspect:
     """Asks an endpoint, several requests at a time; a context manager.
 
     Tried again, after a growing pause or as long as Retry-After says: no connection, time-out,
-    a connection cut off, and statuses 408, 429, 500, 502, 503, 504. Waits of ten seconds and
+    a connection cut off, and statuses 408, 429 and 5xx. Waits of ten seconds and
     more are told of in a warning. Any other status, and any body that is no answer, is an error
     at once: it was paid for, and a second try would be an answer asked again because it was
     unwelcome. Redirects are not followed.
@@ -262,7 +262,7 @@ class HttpSuspect:
             start = time.monotonic()
             ledger.sending(group)
             reply, trouble, did_nothing = self._send(body, headers)
-            if reply is not None and reply.status not in TRY_AGAIN:
+            if reply is not None and not is_for_now(reply.status):
                 found = self._reader.answers(reply, self._declaration, len(group))
                 self._pace.is_down = False
                 return found
@@ -300,7 +300,7 @@ class HttpSuspect:
             return None, say(f"does not answer within {seconds:g} s"), False
         except BrokenOffError as error:
             return None, say(f"breaks off its answer ({error})"), False
-        if reply.status not in TRY_AGAIN:
+        if not is_for_now(reply.status):
             return reply, "", False
         return reply, self._reader.status(reply), reply.status in REFUSED
 

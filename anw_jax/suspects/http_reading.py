@@ -15,12 +15,17 @@ from anw_jax.suspects.http_secrets import Secrets, not_shown
 # Statuses of a service that is there and will not answer now. It did no work for these two.
 LOADING = 503
 REFUSED = (429, LOADING)
-TRY_AGAIN = (*REFUSED, 408, 500, 502, 504)
+_TRY_AGAIN = (408, 429)
 
 _ANSWERED = (200, 201)
 # Of the statuses 4xx, those that refuse whatever is asked: credentials, payment, address,
 # method, proxy, time, a service that is gone, speed.
 _OF_ALL = (401, 402, 403, 404, 405, 407, 408, 410, 429)
+
+
+def is_for_now(status: int) -> bool:
+    """Whether a status says that another attempt may be answered: 408, 429, and 5xx."""
+    return status in _TRY_AGAIN or status >= 500
 
 
 class Reader:

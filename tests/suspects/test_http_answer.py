@@ -130,6 +130,29 @@ def test_a_list_that_comes_under_classes_is_refused(scores, body):
     assert str(error.value).startswith(NO_ORDER)
 
 
+BESIDE = {
+    "label": ("*.score", LISTED),
+    "name, in class order": ("*.p", [{"name": name, "p": 0.1} for name in NAMES]),
+    "further in": ("out.*.score", {"out": LISTED}),
+    "a number as text": ("*.p", [{"id": str(n), "p": 0.1} for n in range(3)]),
+    "in the last alone": ("*.p", [{"p": 0.1}, {"p": 0.1}, {"p": 0.8, "class": "cat"}]),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_scores_beside_names_that_nobody_reads_are_refused(name):
+    scores, body = BESIDE[name]
+    template = AnswerTemplate(None, scores)
+    template.check_fits(FULL)
+    with pytest.raises(SuspectError, match="each score stands beside a name"):
+        template.read(body, FULL, 1)
+
+
+def test_scores_beside_numbers_are_read_in_their_order():
+    body = [{"p": 0.2, "id": 0}, {"p": 0.1, "id": 1}, {"p": 0.7, "id": 2}]
+    assert AnswerTemplate(None, "*.p").read(body, FULL, 1).scores.tolist() == [[0.2, 0.1, 0.7]]
+
+
 UNUSED = {
     "numbers as labels": ((None, "l"), LABEL, {"l": 1}),
     "digits as labels": ((None, "l"), LABEL, {"l": "1"}),

@@ -159,6 +159,13 @@ def test_a_probe_waits_once_for_a_service_that_is_down():
     assert len(waits) == 2
 
 
+@pytest.mark.parametrize("status", [408, 429, 500, 501, 502, 503, 504, 507, 520, 529])
+def test_what_may_pass_is_asked_again(status):
+    waits, _, error = asked(Reply(status))
+    assert len(waits) == 1
+    assert error is None
+
+
 REDIRECTS = {
     (301, "/plain/"): "'http://model.test/plain/'",
     (302, "https://other.test/x"): "'https://other.test/x'",
