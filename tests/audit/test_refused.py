@@ -259,7 +259,7 @@ def test_no_p_gets_smaller_by_refusing_where_it_remembers(statistic):
         before = now
 
 
-@pytest.mark.parametrize("statistic", ["losses", "centred", "log_losses", "hits"])
+@pytest.mark.parametrize("statistic", ["log_losses", "hits"])
 def test_an_innocent_model_gains_nothing_by_choosing_what_it_refuses(statistic):
     """It refuses after a look at its answers, as cleverly as it likes; the keys are fresh."""
     rng = np.random.default_rng(6)
@@ -272,7 +272,7 @@ def test_an_innocent_model_gains_nothing_by_choosing_what_it_refuses(statistic):
     null = ExactNull(integers)
     slots = rng.integers(0, 5, (50_000, 16))
     observed = np.sort(integers[np.arange(16), slots].sum(axis=1))
-    for level in (0.5, 0.2, 0.05, 0.01):
+    for level in (0.2, 0.01):
         # The p falls with the sum: the first that is small enough is found by halving.
         first = bisect.bisect_left(
             observed, -np.log(level), key=lambda value: -null.log_p_value(int(value))
