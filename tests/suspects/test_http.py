@@ -69,8 +69,8 @@ MOODS = {
         "breaks off its answer (RemoteDisconnected), in 3 attempts",
     ),
     "too long": (raises(NoAnswerError("answers with too much")), "answers with too much"),
-    "429": (body("slow down", 429), "answers with status 429, in 3 attempts"),
-    "500": (body("oops", 500), "answers with status 500, in 3 attempts"),
+    "429": (body("slow down", 429), "answers with status 429: 'slow down', in 3 attempts"),
+    "500": (body("oops", 500), "answers with status 500: 'oops', in 3 attempts"),
     "404": (body("no such  model", 404), "answers with status 404: 'no such model'"),
     "302": (body("", 302), "answers with status 302: ''"),
     "HTML": (
@@ -82,14 +82,15 @@ MOODS = {
         "answers with JSON that is cut off or malformed at character 35: "
         '\'{"predictions": [{"scores": [0.1, 0.\'',
     ),
-    "empty": (body(""), "answers with JSON that is cut off or malformed at character 0: ''"),
+    "empty": (body(""), "answers with an empty body"),
     "classes": (
         body(json.dumps({"predictions": [{"scores": [0.5] * 7}] * 3})),
         ": the suspect declares 5 classes and answers with 7",
     ),
     "too few": (
         body(json.dumps({"predictions": [{"scores": [0.5] * 5}] * 2})),
-        ": the answer must have 3 entries at 'predictions', one for each picture asked; got 2",
+        ": the answer must have as many entries at 'predictions' as pictures were asked about, "
+        "1; got 2; if the whole answer is about one picture, say pictures = false",
     ),
     "no path": (
         body('{"error": "quota"}'),
@@ -102,7 +103,7 @@ MOODS = {
     ),
     "ragged": (
         body(json.dumps({"predictions": [{"scores": [1] * n} for n in (5, 4, 5)]})),
-        ": the answer has lists of different lengths for different pictures",
+        ": the suspect declares 5 classes and answers with 4",
     ),
 }
 
@@ -332,7 +333,7 @@ def test_an_error_wakes_those_who_wait_as_long_as_a_service_asks():
 
     def handler(request):
         if both.wait(30) == 0:
-            return Reply(429, headers={"retry-after": "3600"})
+            return Reply(429, headers={"retry-after": "600"})
         return Reply(404)
 
     options = HttpOptions(in_flight=2, max_attempts=2)
@@ -340,6 +341,7 @@ def test_an_error_wakes_those_who_wait_as_long_as_a_service_asks():
     start = time.monotonic()
     with (
         twins.over_http(handler, options=options, request=request, sleep=None) as suspect,
+        pytest.warns(UserWarning, match="waiting 10 min 0 s, until .* answers with status 429"),
         pytest.raises(SuspectError, match="answers with status 404"),
     ):
         suspect.answers(PICTURES[:2])
