@@ -110,16 +110,16 @@ def test_bad_values_of_mark(anw, root):
         mark("--alpha", 2).err: "alpha must lie strictly between 0.0 and 1.0, got 2.0",
         mark("--slots", 1).err: "num_slots must be at least 2, got 1",
         mark("--beacon-value", "ab").err: (
-            f"--beacon-value belongs to a commitment, and {root / 'out'} holds none: anw commit "
-            "first"
+            f"--beacon-value belongs to a commitment, and {root / 'out'} holds none: anw "
+            "commit first"
         ),
         mark("--beacon", "drand:12").err: (
             "beacon must have the form drand:CHAIN HASH:ROUND, nist:CHAIN:PULSE or "
             "arbitrator:WHO, got 'drand:12'"
         ),
         mark("--no-labels", "--own-labels").err: (
-            "--labels, --own-labels and --no-labels exclude one another: class numbers come from "
-            "one source"
+            "--labels, --own-labels and --no-labels exclude one another: class numbers come "
+            "from one source"
         ),
         mark("--decimals", 2).err: (
             "decimals belongs to access 'rounded', which is not asked for"
