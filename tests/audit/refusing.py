@@ -37,10 +37,10 @@ def write_refuser(case_dir: pathlib.Path, met, numbers, how="raises", name="net"
     toml.write_text(toml.read_text().replace(":answer", ":refuse"))
 
 
-def refusing_case(root, case_dir, numbers, how="raises", options=None, **plan):
+def refusing_case(root, case_dir, numbers, how="raises", choices=None, **plan):
     """A declared case with one refuser; returns the owner's key."""
-    key = hand_over(root, case_dir, **plan)
+    key = hand_over(root, case_dir, choices=choices, **plan)
     write_refuser(case_dir, root / "ann_marked" / "published", numbers, how)
     audit.probe_case(audit.Case(case_dir))
-    audit.declare(audit.Case(case_dir), options or audit.Options())
+    audit.declare(audit.Case(case_dir), audit.Options())
     return key

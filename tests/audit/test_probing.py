@@ -9,6 +9,7 @@ from anw_jax import audit, data
 from anw_jax.errors import CaseError
 from anw_jax.keys import MarkKey, Plan
 from tests.audit.conftest import SUSPECT, receive
+from tests.audit.owners import mark_folder
 
 HEAD = "import numpy as np\nSEEN = []\n\ndef answer(batch):\n"
 SCORES = (
@@ -44,7 +45,7 @@ def make_case(root, case_dir, code="", sizes=((8, 8),) * 12, declaration="", lab
     rows = "".join(f"{n},{y}\n" for n, y in zip(names, labels, strict=True))
     (root / "labels.csv").write_text(rows)
     key, plan = MarkKey.for_experiment(1), Plan("log_losses", 1e-3)
-    audit.mark_folder(photos, key, root / "out", plan, labels=root / "labels.csv")
+    mark_folder(photos, key, root / "out", plan, labels=root / "labels.csv")
     folder = receive(root / "out", photos, case_dir, "ann")
     (folder / "labels.csv").write_text(rows)
     (case_dir / "suspects").mkdir()
@@ -137,9 +138,6 @@ def test_a_label_that_is_no_class(root, case_dir, place, label):
     with pytest.raises(CaseError, match=line):
         audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
     assert not audit.Case(case_dir).has("declared.json")
-    # Without labels nothing is asked of them.
-    options = audit.Options(true_labels=False)
-    assert audit.declare(audit.Case(case_dir), options, despite_probe=True)
 
 
 def test_recorded_answers_are_held_against_the_labels_too(root, case_dir):

@@ -11,7 +11,7 @@ from anw_jax import audit, data
 from anw_jax.audit import panel, refusals
 from anw_jax.cli import exit_codes, telling
 from anw_jax.errors import SuspectError
-from anw_jax.keys import Assignment, MarkKey, Plan, SignatureSpace
+from anw_jax.keys import AccessRule, Assignment, MarkKey, Plan, SignatureSpace
 from anw_jax.stats import exact_test
 from anw_jax.stats.exact import ExactNull, quantise
 from anw_jax.stats.scores import score_units
@@ -23,6 +23,7 @@ from tests.audit.conftest import (
     write_photos,
     write_suspect,
 )
+from tests.audit.owners import mark_folder, saving_choices
 from tests.audit.refusing import WAYS, refusing_case, write_refuser
 
 
@@ -34,7 +35,7 @@ def sealed(case_dir, key):
 @pytest.mark.parametrize("saving", [None, (3, 1)])
 @pytest.mark.parametrize("how", WAYS)
 def test_one_refused_image_is_named_and_the_others_decide(root, case_dir, how, saving):
-    key = refusing_case(root, case_dir, [4], how, audit.Options(saving=saving))
+    key = refusing_case(root, case_dir, [4], how, saving_choices(saving))
     blind, verdict = sealed(case_dir, key)
     count = blind["suspects"]["net"]["owners"]["ann"]["unusable"]
     assert count["num_images"] == NUM_PHOTOS
@@ -81,22 +82,23 @@ def test_above_the_limit_it_is_inconclusive(root, case_dir, how, number):
 @pytest.mark.parametrize(
     ("limit", "number", "outcome"),
     [(0.0, 0, "shown"), (0.0, 1, "inconclusive"), (0.25, 3, "shown"), (0.25, 4, "inconclusive"),
-     (1.0, 6, "shown"), (1.0, 12, "inconclusive")],
+     (0.99, 6, "shown"), (0.99, 11, "inconclusive")],
 )  # fmt: skip
 def test_the_limit_is_a_share_of_the_images(root, case_dir, limit, number, outcome):
-    options = audit.Options(refusal_limit=limit)
-    key = refusing_case(root, case_dir, range(number), options=options, alpha=0.01)
-    assert json.loads((case_dir / "declared.json").read_text())["refusal_limit"] == limit
+    choices = {"refusals": limit}
+    key = refusing_case(root, case_dir, range(number), choices=choices, alpha=0.01)
+    declared = json.loads((case_dir / "declared.json").read_text())
+    assert declared["suspects"]["net"]["rule"]["refusals"] == limit
     test = sealed(case_dir, key)[1]["tests"]["ann"]["net"]
     assert test["outcome"] == outcome
-    if limit == 1.0 and number == 12:  # nothing is left to test
-        assert test["reason"].startswith("no test possible")
+    if limit == 0.99 and number == 11:  # one photo is left
+        assert test["reason"].startswith("the smallest p these units can give")
 
 
-@pytest.mark.parametrize("limit", [-0.1, 1.1, float("nan"), "all"])
+@pytest.mark.parametrize("limit", [-0.1, 1.0, 1.1, float("nan"), "all"])
 def test_a_limit_that_is_no_share(limit):
-    with pytest.raises((TypeError, ValueError), match="refusal_limit"):
-        audit.Options(refusal_limit=limit)
+    with pytest.raises((TypeError, ValueError), match="refusals"):
+        AccessRule("logits", refusals=limit)
 
 
 def test_a_suspect_that_refuses_everything_is_an_error(root, case_dir):
@@ -130,13 +132,13 @@ def test_the_photos_of_one_size_may_all_be_refused(root, case_dir):
         wide = np.random.default_rng(number).integers(0, 256, (8, 16, 3), dtype=np.uint8)
         (root / "photos" / f"a wide {number}.png").write_bytes(data.png_of(wide))
     key = MarkKey.for_experiment(1)
-    audit.mark_folder(root / "photos", key, root / "out", Plan("losses", 0.05))
+    plan, choices = Plan("losses", 0.05), {"label_source": "model", "refusals": 0.2}
+    mark_folder(root / "photos", key, root / "out", plan, **choices)
     receive(root / "out", root / "photos", case_dir, "ann")
     write_suspect(case_dir, None)
     code = case_dir / "suspects" / "net_code" / "model.py"
     code.write_text(code.read_text().replace("logits = np.z", "assert batch.shape[2] == 8\n    logits = np.z"))  # fmt: skip # noqa: E501
-    options = audit.Options(refusal_limit=0.2, true_labels=False)
-    audit.declare(audit.Case(case_dir), options, despite_probe=True)
+    audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
     blind, verdict = sealed(case_dir, key)
     count = blind["suspects"]["net"]["owners"]["ann"]["unusable"]
     assert sorted(count["photos"]) == ["a wide 0.png", "a wide 1.png"]
@@ -149,7 +151,8 @@ def test_in_a_group_the_other_images_stand_for_it(root, case_dir, how):
         write_photos(root / "photos" / group, seed=ord(group), number=number)
     key = MarkKey.for_experiment(1)
     plan = Plan("losses", 0.5)
-    audit.mark_folder(root / "photos", key, root / "out", plan, scheme="per_group")
+    choices = {"scheme": "per_group", "label_source": "model", "refusals": 0.25}
+    mark_folder(root / "photos", key, root / "out", plan, **choices)
     folder = case_dir / "owners" / "ann"
     folder.mkdir(parents=True)
     for file in (root / "out").glob("*.json"):
@@ -160,8 +163,7 @@ def test_in_a_group_the_other_images_stand_for_it(root, case_dir, how):
         (met / f"{number}.png").write_bytes(file.read_bytes())
     (root / "photos").rename(folder / "originals")
     write_refuser(case_dir, met, [1, 4], how)  # a second photo of a, and all of b
-    options = audit.Options(true_labels=False, refusal_limit=0.25)
-    audit.declare(audit.Case(case_dir), options, despite_probe=True)
+    audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
     blind, verdict = sealed(case_dir, key)
     count = blind["suspects"]["net"]["owners"]["ann"]["unusable"]
     assert list(count["photos"]) == ["a/photo01.png", "b/photo00.png"]
@@ -231,7 +233,12 @@ def test_cases_of_before_there_were_counts_are_judged(root, case_dir):
     key = refusing_case(root, case_dir, range(3), "nan")
     audit.seal_case(audit.Case(case_dir))
     body = json.loads((case_dir / "declared.json").read_text())
-    del body["refusal_limit"]
+    suspect = body["suspects"]["net"]
+    rule = suspect.pop("rule")
+    del suspect["menu"]
+    body |= {"access": suspect.pop("access"), "access_text": suspect.pop("access_text")}
+    body |= {"saving": None, "list_rate": rule["list_rate"]}
+    body["bound"] = {"level": rule["bound_level"], "by": rule["bound_by"]}
     (case_dir / "declared.json").write_text(json.dumps(body))
     blind = json.loads((case_dir / "blind.json").read_text())
     del blind["suspects"]["net"]["owners"]["ann"]["unusable"]

@@ -11,6 +11,7 @@ from anw_jax.cli import exit_codes, telling
 from anw_jax.keys import MarkKey, Plan
 from anw_jax.verify import Lockstep
 from tests.audit.conftest import NUM_PHOTOS, hand_over, write_photos, write_suspect
+from tests.audit.owners import mark_folder, saving_choices
 from tests.audit.refusing import WAYS, refusing_case, write_refuser
 
 
@@ -35,8 +36,8 @@ def rows_of(case_dir, name="ann.jsonl"):
 
 @pytest.mark.parametrize("how", WAYS)
 def test_a_refused_image_is_counted_of_those_asked(root, case_dir, how):
-    options = audit.Options(refusal_limit=0.5)
-    key = refusing_case(root, case_dir, range(0, 12, 4), how, options, mode="sequential")
+    choices = {"refusals": 0.5}
+    key = refusing_case(root, case_dir, range(0, 12, 4), how, choices, mode="sequential")
     to_the_end(root, case_dir, key)
     verdict = audit.judge_record(audit.Case(case_dir), {})
     test, rows = verdict["tests"]["ann"]["net"], rows_of(case_dir)
@@ -88,8 +89,8 @@ def test_stopped_by_hand_only_units_with_a_row_count(root, case_dir):
 
 
 def test_killed_between_note_and_row(root, case_dir, monkeypatch):
-    options = audit.Options(refusal_limit=1.0)
-    key = refusing_case(root, case_dir, range(0, 12, 2), options=options, mode="sequential")
+    choices = {"refusals": 0.99}
+    key = refusing_case(root, case_dir, range(0, 12, 2), choices=choices, mode="sequential")
     write_row, asked = Lockstep.write_row, []
 
     def die(self, name, losses):
@@ -116,7 +117,8 @@ def test_in_a_group_the_other_images_stand_for_it(root, case_dir, saving):
     key = MarkKey.for_experiment(1)
     plan = Plan("losses", 0.01, mode="sequential")
     out = root / "ann_marked"
-    audit.mark_folder(root / "photos", key, out, plan, scheme="per_group")
+    choices = {"scheme": "per_group", "label_source": "model", "refusals": 0.5}
+    mark_folder(root / "photos", key, out, plan, **choices, **saving_choices(saving))
     folder = case_dir / "owners" / "ann"
     folder.mkdir(parents=True)
     for file in out.glob("*.json"):
@@ -127,8 +129,7 @@ def test_in_a_group_the_other_images_stand_for_it(root, case_dir, saving):
         (met / f"{number}.png").write_bytes(file.read_bytes())
     (root / "photos").rename(folder / "originals")
     write_refuser(case_dir, met, [1, 3], "raises")  # a second of a, and all of b
-    options = audit.Options(true_labels=False, refusal_limit=0.5, saving=saving)
-    audit.declare(audit.Case(case_dir), options, despite_probe=True)
+    audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
     to_the_end(root, case_dir, key)
     verdict = audit.judge_record(audit.Case(case_dir), {})
     rows, count = rows_of(case_dir), verdict["tests"]["ann"]["net"]["unusable"]

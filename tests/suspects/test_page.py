@@ -11,7 +11,7 @@ def test_the_lines_run_and_run_again_from_the_answers(tmp_path, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     names: dict = {"__name__": "page"}
     exec(compile(lines, PAGE.name, "exec"), names)
-    assert capsys.readouterr().out == names["verdict"].sentence + "\n"
+    assert capsys.readouterr().out == names["verdict"].text + "\n"
     assert names["verdict"].result.outcome == "shown"
     assert names["verdict"].standing.startswith("evidence under the committed plan")
     size = (tmp_path / "answers.bin").stat().st_size

@@ -113,7 +113,9 @@ def failing(logits):
 
 
 @pytest.mark.parametrize(
-    "handler", [failing, lambda a: a[:, :3], lambda a: a.mean(), lambda a: None], ids=str
+    "handler",
+    [failing, lambda a: a[:, :3], lambda a: a.mean(), lambda a: None],
+    ids=["raises", "too few", "one number", "nothing"],
 )
 def test_a_suspect_that_answers_to_nothing_is_an_error(tmp_path, handler):
     suspect = broken(handler)
