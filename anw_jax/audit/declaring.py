@@ -9,6 +9,7 @@ from anw_jax.audit import refusals
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.corrections import level_of_record
 from anw_jax.audit.files import write_json
+from anw_jax.audit.fitting import check_labels_fit, check_sizes_fit
 from anw_jax.audit.originals import LABELS
 from anw_jax.audit.standing import BY_ARBITRATOR, BY_MODEL, BY_OWNER
 from anw_jax.audit.suspect_file import MakerFn
@@ -109,6 +110,9 @@ def declare(
     access = _access(options, opened)
     for name, owner in case.owners.items():
         _check_labels(name, owner, access, options.own_labels)
+    if access.true_labels:
+        check_labels_fit(case, opened)
+    check_sizes_fit(case, opened, was_probed=not despite_probe)
     body = {
         "format": FORMATS["declared.json"],
         "previous": case.digest("probe.json"),
@@ -271,13 +275,9 @@ def _check_complete(case: Case) -> None:
     does not match would make a match of those that are left.
     """
     for name, owner in case.owners.items():
-        missing = [
-            file
-            for file, image in zip(
-                owner.published.manifest.file_names, owner.originals.images, strict=True
-            )
-            if image is None
-        ]
+        here = set(owner.originals.present)
+        names = owner.published.manifest.file_names
+        missing = [name for index, name in enumerate(names) if index not in here]
         if missing:
             raise CaseError(
                 f"owner {name!r} lacks {len(missing)} of {len(owner.originals.images)} "

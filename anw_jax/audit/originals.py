@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import hashlib
 import io
 import pathlib
@@ -13,8 +14,9 @@ import numpy as np
 
 from anw_jax import _check, data
 from anw_jax.audit.files import read_arrays, read_bytes
+from anw_jax.audit.stored_photos import StoredPhotos
 from anw_jax.errors import CaseError
-from anw_jax.keys import ChangedPixelsWarning, Manifest, image_digest
+from anw_jax.keys import ChangedPixelsWarning, Manifest
 
 FOLDER, ARRAYS, LABELS = "originals", "originals.npz", "labels.csv"
 
@@ -31,22 +33,22 @@ class Originals:
     """Originals in the manifest's order.
 
     Attributes:
-      images: uint8 `[H, W, 3]` each; None where the owner brought none: nothing is declared
-        before all are here.
+      images: uint8 `[H, W, 3]` each, decoded when asked for; None where the owner brought
+        none: nothing is declared before all are here.
       labels: integers `[n]`, -1 where none is known; None if there are no labels at all.
       labels_file: the name of the file that gave them.
     """
 
-    images: tuple[np.ndarray | None, ...]
+    images: StoredPhotos
     labels: np.ndarray | None
     labels_file: str | None = None
 
     @property
     def present(self) -> np.ndarray:
         """Indices of the photos that are here, int64."""
-        return np.flatnonzero([image is not None for image in self.images])
+        return np.flatnonzero([shape is not None for shape in self.images.shapes])
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 over shapes, pixels and labels: what will be asked about."""
         message = hashlib.sha256(_TAG)
@@ -74,27 +76,20 @@ def read_originals(folder: pathlib.Path, manifest: Manifest) -> Originals:
     """
     names, images, labels = _photos(folder)
     places = _places(folder, manifest, images, names)
-    ordered: list[np.ndarray | None] = [None] * manifest.num_images
-    for place, image in zip(places, images, strict=True):
-        ordered[place] = image
     # One of two byte-identical photos stands for both.
-    brought = {
-        d: image
-        for d, image in zip(manifest.image_digests, ordered, strict=True)
-        if image is not None
-    }
-    ordered = [brought.get(digest) for digest in manifest.image_digests]
+    brought = {manifest.image_digests[place]: i for i, place in enumerate(places)}
+    ordered = images.ordered([brought.get(digest) for digest in manifest.image_digests])
     if labels is not None:
         in_order = np.full(manifest.num_images, -1, np.int64)
         in_order[places] = labels
-        return Originals(tuple(ordered), in_order, ARRAYS)
+        return Originals(ordered, in_order, ARRAYS)
     path = folder / LABELS
     if not path.exists():
-        return Originals(tuple(ordered), None)
-    return Originals(tuple(ordered), labels_for(path, manifest), LABELS)
+        return Originals(ordered, None)
+    return Originals(ordered, labels_for(path, manifest), LABELS)
 
 
-def _photos(folder: pathlib.Path) -> tuple[list[str], list[np.ndarray], np.ndarray | None]:
+def _photos(folder: pathlib.Path) -> tuple[list[str], StoredPhotos, np.ndarray | None]:
     has_arrays, has_folder = (folder / ARRAYS).exists(), (folder / FOLDER).exists()
     if has_arrays and has_folder:
         raise CaseError(f"{folder} must hold {FOLDER}/ or {ARRAYS}, not both: keep one")
@@ -111,13 +106,13 @@ def _photos(folder: pathlib.Path) -> tuple[list[str], list[np.ndarray], np.ndarr
     return names, images, labels
 
 
-def _from_folder(folder: pathlib.Path) -> tuple[list[str], list[np.ndarray]]:
+def _from_folder(folder: pathlib.Path) -> tuple[list[str], StoredPhotos]:
     files = data.list_photos(folder)
     names = [file.relative_to(folder).as_posix() for file in files]
-    return names, [data.read_photo(file) for file in files]
+    return names, StoredPhotos(files)
 
 
-def _from_arrays(path: pathlib.Path) -> tuple[list[str], list[np.ndarray], np.ndarray | None]:
+def _from_arrays(path: pathlib.Path) -> tuple[list[str], StoredPhotos, np.ndarray | None]:
     arrays = read_arrays(path)
     if "images" not in arrays:
         raise CaseError(f"{path} must hold 'images' (and 'labels', 'file_names')")
@@ -129,20 +124,20 @@ def _from_arrays(path: pathlib.Path) -> tuple[list[str], list[np.ndarray], np.nd
     except (TypeError, ValueError) as error:
         raise CaseError(f"{path}: {error}") from None
     names = arrays.get("file_names", np.array([f"{i:06d}" for i in range(len(images))]))
-    return [str(name) for name in names], images, labels
+    return [str(name) for name in names], StoredPhotos(images), labels
 
 
 def _places(
-    folder: pathlib.Path, manifest: Manifest, images: Sequence[np.ndarray], names: Sequence[str]
+    folder: pathlib.Path, manifest: Manifest, images: StoredPhotos, names: Sequence[str]
 ) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ChangedPixelsWarning)
         try:
-            places = manifest.locate(images, names)
+            places = manifest.locate(range(len(images)), names, images.digests)
         except ValueError as error:
             raise CaseError(f"{folder}: {error}") from None
-    for place, image, name in zip(places, images, names, strict=True):
-        if image_digest(image) != manifest.image_digests[place]:
+    for place, digest, name in zip(places, images.digests, names, strict=True):
+        if digest != manifest.image_digests[place]:
             raise CaseError(
                 f"{folder}: the pixels of {name} are not those committed to; get the very file "
                 "that was marked"

@@ -6,11 +6,13 @@ import numpy as np
 
 from anw_jax import progress
 from anw_jax.audit.case import Owner
+from anw_jax.audit.stored_photos import StoredPhotos
 from anw_jax.keys import Assignment, Manifest
 from anw_jax.stats import unit_losses
 from anw_jax.stats.scores import is_usable
 from anw_jax.suspects import Access, AnswerCache, Interview, Suspect
 from anw_jax.suspects.controls import Controls
+from anw_jax.suspects.pictures import Pictures
 from anw_jax.verify import coarse_to_fine
 
 
@@ -45,7 +47,7 @@ class Panel:
         groups: dict[tuple, list[tuple[int, int, int]]] = {}
         for number, owner in enumerate(owners):
             for index in owner.originals.present:
-                shape = owner.originals.images[index].shape
+                shape = owner.originals.images.shapes[index]
                 key = (shape, type(owner.published.mark).__name__)
                 if access.num_augmentations > 1:  # drawn from the owner's own seed
                     key = (*key, number)
@@ -72,7 +74,7 @@ class Panel:
             labels = np.array([self.owners[n].originals.labels[i] for n, i, _ in members])
         return Interview(
             suspect,
-            np.stack([self.owners[n].originals.images[i] for n, i, _ in members]),
+            _pictures([(self.owners[n].originals.images, i) for n, i, _ in members]),
             labels,
             [self.owners[number].published.mark for number in numbers],
             self.space,
@@ -209,6 +211,17 @@ class Panel:
             ask, len(members), num_slots, stride=stride, num_best=num_best
         )
         return completed.losses, unusable
+
+
+def _pictures(members: list[tuple[StoredPhotos, int]]) -> Pictures:
+    """Photos of one size, read one by one."""
+    shapes = [photos.shapes[index] for photos, index in members]
+
+    def read(number: int) -> np.ndarray:
+        photos, index = members[number]
+        return photos[index]
+
+    return Pictures(shapes, read)
 
 
 def photos_of_units(manifest: Manifest) -> list[list[int]]:

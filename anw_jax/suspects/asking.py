@@ -15,6 +15,7 @@ import numpy as np
 
 from anw_jax.errors import BudgetError, RefusedPictureError, SuspectError
 from anw_jax.suspects.answers import Answers, checked
+from anw_jax.suspects.batches import as_asked
 from anw_jax.suspects.cache import AnswerCache, question_key
 from anw_jax.suspects.controls import Controls
 from anw_jax.suspects.declaration import Declaration
@@ -115,7 +116,7 @@ class Asker:
         ledger = CacheLedger(keys, self._suspect, self._cache, self._budget)
         trouble = None
         try:
-            self._suspect.ask_each(_as_floats(pixels), ledger)
+            self._suspect.ask_each(as_asked(self._suspect, pixels), ledger)
         except SuspectError as error:
             trouble = error
         self._keep_one(pixels, keys)
@@ -156,7 +157,7 @@ class Asker:
         self, pixels: np.ndarray, keys: Sequence[bytes], is_control: bool = False
     ) -> SuspectError | None:
         """Asks, and keeps the answers; or the error that came instead."""
-        images = _as_floats(pixels)
+        images = as_asked(self._suspect, pixels)
         try:
             if isinstance(self._suspect, RemoteSuspect):
                 ledger = CacheLedger(keys, self._suspect, self._cache, self._budget, is_control)
@@ -201,20 +202,14 @@ class Asker:
         return False
 
 
-def _as_floats(pixels: np.ndarray) -> np.ndarray:
-    # The same division as in `verify`: the arbitrator asks exactly uint8 / 255.
-    return pixels.astype(np.float32) / np.float32(255)
-
-
 def _blank(declaration: Declaration) -> Answers:
     """A batch of one that stands where there is no answer."""
     width = declaration.k if declaration.answer == "top_k" else declaration.num_classes
     scores, labels = np.full((1, width), np.nan, np.float32), np.zeros((1, width), np.int64)
     if declaration.answer == "label":
         return Answers("label", None, labels[:, 0])
-    return Answers(
-        declaration.answer, scores, labels if declaration.answer == "top_k" else None
-    )
+    is_list = declaration.answer == "top_k"
+    return Answers(declaration.answer, scores, labels if is_list else None)
 
 
 def _store(

@@ -159,6 +159,11 @@ class HttpSuspect:
         """Pictures that are under way at once."""
         return self._options.in_flight * self._request.images_per_request
 
+    @property
+    def images_per_request(self) -> int:
+        """Pictures in one request."""
+        return self._request.images_per_request
+
     def with_declaration(self, declaration: Declaration) -> Self:
         """The same endpoint, read in another way; shares connections and pace.
 

@@ -13,13 +13,13 @@ from anw_jax.suspects.access import Access, first_labels
 from anw_jax.suspects.ahead import ahead
 from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.asking import Asker
+from anw_jax.suspects.batches import batch_size_for
 from anw_jax.suspects.cache import AnswerCache, question_key
 from anw_jax.suspects.controls import Controls
+from anw_jax.suspects.pictures import Pictures
 from anw_jax.suspects.protocol import Suspect
 from anw_jax.verify.mark_tables import MarkTables, check_marks
 
-# At most so many pictures together, and no more than so many bytes of them as floats.
-_BATCH, _BATCH_BYTES = 256, 2**28
 # So many images give pictures that may be asked as controls.
 _MOST_CONTROLS = 24
 
@@ -40,7 +40,8 @@ class Interview:
 
     Args:
       suspect: the model.
-      images: *unmarked* uint8 originals `[n, H, W, 3]` (or floats with 8-bit values).
+      images: *unmarked* uint8 originals `[n, H, W, 3]` (or floats with 8-bit values), or
+        `Pictures`, which are read one by one.
       labels: integers `[n]`; None with `access.true_labels=False`.
       mark: the mark, or a sequence of marks of one type with `mark_of_image`.
       space: which signatures are asked; slot 0 is the unmarked original.
@@ -81,7 +82,7 @@ class Interview:
     def __init__(
         self,
         suspect: Suspect,
-        images: np.ndarray,
+        images: np.ndarray | Pictures,
         labels: Sequence[int] | np.ndarray | None,
         mark: Mark | Sequence[Mark],
         space: SignatureSpace,
@@ -97,7 +98,8 @@ class Interview:
         self._suspect = _check.is_instance(Suspect, suspect=suspect)
         self._declaration = suspect.declaration
         self._space = _check.is_instance(SignatureSpace, space=space)
-        self._images = _check.uint8_images(images=images)
+        is_read_one_by_one = isinstance(images, Pictures)
+        self._images = images if is_read_one_by_one else _check.uint8_images(images=images)
         self._access = Access.best_of(self._declaration) if access is None else access
         _check.is_instance(Access, access=self._access).check_fits(self._declaration)
         self._labels = self._checked_labels(labels)
@@ -105,10 +107,7 @@ class Interview:
         marks, owners = _marks_and_owners(mark, mark_of_image, len(self._images))
         self._tables = MarkTables.of(marks, owners, space.degrees)
         if batch_size is None:
-            picture_bytes = 4 * int(np.prod(self._images.shape[1:]))
-            least = getattr(suspect, "num_together", 1)
-            fitting = _BATCH_BYTES // max(1, picture_bytes)
-            batch_size = max(least, min(_BATCH, fitting))
+            batch_size = batch_size_for(suspect, self._images.shape[1:])
         self._batch_size = _check.integer_at_least(1, batch_size=batch_size)
         if budget is not None:
             _check.integer_at_least(0, budget=budget)
@@ -252,14 +251,14 @@ class Interview:
             original = self._images[image]
             marked = self._marked(image, slot)
             if number == 1:
-                yield marked
+                yield self._access.fitted(marked, self._declaration)
                 continue
             if image != before:
                 seed = self._seeds[image]
                 draws = [change.draw(seed, original, k) for k in range(number)]
                 before = image
             for draw in draws:
-                yield change.apply(marked, draw)
+                yield self._access.fitted(change.apply(marked, draw), self._declaration)
 
     def _marked(self, image: int, slot: int) -> np.ndarray:
         entry = (self._tables.mark_of_image[image], slot)
