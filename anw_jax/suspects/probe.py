@@ -16,6 +16,7 @@ from anw_jax.suspects.probe_order import findings_on_order
 from anw_jax.suspects.probe_photos import ProbePhotos
 from anw_jax.suspects.probe_readings import find_better_reading, find_working_readings
 from anw_jax.suspects.probe_refused import (
+    ONE_IN,
     are_few,
     finding_on,
     others,
@@ -143,9 +144,10 @@ def probe(
     is_cropped = _check.one_of(FITS, fit=fit) == "crop"
     pictures = ProbePhotos(images, asked.asked_size, is_cropped)
     report = _report(asked, pictures, labels, other_sizes, batch_sizes)
-    if report.has(*_OF_SOME_PHOTOS):
+    # Of fewer photos not even one could be left out.
+    if report.has(*_OF_SOME_PHOTOS) and len(pictures) >= ONE_IN:
         refused = refused_alone(asked.as_trial(), pictures)
-        if refused and are_few(refused, pictures) and len(pictures) - len(refused) >= 2:
+        if refused and are_few(refused, pictures):
             left = ProbePhotos(others(images, refused), asked.asked_size, is_cropped)
             labels = None if labels is None else np.delete(labels, list(refused))
             rest = _report(asked, left, labels, other_sizes, batch_sizes)

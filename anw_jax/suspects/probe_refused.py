@@ -12,7 +12,7 @@ from anw_jax.suspects.probe_photos import ProbePhotos
 from anw_jax.suspects.protocol import Suspect
 
 # One photo in so many may be refused before the suspect counts as asked in a wrong way.
-_ONE_IN = 10
+ONE_IN = 10
 
 
 def _without_numbers(answers: Answers) -> dict[int, str]:
@@ -39,7 +39,7 @@ def refused_alone(suspect: Suspect, pictures: ProbePhotos) -> dict[int, str]:
 
 def are_few(refused: dict[int, str], pictures: Sequence | ProbePhotos) -> bool:
     """Whether the photos refused are so few that it is they, not the way of asking."""
-    return len(refused) * _ONE_IN <= len(pictures)
+    return len(refused) * ONE_IN <= len(pictures)
 
 
 def others(images: Sequence[np.ndarray], refused: dict[int, str]) -> Sequence[np.ndarray]:
