@@ -208,9 +208,8 @@ def _blank(declaration: Declaration) -> Answers:
     scores, labels = np.full((1, width), np.nan, np.float32), np.zeros((1, width), np.int64)
     if declaration.answer == "label":
         return Answers("label", None, labels[:, 0])
-    return Answers(
-        declaration.answer, scores, labels if declaration.answer == "top_k" else None
-    )
+    is_list = declaration.answer == "top_k"
+    return Answers(declaration.answer, scores, labels if is_list else None)
 
 
 def _store(

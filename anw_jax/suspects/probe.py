@@ -15,6 +15,13 @@ from anw_jax.suspects.probe_answers import findings_in
 from anw_jax.suspects.probe_order import findings_on_order
 from anw_jax.suspects.probe_photos import ProbePhotos
 from anw_jax.suspects.probe_readings import find_better_reading, find_working_readings
+from anw_jax.suspects.probe_refused import (
+    ONE_IN,
+    are_few,
+    finding_on,
+    others,
+    refused_alone,
+)
 from anw_jax.suspects.probe_shapes import findings_on_batches, findings_on_sizes
 from anw_jax.suspects.probe_stability import findings_on_stability
 from anw_jax.suspects.protocol import Suspect
@@ -40,6 +47,10 @@ class Report:
     def is_fit(self) -> bool:
         """Whether no finding is an error."""
         return all(finding.severity != "error" for finding in self.findings)
+
+    def has(self, *names: str) -> bool:
+        """Whether there is a finding of any of these names."""
+        return any(finding.name in names for finding in self.findings)
 
 
 class _Counting:
@@ -132,11 +143,37 @@ def probe(
         labels = _check.class_labels(len(images), labels=labels)
     is_cropped = _check.one_of(FITS, fit=fit) == "crop"
     pictures = ProbePhotos(images, asked.asked_size, is_cropped)
+    report = _report(asked, pictures, labels, other_sizes, batch_sizes)
+    # Of fewer photos not even one could be left out.
+    if report.has(*_OF_SOME_PHOTOS) and len(pictures) >= ONE_IN:
+        refused = refused_alone(asked.as_trial(), pictures)
+        if refused and are_few(refused, pictures):
+            left = ProbePhotos(others(images, refused), asked.asked_size, is_cropped)
+            labels = None if labels is None else np.delete(labels, list(refused))
+            rest = _report(asked, left, labels, other_sizes, batch_sizes)
+            if not rest.has(*_OF_SOME_PHOTOS):
+                findings = (*rest.findings, finding_on(refused, len(pictures)))
+                report = dataclasses.replace(rest, findings=findings)
+    return dataclasses.replace(report, num_queries=sum(counts))
+
+
+# Findings that a few photos without a usable answer may be the cause of.
+_OF_SOME_PHOTOS = ("fails", "not_finite")
+
+
+def _report(
+    asked: _Counting,
+    pictures: ProbePhotos,
+    labels: np.ndarray | None,
+    other_sizes: Sequence[Sequence[np.ndarray]],
+    batch_sizes: Sequence[int],
+) -> Report:
+    """What is found with all the photos given; queries are counted by `asked`."""
     try:
         first = pictures.answers(asked)
     except (SuspectError, ValueError) as error:
         findings = [_failure(error), *find_working_readings(asked, pictures)]
-        return Report(tuple(findings), sum(counts), None)
+        return Report(tuple(findings), 0, None)
     findings = findings_in(first, asked.declaration, labels)
     findings += findings_on_order(asked, pictures, first, labels)
     findings += findings_on_stability(asked, pictures, first)
@@ -149,7 +186,7 @@ def probe(
         better, accuracy = find_better_reading(asked, pictures, labels, first)
         findings += better
     findings.sort(key=lambda finding: finding.severity != "error")
-    return Report(tuple(findings), sum(counts), accuracy)
+    return Report(tuple(findings), 0, accuracy)
 
 
 def _pictures(

@@ -13,7 +13,7 @@ def test_the_lines_run_and_run_again_from_the_answers(tmp_path, monkeypatch, cap
     exec(compile(lines, PAGE.name, "exec"), names)
     assert capsys.readouterr().out == names["verdict"].text + "\n"
     assert names["verdict"].result.outcome == "shown"
-    assert names["verdict"].standing.startswith("evidence under the committed plan")
+    assert names["verdict"].standing.startswith("holds only if the owner chose")
     size = (tmp_path / "answers.bin").stat().st_size
     with names["suspects"].AnswerCache("answers.bin", names["suspect"].declaration) as cache:
         table = names["suspects"].ask(
