@@ -93,6 +93,25 @@ def is_instance(kind: type, **named: Any) -> Any:
     return value
 
 
+def plain_text(**named: Any) -> str:
+    """A `str` itself, of characters that UTF-8 can hold: it has one form wherever it goes.
+
+    A subclass may show one text and hash as another; a lone surrogate is written in two ways.
+    """
+    name, value = _single(named)
+    if type(value) is not str:
+        raise TypeError(
+            f"{name} must be a plain str, got {type(value).__name__}: {value!r:.80}"
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{name} must be text that UTF-8 can hold, got {value!a:.80}"
+        ) from None
+    return value
+
+
 def _colour_shape(name: str, shape: tuple[int, ...], ndim: int) -> None:
     letters = "[n, H, W, 3]" if ndim == 4 else "[H, W, 3]"
     # Two axes of which the last is 3 are rows of a photo, hardly a grey picture.

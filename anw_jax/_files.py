@@ -6,10 +6,79 @@ import io
 import os
 import pathlib
 import secrets
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO
 
 import numpy as np
+
+from anw_jax.errors import FileKindError
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+# What systems and file managers leave beside one's own files: thumbnails, bins, settings.
+_SYSTEM_NAMES = frozenset(
+    (
+        "@eadir",
+        "#recycle",
+        "$recycle.bin",
+        "__macosx",
+        "desktop.ini",
+        "ehthumbs.db",
+        "icon\r",
+        "lost+found",
+        "system volume information",
+        "thumbs.db",
+    )
+)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is hidden or a system's own, never an owner's.
+
+    Example:
+      >>> [is_hidden(name) for name in ("._net.toml", "__MACOSX", "Thumbs.db", "net.toml")]
+      [True, True, True, False]
+    """
+    return name.startswith(".") or name.casefold() in _SYSTEM_NAMES
+
+
+def irregular(mode: int) -> str:
+    """What a file's mode (`st_mode`) says it is, "a pipe" say; "" for a regular file."""
+    if stat.S_ISREG(mode):
+        return ""
+    return next((kind for test, kind in _KINDS if test(mode)), "no regular file")
+
+
+def check_regular(path: str | os.PathLike) -> None:
+    """Refuses what may never end or never answer when it is read: devices, pipes, sockets.
+
+    Links are followed. What is not there, or may not be looked at, passes: the reader's own
+    error says so.
+
+    Raises:
+      FileKindError: a folder, a device, a pipe or a socket, or no possible path at all.
+
+    Example:
+      >>> check_regular(os.devnull)
+      Traceback (most recent call last):
+      ...
+      anw_jax.errors.FileKindError: ... must be a file, but is a device
+    """
+    try:
+        kind = irregular(os.stat(path).st_mode)
+    except OSError:
+        return
+    except ValueError as error:  # a NUL in the path
+        raise FileKindError(f"{os.fspath(path)!r} is no path of a file: {error}") from None
+    if kind:
+        raise FileKindError(f"{os.fspath(path)} must be a file, but is {kind}")
 
 
 def write_whole(path: str | os.PathLike, body: bytes, *, durable: bool = True) -> None:

@@ -21,6 +21,10 @@ class SourceError(AnwError, ValueError):
     """A data source cannot be read; the message says what to install or mend."""
 
 
+class FileKindError(AnwError, ValueError):
+    """A path leads to a folder, a device, a pipe or a socket where a file is needed."""
+
+
 class CheckpointError(AnwError, ValueError):
     """A checkpoint is damaged or belongs to another run; names the differing leaves."""
 
