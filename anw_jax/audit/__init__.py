@@ -13,7 +13,9 @@ from anw_jax.audit.corrections import corrected
 from anw_jax.audit.declaring import Options, declare
 from anw_jax.audit.estimating import effects, estimate, reached
 from anw_jax.audit.exchange import Opened, answer_request
+from anw_jax.audit.folder_report import FolderReport, report_lines, report_on
 from anw_jax.audit.judging import judge_case
+from anw_jax.audit.labels import Labels, arbitrator_labels, read_labels
 from anw_jax.audit.marking import Marked, mark_folder
 from anw_jax.audit.probing import probe_case
 from anw_jax.audit.record_verdict import judge_record
@@ -23,6 +25,8 @@ from anw_jax.audit.suspect_file import SuspectFile
 
 __all__ = [
     "Case",
+    "FolderReport",
+    "Labels",
     "Marked",
     "Opened",
     "Options",
@@ -32,6 +36,7 @@ __all__ = [
     "SuspectFile",
     "Waiting",
     "answer_request",
+    "arbitrator_labels",
     "corrected",
     "declare",
     "effects",
@@ -42,5 +47,8 @@ __all__ = [
     "mark_folder",
     "probe_case",
     "reached",
+    "read_labels",
+    "report_lines",
+    "report_on",
     "seal_case",
 ]

@@ -13,7 +13,6 @@ from anw_jax.audit.standing import BY_ARBITRATOR, BY_MODEL, BY_OWNER
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import augmentation_seed
-from anw_jax.keys.commitment import labels_digest
 from anw_jax.stats import INVERSIONS
 from anw_jax.suspects import Access, Augmentation, Suspect
 
@@ -332,7 +331,13 @@ def _check_labels(name: str, owner: Owner, access: Access, own_labels: bool) -> 
                 f"{owner.originals.labels_file}, which may be the owner's"
             )
         return
-    if committed and labels_digest(labels) == committed:
+    table = owner.originals.table
+    if committed and table.digest == committed:
+        if (labels < 0).all():
+            raise CaseError(
+                f"no photo of owner {name!r} has a class: give labels_map.csv with rows "
+                "'word,class number', or audit without labels (--no-labels)"
+            )
         return
     why = "are not those" if committed else "were not"
     raise CaseError(

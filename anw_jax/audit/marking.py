@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from anw_jax import _check, _files, data, progress
-from anw_jax.audit.originals import labels_for
+from anw_jax.audit.folder_report import FolderReport, report_on
+from anw_jax.audit.labels import Labels, read_labels
+from anw_jax.audit.names import target_names
 from anw_jax.audit.published import COMMITMENT, commitment_of, read_published, write_published
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign, image_digest
-from anw_jax.keys.commitment import labels_digest
 from anw_jax.marks import HueRotation, Mark, UserLCT, publish
 
 PHOTOS = "published"
@@ -29,6 +30,10 @@ class Marked:
       num_units: units that carry independent slots.
       num_written: PNG files written; 0 while the value of a beacon is waited for.
       num_unchanged: photos that no hue changes (grey ones): they carry no mark.
+      num_without_class: photos with the label "-", or a word without a class: their rows are
+        constant.
+      needs_map: labels in words to which no map was given: the arbitrator makes one.
+      report: what was found below the folder, pictures that cannot be marked among it.
     """
 
     commitment: str
@@ -36,6 +41,9 @@ class Marked:
     num_units: int
     num_written: int
     num_unchanged: int
+    num_without_class: int
+    needs_map: bool
+    report: FolderReport
 
 
 def mark_folder(
@@ -49,6 +57,7 @@ def mark_folder(
     private_basis: bool = False,
     beacon: bytes = b"",
     labels: str | os.PathLike | None = None,
+    labels_map: str | os.PathLike | None = None,
     on_progress: progress.ProgressFn = progress.silent,
 ) -> Marked:
     """Commits, then marks every photo of a folder; the originals are only read.
@@ -67,8 +76,9 @@ def mark_folder(
       private_basis: use the owner's own colour basis (`UserLCT`) instead of the hue in YIQ.
       beacon: the value of the beacon that the plan names. Without it the first call only
         commits; call again with it once it is published.
-      labels: a file of rows 'file,class number' to commit to: audits take no other labels from
-        an owner; None commits to none.
+      labels: a file of rows 'file,label' to commit to: audits take no other labels from an
+        owner; None commits to none. A label is a class number, a word, or "-".
+      labels_map: a file of rows 'word,class number', committed to with the labels.
       on_progress: called with (photos done, photos in all).
 
     Raises:
@@ -78,14 +88,15 @@ def mark_folder(
     """
     photos, out = pathlib.Path(photos), pathlib.Path(out)
     _check_auditable(plan, num_slots)
-    files = data.list_photos(photos)
+    report = report_on(photos)
+    files, names = report.photos, list(report.names)
     _refuse_in_the_way(photos, out)
-    names = [file.relative_to(photos).as_posix() for file in files]
-    targets = _targets(names)
+    targets = target_names(names)
     manifest = _manifest(files, names, scheme, num_slots)
     basis = mark_key.sub_key("basis") if private_basis else None
     mark = UserLCT.from_sub_key(basis) if private_basis else HueRotation()
-    digest = labels_digest(labels_for(pathlib.Path(labels), manifest)) if labels else ""
+    table = _labels(labels, labels_map, manifest)
+    digest = "" if table is None else table.digest
     plan = dataclasses.replace(plan, mark=mark.description, labels=digest)
     if beacon and not plan.beacon:
         raise ValueError("beacon has a value but the plan names no beacon: omit it")
@@ -96,7 +107,27 @@ def mark_folder(
         slots = assign(mark_key, manifest, beacon=beacon, mode=plan.mode)
         pairs = list(zip(files, targets, slots.degrees, strict=True))
         numbers = _publish(pairs, mark, manifest, out / PHOTOS, on_progress)
-    return Marked(commitment, manifest.num_images, manifest.num_units, **numbers)
+    needs_map = table is not None and table.needs_map
+    without = 0 if table is None or needs_map else table.num_without
+    return Marked(
+        commitment,
+        manifest.num_images,
+        manifest.num_units,
+        **numbers,
+        num_without_class=without,
+        needs_map=needs_map,
+        report=report,
+    )
+
+
+def _labels(
+    labels: str | os.PathLike | None, labels_map: str | os.PathLike | None, manifest: Manifest
+) -> Labels | None:
+    if labels is None:
+        if labels_map is not None:
+            raise ValueError(f"labels_map needs labels, got {labels_map} alone")
+        return None
+    return read_labels(labels, manifest, labels_map)
 
 
 def _check_auditable(plan: Plan, num_slots: int) -> None:
@@ -114,17 +145,6 @@ def _refuse_in_the_way(photos: pathlib.Path, out: pathlib.Path) -> None:
     is_ours = (out / COMMITMENT).exists() and not (out / PHOTOS).exists()
     if out.exists() and not is_ours:
         raise CaseError(f"out must not exist yet, got {out}: nothing is overwritten")
-
-
-def _targets(names: list[str]) -> list[str]:
-    targets = [str(pathlib.PurePosixPath(name).with_suffix(".png")) for name in names]
-    first: dict[str, str] = {}
-    for name, target in zip(names, targets, strict=True):
-        # Some file systems do not tell A.png from a.png.
-        other = first.setdefault(target.casefold(), name)
-        if other != name:
-            raise CaseError(f"{other} and {name} would both become {target}: rename one")
-    return targets
 
 
 def _manifest(
@@ -169,7 +189,7 @@ def _publish(
             raise CaseError(f"{file} was changed while it was marked: run the command again")
         marked = publish(mark, image[None], float(degrees))[0]
         num_unchanged += bool(np.array_equal(marked, image))
-        _files.write_whole(partial / target, data.png_of(marked))
+        _files.write_whole(partial / target, data.png_of(marked, data.colour_of(file)))
         on_progress(number + 1, len(pairs))
     os.replace(partial, folder)
     return {"num_written": len(pairs), "num_unchanged": num_unchanged}

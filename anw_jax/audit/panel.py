@@ -41,7 +41,7 @@ class Panel:
         self.starts = np.cumsum([0, *sizes])
         groups: dict[tuple, list[tuple[int, int, int]]] = {}
         for number, owner in enumerate(owners):
-            for index in owner.originals.present:
+            for index in _asked(owner, access):
                 shape = owner.originals.images[index].shape
                 key = (shape, type(owner.published.mark).__name__)
                 if access.num_augmentations > 1:  # drawn from the owner's own seed
@@ -87,7 +87,7 @@ class Panel:
     ) -> np.ndarray:
         """Losses, float32 `[m]`, for photos (numbered over all owners) and slots `[m]`.
 
-        NaN for a photo that its owner did not bring.
+        NaN for a photo that its owner did not bring, or that has no class.
         """
         values = np.full(len(photos), np.nan, np.float32)
         done = 0
@@ -186,6 +186,14 @@ class Panel:
             ask, len(members), num_slots, stride=stride, num_best=num_best
         )
         return completed.losses, unusable
+
+
+def _asked(owner: Owner, access: Access) -> np.ndarray:
+    """The photos that can have losses; one without a class gets a constant row, unasked."""
+    present = owner.originals.present
+    if not access.true_labels:
+        return present
+    return present[owner.originals.labels[present] >= 0]
 
 
 def photos_of_units(manifest: Manifest) -> list[list[int]]:

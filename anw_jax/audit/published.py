@@ -76,13 +76,18 @@ def read_published(folder: pathlib.Path) -> Published:
     digests = {name: digest_of(folder / name) for name in (COMMITMENT, MANIFEST)}
     try:
         plan, commitment = Plan(**body["plan"]), check_is_commitment(body["commitment"])
-        named = body["manifest"]
+        named, num_units = body["manifest"], body["num_units"]
     except (TypeError, ValueError, KeyError) as error:
         raise CaseError(f"{folder / COMMITMENT} is damaged: {error!s:.80}") from None
     if named != digests[MANIFEST]:
         raise CaseError(
             f"{folder / MANIFEST} is not the manifest that {folder / COMMITMENT} names (its "
             "SHA-256 differs)"
+        )
+    if type(num_units) is not int or num_units != manifest.num_units:
+        raise CaseError(
+            f"{folder / COMMITMENT} counts {num_units!r:.40} units, and its manifest has "
+            f"{manifest.num_units}"
         )
     mark = _mark_of(folder, plan, digests)
     return Published(commitment, plan, manifest, mark, digests)

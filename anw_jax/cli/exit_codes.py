@@ -14,7 +14,7 @@ from anw_jax.errors import (
 from anw_jax.verify.verdict import is_evidence
 
 DONE, FAILED, USAGE, NOT_SHOWN, INCONCLUSIVE, WAITING, BUDGET, UNFIT, BROKEN = range(9)
-NO_EVIDENCE, INTERRUPTED = 9, 130
+NO_EVIDENCE, PASSED_OVER, INTERRUPTED = 9, 11, 130
 
 MEANINGS = {
     DONE: "done; verdict: shown at the declared level",
@@ -27,6 +27,7 @@ MEANINGS = {
     UNFIT: "probe: a suspect is not asked as it wants to be",
     BROKEN: "a commitment, a hash or the record does not hold: somebody changed something",
     NO_EVIDENCE: "verdict: shown, but no evidence, as its standing says",
+    PASSED_OVER: "mark: done, but pictures were passed over that cannot be marked",
     INTERRUPTED: "interrupted; the same command goes on",
 }
 

@@ -5,6 +5,7 @@ import sys
 import warnings
 from typing import NoReturn
 
+from anw_jax import _console
 from anw_jax.errors import MissingLibraryError
 
 try:
@@ -62,6 +63,7 @@ def run(arguments: list[str]) -> int:
     Returns:
       The exit code; `exit_codes.MEANINGS` says what it means.
     """
+    _console.make_streams_total()
     shown, warnings.showwarning = warnings.showwarning, _show_warning
     try:
         code = anw.main(arguments, prog_name="anw", standalone_mode=False)

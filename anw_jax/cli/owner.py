@@ -5,6 +5,7 @@ import pathlib
 
 import click
 
+from anw_jax.cli import exit_codes
 from anw_jax.cli.named import hex_bytes
 from anw_jax.cli.output import ProgressLine, json_option, show
 from anw_jax.keys import CLAIMS, MODES, SCHEMES, MarkKey, Plan
@@ -82,7 +83,14 @@ def key_new(file: pathlib.Path, as_json: bool) -> None:
     "--labels",
     type=click.Path(path_type=pathlib.Path),
     default=None,
-    help="Rows 'file,class number': audits take no other labels from you.",
+    help="Rows 'file,label': audits take no other labels from you. A label is a class number, "
+    "a word, or '-' where no class fits.",
+)
+@click.option(
+    "--labels-map",
+    type=click.Path(path_type=pathlib.Path),
+    default=None,
+    help="Rows 'word,class number' for labels in words; else the arbitrator makes them.",
 )
 @click.option("--private-basis", is_flag=True, help="Your own colour basis instead of the hue.")
 @json_option
@@ -100,13 +108,15 @@ def mark(
     beacon_value,
     private_basis,
     labels,
+    labels_map,
     as_json,
-) -> None:
+) -> int:
     """Marks every photo below FOLDER: PNG files in OUT/published, originals untouched.
 
     Also writes OUT/manifest.json (for the arbitrator) and OUT/commitment.json: publish the
     commitment, or have it time-stamped, before you publish the photos. What --statistic,
-    --alpha, --mode, --claim and --labels say is part of it.
+    --alpha, --mode, --claim and --labels say is part of it. Pictures that cannot be marked
+    (GIF, HEIC, RAW, animations, broken links) are named, and the exit code is 11.
 
     \b
     Examples:
@@ -126,13 +136,21 @@ def mark(
         private_basis=private_basis,
         beacon=hex_bytes("--beacon-value", beacon_value) if beacon_value else b"",
         labels=labels,
+        labels_map=labels_map,
         on_progress=ProgressLine("marking", "photos"),
     )
-    show(as_json, dataclasses.asdict(done), _about(done, out, beacon))
+    fields = {f.name: getattr(done, f.name) for f in dataclasses.fields(done)}
+    body = fields | {"report": done.report.as_json()}
+    show(as_json, body, [*_about(done, out, beacon), *audit.report_lines(done.report)])
+    return exit_codes.PASSED_OVER if done.report.passed_over else exit_codes.DONE
 
 
 def _about(done, out: pathlib.Path, beacon: str) -> list[str]:
     lines = [f"commitment {done.commitment}"]
+    if done.needs_map:
+        lines.append("labels are words: the arbitrator has to map them to class numbers")
+    if done.num_without_class:
+        lines.append(f"{done.num_without_class} photos have no class: their rows are constant")
     if not done.num_written:
         return [
             *lines,

@@ -6,6 +6,7 @@ from typing import Any
 
 from anw_jax.audit import Case, RecordStanding, Standing, reached
 from anw_jax.audit.corrections import uses_e_values
+from anw_jax.audit.originals import Originals
 from anw_jax.stats import format_p
 
 
@@ -98,6 +99,8 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
             f"owner {name}: {owner['num_units']} units, {owner['num_images']} photos; "
             f"{plan['statistic']} at level {plan['alpha']:g}, as committed to"
         )
+        if body["access"]["true_labels"]:
+            lines += _without_class(case.owners[name].originals)
     for name in body["suspects"]:
         lines.append(f"suspect {name}: {body['access_text']}")
     stops = body.get("sequential", {"num_tests": 1})
@@ -106,6 +109,19 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
     if body["access"]["true_labels"]:
         lines.append(f"labels were given by {body['labels_by']}")
     return lines
+
+
+def _without_class(originals: Originals) -> list[str]:
+    """How many photos will have a constant row, and whose words have no class."""
+    number = int((originals.labels < 0).sum())
+    words = originals.table.unknown_words if originals.table else ()
+    if not number:
+        return []
+    which = f" (without a class number: {', '.join(words)})" if words else ""
+    return [
+        f"  {number} of {len(originals.labels)} photos have no class{which}: their rows are "
+        "constant, and their units stay"
+    ]
 
 
 def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
@@ -118,7 +134,9 @@ def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
         doubt = f", {result['num_in_doubt']} in doubt" if result["num_in_doubt"] else ""
         lines.append(f"{name}: {result['num_queries']:,} queries{doubt}")
         for owner, blind in result["owners"].items():
-            lines.append(f"  {owner}: table {blind['table']}")
+            without = blind["num_unusable"]
+            doubt = f", {without} units without usable answers" if without else ""
+            lines.append(f"  {owner}: table {blind['table']}{doubt}")
     return lines
 
 

@@ -1,8 +1,10 @@
 """Image files and image sizes (Pillow)."""
 
+import contextlib
 import io
+import pathlib
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ def pillow() -> types.ModuleType:
     try:
         import PIL.Image
         import PIL.ImageOps
+        import PIL.PngImagePlugin
     except ImportError:
         raise errors.SourceError(
             "reading or resizing images needs Pillow: pip install pillow"
@@ -22,36 +25,103 @@ def pillow() -> types.ModuleType:
     return PIL
 
 
-def _to_rgb(image: Any, name: str) -> Any:
-    """Converts to RGB where that invents nothing; `image` is Pillow's."""
-    if image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    if image.mode in ("RGBA", "LA"):
-        if image.getchannel("A").getextrema()[0] < 255:
-            raise errors.SourceError(
-                f"{name} has transparent pixels, whose colour depends on what lies under "
-                "them: save it without transparency"
-            )
-        return image.convert("RGB")
-    if image.mode not in ("RGB", "L", "1"):
-        raise errors.SourceError(f"{name} has colour mode {image.mode}: save it as 8-bit RGB")
-    return image.convert("RGB")
+@contextlib.contextmanager
+def opened(content: bytes | pathlib.Path, name: str) -> Iterator[Any]:
+    """Pillow's image of a PNG, JPEG or WebP file, not decoded yet; `name` is for errors.
 
-
-def decode(content: bytes, name: str) -> np.ndarray:
-    """Uint8 `[H, W, 3]` of a PNG, JPEG or WebP file; `name` is for errors."""
+    Raises:
+      SourceError: whatever goes wrong with it in the body, in one line.
+    """
     pil = pillow()
+    file = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
-        with pil.Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
-            image.load()
-            upright = pil.ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, pil.Image.DecompressionBombError) as error:
+        with pil.Image.open(file, formats=("PNG", "JPEG", "WEBP")) as image:
+            yield image
+    except errors.SourceError:
+        raise
+    except pil.Image.DecompressionBombError:
+        most = 2 * pil.Image.MAX_IMAGE_PIXELS
+        raise errors.SourceError(
+            f"{name} claims more than {most:,} pixels, the most that are read: scale it down"
+        ) from None
+    except Exception as error:  # of Pillow's readers, which share no base
         reason = str(error).partition(" <_io")[0]  # Pillow shows the buffer's address
         raise errors.SourceError(
             f"{name} cannot be decoded ({type(error).__name__}: {reason:.80}): "
             "replace or remove it"
         ) from error
-    return np.asarray(_to_rgb(upright, name))
+
+
+def _is_animated(image: Any) -> bool:
+    """Whether Pillow's image moves; a JPEG with a second picture (a gain map) does not."""
+    return image.format != "JPEG" and image.format != "MPO" and image.is_animated
+
+
+def is_animation(path: pathlib.Path) -> bool:
+    """Whether a photo file holds several frames; False where that cannot be told."""
+    try:
+        with opened(path, str(path)) as image:
+            return _is_animated(image)
+    except errors.SourceError:
+        return False
+
+
+def _refuse_lossy(image: Any, name: str) -> None:
+    """Refuses what 8-bit RGB would not hold all of, before Pillow cuts it."""
+    if _is_animated(image):
+        raise errors.SourceError(
+            f"{name} is an animation of {image.n_frames} frames: save the one that you want "
+            "as a picture of its own"
+        )
+    if image.format == "PNG" and image.tile and ";16" in str(image.tile[0][3]):
+        raise errors.SourceError(f"{name} has 16 bits per channel: save it as 8-bit RGB")
+
+
+def _transparent(name: str) -> errors.SourceError:
+    return errors.SourceError(
+        f"{name} has transparent pixels, whose colour depends on what lies under them: save it "
+        "without transparency"
+    )
+
+
+def _has_colour(image: Any, colour: Any, raw_mode: str) -> bool:
+    """Whether a pixel has the colour that a PNG without alpha declares transparent."""
+    scale = {"L;2": 85, "L;4": 17}.get(raw_mode, 1)
+    if image.mode == "1":
+        image, scale = image.convert("L"), 1 if colour > 1 else 255
+    wanted = np.asarray(colour) * scale
+    pixels = np.asarray(image)
+    return bool((pixels == wanted).reshape(*pixels.shape[:2], -1).all(-1).any())
+
+
+def _to_rgb(image: Any, name: str, raw_mode: str) -> Any:
+    """Converts to RGB where that invents nothing; `image` is Pillow's."""
+    if image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if image.mode in ("RGBA", "LA"):
+        if image.getchannel("A").getextrema()[0] < 255:
+            raise _transparent(name)
+        return image.convert("RGB")
+    if image.mode not in ("RGB", "L", "1"):
+        raise errors.SourceError(f"{name} has colour mode {image.mode}: save it as 8-bit RGB")
+    colour = image.info.pop("transparency", None)
+    if colour is not None and _has_colour(image, colour, raw_mode):
+        raise _transparent(name)
+    return image.convert("RGB")
+
+
+def decode(content: bytes, name: str) -> np.ndarray:
+    """Uint8 `[H, W, 3]` of a PNG, JPEG or WebP file; `name` is for errors.
+
+    One rule for what 8-bit RGB cannot hold: animations, 16 bits and transparent pixels are
+    refused, so that what is hashed is all that the file shows.
+    """
+    with opened(content, name) as image:
+        _refuse_lossy(image, name)
+        raw_mode = str(image.tile[0][3]) if image.tile else ""
+        image.load()
+        upright = pillow().ImageOps.exif_transpose(image)
+        return np.asarray(_to_rgb(upright, name, raw_mode))
 
 
 def fit(image: np.ndarray, image_size: int | None) -> np.ndarray:
