@@ -20,7 +20,7 @@ class FolderReport:
       photos: their files, in the order of their names.
       names: of the photos, relative to the folder.
       notes: what photo files say beside their pixels that their owner has to know, and in how
-        many of them: each the end of "these photos have …".
+        many of them: each the end of "photos with …".
       passed_over: pictures that cannot be marked, each with the reason.
       others: files that are no pictures, counted by their endings.
       num_hidden: hidden and system files.
@@ -66,7 +66,7 @@ def report_on(folder: str | os.PathLike) -> FolderReport:
 
 def report_lines(report: FolderReport) -> list[str]:
     """The same in words; none where there is nothing to tell."""
-    lines = [f"{number} of the photos have {note}" for note, number in report.notes.items()]
+    lines = [f"{_plural(number, 'photo')} with {note}" for note, number in report.notes.items()]
     if report.passed_over:
         endings = collections.Counter(_ending(name) for name, _ in report.passed_over)
         lines.append(
@@ -76,8 +76,8 @@ def report_lines(report: FolderReport) -> list[str]:
         more = len(report.passed_over) - _NAMED
         lines += [f"  and {more} more; --json names all"] if more > 0 else []
     if report.others:
-        number = _plural(sum(report.others.values()), "other file")
-        lines.append(f"passed over: {number} that are no pictures ({_counts(report.others)})")
+        number = _plural(sum(report.others.values()), "file")
+        lines.append(f"passed over as no pictures: {number} ({_counts(report.others)})")
     if report.num_hidden:
         lines.append(f"passed over: {_plural(report.num_hidden, 'hidden or system file')}")
     return lines

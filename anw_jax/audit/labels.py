@@ -159,10 +159,11 @@ def _head(row: Sequence[str]) -> tuple[str, ...]:
 def _in_order(
     path: pathlib.Path, rows: Sequence[Sequence[str]], manifest: Manifest
 ) -> tuple[int | str, ...]:
-    place_of = _places(manifest)
+    place_of = {name: place for place, name in enumerate(manifest.file_names)}
+    of_canonical = _unique_places(manifest)
     found: dict[int, int | str] = {}
     for name, text in rows:
-        place = place_of.get(name, place_of.get(canonical_name(name)))
+        place = place_of.get(name, of_canonical.get(canonical_name(name)))
         if place is None:
             hint = _check.did_you_mean(name, manifest.file_names)
             raise CaseError(f"{path} has a row for {name!r:.80}, which is no photo here{hint}")
@@ -179,13 +180,12 @@ def _in_order(
     return tuple(found[place] for place in range(manifest.num_images))
 
 
-def _places(manifest: Manifest) -> dict[str, int]:
-    """The place of each photo by its name, and by its canonical name where that is one's."""
+def _unique_places(manifest: Manifest) -> dict[str, int]:
+    """The place of each photo by its canonical name, where no other photo has it too."""
     of_canonical: dict[str, list[int]] = {}
     for place, name in enumerate(manifest.file_names):
         of_canonical.setdefault(canonical_name(name), []).append(place)
-    places = {name: found[0] for name, found in of_canonical.items() if len(found) == 1}
-    return places | {name: place for place, name in enumerate(manifest.file_names)}
+    return {name: found[0] for name, found in of_canonical.items() if len(found) == 1}
 
 
 def _label(path: pathlib.Path, name: str, text: str) -> int | str:

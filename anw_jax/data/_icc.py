@@ -39,8 +39,7 @@ def is_srgb(profile: bytes) -> bool:
     except (struct.error, LookupError, ValueError):
         return False
     are_near = all(
-        np.abs(np.array(colourants[name]) / 65536 - wanted).max() <= _NEAR
-        for name, wanted in _COLOURANTS.items()
+        np.abs(colourants[name] - wanted).max() <= _NEAR for name, wanted in _COLOURANTS.items()
     )
     return are_near and all(np.abs(c - _SRGB_CURVE).max() <= _NEAR_CURVE for c in curves)
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from anw_jax import errors, keys
 
+_MODES = ("RGB", "RGBA", "L", "LA", "1", "P")
+
 
 def pillow() -> types.ModuleType:
     """Pillow, or a line that says what to install."""
@@ -57,30 +59,47 @@ def _is_animated(image: Any) -> bool:
     return image.format != "JPEG" and image.format != "MPO" and image.is_animated
 
 
-def is_animation(path: pathlib.Path) -> bool:
-    """Whether a photo file holds several frames; False where that cannot be told."""
+class NotHeldError(errors.SourceError):
+    """8-bit RGB would not hold all that a photo file shows; `reason` says what."""
+
+    def __init__(self, name: str, reason: str, repair: str):
+        super().__init__(f"{name} has {reason}: {repair}")
+        self.reason = reason
+
+
+def why_not(path: pathlib.Path) -> str:
+    """What of a photo file 8-bit RGB would not hold; "" where it does, or it is damaged."""
     try:
         with opened(path, str(path)) as image:
-            return _is_animated(image)
+            raw_mode = _checked_raw_mode(image, "")
+            if "A" in image.getbands() or "transparency" in image.info:
+                image.load()
+                _to_rgb(image, "", raw_mode)
+    except NotHeldError as error:
+        return error.reason
     except errors.SourceError:
-        return False
+        pass  # whoever reads the photo says so
+    return ""
 
 
-def _refuse_lossy(image: Any, name: str) -> None:
-    """Refuses what 8-bit RGB would not hold all of, before Pillow cuts it."""
+def _checked_raw_mode(image: Any, name: str) -> str:
+    """How the file holds its numbers, before Pillow cuts them to 8 bits or to one frame."""
     if _is_animated(image):
-        raise errors.SourceError(
-            f"{name} is an animation of {image.n_frames} frames: save the one that you want "
-            "as a picture of its own"
-        )
-    if image.format == "PNG" and image.tile and ";16" in str(image.tile[0][3]):
-        raise errors.SourceError(f"{name} has 16 bits per channel: save it as 8-bit RGB")
+        repair = "save the one that you want as a picture of its own"
+        raise NotHeldError(name, f"{image.n_frames} frames of an animation", repair)
+    raw_mode = str(image.tile[0][3]) if image.tile else ""
+    if image.format == "PNG" and ";16" in raw_mode:
+        raise NotHeldError(name, "16 bits per channel", "save it as 8-bit RGB")
+    if image.mode not in _MODES:
+        raise NotHeldError(name, f"colour mode {image.mode}", "save it as 8-bit RGB")
+    return raw_mode
 
 
 def _transparent(name: str) -> errors.SourceError:
-    return errors.SourceError(
-        f"{name} has transparent pixels, whose colour depends on what lies under them: save it "
-        "without transparency"
+    return NotHeldError(
+        name,
+        "transparent pixels, whose colour depends on what lies under them",
+        "save it without transparency",
     )
 
 
@@ -102,8 +121,6 @@ def _to_rgb(image: Any, name: str, raw_mode: str) -> Any:
         if image.getchannel("A").getextrema()[0] < 255:
             raise _transparent(name)
         return image.convert("RGB")
-    if image.mode not in ("RGB", "L", "1"):
-        raise errors.SourceError(f"{name} has colour mode {image.mode}: save it as 8-bit RGB")
     colour = image.info.pop("transparency", None)
     if colour is not None and _has_colour(image, colour, raw_mode):
         raise _transparent(name)
@@ -117,8 +134,7 @@ def decode(content: bytes, name: str) -> np.ndarray:
     refused, so that what is hashed is all that the file shows.
     """
     with opened(content, name) as image:
-        _refuse_lossy(image, name)
-        raw_mode = str(image.tile[0][3]) if image.tile else ""
+        raw_mode = _checked_raw_mode(image, name)
         image.load()
         upright = pillow().ImageOps.exif_transpose(image)
         return np.asarray(_to_rgb(upright, name, raw_mode))

@@ -16,8 +16,9 @@ class FolderListing:
 
     Attributes:
       photos: PNG, JPEG and WebP files, in the order of their paths.
-      passed_over: pictures that cannot be marked, and why: other formats, animations, broken
-        links, links to folders (which may hold pictures), pipes and devices named like photos.
+      passed_over: pictures that cannot be marked, and why: other formats, what 8-bit RGB would
+        not hold (animations, 16 bits, transparent pixels, CMYK), broken links, links to folders
+        (which may hold pictures), pipes and devices named like photos.
       others: how many files are no pictures, by their endings in lower case.
       num_hidden: files that are hidden or a system's own (`_files.is_hidden`), or lie in a
         folder that is.
@@ -107,7 +108,7 @@ def _reason(entry: os.DirEntry, path: pathlib.Path) -> str:
     if irregular == "a folder":
         return "a link to a folder" if entry.is_symlink() else "a folder named like a photo"
     if ending in _photo_files.ENDINGS:
-        return irregular or ("an animation" if _pixels.is_animation(path) else "")
+        return irregular or _pixels.why_not(path)
     if kind := _picture_kinds.kind_of_ending(ending):
         return kind
     if not irregular and _picture_kinds.is_picture(_head(path)):

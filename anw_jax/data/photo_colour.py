@@ -15,7 +15,10 @@ _SRGB_CICP = b"\x01\x0d\x00\x01"
 _GAMMA, _NEAR_GAMMA = 45455, 1000
 _SRGB_CHRM = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 
-_OTHER = ", which is kept: their numbers are marked as they stand, not converted"
+_OTHER = (
+    ", which is kept: numbers are marked as they stand, and a learner that converts colours meets "
+    "others (converted to sRGB before, there would be no difference)"
+)
 KEPT_PROFILE = f"a colour profile other than sRGB{_OTHER}"
 KEPT_CHUNKS = f"PNG chunks that name other colours than sRGB{_OTHER}"
 LOST_PROFILE = "a colour profile that no RGB picture can hold, which is not kept"
@@ -30,8 +33,7 @@ class PhotoColour:
     Attributes:
       profile: an ICC profile of RGB; b"" where there is none.
       chunks: (name, content) of PNG chunks about colour.
-      notes: what its owner has to know, each the end of "these photos have …"; none for plain
-        sRGB.
+      notes: what its owner has to know, each the end of "photos with …"; none for plain sRGB.
     """
 
     profile: bytes = b""

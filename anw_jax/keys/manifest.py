@@ -22,10 +22,18 @@ def _is_unit_number(entry: object) -> bool:
     return isinstance(entry, numbers.Integral) and not isinstance(entry, bool)
 
 
+def _is_plain_text(entry: object) -> bool:
+    try:
+        _check.plain_text(file_names=entry)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 # Digests of any other form could be framed so that two units share a slot.
 _ENTRIES = (
     ("image_digests", units.is_digest, "64 lower-case hex digits each"),
-    ("file_names", lambda entry: isinstance(entry, str), "text"),
+    ("file_names", _is_plain_text, "plain text that UTF-8 can hold"),
     ("unit_of_image", _is_unit_number, "integers"),
 )
 
@@ -81,7 +89,7 @@ class Manifest:
     scheme: str
 
     def __post_init__(self):
-        _check.one_of(units.SCHEMES, scheme=self.scheme)
+        _check.one_of(units.SCHEMES, scheme=_check.plain_text(scheme=self.scheme))
         _check.is_instance(SignatureSpace, space=self.space)
         for name in ("image_digests", "file_names", "unit_of_image"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -94,7 +102,7 @@ class Manifest:
         for name, is_good, rule in _ENTRIES:
             bad = [entry for entry in getattr(self, name) if not is_good(entry)]
             if bad:
-                raise ValueError(f"{name} must be {rule}, got {bad[0]!r:.80}")
+                raise ValueError(f"{name} must be {rule}, got {bad[0]!a:.80}")
         object.__setattr__(self, "unit_of_image", tuple(map(int, self.unit_of_image)))
         if len(set(self.file_names)) < len(self.file_names):
             ((twice, _),) = collections.Counter(self.file_names).most_common(1)
