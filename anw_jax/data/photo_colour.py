@@ -16,8 +16,8 @@ _GAMMA, _NEAR_GAMMA = 45455, 1000
 _SRGB_CHRM = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 
 _OTHER = (
-    ", which is kept: numbers are marked as they stand, and a learner that converts colours meets "
-    "others (converted to sRGB before, there would be no difference)"
+    ", which is kept: numbers are marked as they stand, and a learner that converts colours "
+    "meets others (convert the photos to sRGB beforehand, and it does not)"
 )
 KEPT_PROFILE = f"a colour profile other than sRGB{_OTHER}"
 KEPT_CHUNKS = f"PNG chunks that name other colours than sRGB{_OTHER}"

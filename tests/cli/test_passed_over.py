@@ -30,8 +30,8 @@ def test_pictures_that_are_passed_over_have_an_exit_code(mark, root):
     assert ran.code == exit_codes.PASSED_OVER == 11
     assert ran.err == ""
     assert ran.out.splitlines()[1:] == [
-        f"2 photos in 2 units marked in {root / 'out'}/published; publish the commitment before "
-        "them",
+        f"2 photos in 2 units marked in {root / 'out'}/published; publish the commitment "
+        "before them",
         "NOT MARKED: 6 pictures (1 .cr2, 1 .gif, 1 .heic, 1 .jfif, 1 .svg, 1 .tiff)",
         "  a.gif: GIF",
         "  b.HEIC: HEIF",
