@@ -19,7 +19,7 @@ from typing import Any
 
 from anw_jax import _files
 from anw_jax.audit.files import digest_of, only_one, read_json
-from anw_jax.audit.labels import LABELS_MAP
+from anw_jax.audit.labels import LABELS_MAP, check_label_files
 from anw_jax.audit.originals import Originals, read_originals
 from anw_jax.audit.published import Published, read_published
 from anw_jax.audit.suspect_file import SuspectFile
@@ -84,6 +84,7 @@ class Case:
             published = read_published(entry)
             originals = read_originals(entry, published.manifest, self.file(LABELS_MAP))
             owners[_name(entry)] = Owner(entry.name, published, originals)
+        check_label_files(self.path, owners)
         return owners
 
     @functools.cached_property

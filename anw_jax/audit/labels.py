@@ -8,14 +8,14 @@ import io
 import os
 import pathlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
 from anw_jax import _check, _files
 from anw_jax.audit.files import read_bytes
 from anw_jax.audit.names import canonical_name
-from anw_jax.errors import CaseError, FileKindError
+from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest
 from anw_jax.keys.commitment import canonical, labels_digest
 
@@ -152,6 +152,23 @@ def arbitrator_labels(case: str | os.PathLike, owner: str, manifest: Manifest) -
     return labels
 
 
+def check_label_files(case: str | os.PathLike, owners: Collection[str]) -> None:
+    """Refuses a table in `CASE/labels` that is nobody's: its name may be misspelt.
+
+    Raises:
+      CaseError: names the file.
+    """
+    folder = pathlib.Path(case) / "labels"
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    for path in found:
+        if _files.is_hidden(path.name) or (path.suffix == ".csv" and path.stem in owners):
+            continue
+        raise CaseError(
+            f"{path} is of no owner of the case: it must be called <owner>.csv, with one of "
+            f"{', '.join(owners)} in it"
+        )
+
+
 def _head(row: Sequence[str]) -> tuple[str, ...]:
     return tuple(entry.strip().casefold() for entry in row)
 
@@ -241,10 +258,6 @@ def _rows(
     path: pathlib.Path, rule: str, example: str, is_likely: Callable[[list[str]], object]
 ) -> tuple[bytes, list[list[str]]]:
     """A table's bytes and its rows of two columns, by the separator that makes such rows."""
-    try:
-        _files.check_regular(path)
-    except FileKindError as error:
-        raise CaseError(str(error)) from None
     body = _bounded(path)
     text = _text(path, body)
     tables = {mark: _split(text, mark) for mark in _SEPARATORS}
@@ -268,7 +281,7 @@ def _rows(
 
 
 def _bounded(path: pathlib.Path) -> bytes:
-    if path.exists() and path.stat().st_size > _MOST_BYTES:
+    if path.is_file() and path.stat().st_size > _MOST_BYTES:
         raise CaseError(
             f"{path} has more than {_MOST_BYTES:,} bytes, and is no table of labels"
         )

@@ -143,10 +143,20 @@ def _from_arrays(path: pathlib.Path) -> tuple[list[str], list[np.ndarray], np.nd
         labels = arrays.get("labels")
         if labels is not None:
             labels = _class_numbers(len(images), labels)
+        numbers = np.array([f"{i:06d}" for i in range(len(images))], np.str_)
+        names = _texts(len(images), arrays.get("file_names", numbers))
     except (TypeError, ValueError) as error:
         raise CaseError(f"{path}: {error}") from None
-    names = arrays.get("file_names", np.array([f"{i:06d}" for i in range(len(images))]))
-    return [str(name) for name in names], images, labels
+    return names, images, labels
+
+
+def _texts(num_images: int, names: np.ndarray) -> list[str]:
+    if names.dtype.kind != "U" or names.shape != (num_images,):
+        raise ValueError(
+            f"file_names must be {num_images} texts, one for each image, got "
+            f"{names.dtype} of shape {names.shape}"
+        )
+    return names.tolist()
 
 
 def _class_numbers(num_images: int, labels: np.ndarray) -> np.ndarray:

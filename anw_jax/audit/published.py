@@ -72,8 +72,8 @@ def read_published(folder: pathlib.Path) -> Published:
         names, or the basis is not the one that the plan's mark names.
     """
     body = read_json(folder / COMMITMENT, _COMMITMENT_FORMAT)
-    manifest = _read_manifest(folder / MANIFEST)
     digests = {name: digest_of(folder / name) for name in (COMMITMENT, MANIFEST)}
+    manifest = _read_manifest(folder / MANIFEST)
     try:
         plan, commitment = Plan(**body["plan"]), check_is_commitment(body["commitment"])
         named, num_units = body["manifest"], body["num_units"]

@@ -277,5 +277,11 @@ class Manifest:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Manifest":
-        """Reads a manifest file."""
+        """Reads a manifest file.
+
+        Raises:
+          OSError: it cannot be read.
+          ValueError: it is no manifest, or no file.
+        """
+        _files.check_regular(path)
         return cls.from_json(pathlib.Path(path).read_text())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from anw_jax import audit
+from anw_jax.audit.labels import check_label_files
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, SignatureSpace
 from anw_jax.keys.commitment import labels_digest
@@ -255,3 +256,14 @@ def test_the_arbitrators_own_labels(tmp_path):
     third = audit.arbitrator_labels(tmp_path, "ann", TWO)
     assert len({labels.file_digest for labels in (first, second, third)}) == 3
     assert audit.arbitrator_labels(tmp_path, "bob", TWO) is None
+
+
+@pytest.mark.parametrize("name", ["Ann.csv", "ann.CSV", "ann.txt", "labels_map.csv", "ann"])
+def test_a_table_of_nobody_is_refused(tmp_path, name):
+    (tmp_path / "labels").mkdir()
+    for allowed in ("ann.csv", "._ann.csv", ".DS_Store", "__MACOSX"):
+        (tmp_path / "labels" / allowed).write_text("")
+    check_label_files(tmp_path, ["ann", "bob.b"])
+    (tmp_path / "labels" / name).write_text("")
+    with pytest.raises(CaseError, match=f"{name} is of no owner of the case"):
+        check_label_files(tmp_path, ["ann", "bob.b"])
