@@ -324,6 +324,11 @@ def _check_labels(name: str, owner: Owner, access: Access, own_labels: bool) -> 
             f"owner {name!r} has no labels.csv: give the photos' class numbers, or audit "
             "without labels (--no-labels)"
         )
+    if (labels < 0).all():
+        raise CaseError(
+            f"no photo of owner {name!r} has a class: give labels_map.csv with rows "
+            "'word,class number', or audit without labels (--no-labels)"
+        )
     if own_labels:
         if owner.originals.labels_file != LABELS:
             raise CaseError(
@@ -333,11 +338,6 @@ def _check_labels(name: str, owner: Owner, access: Access, own_labels: bool) -> 
         return
     table = owner.originals.table
     if committed and table.digest == committed:
-        if (labels < 0).all():
-            raise CaseError(
-                f"no photo of owner {name!r} has a class: give labels_map.csv with rows "
-                "'word,class number', or audit without labels (--no-labels)"
-            )
         return
     why = "are not those" if committed else "were not"
     raise CaseError(

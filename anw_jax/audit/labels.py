@@ -73,6 +73,12 @@ class Labels:
         return tuple(dict.fromkeys(e for e, c in pairs if isinstance(e, str) and c < 0))
 
     @property
+    def by_arbitrators_map(self) -> bool:
+        """Whether words got class numbers from the arbitrator's map."""
+        words = [isinstance(entry, str) for entry in self.entries]
+        return self.words is None and bool((self.classes[words] >= 0).any())
+
+    @property
     def needs_map(self) -> bool:
         """Whether there are words that nobody has given class numbers for."""
         return self.words is None and any(isinstance(entry, str) for entry in self.entries)

@@ -129,7 +129,11 @@ def _photos(folder: pathlib.Path) -> tuple[list[str], list[np.ndarray], np.ndarr
 
 
 def _from_folder(folder: pathlib.Path) -> tuple[list[str], list[np.ndarray]]:
-    files = data.list_photos(folder)
+    listing = data.list_folder(folder)
+    if listing.passed_over:
+        (first, why), number = listing.passed_over[0], len(listing.passed_over)
+        warnings.warn(f"{first} is passed over ({why}): {number} such in all", stacklevel=2)
+    files = data.list_photos(folder, listing)
     names = [file.relative_to(folder).as_posix() for file in files]
     return names, [data.read_photo(file) for file in files]
 

@@ -77,6 +77,8 @@ def test_rows_without_a_class_are_constant(
     assert (test["num_units"], test["num_unusable"]) == (NUM_PHOTOS, 3)
     assert declared["owners"]["ann"]["num_units"] == NUM_PHOTOS
     assert test["outcome"] == "shown"
+    table = audit.Case(case_dir).owners["ann"].originals.table
+    assert table.by_arbitrators_map == (bool(from_arbitrator) and label == "cat")
 
 
 def test_an_album_is_carried_by_its_photos_with_a_class(root, case_dir):
