@@ -97,7 +97,7 @@ def test_the_module_and_the_console_script_are_one(monkeypatch, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 def test_programs_under_a_code_page(encoding, tmp_path):
     runs = {
         "anw": ["-m", "anw_jax.cli", "plan", "--effect", "3", "--alpha", "1e-3"],
@@ -105,7 +105,7 @@ def test_programs_under_a_code_page(encoding, tmp_path):
         "run": [
             "run.py",
             "--config=experiments/quickstart.py",
-            "--config.train.num_epochs=1",
+            "--config.train.num_epochs=3",
             "--config.data.num_train=300",
             f"--workdir={tmp_path}",
         ],
