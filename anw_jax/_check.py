@@ -148,9 +148,24 @@ def uint8_image(**named: Any) -> np.ndarray:
     return _exact_levels(3, **named)
 
 
+def _of_one_size(name: str, value: Any) -> Any:
+    """Several images, if one array can hold them."""
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        value = list(value.flat)
+    if isinstance(value, list | tuple):
+        shapes = [np.shape(image) for image in value]
+        for number, shape in enumerate(shapes):
+            if shape != shapes[0]:
+                raise ValueError(
+                    f"{name} must be of one size, got {shapes[0]} and, as {name}[{number}], "
+                    f"{shape}: ask about the photos of each size by themselves"
+                )
+    return value
+
+
 def _exact_levels(ndim: int, **named: Any) -> np.ndarray:
     name, value = _single(named)
-    images = np.asarray(value)
+    images = np.asarray(_of_one_size(name, value) if ndim == 4 else value)
     _colour_shape(name, images.shape, ndim)
     if images.dtype == np.uint8:
         return images

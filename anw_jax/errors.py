@@ -41,6 +41,13 @@ class SuspectError(AnwError, RuntimeError):
     """A suspect cannot be opened or asked, or answers otherwise than it declares."""
 
 
+class RefusedPictureError(SuspectError):
+    """A picture that the service refused: HTTP 4xx for it alone, or an answer without it.
+
+    Not the statuses 401, 403, 404, 405, 408 and 429, which refuse whatever is asked.
+    """
+
+
 class MissingLibraryError(AnwError, ImportError):
     """An optional library is not installed; names the extra that brings it."""
 

@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from anw_jax import data
-from anw_jax.audit import mark_folder
+from anw_jax.audit import Choices, commit_folder, publish_folder
 from anw_jax.audit.published import Published, read_published
-from anw_jax.keys import MarkKey, Plan
+from anw_jax.keys import MarkKey
 from benchmarks import _measure
 
 # It imports nothing of this project and is run as a program of its own.
@@ -140,8 +140,9 @@ def _owner(
     if not (folder / "owner.key").exists():
         MarkKey.for_experiment(seed, "adapters").save(folder / "owner.key")
     if not (folder / "marked" / "published").exists():
-        key, plan = MarkKey.load(folder / "owner.key"), Plan(settings.statistic, settings.alpha)
-        mark_folder(photos, key, folder / "marked", plan)
+        choices = Choices(statistic=settings.statistic, alpha=settings.alpha)
+        commit_folder(photos, folder / "owner.key", folder / "marked", choices)
+        publish_folder(photos, folder / "owner.key", folder / "marked")
     return _read_all(folder / "marked" / "published")
 
 

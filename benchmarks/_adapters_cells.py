@@ -183,12 +183,12 @@ def wrong_keys(case: Case, table: np.ndarray, number: int, seed: int) -> dict[st
     The share of p at most a level has to lie in the two-sided 99.9 % band of a binomial with
     that chance; p is discrete, but 50 units of 11 slots leave no steps that one could see.
     """
-    manifest, statistic = case.published.manifest, case.published.plan.statistic
+    manifest, plan = case.published.manifest, case.published.plan
     fresh = (
-        keys.assign(keys.MarkKey.for_experiment(seed, f"wrong key {i}"), manifest)
+        keys.assign(keys.MarkKey.for_experiment(seed, f"wrong key {i}"), manifest, plan)
         for i in range(number)
     )
-    p_values = stats.fresh_p_values(table, fresh, statistic)
+    p_values = stats.fresh_p_values(table, fresh, plan.statistic)
     shares = {}
     for level in LEVELS:
         count = int((p_values <= level).sum())

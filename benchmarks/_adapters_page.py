@@ -1,4 +1,4 @@
-"""docs/adapters.md, made from results/adapters.json and nothing else."""
+"""docs/adapters.md: its tables are made from results/adapters.json; its end is kept."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,7 +11,8 @@ PAGE = _measure.REPOSITORY / "docs" / "adapters.md"
 _HEAD = """\
 # One network, asked in every make and through every kind of answer
 
-Made from `results/adapters.json` by `{command}`; do not edit.
+Made from `results/adapters.json` by `{command}`; do not edit. The last
+part, on [services over HTTP](#services-over-http), is written by hand.
 
 A plain PyTorch program that knows nothing of this project (`tests/suspects/learner_torch.py`)
 trained a network of three convolutions on {num_train:,} CIFAR-10 photos for {epochs} epochs.
@@ -52,9 +53,17 @@ with noise of ±{noise_levels}, the library's default, which was not changed aft
 measured. With so few seeds differences below about a decade say nothing.
 """
 
+_BY_HAND = "\n<!-- Written by hand from here on. -->\n"
+
+
+def renewed(text: str, body: dict[str, Any]) -> str:
+    """The page of a result file, with the part of an earlier page that is written by hand."""
+    _, mark, by_hand = text.partition(_BY_HAND)
+    return page(body) + mark + by_hand
+
 
 def page(body: dict[str, Any]) -> str:
-    """The page of a result file."""
+    """The part of the page that a result file makes."""
     results, settings = body["results"], body["results"]["settings"]
     parts = [_HEAD.format(command=body["command"], **settings)]
     parts += ["## The table\n", _CELLS.format(**settings)]

@@ -20,6 +20,8 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 NUM_PHOTOS = 40
 NUM_TRAIN = 2_000
 SPACE = keys.SignatureSpace()
+# The rules by which the stored rows were marked and replay: slots of version 1.
+RULES = keys.Plan("log_losses", 1e-6, version=1)
 # As `experiments/common.py` trains its small cases: minutes on two cores.
 TRAIN = train.TrainSettings(
     batch_size=32, num_epochs=40, schedule="cosine", warmup_epochs=2, nesterov=True
@@ -73,7 +75,7 @@ def train_and_ask(source: str, seed: int) -> Rows:
     for share, album in zip(SHARES, albums, strict=True):
         manifest = keys.Manifest.of(album.images, SPACE, "per_image")
         mark_key = MarkKey.for_experiment(seed, f"owner of whom {share:.0%} is used")
-        assignment = keys.assign(mark_key, manifest)
+        assignment = keys.assign(mark_key, manifest, RULES)
         online = publish(HueRotation(), album.images, assignment.degrees)
         if count := num_trained(share):
             published[f"used{share:g}"] = online[:count]

@@ -53,6 +53,17 @@ def collect(folders: list[pathlib.Path]) -> list[Table]:
     return found
 
 
+def assignment_of_run(workdir: pathlib.Path, user: str) -> keys.Assignment:
+    """The slots with which a run marked a user's photos, by the rules of its plan's version."""
+    fixed = json.loads((workdir / "commitments.json").read_text())
+    return keys.assign(
+        keys.MarkKey.load(workdir / "keys" / f"{user}.key"),
+        keys.Manifest.load(workdir / "manifests" / f"{user}.json"),
+        keys.Plan.from_json(fixed["plans"][user]),
+        beacon=bytes.fromhex(fixed.get("beacons", {}).get(user, "")),
+    )
+
+
 def _tables_of(workdir: pathlib.Path, settings: dict[str, Any], user: str) -> list[Table]:
     files = sorted((workdir / "tables").rglob(f"{user}.npz"))
     files = [file for file in files if file.parent.name not in ALMOST_UNCHANGED]
@@ -61,8 +72,7 @@ def _tables_of(workdir: pathlib.Path, settings: dict[str, Any], user: str) -> li
     mark_key = keys.MarkKey.load(workdir / "keys" / f"{user}.key")
     if mark_key.origin != "experiment":
         raise SystemExit(f"{workdir}: only experiment keys may stand in a results file")
-    manifest = keys.Manifest.load(workdir / "manifests" / f"{user}.json")
-    slots = keys.assign(mark_key, manifest).slots
+    slots = assignment_of_run(workdir, user).slots
     tables = []
     for file in files:
         with np.load(file) as arrays:

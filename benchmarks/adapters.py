@@ -29,7 +29,7 @@ from benchmarks import _adapters_cells as cells
 from benchmarks import _adapters_makes as makes
 from benchmarks import _measure
 from benchmarks._adapters_case import Settings, prepare
-from benchmarks._adapters_page import PAGE, page
+from benchmarks._adapters_page import PAGE, renewed
 
 SETTINGS = Settings(
     source="tfds:cifar10",
@@ -176,7 +176,7 @@ def main() -> None:
         results = run(workdir, tuple(flags.seeds), SETTINGS, load)
         _measure.write("adapters", results, _measure.REPOSITORY / "results")
     body = json.loads((_measure.REPOSITORY / "results" / "adapters.json").read_text())
-    PAGE.write_text(page(body))
+    PAGE.write_text(renewed(PAGE.read_text(), body))
 
 
 if __name__ == "__main__":

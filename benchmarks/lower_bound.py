@@ -23,7 +23,7 @@ from anw_jax.keys import Assignment, MarkKey
 from anw_jax.stats.lower_bound import lower_bound_by_hits, lower_bound_by_ranks, slot_ranks
 from anw_jax.stats.unit_list import confidence, longest_prefix
 from benchmarks import _measure, _partly_trained
-from benchmarks._partly_trained import NUM_PHOTOS, SHARES, SPACE, Rows, num_trained
+from benchmarks._partly_trained import NUM_PHOTOS, RULES, SHARES, SPACE, Rows, num_trained
 
 ROWS = _measure.RESULTS / "lower_bound_rows.npz"
 ALPHA = Q = 0.05
@@ -42,7 +42,7 @@ def fresh_slots(rows: Rows, num_keys: int) -> np.ndarray:
         MarkKey.for_experiment(number, f"resample of training {rows.seed}")
         for number in range(num_keys)
     )
-    return np.array([keys.assign(mark_key, manifest).slots for mark_key in fresh])
+    return np.array([keys.assign(mark_key, manifest, RULES).slots for mark_key in fresh])
 
 
 def resample(

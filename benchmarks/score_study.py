@@ -14,6 +14,7 @@ import sys
 import numpy as np
 
 from anw_jax import keys, stats
+from benchmarks import _real_tables
 
 NUM_SUBSETS, SUBSET_SIZE = 20, 20
 OUT = pathlib.Path(__file__).resolve().parents[1] / "results" / "score_study.json"
@@ -25,8 +26,7 @@ def study(workdir: pathlib.Path, user: str = "keyed") -> dict:
         sys.exit(f"{workdir} has seed {settings['seed']}: choose scores on seeds >= 100")
     with np.load(workdir / "tables" / f"{user}.npz") as arrays:
         table = arrays["losses"][:, :: settings["verify"]["grid_refinement"]]
-    manifest = keys.Manifest.load(workdir / "manifests" / f"{user}.json")
-    assignment = keys.assign(keys.MarkKey.load(workdir / "keys" / f"{user}.key"), manifest)
+    assignment = _real_tables.assignment_of_run(workdir, user)
     rng = np.random.default_rng(0)
     subsets = [rng.permutation(len(table))[:SUBSET_SIZE] for _ in range(NUM_SUBSETS)]
     return {

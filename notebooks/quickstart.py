@@ -58,7 +58,7 @@ results = lab.run(settings, "workdir/notebook")
 keyed = results["users"]["keyed"]
 print(keyed["outcome"], "at level", keyed["alpha"])
 print(keyed["sentence"])
-print("Standing:", keyed["standing"])
+print("Standing:", keyed["standing"], "(beacon drawn from the seed)")
 
 # %% [markdown]
 # ## The report, as a lawyer would read it
@@ -74,6 +74,8 @@ HTML(pathlib.Path("workdir/notebook/report.html").read_text())
 # What the arbitrator infers without the key: the blind argmin of each photo's losses.
 
 # %%
+import json
+
 import numpy as np
 
 from anw_jax import keys, verify
@@ -83,12 +85,21 @@ with np.load("workdir/notebook/tables/keyed.npz") as stored:
 verify.infer_signatures(table, keys.Manifest.load("workdir/notebook/manifests/keyed.json"))
 
 # %% [markdown]
-# The verdict replays from files: the table, the manifest, the key, and the commitment that was
-# written before training.
+# The verdict replays from files: the table, the manifest, the key, and what was written before
+# training, which is the commitment, the plan, and the beacon's value. A run draws that value from
+# its seed once the commitment stands; an owner names a public beacon and waits for its value.
 
 # %%
 key = keys.MarkKey.load("workdir/notebook/keys/keyed.key")
 manifest = keys.Manifest.load("workdir/notebook/manifests/keyed.json")
-plan = keys.Plan(keyed["statistic"], keyed["alpha"], keyed["mark"])
-verdict = verify.decide(table, key, manifest, plan, commitment=keyed["commitment"])
+fixed = json.loads(pathlib.Path("workdir/notebook/commitments.json").read_text())
+verdict = verify.decide(
+    table,
+    key,
+    manifest,
+    keys.Plan.from_json(fixed["plans"]["keyed"]),
+    commitment=fixed["commitments"]["keyed"],
+    beacon=bytes.fromhex(fixed["beacons"]["keyed"]),
+)
 print(verdict.result)
+print(verdict.text)

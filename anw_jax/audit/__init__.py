@@ -5,10 +5,13 @@ before: `probe_case` → `declare` → `seal_case` (or `go_on` with `answer_requ
 → `judge_case` (or `judge_record`). Only the verdict of a sealed case opens keys. Everything
 may be killed and called again: answers are on disk, and none is paid twice.
 
-`mark_folder` is the owner's first step; `estimate` says what an audit will take.
+`commit_folder` and `publish_folder` are the owner's steps; `estimate` says what an audit will
+take; `replay_case` computes a verdict anew from the files.
 """
 
 from anw_jax.audit.case import Case, Owner
+from anw_jax.audit.choices import Choices
+from anw_jax.audit.committing import Committed, commit_folder
 from anw_jax.audit.corrections import corrected
 from anw_jax.audit.declaring import Options, declare
 from anw_jax.audit.estimating import effects, estimate, reached
@@ -16,27 +19,34 @@ from anw_jax.audit.exchange import Opened, answer_request
 from anw_jax.audit.folder_report import FolderReport, report_lines, report_on
 from anw_jax.audit.judging import judge_case
 from anw_jax.audit.labels import Labels, arbitrator_labels, read_labels
-from anw_jax.audit.marking import Marked, mark_folder
+from anw_jax.audit.marking import Marked, publish_folder
 from anw_jax.audit.probing import probe_case
+from anw_jax.audit.published import Published, read_published
 from anw_jax.audit.record_verdict import judge_record
+from anw_jax.audit.replaying import Replayed, replay_case
 from anw_jax.audit.rounds import RecordStanding, Standing, Waiting, go_on
 from anw_jax.audit.sealing import seal_case
 from anw_jax.audit.suspect_file import SuspectFile
 
 __all__ = [
     "Case",
+    "Choices",
+    "Committed",
     "FolderReport",
     "Labels",
     "Marked",
     "Opened",
     "Options",
     "Owner",
+    "Published",
     "RecordStanding",
+    "Replayed",
     "Standing",
     "SuspectFile",
     "Waiting",
     "answer_request",
     "arbitrator_labels",
+    "commit_folder",
     "corrected",
     "declare",
     "effects",
@@ -44,10 +54,12 @@ __all__ = [
     "go_on",
     "judge_case",
     "judge_record",
-    "mark_folder",
     "probe_case",
+    "publish_folder",
     "reached",
     "read_labels",
+    "read_published",
+    "replay_case",
     "report_lines",
     "report_on",
     "seal_case",

@@ -54,11 +54,19 @@ def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[s
     could_name = reachable["named"]
     everybody = [[owner] for owner in tests] if rule is _any_model else map(list, pairs)
     outcome = SHOWN if body["named"] else NOT_SHOWN if could_name else INCONCLUSIVE
+    refused = ""
+    if outcome != SHOWN:  # "not shown" would hide who refused too much
+        refused = "; ".join(
+            test["reason"] if len(pairs) == 1 else f"{' against '.join(pair)}: {test['reason']}"
+            for pair, test in zip(pairs, results, strict=True)
+            if test.get("refused_too_many")
+        )
+        outcome = INCONCLUSIVE if refused else outcome
     return {
         "claim": plan.claim,
         "num_tests": len(pairs),
         "outcome": outcome,
-        "reason": _OUT_OF_REACH if outcome == INCONCLUSIVE else "",
+        "reason": refused or (_OUT_OF_REACH if outcome == INCONCLUSIVE else ""),
         **body,
         "out_of_reach": [one for one in everybody if one not in could_name],
     }
@@ -73,7 +81,9 @@ def _best(test: dict[str, Any]) -> dict[str, Any]:
     return {**test, "p_value": math.exp(log_p), "log_e_value": log_e_from_p(math.exp(log_p))}
 
 
-def level_of_record(plan: Plan, num_owners: int, num_suspects: int) -> float:
+def level_of_record(
+    plan: Plan, num_owners: int, num_suspects: int, factor: float = 1.0
+) -> float:
     """The level at which one sequential record may stop, whatever the others come to.
 
     With S suspects and O owners every claim comes to α / (S · O). Bonferroni ("one model",
@@ -85,7 +95,7 @@ def level_of_record(plan: Plan, num_owners: int, num_suspects: int) -> float:
       >>> level_of_record(Plan("losses", 0.05, mode="sequential"), 2, 1)
       0.025
     """
-    return plan.alpha / (num_owners * num_suspects)
+    return plan.alpha / (num_owners * num_suspects * factor)
 
 
 def uses_e_values(claim: str) -> bool:

@@ -8,32 +8,56 @@ from anw_jax import _check
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.corrections import level_of_record
 from anw_jax.audit.files import write_json
-from anw_jax.audit.originals import LABELS
-from anw_jax.audit.standing import BY_ARBITRATOR, BY_MODEL, BY_OWNER
+from anw_jax.audit.fitting import check_labels_fit, check_sizes_fit
+from anw_jax.audit.labelling import digest_of_labels, source_of, wanted_labels
+from anw_jax.audit.readiness import (
+    check_complete,
+    check_owners,
+    check_probe,
+    check_same_models,
+)
+from anw_jax.audit.rule_choice import Chosen, choose_rule
+from anw_jax.audit.statements import (
+    CaseStatements,
+    check_release,
+    read_statements,
+    write_template,
+)
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
-from anw_jax.keys import augmentation_seed
+from anw_jax.keys import AccessRule, augmentation_seed
+from anw_jax.keys.beacons import check_value
 from anw_jax.stats import INVERSIONS
-from anw_jax.suspects import Access, Augmentation, Suspect
+from anw_jax.suspects import Access, Augmentation, Declaration, Suspect
+from anw_jax.suspects.access import reachable
+
+# How older files of declared audits say who gave the class numbers.
+_OLDER_SOURCES = {
+    "the model": "model",
+    "the arbitrator": "arbitrator",
+    "the owner, before training": "owner",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """The arbitrator's own choices.
 
+    Under a plan of version 2 the first eleven may only repeat the plan, or choose from a menu
+    that it leaves open; None leaves them to the plan.
+
     Attributes:
-      access: the rung's kind; None for the highest that every suspect reaches.
-      true_labels: False lets the model's own answers on the originals stand in.
-      own_labels: the labels.csv of the case is the arbitrator's, made without a look at slots
-        or answers; only then need they not be those that the owner committed to.
-      augmentations: queries for each photo and slot; None for the rung's default.
+      access: the kind of access.
+      label_source: "owner", "arbitrator" or "model".
+      augmentations: queries for each photo and slot.
       decimals: for "rounded".
       k: for "top_k".
-      budget: most queries of one suspect; None for any number.
-      saving: (stride, number of best) of the coarse-to-fine rule; None asks every slot.
+      saving: (stride, number of best) of the coarse-to-fine rule; (0, 0) asks every slot.
       bound_level: level of the lower bound on the number of units used.
       bound_by: "hits" or "ranks"; on real tables ranks gave the higher bounds.
       list_rate: expected share of wrong entries in the list of units.
+      fit: "squash" or "crop".
+      budget: most queries of one suspect; None for any number.
       beacons: the value of each owner's beacon, by owner.
 
     Raises:
@@ -41,16 +65,16 @@ class Options:
     """
 
     access: str | None = None
-    true_labels: bool = True
-    own_labels: bool = False
+    label_source: str | None = None
     augmentations: int | None = None
     decimals: int | None = None
     k: int | None = None
-    budget: int | None = None
     saving: tuple[int, int] | None = None
-    bound_level: float = 0.05
-    bound_by: str = "ranks"
-    list_rate: float = 0.05
+    bound_level: float | None = None
+    bound_by: str | None = None
+    list_rate: float | None = None
+    fit: str | None = None
+    budget: int | None = None
     beacons: tuple[tuple[str, bytes], ...] = ()
 
     def __post_init__(self):
@@ -58,11 +82,31 @@ class Options:
             _check.integer_at_least(1, budget=self.budget)
         if self.saving is not None:
             stride, num_best = self.saving
-            _check.integer_at_least(1, stride=stride)
+            _check.integer_at_least(0, stride=stride)
             _check.integer_at_least(0, best=num_best)
-        _check.in_open_interval(0.0, 1.0, bound_level=self.bound_level)
-        _check.one_of(INVERSIONS, bound_by=self.bound_by)
-        _check.in_open_interval(0.0, 1.0, list_rate=self.list_rate)
+        for name in ("bound_level", "list_rate"):
+            if getattr(self, name) is not None:
+                _check.in_open_interval(0.0, 1.0, **{name: getattr(self, name)})
+        if self.bound_by is not None:
+            _check.one_of(INVERSIONS, bound_by=self.bound_by)
+
+    def wanted(self) -> dict[str, Any]:
+        """The fields of a rule that were given."""
+        given = {
+            "kind": self.access,
+            "labels": self.label_source,
+            "views": self.augmentations,
+            "decimals": self.decimals,
+            "top": self.k,
+            "bound_level": self.bound_level,
+            "bound_by": self.bound_by,
+            "list_rate": self.list_rate,
+            "fit": self.fit,
+        }
+        wanted = {name: value for name, value in given.items() if value is not None}
+        if self.saving is not None:
+            wanted["saving"] = self.saving if self.saving[0] else None
+        return wanted
 
 
 def declare(
@@ -94,44 +138,82 @@ def declare(
             f"{case.file('declared.json')} is written: an audit is declared once; another plan "
             "needs another case folder, and counts as another test"
         )
-    _check_probe(case, despite_probe)
-    _check_owners(case)
-    _check_complete(case)
+    check_probe(case, despite_probe)
+    check_owners(case)
+    check_complete(case)
+    statements = read_statements(case)
+    check_release(case, statements)
     opened = {name: file.open(makers) for name, file in case.suspects.items()}
     if not despite_probe:
-        _check_same_models(case, opened)
-    access = _access(options, opened)
-    for name, owner in case.owners.items():
-        _check_labels(name, owner, access, options.own_labels)
+        check_same_models(case, opened)
+    chosen = {n: _chosen(case, n, s.declaration, options) for n, s in opened.items()}
+    sources = {n: _source(case, n, options) for n in case.owners}
+    labels = {name: wanted_labels(case, name, sources[name]) for name in case.owners}
+    check_labels_fit(case, opened, labels)
+    check_sizes_fit(case, opened, was_probed=not despite_probe)
     body = {
         "format": FORMATS["declared.json"],
         "previous": case.digest("probe.json"),
         "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "owners": {name: _owner(owner) for name, owner in case.owners.items()},
+        "owners": {
+            name: {
+                **_owner(owner),
+                "labels_by": sources[name],
+                "labels_sha256": digest_of_labels(labels[name]),
+            }
+            for name, owner in case.owners.items()
+        },
         "suspects": {
             name: {
                 "file": case.suspects[name].digest,
                 "kind": case.suspects[name].kind,
                 "declaration": suspect.declaration.as_json(),
                 "declaration_digest": suspect.declaration.digest,
+                **chosen[name].as_json(),
             }
             for name, suspect in opened.items()
         },
-        "access": dataclasses.asdict(access),
-        "access_text": access.describe(),
-        "labels_by": _labels_by(options),
         "budget": options.budget,
-        "saving": None if options.saving is None else list(options.saving),
-        "bound": {"level": options.bound_level, "by": options.bound_by},
-        "list_rate": options.list_rate,
         "beacons": _beacons(case, options),
         "public_seeds": public_seeds(case),
-        **_sequential(case),
+        "despite_probe": despite_probe,
+        "statements": statements.digest,
+        **_sequential(case, statements, chosen),
     }
     for suspect in opened.values():
         close(suspect)
     write_json(case.file("declared.json"), body)
+    write_template(case)
     return body
+
+
+def _chosen(case: Case, name: str, declaration: Declaration, options: Options) -> Chosen:
+    """The rule of one suspect, at its own highest kind of access."""
+    plans = {owner: one.published.plan for owner, one in case.owners.items()}
+    if any(plan.version == 1 for plan in plans.values()):
+        chosen = Chosen(_rule_of_version_1(declaration, options), 1)
+    else:
+        chosen = choose_rule(name, declaration, plans, options.wanted())
+    try:
+        chosen.access.check_fits(declaration)
+    except ValueError as error:
+        raise CaseError(f"suspect {name!r}: {error}") from None
+    return chosen
+
+
+def _rule_of_version_1(declaration: Declaration, options: Options) -> AccessRule:
+    """Plans of version 1 left all of it to the arbitrator; their verdicts say so."""
+    wanted = options.wanted()
+    kind = wanted.pop("kind", None) or reachable(declaration)[0]
+    return AccessRule(kind, **{"labels": "owner", **wanted})
+
+
+def _source(case: Case, name: str, options: Options) -> str:
+    """Who gives the class numbers of an owner's photos."""
+    plan = case.owners[name].published.plan
+    if plan.version == 1:
+        return options.label_source or "owner"
+    return options.label_source or source_of(plan)
 
 
 def close(suspect: Suspect) -> None:
@@ -149,10 +231,47 @@ def public_seeds(case: Case) -> dict[str, str]:
     }
 
 
-def access_of(declared: dict[str, Any]) -> Access:
-    """The declared rung."""
-    fields = dict(declared["access"])
+def access_of(declared: dict[str, Any], suspect: str) -> Access:
+    """The declared rung of one suspect; older files have one for all."""
+    fields = dict(declared["suspects"][suspect].get("access") or declared["access"])
     return Access(**{**fields, "augmentation": Augmentation(**fields["augmentation"])})
+
+
+def rule_of(declared: dict[str, Any], suspect: str) -> AccessRule:
+    """The declared rule of one suspect; older files have no rules but options for all."""
+    body = declared["suspects"][suspect].get("rule")
+    if body is not None:
+        return AccessRule.from_json(body)
+    access, saving = declared["access"], declared["saving"]
+    return AccessRule(
+        access["kind"],
+        "owner" if access["true_labels"] else "model",
+        views=access["num_augmentations"],
+        decimals=access["decimals"],
+        top=access["k"],
+        saving=None if saving is None else tuple(saving),
+        bound_level=declared["bound"]["level"],
+        bound_by=declared["bound"]["by"],
+        list_rate=declared["list_rate"],
+    )
+
+
+def refusal_limit(declared: dict[str, Any], suspect: str) -> float | None:
+    """Share of an owner's photos that a suspect may refuse; None in cases without a limit."""
+    if "rule" not in declared["suspects"][suspect]:
+        return declared.get("refusal_limit")
+    return rule_of(declared, suspect).refusals
+
+
+def labels_by(declared: dict[str, Any], owner: str) -> str:
+    """Who gives the class numbers of an owner's photos."""
+    source = declared["owners"][owner].get("labels_by") or declared.get("labels_by")
+    return _OLDER_SOURCES.get(source, source)
+
+
+def menu_of(declared: dict[str, Any], suspect: str) -> int:
+    """M, how many declarations the plan left open for one suspect."""
+    return declared["suspects"][suspect].get("menu", 1)
 
 
 def check_unchanged(case: Case) -> dict[str, Any]:
@@ -167,7 +286,7 @@ def check_unchanged(case: Case) -> dict[str, Any]:
             f"{case.file('declared.json')} is not there: declare the audit first (anw declare)"
         )
     declared = case.check_link("declared.json", "probe.json")
-    _check_complete(case)
+    check_complete(case)
     now = {
         "owners": {name: _owner(owner) for name, owner in case.owners.items()},
         "suspects": {name: {"file": file.digest} for name, file in case.suspects.items()},
@@ -187,6 +306,15 @@ def check_unchanged(case: Case) -> dict[str, Any]:
                         "declared.json named it: restore it, or start afresh in another case "
                         "folder"
                     )
+    for name, owner in declared["owners"].items():
+        if "labels_sha256" not in owner:
+            continue  # older files hold labels to the originals' digest
+        now = digest_of_labels(wanted_labels(case, name, owner["labels_by"]))
+        if now != owner["labels_sha256"]:
+            raise ChangedFileError(
+                f"{case.path}: the labels of owner {name!r} were changed after declared.json "
+                "named them: restore them, or start afresh in another case folder"
+            )
     if declared.get("public_seeds") != public_seeds(case):
         raise ChangedFileError(
             f"{case.file('declared.json')} names other public seeds than the commitments give"
@@ -198,7 +326,7 @@ def _owner(owner: Owner) -> dict[str, Any]:
     published, originals = owner.published, owner.originals
     return {
         "commitment": published.commitment,
-        "plan": dataclasses.asdict(published.plan),
+        "plan": published.plan.as_json(),
         "files": dict(published.digests),
         "originals": originals.digest,
         "labels_file": originals.labels_file,
@@ -208,143 +336,31 @@ def _owner(owner: Owner) -> dict[str, Any]:
     }
 
 
-def _check_probe(case: Case, despite_probe: bool) -> None:
-    if despite_probe:
-        return
-    if not case.has("probe.json"):
-        raise CaseError(
-            f"{case.file('probe.json')} is not there: probe the suspects first (anw probe)"
-        )
-    reports = case.read("probe.json")["suspects"]
-    for name, file in case.suspects.items():
-        if reports.get(name, {}).get("file") != file.digest:
-            raise CaseError(f"{file.path} is new or was changed since the probe: probe again")
-        if not reports[name]["is_fit"]:
-            raise CaseError(
-                f"the probe found that suspect {name!r} is not asked as it wants to be: mend "
-                f"{file.path} and probe again"
-            )
+def _sequential(
+    case: Case, statements: CaseStatements, chosen: dict[str, Chosen]
+) -> dict[str, Any]:
+    """Where each record may stop: fixed here, and named by its header.
 
-
-def _check_same_models(case: Case, opened: dict[str, Suspect]) -> None:
-    reports = case.read("probe.json")["suspects"]
-    for name, suspect in opened.items():
-        if reports[name].get("declaration") != suspect.declaration.digest:
-            raise CaseError(f"suspect {name!r} is not the model that was probed: probe again")
-
-
-def _check_owners(case: Case) -> None:
-    """One case has one mode, one claim, one level, and one signature space."""
-    plans = {name: owner.published for name, owner in case.owners.items()}
-    for field in ("mode", "claim", "alpha"):
-        _agree(field, {name: getattr(p.plan, field) for name, p in plans.items()})
-    _agree("num_slots", {n: p.manifest.space.num_slots for n, p in plans.items()})
-    plan = next(iter(plans.values())).plan
-    if plan.claim == "one model" and len(case.suspects) > 1:
-        raise CaseError(
-            f"the owners' plans claim 'one model' and the case has {len(case.suspects)} "
-            "suspects: keep one of them, or commit to another claim"
-        )
-
-
-def _sequential(case: Case) -> dict[str, Any]:
-    """Where each record may stop: fixed here, and named by its header."""
+    The stop allows for the largest factor stated so far; one that is stated later multiplies
+    the running p all the same.
+    """
     plan = next(iter(case.owners.values())).published.plan
     if plan.mode != "sequential":
         return {}
+    controls = [name for name in case.suspects if statements.is_control(name)]
+    if controls:
+        raise CaseError(
+            f"a sequential case has no controls, and {controls[0]!r} is stated to be one: give "
+            "it a case of its own"
+        )
     num_owners, num_suspects = len(case.owners), len(case.suspects)
-    level = level_of_record(plan, num_owners, num_suspects)
+    factor = max(
+        statements.of(owner, name).factor * chosen[name].menu
+        for owner in case.owners
+        for name in case.suspects
+    )
+    level = level_of_record(plan, num_owners, num_suspects, factor)
     return {"sequential": {"num_tests": num_owners * num_suspects, "level": level}}
-
-
-def _check_complete(case: Case) -> None:
-    """Every photo committed to is here.
-
-    An owner knows the slots, and may know the model's answers: leaving out photos whose hue
-    does not match would make a match of those that are left.
-    """
-    for name, owner in case.owners.items():
-        missing = [
-            file
-            for file, image in zip(
-                owner.published.manifest.file_names, owner.originals.images, strict=True
-            )
-            if image is None
-        ]
-        if missing:
-            raise CaseError(
-                f"owner {name!r} lacks {len(missing)} of {len(owner.originals.images)} "
-                f"originals ({missing[0]!r}): get them all, for who may leave photos out may "
-                "choose those that match"
-            )
-
-
-def _agree(field: str, values: dict[str, Any]) -> None:
-    (first, expected), *others = values.items()
-    for name, value in others:
-        if value != expected:
-            raise CaseError(
-                f"owners {first!r} and {name!r} have committed to different values of {field} "
-                f"({expected!r} and {value!r}): give each a case of its own"
-            )
-
-
-def _access(options: Options, opened: dict[str, Suspect]) -> Access:
-    kind = options.access
-    if kind is None:
-        ladder = ("logits", "probabilities", "top_k", "label")
-        kind = max((s.declaration.answer for s in opened.values()), key=ladder.index)
-    access = Access(
-        kind,
-        options.true_labels,
-        options.augmentations,
-        decimals=options.decimals,
-        k=options.k,
-    )
-    for name, suspect in opened.items():
-        try:
-            access.check_fits(suspect.declaration)
-        except ValueError as error:
-            raise CaseError(f"suspect {name!r}: {error}") from None
-    return access
-
-
-def _labels_by(options: Options) -> str:
-    if not options.true_labels:
-        return BY_MODEL
-    return BY_ARBITRATOR if options.own_labels else BY_OWNER
-
-
-def _check_labels(name: str, owner: Owner, access: Access, own_labels: bool) -> None:
-    if not access.true_labels:
-        return
-    labels, committed = owner.originals.labels, owner.published.plan.labels
-    if labels is None:
-        raise CaseError(
-            f"owner {name!r} has no labels.csv: give the photos' class numbers, or audit "
-            "without labels (--no-labels)"
-        )
-    if (labels < 0).all():
-        raise CaseError(
-            f"no photo of owner {name!r} has a class: give labels_map.csv with rows "
-            "'word,class number', or audit without labels (--no-labels)"
-        )
-    if own_labels:
-        if owner.originals.labels_file != LABELS:
-            raise CaseError(
-                f"your own labels of owner {name!r}'s photos must be in {LABELS}, got those of "
-                f"{owner.originals.labels_file}, which may be the owner's"
-            )
-        return
-    table = owner.originals.table
-    if committed and table.digest == committed:
-        return
-    why = "are not those" if committed else "were not"
-    raise CaseError(
-        f"the labels of owner {name!r} {why} committed to before training, and could have been "
-        "chosen to fit: label the photos yourself (--own-labels), or audit without labels "
-        "(--no-labels)"
-    )
 
 
 def _beacons(case: Case, options: Options) -> dict[str, str]:
@@ -361,6 +377,11 @@ def _beacons(case: Case, options: Options) -> dict[str, str]:
                 else "names no beacon: leave --beacon out"
             )
             raise CaseError(f"the plan of owner {name!r} {what}")
+        if value and owner.published.plan.version > 1:
+            try:
+                check_value(planned, value)
+            except ValueError as error:
+                raise CaseError(f"owner {name!r}: {error}") from None
         if value_of.setdefault(planned, value) != value:
             raise CaseError(
                 f"the beacon {planned!r} has one value, but got {value_of[planned].hex()} and "

@@ -6,61 +6,101 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax.audit.case import FORMATS, Case, Owner
-from anw_jax.audit.corrections import corrected, restate
-from anw_jax.audit.declaring import check_unchanged
+from anw_jax.audit import refusals
+from anw_jax.audit.case import FORMATS, Case
+from anw_jax.audit.corrections import SHOWN, corrected, restate
+from anw_jax.audit.declaring import check_unchanged, refusal_limit, rule_of
 from anw_jax.audit.files import write_json
 from anw_jax.audit.sealing import read_blind
-from anw_jax.audit.standing import qualified
+from anw_jax.audit.statements import check_release, read_statements
+from anw_jax.audit.stating import (
+    Basis,
+    basis_of,
+    check_blind,
+    circumstances,
+    split_controls,
+    with_texts,
+)
+from anw_jax.audit.unit_findings import units_of
 from anw_jax.errors import CaseError
-from anw_jax.keys import MarkKey, assign
-from anw_jax.stats import how_many, log_e_from_p, which_units
+from anw_jax.keys import AccessRule, MarkKey, assign
+from anw_jax.stats import log_e_from_p
 from anw_jax.stats.testing import format_p
 from anw_jax.verify import Verdict, decide
 
 
-def judge_case(case: Case, mark_keys: dict[str, MarkKey]) -> dict[str, Any]:
+def judge_case(
+    case: Case, mark_keys: dict[str, MarkKey], *, blind: str | None = None
+) -> dict[str, Any]:
     """Opens every owner's commitment, makes each declared test once, writes `verdict.json`.
 
     Args:
       case: with sealed tables.
       mark_keys: each owner's key, by name.
+      blind: the SHA-256 of `blind.json` as it was noted at the audit, before any key was
+        opened; None is a condition of the verdict.
 
     Returns:
-      The verdict: for each owner and suspect result, standing, sentence, lower bound, list;
-      and the outcome corrected for all tests of the case.
+      The verdict: for each owner and suspect result, standing, conditions, sentence, and, where
+      it is shown, lower bound and list; and the outcome corrected for all tests of the case.
 
     Raises:
-      CaseError: no sealed tables, a file that was changed, or keys of other owners.
-      CommitmentError: a key that does not open its commitment.
+      CaseError: no sealed tables, keys of other owners, or a suspect that cannot be guilty.
+      ChangedFileError: a file was changed, or is not the one noted.
+      CommitmentError: a key that does not open its commitment, or a commitment that is not the
+        one the arbitrator had.
     """
+    body = recompute_case(case, mark_keys, blind=blind)
+    write_json(case.file("verdict.json"), body)
+    return body
+
+
+def recompute_case(
+    case: Case, mark_keys: dict[str, MarkKey], *, blind: str | None = None
+) -> dict[str, Any]:
+    """The verdict of a sealed case from its files; writes nothing. See `judge_case`."""
     declared = check_unchanged(case)
     _check_names(case, mark_keys)
-    blind, tables = read_blind(case)
+    statements = read_statements(case)
+    check_release(case, statements)
+    sealed, tables = read_blind(case)
+    is_compared = check_blind(case, "blind.json", blind)
     tests = {
         owner: {
-            name: _test(
-                declared,
-                case.owners[owner],
-                mark_keys[owner],
-                tables[name][owner],
-                blind["suspects"][name]["owners"][owner],
+            name: refusals.limited(
+                _test(
+                    case,
+                    owner,
+                    mark_keys[owner],
+                    tables[name][owner],
+                    rule_of(declared, name),
+                    basis_of(case, declared, statements, owner, name, is_compared),
+                    declared,
+                    sealed["suspects"][name]["owners"][owner]["table"],
+                ),
+                sealed["suspects"][name]["owners"][owner].get("unusable"),
+                refusal_limit(declared, name),
             )
-            for name in blind["suspects"]
+            for name in sealed["suspects"]
         }
         for owner in case.owners
     }
-    end = corrected(_plan_of(case), tests)
-    body = {
+    suspects, controls = split_controls(tests, statements)
+    end = corrected(_plan_of(case), suspects)
+    suspects = restate(suspects, end)
+    _add_units(case, declared, mark_keys, tables, suspects)
+    with_texts(suspects, end["level"])
+    return {
         "format": FORMATS["verdict.json"],
         "previous": case.digest("blind.json"),
         "mode": "sealed",
-        "tests": restate(tests, end),
+        "tests": suspects,
+        "controls": controls,
         "corrected": end,
-        "queries": {n: r["num_queries"] for n, r in blind["suspects"].items()},
+        "case": circumstances(case, declared, statements, "blind.json"),
+        "blind_compared": is_compared,
+        "queries": {n: r["num_queries"] for n, r in sealed["suspects"].items()},
     }
-    write_json(case.file("verdict.json"), body)
-    return body
 
 
 def _plan_of(case: Case):
@@ -76,30 +116,34 @@ def _check_names(case: Case, mark_keys: dict[str, MarkKey]) -> None:
 
 
 def _test(
-    declared: dict[str, Any],
-    owner: Owner,
+    case: Case,
+    owner: str,
     mark_key: MarkKey,
     table: np.ndarray,
-    blind: dict[str, Any],
+    rule: AccessRule,
+    basis: Basis,
+    declared: dict[str, Any],
+    sealed_digest: str,
 ) -> dict[str, Any]:
-    published = owner.published
-    beacon = bytes.fromhex(declared["beacons"].get(owner.name, ""))
+    published = case.owners[owner].published
     verdict = decide(
         table,
         mark_key,
         published.manifest,
         published.plan,
         commitment=published.commitment,
-        sealed_digest=blind["table"],
-        beacon=beacon,
+        sealed_digest=sealed_digest,
+        beacon=_beacon(declared, owner),
+        rule=rule if published.plan.version > 1 else None,
+        statements=basis.statements,
+        menu=basis.menu,
+        other_conditions=basis.conditions,
     )
-    return {
-        **_stated(verdict),
-        "standing": qualified(verdict.standing, declared, owner.name),
-        "how_many": None,
-        "which": None,
-        **_units(declared, owner, mark_key, table, beacon),
-    }
+    return {**_stated(verdict), "how_many": None, "which": None}
+
+
+def _beacon(declared: dict[str, Any], owner: str) -> bytes:
+    return bytes.fromhex(declared["beacons"].get(owner, ""))
 
 
 def _stated(verdict: Verdict) -> dict[str, Any]:
@@ -107,7 +151,11 @@ def _stated(verdict: Verdict) -> dict[str, Any]:
     return {
         **dataclasses.asdict(result),
         "p_text": format_p(result.log10_p),
-        "log_e_value": log_e_from_p(max(result.p_value, 5e-324)),
+        "log_e_value": _log_e(result.log10_p, verdict.factor),
+        "factor": verdict.factor,
+        "standing": verdict.standing,
+        "conditions": list(verdict.conditions),
+        "stated": list(verdict.stated),
         "sentence": verdict.sentence,
         "num_hits": verdict.num_hits,
         "inferred_slots": verdict.inferred_slots.tolist(),
@@ -120,43 +168,21 @@ def _stated(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _units(
-    declared: dict[str, Any], owner: Owner, mark_key: MarkKey, table: np.ndarray, beacon: bytes
-) -> dict[str, Any]:
-    """How many units, and which, with the error rates declared.
+def _log_e(log10_p: float, factor: float) -> float:
+    """The e-value of the uncorrected p, divided by the factor that has multiplied p."""
+    log_p = log10_p * math.log(10.0) - math.log(factor)
+    return log_e_from_p(max(math.exp(min(log_p, 0.0)), 5e-324)) - math.log(factor)
 
-    Each rate holds for all owners and suspects of the case together: divided by their number,
-    as Bonferroni. Of a hundred innocent models some would else have a bound or a list.
-    """
-    published = owner.published
-    num_tests = len(declared["owners"]) * len(declared["suspects"])
-    assignment = assign(mark_key, published.manifest, beacon=beacon)
-    bound, num_valid = declared["bound"], published.manifest.space.num_valid
-    # The very numbers that were sealed.
-    table = np.asarray(table, np.float32)
-    at_least = how_many(table, assignment, alpha=bound["level"] / num_tests, by=bound["by"])
-    units = {
-        "how_many": {
-            "at_least": at_least.num_used,
-            "num_units": at_least.num_units,
-            "level": at_least.alpha,
-            "by": at_least.by,
-            "observed": at_least.observed,
-            "text": str(at_least),
-        }
-    }
-    if num_valid < 2:
-        return units
-    rate, statistic = declared["list_rate"] / num_tests, published.plan.statistic
-    listed = which_units(table, assignment, q=rate, statistic=statistic)
-    first_photo = {
-        unit: published.manifest.file_names[index]
-        for index, unit in reversed(list(enumerate(published.manifest.unit_of_image)))
-    }
-    units["which"] = {
-        "units": listed.units.tolist(),
-        "first_photo_of_each": [first_photo[unit] for unit in listed.units.tolist()],
-        "rate": listed.q,
-        "text": str(listed),
-    }
-    return units
+
+def _add_units(case, declared, mark_keys, tables, tests) -> None:
+    """Bounds and lists, where the corrected outcome is "shown" and nowhere else."""
+    num_tests = sum(map(len, tests.values()))
+    for owner, by_name in tests.items():
+        one = case.owners[owner]
+        manifest, plan = one.published.manifest, one.published.plan
+        for name, test in by_name.items():
+            if test["outcome"] != SHOWN:
+                continue
+            slots = assign(mark_keys[owner], manifest, plan, beacon=_beacon(declared, owner))
+            rule = rule_of(declared, name)
+            test |= units_of(one, rule, slots, tables[name][owner], num_tests)

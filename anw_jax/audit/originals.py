@@ -1,6 +1,7 @@
 """The owner's unmarked originals and their labels, as the arbitrator gets them."""
 
 import dataclasses
+import functools
 import hashlib
 import pathlib
 import warnings
@@ -19,8 +20,9 @@ from anw_jax.audit.labels import (
     read_labels,
 )
 from anw_jax.audit.names import canonical_name
+from anw_jax.audit.stored_photos import StoredPhotos
 from anw_jax.errors import CaseError
-from anw_jax.keys import ChangedPixelsWarning, Manifest, image_digest
+from anw_jax.keys import ChangedPixelsWarning, Manifest
 
 FOLDER, ARRAYS = "originals", "originals.npz"
 
@@ -32,15 +34,15 @@ class Originals:
     """Originals in the manifest's order.
 
     Attributes:
-      images: uint8 `[H, W, 3]` each; None where the owner brought none: nothing is declared
-        before all are here.
+      images: uint8 `[H, W, 3]` each, decoded when asked for; None where the owner brought
+        none: nothing is declared before all are here.
       labels: class numbers `[n]`, -1 where there is none (a label "-", or a word without a
         class): such a photo has a constant row; None if there are no labels at all.
       labels_file: the name of the file that gave them.
       table: the labels as that file has them; its digest is what a plan commits to.
     """
 
-    images: tuple[np.ndarray | None, ...]
+    images: StoredPhotos
     labels: np.ndarray | None
     labels_file: str | None = None
     table: Labels | None = None
@@ -48,9 +50,9 @@ class Originals:
     @property
     def present(self) -> np.ndarray:
         """Indices of the photos that are here, int64."""
-        return np.flatnonzero([image is not None for image in self.images])
+        return np.flatnonzero([shape is not None for shape in self.images.shapes])
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 over shapes, pixels and labels: what will be asked about."""
         message = hashlib.sha256(_TAG)
@@ -83,35 +85,27 @@ def read_originals(
     """
     names, images, labels = _photos(folder)
     places = _places(folder, manifest, images, names)
-    ordered: list[np.ndarray | None] = [None] * manifest.num_images
-    for place, image in zip(places, images, strict=True):
-        ordered[place] = image
     # One of two byte-identical photos stands for both.
-    brought = {
-        d: image
-        for d, image in zip(manifest.image_digests, ordered, strict=True)
-        if image is not None
-    }
-    ordered = [brought.get(digest) for digest in manifest.image_digests]
+    brought = {manifest.image_digests[place]: i for i, place in enumerate(places)}
+    ordered = images.ordered([brought.get(digest) for digest in manifest.image_digests])
     if labels is not None:
         in_order = np.full(manifest.num_images, NO_CLASS, np.int64)
         in_order[places] = labels
-        entries = tuple(in_order.tolist())
-        table = Labels(entries, None, in_order, digest_of(folder / ARRAYS))
-        return Originals(tuple(ordered), in_order, ARRAYS, table)
+        table = Labels(tuple(in_order.tolist()), None, in_order, digest_of(folder / ARRAYS))
+        return Originals(ordered, in_order, ARRAYS, table)
     path, words = folder / LABELS, folder / LABELS_MAP
     if not path.exists():
-        return Originals(tuple(ordered), None)
+        return Originals(ordered, None)
     table = read_labels(
         path,
         manifest,
         words if words.exists() else None,
         arbitrator_words if arbitrator_words and arbitrator_words.exists() else None,
     )
-    return Originals(tuple(ordered), table.classes, LABELS, table)
+    return Originals(ordered, table.classes, LABELS, table)
 
 
-def _photos(folder: pathlib.Path) -> tuple[list[str], list[np.ndarray], np.ndarray | None]:
+def _photos(folder: pathlib.Path) -> tuple[list[str], StoredPhotos, np.ndarray | None]:
     has_arrays, has_folder = (folder / ARRAYS).exists(), (folder / FOLDER).exists()
     if has_arrays and has_folder:
         raise CaseError(f"{folder} must hold {FOLDER}/ or {ARRAYS}, not both: keep one")
@@ -128,17 +122,17 @@ def _photos(folder: pathlib.Path) -> tuple[list[str], list[np.ndarray], np.ndarr
     return names, images, labels
 
 
-def _from_folder(folder: pathlib.Path) -> tuple[list[str], list[np.ndarray]]:
+def _from_folder(folder: pathlib.Path) -> tuple[list[str], StoredPhotos]:
     listing = data.list_folder(folder)
     if listing.passed_over:
         (first, why), number = listing.passed_over[0], len(listing.passed_over)
         warnings.warn(f"{first} is passed over ({why}): {number} such in all", stacklevel=2)
     files = data.list_photos(folder, listing)
     names = [file.relative_to(folder).as_posix() for file in files]
-    return names, [data.read_photo(file) for file in files]
+    return names, StoredPhotos(files)
 
 
-def _from_arrays(path: pathlib.Path) -> tuple[list[str], list[np.ndarray], np.ndarray | None]:
+def _from_arrays(path: pathlib.Path) -> tuple[list[str], StoredPhotos, np.ndarray | None]:
     arrays = read_arrays(path)
     if "images" not in arrays:
         raise CaseError(f"{path} must hold 'images' (and 'labels', 'file_names')")
@@ -151,7 +145,7 @@ def _from_arrays(path: pathlib.Path) -> tuple[list[str], list[np.ndarray], np.nd
         names = _texts(len(images), arrays.get("file_names", numbers))
     except (TypeError, ValueError) as error:
         raise CaseError(f"{path}: {error}") from None
-    return names, images, labels
+    return names, StoredPhotos(images), labels
 
 
 def _texts(num_images: int, names: np.ndarray) -> list[str]:
@@ -174,16 +168,16 @@ def _class_numbers(num_images: int, labels: np.ndarray) -> np.ndarray:
 
 
 def _places(
-    folder: pathlib.Path, manifest: Manifest, images: Sequence[np.ndarray], names: Sequence[str]
+    folder: pathlib.Path, manifest: Manifest, images: StoredPhotos, names: Sequence[str]
 ) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ChangedPixelsWarning)
         try:
-            places = manifest.locate(images, names)
+            places = manifest.locate(range(len(images)), names, images.digests)
         except ValueError as error:
             raise CaseError(f"{folder}: {error}") from None
-    for place, image, name in zip(places, images, names, strict=True):
-        if image_digest(image) != manifest.image_digests[place]:
+    for place, digest, name in zip(places, images.digests, names, strict=True):
+        if digest != manifest.image_digests[place]:
             raise CaseError(
                 f"{folder}: the pixels of {name} are not those committed to; get the very file "
                 "that was marked"

@@ -1,13 +1,18 @@
 """All photos of all owners before one suspect, in one batched interview."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from anw_jax import progress
 from anw_jax.audit.case import Owner
+from anw_jax.audit.stored_photos import StoredPhotos
 from anw_jax.keys import Assignment, Manifest
 from anw_jax.stats import unit_losses
 from anw_jax.stats.scores import is_usable
 from anw_jax.suspects import Access, AnswerCache, Interview, Suspect
+from anw_jax.suspects.controls import Controls
+from anw_jax.suspects.pictures import Pictures
 from anw_jax.verify import coarse_to_fine
 
 
@@ -42,7 +47,7 @@ class Panel:
         groups: dict[tuple, list[tuple[int, int, int]]] = {}
         for number, owner in enumerate(owners):
             for index in _asked(owner, access):
-                shape = owner.originals.images[index].shape
+                shape = owner.originals.images.shapes[index]
                 key = (shape, type(owner.published.mark).__name__)
                 if access.num_augmentations > 1:  # drawn from the owner's own seed
                     key = (*key, number)
@@ -51,6 +56,7 @@ class Panel:
                 )
         self._place_of = np.full((self.starts[-1], 2), -1, np.int64)
         self._interviews = []
+        self._controls = Controls()  # of all sizes and owners
         for members in groups.values():
             for place, (_, _, photo) in enumerate(members):
                 self._place_of[photo] = len(self._interviews), place
@@ -68,7 +74,7 @@ class Panel:
             labels = np.array([self.owners[n].originals.labels[i] for n, i, _ in members])
         return Interview(
             suspect,
-            np.stack([self.owners[n].originals.images[i] for n, i, _ in members]),
+            _pictures([(self.owners[n].originals.images, i) for n, i, _ in members]),
             labels,
             [self.owners[number].published.mark for number in numbers],
             self.space,
@@ -77,6 +83,7 @@ class Panel:
             cache=cache,
             budget=budget,
             mark_of_image=np.array([numbers.index(n) for n, _, _ in members], np.int32),
+            controls=self._controls,
         )
 
     def losses(
@@ -87,7 +94,8 @@ class Panel:
     ) -> np.ndarray:
         """Losses, float32 `[m]`, for photos (numbered over all owners) and slots `[m]`.
 
-        NaN for a photo that its owner did not bring, or that has no class.
+        NaN for a photo that its owner did not bring or that has no class, and where there is no
+        usable answer.
         """
         values = np.full(len(photos), np.nan, np.float32)
         done = 0
@@ -104,18 +112,38 @@ class Panel:
             done += len(rows)
         return values
 
+    def unusable(self, owner: int, photos: Sequence[int] | None = None) -> dict[str, str]:
+        """Why photos of an owner are unusable, by file name; of what was asked so far.
+
+        Args:
+          owner: number of the owner.
+          photos: indices of the owner's photos; None for all.
+        """
+        # A photo without a class was not asked about, so no suspect refused it.
+        manifest, reasons = self.owners[owner].published.manifest, {}
+        for index in range(manifest.num_images) if photos is None else photos:
+            interview, place = self._place_of[self._place(owner, index)]
+            if place < 0:
+                continue
+            why = self._interviews[interview].unusable.get(int(place))
+            if why is not None:
+                reasons[manifest.file_names[index]] = why
+        return reasons
+
     def full_tables(
         self, on_progress: progress.ProgressFn = progress.silent
     ) -> list[np.ndarray]:
         """Every valid slot of every photo: one float32 `[n, N]` for each owner.
 
-        Slot 0, which is never tested, is not asked: NaN.
+        Slot 0, which is never tested, is not asked: NaN. A row of NaN where any answer to a
+        photo is missing or unusable, whichever others there are.
         """
         num_photos, num_slots = int(self.starts[-1]), self.space.num_slots
         photos, slots = np.indices((num_photos, num_slots - 1)).reshape(2, -1)
         values = self.losses(photos, slots + 1, on_progress)
         table = np.full((num_photos, num_slots), np.nan, np.float32)
         table[:, 1:] = values.reshape(num_photos, num_slots - 1)
+        table[~is_usable(table[:, 1:]).all(axis=1)] = np.nan
         return np.split(table, self.starts[1:-1])
 
     def saving_tables(
@@ -194,6 +222,17 @@ def _asked(owner: Owner, access: Access) -> np.ndarray:
     if not access.true_labels:
         return present
     return present[owner.originals.labels[present] >= 0]
+
+
+def _pictures(members: list[tuple[StoredPhotos, int]]) -> Pictures:
+    """Photos of one size, read one by one."""
+    shapes = [photos.shapes[index] for photos, index in members]
+
+    def read(number: int) -> np.ndarray:
+        photos, index = members[number]
+        return photos[index]
+
+    return Pictures(shapes, read)
 
 
 def photos_of_units(manifest: Manifest) -> list[list[int]]:

@@ -1,39 +1,64 @@
 """The probe of a case: is every suspect asked as it wants to be?"""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from anw_jax import _check
-from anw_jax.audit.case import FORMATS, Case
+from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.declaring import close
 from anw_jax.audit.files import write_json
+from anw_jax.audit.fitting import largest_label, sizes_of
+from anw_jax.audit.labelling import known_labels
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError
-from anw_jax.suspects import probe
+from anw_jax.suspects import Report, Suspect, probe
+from anw_jax.suspects.access import reachable
+from anw_jax.suspects.batches import asked_size, batch_size_for, sizes_asked
+from anw_jax.suspects.pictures import Pictures
+from anw_jax.suspects.probe_answers import findings_on_classes
 
 _FEWEST = 2
+# Photos asked of each size that is not the commonest one.
+_NUM_OF_OTHERS = 2
+# Different numbers of pictures tried together, at most.
+_MOST_BATCHES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class _Photo:
+    """One original of a case: whose, which, its shape, its class or None."""
+
+    owner: Owner
+    index: int
+    shape: tuple[int, ...]
+    label: int | None
 
 
 def probe_case(
-    case: Case, num_photos: int = 48, makers: dict[str, MakerFn] | None = None
+    case: Case,
+    num_photos: int = 48,
+    makers: dict[str, MakerFn] | None = None,
 ) -> dict[str, Any]:
     """Probes every suspect on unmarked originals and writes `probe.json`.
 
     May be repeated until the audit is declared. Queries of a probe are paid and not kept.
-    Recorded answers cannot be asked anything new and pass unprobed.
+    Recorded answers cannot be asked anything new and pass unprobed. Asked is what the audit
+    will ask: photos of every size, one alone, and batches as large as the audit's.
 
     Args:
       case: with owners and suspects.
-      num_photos: originals used, at least 2; of the size most of them have.
+      num_photos: originals used, at least 2, of the size most of them have; with two more of
+        each other size. A suspect that declares its `input_size` gets all sizes alike.
       makers: further kinds of suspects.
 
     Returns:
       What was written: for each suspect whether it is fit, findings, accuracy, queries.
 
     Raises:
-      CaseError: declared already, or fewer than two originals of one size.
+      CaseError: declared already, or fewer than two originals (of one size).
     """
     _check.integer_at_least(_FEWEST, num_photos=num_photos)
     if case.has("declared.json"):
@@ -41,46 +66,121 @@ def probe_case(
             f"{case.file('declared.json')} is written: a probe comes before it, and another "
             "declaration afterwards is another test"
         )
-    images, labels = _photos(case, num_photos)
-    reports = {}
+    photos, reports = _photos(case), {}
     for name, file in case.suspects.items():
         suspect = file.open(makers)
         if file.kind == "recorded":
-            reports[name] = _unprobed("recorded answers can be asked nothing new")
+            why = {"unprobed": "recorded answers can be asked nothing new"}
+            report = Report((), 0, None)
         else:
-            report = probe(suspect, images, labels)
-            reports[name] = {
-                "is_fit": report.is_fit,
-                "findings": [dataclasses.asdict(finding) for finding in report.findings],
-                "accuracy": report.accuracy,
-                "num_queries": report.num_queries,
-            }
-        reports[name] |= {"file": file.digest, "declaration": suspect.declaration.digest}
+            fit = _fit_of(case, suspect)
+            report, why = _probed(case, suspect, photos, num_photos, fit), {}
+        report = _with_classes(report, case, suspect)
+        reports[name] = {
+            "is_fit": report.is_fit,
+            "findings": [dataclasses.asdict(finding) for finding in report.findings],
+            "accuracy": report.accuracy,
+            "num_queries": report.num_queries,
+            **why,
+            "file": file.digest,
+            "declaration": suspect.declaration.digest,
+        }
         close(suspect)
-    body = {"format": FORMATS["probe.json"], "previous": None, "suspects": reports}
+    body = {
+        "format": FORMATS["probe.json"],
+        "previous": None,
+        "sizes": [list(size) for size in sizes_of(case)],
+        "suspects": reports,
+    }
     write_json(case.file("probe.json"), body)
     return body
 
 
-def _unprobed(why: str) -> dict[str, Any]:
-    return {"is_fit": True, "findings": [], "accuracy": None, "num_queries": 0, "unprobed": why}
+def _fit_of(case: Case, suspect: Suspect) -> str:
+    """How the owners' plans bring photos to this suspect's size."""
+    for owner in case.owners.values():
+        for rule in owner.published.plan.open_rules(reachable(suspect.declaration)):
+            return rule.fit
+    return "squash"
 
 
-def _photos(case: Case, num_photos: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Originals of the commonest size, a share of each owner's; labels if all have them."""
-    found = [
-        (image, None if owner.originals.labels is None else owner.originals.labels[index])
-        for owner in case.owners.values()
-        for index, image in enumerate(owner.originals.images)
-        if image is not None
-    ]
-    shapes = [image.shape for image, _ in found]
-    commonest = max(sorted(set(shapes)), key=shapes.count, default=None)
-    chosen = [pair for pair in found if pair[0].shape == commonest]
+def _photos(case: Case) -> list[_Photo]:
+    """All originals that are here."""
+    photos = []
+    for owner in case.owners.values():
+        images, labels = owner.originals.images, known_labels(case, owner.name)
+        for index in owner.originals.present:
+            label = None if labels is None or labels[index] < 0 else int(labels[index])
+            photos.append(_Photo(owner, int(index), images.shapes[index], label))
+    return photos
+
+
+def _probed(
+    case: Case, suspect: Suspect, photos: list[_Photo], num_photos: int, fit: str
+) -> Report:
+    main, others = photos, []
+    if asked_size(suspect) is None:
+        shapes = [photo.shape for photo in photos]
+        commonest = max(sorted(set(shapes)), key=shapes.count, default=None)
+        main = [photo for photo in photos if photo.shape == commonest]
+        for shape in sorted(set(shapes) - {commonest}):
+            some = [photo for photo in photos if photo.shape == shape]
+            others.append(_pictures(some[:_NUM_OF_OTHERS]))
+    labelled = [photo for photo in main if photo.label is not None]
+    chosen = _chosen(labelled if len(labelled) >= _FEWEST else main, num_photos)
     if len(chosen) < _FEWEST:
-        raise CaseError(f"{case.path} needs {_FEWEST} originals of one size for a probe")
-    step = max(1, len(chosen) // num_photos)
-    chosen = chosen[::step][:num_photos]
-    labels = [label for _, label in chosen]
-    known = all(label is not None and label >= 0 for label in labels)
-    return np.stack([image for image, _ in chosen]), np.array(labels) if known else None
+        what = "originals" if asked_size(suspect) else "originals of one size"
+        raise CaseError(f"{case.path} needs {_FEWEST} {what} for a probe")
+    labels = [photo.label for photo in chosen]
+    return probe(
+        suspect,
+        _pictures(chosen),
+        None if None in labels else np.array(labels),
+        other_sizes=others,
+        batch_sizes=_batch_sizes(suspect, photos, max(photo.shape for photo in chosen)),
+        fit=fit,
+    )
+
+
+def _chosen(photos: list[_Photo], number: int) -> list[_Photo]:
+    """A share of each owner's photos; those with labels, where there are any."""
+    labelled = [photo for photo in photos if photo.label is not None]
+    photos = labelled if len(labelled) >= _FEWEST else photos
+    return photos[:: max(1, len(photos) // number)][:number]
+
+
+def _pictures(photos: list[_Photo]) -> Pictures:
+    """Photos that are read one by one."""
+
+    def read(number: int) -> np.ndarray:
+        photo = photos[number]
+        return photo.owner.originals.images[photo.index]
+
+    return Pictures([photo.shape for photo in photos], read)
+
+
+def _batch_sizes(
+    suspect: Suspect, photos: Sequence[_Photo], shape: tuple[int, ...]
+) -> list[int]:
+    """How many pictures an audit hands over at once: of all photos, and of one unit."""
+    num_valid = photos[0].owner.published.manifest.space.num_valid
+    groups: dict[tuple, int] = {}
+    for photo in photos:
+        key = photo.shape, type(photo.owner.published.mark)
+        groups[key] = groups.get(key, 0) + num_valid
+    most = batch_size_for(suspect, shape)
+    totals = [num_valid, *sorted(groups.values(), reverse=True)]
+    sizes = set()
+    for total in totals:
+        new = sizes_asked(suspect, [total], most)
+        if len(sizes | new) > _MOST_BATCHES:
+            break
+        sizes |= new
+    return sorted(sizes)
+
+
+def _with_classes(report: Report, case: Case, suspect: Suspect) -> Report:
+    """With an error where any label of the case, probed or not, is no class."""
+    found = findings_on_classes(largest_label(case), suspect.declaration)
+    others = [finding for finding in report.findings if finding.name != "classes"]
+    return dataclasses.replace(report, findings=(*found, *others))

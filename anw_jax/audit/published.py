@@ -1,6 +1,7 @@
 """What an owner hands over: manifest, commitment, and the sub-key of a private basis."""
 
 import dataclasses
+import datetime
 import json
 import pathlib
 from typing import Any
@@ -29,6 +30,7 @@ class Published:
       manifest: the units.
       mark: the map, with the private basis where the plan names one.
       digests: SHA-256 of each file read, by name.
+      time_utc: when the owner says that it was made, ISO; "" in older files.
     """
 
     commitment: str
@@ -36,6 +38,7 @@ class Published:
     manifest: Manifest
     mark: Mark
     digests: dict[str, str]
+    time_utc: str = ""
 
 
 def commitment_of(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
@@ -57,7 +60,8 @@ def write_published(
         {
             "format": _COMMITMENT_FORMAT,
             "commitment": commitment,
-            "plan": dataclasses.asdict(plan),
+            "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "plan": plan.as_json(),
             "manifest": digest_of(folder / MANIFEST),
             "num_units": manifest.num_units,
         },
@@ -75,9 +79,10 @@ def read_published(folder: pathlib.Path) -> Published:
     digests = {name: digest_of(folder / name) for name in (COMMITMENT, MANIFEST)}
     manifest = _read_manifest(folder / MANIFEST)
     try:
-        plan, commitment = Plan(**body["plan"]), check_is_commitment(body["commitment"])
-        named, num_units = body["manifest"], body["num_units"]
-    except (TypeError, ValueError, KeyError) as error:
+        plan = Plan.from_json(body["plan"])
+        commitment, named = check_is_commitment(body["commitment"]), body["manifest"]
+        time_utc, num_units = str(body.get("time_utc", "")), body["num_units"]
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise CaseError(f"{folder / COMMITMENT} is damaged: {error!s:.80}") from None
     if named != digests[MANIFEST]:
         raise CaseError(
@@ -90,7 +95,7 @@ def read_published(folder: pathlib.Path) -> Published:
             f"{manifest.num_units}"
         )
     mark = _mark_of(folder, plan, digests)
-    return Published(commitment, plan, manifest, mark, digests)
+    return Published(commitment, plan, manifest, mark, digests, time_utc)
 
 
 def _read_manifest(path: pathlib.Path) -> Manifest:

@@ -5,23 +5,34 @@ import json
 import math
 from typing import Any
 
+from anw_jax.audit import refusals
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.corrections import corrected, restate
-from anw_jax.audit.declaring import check_unchanged
+from anw_jax.audit.declaring import check_unchanged, refusal_limit
 from anw_jax.audit.files import check_same, read_bytes, write_json
-from anw_jax.audit.records import beacon_of, check_header, record_file
-from anw_jax.audit.standing import qualified
+from anw_jax.audit.published import Published
+from anw_jax.audit.records import beacon_of, check_header, joint_of, record_file
+from anw_jax.audit.statements import check_release, read_statements
+from anw_jax.audit.stating import Basis, basis_of, check_blind, circumstances, with_texts
 from anw_jax.errors import CaseError, ChangedFileError
-from anw_jax.keys import MarkKey, Plan
-from anw_jax.stats import SequentialResult
+from anw_jax.keys import MarkKey
+from anw_jax.stats import SequentialResult, divided
 from anw_jax.stats.testing import format_p
 from anw_jax.verify import replay, replay_together
 from anw_jax.verify.sequential import BY_HAND
-from anw_jax.verify.verdict import EVIDENCE, EVIDENCE_WITH_BEACON, EXPERIMENT_KEY
+from anw_jax.verify.statements import check_against, conditions_of
+from anw_jax.verify.verdict import is_conditional, standing_of
 
 
-def judge_record(case: Case, mark_keys: dict[str, MarkKey]) -> dict[str, Any]:
+def judge_record(
+    case: Case, mark_keys: dict[str, MarkKey], *, blind: str | None = None
+) -> dict[str, Any]:
     """The verdict of a sequential case: all records replayed line by line; no key is needed.
+
+    Args:
+      case: closed.
+      mark_keys: none.
+      blind: the SHA-256 of `closed.json` as it was noted at the audit; None is a condition.
 
     Returns:
       The verdict: for each owner and suspect the result at its own stop, "log_wealth" there
@@ -32,6 +43,15 @@ def judge_record(case: Case, mark_keys: dict[str, MarkKey]) -> dict[str, Any]:
       CaseError: the audit is not closed, a file was changed, or a key was given.
       RecordError, CommitmentError: a record breaks its own rules, or does not fit the others.
     """
+    body = recompute_record(case, mark_keys, blind=blind)
+    write_json(case.file("verdict.json"), body)
+    return body
+
+
+def recompute_record(
+    case: Case, mark_keys: dict[str, MarkKey], *, blind: str | None = None
+) -> dict[str, Any]:
+    """The verdict of a sequential case from its files; writes nothing. See `judge_record`."""
     declared = check_unchanged(case)
     if mark_keys:
         raise CaseError("a sequential verdict opens no key: leave --key out")
@@ -39,23 +59,31 @@ def judge_record(case: Case, mark_keys: dict[str, MarkKey]) -> dict[str, Any]:
         raise CaseError(
             f"{case.file('closed.json')} is not there: the audit is not closed (anw audit)"
         )
+    statements = read_statements(case)
+    check_release(case, statements)
     closed = _read_closed(case)
     _check_names(case, closed)
-    tests = {
-        name: _tests_of(case, declared, owner, closed["records"][name])
-        for name, owner in case.owners.items()
-    }
+    is_compared = check_blind(case, "closed.json", blind)
+    tests = {}
+    for name, owner in case.owners.items():
+        bases = {
+            suspect: basis_of(case, declared, statements, name, suspect, is_compared)
+            for suspect in case.suspects
+        }
+        tests[name] = _tests_of(case, declared, owner, closed["records"][name], bases)
     end = corrected(next(iter(case.owners.values())).published.plan, tests)
-    body = {
+    tests = restate(tests, end)
+    with_texts(tests, end["level"])
+    return {
         "format": FORMATS["verdict.json"],
         "previous": case.digest("closed.json"),
         "mode": "sequential",
-        "tests": _as_json(restate(tests, end)),
+        "tests": _as_json(tests),
         "corrected": end,
+        "case": circumstances(case, declared, statements, "closed.json"),
+        "blind_compared": is_compared,
         "queries": {name: s["num_queries"] for name, s in closed["suspects"].items()},
     }
-    write_json(case.file("verdict.json"), body)
-    return body
 
 
 def _read_closed(case: Case) -> dict[str, Any]:
@@ -89,7 +117,11 @@ def _check_names(case: Case, closed: dict[str, Any]) -> None:
 
 
 def _tests_of(
-    case: Case, declared: dict[str, Any], owner: Owner, closed: dict[str, dict[str, str]]
+    case: Case,
+    declared: dict[str, Any],
+    owner: Owner,
+    closed: dict[str, dict[str, str]],
+    bases: dict[str, Basis],
 ) -> dict[str, dict[str, Any]]:
     """The tests of one owner, by suspect."""
     lines = {}
@@ -99,8 +131,8 @@ def _tests_of(
         lines[name] = read_bytes(file).decode("utf-8", "replace").splitlines()
     public = owner.published
     known = {"commitment": public.commitment, "beacon": beacon_of(declared, owner)}
-    is_one_test = len(case.owners) * len(case.suspects) == 1
-    if is_one_test:
+    num_tests = len(case.owners) * len(case.suspects)
+    if joint_of(case, declared, next(iter(lines))) is None:
         ((name, record),) = lines.items()
         results = {name: replay(record, public.manifest, public.plan, **known)}
     else:
@@ -111,23 +143,33 @@ def _tests_of(
             raise ChangedFileError(f"{file} is the record of another declaration")
         check_header(case, declared, owner, name, record[0])
     return {
-        name: {
-            **_test(result, lines[name], is_one_test),
-            "standing": qualified(_evidence(lines[name], public.plan), declared, owner.name),
-        }
+        name: refusals.limited(
+            {
+                **_test(result, lines[name], bases[name].factor, public, num_tests),
+                **_standing(lines[name], public, bases[name]),
+            },
+            closed[name].get("unusable"),
+            refusal_limit(declared, name),
+        )
         for name, result in results.items()
     }
 
 
-def _test(result: SequentialResult, lines: list[str], is_one_test: bool) -> dict[str, Any]:
+def _test(
+    result: SequentialResult, lines: list[str], factor: float, public: Published, num_tests: int
+) -> dict[str, Any]:
     because = json.loads(lines[-1])["because"]
+    # The level at which a record may stop allows for a factor already; it is applied here.
+    at_level = dataclasses.replace(result, alpha=public.plan.alpha / num_tests)
+    result = divided(at_level, factor, public.manifest.space.num_valid)
     # Who stops one of several by hand may have seen what another suspect's answers say of
     # slots to come: the wealth there is no e-value. The running p holds under any stop.
-    was_cut = because in BY_HAND and not is_one_test
+    was_cut = because in BY_HAND and num_tests > 1
     return {
         **dataclasses.asdict(result),
         "log_wealth": result.log_e_value,
         "log_e_value": -math.inf if was_cut else result.log_e_value,
+        "factor": factor,
         "p_text": format_p(result.log10_p),
         "sentence": result.sentence,
         "because": because,
@@ -137,11 +179,18 @@ def _test(result: SequentialResult, lines: list[str], is_one_test: bool) -> dict
     }
 
 
-def _evidence(lines: list[str], plan: Plan) -> str:
+def _standing(lines: list[str], public: Published, basis: Basis) -> dict[str, Any]:
     leaves = [body for body in map(json.loads, lines) if body["kind"] == "leaf"]
-    if any(leaf["opening"]["origin"] == "experiment" for leaf in leaves):
-        return EXPERIMENT_KEY
-    return EVIDENCE_WITH_BEACON if plan.beacon else EVIDENCE
+    origins = {leaf["opening"]["origin"] for leaf in leaves}
+    origin = "experiment" if "experiment" in origins else "secret"
+    check_against(basis.statements, public.plan, public.commitment)
+    conditions = [*conditions_of(public.plan, basis.statements), *basis.conditions]
+    standing = standing_of(origin, public.commitment, basis.statements, conditions)
+    return {
+        "standing": standing,
+        "conditions": conditions if is_conditional(standing) else [],
+        "stated": basis.statements.lines(),
+    }
 
 
 def _as_json(tests: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:

@@ -21,17 +21,20 @@ def record_file(case: Case, owner: str, suspect: str) -> pathlib.Path:
 
 
 def joint_of(case: Case, declared: dict[str, Any], suspect: str) -> Joint | None:
-    """What a record's header binds; None where the case is one test."""
+    """What a record's header binds; None where it is one test at the plan's own level."""
     num_tests = len(case.owners) * len(case.suspects)
-    if num_tests == 1:
-        return None
     plan = next(iter(case.owners.values())).published.plan
-    level = level_of_record(plan, len(case.owners), len(case.suspects))
-    if declared.get("sequential") != {"num_tests": num_tests, "level": level}:
+    highest = level_of_record(plan, len(case.owners), len(case.suspects))
+    said = declared.get("sequential", {})
+    level = said.get("level")
+    is_level = isinstance(level, float) and 0.0 < level <= highest
+    if said.get("num_tests") != num_tests or not is_level:
         raise ChangedFileError(
-            f"{case.file('declared.json')} does not declare the level {level:g} of each of "
-            f"{num_tests} tests: declare the audit afresh in another case folder"
+            f"{case.file('declared.json')} does not declare a level of at most {highest:g} for "
+            f"each of {num_tests} tests: declare the audit afresh in another case folder"
         )
+    if num_tests == 1 and level == plan.alpha:
+        return None
     return Joint(level, suspect, tuple(sorted(case.suspects)))
 
 

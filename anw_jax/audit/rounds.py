@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from anw_jax import progress
+from anw_jax.audit import refusals
 from anw_jax.audit.asking import asked, queries_of
 from anw_jax.audit.case import FORMATS, Case
-from anw_jax.audit.declaring import check_unchanged
+from anw_jax.audit.declaring import check_unchanged, rule_of
 from anw_jax.audit.exchange import read_opening, write_request
 from anw_jax.audit.files import digest_of, write_json
 from anw_jax.audit.panel import Panel
@@ -208,9 +209,13 @@ class _Rounds:
 
     def _write_rows(self, number: int, together: Lockstep) -> None:
         """All rows before the leaf: it would give the slot away for those not written."""
-        unit, saving = together.next_unit, self._declared["saving"]
+        unit = together.next_unit
         for name in together.rows_due:
-            row = self._panel_of(name).unit_row(number, unit, saving and tuple(saving))
+            saving = rule_of(self._declared, name).saving
+            panel = self._panel_of(name)
+            row = panel.unit_row(number, unit, saving)
+            owner = list(self._case.owners)[number]
+            refusals.note_unit(record_file(self._case, owner, name), panel, number, unit)
             together.write_row(name, row)
 
     def _leaf(self, owner: str, together: Lockstep) -> LeafOpening | None:
@@ -277,6 +282,9 @@ def _write_closed(
                         "record": digest_of(record_file(case, owner, name)),
                         "head": record.head,
                         "because": record.closed_because,
+                        "unusable": refusals.record_count(
+                            record_file(case, owner, name), record.lines, case.owners[owner]
+                        ),
                     }
                     for name, record in together.records.items()
                 }

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from anw_jax import _files, progress
+from anw_jax.audit import refusals
 from anw_jax.audit.asking import asked, queries_of
 from anw_jax.audit.case import FORMATS, Case, Owner
-from anw_jax.audit.declaring import check_unchanged
+from anw_jax.audit.declaring import check_unchanged, rule_of
 from anw_jax.audit.files import check_same, digest_of, read_arrays, write_json
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
-from anw_jax.keys import Assignment, Manifest
+from anw_jax.keys import AccessRule, Assignment, Manifest
 from anw_jax.stats.unit_list import confidence
 from anw_jax.verify import infer_signatures, seal
 
@@ -52,15 +53,20 @@ def seal_case(
     results = {}
     for name in case.suspects:
         with asked(case, declared, name, budget=budget, makers=makers) as (panel, cache):
-            tables = _tables(panel, declared["saving"], on_progress(name))
+            tables = _tables(panel, rule_of(declared, name).saving, on_progress(name))
             results[name] = queries_of(case, cache, declared, name)
+            counts = {o: refusals.sealed_counts(panel, i) for i, o in enumerate(case.owners)}
         owners = dict(zip(case.owners, tables, strict=True))
         _files.write_npz(case.table_file(name), owners)
         results[name] |= {
             "file": digest_of(case.table_file(name)),
             "declaration": declared["suspects"][name]["declaration"],
             "declaration_digest": declared["suspects"][name]["declaration_digest"],
-            "owners": {o: _blind(case.owners[o], table) for o, table in owners.items()},
+            "owners": {
+                o: _blind(case.owners[o], table, rule_of(declared, name))
+                | {"unusable": counts[o]}
+                for o, table in owners.items()
+            },
         }
     body = {
         "format": FORMATS["blind.json"],
@@ -78,9 +84,9 @@ def _tables(panel, saving, on_progress) -> list[np.ndarray]:
     return panel.saving_tables(*saving, on_progress)
 
 
-def _blind(owner: Owner, table: np.ndarray) -> dict[str, Any]:
+def _blind(owner: Owner, table: np.ndarray, rule: AccessRule) -> dict[str, Any]:
     """What is inferred without the key, one entry for each unit."""
-    manifest, statistic = owner.published.manifest, owner.published.plan.statistic
+    manifest, statistic = owner.published.manifest, owner.published.plan.statistic_of(rule)
     slots = infer_signatures(table, manifest)
     ahead = confidence(table, without_key(manifest), statistic)
     return {
@@ -129,8 +135,12 @@ def read_blind(case: Case) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarr
     body, tables = case.check_link("blind.json", "declared.json"), {}
     _check_all_are_there(case, body)
     for name, result in body["suspects"].items():
-        if case.answers_file(name).exists():  # the table stands without it
-            check_same(case.answers_file(name), result.get("answers", ""), "blind.json")
+        if not case.answers_file(name).exists():
+            raise ChangedFileError(
+                f"{case.answers_file(name)} is gone: without the answers nobody can tell "
+                "whether the table is theirs; restore the file"
+            )
+        check_same(case.answers_file(name), result.get("answers", ""), "blind.json")
         tables[name] = read_arrays(case.table_file(name))
         for owner, blind in result["owners"].items():
             table = tables[name].get(owner)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import sys
 import tomllib
 import types
@@ -243,10 +244,11 @@ def _callable(fields: _Fields) -> Suspect:
 def _http(fields: _Fields) -> Suspect:
     headers = {}
     for header, variable in fields.table("headers_from_env").items():
-        if variable not in os.environ:
-            raise CaseError(
-                f"the environment variable {variable} for header {header} is not set"
-            )
+        if not isinstance(variable, str) or variable not in os.environ:
+            # What is no usual name may be the secret itself, written into the file.
+            is_name = isinstance(variable, str) and re.fullmatch("[A-Z_][A-Z0-9_]*", variable)
+            named = variable if is_name else "(its name is not shown)"
+            raise CaseError(f"the environment variable {named} for header {header} is not set")
         headers[header] = os.environ[variable]
     request, answer = fields.table("request"), fields.table("answer")
     return HttpSuspect(

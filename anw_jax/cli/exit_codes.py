@@ -11,23 +11,25 @@ from anw_jax.errors import (
     CommitmentError,
     RecordError,
 )
-from anw_jax.verify.verdict import is_evidence
+from anw_jax.verify.verdict import is_conditional, is_evidence
 
 DONE, FAILED, USAGE, NOT_SHOWN, INCONCLUSIVE, WAITING, BUDGET, UNFIT, BROKEN = range(9)
-NO_EVIDENCE, PASSED_OVER, INTERRUPTED = 9, 11, 130
+NO_EVIDENCE, CONDITIONAL, PASSED_OVER, INTERRUPTED = 9, 10, 11, 130
 
 MEANINGS = {
-    DONE: "done; verdict: shown at the declared level",
+    DONE: "done; verdict: shown at the declared level, and evidence",
     FAILED: "a file, a value or a suspect is not as it must be; the line says which",
     USAGE: "the command line is wrong",
     NOT_SHOWN: "verdict: not shown (never 'innocent')",
-    INCONCLUSIVE: "verdict: inconclusive, no result could have reached the level",
+    INCONCLUSIVE: "verdict: inconclusive, no result could have reached the level, or a suspect "
+    "refused more images than declared",
     WAITING: "audit: openings of owners are due, the same command goes on",
     BUDGET: "audit: the query budget is spent, what was answered is kept",
     UNFIT: "probe: a suspect is not asked as it wants to be",
     BROKEN: "a commitment, a hash or the record does not hold: somebody changed something",
     NO_EVIDENCE: "verdict: shown, but no evidence, as its standing says",
-    PASSED_OVER: "mark: done, but pictures were passed over that cannot be marked",
+    CONDITIONAL: "verdict: shown, if the conditions that it names hold",
+    PASSED_OVER: "commit, mark: done, but pictures were passed over that cannot be marked",
     INTERRUPTED: "interrupted; the same command goes on",
 }
 
@@ -35,13 +37,17 @@ OF_OUTCOME = {"shown": DONE, "not shown": NOT_SHOWN, "inconclusive": INCONCLUSIV
 
 
 def of_verdict(body: dict[str, Any]) -> int:
-    """The exit code of a verdict: 0 only where all that is shown is also evidence."""
+    """The exit code of a verdict: 0 only where all that is shown is also evidence.
+
+    The first that fits of 9 (no evidence), 10 (shown, on conditions), 0.
+    """
     code = OF_OUTCOME[body["corrected"]["outcome"]]
     owners = {owner for owner, *_ in body["corrected"]["named"]}
     standings = [test["standing"] for o in owners for test in body["tests"][o].values()]
-    if code == DONE and not all(map(is_evidence, standings)):
-        return NO_EVIDENCE
-    return code
+    if code != DONE or all(map(is_evidence, standings)):
+        return code
+    known = all(is_evidence(one) or is_conditional(one) for one in standings)
+    return CONDITIONAL if known else NO_EVIDENCE
 
 
 def table() -> str:
@@ -49,7 +55,7 @@ def table() -> str:
 
     Example:
       >>> table().splitlines()[0]
-      '  0  done; verdict: shown at the declared level'
+      '  0  done; verdict: shown at the declared level, and evidence'
     """
     return "\n".join(f"{code:>3}  {text}" for code, text in MEANINGS.items())
 

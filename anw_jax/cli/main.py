@@ -20,13 +20,15 @@ from anw_jax.cli import arbitrator, exit_codes, owner
 _HELP = f"""Marks photos with secret hues; proves from a model's answers that it learned them.
 
 \b
-The owner:       anw key new, anw mark, anw open
+The owner:       anw key new, anw commit, anw mark, anw open
 The arbitrator:  anw plan, anw probe, anw declare, anw audit, anw verdict
+Anybody:         anw replay
 
 \b
 Examples:
   anw key new ann.key
-  anw mark photos --key ann.key --out marked
+  anw commit photos --key ann.key --out marked
+  anw mark photos --key ann.key --out marked --beacon-value round.json
   anw probe case && anw declare case && anw audit case
   anw verdict case --key ann.key
 
@@ -43,6 +45,7 @@ def anw() -> None:
 
 for command in (
     owner.key,
+    owner.commit,
     owner.mark,
     owner.open_request,
     arbitrator.plan,
@@ -50,6 +53,7 @@ for command in (
     arbitrator.declare,
     arbitrator.audit,
     arbitrator.verdict,
+    arbitrator.replay,
 ):
     anw.add_command(command)
 

@@ -1,8 +1,13 @@
 """Options that are given once for each owner: NAME=VALUE, or VALUE where there is one."""
 
+import contextlib
+import pathlib
 from collections.abc import Iterable
 
 import click
+
+from anw_jax.keys import Plan
+from anw_jax.keys.beacons import value_of
 
 
 def by_owner(option: str, given: tuple[str, ...], owners: Iterable[str]) -> dict[str, str]:
@@ -32,16 +37,19 @@ def by_owner(option: str, given: tuple[str, ...], owners: Iterable[str]) -> dict
     return values
 
 
-def hex_bytes(option: str, text: str) -> bytes:
-    """Bytes from hexadecimal digits.
+def beacon_value(plan: Plan, text: str) -> bytes:
+    """The value of a plan's beacon, given as digits, as JSON, or as a file that holds either.
 
     Raises:
-      click.UsageError: other characters, or none.
+      click.UsageError: a value where the plan names no beacon.
+      ValueError: no digits, another round's JSON, or another length.
     """
-    try:
-        value = bytes.fromhex(text)
-    except ValueError:
-        value = b""
-    if not value:
-        raise click.UsageError(f"{option} must be hexadecimal digits, got {text!r:.60}")
-    return value
+    if not plan.beacon:
+        raise click.UsageError(f"a beacon's value is given ({text!r:.40}), and none was named")
+    path = pathlib.Path(text)
+    with contextlib.suppress(OSError, ValueError):
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+    if plan.version == 1:
+        return bytes.fromhex(text)
+    return value_of(plan.beacon, text)

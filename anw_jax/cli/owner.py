@@ -1,15 +1,18 @@
 """The owner's commands: a key, marked photos, opened leaves."""
 
 import dataclasses
+import datetime
 import pathlib
+import shlex
 
 import click
 
-from anw_jax.cli import exit_codes
-from anw_jax.cli.named import hex_bytes
+from anw_jax.audit.folder_report import report_lines
+from anw_jax.cli import exit_codes, named
+from anw_jax.cli.committed import choices_of, committed_options
 from anw_jax.cli.output import ProgressLine, json_option, show
-from anw_jax.keys import CLAIMS, MODES, SCHEMES, MarkKey, Plan
-from anw_jax.stats import DEFAULT_ALPHA, DEFAULT_STATISTIC, STATISTICS
+from anw_jax.keys import MarkKey
+from anw_jax.keys.beacons import drand_after, read_beacon
 
 
 @click.group()
@@ -36,133 +39,176 @@ def key_new(file: pathlib.Path, as_json: bool) -> None:
     show(as_json, {"key": str(file)}, [f"{file} written. Keep it secret, and keep a copy."])
 
 
-@click.command(short_help="Marks every photo below a folder, and commits to it.")
-@click.argument("folder", type=click.Path(path_type=pathlib.Path))
-@click.option("--key", "key_file", required=True, help="The key file.")
-@click.option(
+_FOLDER = click.argument("folder", type=click.Path(path_type=pathlib.Path))
+_KEY = click.option("--key", "key_file", required=True, help="The key file.")
+_OUT = click.option(
     "--out", required=True, type=click.Path(path_type=pathlib.Path), help="A new folder."
 )
-@click.option(
-    "--scheme",
-    type=click.Choice(SCHEMES),
-    default="per_image",
-    show_default=True,
-    help="What gets a hue of its own: a photo, a subfolder, or you.",
-)
-@click.option("--slots", default=12, show_default=True, help="Hues on the circle.")
-@click.option(
-    "--statistic",
-    type=click.Choice(list(STATISTICS)),
-    default=DEFAULT_STATISTIC,
-    show_default=True,
-    help="The one statistic of the test.",
-)
-@click.option("--alpha", default=DEFAULT_ALPHA, show_default=True, help="The level.")
-@click.option(
-    "--mode",
-    type=click.Choice(MODES),
-    default="sealed",
-    show_default=True,
-    help="How slots are opened: all at the end, or unit by unit.",
-)
-@click.option(
-    "--claim",
-    type=click.Choice(CLAIMS),
-    default="one model",
-    show_default=True,
-    help="What is claimed where several models are asked.",
-)
-@click.option(
+_BEACON = click.option(
     "--beacon",
-    default="",
-    help="Name of a public random value that does not exist "
-    "yet: this call commits, a second one with --beacon-value marks.",
-)
-@click.option("--beacon-value", default="", help="That value, in hexadecimal digits.")
-@click.option(
-    "--labels",
-    type=click.Path(path_type=pathlib.Path),
     default=None,
-    help="Rows 'file,label': audits take no other labels from you. A label is a class number, "
-    "a word, or '-' where no class fits.",
+    metavar="NAME",
+    help="drand:CHAIN:ROUND, nist:CHAIN:PULSE or arbitrator:WHO: a public random value that "
+    "does not exist yet.",
 )
-@click.option(
-    "--labels-map",
-    type=click.Path(path_type=pathlib.Path),
-    default=None,
-    help="Rows 'word,class number' for labels in words; else the arbitrator makes them.",
+_AGAIN = click.option(
+    "--again", is_flag=True, help="Commit to photos that you committed to before."
 )
-@click.option("--private-basis", is_flag=True, help="Your own colour basis instead of the hue.")
-@json_option
-def mark(
-    folder,
-    key_file,
-    out,
-    scheme,
-    slots,
-    statistic,
-    alpha,
-    mode,
-    claim,
-    beacon,
-    beacon_value,
-    private_basis,
-    labels,
-    labels_map,
-    as_json,
-) -> int:
-    """Marks every photo below FOLDER: PNG files in OUT/published, originals untouched.
 
-    Also writes OUT/manifest.json (for the arbitrator) and OUT/commitment.json: publish the
-    commitment, or have it time-stamped, before you publish the photos. What --statistic,
-    --alpha, --mode, --claim and --labels say is part of it. Pictures that cannot be marked
+
+@click.command(short_help="Commits to every photo below a folder; the first step.")
+@_FOLDER
+@_KEY
+@_OUT
+@committed_options
+@_BEACON
+@click.option("--no-beacon", is_flag=True, help="Name none; every verdict is conditional then.")
+@_AGAIN
+@json_option
+def commit(folder, key_file, out, beacon, no_beacon, again, as_json, **given) -> int:
+    """Commits to every photo below FOLDER, in OUT/commitment.json; nothing is marked yet.
+
+    Hues depend on the commitment and on the value of a public beacon that appears only later,
+    by default a drand round two hours ahead: so nobody can have chosen key or photos by their
+    hues. The options below are part of the commitment. Publish it before the value appears;
+    the lines printed say when, where, and the next command. Pictures that cannot be marked
     (GIF, HEIC, RAW, animations, broken links) are named, and the exit code is 11.
 
     \b
     Examples:
+      anw commit photos --key ann.key --out marked --labels labels.csv
+      anw commit photos --key ann.key --out marked --beacon "arbitrator:Jane Doe"
+    """
+    if beacon and no_beacon:
+        raise click.UsageError("--beacon and --no-beacon exclude one another")
+    if no_beacon:
+        beacon = ""
+    elif beacon is None and not (out / "commitment.json").exists():
+        beacon = drand_after(datetime.datetime.now(datetime.UTC))
+    done = _commit(folder, key_file, out, beacon, again, given)
+    show(as_json, _body(done), _about_commitment(done, folder, key_file, out))
+    return _code(done)
+
+
+@click.command(short_help="Marks every photo that was committed to; the second step.")
+@_FOLDER
+@_KEY
+@_OUT
+@committed_options
+@_BEACON
+@click.option(
+    "--beacon-value",
+    default=None,
+    metavar="HEX|FILE",
+    help="The value of the beacon: hexadecimal digits, or the JSON saved from its address.",
+)
+@_AGAIN
+@json_option
+def mark(folder, key_file, out, beacon, beacon_value, again, as_json, **given) -> int:
+    """Marks every photo below FOLDER: PNG files in OUT/published, originals untouched.
+
+    After `anw commit`, give --beacon-value: all options are read from OUT. Without a
+    commitment in OUT this commits and marks at once, without a beacon: a verdict can then at
+    most be "shown, if …". With --beacon NAME it only commits, as `anw commit` does.
+
+    \b
+    Examples:
+      anw mark photos --key ann.key --out marked --beacon-value round.json
       anw mark photos --key ann.key --out marked --labels labels.csv
       anw mark photos --key ann.key --out marked --mode sequential --alpha 1e-4
     """
     from anw_jax import audit
 
-    plan = Plan(statistic, alpha, beacon=beacon, mode=mode, claim=claim)
-    done = audit.mark_folder(
-        folder,
-        MarkKey.load(key_file),
-        out,
-        plan,
-        scheme=scheme,
-        num_slots=slots,
-        private_basis=private_basis,
-        beacon=hex_bytes("--beacon-value", beacon_value) if beacon_value else b"",
-        labels=labels,
-        labels_map=labels_map,
-        on_progress=ProgressLine("marking", "photos"),
+    is_committed = (out / "commitment.json").exists()
+    if beacon_value is not None and not is_committed:
+        raise click.UsageError(
+            f"--beacon-value belongs to a commitment, and {out} holds none: anw commit first"
+        )
+    done = _commit(
+        folder, key_file, out, beacon or (None if is_committed else ""), again, given
     )
-    fields = {f.name: getattr(done, f.name) for f in dataclasses.fields(done)}
-    body = fields | {"report": done.report.as_json()}
-    show(as_json, body, [*_about(done, out, beacon), *audit.report_lines(done.report)])
+    if done.beacon and beacon_value is None:
+        show(as_json, _body(done), _about_commitment(done, folder, key_file, out))
+        return _code(done)
+    plan = audit.read_published(out).plan
+    value = b"" if beacon_value is None else named.beacon_value(plan, beacon_value)
+    marked = audit.publish_folder(
+        folder, key_file, out, beacon=value, on_progress=ProgressLine("marking", "photos")
+    )
+    body = {**_body(done), **dataclasses.asdict(marked)}
+    show(as_json, body, _about_marks(done, marked, out))
+    return _code(done)
+
+
+def _code(done) -> int:
     return exit_codes.PASSED_OVER if done.report.passed_over else exit_codes.DONE
 
 
-def _about(done, out: pathlib.Path, beacon: str) -> list[str]:
-    lines = [f"commitment {done.commitment}"]
-    if done.needs_map:
-        lines.append("labels are words: the arbitrator has to map them to class numbers")
-    if done.num_without_class:
-        lines.append(f"{done.num_without_class} photos have no class: their rows are constant")
-    if not done.num_written:
-        return [
-            *lines,
-            f"committed to {done.num_units} units in {out}; nothing is marked yet: publish the "
-            f"commitment, wait for {beacon!r}, and run this again with --beacon-value",
-        ]
-    lines.append(
-        f"{done.num_written} photos in {done.num_units} units marked in {out}/published; "
-        "publish the commitment before them"
+def _commit(folder, key_file, out, beacon, again, given):
+    from anw_jax import audit
+
+    return audit.commit_folder(
+        folder,
+        key_file,
+        out,
+        choices_of(given, beacon),
+        labels=given["labels"],
+        labels_map=given["labels_map"],
+        again=again,
+        on_progress=ProgressLine("committing", "photos"),
     )
-    if done.num_unchanged:
-        lines.append(f"{done.num_unchanged} photos are grey, and carry no mark")
+
+
+def _body(done) -> dict:
+    fields = {field.name: getattr(done, field.name) for field in dataclasses.fields(done)}
+    return {**fields, "warnings": list(done.warnings), "report": done.report.as_json()}
+
+
+def _about_commitment(done, folder, key_file, out: pathlib.Path) -> list[str]:
+    lines = [*report_lines(done.report), *(f"warning: {text}" for text in done.warnings)]
+    lines += [
+        f"commitment {done.commitment}",
+        f"number {done.number} of yours, {done.num_units} units in {out}; nothing is marked",
+    ]
+    command = shlex.join(
+        ["anw", "mark", str(folder), "--key", str(key_file), "--out", str(out)]
+    )
+    if not done.beacon:
+        return [*lines, "publish the commitment before the photos", f"then: {command}"]
+    beacon = read_beacon(done.beacon)
+    if beacon.kind == "arbitrator":
+        appears = "ask the arbitrator for 32 random bytes, drawn once he holds it"
+        value = "HEX"
+    elif beacon.address:
+        when = "" if beacon.time is None else f" at {beacon.time:%Y-%m-%d %H:%M:%S} UTC"
+        appears = f"the beacon's value appears{when} at {beacon.address}: save that file"
+        value = "FILE"
+    else:
+        appears = f"wait for the value of {done.beacon!r}, which is no beacon of a known kind"
+        value = "HEX"
+    return [
+        *lines,
+        "publish the commitment now, where others can say when they had it: before the value",
+        appears,
+        f"then: {command} --beacon-value {value}",
+    ]
+
+
+def _about_marks(done, marked, out: pathlib.Path) -> list[str]:
+    lines = report_lines(done.report)
+    lines += [f"warning: {text}" for text in done.warnings if done.is_new]
+    lines += [
+        f"commitment {done.commitment}",
+        f"{marked.num_written} photos in {done.num_units} units marked in {out}/published; "
+        "publish the commitment before them",
+    ]
+    if not done.beacon:
+        lines.append(
+            'a verdict on these can at most be "shown, if …", since hues that need no beacon '
+            "can be looked at beforehand: anw commit, then anw mark --beacon-value, does better"
+        )
+    if marked.num_unchanged:
+        lines.append(f"{marked.num_unchanged} photos are grey, and carry no mark")
     return lines
 
 

@@ -4,9 +4,12 @@ import dataclasses
 import math
 from typing import Any
 
-from anw_jax.audit import Case, RecordStanding, Standing, reached
+from anw_jax.audit import Case, RecordStanding, Replayed, Standing, reached, refusals
 from anw_jax.audit.corrections import uses_e_values
-from anw_jax.audit.originals import Originals
+from anw_jax.audit.declaring import menu_of, refusal_limit
+from anw_jax.audit.labelling import source_table
+from anw_jax.audit.labels import Labels
+from anw_jax.audit.statements import NAME as STATEMENTS
 from anw_jax.stats import format_p
 
 
@@ -36,7 +39,8 @@ def state_of(case: Case) -> dict[str, Any]:
     body: dict[str, Any] = {"steps": [s for s in steps if case.has(f"{s}.json")]}
     if case.has("declared.json"):
         declared = case.read("declared.json")
-        body |= {name: declared[name] for name in ("access_text", "budget", "saving")}
+        body["budget"] = declared["budget"]
+        body["suspects"] = {n: access_text(declared, n) for n in declared["suspects"]}
         body["owners"] = {
             name: {f: owner[f] for f in ("num_units", "num_images", "num_slots")}
             for name, owner in declared["owners"].items()
@@ -52,8 +56,9 @@ def state_lines(body: dict[str, Any]) -> list[str]:
     for name, owner in body.get("owners", {}).items():
         lines.append(
             f"{name}: {owner['num_units']} units, {owner['num_images']} photos, "
-            f"{owner['num_slots'] - 1} slots; {body['access_text']}"
+            f"{owner['num_slots'] - 1} slots"
         )
+    lines += [f"{name}: {text}" for name, text in body.get("suspects", {}).items()]
     for row in body.get("reached", []):
         effect = "" if row["effect"] is None else f", effect {row['effect']:.2f}"
         lines.append(
@@ -82,7 +87,7 @@ def probe_lines(body: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _digest_line(case: Case, name: str) -> str:
+def digest_line(case: Case, name: str) -> str:
     """What binds whoever holds the file, once others have it in writing."""
     return f"SHA-256 of {name}, for both sides: {case.digest(name)}"
 
@@ -91,7 +96,7 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
     """What was fixed."""
     lines = [
         f"{case.file('declared.json')} written: nothing may be changed now",
-        _digest_line(case, "declared.json"),
+        digest_line(case, "declared.json"),
     ]
     for name, owner in body["owners"].items():
         plan = owner["plan"]
@@ -99,36 +104,47 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
             f"owner {name}: {owner['num_units']} units, {owner['num_images']} photos; "
             f"{plan['statistic']} at level {plan['alpha']:g}, as committed to"
         )
-        if body["access"]["true_labels"]:
-            lines += _without_class(case.owners[name].originals)
+        lines.append(f"class numbers of {name} are given by: {owner['labels_by']}")
+        table = source_table(case, name, owner["labels_by"])
+        lines += [] if table is None else _without_class(table)
     for name in body["suspects"]:
-        lines.append(f"suspect {name}: {body['access_text']}")
+        menu = menu_of(body, name)
+        times = f"; the plan left {menu} declarations open: p times {menu}" if menu > 1 else ""
+        lines.append(f"suspect {name}: {access_text(body, name)}{times}")
+        lines.append(
+            f"suspect {name} may leave up to {100 * refusal_limit(body, name):g} % of an "
+            "owner's photos without a usable answer; above that its test is inconclusive"
+        )
     stops = body.get("sequential", {"num_tests": 1})
     if stops["num_tests"] > 1:
         lines.append(f"{stops['num_tests']} records, each may stop at level {stops['level']:g}")
-    if body["access"]["true_labels"]:
-        lines.append(f"labels were given by {body['labels_by']}")
-    return lines
-
-
-def _without_class(originals: Originals) -> list[str]:
-    """How many photos will have a constant row, and whose words have no class."""
-    number = int((originals.labels < 0).sum())
-    words = originals.table.unknown_words if originals.table else ()
-    if not number:
-        return []
-    which = f" (without a class number: {', '.join(words)})" if words else ""
     return [
-        f"  {number} of {len(originals.labels)} photos have no class{which}: their rows are "
-        "constant, and their units stay"
+        *lines,
+        f"state in {case.file(STATEMENTS)} what no file shows, before the verdict; send the "
+        "SHA-256 above to the other side before the first query",
     ]
+
+
+def access_text(declared: dict[str, Any], suspect: str) -> str:
+    """How a suspect is asked; older files have one way for all."""
+    return declared["suspects"][suspect].get("access_text") or declared["access_text"]
+
+
+def _without_class(table: Labels) -> list[str]:
+    """How many photos will have a constant row, and which words have no class."""
+    if not table.num_without:
+        return []
+    words = ", ".join(table.unknown_words)
+    which = f" (without a class number: {words})" if words else ""
+    counts = f"{table.num_without} of {len(table.classes)} photos"
+    return [f"  {counts} have no class{which}: their rows are constant, and their units stay"]
 
 
 def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
     """What was sealed."""
     lines = [
         f"{case.file('blind.json')} sealed; a key may be opened now (anw verdict)",
-        _digest_line(case, "blind.json"),
+        digest_line(case, "blind.json"),
     ]
     for name, result in body["suspects"].items():
         doubt = f", {result['num_in_doubt']} in doubt" if result["num_in_doubt"] else ""
@@ -137,7 +153,14 @@ def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
             without = blind["num_unusable"]
             doubt = f", {without} units without usable answers" if without else ""
             lines.append(f"  {owner}: table {blind['table']}{doubt}")
+            lines += _refusal_lines(f"  {owner}", blind)
     return lines
+
+
+def _refusal_lines(whose: str, body: dict[str, Any]) -> list[str]:
+    """Which images a suspect gave no usable answers to, where there are any."""
+    text = refusals.line(body.get("unusable"))
+    return [f"{whose}: {text}"] if text else []
 
 
 def standing_body(standing: Standing) -> dict[str, Any]:
@@ -223,7 +246,7 @@ def columns(rows: list[tuple[str, ...]]) -> list[str]:
 def verdict_lines(body: dict[str, Any]) -> list[str]:
     """The verdict of every test, then of the case."""
     if body["mode"] == "sequential" and body["corrected"]["num_tests"] > 1:
-        return [*_record_lines(body), _end_line(body["corrected"])]
+        return [*_record_lines(body), *_case_lines(body), _end_line(body["corrected"])]
     lines = []
     for owner, by_name in body["tests"].items():
         for name, test in by_name.items():
@@ -235,11 +258,66 @@ def verdict_lines(body: dict[str, Any]) -> list[str]:
                 f"{owner} against {name}: {test['outcome']}{reason} (p {test['p_text']}{at}, "
                 f"{opened}{test['num_units']} units, {test['statistic']})"
             )
-            lines += [f"  {test['sentence']}", f"  standing: {test['standing']}"]
+            lines += [f"  {line}" for line in test["text"].splitlines()]
+            lines += _refusal_lines(f"  {name}", test)
             for part in ("how_many", "which"):
                 if test[part] is not None:
                     lines.append(f"  {test[part]['text']}")
-    return [*lines, _end_line(body["corrected"])]
+    lines += _control_lines(body)
+    return [*lines, *_case_lines(body), _end_line(body["corrected"])]
+
+
+def _control_lines(body: dict[str, Any]) -> list[str]:
+    return [
+        f"control {name}, accused of nothing: {owner}'s p {test['p_text']}"
+        for owner, by_name in body.get("controls", {}).items()
+        for name, test in by_name.items()
+    ]
+
+
+def _case_lines(body: dict[str, Any]) -> list[str]:
+    """What the verdict rests on: commitments, beacons, access, digests."""
+    case = body["case"]
+    lines = []
+    for name, owner in case["owners"].items():
+        beacon = owner["beacon"] or "none"
+        found = owner["stated"]["found"] or "not stated"
+        lines.append(
+            f"{name}: commitment {owner['commitment']} (number {owner['number']}; found: "
+            f"{found}), beacon {beacon}, class numbers by {owner['labels_by']}"
+        )
+    for name, suspect in case["suspects"].items():
+        tried = suspect["stated"]["models_tried"] or "not stated"
+        lines.append(f"{name}: {suspect['access']}; models tried: {tried}")
+    probe = "overridden" if case["despite_probe"] else "as found"
+    compared = "compared" if body["blind_compared"] else "not compared"
+    return [
+        *lines,
+        f"probe: {probe}; declared {case['declared_sha256']}; blind result "
+        f"{case['blind_sha256']} ({compared})",
+    ]
+
+
+def replayed_body(done: Replayed) -> dict[str, Any]:
+    """A replay as plain values."""
+    return dataclasses.asdict(done)
+
+
+def replayed_lines(done: Replayed) -> list[str]:
+    """The same in words."""
+    lines = [
+        f"replayed: {done.num_rows} rows from the answers, and the verdict from the rows, are "
+        "as written"
+    ]
+    if done.num_asked:
+        lines.append(
+            f"asked again: {done.num_asked} units, {done.num_differing} of them with other "
+            "answers than were sealed"
+        )
+    for owner, units in (done.foreign_leaves or {}).items():
+        what = f"units {units}" if units else "none"
+        lines.append(f"{owner}: leaves that do not come from the key: {what}")
+    return [*lines, _end_line(done.verdict["corrected"])]
 
 
 def _end_line(end: dict[str, Any]) -> str:
@@ -262,15 +340,22 @@ def _record_lines(body: dict[str, Any]) -> list[str]:
             wealth = wealth_text(test["log_wealth"])
             outcome = test["outcome"] + reason
             rows.append((owner, name, units, wealth, value, outcome, test["because"]))
-            standings.append(f"standing of {owner}: {test['standing']}")
+            standings += [f"standing of {owner}: {test['standing']}", *test["stated"]]
     sentences = [
-        f"{owner} against {name}: {test['sentence']}"
+        line
         for owner, by_name in body["tests"].items()
         for name, test in by_name.items()
         if test["outcome"] == "shown"
+        for line in f"{owner} against {name}: {test['text']}".splitlines()
     ]
     p_values = body["corrected"].get("p_values", {})
     of_means = [
         f"{owner}: p of the mean {format_p(math.log10(p))}" for owner, p in p_values.items()
     ]
-    return [*columns(rows), *sentences, *of_means, *dict.fromkeys(standings)]
+    refused = [
+        text
+        for owner, by_name in body["tests"].items()
+        for name, test in by_name.items()
+        for text in _refusal_lines(f"{owner} against {name}", test)
+    ]
+    return [*columns(rows), *sentences, *refused, *of_means, *dict.fromkeys(standings)]

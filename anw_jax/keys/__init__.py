@@ -3,8 +3,11 @@
 * `SignatureSpace`: the N hue slots; slot 0 means "unmarked".
 * `MarkKey`: 256 secret bits. **Secret:** its bytes, its sub-keys, every `Assignment`.
 * `Manifest`: which photos form which units. Public to the arbitrator; holds no slot.
-* `assign`: key + photos → one slot per unit, by a keyed pseudo-random function.
-* `Plan`, `commit`, `check_commitment`: what is fixed before training, and the check.
+* `Plan`, `AccessRule`: how the test will be made, fixed before training; `beacons` are public
+  random values that a plan may name.
+* `commit`, `check_commitment`: what is fixed before training, and the check.
+* `assign`: key + manifest + plan + beacon's value → one slot per unit, by a keyed
+  pseudo-random function.
 * `commit_units`, `open_leaf`, `check_leaf`: the same for the sequential mode, unit by unit.
   **Secret:** a `UnitTree`, and a `LeafOpening` until its bet is written.
 
@@ -13,11 +16,10 @@ distinct units are independent and uniform over the N - 1 valid slots, as seen b
 without the key (HMAC-SHA-256 as a pseudo-random function; rejection, so no modulo bias).
 """
 
+from anw_jax.keys import beacons
+from anw_jax.keys.access_rules import AccessRule
 from anw_jax.keys.assignment import Assignment, assign
 from anw_jax.keys.commitment import (
-    CLAIMS,
-    MODES,
-    Plan,
     augmentation_seed,
     check_commitment,
     commit,
@@ -30,10 +32,12 @@ from anw_jax.keys.leaves import (
     audit_order,
     check_leaf,
     commit_units,
+    leaves_not_from,
     open_leaf,
 )
 from anw_jax.keys.manifest import ChangedPixelsWarning, Manifest
 from anw_jax.keys.mark_key import MarkKey
+from anw_jax.keys.plan import CLAIMS, MODES, Plan
 from anw_jax.keys.space import SignatureSpace
 from anw_jax.keys.units import SCHEMES, image_digest
 
@@ -41,6 +45,7 @@ __all__ = [
     "CLAIMS",
     "MODES",
     "SCHEMES",
+    "AccessRule",
     "Assignment",
     "ChangedPixelsWarning",
     "LeafChecker",
@@ -53,11 +58,13 @@ __all__ = [
     "assign",
     "audit_order",
     "augmentation_seed",
+    "beacons",
     "check_commitment",
     "check_leaf",
     "commit",
     "commit_units",
     "image_digest",
+    "leaves_not_from",
     "open_leaf",
     "public_seed",
 ]

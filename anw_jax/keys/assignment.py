@@ -1,21 +1,18 @@
 """From a key and photos to secret slots."""
 
 import dataclasses
-import hmac
-from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
 from anw_jax import _check
 from anw_jax.keys import units
-from anw_jax.keys.commitment import MODES
+from anw_jax.keys.leaves import UnitTree
 from anw_jax.keys.manifest import Manifest
 from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
+from anw_jax.keys.plan import Plan
+from anw_jax.keys.slots import check_beacon, sealed_slots
 from anw_jax.keys.space import SignatureSpace
-
-_TAG_BEACON = b"anw_jax/v1/beacon\0"
-_TAG_OFFSET = b"anw_jax/v1/beacon-offset\0"
-_TAG_SLOT = b"anw_jax/v1/slot\0"
+from anw_jax.keys.version_1 import sealed_slots as sealed_slots_of_version_1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,65 +91,50 @@ class Assignment:
 
 
 def assign(
-    mark_key: MarkKey,
-    images: Iterable[np.ndarray] | Manifest,
-    space: SignatureSpace | None = None,
-    scheme: str | None = None,
-    groups: Sequence[Hashable] | None = None,
-    *,
-    beacon: bytes = b"",
-    mode: str = "sealed",
+    mark_key: MarkKey, manifest: Manifest, plan: Plan, *, beacon: bytes = b""
 ) -> Assignment:
     """Draws one valid slot per unit with a pseudo-random function of the key.
 
-    The slot of a unit is HMAC-SHA-256(slot sub-key, tag ‖ N ‖ unit digest ‖ counter), read
-    as a 256-bit number and reduced to 1 … N - 1; numbers beyond the last full multiple of
-    N - 1 are rejected and the counter raised, so no slot is favoured.
+    In the sealed mode the slot of a unit is HMAC-SHA-256(slot sub-key, tag ‖ N ‖ manifest
+    digest ‖ plan digest ‖ beacon name ‖ beacon value ‖ unit digest ‖ counter), reduced to
+    1 … N - 1 by rejection, so that no slot is favoured. In the sequential mode each committed
+    slot is drawn the same way without the value, and then turned by a public offset that
+    depends on the value (`keys.slots`).
+
+    Any other photo, name, order, level or beacon draws all slots anew, and with a beacon none
+    is known before its value is: nothing can be chosen by the slots it would get.
 
     Args:
       mark_key: the owner's secret.
-      images: uint8 originals `[H, W, 3]` each, or the `Manifest` made from them; a manifest
-        already fixes `space`, `scheme` and the units.
-      space: the signature space; default `SignatureSpace()`.
-      scheme: "per_image" (default), "per_group" or "per_user".
-      groups: with "per_group", the album of each image.
-      beacon: the value of the public beacon that the plan named, published after the
-        commitment; b"" for none.
-      mode: how the plan opens slots; matters with a beacon only. "sealed" mixes its value
-        into the slot sub-key; "sequential" turns each committed slot by an offset drawn from
-        it (`turn_by_beacon`), so that one leaf can be opened without the key.
+      manifest: the units of the originals, as committed to.
+      plan: as committed to.
+      beacon: the value of the public beacon that the plan names, published after the
+        commitment; b"" where it names none.
 
     Returns:
       The `Assignment`: a pure function of its arguments. Secret.
 
     Raises:
-      TypeError, ValueError: bad images or scheme (see `Manifest.of`), an unknown mode, or a
-        manifest given together with what it already fixes.
+      TypeError: an argument is not what its name says.
+      CommitmentError: a value that is missing, not planned, or of another length.
 
     Example:
       >>> photos = np.arange(2 * 2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 2, 3)
-      >>> assignment = assign(MarkKey.for_experiment(seed=7), photos)
+      >>> manifest = Manifest.of(photos, SignatureSpace())
+      >>> assignment = assign(MarkKey.for_experiment(seed=7), manifest, Plan("losses", 0.1))
       >>> assignment.num_units, assignment.slots.tolist()
-      (2, [9, 4])
+      (2, [7, 5])
     """
     check_is_mark_key(mark_key)
-    if isinstance(images, Manifest):
-        if not (space is None and scheme is None and groups is None):
-            raise ValueError("space, scheme and groups are fixed by the manifest: omit them")
-        manifest = images
+    _check.is_instance(Manifest, manifest=manifest)
+    _check.is_instance(Plan, plan=plan)
+    check_beacon(plan, beacon)
+    if plan.mode == "sequential":
+        slots = UnitTree(mark_key, manifest, plan).turned_slots(beacon)
+    elif plan.version == 1:
+        slots = sealed_slots_of_version_1(mark_key, manifest, beacon)
     else:
-        manifest = Manifest.of(images, space or SignatureSpace(), scheme or "per_image", groups)
-    _check.one_of(MODES, mode=mode)
-    slot_key = mark_key.sub_key("slots")
-    if _check.is_instance(bytes, beacon=beacon) and mode == "sealed":
-        slot_key = hmac.digest(slot_key, _TAG_BEACON + beacon, "sha256")
-    num_valid = manifest.space.num_valid
-    slots = [draw_slot(slot_key, digest, num_valid) for digest in manifest.unit_digests]
-    if mode == "sequential":
-        slots = [
-            turn_by_beacon(slot, digest, num_valid, beacon)
-            for slot, digest in zip(slots, manifest.unit_digests, strict=True)
-        ]
+        slots = sealed_slots(mark_key.sub_key("slots"), manifest, plan, beacon)
     return Assignment(
         np.asarray(manifest.unit_of_image),
         np.asarray(slots),
@@ -160,33 +142,6 @@ def assign(
         manifest.scheme,
         np.asarray(manifest.is_copy),
     )
-
-
-def draw_slot(slot_key: bytes, unit_digest: str, num_valid: int) -> int:
-    """The slot in 1 … num_valid that a slot sub-key gives to a unit."""
-    limit = 2**256 // num_valid * num_valid
-    prefix = _TAG_SLOT + num_valid.to_bytes(4, "big") + bytes.fromhex(unit_digest)
-    counter = 0
-    while True:
-        message = prefix + counter.to_bytes(4, "big")
-        number = int.from_bytes(hmac.digest(slot_key, message, "sha256"), "big")
-        if number < limit:
-            return 1 + number % num_valid
-        counter += 1
-
-
-def turn_by_beacon(slot: int, unit_digest: str, num_valid: int, beacon: bytes) -> int:
-    """The committed slot turned by the unit's public offset; unchanged without a beacon.
-
-    The offset is drawn like a slot, from the beacon's value and the unit's digest. Slots are
-    committed before the value exists, and a uniform offset makes any of them uniform: whatever
-    an owner committed to, his slots are as independent draws.
-    """
-    if not beacon:
-        return slot
-    offset_key = hmac.digest(_TAG_OFFSET, beacon, "sha256")
-    offset = draw_slot(offset_key, unit_digest, num_valid) - 1
-    return 1 + (slot - 1 + offset) % num_valid
 
 
 def _integer_vector(**named) -> np.ndarray:

@@ -1,100 +1,24 @@
 """What is fixed before training, and the check that nothing was changed afterwards."""
 
-import dataclasses
 import hashlib
 import hmac
-import json
 from collections.abc import Sequence
 
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
+from anw_jax.keys import version_1
+from anw_jax.keys.encoding import canonical, framed
 from anw_jax.keys.manifest import Manifest
 from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
-from anw_jax.keys.names import check_mark, check_statistic
+from anw_jax.keys.plan import Plan
+from anw_jax.keys.slots import nonce
 from anw_jax.keys.units import is_digest
 
-_TAG_COMMIT = b"anw_jax/v1/commitment\0"
+_TAG_COMMIT_1 = b"anw_jax/v1/commitment\0"
+_TAG_COMMIT = b"anw_jax/v2/commitment\0"
 _TAG_LABELS = b"anw_jax/v1/labels\0"
 _TAG_SEED = b"anw_jax/v1/public-seed\0"
 _TAG_CHANGES = b"anw_jax/v1/audit-seed\0"
-
-MODES = ("sealed", "sequential")
-
-# Which question several tests answer together; `stats.several_claims` has the corrections.
-CLAIMS = ("one model", "any model", "each model", "list of models")
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How the one test will be made; declared before training, public.
-
-    Attributes:
-      statistic: the name of the one statistic the verdict uses (`stats.STATISTICS`); in the
-        sequential mode one of `stats.ROW_STATISTICS`.
-      alpha: the level below which use is called *shown*, in (0, 1).
-      mark: the mark's `description`, such as "hue_rotation"; a private basis stands here
-        with the digest of its sub-key. A mark that is not in `anw_jax.marks` calls itself
-        "own:" and more; who judges it needs its code, and `anw` does not audit it.
-      beacon: names a public random value that does not exist yet, such as "drand quicknet
-        round 25000000"; "" for none. Its value is mixed into every slot (`assign`), so that
-        an owner cannot have tried keys until the slots suited models in general.
-      mode: "sealed" (full table, its hash, the key, `exact_test` once) or "sequential" (unit
-        by unit, one leaf opened after each bet; see `verify.SequentialRecord`).
-      claim: what is claimed where several models are asked: "one model", "any model" (at
-        least one of them), "each model" (each named one) or "list of models" (a list with an
-        expected share of false names).
-      labels: `labels_digest` of the photos' class numbers; "" where they are not fixed. A loss
-        is read at a photo's label, so whoever may choose labels when slots and answers are
-        known chooses the evidence: an audit takes an owner's labels only if they stand here.
-
-    Raises:
-      TypeError, ValueError: a field of another type, alpha outside (0, 1), an unknown mode,
-        claim or statistic, a mark that no mark's description could be, labels that are no
-        digest.
-
-    Example:
-      >>> Plan(statistic="losses", alpha=1e-6, mark="hue_rotation").alpha
-      1e-06
-    """
-
-    statistic: str
-    alpha: float
-    mark: str = "hue_rotation"
-    beacon: str = ""
-    mode: str = "sealed"
-    claim: str = "one model"
-    labels: str = ""
-
-    def __post_init__(self):
-        _check.is_instance(str, statistic=self.statistic)
-        _check.is_instance(str, beacon=self.beacon)
-        _check.is_instance(str, mark=self.mark)
-        _check.one_of(MODES, mode=self.mode)
-        _check.one_of(CLAIMS, claim=self.claim)
-        check_statistic(self.statistic, self.mode)
-        check_mark(self.mark)
-        _check.is_instance(str, labels=self.labels)
-        if self.labels and not is_digest(self.labels):
-            raise ValueError(
-                f"labels must be 64 lower-case hex digits or empty, got {self.labels!r:.70}"
-            )
-        alpha = _check.in_open_interval(0.0, 1.0, alpha=self.alpha)
-        object.__setattr__(self, "alpha", alpha)
-
-    def to_bytes(self) -> bytes:
-        """Canonical bytes: JSON with sorted names and no spaces.
-
-        What says nothing (no beacon, one model, no labels) is not written: that is the form
-        in which plans are committed to, and golden commitments hold it fast.
-        """
-        body = dataclasses.asdict(self)
-        if not self.beacon:
-            del body["beacon"]
-        if self.claim == CLAIMS[0]:
-            del body["claim"]
-        if not self.labels:
-            del body["labels"]
-        return canonical(body)
 
 
 def commit(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
@@ -117,7 +41,7 @@ def commit(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
 
     Raises:
       TypeError: an argument is not what its name says.
-      ValueError: a plan whose mode is "sequential": see `commit_units`.
+      ValueError: a plan whose mode is "sequential" (see `commit_units`), or one of version 1.
 
     Example:
       >>> import numpy as np
@@ -135,9 +59,30 @@ def commit(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
             f"plan.mode is {plan.mode!r}, which opens units one by one: commit to each with "
             "commit_units"
         )
-    body = canonical({**manifest_body(manifest), "origin": mark_key.origin})
-    parts = [mark_key.secret, mark_key.sub_key("commitment nonce"), body, plan.to_bytes()]
+    check_is_made_now(plan)
+    return _commitment(mark_key, manifest, plan)
+
+
+def _commitment(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
+    nonce_key = mark_key.sub_key("commitment nonce")
+    if plan.version == 1:
+        body = version_1.manifest_bytes(manifest, origin=mark_key.origin)
+        parts = [mark_key.secret, nonce_key, body, plan.to_bytes()]
+        return hashlib.sha256(_TAG_COMMIT_1 + framed(parts)).hexdigest()
+    parts = [
+        mark_key.secret,
+        nonce(nonce_key, manifest, plan),
+        mark_key.origin.encode(),
+        bytes.fromhex(manifest.digest),
+        plan.to_bytes(),
+    ]
     return hashlib.sha256(_TAG_COMMIT + framed(parts)).hexdigest()
+
+
+def check_is_made_now(plan: Plan) -> None:
+    """Refuses a plan of a version that is only replayed."""
+    if plan.version == 1:
+        raise ValueError("plan.version is 1: such plans are replayed, and no longer made")
 
 
 def check_commitment(
@@ -151,7 +96,11 @@ def check_commitment(
       TypeError: an argument is not what its name says.
     """
     check_is_commitment(commitment)
-    if not hmac.compare_digest(commitment.encode(), commit(mark_key, manifest, plan).encode()):
+    check_is_mark_key(mark_key)
+    _check.is_instance(Manifest, manifest=manifest)
+    _check.is_instance(Plan, plan=plan)
+    expected = _commitment(mark_key, manifest, plan)
+    if not hmac.compare_digest(commitment.encode(), expected.encode()):
         raise CommitmentError(
             f"the commitment {commitment[:16]!r}… does not open: the key, the "
             f"{manifest.num_units} units of the manifest, or the plan ({plan}) differ from "
@@ -201,7 +150,7 @@ def augmentation_seed(commitment: str, plan: Plan) -> bytes:
 
     Example:
       >>> augmentation_seed("00" * 32, Plan("losses", 0.1)).hex()[:16]
-      'f8e11782497d4fc0'
+      'fb1ff5f7439d3871'
     """
     parts = [check_is_commitment(commitment).encode(), plan.to_bytes()]
     return hashlib.sha256(_TAG_CHANGES + framed(parts)).digest()
@@ -215,25 +164,3 @@ def check_is_commitment(commitment: str) -> str:
             f"commitment must be 64 lower-case hex digits, got {commitment!r:.70}"
         )
     return commitment
-
-
-def manifest_body(manifest: Manifest) -> dict:
-    """All that a commitment binds of a manifest, as JSON has it."""
-    return {
-        "file_names": manifest.file_names,
-        "image_digests": manifest.image_digests,
-        "num_slots": manifest.space.num_slots,
-        "scheme": manifest.scheme,
-        "unit_of_image": manifest.unit_of_image,
-        "units": manifest.unit_digests,
-    }
-
-
-def canonical(body: object) -> bytes:
-    """One spelling of a JSON value: sorted names, no spaces, no NaN."""
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def framed(parts: list[bytes]) -> bytes:
-    """Parts behind their lengths, so that no two lists of parts look alike."""
-    return b"".join(len(part).to_bytes(8, "big") + part for part in parts)

@@ -15,32 +15,23 @@ each unit. No leaf opens in two ways, unless SHA-256 collides.
 """
 
 import dataclasses
-import functools
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
-from anw_jax.keys.assignment import draw_slot, turn_by_beacon
-from anw_jax.keys.commitment import (
-    Plan,
-    canonical,
-    check_is_commitment,
-    framed,
-    manifest_body,
-    public_seed,
-)
+from anw_jax.keys import slots, version_1
+from anw_jax.keys.commitment import check_is_commitment, check_is_made_now, public_seed
+from anw_jax.keys.encoding import framed, node_hash, tree_levels
 from anw_jax.keys.manifest import Manifest
 from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
+from anw_jax.keys.plan import Plan
 from anw_jax.keys.units import is_digest
 
 _TAG_LEAF = b"anw_jax/v1/unit-leaf\0"
-_TAG_NODE = b"anw_jax/v1/unit-node\0"
-_TAG_NONCE = b"anw_jax/v1/unit-nonce\0"
 _TAG_ORDER = b"anw_jax/v1/audit-order\0"
-_TAG_PAD = b"anw_jax/v1/unit-pad\0"
 _TAG_ROOT = b"anw_jax/v1/unit-root\0"
 
 
@@ -112,24 +103,34 @@ class UnitTree:
     def __init__(self, mark_key: MarkKey, manifest: Manifest, plan: Plan):
         check_is_mark_key(mark_key)
         header = _header(manifest, plan)
-        nonce_key = mark_key.sub_key("unit nonces")
-        slot_key = mark_key.sub_key("slots")
+        self._manifest, self._plan = manifest, plan
         self._origin = mark_key.origin
-        self._leaves = [
-            (
-                draw_slot(slot_key, digest, manifest.space.num_valid),
-                hmac.digest(nonce_key, _TAG_NONCE + bytes.fromhex(digest), "sha256"),
+        self._leaves = list(
+            zip(
+                _committed_slots(mark_key, manifest, plan),
+                _nonces(mark_key, manifest, plan),
+                strict=True,
             )
-            for digest in manifest.unit_digests
-        ]
+        )
         hashes = [
             _leaf_hash(unit, digest, slot, nonce, self._origin)
             for unit, (digest, (slot, nonce)) in enumerate(
                 zip(manifest.unit_digests, self._leaves, strict=True)
             )
         ]
-        self._levels = _levels(hashes)
+        self._levels = tree_levels(hashes)
         self.root = _root(header, self._levels[-1][0])
+
+    def turned_slots(self, beacon: bytes = b"") -> list[int]:
+        """The slot with which each unit is marked, in 1 … N - 1: turned by the beacon.
+
+        Raises:
+          CommitmentError: the beacon's value is missing, not planned, or of another length.
+        """
+        turns = _offsets(self.root, self._manifest, self._plan, beacon)
+        num_valid = self._manifest.space.num_valid
+        committed = [slot for slot, _ in self._leaves]
+        return [_turned(s, turn, num_valid) for s, turn in zip(committed, turns, strict=True)]
 
     def open(self, unit: int) -> LeafOpening:
         """Opens the leaf of one unit.
@@ -158,7 +159,7 @@ def commit_units(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
 
     Publish it, or have it time-stamped, before the photos are published. It binds manifest,
     plan and one slot for each unit, and hides the slots. With a beacon the leaves bind the
-    slots before they are turned by its value (`assign(…, mode="sequential")`).
+    slots before they are turned by its value (`assign`).
 
     Args:
       mark_key: the owner's secret.
@@ -170,7 +171,7 @@ def commit_units(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
 
     Raises:
       TypeError: an argument is not what its name says.
-      ValueError: the plan's mode is "sealed".
+      ValueError: the plan's mode is "sealed", or its version is 1.
 
     Example:
       >>> import numpy as np
@@ -181,10 +182,12 @@ def commit_units(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
       >>> root = commit_units(key, manifest, plan)
       >>> slot = check_leaf(root, open_leaf(key, manifest, plan, 1), manifest, plan, unit=1)
       >>> from anw_jax.keys import assign
-      >>> bool(slot == assign(key, manifest).slot_of_unit[1])
+      >>> bool(slot == assign(key, manifest, plan).slot_of_unit[1])
       True
     """
-    return UnitTree(mark_key, manifest, plan).root
+    tree = UnitTree(mark_key, manifest, plan)
+    check_is_made_now(plan)
+    return tree.root
 
 
 def open_leaf(mark_key: MarkKey, manifest: Manifest, plan: Plan, unit: int) -> LeafOpening:
@@ -217,13 +220,7 @@ class LeafChecker:
         self._header = _header(manifest, plan)
         self._digests = manifest.unit_digests
         self._num_valid = manifest.space.num_valid
-        if bool(plan.beacon) != bool(_check.is_instance(bytes, beacon=beacon)):
-            named = repr(plan.beacon) if plan.beacon else "no beacon"
-            raise CommitmentError(
-                f"the plan names {named} and a value is {'given' if beacon else 'missing'}: "
-                "give the value if and only if one is named"
-            )
-        self._beacon = beacon
+        self._offsets = _offsets(commitment, manifest, plan, beacon)
 
     def check(self, opening: LeafOpening, *, unit: int) -> int:
         """The slot of `unit`, in 1 … N - 1, if the opening is that of its leaf.
@@ -249,8 +246,7 @@ class LeafChecker:
                 f"{self.commitment[:16]!r}…: slot, nonce, path, manifest or plan differ from "
                 "those fixed before training"
             )
-        digest = self._digests[unit]
-        return turn_by_beacon(opening.slot, digest, self._num_valid, self._beacon)
+        return _turned(opening.slot, self._offsets[unit], self._num_valid)
 
     def _root_of(self, opening: LeafOpening) -> str:
         unit = opening.unit
@@ -259,7 +255,7 @@ class LeafChecker:
         node = _leaf_hash(unit, digest, opening.slot, nonce, opening.origin)
         for depth, beside in enumerate(map(bytes.fromhex, opening.path)):
             pair = (beside, node) if unit >> depth & 1 else (node, beside)
-            node = _node_hash(*pair)
+            node = node_hash(*pair)
         return _root(self._header, node)
 
 
@@ -291,6 +287,21 @@ def check_leaf(
     return LeafChecker(commitment, manifest, plan, beacon).check(opening, unit=unit)
 
 
+def leaves_not_from(
+    mark_key: MarkKey, manifest: Manifest, plan: Plan, openings: Iterable[LeafOpening]
+) -> list[int]:
+    """Units whose opened leaf is not the one that the key gives: for a key opened later.
+
+    Such leaves are no forgery, since a beacon's offset makes any committed slot uniform; but an
+    owner who wrote them did not use this program, and should say why.
+
+    Returns:
+      The units' numbers, in order.
+    """
+    tree = UnitTree(mark_key, manifest, plan)
+    return sorted(leaf.unit for leaf in openings if tree.open(leaf.unit) != leaf)
+
+
 def audit_order(commitment: str, plan: Plan, manifest: Manifest) -> tuple[int, ...]:
     """The order in which a sequential audit asks the units: public, nobody's choice.
 
@@ -312,7 +323,33 @@ def _header(manifest: Manifest, plan: Plan) -> bytes:
         raise ValueError(
             f"plan.mode must be 'sequential' to commit to units one by one, got {plan.mode!r}"
         )
-    return framed([canonical(manifest_body(manifest)), plan.to_bytes()])
+    if plan.version == 1:
+        return framed([version_1.manifest_bytes(manifest), plan.to_bytes()])
+    return framed([bytes.fromhex(manifest.digest), plan.to_bytes()])
+
+
+def _committed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[int]:
+    if plan.version == 1:
+        return version_1.committed_slots(mark_key, manifest)
+    return slots.committed_slots(mark_key.sub_key("slots"), manifest, plan)
+
+
+def _nonces(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[bytes]:
+    if plan.version == 1:
+        return version_1.leaf_nonces(mark_key, manifest)
+    return slots.leaf_nonces(mark_key.sub_key("unit nonces"), manifest, plan)
+
+
+def _offsets(root: str, manifest: Manifest, plan: Plan, beacon: bytes) -> list[int]:
+    """The turn of each committed slot; checks the beacon's value against the plan."""
+    slots.check_beacon(plan, beacon)
+    if plan.version == 1:
+        return version_1.offsets(manifest, beacon)
+    return slots.offsets(root, manifest, plan, beacon)
+
+
+def _turned(slot: int, offset: int, num_valid: int) -> int:
+    return 1 + (slot - 1 + offset) % num_valid
 
 
 def _leaf_hash(unit: int, digest: str, slot: int, nonce: bytes, origin: str) -> bytes:
@@ -320,24 +357,5 @@ def _leaf_hash(unit: int, digest: str, slot: int, nonce: bytes, origin: str) -> 
     return hashlib.sha256(_TAG_LEAF + framed([*parts, origin.encode()])).digest()
 
 
-def _node_hash(left: bytes, right: bytes) -> bytes:
-    return hashlib.sha256(_TAG_NODE + left + right).digest()
-
-
 def _root(header: bytes, top: bytes) -> str:
     return hashlib.sha256(_TAG_ROOT + framed([header, top])).hexdigest()
-
-
-@functools.cache
-def _padding() -> bytes:
-    return hashlib.sha256(_TAG_PAD).digest()
-
-
-def _levels(hashes: list[bytes]) -> list[list[bytes]]:
-    """The tree from the leaves up, padded to a power of two; the last level is the top."""
-    size = 1 << (len(hashes) - 1).bit_length()
-    levels = [hashes + [_padding()] * (size - len(hashes))]
-    while len(levels[-1]) > 1:
-        below = levels[-1]
-        levels.append([_node_hash(*pair) for pair in zip(below[::2], below[1::2], strict=True)])
-    return levels

@@ -2,6 +2,8 @@
 
 import collections
 import dataclasses
+import functools
+import hashlib
 import json
 import numbers
 import os
@@ -13,9 +15,14 @@ import numpy as np
 
 from anw_jax import _check, _files
 from anw_jax.keys import units
+from anw_jax.keys.encoding import framed, tree_levels
 from anw_jax.keys.space import SignatureSpace
 
-_FORMAT = "anw_jax manifest, version 1"
+_FORMAT = "anw_jax manifest, version 2"
+_OLDER_FORMAT = "anw_jax manifest, version 1"
+
+_TAG_UNIT = b"anw_jax/v2/manifest-unit\0"
+_TAG_MANIFEST = b"anw_jax/v2/manifest\0"
 
 
 def _is_unit_number(entry: object) -> bool:
@@ -35,6 +42,11 @@ _ENTRIES = (
     ("image_digests", units.is_digest, "64 lower-case hex digits each"),
     ("file_names", _is_plain_text, "plain text that UTF-8 can hold"),
     ("unit_of_image", _is_unit_number, "integers"),
+    (
+        "file_digests",
+        lambda entry: entry == "" or units.is_digest(entry),
+        "64 hex digits or ''",
+    ),
 )
 
 
@@ -71,6 +83,9 @@ class Manifest:
       unit_of_image: the unit number of each original.
       space: the signature space.
       scheme: "per_image", "per_group" or "per_user".
+      file_digests: hex SHA-256 of each original's file, "" where there was no file. A photo
+        whose file is the one committed to is accepted although another library decodes it to
+        pixels that differ by one level.
 
     Raises:
       ValueError: entries of another form, or columns that contradict each other.
@@ -87,13 +102,17 @@ class Manifest:
     unit_of_image: tuple[int, ...]
     space: SignatureSpace
     scheme: str
+    file_digests: tuple[str, ...] = ()
 
     def __post_init__(self):
         _check.one_of(units.SCHEMES, scheme=_check.plain_text(scheme=self.scheme))
         _check.is_instance(SignatureSpace, space=self.space)
-        for name in ("image_digests", "file_names", "unit_of_image"):
+        names = ("image_digests", "file_names", "unit_of_image", "file_digests")
+        if not len(self.file_digests):
+            object.__setattr__(self, "file_digests", ("",) * len(self.file_names))
+        for name in names:
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        lengths = {len(self.image_digests), len(self.file_names), len(self.unit_of_image)}
+        lengths = {len(getattr(self, name)) for name in names}
         if lengths == {0} or len(lengths) > 1:
             raise ValueError(
                 "a manifest needs at least one image, and one digest, file name and unit "
@@ -136,6 +155,7 @@ class Manifest:
         groups: Sequence[Hashable] | None = None,
         file_names: Sequence[str] | None = None,
         digests: Sequence[str] | None = None,
+        file_digests: Sequence[str] = (),
     ) -> "Manifest":
         """Hashes the originals and forms their units.
 
@@ -148,6 +168,7 @@ class Manifest:
           file_names: a unique name for each; by default its number.
           digests: digests of the originals (`image_digest`), where `images` were resized;
             taken instead of hashing `images`.
+          file_digests: SHA-256 of each original's file, where there are files.
 
         Raises:
           TypeError, ValueError: images that are not 8-bit colour, unknown scheme, groups or
@@ -157,7 +178,8 @@ class Manifest:
         if file_names is None:
             file_names = [f"{number:06d}" for number in range(len(digests))]
         unit_of_image = tuple(units.group_into_units(digests, scheme, groups))
-        return cls(digests, tuple(map(str, file_names)), unit_of_image, space, scheme)
+        names = tuple(file_names)
+        return cls(digests, names, unit_of_image, space, scheme, tuple(file_digests))
 
     @property
     def num_images(self) -> int:
@@ -169,7 +191,7 @@ class Manifest:
         """How many units carry independent slots."""
         return max(self.unit_of_image) + 1
 
-    @property
+    @functools.cached_property
     def unit_digests(self) -> tuple[str, ...]:
         """Hex SHA-256 of each unit, in order; what a commitment covers."""
         members: list[list[str]] = [[] for _ in range(self.num_units)]
@@ -177,7 +199,44 @@ class Manifest:
             members[unit].append(digest)
         return tuple(units.unit_digest(self.scheme, member) for member in members)
 
-    @property
+    @functools.cached_property
+    def framed_units(self) -> tuple[bytes, ...]:
+        """The digest of each unit behind its length, as draws take it."""
+        return tuple(framed([bytes.fromhex(digest)]) for digest in self.unit_digests)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the whole manifest, as hex: what every slot depends on.
+
+        It covers scheme, N and a hash tree over the units in order, each with the number, name,
+        pixels and file of all its photos: none can be left out, added, renamed or moved.
+
+        Raises:
+          ValueError: a file name that UTF-8 cannot hold: rename the file.
+        """
+        for name in self.file_names:
+            _check.plain_text(file_names=name)
+        rows: list[list[bytes]] = [[] for _ in range(self.num_units)]
+        for index, unit in enumerate(self.unit_of_image):
+            rows[unit] += [
+                index.to_bytes(8, "big"),
+                bytes.fromhex(self.image_digests[index]),
+                self.file_names[index].encode(),
+                bytes.fromhex(self.file_digests[index]),
+            ]
+        leaves = [
+            hashlib.sha256(_TAG_UNIT + framed([bytes.fromhex(unit), *row])).digest()
+            for unit, row in zip(self.unit_digests, rows, strict=True)
+        ]
+        header = [
+            self.scheme.encode(),
+            self.space.num_slots.to_bytes(4, "big"),
+            self.num_units.to_bytes(8, "big"),
+        ]
+        top = tree_levels(leaves)[-1][0]
+        return hashlib.sha256(_TAG_MANIFEST + framed([*header, top])).hexdigest()
+
+    @functools.cached_property
     def is_copy(self) -> tuple[bool, ...]:
         """Whether each original is byte-identical to an earlier one."""
         first = {}
@@ -244,9 +303,13 @@ class Manifest:
             "scheme": self.scheme,
             "num_slots": self.space.num_slots,
             "images": [
-                {"file": file, "sha256": digest, "unit": unit}
-                for file, digest, unit in zip(
-                    self.file_names, self.image_digests, self.unit_of_image, strict=True
+                {"file": name, "sha256": digest, "unit": unit, "file_sha256": file}
+                for name, digest, unit, file in zip(
+                    self.file_names,
+                    self.image_digests,
+                    self.unit_of_image,
+                    self.file_digests,
+                    strict=True,
                 )
             ],
         }
@@ -261,15 +324,16 @@ class Manifest:
         """
         try:
             body = json.loads(text)
-            if body["format"] != _FORMAT:
+            if body["format"] not in (_FORMAT, _OLDER_FORMAT):
                 raise KeyError("format")
             rows = body["images"]
             columns = [tuple(row[name] for row in rows) for name in ("sha256", "file", "unit")]
+            files = tuple(row["file_sha256"] for row in rows if body["format"] == _FORMAT)
             space = SignatureSpace(body["num_slots"])
             scheme = body["scheme"]
         except (KeyError, TypeError, RecursionError, json.JSONDecodeError):
             raise ValueError(f"not a manifest: expected {_FORMAT!r} as JSON") from None
-        return cls(*columns, space, scheme)
+        return cls(*columns, space, scheme, files)
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the manifest whole: to a neighbour first, then renamed."""

@@ -165,9 +165,14 @@ def _agree_on_commitments(users: dict[str, User], workdir: Workdir) -> None:
     now = {name: user.commitment for name, user in users.items()}
     if not workdir.exists("commitments.json"):
         time_utc = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        plans = {name: dataclasses.asdict(user.plan) for name, user in users.items()}
         workdir.write_json(
-            "commitments.json", {"time_utc": time_utc, "commitments": now, "plans": plans}
+            "commitments.json",
+            {
+                "time_utc": time_utc,
+                "commitments": now,
+                "plans": {name: user.plan.as_json() for name, user in users.items()},
+                "beacons": {name: user.beacon.hex() for name, user in users.items()},
+            },
         )
         return
     before = workdir.read_json("commitments.json")["commitments"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import keys, verify
+from anw_jax import verify
 from anw_jax.lab.owner import User
 from anw_jax.lab.settings import Settings
 
@@ -57,7 +57,7 @@ def crowd_numbers(
 def _true_degrees(settings: Settings, name: str, user: User) -> float:
     if user.settings.kind != "marked" or name in settings.exclude:
         return 0.0
-    return float(keys.assign(user.mark_key, user.manifest).degrees[0])
+    return float(user.assignment.degrees[0])
 
 
 def _infer(

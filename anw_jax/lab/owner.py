@@ -1,16 +1,21 @@
 """The owner's side of a case: keys, marks, manifests. Nothing here sees a model."""
 
 import dataclasses
+import functools
+import hashlib
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 
 from anw_jax import data, keys
 from anw_jax.errors import SettingsError
-from anw_jax.keys import Manifest, MarkKey, Plan
+from anw_jax.keys import Assignment, Manifest, MarkKey, Plan
 from anw_jax.lab.settings import Settings, UserSettings
 from anw_jax.lab.workdir import Workdir
 from anw_jax.marks import HueRotation, Mark, PixelMark, UserLCT, publish
+
+_TAG_BEACON = "anw_jax/v2/beacon of a run"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,6 +31,8 @@ class User:
       manifest: units of the originals.
       plan: statistic, level, mark.
       commitment: 64 hex digits, fixed before training.
+      beacon: the value of the plan's beacon. Runs draw it from seed and commitment once both
+        stand, in place of a public one: so it is never evidence.
     """
 
     name: str
@@ -36,13 +43,22 @@ class User:
     manifest: Manifest
     plan: Plan
     commitment: str
+    beacon: bytes
+
+    @functools.cached_property
+    def assignment(self) -> Assignment:
+        """The secret slots."""
+        return self.assignment_of(self.mark_key)
+
+    def assignment_of(self, mark_key: MarkKey) -> Assignment:
+        """The slots that any key gives under this user's manifest, plan and beacon."""
+        return keys.assign(mark_key, self.manifest, self.plan, beacon=self.beacon)
 
     def published(self) -> np.ndarray:
         """The photos as this user puts them online, uint8."""
         if self.settings.kind != "marked":
             return self.originals.images
-        assignment = keys.assign(self.mark_key, self.manifest)
-        return publish(self.mark, self.originals.images, assignment.degrees)
+        return publish(self.mark, self.originals.images, self.assignment.degrees)
 
 
 def member_names(name: str, user: UserSettings) -> list[str]:
@@ -65,14 +81,43 @@ def open_user(
         that these photos cannot carry.
     """
     manifest = _load_or_make_manifest(settings, user, name, originals, workdir)
-    mark_key = _load_or_make_key(settings, user, name, manifest, workdir)
+    path = workdir.file("keys", f"{name}.key")
+    if path.exists():
+        return _committed(settings, user, name, originals, manifest, MarkKey.load(path))
+    if workdir.exists("commitments.json"):
+        raise SettingsError(
+            f"the mark key {path} is gone, and another cannot open the commitment made with "
+            "it: restore it, or start afresh in another --workdir"
+        )
+    for mark_key in _new_keys(settings, user, name):
+        opened = _committed(settings, user, name, originals, manifest, mark_key)
+        if user.signature in (None, opened.assignment.degrees[0]):
+            break
+    mark_key.save(path)
+    return opened
+
+
+def _committed(
+    settings: Settings,
+    user: UserSettings,
+    name: str,
+    originals: data.Dataset,
+    manifest: Manifest,
+    mark_key: MarkKey,
+) -> User:
     try:
         mark = mark_of(user, mark_key, originals.images.shape[1:3])
     except ValueError as error:
         raise SettingsError(f"config.users.{name}: {error}") from None
-    plan = Plan(settings.verify.statistic, settings.verify.alpha, mark.description)
+    plan = Plan(
+        settings.verify.statistic,
+        settings.verify.alpha,
+        mark.description,
+        beacon=f"seed {settings.seed} of this run",
+    )
     commitment = keys.commit(mark_key, manifest, plan)
-    return User(name, user, originals, mark, mark_key, manifest, plan, commitment)
+    beacon = hashlib.sha256(f"{_TAG_BEACON}\0{settings.seed}\0{commitment}".encode()).digest()
+    return User(name, user, originals, mark, mark_key, manifest, plan, commitment, beacon)
 
 
 def mark_of(user: UserSettings, mark_key: MarkKey, shape: tuple[int, int]) -> Mark:
@@ -84,43 +129,20 @@ def mark_of(user: UserSettings, mark_key: MarkKey, shape: tuple[int, int]) -> Ma
     return HueRotation()
 
 
-def _load_or_make_key(
-    settings: Settings, user: UserSettings, name: str, manifest: Manifest, workdir: Workdir
-) -> MarkKey:
-    path = workdir.file("keys", f"{name}.key")
-    if path.exists():
-        return MarkKey.load(path)
-    if workdir.exists("commitments.json"):
-        raise SettingsError(
-            f"the mark key {path} is gone, and another cannot open the commitment made with "
-            "it: restore it, or start afresh in another --workdir"
-        )
-    if settings.verify.key_origin == "experiment":
-        mark_key = _experiment_key(settings.seed, user, name, manifest)
-    else:
-        mark_key = MarkKey.generate()
-    mark_key.save(path)
-    return mark_key
-
-
-def _experiment_key(seed: int, user: UserSettings, name: str, manifest: Manifest) -> MarkKey:
-    """The user's key of this seed.
+def _new_keys(settings: Settings, user: UserSettings, name: str) -> Iterator[MarkKey]:
+    """Keys to take the first of.
 
     A signature chosen by hand takes the first key of the user's sequence that draws it. Such a
     slot was not drawn at random: its p means nothing, and the key's origin, "experiment",
     keeps it from being called evidence.
     """
-    if user.signature is None:
-        return MarkKey.for_experiment(seed, name)
-    attempts = (
-        MarkKey.for_experiment(seed, f"{name}, attempt {number}")
-        for number in itertools.count()
-    )
-    return next(
-        mark_key
-        for mark_key in attempts
-        if keys.assign(mark_key, manifest).degrees[0] == user.signature
-    )
+    if user.signature is not None:
+        for number in itertools.count():
+            yield MarkKey.for_experiment(settings.seed, f"{name}, attempt {number}")
+    if settings.verify.key_origin == "experiment":
+        yield MarkKey.for_experiment(settings.seed, name)
+    else:
+        yield MarkKey.generate()
 
 
 def _load_or_make_manifest(

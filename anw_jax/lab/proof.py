@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import keys, stats, train, verify
+from anw_jax import stats, train, verify
 from anw_jax.keys import Assignment, MarkKey
 from anw_jax.lab.asking import TABLES, files_of, wrong_name
 from anw_jax.lab.case import Case
@@ -43,7 +43,7 @@ def prove(
         journal.say(f"{name:<18} {_headline(users[name])}", user=name)
     for name, numbers in users.items():
         if numbers["outcome"] == "shown":
-            journal.say(f"{name}: {numbers['sentence']} Standing: {numbers['standing']}.")
+            journal.say(f"{name}: {numbers['sentence']} Standing: {_standing(numbers)}.")
     return {"users": users, "crowds": _prove_crowds(settings, case, tables, journal)}
 
 
@@ -98,8 +98,9 @@ def prove_user(
         user.plan,
         commitment=user.commitment,
         sealed_digest=sealed_digest,
+        beacon=user.beacon,
     )
-    assignment = keys.assign(user.mark_key, user.manifest)
+    assignment = user.assignment
     result = dataclasses.asdict(verdict.result)
     return {
         **result,
@@ -130,6 +131,12 @@ def _controls(settings: Settings, user: User, fine_table: np.ndarray) -> dict[st
     return {"wrong_keys": wrong_keys(settings, user, table)}
 
 
+def _standing(numbers: dict[str, Any]) -> str:
+    standing = numbers["standing"]
+    from_seed = standing == verify.verdict.EXPERIMENT_KEY
+    return f"{standing} (beacon drawn from the seed)" if from_seed else standing
+
+
 def _accuracy(suspect: Suspect, user: User) -> dict[str, float]:
     """How often the model is right about a user's photos, as published and as they were."""
     photos = {"published": user.published(), "original": user.originals.images}
@@ -142,8 +149,7 @@ def _accuracy(suspect: Suspect, user: User) -> dict[str, float]:
 def _null(settings: Settings, user: User, fine_table: np.ndarray) -> dict[str, np.ndarray]:
     """The null distribution of the declared statistic, binned, in null standard deviations."""
     table = fine_table[:, :: settings.verify.grid_refinement]
-    assignment = keys.assign(user.mark_key, user.manifest)
-    scores = stats.score_units(table, assignment, settings.verify.statistic)
+    scores = stats.score_units(table, user.assignment, settings.verify.statistic)
     null = stats.ExactNull(stats.quantise(scores))
     if not null.std > 0:
         return {"z": np.zeros(1), "probability": np.ones(1)}
@@ -220,4 +226,4 @@ def wrong_keys(settings: Settings, user: User, table: np.ndarray) -> dict[str, A
 def _fresh_assignments(settings: Settings, user: User) -> Iterator[Assignment]:
     for number in range(settings.verify.num_fresh_keys):
         wrong = MarkKey.for_experiment(settings.seed, f"wrong key {number} of {user.name}")
-        yield keys.assign(wrong, user.manifest)
+        yield user.assignment_of(wrong)

@@ -137,14 +137,17 @@ def standing_reason(standing: str) -> str:
     if standing == verdict.EXPERIMENT_KEY:
         return (
             "The secret keys of this run were derived from its public seed, so that anybody "
-            "can repeat it. Whoever knows the seed knows the keys. This page shows how the "
-            "method works; it proves nothing about anybody."
+            "can repeat it, and so was the value that stands for a public beacon. Whoever "
+            "knows the seed knows the keys. This page shows how the method works; it proves "
+            "nothing about anybody: experiment key, not evidence (beacon drawn from the seed)."
         )
     if standing == verdict.NO_COMMITMENT:
         return (
             "Nothing shows that the key was fixed before the model was trained, and a key "
             "chosen afterwards could be made to fit."
         )
+    if verdict.is_conditional(standing):
+        return "Each of these is an assumption that the files of this run do not show."
     return ""
 
 

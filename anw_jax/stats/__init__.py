@@ -25,6 +25,7 @@ from anw_jax.stats.betting import BETTORS, MixtureBettor, mixture_log_wealth
 from anw_jax.stats.calibration import fresh_p_values, super_uniformity
 from anw_jax.stats.e_process import EProcess, SequentialResult, sequential_result
 from anw_jax.stats.exact import ExactNull, quantise
+from anw_jax.stats.factors import divided, multiplied
 from anw_jax.stats.lower_bound import INVERSIONS, LowerBound, how_many
 from anw_jax.stats.monte_carlo import monte_carlo_test
 from anw_jax.stats.power import AuditPlan, plan_audit
@@ -58,6 +59,7 @@ __all__ = [
     "UnitList",
     "blind_argmin",
     "bonferroni",
+    "divided",
     "e_bh",
     "exact_test",
     "format_p",
@@ -68,6 +70,7 @@ __all__ = [
     "mean_of_e_values",
     "mixture_log_wealth",
     "monte_carlo_test",
+    "multiplied",
     "plan_audit",
     "quantise",
     "score_row",

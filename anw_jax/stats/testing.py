@@ -144,7 +144,7 @@ def exact_test(
     null = ExactNull(integers)
     log_p = null.log_p_value(observed)
     smallest_log_p = null.log_p_value(null.largest)
-    outcome, reason = _decide(log_p, smallest_log_p, alpha)
+    outcome, reason = decide_outcome(log_p, smallest_log_p, alpha)
     losses = unit_losses(loss_table, assignment)
     return TestResult(
         statistic=statistic,
@@ -180,7 +180,7 @@ def observed_sum(integers: np.ndarray, assignment: Assignment) -> int:
     return int(integers[np.arange(len(integers)), assignment.slot_of_unit - 1].sum())
 
 
-def _decide(log_p: float, smallest_log_p: float, alpha: float) -> tuple[str, str]:
+def decide_outcome(log_p: float, smallest_log_p: float, alpha: float) -> tuple[str, str]:
     """Names the outcome; "shown" is possible exactly where it is not "inconclusive"."""
     if smallest_log_p == 0.0:
         return "inconclusive", "no test possible: no unit's answers tell its slots apart"

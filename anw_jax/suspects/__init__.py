@@ -17,8 +17,9 @@ from anw_jax.suspects.augment import Augmentation
 from anw_jax.suspects.cache import AnswerCache
 from anw_jax.suspects.callable_model import CallableSuspect, JaxSuspect
 from anw_jax.suspects.declaration import Declaration
+from anw_jax.suspects.http_answer import AnswerTemplate
 from anw_jax.suspects.http_endpoint import HttpOptions, HttpSuspect
-from anw_jax.suspects.http_template import AnswerTemplate, RequestTemplate
+from anw_jax.suspects.http_request import RequestTemplate
 from anw_jax.suspects.interview import Interview
 from anw_jax.suspects.keras_model import KerasSuspect
 from anw_jax.suspects.onnx_model import OnnxSuspect

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 
 from anw_jax import _check
+from anw_jax.keys.access_rules import DEFAULT_LABEL_VIEWS, FITS, KINDS
 from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.augment import Augmentation
 from anw_jax.suspects.declaration import Declaration
-
-KINDS = ("logits", "probabilities", "rounded", "top_k", "label")
+from anw_jax.suspects.preparing import cropped
 
 # What each kind of answer can be turned into; more can become less, never less more.
 _FROM = {
@@ -22,8 +22,10 @@ _FROM = {
 # The smallest probability that a float32 holds in full: a logarithm stays finite.
 _TINY = float(np.finfo(np.float32).tiny)
 
-# Changes of a picture for label-only access, if the plan names no other number.
-DEFAULT_LABEL_QUERIES = 16
+
+def reachable(declaration: Declaration) -> tuple[str, ...]:
+    """The kinds of access that a suspect's answers can be turned into, from most to least."""
+    return _FROM[declaration.answer]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Access:
       decimals: for "rounded", digits after the point, 1 to 12.
       k: for "top_k"; None for as many as the suspect lists.
       augmentation: how the changes are drawn.
+      fit: how a picture gets the shape of the suspect's `input_size`, alike for all slots:
+        "squash" resizes it whole, "crop" resizes the largest centred part of that shape.
 
     Raises:
       TypeError, ValueError: an unknown kind, or numbers that do not belong to it.
@@ -77,13 +81,15 @@ class Access:
     decimals: int | None = None
     k: int | None = None
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+    fit: str = "squash"
 
     def __post_init__(self):
         _check.one_of(KINDS, kind=self.kind)
         _check.is_instance(bool, true_labels=self.true_labels)
         _check.is_instance(Augmentation, augmentation=self.augmentation)
+        _check.one_of(FITS, fit=self.fit)
         if self.num_augmentations is None:
-            number = DEFAULT_LABEL_QUERIES if self.kind == "label" else 1
+            number = DEFAULT_LABEL_VIEWS if self.kind == "label" else 1
             object.__setattr__(self, "num_augmentations", number)
         # As plain numbers: NumPy's would stand in no JSON.
         for name in ("num_augmentations", "decimals", "k"):
@@ -116,7 +122,8 @@ class Access:
         labels = "true labels" if self.true_labels else "the model's own labels"
         number = self.num_augmentations
         queries = "1 query" if number == 1 else f"{number} queries"
-        return f"{kind}, {labels}, {queries} per image and slot"
+        crop = ", the centre of each picture" if self.fit == "crop" else ""
+        return f"{kind}, {labels}, {queries} per image and slot{crop}"
 
     def check_fits(self, declaration: Declaration) -> None:
         """Refuses a rung that a suspect's answers do not reach.
@@ -137,6 +144,10 @@ class Access:
             raise ValueError("k must be given for a suspect that answers with all classes")
         if self.k is not None and self.k > listed:
             raise ValueError(f"k must be at most the {listed} that the suspect lists")
+
+    def fitted(self, picture: np.ndarray, declaration: Declaration) -> np.ndarray:
+        """What of a uint8 picture `[H, W, 3]` is asked about, before it is resized."""
+        return cropped(picture, declaration.input_size) if self.fit == "crop" else picture
 
     def losses(
         self, answers: Answers, labels: np.ndarray, declaration: Declaration

@@ -1,5 +1,6 @@
 """The loss table of any suspect."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from anw_jax import progress
 from anw_jax.keys import SignatureSpace
 from anw_jax.marks import Mark
-from anw_jax.suspects.interview import Interview
+from anw_jax.suspects.interview import NO_NUMBER, Interview
 from anw_jax.suspects.protocol import Suspect
 
 
@@ -39,7 +40,9 @@ def ask(
 
     Returns:
       float32 `[n, num_slots]`, **lower is evidence**; what the numbers are says `Access`. For
-      a suspect that answers with logits it is the table of `verify.loss_table`, in nats.
+      a suspect that answers with logits it is the table of `verify.loss_table`, in nats. NaN
+      where it has no usable answer, and the image's row is then unusable; a warning tells how
+      many images it refused.
 
     Raises:
       TypeError, ValueError, BudgetError, SuspectError: as `Interview` and its `losses`.
@@ -59,4 +62,13 @@ def ask(
     interview = Interview(suspect, images, labels, mark, space, **options)
     num_images, num_slots = len(images), space.num_slots
     pairs = np.indices((num_images, num_slots)).reshape(2, -1)
-    return interview.losses(*pairs, on_progress).reshape(num_images, num_slots)
+    table = interview.losses(*pairs, on_progress).reshape(num_images, num_slots)
+    refused = {i: why for i, why in interview.unusable.items() if why != NO_NUMBER}
+    if refused:
+        first = min(refused)
+        warnings.warn(
+            f"the suspect refused {len(refused)} of {num_images} images, first number {first}: "
+            f"{refused[first]}",
+            stacklevel=2,
+        )
+    return table

@@ -56,13 +56,16 @@ class Augmentation:
         height, width, _ = original.shape
         head = struct.pack(">QQQQ", len(seed), height, width, number)
         stream = hashlib.shake_256(_TAG + head + seed + original.tobytes())
-        drawn = np.frombuffer(stream.digest(8 + original.size), np.uint8).astype(np.int64)
-        down = _one_of(self._reach(height), drawn[0] * 256 + drawn[1])
-        right = _one_of(self._reach(width), drawn[2] * 256 + drawn[3])
+        drawn = np.frombuffer(stream.digest(8 + original.size), np.uint8)
+        first = [int(byte) for byte in drawn[:4]]
+        down = _one_of(self._reach(height), first[0] * 256 + first[1])
+        right = _one_of(self._reach(width), first[2] * 256 + first[3])
         noise = None
         if self.noise_levels:
-            levels = drawn[8:] * (2 * self.noise_levels + 1) // 256 - self.noise_levels
-            noise = levels.astype(np.int16).reshape(original.shape)
+            # At most 255 · 255, and then within ± 127: a large photo has many of these.
+            levels = drawn[8:] * np.uint16(2 * self.noise_levels + 1) // np.uint16(256)
+            noise = (levels.astype(np.int16) - self.noise_levels).astype(np.int8)
+            noise = noise.reshape(original.shape)
         return Draw(down, right, self.mirror and bool(drawn[4] & 1), noise)
 
     def apply(self, image: np.ndarray, draw: "Draw") -> np.ndarray:
@@ -82,7 +85,7 @@ class Augmentation:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Draw:
-    """One change: shifts in pixels, whether mirrored, int16 noise `[H, W, 3]` or None."""
+    """One change: shifts in pixels, whether mirrored, int8 noise `[H, W, 3]` or None."""
 
     down: int
     right: int

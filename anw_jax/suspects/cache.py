@@ -5,8 +5,10 @@ One file per suspect, only ever appended to. Each record carries a checksum:
     mark (2 bytes) | kind (1) | length of the payload (4) | key (32) | payload | CRC-32 (4)
 
 Kinds: *asked* (written before a paid query leaves), *answer* (its payload is the answer),
-*refused* (surely not answered, hence not paid). The key is the SHA-256 of the exact 8-bit
-picture that is asked and of the suspect's declaration.
+*refused* (surely not answered, hence not paid: it is asked again), *unusable* (no usable
+answer, and none will be asked for; its payload says why). The key is the SHA-256 of the exact
+8-bit picture that is asked and of the suspect's declaration. Files without records of the last
+kind were written before it was there, and are read as ever.
 
 **What a kill costs.** A record goes to the operating system in one `write` before anything
 else happens, so the death of this process, by whatever signal, loses nothing that had been
@@ -44,7 +46,9 @@ _TAG = b"anw_jax/v1/question\0"
 _MARK = b"\xa7\x1e"
 _HEAD = struct.Struct("<2sBI32s")
 _SUM = struct.Struct("<I")
-_ASKED, _ANSWER, _REFUSED = 1, 2, 3
+_ASKED, _ANSWER, _REFUSED, _UNUSABLE = _KINDS = 1, 2, 3, 4
+# Most characters of the reason why a picture has no usable answer.
+_LONGEST_REASON = 240
 
 
 def question_key(declaration_digest: str, image: np.ndarray) -> bytes:
@@ -95,6 +99,7 @@ class AnswerCache:
         self._lock = threading.RLock()
         self._place: dict[bytes, tuple[int, int]] = {}
         self._memory: dict[bytes, bytes] = {}
+        self._why_unusable: dict[bytes, str] = {}
         self._open: Counter[bytes] = Counter()
         self._num_queries = 0
         self._is_closed = False
@@ -120,6 +125,11 @@ class AnswerCache:
     def num_queries(self) -> int:
         """Pictures that were or may have been paid for, over the life of the file."""
         return self._num_queries
+
+    @property
+    def num_unusable(self) -> int:
+        """Questions that have no usable answer and are not asked again."""
+        return len(self._why_unusable)
 
     @property
     def num_in_doubt(self) -> int:
@@ -153,15 +163,33 @@ class AnswerCache:
         """Writes down that these were sent and surely not answered."""
         self._append([(_REFUSED, key, b"") for key in keys])
 
-    def store(self, keys: Iterable[bytes], answers: Answers) -> None:
-        """Keeps answers; one that is there already stays as it is."""
+    def note_unusable(self, keys: Iterable[bytes], why: str) -> None:
+        """Writes down, once and for all, that these have no usable answer."""
+        payload = why[:_LONGEST_REASON].encode("utf-8", "replace")
         with self._lock:
-            records = [
-                (_ANSWER, key, answers.to_bytes(index))
-                for index, key in enumerate(keys)
-                if key not in self
-            ]
-            self._append(records)
+            new = [key for key in keys if not self.is_settled(key)]
+            self._append([(_UNUSABLE, key, payload) for key in new])
+
+    def why_unusable(self, key: bytes) -> str | None:
+        """Why a question has no usable answer; None where it has one, or is yet to be asked."""
+        return self._why_unusable.get(key)
+
+    def is_settled(self, key: bytes) -> bool:
+        """Whether a question has an answer, or was found to have no usable one."""
+        return key in self or key in self._why_unusable
+
+    def store(self, keys: Iterable[bytes], answers: Answers) -> None:
+        """Keeps answers; what is settled already stays as it is."""
+        with self._lock:
+            new = [(i, key) for i, key in enumerate(keys) if not self.is_settled(key)]
+            self._append([(_ANSWER, key, answers.to_bytes(i)) for i, key in new])
+
+    def store_control(self, key: bytes, answers: Answers) -> None:
+        """Keeps the answer to a picture that was asked perhaps not for the first time.
+
+        It counts as a query; the first answer stays the one that `get` gives.
+        """
+        self._append([(_ANSWER, key, answers.to_bytes(0))])
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -228,10 +256,14 @@ class AnswerCache:
             self._num_queries -= kind == _REFUSED
         elif kind == _ANSWER:
             self._num_queries += 1
-        if kind == _ANSWER and start is None:
-            self._memory.setdefault(key, payload)
-        elif kind == _ANSWER:
-            self._place.setdefault(key, (start, len(payload)))
+        if kind == _REFUSED or self.is_settled(key):  # what came first stands
+            return
+        if kind == _UNUSABLE:
+            self._why_unusable[key] = payload.decode("utf-8", "replace")
+        elif start is None:
+            self._memory[key] = payload
+        else:
+            self._place[key] = (start, len(payload))
 
     def _open_file(self, path: pathlib.Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -298,7 +330,7 @@ def _record_at(body: bytes | mmap.mmap, start: int) -> tuple[int, bytes, int, in
     mark, kind, length, key = _HEAD.unpack_from(body, start)
     place = start + _HEAD.size
     end = place + length
-    if mark != _MARK or kind not in (_ASKED, _ANSWER, _REFUSED) or end + _SUM.size > len(body):
+    if mark != _MARK or kind not in _KINDS or end + _SUM.size > len(body):
         return None
     if _SUM.unpack_from(body, end)[0] != zlib.crc32(body[start:end]):
         return None

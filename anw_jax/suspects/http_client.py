@@ -1,17 +1,22 @@
 """Requests over kept connections: the one file that knows an HTTP library."""
 
+import contextlib
 import dataclasses
+import functools
+import json
+import socket
 import ssl
+import threading
 import time
 import types
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
+from anw_jax.suspects.http_address import checked_url, password_of, proxy_for
 from anw_jax.suspects.libraries import missing
 
 _PIECE = 2**16
+_GRACE = 0.2
 # None is asked for. Unpacking these is bounded; packed twice, a body could fill any memory.
 _PACKINGS = ("", "identity", "gzip", "deflate")
 
@@ -32,12 +37,12 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """The body for messages; the service's word on its charset is not taken."""
-        return self.body.decode("utf-8", "replace")
+        """The body as UTF-8, 16 or 32; the service's word on its charset is not taken."""
+        return self.body.decode(json.detect_encoding(self.body), "replace")
 
 
 class UnreachableError(Exception):
-    """No connection: the service did nothing."""
+    """No connection: the service did nothing; may say why."""
 
 
 class TooSlowError(Exception):
@@ -85,7 +90,8 @@ class Client(Protocol):
 class PooledClient:
     """A `Client` on urllib3; goes through the proxy that the environment names.
 
-    Certificates are checked against those of the system.
+    Certificates are checked against those of the system. Errors name what happened and show
+    nothing of what was sent: texts of urllib3 hold headers, URLs and proxies with passwords.
 
     Args:
       url: of the service; only its scheme and host matter here.
@@ -93,21 +99,21 @@ class PooledClient:
 
     Raises:
       MissingLibraryError: urllib3 is not installed.
-      ValueError: no URL.
+      ValueError: no URL, or a proxy that is none.
     """
 
     def __init__(self, url: str, connections: int):
         self._urllib3 = _urllib3()
-        try:
-            parts = self._urllib3.util.parse_url(url)
-        except self._urllib3.exceptions.LocationParseError:
-            raise ValueError(f"url must be a URL, got {url!r}") from None
+        proxy = proxy_for(checked_url(url))
         options = {"maxsize": connections, "retries": False}
-        proxy = urllib.request.getproxies().get(parts.scheme)
-        if proxy is None or urllib.request.proxy_bypass(parts.host):
+        self._through = ""
+        if proxy is None:
             self._pool = self._urllib3.PoolManager(**options)
         else:
-            self._pool = self._urllib3.ProxyManager(proxy, **_signed(proxy), **options)
+            name, address = proxy
+            self._through = f", through the proxy of {name}"
+            self._pool = self._urllib3.ProxyManager(address, **_signed(address), **options)
+        self._pool.pool_classes_by_scheme = _watched_pools()
 
     def send(
         self,
@@ -119,6 +125,25 @@ class PooledClient:
         max_bytes: int,
     ) -> Reply:
         """See `Client.send`."""
+        with _Watch(seconds) as watch:
+            try:
+                reply = self._sent(method, url, body, headers, seconds, max_bytes)
+            except (UnreachableError, BrokenOffError, NoAnswerError):
+                if not watch.is_over:
+                    raise
+        if watch.is_over:  # a reply that the watch cut off may look like a whole one
+            raise TooSlowError
+        return reply
+
+    def _sent(
+        self,
+        method: str,
+        url: str,
+        body: bytes,
+        headers: dict[str, str],
+        seconds: float,
+        max_bytes: int,
+    ) -> Reply:
         errors, deadline = self._urllib3.exceptions, time.monotonic() + seconds
         try:
             response = self._pool.request(
@@ -136,19 +161,22 @@ class PooledClient:
             errors.ConnectTimeoutError,
             errors.ProxyError,
         ) as error:
-            raise UnreachableError(type(error).__name__) from None
+            raise UnreachableError(type(error).__name__ + self._through) from None
         except errors.SSLError as error:
             # Without a trusted certificate nothing was sent; else the request may have been.
             is_before = isinstance(error.__cause__, ssl.SSLCertVerificationError)
             is_before |= any(isinstance(a, ssl.SSLCertVerificationError) for a in error.args)
-            failure = UnreachableError if is_before else BrokenOffError
-            raise failure(type(error).__name__) from None
+            if is_before:
+                raise UnreachableError("its certificate is not trusted") from None
+            raise BrokenOffError(type(error).__name__) from None
         except errors.TimeoutError:
             raise TooSlowError from None
         except errors.DecodeError:
             raise NoAnswerError("answers with a body that does not unpack") from None
         except errors.HTTPError as error:
             raise BrokenOffError(_cause(error)) from None
+        except (ValueError, OSError) as error:  # of the standard library, which shows values
+            raise BrokenOffError(type(error).__name__) from None
 
     def close(self) -> None:
         """See `Client.close`."""
@@ -180,12 +208,77 @@ class PooledClient:
         return Reply(response.status, headers, bytes(body))
 
 
+class _Watch:
+    """Cuts the connection of one request when its time is over, wherever it waits.
+
+    The time-outs of sockets hold for each piece that comes: a service that drips its head, its
+    chunks or its packing byte by byte would hold a thread for ever.
+    """
+
+    _of_thread = threading.local()
+
+    def __init__(self, seconds: float):
+        self.is_over = False
+        self._connection: Any = None
+        self._socket: Any = None
+        # Not before the time-out of the socket, which knows whether it was connecting.
+        self._timer = threading.Timer(seconds + _GRACE, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._of_thread.watch = self
+        self._timer.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._timer.cancel()
+        self._of_thread.watch = None
+
+    @classmethod
+    def see(cls, connection: Any) -> None:
+        """Tells the watch of this thread, if there is one, which connection is used."""
+        watch = getattr(cls._of_thread, "watch", None)
+        if watch is not None:
+            watch._connection = connection
+            # The connection lets go of it at the head of a reply without a length.
+            watch._socket = connection.sock or watch._socket
+
+    def _cut(self) -> None:
+        self.is_over = True
+        for one in (self._socket, getattr(self._connection, "sock", None)):
+            with contextlib.suppress(OSError, TypeError):  # closed, or not yet open
+                socket.socket.shutdown(one, socket.SHUT_RDWR)  # also of a TLS socket
+
+
+@functools.cache
+def _watched_pools() -> dict[str, type]:
+    """urllib3's pools, on connections that tell the watch when they are used."""
+
+    class Watched:
+        def connect(self):
+            _Watch.see(self)
+            return super().connect()
+
+        def request(self, *arguments, **options):
+            _Watch.see(self)
+            return super().request(*arguments, **options)
+
+        def getresponse(self):
+            _Watch.see(self)
+            return super().getresponse()
+
+    found = {}
+    for scheme, pool in _urllib3().poolmanager.pool_classes_by_scheme.items():
+        connection = type("WatchedConnection", (Watched, pool.ConnectionCls), {})
+        found[scheme] = type("WatchedPool", (pool,), {"ConnectionCls": connection})
+    return found
+
+
 def _signed(proxy: str) -> dict[str, Any]:
     """The user and password that a proxy's URL may hold, as a header."""
-    parts = urllib.parse.urlsplit(proxy)
-    if parts.username is None:
+    words = password_of(proxy)
+    if words is None:
         return {}
-    words = (urllib.parse.unquote(part or "") for part in (parts.username, parts.password))
     return {"proxy_headers": _urllib3().make_headers(proxy_basic_auth=":".join(words))}
 
 

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from anw_jax import _check
 
 _LONGEST_BACK_OFF = 60.0
-_LONGEST_RETRY_AFTER = 3600.0
+_LONGEST_DIGITS = 12
+# Waits that end within so many seconds of each other are told of once.
+_SAME_END = 5.0
 
 
 class Pace:
@@ -20,6 +22,9 @@ class Pace:
       per_second: most requests in a second; None for no limit.
       clock: seconds, monotonic.
       sleep: waits; takes seconds.
+
+    Attributes:
+      is_down: whether the service was last given up because it did not answer at all.
     """
 
     def __init__(
@@ -32,7 +37,8 @@ class Pace:
         self._gap = 0.0 if rate is None else 1.0 / rate
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
-        self._next = self._paused_until = -float("inf")
+        self._next = self._paused_until = self._told_until = -float("inf")
+        self.is_down = False
 
     def wait(self, sleep: Callable[[float], object] | None = None) -> None:
         """Returns when a request may leave, or once `sleep` comes back early.
@@ -65,6 +71,18 @@ class Pace:
             self._paused_until = max(self._paused_until, self._clock() + seconds)
             self._next = max(self._next, self._paused_until)
 
+    def is_news(self, seconds: float) -> bool:
+        """Whether a wait of so long ends later than every wait that this was asked about.
+
+        Several threads wait for one service; one line tells of all of them.
+        """
+        with self._lock:
+            end = self._clock() + seconds
+            if end <= self._told_until + _SAME_END:
+                return False
+            self._told_until = end
+        return True
+
 
 def back_off(attempt: int, first_seconds: float) -> float:
     """Seconds before attempt `attempt` + 1: doubled each time, at most a minute.
@@ -84,7 +102,7 @@ def retry_after(header: str | None, now: float) -> float | None:
     """Seconds that a Retry-After header asks to wait; None without a readable one.
 
     Args:
-      header: a whole number of seconds, or a date (RFC 9110, section 10.2.3).
+      header: a number of seconds, or a date (RFC 9110, section 10.2.3).
       now: seconds since the epoch.
 
     Example:
@@ -94,10 +112,11 @@ def retry_after(header: str | None, now: float) -> float | None:
     """
     if header is None:
         return None
-    if re.fullmatch("[0-9]{1,9}", header.strip()):
-        return min(_LONGEST_RETRY_AFTER, float(header))
+    text = header.strip()
+    if re.fullmatch(rf"[0-9]{{1,{_LONGEST_DIGITS}}}(\.[0-9]{{0,9}})?", text):
+        return float(text)
     try:
-        moment = email.utils.parsedate_to_datetime(header).timestamp()
+        moment = email.utils.parsedate_to_datetime(text).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):  # a service may send anything
         return None
-    return min(_LONGEST_RETRY_AFTER, max(0.0, moment - now))
+    return max(0.0, moment - now)

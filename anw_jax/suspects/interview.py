@@ -8,16 +8,22 @@ import numpy as np
 from anw_jax import _check, progress
 from anw_jax.keys import SignatureSpace
 from anw_jax.marks import Mark
+from anw_jax.stats.scores import is_usable
 from anw_jax.suspects.access import Access, first_labels
 from anw_jax.suspects.ahead import ahead
 from anw_jax.suspects.answers import Answers
-from anw_jax.suspects.asking import ask_pictures
+from anw_jax.suspects.asking import Asker
+from anw_jax.suspects.batches import batch_size_for
 from anw_jax.suspects.cache import AnswerCache, question_key
+from anw_jax.suspects.controls import Controls
+from anw_jax.suspects.pictures import Pictures
 from anw_jax.suspects.protocol import Suspect
 from anw_jax.verify.mark_tables import MarkTables, check_marks
 
-# At most so many pictures together, and no more than so many bytes of them as floats.
-_BATCH, _BATCH_BYTES = 256, 2**28
+# So many images give pictures that may be asked as controls.
+_MOST_CONTROLS = 24
+
+NO_NUMBER = "its answer holds a number that is NaN, infinite or absurdly large"
 
 
 class Interview:
@@ -34,7 +40,8 @@ class Interview:
 
     Args:
       suspect: the model.
-      images: *unmarked* uint8 originals `[n, H, W, 3]` (or floats with 8-bit values).
+      images: *unmarked* uint8 originals `[n, H, W, 3]` (or floats with 8-bit values), or
+        `Pictures`, which are read one by one.
       labels: integers `[n]`; None with `access.true_labels=False`.
       mark: the mark, or a sequence of marks of one type with `mark_of_image`.
       space: which signatures are asked; slot 0 is the unmarked original.
@@ -48,6 +55,12 @@ class Interview:
       mark_of_image: integers `[n]`, whose mark each image carries.
       batch_size: pictures handed to the suspect together; None for 256, or fewer where they
         would fill more than 256 MiB, but as many as it takes at once (`num_together`).
+      controls: what is asked before a picture counts as refused; None for pictures of `images`.
+        Several interviews of one suspect share them.
+
+    Attributes:
+      unusable: why an image has no usable row, by its index, of what was asked so far: the
+        first reason met.
 
     Raises:
       TypeError, ValueError: a bad argument; a rung that the answers do not reach; labels
@@ -69,7 +82,7 @@ class Interview:
     def __init__(
         self,
         suspect: Suspect,
-        images: np.ndarray,
+        images: np.ndarray | Pictures,
         labels: Sequence[int] | np.ndarray | None,
         mark: Mark | Sequence[Mark],
         space: SignatureSpace,
@@ -80,11 +93,13 @@ class Interview:
         budget: int | None = None,
         mark_of_image: np.ndarray | None = None,
         batch_size: int | None = None,
+        controls: Controls | None = None,
     ):
         self._suspect = _check.is_instance(Suspect, suspect=suspect)
         self._declaration = suspect.declaration
         self._space = _check.is_instance(SignatureSpace, space=space)
-        self._images = _check.uint8_images(images=images)
+        is_read_one_by_one = isinstance(images, Pictures)
+        self._images = images if is_read_one_by_one else _check.uint8_images(images=images)
         self._access = Access.best_of(self._declaration) if access is None else access
         _check.is_instance(Access, access=self._access).check_fits(self._declaration)
         self._labels = self._checked_labels(labels)
@@ -92,17 +107,18 @@ class Interview:
         marks, owners = _marks_and_owners(mark, mark_of_image, len(self._images))
         self._tables = MarkTables.of(marks, owners, space.degrees)
         if batch_size is None:
-            picture_bytes = 4 * int(np.prod(self._images.shape[1:]))
-            least = getattr(suspect, "num_together", 1)
-            fitting = _BATCH_BYTES // max(1, picture_bytes)
-            batch_size = max(least, min(_BATCH, fitting))
+            batch_size = batch_size_for(suspect, self._images.shape[1:])
         self._batch_size = _check.integer_at_least(1, batch_size=batch_size)
         if budget is not None:
             _check.integer_at_least(0, budget=budget)
-        self._budget = budget
         self._cache = AnswerCache(None, self._declaration) if cache is None else cache
         if self._cache.declaration_digest != self._declaration.digest:
             raise ValueError("cache must belong to this suspect; it was opened for another")
+        controls = Controls() if controls is None else controls
+        controls.add(self._control_pictures)
+        self._asker = Asker(suspect, self._cache, budget, controls)
+        self._given_up: set[int] = set()
+        self.unusable: dict[int, str] = {}
 
     @property
     def num_queries(self) -> int:
@@ -128,12 +144,14 @@ class Interview:
           on_progress: called with (pairs done, pairs in all).
 
         Returns:
-          float32 `[m]`; NaN where an answer was unusable.
+          float32 `[m]`; NaN where there was no usable answer, which makes the whole image
+          unusable: `unusable` says why. An image is asked no further once a picture of it was
+          refused.
 
         Raises:
           TypeError, ValueError: pairs out of range.
           BudgetError: the budget is spent; all answers so far are in the cache.
-          SuspectError: as `Suspect.answers`.
+          SuspectError: the suspect answers to nothing, or otherwise than it declares.
         """
         images = _indices(len(self._images), image_of_pair=image_of_pair)
         slots = _indices(self._space.num_slots, slot_of_pair=slot_of_pair)
@@ -143,37 +161,74 @@ class Interview:
                 f"got {len(slots)}"
             )
         self._find_own_labels(images)
+        losses = np.full(len(images), np.nan, np.float32)
+        has_label = self._labels[images] >= 0
+        images, slots = images[has_label], slots[has_label]
         number = self._access.num_augmentations
         values = np.empty(len(images) * number, np.float64)
-        of_question = self._labels[np.repeat(images, number)] if len(images) else None
         start = 0
-        for answers in self._answers(images, slots, number):
+        for answers, is_answered, of_image in self._answers(images, slots, number):
             stop = start + len(answers)
-            labels = of_question[start:stop]
-            values[start:stop] = self._access.losses(answers, labels, self._declaration)
+            found = self._access.losses(answers, self._labels[of_image], self._declaration)
+            values[start:stop] = np.where(is_answered, found, np.nan)
+            for image in of_image[is_answered & ~is_usable(found)].tolist():
+                self.unusable.setdefault(image, NO_NUMBER)
             start = stop
             on_progress(stop // number, len(images))
-        return self._access.merge(values.reshape(-1, number)).astype(np.float32)
+        losses[has_label] = self._access.merge(values.reshape(-1, number))
+        return losses
 
     def own_labels(self, images: Sequence[int] | np.ndarray) -> np.ndarray:
         """The model's own answers on unmarked originals, int64 `[m]` for indices `[m]`.
 
-        One query each. They stand in for labels where `access.true_labels` is False.
+        One query each. They stand in for labels where `access.true_labels` is False; -1 where
+        there is no usable answer, and then the image has no usable row either.
         """
         images = _indices(len(self._images), images=images)
-        parts = [first_labels(a) for a in self._answers(images, np.zeros_like(images), 1)]
-        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        parts = [np.zeros(0, np.int64)]
+        for answers, is_answered, of_image in self._answers(images, np.zeros_like(images), 1):
+            usable = np.ones(len(answers), bool)
+            if answers.scores is not None:
+                usable = np.isfinite(answers.scores).all(axis=1)
+            for image in of_image[is_answered & ~usable].tolist():
+                self.unusable.setdefault(image, NO_NUMBER)
+            parts.append(np.where(is_answered & usable, first_labels(answers), -1))
+        return np.concatenate(parts)
 
     def _find_own_labels(self, images: np.ndarray) -> None:
         """Fills in the labels that stand in for true ones, where they are first needed."""
+        if self._access.true_labels:
+            return
         wanted = np.unique(images)
         unknown = wanted[self._labels[wanted] < 0]
         self._labels[unknown] = self.own_labels(unknown)
 
-    def _answers(self, images: np.ndarray, slots: np.ndarray, number: int) -> Iterator[Answers]:
-        """Answers to `number` changes of each pair, batch by batch, in order."""
+    def _answers(
+        self, images: np.ndarray, slots: np.ndarray, number: int
+    ) -> Iterator[tuple[Answers, np.ndarray, np.ndarray]]:
+        """Answers to `number` changes of each pair, batch by batch, in order.
+
+        With each batch whether a picture has an answer, bool `[b]`, and its image, `[b]`.
+        """
+        image_of, start = np.repeat(images, number), 0
         for pixels, keys in ahead(self._batches(images, slots, number)):
-            yield ask_pictures(self._suspect, pixels, keys, self._cache, self._budget)
+            of_image = image_of[start : start + len(keys)]
+            start += len(keys)
+            of_keys = of_image.tolist()
+            answers, is_answered = self._asker.ask(pixels, keys, of_keys, self._given_up)
+            for key, image in zip(keys, of_keys, strict=True):
+                why = self._cache.why_unusable(key)
+                if why is not None:
+                    self._given_up.add(image)
+                    self.unusable.setdefault(image, why)
+            yield answers, is_answered, of_image
+
+    def _control_pictures(self) -> Iterator[np.ndarray]:
+        """Unmarked originals, and pictures of the audit, of images all over the list."""
+        step = -(-len(self._images) // _MOST_CONTROLS)
+        for image in range(0, len(self._images), step):
+            yield next(self._questions([image], [0], 1))
+            yield next(self._questions([image], [1], self._access.num_augmentations))
 
     def _batches(
         self, images: np.ndarray, slots: np.ndarray, number: int
@@ -196,14 +251,14 @@ class Interview:
             original = self._images[image]
             marked = self._marked(image, slot)
             if number == 1:
-                yield marked
+                yield self._access.fitted(marked, self._declaration)
                 continue
             if image != before:
                 seed = self._seeds[image]
                 draws = [change.draw(seed, original, k) for k in range(number)]
                 before = image
             for draw in draws:
-                yield change.apply(marked, draw)
+                yield self._access.fitted(change.apply(marked, draw), self._declaration)
 
     def _marked(self, image: int, slot: int) -> np.ndarray:
         entry = (self._tables.mark_of_image[image], slot)

@@ -7,8 +7,15 @@ import numpy as np
 
 from anw_jax import _check
 from anw_jax.errors import SuspectError
-from anw_jax.suspects.probe_answers import Finding, findings_in
+from anw_jax.suspects.access import FITS
+from anw_jax.suspects.batches import asked_size
+from anw_jax.suspects.findings import Finding
+from anw_jax.suspects.pictures import Pictures
+from anw_jax.suspects.probe_answers import findings_in
+from anw_jax.suspects.probe_order import findings_on_order
+from anw_jax.suspects.probe_photos import ProbePhotos
 from anw_jax.suspects.probe_readings import find_better_reading, find_working_readings
+from anw_jax.suspects.probe_shapes import findings_on_batches, findings_on_sizes
 from anw_jax.suspects.probe_stability import findings_on_stability
 from anw_jax.suspects.protocol import Suspect
 
@@ -47,6 +54,14 @@ class _Counting:
         return self._suspect.answers(images)
 
     @property
+    def asked_size(self) -> tuple[int, int] | None:
+        return asked_size(self._suspect)
+
+    @property
+    def num_together(self) -> int:
+        return getattr(self._suspect, "num_together", 1)
+
+    @property
     def can_be_read_otherwise(self) -> bool:
         return hasattr(self._suspect, "with_declaration")
 
@@ -59,14 +74,22 @@ class _Counting:
 
 
 def probe(
-    suspect: Suspect, images: np.ndarray, labels: Sequence[int] | np.ndarray | None = None
+    suspect: Suspect,
+    images: Sequence[np.ndarray] | np.ndarray,
+    labels: Sequence[int] | np.ndarray | None = None,
+    *,
+    other_sizes: Sequence[Sequence[np.ndarray]] = (),
+    batch_sizes: Sequence[int] = (1,),
+    fit: str = "squash",
 ) -> Report:
     """Looks for the classic mistakes in how a model is asked.
 
     Values of 0–255 against 0–1, forgotten normalisation, BGR, channels first, wrong size;
     answers that change or depend on the rest of the batch (train-mode batch norm, dropout);
     constant answers; probabilities where logits are declared and the reverse; classes that do
-    not cover the labels; NaN. It reports and changes nothing.
+    not cover the labels; NaN; scores that are no logits (percentages, sigmoids, negated);
+    scores that come sorted; photos of a size, or batches, that the model cannot take. It
+    reports and changes nothing.
 
     **Which photos.** Some tens of labelled photos of the kind that the model was made for; the
     arbitrator's own are best. The *unmarked* originals of a case serve too: their answers
@@ -79,7 +102,14 @@ def probe(
     Args:
       suspect: asked about each photo up to about twenty times, where it has no skill on them.
       images: unmarked uint8 photos `[n, H, W, 3]`, n ≥ 2; 30 or more to tell readings apart.
+        Or a sequence of them, of several sizes if the suspect declares its `input_size`; a
+        lazy one is read photo by photo and never held whole.
       labels: integers `[n]`; without them only what needs none is looked for.
+      other_sizes: for a suspect without `input_size`, some photos of each further size that
+        will be asked: a sequence for each size.
+      batch_sizes: how many pictures the model will meet at once; each is tried, with photos
+        repeated where there are fewer.
+      fit: as `Access.fit`, how photos get the shape of `input_size`.
 
     Returns:
       The report.
@@ -95,21 +125,23 @@ def probe(
       >>> [finding.name for finding in probe(suspect, photos).findings]
       ['constant', 'no_labels']
     """
-    images = _check.uint8_images(images=images)
-    if len(images) < 2:
-        raise ValueError(f"images must be at least 2 photos, got {len(images)}")
-    if labels is not None:
-        labels = _check.class_labels(len(images), labels=labels)
     counts: list[int] = []
     asked = _Counting(_check.is_instance(Suspect, suspect=suspect), counts)
-    pictures = images.astype(np.float32) / np.float32(255)
+    images = _pictures(images, asked.asked_size)
+    if labels is not None:
+        labels = _check.class_labels(len(images), labels=labels)
+    is_cropped = _check.one_of(FITS, fit=fit) == "crop"
+    pictures = ProbePhotos(images, asked.asked_size, is_cropped)
     try:
-        first = asked.answers(pictures)
+        first = pictures.answers(asked)
     except (SuspectError, ValueError) as error:
         findings = [_failure(error), *find_working_readings(asked, pictures)]
         return Report(tuple(findings), sum(counts), None)
     findings = findings_in(first, asked.declaration, labels)
+    findings += findings_on_order(asked, pictures, first, labels)
     findings += findings_on_stability(asked, pictures, first)
+    findings += findings_on_batches(asked, pictures, first, batch_sizes, findings)
+    findings += findings_on_sizes(asked, other_sizes)
     accuracy = None
     if labels is None:
         findings.append(_NO_LABELS)
@@ -118,6 +150,24 @@ def probe(
         findings += better
     findings.sort(key=lambda finding: finding.severity != "error")
     return Report(tuple(findings), sum(counts), accuracy)
+
+
+def _pictures(
+    images: Sequence[np.ndarray] | np.ndarray, size: tuple[int, int] | None
+) -> Sequence[np.ndarray]:
+    """Checked photos; a lazy sequence of the audit's own stays one."""
+    if isinstance(images, Pictures):
+        pictures = images
+    elif size is None or isinstance(images, np.ndarray):
+        pictures = _check.uint8_images(images=images)
+    else:
+        pictures = [
+            _check.uint8_image(**{f"images[{index}]": image})
+            for index, image in enumerate(images)
+        ]
+    if len(pictures) < 2:
+        raise ValueError(f"images must be at least 2 photos, got {len(pictures)}")
+    return pictures
 
 
 _NO_LABELS = Finding(

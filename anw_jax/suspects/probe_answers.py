@@ -1,48 +1,21 @@
 """What one batch of answers tells about a declaration."""
 
-import dataclasses
-
 import numpy as np
 
 from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.declaration import Declaration
+from anw_jax.suspects.findings import Finding
+from anw_jax.suspects.probe_scores import findings_on_logits
 
 # How far the sum of rounded or half-precision probabilities may lie from 1.
 _SUM_TOLERANCE = 0.02
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong, or may be.
-
-    Attributes:
-      name: a word for programs.
-      severity: "error" (the table would be useless) or "warning".
-      seen: what was seen.
-      do: what to do about it.
-    """
-
-    name: str
-    severity: str
-    seen: str
-    do: str
 
 
 def findings_in(
     answers: Answers, declaration: Declaration, labels: np.ndarray | None
 ) -> list[Finding]:
     """Mistakes that the answers to different photos show by themselves."""
-    found = []
-    if labels is not None and labels.max() >= declaration.num_classes:
-        found.append(
-            Finding(
-                "classes",
-                "error",
-                f"the photos have labels up to {labels.max()}, the suspect has "
-                f"{declaration.num_classes} classes",
-                "see whether it is the right model, and whether labels count from 0",
-            )
-        )
+    found = [] if labels is None else findings_on_classes(int(labels.max()), declaration)
     if answers.scores is not None and not np.isfinite(answers.scores).all():
         number = int((~np.isfinite(answers.scores).all(axis=1)).sum())
         found.append(
@@ -67,6 +40,21 @@ def findings_in(
     return found + _kind_findings(answers)
 
 
+def findings_on_classes(largest_label: int, declaration: Declaration) -> list[Finding]:
+    """An error where a label is no class of the suspect's."""
+    if largest_label < declaration.num_classes:
+        return []
+    return [
+        Finding(
+            "classes",
+            "error",
+            f"the photos have labels up to {largest_label}, the suspect has "
+            f"{declaration.num_classes} classes",
+            "see whether it is the right model, and whether labels count from 0",
+        )
+    ]
+
+
 def _is_constant(answers: Answers) -> bool:
     parts = [part for part in (answers.scores, answers.labels) if part is not None]
     return all(bool((part == part[:1]).all()) for part in parts)
@@ -77,10 +65,9 @@ def _kind_findings(answers: Answers) -> list[Finding]:
         return []
     scores = answers.scores.astype(np.float64)
     sums = scores.sum(axis=1)
+    if answers.kind == "logits":
+        return findings_on_logits(scores)
     looks_like = bool((scores >= 0).all() and (np.abs(sums - 1) <= _SUM_TOLERANCE).all())
-    if answers.kind == "logits" and looks_like:
-        seen = "answers declared as logits are positive and sum to 1, as probabilities do"
-        return [Finding("answer_kind", "error", seen, 'declare answer="probabilities"')]
     if answers.kind == "probabilities" and not looks_like:
         seen = (
             "answers declared as probabilities reach from "

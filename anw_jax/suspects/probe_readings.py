@@ -9,7 +9,8 @@ from anw_jax.errors import SuspectError
 from anw_jax.suspects.access import Access, first_labels
 from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.declaration import Declaration
-from anw_jax.suspects.probe_answers import Finding
+from anw_jax.suspects.findings import Finding
+from anw_jax.suspects.probe_photos import ProbePhotos
 from anw_jax.suspects.protocol import Suspect
 
 # Sides of the pictures that published networks take.
@@ -34,18 +35,18 @@ class _Reading:
     losses: np.ndarray | None = None
 
 
-def find_working_readings(suspect: Suspect, pictures: np.ndarray) -> list[Finding]:
+def find_working_readings(suspect: Suspect, photos: ProbePhotos) -> list[Finding]:
     """Of a suspect that does not answer: the layouts and sizes at which it would."""
     declaration = suspect.declaration
-    for reading in (*_layouts(declaration), *_sizes(declaration, pictures)):
-        if _takes(suspect, reading, pictures):
+    for reading in (*_layouts(declaration), *_sizes(declaration, photos)):
+        if _takes(suspect, reading, photos):
             seen = f"it answers when read with {reading.text}"
             return [Finding(reading.name, "error", seen, f"declare {reading.text}")]
     return []
 
 
 def find_better_reading(
-    suspect: Suspect, pictures: np.ndarray, labels: np.ndarray, first: Answers
+    suspect: Suspect, photos: ProbePhotos, labels: np.ndarray, first: Answers
 ) -> tuple[list[Finding], float]:
     """Compares readings photo by photo with the declared one; also gives its accuracy.
 
@@ -63,12 +64,12 @@ def find_better_reading(
     if getattr(suspect, "can_be_read_otherwise", True) and accuracy < 1.0:
         readings = [*_values(declaration), *_layouts(declaration)]
         if is_lost:
-            readings += _sizes(declaration, pictures)
+            readings += _sizes(declaration, photos)
         own = _Reading("", "", {}, is_right, _losses(first, labels, declaration))
-        asked = [_judge(suspect, reading, pictures, labels) for reading in readings]
+        asked = [_judge(suspect, reading, photos, labels) for reading in readings]
         found = _best([reading for reading in asked if reading is not None], own)
     if is_lost and not found:
-        found = [_lost(accuracy, len(labels))]
+        found = [*_negated(first, labels, is_right), _lost(accuracy, len(labels))]
     return found, accuracy
 
 
@@ -80,6 +81,23 @@ def _has_skill(answers: Answers, labels: np.ndarray) -> bool:
     hits = int((first_labels(answers) == labels).sum())
     test = scipy.stats.binomtest(hits, len(labels), chance, alternative="greater")
     return test.pvalue <= _LEVEL
+
+
+def _negated(first: Answers, labels: np.ndarray, is_right: np.ndarray) -> list[Finding]:
+    """An error where the lowest score tells the class better than the highest."""
+    if first.kind not in ("logits", "probabilities"):
+        return []
+    turned = Answers(first.kind, -first.scores)
+    would = first_labels(turned) == labels
+    test = _sign_test(int((would & ~is_right).sum()), int((is_right & ~would).sum()))
+    if test > _LEVEL / 10 or not _has_skill(turned, labels):
+        return []
+    seen = (
+        f"{100 * would.mean():.0f} % of {len(labels)} photos get their label by the lowest "
+        f"score, {100 * is_right.mean():.0f} % by the highest"
+    )
+    do = "see whether scores are negated (distances, losses) or classes in another order"
+    return [Finding("negated", "error", seen, do)]
 
 
 def _lost(accuracy: float, number: int) -> Finding:
@@ -125,11 +143,11 @@ def _sign_test(better: int, worse: int) -> float:
 
 
 def _judge(
-    suspect: Suspect, reading: _Reading, pictures: np.ndarray, labels: np.ndarray
+    suspect: Suspect, reading: _Reading, photos: ProbePhotos, labels: np.ndarray
 ) -> _Reading | None:
-    if not _takes(suspect, reading, pictures):
+    if not _takes(suspect, reading, photos):
         return None
-    answers = _ask(suspect, reading, pictures)
+    answers = _ask(suspect, reading, photos)
     # Better than a reading that is always wrong is still no reading.
     if answers is None or not _has_skill(answers, labels):
         return None
@@ -137,13 +155,13 @@ def _judge(
     return dataclasses.replace(reading, is_right=first_labels(answers) == labels, losses=losses)
 
 
-def _takes(suspect: Suspect, reading: _Reading, pictures: np.ndarray) -> bool:
+def _takes(suspect: Suspect, reading: _Reading, photos: ProbePhotos) -> bool:
     """Whether it answers to two photos: one that takes no such pictures costs no more."""
-    return _ask(suspect, reading, pictures[:2], is_trial=True) is not None
+    return _ask(suspect, reading, photos, is_trial=True) is not None
 
 
 def _ask(
-    suspect: Suspect, reading: _Reading, pictures: np.ndarray, *, is_trial: bool = False
+    suspect: Suspect, reading: _Reading, photos: ProbePhotos, *, is_trial: bool = False
 ) -> Answers | None:
     """Answers under another reading; None where the model does not take it."""
     if not getattr(suspect, "can_be_read_otherwise", True):
@@ -151,7 +169,9 @@ def _ask(
     declaration = dataclasses.replace(suspect.declaration, **reading.changes)
     try:
         other = suspect.with_declaration(declaration)
-        return (other.as_trial() if is_trial else other).answers(pictures)
+        if is_trial:
+            return photos.answers(other.as_trial(), range(2))
+        return photos.answers(other)
     except (SuspectError, ValueError):
         return None
 
@@ -183,12 +203,12 @@ def _layouts(declaration: Declaration) -> list[_Reading]:
     return [_Reading("layout", f'layout="{other}"', {"layout": other})]
 
 
-def _sizes(declaration: Declaration, pictures: np.ndarray) -> list[_Reading]:
-    now = declaration.input_size or pictures.shape[1:3]
-    own = tuple(pictures.shape[1:3])
-    sizes = [own, *((side, side) for side in _SIDES)]
+def _sizes(declaration: Declaration, photos: ProbePhotos) -> list[_Reading]:
+    own = photos.own_size
+    now = declaration.input_size or own
+    sizes = [*([own] if own else []), *((side, side) for side in _SIDES)]
     return [
         _Reading("input_size", f"input_size={size}", {"input_size": size})
         for size in sizes
-        if size != tuple(now)
+        if size != now
     ]

@@ -4,7 +4,8 @@ import numpy as np
 
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.answers import Answers
-from anw_jax.suspects.probe_answers import Finding
+from anw_jax.suspects.findings import Finding
+from anw_jax.suspects.probe_photos import ProbePhotos
 from anw_jax.suspects.protocol import Suspect
 
 # Rounding in float32 moves an answer by 1e-6 of its size, half precision by 1e-3.
@@ -12,30 +13,31 @@ _TOLERANCE = 5e-3
 
 
 def findings_on_stability(
-    suspect: Suspect, pictures: np.ndarray, first: Answers
+    suspect: Suspect, photos: ProbePhotos, first: Answers
 ) -> list[Finding]:
     """Asks again, and asks about half of the batch alone."""
-    half = max(1, len(pictures) // 2)
+    half = max(1, len(photos) // 2)
     try:
-        again = suspect.answers(pictures)
-        alone = suspect.answers(pictures[:half])
-    except SuspectError as error:
+        again = photos.answers(suspect)
+        alone = photos.answers(suspect, range(half))
+    except (SuspectError, ValueError) as error:
         seen = f"it answered once and then not: {error}"
         return [Finding("unstable", "error", seen, "mend this, then probe again")]
-    moved = _num_moved(first, again)
+    moved = num_moved(first, again)
     if moved:
         return [_changes(moved, len(first), suspect.declaration.deterministic)]
-    moved = _num_moved(first.rows(slice(half)), alone)
-    if not moved:
-        return []
-    return [
-        Finding(
-            "batch_mates",
-            "error",
-            f"{moved} of {half} answers change with the rest of the batch",
-            "put the model into evaluation mode (batch norm uses the batch's own statistics)",
-        )
-    ]
+    moved = num_moved(first.rows(slice(half)), alone)
+    return [batch_mates(moved, half)] if moved else []
+
+
+def batch_mates(moved: int, number: int) -> Finding:
+    """What to say of answers that depend on what is asked beside them."""
+    return Finding(
+        "batch_mates",
+        "error",
+        f"{moved} of {number} answers change with the rest of the batch",
+        "put the model into evaluation mode (batch norm uses the batch's own statistics)",
+    )
 
 
 def _changes(moved: int, number: int, is_declared_steady: bool) -> Finding:
@@ -55,7 +57,8 @@ def _changes(moved: int, number: int, is_declared_steady: bool) -> Finding:
     )
 
 
-def _num_moved(first: Answers, second: Answers) -> int:
+def num_moved(first: Answers, second: Answers) -> int:
+    """How many of the answers differ by more than rounding."""
     moved = np.zeros(len(first), bool)
     if first.scores is not None:
         a, b = first.scores.astype(np.float64), second.scores.astype(np.float64)

@@ -51,6 +51,9 @@ class Ledger(Protocol):
     def refused(self, positions: list[int]) -> None:
         """These were sent, surely not answered, and so not paid for (429, 503, no host)."""
 
+    def failed(self, positions: list[int], error: SuspectError) -> None:
+        """These, of one request, have no usable answer, and no further attempt is made."""
+
 
 @runtime_checkable
 class RemoteSuspect(Suspect, Protocol):
@@ -59,7 +62,9 @@ class RemoteSuspect(Suspect, Protocol):
     def ask_each(self, images: np.ndarray, ledger: Ledger) -> None:
         """Asks about each picture and tells `ledger`; arguments as for `answers`.
 
-        However it ends, everything that was sent has been answered, refused or given up.
+        A `RefusedPictureError` about some pictures keeps no others from being asked; any other
+        `SuspectError` ends the call. However it ends, everything that was sent has been
+        answered, refused, failed or given up.
         """
 
 

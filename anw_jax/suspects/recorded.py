@@ -65,6 +65,11 @@ class RecordedSuspect:
         return cls([question_key("", image) for image in images], answers, declaration)
 
     @property
+    def asked_size(self) -> None:
+        """Pictures are known by their own pixels: nothing is resized before they are asked."""
+        return None
+
+    @property
     def declaration(self) -> Declaration:
         """Of the suspect that gave the answers."""
         return self._declaration

@@ -7,7 +7,8 @@ enforce:
 2. `grid_search`, `infer_signatures`, `gradient_search`: what the arbitrator infers *without*
    the secret.
 3. `seal`: the digest of the table, written down before the key is opened.
-4. `decide`: opens the commitment, makes the one declared test, states the sentence.
+4. `decide`: opens the commitment, makes the one declared test, states the verdict: what was
+   not stated (`Statements`), compared or counted is a condition that it rests on.
 
 With a plan whose mode is "sequential", 3 and 4 are one `SequentialRecord`: row and bet, then
 one opened leaf, unit by unit; `replay` computes it anew from its file. `Lockstep` keeps the
@@ -33,6 +34,7 @@ from anw_jax.verify.plan import QueryPlan, plan_queries
 from anw_jax.verify.query_saving import CompletedRows, coarse_to_fine
 from anw_jax.verify.replaying import replay, replay_together, resume
 from anw_jax.verify.sequential import SequentialRecord
+from anw_jax.verify.statements import Statements
 from anw_jax.verify.table import loss_table
 from anw_jax.verify.tables import loss_tables
 from anw_jax.verify.verdict import Verdict, decide, seal
@@ -46,6 +48,7 @@ __all__ = [
     "ManyGridSearchResult",
     "QueryPlan",
     "SequentialRecord",
+    "Statements",
     "Verdict",
     "coarse_to_fine",
     "decide",

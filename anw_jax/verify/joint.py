@@ -13,7 +13,7 @@ from typing import Any
 
 from anw_jax import _check
 from anw_jax.errors import RecordError
-from anw_jax.keys.commitment import canonical
+from anw_jax.keys.encoding import canonical
 
 _TAG_HEADS = b"anw_jax/v1/audit-heads\0"
 

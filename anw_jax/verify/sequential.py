@@ -27,7 +27,7 @@ import numpy as np
 from anw_jax import _check, _files
 from anw_jax.errors import RecordError
 from anw_jax.keys import LeafChecker, LeafOpening, Manifest, Plan, audit_order
-from anw_jax.keys.commitment import canonical
+from anw_jax.keys.encoding import canonical
 from anw_jax.keys.units import is_digest
 from anw_jax.stats import (
     BETTORS,

@@ -1,36 +1,50 @@
 """Opening the commitment and stating the result."""
 
+import collections
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
-from anw_jax.keys import Manifest, MarkKey, Plan, assign, check_commitment, public_seed
-from anw_jax.stats import STATISTICS, TestResult, exact_test, hits, monte_carlo_test
+from anw_jax.keys import (
+    AccessRule,
+    Assignment,
+    Manifest,
+    MarkKey,
+    Plan,
+    assign,
+    check_commitment,
+    public_seed,
+)
+from anw_jax.stats import (
+    STATISTICS,
+    TestResult,
+    exact_test,
+    hits,
+    monte_carlo_test,
+    multiplied,
+)
 from anw_jax.stats.testing import format_p
 from anw_jax.verify.grid import infer_signatures
+from anw_jax.verify.statements import (
+    NOTHING_STATED,
+    Statements,
+    check_against,
+    conditions_of,
+)
 
 _TAG_TABLE = b"anw_jax/v1/loss-table\0"
 
 NO_COMMITMENT = "not evidence: key not fixed before training"
 EXPERIMENT_KEY = "experiment key, not evidence"
-_UNDER_PLAN = "evidence under the committed plan"
-# Nothing in a file shows when a commitment was made public, how many there were, nor what else
-# the key was used for: the standing says what an arbitrator has to make sure of. Who tries a
-# key on a thousand models and accuses the likeliest has p = 1/1000 by luck alone; who publishes
-# other photos under the same hues teaches them to models that never met these.
-_ALONE = "is the only one that could have been brought"
-_NOT_TRIED = "if the suspect was not chosen by trying the key on models"
-_NOT_REUSED = "if nothing but the marked photos was made with it"
-EVIDENCE = (
-    f"{_UNDER_PLAN}, if it was public before the training and {_ALONE}, {_NOT_TRIED}, "
-    f"{_NOT_REUSED}, and if the owner drew the key honestly"
-)
-EVIDENCE_WITH_BEACON = (
-    f"{_UNDER_PLAN} and its public beacon, if the plan was public before the beacon's value "
-    f"and the training and {_ALONE}, {_NOT_TRIED}, and {_NOT_REUSED}"
+OPENED_BEFORE = "not evidence: the key was opened before"
+EVIDENCE = "evidence under the committed plan"
+NOT_COMPARED = (
+    "the sealed answers were not changed after the key was opened (no digest noted before was "
+    "compared)"
 )
 
 
@@ -39,8 +53,12 @@ class Verdict:
     """What the arbitrator states.
 
     Attributes:
-      result: the one test named in the plan.
-      standing: whether this is evidence at all; "not evidence: …" without a commitment.
+      result: the one test named in the plan, multiplied by `factor`.
+      standing: whether this is evidence at all: "not evidence: …", "evidence under the
+        committed plan", or the conditions on which it rests.
+      conditions: what was not stated, not compared or not counted; empty for evidence, and
+        where it is none whatever was stated.
+      factor: by which p was multiplied: commitments found, models tried, open declarations.
       sentence: the result in words a court can read.
       num_hits: units whose blind argmin was the secret slot (diagnostic).
       inferred_slots: int64 `[num_units]`, inferred without the key.
@@ -48,27 +66,95 @@ class Verdict:
       diagnostics: p of the other statistics and the Monte-Carlo p of the named one. The
         verdict does not use them.
       table_digest: SHA-256 of the loss table that was sealed.
+      stated: what the arbitrator stated, in words.
     """
 
     result: TestResult
     standing: str
+    conditions: tuple[str, ...]
+    factor: float
     sentence: str
     num_hits: int
     inferred_slots: np.ndarray
     true_slots: np.ndarray
     diagnostics: dict[str, float]
     table_digest: str
+    stated: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The verdict in full: conditions first, then the sentence, then what was stated."""
+        return verdict_text(
+            self.result.outcome,
+            self.result.alpha,
+            self.sentence,
+            self.standing,
+            self.conditions,
+            self.stated,
+        )
+
+
+def verdict_text(
+    outcome: str,
+    alpha: float,
+    sentence: str,
+    standing: str,
+    conditions: Sequence[str],
+    stated: Sequence[str] = (),
+) -> str:
+    """One verdict in words; several lines.
+
+    Example:
+      >>> print(verdict_text("shown", 0.05, "S.", "conditional", ["A (a)", "B (b)"]))
+      Shown at level 0.05, if
+        - A (a)
+        - B (b)
+      S.
+    """
+    head = f"{outcome[:1].upper()}{outcome[1:]} at level {alpha:g}"
+    if outcome != "shown":
+        lines = [f"{head}."]
+    elif conditions:
+        lines = [f"{head}, if", *(f"  - {condition}" for condition in conditions)]
+    else:
+        lines = [f"{head}: {standing}."]
+    return "\n".join([*lines, sentence, *stated])
+
+
+def standing_of(
+    origin: str, commitment: str | None, statements: Statements, conditions: Sequence[str]
+) -> str:
+    """Whether a test is evidence, or on what it rests."""
+    if origin == "experiment":
+        return EXPERIMENT_KEY
+    if commitment is None:
+        return NO_COMMITMENT
+    if statements.opened_before:
+        return OPENED_BEFORE
+    if conditions:
+        return f"holds only if {'; and if '.join(conditions)}"
+    return EVIDENCE
 
 
 def is_evidence(standing: str) -> bool:
-    """Whether a standing, with whatever it further rests on, is one of evidence.
+    """Whether a standing is one of evidence.
 
     Example:
-      >>> is_evidence(EVIDENCE + ", and more"), is_evidence(NO_COMMITMENT)
+      >>> is_evidence(EVIDENCE), is_evidence(NO_COMMITMENT)
       (True, False)
     """
-    # By its beginning: files written earlier say in fewer words what it rests on.
-    return standing.startswith(_UNDER_PLAN)
+    # By its beginning: files written earlier say there, too, what it rests on.
+    return standing.startswith(EVIDENCE)
+
+
+def is_conditional(standing: str) -> bool:
+    """Whether a standing names conditions.
+
+    Example:
+      >>> is_conditional("holds only if A"), is_conditional(EXPERIMENT_KEY)
+      (True, False)
+    """
+    return standing.startswith("holds only if ")
 
 
 def seal(loss_table: np.ndarray) -> str:
@@ -92,6 +178,10 @@ def decide(
     commitment: str | None,
     sealed_digest: str | None = None,
     beacon: bytes = b"",
+    rule: AccessRule | None = None,
+    statements: Statements = NOTHING_STATED,
+    menu: int = 1,
+    other_conditions: Sequence[str] = (),
 ) -> Verdict:
     """Checks the commitment, derives the slots and makes the one declared test.
 
@@ -104,16 +194,23 @@ def decide(
       plan: statistic, level and mark, as committed to.
       commitment: what was published before training; None if there is none, and then the
         standing says that this is not evidence.
-      sealed_digest: what `seal` gave before the key was opened; None skips the check.
+      sealed_digest: what `seal` gave before the key was opened; None skips the check, and is
+        a condition.
       beacon: the value of the public beacon that the plan names; b"" where it names none.
+      rule: the one of the plan under which the table was asked, which may name a statistic of
+        its own; None for the plan's.
+      statements: what the arbitrator states; what is left out is a condition.
+      menu: M, how many declarations the plan left open; p is multiplied by it.
+      other_conditions: further assumptions that this verdict rests on, in words.
 
     Returns:
       The `Verdict`.
 
     Raises:
-      CommitmentError: key, manifest or plan are not those committed to, the table is not the
-        one sealed, the beacon's value is missing or was not planned, or the plan's mode is
-        "sequential".
+      CommitmentError: key, manifest or plan are not those committed to, the commitment is not
+        the one that the arbitrator had, the table is not the one sealed, the beacon's value is
+        missing or was not planned, or the plan's mode is "sequential".
+      ValueError: statements that contradict the plan; a menu that is smaller than the plan's.
     """
     _check.is_instance(Plan, plan=plan)
     if plan.mode != "sealed":
@@ -129,54 +226,74 @@ def decide(
             f"the loss table is not the one sealed: its digest is {digest[:16]}…, sealed was "
             f"{sealed_digest[:16]}…"
         )
+    _check.is_instance(Statements, statements=statements)
     if commitment is not None:
         check_commitment(commitment, mark_key, manifest, plan)
-    if bool(plan.beacon) != bool(beacon):
-        named = repr(plan.beacon) if plan.beacon else "no beacon"
-        raise CommitmentError(
-            f"the plan names {named} and a value is {'given' if beacon else 'missing'}: "
-            "give the value if and only if one is named"
+        check_against(statements, plan, commitment)
+    assignment = assign(mark_key, manifest, plan, beacon=beacon)
+    factor = statements.factor * _check_rule(plan, rule, menu)
+    statistic = plan.statistic_of(rule)
+    result = exact_test(loss_table, assignment, statistic=statistic, alpha=plan.alpha)
+    result = multiplied(result, factor)
+    conditions = [*conditions_of(plan, statements), *other_conditions]
+    if sealed_digest is None:
+        conditions.append(NOT_COMPARED)
+    standing = standing_of(mark_key.origin, commitment, statements, conditions)
+    return Verdict(
+        result=result,
+        standing=standing,
+        conditions=tuple(conditions) if is_conditional(standing) else (),
+        factor=factor,
+        sentence=_sentence(result),
+        num_hits=hits(loss_table, assignment)[0],
+        inferred_slots=infer_signatures(loss_table, manifest),
+        true_slots=assignment.slot_of_unit,
+        diagnostics=_diagnostics(loss_table, assignment, statistic, commitment, plan),
+        table_digest=digest,
+        stated=tuple(statements.lines()),
+    )
+
+
+def _check_rule(plan: Plan, rule: AccessRule | None, menu: int) -> int:
+    """The menu, which counts at least the plan's rules for the kind of access that was used."""
+    _check.integer_at_least(1, menu=menu)
+    if rule is not None and rule not in plan.rules:
+        raise CommitmentError(f"the plan has no such rule: {rule}")
+    if rule is None and {plan.statistic_of(each) for each in plan.rules} - {plan.statistic}:
+        raise ValueError("rule must be given: rules of the plan name statistics of their own")
+    counts = collections.Counter(each.kind for each in plan.rules)
+    least = max([1, *counts.values()]) if rule is None else counts[rule.kind]
+    if menu < least:
+        raise ValueError(
+            f"menu must be at least {least}, the number of rules that the plan leaves open for "
+            f"one kind of access; got {menu}"
         )
-    assignment = assign(mark_key, manifest, beacon=beacon)
-    result = exact_test(loss_table, assignment, statistic=plan.statistic, alpha=plan.alpha)
-    num_hits, hits_result = hits(loss_table, assignment)
+    return menu
+
+
+def _diagnostics(
+    loss_table: np.ndarray,
+    assignment: Assignment,
+    statistic: str,
+    commitment: str | None,
+    plan: Plan,
+) -> dict[str, float]:
+    """P of the other statistics, and the Monte-Carlo p of the named one, uncorrected."""
     diagnostics = {
         f"log10_p_{name}": exact_test(loss_table, assignment, statistic=name).log10_p
         for name in STATISTICS
-        if name not in (plan.statistic, "hits")
+        if name != statistic
     }
-    if plan.statistic != "hits":
-        diagnostics["log10_p_hits"] = hits_result.log10_p
     diagnostics["p_monte_carlo"] = monte_carlo_test(
-        loss_table,
-        assignment,
-        seed=public_seed(commitment or "", plan),
-        statistic=plan.statistic,
+        loss_table, assignment, seed=public_seed(commitment or "", plan), statistic=statistic
     )
-    return Verdict(
-        result=result,
-        standing=_standing(mark_key, commitment, plan),
-        sentence=_sentence(result),
-        num_hits=num_hits,
-        inferred_slots=infer_signatures(loss_table, manifest),
-        true_slots=assignment.slot_of_unit,
-        diagnostics=diagnostics,
-        table_digest=digest,
-    )
+    return diagnostics
 
 
 def _sealed_form(loss_table: np.ndarray) -> np.ndarray:
     """The table as little-endian float32."""
     with np.errstate(over="ignore"):  # a loss too large for float32 is infinite: unusable
         return np.ascontiguousarray(loss_table, "<f4")
-
-
-def _standing(mark_key: MarkKey, commitment: str | None, plan: Plan) -> str:
-    if mark_key.origin == "experiment":
-        return EXPERIMENT_KEY
-    if commitment is None:
-        return NO_COMMITMENT
-    return EVIDENCE_WITH_BEACON if plan.beacon else EVIDENCE
 
 
 def _sentence(result: TestResult) -> str:

@@ -5,8 +5,9 @@ import pathlib
 import numpy as np
 import pytest
 
-from anw_jax import audit, data
+from anw_jax import data
 from anw_jax.keys import MarkKey, Plan
+from tests.audit.owners import mark_folder
 
 NUM_PHOTOS = 12
 
@@ -82,6 +83,7 @@ def hand_over(
     name: str = "ann",
     seed: int = 1,
     number: int = NUM_PHOTOS,
+    choices: dict | None = None,
     **plan,
 ) -> MarkKey:
     """One owner's marking and what the arbitrator gets of it; returns the key."""
@@ -91,7 +93,7 @@ def hand_over(
     key.save(root / f"{name}.key")
     fields = {"statistic": "log_losses", "alpha": 1e-3, **plan}
     labels = write_labels(photos, root / f"{name}_labels.csv")
-    audit.mark_folder(photos, key, out, Plan(**fields), labels=labels)
+    mark_folder(photos, key, out, Plan(**fields), labels=labels, **(choices or {}))
     receive(out, photos, case, name)
     return key
 

@@ -2,6 +2,7 @@
 
 from anw_jax import audit
 from tests.audit.conftest import NUM_PHOTOS, hand_over, write_photos, write_suspect
+from tests.audit.owners import saving_choices
 
 NAMES = ("guilty", "other")
 
@@ -12,7 +13,14 @@ def declared_case(
     """A declared sequential case; returns the owners' keys."""
     keys = {
         owner: hand_over(
-            root, case_dir, owner, seed=number, mode="sequential", claim=claim, **fields
+            root,
+            case_dir,
+            owner,
+            seed=number,
+            mode="sequential",
+            claim=claim,
+            choices=saving_choices(saving),
+            **fields,
         )
         for number, owner in enumerate(owners, start=1)
     }
@@ -22,7 +30,7 @@ def declared_case(
         met = root / "ann_marked" / "published" if name == "guilty" else root / "others"
         write_suspect(case_dir, met, name)
     audit.probe_case(audit.Case(case_dir))
-    audit.declare(audit.Case(case_dir), audit.Options(saving=saving))
+    audit.declare(audit.Case(case_dir), audit.Options())
     return keys
 
 

@@ -17,6 +17,7 @@ from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import MarkKey, Plan
 from anw_jax.suspects import Answers, Declaration, RecordedSuspect
 from tests.audit.conftest import SUSPECT, hand_over, write_photos, write_suspect
+from tests.audit.owners import mark_folder
 
 
 def sealed(root, case_dir, **plan):
@@ -126,7 +127,7 @@ def test_the_basis_is_never_readable_by_others(root, monkeypatch):
     key, plan = MarkKey.for_experiment(1), Plan("losses", 0.1)
     before = os.umask(0)
     try:
-        audit.mark_folder(root / "photos", key, root / "out", plan, private_basis=True)
+        mark_folder(root / "photos", key, root / "out", plan, private_basis=True)
     finally:
         os.umask(before)
     assert (root / "out" / "basis.json").stat().st_mode & 0o777 == 0o600

@@ -11,6 +11,7 @@ from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign
 from anw_jax.stats import exact_test
 from tests.audit.conftest import hand_over, receive, write_labels, write_photos, write_suspect
+from tests.audit.owners import mark_folder
 
 
 def probed(case_dir):
@@ -25,7 +26,8 @@ def chances_of_an_innocent_model():
     """Losses `[n, N, C]` of a model that never saw the photos, and their secret slots."""
     rng = np.random.default_rng(0)
     photos = rng.integers(0, 256, (60, 2, 2, 3), dtype=np.uint8)
-    slots = assign(MarkKey.for_experiment(3), Manifest.of(photos, SignatureSpace()))
+    manifest = Manifest.of(photos, SignatureSpace())
+    slots = assign(MarkKey.for_experiment(3), manifest, Plan("log_losses", 0.01))
     logits = rng.normal(0, 0.3, (60, 12, 100)) + rng.normal(0, 3, (60, 1, 100))
     return np.log(np.exp(logits).sum(-1, keepdims=True)) - logits, slots
 
@@ -59,19 +61,24 @@ def test_labels_other_than_those_committed_to_are_refused(root, case_dir):
         "been chosen to fit: label the photos yourself (--own-labels), or audit without labels "
         "(--no-labels)"
     )
-    body = audit.declare(case, audit.Options(own_labels=True))
-    assert body["labels_by"] == "the arbitrator"
+    for source in ("arbitrator", "model"):
+        with pytest.raises(CaseError, match=f"does not leave labels '{source}' open"):
+            audit.declare(case, audit.Options(label_source=source))
 
 
 def test_labels_that_were_not_committed_to_are_refused(root, case_dir):
     write_photos(root / "photos")
     plan = Plan("losses", 1e-3)
-    audit.mark_folder(root / "photos", MarkKey.for_experiment(1), root / "out", plan)
+    mark_folder(root / "photos", MarkKey.for_experiment(1), root / "out", plan)
     receive(root / "out", root / "photos", case_dir, "ann")
     case = probed(case_dir)
-    with pytest.raises(CaseError, match="the labels of owner 'ann' were not committed to"):
+    with pytest.raises(CaseError, match="takes the class numbers from you: write"):
         audit.declare(case, audit.Options())
-    assert audit.declare(case, audit.Options(true_labels=False))["labels_by"] == "the model"
+    own = write_labels(root / "photos", root / "own.csv")
+    (case_dir / "labels").mkdir()
+    shutil.copy(own, case_dir / "labels" / "ann.csv")
+    body = audit.declare(audit.Case(case_dir), audit.Options())
+    assert body["owners"]["ann"]["labels_by"] == "arbitrator"
 
 
 def test_labels_are_bound_by_the_commitment(root):
@@ -83,7 +90,7 @@ def test_labels_are_bound_by_the_commitment(root):
     for mode in ("sealed", "sequential"):
         for labels in (None, first, second):
             plan, out = Plan("losses", 1e-3, mode=mode), root / f"out{len(made)}"
-            done = audit.mark_folder(root / "photos", key, out, plan, labels=labels)
+            done = mark_folder(root / "photos", key, out, plan, labels=labels)
             made.append(done.commitment)
     assert len(set(made)) == 6
 
@@ -95,7 +102,7 @@ def test_labels_that_are_no_numbers_are_one_line(root, label):
     write_photos(root / "photos", number=1)
     (root / "labels.csv").write_text(f"photo00.png,{label}\n")
     with pytest.raises(CaseError, match=r"must have rows 'file,label'|the label|NUL") as error:
-        audit.mark_folder(
+        mark_folder(
             root / "photos", MarkKey.for_experiment(1), root / "out", Plan("losses", 0.1),
             labels=root / "labels.csv",
         )  # fmt: skip
@@ -106,7 +113,7 @@ def test_labels_that_are_no_numbers_are_one_line(root, label):
 def test_a_first_row_that_names_the_columns_is_passed_over(root, head):
     write_photos(root / "photos", number=1)
     (root / "labels.csv").write_text(f"{head}\nphoto00.png,3\n", encoding="utf-8")
-    manifest = audit.mark_folder(
+    manifest = mark_folder(
         root / "photos", MarkKey.for_experiment(1), root / "out", Plan("losses", 0.1),
         labels=root / "labels.csv",
     )  # fmt: skip
@@ -139,13 +146,14 @@ def test_photos_may_not_be_left_out(root, case_dir, mode):
 def test_who_joins_a_case_chooses_nothing_about_the_others(root, case_dir):
     """Else commitments could be tried until the changes of a friend's pictures suit."""
     alone = root / "alone"
-    key = hand_over(root, alone, claim="each model")
+    choices = {"access": ("label",), "augmentations": (4,)}
+    key = hand_over(root, alone, claim="each model", choices=choices)
     shutil.copytree(alone, case_dir, dirs_exist_ok=True)
-    hand_over(root, case_dir, "bob", 7, claim="each model")
+    hand_over(root, case_dir, "bob", 7, claim="each model", choices=choices)
     tables, seeds = [], []
     for folder in (alone, case_dir):
         probed(folder)
-        options = audit.Options(access="label", augmentations=4)
+        options = audit.Options()
         seeds.append(audit.declare(audit.Case(folder), options)["public_seeds"]["ann"])
         blind = audit.seal_case(audit.Case(folder))
         tables.append(blind["suspects"]["net"]["owners"]["ann"]["table"])
@@ -170,7 +178,8 @@ def test_the_copy_of_a_photo_may_be_left_out(root, case_dir):
     copy = (root / "photos" / "photo00.png").read_bytes()
     (root / "photos" / "same.png").write_bytes(copy)
     plan = Plan("losses", 1e-3)
-    audit.mark_folder(root / "photos", MarkKey.for_experiment(1), root / "out", plan)
+    key = MarkKey.for_experiment(1)
+    mark_folder(root / "photos", key, root / "out", plan, label_source="model")
     receive(root / "out", root / "photos", case_dir, "ann")
     (case_dir / "owners" / "ann" / "originals" / "photo00.png").unlink()
-    assert audit.declare(probed(case_dir), audit.Options(true_labels=False))
+    assert audit.declare(probed(case_dir), audit.Options())

@@ -28,13 +28,13 @@ def slow(batch):
 
 @pytest.mark.slow
 def test_killed_by_the_system_and_given_again(root, case_dir, monkeypatch):
-    hand_over(root, case_dir)
+    hand_over(root, case_dir, choices={"augmentations": (4,)})
     write_suspect(case_dir, root / "ann_marked" / "published")
     code = case_dir / "suspects" / "net_code"
     (code / "model.py").write_text((code / "model.py").read_text() + SLOW)
     toml = case_dir / "suspects" / "net.toml"
     toml.write_text(toml.read_text().replace(":answer", ":slow"))
-    audit.declare(audit.Case(case_dir), audit.Options(augmentations=4), despite_probe=True)
+    audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
     child = subprocess.Popen(
         [sys.executable, str(pathlib.Path(__file__).with_name("kill_child.py")), str(case_dir)],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},

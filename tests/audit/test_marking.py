@@ -8,6 +8,7 @@ from anw_jax.errors import CaseError, SourceError
 from anw_jax.keys import Manifest, MarkKey, Plan, assign, check_commitment, commit_units
 from anw_jax.marks import HueRotation, UserLCT, publish
 from tests.audit.conftest import write_photos
+from tests.audit.owners import mark_folder
 
 KEY = MarkKey.for_experiment(3)
 PLAN = Plan("losses", 1e-3)
@@ -29,7 +30,7 @@ def photos(root):
 
 def test_what_is_published_is_the_keyed_mark_of_each_original(root, photos):
     before = contents(photos)
-    done = audit.mark_folder(photos, KEY, root / "out", PLAN)
+    done = mark_folder(photos, KEY, root / "out", PLAN)
     assert contents(photos) == before
     manifest = Manifest.load(root / "out" / "manifest.json")
     assert manifest.file_names == ("photo00.png", "photo01.png", "photo02.png")
@@ -40,7 +41,7 @@ def test_what_is_published_is_the_keyed_mark_of_each_original(root, photos):
         3,
         0,
     )
-    degrees = assign(KEY, manifest).degrees
+    degrees = assign(KEY, manifest, PLAN).degrees
     for name, angle in zip(manifest.file_names, degrees, strict=True):
         original = data.read_photo(photos / name)
         marked = data.read_photo(root / "out" / "published" / name)
@@ -51,7 +52,7 @@ def test_what_is_published_is_the_keyed_mark_of_each_original(root, photos):
 def test_an_album_shares_a_hue_and_keeps_its_folder(root):
     write_photos(root / "photos" / "a", seed=1, number=2)
     write_photos(root / "photos" / "b", seed=2, number=1)
-    done = audit.mark_folder(root / "photos", KEY, root / "out", PLAN, scheme="per_group")
+    done = mark_folder(root / "photos", KEY, root / "out", PLAN, scheme="per_group")
     assert done.num_units == 2
     assert sorted(contents(root / "out" / "published")) == [
         "a/photo00.png",
@@ -61,20 +62,21 @@ def test_an_album_shares_a_hue_and_keeps_its_folder(root):
 
 
 def test_a_private_basis_goes_to_the_arbitrator_in_a_file_of_its_own(root, photos):
-    audit.mark_folder(photos, KEY, root / "out", PLAN, private_basis=True)
+    mark_folder(photos, KEY, root / "out", PLAN, private_basis=True)
     basis = root / "out" / "basis.json"
     assert basis.stat().st_mode & 0o077 == 0
     mark = UserLCT.from_sub_key(KEY.sub_key("basis"))
     name = data.list_photos(photos)[0].name
     marked = data.read_photo(root / "out" / "published" / name)
-    degrees = assign(KEY, Manifest.load(root / "out" / "manifest.json")).degrees
+    plan = audit.read_published(root / "out").plan
+    degrees = assign(KEY, Manifest.load(root / "out" / "manifest.json"), plan).degrees
     original = data.read_photo(photos / name)
     assert np.array_equal(marked, publish(mark, original[None], float(degrees[0]))[0])
 
 
 def test_a_sequential_plan_commits_to_units(root, photos):
     plan = Plan("losses", 1e-3, mode="sequential")
-    done = audit.mark_folder(photos, KEY, root / "out", plan)
+    done = mark_folder(photos, KEY, root / "out", plan)
     assert done.commitment == commit_units(
         KEY, Manifest.load(root / "out" / "manifest.json"), plan
     )
@@ -82,78 +84,85 @@ def test_a_sequential_plan_commits_to_units(root, photos):
 
 def test_with_a_beacon_the_first_call_commits_and_the_second_marks(root, photos):
     plan = Plan("losses", 1e-3, beacon="round 7")
-    first = audit.mark_folder(photos, KEY, root / "out", plan)
-    assert first.num_written == 0
+    first = mark_folder(photos, KEY, root / "out", plan)
+    assert not hasattr(first, "num_written")
     assert not (root / "out" / "published").exists()
-    second = audit.mark_folder(photos, KEY, root / "out", plan, beacon=b"value")
+    second = mark_folder(photos, KEY, root / "out", plan, beacon=b"value")
     assert second.commitment == first.commitment
     assert second.num_written == 3
     manifest = Manifest.load(root / "out" / "manifest.json")
-    degrees = assign(KEY, manifest, beacon=b"value").degrees
+    degrees = assign(KEY, manifest, plan, beacon=b"value").degrees
     original = data.read_photo(photos / "photo00.png")
     marked = data.read_photo(root / "out" / "published" / "photo00.png")
     assert np.array_equal(marked, publish(HueRotation(), original[None], float(degrees[0]))[0])
 
 
 def test_killed_while_it_marks_the_same_call_goes_on(root, photos, monkeypatch):
-    whole = audit.mark_folder(photos, KEY, root / "whole", PLAN)
+    whole = mark_folder(photos, KEY, root / "whole", PLAN)
 
     def killed(done, total):
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        audit.mark_folder(photos, KEY, root / "out", PLAN, on_progress=killed)
+        mark_folder(photos, KEY, root / "out", PLAN, on_progress=killed)
     assert not (root / "out" / "published").exists()
-    assert audit.mark_folder(photos, KEY, root / "out", PLAN) == whole
-    assert contents(root / "out") == contents(root / "whole")
+    mark_folder(photos, KEY, root / "out", PLAN)
+    published = contents(root / "out" / "published")
+    plan = audit.read_published(root / "out").plan
+    assert plan.number == 2
+    slots = assign(KEY, Manifest.load(root / "out" / "manifest.json"), plan)
+    for number, file in enumerate(data.list_photos(photos)):
+        marked = publish(HueRotation(), data.read_photo(file)[None], slots.degrees[number])[0]
+        assert published[file.name] == data.png_of(marked)
+    assert len(published) == whole.num_written
 
 
 def test_grey_photos_are_counted(root):
     (root / "photos").mkdir()
     grey = np.full((4, 4, 3), 90, np.uint8)
     (root / "photos" / "grey.png").write_bytes(data.png_of(grey))
-    assert audit.mark_folder(root / "photos", KEY, root / "out", PLAN).num_unchanged == 1
+    assert mark_folder(root / "photos", KEY, root / "out", PLAN).num_unchanged == 1
 
 
 def test_nothing_is_overwritten_and_nothing_goes_into_the_originals(root, photos):
     out = root / "out"
-    audit.mark_folder(photos, KEY, out, PLAN)
+    mark_folder(photos, KEY, out, PLAN)
     before = contents(root)
     with pytest.raises(CaseError) as error:
-        audit.mark_folder(photos, KEY, out, PLAN)
+        mark_folder(photos, KEY, out, PLAN)
     assert str(error.value) == f"out must not exist yet, got {out}: nothing is overwritten"
     for inside in (photos, photos / "deep" / "out"):
         with pytest.raises(CaseError) as error:
-            audit.mark_folder(photos, KEY, inside, PLAN)
+            mark_folder(photos, KEY, inside, PLAN)
         assert str(error.value) == (
             f"out must lie outside the folder of originals {photos}, got {inside}"
         )
     with pytest.raises(CaseError, match="must not hold the folder of originals"):
-        audit.mark_folder(photos, KEY, root, PLAN)
+        mark_folder(photos, KEY, root, PLAN)
     assert contents(root) == before
 
 
 def test_another_key_does_not_go_on_where_one_has_committed(root, photos):
     plan = Plan("losses", 1e-3, beacon="round 7")
-    audit.mark_folder(photos, KEY, root / "out", plan)
+    mark_folder(photos, KEY, root / "out", plan)
     with pytest.raises(CaseError) as error:
-        audit.mark_folder(photos, MarkKey.for_experiment(4), root / "out", plan)
+        mark_folder(photos, MarkKey.for_experiment(4), root / "out", plan)
     assert str(error.value) == (
-        f"{root / 'out'} holds another commitment: key, photos or plan differ from those "
+        f"{root / 'out'} holds another commitment: key or photos differ from those "
         "committed to; name another folder"
     )
 
 
 def test_bad_folders_are_named(root):
     with pytest.raises(SourceError) as error:
-        audit.mark_folder(root / "none", KEY, root / "out", PLAN)
+        mark_folder(root / "none", KEY, root / "out", PLAN)
     assert str(error.value) == (
         f"folder {str(root / 'none')!r} is not there: give an existing folder"
     )
     (root / "empty").mkdir()
     with pytest.raises(SourceError) as error:
-        audit.mark_folder(root / "empty", KEY, root / "out", PLAN)
+        mark_folder(root / "empty", KEY, root / "out", PLAN)
     assert str(error.value) == f"{root / 'empty'} holds no photos (.png, .jpg, .jpeg, .webp)"
 
 
@@ -162,7 +171,7 @@ def test_two_photos_that_would_get_one_name_are_refused(root):
     photo = root / "photos" / "photo00.png"
     (root / "photos" / "photo00.jpeg").write_bytes(photo.read_bytes())
     with pytest.raises(CaseError) as error:
-        audit.mark_folder(root / "photos", KEY, root / "out", PLAN)
+        mark_folder(root / "photos", KEY, root / "out", PLAN)
     assert str(error.value) == (
         "photo00.jpeg and photo00.png would both become photo00.png: rename one"
     )
@@ -170,12 +179,12 @@ def test_two_photos_that_would_get_one_name_are_refused(root):
 
 
 def test_a_value_without_a_planned_beacon_is_refused(root, photos):
-    with pytest.raises(ValueError, match="beacon has a value but the plan names no beacon"):
-        audit.mark_folder(photos, KEY, root / "out", PLAN, beacon=b"value")
+    with pytest.raises(ValueError, match="names no beacon and a value is given"):
+        mark_folder(photos, KEY, root / "out", PLAN, beacon=b"value")
 
 
 def test_what_no_audit_could_test_is_not_committed_to(root, photos):
     plan = Plan("losses", 1e-3, mode="sequential")
-    with pytest.raises(ValueError, match="num_slots must be at least 3, got 2"):
-        audit.mark_folder(photos, KEY, root / "out", plan, num_slots=2)
+    with pytest.raises(ValueError, match="slots must be at least 3, got 2"):
+        mark_folder(photos, KEY, root / "out", plan, slots=2)
     assert not (root / "out").exists()

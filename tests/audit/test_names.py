@@ -10,6 +10,7 @@ from anw_jax.audit.names import canonical_name, target_names
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace
 from tests.audit.conftest import hand_over, write_photos
+from tests.audit.owners import mark_folder
 
 
 def both(text):
@@ -58,7 +59,7 @@ def test_nothing_is_written_where_two_names_collide(root):
     for name in both("é.png"):
         (root / "photos" / name).write_bytes(body)
     with pytest.raises(CaseError, match="the same name in another Unicode form"):
-        audit.mark_folder(
+        mark_folder(
             root / "photos", MarkKey.for_experiment(1), root / "out", Plan("losses", 0.1)
         )
     assert not (root / "out").exists()
@@ -75,7 +76,7 @@ def test_a_case_unpacked_on_a_mac_is_the_same_case(root, case_dir):
     labels = root / "l.csv"
     labels.write_text(f"{nfd}.png,1\nphoto01.png,2\ncopy.png,0\n")
     key = MarkKey.for_experiment(1)
-    audit.mark_folder(photos, key, root / "out", Plan("losses", 0.1), labels=labels)
+    mark_folder(photos, key, root / "out", Plan("losses", 0.1), labels=labels)
     for file in (folder / "originals").iterdir():
         file.unlink()
     for file in (root / "out").glob("*.json"):
@@ -130,6 +131,6 @@ def test_a_photo_whose_name_is_no_text_is_refused(root):
     except OSError:
         pytest.skip("this file system holds text alone")
     with pytest.raises(ValueError, match=r"UTF-8 can hold, got 'caf\\udce9.png'"):
-        audit.mark_folder(
+        mark_folder(
             root / "photos", MarkKey.for_experiment(1), root / "out", Plan("losses", 0.1)
         )

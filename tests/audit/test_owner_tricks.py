@@ -7,29 +7,47 @@ import numpy as np
 import pytest
 
 from anw_jax import audit
-from anw_jax.audit.standing import BY_ARBITRATOR, BY_OWNER, LABELS_BLIND, qualified
 from anw_jax.errors import CaseError, CommitmentError
 from anw_jax.keys import Assignment, MarkKey, Plan, SignatureSpace
 from anw_jax.keys.commitment import labels_digest
 from anw_jax.stats import exact_test
-from anw_jax.verify.verdict import EVIDENCE, EVIDENCE_WITH_BEACON, EXPERIMENT_KEY
 from tests.audit.conftest import (
     NUM_PHOTOS,
     arrays_of,
     hand_over,
     receive,
+    write_labels,
     write_photos,
     write_suspect,
 )
+from tests.audit.owners import mark_folder
+
+BEACON = "arbitrator:Jane Doe"
 
 
-def handed_over(root, case_dir, labels=None, mode="sealed", beacon="", value=b""):
+def own_labels(case_dir):
+    """The arbitrator's own class numbers: zeros."""
+    (case_dir / "labels").mkdir(exist_ok=True)
+    write_labels(case_dir / "owners" / "ann" / "originals", case_dir / "labels" / "ann.csv")
+
+
+def handed_over(
+    root, case_dir, labels=None, mode="sealed", beacon="", value=b"", label_source=None
+):
     """An innocent model, a secret key, and labels.csv of zeros in the case; returns the key."""
     write_photos(root / "photos", seed=4)
     key = MarkKey(bytes(range(32)))
     plan = Plan("log_losses", 1e-3, mode=mode, beacon=beacon)
     out = root / "marked"
-    audit.mark_folder(root / "photos", key, out, plan, labels=labels, beacon=value)
+    mark_folder(
+        root / "photos",
+        key,
+        out,
+        plan,
+        labels=labels,
+        beacon=value,
+        label_source=label_source,
+    )
     receive(out, root / "photos", case_dir, "ann")
     write_photos(root / "others", seed=99)
     write_suspect(case_dir, root / "others")
@@ -103,11 +121,12 @@ def test_one_of_two_copies_is_enough(root, case_dir):
     twin = (root / "photos" / "photo00.png").read_bytes()
     (root / "photos" / "twin.png").write_bytes(twin)
     key = MarkKey(bytes(range(32)))
-    audit.mark_folder(root / "photos", key, root / "marked", Plan("losses", 1e-3))
+    mark_folder(root / "photos", key, root / "marked", Plan("losses", 1e-3))
     receive(root / "marked", root / "photos", case_dir, "ann")
-    (case_dir / "owners" / "ann" / "originals" / "twin.png").unlink()
     write_suspect(case_dir, None)
-    audit.declare(audit.Case(case_dir), audit.Options(own_labels=True), despite_probe=True)
+    own_labels(case_dir)
+    (case_dir / "owners" / "ann" / "originals" / "twin.png").unlink()
+    audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
 
 
 @pytest.mark.parametrize("with_labels", [True, False])
@@ -118,7 +137,7 @@ def test_photos_that_lie_there_twice_are_refused(root, case_dir, with_labels):
     more = {"labels": np.ones(NUM_PHOTOS, np.int64)} if with_labels else {}
     np.savez(folder / "originals.npz", **arrays_of(root / "photos", **more))
     with pytest.raises(CaseError, match=r"must hold originals/ or originals.npz, not both"):
-        audit.declare(audit.Case(case_dir), audit.Options(own_labels=True))
+        audit.declare(audit.Case(case_dir), audit.Options())
 
 
 def test_the_arbitrators_labels_are_never_taken_from_the_owners_archive(root, case_dir):
@@ -127,82 +146,79 @@ def test_the_arbitrators_labels_are_never_taken_from_the_owners_archive(root, ca
     shutil.rmtree(folder / "originals")
     archive, labels = folder / "originals.npz", np.arange(NUM_PHOTOS) % 3
     np.savez(archive, **arrays_of(root / "photos", labels=labels))
-    options = audit.Options(own_labels=True)
+    options = audit.Options()
     with pytest.raises(CaseError, match=r"must give labels once, but labels.csv and originals"):
         audit.declare(audit.Case(case_dir), options)
-    own = (folder / "labels.csv").read_bytes()
     (folder / "labels.csv").unlink()
-    with pytest.raises(CaseError, match=r"own labels of owner 'ann'.* must be in labels.csv"):
+    with pytest.raises(CaseError, match=r"takes the class numbers from you: write .*ann.csv"):
         audit.declare(audit.Case(case_dir), options)
-    (folder / "labels.csv").write_bytes(own)
     np.savez(archive, **arrays_of(root / "photos"))
+    (case_dir / "labels").mkdir()
+    write_labels(root / "photos", case_dir / "labels" / "ann.csv")
     body = audit.declare(audit.Case(case_dir), options)
-    assert body["owners"]["ann"]["labels_file"] == "labels.csv"
-    assert not audit.Case(case_dir).owners["ann"].originals.labels.any()
+    assert body["owners"]["ann"]["labels_by"] == "arbitrator"
+    assert body["owners"]["ann"]["labels_sha256"] == labels_digest(np.zeros(NUM_PHOTOS, int))
 
 
 def test_one_beacon_has_one_value(root, case_dir):
-    """Two owners who name the same round cannot be given different values of it."""
-    handed_over(root, case_dir, labels=zeros(root), beacon="round 7", value=b"7")
-    shutil.copytree(case_dir / "owners" / "ann", case_dir / "owners" / "bob")
-    options = audit.Options(beacons=(("ann", b"7"), ("bob", b"8")))
-    with pytest.raises(CaseError, match="'round 7' has one value, but got 37 and 38"):
+    """Two owners who name the same beacon cannot be given different values of it."""
+    fields = {"beacon": BEACON, "claim": "each model"}
+    hand_over(root, case_dir, "ann", 1, **fields)
+    hand_over(root, case_dir, "bob", 2, **fields)
+    write_suspect(case_dir, None)
+    options = audit.Options(beacons=(("ann", bytes(32)), ("bob", b"8" * 32)))
+    with pytest.raises(CaseError, match=r"'arbitrator:Jane Doe' has one value, but got 00"):
         audit.declare(audit.Case(case_dir), options, despite_probe=True)
 
 
-@pytest.mark.parametrize("mode", ["sealed", "sequential"])
-@pytest.mark.parametrize("true_labels", [True, False])
-def test_labels_that_were_not_committed_to_qualify_the_verdict(
-    root, case_dir, mode, true_labels
-):
-    key = handed_over(root, case_dir, mode=mode)
-    audit.declare(
-        audit.Case(case_dir), audit.Options(true_labels=true_labels, own_labels=true_labels)
-    )
+def test_the_same_commitment_is_brought_once(root, case_dir):
+    handed_over(root, case_dir, labels=zeros(root))
+    shutil.copytree(case_dir / "owners" / "ann", case_dir / "owners" / "bob")
+    with pytest.raises(CaseError, match="owners 'ann' and 'bob' bring the same commitment"):
+        audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
+
+
+def judged(case_dir, key, mode="sealed"):
+    """The one test of a case whose audit is ended here."""
     if mode == "sealed":
         audit.seal_case(audit.Case(case_dir))
         verdict = audit.judge_case(audit.Case(case_dir), {"ann": key})
     else:
         audit.go_on(audit.Case(case_dir), stop=True)
         verdict = audit.judge_record(audit.Case(case_dir), {})
-    standing = verdict["tests"]["ann"]["net"]["standing"]
-    assert standing == (EVIDENCE + LABELS_BLIND if true_labels else EVIDENCE)
+    return verdict["tests"]["ann"]["net"]
 
 
-def test_labels_before_a_beacon_need_no_trust(root, case_dir):
-    key = handed_over(root, case_dir, labels=zeros(root), beacon="round 7", value=b"7")
-    options = audit.Options(beacons=(("ann", b"7"),))
+@pytest.mark.parametrize("mode", ["sealed", "sequential"])
+@pytest.mark.parametrize("source", ["model", "arbitrator", "stated"])
+def test_labels_that_were_not_committed_to_are_a_condition(root, case_dir, mode, source):
+    taken = "model" if source == "model" else None
+    key = handed_over(root, case_dir, mode=mode, label_source=taken)
+    own_labels(case_dir)
+    audit.declare(audit.Case(case_dir), audit.Options())
+    if source == "stated":
+        file = case_dir / "statements.toml"
+        text = file.read_text()
+        file.write_text(text.replace("labels_given_blind = false", "labels_given_blind = true"))
+    conditions = judged(case_dir, key, mode)["conditions"]
+    assert (source == "arbitrator") == any("class numbers" in text for text in conditions)
+
+
+@pytest.mark.parametrize("beacon", ["", BEACON])
+def test_committed_labels_need_a_beacon_to_need_no_trust(root, case_dir, beacon):
+    """Without one the owner may have known the hues when he chose the labels."""
+    value = bytes(32) if beacon else b""
+    key = handed_over(root, case_dir, labels=zeros(root), beacon=beacon, value=value)
+    options = audit.Options(beacons=(("ann", value),) if beacon else ())
     audit.declare(audit.Case(case_dir), options)
-    audit.seal_case(audit.Case(case_dir))
-    test = audit.judge_case(audit.Case(case_dir), {"ann": key})["tests"]["ann"]["net"]
-    assert test["standing"] == EVIDENCE_WITH_BEACON
-
-
-@pytest.mark.parametrize(
-    ("labels_by", "beacon", "is_free"),
-    [
-        (BY_OWNER, "round 7", True),
-        (BY_OWNER, "", False),
-        (BY_ARBITRATOR, "round 7", False),
-        (BY_ARBITRATOR, "", False),
-    ],
-)
-def test_only_labels_and_beacon_together_free_the_verdict(labels_by, beacon, is_free):
-    declared = {
-        "owners": {"ann": {"plan": {"beacon": beacon}}},
-        "access": {"true_labels": True},
-        "labels_by": labels_by,
-    }
-    expected = EVIDENCE_WITH_BEACON if is_free else EVIDENCE_WITH_BEACON + LABELS_BLIND
-    assert qualified(EVIDENCE_WITH_BEACON, declared, "ann") == expected
-    assert qualified(EXPERIMENT_KEY, declared, "ann") == EXPERIMENT_KEY
+    conditions = judged(case_dir, key)["conditions"]
+    assert any("class numbers" in text for text in conditions) == (not beacon)
 
 
 def test_a_plan_binds_labels_and_older_commitments_still_open():
     digest = labels_digest(np.zeros(3, int))
     assert digest != labels_digest(np.array([0, 0, 1]))
-    without = json.loads(Plan("losses", 0.1).to_bytes())
-    assert "labels" not in without
+    assert "labels" not in json.loads(Plan("losses", 0.1, version=1).to_bytes())
     assert json.loads(Plan("losses", 0.1, labels=digest).to_bytes())["labels"] == digest
     with pytest.raises(
         ValueError, match=r"labels must be 64 lower-case hex digits or empty, got"
@@ -215,13 +231,13 @@ def test_a_further_owner_changes_no_answer_of_the_others(root, case_dir):
     tables = []
     for folder in (root / "alone", case_dir):
         folder.mkdir(exist_ok=True)
-        hand_over(root / folder.name, folder, "ann", 1)
+        choices = {"augmentations": (3,)}
+        hand_over(root / folder.name, folder, "ann", 1, choices=choices)
         if folder == case_dir:
-            hand_over(root / folder.name, folder, "bob", 2)
+            hand_over(root / folder.name, folder, "bob", 2, choices=choices)
         write_suspect(folder, None)
         case = audit.Case(folder)
-        options = audit.Options(augmentations=3)
-        audit.declare(case, options, despite_probe=True)
+        audit.declare(case, audit.Options(), despite_probe=True)
         audit.seal_case(case)
         with np.load(folder / "tables" / "net.npz") as stored:
             tables.append(stored["ann"])
@@ -238,10 +254,12 @@ def test_a_whole_record_for_a_key_drawn_later_is_refused(root, case_dir):
         if seed == 1:
             write_photos(root / "photos", seed=4)
         marked, key = root / f"marked{seed}", MarkKey.for_experiment(seed)
-        audit.mark_folder(root / "photos", key, marked, Plan("losses", 1e-3, mode="sequential"))
+        plan = Plan("losses", 1e-3, mode="sequential")
+        labels = zeros(root)
+        mark_folder(root / "photos", key, marked, plan, labels=labels)
         receive(marked, root / "photos", folder, "ann")
         write_suspect(folder, root / "marked2" / "published" if seed == 2 else None)
-        audit.declare(audit.Case(folder), audit.Options(own_labels=True), despite_probe=True)
+        audit.declare(audit.Case(folder), audit.Options(), despite_probe=True)
     while (standing := audit.go_on(audit.Case(root / "later"))).request:
         audit.answer_request(standing.request, key, marked, standing.opening)
     audit.go_on(audit.Case(case_dir), stop=True)
@@ -260,7 +278,7 @@ def test_a_whole_record_for_a_key_drawn_later_is_refused(root, case_dir):
 def test_labels_that_are_not_there_are_named(root):
     write_photos(root / "photos", seed=4)
     with pytest.raises(CaseError) as error:
-        audit.mark_folder(
+        mark_folder(
             root / "photos",
             MarkKey.for_experiment(0),
             root / "marked",

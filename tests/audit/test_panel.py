@@ -9,6 +9,7 @@ from anw_jax.keys import Assignment, MarkKey, Plan
 from anw_jax.stats import unit_losses
 from anw_jax.suspects import Access, AnswerCache, CallableSuspect, Declaration, ask
 from tests.audit.conftest import arrays_of, hand_over, receive, write_labels, write_photos
+from tests.audit.owners import mark_folder
 
 SUSPECT = CallableSuspect(
     lambda batch: np.stack([batch.mean((1, 2, 3)), batch[:, 0, 0, 2]], 1) * 5,
@@ -44,7 +45,7 @@ def test_photos_of_several_sizes_and_marks_share_a_case(root, case_dir):
     (root / "bob_photos" / "wide.png").write_bytes(data.png_of(wide))
     key = MarkKey.for_experiment(2)
     plan = Plan("log_losses", 1e-3)
-    audit.mark_folder(root / "bob_photos", key, root / "bob_marked", plan, private_basis=True)
+    mark_folder(root / "bob_photos", key, root / "bob_marked", plan, private_basis=True)
     receive(root / "bob_marked", root / "bob_photos", case_dir, "bob")
     panel, cache = panel_of(case_dir)
     ann, bob = panel.full_tables()
@@ -64,7 +65,7 @@ def test_photos_of_several_sizes_and_marks_share_a_case(root, case_dir):
 
 def mark_and_receive_groups(root, case_dir):
     key, plan = MarkKey.for_experiment(2), Plan("losses", 0.1)
-    audit.mark_folder(root / "photos", key, root / "out", plan, scheme="per_group")
+    mark_folder(root / "photos", key, root / "out", plan, scheme="per_group")
     folder = case_dir / "owners" / "ann"
     folder.mkdir(parents=True)
     for file in (root / "out").glob("*.json"):
@@ -100,7 +101,7 @@ def test_one_unusable_answer_costs_one_photo_not_its_unit(root, case_dir, saving
     write_photos(folder, seed=1, number=5)
     labels = write_labels(folder, root / "labels.csv")
     key, plan = MarkKey.for_experiment(2), Plan("losses", 0.1)
-    audit.mark_folder(folder, key, root / "out", plan, scheme="per_user", labels=labels)
+    mark_folder(folder, key, root / "out", plan, scheme="per_user", labels=labels)
     receive(root / "out", folder, case_dir, "ann")
     panel, _ = panel_of(case_dir)
     photos = np.arange(len(panel.owners[0].originals.images))

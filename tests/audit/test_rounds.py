@@ -15,11 +15,12 @@ from anw_jax.errors import (
 from anw_jax.keys import MarkKey
 from anw_jax.verify.sequential import chained
 from tests.audit.conftest import NUM_PHOTOS, hand_over, write_photos, write_suspect
+from tests.audit.owners import saving_choices
 
 
-def opened_case(root, case_dir, is_planted=True, **options):
+def opened_case(root, case_dir, is_planted=True, choices=None, **options):
     """A declared sequential case; returns the owner's key."""
-    key = hand_over(root, case_dir, mode="sequential")
+    key = hand_over(root, case_dir, mode="sequential", choices=choices)
     if not is_planted:
         write_photos(root / "others", seed=99)
     met = root / "ann_marked" / "published" if is_planted else root / "others"
@@ -41,7 +42,7 @@ def to_the_end(root, case_dir, key):
 
 @pytest.mark.parametrize("saving", [None, (3, 1)])
 def test_the_level_is_reached_with_few_units(root, case_dir, saving):
-    key = opened_case(root, case_dir, saving=saving)
+    key = opened_case(root, case_dir, choices=saving_choices(saving))
     standing = to_the_end(root, case_dir, key)
     assert standing.closed_because == "the level is reached"
     assert standing.num_opened < NUM_PHOTOS
@@ -197,7 +198,7 @@ def test_leaves_are_opened_for_one_declaration_only(root, case_dir):
     standing = audit.go_on(audit.Case(case_dir))
     audit.answer_request(standing.request, key, folder, standing.opening)
     (case_dir / "declared.json").unlink()
-    audit.declare(audit.Case(case_dir), audit.Options(list_rate=0.5))
+    audit.declare(audit.Case(case_dir), audit.Options(budget=999))
     with pytest.raises(ChangedFileError, match=r"declared.json was changed after ann.declared"):
         audit.go_on(audit.Case(case_dir))
     shutil.rmtree(case_dir / "records")

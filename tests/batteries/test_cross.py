@@ -49,6 +49,7 @@ LEVELS = (0.05, 0.01)
 OUT = "ANW_BATTERY_OUT"
 COMMITTED = pathlib.Path(__file__).resolve().parents[2] / "results" / "battery.json"
 _SPACE = keys.SignatureSpace()
+_PLAN = keys.Plan("log_losses", 1e-6)
 _SETTINGS = train.TrainSettings(
     learning_rate=0.1,
     weight_decay=0.0,
@@ -111,7 +112,7 @@ def owners_and_photos():
         photos = splits.train.take(partition.user(name).indices)
         manifest = keys.Manifest.of(photos.images[:NUM_KEYED], _SPACE)
         true, *wrong = (
-            keys.assign(keys.MarkKey.for_experiment(10_000 * (number + 1) + i), manifest)
+            keys.assign(keys.MarkKey.for_experiment(10_000 * (number + 1) + i), manifest, _PLAN)
             for i in range(NUM_WRONG_KEYS + 1)
         )
         owners[name] = _Owner(MARKS[name], photos.images, photos.labels, true, tuple(wrong))

@@ -5,11 +5,10 @@ import json
 import pytest
 
 from anw_jax import data
-from anw_jax.audit.standing import LABELS_BLIND
 from anw_jax.cli import exit_codes
 from anw_jax.cli.main import anw as group
 from anw_jax.errors import BudgetError, CaseError, ChangedFileError, RecordError, SuspectError
-from anw_jax.verify.verdict import EVIDENCE, EXPERIMENT_KEY, NO_COMMITMENT
+from anw_jax.verify.verdict import EVIDENCE, EXPERIMENT_KEY, NO_COMMITMENT, OPENED_BEFORE
 from tests.audit.conftest import hand_over, write_photos, write_suspect
 
 
@@ -48,7 +47,9 @@ def test_errors_have_codes():
     ("outcome", "standing", "code"),
     [
         ("shown", EVIDENCE, 0),
-        ("shown", EVIDENCE + LABELS_BLIND, 0),
+        ("shown", "evidence under the committed plan, if it was public before", 0),
+        ("shown", "holds only if the owner chose no photos by their slots (no beacon)", 10),
+        ("shown", OPENED_BEFORE, 9),
         ("shown", EXPERIMENT_KEY, 9),
         ("shown", NO_COMMITMENT, 9),
         ("not shown", EXPERIMENT_KEY, 3),
@@ -108,11 +109,20 @@ def test_bad_values_of_mark(anw, root):
         ),
         mark("--alpha", 2).err: "alpha must lie strictly between 0.0 and 1.0, got 2.0",
         mark("--slots", 1).err: "num_slots must be at least 2, got 1",
-        mark("--beacon-value", "xyz").err: (
-            "--beacon-value must be hexadecimal digits, got 'xyz'"
-        ),
         mark("--beacon-value", "ab").err: (
-            "beacon has a value but the plan names no beacon: omit it"
+            f"--beacon-value belongs to a commitment, and {root / 'out'} holds none: anw "
+            "commit first"
+        ),
+        mark("--beacon", "drand:12").err: (
+            "beacon must have the form drand:CHAIN HASH:ROUND, nist:CHAIN:PULSE or "
+            "arbitrator:WHO, got 'drand:12'"
+        ),
+        mark("--no-labels", "--own-labels").err: (
+            "--labels, --own-labels and --no-labels exclude one another: class numbers come "
+            "from one source"
+        ),
+        mark("--decimals", 2).err: (
+            "decimals belongs to access 'rounded', which is not asked for"
         ),
     }.items():
         assert ran == f"anw: {message}\n"
@@ -245,11 +255,13 @@ def test_no_labels(anw, case):
     (case / "owners" / "ann" / "labels.csv").unlink()
     assert anw("probe", case).code == 0
     assert one_line(anw("declare", case), 1) == (
-        "owner 'ann' has no labels.csv: give the photos' class numbers, or audit without "
-        "labels (--no-labels)"
+        "owner 'ann' has no labels.csv: get the class numbers that were committed to, or audit "
+        "under a plan that takes the arbitrator's or none"
     )
-    assert anw("declare", case, "--no-labels").code == 0
-    assert anw("audit", case).code == 0
+    assert one_line(anw("declare", case, "--no-labels"), 1) == (
+        "the plan fixes labels 'owner' for suspect 'net', and does not leave labels 'model' "
+        "open: leave these options out"
+    )
 
 
 def test_a_probe_with_errors_holds_the_audit_up(anw, case):
@@ -277,8 +289,8 @@ def test_a_rung_that_is_not_reached(anw, case):
     (case / "suspects" / "net.toml").write_text(body)
     line = one_line(anw("declare", case, "--access", "logits", "--despite-probe"), 1)
     assert line == (
-        "suspect 'net': a suspect that answers with probabilities can be audited by "
-        "probabilities, rounded, top_k, label; got kind='logits'"
+        "the plan fixes kind 'probabilities' for suspect 'net', and does not leave kind "
+        "'logits' open: leave these options out"
     )
 
 
@@ -305,7 +317,7 @@ def test_a_changed_table_has_a_code_of_its_own(anw, case, root):
         anw("verdict", case, "--key", root / "ann.key"), 1
     )
     body = json.loads((case / "declared.json").read_text())
-    (case / "declared.json").write_text(json.dumps(body | {"list_rate": 0.9}))
+    (case / "declared.json").write_text(json.dumps(body | {"budget": 7}))
     assert one_line(anw("verdict", case, "--key", root / "ann.key"), 8).startswith(
         f"{case / 'declared.json'} is not the one that blind.json names"
     )

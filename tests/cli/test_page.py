@@ -54,6 +54,10 @@ def in_this_process(words, **_) -> subprocess.CompletedProcess:
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
+def contents_of(folder):
+    return lambda found: (folder / found[1]).read_text().strip()
+
+
 def test_the_page_runs(anw, prepared, monkeypatch):
     opener = types.SimpleNamespace(run=in_this_process, DEVNULL=subprocess.DEVNULL)
     monkeypatch.setattr("anw_jax.audit.rounds.subprocess", opener)
@@ -61,6 +65,9 @@ def test_the_page_runs(anw, prepared, monkeypatch):
     for language, code, text in BLOCKS:
         if language == "toml":
             title, _, body = text.partition("\n")
+            if title == "# case/statements.toml":
+                noted = (prepared / "noted-commitment.txt").read_text().strip()
+                body = re.sub("[0-9a-f]{64}", noted, body)
             (prepared / title.removeprefix("# ")).write_text(body)
             if title == "# case/suspects/net.toml":
                 train(prepared, "marked")
@@ -69,13 +76,18 @@ def test_the_page_runs(anw, prepared, monkeypatch):
             if not line.startswith("anw "):
                 subprocess.run(line, shell=True, check=True)
                 continue
-            result = anw(*shlex.split(line)[1:])
+            whole = re.sub(r"\$\(cat (\S+)\)", contents_of(prepared), line)
+            result = anw(*shlex.split(whole)[1:])
             assert result.code == int(code or 0), (line, result.err)
             ran.append((line, result.out))
-            if "marked2" in line and line.startswith("anw mark"):
-                train(prepared, "marked2")
+            for folder in ("marked0", "marked2", "marked3"):
+                if folder in line and line.startswith("anw mark"):
+                    train(prepared, folder)
     said = dict(ran)
-    assert "ann against net: shown" in said["anw verdict case --key ann.key"]
+    verdict = said["anw verdict case --key ann.key --blind $(cat noted-blind.txt)"]
+    assert "Shown at level 0.001: evidence under the committed plan." in verdict
+    assert "the arbitrator states: he held the commitment since 2026-11-03" in verdict
+    assert "Shown at level 0.001, if\n" in said["anw verdict case0 --key short.key"]
     assert "ann against net: shown" in said["anw verdict case2"]
     assert "each model: shown" in said["anw verdict case3"]
     assert "ann against net\n" in said["anw verdict case3"]
@@ -91,5 +103,5 @@ def test_the_page_names_every_command_and_kind_and_exit_code():
         assert f"anw {name} " in PAGE
     for kind in {**MAKERS, **workdirs.MAKERS}:
         assert f"| `{kind}` |" in PAGE
-    for code in (0, 3, 4):
+    for code in (0, 3, 4, 9, 10):
         assert f"| {code} |" in PAGE

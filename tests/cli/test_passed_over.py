@@ -29,9 +29,7 @@ def test_pictures_that_are_passed_over_have_an_exit_code(mark, root):
     ran = mark()
     assert ran.code == exit_codes.PASSED_OVER == 11
     assert ran.err == ""
-    assert ran.out.splitlines()[1:] == [
-        f"2 photos in 2 units marked in {root / 'out'}/published; publish the commitment "
-        "before them",
+    assert ran.out.splitlines()[:7] == [
         "NOT MARKED: 6 pictures (1 .cr2, 1 .gif, 1 .heic, 1 .jfif, 1 .svg, 1 .tiff)",
         "  a.gif: GIF",
         "  b.HEIC: HEIF",
@@ -73,7 +71,7 @@ def test_a_profile_is_kept_and_said(mark, root):
     ran = mark()
     assert ran.code == 0
     assert (
-        "\n1 photo with a colour profile other than sRGB, which is kept: numbers are" in ran.out
+        "1 photo with a colour profile other than sRGB, which is kept: numbers are" in ran.out
     )
     with PIL.Image.open(root / "out" / "published" / "photo00.png") as published:
         assert published.info["icc_profile"] == bytes(body)
@@ -86,14 +84,14 @@ def test_labels_in_words_and_none_are_said(mark, root):
     (root / "map.csv").write_text("cat;3\n")
     ran = mark("--labels", root / "l.csv", "--labels-map", root / "map.csv")
     assert ran.code == 0
-    assert "\n1 photos have no class: their rows are constant\n" in ran.out
+    assert "photos without a class: 1; their rows are constant\n" in ran.out
 
 
 def test_words_without_a_map_are_the_arbitrators_to_map(mark, root):
     (root / "l.csv").write_text("photo00.png\tcat\nphoto01.png\tdog\n")
     ran = mark("--labels", root / "l.csv")
     assert ran.code == 0
-    assert "\nlabels are words: the arbitrator has to map them to class numbers\n" in ran.out
+    assert "labels are words: the arbitrator has to map them to class numbers\n" in ran.out
 
 
 def test_a_map_needs_labels(mark, root):

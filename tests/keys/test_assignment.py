@@ -1,21 +1,28 @@
-import hmac
+"""Units, assignments and spaces; how slots are drawn stands in test_slots.py."""
+
 import json
 import pathlib
 import runpy
 
 import numpy as np
 import pytest
-import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anw_jax.keys import Assignment, Manifest, MarkKey, SignatureSpace, assign, image_digest
-from anw_jax.keys.assignment import draw_slot
-from anw_jax.keys.units import unit_digest
+from anw_jax.keys import (
+    Assignment,
+    Manifest,
+    MarkKey,
+    Plan,
+    SignatureSpace,
+    assign,
+    image_digest,
+)
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden"
 KEY = MarkKey.for_experiment(1)
 SPACE = SignatureSpace()
+PLAN = Plan("losses", 0.01)
 
 
 def test_golden_values():
@@ -23,61 +30,9 @@ def test_golden_values():
     assert made == json.loads((GOLDEN / "keys.json").read_text())
 
 
-def _chi_square_p(draws, num_valid):
-    counts = np.bincount(np.asarray(draws) - 1, minlength=num_valid)
-    assert len(counts) == num_valid
-    return scipy.stats.chisquare(counts).pvalue
-
-
-def test_slots_are_uniform_over_the_valid_ones():
-    sub_key = KEY.sub_key("slots")
-    draws = [draw_slot(sub_key, f"{number:064x}", 11) for number in range(100_000)]
-    assert _chi_square_p(draws, 11) > 1e-3
-    pairs = (np.array(draws[::2]) - 1) * 11 + np.array(draws[1::2])
-    assert _chi_square_p(pairs, 121) > 1e-3
-
-
-def test_the_chi_square_sees_a_modulo_bias_and_slot_zero():
-    def biased(number):  # one byte modulo 11: 256 = 23 * 11 + 3
-        digest = hmac.digest(b"toy", number.to_bytes(8, "big"), "sha256")
-        return 1 + digest[0] % 11
-
-    assert _chi_square_p([biased(number) for number in range(100_000)], 11) < 1e-3
-
-
-def test_rejection_leaves_no_bias(monkeypatch):
-    """With a toy PRF of one byte the last 3 of 256 numbers are drawn again."""
-    seen = iter([2**256 - 1, 2**256 - 2, 5])
-    monkeypatch.setattr(
-        "anw_jax.keys.assignment.hmac.digest", lambda *_: next(seen).to_bytes(32, "big")
-    )
-    limit = 2**256 // 11 * 11
-    assert limit <= 2**256 - 2  # both first numbers lie beyond the last full multiple
-    assert draw_slot(b"k", "00" * 32, 11) == 6
-
-
-def test_the_slot_depends_on_key_photo_scheme_and_number_of_slots():
-    digests = [f"{number:064x}" for number in range(300)]
-    sub_keys = (KEY.sub_key("slots"), MarkKey.for_experiment(2).sub_key("slots"))
-
-    def slots(sub_key=sub_keys[0], scheme="per_image", num_valid=11):
-        return np.array(
-            [draw_slot(sub_key, unit_digest(scheme, [d]), num_valid) for d in digests]
-        )
-
-    for other in (slots(sub_keys[1]), slots(scheme="per_user"), slots(num_valid=10)):
-        assert 5 <= (slots() == other).sum() <= 60  # 27 agree by chance
-
-
-def test_slots_of_a_photo_do_not_depend_on_its_neighbours(small_images):
-    slots = assign(KEY, small_images).slots
-    np.testing.assert_array_equal(assign(KEY, small_images[::-1]).slots, slots[::-1])
-    np.testing.assert_array_equal(assign(KEY, small_images[2:3]).slots, slots[2:3])
-
-
 def test_byte_identical_originals_share_a_unit(small_images):
     images = np.concatenate([small_images, small_images[:2], small_images[:1]])
-    assignment = assign(KEY, images)
+    assignment = assign(KEY, Manifest.of(images, SPACE), PLAN)
     assert assignment.num_units == 6
     assert assignment.unit_of_image.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 0]
     assert assignment.is_copy.tolist() == [False] * 6 + [True] * 3
@@ -93,9 +48,10 @@ def test_a_photo_in_two_albums_belongs_to_the_first(small_images):
 
 
 def test_group_names_carry_no_secret(small_images):
-    first = assign(KEY, small_images, SPACE, "per_group", list("aabbcc"))
-    second = assign(KEY, small_images, SPACE, "per_group", [9, 9, (1,), (1,), None, None])
-    np.testing.assert_array_equal(first.slots, second.slots)
+    first = Manifest.of(small_images, SPACE, "per_group", list("aabbcc"))
+    second = Manifest.of(small_images, SPACE, "per_group", [9, 9, (1,), (1,), None, None])
+    assert first == second
+    assert first.digest == second.digest
 
 
 def test_assignment_is_sealed(small_images):
@@ -139,18 +95,22 @@ def test_per_user_has_one_unit():
         Assignment(np.arange(1), np.array([1]), SPACE, is_copy=[True, False])
 
 
-def test_what_a_manifest_fixes_is_not_given_twice(small_images):
+def test_photos_alone_are_not_assigned(small_images):
     manifest = Manifest.of(small_images, SPACE)
-    with pytest.raises(ValueError, match="fixed by the manifest: omit them"):
-        assign(KEY, manifest, SPACE)
+    with pytest.raises(TypeError, match="manifest must be a Manifest, got ndarray"):
+        assign(KEY, small_images, PLAN)
+    with pytest.raises(TypeError, match="plan must be a Plan, got str: 'losses'"):
+        assign(KEY, manifest, "losses")
+    with pytest.raises(TypeError, match="beacon must be a bytes, got str"):
+        assign(KEY, manifest, PLAN, beacon="25000000")
 
 
 def test_wrong_shapes_are_named_as_the_caller_wrote_them(small_images):
     one = small_images[0]
     message = "images[0] must have shape [H, W, 3], got (8, 3)"
-    for refuses in (lambda: Manifest.of(one, SPACE), lambda: assign(KEY, list(one))):
+    for images in (one, list(one)):
         with pytest.raises(ValueError) as raised:
-            refuses()
+            Manifest.of(images, SPACE)
         assert str(raised.value) == message
     for image, shape in ((small_images, "(6, 8, 8, 3)"), (one[0], "(8, 3)"), ("x.png", "()")):
         with pytest.raises(ValueError) as raised:
@@ -179,20 +139,20 @@ BAD_IMAGES = [
 @pytest.mark.parametrize(("images", "error", "message"), BAD_IMAGES)
 def test_bad_images(images, error, message):
     with pytest.raises(error, match=message):
-        assign(KEY, images)
+        Manifest.of(images, SPACE)
 
 
 def test_bad_schemes_and_groups(small_images):
     with pytest.raises(ValueError, match="got 'per_album'"):
-        assign(KEY, small_images, SPACE, "per_album")
+        Manifest.of(small_images, SPACE, "per_album")
     with pytest.raises(ValueError, match="did you mean 'per_image'"):
-        assign(KEY, small_images, SPACE, "perimage")
+        Manifest.of(small_images, SPACE, "perimage")
     with pytest.raises(ValueError, match="groups must name the album of each image"):
-        assign(KEY, small_images, SPACE, "per_group")
+        Manifest.of(small_images, SPACE, "per_group")
     with pytest.raises(ValueError, match="and be None with the other schemes"):
-        assign(KEY, small_images, SPACE, "per_image", list("aabbcc"))
+        Manifest.of(small_images, SPACE, "per_image", list("aabbcc"))
     with pytest.raises(ValueError, match="one entry for each of the 6 images, got 5"):
-        assign(KEY, small_images, SPACE, "per_group", list("aabbc"))
+        Manifest.of(small_images, SPACE, "per_group", list("aabbc"))
 
 
 @pytest.mark.parametrize(
@@ -217,7 +177,8 @@ def test_tau_follows_from_the_number_of_slots():
 
 
 def test_two_slots_leave_no_choice(small_images):
-    assert assign(KEY, small_images, SignatureSpace(2)).slots.tolist() == [1] * 6
+    manifest = Manifest.of(small_images, SignatureSpace(2))
+    assert assign(KEY, manifest, PLAN).slots.tolist() == [1] * 6
 
 
 @settings(derandomize=True, deadline=None, max_examples=30)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from anw_jax import keys
 from anw_jax.errors import CommitmentError
-from anw_jax.keys import leaves
-from anw_jax.keys.assignment import turn_by_beacon
+from anw_jax.keys import leaves, slots
 
 PLAN = keys.Plan("losses", 0.01, mode="sequential")
-BEACON_PLAN = keys.Plan("losses", 0.01, beacon="drand round 7", mode="sequential")
+BEACON_PLAN = keys.Plan("losses", 0.01, beacon="arbitrator:Jane", mode="sequential")
+VALUE = bytes(range(32))
 KEY = keys.MarkKey(bytes(range(32)))
 
 
@@ -36,7 +36,7 @@ def test_every_leaf_opens_to_the_assigned_slot(num_units):
     assert tree.root == keys.commit_units(KEY, manifest, PLAN)
     checker = keys.LeafChecker(tree.root, manifest, PLAN)
     opened = [checker.check(tree.open(unit), unit=unit) for unit in range(num_units)]
-    assert opened == keys.assign(KEY, manifest).slot_of_unit.tolist()
+    assert opened == keys.assign(KEY, manifest, PLAN).slot_of_unit.tolist()
     wrapped = keys.open_leaf(KEY, manifest, PLAN, num_units - 1)
     slot = keys.check_leaf(tree.root, wrapped, manifest, PLAN, unit=num_units - 1)
     assert slot == opened[-1]
@@ -176,15 +176,18 @@ def test_modes_are_not_mixed_up():
         keys.LeafChecker("ab", MANIFEST, PLAN)
 
 
-def test_a_sealed_plans_bytes_are_what_they_were():
-    assert keys.Plan("losses", 0.01).to_bytes() == (
+def test_a_plan_of_version_1_has_the_bytes_it_had():
+    def body(**fields):
+        return keys.Plan("losses", 0.01, version=1, **fields).to_bytes()
+
+    assert body() == (
         b'{"alpha":0.01,"mark":"hue_rotation","mode":"sealed","statistic":"losses"}'
     )
-    assert keys.Plan("losses", 0.01, beacon="x").to_bytes() == (
+    assert body(beacon="x") == (
         b'{"alpha":0.01,"beacon":"x","mark":"hue_rotation","mode":"sealed",'
         b'"statistic":"losses"}'
     )
-    assert b'"mode":"sequential"' in PLAN.to_bytes()
+    assert b'"mode":"sequential"' in body(mode="sequential")
 
 
 # --- The beacon. ---
@@ -192,36 +195,73 @@ def test_a_sealed_plans_bytes_are_what_they_were():
 
 def test_with_a_beacon_leaves_open_to_the_turned_slots():
     tree = keys.UnitTree(KEY, MANIFEST, BEACON_PLAN)
-    checker = keys.LeafChecker(tree.root, MANIFEST, BEACON_PLAN, beacon=b"value")
+    checker = keys.LeafChecker(tree.root, MANIFEST, BEACON_PLAN, beacon=VALUE)
     opened = [checker.check(tree.open(unit), unit=unit) for unit in range(6)]
-    turned = keys.assign(KEY, MANIFEST, beacon=b"value", mode="sequential")
-    assert opened == turned.slot_of_unit.tolist()
-    assert opened != keys.assign(KEY, MANIFEST).slot_of_unit.tolist()
-    same = keys.assign(KEY, MANIFEST, mode="sequential")
-    assert same.slots.tolist() == keys.assign(KEY, MANIFEST).slots.tolist()
+    turned = keys.assign(KEY, MANIFEST, BEACON_PLAN, beacon=VALUE)
+    assert opened == turned.slot_of_unit.tolist() == tree.turned_slots(VALUE)
+    assert opened != [tree.open(unit).slot for unit in range(6)]
+    untouched = keys.assign(KEY, MANIFEST, PLAN).slot_of_unit.tolist()
+    assert untouched == [TREE.open(unit).slot for unit in range(6)]
+
+
+def test_leaves_say_nothing_of_the_value_and_stay_what_they_were():
+    tree = keys.UnitTree(KEY, MANIFEST, BEACON_PLAN)
+    openings = [tree.open(unit) for unit in range(6)]
+    for value in (VALUE, VALUE[::-1]):
+        tree.turned_slots(value)
+        assert [tree.open(unit) for unit in range(6)] == openings
 
 
 def test_a_beacons_value_is_given_if_and_only_if_planned():
-    with pytest.raises(CommitmentError, match="'drand round 7' and a value is missing"):
+    with pytest.raises(CommitmentError, match="'arbitrator:Jane' and a value is missing"):
         keys.LeafChecker(TREE.root, MANIFEST, BEACON_PLAN)
     with pytest.raises(CommitmentError, match="names no beacon and a value is given"):
         keys.LeafChecker(TREE.root, MANIFEST, PLAN, beacon=b"1")
 
 
 def test_chosen_slots_become_uniform_and_independent_of_each_other():
-    """An owner who committed to slot 4 everywhere has uniform slots after the beacon."""
-    first, second = MANIFEST.unit_digests[:2]
-    pairs = np.array(
-        [
-            [turn_by_beacon(4, digest, 11, b"%d" % value) - 1 for digest in (first, second)]
-            for value in range(4_000)
-        ]
-    )
+    """An owner who committed to one slot everywhere has uniform slots after the beacon."""
+    pairs = []
+    for number in range(4_000):
+        value = hashlib.sha256(b"%d" % number).digest()
+        turns = slots.offsets(TREE.root, MANIFEST, BEACON_PLAN, value)
+        pairs.append(turns[:2])
+    pairs = np.array(pairs)
     counts = np.bincount(pairs[:, 0] * 11 + pairs[:, 1], minlength=121)
     statistic = ((counts - 4_000 / 121) ** 2 / (4_000 / 121)).sum()
     assert 70 < statistic < 185  # chi-squared with 120 degrees of freedom, 1e-4 each side
-    slots = [turn_by_beacon(slot, first, 11, b"v") for slot in range(1, 12)]
-    assert sorted(slots) == list(range(1, 12))
+    turned = [leaves._turned(slot, 4, 11) for slot in range(1, 12)]
+    assert sorted(turned) == list(range(1, 12))
+
+
+@pytest.mark.parametrize("changed", ["root", "plan", "value", "name"])
+def test_offsets_hang_on_root_plan_name_and_value(changed):
+    """In version 1 they hung on the value alone: one known beforehand forged every leaf."""
+    manifest = _manifest(80)
+    plan = BEACON_PLAN if changed != "plan" else dataclasses.replace(BEACON_PLAN, number=2)
+    if changed == "name":
+        plan = dataclasses.replace(BEACON_PLAN, beacon="arbitrator:John")
+    root = "0f" * 32 if changed == "root" else "ab" * 32
+    value = bytes(32) if changed == "value" else VALUE
+    before = slots.offsets("ab" * 32, manifest, BEACON_PLAN, VALUE)
+    after = slots.offsets(root, manifest, plan, value)
+    assert sum(x == y for x, y in zip(before, after, strict=True)) <= 22  # 7 by chance
+
+
+# --- A key that is opened later. ---
+
+
+def test_leaves_that_do_not_come_from_the_key_are_named():
+    tree = keys.UnitTree(KEY, MANIFEST, BEACON_PLAN)
+    openings = [tree.open(unit) for unit in (4, 0, 2, 5)]
+    assert keys.leaves_not_from(KEY, MANIFEST, BEACON_PLAN, openings) == []
+    openings[0] = dataclasses.replace(openings[0], slot=openings[0].slot % 11 + 1)
+    openings[2] = dataclasses.replace(openings[2], nonce="0" * 64)
+    assert keys.leaves_not_from(KEY, MANIFEST, BEACON_PLAN, openings) == [2, 4]
+    assert keys.leaves_not_from(KEY, MANIFEST, PLAN, openings) == [0, 2, 4, 5]
+    other = keys.MarkKey(bytes(32))
+    assert keys.leaves_not_from(other, MANIFEST, BEACON_PLAN, openings) == [0, 2, 4, 5]
+    assert keys.leaves_not_from(other, MANIFEST, BEACON_PLAN, []) == []
 
 
 # --- The order. ---

@@ -229,7 +229,7 @@ def test_plan_is_checked_and_canonical():
             Plan("log_losses", alpha)
     with pytest.raises(TypeError, match="alpha must be a number"):
         Plan("log_losses", "0.1")
-    with pytest.raises(TypeError, match="statistic must be a str"):
+    with pytest.raises(TypeError, match="statistic must be a plain str"):
         Plan(None, 0.1)
 
 

@@ -61,7 +61,7 @@ def test_it_cannot_be_changed():
 def test_a_bare_secret_does_not_reach_a_traceback(bare, small_images):
     manifest = Manifest.of(small_images, SignatureSpace())
     for call in (
-        lambda: keys.assign(bare, small_images),
+        lambda: keys.assign(bare, manifest, Plan("losses", 0.1)),
         lambda: keys.commit(bare, manifest, Plan("losses", 0.1)),
     ):
         with pytest.raises(TypeError, match="mark_key must be a MarkKey, got") as caught:

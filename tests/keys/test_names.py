@@ -101,5 +101,5 @@ def test_a_near_name_is_suggested_and_a_right_one_is_not():
 
 
 def test_a_mark_is_named_by_text_not_by_itself():
-    with pytest.raises(TypeError, match="mark must be a str, got HueRotation"):
+    with pytest.raises(TypeError, match="mark must be a plain str, got HueRotation"):
         Plan("losses", 0.1, HueRotation())

@@ -50,9 +50,14 @@ def test_chosen_signatures_are_what_is_published(finished):
     _, folder, results = finished
     for name, degrees in (("hue60", 60.0), ("hue300", 300.0)):
         assert results["users"][name]["one_signature"]["true_degrees"] == degrees
-        mark_key = keys.MarkKey.load(folder / "keys" / f"{name}.key")
-        manifest = keys.Manifest.load(folder / "manifests" / f"{name}.json")
-        assert keys.assign(mark_key, manifest).degrees.tolist() == [degrees] * 8
+        fixed = json.loads((folder / "commitments.json").read_text())
+        assignment = keys.assign(
+            keys.MarkKey.load(folder / "keys" / f"{name}.key"),
+            keys.Manifest.load(folder / "manifests" / f"{name}.json"),
+            keys.Plan.from_json(fixed["plans"][name]),
+            beacon=bytes.fromhex(fixed["beacons"][name]),
+        )
+        assert assignment.degrees.tolist() == [degrees] * 8
         assert results["users"][name]["standing"] == "experiment key, not evidence"
 
 

@@ -64,15 +64,29 @@ def test_results_hold_every_user_and_control(finished):
 
 
 def test_a_stored_p_replays_from_the_files_alone(finished):
-    """What a hostile expert does: table + manifest + key → the same p."""
+    """What a hostile expert does: table + manifest + key + plan + beacon → the same p."""
     settings, folder, results = finished
+    fixed = json.loads((folder / "commitments.json").read_text())
     for name, user in results["users"].items():
         with np.load(folder / "tables" / f"{name}.npz") as arrays:
             table = arrays["losses"][:, :: settings.verify.grid_refinement]
         manifest = keys.Manifest.load(folder / "manifests" / f"{name}.json")
         key = keys.MarkKey.load(folder / "keys" / f"{name}.key")
-        plan = keys.Plan(user["statistic"], user["alpha"], user["mark"])
-        verdict = verify.decide(table, key, manifest, plan, commitment=user["commitment"])
+        plan = keys.Plan.from_json(fixed["plans"][name])
+        assert (plan.statistic, plan.alpha, plan.mark) == (
+            user["statistic"],
+            user["alpha"],
+            user["mark"],
+        )
+        verdict = verify.decide(
+            table,
+            key,
+            manifest,
+            plan,
+            commitment=user["commitment"],
+            beacon=bytes.fromhex(fixed["beacons"][name]),
+        )
+        np.testing.assert_array_equal(verdict.true_slots, user["true_slots"])
         assert verdict.result.log10_p == pytest.approx(user["log10_p"], abs=1e-12)
 
 
@@ -242,7 +256,8 @@ def test_another_decoder_changes_no_slot_and_no_manifest(tiny_settings, tmp_path
         after = case.open_case(tiny_settings, folder).users["keyed"]
     assert after.commitment == before.commitment
     assert (tmp_path / "manifests/keyed.json").read_text() == manifest
-    slots = [keys.assign(u.mark_key, u.manifest).slots for u in (before, after)]
+    assert after.beacon == before.beacon
+    slots = [user.assignment.slots for user in (before, after)]
     np.testing.assert_array_equal(*slots)
 
 

@@ -57,7 +57,7 @@ def _write_user(folder, user, rng):
     key = MarkKey.for_experiment(0, user.name)
     plan = Plan(stats.DEFAULT_STATISTIC, 1e-4, "hue_rotation")
     commitment = keys.commit(key, manifest, plan)
-    assignment = keys.assign(key, manifest)
+    assignment = keys.assign(key, manifest, plan)
     table = rng.uniform(1.0, 4.0, (user.num_images, SPACE.num_slots * REFINEMENT))
     if user.kind == "marked" and not user.excluded:
         table[np.arange(user.num_images), assignment.slots * REFINEMENT] -= user.strength

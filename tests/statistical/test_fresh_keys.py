@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from anw_jax import stats
-from anw_jax.keys import Manifest, MarkKey, SignatureSpace, assign
+from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign
 
 pytestmark = pytest.mark.slow
 
@@ -16,11 +16,24 @@ NUM_IMAGES = 20
 REAL_TABLE = pathlib.Path(__file__).resolve().parents[1] / "golden" / "innocent_table.npz"
 
 
-@pytest.fixture(scope="module")
-def assignments():
+def _assignments(mode: str):
     images = np.random.default_rng(3).integers(0, 256, (NUM_IMAGES, 2, 2, 3), np.uint8)
     manifest = Manifest.of(images, SignatureSpace())
-    return [assign(MarkKey.for_experiment(seed), manifest) for seed in range(NUM_KEYS)]
+    plan, value = Plan("losses", 0.05, beacon="arbitrator:X", mode=mode), bytes(range(32))
+    return [
+        assign(MarkKey.for_experiment(seed), manifest, plan, beacon=value)
+        for seed in range(NUM_KEYS)
+    ]
+
+
+@pytest.fixture(scope="module")
+def assignments():
+    return _assignments("sealed")
+
+
+@pytest.fixture(scope="module")
+def turned_assignments():
+    return _assignments("sequential")
 
 
 def _table(name: str) -> np.ndarray:
@@ -59,6 +72,11 @@ def _looks_valid(p_values: np.ndarray) -> bool:
 )
 def test_a_hundred_thousand_fresh_keys(name, statistic, assignments):
     assert _looks_valid(stats.fresh_p_values(_table(name), assignments, statistic))
+
+
+@pytest.mark.parametrize("name", ["smooth_hue", "one_dominating", "real"])
+def test_leaves_of_a_hundred_thousand_fresh_keys(name, turned_assignments):
+    assert _looks_valid(stats.fresh_p_values(_table(name), turned_assignments, "losses"))
 
 
 def test_near_lies_are_seen(assignments):

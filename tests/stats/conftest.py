@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from anw_jax import stats
-from anw_jax.keys import Assignment, Manifest, MarkKey, SignatureSpace, assign
+from anw_jax.keys import Assignment, Manifest, MarkKey, Plan, SignatureSpace, assign
 
 REAL_TABLE = pathlib.Path(__file__).resolve().parents[1] / "golden" / "innocent_table.npz"
 
@@ -66,9 +66,9 @@ def fresh_assignments(manifest_of_size):
     def draw(num_keys: int, num_images: int, scheme: str = "per_image") -> list[Assignment]:
         arguments = num_keys, num_images, scheme
         if arguments not in drawn:
-            manifest = manifest_of_size(num_images, scheme)
+            manifest, plan = manifest_of_size(num_images, scheme), Plan("losses", 0.05)
             drawn[arguments] = [
-                assign(MarkKey.for_experiment(seed, "calibration"), manifest)
+                assign(MarkKey.for_experiment(seed, "calibration"), manifest, plan)
                 for seed in range(num_keys)
             ]
         return drawn[arguments]

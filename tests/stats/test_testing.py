@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anw_jax import stats
-from anw_jax.keys import Manifest, MarkKey, SignatureSpace, assign
+from anw_jax.keys import Assignment, Manifest, MarkKey, Plan, SignatureSpace, assign
 from anw_jax.stats.exact import quantise
 from anw_jax.stats.testing import observed_sum
 
@@ -107,10 +107,15 @@ def test_an_image_entered_twice_changes_nothing(statistic, rng, small_images):
     table = rng.normal(size=(6, 12))
     groups = list("aabbcc")
     for scheme, albums in (("per_image", None), ("per_group", groups), ("per_user", None)):
-        once = assign(mark_key, Manifest.of(small_images, SPACE, scheme, albums))
+        plan = Plan(statistic, 0.05)
+        once = assign(mark_key, Manifest.of(small_images, SPACE, scheme, albums), plan)
         again = np.concatenate([small_images, small_images[[4, 4, 1]]])
         albums = albums and [*albums, "a", "z", "c"]
-        twice = assign(mark_key, Manifest.of(again, SPACE, scheme, albums))
+        more = Manifest.of(again, SPACE, scheme, albums)
+        # A copy is another manifest, whose slots are others: here the same are wanted.
+        twice = Assignment(
+            np.array(more.unit_of_image), once.slot_of_unit, SPACE, scheme, more.is_copy
+        )
         more = np.concatenate([table, table[[4, 4, 1]]])
         assert stats.exact_test(more, twice, statistic=statistic) == stats.exact_test(
             table, once, statistic=statistic

@@ -209,7 +209,9 @@ def test_fresh_keys_reject_p0_of_one_in_n(innocent_table, fresh_assignments, loo
     table = innocent_table("smooth_hue", NUM_IMAGES)
     slots = np.array([a.slot_of_unit for a in fresh_assignments(FAST_KEYS, NUM_IMAGES)])
     hits = _hit_counts(table, slots)
-    assert not looks_valid(scipy.stats.binom.sf(hits - 1, NUM_IMAGES, 1 / 12))
+    level = scipy.stats.binom.sf(1, NUM_IMAGES, 1 / 12)  # which two hits attain
+    lies = scipy.stats.binom.sf(hits - 1, NUM_IMAGES, 1 / 12)
+    assert (lies <= level).sum() > scipy.stats.binom.ppf(1 - 1e-4, len(lies), level)
     assert looks_valid(scipy.stats.binom.sf(hits - 1, NUM_IMAGES, 1 / 11))
 
 

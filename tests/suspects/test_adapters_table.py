@@ -14,7 +14,7 @@ from anw_jax import data, keys
 from benchmarks import _adapters_case as case_files
 from benchmarks import _adapters_cells as cells
 from benchmarks import adapters
-from benchmarks._adapters_page import PAGE, page
+from benchmarks._adapters_page import PAGE, page, renewed
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results" / "adapters.json"
@@ -143,7 +143,7 @@ def test_trainings_of_other_settings_are_refused(results, workdir):
 @pytest.mark.slow
 def test_the_learner_gets_what_was_published_and_its_twin_none_of_it(case):
     published = case_files._read_all(case.folder / "marked" / "published")
-    slots = keys.assign(case.key, case.published.manifest).slots
+    slots = keys.assign(case.key, case.published.manifest, case.published.plan).slots
     assert len(set(slots.tolist())) > 3
     with np.load(case.folder / "with" / "photos.npz") as arrays:
         learned = arrays["train_images"]
@@ -169,7 +169,7 @@ def test_wrong_keys_stay_in_the_band_and_the_right_key_does_not(results, case, m
     (seed,) = results["seeds"]
     assert seed["wrong_keys"]["keys"] == TINY.num_wrong_keys
     assert all(share["within"] for share in seed["wrong_keys"]["shares"].values())
-    slots = keys.assign(case.key, case.published.manifest).slots
+    slots = keys.assign(case.key, case.published.manifest, case.published.plan).slots
     learned = np.ones((TINY.num_marked, 12), np.float32)
     learned[np.arange(TINY.num_marked), slots] = 0.01
     monkeypatch.setattr(keys.MarkKey, "for_experiment", lambda *arguments: case.key)
@@ -217,7 +217,9 @@ def test_the_page_shows_every_cell(results):
 
 def test_the_page_in_docs_is_made_from_the_results():
     body = json.loads(RESULTS.read_text())
-    assert PAGE.read_text() == page(body), "run: python -m benchmarks.adapters --page"
+    text = PAGE.read_text()
+    assert "\n## Services over HTTP\n" in text
+    assert text == renewed(text, body), "run: python -m benchmarks.adapters --page"
 
 
 def test_the_results_are_those_of_the_settings():

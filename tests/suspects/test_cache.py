@@ -1,5 +1,8 @@
 """Answers on disk: whole, checked, and never paid for twice."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,6 +29,7 @@ def filled(path) -> bytes:
         cache.note_asked([key(0), key(1)])
         cache.store([key(0)], logits(0))
         cache.note_refused([key(1)])
+        cache.note_unusable([key(4)], "status 400")
         cache.store([key(2), key(3)], logits(2, 3))
     return path.read_bytes()
 
@@ -84,6 +88,8 @@ def test_a_file_cut_anywhere_keeps_its_whole_records(tmp_path_factory, cut):
             assert (key(number) in cache) == (end <= cut)
             if key(number) in cache:
                 assert cache.get(key(number)).scores[0, 0] == number
+        end = body.find(b"status 400") + len(b"status 400") + 4
+        assert cache.why_unusable(key(4)) == ("status 400" if end <= cut else None)
         cache.store([key(5)], logits(5))
     with AnswerCache(path, LOGITS) as cache:
         assert cache.num_cut_bytes == 0
@@ -103,8 +109,71 @@ def test_no_flipped_byte_gives_a_wrong_answer(tmp_path_factory, place, flip):
             for number in (0, 2, 3):
                 if key(number) in cache:
                     assert cache.get(key(number)).scores[0, 0] == number
+            assert cache.why_unusable(key(4)) in (None, "status 400")
     except CacheError:
         pass
+
+
+def test_what_is_unusable_stays_so(tmp_path):
+    with AnswerCache(tmp_path / "file", LOGITS) as cache:
+        cache.note_asked([key(0), key(0)])
+        cache.note_unusable([key(0)], "status 400")
+        assert (cache.num_queries, cache.num_in_doubt, cache.num_unusable) == (2, 1, 1)
+        cache.note_unusable([key(0)], "another reason")
+        cache.store([key(0), key(1)], logits(0, 1))  # what was settled first stands
+        cache.note_unusable([key(1)], "too late")
+    for path in (tmp_path / "file", tmp_path / "file"):
+        with AnswerCache(path, LOGITS) as cache:
+            assert cache.why_unusable(key(0)) == "status 400"
+            assert cache.is_settled(key(0))
+            assert key(0) not in cache
+            assert cache.why_unusable(key(1)) is None
+            assert cache.get(key(1)).scores[0, 0] == 1
+            assert (len(cache), cache.num_unusable) == (1, 1)
+
+
+@pytest.mark.parametrize("why", ["", "x" * 10_000, "\ud800 half a letter", "ü\0\n"])
+def test_any_reason_is_kept(tmp_path, why):
+    with AnswerCache(tmp_path / "file", LOGITS) as cache:
+        cache.note_unusable([key(0)], why)
+        said = cache.why_unusable(key(0))
+    assert len(said) <= 240
+    assert said[:1] in (why[:1], "?")
+    with AnswerCache(tmp_path / "file", LOGITS) as cache:
+        assert cache.why_unusable(key(0)) == said
+
+
+def test_a_control_counts_and_changes_nothing(tmp_path):
+    with AnswerCache(tmp_path / "file", LOGITS) as cache:
+        cache.store([key(0)], logits(0))
+        cache.store_control(key(0), logits(7))
+        cache.store_control(key(1), logits(1))
+    with AnswerCache(tmp_path / "file", LOGITS) as cache:
+        assert (len(cache), cache.num_queries) == (2, 3)
+        assert cache.get(key(0)).scores[0, 0] == 0
+
+
+def test_files_of_before_there_were_refusals_are_read(tmp_path):
+    """Byte for byte what version 1 wrote: asked, answered, refused, answered."""
+    path = tmp_path / "file"
+    old = bytearray(b"anw_jax answers, version 1\n" + LOGITS.digest.encode() + b"\n")
+    for kind, number, payload in (
+        (1, 0, b""),
+        (2, 0, logits(0).to_bytes(0)),
+        (1, 1, b""),
+        (3, 1, b""),
+        (2, 2, logits(2).to_bytes(0)),
+    ):
+        record = struct.pack("<2sBI32s", b"\xa7\x1e", kind, len(payload), key(number)) + payload
+        old += record + struct.pack("<I", zlib.crc32(record))
+    path.write_bytes(old)
+    with AnswerCache(path, LOGITS) as cache:
+        assert (len(cache), cache.num_queries, cache.num_unusable) == (2, 2, 0)
+        assert cache.num_cut_bytes == 0
+        cache.note_unusable([key(1)], "status 400")
+    assert path.read_bytes().startswith(bytes(old))
+    with AnswerCache(path, LOGITS) as cache:
+        assert (len(cache), cache.num_queries, cache.num_unusable) == (2, 2, 1)
 
 
 def test_damage_in_the_midst_is_refused(tmp_path):

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 import tracemalloc
+import zlib
 
 import pytest
 
@@ -221,3 +222,153 @@ def test_the_proxy_of_the_environment_is_used(monkeypatch):
 def test_what_is_no_url():
     with pytest.raises(ValueError, match="url must be a URL, got 'http://a:port/'"):
         PooledClient("http://a:port/", 1)
+
+
+def drips(head: bytes, piece: bytes):
+    """Says `head`, and then `piece` again and again."""
+
+    def talk(connection, number):
+        asked(connection)
+        connection.sendall(head)
+        for _ in range(400):
+            connection.sendall(piece)
+            time.sleep(0.01)
+
+    return talk
+
+
+EMPTY_MEMBER = gzip.compress(b"")
+DRIPS = {
+    "status": (b"HTTP/1.1 2", b"0"),
+    "interim answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "head": (OK, b"x"),
+    "size of a chunk": (OK + b"transfer-encoding: chunked\r\n\r\n", b"0"),
+    "chunks": (OK + b"transfer-encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    "trailers": (OK + b"transfer-encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n"),
+    "body": (OK + b"content-length: 1000\r\n\r\n", b" "),
+    "body without a length": (OK + b"connection: close\r\n\r\n", b" "),
+    "packing that holds nothing": (
+        OK + b"connection: close\r\ncontent-encoding: gzip\r\n\r\n",
+        EMPTY_MEMBER,
+    ),
+}
+
+
+@pytest.mark.parametrize(("head", "piece"), DRIPS.values(), ids=DRIPS)
+def test_a_drip_of_any_part_ends_at_the_time_limit(head, piece):
+    """No read takes as long as the limit: only a watch over the whole request ends these."""
+    with serving(drips(head, piece)) as url:
+        start = time.monotonic()
+        with pytest.raises(TooSlowError):
+            sent(url, seconds=0.3)
+        assert time.monotonic() - start < 2.0
+
+
+def test_after_a_drip_the_client_asks_on():
+    def talk(connection, number):
+        while asked(connection):
+            if number == 0:
+                connection.sendall(OK + b"content-length: 1000\r\n\r\n")
+                time.sleep(1.0)
+                return
+            connection.sendall(sized(b"{}"))
+
+    with serving(talk) as url:
+        client = PooledClient(url, 2)
+        with pytest.raises(TooSlowError):
+            client.send("POST", url, b"", {}, 0.2, 99)
+        assert [client.send("POST", url, b"", {}, 5.0, 99).body for _ in range(3)] == [
+            b"{}"
+        ] * 3
+        client.close()
+
+
+ODD = {
+    "HTTP/1.0": (b"HTTP/1.0 200 OK\r\n\r\n{}", 200, b"{}"),
+    "HTTP/1.0, kept": (
+        b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\n{}",
+        200,
+        b"{}",
+    ),
+    "no reason": (b"HTTP/1.1 200\r\ncontent-length: 2\r\n\r\n{}", 200, b"{}"),
+    "nothing to say": (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
+    "after a continue": (b"HTTP/1.1 100 Continue\r\n\r\n" + sized(b"{}"), 200, b"{}"),
+    "more than its length": (sized(b"{}") + b"{}", 200, b"{}"),
+    "a wrong type": (sized(b"{}", b"content-type: text/html; charset=utf-16\r\n"), 200, b"{}"),
+    "packed raw": (
+        sized(
+            zlib.compressobj(wbits=-15).flush() or b"",
+            b"content-encoding: deflate\r\n",
+        ),
+        200,
+        b"",
+    ),
+    "packed in parts": (
+        sized(gzip.compress(b"{") + gzip.compress(b"}"), b"content-encoding: gzip\r\n"),
+        200,
+        b"{}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("reply", "status", "body"), ODD.values(), ids=ODD)
+def test_odd_replies_are_read(reply, status, body):
+    with serving(says(reply)) as url:
+        got = sent(url)
+    assert (got.status, got.body) == (status, body)
+
+
+SPOILT = {
+    "half a chunk": (OK + b"transfer-encoding: chunked\r\n\r\nff\r\nabc", BrokenOffError),
+    "no size of a chunk": (OK + b"transfer-encoding: chunked\r\n\r\nzz\r\nabc", BrokenOffError),
+    "no end of chunks": (OK + b"transfer-encoding: chunked\r\n\r\n1\r\nx\r\n", BrokenOffError),
+    "two lengths": (OK + b"content-length: 2, 5\r\n\r\n{}", BrokenOffError),
+    "HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", BrokenOffError),
+    "a secure greeting": (b"\x15\x03\x01\x00\x02\x02\x16", BrokenOffError),
+    "a head without end": (OK + b"a: " + b"x" * 2**17, BrokenOffError),
+    "too many lines": (OK + b"a: b\r\n" * 200 + b"\r\n", BrokenOffError),
+    "half a packing": (
+        sized(gzip.compress(bytes(99))[:12], b"content-encoding: gzip\r\n"),
+        (NoAnswerError, Reply),
+    ),
+    "no packing": (sized(b"{}", b"content-encoding: deflate\r\n"), (NoAnswerError, Reply)),
+    "no packing at all": (sized(b"{}" * 9, b"content-encoding: gzip\r\n"), NoAnswerError),
+    "too long in chunks": (
+        OK + b"transfer-encoding: chunked\r\n\r\n" + b"40000\r\n" + bytes(2**18) + b"\r\n" * 1,
+        BrokenOffError,
+    ),
+}
+
+
+@pytest.mark.parametrize(("reply", "error"), SPOILT.values(), ids=SPOILT)
+def test_spoilt_replies_have_one_error(reply, error):
+    with serving(says(reply)) as url:
+        if isinstance(error, tuple):  # what was unpacked is no JSON, which the reader tells
+            assert len(sent(url).body) < 99
+            return
+        with pytest.raises(error):
+            sent(url)
+
+
+def test_errors_show_nothing_of_what_was_sent():
+    """The standard library's own texts hold the header."""
+    headers = {"authorization": "Bearer s3cret\nx"}
+    with serving(says(sized(b"{}"))) as url:
+        with pytest.raises(BrokenOffError) as error:
+            sent(url, headers=headers)
+        with pytest.raises(BrokenOffError) as other:
+            sent(url, headers={"authorization": "s3cret\u2026"})
+    assert str(error.value) == "ValueError"
+    assert str(other.value) == "UnicodeEncodeError"
+
+
+def test_a_proxy_that_is_not_there_is_named(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setenv("http_proxy", f"http://ann:s3cret@127.0.0.1:{port}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UnreachableError) as error:
+        sent("http://model.invalid/")
+    assert str(error.value).endswith(", through the proxy of http_proxy")
+    assert "s3cret" not in str(error.value)

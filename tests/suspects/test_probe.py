@@ -16,10 +16,7 @@ RIGHT = twins.logits(UNIT).argmax(1)
 LABELS = np.where(np.arange(60) % 10 == 0, (RIGHT + 1) % 5, RIGHT)
 
 
-@pytest.fixture(autouse=True)
-def few_sizes(monkeypatch):
-    """Large pictures cost time and show nothing here."""
-    monkeypatch.setattr("anw_jax.suspects.probe_readings._SIDES", (28, 64))
+pytestmark = pytest.mark.usefixtures("few_sizes")
 
 
 def suspect_of(fun, declaration=twins.NHWC):

@@ -15,7 +15,7 @@ MANIFEST = keys.Manifest.of(
     keys.SignatureSpace(),
 )
 OWNER = keys.UnitTree(KEY, MANIFEST, PLAN)
-SLOTS = keys.assign(KEY, MANIFEST).slot_of_unit
+SLOTS = keys.assign(KEY, MANIFEST, PLAN).slot_of_unit
 NAMES = ("guilty", "innocent")
 LEVEL = PLAN.alpha / len(NAMES)
 DECLARED = "d" * 64

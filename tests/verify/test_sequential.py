@@ -19,22 +19,23 @@ MANIFEST = keys.Manifest.of(
     keys.SignatureSpace(),
 )
 OWNER = keys.UnitTree(KEY, MANIFEST, PLAN)
-SLOTS = keys.assign(KEY, MANIFEST).slot_of_unit
+SLOTS = keys.assign(KEY, MANIFEST, PLAN).slot_of_unit
 
 
-def _row(unit: int, gap: float) -> np.ndarray:
+def _row(unit: int, gap: float, slots=SLOTS) -> np.ndarray:
     row = np.random.default_rng(unit).normal(2.0, 0.3, 11)
-    row[SLOTS[unit] - 1] -= gap
+    row[slots[unit] - 1] -= gap
     return row
 
 
 def _audit(gap: float, path=None, plan=PLAN, num_steps=None) -> verify.SequentialRecord:
     owner = keys.UnitTree(KEY, MANIFEST, plan)
+    slots = keys.assign(KEY, MANIFEST, plan).slot_of_unit
     record = verify.SequentialRecord(owner.root, MANIFEST, plan, path=path)
     while record.is_open and (num_steps is None or record.wealth.num_steps < num_steps):
         unit = record.next_unit
-        record.write_row(unit, _row(unit, gap))
-        assert record.open_leaf(owner.open(unit)) == SLOTS[unit]
+        record.write_row(unit, _row(unit, gap, slots))
+        assert record.open_leaf(owner.open(unit)) == slots[unit]
     return record
 
 
@@ -244,10 +245,10 @@ def test_plans_that_cannot_be_sequential_are_refused():
 
 
 def test_with_a_beacon_the_turned_slots_are_settled():
-    plan = dataclasses.replace(PLAN, beacon="drand round 7")
+    plan, value = dataclasses.replace(PLAN, beacon="arbitrator:Jane"), bytes(range(32))
     owner = keys.UnitTree(KEY, MANIFEST, plan)
-    turned = keys.assign(KEY, MANIFEST, beacon=b"value", mode="sequential").slot_of_unit
-    record = verify.SequentialRecord(owner.root, MANIFEST, plan, beacon=b"value")
+    turned = keys.assign(KEY, MANIFEST, plan, beacon=value).slot_of_unit
+    record = verify.SequentialRecord(owner.root, MANIFEST, plan, beacon=value)
     unit = record.next_unit
     record.write_row(unit, np.arange(11.0))
     assert record.open_leaf(owner.open(unit)) == turned[unit]

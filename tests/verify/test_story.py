@@ -33,9 +33,13 @@ labels = np.arange(30) % 3
 space, mark = keys.SignatureSpace(), marks.HueRotation()
 key = keys.MarkKey(bytes(range(32)))  # else MarkKey.generate(); fixed here, to repeat
 manifest = keys.Manifest.of(originals, space)
-plan = keys.Plan(statistic="log_losses", alpha=1e-6, mark=mark.description)
+plan = keys.Plan(
+    statistic="log_losses", alpha=1e-6, mark=mark.description, beacon="arbitrator:Jane Doe"
+)
 commitment = keys.commit(key, manifest, plan)
-published = marks.publish(mark, originals, keys.assign(key, manifest).degrees)
+beacon = bytes(range(32))  # else secrets.token_bytes(32), drawn by her with the commitment
+slots = keys.assign(key, manifest, plan, beacon=beacon)
+published = marks.publish(mark, originals, slots.degrees)
 
 # Two learners: one stores what it finds online, the other has photos of its own.
 def nearest(stored, images):
@@ -51,6 +55,16 @@ def learn(pictures):
 thief = learn(published)
 innocent = learn(rng.integers(60, 200, originals.shape, dtype=np.uint8))
 
+# What she knows from elsewhere.
+statements = verify.Statements(
+    commitment=commitment,
+    held_since="2026-11-03",
+    held_from="the owner, by mail",
+    found=1,
+    models_tried=1,
+    nothing_else=True,
+)
+
 # The arbitrator, once with the weights and once with answers alone.
 def on_call(batch):
     return np.asarray(thief(batch))
@@ -60,9 +74,17 @@ for name, model in (("thief", thief), ("thief by call", on_call), ("innocent", i
     sealed = verify.seal(table)
     blind = verify.infer_signatures(table, manifest)
     verdict = verify.decide(
-        table, key, manifest, plan, commitment=commitment, sealed_digest=sealed
+        table,
+        key,
+        manifest,
+        plan,
+        commitment=commitment,
+        sealed_digest=sealed,
+        beacon=beacon,
+        statements=statements,
     )
-    assert verdict.standing.startswith("evidence under the committed plan")
+    assert verdict.standing == "evidence under the committed plan"
+    assert verdict.conditions == ()
     assert (blind == verdict.inferred_slots).all()
     if name == "innocent":
         assert verdict.result.outcome == "not shown", verdict.result
@@ -75,7 +97,7 @@ for name, model in (("thief", thief), ("thief by call", on_call), ("innocent", i
 found = verify.gradient_search(
     thief, originals[:6], labels[:6], mark, per_image=True, num_starts=12, num_steps=30
 )
-true = keys.assign(key, manifest).degrees[:6]
+true = slots.degrees[:6]
 assert (space.distance(found.best_degrees, true) < space.tau_degrees).all()
 print("told")
 '''

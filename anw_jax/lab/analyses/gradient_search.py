@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from anw_jax import keys, verify
+from anw_jax import verify
 from anw_jax.keys import SignatureSpace
 from anw_jax.lab.case import Case
 from anw_jax.lab.journal import Journal
@@ -44,7 +44,7 @@ def _true_degrees(settings: Settings, user: User) -> float | None:
         return 0.0
     if user.settings.scheme != "per_user":
         return None
-    return float(keys.assign(user.mark_key, user.manifest).degrees[0])
+    return float(user.assignment.degrees[0])
 
 
 def _one(settings: Settings, user: User, suspect: Suspect, journal: Journal) -> dict[str, Any]:

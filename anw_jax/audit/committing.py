@@ -1,0 +1,262 @@
+"""The owner's first step: a commitment to a folder of photos, before any slot is known."""
+
+import dataclasses
+import datetime
+import os
+import pathlib
+
+from anw_jax import _check, data, progress
+from anw_jax.audit.choices import Choices
+from anw_jax.audit.files import digest_of
+from anw_jax.audit.folder_report import FolderReport, report_on
+from anw_jax.audit.labels import Labels, read_labels
+from anw_jax.audit.marking import PHOTOS, check_later, fresh_folder
+from anw_jax.audit.names import target_names
+from anw_jax.audit.published import (
+    COMMITMENT,
+    Published,
+    commitment_of,
+    read_published,
+    write_published,
+)
+from anw_jax.audit.registry import Registry, open_registry
+from anw_jax.errors import CaseError
+from anw_jax.keys import Manifest, MarkKey, SignatureSpace, image_digest
+from anw_jax.keys.names import USER_LCT
+from anw_jax.marks import HueRotation, UserLCT
+
+
+@dataclasses.dataclass(frozen=True)
+class Committed:
+    """What `commit_folder` did.
+
+    Attributes:
+      commitment: 64 hex digits: publish them, or have them time-stamped, before the photos.
+      num_images: photos in the manifest.
+      num_units: units that carry independent slots.
+      number: which of the owner's commitments this is.
+      beacon: the name of the public value that is waited for; "" for none.
+      is_new: False where the same commitment stood there already.
+      report: what was found below the folder, pictures that cannot be marked among it.
+      warnings: what the owner should know, one line each.
+    """
+
+    commitment: str
+    num_images: int
+    num_units: int
+    number: int
+    beacon: str
+    is_new: bool
+    report: FolderReport
+    warnings: tuple[str, ...] = ()
+
+
+def commit_folder(
+    photos: str | os.PathLike,
+    key_file: str | os.PathLike,
+    out: str | os.PathLike,
+    choices: Choices,
+    *,
+    labels: str | os.PathLike | None = None,
+    labels_map: str | os.PathLike | None = None,
+    again: bool = False,
+    on_progress: progress.ProgressFn = progress.silent,
+) -> Committed:
+    """Commits to every photo of a folder, before any slot is known; nothing is marked yet.
+
+    `out` gets `manifest.json` and `commitment.json` (and `basis.json`), and appears under its
+    name when it is complete. The same call again finds the commitment that is there. Numbers
+    come from the registry beside the key file.
+
+    Args:
+      photos: the folder of originals, of any depth; only read.
+      key_file: the owner's secret.
+      out: a folder that is not there yet, neither `photos` nor inside it.
+      choices: what is committed to.
+      labels: a file of rows 'file,label' to commit to: audits take no other labels from an
+        owner; None commits to none. A label is a class number, a word, or "-".
+      labels_map: a file of rows 'word,class number', committed to with the labels.
+      again: commit to photos that stand in the registry already.
+      on_progress: called with (photos done, photos in all).
+
+    Raises:
+      CaseError: `out` is in the way; two photos would get one name; labels that do not fit;
+        choices that differ from those committed to; photos that were committed to before.
+      SourceError: photos that cannot be read.
+      TypeError, ValueError: a choice out of its range.
+    """
+    photos, out, key_file = pathlib.Path(photos), pathlib.Path(out), pathlib.Path(key_file)
+    mark_key = MarkKey.load(key_file)
+    report = report_on(photos)
+    files, names = report.photos, list(report.names)
+    _refuse_in_the_way(photos, out)
+    target_names(names)
+    before = read_published(out) if out.exists() else None
+    if before is not None:
+        choices = _committed_choices(before, choices)
+    slots = 12 if choices.slots is None else choices.slots
+    _check_auditable(choices, slots)
+    manifest = _manifest(files, names, choices.scheme or "per_image", slots, on_progress)
+    table = _labels(labels, labels_map, manifest)
+    given = None if table is None else table.digest
+    warnings: tuple[str, ...] = ()
+    with open_registry(key_file.parent) as registry:
+        if before is None:
+            check_later(choices.beacon or "", _now())
+            warnings = _warn(registry, mark_key, manifest, again)
+            number = registry.next_number
+            published = _write(out, mark_key, manifest, choices, given or "", number)
+        else:
+            published = before
+            _check_committed(before, out, mark_key, manifest, given)
+        registry.add(mark_key, published)
+    return Committed(
+        published.commitment,
+        manifest.num_images,
+        manifest.num_units,
+        published.plan.number,
+        published.plan.beacon,
+        before is None,
+        report,
+        (*warnings, *_about_labels(table)),
+    )
+
+
+def _labels(
+    labels: str | os.PathLike | None, labels_map: str | os.PathLike | None, manifest: Manifest
+) -> Labels | None:
+    if labels is not None:
+        return read_labels(labels, manifest, labels_map)
+    if labels_map is not None:
+        raise ValueError(f"labels_map needs labels, got {labels_map} alone")
+    return None
+
+
+def _about_labels(table: Labels | None) -> tuple[str, ...]:
+    """What an owner should know of labels that are not all class numbers."""
+    if table is None:
+        return ()
+    if table.needs_map:
+        return ("labels are words: the arbitrator has to map them to class numbers",)
+    if table.num_without:
+        return (f"photos without a class: {table.num_without}; their rows are constant",)
+    return ()
+
+
+def _write(
+    out: pathlib.Path,
+    mark_key: MarkKey,
+    manifest: Manifest,
+    choices: Choices,
+    labels: str,
+    number: int,
+) -> Published:
+    """Writes a new commitment; `out` appears under its name when it is complete."""
+    basis = mark_key.sub_key("basis") if choices.private_basis else None
+    mark = HueRotation() if basis is None else UserLCT.from_sub_key(basis)
+    plan = choices.plan(mark.description, labels, number)
+    partial = fresh_folder(out)
+    commitment = commitment_of(mark_key, manifest, plan)
+    write_published(partial, manifest, plan, commitment, basis)
+    os.replace(partial, out)
+    return read_published(out)
+
+
+def _committed_choices(before: Published, choices: Choices) -> Choices:
+    """What was committed to, once no choice that was given differs from it.
+
+    Raises:
+      CaseError: one does.
+    """
+    choices.check_same(before.plan, before.manifest.scheme, before.manifest.space.num_slots)
+    return dataclasses.replace(
+        choices,
+        scheme=before.manifest.scheme,
+        slots=before.manifest.space.num_slots,
+        private_basis=before.plan.mark.startswith(f"{USER_LCT}:"),
+        mode=before.plan.mode,
+    )
+
+
+def _check_committed(
+    before: Published,
+    out: pathlib.Path,
+    mark_key: MarkKey,
+    manifest: Manifest,
+    labels: str | None,
+) -> None:
+    """Refuses another key, other photos or other labels than those committed to."""
+    if labels not in (None, before.plan.labels):
+        raise CaseError(f"the labels are not those committed to in {out}")
+    if commitment_of(mark_key, manifest, before.plan) != before.commitment:
+        raise CaseError(
+            f"{out} holds another commitment: key or photos differ from those committed to; "
+            "name another folder"
+        )
+
+
+def _warn(
+    registry: Registry, mark_key: MarkKey, manifest: Manifest, again: bool
+) -> tuple[str, ...]:
+    """Refuses photos committed to before, and warns of a key used before."""
+    twice = registry.photos_again(manifest)
+    if twice and not again:
+        raise CaseError(
+            f"{twice[0]} was committed to before ({len(twice)} such photos, {registry.path}): "
+            "a second commitment to the same photos weakens both, since an arbitrator counts "
+            "them; give --again if you want it nevertheless"
+        )
+    uses = registry.uses_of(mark_key)
+    if not uses:
+        return ()
+    return (
+        f"this key was used for {uses} commitment(s) before: a verdict on one opens it for "
+        "all, so draw a new key for each (anw key new)",
+    )
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _check_auditable(choices: Choices, slots: int) -> None:
+    """A commitment that no audit could ever test would be found out years later."""
+    if choices.mode == "sequential":
+        _check.integer_at_least(3, slots=slots)
+
+
+def _refuse_in_the_way(photos: pathlib.Path, out: pathlib.Path) -> None:
+    source, target = photos.resolve(), out.resolve()
+    if target == source or source in target.parents:
+        raise CaseError(f"out must lie outside the folder of originals {photos}, got {out}")
+    if target in source.parents:
+        raise CaseError(f"out must not hold the folder of originals {photos}, got {out}")
+    is_ours = (out / COMMITMENT).exists() and not (out / PHOTOS).exists()
+    if out.exists() and not is_ours:
+        raise CaseError(f"out must not exist yet, got {out}: nothing is overwritten")
+
+
+def _manifest(
+    files: tuple[pathlib.Path, ...],
+    names: list[str],
+    scheme: str,
+    num_slots: int,
+    on_progress: progress.ProgressFn,
+) -> Manifest:
+    digests, file_digests = [], []
+    for number, file in enumerate(files):
+        digests.append(image_digest(data.read_photo(file)))
+        file_digests.append(digest_of(file))
+        on_progress(number + 1, len(files))
+    groups = None
+    if scheme == "per_group":
+        groups = [str(pathlib.PurePosixPath(name).parent) for name in names]
+    return Manifest.of(
+        digests,
+        SignatureSpace(num_slots),
+        scheme,
+        groups,
+        names,
+        digests=digests,
+        file_digests=file_digests,
+    )

@@ -1,0 +1,160 @@
+"""Images to which a suspect had no usable answer: counted, named, and limited.
+
+One picture without a usable answer (refused, too few numbers in it, NaN) makes its image
+unusable: the image's row is left out for all slots alike, which is fixed before any slot is
+known. So a suspect that refuses where it recognises its training pictures takes evidence away
+and can make no p smaller. How much it may take away is declared: above that share of an owner's
+images the test is inconclusive, whatever the other images say.
+"""
+
+import json
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from anw_jax.audit.case import Owner
+from anw_jax.audit.files import read_json, write_json
+from anw_jax.audit.panel import Panel, photos_of_units
+from anw_jax.stats import log_e_from_p
+
+_FORMAT = "anw_jax unusable photos, version 1"
+_MOST_SHOWN = 5
+
+
+def counted(photos: dict[str, str], num_images: int) -> dict[str, Any]:
+    """What the files of a case say of one owner before one suspect.
+
+    Args:
+      photos: why a photo is unusable, by the photo's file name.
+      num_images: the owner's images that were asked about; copies are not.
+
+    Example:
+      >>> counted({"b.png": "status 400", "a.png": "status 400"}, 20)["num_unusable"]
+      2
+    """
+    return {
+        "num_images": num_images,
+        "num_unusable": len(photos),
+        "photos": dict(sorted(photos.items())),
+    }
+
+
+def sealed_counts(panel: Panel, owner: int) -> dict[str, Any]:
+    """The count of one owner once all tables are filled."""
+    manifest = panel.owners[owner].published.manifest
+    return counted(panel.unusable(owner), sum(map(len, photos_of_units(manifest))))
+
+
+def reason(count: dict[str, Any] | None, limit: float | None) -> str:
+    """Why a test is inconclusive; "" within the limit, and where none was declared.
+
+    Example:
+      >>> reason(counted({"a.png": "status 400"}, 5), 0.1)
+      'the suspect refused 1 of 5 images, more than the declared 10 %'
+      >>> reason(counted({"a.png": "status 400"}, 10), 0.1)
+      ''
+    """
+    if not count or limit is None or count["num_unusable"] <= limit * count["num_images"]:
+        return ""
+    return (
+        f"the suspect refused {count['num_unusable']} of {count['num_images']} images, more "
+        f"than the declared {100 * limit:g} %"
+    )
+
+
+def limited(
+    test: dict[str, Any], count: dict[str, Any] | None, limit: float | None
+) -> dict[str, Any]:
+    """A test with its count; inconclusive, with nothing that accuses, above the limit.
+
+    Args:
+      test: of one owner and suspect, as `verdict.json` holds it.
+      count: as `counted` gives it; None in cases of before there were counts.
+      limit: as declared; None in cases of before there was one.
+    """
+    body = {**test, "unusable": count and {**count, "limit": limit}, "refused_too_many": False}
+    why = reason(count, limit)
+    if not why:
+        return body
+    return {
+        **body,
+        "refused_too_many": True,
+        "outcome": "inconclusive",
+        "reason": why,
+        "sentence": f"The test is inconclusive: {why}.",
+        "p_value": 1.0,
+        "log10_p": 0.0,
+        "p_text": "1",
+        # What p = 1 is worth, or the wealth of who bets on nothing more.
+        "log_e_value": -math.inf if "log_wealth" in test else log_e_from_p(1.0),
+        **({"z": 0.0, "diagnostics": {}} if "z" in test else {"log_wealth": -math.inf}),
+        "how_many": None,
+        "which": None,
+    }
+
+
+def line(count: dict[str, Any] | None) -> str:
+    """The count in words; "" where every image has its answers.
+
+    Example:
+      >>> line(counted({"a.png": "status 400"}, 10) | {"limit": 0.1})
+      'no usable answers to 1 of 10 images (at most 10 % may lack them): a.png: status 400'
+    """
+    if not count or not count["num_unusable"]:
+        return ""
+    photos: dict[str, list[str]] = {}
+    for photo, why in list(count["photos"].items())[:_MOST_SHOWN]:
+        photos.setdefault(why, []).append(photo)
+    shown = "; ".join(f"{', '.join(names)}: {why}" for why, names in photos.items())
+    more = count["num_unusable"] - _MOST_SHOWN
+    shown += f"; and {more} more" if more > 0 else ""
+    limit = count.get("limit")
+    most = "" if limit is None else f" (at most {100 * limit:g} % may lack them)"
+    return (
+        f"no usable answers to {count['num_unusable']} of {count['num_images']} "
+        f"images{most}: {shown}"
+    )
+
+
+def note_unit(record: pathlib.Path, panel: Panel, owner: int, unit: int) -> None:
+    """Keeps beside a sequential record which photos of a unit are unusable; before its row.
+
+    The row itself shows no more than whether any of the unit's photos is usable.
+
+    Args:
+      record: the file of the record.
+      panel: that asked about the unit.
+      owner: number of the owner in the panel.
+      unit: whose row will be written next.
+    """
+    manifest = panel.owners[owner].published.manifest
+    photos = panel.unusable(owner, photos_of_units(manifest)[unit])
+    if photos:
+        body = {"format": _FORMAT, "photos": _noted(record) | photos}
+        write_json(_file(record), body)
+
+
+def record_count(record: pathlib.Path, lines: Sequence[str], owner: Owner) -> dict[str, Any]:
+    """The count of one sequential record: of the units that have a row.
+
+    Args:
+      record: the file of the record.
+      lines: of the record.
+      owner: whose photos it is about.
+    """
+    manifest, rows = owner.published.manifest, map(json.loads, lines)
+    units = {row["unit"] for row in rows if row["kind"] == "row"}
+    members = photos_of_units(manifest)
+    asked = {manifest.file_names[photo] for unit in units for photo in members[unit]}
+    noted = {photo: why for photo, why in _noted(record).items() if photo in asked}
+    return counted(noted, sum(len(members[unit]) for unit in units))
+
+
+def _file(record: pathlib.Path) -> pathlib.Path:
+    return record.with_suffix(".unusable.json")
+
+
+def _noted(record: pathlib.Path) -> dict[str, str]:
+    path = _file(record)
+    return read_json(path, _FORMAT)["photos"] if path.exists() else {}

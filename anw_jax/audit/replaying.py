@@ -1,0 +1,208 @@
+"""Anybody's check of a verdict: computed anew from the files, and from answers asked again."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from anw_jax import _check
+from anw_jax.audit.asking import answered, asked
+from anw_jax.audit.case import Case
+from anw_jax.audit.declaring import check_unchanged, rule_of
+from anw_jax.audit.files import read_bytes
+from anw_jax.audit.judging import recompute_case
+from anw_jax.audit.panel import Panel
+from anw_jax.audit.record_verdict import recompute_record
+from anw_jax.audit.records import record_file
+from anw_jax.audit.sealing import read_blind
+from anw_jax.audit.suspect_file import MakerFn
+from anw_jax.errors import CaseError, ChangedFileError
+from anw_jax.keys import LeafOpening, MarkKey, leaves_not_from
+from anw_jax.verify import seal
+
+# Numbers of another machine may differ in their last bits.
+_TOLERANCE = 1e-9
+# Answers of the same model on another machine or at another time.
+_ANSWER_TOLERANCE = 1e-3
+
+
+@dataclasses.dataclass(frozen=True)
+class Replayed:
+    """What `replay_case` found; whatever did not hold was raised.
+
+    Attributes:
+      verdict: computed anew, as `verdict.json` holds it.
+      num_rows: rows that were computed anew from the answers on disk.
+      num_asked: units asked again.
+      num_differing: those of them whose rows differ from what was sealed.
+      foreign_leaves: by owner, units whose opened leaf is not the one that the key gives; None
+        where no key was given.
+    """
+
+    verdict: dict[str, Any]
+    num_rows: int
+    num_asked: int
+    num_differing: int
+    foreign_leaves: dict[str, list[int]] | None
+
+
+def replay_case(
+    case: Case,
+    mark_keys: dict[str, MarkKey],
+    *,
+    ask: float = 0.0,
+    makers: dict[str, MakerFn] | None = None,
+) -> Replayed:
+    """Recomputes a verdict from the files, and compares it with the one that is written.
+
+    The sealed rows are computed from the answers, the tests from the rows. Nothing is written.
+
+    Args:
+      case: with `verdict.json`.
+      mark_keys: of each owner of a sealed case; of a sequential one optional, to report leaves
+        that do not come from them.
+      ask: share of the units to ask the suspects about again, in [0, 1].
+      makers: further kinds of suspects.
+
+    Raises:
+      CaseError: no verdict yet, or files that are missing.
+      ChangedFileError: rows, tests or verdict are not what the files give.
+      RecordError, CommitmentError: as the verdict.
+    """
+    _check.in_interval(0.0, 1.0, ask=ask)
+    if not case.has("verdict.json"):
+        raise CaseError(f"{case.file('verdict.json')} is not there: there is nothing to replay")
+    written, declared = case.read("verdict.json"), check_unchanged(case)
+    noted = written["case"]["blind_sha256"] if written.get("blind_compared") else None
+    if written["mode"] == "sequential":
+        verdict = recompute_record(case, {}, blind=noted)
+        num_rows = sum(1 for _ in _checked_records(case, declared))
+    else:
+        verdict = recompute_case(case, mark_keys, blind=noted)
+        num_rows = sum(_checked_tables(case, declared))
+    difference = first_difference(json.loads(json.dumps(verdict)), written)
+    if difference:
+        raise ChangedFileError(
+            f"{case.file('verdict.json')} is not what the files give: {difference}"
+        )
+    num_asked, num_differing = _ask_again(case, declared, ask, makers) if ask else (0, 0)
+    foreign = None
+    if written["mode"] == "sequential" and mark_keys:
+        foreign = {name: _foreign(case, name, key) for name, key in mark_keys.items()}
+    return Replayed(verdict, num_rows, num_asked, num_differing, foreign)
+
+
+def first_difference(one: Any, other: Any, where: str = "") -> str:
+    """The first field in which two JSON values differ, numbers up to rounding; "" for none.
+
+    Example:
+      >>> first_difference({"p": [1.0, 2.0]}, {"p": [1.0, 2.5]})
+      'p.1 is 2.0, and 2.5 is written'
+    """
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        pairs = [(name, one[name], other[name]) for name in one]
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = [
+            (str(number), *pair) for number, pair in enumerate(zip(one, other, strict=True))
+        ]
+    else:
+        numbers = all(
+            isinstance(value, int | float) and not isinstance(value, bool)
+            for value in (one, other)
+        )
+        same = math.isclose(one, other, rel_tol=_TOLERANCE) if numbers else one == other
+        return "" if same else f"{where} is {one!r:.80}, and {other!r:.80} is written"
+    for name, first, second in pairs:
+        found = first_difference(first, second, f"{where}.{name}" if where else name)
+        if found:
+            return found
+    return ""
+
+
+def _checked_tables(case: Case, declared: dict[str, Any]) -> Iterator[int]:
+    """Holds each sealed table against the answers; yields its number of rows."""
+    body, _ = read_blind(case)
+    for name, result in body["suspects"].items():
+        saving = rule_of(declared, name).saving
+        with answered(case, declared, name) as panel:
+            tables = panel.full_tables() if saving is None else panel.saving_tables(*saving)
+        for owner, table in zip(case.owners, tables, strict=True):
+            if seal(table) != result["owners"][owner]["table"]:
+                raise ChangedFileError(
+                    f"the sealed table of {owner!r} before {name!r} is not what the answers "
+                    "give: one of the two was edited"
+                )
+            yield len(table)
+
+
+def _checked_records(case: Case, declared: dict[str, Any]) -> Iterator[int]:
+    """Holds each written row of each record against the answers; yields its unit."""
+    for number, owner in enumerate(case.owners):
+        for name in case.suspects:
+            rows = [b for b in _bodies(case, owner, name) if b["kind"] == "row"]
+            if not rows:
+                continue
+            saving = rule_of(declared, name).saving
+            with answered(case, declared, name) as panel:
+                for body in rows:
+                    row = panel.unit_row(number, body["unit"], saving)
+                    if not _same(row, body["losses"], _TOLERANCE):
+                        raise ChangedFileError(
+                            f"the row of unit {body['unit']} of {owner!r} before {name!r} is "
+                            "not what the answers give: one of the two was edited"
+                        )
+                    yield body["unit"]
+
+
+def _bodies(case: Case, owner: str, suspect: str) -> list[dict[str, Any]]:
+    lines = read_bytes(record_file(case, owner, suspect)).decode("utf-8", "replace")
+    return [json.loads(line) for line in lines.splitlines()]
+
+
+def _foreign(case: Case, owner: str, mark_key: MarkKey) -> list[int]:
+    published = case.owners[owner].published
+    openings = {}
+    for name in case.suspects:
+        for body in _bodies(case, owner, name):
+            if body["kind"] == "leaf":
+                openings[body["opening"]["unit"]] = LeafOpening.from_dict(body["opening"])
+    return leaves_not_from(mark_key, published.manifest, published.plan, openings.values())
+
+
+def _ask_again(case, declared, share: float, makers) -> tuple[int, int]:
+    """Asks about a random share of the units anew, and counts the rows that differ."""
+    num_asked, num_differing = 0, 0
+    rng = np.random.default_rng()
+    for name in case.suspects:
+        saving = rule_of(declared, name).saving
+        opened = asked(case, declared, name, budget=None, makers=makers, is_kept=False)
+        with answered(case, declared, name) as before, opened as (now, _):
+            for number, owner in enumerate(case.owners.values()):
+                units = _units_answered(case, owner, name)
+                size = min(len(units), math.ceil(share * len(units)))
+                for unit in rng.choice(units, size, replace=False).tolist():
+                    num_asked += 1
+                    num_differing += not _rows_agree(before, now, number, unit, saving)
+    return num_asked, num_differing
+
+
+def _rows_agree(before: Panel, now: Panel, owner: int, unit: int, saving) -> bool:
+    rows = [panel.unit_row(owner, unit, saving) for panel in (before, now)]
+    return _same(*rows, _ANSWER_TOLERANCE)
+
+
+def _units_answered(case: Case, owner: Any, suspect: str) -> list[int]:
+    published = owner.published
+    if published.plan.mode != "sequential":
+        return list(range(published.manifest.num_units))
+    return [b["unit"] for b in _bodies(case, owner.name, suspect) if b["kind"] == "row"]
+
+
+def _same(row: Any, written: Any, tolerance: float) -> bool:
+    """Whether two rows agree, NaN with NaN; a record writes None for what is not finite."""
+    one, other = (np.asarray(values, np.float64) for values in (row, written))
+    one, other = (np.where(np.isfinite(values), values, np.nan) for values in (one, other))
+    return bool(np.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True))

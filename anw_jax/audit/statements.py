@@ -1,0 +1,218 @@
+"""`CASE/statements.toml`: what the arbitrator states, in one commented file."""
+
+import dataclasses
+import datetime
+import tomllib
+from collections.abc import Mapping
+from typing import Any
+
+from anw_jax import _check, _files
+from anw_jax.audit.case import Case
+from anw_jax.audit.files import digest_of, read_bytes
+from anw_jax.errors import CaseError
+from anw_jax.keys.beacons import read_beacon
+from anw_jax.verify import Statements
+from anw_jax.verify.statements import moment
+
+NAME = "statements.toml"
+
+_HEAD = """\
+# What no file of this case can show, stated by the arbitrator and printed as his words.
+# What is left as it is here counts as not stated, and becomes a condition of the verdict.
+"""
+
+_OWNER = """
+[owners.{name}]
+# The owner's commitment as you had it from elsewhere (64 hex digits): a register, a stamped
+# letter, an e-mail. Not from the folder owners/{name}.
+commitment = ""
+# Since when you held it, such as "2026-11-03T10:00:00Z", and from where you had it.
+held_since = ""
+held_from = ""
+# When the beacon's value appeared, where its name does not say it: the timeStamp of a NIST
+# pulse, or when you drew it yourself.
+value_appeared = ""
+# How many commitments of this owner you found, this one included, other photos and batches
+# too, and where you looked{place}.
+found = 0
+found_at = ""
+# The owner of another folder of this case, where both are batches of one person.
+batch_of = ""
+# true if nothing else was published or made with this key.
+nothing_else = false
+# true if the key was opened before this case.
+opened_before = false
+# true if the class numbers in labels/{name}.csv were given by somebody who did not know the
+# hues; it matters only where the plan takes the arbitrator's labels.
+labels_given_blind = false
+"""
+
+_SUSPECT = """
+[suspects.{name}]
+# On how many models the key was tried to find this one; 1 if it was found by other means.
+models_tried = 0
+# When it was released, such as "2026-05-01", and where that is known from. One that is older
+# than a beacon's value cannot be guilty.
+released = ""
+released_from = ""
+# true to keep it in the case as a control, which is shown and accused of nothing.
+control = false
+"""
+
+_OWNER_FIELDS: dict[str, Any] = {
+    "commitment": "",
+    "held_since": "",
+    "held_from": "",
+    "value_appeared": "",
+    "found": 0,
+    "found_at": "",
+    "batch_of": "",
+    "nothing_else": False,
+    "opened_before": False,
+    "labels_given_blind": False,
+}
+_SUSPECT_FIELDS: dict[str, Any] = {
+    "models_tried": 0,
+    "released": "",
+    "released_from": "",
+    "control": False,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class CaseStatements:
+    """All statements of a case.
+
+    Attributes:
+      owners: by owner, each field of the file.
+      suspects: by suspect.
+      digest: SHA-256 of the file; None where there is none.
+    """
+
+    owners: dict[str, dict[str, Any]]
+    suspects: dict[str, dict[str, Any]]
+    digest: str | None
+
+    def of(self, owner: str, suspect: str) -> Statements:
+        """What a test of one owner against one suspect rests on."""
+        said, model = self.owners[owner], self.suspects[suspect]
+        names = ("commitment", "held_since", "held_from", "value_appeared", "found_at")
+        return Statements(
+            **{name: said[name] for name in names},
+            found=said["found"] or None,
+            in_case=self._in_case(owner),
+            models_tried=model["models_tried"] or None,
+            nothing_else=said["nothing_else"],
+            opened_before=said["opened_before"],
+        )
+
+    def is_control(self, suspect: str) -> bool:
+        """Whether a suspect is shown and accused of nothing."""
+        return self.suspects[suspect]["control"]
+
+    def _in_case(self, owner: str) -> int:
+        """B, how many commitments of the person behind an owner are in the case."""
+        person = self.owners[owner]["batch_of"] or owner
+        return sum((said["batch_of"] or name) == person for name, said in self.owners.items())
+
+
+def read_statements(case: Case) -> CaseStatements:
+    """Reads the statements of a case; whoever is not in the file has stated nothing.
+
+    Raises:
+      CaseError: no valid TOML, an unknown name or field, or a value of another type.
+    """
+    path = case.file(NAME)
+    body: dict[str, Any] = {}
+    if path.exists():
+        try:
+            body = tomllib.loads(read_bytes(path).decode("utf-8-sig"))
+        except (ValueError, RecursionError) as error:
+            raise CaseError(f"{path} is not valid TOML: {error}") from None
+    try:
+        for name in body:
+            _check.one_of(("owners", "suspects"), table=name)
+        owners = _group("owners", body, case.owners, _OWNER_FIELDS)
+        suspects = _group("suspects", body, case.suspects, _SUSPECT_FIELDS)
+        statements = CaseStatements(owners, suspects, digest_of(path) if body else None)
+        for owner, said in owners.items():
+            if said["batch_of"]:
+                _check.one_of([o for o in owners if o != owner], batch_of=said["batch_of"])
+            for suspect in suspects:
+                statements.of(owner, suspect)
+        for said in suspects.values():
+            if said["released"]:
+                moment(released=said["released"])
+    except (TypeError, ValueError) as error:
+        raise CaseError(f"{path}: {error}") from None
+    return statements
+
+
+def write_template(case: Case) -> bool:
+    """Writes the commented file where there is none; says whether it did."""
+    if case.file(NAME).exists():
+        return False
+    parts = [_HEAD]
+    for name, owner in case.owners.items():
+        place = owner.published.plan.place
+        words = "".join(c for c in place if c.isprintable())
+        parts.append(
+            _OWNER.format(
+                name=_key(name), place=f' ("{words}" is named in the plan)' if words else ""
+            )
+        )
+    parts += [_SUSPECT.format(name=_key(name)) for name in case.suspects]
+    _files.write_whole(case.file(NAME), "".join(parts).encode())
+    return True
+
+
+def check_release(case: Case, statements: CaseStatements) -> None:
+    """Refuses suspects that are older than the value of an owner's beacon.
+
+    Raises:
+      CaseError: one is; it cannot have learned from marks that did not exist.
+    """
+    for suspect, said in statements.suspects.items():
+        if not said["released"] or said["control"]:
+            continue
+        released = moment(released=said["released"])
+        for owner, one in case.owners.items():
+            appears = read_beacon(one.published.plan.beacon).time
+            if appears is not None and released < appears:
+                raise CaseError(
+                    f"suspect {suspect!r} was released on {said['released']}, before the value "
+                    f"of {owner!r}'s beacon appeared ({appears.isoformat()}): it cannot have "
+                    "learned from these marks. Take it out of suspects/, or keep it as a "
+                    f"control (control = true under [suspects.{suspect}] in {NAME})"
+                )
+
+
+def _group(
+    group: str, body: Mapping[str, Any], names: Mapping[str, Any], fields: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    given = _check.is_instance(dict, **{group: body.get(group, {})})
+    for name in given:
+        _check.one_of(names, **{f"{group}_name": name})
+    return {name: _fields(f"{group}.{name}", given.get(name, {}), fields) for name in names}
+
+
+def _fields(where: str, given: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
+    _check.is_instance(dict, **{where: given})
+    values = dict(fields)
+    for name, value in given.items():
+        _check.one_of(fields, **{f"{where}_field": name})
+        if isinstance(value, datetime.date | datetime.datetime):
+            value = value.isoformat()
+        kind = type(fields[name])
+        if type(value) is not kind or (kind is int and value < 0):
+            raise ValueError(f"{where}.{name} must be {_KINDS[kind]}, got {value!r:.60}")
+        values[name] = value
+    return values
+
+
+_KINDS = {str: "text in quotes", int: "a number, 0 for not stated", bool: "true or false"}
+
+
+def _key(name: str) -> str:
+    """A name as TOML has it; one with a dot would be read as two."""
+    return f'"{name}"' if "." in name else name

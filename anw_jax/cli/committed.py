@@ -1,0 +1,144 @@
+"""The options that a commitment fixes, alike for `anw commit` and `anw mark`."""
+
+import pathlib
+from typing import Any
+
+import click
+
+from anw_jax.audit.choices import Choices
+from anw_jax.keys import CLAIMS, MODES, SCHEMES
+from anw_jax.keys.access_rules import BOUNDS, FITS, KINDS
+from anw_jax.stats import DEFAULT_ALPHA, DEFAULT_STATISTIC, STATISTICS
+
+
+class _Several(click.ParamType):
+    """Values with commas between them: more than one is a menu."""
+
+    name = "list"
+
+    def __init__(self, one: click.ParamType):
+        self._one = one
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[Any, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        found = tuple(self._one.convert(part, param, ctx) for part in parts)
+        if len(set(found)) < len(found):
+            self.fail(f"names one value twice: {value}", param, ctx)
+        return found
+
+
+_OPTIONS = (
+    click.option(
+        "--scheme",
+        type=click.Choice(SCHEMES),
+        help="What gets a hue of its own: a photo (default), a subfolder, or you.",
+    ),
+    click.option("--slots", type=int, help="Hues on the circle; 12 by default."),
+    click.option(
+        "--statistic",
+        type=click.Choice(list(STATISTICS)),
+        help=f"The one statistic of the test; {DEFAULT_STATISTIC} by default.",
+    ),
+    click.option("--alpha", type=float, help=f"The level; {DEFAULT_ALPHA:g} by default."),
+    click.option(
+        "--mode",
+        type=click.Choice(MODES),
+        help="How slots are opened: all at the end (sealed, default), or unit by unit.",
+    ),
+    click.option(
+        "--claim",
+        type=click.Choice(CLAIMS),
+        help='What is claimed where several models are asked; "one model" by default.',
+    ),
+    click.option("--place", help="Where you publish your commitments, such as an address."),
+    click.option(
+        "--labels",
+        type=click.Path(path_type=pathlib.Path),
+        help="Rows 'file,label': audits take no other labels from you. A label is a class "
+        "number, a word, or '-' where no class fits.",
+    ),
+    click.option(
+        "--labels-map",
+        type=click.Path(path_type=pathlib.Path),
+        help="Rows 'word,class number' for labels in words; else the arbitrator makes them.",
+    ),
+    click.option(
+        "--private-basis",
+        is_flag=True,
+        default=None,
+        help="Your own colour basis instead of the hue.",
+    ),
+    click.option(
+        "--access",
+        type=_Several(click.Choice(KINDS)),
+        help="Kinds of access, with commas; by default the highest that a suspect offers.",
+    ),
+    click.option(
+        "--augmentations",
+        type=_Several(click.INT),
+        help="Queries for each photo and slot; 16 for labels and 1 else by default.",
+    ),
+    click.option("--decimals", type=int, help="For --access rounded."),
+    click.option("--top", type=int, help="For top_k: how many labels are used."),
+    click.option(
+        "--save-queries",
+        type=_Several(click.INT),
+        metavar="STRIDE",
+        help="Ask every STRIDE-th slot first, then around the best; 0, the default, asks all.",
+    ),
+    click.option(
+        "--best", type=int, help="With --save-queries: around how many; 1 by default."
+    ),
+    click.option(
+        "--fit",
+        type=click.Choice(FITS),
+        help="How photos get the model's shape: squash (default), or crop the centre.",
+    ),
+    click.option(
+        "--refusals",
+        type=float,
+        help="Largest share of your photos that a suspect may refuse; 0.1 by default.",
+    ),
+    click.option(
+        "--bound-level", type=float, help="Level of the lower bound; 0.05 by default."
+    ),
+    click.option(
+        "--bound-by", type=click.Choice(BOUNDS), help="What it counts; ranks by default."
+    ),
+    click.option(
+        "--list-rate", type=float, help="Expected share of wrong entries; 0.05 by default."
+    ),
+    click.option(
+        "--no-labels", is_flag=True, help="The model's own answers on originals stand in."
+    ),
+    click.option(
+        "--own-labels", is_flag=True, help="The arbitrator labels the photos, not you."
+    ),
+)
+
+
+def committed_options(command: Any) -> Any:
+    """Adds every option that a commitment fixes."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def choices_of(given: dict[str, Any], beacon: str | None) -> Choices:
+    """What was given on the command line.
+
+    Raises:
+      click.UsageError: labels from two sources.
+    """
+    given = dict(given)
+    no_labels, own_labels = given.pop("no_labels"), given.pop("own_labels")
+    labels, _ = given.pop("labels"), given.pop("labels_map")
+    if sum([no_labels, own_labels, labels is not None]) > 1:
+        raise click.UsageError(
+            "--labels, --own-labels and --no-labels exclude one another: class numbers come "
+            "from one source"
+        )
+    source = "model" if no_labels else "arbitrator" if own_labels else None
+    return Choices(**given, beacon=beacon, label_source=source)

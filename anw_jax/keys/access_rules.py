@@ -1,0 +1,129 @@
+"""What a plan fixes for each kind of access that a suspect may offer."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from anw_jax import _check
+from anw_jax.keys.names import STATISTICS
+
+# What of an answer is used, from most to least; `suspects.Access` says what each means.
+KINDS = ("logits", "probabilities", "rounded", "top_k", "label")
+
+# The kinds that a default plan has a rule for: "rounded" is nobody's own kind of answer.
+DEFAULT_KINDS = ("logits", "probabilities", "top_k", "label")
+
+# How a photo is brought to the model's input size where the two differ in shape.
+FITS = ("squash", "crop")
+
+# Who gives the class numbers: the owner, as committed to; the arbitrator; or the model's own
+# answers on the unmarked originals.
+LABEL_SOURCES = ("owner", "arbitrator", "model")
+
+# Of what the lower bound on the number of units is made.
+BOUNDS = ("hits", "ranks")
+
+# Augmented views for each picture where only the label is answered; one view otherwise.
+DEFAULT_LABEL_VIEWS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class AccessRule:
+    """How one kind of access is audited; fixed in the plan, before any answer is known.
+
+    Attributes:
+      kind: one of `KINDS`.
+      labels: who gives the class numbers, one of `LABEL_SOURCES`.
+      statistic: of this kind of access; "" for the plan's own.
+      views: queries for each photo and slot; None for 16 with "label" and 1 otherwise.
+      decimals: for "rounded", digits after the point, 1 to 12.
+      top: for "top_k", how many labels are used; None for as many as the suspect lists.
+      saving: (stride, number of best) of the coarse-to-fine rule; None asks every slot.
+      fit: one of `FITS`.
+      refusals: largest share of an owner's photos that the suspect may refuse, in [0, 1);
+        above it the audit is inconclusive.
+      bound_level: level of the lower bound on the number of units used, in (0, 1).
+      bound_by: one of `BOUNDS`.
+      list_rate: expected share of wrong entries in the list of units, in (0, 1).
+
+    Raises:
+      TypeError, ValueError: a field out of its range, or one that does not belong to the kind.
+
+    Example:
+      >>> AccessRule("label").views, AccessRule("logits").views
+      (16, 1)
+    """
+
+    kind: str
+    labels: str = "arbitrator"
+    statistic: str = ""
+    views: int | None = None
+    decimals: int | None = None
+    top: int | None = None
+    saving: tuple[int, int] | None = None
+    fit: str = "squash"
+    refusals: float = 0.1
+    bound_level: float = 0.05
+    bound_by: str = "ranks"
+    list_rate: float = 0.05
+
+    def __post_init__(self):
+        for name in ("kind", "labels", "statistic", "fit", "bound_by"):
+            _check.plain_text(**{name: getattr(self, name)})
+        _check.one_of(KINDS, kind=self.kind)
+        _check.one_of(LABEL_SOURCES, labels=self.labels)
+        _check.one_of(("", *STATISTICS), statistic=self.statistic)
+        _check.one_of(FITS, fit=self.fit)
+        _check.one_of(BOUNDS, bound_by=self.bound_by)
+        views = self.views
+        if views is None:
+            views = DEFAULT_LABEL_VIEWS if self.kind == "label" else 1
+        self._set(views=_check.integer_at_least(1, views=views))
+        for name, kind in (("decimals", "rounded"), ("top", "top_k")):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if self.kind != kind:
+                raise ValueError(f"{name} belongs to kind={kind!r}, got kind={self.kind!r}")
+            self._set(**{name: _check.integer_at_least(1, **{name: value})})
+        if self.kind == "rounded" and not 1 <= (self.decimals or 0) <= 12:
+            raise ValueError(
+                f"decimals must be 1 to 12 with kind='rounded', got {self.decimals!r}"
+            )
+        if self.saving is not None:
+            if not isinstance(self.saving, tuple | list) or len(self.saving) != 2:
+                raise ValueError(
+                    "saving must be a stride and a number of best slots, got "
+                    f"{self.saving!r:.60}"
+                )
+            stride, best = self.saving
+            stride = _check.integer_at_least(1, stride=stride)
+            self._set(saving=(stride, _check.integer_at_least(0, best=best)))
+        refusals = _check.in_interval(0.0, 1.0, refusals=self.refusals)
+        if refusals == 1.0:
+            raise ValueError("refusals must be below 1: a test needs answers, got 1.0")
+        self._set(refusals=refusals)
+        for name in ("bound_level", "list_rate"):
+            value = _check.in_open_interval(0.0, 1.0, **{name: getattr(self, name)})
+            self._set(**{name: value})
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def as_json(self) -> dict[str, Any]:
+        """The rule as JSON has it."""
+        saving = None if self.saving is None else list(self.saving)
+        return {**dataclasses.asdict(self), "saving": saving}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "AccessRule":
+        """Reads what `as_json` gave."""
+        _check.is_instance(Mapping, rule=body)
+        saving = body.get("saving")
+        return cls(**{**body, "saving": tuple(saving) if isinstance(saving, list) else saving})
+
+
+def default_rules(labels: str) -> tuple[AccessRule, ...]:
+    """One rule for each kind of answer that a suspect may give."""
+    return tuple(AccessRule(kind, labels) for kind in DEFAULT_KINDS)

@@ -1,0 +1,145 @@
+"""How slots, nonces and offsets are drawn: from fields that are all fixed beforehand.
+
+Every slot depends on the whole manifest and the whole plan, and on a beacon's value that did
+not exist when both were committed to. So neither keys nor photos nor plans can be chosen by
+the slots they would get: changing any of them draws all slots anew, and none is known before
+the value is.
+
+Each field stands behind its length, so that no two lists of fields look alike.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+
+from anw_jax import _check
+from anw_jax.errors import CommitmentError
+from anw_jax.keys.beacons import check_value
+from anw_jax.keys.encoding import framed
+from anw_jax.keys.manifest import Manifest
+from anw_jax.keys.plan import Plan
+
+_TAG_SLOT = b"anw_jax/v2/slot\0"
+_TAG_COMMITTED = b"anw_jax/v2/committed-slot\0"
+_TAG_OFFSET = b"anw_jax/v2/beacon-offset\0"
+_TAG_NONCE = b"anw_jax/v2/nonce\0"
+
+# HMAC's two pads, as tables for `bytes.translate`; SHA-256 has blocks of 64 bytes.
+_BLOCK = 64
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5C for byte in range(256))
+
+# The counter of nearly every draw: a second number is needed once in 2^252.
+_FIRST = framed([bytes(4)])
+
+MacFn = Callable[[bytes], bytes]
+
+
+def fixed_fields(manifest: Manifest, plan: Plan) -> list[bytes]:
+    """What stands in every draw: N, manifest digest, plan digest, beacon name."""
+    return [
+        manifest.space.num_slots.to_bytes(4, "big"),
+        bytes.fromhex(manifest.digest),
+        bytes.fromhex(plan.digest),
+        plan.beacon.encode(),
+    ]
+
+
+def sealed_slots(slot_key: bytes, manifest: Manifest, plan: Plan, value: bytes) -> list[int]:
+    """The slot of each unit, in 1 … N - 1, in the sealed mode.
+
+    HMAC-SHA-256(slot sub-key, tag ‖ N ‖ manifest digest ‖ plan digest ‖ beacon name ‖ beacon
+    value ‖ unit digest ‖ counter), by rejection (`draw`).
+    """
+    prefix = _TAG_SLOT + framed([*fixed_fields(manifest, plan), value])
+    return _draws(_hmac(slot_key, prefix), manifest)
+
+
+def committed_slots(slot_key: bytes, manifest: Manifest, plan: Plan) -> list[int]:
+    """The slots that leaves commit to, drawn the same way without the beacon's value."""
+    prefix = _TAG_COMMITTED + framed(fixed_fields(manifest, plan))
+    return _draws(_hmac(slot_key, prefix), manifest)
+
+
+def offsets(root: str, manifest: Manifest, plan: Plan, value: bytes) -> list[int]:
+    """The public turn of each committed slot, in 0 … N - 2; zeros without a beacon.
+
+    Drawn from tag ‖ N ‖ root ‖ plan digest ‖ beacon name ‖ value ‖ unit digest. A uniform
+    offset makes any committed slot uniform, whatever an owner put into his leaves.
+    """
+    if not value:
+        return [0] * manifest.num_units
+    num_slots, _, plan_digest, name = fixed_fields(manifest, plan)
+    fields = [num_slots, bytes.fromhex(root), plan_digest, name, value]
+    draws = _draws(_sha256(_TAG_OFFSET + framed(fields)), manifest)
+    return [slot - 1 for slot in draws]
+
+
+def nonce(nonce_key: bytes, manifest: Manifest, plan: Plan) -> bytes:
+    """32 bytes that hide what a commitment as a whole binds."""
+    fields = [*fixed_fields(manifest, plan), b""]
+    return hmac.digest(nonce_key, _TAG_NONCE + framed(fields), "sha256")
+
+
+def leaf_nonces(nonce_key: bytes, manifest: Manifest, plan: Plan) -> list[bytes]:
+    """32 bytes for each unit's leaf: HMAC-SHA-256 of the fixed fields and the unit's digest."""
+    mac = _hmac(nonce_key, _TAG_NONCE + framed(fixed_fields(manifest, plan)))
+    return [mac(unit) for unit in manifest.framed_units]
+
+
+def check_beacon(plan: Plan, value: bytes) -> bytes:
+    """Refuses a value where none is planned, none where one is, and one of another length.
+
+    Raises:
+      CommitmentError: any of these.
+    """
+    if bool(plan.beacon) != bool(_check.is_instance(bytes, beacon=value)):
+        named = repr(plan.beacon) if plan.beacon else "no beacon"
+        raise CommitmentError(
+            f"the plan names {named} and a value is {'given' if value else 'missing'}: "
+            "give the value if and only if one is named"
+        )
+    if value and plan.version > 1:
+        try:
+            check_value(plan.beacon, value)
+        except ValueError as error:
+            raise CommitmentError(str(error)) from None
+    return value
+
+
+def draw(mac: MacFn, message: bytes, num_valid: int) -> int:
+    """A number in 1 … num_valid from a pseudo-random function, by rejection.
+
+    Numbers of 256 bits beyond the last full multiple of `num_valid` are rejected and a counter
+    raised, so no slot is favoured.
+    """
+    limit = 2**256 // num_valid * num_valid
+    number, counter = int.from_bytes(mac(message + _FIRST), "big"), 0
+    while number >= limit:
+        counter += 1
+        number = int.from_bytes(mac(message + framed([counter.to_bytes(4, "big")])), "big")
+    return 1 + number % num_valid
+
+
+def _draws(mac: MacFn, manifest: Manifest) -> list[int]:
+    num_valid = manifest.space.num_valid
+    return [draw(mac, unit, num_valid) for unit in manifest.framed_units]
+
+
+def _hmac(key: bytes, prefix: bytes) -> MacFn:
+    """HMAC-SHA-256 of prefix ‖ message; what all messages share is hashed once (RFC 2104)."""
+    padded = key.ljust(_BLOCK, b"\0")
+    inner, outer = _sha256(padded.translate(_INNER) + prefix), _sha256(padded.translate(_OUTER))
+    return lambda message: outer(inner(message))
+
+
+def _sha256(prefix: bytes) -> MacFn:
+    """SHA-256 of prefix ‖ message."""
+    started = hashlib.sha256(prefix)
+
+    def finish(message: bytes) -> bytes:
+        hashed = started.copy()
+        hashed.update(message)
+        return hashed.digest()
+
+    return finish

@@ -1,0 +1,206 @@
+"""What no file can show: stated by whoever judges, printed as his words, counted in p.
+
+A verdict is called evidence only where nothing is left open. Whatever was not stated, not
+compared or not counted is a *condition*: it names the assumption, and so the attack, on which
+the result then rests.
+"""
+
+import dataclasses
+import datetime
+
+from anw_jax import _check
+from anw_jax.errors import CommitmentError
+from anw_jax.keys import Plan
+from anw_jax.keys.beacons import Beacon, read_beacon
+
+# Beyond this no count is meant, and every p is 1.
+_MOST = 10**12
+
+
+@dataclasses.dataclass(frozen=True)
+class Statements:
+    """What the arbitrator states about one owner and one suspect.
+
+    Attributes:
+      commitment: the owner's commitment as the arbitrator had it from elsewhere; "" for none.
+      held_since: when he had it, as an ISO date or date and time; "" where not stated.
+      held_from: from where he had it.
+      value_appeared: when the beacon's value appeared, where its name does not say so: the
+        `timeStamp` of a NIST pulse.
+      found: K, how many commitments of this owner stood at the place that the plan names and
+        at every other place known to him, this one included; None where not counted.
+      found_at: where he looked.
+      in_case: B, how many of the K are in this case, which corrects for those itself.
+      models_tried: T, on how many models the key was tried to find the suspect; 1 where it was
+        found by other means; None where not stated.
+      nothing_else: whether nothing else was published or made with this key.
+      opened_before: whether the key was opened before this suspect was asked.
+
+    Raises:
+      TypeError, ValueError: numbers below 1, B above K, no date.
+
+    Example:
+      >>> Statements(found=3, models_tried=2).factor
+      6.0
+    """
+
+    commitment: str = ""
+    held_since: str = ""
+    held_from: str = ""
+    value_appeared: str = ""
+    found: int | None = None
+    found_at: str = ""
+    in_case: int = 1
+    models_tried: int | None = None
+    nothing_else: bool = False
+    opened_before: bool = False
+
+    def __post_init__(self):
+        for name in ("commitment", "held_since", "held_from", "value_appeared", "found_at"):
+            _check.plain_text(**{name: getattr(self, name)})
+        for name in ("nothing_else", "opened_before"):
+            _check.is_instance(bool, **{name: getattr(self, name)})
+        for name in ("found", "models_tried", "in_case"):
+            value = getattr(self, name)
+            if value is not None:
+                value = _check.integer_at_least(1, **{name: value})
+                if value > _MOST:
+                    raise ValueError(f"{name} must be at most {_MOST}, got a larger one")
+                object.__setattr__(self, name, value)
+        if self.found is not None and self.found < self.in_case:
+            raise ValueError(
+                f"found must count the {self.in_case} commitments of this owner that are in "
+                f"the case, got {self.found}"
+            )
+        if self.held_since:
+            moment(held_since=self.held_since)
+        if self.value_appeared:
+            moment(value_appeared=self.value_appeared)
+
+    @property
+    def factor(self) -> float:
+        """K / B · T, by which p is multiplied; what is not stated counts as 1."""
+        return (self.found or self.in_case) / self.in_case * (self.models_tried or 1)
+
+    def lines(self) -> list[str]:
+        """What was stated, in words, each as the arbitrator's."""
+        said = []
+        if self.commitment and self.held_since:
+            source = f", from {self.held_from}" if self.held_from else ""
+            said.append(f"he held the commitment since {self.held_since}{source}")
+        if self.value_appeared:
+            said.append(f"the beacon's value appeared at {self.value_appeared}")
+        if self.found is not None:
+            where = f" at {self.found_at}" if self.found_at else ""
+            said.append(f"he found {self.found} commitment(s) of this owner{where}")
+        if self.models_tried is not None:
+            said.append(f"the key was tried on {self.models_tried} model(s)")
+        if self.nothing_else:
+            said.append("nothing else was published or made with this key")
+        return [f"the arbitrator states: {line}" for line in said]
+
+
+NOTHING_STATED = Statements()
+
+
+def check_against(statements: Statements, plan: Plan, commitment: str) -> None:
+    """Holds the statements against what the owner handed over.
+
+    Raises:
+      CommitmentError: another commitment than the one the arbitrator had.
+      ValueError: fewer commitments found than the plan itself says there were.
+    """
+    if statements.commitment and statements.commitment != commitment:
+        raise CommitmentError(
+            f"the commitment handed over, {commitment[:16]}…, is not the one the arbitrator "
+            f"had, {statements.commitment[:16]}…"
+        )
+    if statements.found is not None and statements.found < plan.number:
+        raise ValueError(
+            f"found must be at least {plan.number}: the plan says that it is number "
+            f"{plan.number} of this owner's commitments, got {statements.found}"
+        )
+
+
+def conditions_of(plan: Plan, statements: Statements) -> tuple[str, ...]:
+    """The assumptions that plan and statements leave open, each with its reason."""
+    beacon = read_beacon(plan.beacon) if plan.version > 1 else Beacon("", "", 0, "", None)
+    found = [_of_beacon(plan, beacon), _of_order(plan, beacon, statements)]
+    if not statements.commitment:
+        found.append(
+            "this is the commitment that was public before (it was compared with none that the "
+            "arbitrator had from elsewhere: the key may have been chosen after the training)"
+        )
+    if statements.found is None:
+        found.append(
+            "the owner could have brought no other commitment (nobody stated how many were "
+            "found)"
+        )
+    if statements.models_tried is None:
+        found.append(
+            "the suspect was not found by trying the key on models (nobody stated on how many "
+            "it was tried)"
+        )
+    if not statements.nothing_else:
+        found.append("nothing else was published or made with this key (nobody stated that)")
+    return tuple(text for text in found if text)
+
+
+def _of_beacon(plan: Plan, beacon: Beacon) -> str:
+    if plan.version == 1:
+        return (
+            "the owner chose neither keys nor photos by their slots (the plan is of version 1, "
+            "whose slots can be previewed photo by photo)"
+        )
+    if not plan.beacon:
+        return (
+            "the owner chose neither keys nor photos by their slots (the plan names no public "
+            "beacon)"
+        )
+    if not beacon.kind:
+        return (
+            f"nobody knew or chose the value of {plan.beacon!r:.80} beforehand (it is no "
+            "beacon of a known kind)"
+        )
+    return ""
+
+
+def _of_order(plan: Plan, beacon: Beacon, statements: Statements) -> str:
+    event = "the beacon's value" if plan.beacon else "the training"
+    older = f"the commitment is older than {event}"
+    if not statements.held_since:
+        return f"{older} (nobody stated when it was held)"
+    appeared = beacon.time
+    if appeared is None and statements.value_appeared:
+        appeared = moment(latest=False, value_appeared=statements.value_appeared)
+    if appeared is None and beacon.kind in ("drand", "nist"):
+        return f"{older} (nobody stated when the value of {plan.beacon!r:.100} appeared)"
+    if appeared is not None and moment(held_since=statements.held_since) >= appeared:
+        return (
+            f"{older} (the arbitrator held it since {statements.held_since}, and the value "
+            f"appeared at {appeared.isoformat()})"
+        )
+    return ""
+
+
+def moment(latest: bool = True, **named: str) -> datetime.datetime:
+    """A date, or a date and time, in UTC; of a date its latest moment, or its first.
+
+    Raises:
+      ValueError: another text.
+
+    Example:
+      >>> moment(released="2026-11-03").isoformat()
+      '2026-11-03T23:59:59+00:00'
+    """
+    ((name, text),) = named.items()
+    try:
+        when = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            f"{name} must be a date such as 2026-11-03, or a date and time such as "
+            f"2026-11-03T10:00:00Z; got {text!r:.60}"
+        ) from None
+    if latest and len(text) <= len("2026-11-03"):
+        when = when.replace(hour=23, minute=59, second=59)
+    return when if when.tzinfo else when.replace(tzinfo=datetime.UTC)
