@@ -8,6 +8,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from anw_jax import _console
 from anw_jax.errors import AnwError
 from anw_jax.lab import config as lab_config
 from anw_jax.lab import run, settings_from_config
@@ -101,4 +102,5 @@ def _stop(message: str, code: int) -> None:
 
 
 if __name__ == "__main__":
+    _console.make_streams_total()
     app.run(main, flags_parser=_parse_flags)

@@ -155,7 +155,11 @@ def read_npz(body: bytes, most_bytes: int = 2**33) -> dict[str, np.ndarray]:
     with np.load(io.BytesIO(body), allow_pickle=False) as stored:
         if sum(entry.file_size for entry in stored.zip.infolist()) > most_bytes:
             raise MemoryError(f"the arrays fill more than {most_bytes:,} bytes")
-        return dict(stored.items())
+        arrays = dict(stored.items())
+    for name, value in arrays.items():
+        if not isinstance(value, np.ndarray):  # numpy hands out the bytes of what is no array
+            raise ValueError(f"{name!r} is no array")
+    return arrays
 
 
 def lock(file: IO, busy: Callable[[], Exception]) -> None:

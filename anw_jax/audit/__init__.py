@@ -16,7 +16,9 @@ from anw_jax.audit.corrections import corrected
 from anw_jax.audit.declaring import Options, declare
 from anw_jax.audit.estimating import effects, estimate, reached
 from anw_jax.audit.exchange import Opened, answer_request
+from anw_jax.audit.folder_report import FolderReport, report_lines, report_on
 from anw_jax.audit.judging import judge_case
+from anw_jax.audit.labels import Labels, arbitrator_labels, read_labels
 from anw_jax.audit.marking import Marked, publish_folder
 from anw_jax.audit.probing import probe_case
 from anw_jax.audit.published import Published, read_published
@@ -30,6 +32,8 @@ __all__ = [
     "Case",
     "Choices",
     "Committed",
+    "FolderReport",
+    "Labels",
     "Marked",
     "Opened",
     "Options",
@@ -41,6 +45,7 @@ __all__ = [
     "SuspectFile",
     "Waiting",
     "answer_request",
+    "arbitrator_labels",
     "commit_folder",
     "corrected",
     "declare",
@@ -52,7 +57,10 @@ __all__ = [
     "probe_case",
     "publish_folder",
     "reached",
+    "read_labels",
     "read_published",
     "replay_case",
+    "report_lines",
+    "report_on",
     "seal_case",
 ]

@@ -17,7 +17,9 @@ import pathlib
 import re
 from typing import Any
 
+from anw_jax import _files
 from anw_jax.audit.files import digest_of, only_one, read_json
+from anw_jax.audit.labels import LABELS_MAP, check_label_files
 from anw_jax.audit.originals import Originals, read_originals
 from anw_jax.audit.published import Published, read_published
 from anw_jax.audit.suspect_file import SuspectFile
@@ -71,7 +73,7 @@ class Case:
     def owners(self) -> dict[str, Owner]:
         """By name, sorted; originals are read when first asked for."""
         folder = self.path / "owners"
-        found = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        found = sorted(p for p in _visible(folder) if p.is_dir())
         if not found:
             raise CaseError(
                 f"{folder} must hold a folder for each owner, with manifest.json, "
@@ -80,15 +82,16 @@ class Case:
         owners = {}
         for entry in found:
             published = read_published(entry)
-            originals = read_originals(entry, published.manifest)
+            originals = read_originals(entry, published.manifest, self.file(LABELS_MAP))
             owners[_name(entry)] = Owner(entry.name, published, originals)
+        check_label_files(self.path, owners)
         return owners
 
     @functools.cached_property
     def suspects(self) -> dict[str, SuspectFile]:
         """By name, sorted."""
         folder = self.path / "suspects"
-        files = [p for ending in ("toml", "json") for p in folder.glob(f"*.{ending}")]
+        files = [p for p in _visible(folder) if p.suffix in (".toml", ".json")]
         if not files:
             raise CaseError(f"{folder} must hold a .toml or .json file for each suspect")
         suspects = {_name(file): SuspectFile.load(file) for file in sorted(files)}
@@ -145,6 +148,12 @@ class Case:
     def table_file(self, suspect: str) -> pathlib.Path:
         """Where a suspect's sealed tables lie."""
         return self.file("tables") / f"{suspect}.npz"
+
+
+def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
+    """What lies in a folder, but for hidden and system files; nothing if it is not there."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return [path for path in found if not _files.is_hidden(path.name)]
 
 
 def _name(path: pathlib.Path) -> str:

@@ -8,8 +8,10 @@ import pathlib
 from anw_jax import _check, data, progress
 from anw_jax.audit.choices import Choices
 from anw_jax.audit.files import digest_of
-from anw_jax.audit.marking import PHOTOS, check_later, fresh_folder, target_names
-from anw_jax.audit.originals import labels_for
+from anw_jax.audit.folder_report import FolderReport, report_on
+from anw_jax.audit.labels import Labels, read_labels
+from anw_jax.audit.marking import PHOTOS, check_later, fresh_folder
+from anw_jax.audit.names import target_names
 from anw_jax.audit.published import (
     COMMITMENT,
     Published,
@@ -20,7 +22,6 @@ from anw_jax.audit.published import (
 from anw_jax.audit.registry import Registry, open_registry
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, SignatureSpace, image_digest
-from anw_jax.keys.commitment import labels_digest
 from anw_jax.keys.names import USER_LCT
 from anw_jax.marks import HueRotation, UserLCT
 
@@ -36,6 +37,7 @@ class Committed:
       number: which of the owner's commitments this is.
       beacon: the name of the public value that is waited for; "" for none.
       is_new: False where the same commitment stood there already.
+      report: what was found below the folder, pictures that cannot be marked among it.
       warnings: what the owner should know, one line each.
     """
 
@@ -45,6 +47,7 @@ class Committed:
     number: int
     beacon: str
     is_new: bool
+    report: FolderReport
     warnings: tuple[str, ...] = ()
 
 
@@ -55,6 +58,7 @@ def commit_folder(
     choices: Choices,
     *,
     labels: str | os.PathLike | None = None,
+    labels_map: str | os.PathLike | None = None,
     again: bool = False,
     on_progress: progress.ProgressFn = progress.silent,
 ) -> Committed:
@@ -69,8 +73,9 @@ def commit_folder(
       key_file: the owner's secret.
       out: a folder that is not there yet, neither `photos` nor inside it.
       choices: what is committed to.
-      labels: a file of rows 'file,class number' to commit to: audits take no other labels from
-        an owner; None commits to none.
+      labels: a file of rows 'file,label' to commit to: audits take no other labels from an
+        owner; None commits to none. A label is a class number, a word, or "-".
+      labels_map: a file of rows 'word,class number', committed to with the labels.
       again: commit to photos that stand in the registry already.
       on_progress: called with (photos done, photos in all).
 
@@ -82,9 +87,9 @@ def commit_folder(
     """
     photos, out, key_file = pathlib.Path(photos), pathlib.Path(out), pathlib.Path(key_file)
     mark_key = MarkKey.load(key_file)
-    files = data.list_photos(photos)
+    report = report_on(photos)
+    files, names = report.photos, list(report.names)
     _refuse_in_the_way(photos, out)
-    names = [file.relative_to(photos).as_posix() for file in files]
     target_names(names)
     before = read_published(out) if out.exists() else None
     if before is not None:
@@ -92,9 +97,8 @@ def commit_folder(
     slots = 12 if choices.slots is None else choices.slots
     _check_auditable(choices, slots)
     manifest = _manifest(files, names, choices.scheme or "per_image", slots, on_progress)
-    given = (
-        None if labels is None else labels_digest(labels_for(pathlib.Path(labels), manifest))
-    )
+    table = _labels(labels, labels_map, manifest)
+    given = None if table is None else table.digest
     warnings: tuple[str, ...] = ()
     with open_registry(key_file.parent) as registry:
         if before is None:
@@ -113,8 +117,30 @@ def commit_folder(
         published.plan.number,
         published.plan.beacon,
         before is None,
-        warnings,
+        report,
+        (*warnings, *_about_labels(table)),
     )
+
+
+def _labels(
+    labels: str | os.PathLike | None, labels_map: str | os.PathLike | None, manifest: Manifest
+) -> Labels | None:
+    if labels is not None:
+        return read_labels(labels, manifest, labels_map)
+    if labels_map is not None:
+        raise ValueError(f"labels_map needs labels, got {labels_map} alone")
+    return None
+
+
+def _about_labels(table: Labels | None) -> tuple[str, ...]:
+    """What an owner should know of labels that are not all class numbers."""
+    if table is None:
+        return ()
+    if table.needs_map:
+        return ("labels are words: the arbitrator has to map them to class numbers",)
+    if table.num_without:
+        return (f"photos without a class: {table.num_without}; their rows are constant",)
+    return ()
 
 
 def _write(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from anw_jax import _files
-from anw_jax.errors import CaseError, ChangedFileError
+from anw_jax.errors import CaseError, ChangedFileError, FileKindError
 
 
 def digest_of(path: pathlib.Path) -> str:
@@ -32,7 +32,10 @@ def read_bytes(path: pathlib.Path) -> bytes:
 @contextlib.contextmanager
 def _readable(path: pathlib.Path) -> Iterator[None]:
     try:
+        _files.check_regular(path)
         yield
+    except FileKindError as error:
+        raise CaseError(str(error)) from None
     except FileNotFoundError:
         raise CaseError(f"{path} is not there") from None
     except OSError as error:

@@ -6,27 +6,19 @@ owner only as committed to, from the arbitrator in a file of his own, or from th
 """
 
 import dataclasses
-import pathlib
 
 import numpy as np
 
 from anw_jax.audit.case import Case, Owner
-from anw_jax.audit.originals import LABELS, labels_for
+from anw_jax.audit.labels import LABELS, Labels, arbitrator_labels
 from anw_jax.errors import CaseError
 from anw_jax.keys import Plan
 from anw_jax.keys.commitment import labels_digest
-
-FOLDER = "labels"
 
 
 def source_of(plan: Plan) -> str:
     """Who gives the class numbers under a plan of version 2, whose rules agree in it."""
     return plan.rules[0].labels
-
-
-def arbitrator_file(case: Case, owner: str) -> pathlib.Path:
-    """Where the arbitrator's own class numbers of an owner's photos stand."""
-    return case.file(FOLDER) / f"{owner}.csv"
 
 
 def wanted_labels(case: Case, name: str, source: str) -> np.ndarray | None:
@@ -35,19 +27,36 @@ def wanted_labels(case: Case, name: str, source: str) -> np.ndarray | None:
     Raises:
       CaseError: there are none, or the owner's are not those committed to.
     """
+    table = source_table(case, name, source)
+    if table is None:
+        return None
+    if (table.classes < 0).all():
+        raise CaseError(
+            f"no photo of owner {name!r} has a class: give labels_map.csv with rows "
+            "'word,class number', or audit without labels (--no-labels)"
+        )
+    return table.classes
+
+
+def source_table(case: Case, name: str, source: str) -> Labels | None:
+    """The table of labels of the declared source; None for the model's own answers.
+
+    Raises:
+      CaseError: as `wanted_labels`.
+    """
     owner = case.owners[name]
     if source == "model":
         return None
     if source == "arbitrator":
         return _of_arbitrator(case, owner)
-    labels, committed = owner.originals.labels, owner.published.plan.labels
-    if labels is None:
+    table, committed = owner.originals.table, owner.published.plan.labels
+    if table is None:
         raise CaseError(
             f"owner {name!r} has no labels.csv: get the class numbers that were committed to, "
             "or audit under a plan that takes the arbitrator's or none"
         )
-    if committed and labels_digest(labels) == committed:
-        return labels
+    if committed and table.digest == committed:
+        return table
     why = "are not those" if committed else "were not"
     raise CaseError(
         f"the labels of owner {name!r} {why} committed to before training, and could have been "
@@ -60,8 +69,8 @@ def known_labels(case: Case, name: str) -> np.ndarray | None:
     """The class numbers that a probe compares answers with; None where none are known yet."""
     owner = case.owners[name]
     if owner.published.plan.version > 1 and source_of(owner.published.plan) == "arbitrator":
-        path = arbitrator_file(case, name)
-        return labels_for(path, owner.published.manifest) if path.exists() else None
+        table = arbitrator_labels(case.path, name, owner.published.manifest)
+        return None if table is None else table.classes
     return owner.originals.labels
 
 
@@ -77,18 +86,19 @@ def digest_of_labels(labels: np.ndarray | None) -> str:
     return "" if labels is None else labels_digest(labels)
 
 
-def _of_arbitrator(case: Case, owner: Owner) -> np.ndarray:
-    path = arbitrator_file(case, owner.name)
-    if path.exists():
-        return labels_for(path, owner.published.manifest)
+def _of_arbitrator(case: Case, owner: Owner) -> Labels:
+    table = arbitrator_labels(case.path, owner.name, owner.published.manifest)
+    if table is not None:
+        return table
+    path = case.file("labels") / f"{owner.name}.csv"
     if owner.published.plan.version == 1:
         if owner.originals.labels_file == LABELS:
-            return owner.originals.labels
+            return owner.originals.table
         raise CaseError(
             f"your own labels of owner {owner.name!r}'s photos must be in {LABELS} or {path}, "
             f"got those of {owner.originals.labels_file}, which may be the owner's"
         )
     raise CaseError(
         f"the plan of owner {owner.name!r} takes the class numbers from you: write {path} with "
-        "rows 'file,class number', without a look at hues or answers"
+        "rows 'file,label', without a look at hues or answers"
     )

@@ -9,12 +9,12 @@ import datetime
 import os
 import pathlib
 import shutil
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from anw_jax import _files, data, progress
+from anw_jax.audit.names import canonical_name, target_names
 from anw_jax.audit.published import commitment_of, read_published
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, assign, image_digest
@@ -65,6 +65,7 @@ def publish_folder(
     published = read_published(out)
     files = data.list_photos(photos)
     names = [file.relative_to(photos).as_posix() for file in files]
+    target_names(names)
     if (out / PHOTOS).exists():
         raise CaseError(f"out must hold no {PHOTOS} yet, got {out}: nothing is overwritten")
     manifest = published.manifest
@@ -73,8 +74,8 @@ def publish_folder(
         raise CaseError(f"{key_file} is not the key behind the commitment in {out}")
     check_later(published.plan.beacon, published.time_utc)
     slots = assign(mark_key, manifest, published.plan, beacon=beacon)
-    file_of = dict(zip(names, files, strict=True))
-    ordered = [file_of[name] for name in manifest.file_names]
+    file_of = dict(zip(map(canonical_name, names), files, strict=True))
+    ordered = [file_of[canonical_name(name)] for name in manifest.file_names]
     pairs = list(zip(ordered, target_names(manifest.file_names), slots.degrees, strict=True))
     numbers = _publish(pairs, published.mark, manifest, out / PHOTOS, on_progress)
     return Marked(published.commitment, **numbers)
@@ -95,8 +96,11 @@ def check_later(beacon: str, time_utc: str) -> None:
 
 
 def _check_names_committed(names: list[str], manifest: Manifest, photos: pathlib.Path) -> None:
-    missing = sorted(set(manifest.file_names) - set(names))
-    added = sorted(set(names) - set(manifest.file_names))
+    """Names may have come by a file system that writes them in another Unicode form."""
+    found = {canonical_name(name): name for name in names}
+    wanted = {canonical_name(name): name for name in manifest.file_names}
+    missing = sorted(wanted[name] for name in wanted.keys() - found.keys())
+    added = sorted(found[name] for name in found.keys() - wanted.keys())
     if missing:
         raise CaseError(
             f"{missing[0]} was committed to and is not in {photos} ({len(missing)} such "
@@ -107,22 +111,6 @@ def _check_names_committed(names: list[str], manifest: Manifest, photos: pathlib
             f"{added[0]} is in {photos} and was not committed to ({len(added)} such photos): "
             "later photos are a new batch with a commitment and a key of their own"
         )
-
-
-def target_names(names: Sequence[str]) -> list[str]:
-    """The published file of each photo.
-
-    Raises:
-      CaseError: two photos would get one name.
-    """
-    targets = [str(pathlib.PurePosixPath(name).with_suffix(".png")) for name in names]
-    first: dict[str, str] = {}
-    for name, target in zip(names, targets, strict=True):
-        # Some file systems do not tell A.png from a.png.
-        other = first.setdefault(target.casefold(), name)
-        if other != name:
-            raise CaseError(f"{other} and {name} would both become {target}: rename one")
-    return targets
 
 
 def _publish(
@@ -139,7 +127,7 @@ def _publish(
             raise CaseError(f"{file} was changed while it was marked: run the command again")
         marked = publish(mark, image[None], float(degrees))[0]
         num_unchanged += bool(np.array_equal(marked, image))
-        _files.write_whole(partial / target, data.png_of(marked))
+        _files.write_whole(partial / target, data.png_of(marked, data.colour_of(file)))
         on_progress(number + 1, len(pairs))
     os.replace(partial, folder)
     return {"num_written": len(pairs), "num_unchanged": num_unchanged}

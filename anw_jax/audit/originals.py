@@ -1,29 +1,30 @@
 """The owner's unmarked originals and their labels, as the arbitrator gets them."""
 
-import csv
 import dataclasses
 import functools
 import hashlib
-import io
 import pathlib
-import re
 import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
 from anw_jax import _check, data
-from anw_jax.audit.files import read_arrays, read_bytes
+from anw_jax.audit.files import digest_of, read_arrays
+from anw_jax.audit.labels import (
+    LABELS,
+    LABELS_MAP,
+    MOST_CLASS,
+    NO_CLASS,
+    Labels,
+    read_labels,
+)
+from anw_jax.audit.names import canonical_name
 from anw_jax.audit.stored_photos import StoredPhotos
 from anw_jax.errors import CaseError
 from anw_jax.keys import ChangedPixelsWarning, Manifest
 
-FOLDER, ARRAYS, LABELS = "originals", "originals.npz", "labels.csv"
-
-# A class number of more digits is no class number, and could overflow.
-_CLASS_NUMBER = re.compile("[0-9]{1,9}")
-# A first row that names the columns is passed over.
-_LABEL_HEADS = (["file", "label"], ["file", "class number"])
+FOLDER, ARRAYS = "originals", "originals.npz"
 
 _TAG = b"anw_jax/v1/originals\0"
 
@@ -35,13 +36,16 @@ class Originals:
     Attributes:
       images: uint8 `[H, W, 3]` each, decoded when asked for; None where the owner brought
         none: nothing is declared before all are here.
-      labels: integers `[n]`, -1 where none is known; None if there are no labels at all.
+      labels: class numbers `[n]`, -1 where there is none (a label "-", or a word without a
+        class): such a photo has a constant row; None if there are no labels at all.
       labels_file: the name of the file that gave them.
+      table: the labels as that file has them; its digest is what a plan commits to.
     """
 
     images: StoredPhotos
     labels: np.ndarray | None
     labels_file: str | None = None
+    table: Labels | None = None
 
     @property
     def present(self) -> np.ndarray:
@@ -59,8 +63,13 @@ class Originals:
         return message.hexdigest()
 
 
-def read_originals(folder: pathlib.Path, manifest: Manifest) -> Originals:
+def read_originals(
+    folder: pathlib.Path, manifest: Manifest, arbitrator_words: pathlib.Path | None = None
+) -> Originals:
     """Reads `originals/` with `labels.csv`, or `originals.npz`, of one owner.
+
+    Labels in words get class numbers from the owner's `labels_map.csv`, which was committed to
+    with them, or else from the arbitrator's, `arbitrator_words`, where that is there.
 
     **There is one source of each.** If photos or labels lay there twice, those that the owner
     handed over could stand in silently for the arbitrator's own.
@@ -80,13 +89,20 @@ def read_originals(folder: pathlib.Path, manifest: Manifest) -> Originals:
     brought = {manifest.image_digests[place]: i for i, place in enumerate(places)}
     ordered = images.ordered([brought.get(digest) for digest in manifest.image_digests])
     if labels is not None:
-        in_order = np.full(manifest.num_images, -1, np.int64)
+        in_order = np.full(manifest.num_images, NO_CLASS, np.int64)
         in_order[places] = labels
-        return Originals(ordered, in_order, ARRAYS)
-    path = folder / LABELS
+        table = Labels(tuple(in_order.tolist()), None, in_order, digest_of(folder / ARRAYS))
+        return Originals(ordered, in_order, ARRAYS, table)
+    path, words = folder / LABELS, folder / LABELS_MAP
     if not path.exists():
         return Originals(ordered, None)
-    return Originals(ordered, labels_for(path, manifest), LABELS)
+    table = read_labels(
+        path,
+        manifest,
+        words if words.exists() else None,
+        arbitrator_words if arbitrator_words and arbitrator_words.exists() else None,
+    )
+    return Originals(ordered, table.classes, LABELS, table)
 
 
 def _photos(folder: pathlib.Path) -> tuple[list[str], StoredPhotos, np.ndarray | None]:
@@ -107,7 +123,11 @@ def _photos(folder: pathlib.Path) -> tuple[list[str], StoredPhotos, np.ndarray |
 
 
 def _from_folder(folder: pathlib.Path) -> tuple[list[str], StoredPhotos]:
-    files = data.list_photos(folder)
+    listing = data.list_folder(folder)
+    if listing.passed_over:
+        (first, why), number = listing.passed_over[0], len(listing.passed_over)
+        warnings.warn(f"{first} is passed over ({why}): {number} such in all", stacklevel=2)
+    files = data.list_photos(folder, listing)
     names = [file.relative_to(folder).as_posix() for file in files]
     return names, StoredPhotos(files)
 
@@ -120,11 +140,31 @@ def _from_arrays(path: pathlib.Path) -> tuple[list[str], StoredPhotos, np.ndarra
         images = list(_check.uint8_images(images=arrays["images"]))
         labels = arrays.get("labels")
         if labels is not None:
-            labels = _check.class_labels(len(images), labels=labels)
+            labels = _class_numbers(len(images), labels)
+        numbers = np.array([f"{i:06d}" for i in range(len(images))], np.str_)
+        names = _texts(len(images), arrays.get("file_names", numbers))
     except (TypeError, ValueError) as error:
         raise CaseError(f"{path}: {error}") from None
-    names = arrays.get("file_names", np.array([f"{i:06d}" for i in range(len(images))]))
-    return [str(name) for name in names], StoredPhotos(images), labels
+    return names, StoredPhotos(images), labels
+
+
+def _texts(num_images: int, names: np.ndarray) -> list[str]:
+    if names.dtype.kind != "U" or names.shape != (num_images,):
+        raise ValueError(
+            f"file_names must be {num_images} texts, one for each image, got "
+            f"{names.dtype} of shape {names.shape}"
+        )
+    return names.tolist()
+
+
+def _class_numbers(num_images: int, labels: np.ndarray) -> np.ndarray:
+    """Class numbers of an array, in which -1 says that no class fits."""
+    labels = np.asarray(labels)
+    if np.issubdtype(labels.dtype, np.integer) and (labels > MOST_CLASS).any():
+        raise ValueError(f"labels must be at most {MOST_CLASS}, got {labels.max()}")
+    is_none = labels == NO_CLASS
+    checked = _check.class_labels(num_images, labels=np.where(is_none, 0, labels))
+    return np.where(is_none, NO_CLASS, checked)
 
 
 def _places(
@@ -143,46 +183,10 @@ def _places(
                 "that was marked"
             )
     # A copy is found at its first place; its name tells which one it is.
-    by_name = {name: index for index, name in enumerate(manifest.file_names)}
+    by_name = {canonical_name(name): index for index, name in enumerate(manifest.file_names)}
+    by_name |= {name: index for index, name in enumerate(manifest.file_names)}
     for number, (place, name) in enumerate(zip(places, names, strict=True)):
-        other = by_name.get(name, place)
+        other = by_name.get(name, by_name.get(canonical_name(name), place))
         if manifest.image_digests[other] == manifest.image_digests[place]:
             places[number] = other
     return places
-
-
-def _read_labels(path: pathlib.Path) -> dict[str, int]:
-    text = read_bytes(path).decode("utf-8-sig", "replace")
-    try:
-        rows = [row for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
-    except csv.Error as error:
-        raise CaseError(f"{path} must have rows 'file,class number': {error}") from None
-    if rows and [entry.strip() for entry in rows[0]] in _LABEL_HEADS:
-        rows = rows[1:]
-    labels: dict[str, int] = {}
-    for row in rows:
-        name, label = row[0].strip(), row[-1].strip()
-        if len(row) != 2 or not _CLASS_NUMBER.fullmatch(label):
-            raise CaseError(
-                f"{path} must have rows 'file,class number', such as 'photo.png,3', "
-                f"got {','.join(row)!r:.60}"
-            )
-        if labels.setdefault(name, int(label)) != int(label):
-            raise CaseError(f"{path} gives {name!r} two labels")
-    return labels
-
-
-def labels_for(path: pathlib.Path, manifest: Manifest) -> np.ndarray:
-    """Class numbers, int64 `[n]` in the manifest's order, from rows 'file,class number'.
-
-    Raises:
-      CaseError: other rows, two labels for a photo, or a photo without one.
-    """
-    label_of = _read_labels(path)
-    missing = [name for name in manifest.file_names if name not in label_of]
-    if missing:
-        raise CaseError(
-            f"{path} gives {missing[0]!r} no label ({len(missing)} of {manifest.num_images} "
-            "photos have none); remove the file to audit without labels"
-        )
-    return np.array([label_of[name] for name in manifest.file_names], np.int64)

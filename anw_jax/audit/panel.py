@@ -46,7 +46,7 @@ class Panel:
         self.starts = np.cumsum([0, *sizes])
         groups: dict[tuple, list[tuple[int, int, int]]] = {}
         for number, owner in enumerate(owners):
-            for index in owner.originals.present:
+            for index in _asked(owner, access):
                 shape = owner.originals.images.shapes[index]
                 key = (shape, type(owner.published.mark).__name__)
                 if access.num_augmentations > 1:  # drawn from the owner's own seed
@@ -94,7 +94,8 @@ class Panel:
     ) -> np.ndarray:
         """Losses, float32 `[m]`, for photos (numbered over all owners) and slots `[m]`.
 
-        NaN for a photo that its owner did not bring, and where there is no usable answer.
+        NaN for a photo that its owner did not bring or that has no class, and where there is no
+        usable answer.
         """
         values = np.full(len(photos), np.nan, np.float32)
         done = 0
@@ -118,10 +119,12 @@ class Panel:
           owner: number of the owner.
           photos: indices of the owner's photos; None for all.
         """
+        # A photo without a class was not asked about, so no suspect refused it.
         manifest, reasons = self.owners[owner].published.manifest, {}
         for index in range(manifest.num_images) if photos is None else photos:
             interview, place = self._place_of[self._place(owner, index)]
-            # Of a photo that is not there interview and place are -1.
+            if place < 0:
+                continue
             why = self._interviews[interview].unusable.get(int(place))
             if why is not None:
                 reasons[manifest.file_names[index]] = why
@@ -211,6 +214,14 @@ class Panel:
             ask, len(members), num_slots, stride=stride, num_best=num_best
         )
         return completed.losses, unusable
+
+
+def _asked(owner: Owner, access: Access) -> np.ndarray:
+    """The photos that can have losses; one without a class gets a constant row, unasked."""
+    present = owner.originals.present
+    if not access.true_labels:
+        return present
+    return present[owner.originals.labels[present] >= 0]
 
 
 def _pictures(members: list[tuple[StoredPhotos, int]]) -> Pictures:

@@ -126,7 +126,8 @@ def _probed(
         for shape in sorted(set(shapes) - {commonest}):
             some = [photo for photo in photos if photo.shape == shape]
             others.append(_pictures(some[:_NUM_OF_OTHERS]))
-    chosen = _chosen(main, num_photos)
+    labelled = [photo for photo in main if photo.label is not None]
+    chosen = _chosen(labelled if len(labelled) >= _FEWEST else main, num_photos)
     if len(chosen) < _FEWEST:
         what = "originals" if asked_size(suspect) else "originals of one size"
         raise CaseError(f"{case.path} needs {_FEWEST} {what} for a probe")

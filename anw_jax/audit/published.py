@@ -76,18 +76,23 @@ def read_published(folder: pathlib.Path) -> Published:
         names, or the basis is not the one that the plan's mark names.
     """
     body = read_json(folder / COMMITMENT, _COMMITMENT_FORMAT)
-    manifest = _read_manifest(folder / MANIFEST)
     digests = {name: digest_of(folder / name) for name in (COMMITMENT, MANIFEST)}
+    manifest = _read_manifest(folder / MANIFEST)
     try:
         plan = Plan.from_json(body["plan"])
         commitment, named = check_is_commitment(body["commitment"]), body["manifest"]
-        time_utc = str(body.get("time_utc", ""))
+        time_utc, num_units = str(body.get("time_utc", "")), body["num_units"]
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise CaseError(f"{folder / COMMITMENT} is damaged: {error!s:.80}") from None
     if named != digests[MANIFEST]:
         raise CaseError(
             f"{folder / MANIFEST} is not the manifest that {folder / COMMITMENT} names (its "
             "SHA-256 differs)"
+        )
+    if type(num_units) is not int or num_units != manifest.num_units:
+        raise CaseError(
+            f"{folder / COMMITMENT} counts {num_units!r:.40} units, and its manifest has "
+            f"{manifest.num_units}"
         )
     mark = _mark_of(folder, plan, digests)
     return Published(commitment, plan, manifest, mark, digests, time_utc)

@@ -56,7 +56,13 @@ _OPTIONS = (
     click.option(
         "--labels",
         type=click.Path(path_type=pathlib.Path),
-        help="Rows 'file,class number': audits take no other labels from you.",
+        help="Rows 'file,label': audits take no other labels from you. A label is a class "
+        "number, a word, or '-' where no class fits.",
+    ),
+    click.option(
+        "--labels-map",
+        type=click.Path(path_type=pathlib.Path),
+        help="Rows 'word,class number' for labels in words; else the arbitrator makes them.",
     ),
     click.option(
         "--private-basis",
@@ -128,7 +134,7 @@ def choices_of(given: dict[str, Any], beacon: str | None) -> Choices:
     """
     given = dict(given)
     no_labels, own_labels = given.pop("no_labels"), given.pop("own_labels")
-    labels = given.pop("labels")
+    labels, _ = given.pop("labels"), given.pop("labels_map")
     if sum([no_labels, own_labels, labels is not None]) > 1:
         raise click.UsageError(
             "--labels, --own-labels and --no-labels exclude one another: class numbers come "

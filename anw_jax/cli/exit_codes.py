@@ -14,7 +14,7 @@ from anw_jax.errors import (
 from anw_jax.verify.verdict import is_conditional, is_evidence
 
 DONE, FAILED, USAGE, NOT_SHOWN, INCONCLUSIVE, WAITING, BUDGET, UNFIT, BROKEN = range(9)
-NO_EVIDENCE, CONDITIONAL, INTERRUPTED = 9, 10, 130
+NO_EVIDENCE, CONDITIONAL, PASSED_OVER, INTERRUPTED = 9, 10, 11, 130
 
 MEANINGS = {
     DONE: "done; verdict: shown at the declared level, and evidence",
@@ -29,6 +29,7 @@ MEANINGS = {
     BROKEN: "a commitment, a hash or the record does not hold: somebody changed something",
     NO_EVIDENCE: "verdict: shown, but no evidence, as its standing says",
     CONDITIONAL: "verdict: shown, if the conditions that it names hold",
+    PASSED_OVER: "commit, mark: done, but pictures were passed over that cannot be marked",
     INTERRUPTED: "interrupted; the same command goes on",
 }
 

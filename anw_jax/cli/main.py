@@ -5,6 +5,7 @@ import sys
 import warnings
 from typing import NoReturn
 
+from anw_jax import _console
 from anw_jax.errors import MissingLibraryError
 
 try:
@@ -66,19 +67,20 @@ def run(arguments: list[str]) -> int:
     Returns:
       The exit code; `exit_codes.MEANINGS` says what it means.
     """
+    _console.make_streams_total()
     shown, warnings.showwarning = warnings.showwarning, _show_warning
     try:
         code = anw.main(arguments, prog_name="anw", standalone_mode=False)
         return code or exit_codes.DONE
     except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
+        click.echo(error.format_message(), file=sys.stderr)
         return exit_codes.USAGE
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         # A suspect's code that exits with 0 is no audit that is done.
         line, code = exit_codes.line_of(error), exit_codes.of_error(error)
-        click.echo(f"anw: {line}", err=True)
+        click.echo(f"anw: {line}", file=sys.stderr)
         if "--json" in arguments:
-            click.echo(json.dumps({"error": line, "exit_code": code}))
+            click.echo(json.dumps({"error": line, "exit_code": code}), file=sys.stdout)
         return code
     finally:
         warnings.showwarning = shown
@@ -86,7 +88,7 @@ def run(arguments: list[str]) -> int:
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     text = exit_codes.printable(" ".join(str(message).split()))
-    click.echo(f"anw: warning: {text}", err=True)
+    click.echo(f"anw: warning: {text}", file=sys.stderr)
 
 
 def main() -> NoReturn:

@@ -24,10 +24,11 @@ def json_option(command: Any) -> Any:
 def show(as_json: bool, body: dict[str, Any], lines: Iterable[str]) -> None:
     """The result of a command: its lines, or all of it as JSON."""
     if as_json:
-        click.echo(json.dumps(body, allow_nan=False))
+        click.echo(json.dumps(body, allow_nan=False), file=sys.stdout)
         return
+    # Named, since click would write UTF-8 where standard output is ASCII.
     for line in lines:
-        click.echo(printable(line))
+        click.echo(printable(line), file=sys.stdout)
 
 
 class ProgressLine:

@@ -7,7 +7,8 @@ import shlex
 
 import click
 
-from anw_jax.cli import named
+from anw_jax.audit.folder_report import report_lines
+from anw_jax.cli import exit_codes, named
 from anw_jax.cli.committed import choices_of, committed_options
 from anw_jax.cli.output import ProgressLine, json_option, show
 from anw_jax.keys import MarkKey
@@ -64,13 +65,14 @@ _AGAIN = click.option(
 @click.option("--no-beacon", is_flag=True, help="Name none; every verdict is conditional then.")
 @_AGAIN
 @json_option
-def commit(folder, key_file, out, beacon, no_beacon, again, as_json, **given) -> None:
+def commit(folder, key_file, out, beacon, no_beacon, again, as_json, **given) -> int:
     """Commits to every photo below FOLDER, in OUT/commitment.json; nothing is marked yet.
 
     Hues depend on the commitment and on the value of a public beacon that appears only later,
     by default a drand round two hours ahead: so nobody can have chosen key or photos by their
     hues. The options below are part of the commitment. Publish it before the value appears;
-    the lines printed say when, where, and the next command.
+    the lines printed say when, where, and the next command. Pictures that cannot be marked
+    (GIF, HEIC, RAW, animations, broken links) are named, and the exit code is 11.
 
     \b
     Examples:
@@ -85,6 +87,7 @@ def commit(folder, key_file, out, beacon, no_beacon, again, as_json, **given) ->
         beacon = drand_after(datetime.datetime.now(datetime.UTC))
     done = _commit(folder, key_file, out, beacon, again, given)
     show(as_json, _body(done), _about_commitment(done, folder, key_file, out))
+    return _code(done)
 
 
 @click.command(short_help="Marks every photo that was committed to; the second step.")
@@ -101,7 +104,7 @@ def commit(folder, key_file, out, beacon, no_beacon, again, as_json, **given) ->
 )
 @_AGAIN
 @json_option
-def mark(folder, key_file, out, beacon, beacon_value, again, as_json, **given) -> None:
+def mark(folder, key_file, out, beacon, beacon_value, again, as_json, **given) -> int:
     """Marks every photo below FOLDER: PNG files in OUT/published, originals untouched.
 
     After `anw commit`, give --beacon-value: all options are read from OUT. Without a
@@ -126,7 +129,7 @@ def mark(folder, key_file, out, beacon, beacon_value, again, as_json, **given) -
     )
     if done.beacon and beacon_value is None:
         show(as_json, _body(done), _about_commitment(done, folder, key_file, out))
-        return
+        return _code(done)
     plan = audit.read_published(out).plan
     value = b"" if beacon_value is None else named.beacon_value(plan, beacon_value)
     marked = audit.publish_folder(
@@ -134,6 +137,11 @@ def mark(folder, key_file, out, beacon, beacon_value, again, as_json, **given) -
     )
     body = {**_body(done), **dataclasses.asdict(marked)}
     show(as_json, body, _about_marks(done, marked, out))
+    return _code(done)
+
+
+def _code(done) -> int:
+    return exit_codes.PASSED_OVER if done.report.passed_over else exit_codes.DONE
 
 
 def _commit(folder, key_file, out, beacon, again, given):
@@ -145,17 +153,19 @@ def _commit(folder, key_file, out, beacon, again, given):
         out,
         choices_of(given, beacon),
         labels=given["labels"],
+        labels_map=given["labels_map"],
         again=again,
         on_progress=ProgressLine("committing", "photos"),
     )
 
 
 def _body(done) -> dict:
-    return {**dataclasses.asdict(done), "warnings": list(done.warnings)}
+    fields = {field.name: getattr(done, field.name) for field in dataclasses.fields(done)}
+    return {**fields, "warnings": list(done.warnings), "report": done.report.as_json()}
 
 
 def _about_commitment(done, folder, key_file, out: pathlib.Path) -> list[str]:
-    lines = [f"warning: {text}" for text in done.warnings]
+    lines = [*report_lines(done.report), *(f"warning: {text}" for text in done.warnings)]
     lines += [
         f"commitment {done.commitment}",
         f"number {done.number} of yours, {done.num_units} units in {out}; nothing is marked",
@@ -185,7 +195,8 @@ def _about_commitment(done, folder, key_file, out: pathlib.Path) -> list[str]:
 
 
 def _about_marks(done, marked, out: pathlib.Path) -> list[str]:
-    lines = [f"warning: {text}" for text in done.warnings if done.is_new]
+    lines = report_lines(done.report)
+    lines += [f"warning: {text}" for text in done.warnings if done.is_new]
     lines += [
         f"commitment {done.commitment}",
         f"{marked.num_written} photos in {done.num_units} units marked in {out}/published; "

@@ -7,6 +7,8 @@ from typing import Any
 from anw_jax.audit import Case, RecordStanding, Replayed, Standing, reached, refusals
 from anw_jax.audit.corrections import uses_e_values
 from anw_jax.audit.declaring import menu_of, refusal_limit
+from anw_jax.audit.labelling import source_table
+from anw_jax.audit.labels import Labels
 from anw_jax.audit.statements import NAME as STATEMENTS
 from anw_jax.stats import format_p
 
@@ -103,6 +105,8 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
             f"{plan['statistic']} at level {plan['alpha']:g}, as committed to"
         )
         lines.append(f"class numbers of {name} are given by: {owner['labels_by']}")
+        table = source_table(case, name, owner["labels_by"])
+        lines += [] if table is None else _without_class(table)
     for name in body["suspects"]:
         menu = menu_of(body, name)
         times = f"; the plan left {menu} declarations open: p times {menu}" if menu > 1 else ""
@@ -126,6 +130,16 @@ def access_text(declared: dict[str, Any], suspect: str) -> str:
     return declared["suspects"][suspect].get("access_text") or declared["access_text"]
 
 
+def _without_class(table: Labels) -> list[str]:
+    """How many photos will have a constant row, and which words have no class."""
+    if not table.num_without:
+        return []
+    words = ", ".join(table.unknown_words)
+    which = f" (without a class number: {words})" if words else ""
+    counts = f"{table.num_without} of {len(table.classes)} photos"
+    return [f"  {counts} have no class{which}: their rows are constant, and their units stay"]
+
+
 def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
     """What was sealed."""
     lines = [
@@ -136,7 +150,9 @@ def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
         doubt = f", {result['num_in_doubt']} in doubt" if result["num_in_doubt"] else ""
         lines.append(f"{name}: {result['num_queries']:,} queries{doubt}")
         for owner, blind in result["owners"].items():
-            lines.append(f"  {owner}: table {blind['table']}")
+            without = blind["num_unusable"]
+            doubt = f", {without} units without usable answers" if without else ""
+            lines.append(f"  {owner}: table {blind['table']}{doubt}")
             lines += _refusal_lines(f"  {owner}", blind)
     return lines
 

@@ -10,6 +10,8 @@ their rows are asked for; `prefetch` asks ahead.
 from anw_jax.data.batch_plan import BatchPlan
 from anw_jax.data.chunks import chunks
 from anw_jax.data.dataset import Dataset, Splits
+from anw_jax.data.folder_listing import FolderListing, list_folder
+from anw_jax.data.photo_colour import PhotoColour, colour_of
 from anw_jax.data.photo_folder import list_photos, png_of, read_photo
 from anw_jax.data.prefetch import prefetch
 from anw_jax.data.sources import SOURCES, load
@@ -31,6 +33,8 @@ __all__ = [
     "SOURCES",
     "BatchPlan",
     "Dataset",
+    "FolderListing",
+    "PhotoColour",
     "Splits",
     "StreamedDataset",
     "StreamedImages",
@@ -40,6 +44,8 @@ __all__ = [
     "assign_users",
     "channel_statistics",
     "chunks",
+    "colour_of",
+    "list_folder",
     "list_photos",
     "load",
     "png_of",

@@ -1,11 +1,14 @@
 """From lists of photo files to sets, for the layouts that `folder:` knows."""
 
+import collections
 import pathlib
+import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from anw_jax import errors
+from anw_jax import _files, errors
+from anw_jax.data import _picture_kinds
 from anw_jax.data._records import PhotoFiles
 from anw_jax.data.streamed import StreamedDataset
 from anw_jax.data.streamed_images import StreamedImages
@@ -15,14 +18,30 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
 def photos_in(folder: pathlib.Path) -> list[pathlib.Path]:
     """The photos in a folder, by name; other and hidden files are passed over."""
-    files = sorted(
-        p for p in folder.iterdir() if p.suffix.lower() in ENDINGS and p.name[0] != "."
-    )
+    files = sorted(p for p in _visible(folder) if p.suffix.lower() in ENDINGS)
     if not files:
         raise errors.SourceError(
             f"{folder} holds no photos: add {', '.join(ENDINGS)} files or remove the folder"
         )
     return files
+
+
+def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
+    return [path for path in folder.iterdir() if not _files.is_hidden(path.name)]
+
+
+def folders_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The folders in a folder, by name; hidden ones and a system's own are passed over."""
+    return sorted(path for path in _visible(folder) if path.is_dir())
+
+
+def warn_of_other_pictures(folders: Iterable[pathlib.Path]) -> None:
+    """Says how many pictures of kinds that are not read lie in folders of photos."""
+    endings = (path.suffix.lower() for folder in folders for path in _visible(folder))
+    counts = collections.Counter(e for e in endings if _picture_kinds.kind_of_ending(e))
+    if counts:
+        found = ", ".join(f"{number} {ending}" for ending, number in sorted(counts.items()))
+        warnings.warn(f"pictures that are not read are passed over: {found}", stacklevel=2)
 
 
 def dataset_of(

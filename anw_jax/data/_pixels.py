@@ -1,13 +1,17 @@
 """Image files and image sizes (Pillow)."""
 
+import contextlib
 import io
+import pathlib
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from anw_jax import errors, keys
+
+_MODES = ("RGB", "RGBA", "L", "LA", "1", "P")
 
 
 def pillow() -> types.ModuleType:
@@ -15,6 +19,7 @@ def pillow() -> types.ModuleType:
     try:
         import PIL.Image
         import PIL.ImageOps
+        import PIL.PngImagePlugin
     except ImportError:
         raise errors.SourceError(
             "reading or resizing images needs Pillow: pip install pillow"
@@ -22,36 +27,117 @@ def pillow() -> types.ModuleType:
     return PIL
 
 
-def _to_rgb(image: Any, name: str) -> Any:
-    """Converts to RGB where that invents nothing; `image` is Pillow's."""
-    if image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    if image.mode in ("RGBA", "LA"):
-        if image.getchannel("A").getextrema()[0] < 255:
-            raise errors.SourceError(
-                f"{name} has transparent pixels, whose colour depends on what lies under "
-                "them: save it without transparency"
-            )
-        return image.convert("RGB")
-    if image.mode not in ("RGB", "L", "1"):
-        raise errors.SourceError(f"{name} has colour mode {image.mode}: save it as 8-bit RGB")
-    return image.convert("RGB")
+@contextlib.contextmanager
+def opened(content: bytes | pathlib.Path, name: str) -> Iterator[Any]:
+    """Pillow's image of a PNG, JPEG or WebP file, not decoded yet; `name` is for errors.
 
-
-def decode(content: bytes, name: str) -> np.ndarray:
-    """Uint8 `[H, W, 3]` of a PNG, JPEG or WebP file; `name` is for errors."""
+    Raises:
+      SourceError: whatever goes wrong with it in the body, in one line.
+    """
     pil = pillow()
+    file = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
-        with pil.Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
-            image.load()
-            upright = pil.ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, pil.Image.DecompressionBombError) as error:
+        with pil.Image.open(file, formats=("PNG", "JPEG", "WEBP")) as image:
+            yield image
+    except errors.SourceError:
+        raise
+    except pil.Image.DecompressionBombError:
+        most = 2 * pil.Image.MAX_IMAGE_PIXELS
+        raise errors.SourceError(
+            f"{name} claims more than {most:,} pixels, the most that are read: scale it down"
+        ) from None
+    except Exception as error:  # of Pillow's readers, which share no base
         reason = str(error).partition(" <_io")[0]  # Pillow shows the buffer's address
         raise errors.SourceError(
             f"{name} cannot be decoded ({type(error).__name__}: {reason:.80}): "
             "replace or remove it"
         ) from error
-    return np.asarray(_to_rgb(upright, name))
+
+
+def _is_animated(image: Any) -> bool:
+    """Whether Pillow's image moves; a JPEG with a second picture (a gain map) does not."""
+    return image.format != "JPEG" and image.format != "MPO" and image.is_animated
+
+
+class NotHeldError(errors.SourceError):
+    """8-bit RGB would not hold all that a photo file shows; `reason` says what."""
+
+    def __init__(self, name: str, reason: str, repair: str):
+        super().__init__(f"{name} has {reason}: {repair}")
+        self.reason = reason
+
+
+def why_not(path: pathlib.Path) -> str:
+    """What of a photo file 8-bit RGB would not hold; "" where it does, or it is damaged."""
+    try:
+        with opened(path, str(path)) as image:
+            raw_mode = _checked_raw_mode(image, "")
+            if "A" in image.getbands() or "transparency" in image.info:
+                image.load()
+                _to_rgb(image, "", raw_mode)
+    except NotHeldError as error:
+        return error.reason
+    except errors.SourceError:
+        pass  # whoever reads the photo says so
+    return ""
+
+
+def _checked_raw_mode(image: Any, name: str) -> str:
+    """How the file holds its numbers, before Pillow cuts them to 8 bits or to one frame."""
+    if _is_animated(image):
+        repair = "save the one that you want as a picture of its own"
+        raise NotHeldError(name, f"{image.n_frames} frames of an animation", repair)
+    raw_mode = str(image.tile[0][3]) if image.tile else ""
+    if image.format == "PNG" and ";16" in raw_mode:
+        raise NotHeldError(name, "16 bits per channel", "save it as 8-bit RGB")
+    if image.mode not in _MODES:
+        raise NotHeldError(name, f"colour mode {image.mode}", "save it as 8-bit RGB")
+    return raw_mode
+
+
+def _transparent(name: str) -> errors.SourceError:
+    return NotHeldError(
+        name,
+        "transparent pixels, whose colour depends on what lies under them",
+        "save it without transparency",
+    )
+
+
+def _has_colour(image: Any, colour: Any, raw_mode: str) -> bool:
+    """Whether a pixel has the colour that a PNG without alpha declares transparent."""
+    scale = {"L;2": 85, "L;4": 17}.get(raw_mode, 1)
+    if image.mode == "1":
+        image, scale = image.convert("L"), 1 if colour > 1 else 255
+    wanted = np.asarray(colour) * scale
+    pixels = np.asarray(image)
+    return bool((pixels == wanted).reshape(*pixels.shape[:2], -1).all(-1).any())
+
+
+def _to_rgb(image: Any, name: str, raw_mode: str) -> Any:
+    """Converts to RGB where that invents nothing; `image` is Pillow's."""
+    if image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if image.mode in ("RGBA", "LA"):
+        if image.getchannel("A").getextrema()[0] < 255:
+            raise _transparent(name)
+        return image.convert("RGB")
+    colour = image.info.pop("transparency", None)
+    if colour is not None and _has_colour(image, colour, raw_mode):
+        raise _transparent(name)
+    return image.convert("RGB")
+
+
+def decode(content: bytes, name: str) -> np.ndarray:
+    """Uint8 `[H, W, 3]` of a PNG, JPEG or WebP file; `name` is for errors.
+
+    One rule for what 8-bit RGB cannot hold: animations, 16 bits and transparent pixels are
+    refused, so that what is hashed is all that the file shows.
+    """
+    with opened(content, name) as image:
+        raw_mode = _checked_raw_mode(image, name)
+        image.load()
+        upright = pillow().ImageOps.exif_transpose(image)
+        return np.asarray(_to_rgb(upright, name, raw_mode))
 
 
 def fit(image: np.ndarray, image_size: int | None) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from anw_jax import _files
 from anw_jax.data import _pixels
 
 
@@ -38,6 +39,7 @@ class PhotoFiles:
     def read(self, rows: Sequence[int]) -> Iterable[np.ndarray]:
         """Decodes one file at a time."""
         for row in rows:
+            _files.check_regular(self.paths[row])
             yield _pixels.decode(self.paths[row].read_bytes(), self.name(row))
 
     def name(self, row: int) -> str:

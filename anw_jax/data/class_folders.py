@@ -13,7 +13,7 @@ _TEST_FOLDERS = ("test", "val")
 
 
 def _folders(root: pathlib.Path) -> list[pathlib.Path]:
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and p.name[0] != ".")
+    folders = _photo_files.folders_in(root)
     if not folders:
         raise errors.SourceError(
             f"{root} holds no class folders: put each class's photos into a folder of its own"
@@ -32,6 +32,7 @@ def _list(
         raise errors.SourceError(
             f"{root} has a class {unknown[0]!r} that is not in the training folder"
         )
+    _photo_files.warn_of_other_pictures(folders)
     files = [file for folder in folders for file in _photo_files.photos_in(folder)]
     labels = [label_of[file.parent.name] for file in files]
     return _photo_files.dataset_of(files, labels, class_names, name, root, image_size)

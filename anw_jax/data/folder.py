@@ -26,12 +26,13 @@ def load(
     is the folder or the folder above; else it holds `<class>/<photo>`, or
     `train/<class>/<photo>` beside `test/` or `val/`.
 
-    PNG, JPEG and WebP; other and hidden files are passed over. Photos are turned upright
-    by their EXIF tag; grey ones get three equal channels (they have no hue, so a mark
-    leaves them as they are); an alpha channel is dropped where it is opaque and refused
-    otherwise; colour profiles are not applied. Photos of different sizes need
-    `image_size`. Where the set is streamed, a photo that cannot be read is noticed when its
-    turn comes. `data_dir` is not looked at.
+    PNG, JPEG and WebP; pictures of other kinds are passed over with a warning, other and hidden
+    files without. Photos are turned upright by their EXIF tag; grey ones get three equal
+    channels (they have no hue, so a mark leaves them as they are). What 8-bit RGB would not
+    hold is refused: animations, 16 bits, transparent pixels (an opaque alpha channel is
+    dropped). Colour profiles are not applied. Photos of different sizes need `image_size`.
+    Where the set is streamed, a photo that cannot be read is noticed when its turn comes.
+    `data_dir` is not looked at.
     """
     root = pathlib.Path(argument).expanduser()
     if not argument or not root.is_dir():

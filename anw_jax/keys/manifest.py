@@ -29,10 +29,18 @@ def _is_unit_number(entry: object) -> bool:
     return isinstance(entry, numbers.Integral) and not isinstance(entry, bool)
 
 
+def _is_plain_text(entry: object) -> bool:
+    try:
+        _check.plain_text(file_names=entry)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 # Digests of any other form could be framed so that two units share a slot.
 _ENTRIES = (
     ("image_digests", units.is_digest, "64 lower-case hex digits each"),
-    ("file_names", lambda entry: type(entry) is str, "plain text"),
+    ("file_names", _is_plain_text, "plain text that UTF-8 can hold"),
     ("unit_of_image", _is_unit_number, "integers"),
     (
         "file_digests",
@@ -97,7 +105,7 @@ class Manifest:
     file_digests: tuple[str, ...] = ()
 
     def __post_init__(self):
-        _check.one_of(units.SCHEMES, scheme=self.scheme)
+        _check.one_of(units.SCHEMES, scheme=_check.plain_text(scheme=self.scheme))
         _check.is_instance(SignatureSpace, space=self.space)
         names = ("image_digests", "file_names", "unit_of_image", "file_digests")
         if not len(self.file_digests):
@@ -113,7 +121,7 @@ class Manifest:
         for name, is_good, rule in _ENTRIES:
             bad = [entry for entry in getattr(self, name) if not is_good(entry)]
             if bad:
-                raise ValueError(f"{name} must be {rule}, got {bad[0]!r:.80}")
+                raise ValueError(f"{name} must be {rule}, got {bad[0]!a:.80}")
         object.__setattr__(self, "unit_of_image", tuple(map(int, self.unit_of_image)))
         if len(set(self.file_names)) < len(self.file_names):
             ((twice, _),) = collections.Counter(self.file_names).most_common(1)
@@ -333,5 +341,11 @@ class Manifest:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Manifest":
-        """Reads a manifest file."""
+        """Reads a manifest file.
+
+        Raises:
+          OSError: it cannot be read.
+          ValueError: it is no manifest, or no file.
+        """
+        _files.check_regular(path)
         return cls.from_json(pathlib.Path(path).read_text())

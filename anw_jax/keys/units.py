@@ -87,4 +87,4 @@ def is_digest(value: object) -> bool:
       >>> is_digest("0f" * 32), is_digest("0F" * 32), is_digest(None)
       (True, False, False)
     """
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+    return type(value) is str and re.fullmatch("[0-9a-f]{64}", value) is not None

@@ -5,7 +5,7 @@ import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
-from anw_jax import _files
+from anw_jax import _console, _files
 from anw_jax.errors import AnwError
 from anw_jax.reproduce import travel
 from anw_jax.reproduce.document import document
@@ -23,6 +23,7 @@ def main(arguments: Sequence[str]) -> int:
       The exit code: 0; 1 if a run failed or an input is wrong; 2 for a wrong command line;
       130 if it was interrupted.
     """
+    _console.make_streams_total()
     try:
         options = _parser().parse_args(arguments)
     except SystemExit as stopped:  # argparse has said why

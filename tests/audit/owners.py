@@ -1,6 +1,5 @@
 """The owner's two steps in one call, as most tests need them."""
 
-import dataclasses
 import pathlib
 import types
 
@@ -27,20 +26,22 @@ def mark_folder(
     *,
     beacon: bytes = b"",
     labels: pathlib.Path | None = None,
+    labels_map: pathlib.Path | None = None,
     on_progress=lambda done, total: None,
     **more,
 ) -> types.SimpleNamespace:
     """Commits, and marks where no beacon is waited for; what both said in one."""
     key_file = _key_file(photos.parent, key)
     done = audit.commit_folder(
-        photos, key_file, out, choices_of(plan, **more), labels=labels, again=True
-    )
-    said = dataclasses.asdict(done)
+        photos, key_file, out, choices_of(plan, **more), labels=labels, labels_map=labels_map,
+        again=True,
+    )  # fmt: skip
+    said = vars(done).copy()
     if beacon or not plan.beacon:
         marked = audit.publish_folder(
             photos, key_file, out, beacon=beacon, on_progress=on_progress
         )
-        said |= dataclasses.asdict(marked)
+        said |= vars(marked)
     return types.SimpleNamespace(**said)
 
 

@@ -203,7 +203,11 @@ def test_bad_suspect_files(anw, case, text):
 BAD_OWNERS = {
     "manifest.json": ("{}", "is damaged or no", "is not the manifest that"),
     "commitment.json": ("[1]", "is damaged or no 'anw_jax commitment, version 1'", ""),
-    "labels.csv": ("file,label\nphoto00.png,cat\n", "must have rows 'file,class number'", ""),
+    "labels.csv": (
+        "file,label\nphoto00.png,3.0\n",
+        "the label '3.0', but a label is a class number",
+        "",
+    ),
 }
 
 
@@ -223,7 +227,8 @@ def test_labels_that_lack_a_photo(anw, case):
     (case / "owners" / "ann" / "labels.csv").write_text("photo00.png,0\n")
     assert one_line(anw("probe", case), 1) == (
         f"{case / 'owners' / 'ann' / 'labels.csv'} gives 'photo01.png' no label (11 of 12 "
-        "photos have none); remove the file to audit without labels"
+        "photos have none): write '-' where no class fits, or remove the file to audit without "
+        "labels"
     )
 
 

@@ -127,7 +127,10 @@ def _with_row(manifest, number, **changes):
         (lambda m: _with_row(m, 1, unit=True), "unit_of_image must be integers, got True"),
         (lambda m: _with_row(m, 1, unit=[1]), r"unit_of_image must be integers, got \[1\]"),
         (lambda m: _with_row(m, 1, file="u"), "file_names must be unique, got 'u' twice"),
-        (lambda m: _with_row(m, 1, file=7), "file_names must be plain text, got 7"),
+        (
+            lambda m: _with_row(m, 1, file=7),
+            "file_names must be plain text that UTF-8 can hold, got 7",
+        ),
         (lambda m: _with_row(m, 1, sha256="ab"), "image_digests must be 64 lower-case hex"),
         (lambda m: _with_row(m, 1, sha256=A.upper()), "image_digests must be 64 lower-case"),
         (lambda m: _with_row(m, 1, sha256=A + "\n"), "image_digests must be 64 lower-case"),

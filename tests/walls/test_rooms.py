@@ -11,6 +11,7 @@ PACKAGE = pathlib.Path(__file__).resolve().parents[2] / "anw_jax"
 
 RING = {
     "_check": 0,
+    "_console": 0,
     "_files": 0,
     "errors": 0,
     "progress": 0,
@@ -40,6 +41,7 @@ SIDEWAYS = {
 
 OUTSIDE = {
     "_check": {"numpy"},
+    "_console": set(),
     "_files": {"numpy"},
     "errors": set(),
     "progress": set(),

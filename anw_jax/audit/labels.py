@@ -1,0 +1,317 @@
+"""Class numbers of photos from a table of rows, by an owner or by the arbitrator."""
+
+import csv
+import dataclasses
+import functools
+import hashlib
+import io
+import os
+import pathlib
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import numpy as np
+
+from anw_jax import _check, _files
+from anw_jax.audit.files import read_bytes
+from anw_jax.audit.names import canonical_name
+from anw_jax.errors import CaseError
+from anw_jax.keys import Manifest
+from anw_jax.keys.commitment import canonical, labels_digest
+
+LABELS = "labels.csv"
+LABELS_MAP = "labels_map.csv"
+NO_CLASS = -1
+
+_TAG = b"anw_jax/v1/labels in words\0"
+# A class number of more digits is no class number, and could overflow.
+MOST_CLASS = 10**9 - 1
+_CLASS_NUMBER = re.compile("[0-9]{1,9}", re.ASCII)
+_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+# A first row that names the columns is passed over.
+_LABEL_HEADS = (("file", "label"), ("file", "class number"))
+_MAP_HEADS = (("word", "class number"), ("label", "class number"))
+_MOST_BYTES = 2**25
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Labels:
+    """Labels of all photos of a manifest, in its order.
+
+    Attributes:
+      entries: class numbers, words, and -1 for "-", which says that no class fits.
+      words: what the owner's own map makes of words; None where the owner gave none.
+      classes: int64 `[n]`; -1 for "-" and for a word without a class: such a photo has a
+        constant row, and its unit stays.
+      file_digest: SHA-256 of the table's bytes (with those of the arbitrator's map, if one was
+        used), for `declared.json`.
+    """
+
+    entries: tuple[int | str, ...]
+    words: Mapping[str, int] | None
+    classes: np.ndarray
+    file_digest: str
+
+    @property
+    def digest(self) -> str:
+        """What a plan commits to (`Plan.labels`): the rows, and the owner's map with them."""
+        if all(isinstance(entry, int) for entry in self.entries):
+            return labels_digest(self.entries)
+        words = None if self.words is None else dict(self.words)
+        body = canonical({"labels": list(self.entries), "map": words})
+        return hashlib.sha256(_TAG + body).hexdigest()
+
+    @property
+    def num_without(self) -> int:
+        """Photos without a class."""
+        return int((self.classes < 0).sum())
+
+    @functools.cached_property
+    def unknown_words(self) -> tuple[str, ...]:
+        """Words without a class, in order of appearance."""
+        pairs = zip(self.entries, self.classes, strict=True)
+        return tuple(dict.fromkeys(e for e, c in pairs if isinstance(e, str) and c < 0))
+
+    @property
+    def by_arbitrators_map(self) -> bool:
+        """Whether words got class numbers from the arbitrator's map."""
+        words = [isinstance(entry, str) for entry in self.entries]
+        return self.words is None and bool((self.classes[words] >= 0).any())
+
+    @property
+    def needs_map(self) -> bool:
+        """Whether there are words that nobody has given class numbers for."""
+        return self.words is None and any(isinstance(entry, str) for entry in self.entries)
+
+
+def read_labels(
+    path: str | os.PathLike,
+    manifest: Manifest,
+    words: str | os.PathLike | None = None,
+    arbitrator_words: str | os.PathLike | None = None,
+) -> Labels:
+    """Reads rows 'file,label' for the photos of a manifest.
+
+    A label is a class number, "-" (no class fits), or a word that a map of rows
+    'word,class number' turns into a class number. Columns are separated by commas, semicolons
+    or tabs. File names and words are compared in the Unicode form NFC, so a name that a Mac
+    wrote is found, and without outer spaces where no name has any.
+
+    Args:
+      path: the table.
+      manifest: names the photos.
+      words: the owner's map, which is part of what is committed to.
+      arbitrator_words: the arbitrator's map, used where the owner gave none.
+
+    Raises:
+      CaseError: other rows, a row that names no photo, two labels for a photo, a photo without
+        one, a map that does not fit, or no text in UTF-8 or UTF-16.
+    """
+    path = pathlib.Path(path)
+    known = {canonical_name(name) for name in manifest.file_names}
+    body, rows = _rows(
+        path, "file,label", "photo.png,3", lambda row: canonical_name(row[0]) in known
+    )
+    if (
+        rows
+        and _head(rows[0]) in _LABEL_HEADS
+        and rows[0][0].strip() not in manifest.file_names
+    ):
+        rows = rows[1:]
+    entries = _in_order(path, rows, manifest)
+    own = None if words is None else _read_words(pathlib.Path(words))
+    used, digest = own, hashlib.sha256(body)
+    has_words = any(isinstance(entry, str) for entry in entries)
+    if own is not None and not has_words:
+        raise CaseError(f"{words} maps words, but {path} holds none: leave it out")
+    if own is None and has_words and arbitrator_words is not None:
+        arbitrator_words = pathlib.Path(arbitrator_words)
+        used = _read_words(arbitrator_words)
+        digest.update(hashlib.sha256(read_bytes(arbitrator_words)).digest())
+    classes = [e if isinstance(e, int) else (used or {}).get(e, NO_CLASS) for e in entries]
+    return Labels(entries, own, np.array(classes, np.int64), digest.hexdigest())
+
+
+def arbitrator_labels(case: str | os.PathLike, owner: str, manifest: Manifest) -> Labels | None:
+    """The arbitrator's own labels of an owner's photos: `CASE/labels/<owner>.csv`.
+
+    Rows as in `read_labels`; words get their classes from `CASE/labels_map.csv`.
+
+    Returns:
+      The labels; None where the arbitrator gave none.
+
+    Raises:
+      CaseError: as `read_labels`, or words and no map.
+    """
+    case = pathlib.Path(case)
+    path = case / "labels" / f"{owner}.csv"
+    if not os.path.lexists(path):
+        return None
+    words = case / LABELS_MAP
+    labels = read_labels(path, manifest, arbitrator_words=words if words.exists() else None)
+    if labels.needs_map and not words.exists():
+        word = next(entry for entry in labels.entries if isinstance(entry, str))
+        raise CaseError(
+            f"{path} holds words ({word!r:.40}), which need {words} with rows "
+            "'word,class number'"
+        )
+    return labels
+
+
+def check_label_files(case: str | os.PathLike, owners: Collection[str]) -> None:
+    """Refuses a table in `CASE/labels` that is nobody's: its name may be misspelt.
+
+    Raises:
+      CaseError: names the file.
+    """
+    folder = pathlib.Path(case) / "labels"
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    for path in found:
+        if _files.is_hidden(path.name) or (path.suffix == ".csv" and path.stem in owners):
+            continue
+        raise CaseError(
+            f"{path} is of no owner of the case: it must be called <owner>.csv, with one of "
+            f"{', '.join(owners)} in it"
+        )
+
+
+def _head(row: Sequence[str]) -> tuple[str, ...]:
+    return tuple(entry.strip().casefold() for entry in row)
+
+
+def _in_order(
+    path: pathlib.Path, rows: Sequence[Sequence[str]], manifest: Manifest
+) -> tuple[int | str, ...]:
+    place_of = {name: place for place, name in enumerate(manifest.file_names)}
+    of_canonical = _unique_places(manifest)
+    found: dict[int, int | str] = {}
+    for name, text in rows:
+        place = place_of.get(name, of_canonical.get(canonical_name(name)))
+        if place is None:
+            hint = _check.did_you_mean(name, manifest.file_names)
+            raise CaseError(f"{path} has a row for {name!r:.80}, which is no photo here{hint}")
+        label = _label(path, name, text)
+        if found.setdefault(place, label) != label:
+            raise CaseError(f"{path} gives {name!r} two labels")
+    missing = [n for place, n in enumerate(manifest.file_names) if place not in found]
+    if missing:
+        raise CaseError(
+            f"{path} gives {missing[0]!r} no label ({len(missing)} of {manifest.num_images} "
+            "photos have none): write '-' where no class fits, or remove the file to audit "
+            "without labels"
+        )
+    return tuple(found[place] for place in range(manifest.num_images))
+
+
+def _unique_places(manifest: Manifest) -> dict[str, int]:
+    """The place of each photo by its canonical name, where no other photo has it too."""
+    of_canonical: dict[str, list[int]] = {}
+    for place, name in enumerate(manifest.file_names):
+        of_canonical.setdefault(canonical_name(name), []).append(place)
+    return {name: found[0] for name, found in of_canonical.items() if len(found) == 1}
+
+
+def _label(path: pathlib.Path, name: str, text: str) -> int | str:
+    text = canonical_name(text)
+    if text == "-":
+        return NO_CLASS
+    if _CLASS_NUMBER.fullmatch(text):
+        return int(text)
+    if not text or _is_number(text):
+        raise CaseError(
+            f"{path} gives {name!r} the label {text!r:.40}, but a label is a class number of "
+            "at most 9 digits, a word, or '-' where no class fits"
+        )
+    return text
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is no word, or meant as a number: "-1", "3.0", "0x1", "nan", "²"."""
+    if not any(map(str.isalpha, text)):
+        return True
+    for reads in (float, lambda body: int(body, 0)):
+        try:
+            reads(text)
+        except ValueError:
+            continue
+        return True
+    return False
+
+
+def _read_words(path: pathlib.Path) -> dict[str, int]:
+    _, rows = _rows(
+        path, "word,class number", "cat,3", lambda row: _CLASS_NUMBER.fullmatch(row[1].strip())
+    )
+    if rows and _head(rows[0]) in _MAP_HEADS:
+        rows = rows[1:]
+    words: dict[str, int] = {}
+    for entry, text in rows:
+        word, number = canonical_name(entry), text.strip()
+        is_word = word and word != "-" and not _is_number(word)
+        if not is_word or not _CLASS_NUMBER.fullmatch(number):
+            raise CaseError(
+                f"{path} must have rows 'word,class number', such as 'cat,3', "
+                f"got {word!r:.40} and {number!r:.40}"
+            )
+        if words.setdefault(word, int(number)) != int(number):
+            raise CaseError(f"{path} gives {word!r} two class numbers")
+    if not words:
+        raise CaseError(f"{path} holds no row 'word,class number'")
+    return words
+
+
+def _rows(
+    path: pathlib.Path, rule: str, example: str, is_likely: Callable[[list[str]], object]
+) -> tuple[bytes, list[list[str]]]:
+    """A table's bytes and its rows of two columns, by the separator that makes such rows."""
+    body = _bounded(path)
+    text = _text(path, body)
+    tables = {mark: _split(text, mark) for mark in _SEPARATORS}
+    fitting = {m: rows for m, rows in tables.items() if rows and all(len(r) == 2 for r in rows)}
+    if len(fitting) > 1:  # a name may hold a separator
+        counts = {m: sum(map(bool, map(is_likely, rows))) for m, rows in fitting.items()}
+        best = max(counts.values())
+        fitting = {m: rows for m, rows in fitting.items() if counts[m] == best}
+    if not fitting:
+        odd = next((row for row in tables[","] or [[""]] if len(row) != 2), [""])
+        raise CaseError(
+            f"{path} must have rows {rule!r}, such as {example!r}, separated by commas, "
+            f"semicolons or tabs in all rows alike; got {','.join(odd)!r:.60}"
+        )
+    if len(fitting) > 1:
+        found = " or ".join(_SEPARATORS[mark] for mark in fitting)
+        raise CaseError(
+            f"{path} can be read with two separators ({found}): put names in quotes"
+        )
+    return body, next(iter(fitting.values()))
+
+
+def _bounded(path: pathlib.Path) -> bytes:
+    if path.is_file() and path.stat().st_size > _MOST_BYTES:
+        raise CaseError(
+            f"{path} has more than {_MOST_BYTES:,} bytes, and is no table of labels"
+        )
+    return read_bytes(path)
+
+
+def _text(path: pathlib.Path, body: bytes) -> str:
+    """The text of a table in UTF-8, or in UTF-16 with its mark, with any line ends."""
+    encoding = "utf-16" if body[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        text = body.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise CaseError(
+            f"{path} is no text in UTF-8 (byte {error.start}): save it as CSV in UTF-8"
+        ) from None
+    if "\0" in text:
+        raise CaseError(f"{path} is no text in UTF-8 (it holds NUL): save it as CSV in UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _split(text: str, separator: str) -> list[list[str]] | None:
+    """Rows that are not blank; None where the text cannot be split so."""
+    reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
+    try:
+        return [row for row in reader if any(map(str.strip, row))]
+    except csv.Error:
+        return None

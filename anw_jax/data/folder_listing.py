@@ -1,0 +1,125 @@
+"""What lies below an owner's folder: photos, pictures that cannot be marked, and the rest."""
+
+import collections
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterator
+
+from anw_jax import _files, errors
+from anw_jax.data import _photo_files, _picture_kinds, _pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderListing:
+    """Every file below a folder, in one of four lists: nothing is left out of all of them.
+
+    Attributes:
+      photos: PNG, JPEG and WebP files, in the order of their paths.
+      passed_over: pictures that cannot be marked, and why: other formats, what 8-bit RGB would
+        not hold (animations, 16 bits, transparent pixels, CMYK), broken links, links to folders
+        (which may hold pictures), pipes and devices named like photos.
+      others: how many files are no pictures, by their endings in lower case.
+      num_hidden: files that are hidden or a system's own (`_files.is_hidden`), or lie in a
+        folder that is.
+    """
+
+    photos: tuple[pathlib.Path, ...]
+    passed_over: tuple[tuple[pathlib.Path, str], ...]
+    others: dict[str, int]
+    num_hidden: int
+
+
+def list_folder(folder: str | os.PathLike) -> FolderListing:
+    """Sorts every file below a folder into one of the four lists of `FolderListing`.
+
+    Links to files are followed, links to folders are not.
+
+    Raises:
+      SourceError: no such folder, or one below it that cannot be read: what is in it would be
+        left out unseen.
+    """
+    root = pathlib.Path(folder)
+    if not root.is_dir():
+        raise errors.SourceError(f"folder {str(root)!r} is not there: give an existing folder")
+    photos, passed_over, others = [], [], collections.Counter()
+    num_hidden = 0
+    for entry in _entries(root):
+        path = pathlib.Path(entry.path)
+        if entry.name.startswith(".") and entry.name.endswith(".icloud"):
+            passed_over.append((path, "not downloaded from iCloud"))
+        elif _files.is_hidden(entry.name):
+            num_hidden += _count(entry)
+        elif reason := _reason(entry, path):
+            passed_over.append((path, reason))
+        elif path.suffix.lower() in _photo_files.ENDINGS:
+            photos.append(path)
+        else:
+            others[path.suffix.lower()] += 1
+
+    def place(path: pathlib.Path) -> str:
+        return path.relative_to(root).as_posix()
+
+    return FolderListing(
+        tuple(sorted(photos, key=place)),
+        tuple(sorted(passed_over, key=lambda pair: place(pair[0]))),
+        dict(sorted(others.items())),
+        num_hidden,
+    )
+
+
+def _entries(folder: pathlib.Path) -> Iterator[os.DirEntry]:
+    """Files, links and hidden folders below a folder; folders of photos are gone into."""
+    try:
+        with os.scandir(folder) as found:
+            entries = list(found)
+    except OSError as error:
+        raise errors.SourceError(
+            f"folder {folder} cannot be read ({error.strerror}), and what is in it would be "
+            "left out: make it readable, or move it away"
+        ) from None
+    for entry in entries:
+        # A folder named like a photo may be a bundle of some program's: not gone into.
+        is_folder = entry.is_dir(follow_symlinks=False)
+        named_as_photo = pathlib.Path(entry.name).suffix.lower() in _photo_files.ENDINGS
+        if is_folder and not named_as_photo and not _files.is_hidden(entry.name):
+            yield from _entries(pathlib.Path(entry.path))
+        else:
+            yield entry
+
+
+def _count(entry: os.DirEntry) -> int:
+    """How many files a hidden file or folder stands for."""
+    if not entry.is_dir(follow_symlinks=False):
+        return 1
+    return sum(len(files) for _, _, files in os.walk(entry.path))
+
+
+def _reason(entry: os.DirEntry, path: pathlib.Path) -> str:
+    """Why what looks like a picture cannot be marked; "" for photos and for no pictures."""
+    ending = path.suffix.lower()
+    try:
+        mode = entry.stat().st_mode
+    except OSError as error:
+        could_be = not ending or ending in _photo_files.ENDINGS
+        could_be = could_be or _picture_kinds.kind_of_ending(ending)
+        return f"a broken link ({error.strerror})" if could_be else ""
+    irregular = _files.irregular(mode)
+    if irregular == "a folder":
+        return "a link to a folder" if entry.is_symlink() else "a folder named like a photo"
+    if ending in _photo_files.ENDINGS:
+        return irregular or _pixels.why_not(path)
+    if kind := _picture_kinds.kind_of_ending(ending):
+        return kind
+    if not irregular and _picture_kinds.is_picture(_head(path)):
+        return "a picture whose ending is not that of one"
+    return ""
+
+
+def _head(path: pathlib.Path) -> bytes:
+    """A file's first bytes; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_picture_kinds.HEAD)
+    except OSError:
+        return b""

@@ -1,0 +1,116 @@
+"""What a photo's file says beside its numbers: how they are meant, and what else is in it."""
+
+import dataclasses
+import os
+import pathlib
+import struct
+from typing import Any
+
+from anw_jax import errors
+from anw_jax.data import _icc, _pixels
+
+# PNG's own words about colour, which are kept as they stand.
+_CHUNKS = (b"cICP", b"gAMA", b"cHRM")
+_SRGB_CICP = b"\x01\x0d\x00\x01"
+_GAMMA, _NEAR_GAMMA = 45455, 1000
+_SRGB_CHRM = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+
+_OTHER = (
+    ", which is kept: numbers are marked as they stand, and a learner that converts colours "
+    "meets others (convert the photos to sRGB beforehand, and it does not)"
+)
+KEPT_PROFILE = f"a colour profile other than sRGB{_OTHER}"
+KEPT_CHUNKS = f"PNG chunks that name other colours than sRGB{_OTHER}"
+LOST_PROFILE = "a colour profile that no RGB picture can hold, which is not kept"
+LOST_EXIF = "Adobe RGB named by EXIF alone, which is not kept: convert them to sRGB first"
+LOST_PICTURES = "further pictures in the file, which are neither marked nor published"
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoColour:
+    """How the numbers of a photo file are meant.
+
+    Attributes:
+      profile: an ICC profile of RGB; b"" where there is none.
+      chunks: (name, content) of PNG chunks about colour.
+      notes: what its owner has to know, each the end of "photos with …"; none for plain sRGB.
+    """
+
+    profile: bytes = b""
+    chunks: tuple[tuple[bytes, bytes], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def colour_of(path: str | os.PathLike) -> PhotoColour:
+    """What a photo file says about its colours, without decoding it.
+
+    The numbers are marked and hashed as the file holds them. What it says about them goes into
+    the published PNG (`png_of`), so that a viewer sees both pictures alike but for the mark.
+
+    Raises:
+      SourceError: it cannot be read.
+    """
+    path = pathlib.Path(path)
+    with _pixels.opened(path, str(path)) as image:
+        profile = image.info.get("icc_profile") or b""
+        chunks = _chunks(path) if image.format == "PNG" else ()
+        notes = []
+        if profile and not _icc.is_rgb_profile(profile):
+            profile = b""
+            notes.append(LOST_PROFILE)
+        elif profile and not _icc.is_srgb(profile):
+            notes.append(KEPT_PROFILE)
+        if _differ(chunks, bool(profile) or "srgb" in image.info):
+            notes.append(KEPT_CHUNKS)
+        if not profile and not chunks and _is_adobe(image):
+            notes.append(LOST_EXIF)
+        if image.format == "MPO":
+            notes.append(LOST_PICTURES)
+        if profile or "srgb" in image.info:  # stronger than gAMA and cHRM
+            chunks = tuple(pair for pair in chunks if pair[0] == b"cICP")
+        return PhotoColour(profile, chunks, tuple(notes))
+
+
+def _chunks(path: pathlib.Path) -> tuple[tuple[bytes, bytes], ...]:
+    """The chunks about colour, which stand before the pixels; each once."""
+    found: dict[bytes, bytes] = {}
+    try:
+        with path.open("rb") as file:
+            file.seek(8)
+            while len(head := file.read(8)) == 8:
+                length, name = struct.unpack(">I4s", head)
+                if name == b"IDAT":
+                    break
+                if name in _CHUNKS and length <= 32:
+                    found.setdefault(name, file.read(length))
+                    length = 0
+                file.seek(length + 4, os.SEEK_CUR)
+    except OSError as error:
+        raise errors.SourceError(f"{path} cannot be read: {error.strerror}") from None
+    return tuple(found.items())
+
+
+def _differ(chunks: tuple[tuple[bytes, bytes], ...], named_otherwise: bool) -> bool:
+    """Whether chunks name other colours than sRGB, and nothing stronger overrules them."""
+    by_name = dict(chunks)
+    if b"cICP" in by_name:
+        return by_name[b"cICP"] != _SRGB_CICP
+    if named_otherwise:
+        return False
+    gamma, primaries = by_name.get(b"gAMA"), by_name.get(b"cHRM")
+    if gamma is not None and abs(int.from_bytes(gamma, "big") - _GAMMA) > _NEAR_GAMMA:
+        return True
+    if primaries is None or len(primaries) != 32:
+        return False
+    pairs = zip(struct.unpack(">8I", primaries), _SRGB_CHRM, strict=True)
+    return any(abs(value - wanted) > 500 for value, wanted in pairs)
+
+
+def _is_adobe(image: Any) -> bool:
+    """Whether a camera said Adobe RGB in its EXIF, and gave no profile."""
+    try:
+        exif = image.getexif()
+        interoperability = exif.get_ifd(0xA005).get(1) or ""
+        return exif.get_ifd(0x8769).get(0xA001) == 2 or str(interoperability).startswith("R03")
+    except Exception:  # damaged EXIF, which says nothing
+        return False
