@@ -37,7 +37,7 @@ def findings_in(
             )
         )
         return found
-    return found + _kind_findings(answers)
+    return found + _kind_findings(answers, declaration.num_classes)
 
 
 def findings_on_classes(largest_label: int, declaration: Declaration) -> list[Finding]:
@@ -60,7 +60,7 @@ def _is_constant(answers: Answers) -> bool:
     return all(bool((part == part[:1]).all()) for part in parts)
 
 
-def _kind_findings(answers: Answers) -> list[Finding]:
+def _kind_findings(answers: Answers, num_classes: int) -> list[Finding]:
     if answers.kind == "label":
         return []
     scores = answers.scores.astype(np.float64)
@@ -75,20 +75,23 @@ def _kind_findings(answers: Answers) -> list[Finding]:
             f"{sums.max():.3g} at most"
         )
         do = 'declare answer="logits", or scale what is given in percent'
+        if scores.min() >= 0 and scores.max() <= 1:
+            do = "give one probability for each class, with a sum of 1 (sigmoids have none)"
         return [Finding("answer_kind", "error", seen, do)]
     if answers.kind == "top_k":
-        return _top_k_findings(scores, sums)
+        return _top_k_findings(scores, sums, scores.shape[1] == num_classes)
     return []
 
 
-def _top_k_findings(scores: np.ndarray, sums: np.ndarray) -> list[Finding]:
+def _top_k_findings(scores: np.ndarray, sums: np.ndarray, lists_all: bool) -> list[Finding]:
     found = []
-    if (scores < 0).any() or (sums > 1 + _SUM_TOLERANCE).any():
+    lacks = lists_all and bool((sums < 1 - _SUM_TOLERANCE).any())
+    if (scores < 0).any() or (sums > 1 + _SUM_TOLERANCE).any() or lacks:
         seen = (
             f"scores of the top k reach from {scores.min():.3g} to {scores.max():.3g} and sum "
-            f"to {sums.max():.3g} at most"
+            f"to {sums.min():.3g} at least, {sums.max():.3g} at most"
         )
-        do = "give probabilities with the labels: not logits, not percent"
+        do = "give probabilities with the labels: not logits, sigmoids or percent"
         found.append(Finding("answer_kind", "error", seen, do))
     if (np.diff(scores, axis=1) > 0).any():
         seen = "the labels of the top k do not come best first"

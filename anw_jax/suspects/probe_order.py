@@ -1,5 +1,7 @@
 """Whether scores stand in the order of the classes, or come sorted by their size."""
 
+import contextlib
+
 import numpy as np
 
 from anw_jax.errors import SuspectError
@@ -26,11 +28,10 @@ def findings_on_order(
     """
     if len(first) < 2 or not _is_sorted(first):
         return []
-    try:
+    both = first
+    with contextlib.suppress(SuspectError, ValueError):
         changed = photos.with_changed_colours(suspect, _NUM_CHANGED)
-    except (SuspectError, ValueError):
-        return []
-    both = Answers.joined([first, changed])
+        both = Answers.joined([first, changed])
     if not _is_sorted(both):
         return []
     how = "best first" if _falls(_ranked(both)) else "worst first"

@@ -39,7 +39,7 @@ class ProbePhotos:
     def own_size(self) -> tuple[int, int] | None:
         """(H, W) of the photos, if they all have it and a model could be tried at it."""
         sizes = {picture.shape[:2] for picture in self._shrunk()}
-        first = self._pictures[0].shape[:2]
+        first = self._shape(0)[:2]
         return tuple(first) if sizes == {first} else None
 
     def answers(
@@ -55,10 +55,12 @@ class ProbePhotos:
         Raises:
           SuspectError, ValueError: as the suspect.
         """
-        order = range(len(self)) if order is None else order
         size = asked_size(suspect)
+        if order is None:
+            order = range(len(self))
+            self._keep(size)
         if together is None:
-            together = batch_size_for(suspect, self._pictures[order[0]].shape)
+            together = batch_size_for(suspect, self._shape(order[0]))
         parts = []
         for start in range(0, len(order), together):
             parts.append(suspect.answers(self._asked(size, order[start : start + together])))
@@ -66,7 +68,7 @@ class ProbePhotos:
 
     def with_changed_colours(self, suspect: Suspect, number: int) -> Answers:
         """Answers to the first few photos, twice: inverted, and with channels exchanged."""
-        shapes = [self._pictures[i].shape for i in range(min(number, len(self)))]
+        shapes = [self._shape(i) for i in range(min(number, len(self)))]
         changes = (lambda pixels: 255 - pixels), (lambda pixels: pixels[..., [2, 0, 1]])
         parts = []
         for change in changes:
@@ -76,14 +78,23 @@ class ProbePhotos:
 
     def _asked(self, size: tuple[int, int] | None, order: Sequence[int]) -> np.ndarray:
         if self._kept is None or self._kept[0] != size:
-            if len(order) < len(self) or self._num_bytes(size) > _KEEP_BYTES:
-                return self._fitted(size, order)
-            self._kept = None  # frees the other size first
-            self._kept = size, self._fitted(size, range(len(self)))
+            return self._fitted(size, order)
         return self._kept[1][list(order)]
 
+    def _keep(self, size: tuple[int, int] | None) -> None:
+        """Makes all pictures of a size, and keeps them for what is asked next."""
+        is_kept = self._kept is not None and self._kept[0] == size
+        if not is_kept and self._num_bytes(size) <= _KEEP_BYTES:
+            self._kept = None  # frees those of another size first
+            self._kept = size, self._fitted(size, range(len(self)))
+
+    def _shape(self, index: int) -> tuple[int, ...]:
+        if isinstance(self._pictures, Pictures):  # it need not be read for that
+            return self._pictures.shapes[index]
+        return self._pictures[index].shape
+
     def _num_bytes(self, size: tuple[int, int] | None) -> int:
-        height, width = self._pictures[0].shape[:2] if size is None else size
+        height, width = self._shape(0)[:2] if size is None else size
         return 12 * height * width * len(self)
 
     def _fitted(self, size: tuple[int, int] | None, order: Sequence[int]) -> np.ndarray:

@@ -108,3 +108,12 @@ def test_photos_of_one_class_may_have_sorted_answers():
     photos = np.clip(PHOTOS // 4 + np.array([150, 90, 20], np.uint8), 0, 255).astype(np.uint8)
     assert (np.diff(fun(photos / 255), axis=1) < 0).all()
     assert found(fun, Declaration(3), np.zeros(48, int), photos) == []
+
+
+def test_a_suspect_that_takes_no_other_pictures_is_still_seen_to_sort():
+    def fun(batch):
+        if not any((batch[0] == photo).all() for photo in UNIT):
+            raise ValueError("not one of the photos")
+        return best_first(softmax(twins.logits(batch)))
+
+    assert found(fun, Declaration(5, "probabilities"), LABELS) == ["error"]

@@ -136,3 +136,29 @@ def test_log_probabilities_are_logits():
         lambda b: np.log(softmax(twins.logits(b))), Declaration(5), identity="a"
     )
     assert probe(suspect, PHOTOS, LABELS).findings == ()
+
+
+def sigmoids_as_top_k(batch):
+    scores = sigmoid(twins.logits(batch) - 6)
+    best = np.argsort(-scores, axis=1)
+    return best, np.take_along_axis(scores, best, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("fun", "declaration", "do"),
+    [
+        (
+            lambda b: sigmoid(twins.logits(b)),
+            Declaration(5, "probabilities"),
+            "give one probability for each class, with a sum of 1 (sigmoids have none)",
+        ),
+        (
+            sigmoids_as_top_k,
+            Declaration(5, "top_k", k=5),
+            "give probabilities with the labels: not logits, sigmoids or percent",
+        ),
+    ],
+)
+def test_sigmoids_are_no_probabilities(fun, declaration, do):
+    report = probe(CallableSuspect(fun, declaration, identity="a"), PHOTOS, LABELS)
+    assert do in [f.do for f in report.findings if f.severity == "error"]
