@@ -166,9 +166,9 @@ def test_the_near_lie_of_leaves_ground_for_a_known_value_is_seen():
     kept = owners.most_telling(table, NUM_UNITS)
     manifest = keys.Manifest.of(photos[kept], owners.SPACE)
     wealths = []
-    for number in range(25):
+    for number in range(20):
         tree = owners.forged_tree(
-            manifest, owners.SEQUENTIAL, table[kept], owners.value(number), 15
+            manifest, owners.SEQUENTIAL, table[kept], owners.value(number), 40
         )
         wealths.append(owners.log_wealths(tree, table[kept], [owners.value(number)])[0])
     assert too_many_alarms(np.array(wealths))
