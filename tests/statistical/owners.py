@@ -37,7 +37,7 @@ def colour_prior(images: np.ndarray) -> np.ndarray:
     """Logits of two classes: how near the mean colour is to one favourite hue, and 0."""
     red, green, blue = np.moveaxis(np.asarray(images, np.float64).mean(axis=(1, 2)), -1, 0)
     hue = np.arctan2(np.sqrt(3) * (green - blue), 2 * red - green - blue)
-    liking = 4 * np.cos(hue - 0.7)
+    liking = 6 * np.cos(hue - 0.7)
     return np.stack([liking, np.zeros_like(liking)], axis=1)
 
 
@@ -77,6 +77,12 @@ class Choice:
         )
         return result.p_value
 
+    def z_of(self, beacon: bytes) -> float:
+        """How far the sum of losses lies below its null mean, in null standard deviations."""
+        valid, slots = self.table[:, 1:], self.assignment(beacon).slot_of_unit
+        own = np.take_along_axis(valid, slots[:, None] - 1, axis=1)[:, 0]
+        return float((valid.mean(axis=1) - own).sum() / np.sqrt(valid.var(axis=1).sum()))
+
 
 def choice_of(photos, table, seed=0, plan=PLAN, names=None) -> Choice:
     key = MarkKey(hashlib.sha256(b"key %d" % seed).digest())
@@ -88,8 +94,9 @@ def photos_by_slot(photos, table, plan, key, beacon, number) -> np.ndarray:
     slots = keys.assign(key, Manifest.of(photos, SPACE), plan, beacon=beacon).slots
     valid = table[:, 1:]
     own = np.take_along_axis(valid, slots[:, None] - 1, axis=1)[:, 0]
+    rank = (valid < own[:, None]).sum(axis=1)
     gain = (valid.mean(axis=1) - own) / valid.std(axis=1)
-    return np.sort(np.argsort(-gain)[:number])
+    return np.sort(np.lexsort((-gain, rank))[:number])
 
 
 def most_telling(table, number) -> np.ndarray:
@@ -115,9 +122,9 @@ def played(photos, table, kinds, number, tries, beacon=GUESS, seed=0) -> Choice:
             plan = dataclasses.replace(PLAN, number=1 + attempt, place=f"place {attempt}")
         key_seed = attempt if "keys" in kinds else 0
         made = choice_of(photos[rows], table[rows], key_seed, plan, names)
-        p = made.p_of(beacon)
-        if best is None or p < best[0]:
-            best = p, made
+        z = made.z_of(beacon)
+        if best is None or z > best[0]:
+            best = z, made
     return best[1]
 
 
