@@ -163,7 +163,7 @@ BAD_SUSPECTS = {
         "'onxx'; did you mean 'onnx'?"
     ),
     'kind = "recorded"': "must name 'file' for kind 'recorded', got None",
-    'kind = "recorded"\nfile = "no.npz"': "no.npz cannot be read: no such file",
+    'kind = "recorded"\nfile = "no.npz"': "no.npz cannot be read: No such file or directory",
     'kind = "callable"\nfunction = "net_code/model.py"': (
         "function must be 'file.py:name', got 'net_code/model.py'"
     ),
