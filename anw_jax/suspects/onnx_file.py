@@ -70,7 +70,7 @@ def _fields(view: memoryview, start: int, end: int) -> Iterator[tuple[int, int, 
     """Number, wire type, and where the value begins and ends, of each field of a message."""
     at = start
     while at < end:
-        tag, at = _varint(view, at, end)
+        tag, at = _varint(view, at, end, 5)
         number, wire = tag >> 3, tag & 7
         # Longer tags are read differently by different readers; groups are long gone.
         if not number or tag >= 2**32:
@@ -89,10 +89,10 @@ def _fields(view: memoryview, start: int, end: int) -> Iterator[tuple[int, int, 
         yield number, wire, low, at
 
 
-def _varint(view: memoryview, at: int, end: int) -> tuple[int, int]:
+def _varint(view: memoryview, at: int, end: int, most: int = 10) -> tuple[int, int]:
     """A number of 7 bits a byte, and where it ends."""
     value = 0
-    for place in range(10):
+    for place in range(most):
         if at + place >= end:
             raise NotOnnxError(f"it is cut off at byte {end}")
         byte = view[at + place]

@@ -66,6 +66,7 @@ def read_answers(
 
 
 _PART = "return the one part that holds the {0}, such as answer[0]"
+_FILL = "fill what is masked, such as answer.filled(float('nan'))"
 
 
 class _Reader:
@@ -141,8 +142,7 @@ class _Reader:
         if hasattr(values, "__next__") or isinstance(values, (set, frozenset)):
             raise self.refused(values, "return np.stack(list(answer))", part)
         if _is_masked(values):
-            do = "fill what is masked, such as answer.filled(float('nan'))"
-            raise self.refused(values, do, part)
+            raise self.refused(values, _FILL, part)
         if isinstance(values, list):
             self._check_list(values, part)
 
@@ -152,8 +152,11 @@ class _Reader:
                 # Rows of plain numbers are as good as arrays of them.
                 if any(isinstance(v, (list, tuple, Mapping)) or _is_masked(v) for v in value):
                     raise self.refused(values, _PART.format(part or self._kind), part)
-            elif isinstance(value, Mapping) or _is_masked(value):
-                self._check_container(value, part)
+            elif isinstance(value, Mapping):
+                do = f"return one array, of the value in each that holds the {self._kind}"
+                raise self.refused(values, do, part)
+            elif _is_masked(value):
+                raise self.refused(values, _FILL, part)
 
 
 def _is_masked(values: Any) -> bool:
