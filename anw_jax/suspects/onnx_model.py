@@ -35,7 +35,7 @@ class OnnxSuspect(PreparedSuspect):
 
     Args:
       path: the file.
-      declaration: its identity becomes the SHA-256 of the file.
+      declaration: its identity becomes the SHA-256 of the file, and the output if one is named.
       output: name of the output that answers; None for the first.
       providers: of ONNX Runtime, in order of preference.
       num_threads: inside one operator; None leaves it to ONNX Runtime.
@@ -66,7 +66,8 @@ class OnnxSuspect(PreparedSuspect):
         self._path = pathlib.Path(path)
         runtime = _onnxruntime()
         body, digest = read_file(self._path)
-        super().__init__(with_identity(declaration, digest), together=together)
+        asked = digest if output is None else f"{digest} output {output}"
+        super().__init__(with_identity(declaration, asked), together=together)
         _check_whole(self._path, body)
         self._session = _open(runtime, self._path, body, providers, num_threads)
         self._input = self._picture_input()

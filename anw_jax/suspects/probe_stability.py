@@ -33,8 +33,8 @@ def findings_on_stability(
             "batch_mates",
             "error",
             f"{moved} of {half} answers change with the rest of the batch",
-            "put the model into evaluation mode (batch norm uses the batch's own statistics); a "
-            "dynamically quantised model has none: ask it one picture at a time, "
+            "put the model into evaluation mode (batch norm uses the batch's own statistics); "
+            "a dynamically quantised model has none: ask it one picture at a time, "
             "options.together = 1 (http: request.images_per_request = 1)",
         )
     ]

@@ -72,7 +72,7 @@ class Surroundings:
         try:
             yield
         finally:
-            _readers.remove(read)
+            _readers[:] = [other for other in _readers if other is not read]
             self.code |= {file for name in read if (file := _local(name))}
 
     @contextlib.contextmanager
@@ -127,7 +127,6 @@ def _file_of(module: Any) -> pathlib.Path | None:
         return None
 
 
-@functools.lru_cache(maxsize=4096)
 def _local(name: str) -> pathlib.Path | None:
     """A code file by its name, or by that of its compiled form; None where it is installed.
 

@@ -123,6 +123,8 @@ def test_an_onnx_model_with_two_inputs_or_text(onnx, tmp_path):
 
 def test_outputs_and_providers_are_named(onnx, tmp_path):
     path = twins.write_onnx(tmp_path / "model.onnx")
+    named = OnnxSuspect(path, twins.NCHW, output="logits")
+    assert named.declaration.identity.endswith(" output logits")
     with pytest.raises(ValueError, match=r"output must be one of logits; got 'logit'; did you"):
         OnnxSuspect(path, twins.NCHW, output="logit")
     with pytest.raises(ValueError, match=r"provider must be one of .*CPUExecutionProvider"):

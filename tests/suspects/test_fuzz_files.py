@@ -1,4 +1,4 @@
-"""Thousands of damaged and edited model files: one line each, or a model of its own identity."""
+"""Damaged and edited model files by thousands: one line each, or a model of its own."""
 
 import collections
 import importlib.util

@@ -249,13 +249,15 @@ def test_a_batch_axis_that_was_dropped_is_put_back(values, declaration, shape):
     ],
 )
 def test_other_shapes_stay_wrong(values, declaration, number):
-    with pytest.raises(SuspectError, match="must answer with|answers with"):
+    with pytest.raises(SuspectError, match=r"must answer with|answers with"):
         read_answers(values, declaration, number, "suspect 'net'")
 
 
 def test_a_pair_the_wrong_way_round():
     scores, labels = np.array([[0.5, 0.25]]), np.array([[2, 1]])
-    with pytest.raises(SuspectError, match="as labels: return .* torch.topk gives the scores"):
+    with pytest.raises(
+        SuspectError, match=r"as labels: return .* torch\.topk gives the scores"
+    ):
         read_answers((scores, labels), TOP, 1)
     for values in (labels, {"labels": labels}, None, (labels, scores, 1)):
         with pytest.raises(SuspectError, match=r"return \(labels, scores\), best first"):

@@ -31,8 +31,8 @@ MISFITS = {
     "DataParallel": (
         lambda: with_prefix("module."),
         "it lacks '0.weight' and 3 more, it has 'module.0.weight' and 3 more; all names begin "
-        "with 'module.' (from DataParallel): save them without it, {name.removeprefix('module.')"
-        ": w for name, w in weights.items()}",
+        "with 'module.' (from DataParallel): save them without it, "
+        "{name.removeprefix('module.'): w for name, w in weights.items()}",
     ),
     "compiled": (lambda: with_prefix("_orig_mod."), "'_orig_mod.' (from torch.compile)"),
     "both": (lambda: with_prefix("module._orig_mod."), "'module._orig_mod.' (from DataPar"),
