@@ -14,6 +14,9 @@ import numpy as np
 
 from anw_jax.errors import FileKindError
 
+# Beyond it a file is not read into memory: a sparse one can claim any size.
+MOST_BYTES = 2**33
+
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -81,6 +84,45 @@ def check_regular(path: str | os.PathLike) -> None:
         raise FileKindError(f"{os.fspath(path)} must be a file, but is {kind}")
 
 
+def open_regular(path: str | os.PathLike, most_bytes: int = MOST_BYTES) -> IO[bytes]:
+    """Opens a file to read, if it is a regular one: never a pipe, a device or a folder.
+
+    Args:
+      path: the file; links are followed.
+      most_bytes: its largest size.
+
+    Raises:
+      OSError: it cannot be opened, is none, or is too large; `strerror` says which.
+    """
+    # Without O_NONBLOCK, opening a pipe waits for whoever writes into it.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = os.fdopen(os.open(path, flags), "rb", buffering=0)
+    status = os.fstat(file.fileno())
+    why = f"it is {irregular(status.st_mode)}"
+    if stat.S_ISREG(status.st_mode):
+        why = f"it has {status.st_size:,} bytes, more than {most_bytes:,}"
+        if status.st_size <= most_bytes:
+            return file
+    file.close()
+    raise OSError(errno.EINVAL, why, os.fspath(path))
+
+
+def read_regular(path: str | os.PathLike, most_bytes: int = MOST_BYTES) -> bytes:
+    """All bytes of a regular file.
+
+    Raises:
+      OSError: as `open_regular`; or the file changed its size while it was read.
+    """
+    with open_regular(path, most_bytes) as file:
+        size = os.fstat(file.fileno()).st_size
+        # One more than it has: a file that grows for ever, as in /proc, is not followed.
+        with io.BufferedReader(file) as whole:
+            body = whole.read(size + 1)
+    if len(body) != size:
+        raise OSError(errno.EINVAL, "it changes while it is read", os.fspath(path))
+    return body
+
+
 def write_whole(path: str | os.PathLike, body: bytes, *, durable: bool = True) -> None:
     """Writes a file whole or leaves the old one: to a neighbour first, then renamed.
 
@@ -145,7 +187,7 @@ def write_npz(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None
     write_whole(path, buffer.getvalue())
 
 
-def read_npz(body: bytes, most_bytes: int = 2**33) -> dict[str, np.ndarray]:
+def read_npz(body: bytes, most_bytes: int = MOST_BYTES) -> dict[str, np.ndarray]:
     """The arrays of an `.npz` file; nothing in it can run code.
 
     Raises:

@@ -68,6 +68,8 @@ class Case:
         self.path = pathlib.Path(path)
         if not self.path.is_dir():
             raise CaseError(f"the case folder {self.path} is not there")
+        # A suspect's code may change the working folder.
+        self.path = self.path.absolute()
 
     @functools.cached_property
     def owners(self) -> dict[str, Owner]:

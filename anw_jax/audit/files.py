@@ -12,21 +12,28 @@ import numpy as np
 from anw_jax import _files
 from anw_jax.errors import CaseError, ChangedFileError, FileKindError
 
+# A digest needs no memory, but time.
+MOST_HASHED = 2**37
+
 
 def digest_of(path: pathlib.Path) -> str:
     """SHA-256, as hex, of a file's bytes.
 
     Raises:
-      CaseError: the file cannot be read.
+      CaseError: the file cannot be read, or is no regular one.
     """
-    with _readable(path), path.open("rb") as file:
+    with _readable(path), _files.open_regular(path, MOST_HASHED) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_bytes(path: pathlib.Path) -> bytes:
-    """A file's bytes; what is wrong in one line."""
+def read_bytes(path: pathlib.Path, most_bytes: int = _files.MOST_BYTES) -> bytes:
+    """A regular file's bytes; what is wrong in one line.
+
+    Raises:
+      CaseError: it is missing, too large, or a folder, a pipe or a device.
+    """
     with _readable(path):
-        return path.read_bytes()
+        return _files.read_regular(path, most_bytes)
 
 
 @contextlib.contextmanager

@@ -6,15 +6,14 @@ import json
 import os
 import pathlib
 import re
-import sys
 import tomllib
-import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from anw_jax import _check
 from anw_jax.audit.files import read_bytes
-from anw_jax.errors import CaseError
+from anw_jax.audit.suspect_code import called, load_function, warn_of_unlisted
+from anw_jax.errors import AnwError, CaseError
 from anw_jax.suspects import (
     AnswerTemplate,
     CallableSuspect,
@@ -29,6 +28,8 @@ from anw_jax.suspects import (
     TorchSuspect,
 )
 from anw_jax.suspects.identity import file_digest
+from anw_jax.suspects.protocol import PreparedSuspect
+from anw_jax.suspects.surroundings import Surroundings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +42,14 @@ class SuspectFile:
     * `file` (onnx, torch, keras, recorded): the model, relative to this file.
     * `function` (callable) or `module` (torch, for a file of weights): "file.py:name", a
       function of a batch, or one that returns the module. **It is run**: use your own.
-    * `files` (callable): further files that the function reads, such as its weights. They enter
-      the identity, which else covers the code alone.
+    * `files` (where there is a function or module): further files that it is made of, such as
+      its weights and code that it imports. They enter the identity, which else covers that one
+      file alone; local code that is not listed is warned of.
     * `declaration`: a table with the fields of `suspects.Declaration`; recorded answers carry
       their own.
-    * `options`: of the adapter (onnx: output, num_threads; torch: device; http: `HttpOptions`).
+    * `options`: of the adapter (onnx: output, num_threads; torch: device; http: `HttpOptions`;
+      onnx, torch, keras and callable: together, how many pictures are asked at a time, 1 for a
+      model whose answers change with the rest of the batch).
     * http also: `url`, `request`, `answer` (fields of the templates), and
       `headers_from_env` = {header = "NAME_OF_VARIABLE"}: no secret stands in the file.
 
@@ -93,17 +97,26 @@ class SuspectFile:
         Raises:
           CaseError: an unknown kind, a field that is missing or unknown, or a bad value.
           SuspectError, MissingLibraryError: as the adapters.
+
+        Warns of local code files that the suspect runs and its identity does not cover.
         """
         known = {**MAKERS, **(makers or {})}
+        used = _Fields(self)
+        surroundings = Surroundings(used.code_folder())
         try:
             make = known[_check.one_of(known, kind=self.kind)]
-            used = _Fields(self)
-            suspect = make(used)
-            used.refuse_unused()
+            with surroundings:
+                suspect = make(used)
+                used.refuse_unused()
         except (TypeError, ValueError, OverflowError) as error:
-            if isinstance(error, CaseError):
+            if isinstance(error, AnwError):
                 raise
             raise CaseError(f"{self.path}: {error}") from None
+        if isinstance(suspect, PreparedSuspect):
+            suspect.who, suspect.surroundings = f"suspect {self.name!r}", surroundings
+        if used.code:
+            surroundings.on_code = used.check_listed
+            used.check_listed(surroundings.code)
         return suspect
 
 
@@ -112,6 +125,8 @@ class _Fields:
 
     def __init__(self, file: SuspectFile):
         self._file, self._used = file, {"kind"}
+        self.code: list[pathlib.Path] = []
+        self._used_code: list[pathlib.Path] = []
 
     def text(self, name: str) -> str:
         """A field that must be there."""
@@ -156,15 +171,32 @@ class _Fields:
         return declaration
 
     def function(self, name: str) -> tuple[Callable, str]:
-        """A function from "file.py:name", and what identifies it."""
+        """A function from "file.py:name", and what identifies it with the files listed."""
+        path, attribute = self._place_of(name)
+        function, identity, self._used_code = load_function(path, attribute)
+        listed = self.files()
+        for file in listed:
+            identity += f" {file.name} {file_digest(file)}"
+        self.code += [path, *listed]
+        return function, identity
+
+    def code_folder(self) -> pathlib.Path | None:
+        """Where the file of a function lies; None where none is named."""
+        for name in ("function", "module"):
+            if isinstance(self._file.fields.get(name), str):
+                return self._place_of(name)[0].parent
+        return None
+
+    def _place_of(self, name: str) -> tuple[pathlib.Path, str]:
         text = self.text(name)
         file, _, attribute = text.rpartition(":")
-        path = self._file.path.parent / pathlib.Path(file).expanduser()
         if not file or not attribute.isidentifier():
             raise CaseError(f"{self._file.path}: {name} must be 'file.py:name', got {text!r}")
-        body = read_bytes(path)
-        identity = f"{hashlib.sha256(body).hexdigest()} {attribute}"
-        return _loaded(path, body, attribute), identity
+        return self._file.path.parent / pathlib.Path(file).expanduser(), attribute
+
+    def check_listed(self, used: set[pathlib.Path]) -> None:
+        """Warns of code that is used and not listed."""
+        warn_of_unlisted(self._file.path, {*used, *self._used_code}, self.code)
 
     def files(self) -> list[pathlib.Path]:
         """Further files that the model is made of, relative to the file; may be none."""
@@ -187,31 +219,6 @@ class _Fields:
 MakerFn = Callable[[_Fields], Suspect]
 
 
-def _loaded(path: pathlib.Path, body: bytes, attribute: str) -> Callable:
-    # Two suspects may call their files alike.
-    name = f"_anw_suspect_{path.stem}_{hashlib.sha256(body).hexdigest()[:16]}"
-    module = types.ModuleType(name)
-    module.__file__ = str(path)
-    # The very bytes that were hashed: a compiled file beside them could hold other code. A
-    # killed or read-only case folder keeps no traces of compiled files.
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    # Where dataclasses, and so modules of Flax and Equinox, look for their own module.
-    sys.modules[module.__name__] = module
-    try:
-        exec(compile(body, str(path), "exec", dont_inherit=True), module.__dict__)
-    except Exception as error:
-        del sys.modules[module.__name__]
-        raise CaseError(
-            f"{path} cannot be run ({type(error).__name__}: {error!s:.80})"
-        ) from error
-    finally:
-        sys.dont_write_bytecode = before
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        raise CaseError(f"{path} has no function {attribute!r}")
-    return function
-
-
 def _onnx(fields: _Fields) -> Suspect:
     path, declaration = fields.beside("file"), fields.declaration_of_file()
     return OnnxSuspect(path, declaration, **fields.table("options"))
@@ -223,11 +230,13 @@ def _torch(fields: _Fields) -> Suspect:
     if fields.get("module") is None:
         return TorchSuspect.from_script(path, declaration, **options)
     make, code = fields.function("module")
-    return TorchSuspect.from_weights(path, make(), declaration, code=code, **options)
+    module = called(fields.code[0], make)
+    return TorchSuspect.from_weights(path, module, declaration, code=code, **options)
 
 
 def _keras(fields: _Fields) -> Suspect:
-    return KerasSuspect.from_file(fields.beside("file"), fields.declaration_of_file())
+    path, declaration = fields.beside("file"), fields.declaration_of_file()
+    return KerasSuspect.from_file(path, declaration, **fields.table("options"))
 
 
 def _recorded(fields: _Fields) -> Suspect:
@@ -236,9 +245,8 @@ def _recorded(fields: _Fields) -> Suspect:
 
 def _callable(fields: _Fields) -> Suspect:
     function, identity = fields.function("function")
-    for path in fields.files():
-        identity += f" {path.name} {file_digest(path)}"
-    return CallableSuspect(function, fields.declaration_of_file(), identity=identity)
+    declaration, options = fields.declaration_of_file(), fields.table("options")
+    return CallableSuspect(function, declaration, identity=identity, **options)
 
 
 def _http(fields: _Fields) -> Suspect:

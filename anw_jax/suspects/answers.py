@@ -78,8 +78,10 @@ class Answers:
         return cls(first.kind, scores, labels)
 
 
-def checked(answers: Answers, declaration: Declaration, num_images: int) -> Answers:
-    """Holds answers against what was declared.
+def checked(
+    answers: Answers, declaration: Declaration, num_images: int, who: str = "the suspect"
+) -> Answers:
+    """Holds answers against what was declared; `who` is how errors call the suspect.
 
     Raises:
       SuspectError: another kind, number of answers, number of classes, or labels that are
@@ -87,20 +89,22 @@ def checked(answers: Answers, declaration: Declaration, num_images: int) -> Answ
     """
     if answers.kind != declaration.answer:
         raise SuspectError(
-            f"the suspect declares {declaration.answer} and answers with {answers.kind}"
+            f"{who} declares {declaration.answer} and answers with {answers.kind}"
         )
-    _check_shapes(answers, declaration, num_images)
+    _check_shapes(answers, declaration, num_images, who)
     if answers.labels is not None and answers.labels.size:
         low, high = int(answers.labels.min()), int(answers.labels.max())
         if low < 0 or high >= declaration.num_classes:
             raise SuspectError(
-                f"the suspect declares {declaration.num_classes} classes and answers with "
+                f"{who} declares {declaration.num_classes} classes and answers with "
                 f"label {low if low < 0 else high}"
             )
     return answers
 
 
-def _check_shapes(answers: Answers, declaration: Declaration, num_images: int) -> None:
+def _check_shapes(
+    answers: Answers, declaration: Declaration, num_images: int, who: str
+) -> None:
     kind = answers.kind
     for name, part in (("scores", answers.scores), ("labels", answers.labels)):
         if (part is None) == (name in _PARTS[kind]):
@@ -115,59 +119,10 @@ def _check_shapes(answers: Answers, declaration: Declaration, num_images: int) -
         if part.ndim != wanted_ndim or len(part) != num_images:
             shape = "[b]" if kind == "label" else f"[b, {'k' if kind == 'top_k' else 'C'}]"
             raise SuspectError(
-                f"the suspect was asked about {num_images} pictures and must answer with "
+                f"{who} was asked about {num_images} pictures and must answer with "
                 f"{kind} {shape}; the answer has shape {part.shape}"
             )
         if part.ndim == 2 and part.shape[1] != width:
             raise SuspectError(
-                f"the suspect declares {width} {noun} and answers with {part.shape[1]}"
+                f"{who} declares {width} {noun} and answers with {part.shape[1]}"
             )
-
-
-def from_scores(values: object, declaration: Declaration) -> Answers:
-    """Reads what a model function returned as the kind that is declared.
-
-    Arrays stand for logits or probabilities (float), for labels (integers), and a pair
-    (labels, scores) for the top k.
-
-    Raises:
-      SuspectError: what is no such array.
-    """
-    kind = declaration.answer
-    if kind == "top_k":
-        if not (isinstance(values, (tuple, list)) and len(values) == 2):
-            raise SuspectError(
-                "the suspect declares top_k and must answer with a pair (labels, scores), "
-                f"got {type(values).__name__}"
-            )
-        return Answers(kind, _floats(values[1]), _integers(values[0]))
-    if kind == "label":
-        return Answers(kind, None, _integers(values))
-    return Answers(kind, _floats(values), None)
-
-
-def _floats(values: object) -> np.ndarray:
-    array = _array(values)
-    if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float32)
-    return array
-
-
-def _integers(values: object) -> np.ndarray:
-    array = _array(values)
-    if not np.issubdtype(array.dtype, np.integer):
-        raise SuspectError(f"the suspect must answer with integer labels, got {array.dtype}")
-    return array.astype(np.int64)
-
-
-def _array(values: object) -> np.ndarray:
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        array = np.empty((), object)
-    # bfloat16 of JAX is no subtype of NumPy's numbers, but turns into float32.
-    if array.dtype == object or array.dtype.kind in "USM":
-        raise SuspectError(
-            f"the suspect must answer with an array of numbers, got {type(values).__name__}"
-        )
-    return array

@@ -7,11 +7,10 @@ import jax
 import numpy as np
 
 from anw_jax import _check
-from anw_jax.errors import SuspectError
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.identity import with_identity
 from anw_jax.suspects.jax_identity import digest_of
-from anw_jax.suspects.protocol import PreparedSuspect, cannot_answer
+from anw_jax.suspects.protocol import PreparedSuspect, next_power_of_two
 
 # As in `verify`: answers do not hang on TF32 or passes of bfloat16.
 _PRECISION = "highest"
@@ -26,6 +25,7 @@ class CallableSuspect(PreparedSuspect):
       declaration: how it wants pictures and what it answers.
       identity: names the model, so that its answers are never taken for another's: code cannot
         be hashed. Not needed where the declaration has one.
+      together: pictures given to it at a time, at most; None for all that are asked.
 
     Raises:
       TypeError, ValueError: `fun` that cannot be called, no identity.
@@ -43,21 +43,18 @@ class CallableSuspect(PreparedSuspect):
         declaration: Declaration,
         *,
         identity: str | None = None,
+        together: int | None = None,
     ):
         if not callable(fun):
             raise TypeError(f"fun must be callable, got {type(fun).__name__}")
-        super().__init__(with_identity(declaration, identity))
-        if not self.declaration.identity:
+        declaration = with_identity(declaration, identity)
+        if not declaration.identity:
             raise ValueError("identity must name the model: code cannot be hashed")
+        super().__init__(declaration, together=together)
         self._fun = fun
 
     def _run(self, batch: np.ndarray) -> Any:
-        try:
-            return self._fun(batch)
-        except SuspectError:
-            raise
-        except Exception as error:  # whatever library is behind it has errors of its own
-            raise cannot_answer("the model", batch.shape, error) from error
+        return self._fun(batch)
 
 
 class JaxSuspect(PreparedSuspect):
@@ -100,18 +97,13 @@ class JaxSuspect(PreparedSuspect):
         """The model itself; `verify.gradient_search` takes it."""
         return self._predict
 
-    def _run(self, batch: np.ndarray) -> np.ndarray:
-        size = len(batch)
-        filled = 1 << max(0, size - 1).bit_length()
-        # Filled up with the last picture: zeros could make a model of batches answer otherwise.
-        batch = np.concatenate([batch, np.repeat(batch[-1:], filled - size, axis=0)])
-        try:
-            with jax.default_matmul_precision(_PRECISION):
-                answers = _answer(self._predict, batch)
-            return jax.tree.map(lambda part: np.asarray(part)[:size], answers)
-        except Exception as error:  # libraries of layers have errors of their own
-            shape = (size, *batch.shape[1:])
-            raise cannot_answer("the model", shape, error) from error
+    def _filled(self, number: int) -> int:
+        return next_power_of_two(number)
+
+    def _run(self, batch: np.ndarray) -> Any:
+        with jax.default_matmul_precision(_PRECISION):
+            answers = _answer(self._predict, batch)
+        return jax.tree.map(np.asarray, answers)
 
 
 @jax.jit

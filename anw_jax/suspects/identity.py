@@ -6,9 +6,10 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from anw_jax import _check
+from anw_jax import _check, _files
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.declaration import Declaration
+from anw_jax.suspects.file_kinds import placeholder_in
 
 # In the repr of what has none of its own; another number in every process.
 _ADDRESS = " at 0x"
@@ -54,23 +55,26 @@ def read_file(path: pathlib.Path) -> tuple[bytes, str]:
     """A model's file and its SHA-256: the very bytes that are hashed are then opened.
 
     Raises:
-      SuspectError: the file cannot be read.
+      SuspectError: the file cannot be read, is no regular one, or stands for a model that was
+        not fetched.
     """
     try:
-        body = path.read_bytes()
+        body = _files.read_regular(path)
     except OSError as error:
         raise SuspectError(f"{path} cannot be read: {error.strerror}") from None
+    if placeholder := placeholder_in(body):
+        raise SuspectError(f"{path} is {placeholder}")
     return body, hashlib.sha256(body).hexdigest()
 
 
-def file_digest(path: pathlib.Path) -> str:
-    """SHA-256, as hex, of a model's file, for readers that want a path.
+def file_digest(path: pathlib.Path, most_bytes: int = 2**37) -> str:
+    """SHA-256, as hex, of a regular file, for readers that want a path.
 
     Raises:
-      SuspectError: the file cannot be read.
+      SuspectError: the file cannot be read, or is no regular one.
     """
     try:
-        with path.open("rb") as file:
+        with _files.open_regular(path, most_bytes) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise SuspectError(f"{path} cannot be read: {error.strerror}") from None

@@ -4,17 +4,18 @@ import hashlib
 import json
 import os
 import pathlib
+import tempfile
 import types
-import zipfile
 from typing import Any, Self
 
 import numpy as np
 
 from anw_jax.errors import MissingLibraryError, SuspectError
 from anw_jax.suspects.declaration import Declaration
-from anw_jax.suspects.identity import file_digest, with_identity
+from anw_jax.suspects.file_kinds import damage_in, kind_of, names_in
+from anw_jax.suspects.identity import read_file, with_identity
 from anw_jax.suspects.libraries import missing
-from anw_jax.suspects.protocol import PreparedSuspect, cannot_answer
+from anw_jax.suspects.protocol import PreparedSuspect, cause_of, next_power_of_two
 
 _TAG = b"anw_jax/v1/keras weights\0"
 
@@ -30,54 +31,58 @@ class KerasSuspect(PreparedSuspect):
       model: `keras.Model` with one picture input.
       declaration: its identity becomes the SHA-256 of configuration and weights; names of
         layers do not enter it, since Keras numbers them through a process.
+      together: pictures asked at a time, at most; None for all.
 
     Raises:
       MissingLibraryError: keras, or its backend, is not installed.
       TypeError: `model` that is no model of Keras.
     """
 
-    def __init__(self, model: Any, declaration: Declaration):
+    def __init__(self, model: Any, declaration: Declaration, *, together: int | None = None):
         keras = _keras()
         if not isinstance(model, keras.Model):
             raise TypeError(f"model must be a keras.Model, got {type(model).__name__}")
-        super().__init__(with_identity(declaration, lambda: _digest(keras, model)))
+        declaration = with_identity(declaration, lambda: _digest(keras, model))
+        super().__init__(declaration, together=together)
         self._model = model
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike, declaration: Declaration) -> Self:
+    def from_file(
+        cls, path: str | os.PathLike, declaration: Declaration, *, together: int | None = None
+    ) -> Self:
         """A `.keras` file, opened in safe mode: code in it (lambda layers) is refused.
 
         Raises:
-          SuspectError: no file, no `.keras` archive, or one that safe mode refuses. Files of
-            the older `.h5` form can carry code and are not opened.
+          SuspectError: no file, no `.keras` archive, or one that safe mode refuses: also one
+            that takes weights or words from other files. Files of the older `.h5` form can
+            carry code and are not opened.
         """
         keras, path = _keras(), pathlib.Path(path)
-        declaration = with_identity(declaration, file_digest(path))
-        if not _is_archive(path):
-            raise SuspectError(
-                f"{path} is not a .keras file (an archive with config.json): save it with "
-                "model.save('model.keras')"
-            )
-        try:
-            model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        except Exception as error:
-            raise SuspectError(
-                f"{path} cannot be opened by Keras in safe mode ({type(error).__name__}): it "
-                "is damaged, or has layers that carry code of their own"
-            ) from error
-        return cls(model, declaration)
+        body, digest = read_file(path)
+        declaration = with_identity(declaration, digest)
+        _check_archive(path, body)
+        # Keras wants a path: a copy is opened, so that the bytes are those of the digest.
+        with tempfile.TemporaryDirectory() as folder:
+            copy = pathlib.Path(folder) / "model.keras"
+            copy.write_bytes(body)
+            try:
+                model = keras.saving.load_model(copy, compile=False, safe_mode=True)
+            except Exception as error:
+                cause = cause_of(error, 300).replace(str(copy), str(path))
+                raise SuspectError(
+                    f"{path} cannot be opened by Keras in safe mode ({cause}): it is "
+                    "damaged, or has layers that carry code of their own"
+                ) from error
+        return cls(model, declaration, together=together)
+
+    def _filled(self, number: int) -> int:
+        return next_power_of_two(number)
 
     def _run(self, batch: np.ndarray) -> Any:
-        size = len(batch)
-        filled = 1 << max(0, size - 1).bit_length()
-        asked = np.concatenate([batch, np.repeat(batch[-1:], filled - size, axis=0)])
-        try:
-            answers = self._model.predict_on_batch(asked)
-        except Exception as error:  # each backend has errors of its own
-            raise cannot_answer("the model", batch.shape, error) from error
-        if isinstance(answers, (tuple, list)):
-            return tuple(np.asarray(part)[:size] for part in answers)
-        return np.asarray(answers)[:size]
+        answers = self._model.predict_on_batch(batch)
+        if isinstance(answers, (tuple, list, dict)):
+            return answers  # of a model with several outputs
+        return np.asarray(answers)
 
 
 def _keras() -> types.ModuleType:
@@ -93,11 +98,16 @@ def _keras() -> types.ModuleType:
     return keras
 
 
-def _is_archive(path: pathlib.Path) -> bool:
-    if path.suffix != ".keras" or not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return "config.json" in archive.namelist()
+def _check_archive(path: pathlib.Path, body: bytes) -> None:
+    if "config.json" not in (names_in(body) or ()):
+        kind = kind_of(body)
+        hint = f", but {kind}" if kind else ""
+        raise SuspectError(
+            f"{path} is not a .keras file (an archive with config.json){hint}: save it with "
+            "model.save('model.keras')"
+        )
+    if damage := damage_in(body):
+        raise SuspectError(f"{path} is a damaged .keras file ({damage})")
 
 
 def _digest(keras: types.ModuleType, model: Any) -> str:

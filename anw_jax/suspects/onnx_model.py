@@ -10,15 +10,23 @@ import numpy as np
 from anw_jax import _check
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.declaration import Declaration
+from anw_jax.suspects.file_kinds import kind_of
 from anw_jax.suspects.identity import read_file, with_identity
 from anw_jax.suspects.libraries import missing
-from anw_jax.suspects.protocol import PreparedSuspect, cannot_answer
+from anw_jax.suspects.onnx_file import NotOnnxError, outside_in
+from anw_jax.suspects.protocol import PreparedSuspect, cause_of
 
 _TYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
     "tensor(double)": np.float64,
     "tensor(uint8)": np.uint8,
+}
+# Belt and braces beside `_check_whole`: where second files would be looked for there are none,
+# and no other format than ONNX is guessed from the bytes.
+_SETTINGS = {
+    "session.load_model_format": "ONNX",
+    "session.model_external_initializers_file_folder_path": "/nonexistent/second/files",
 }
 
 
@@ -27,17 +35,18 @@ class OnnxSuspect(PreparedSuspect):
 
     Args:
       path: the file.
-      declaration: its identity becomes the SHA-256 of the file.
+      declaration: its identity becomes the SHA-256 of the file, and the output if one is named.
       output: name of the output that answers; None for the first.
       providers: of ONNX Runtime, in order of preference.
       num_threads: inside one operator; None leaves it to ONNX Runtime.
+      together: pictures asked at a time; 1 for a dynamically quantised model, whose scales
+        are taken from the whole batch.
 
     Raises:
       MissingLibraryError: onnxruntime is not installed.
-      SuspectError: no file, or one that is no ONNX model; a model with several inputs, an input
-        that takes no pictures, or no such output.
-
-    A file that keeps its weights in another one is refused: the identity would not cover them.
+      SuspectError: no file, or one that is no ONNX model; one that keeps values of any tensor
+        in another file, which the identity would not cover; a model with several inputs, an
+        input that takes no pictures, or no such output.
 
     An input that wants uint8 gets the prepared values rounded, so declare
     `value_range="bytes"` for it. A fixed batch size in the file is kept: smaller batches are
@@ -52,11 +61,14 @@ class OnnxSuspect(PreparedSuspect):
         output: str | None = None,
         providers: tuple[str, ...] = ("CPUExecutionProvider",),
         num_threads: int | None = None,
+        together: int | None = None,
     ):
         self._path = pathlib.Path(path)
         runtime = _onnxruntime()
         body, digest = read_file(self._path)
-        super().__init__(with_identity(declaration, digest))
+        asked = digest if output is None else f"{digest} output {output}"
+        super().__init__(with_identity(declaration, asked), together=together)
+        _check_whole(self._path, body)
         self._session = _open(runtime, self._path, body, providers, num_threads)
         self._input = self._picture_input()
         names = [node.name for node in self._session.get_outputs()]
@@ -77,30 +89,25 @@ class OnnxSuspect(PreparedSuspect):
     @property
     def num_together(self) -> int:
         """The batch size that is fixed in the file, else 1."""
-        size = self._input.shape[0] if self._input.shape else 1
-        return size if isinstance(size, int) else 1
+        return self._at_once or 1
 
-    def _run(self, batch: np.ndarray) -> np.ndarray:
+    @property
+    def _at_once(self) -> int | None:
+        size = self._input.shape[0] if self._input.shape else None
+        return size if isinstance(size, int) and size > 0 else None
+
+    def _filled(self, number: int) -> int:
+        return self._at_once or number
+
+    def _run(self, batch: np.ndarray) -> Any:
         wanted = self._input.shape
         self._check_shape(batch.shape, wanted)
         dtype = _TYPES[self._input.type]
         if dtype == np.uint8:
             batch = np.clip(np.rint(batch), 0, 255)
         batch = batch.astype(dtype, copy=False)
-        size = wanted[0] if wanted and isinstance(wanted[0], int) else len(batch)
-        parts = [self._ask(batch[i : i + size], size) for i in range(0, len(batch), size)]
-        return np.concatenate(parts)
-
-    def _ask(self, part: np.ndarray, size: int) -> np.ndarray:
-        number = len(part)
-        if number < size:
-            part = np.concatenate([part, np.repeat(part[-1:], size - number, axis=0)])
-        try:
-            (answer,) = self._session.run([self._output], {self._input.name: part})
-        except Exception as error:  # onnxruntime has no base class for its errors
-            raise cannot_answer(str(self._path), part.shape, error) from error
-        # A model may ignore its batch axis; the check of the answers then tells the shapes.
-        return answer[:number] if np.ndim(answer) else np.atleast_1d(answer)
+        (answer,) = self._session.run([self._output], {self._input.name: batch})
+        return answer
 
     def _check_shape(self, given: tuple[int, ...], wanted: list[int | str | None]) -> None:
         fits = len(wanted) == len(given) and all(
@@ -135,13 +142,30 @@ def _open(
         _check.one_of(runtime.get_available_providers(), provider=provider)
     options = runtime.SessionOptions()
     options.log_severity_level = 4  # errors are raised; nothing is written to the screen
+    for name, value in _SETTINGS.items():
+        options.add_session_config_entry(name, value)
     if num_threads is not None:
         options.intra_op_num_threads = _check.integer_at_least(1, num_threads=num_threads)
     try:
         return runtime.InferenceSession(body, options, providers=list(providers))
     except Exception as error:  # onnxruntime has no base class for its errors
         raise SuspectError(
-            f"{path} cannot be opened as an ONNX model ({type(error).__name__}): it is another "
-            "kind of file, cut off, keeps weights in a second file (save them inside), or "
-            "needs operators that this ONNX Runtime lacks"
+            f"{path} cannot be opened as an ONNX model ({cause_of(error, 400)})"
         ) from error
+
+
+def _check_whole(path: pathlib.Path, body: bytes) -> None:
+    """Refuses what is no ONNX model, or is not all of one."""
+    if kind := kind_of(body):
+        raise SuspectError(f"{path} is no ONNX model but {kind}")
+    try:
+        outside = outside_in(body)
+    except NotOnnxError as error:
+        raise SuspectError(
+            f"{path} is no ONNX model, or is damaged or cut off ({error})"
+        ) from None
+    if outside:
+        raise SuspectError(
+            f"{path} is not whole: {outside}, which could be exchanged unseen; ask for one "
+            "file with everything inside (onnx.save(model, path) without external data)"
+        )

@@ -36,7 +36,9 @@ def batch_mates(moved: int, number: int) -> Finding:
         "batch_mates",
         "error",
         f"{moved} of {number} answers change with the rest of the batch",
-        "put the model into evaluation mode (batch norm uses the batch's own statistics)",
+        "put the model into evaluation mode (batch norm uses the batch's own statistics); "
+        "a dynamically quantised model has none: ask it one picture at a time, "
+        "options.together = 1 (http: request.images_per_request = 1)",
     )
 
 

@@ -1,7 +1,6 @@
 """Answers that were given before: the suspect itself is out of reach."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -14,6 +13,7 @@ from anw_jax.errors import SuspectError
 from anw_jax.suspects.answers import Answers, checked
 from anw_jax.suspects.cache import question_key
 from anw_jax.suspects.declaration import Declaration
+from anw_jax.suspects.identity import read_file
 
 _FORMAT = "anw_jax recorded answers, version 1"
 
@@ -114,23 +114,20 @@ class RecordedSuspect:
           SuspectError: no file, or one that is no recording.
         """
         path = pathlib.Path(path)
+        body, digest = read_file(path)
         try:
-            body = path.read_bytes()
             arrays = _files.read_npz(body)
             about = json.loads(str(arrays["about"]))
             if about["format"] != _FORMAT:
                 raise ValueError(about["format"])
             keys = [bytes.fromhex(digest) for digest in arrays["digests"].tolist()]
             declaration = Declaration.from_json(about["declaration"])
-        except FileNotFoundError:
-            raise SuspectError(f"{path} cannot be read: no such file") from None
         except Exception as error:  # of numpy, zipfile and zlib, which share no base
             raise SuspectError(
                 f"{path} is not a file of recorded answers ({type(error).__name__}): it is "
                 "damaged or another kind of file"
             ) from None
         if bind_file:
-            digest = hashlib.sha256(body).hexdigest()
             identity = f"{declaration.identity} recorded in {digest}"
             declaration = dataclasses.replace(declaration, identity=identity)
         answers = Answers(declaration.answer, arrays.get("scores"), arrays.get("labels"))

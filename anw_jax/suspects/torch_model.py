@@ -5,10 +5,8 @@ import hashlib
 import io
 import os
 import pathlib
-import pickle
 import types
 import warnings
-import zipfile
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -16,9 +14,11 @@ import numpy as np
 
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.declaration import Declaration
+from anw_jax.suspects.file_kinds import is_script, names_in
 from anw_jax.suspects.identity import check_no_address, read_file, with_identity
 from anw_jax.suspects.libraries import missing
-from anw_jax.suspects.protocol import PreparedSuspect, cannot_answer
+from anw_jax.suspects.protocol import PreparedSuspect, cause_of
+from anw_jax.suspects.torch_files import check_script, take_up, weights_of
 
 _TAG = b"anw_jax/v1/torch weights\0"
 
@@ -38,41 +38,58 @@ class TorchSuspect(PreparedSuspect):
         of its own does between its layers stands in none of these: name the model where two
         such classes share a name.
       device: where it is asked.
+      together: pictures asked at a time, at most; None for all. 1 for a dynamically quantised
+        network, whose scales are taken from the whole batch.
 
     Raises:
       MissingLibraryError: torch is not installed.
       TypeError: `module` that is no module.
     """
 
-    def __init__(self, module: Any, declaration: Declaration, *, device: str = "cpu"):
+    def __init__(
+        self,
+        module: Any,
+        declaration: Declaration,
+        *,
+        device: str = "cpu",
+        together: int | None = None,
+    ):
         torch = _torch()
         if not isinstance(module, torch.nn.Module):
             raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
         self._module, self._device = module.to(device), device
-        super().__init__(with_identity(declaration, lambda: _digest(module)))
+        declaration = with_identity(declaration, lambda: _digest(module))
+        super().__init__(declaration, together=together)
 
     @classmethod
     def from_script(
-        cls, path: str | os.PathLike, declaration: Declaration, *, device: str = "cpu"
+        cls,
+        path: str | os.PathLike,
+        declaration: Declaration,
+        *,
+        device: str = "cpu",
+        together: int | None = None,
     ) -> Self:
         """A TorchScript file, as `torch.jit.save` writes it.
 
-        It is a program: it runs no Python, but operators in it can read and write files. Open
-        a stranger's where there is nothing to steal.
+        It is a program, and was compiled by its maker: open a stranger's where there is
+        nothing to steal.
 
         Raises:
-          SuspectError: no file, a pickle, a file of weights, or no file of PyTorch.
+          SuspectError: no file, a pickle, a file of weights, or no file of PyTorch; a program
+            that reads or writes other files, which the identity would not cover.
         """
         torch, path = _torch(), pathlib.Path(path)
         body, digest = read_file(path)
         declaration = with_identity(declaration, digest)
-        if not _is_script(body):
+        if not is_script(names_in(body)):
             # Says what else the file is.
-            _weights_of(torch, path, body)
+            weights_of(torch, path, body)
             raise SuspectError(
-                f"{path} holds weights and no network: give the module that they belong to, "
-                "TorchSuspect.from_weights(path, module, declaration)"
+                f"{path} holds weights and no network: name what builds the network that they "
+                'belong to, module = "file.py:make" (in Python: TorchSuspect.from_weights)'
             )
+        check_script(path, body)
         with warnings.catch_warnings():
             # TorchScript is out of fashion; files of it are still what people hand over.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -80,10 +97,10 @@ class TorchSuspect(PreparedSuspect):
                 module = torch.jit.load(io.BytesIO(body), map_location=device)
             except Exception as error:
                 raise SuspectError(
-                    f"{path} cannot be opened as TorchScript ({type(error).__name__}): it is "
+                    f"{path} cannot be opened as TorchScript ({cause_of(error, 300)}): it is "
                     "damaged, or of another version of PyTorch"
                 ) from error
-        return cls(module.eval(), declaration, device=device)
+        return cls(module.eval(), declaration, device=device, together=together)
 
     @classmethod
     def from_weights(
@@ -94,6 +111,7 @@ class TorchSuspect(PreparedSuspect):
         *,
         device: str = "cpu",
         code: str | None = None,
+        together: int | None = None,
     ) -> Self:
         """A file of weights, `torch.save(module.state_dict(), path)`, for a module given.
 
@@ -108,24 +126,17 @@ class TorchSuspect(PreparedSuspect):
         declaration = with_identity(
             declaration, lambda: f"{digest} in {code or _layers_of(module)}"
         )
-        weights = _weights_of(torch, path, body)
-        try:
-            module.load_state_dict(weights)
-        except (RuntimeError, TypeError, AttributeError) as error:
-            first = str(error).splitlines()[0]
-            raise SuspectError(f"{path} does not fit the module given: {first}") from None
-        return cls(module.eval(), declaration, device=device)
+        if not isinstance(module, torch.nn.Module):
+            raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+        take_up(path, module, weights_of(torch, path, body))
+        return cls(module.eval(), declaration, device=device, together=together)
 
     def _run(self, batch: np.ndarray) -> Any:
         torch = _torch()
         with torch.inference_mode(), _without_tf32(torch), _kept_buffers(self._module):
-            asked = torch.from_numpy(batch).to(self._device)
-            try:
-                answers = self._module(asked)
-            except Exception as error:  # modules assert, and have errors of their own
-                raise cannot_answer("the module", batch.shape, error) from error
-        if isinstance(answers, (tuple, list)):
-            return tuple(_as_array(torch, part) for part in answers)
+            answers = self._module(torch.from_numpy(batch).to(self._device))
+        if type(answers) in (tuple, list):
+            return type(answers)(_as_array(torch, part) for part in answers)
         return _as_array(torch, answers)
 
 
@@ -163,7 +174,7 @@ def _kept_buffers(module: Any) -> Iterator[None]:
 
 
 def _as_array(torch: types.ModuleType, values: Any) -> Any:
-    if not isinstance(values, torch.Tensor):
+    if not isinstance(values, torch.Tensor) or type(values).__name__ == "MaskedTensor":
         return values
     values = values.detach().cpu()
     return (values.float() if values.is_floating_point() else values).numpy()
@@ -175,56 +186,6 @@ def _torch() -> types.ModuleType:
     except ImportError:
         raise missing("asking a PyTorch model", "torch") from None
     return torch
-
-
-def _is_script(body: bytes) -> bool:
-    """Whether a file is an archive with TorchScript code in it."""
-    return any(name.endswith("/constants.pkl") for name in _names_in(body) or ())
-
-
-def _names_in(body: bytes) -> list[str] | None:
-    """Files in an archive; None where it is none."""
-    if not zipfile.is_zipfile(io.BytesIO(body)):
-        return None
-    with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        return archive.namelist()
-
-
-def _weights_of(torch: types.ModuleType, path: pathlib.Path, body: bytes) -> Any:
-    """Opens a file of tensors without running code of it.
-
-    Raises:
-      SuspectError: a pickle of other things, or no file of PyTorch.
-    """
-    if _is_script(body):
-        raise SuspectError(
-            f"{path} is TorchScript and needs no module: TorchSuspect.from_script(path, "
-            "declaration)"
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        if not _is_pickle(body):
-            raise SuspectError(f"{path} is not a file of PyTorch") from None
-        raise SuspectError(
-            f"{path} is a pickle of Python objects, and opening one runs code that stands in "
-            "it: ask for torch.save(model.state_dict()), TorchScript or ONNX instead"
-        ) from None
-    except Exception as error:
-        raise SuspectError(
-            f"{path} cannot be opened as a file of PyTorch ({type(error).__name__}): it is "
-            "damaged or another kind of file"
-        ) from error
-
-
-def _is_pickle(body: bytes) -> bool:
-    """Whether a file is a pickle, bare or in an archive; nothing of it is run."""
-    names = _names_in(body)
-    if names is not None:
-        return any(name.endswith("data.pkl") for name in names)
-    return body.startswith(b"\x80")
 
 
 def _digest(module: Any) -> str:

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
 
 DECLARATION = "[declaration]\nnum_classes = 5\ninput_size = [8, 8]\n"
 NCHW = DECLARATION + 'layout = "NCHW"\n'
+FILES = f"files = [{json.dumps(twins.__file__)}]\n"
 MODULE = """
 from tests.suspects import twins
 def make():
@@ -41,7 +42,7 @@ scores = "scores"
 
 def add_callable(folder, url):
     (folder / "net.py").write_text("from tests.suspects import twins\nanswer = twins.logits\n")
-    return 'kind = "callable"\nfunction = "net.py:answer"\n' + DECLARATION
+    return f'kind = "callable"\nfunction = "net.py:answer"\n{FILES}' + DECLARATION
 
 
 def add_onnx(folder, url):
@@ -63,7 +64,7 @@ def add_weights(folder, url):
 
     torch.save(twins.torch_module().state_dict(), folder / "w.pt")
     (folder / "module.py").write_text(MODULE)
-    return 'kind = "torch"\nfile = "w.pt"\nmodule = "module.py:make"\n' + NCHW
+    return f'kind = "torch"\nfile = "w.pt"\nmodule = "module.py:make"\n{FILES}' + NCHW
 
 
 def add_keras(folder, url):

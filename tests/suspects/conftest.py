@@ -2,7 +2,7 @@
 
 import pytest
 
-collect_ignore = ["learner_torch.py", "server_torch.py"]
+collect_ignore = ["learner_torch.py", "server_torch.py", "fuzz_child.py"]
 
 
 @pytest.fixture
