@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, verify
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.identity import with_identity
@@ -101,6 +101,7 @@ class JaxSuspect(PreparedSuspect):
         return self._predict
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
+        verify.check_jax()
         size = len(batch)
         filled = 1 << max(0, size - 1).bit_length()
         # Filled up with the last picture: zeros could make a model of batches answer otherwise.
