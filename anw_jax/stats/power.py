@@ -114,7 +114,9 @@ def plan_audit(
     per_unit = num_valid * _check.integer_at_least(1, images_per_unit=images_per_unit)
     per_unit *= _check.integer_at_least(1, augmentations=augmentations)
     search = _sequential_units if mode == "sequential" else _sealed_units
-    num_units, reached, median = search(separations, num_valid, alpha, power, max_units, rng, on_progress)
+    num_units, reached, median = search(
+        separations, num_valid, alpha, power, max_units, rng, on_progress
+    )
     reason = ""
     if num_units is None:
         reason = f"{max_units} units reach level {alpha:g} with power {reached:.2f} only"
@@ -239,7 +241,7 @@ def sealed_power(separations, num_valid, alpha, num_units, rng, on_progress=sile
 
 
 def log_tails(scores: np.ndarray) -> np.ndarray:
-    """log p of the sealed test on each table, secret slot 1, by a saddlepoint.
+    """The log p of the sealed test on each table, secret slot 1, by a saddlepoint.
 
     The formula of Lugannani and Rice for a sum of independent draws, one from each row; never
     above Chernoff's bound, which is exact where the secret slot is the best of every row.

@@ -103,7 +103,10 @@ def test_the_tail_at_its_two_ends():
 def test_a_long_search_reports_how_far_it_is():
     seen = []
     stats.plan_audit(
-        0.1, alpha=1e-3, max_units=300, on_progress=lambda done, total: seen.append((done, total))
+        0.1,
+        alpha=1e-3,
+        max_units=300,
+        on_progress=lambda done, total: seen.append((done, total)),
     )
     assert seen[-1] == (50, 50)
     assert len(seen) >= 5
