@@ -70,3 +70,7 @@ class ChangedFileError(CaseError):
 
 class OpenerError(AnwError, RuntimeError):
     """The owner's command that opens leaves failed; nothing is lost."""
+
+
+class JaxError(AnwError, RuntimeError):
+    """jax cannot start, or computes wrong numbers; names the variable or the flag."""

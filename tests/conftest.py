@@ -7,6 +7,8 @@ import jax
 import numpy as np
 import pytest
 
+import anw_jax  # noqa: F401 - before any backend starts: it appends a flag to XLA_FLAGS
+
 # Two fake devices, so that whatever is sharded is sharded in every test.
 jax.config.update("jax_num_cpu_devices", 2)
 # A silent upcast is a bug in a numerical codebase; so is a raw PRNG key or one used twice.

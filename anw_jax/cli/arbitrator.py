@@ -104,6 +104,7 @@ def plan(
         images_per_unit=images_per_unit,
         augmentations=augmentations,
         max_units=max_units,
+        on_progress=ProgressLine("simulated", "audits"),
     )
     show(as_json, body, telling.estimate_lines(body, alpha, power, slots))
 

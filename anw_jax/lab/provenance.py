@@ -13,6 +13,8 @@ from typing import Any
 
 import jax
 
+from anw_jax import verify
+
 _PACKAGES = (
     "jax",
     "jaxlib",
@@ -29,7 +31,14 @@ _PACKAGES = (
 
 
 def provenance() -> dict[str, Any]:
-    """Commit, uncommitted changes, versions, devices, processor, command, time (UTC)."""
+    """Commit, uncommitted changes, versions, devices, processor, command, time (UTC), and jax.
+
+    "jax" is `verify.jax_record()`: the settings that decide numbers, and the self-check.
+
+    Raises:
+      JaxError: jax cannot start, or computes wrong numbers.
+    """
+    jax_record = verify.check_jax()
     return {
         "commit": git("rev-parse", "HEAD"),
         "uncommitted_sha256": _dirty_digest(),
@@ -39,6 +48,7 @@ def provenance() -> dict[str, Any]:
         "platform": platform.platform(),
         "hardware": hardware(),
         "devices": [str(device) for device in jax.devices()],
+        "jax": jax_record,
         "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 

@@ -14,7 +14,7 @@ from anw_jax.lab.interrupt import stop_on_interrupt
 from anw_jax.lab.journal import Journal
 from anw_jax.lab.provenance import provenance
 from anw_jax.lab.settings import Settings
-from anw_jax.lab.training_record import training_of
+from anw_jax.lab.training_record import check_same_jax, jax_of, training_of
 from anw_jax.lab.workdir import Workdir, plain
 from anw_jax.progress import format_seconds
 from anw_jax.report import write_report
@@ -37,7 +37,9 @@ def run(settings: Settings, workdir: str | os.PathLike) -> dict[str, Any] | None
       The results, or None if it was interrupted; the same call again resumes.
 
     Raises:
-      SettingsError: the workdir holds a run with other settings.
+      SettingsError: the workdir holds a run with other settings, or a training under other
+        settings of jax.
+      JaxError: jax cannot start, or computes wrong numbers.
       AnwError: what a stage says.
       OSError: no disk space, no permission; nothing computed before is lost.
     """
@@ -82,6 +84,9 @@ def _audit_file(settings: Settings, name: str) -> str:
 def _run_stages(settings: Settings, folder: Workdir, journal: Journal) -> dict[str, Any] | None:
     start = time.monotonic()
     origin = provenance()
+    note = check_same_jax(folder, jax_of(origin))
+    if note:
+        journal.say(note)
     if not folder.exists("provenance.json"):
         folder.write_json("provenance.json", origin)
     with journal.stage("mark"):

@@ -7,7 +7,8 @@ what they count is written while they train, so that a kill loses seconds of it 
 import time
 from typing import Any
 
-from anw_jax import train
+from anw_jax import _jax_settings, train
+from anw_jax.errors import SettingsError
 from anw_jax.lab.provenance import provenance
 from anw_jax.lab.workdir import Workdir
 
@@ -89,6 +90,38 @@ class TrainingRecord:
             "earlier_commits": earlier_commits,
         }
         self._workdir.write_json(_FILE, record)
+
+
+def check_same_jax(workdir: Workdir, settings: dict[str, Any]) -> str | None:
+    """Refuses to go on with a training under other settings of jax: its numbers would change.
+
+    Args:
+      workdir: whose training.
+      settings: `verify.jax_record()["settings"]` of this process.
+
+    Returns:
+      A note where the training was begun before these were recorded, else None.
+
+    Raises:
+      SettingsError: names the settings that differ, and both values.
+    """
+    if not workdir.exists(_FILE):
+        return None
+    before = jax_of(workdir.read_json(_FILE)["provenance"])
+    if before is None:
+        return "the training here was begun before settings of jax were recorded: not compared"
+    names = _jax_settings.differing(before, settings)
+    if names:
+        raise SettingsError(
+            f"{workdir.path} holds a training under other settings of jax "
+            f"({', '.join(names)}): set them as they were, or choose another --workdir"
+        )
+    return None
+
+
+def jax_of(origin: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The settings of jax in a provenance; None where it has none."""
+    return ((origin or {}).get("jax") or {}).get("settings")
 
 
 def training_of(workdir: Workdir) -> dict[str, Any]:

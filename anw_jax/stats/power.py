@@ -6,7 +6,7 @@ as in the effect given (0 where a photo leaves no imprint). Real scores are smoo
 hence less informative than independent ones: read the answer as an estimate, not a promise.
 No p-value rests on it.
 
-Simulated with the very tests that will be made, from a public seed.
+Simulated from a public seed; the sealed test's p is taken from a saddlepoint, not convolved.
 """
 
 import dataclasses
@@ -14,18 +14,19 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy import special
 
 from anw_jax import _check
 from anw_jax.keys import MODES
+from anw_jax.progress import ProgressFn, silent
 from anw_jax.stats.betting import mixture_log_wealth
-from anw_jax.stats.exact import ExactNull
 
 # Audits simulated; the standard error of a power near .9 is then 1.5 %.
 _NUM_RUNS = 400
 
-# Steps of a standard deviation: coarser than the test's own grid, and faster; its rounding
-# adds 1e-4 to the variance.
-_GRID = 32
+# Scores have deviation 1: beyond this tilt a row is its largest score and nothing else.
+_LARGEST_TILT = 60.0
+_NEWTON_STEPS = 40
 
 # Floats that one batch of simulated audits may hold.
 _BATCH_FLOATS = 2**22
@@ -72,13 +73,14 @@ def plan_audit(
     augmentations: int = 1,
     max_units: int = 2_000,
     seed: int = 0,
+    on_progress: ProgressFn = silent,
 ) -> AuditPlan:
     """Finds the fewest units that reach a level with a power, and the queries they take.
 
     Args:
       effect: the separation d of a unit's score at its own slot, in standard deviations of
-        the scores at other slots: a number, or a sample of units' d to draw from, or a
-        mapping from access kind to either.
+        the scores at other slots, at least 0: a number, or a sample of units' d to draw from,
+        or a mapping from access kind to either.
       num_slots: N, at least 3.
       alpha: the level, in (0, 1).
       power: in (0, 1): the asked probability of reaching the level.
@@ -88,13 +90,14 @@ def plan_audit(
       augmentations: queries for each photo and slot.
       max_units: the search ends there.
       seed: public, at least 0.
+      on_progress: called with (audits simulated, all) for each number of units tried.
 
     Returns:
       An `AuditPlan`; where `max_units` do not suffice its `reason` says so.
 
     Raises:
-      TypeError, ValueError: an argument out of range, effects that are not finite, or an
-        access kind that the mapping lacks.
+      TypeError, ValueError: an argument out of range, effects that are not finite or negative,
+        or an access kind that the mapping lacks.
 
     Example:
       >>> plan = plan_audit(3.0, alpha=1e-3, mode="sequential")
@@ -111,7 +114,9 @@ def plan_audit(
     per_unit = num_valid * _check.integer_at_least(1, images_per_unit=images_per_unit)
     per_unit *= _check.integer_at_least(1, augmentations=augmentations)
     search = _sequential_units if mode == "sequential" else _sealed_units
-    num_units, reached, median = search(separations, num_valid, alpha, power, max_units, rng)
+    num_units, reached, median = search(
+        separations, num_valid, alpha, power, max_units, rng, on_progress
+    )
     reason = ""
     if num_units is None:
         reason = f"{max_units} units reach level {alpha:g} with power {reached:.2f} only"
@@ -135,6 +140,11 @@ def _separations(effect: object, access: str) -> np.ndarray:
     values = np.atleast_1d(np.asarray(effect, np.float64))
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise ValueError(f"effect must be one or more finite numbers, got {values!r:.60}")
+    if values.min() < 0:
+        raise ValueError(
+            f"effect must be at least 0 (a mark that was learned raises the score of its own "
+            f"slot), got {values.min():g}"
+        )
     return values
 
 
@@ -158,6 +168,7 @@ def stopping_times(
     num_units: int,
     num_runs: int,
     rng: np.random.Generator,
+    on_progress: ProgressFn = silent,
 ) -> np.ndarray:
     """Units until the default bet's wealth reaches 1 / alpha; num_units + 1 if it does not."""
     batch = max(1, _BATCH_FLOATS // (num_units * num_valid))
@@ -168,15 +179,18 @@ def stopping_times(
         wealth = mixture_log_wealth(scores, np.ones((count, num_units), np.int64))
         reached = wealth >= -math.log(alpha)
         times.append(np.where(reached.any(1), reached.argmax(1) + 1, num_units + 1))
+        on_progress(start + count, num_runs)
     return np.concatenate(times)
 
 
-def _sequential_units(separations, num_valid, alpha, power, max_units, rng):
+def _sequential_units(separations, num_valid, alpha, power, max_units, rng, on_progress):
     """(fewest units or None, power reached, median units): quantiles of the stopping times."""
     num_units = min(64, max_units)
     while True:
         times = np.sort(
-            stopping_times(separations, num_valid, alpha, num_units, _NUM_RUNS, rng)
+            stopping_times(
+                separations, num_valid, alpha, num_units, _NUM_RUNS, rng, on_progress
+            )
         )
         reached = float((times <= num_units).mean())
         if reached >= power or num_units == max_units:
@@ -190,11 +204,11 @@ def _sequential_units(separations, num_valid, alpha, power, max_units, rng):
     return needed, float((times <= needed).mean()), median
 
 
-def _sealed_units(separations, num_valid, alpha, power, max_units, rng):
+def _sealed_units(separations, num_valid, alpha, power, max_units, rng, on_progress):
     """(fewest units or None, power reached, the same units), by bisection over the units."""
 
     def power_of(num_units: int) -> float:
-        return sealed_power(separations, num_valid, alpha, num_units, rng)
+        return sealed_power(separations, num_valid, alpha, num_units, rng, on_progress)
 
     low = max(0, math.ceil(-math.log(alpha) / math.log(num_valid)) - 1)  # too few for any key
     high = min(max(2 * low, 8), max_units)
@@ -214,12 +228,58 @@ def _sealed_units(separations, num_valid, alpha, power, max_units, rng):
     return high, reached, high
 
 
-def sealed_power(separations, num_valid, alpha, num_units, rng) -> float:
-    """The share of simulated tables whose exact test reaches alpha."""
+def sealed_power(separations, num_valid, alpha, num_units, rng, on_progress=silent) -> float:
+    """The share of simulated tables whose sealed test reaches alpha."""
+    batch = max(1, _BATCH_FLOATS // (8 * num_units * num_valid))
     shown = 0
-    for _ in range(_NUM_RUNS):
-        scores = simulated_scores(separations, 1, num_units, num_valid, rng)[0]
-        shifted = scores - scores.min(axis=1, keepdims=True)
-        integers = np.rint(shifted * _GRID).astype(np.int64)
-        shown += ExactNull(integers).log_p_value(int(integers[:, 0].sum())) <= math.log(alpha)
+    for start in range(0, _NUM_RUNS, batch):
+        count = min(batch, _NUM_RUNS - start)
+        scores = simulated_scores(separations, count, num_units, num_valid, rng)
+        shown += int((log_tails(scores) <= math.log(alpha)).sum())
+        on_progress(start + count, _NUM_RUNS)
     return shown / _NUM_RUNS
+
+
+def log_tails(scores: np.ndarray) -> np.ndarray:
+    """The log p of the sealed test on each table, secret slot 1, by a saddlepoint.
+
+    The formula of Lugannani and Rice for a sum of independent draws, one from each row; never
+    above Chernoff's bound, which is exact where the secret slot is the best of every row.
+    Measured against the exact p: within 5 % from 40 units on, within a factor of 2 for three to
+    six, where p is a product of few numbers. Verdicts never rest on it.
+
+    Args:
+      scores: float `[num_runs, num_units, num_valid]`.
+
+    Returns:
+      float64 `[num_runs]`.
+    """
+    shifted = scores - scores[..., :1]  # the observed sum is 0
+    tilt = np.zeros(len(scores))
+    for _ in range(_NEWTON_STEPS):
+        _, slope, curvature = _tilted(shifted, tilt)
+        step = np.clip(-slope / np.maximum(curvature, 1e-300), -2.0, 2.0)
+        before, tilt = tilt, np.clip(tilt + step, 0.0, _LARGEST_TILT)
+        if (np.abs(tilt - before) < 1e-3 * tilt + 1e-6).all():
+            break
+    log_mean, _, curvature = _tilted(shifted, tilt)
+    root = np.sqrt(np.maximum(-2 * log_mean, 1e-6))
+    width = np.maximum(tilt * np.sqrt(curvature), 1e-6)
+    tail = special.log_ndtr(-root)
+    density = -0.5 * root**2 - 0.5 * math.log(2 * math.pi)
+    correction = np.exp(density - tail) * (1 / width - 1 / root)
+    return np.minimum(tail + np.log1p(np.maximum(correction, -0.9)), log_mean)
+
+
+def _tilted(shifted: np.ndarray, tilt: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Cumulant function of the sum at a tilt, its slope and its curvature, for each table."""
+    exponents = tilt[:, None, None] * shifted
+    largest = exponents.max(axis=2, keepdims=True)
+    weights = np.exp(exponents - largest)
+    sums = weights.sum(axis=2)
+    log_mean = (np.log(sums / shifted.shape[2]) + largest[..., 0]).sum(axis=1)
+    weights *= shifted
+    means = weights.sum(axis=2) / sums
+    weights *= shifted
+    variances = weights.sum(axis=2) / sums - means**2
+    return log_mean, means.sum(axis=1), np.maximum(variances, 0).sum(axis=1)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, verify
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.identity import with_identity
 from anw_jax.suspects.jax_identity import digest_of
@@ -101,6 +101,7 @@ class JaxSuspect(PreparedSuspect):
         return next_power_of_two(number)
 
     def _run(self, batch: np.ndarray) -> Any:
+        verify.check_jax()
         with jax.default_matmul_precision(_PRECISION):
             answers = _answer(self._predict, batch)
         return jax.tree.map(np.asarray, answers)

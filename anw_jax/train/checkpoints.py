@@ -238,6 +238,8 @@ def _without_tracebacks() -> Iterator[None]:
 def _refuse_other_run(
     saved: dict[str, Any], wanted: dict[str, Any], directory: pathlib.Path
 ) -> None:
+    if "jax" not in saved:  # written before the settings of jax were recorded
+        wanted = {name: value for name, value in wanted.items() if name != "jax"}
     saved, wanted = _flat(saved), _flat(wanted)
     differing = [
         f"{name} is {saved.get(name)!r} there and {wanted.get(name)!r} here"

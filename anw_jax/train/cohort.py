@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, verify
 from anw_jax.data import BatchPlan
 from anw_jax.models import Model
 from anw_jax.train.recipe import PLAIN, Recipe
@@ -119,6 +119,7 @@ def make_cohort(
       ValueError: if shapes, counts or ranges do not fit each other.
       TypeError: if an argument is of the wrong kind.
     """
+    verify.check_jax()
     _check.is_instance(Model, model=model)
     _check.is_instance(TrainSettings, settings=settings)
     images = _check.uint8_images(images=images)

@@ -1,10 +1,12 @@
 """One 1-D mesh, named "data": batches are split over it, everything else is copied."""
 
+from typing import Any
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from anw_jax import _check
+from anw_jax import _check, _jax_settings
 from anw_jax.errors import SettingsError
 
 
@@ -44,3 +46,10 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def split_last_axis(mesh: Mesh, ndim: int) -> NamedSharding:
     """The last axis (that of the batch) split over the devices."""
     return NamedSharding(mesh, PartitionSpec(*(None,) * (ndim - 1), "data"))
+
+
+def settings_of_jax() -> dict[str, Any]:
+    """Settings and flags that decide numbers; the devices are those of the mesh."""
+    of_devices = ("platform", "device_kind", "num_devices")
+    settings = _jax_settings.number_settings()
+    return {name: value for name, value in settings.items() if name not in of_devices}

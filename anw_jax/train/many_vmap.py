@@ -18,6 +18,7 @@ from anw_jax.models import Model
 from anw_jax.progress import ProgressFn
 from anw_jax.train.checkpoints import Checkpoints
 from anw_jax.train.cohort import Cohort
+from anw_jax.train.devices import settings_of_jax
 from anw_jax.train.drivers import resolve_driver
 from anw_jax.train.recipe import Recipe
 from anw_jax.train.settings import TrainSettings
@@ -272,6 +273,7 @@ def _open(
         "backend": jax.default_backend(),
         "jax_version": jax.__version__,
         "device_kind": jax.local_devices()[0].device_kind,
+        "jax": settings_of_jax(),
     }
     return Checkpoints(folder, fingerprint)
 

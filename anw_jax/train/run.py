@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from anw_jax import _check, data
+from anw_jax import _check, data, verify
 from anw_jax.models import Model
-from anw_jax.train.devices import data_mesh, replicated
+from anw_jax.train.devices import data_mesh, replicated, settings_of_jax
 from anw_jax.train.drivers import AdvanceFn, make_advance_fn, resolve_driver
 from anw_jax.train.recipe import PLAIN, Recipe
 from anw_jax.train.settings import TrainSettings
@@ -116,6 +116,7 @@ class Run:
             # Another version or chip may sum in another order.
             "jax_version": jax.__version__,
             "device_kind": self.mesh.devices.flat[0].device_kind,
+            "jax": settings_of_jax(),
             **self._unusual(),
         }
 
@@ -158,7 +159,9 @@ def prepare(
     Raises:
       ValueError: if shapes, labels or settings do not fit each other.
       TypeError: if an argument is of the wrong kind.
+      JaxError: if jax computes wrong numbers; see `verify.check_jax`.
     """
+    verify.check_jax()
     _check.is_instance(Model, model=model)
     _check.is_instance(TrainSettings, settings=settings)
     is_streamed = isinstance(images, data.StreamedImages)

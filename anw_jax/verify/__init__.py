@@ -17,6 +17,8 @@ completes rows with fewer queries in either mode.
 
 `loss_tables`, `grid_search_many` and `gradient_search_many` do the same for many owners at
 once, in one compiled program; `signature_cosine` is the scale of the paper's Table 1.
+
+`check_jax` compares jax with NumPy before the first table of a process.
 """
 
 from anw_jax.verify.cosine import signature_cosine
@@ -33,6 +35,7 @@ from anw_jax.verify.lockstep import Lockstep
 from anw_jax.verify.plan import QueryPlan, plan_queries
 from anw_jax.verify.query_saving import CompletedRows, coarse_to_fine
 from anw_jax.verify.replaying import replay, replay_together, resume
+from anw_jax.verify.self_check import check_jax, jax_record
 from anw_jax.verify.sequential import SequentialRecord
 from anw_jax.verify.statements import Statements
 from anw_jax.verify.table import loss_table
@@ -50,6 +53,7 @@ __all__ = [
     "SequentialRecord",
     "Statements",
     "Verdict",
+    "check_jax",
     "coarse_to_fine",
     "decide",
     "gradient_search",
@@ -57,6 +61,7 @@ __all__ = [
     "grid_search",
     "grid_search_many",
     "infer_signatures",
+    "jax_record",
     "loss_table",
     "loss_tables",
     "plan_queries",

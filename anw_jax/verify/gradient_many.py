@@ -11,6 +11,7 @@ from anw_jax import _check, progress
 from anw_jax.marks import Mark
 from anw_jax.verify import descent, executors
 from anw_jax.verify.mark_tables import check_marks, owners, stack
+from anw_jax.verify.self_check import check_jax
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,6 +97,7 @@ def gradient_search_many(
       >>> bool(abs(apart - 180) < 1), result.num_forward
       (True, 84)
     """
+    check_jax()
     if not isinstance(predict, jax.tree_util.Partial):
         raise TypeError(
             "gradient_search needs predict = jax.tree_util.Partial(apply, variables), since "

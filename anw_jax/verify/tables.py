@@ -17,6 +17,7 @@ from anw_jax.verify.plan import (
     plan_queries,
     traced_bytes_per_pair,
 )
+from anw_jax.verify.self_check import check_jax
 
 EXECUTORS = ("auto", "traced", "called")
 
@@ -62,6 +63,7 @@ def loss_tables(
     Raises:
       TypeError, ValueError: as `loss_table`; no marks, marks of several types, or indices
         beyond them.
+      JaxError: jax computes wrong numbers; see `check_jax`.
 
     Example:
       >>> from anw_jax.marks import UserLCT
@@ -75,6 +77,7 @@ def loss_tables(
       >>> bool((table[0] == table[2]).all()), bool((table[0] == table[1]).all())
       (True, False)
     """
+    check_jax()
     _check.one_of(EXECUTORS, executor=executor)
     _check.is_instance(SignatureSpace, space=space)
     images = _check.uint8_images(images=images)

@@ -4,8 +4,9 @@ import types
 
 import pytest
 
+from anw_jax.errors import SettingsError
 from anw_jax.lab import training_record
-from anw_jax.lab.training_record import TrainingRecord, training_of
+from anw_jax.lab.training_record import TrainingRecord, check_same_jax, training_of
 from anw_jax.lab.workdir import Workdir
 
 
@@ -60,3 +61,47 @@ def test_a_training_from_before_the_record_has_unknown_seconds(sitting, tmp_path
 
 def test_steps_that_nobody_counted_make_the_sum_unknown(sitting):
     assert training_of(sitting("b", 4, 10, 30.0))["seconds"] is None
+
+
+SETTINGS = {
+    "JAX_ENABLE_X64": False,
+    "JAX_DEFAULT_PRNG_IMPL": "threefry2x32",
+    "JAX_DEFAULT_MATMUL_PRECISION": None,
+    "XLA_FLAGS": "",
+    "platform": "cpu",
+    "num_devices": 1,
+}
+
+
+@pytest.fixture
+def begun(tmp_path):
+    """A workdir in which a training was begun under `SETTINGS`."""
+    origin = {"commit": "a", "jax": {"settings": SETTINGS}}
+    Workdir(tmp_path).write_json("training.json", {"provenance": origin})
+    return Workdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JAX_ENABLE_X64", True),
+        ("JAX_DEFAULT_PRNG_IMPL", "rbg"),
+        ("JAX_DEFAULT_MATMUL_PRECISION", "bfloat16"),
+        ("XLA_FLAGS", "--xla_cpu_enable_fast_math=true"),
+        ("platform", "gpu"),
+        ("num_devices", 4),
+        ("NVIDIA_TF32_OVERRIDE", "0"),
+    ],
+)
+def test_a_training_is_not_resumed_under_other_settings_of_jax(begun, name, value):
+    with pytest.raises(SettingsError) as raised:
+        check_same_jax(begun, SETTINGS | {name: value})
+    assert f"{name} was {SETTINGS.get(name)!r}, now {value!r}" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_same_settings_pass_and_where_nothing_was_recorded_it_is_said(begun, tmp_path):
+    assert check_same_jax(begun, dict(SETTINGS)) is None
+    assert check_same_jax(Workdir(tmp_path / "new"), SETTINGS) is None
+    begun.write_json("training.json", {"provenance": {"commit": "old"}})
+    assert "not compared" in check_same_jax(begun, SETTINGS)

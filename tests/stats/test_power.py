@@ -64,6 +64,11 @@ def test_access_chooses_the_effect_and_is_kept():
     [
         ({"effect": []}, "effect must be one or more finite numbers"),
         ({"effect": np.nan}, "effect must be one or more finite numbers"),
+        ({"effect": -1.0}, "effect must be at least 0 .*, got -1"),
+        ({"effect": [2.0, -0.5]}, "effect must be at least 0 .*, got -0.5"),
+        ({"effect": {"logits": -3.0}}, "effect must be at least 0 .*, got -3"),
+        ({"effect": -1e-9, "mode": "sequential"}, "effect must be at least 0"),
+        ({"effect": -np.inf}, "effect must be one or more finite numbers"),
         ({"num_slots": 2}, "num_slots must be at least 3, got 2"),
         ({"alpha": 0.0}, "alpha must lie strictly between"),
         ({"power": 1.0}, "power must lie strictly between"),
@@ -75,3 +80,33 @@ def test_access_chooses_the_effect_and_is_kept():
 def test_bad_input(changes, message):
     with pytest.raises(ValueError, match=message):
         stats.plan_audit(**{"effect": 1.0, **changes})
+
+
+@pytest.mark.parametrize(("num_units", "effect", "factor"), [(4, 2.0, 2.0), (40, 1.0, 1.05)])
+def test_the_tail_of_plans_is_that_of_the_exact_test(num_units, effect, factor, rng):
+    scores = power.simulated_scores(np.array([effect]), 12, num_units, 11, rng)
+    exact = []
+    for table in scores:
+        integers = quantise(table)
+        exact.append(ExactNull(integers).log_p_value(int(integers[:, 0].sum())))
+    assert min(exact) < -5
+    np.testing.assert_allclose(power.log_tails(scores), exact, atol=np.log(factor))
+
+
+def test_the_tail_at_its_two_ends():
+    best = np.zeros((1, 5, 11))
+    best[..., 0] = 1  # the best slot of every unit: one assignment in 11 ** 5
+    assert power.log_tails(best)[0] == pytest.approx(-5 * np.log(11), abs=1e-6)
+    assert power.log_tails(-best)[0] == pytest.approx(0, abs=0.7)
+
+
+def test_a_long_search_reports_how_far_it_is():
+    seen = []
+    stats.plan_audit(
+        0.1,
+        alpha=1e-3,
+        max_units=300,
+        on_progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen[-1] == (50, 50)
+    assert len(seen) >= 5

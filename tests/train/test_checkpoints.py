@@ -158,6 +158,44 @@ def test_another_jax_and_another_kind_of_device_are_named(tiny, folder, monkeypa
     assert message.endswith("use another folder, or the settings, JAX and devices of that run")
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("jax_enable_x64", True),
+        ("jax_default_prng_impl", "rbg"),
+        ("jax_default_matmul_precision", "bfloat16"),
+    ],
+)
+def test_other_settings_of_jax_are_named(tiny, folder, name, value):
+    before = getattr(jax.config, name)
+    jax.config.update(name, value)
+    try:
+        with pytest.raises(CheckpointError) as raised:
+            train.train(*tiny, checkpoint_dir=folder)
+    finally:
+        jax.config.update(name, before)
+    assert f"jax.{name.upper()} is {before!r} there and {value!r} here" in str(raised.value)
+
+
+def test_other_flags_of_xla_are_named(tiny, folder, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_other=1")
+    with pytest.raises(CheckpointError, match=r"jax.XLA_FLAGS is .* and '--xla_other=1' here"):
+        train.train(*tiny, checkpoint_dir=folder)
+
+
+def test_a_checkpoint_from_before_these_were_recorded_is_taken_up(tiny, tmp_path, monkeypatch):
+    here = Run.fingerprint
+
+    def before(run):
+        return {name: value for name, value in here(run).items() if name != "jax"}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "fingerprint", before)
+        first = train.train(*tiny, checkpoint_dir=tmp_path)
+    again = train.train(*tiny, checkpoint_dir=tmp_path)
+    assert int(again.state.step) == int(first.state.step)
+
+
 def test_other_segment_length_is_named(tiny, folder):
     with pytest.raises(CheckpointError, match="segment_steps is 4 in the checkpoint and 5"):
         train.train(*tiny, checkpoint_dir=folder, segment_steps=5)
