@@ -3,6 +3,7 @@
 `python -m benchmarks._jax_stages OUT.npz with|without`
 """
 
+import operator
 import sys
 from typing import Any
 
@@ -32,7 +33,7 @@ def stages() -> dict[str, np.ndarray]:
         found[f"marks/{name}/numpy"] = np.array(
             [
                 [
-                    mark.publish_pixels(i, jax.tree.map(lambda t: t[s], parameters))
+                    mark.publish_pixels(i, jax.tree.map(operator.itemgetter(s), parameters))
                     for s in range(12)
                 ]
                 for i in images

@@ -63,7 +63,7 @@ def num_trained(share: float) -> int:
     return round(share * NUM_PHOTOS)
 
 
-def train_and_ask(source: str, seed: int) -> Rows:
+def train_and_ask(source: str, seed: int, settings: train.TrainSettings = TRAIN) -> Rows:
     """Trains one model on the parts of all owners' photos that are used, and asks it."""
     splits = data.load(source)
     specs = [data.UserSpec(name, size) for name, size in _parts()]
@@ -82,7 +82,7 @@ def train_and_ask(source: str, seed: int) -> Rows:
         slots.append(assignment.slots)
         digests.append(manifest.image_digests)
     learner = data.training_set(splits, partition, published, exclude=left_out)
-    predict = _trained(learner, seed)
+    predict = _trained(learner, dataclasses.replace(settings, seed=seed))
     everything = np.concatenate([album.images for album in albums])
     labels = np.concatenate([album.labels for album in albums])
     losses = verify.loss_table(predict, everything, labels, HueRotation(), SPACE)
@@ -119,7 +119,7 @@ def _album(splits: data.Splits, partition: data.UserPartition, share: float) -> 
     return splits.train.take(rows).in_memory()
 
 
-def _trained(learner: data.Dataset, seed: int):
+def _trained(learner: data.Dataset, settings: train.TrainSettings):
     mean, std = data.channel_statistics(learner)
     model = models.create(
         "small",
@@ -127,8 +127,7 @@ def _trained(learner: data.Dataset, seed: int):
         mean=tuple(np.round(mean, 4).tolist()),
         std=tuple(np.round(std, 4).tolist()),
     )
-    settings = dataclasses.replace(TRAIN, seed=seed)
-    plan = data.BatchPlan(len(learner), settings.batch_size, seed)
+    plan = data.BatchPlan(len(learner), settings.batch_size, settings.seed)
     result = train.train(model, settings, learner.images, learner.labels, plan.rows)
     return model.predict_fn(result.state.variables)
 

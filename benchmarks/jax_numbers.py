@@ -5,8 +5,8 @@
 Runs marks, loss tables, training steps and gradients once with the flag and once without it,
 each in a process of its own, under this Python and under others (of another jax), and compares
 all of them with this Python under the flag. Committed results up to November 2026 were made
-with jax 0.10.2 *without* the flag. Also counts the compiled programs that hold a `__ynn_fusion`,
-which is what the flag turns off.
+with jax 0.10.2 *without* the flag. Also counts the compiled programs that hold a
+`__ynn_fusion`, which is what the flag turns off.
 """
 
 import argparse
@@ -21,7 +21,10 @@ import numpy as np
 
 from benchmarks import _measure
 
-_VERSIONS = "import sys, jax, jaxlib; print(sys.version.split()[0], jax.__version__, jaxlib.__version__)"
+_VERSIONS = (
+    "import sys, jax, jaxlib; "
+    "print(sys.version.split()[0], jax.__version__, jaxlib.__version__)"
+)
 
 
 def side(python: str, flag: str, folder: pathlib.Path) -> dict[str, Any]:

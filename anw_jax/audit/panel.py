@@ -1,5 +1,6 @@
 """All photos of all owners before one suspect, in one batched interview."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,13 +8,14 @@ import numpy as np
 from anw_jax import progress
 from anw_jax.audit.case import Owner
 from anw_jax.audit.stored_photos import StoredPhotos
-from anw_jax.keys import Assignment, Manifest
+from anw_jax.keys import Assignment, Manifest, names
 from anw_jax.stats import unit_losses
-from anw_jax.stats.scores import is_usable
+from anw_jax.stats.unit_rows import is_usable
 from anw_jax.suspects import Access, AnswerCache, Interview, Suspect
 from anw_jax.suspects.controls import Controls
 from anw_jax.suspects.pictures import Pictures
 from anw_jax.verify import coarse_to_fine
+from anw_jax.verify.query_saving import fill_between
 
 
 class Panel:
@@ -151,51 +153,77 @@ class Panel:
     ) -> list[np.ndarray]:
         """The same from fewer queries, coarse to fine over the slots, units side by side.
 
-        A unit's finished row stands on its first photo; rows of its other photos are NaN.
+        A unit's finished row stands on its first photo; rows of its other photos are NaN. Where
+        the owner's statistic bounds each image's row, every photo's row stands on that photo.
         """
         members = [
             [self.starts[number] + index for index in photos]
             for number, owner in enumerate(self.owners)
             for photos in photos_of_units(owner.published.manifest)
         ]
-        rows = self._coarse_to_fine(members, stride, num_best, on_progress)
+        rows, by_photo = self._coarse_to_fine(members, stride, num_best, on_progress)
         table = np.full((int(self.starts[-1]), self.space.num_slots), np.nan, np.float32)
         table[[photos[0] for photos in members], 1:] = rows
+        for number, (start, end) in enumerate(itertools.pairwise(self.starts)):
+            if self._takes_images(number):
+                table[start:end, 1:] = by_photo[start:end]
         return np.split(table, self.starts[1:-1])
+
+    def _takes_images(self, owner: int) -> bool:
+        return self.owners[owner].published.plan.statistic in names.IMAGE_STATISTICS
 
     def unit_row(
         self, owner: int, unit: int, saving: tuple[int, int] | None = None
     ) -> np.ndarray:
-        """The finished row of one unit, float64 `[N - 1]`; NaN where it has no answers."""
+        """The finished row of one unit, float64 `[N - 1]`; NaN where it has no answers.
+
+        Where the owner's statistic bounds each image's row, `[k, N - 1]`: the finished rows of
+        its k distinct photos.
+        """
         manifest = self.owners[owner].published.manifest
         photos = self.starts[owner] + np.array(photos_of_units(manifest)[unit])
         if saving is not None:
-            return self._coarse_to_fine([list(photos)], *saving, progress.silent)[0]
+            rows, by_photo = self._coarse_to_fine([list(photos)], *saving, progress.silent)
+            return by_photo[photos] if self._takes_images(owner) else rows[0]
         num_valid = self.space.num_valid
         index, slots = np.indices((len(photos), num_valid)).reshape(2, -1)
         table = np.full((len(photos), num_valid + 1), np.nan)
         table[:, 1:] = self.losses(photos[index], slots + 1).reshape(len(photos), num_valid)
+        if self._takes_images(owner):
+            return table[:, 1:]
         one_unit = Assignment(
             np.zeros(len(photos), int), np.array([1]), self.space, "per_group"
         )
         return unit_losses(table, one_unit)[0]
 
-    def _coarse_to_fine(self, members, stride, num_best, on_progress) -> np.ndarray:
-        """Finished rows; photos with unusable answers are left out, as in a full table."""
+    def _coarse_to_fine(
+        self, members, stride, num_best, on_progress
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Finished rows of units, and of all photos; NaN where there are none.
+
+        Photos with unusable answers are left out, as in a full table.
+        """
         rows = np.full((len(members), self.space.num_valid), np.nan)
+        by_photo = np.full((int(self.starts[-1]), self.space.num_valid), np.nan)
         to_do = list(range(len(members)))
         while to_do:
             some = [members[unit] for unit in to_do]
-            rows[to_do], unusable = self._rows_of(some, stride, num_best, on_progress)
+            rows[to_do], unusable = self._rows_of(some, stride, num_best, on_progress, by_photo)
+            by_photo[sorted(unusable)] = np.nan
             left = [[p for p in photos if p not in unusable] for photos in some]
             # Once more without them: what was answered is not asked again.
             again = [i for i, few in enumerate(left) if 0 < len(few) < len(some[i])]
             members = {to_do[i]: left[i] for i in again}
             to_do = list(members)
-        return rows
+        return rows, by_photo
 
-    def _rows_of(self, members, stride, num_best, on_progress) -> tuple[np.ndarray, set[int]]:
-        """Rows of units from all their photos, and the photos with unusable answers."""
+    def _rows_of(
+        self, members, stride, num_best, on_progress, by_photo
+    ) -> tuple[np.ndarray, set[int]]:
+        """Rows of units from all their photos, and the photos with unusable answers.
+
+        The photos' own rows, filled as their unit's, go to `by_photo`.
+        """
         total, asked, unusable = len(members) * self.space.num_valid, 0, set()
 
         def ask(units: np.ndarray, slots: np.ndarray) -> np.ndarray:
@@ -205,6 +233,7 @@ class Panel:
             photos = np.concatenate([members[unit] for unit in units]).astype(np.int64)
             losses = self.losses(photos, slots[question]).astype(np.float64)
             unusable.update(photos[~is_usable(losses)].tolist())
+            by_photo[photos, slots[question] - 1] = losses
             asked += len(units)
             on_progress(asked, total)
             return np.bincount(question, losses, len(units))
@@ -213,6 +242,9 @@ class Panel:
         completed = coarse_to_fine(
             ask, len(members), num_slots, stride=stride, num_best=num_best
         )
+        for photos, asked_slots in zip(members, completed.asked, strict=True):
+            for photo in set(photos) - unusable:
+                by_photo[photo] = fill_between(by_photo[photo], asked_slots)
         return completed.losses, unusable
 
 

@@ -9,10 +9,16 @@ from anw_jax import _check
 from anw_jax.keys.units import is_digest
 
 # `stats.STATISTICS` has a score for each, in this order.
-STATISTICS = ("log_losses", "losses", "centred", "ranks", "hits")
+STATISTICS = ("log_losses", "losses", "centred", "ranks", "hits", "bounded_log_losses")
 
-# Those that look at one row at a time: what a sequential audit can score.
-ROW_STATISTICS = tuple(name for name in STATISTICS if name != "centred")
+# Those that bound the row of each image before a unit's sum: they need the images' rows.
+IMAGE_STATISTICS = ("bounded_log_losses",)
+
+# Those that look at one unit's row alone.
+ROW_STATISTICS = ("log_losses", "losses", "ranks", "hits")
+
+# Those that look at no later unit: what a sequential audit can score.
+SEQUENTIAL_STATISTICS = (*ROW_STATISTICS, *IMAGE_STATISTICS)
 
 HUE_ROTATION = "hue_rotation"
 USER_LCT = "user_lct"
@@ -64,7 +70,7 @@ def check_statistic(statistic: str, mode: str) -> str:
     """
     _check.one_of(STATISTICS, statistic=statistic)
     if mode == "sequential":
-        _check.one_of(ROW_STATISTICS, statistic=statistic)
+        _check.one_of(SEQUENTIAL_STATISTICS, statistic=statistic)
     return statistic
 
 

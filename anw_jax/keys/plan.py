@@ -32,7 +32,7 @@ class Plan:
 
     Attributes:
       statistic: the name of the one statistic the verdict uses (`stats.STATISTICS`); in the
-        sequential mode one of `stats.ROW_STATISTICS`.
+        sequential mode one of `stats.SEQUENTIAL_STATISTICS`.
       alpha: the level below which use is called *shown*, in (0, 1).
       mark: the mark's `description`, such as "hue_rotation"; a private basis stands here
         with the digest of its sub-key. A mark that is not in `anw_jax.marks` calls itself

@@ -32,15 +32,18 @@ from anw_jax.stats.power import AuditPlan, plan_audit
 from anw_jax.stats.scores import (
     DEFAULT_STATISTIC,
     ROW_STATISTICS,
+    SEQUENTIAL_STATISTICS,
     STATISTICS,
+    RowScorer,
     blind_argmin,
+    row_shapes,
     score_row,
     score_units,
-    unit_losses,
 )
 from anw_jax.stats.several_claims import bonferroni, e_bh, log_e_from_p, mean_of_e_values
 from anw_jax.stats.testing import DEFAULT_ALPHA, TestResult, exact_test, format_p, hits
 from anw_jax.stats.unit_list import UnitList, which_units
+from anw_jax.stats.unit_rows import unit_losses
 
 __all__ = [
     "BETTORS",
@@ -48,12 +51,14 @@ __all__ = [
     "DEFAULT_STATISTIC",
     "INVERSIONS",
     "ROW_STATISTICS",
+    "SEQUENTIAL_STATISTICS",
     "STATISTICS",
     "AuditPlan",
     "EProcess",
     "ExactNull",
     "LowerBound",
     "MixtureBettor",
+    "RowScorer",
     "SequentialResult",
     "TestResult",
     "UnitList",
@@ -73,6 +78,7 @@ __all__ = [
     "multiplied",
     "plan_audit",
     "quantise",
+    "row_shapes",
     "score_row",
     "score_units",
     "sequential_result",

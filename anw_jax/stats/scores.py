@@ -1,68 +1,18 @@
 """From a loss table to one score per unit and valid slot; never looks at the slots."""
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
 import scipy.stats
 
 from anw_jax import _check
-from anw_jax.keys import Assignment, names
-
-# Losses well below this are alike: the model knows the photo, and how well says little.
-_DAMPING_NATS = 0.3
-
-# Beyond this a loss is an accident of arithmetic, and sums of it could overflow.
-_LARGEST_LOSS = 1e30
+from anw_jax.keys import Assignment, Manifest, names
+from anw_jax.stats.bounded import DAMPING_NATS, BoundedRows, bounded_scores
+from anw_jax.stats.unit_rows import is_usable, unit_losses, usable_rows
 
 # Differences below this share of the numbers they come from are rounding, hence ties.
 _NOISE = 1e-12
-
-
-def unit_losses(loss_table: np.ndarray, assignment: Assignment) -> np.ndarray:
-    """Sums the rows of each unit over its distinct, usable images.
-
-    Args:
-      loss_table: `[num_images, num_slots]` nats, slot 0 first; any real dtype.
-      assignment: only its units and copies are used here, never its slots.
-
-    Returns:
-      float64 `[num_units, num_slots - 1]`, valid slots only. A row of NaN where a unit has
-      no image whose losses are all finite.
-
-    Raises:
-      TypeError: `assignment` is not an `Assignment` (a bare array of slots is refused).
-      ValueError: the table's shape does not fit the assignment.
-    """
-    if not isinstance(assignment, Assignment):
-        raise TypeError(
-            f"assignment must be an Assignment, got {type(assignment).__name__}: a bare array "
-            "of slots would count one draw of the key many times"
-        )
-    table = np.asarray(loss_table, np.float64)
-    expected = (assignment.num_images, assignment.space.num_slots)
-    if table.shape != expected:
-        raise ValueError(
-            f"loss_table must have shape (num_images, num_slots) = {expected}, "
-            f"got {table.shape}"
-        )
-    valid = table[:, 1:]
-    usable = is_usable(valid).all(axis=1) & ~assignment.is_copy
-    sums = np.full((assignment.num_units, valid.shape[1]), np.nan)
-    unit = assignment.unit_of_image[usable]
-    if len(unit):
-        filled, counts = np.unique(unit, return_counts=True)
-        starts = np.cumsum(counts) - counts
-        for column, losses in enumerate(valid[usable].T):
-            # Smallest first: the order of the images changes no bit of the sum.
-            in_order = losses[np.lexsort((losses, unit))]
-            sums[filled, column] = np.add.reduceat(in_order, starts)
-    return sums
-
-
-def is_usable(losses: np.ndarray) -> np.ndarray:
-    """Which losses a test can use, bool of any shape: neither NaN, infinite nor absurd."""
-    with np.errstate(invalid="ignore"):
-        return np.abs(losses) <= _LARGEST_LOSS
 
 
 def blind_argmin(losses: np.ndarray) -> np.ndarray:
@@ -116,7 +66,7 @@ def _hits(losses: np.ndarray) -> np.ndarray:
 
 
 def _log_losses(losses: np.ndarray) -> np.ndarray:
-    return -np.log(np.maximum(losses, 0.0) + _DAMPING_NATS)
+    return -np.log(np.maximum(losses, 0.0) + DAMPING_NATS)
 
 
 ScoreFn = Callable[[np.ndarray], np.ndarray]
@@ -129,11 +79,14 @@ _SCORE_FNS: dict[str, ScoreFn] = {
     "hits": _hits,
 }
 
-# Each maps unit losses [U, N - 1] to scores of the same shape; higher is evidence. The names
-# are those that a plan can hold: `keys` refuses any other before it is committed to.
-STATISTICS: dict[str, ScoreFn] = {name: _SCORE_FNS[name] for name in names.STATISTICS}
+# Those above map unit losses [U, N - 1] to scores of the same shape; these map the rows of
+# images, since each is bounded before the unit's sum. Higher is evidence.
+_IMAGE_SCORE_FNS = {"bounded_log_losses": bounded_scores}
 
+# The names are those that a plan can hold: `keys` refuses any other before it is committed to.
+STATISTICS = names.STATISTICS
 ROW_STATISTICS = names.ROW_STATISTICS
+SEQUENTIAL_STATISTICS = names.SEQUENTIAL_STATISTICS
 
 # Chosen on seeds >= 100, which stand in no result (`benchmarks/score_study.py` made
 # results/score_study.json). A memorised photo's loss is near 0 and the others' spread over
@@ -151,7 +104,9 @@ def score_units(
 
     Statistics: "log_losses" (minus the logarithm of loss + 0.3 nats), "losses" (the negative
     loss), "centred" (each column's mean removed), "ranks" (rank within the row, mid-ranks for
-    ties), "hits" (1 for the blind argmin, else 0).
+    ties), "hits" (1 for the blind argmin, else 0), "bounded_log_losses" (each image's row of
+    "log_losses" cut off on both sides of its median: absurd answers to a few photos cannot
+    undo what the others show).
 
     Args:
       loss_table: `[num_images, num_slots]` nats.
@@ -163,11 +118,14 @@ def score_units(
       usable answers.
     """
     _check.one_of(STATISTICS, statistic=statistic)
+    if statistic in names.IMAGE_STATISTICS:
+        rows, unit = usable_rows(loss_table, assignment)
+        return _IMAGE_SCORE_FNS[statistic](rows, unit, assignment.num_units)
     losses = unit_losses(loss_table, assignment)
     usable = ~np.isnan(losses[:, 0])
     scores = np.zeros_like(losses)
     if usable.any():
-        scores[usable] = STATISTICS[statistic](losses[usable])
+        scores[usable] = _SCORE_FNS[statistic](losses[usable])
     return scores
 
 
@@ -176,13 +134,14 @@ def score_row(losses: np.ndarray, statistic: str = DEFAULT_STATISTIC) -> np.ndar
 
     Args:
       losses: float `[N - 1]`, the unit's losses at the valid slots, summed over its images.
-      statistic: a name of `ROW_STATISTICS`; "centred" needs the whole table.
+      statistic: a name of `ROW_STATISTICS`; "centred" needs the whole table, and
+        "bounded_log_losses" earlier rows (see `RowScorer`).
 
     Returns:
       float64 `[N - 1]`, higher is evidence; zeros where a loss is NaN, infinite or absurd.
 
     Raises:
-      ValueError: an unknown statistic, or one that needs the whole table; not a vector.
+      ValueError: an unknown statistic, or one that needs other rows; not a vector.
 
     Example:
       >>> score_row([2.0, 1.0, 3.0], "ranks").tolist()
@@ -193,4 +152,56 @@ def score_row(losses: np.ndarray, statistic: str = DEFAULT_STATISTIC) -> np.ndar
     if row.ndim != 1 or not len(row):
         raise ValueError(f"losses must be a non-empty vector, got shape {row.shape}")
     usable = is_usable(row).all()
-    return STATISTICS[statistic](row[None])[0] if usable else np.zeros(len(row))
+    return _SCORE_FNS[statistic](row[None])[0] if usable else np.zeros(len(row))
+
+
+class RowScorer:
+    """Scores the units of a sequential audit in its order, never looking ahead.
+
+    Args:
+      statistic: a name of `SEQUENTIAL_STATISTICS`.
+
+    Attributes:
+      takes_images: whether `score` takes the rows of a unit's images, not their sum.
+
+    Example:
+      >>> RowScorer("ranks").score([2.0, 1.0, 3.0]).tolist()
+      [2.0, 3.0, 1.0]
+      >>> RowScorer("bounded_log_losses").score([[2.0, 2.0, 0.1]]).round(2).tolist()
+      [0.0, 0.0, 1.5]
+    """
+
+    def __init__(self, statistic: str):
+        _check.one_of(SEQUENTIAL_STATISTICS, statistic=statistic)
+        self.takes_images = statistic in names.IMAGE_STATISTICS
+        self._score = (
+            BoundedRows().score
+            if self.takes_images
+            else functools.partial(score_row, statistic=statistic)
+        )
+
+    def score(self, losses: np.ndarray) -> np.ndarray:
+        """The next unit's scores, float64 `[N - 1]`: of its row and of earlier units only.
+
+        Args:
+          losses: float `[N - 1]`, summed over the unit's images (see `unit_losses`); of a
+            statistic that `takes_images`, `[num_images, N - 1]`, its distinct images.
+        """
+        return self._score(losses)
+
+
+def row_shapes(manifest: Manifest, statistic: str) -> list[tuple[int, ...]]:
+    """What `RowScorer` takes of each unit: `(N - 1,)`, or `(number of distinct images, N - 1)`.
+
+    Example:
+      >>> from anw_jax.keys import SignatureSpace
+      >>> photos = np.arange(36, dtype=np.uint8).reshape(3, 2, 2, 3)[[0, 1, 2, 0]]
+      >>> albums = Manifest.of(photos, SignatureSpace(), "per_group", ["a", "a", "b", "a"])
+      >>> row_shapes(albums, "losses"), row_shapes(albums, "bounded_log_losses")
+      ([(11,), (11,)], [(2, 11), (1, 11)])
+    """
+    num_valid = manifest.space.num_valid
+    if statistic not in names.IMAGE_STATISTICS:
+        return [(num_valid,)] * manifest.num_units
+    distinct = np.asarray(manifest.unit_of_image)[~np.asarray(manifest.is_copy)]
+    return [(int(k), num_valid) for k in np.bincount(distinct, minlength=manifest.num_units)]

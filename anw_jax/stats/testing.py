@@ -111,7 +111,7 @@ def exact_test(
       gives a tie to its lowest slot.
     * the same image twice: counted once.
     * one unit: p is at least 1 / (N - 1). Nothing is left of a single row when what all
-      units share is removed: "losses", "ranks" and "hits" can test it, the others cannot.
+      units share is removed: "centred" cannot test it.
     * all rows constant, or N = 2: inconclusive, since no outcome could be evidence.
 
     Args:

@@ -90,12 +90,22 @@ def coarse_to_fine(
     bad = (asked & ~np.isfinite(losses)).any(axis=1)
     losses[bad] = np.nan
     for unit in np.flatnonzero(~bad):
-        losses[unit] = _between(losses[unit], asked[unit])
+        losses[unit] = fill_between(losses[unit], asked[unit])
     return CompletedRows(losses, asked)
 
 
-def _between(row: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """A row whose unasked entries lie on lines between the asked ones, around the circle."""
+def fill_between(row: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """A row whose unasked entries lie on lines between the asked ones, around the circle.
+
+    Args:
+      row: float64 `[N - 1]`, finite where asked.
+      asked: bool `[N - 1]`, somewhere True.
+
+    Example:
+      >>> row, asked = np.array([1.0, 0.0, 3.0]), np.array([True, False, True])
+      >>> fill_between(row, asked).tolist()
+      [1.0, 2.0, 3.0]
+    """
     slots = np.arange(1, len(row) + 1)
     line = np.interp(slots, slots[asked], row[asked], period=len(row) + 1)
     return np.where(asked, row, line)

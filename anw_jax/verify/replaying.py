@@ -7,7 +7,6 @@ of an owner are replayed together, since each names the others' heads.
 """
 
 import json
-import math
 import os
 import pathlib
 from collections.abc import Mapping
@@ -174,8 +173,8 @@ def _take_up(record: SequentialRecord, body: dict[str, Any]) -> None:
     if record.closed_because:
         raise RecordError("nothing may follow the close")
     if body["kind"] == "row":
-        row = [math.nan if value is None else value for value in body["losses"]]
-        record.write_row(body["unit"], np.asarray(row, np.float64), _near(body["bet"]))
+        losses = np.array(body["losses"], np.float64)  # null is NaN
+        record.write_row(body["unit"], losses, _near(body["bet"]))
     elif body["kind"] == "leaf":
         record.open_leaf(LeafOpening.from_dict(body["opening"]), body.get("heads"))
     elif body["kind"] == "close":

@@ -4,7 +4,8 @@ One JSON object a line, each with the hash of the line before, so that nothing c
 left out or reordered afterwards:
 
     header  commitment, plan, beacon, bettor, number of units, what is asked about
-    row     step, unit, the finished row of losses, its digest, the bet: its hash goes to the
+    row     step, unit, the finished row of losses (of a statistic that bounds each image's
+            row: the rows of the unit's images), its digest, the bet: its hash goes to the
             owner, who answers with a leaf
     leaf    the owner's opening of that unit's leaf, slot after the beacon's turn
     …
@@ -16,7 +17,6 @@ what `joint.Joint` binds, and `Lockstep` keeps the records of an owner in step.
 
 import hashlib
 import json
-import math
 import os
 import pathlib
 from collections.abc import Callable
@@ -33,8 +33,9 @@ from anw_jax.stats import (
     BETTORS,
     EProcess,
     MixtureBettor,
+    RowScorer,
     SequentialResult,
-    score_row,
+    row_shapes,
     sequential_result,
 )
 from anw_jax.stats.e_process import check_bet
@@ -56,7 +57,7 @@ NOT_OPENED = "the owner did not open the leaf that was due"
 BY_HAND = (STOPPED, NOT_OPENED)
 
 
-def row_digest(losses: list[float | None]) -> str:
+def row_digest(losses: list) -> str:
     """SHA-256 of a finished row as it is written: 64 hex digits.
 
     Example:
@@ -133,6 +134,8 @@ class SequentialRecord:
         if self._level > plan.alpha:
             raise ValueError(f"level must be at most {plan.alpha}, got {self._level}")
         self._num_valid = manifest.space.num_valid
+        self._scorer = RowScorer(plan.statistic)
+        self._shapes = row_shapes(manifest, plan.statistic)
         self._bettor = BETTORS[MixtureBettor.name](self._num_valid)
         self.wealth = EProcess(self._num_valid)
         self._order = audit_order(commitment, plan, manifest)
@@ -196,7 +199,8 @@ class SequentialRecord:
           unit: must be `next_unit`.
           losses: the unit's losses at slots 1 … N - 1 in nats, summed over its images (see
             `stats.unit_losses`), every slot filled; NaN or infinite entries make the unit
-            count as constant.
+            count as constant. Of a statistic of `names.IMAGE_STATISTICS` `[k, N - 1]`, the
+            rows of its k distinct images; NaN or infinite entries leave that image out.
           choose: for replays: maps the bettor's bet to the same bet as it was written on
             another machine.
 
@@ -205,7 +209,7 @@ class SequentialRecord:
 
         Raises:
           RecordError: another unit's turn, a leaf is still due, or the audit has ended.
-          ValueError: a row of another length.
+          ValueError: a row of another shape.
         """
         if self._bet is not None:
             raise RecordError(f"the leaf of unit {self.next_unit} must be opened first")
@@ -213,11 +217,12 @@ class SequentialRecord:
             raise RecordError(f"no further row is taken: {self._end()}")
         if unit != self.next_unit:
             raise RecordError(f"unit {self.next_unit} is to be asked now, got unit {unit}")
-        row = np.asarray(losses, np.float64)
-        if row.shape != (self._num_valid,):
-            raise ValueError(f"losses must have shape ({self._num_valid},), got {row.shape}")
-        row = [value if math.isfinite(value) else None for value in row.tolist()]
-        bet = self._bettor.bet(self._scores(row))
+        losses, shape = np.asarray(losses, np.float64), self._shapes[self.next_unit]
+        if losses.shape != shape:
+            raise ValueError(f"losses must have shape {shape}, got {losses.shape}")
+        finite = np.isfinite(losses)
+        row = np.where(finite, losses, None).tolist()
+        bet = self._bettor.bet(self._scorer.score(np.where(finite, losses, np.nan)))
         self._bet = check_bet(self._num_valid, bet=bet if choose is None else choose(bet))
         head = self._write(
             {
@@ -294,10 +299,6 @@ class SequentialRecord:
             raise RecordError("a record of a single test names no other records' heads")
         if self.joint is not None and not is_digest(heads):
             raise RecordError("a leaf of a joint record must name the heads of all records")
-
-    def _scores(self, row: list[float | None]) -> np.ndarray:
-        values = [math.nan if value is None else value for value in row]
-        return score_row(values, self._plan.statistic)
 
     def _settle(self, slot: int) -> None:
         self.wealth.multiply(self._bet, slot)

@@ -20,14 +20,16 @@ MARKS = (
 
 def test_each_name_has_a_score_and_no_score_is_without_a_name():
     assert tuple(stats.STATISTICS) == names.STATISTICS
-    assert set(stats.scores._SCORE_FNS) == set(names.STATISTICS)
+    scored = {**stats.scores._SCORE_FNS, **stats.scores._IMAGE_SCORE_FNS}
+    assert set(scored) == set(names.STATISTICS)
+    assert set(stats.scores._IMAGE_SCORE_FNS) == set(names.IMAGE_STATISTICS)
     assert stats.DEFAULT_STATISTIC in names.STATISTICS
 
 
 @pytest.mark.parametrize("statistic", stats.STATISTICS)
 def test_plans_take_each_statistic(statistic):
     assert Plan(statistic, 0.1).statistic == statistic
-    if statistic in stats.ROW_STATISTICS:
+    if statistic in stats.SEQUENTIAL_STATISTICS:
         assert Plan(statistic, 0.1, mode="sequential").statistic == statistic
 
 
@@ -35,7 +37,10 @@ def test_plans_take_each_statistic(statistic):
 def test_plans_refuse_a_statistic_that_nothing_computes(statistic):
     with pytest.raises(ValueError) as raised:
         Plan(statistic, 1e-6)
-    beginning = "statistic must be one of log_losses, losses, centred, ranks, hits; got "
+    beginning = (
+        "statistic must be one of log_losses, losses, centred, ranks, hits, "
+        "bounded_log_losses; got "
+    )
     assert str(raised.value).startswith(beginning + repr(statistic))
 
 
@@ -43,7 +48,8 @@ def test_a_sequential_plan_refuses_what_needs_the_whole_table():
     with pytest.raises(ValueError) as raised:
         Plan("centred", 1e-6, mode="sequential")
     assert str(raised.value) == (
-        "statistic must be one of log_losses, losses, ranks, hits; got 'centred'"
+        "statistic must be one of log_losses, losses, ranks, hits, bounded_log_losses; "
+        "got 'centred'"
     )
 
 

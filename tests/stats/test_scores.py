@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from anw_jax import stats
+from anw_jax.keys import names
 
 
 def _naive_scores(losses, statistic):
@@ -35,7 +36,8 @@ def _naive_scores(losses, statistic):
     }[statistic]
 
 
-@pytest.mark.parametrize("statistic", sorted(stats.STATISTICS))
+# The twin of "bounded_log_losses" stands in test_bounded.py.
+@pytest.mark.parametrize("statistic", sorted({*stats.STATISTICS} - {*names.IMAGE_STATISTICS}))
 def test_scores_are_the_naive_ones(statistic, rng, plain_assignment):
     table = rng.normal(size=(7, 6)).round(2)
     scores = stats.score_units(table, plain_assignment([1] * 7, 6), statistic)
