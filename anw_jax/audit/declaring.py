@@ -139,9 +139,10 @@ def declare(
             "needs another case folder, and counts as another test"
         )
     check_probe(case, despite_probe)
-    check_owners(case)
-    check_complete(case)
     statements = read_statements(case)
+    controls = sorted(name for name in case.suspects if statements.is_control(name))
+    check_owners(case, controls)
+    check_complete(case)
     check_release(case, statements)
     opened = {name: file.open(makers) for name, file in case.suspects.items()}
     if not despite_probe:
@@ -178,6 +179,7 @@ def declare(
         "public_seeds": public_seeds(case),
         "despite_probe": despite_probe,
         "statements": statements.digest,
+        "controls": controls,
         **_sequential(case, statements, chosen),
     }
     for suspect in opened.values():

@@ -11,8 +11,9 @@ from anw_jax.audit.case import FORMATS, Case
 from anw_jax.audit.corrections import SHOWN, corrected, restate
 from anw_jax.audit.declaring import check_unchanged, refusal_limit, rule_of
 from anw_jax.audit.files import write_json
+from anw_jax.audit.labelling import source_of
 from anw_jax.audit.sealing import read_blind
-from anw_jax.audit.statements import check_release, read_statements
+from anw_jax.audit.statements import check_controls, check_release, read_statements
 from anw_jax.audit.stating import (
     Basis,
     basis_of,
@@ -23,7 +24,7 @@ from anw_jax.audit.stating import (
 )
 from anw_jax.audit.unit_findings import units_of
 from anw_jax.errors import CaseError
-from anw_jax.keys import AccessRule, MarkKey, assign
+from anw_jax.keys import AccessRule, MarkKey, Plan, assign
 from anw_jax.stats import log_e_from_p
 from anw_jax.stats.testing import format_p
 from anw_jax.verify import Verdict, decide
@@ -62,6 +63,7 @@ def recompute_case(
     declared = check_unchanged(case)
     _check_names(case, mark_keys)
     statements = read_statements(case)
+    check_controls(statements, declared)
     check_release(case, statements)
     sealed, tables = read_blind(case)
     is_compared = check_blind(case, "blind.json", blind)
@@ -134,12 +136,22 @@ def _test(
         commitment=published.commitment,
         sealed_digest=sealed_digest,
         beacon=_beacon(declared, owner),
-        rule=rule if published.plan.version > 1 else None,
+        rule=own_rule(published.plan, rule),
         statements=basis.statements,
         menu=basis.menu,
         other_conditions=basis.conditions,
     )
     return {**_stated(verdict), "how_many": None, "which": None}
+
+
+def own_rule(plan: Plan, rule: AccessRule) -> AccessRule | None:
+    """The declared rule as this owner's plan has it; owners may differ in who gave labels.
+
+    None under plans of version 1, which have no rules.
+    """
+    if plan.version == 1:
+        return None
+    return dataclasses.replace(rule, labels=source_of(plan))
 
 
 def _beacon(declared: dict[str, Any], owner: str) -> bytes:

@@ -1,5 +1,6 @@
 """What has to hold of a case before it can be declared."""
 
+from collections.abc import Collection
 from typing import Any
 
 from anw_jax.audit.case import Case
@@ -42,7 +43,7 @@ def check_same_models(case: Case, opened: dict[str, Suspect]) -> None:
             raise CaseError(f"suspect {name!r} is not the model that was probed: probe again")
 
 
-def check_owners(case: Case) -> None:
+def check_owners(case: Case, controls: Collection[str] = ()) -> None:
     """One case has one mode, one claim, one level, and one signature space."""
     plans = {name: owner.published for name, owner in case.owners.items()}
     for field in ("mode", "claim", "alpha", "version"):
@@ -57,10 +58,13 @@ def check_owners(case: Case) -> None:
                 "once in a case"
             )
     plan = next(iter(plans.values())).plan
-    if plan.claim == "one model" and len(case.suspects) > 1:
+    accused = len(case.suspects) - len(controls)
+    if not accused:
+        raise CaseError("every suspect of the case is a control: nothing would be claimed")
+    if plan.claim == "one model" and accused > 1:
         raise CaseError(
-            f"the owners' plans claim 'one model' and the case has {len(case.suspects)} "
-            "suspects: keep one of them, or commit to another claim"
+            f"the owners' plans claim 'one model' and the case has {accused} suspects: keep "
+            "one of them, or commit to another claim"
         )
 
 

@@ -12,7 +12,7 @@ from anw_jax.audit.declaring import check_unchanged, refusal_limit
 from anw_jax.audit.files import check_same, read_bytes, write_json
 from anw_jax.audit.published import Published
 from anw_jax.audit.records import beacon_of, check_header, joint_of, record_file
-from anw_jax.audit.statements import check_release, read_statements
+from anw_jax.audit.statements import check_controls, check_release, read_statements
 from anw_jax.audit.stating import Basis, basis_of, check_blind, circumstances, with_texts
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import MarkKey
@@ -60,6 +60,7 @@ def recompute_record(
             f"{case.file('closed.json')} is not there: the audit is not closed (anw audit)"
         )
     statements = read_statements(case)
+    check_controls(statements, declared)
     check_release(case, statements)
     closed = _read_closed(case)
     _check_names(case, closed)

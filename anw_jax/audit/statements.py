@@ -55,7 +55,8 @@ models_tried = 0
 # than a beacon's value cannot be guilty.
 released = ""
 released_from = ""
-# true to keep it in the case as a control, which is shown and accused of nothing.
+# true to keep it in the case as a control, which is shown and accused of nothing; to be said
+# before anw declare.
 control = false
 """
 
@@ -183,8 +184,25 @@ def check_release(case: Case, statements: CaseStatements) -> None:
                     f"suspect {suspect!r} was released on {said['released']}, before the value "
                     f"of {owner!r}'s beacon appeared ({appears.isoformat()}): it cannot have "
                     "learned from these marks. Take it out of suspects/, or keep it as a "
-                    f"control (control = true under [suspects.{suspect}] in {NAME})"
+                    f"control (control = true under [suspects.{suspect}] in {NAME}, before "
+                    "anw declare)"
                 )
+
+
+def check_controls(statements: CaseStatements, declared: Mapping[str, Any]) -> None:
+    """Controls are named before the first query: they leave the correction for all tests.
+
+    Raises:
+      CaseError: one was named, or taken back, after `declared.json` was written.
+    """
+    fixed = declared.get("controls", [])
+    now = sorted(name for name in statements.suspects if statements.is_control(name))
+    if now != fixed:
+        raise CaseError(
+            f"{NAME} names the controls {', '.join(now) or 'none'}, and declared.json "
+            f"{', '.join(fixed) or 'none'}: which suspects are controls is fixed before the "
+            "first query"
+        )
 
 
 def _group(
