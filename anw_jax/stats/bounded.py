@@ -70,9 +70,9 @@ class BoundedRows:
     Example:
       >>> scorer = BoundedRows()
       >>> scorer.score(np.array([[2.0, 2.0, 0.1]])).round(2).tolist()
-      [0.0, 0.0, 1.5]
+      [0.0, 0.0, 1.24]
       >>> scorer.score(np.array([[2.0, 1e29, 2.0]])).round(2).tolist()
-      [0.0, -0.75, -0.75]
+      [0.0, -0.75, -0.62]
     """
 
     def __init__(self):

@@ -168,7 +168,7 @@ class RowScorer:
       >>> RowScorer("ranks").score([2.0, 1.0, 3.0]).tolist()
       [2.0, 3.0, 1.0]
       >>> RowScorer("bounded_log_losses").score([[2.0, 2.0, 0.1]]).round(2).tolist()
-      [0.0, 0.0, 1.5]
+      [0.0, 0.0, 1.24]
     """
 
     def __init__(self, statistic: str):

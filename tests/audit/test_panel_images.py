@@ -8,6 +8,7 @@ from anw_jax.audit.panel import photos_of_units
 from anw_jax.keys import MarkKey, Plan
 from anw_jax.suspects import Access
 from tests.audit.conftest import NUM_PHOTOS, hand_over, write_photos, write_suspect
+from tests.audit.owners import mark_folder, saving_choices
 from tests.audit.test_panel import panel_of
 from tests.audit.test_rounds import to_the_end
 
@@ -22,7 +23,7 @@ def albums_of(root, case_dir, statistic=NAME, **plan):
     copy = (root / "photos" / "a" / "photo00.png").read_bytes()
     (root / "photos" / "a" / "photo01.png").write_bytes(copy)
     key = MarkKey.for_experiment(2)
-    audit.mark_folder(
+    mark_folder(
         root / "photos", key, root / "out", Plan(statistic, 0.1, **plan), scheme="per_group"
     )
     folder = case_dir / "owners" / "ann"
@@ -93,10 +94,11 @@ def test_one_unusable_answer_costs_one_photo(root, case_dir, saving, bad):
 
 @pytest.mark.parametrize("saving", [None, (3, 1)])
 def test_a_sequential_case_goes_to_its_end(root, case_dir, saving):
-    key = hand_over(root, case_dir, statistic=NAME, mode="sequential")
+    choices = saving_choices(saving)
+    key = hand_over(root, case_dir, statistic=NAME, mode="sequential", choices=choices)
     write_suspect(case_dir, root / "ann_marked" / "published")
     audit.probe_case(audit.Case(case_dir))
-    audit.declare(audit.Case(case_dir), audit.Options(saving=saving))
+    audit.declare(audit.Case(case_dir), audit.Options())
     standing = to_the_end(root, case_dir, key)
     assert standing.closed_because == "the level is reached"
     assert standing.num_opened < NUM_PHOTOS

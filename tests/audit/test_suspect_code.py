@@ -156,7 +156,7 @@ def test_no_devices_pipes_and_folders(root, name):
 
 def test_a_suspects_own_file_is_a_regular_one(root):
     (root / "odd.toml").symlink_to("/dev/zero")
-    with pytest.raises(CaseError, match=r"odd\.toml cannot be read: it is a pipe or a device"):
+    with pytest.raises(CaseError, match=r"odd\.toml cannot be read: it is a (pipe|device)"):
         audit.SuspectFile.load(root / "odd.toml")
 
 

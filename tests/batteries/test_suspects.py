@@ -183,7 +183,7 @@ def test_the_probe_finds_nothing_wrong(suspect):
     assert report.findings == ()
     assert report.is_fit
     assert report.accuracy == 1.0
-    assert report.num_queries == 24 + 24 + 12
+    assert report.num_queries == 24 + 24 + 12 + 1
 
 
 def test_an_identity_tells_models_apart(suspect):

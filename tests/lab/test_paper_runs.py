@@ -169,7 +169,8 @@ def test_a_second_experiment_changes_nothing_of_the_trainings_record(
     settings, folder, results = finished
     shutil.copytree(folder, tmp_path / "copy")
     before = (tmp_path / "copy" / "training.json").read_bytes()
-    origin = {"commit": "0" * 40, "hardware": "another machine"}
+    same = {"jax": results["provenance"]["jax"]}
+    origin = {"commit": "0" * 40, "hardware": "another machine", **same}
     # The package has a function of the name of that module.
     monkeypatch.setattr(sys.modules["anw_jax.lab.run"], "provenance", lambda: origin)
     monkeypatch.setattr(training_record, "provenance", lambda: origin)

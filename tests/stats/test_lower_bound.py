@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from anw_jax import audit, stats
+from anw_jax import stats
+from anw_jax.keys import AccessRule
 from anw_jax.stats.lower_bound import (
     LowerBound,
     lower_bound_by_hits,
@@ -90,7 +91,7 @@ def test_how_many_on_tables(plain_assignment, rng):
     table[:10] = np.nan  # never hits, worst rank
     assert stats.how_many(table, plain_assignment(slots), by="hits").observed == 20
     by_default = stats.how_many(table, plain_assignment(slots))
-    assert by_default.by == audit.Options().bound_by  # one default, in the library and audits
+    assert by_default.by == AccessRule("logits").bound_by  # one default, in library and plans
     assert (by_default.by, by_default.observed) == ("ranks", 20 * 11 + 10)
 
 

@@ -245,11 +245,20 @@ def test_bad_pairs():
         (
             "label",
             np.array([0.0, 1]),
-            "the suspect must answer with integer labels, got float64",
+            "the suspect declares label and must answer with an array of integers [b]; got an array "
+            "of float64",
         ),
         ("top_k", np.zeros((2, 5)), "the suspect declares top_k and must answer with a pair"),
-        ("logits", "hello", "the suspect must answer with an array of numbers, got str"),
-        ("logits", [[1], [1, 2]], "the suspect must answer with an array of numbers, got list"),
+        (
+            "logits",
+            "hello",
+            "the suspect declares logits and must answer with an array of numbers [b, C]; got str",
+        ),
+        (
+            "logits",
+            [[1], [1, 2]],
+            "the suspect declares logits and must answer with an array of numbers [b, C]; got a list",
+        ),
     ],
 )
 def test_suspects_that_lie_about_shapes(answer, values, message):
