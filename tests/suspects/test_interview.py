@@ -235,6 +235,9 @@ def test_bad_pairs():
         interview.losses([0.5], [0])
 
 
+LOGITS = "the suspect declares logits and must answer with an array of numbers [b, C];"
+
+
 @pytest.mark.parametrize(
     ("answer", "values", "message"),
     [
@@ -245,19 +248,19 @@ def test_bad_pairs():
         (
             "label",
             np.array([0.0, 1]),
-            "the suspect declares label and must answer with an array of integers [b]; got an array "
-            "of float64",
+            "the suspect declares label and must answer with an array of integers [b]; got "
+            "an array of float64",
         ),
         ("top_k", np.zeros((2, 5)), "the suspect declares top_k and must answer with a pair"),
         (
             "logits",
             "hello",
-            "the suspect declares logits and must answer with an array of numbers [b, C]; got str",
+            f"{LOGITS} got str",
         ),
         (
             "logits",
             [[1], [1, 2]],
-            "the suspect declares logits and must answer with an array of numbers [b, C]; got a list",
+            f"{LOGITS} got a list",
         ),
     ],
 )
