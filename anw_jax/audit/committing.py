@@ -206,13 +206,19 @@ def _warn(
             "a second commitment to the same photos weakens both, since an arbitrator counts "
             "them; give --again if you want it nevertheless"
         )
+    warnings = []
     uses = registry.uses_of(mark_key)
-    if not uses:
-        return ()
-    return (
-        f"this key was used for {uses} commitment(s) before: a verdict on one opens it for "
-        "all, so draw a new key for each (anw key new)",
-    )
+    if uses:
+        warnings.append(
+            f"this key was used for {uses} commitment(s) before: a verdict on one opens it for "
+            "all, so draw a new key for each (anw key new)"
+        )
+    if not registry.is_writable:
+        warnings.append(
+            f"{registry.path} cannot be written, and so this commitment is not counted there: "
+            "keep your keys where the list of commitments can be kept"
+        )
+    return tuple(warnings)
 
 
 def _now() -> str:

@@ -10,6 +10,7 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Iterator
 
@@ -53,6 +54,7 @@ class Registry:
 
     def __init__(self, folder: pathlib.Path):
         self.path = folder / NAME
+        self.is_writable = True
         self.entries = _read(self.path) if self.path.exists() else []
 
     @property
@@ -71,8 +73,13 @@ class Registry:
         return sum(entry.key == _fingerprint(mark_key) for entry in self.entries)
 
     def add(self, mark_key: MarkKey, published: Published) -> None:
-        """Appends one commitment; once it is there, nothing is added again."""
-        if any(entry.commitment == published.commitment for entry in self.entries):
+        """Appends one commitment; once it is there, nothing is added again.
+
+        Keys may lie where nothing can be written: then nothing is added.
+        """
+        if not self.is_writable or any(
+            entry.commitment == published.commitment for entry in self.entries
+        ):
             return
         entry = Entry(
             published.plan.number,
@@ -89,6 +96,11 @@ class Registry:
 @contextlib.contextmanager
 def open_registry(folder: pathlib.Path) -> Iterator[Registry]:
     """The registry, with other processes kept out while a number is taken."""
+    if not os.access(folder, os.W_OK):
+        registry = Registry(folder)
+        registry.is_writable = False
+        yield registry
+        return
     message = f"another process is committing with the keys in {folder}: wait for it"
     with _files.only_one(folder, lambda: CaseError(message)):
         yield Registry(folder)

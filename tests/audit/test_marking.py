@@ -1,3 +1,4 @@
+import functools
 import pathlib
 
 import numpy as np
@@ -188,3 +189,34 @@ def test_what_no_audit_could_test_is_not_committed_to(root, photos):
     with pytest.raises(ValueError, match="slots must be at least 3, got 2"):
         mark_folder(photos, KEY, root / "out", plan, slots=2)
     assert not (root / "out").exists()
+
+
+def test_a_registry_numbers_commitments_and_knows_photos(root, photos):
+    from anw_jax.audit.registry import NAME, Registry
+
+    KEY.save(root / "own.key")
+    commit = functools.partial(audit.commit_folder, photos, root / "own.key")
+    first = commit(root / "one", audit.Choices())
+    assert (first.number, first.is_new, first.warnings) == (1, True, ())
+    assert not commit(root / "one", audit.Choices()).is_new  # the same, found again
+    with pytest.raises(CaseError, match=r"photo00.png was committed to before \(3 such photos"):
+        commit(root / "two", audit.Choices())
+    second = commit(root / "two", audit.Choices(alpha=0.5), again=True)
+    assert second.number == 2
+    assert "this key was used for 1 commitment(s) before" in second.warnings[0]
+    assert audit.read_published(root / "two").plan.number == 2
+    assert len(Registry(root).entries) == 2
+    (root / NAME).write_text("no list")
+    with pytest.raises(CaseError, match="is damaged: restore it"):
+        commit(root / "three", audit.Choices(), again=True)
+    assert not (root / "three").exists()
+
+
+def test_keys_may_lie_where_nothing_is_written(root, photos, monkeypatch):
+    KEY.save(root / "own.key")
+    monkeypatch.setattr("anw_jax.audit.registry.os.access", lambda path, mode: False)
+    before = contents(root)
+    done = audit.commit_folder(photos, root / "own.key", root / "out", audit.Choices())
+    assert done.number == 1
+    assert "is not counted there" in done.warnings[0]
+    assert set(contents(root)) - set(before) == {"out/commitment.json", "out/manifest.json"}
