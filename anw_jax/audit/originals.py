@@ -76,7 +76,8 @@ def read_originals(
 
     **Pixels must be those committed to.** A photo with other pixels under a known name is
     refused: an owner knows the slots by now, and could hand over "originals" that look natural
-    only under the secret hue, which any model would prefer.
+    only under the secret hue, which any model would prefer. A file whose very bytes were
+    committed to is accepted with a warning, however it is decoded here.
 
     Raises:
       CaseError: neither is there, or both are; labels in two places; a photo whose pixels are
@@ -176,12 +177,20 @@ def _places(
             places = manifest.locate(range(len(images)), names, images.digests)
         except ValueError as error:
             raise CaseError(f"{folder}: {error}") from None
-    for place, digest, name in zip(places, images.digests, names, strict=True):
-        if digest != manifest.image_digests[place]:
+    for number, (place, name) in enumerate(zip(places, names, strict=True)):
+        if images.digests[number] == manifest.image_digests[place]:
+            continue
+        if images.file_digest(number) != (manifest.file_digests[place] or None):
             raise CaseError(
                 f"{folder}: the pixels of {name} are not those committed to; get the very file "
                 "that was marked"
             )
+        warnings.warn(
+            f"{folder}: {name} is the file committed to, and is decoded to other pixels here "
+            "than where it was marked (another library): they are asked as they are here",
+            ChangedPixelsWarning,
+            stacklevel=2,
+        )
     # A copy is found at its first place; its name tells which one it is.
     by_name = {canonical_name(name): index for index, name in enumerate(manifest.file_names)}
     by_name |= {name: index for index, name in enumerate(manifest.file_names)}

@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 
 from anw_jax import data
+from anw_jax.audit.files import digest_of
 from anw_jax.errors import ChangedFileError
 from anw_jax.keys import image_digest
 
@@ -58,6 +59,12 @@ class StoredPhotos(Sequence):
         other.digests = [None if p is None else self.digests[p] for p in places]
         other.shapes = [None if p is None else self.shapes[p] for p in places]
         return other
+
+    def file_digest(self, index: int) -> str | None:
+        """SHA-256 of a photo's file; None where it came from an array, or is not here."""
+        place = self._places[index]
+        source = None if place is None else self._sources[place]
+        return digest_of(source) if isinstance(source, pathlib.Path) else None
 
     def __len__(self) -> int:
         return len(self._places)

@@ -6,9 +6,16 @@ import shutil
 import numpy as np
 import pytest
 
-from anw_jax import audit
+from anw_jax import audit, data
 from anw_jax.errors import CaseError, ChangedFileError
-from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign
+from anw_jax.keys import (
+    ChangedPixelsWarning,
+    Manifest,
+    MarkKey,
+    Plan,
+    SignatureSpace,
+    assign,
+)
 from anw_jax.stats import exact_test
 from tests.audit.conftest import hand_over, receive, write_labels, write_photos, write_suspect
 from tests.audit.owners import mark_folder
@@ -183,3 +190,27 @@ def test_the_copy_of_a_photo_may_be_left_out(root, case_dir):
     receive(root / "out", root / "photos", case_dir, "ann")
     (case_dir / "owners" / "ann" / "originals" / "photo00.png").unlink()
     assert audit.declare(probed(case_dir), audit.Options())
+
+
+@pytest.mark.parametrize("is_same_file", [True, False])
+def test_a_photo_that_another_library_decodes_otherwise(
+    root, case_dir, monkeypatch, is_same_file
+):
+    """JPEG decoders differ by a level here and there: the file's own bytes tell."""
+    hand_over(root, case_dir)
+    path = case_dir / "owners" / "ann" / "originals" / "photo03.png"
+    read = data.read_photo
+
+    def decoded(file, *more):
+        pixels = read(file, *more)
+        return pixels ^ np.uint8(1) if file.name == "photo03.png" else pixels
+
+    monkeypatch.setattr(data, "read_photo", decoded)
+    if is_same_file:
+        with pytest.warns(ChangedPixelsWarning, match=r"photo03.png is the file committed to"):
+            owner = audit.Case(case_dir).owners["ann"]
+        assert np.array_equal(owner.originals.images[3], read(path) ^ np.uint8(1))
+        return
+    path.write_bytes(data.png_of(read(path) ^ np.uint8(2)))
+    with pytest.raises(CaseError, match=r"the pixels of photo03.png are not those committed"):
+        _ = audit.Case(case_dir).owners
