@@ -103,7 +103,7 @@ def commit_folder(
     with open_registry(key_file.parent) as registry:
         if before is None:
             check_later(choices.beacon or "", _now())
-            warnings = _warn(registry, mark_key, manifest, again)
+            warnings = _warn(registry, mark_key, manifest, choices.beacon or "", again)
             number = registry.next_number
             published = _write(out, mark_key, manifest, choices, given or "", number)
         else:
@@ -196,17 +196,23 @@ def _check_committed(
 
 
 def _warn(
-    registry: Registry, mark_key: MarkKey, manifest: Manifest, again: bool
+    registry: Registry, mark_key: MarkKey, manifest: Manifest, beacon: str, again: bool
 ) -> tuple[str, ...]:
-    """Refuses photos committed to before, and warns of a key used before."""
+    """Refuses photos committed to before, and warns of a key used before.
+
+    Without a beacon it warns of both: such a commitment is conditional anyhow.
+    """
+    warnings = []
     twice = registry.photos_again(manifest)
     if twice and not again:
-        raise CaseError(
+        what = (
             f"{twice[0]} was committed to before ({len(twice)} such photos, {registry.path}): "
             "a second commitment to the same photos weakens both, since an arbitrator counts "
-            "them; give --again if you want it nevertheless"
+            "them"
         )
-    warnings = []
+        if beacon:
+            raise CaseError(f"{what}; give --again if you want it nevertheless")
+        warnings.append(what)
     uses = registry.uses_of(mark_key)
     if uses:
         warnings.append(

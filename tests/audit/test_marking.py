@@ -1,5 +1,6 @@
 import functools
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -200,7 +201,12 @@ def test_a_registry_numbers_commitments_and_knows_photos(root, photos):
     assert (first.number, first.is_new, first.warnings) == (1, True, ())
     assert not commit(root / "one", audit.Choices()).is_new  # the same, found again
     with pytest.raises(CaseError, match=r"photo00.png was committed to before \(3 such photos"):
-        commit(root / "two", audit.Choices())
+        commit(root / "two", audit.Choices(beacon="arbitrator:Jane Doe"))
+    assert not (root / "two").exists()
+    warned = commit(root / "third", audit.Choices()).warnings  # it is conditional anyhow
+    assert "photo00.png was committed to before (3 such photos" in warned[0]
+    shutil.rmtree(root / "third")
+    (root / NAME).write_text((root / NAME).read_text().splitlines()[0] + "\n")
     second = commit(root / "two", audit.Choices(alpha=0.5), again=True)
     assert second.number == 2
     assert "this key was used for 1 commitment(s) before" in second.warnings[0]
