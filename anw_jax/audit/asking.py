@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from anw_jax.audit.case import Case
-from anw_jax.audit.declaring import access_of, close, labels_by
+from anw_jax.audit.declared import access_of, labels_by
+from anw_jax.audit.declaring import close
 from anw_jax.audit.files import digest_of
 from anw_jax.audit.labelling import with_labels
 from anw_jax.audit.panel import Panel

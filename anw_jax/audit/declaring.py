@@ -7,6 +7,7 @@ from typing import Any
 from anw_jax import _check
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.corrections import level_of_record
+from anw_jax.audit.declared import rule_of
 from anw_jax.audit.files import write_json
 from anw_jax.audit.fitting import check_labels_fit, check_sizes_fit
 from anw_jax.audit.labelling import digest_of_labels, source_of, wanted_labels
@@ -28,15 +29,8 @@ from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import AccessRule, augmentation_seed
 from anw_jax.keys.beacons import check_value
 from anw_jax.stats import INVERSIONS
-from anw_jax.suspects import Access, Augmentation, Declaration, Suspect
+from anw_jax.suspects import Declaration, Suspect
 from anw_jax.suspects.access import reachable
-
-# How older files of declared audits say who gave the class numbers.
-_OLDER_SOURCES = {
-    "the model": "model",
-    "the arbitrator": "arbitrator",
-    "the owner, before training": "owner",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,49 +227,6 @@ def public_seeds(case: Case) -> dict[str, str]:
     }
 
 
-def access_of(declared: dict[str, Any], suspect: str) -> Access:
-    """The declared rung of one suspect; older files have one for all."""
-    fields = dict(declared["suspects"][suspect].get("access") or declared["access"])
-    return Access(**{**fields, "augmentation": Augmentation(**fields["augmentation"])})
-
-
-def rule_of(declared: dict[str, Any], suspect: str) -> AccessRule:
-    """The declared rule of one suspect; older files have no rules but options for all."""
-    body = declared["suspects"][suspect].get("rule")
-    if body is not None:
-        return AccessRule.from_json(body)
-    access, saving = declared["access"], declared["saving"]
-    return AccessRule(
-        access["kind"],
-        "owner" if access["true_labels"] else "model",
-        views=access["num_augmentations"],
-        decimals=access["decimals"],
-        top=access["k"],
-        saving=None if saving is None else tuple(saving),
-        bound_level=declared["bound"]["level"],
-        bound_by=declared["bound"]["by"],
-        list_rate=declared["list_rate"],
-    )
-
-
-def refusal_limit(declared: dict[str, Any], suspect: str) -> float | None:
-    """Share of an owner's photos that a suspect may refuse; None in cases without a limit."""
-    if "rule" not in declared["suspects"][suspect]:
-        return declared.get("refusal_limit")
-    return rule_of(declared, suspect).refusals
-
-
-def labels_by(declared: dict[str, Any], owner: str) -> str:
-    """Who gives the class numbers of an owner's photos."""
-    source = declared["owners"][owner].get("labels_by") or declared.get("labels_by")
-    return _OLDER_SOURCES.get(source, source)
-
-
-def menu_of(declared: dict[str, Any], suspect: str) -> int:
-    """M, how many declarations the plan left open for one suspect."""
-    return declared["suspects"][suspect].get("menu", 1)
-
-
 def check_unchanged(case: Case) -> dict[str, Any]:
     """Holds owners, suspects and probe against `declared.json`; returns it.
 
@@ -317,11 +268,46 @@ def check_unchanged(case: Case) -> dict[str, Any]:
                 f"{case.path}: the labels of owner {name!r} were changed after declared.json "
                 "named them: restore them, or start afresh in another case folder"
             )
+    _check_rules(case, declared)
     if declared.get("public_seeds") != public_seeds(case):
         raise ChangedFileError(
             f"{case.file('declared.json')} names other public seeds than the commitments give"
         )
     return declared
+
+
+def _check_rules(case: Case, declared: dict[str, Any]) -> None:
+    """What is declared is what the plans leave open, and the menu as long as it is.
+
+    Raises:
+      ChangedFileError: `declared.json` says otherwise.
+    """
+    plans = {name: owner.published.plan for name, owner in case.owners.items()}
+    if any(plan.version == 1 for plan in plans.values()):
+        return
+    for name, said in declared["suspects"].items():
+        try:
+            rule = rule_of(declared, name)
+            wanted = {f.name: getattr(rule, f.name) for f in dataclasses.fields(rule)}
+            declaration = Declaration.from_json(said["declaration"])
+            chosen = choose_rule(name, declaration, plans, wanted).as_json()
+            holds = all(said[field] == value for field, value in chosen.items())
+        except (CaseError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ChangedFileError(
+                f"{case.file('declared.json')} declares for suspect {name!r} what the plans do "
+                f"not leave open ({error!s:.120})"
+            ) from None
+        if not holds:
+            raise ChangedFileError(
+                f"{case.file('declared.json')} declares another rule or menu for suspect "
+                f"{name!r} than the plans give"
+            )
+    for name, plan in plans.items():
+        if declared["owners"][name].get("labels_by") != source_of(plan):
+            raise ChangedFileError(
+                f"{case.file('declared.json')} takes the labels of owner {name!r} from another "
+                "source than the plan does"
+            )
 
 
 def _owner(owner: Owner) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import numpy as np
 from anw_jax.audit import refusals
 from anw_jax.audit.case import FORMATS, Case
 from anw_jax.audit.corrections import SHOWN, corrected, restate
-from anw_jax.audit.declaring import check_unchanged, refusal_limit, rule_of
+from anw_jax.audit.declared import refusal_limit, rule_of
+from anw_jax.audit.declaring import check_unchanged
 from anw_jax.audit.files import write_json
 from anw_jax.audit.labelling import source_of
 from anw_jax.audit.sealing import read_blind

@@ -8,7 +8,8 @@ from typing import Any
 from anw_jax.audit import refusals
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.corrections import corrected, restate
-from anw_jax.audit.declaring import check_unchanged, refusal_limit
+from anw_jax.audit.declared import refusal_limit
+from anw_jax.audit.declaring import check_unchanged
 from anw_jax.audit.files import check_same, read_bytes, write_json
 from anw_jax.audit.published import Published
 from anw_jax.audit.records import beacon_of, check_header, joint_of, record_file

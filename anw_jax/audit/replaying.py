@@ -11,7 +11,8 @@ import numpy as np
 from anw_jax import _check
 from anw_jax.audit.asking import answered, asked
 from anw_jax.audit.case import Case
-from anw_jax.audit.declaring import check_unchanged, rule_of
+from anw_jax.audit.declared import rule_of
+from anw_jax.audit.declaring import check_unchanged
 from anw_jax.audit.files import read_bytes
 from anw_jax.audit.judging import recompute_case
 from anw_jax.audit.panel import Panel

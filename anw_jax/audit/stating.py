@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from anw_jax.audit.case import Case
-from anw_jax.audit.declaring import labels_by, menu_of
+from anw_jax.audit.declared import labels_by, menu_of
 from anw_jax.audit.statements import CaseStatements
 from anw_jax.errors import ChangedFileError
 from anw_jax.verify import Statements

@@ -6,7 +6,7 @@ from typing import Any
 
 from anw_jax.audit import Case, RecordStanding, Replayed, Standing, reached, refusals
 from anw_jax.audit.corrections import uses_e_values
-from anw_jax.audit.declaring import menu_of, refusal_limit
+from anw_jax.audit.declared import menu_of, refusal_limit
 from anw_jax.audit.labelling import source_table
 from anw_jax.audit.labels import Labels
 from anw_jax.audit.statements import NAME as STATEMENTS
