@@ -142,6 +142,7 @@ def read_blind(case: Case) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarr
                 "whether the table is theirs; restore the file"
             )
         check_same(case.answers_file(name), result.get("answers", ""), "blind.json")
+        check_same(case.table_file(name), result.get("file", ""), "blind.json")
         tables[name] = read_arrays(case.table_file(name))
         for owner, blind in result["owners"].items():
             table = tables[name].get(owner)

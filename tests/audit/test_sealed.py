@@ -127,7 +127,7 @@ def change_json(path, **fields):
 
 
 CHANGES = {
-    "table": (change_table, "is not the table that was sealed"),
+    "table": (change_table, "was changed after blind.json named it"),
     "declared": (
         lambda case: change_json(case / "declared.json", list_rate=0.5),
         "is not the one that blind.json names",
