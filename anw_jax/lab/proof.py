@@ -78,7 +78,7 @@ def _prove_crowds(
 
 def _headline(numbers: dict[str, Any]) -> str:
     shared = numbers["one_signature"]
-    hue = f"   inferred hue {shared['inferred_degrees']:.0f}°" if shared else ""
+    hue = f"   inferred hue {shared['inferred_degrees']:.0f} degrees" if shared else ""
     return (
         f"{numbers['outcome']:<13} p = {numbers['p_text']:<9} "
         f"hits {numbers['num_hits']} of {numbers['num_units']}{hue}"
