@@ -25,7 +25,7 @@ from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import OpenerError
 from anw_jax.keys import LeafOpening
 from anw_jax.suspects import AnswerCache, Declaration
-from anw_jax.verify import Lockstep
+from anw_jax.verify import Lockstep, check_jax
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,6 +277,7 @@ def _write_closed(
         {
             "format": FORMATS["closed.json"],
             "previous": case.digest("declared.json"),
+            "jax": check_jax(),
             "records": {
                 owner: {
                     name: {

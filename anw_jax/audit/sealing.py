@@ -16,7 +16,7 @@ from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import AccessRule, Assignment, Manifest
 from anw_jax.stats.unit_list import confidence
-from anw_jax.verify import infer_signatures, seal
+from anw_jax.verify import check_jax, infer_signatures, seal
 
 ReportFn = Callable[[str], progress.ProgressFn]
 
@@ -73,6 +73,7 @@ def seal_case(
         "format": FORMATS["blind.json"],
         "previous": case.digest("declared.json"),
         "budget": budget,
+        "jax": check_jax(),
         "suspects": results,
     }
     write_json(case.file("blind.json"), body)

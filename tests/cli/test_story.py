@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from anw_jax.keys import MarkKey
 from tests.audit.conftest import receive, write_labels, write_photos, write_suspect
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
@@ -25,6 +26,12 @@ def marked(anw, root, *options):
     case = root / "case"
     receive(root / "marked", root / "photos", case, "ann")
     return case, json.loads(ran.out)
+
+
+def leaves(case):
+    lines = (case / "records" / "ann.jsonl").read_text().splitlines()
+    bodies = [json.loads(line) for line in lines]
+    return [body["opening"] for body in bodies if body["kind"] == "leaf"]
 
 
 def suspect_of(root, case, is_planted):
@@ -82,6 +89,13 @@ def test_sequential_by_hand(anw, root, is_planted):
     ran = anw("verdict", case, "--json")
     body = json.loads(ran.out)["tests"]["ann"]["net"]
     assert ran.code == (10 if is_planted else 3)
+    again = anw("replay", case, "--key", root / "ann.key")
+    assert again.code == ran.code
+    assert "ann: leaves that do not come from the key: none" in again.out
+    MarkKey(bytes(32)).save(root / "another.key")
+    again = anw("replay", case, "--key", root / "another.key")
+    opened = [body["unit"] for body in leaves(case)]
+    assert f"leaves that do not come from the key: units {sorted(opened)}" in again.out
     assert (body["p_value"] <= 1e-3) if is_planted else (body["p_value"] > 0.01)
 
 
