@@ -180,7 +180,8 @@ def _places(
     for number, (place, name) in enumerate(zip(places, names, strict=True)):
         if images.digests[number] == manifest.image_digests[place]:
             continue
-        if images.file_digest(number) != (manifest.file_digests[place] or None):
+        committed = manifest.file_digests[place]
+        if not committed or images.file_digest(number) != committed:
             raise CaseError(
                 f"{folder}: the pixels of {name} are not those committed to; get the very file "
                 "that was marked"

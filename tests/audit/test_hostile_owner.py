@@ -1,5 +1,6 @@
 """What an owner who knows the hues, and the model's answers, must not be able to choose."""
 
+import dataclasses
 import json
 import shutil
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from anw_jax import audit, data
+from anw_jax.audit.originals import read_originals
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import (
     ChangedPixelsWarning,
@@ -17,7 +19,14 @@ from anw_jax.keys import (
     assign,
 )
 from anw_jax.stats import exact_test
-from tests.audit.conftest import hand_over, receive, write_labels, write_photos, write_suspect
+from tests.audit.conftest import (
+    arrays_of,
+    hand_over,
+    receive,
+    write_labels,
+    write_photos,
+    write_suspect,
+)
 from tests.audit.owners import mark_folder
 
 
@@ -214,3 +223,20 @@ def test_a_photo_that_another_library_decodes_otherwise(
     path.write_bytes(data.png_of(read(path) ^ np.uint8(2)))
     with pytest.raises(CaseError, match=r"the pixels of photo03.png are not those committed"):
         _ = audit.Case(case_dir).owners
+
+
+def test_other_pixels_without_a_file_that_was_committed_to(root, case_dir):
+    """Arrays have no file, and manifests of earlier versions none of their digests."""
+    hand_over(root, case_dir)
+    folder = case_dir / "owners" / "ann"
+    arrays = arrays_of(root / "ann_photos")
+    arrays["images"][3] ^= 1
+    shutil.rmtree(folder / "originals")
+    np.savez(folder / "originals.npz", **arrays)
+    (folder / "labels.csv").unlink()
+    with pytest.raises(CaseError, match=r"the pixels of photo03.png are not those committed"):
+        _ = audit.Case(case_dir).owners
+    manifest = Manifest.load(folder / "manifest.json")
+    bare = dataclasses.replace(manifest, file_digests=())
+    with pytest.raises(CaseError, match=r"the pixels of photo03.png are not those committed"):
+        read_originals(folder, bare)
