@@ -122,6 +122,7 @@ class RecordedSuspect:
                 raise ValueError(about["format"])
             keys = [bytes.fromhex(digest) for digest in arrays["digests"].tolist()]
             declaration = Declaration.from_json(about["declaration"])
+            scores, labels = _numbers(arrays, "scores", "f"), _numbers(arrays, "labels", "i")
         except Exception as error:  # of numpy, zipfile and zlib, which share no base
             raise SuspectError(
                 f"{path} is not a file of recorded answers ({type(error).__name__}): it is "
@@ -130,5 +131,15 @@ class RecordedSuspect:
         if bind_file:
             identity = f"{declaration.identity} recorded in {digest}"
             declaration = dataclasses.replace(declaration, identity=identity)
-        answers = Answers(declaration.answer, arrays.get("scores"), arrays.get("labels"))
-        return cls(keys, answers, declaration)
+        return cls(keys, Answers(declaration.answer, scores, labels), declaration)
+
+
+def _numbers(arrays: dict[str, np.ndarray], name: str, kind: str) -> np.ndarray | None:
+    """An array as `Answers` holds it: floats of 4 or 8 bytes, integers of 8."""
+    array = arrays.get(name)
+    if array is None:
+        return None
+    if array.dtype.kind != kind:
+        raise ValueError(f"{name} are {array.dtype}")
+    wide = kind == "i" or array.dtype.itemsize > 4
+    return array.astype(f"{kind}{8 if wide else 4}")

@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -314,3 +315,31 @@ def test_every_extra_is_one_of_the_package():
     project = pathlib.Path(__file__).resolve().parents[2] / "pyproject.toml"
     extras = tomllib.loads(project.read_text())["project"]["optional-dependencies"]
     assert {extra for extra, _, _ in MISSING.values()} <= set(extras)
+
+
+def test_recordings_whose_parts_are_no_numbers(tmp_path):
+    photos = twins.photos(3)
+    answers = Answers("logits", twins.logits(photos.astype(np.float32) / 255))
+    path = tmp_path / "answers.npz"
+    RecordedSuspect.of(photos, answers, twins.NHWC).save(path)
+    with np.load(path) as stored:
+        parts = dict(stored)
+    good = parts["scores"]
+    for scores in (
+        good * 1j,
+        good > 0,
+        good.astype(str),
+        good.astype(int),
+        np.zeros(3, "i4,f4"),
+    ):
+        np.savez(path, **{**parts, "scores": scores})
+        assert "is not a file of recorded answers (ValueError)" in says(
+            RecordedSuspect.load, path
+        )
+    for scores in (good.astype(">f8"), good.astype("f8")):
+        np.savez(path, **{**parts, "scores": scores})
+        kept = RecordedSuspect.load(path).answers(photos / np.float32(255)).scores
+        np.testing.assert_array_equal(kept, good)
+    with zipfile.ZipFile(path, "a") as packed:
+        packed.writestr("labels.npy", b"no array")
+    assert "is not a file of recorded answers (ValueError)" in says(RecordedSuspect.load, path)
