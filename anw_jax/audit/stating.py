@@ -85,7 +85,10 @@ def basis_of(
     if plan.version == 1:
         conditions.append(_FREELY_DECLARED)
     source = labels_by(declared, owner)
-    are_fixed = source == "model" or (source == "owner" and plan.beacon)
+    table = case.owners[owner].originals.table
+    # Words that were committed to become numbers by a map that somebody made afterwards.
+    is_mapped = source == "owner" and table is not None and table.by_arbitrators_map
+    are_fixed = source == "model" or (source == "owner" and plan.beacon and not is_mapped)
     if not are_fixed and not statements.owners[owner]["labels_given_blind"]:
         conditions.append(_LABELS_SEEN)
     said = statements.of(owner, suspect)

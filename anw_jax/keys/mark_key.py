@@ -15,6 +15,7 @@ _FORMAT = "anw_jax mark key, version 1: keep this file secret"
 _TAG_CHECK = b"anw_jax/v1/key-file-check\0"
 _TAG_EXPERIMENT = b"anw_jax/v1/experiment-key\0"
 _NUM_BYTES = 32
+_MOST_BYTES = 2**16
 _ORIGINS = ("secret", "experiment")
 
 
@@ -110,7 +111,8 @@ class MarkKey:
         """
         path = pathlib.Path(path)
         try:
-            body = json.loads(path.read_text())
+            with path.open("rb") as file:  # a device would never end
+                body = json.loads(file.read(_MOST_BYTES))
             if body["format"] != _FORMAT:
                 raise KeyError("format")
             key = cls(bytes.fromhex(body["key"]), body["origin"])

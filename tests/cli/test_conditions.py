@@ -347,3 +347,21 @@ def test_statements_of_another_form_are_one_line(anw, root, case, text, names):
     assert ran.code == 1
     assert names in ran.err
     assert not (case / "declared.json").exists()
+
+
+@pytest.mark.parametrize("is_stated", [True, False])
+def test_words_that_the_arbitrator_maps_to_class_numbers(anw, root, case, is_stated):
+    """The words were committed to; the numbers are somebody's, and may have been fitted."""
+    words = root / "words.csv"
+    words.write_text((root / "labels.csv").read_text().replace(",0", ",cat"))
+    other = made(anw, root, "words", labels=words)
+    shutil.copy(words, other / "owners" / "ann" / "labels.csv")
+    (other / "labels_map.csv").write_text("word,class number\ncat,0\n")
+    state(other)
+    if is_stated:
+        file = other / "statements.toml"
+        text = file.read_text().replace("held_from", "labels_given_blind = true\nheld_from")
+        file.write_text(text)
+    ran, test = verdict(anw, root, other, "--blind", audited(anw, other))
+    assert ran.code == (0 if is_stated else 10), ran.err
+    assert any("class numbers" in text for text in test["conditions"]) == (not is_stated)

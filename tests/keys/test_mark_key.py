@@ -171,3 +171,8 @@ def test_sub_keys_are_separate():
     derived = {KEY.sub_key(purpose) for purpose in purposes}
     assert len(derived) == len(purposes)
     assert SECRET not in derived
+
+
+def test_a_device_is_no_key_file():
+    with pytest.raises(KeyFileError, match="is not a mark-key file"):
+        MarkKey.load("/dev/zero")
