@@ -134,6 +134,7 @@ def test_magnitude_zero_leaves_all_but_two():
     ]
 
 
+@pytest.mark.slow
 def test_all_operations_are_drawn():
     """Each image of a batch gets one of the 14 operations in one of two directions."""
     one = (np.random.default_rng(3).integers(0, 256, (1, 6, 6, 3)) / 255).astype(np.float32)

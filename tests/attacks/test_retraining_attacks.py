@@ -202,6 +202,7 @@ def test_student_answers_are_scaled_back(student, images):
     np.testing.assert_allclose(_ask(student.predict, images), 2.0 * raw, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_own_photos_are_those_of_the_training(student, suspect, material):
     swapped = dataclasses.replace(
         material,

@@ -98,6 +98,7 @@ def test_why_left_out_photos_and_late_labels_are_no_evidence():
     assert small["labels"] >= 25
 
 
+@pytest.mark.slow
 def test_why_a_key_that_was_tried_on_many_models_is_no_evidence():
     """One innocent model has a small p by chance alone; the likeliest of 60 nearly always."""
     rng, num_units = np.random.default_rng(1), 20

@@ -32,7 +32,7 @@ def sealed(case_dir, key):
     return blind, audit.judge_case(audit.Case(case_dir), {"ann": key})
 
 
-@pytest.mark.parametrize("saving", [None, (3, 1)])
+@pytest.mark.parametrize("saving", [None, pytest.param((3, 1), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("how", WAYS)
 def test_one_refused_image_is_named_and_the_others_decide(root, case_dir, how, saving):
     key = refusing_case(root, case_dir, [4], how, saving_choices(saving))
@@ -60,7 +60,13 @@ def test_one_refused_image_is_named_and_the_others_decide(root, case_dir, how, s
             ]
 
 
-@pytest.mark.parametrize(("how", "number"), [*zip(WAYS, [2, 4, 6, 8, 11], strict=True)])
+@pytest.mark.parametrize(
+    ("how", "number"),
+    [
+        pytest.param(how, number, marks=pytest.mark.slow if number in (4, 6, 11) else ())
+        for how, number in zip(WAYS, [2, 4, 6, 8, 11], strict=True)
+    ],
+)
 def test_above_the_limit_it_is_inconclusive(root, case_dir, how, number):
     key = refusing_case(root, case_dir, range(number), how)
     _, verdict = sealed(case_dir, key)
@@ -207,6 +213,7 @@ def test_killed_anywhere_the_result_is_the_same(root, case_dir, monkeypatch):
     assert theirs["num_queries"] <= mine["num_queries"] + 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", ["each model", "any model", "list of models"])
 @pytest.mark.parametrize("guilty_is_asked", [True, False])
 def test_several_suspects_of_which_one_refuses(root, case_dir, claim, guilty_is_asked):

@@ -143,6 +143,7 @@ def test_in_a_group_the_other_images_stand_for_it(root, case_dir, saving):
             assert (row[0] is None) == (unit == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", ["each model", "any model", "list of models"])
 def test_several_suspects_of_which_one_refuses(root, case_dir, claim):
     key = hand_over(root, case_dir, mode="sequential", claim=claim)

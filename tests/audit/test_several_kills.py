@@ -142,6 +142,7 @@ def killed_everywhere(root, case_dir, keys):
     return writes.count
 
 
+@pytest.mark.slow
 def test_killed_at_every_write(root, case_dir):
     keys = tiny(root, case_dir, claim="each model")
     assert killed_everywhere(root, case_dir, keys) > 40

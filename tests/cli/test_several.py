@@ -59,6 +59,7 @@ def by_hand(anw, root, case):
     raise AssertionError("the audit does not end")
 
 
+@pytest.mark.slow
 def test_two_suspects_one_guilty_by_hand(anw, root):
     case = case_of(anw, root, "each model")
     told = anw("audit", case)

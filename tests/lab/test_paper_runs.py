@@ -68,6 +68,7 @@ def test_the_page_tells_of_crowds_and_single_users(finished):
     assert ">own</th><td>private basis</td>" in page
 
 
+@pytest.mark.slow
 def test_a_run_of_crowds_alone_ends_with_a_page(tmp_path):
     """As many users as there are photos (Fig. 5a): none is left to be asked alone."""
     users = {"everyone": PAPER["users"]["own"] | {"count": 5}}
@@ -162,6 +163,7 @@ def test_experiments_of_one_case_share_the_training(finished, capsys):
     assert "already done" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_second_experiment_changes_nothing_of_the_trainings_record(
     finished, tmp_path, monkeypatch
 ):

@@ -287,6 +287,7 @@ def test_a_damaged_file_is_named(reopened, name):
         lab.run(settings, folder)
 
 
+@pytest.mark.slow
 def test_a_lost_page_is_made_again(reopened):
     settings, folder = reopened
     (folder / "DONE").touch()

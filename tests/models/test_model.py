@@ -122,6 +122,7 @@ def test_equal_models_share_one_trace(variables, images):
     assert not np.allclose(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["testing", "resnet18", "resnet50"])
 def test_imagenet_stem_divides_resolution_by_four_more(name):
     model = models.create(name, 3, stem="imagenet", widths=(4, 8, 8, 8)[: _stages(name)])
@@ -136,6 +137,7 @@ def _stages(name):
     return len(models.create(name, 2).widths)
 
 
+@pytest.mark.slow
 def test_bottleneck_strides_on_its_middle_convolution():
     # Of two images that differ only in odd pixels, a stride on the 1x1 sees no difference.
     from anw_jax.models.resnet import BottleneckBlock

@@ -180,7 +180,7 @@ def _median_log10_p(tables, statistic, answer=None, num_photos=0):
     return float(np.median(found))
 
 
-@pytest.mark.parametrize("num_photos", [1, 3])
+@pytest.mark.parametrize("num_photos", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("kind", _hostile_answers.KINDS)
 def test_half_of_the_evidence_stays(kind, num_photos, real_tables):
     """At any number of hues, of the photos that say most; `test_all_attacks` has all of it.

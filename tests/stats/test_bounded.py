@@ -315,7 +315,9 @@ def _violated(p_values) -> bool:
 
 
 @pytest.mark.parametrize("name", ["absurd", "partly NaN", "all alike"])
-@pytest.mark.parametrize(("num_units", "num_slots"), [(5, 4), (3, 7)])
+@pytest.mark.parametrize(
+    ("num_units", "num_slots"), [pytest.param(5, 4, marks=pytest.mark.slow), (3, 7)]
+)
 def test_every_key(name, num_units, num_slots, plain_assignment, every_outcome):
     table = _absurd_table(name, num_units, num_slots)
     p_values = [

@@ -78,6 +78,7 @@ def test_log_p_falls_with_the_observed_sum(name):
     assert (log_p <= 0).all()
 
 
+@pytest.mark.slow
 def test_fifty_thousand_units_stay_close_to_the_binomial():
     integers = np.zeros((50_000, 11), np.int64)
     integers[:, 4] = 1

@@ -105,6 +105,7 @@ _losses = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=25)
 @given(
     st.lists(st.lists(_losses, min_size=4, max_size=4), min_size=1, max_size=4),

@@ -28,6 +28,7 @@ def test_scan_is_loop(tiny, by_loop):
     _assert_same(train.train(*tiny, driver="scan", segment_steps=6), by_loop)
 
 
+@pytest.mark.slow
 def test_one_device_is_two_devices(tiny, by_loop):
     assert len(jax.devices()) == 2
     one = train.train(*tiny, num_devices=1, segment_steps=6)

@@ -8,6 +8,7 @@ from anw_jax import train
 from anw_jax.errors import DivergenceError
 
 
+@pytest.mark.slow
 def test_reports_tell_how_far_and_how_fast(tiny):
     started, reports = [], []
     result = train.train(

@@ -146,6 +146,7 @@ def test_the_adversary_sees_the_loss_that_is_trained(model, settings, state, bat
     assert float(metrics.loss) == pytest.approx(loss, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_only_the_head_learns(tiny, model):
     start = train.train(*tiny, segment_steps=16, max_seconds=0.0).state.variables
     start = jax.tree.map(np.asarray, start)
@@ -224,6 +225,7 @@ def _refused(tiny, folder, targets, changes):
         assert message in str(raised.value)
 
 
+@pytest.mark.slow
 def test_a_head_resumes_without_the_optimizer_of_the_rest(tiny, tmp_path):
     options = {"trainable": "head", "segment_steps": 4}
     whole = train.train(*tiny, **options)

@@ -30,6 +30,7 @@ def _spawn(folder, kill_at=0, fill_at=0):
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_in_a_new_process_is_bit_for_bit(tiny, uninterrupted, tmp_path):
     killed = _spawn(tmp_path, kill_at=12)
     assert killed.returncode == -signal.SIGKILL, killed.stderr

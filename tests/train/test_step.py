@@ -67,6 +67,7 @@ def test_all_options_keep_the_state_as_it_is(dtype, schedule):
     assert {leaf.dtype for leaf in jax.tree.leaves(metrics)} == {jnp.dtype("float32")}
 
 
+@pytest.mark.slow
 def test_loss_falls_on_64_images(tiny):
     model, settings, images, labels, indices_fn = tiny
     settings = dataclasses.replace(_plain(settings), num_epochs=40, learning_rate=0.2)

@@ -333,6 +333,7 @@ def test_a_differing_commitment_raises(had):
         decide(statements=stated(commitment=had))
 
 
+@pytest.mark.slow
 def test_the_best_of_many_commitments_made_afterwards_is_refused():
     """A2: keys tried after the training; that of the best was handed over."""
     innocent = np.random.default_rng(7).exponential(size=(NUM_UNITS, 12)).astype(np.float32)

@@ -48,6 +48,7 @@ def _extra_bytes(num_images, num_slots):
     return json.loads(done.stdout)["extra_bytes"]
 
 
+@pytest.mark.slow
 def test_a_small_table_stays_under_half_a_gibibyte():
     # 12 chunks; the compiler's own memory is counted too.
     assert _extra_bytes(500, 12) < 2**29

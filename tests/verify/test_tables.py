@@ -61,6 +61,7 @@ def _remember(stored, images):
     return jnp.stack([-near, jnp.zeros_like(near), jnp.zeros_like(near)], axis=1)
 
 
+@pytest.mark.slow
 def test_a_thousand_owners_are_verified_in_one_program(rng):
     """Each with a basis and a signature; the model stored what every second one published."""
     num_owners, per_owner, space = 1000, 4, SignatureSpace()
