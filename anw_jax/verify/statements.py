@@ -128,13 +128,12 @@ def conditions_of(plan: Plan, statements: Statements) -> tuple[str, ...]:
     found = [_of_beacon(plan, beacon), _of_order(plan, beacon, statements)]
     if not statements.commitment:
         found.append(
-            "this is the commitment that was public before (it was compared with none that the "
-            "arbitrator had from elsewhere: the key may have been chosen after the training)"
+            "this commitment is the one made before the training (it was not compared with a copy "
+            "that the arbitrator had from elsewhere, so the key may have been chosen afterwards)"
         )
     if statements.found is None:
         found.append(
-            "the owner could have brought no other commitment (nobody stated how many were "
-            "found)"
+            "the owner had no other commitment to choose from (nobody stated how many were found)"
         )
     if statements.models_tried is None:
         found.append(

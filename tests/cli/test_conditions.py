@@ -91,7 +91,7 @@ def test_with_nothing_left_out_it_is_evidence(anw, root, case):
 @pytest.mark.parametrize(
     ("lines", "names"),
     [
-        ("commitment", "compared with none that the arbitrator had"),
+        ("commitment", "not compared with a copy that the arbitrator had"),
         ("held_since", "nobody stated when it was held"),
         ("found", "nobody stated how many were found"),
         ("models_tried", "nobody stated on how many it was tried"),
