@@ -207,22 +207,22 @@ def _warn(
     if twice and not again:
         what = (
             f"{twice[0]} was committed to before ({len(twice)} such photos, {registry.path}): "
-            "a second commitment to the same photos weakens both, since an arbitrator counts "
-            "them"
+            "a second commitment to the same photos weakens both, since p is multiplied by "
+            "their number"
         )
         if beacon:
-            raise CaseError(f"{what}; give --again if you want it nevertheless")
+            raise CaseError(f"{what}; give --again to do it anyway")
         warnings.append(what)
     uses = registry.uses_of(mark_key)
     if uses:
         warnings.append(
             f"this key was used for {uses} commitment(s) before: a verdict on one opens it for "
-            "all, so draw a new key for each (anw key new)"
+            "all, so create a new key for each (anw key new)"
         )
     if not registry.is_writable:
         warnings.append(
-            f"{registry.path} cannot be written, and so this commitment is not counted there: "
-            "keep your keys where the list of commitments can be kept"
+            f"{registry.path} cannot be written, so this commitment is not counted there: put "
+            "your keys into a folder that can be written to"
         )
     return tuple(warnings)
 

@@ -8,7 +8,7 @@ import numpy as np
 from anw_jax.keys import Plan
 from anw_jax.stats import bonferroni, e_bh, log_e_from_p, mean_of_e_values
 
-_OUT_OF_REACH = "even a perfect match would not stand after the correction"
+_OUT_OF_REACH = "even a perfect match would not be shown after the correction"
 SHOWN, NOT_SHOWN, INCONCLUSIVE = "shown", "not shown", "inconclusive"
 
 

@@ -129,8 +129,8 @@ def declare(
     """
     if case.has("declared.json"):
         raise CaseError(
-            f"{case.file('declared.json')} is written: an audit is declared once; another plan "
-            "needs another case folder, and counts as another test"
+            f"{case.file('declared.json')} exists: an audit is declared once; another "
+            "declaration needs another case folder, and counts as another test"
         )
     check_probe(case, despite_probe)
     statements = read_statements(case)

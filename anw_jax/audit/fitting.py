@@ -79,7 +79,7 @@ def check_sizes_fit(case: Case, opened: Mapping[str, Suspect], *, was_probed: bo
             except (SuspectError, ValueError) as error:
                 raise CaseError(
                     f"suspect {name!r} cannot be asked about photos of {_named(size)} "
-                    f"({error}): declare the input_size and the form that it wants"
+                    f"({error}): declare the input_size and layout that it expects"
                 ) from None
 
 

@@ -77,9 +77,9 @@ def report_lines(report: FolderReport) -> list[str]:
         lines += [f"  and {more} more; --json names all"] if more > 0 else []
     if report.others:
         number = _plural(sum(report.others.values()), "file")
-        lines.append(f"passed over as no pictures: {number} ({_counts(report.others)})")
+        lines.append(f"skipped, not pictures: {number} ({_counts(report.others)})")
     if report.num_hidden:
-        lines.append(f"passed over: {_plural(report.num_hidden, 'hidden or system file')}")
+        lines.append(f"skipped: {_plural(report.num_hidden, 'hidden or system file')}")
     return lines
 
 

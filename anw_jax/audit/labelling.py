@@ -52,8 +52,7 @@ def source_table(case: Case, name: str, source: str) -> Labels | None:
     table, committed = owner.originals.table, owner.published.plan.labels
     if table is None:
         raise CaseError(
-            f"owner {name!r} has no labels.csv: get the class numbers that were committed to, "
-            "or audit under a plan that takes the arbitrator's or none"
+            f"owner {name!r} has no labels.csv: get the labels that were committed to"
         )
     if committed and table.digest == committed:
         return table
@@ -99,6 +98,6 @@ def _of_arbitrator(case: Case, owner: Owner) -> Labels:
             f"got those of {owner.originals.labels_file}, which may be the owner's"
         )
     raise CaseError(
-        f"the plan of owner {owner.name!r} takes the class numbers from you: write {path} with "
-        "rows 'file,label', without a look at hues or answers"
+        f"the plan of owner {owner.name!r} takes the labels from you: write {path} with rows "
+        "'file,label', without having seen hues or answers"
     )

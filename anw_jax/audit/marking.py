@@ -104,7 +104,7 @@ def _check_names_committed(names: list[str], manifest: Manifest, photos: pathlib
     if missing:
         raise CaseError(
             f"{missing[0]} was committed to and is not in {photos} ({len(missing)} such "
-            "photos): no photo leaves a manifest once the commitment stands"
+            "photos): every photo that was committed to must be there"
         )
     if added:
         raise CaseError(

@@ -118,7 +118,7 @@ def _photos(folder: pathlib.Path) -> tuple[list[str], StoredPhotos, np.ndarray |
     if labels is not None and (folder / LABELS).exists():
         raise CaseError(
             f"{folder} must give labels once, but {LABELS} and {ARRAYS} both hold some: keep "
-            "those that you trust"
+            "one"
         )
     return names, images, labels
 
@@ -127,7 +127,7 @@ def _from_folder(folder: pathlib.Path) -> tuple[list[str], StoredPhotos]:
     listing = data.list_folder(folder)
     if listing.passed_over:
         (first, why), number = listing.passed_over[0], len(listing.passed_over)
-        warnings.warn(f"{first} is passed over ({why}): {number} such in all", stacklevel=2)
+        warnings.warn(f"{first} is skipped ({why}); {number} such files in all", stacklevel=2)
     files = data.list_photos(folder, listing)
     names = [file.relative_to(folder).as_posix() for file in files]
     return names, StoredPhotos(files)

@@ -1,4 +1,4 @@
-"""The probe of a case: is every suspect asked as it wants to be?"""
+"""The probe of a case: is every suspect asked correctly?"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -63,14 +63,14 @@ def probe_case(
     _check.integer_at_least(_FEWEST, num_photos=num_photos)
     if case.has("declared.json"):
         raise CaseError(
-            f"{case.file('declared.json')} is written: a probe comes before it, and another "
-            "declaration afterwards is another test"
+            f"{case.file('declared.json')} exists: a probe comes before the declaration, and "
+            "another declaration would be another test"
         )
     photos, reports = _photos(case), {}
     for name, file in case.suspects.items():
         suspect = file.open(makers)
         if file.kind == "recorded":
-            why = {"unprobed": "recorded answers can be asked nothing new"}
+            why = {"unprobed": "recorded answers cannot be probed"}
             report = Report((), 0, None)
         else:
             fit = _fit_of(case, suspect)

@@ -26,7 +26,7 @@ def check_probe(case: Case, despite_probe: bool) -> None:
             raise CaseError(f"{file.path} is new or was changed since the probe: probe again")
         if not reports[name]["is_fit"]:
             raise CaseError(
-                f"the probe found that suspect {name!r} is not asked as it wants to be: mend "
+                f"the probe found that suspect {name!r} is not asked correctly: correct "
                 f"{file.path} and probe again"
             )
 
@@ -54,13 +54,13 @@ def check_owners(case: Case, controls: Collection[str] = ()) -> None:
         other = holder.setdefault(published.commitment, name)
         if other != name:
             raise CaseError(
-                f"owners {other!r} and {name!r} bring the same commitment: one claim is made "
-                "once in a case"
+                f"owners {other!r} and {name!r} have the same commitment, which may be in a "
+                "case only once"
             )
     plan = next(iter(plans.values())).plan
     accused = len(case.suspects) - len(controls)
     if not accused:
-        raise CaseError("every suspect of the case is a control: nothing would be claimed")
+        raise CaseError("every suspect of the case is a control: there is nothing to test")
     if plan.claim == "one model" and accused > 1:
         raise CaseError(
             f"the owners' plans claim 'one model' and the case has {accused} suspects: keep "
@@ -81,8 +81,8 @@ def check_complete(case: Case) -> None:
         if missing:
             raise CaseError(
                 f"owner {name!r} lacks {len(missing)} of {len(owner.originals.images)} "
-                f"originals ({missing[0]!r}): get them all, for who may leave photos out may "
-                "choose those that match"
+                f"originals ({missing[0]!r}): get them all, since whoever may leave photos out "
+                "can keep just those that match"
             )
 
 

@@ -80,7 +80,7 @@ def choose_rule(
         kinds = ", ".join(dict.fromkeys(rule.kind for rule in plan.rules))
         raise CaseError(
             f"suspect {suspect!r} answers with {declaration.answer}, and the plan has rules "
-            f"for {kinds} alone"
+            f"only for {kinds}"
         )
     left = [rule for rule in rules if all(getattr(rule, f) == v for f, v in wanted.items())]
     if not left:

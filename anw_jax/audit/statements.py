@@ -17,8 +17,8 @@ from anw_jax.verify.statements import moment
 NAME = "statements.toml"
 
 _HEAD = """\
-# What no file of this case can show, stated by the arbitrator and printed as his words.
-# What is left as it is here counts as not stated, and becomes a condition of the verdict.
+# What no file of this case can show, stated by the arbitrator; the verdict prints it as such.
+# Fields left as they are here count as not stated, and become conditions of the verdict.
 """
 
 _OWNER = """
@@ -26,24 +26,24 @@ _OWNER = """
 # The owner's commitment as you had it from elsewhere (64 hex digits): a register, a stamped
 # letter, an e-mail. Not from the folder owners/{name}.
 commitment = ""
-# Since when you held it, such as "2026-11-03T10:00:00Z", and from where you had it.
+# Since when you have had it, such as "2026-11-03T10:00:00Z", and where it came from.
 held_since = ""
 held_from = ""
-# When the beacon's value appeared, where its name does not say it: the timeStamp of a NIST
+# When the beacon's value appeared, if its name does not say so: the timeStamp of a NIST
 # pulse, or when you drew it yourself.
 value_appeared = ""
-# How many commitments of this owner you found, this one included, other photos and batches
-# too, and where you looked{place}.
+# How many commitments of this owner you found, including this one and those to other photos,
+# and where you looked{place}.
 found = 0
 found_at = ""
-# The owner of another folder of this case, where both are batches of one person.
+# If this folder and another of this case belong to one person: the name of the other folder.
 batch_of = ""
 # true if nothing else was published or made with this key.
 nothing_else = false
 # true if the key was opened before this case.
 opened_before = false
-# true if the class numbers in labels/{name}.csv were given by somebody who did not know the
-# hues; it matters only where the plan takes the arbitrator's labels.
+# true if whoever made labels/{name}.csv, or labels_map.csv, did not know the hues; needed only
+# if the labels or the map of words come from you.
 labels_given_blind = false
 """
 
@@ -51,12 +51,12 @@ _SUSPECT = """
 [suspects.{name}]
 # On how many models the key was tried to find this one; 1 if it was found by other means.
 models_tried = 0
-# When it was released, such as "2026-05-01", and where that is known from. One that is older
-# than a beacon's value cannot be guilty.
+# When it was released, such as "2026-05-01", and how you know. A model older than the beacon's
+# value cannot have learned the marks.
 released = ""
 released_from = ""
-# true to keep it in the case as a control, which is shown and accused of nothing; to be said
-# before anw declare.
+# true to keep it in the case as a control: its result is printed, but it is not a suspect. Set
+# this before anw declare.
 control = false
 """
 

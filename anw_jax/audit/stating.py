@@ -13,8 +13,7 @@ from anw_jax.verify.verdict import NOT_COMPARED, is_conditional, verdict_text
 CONTROL = "control"
 
 _OVERRIDDEN = (
-    "the suspect was asked as it wants to be (there was no probe, or its findings were "
-    "overridden)"
+    "the suspect was asked correctly (there was no probe, or its findings were overridden)"
 )
 _FREELY_DECLARED = (
     "the declaration was not chosen among several by their results (a plan of version 1 leaves "
@@ -61,8 +60,8 @@ def check_blind(case: Case, name: str, given: str | None) -> bool:
     now = case.digest(name)
     if given.strip().lower() != now:
         raise ChangedFileError(
-            f"{case.file(name)} is not the one noted at the audit: its SHA-256 is {now}, noted "
-            f"was {given!r:.80}"
+            f"{case.file(name)} is not the one noted at the audit: its SHA-256 is {now}, and "
+            f"{given!r:.80} was noted"
         )
     return True
 

@@ -36,7 +36,7 @@ def units_of(
             "level": at_least.alpha,
             "by": at_least.by,
             "observed": at_least.observed,
-            "text": f"{at_least}; {_of_all(at_least.alpha)} state too many",
+            "text": f"{at_least}; {_of_all(at_least.alpha)} state too large a number",
         },
         "which": None,
     }

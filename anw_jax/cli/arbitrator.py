@@ -23,26 +23,31 @@ _KEYS = click.option(
 )
 
 
-@click.command(short_help="What an audit takes, or what a case has reached.")
+@click.command(short_help="Estimate photos and queries, or show the state of a case.")
 @click.argument("case", required=False, type=click.Path(path_type=pathlib.Path))
-@click.option("--alpha", default=DEFAULT_ALPHA, show_default=True, help="The level.")
-@click.option("--power", default=0.9, show_default=True, help="The chance to reach it.")
+@click.option(
+    "--alpha",
+    default=DEFAULT_ALPHA,
+    show_default=True,
+    help="The level: the largest p that counts as shown.",
+)
+@click.option("--power", default=0.9, show_default=True, help="Probability of reaching it.")
 @click.option(
     "--access",
     type=click.Choice(KINDS),
     default="logits",
     show_default=True,
-    help="What of an answer is used.",
+    help="Which part of an answer is used.",
 )
-@click.option("--no-labels", is_flag=True, help="The model's own labels stand in.")
+@click.option("--no-labels", is_flag=True, help="Labels are the model's own.")
 @click.option(
     "--mode",
     type=click.Choice(MODES),
     default="sealed",
     show_default=True,
-    help="All at once, or unit by unit until the level is reached.",
+    help="All units at once, or one by one until the level is reached.",
 )
-@click.option("--slots", default=12, show_default=True, help="Hues on the circle.")
+@click.option("--slots", default=12, show_default=True, help="Number of hues on the circle.")
 @click.option(
     "--augmentations", default=1, show_default=True, help="Queries for each photo and slot."
 )
@@ -56,11 +61,16 @@ _KEYS = click.option(
     "--effect",
     type=float,
     default=None,
-    help="Separation of a unit's score, in "
-    "standard deviations; by default the one measured in results/.",
+    help="How far a marked unit's score lies above chance, in standard deviations; by default "
+    "as measured in results/.",
 )
-@click.option("--study", default=None, help="Which results the effect is taken from.")
-@click.option("--max-units", default=2000, show_default=True, help="Where the search ends.")
+@click.option("--study", default=None, help="The results from which the effect is taken.")
+@click.option(
+    "--max-units",
+    default=2000,
+    show_default=True,
+    help="Largest number of units tried.",
+)
 @json_option
 def plan(
     case,
@@ -77,7 +87,7 @@ def plan(
     max_units,
     as_json,
 ) -> int | None:
-    """What an audit takes before its first query; with CASE, what was declared and reached.
+    """Estimate photos and queries before the first one; with CASE, show its state and results.
 
     \b
     Examples:
@@ -109,15 +119,16 @@ def plan(
     show(as_json, body, telling.estimate_lines(body, alpha, power, slots))
 
 
-@click.command(short_help="Looks for mistakes in how a suspect is asked.")
+@click.command(short_help="Look for mistakes in how a suspect is asked.")
 @_CASE
 @click.option("--photos", default=48, show_default=True, help="Originals to ask about.")
 @json_option
 def probe(case, photos, as_json) -> int:
-    """Looks for the classic mistakes in how a suspect is asked, before evidence is gathered.
+    """Look for common mistakes in how a suspect is asked, before any evidence is gathered.
 
-    0–255 against 0–1, BGR, channels first, wrong size, answers that change, and so on. Asks
-    about unmarked originals only. Mend suspects/<name>.toml and probe again.
+    Values of 0–255 in place of 0–1, BGR in place of RGB, channels first, wrong size, answers
+    that change, and so on. Only unmarked originals are asked. If there is an error, correct
+    suspects/<name>.toml and probe again.
 
     \b
     Example:
@@ -133,25 +144,25 @@ def probe(case, photos, as_json) -> int:
     return exit_codes.DONE if is_fit else exit_codes.UNFIT
 
 
-@click.command(short_help="Fixes what will be asked, before the first query.")
+@click.command(short_help="Fix what will be asked, before the first query.")
 @_CASE
-@click.option("--access", type=click.Choice(KINDS), help="What of an answer is used.")
+@click.option("--access", type=click.Choice(KINDS), help="Which part of an answer is used.")
 @click.option(
-    "--no-labels", is_flag=True, help="The model's own answers on originals stand in."
+    "--no-labels", is_flag=True, help="Labels are the model's own answers on originals."
 )
-@click.option("--own-labels", is_flag=True, help="The class numbers are in CASE/labels.")
+@click.option("--own-labels", is_flag=True, help="Labels are yours, in CASE/labels.")
 @click.option("--augmentations", type=int, help="Queries for each photo and slot.")
 @click.option("--decimals", type=int, help="For --access rounded.")
 @click.option("--top", "k", type=int, help="For --access top_k.")
-@click.option("--budget", type=int, help="Most queries of one suspect.")
+@click.option("--budget", type=int, help="Largest number of queries to one suspect.")
 @click.option(
     "--save-queries",
     type=int,
     metavar="STRIDE",
-    help="Ask every STRIDE-th slot first, then around the best; 0 asks all.",
+    help="Ask about every STRIDE-th hue first, then around the best ones; 0 asks about all.",
 )
-@click.option("--best", type=int, help="With --save-queries: around how many; 0 for none.")
-@click.option("--fit", type=click.Choice(FITS), help="How photos get the model's shape.")
+@click.option("--best", type=int, help="With --save-queries: how many best hues; 0 for none.")
+@click.option("--fit", type=click.Choice(FITS), help="How photos are resized.")
 @click.option("--bound-level", type=float, help="Level of the lower bound.")
 @click.option("--bound-by", type=click.Choice(INVERSIONS), help="What the lower bound counts.")
 @click.option("--list-rate", type=float, help="Expected share of wrong entries in the list.")
@@ -161,18 +172,18 @@ def probe(case, photos, as_json) -> int:
     metavar="[OWNER=]HEX|FILE",
     help="The value of an owner's beacon, or the JSON that you saved from its address.",
 )
-@click.option("--despite-probe", is_flag=True, help="Without a probe, or against its findings.")
+@click.option("--despite-probe", is_flag=True, help="Ignore a missing probe or its errors.")
 @json_option
 def declare(
     case, no_labels, own_labels, save_queries, best, beacon, despite_probe, as_json, **given
 ) -> None:
-    """Fixes what will be asked, in CASE/declared.json, before the first query.
+    """Fix what will be asked, in CASE/declared.json, before the first query.
 
     The owners' plans say what is asked for each kind of access; the suspect is asked at the
-    highest that it offers. The options may repeat the plan, or choose where it leaves a menu
-    open, which multiplies p by the number of entries. Under a plan of version 1 they are free,
-    and the verdict says so. Also writes CASE/statements.toml, for you to fill in before the
-    verdict: what no file shows.
+    highest kind that it offers. The options may repeat the plan, or choose where it leaves a
+    menu; p is then multiplied by the number of its entries. A plan of version 1 leaves them
+    open, and the verdict says so. Also writes CASE/statements.toml, where you state what no
+    file can show; fill it in before the verdict.
 
     \b
     Examples:
@@ -203,29 +214,29 @@ def declare(
     show(as_json, body, telling.declared_lines(opened, body))
 
 
-@click.command(short_help="Asks the suspects and seals the result.")
+@click.command(short_help="Ask the suspects and seal the result.")
 @_CASE
 @click.option(
     "--opener",
     default=None,
-    help="Sequential mode: a command that answers {request} with {opening}, run for each unit "
-    "of each {owner}.",
+    help="Sequential mode: a command that reads the file {request} and writes {opening}, run "
+    "for each unit of each {owner}.",
 )
 @click.option(
     "--stop",
     is_flag=True,
-    help="Sequential mode: close the audit now; an owner who "
-    "has not opened the leaf that is due loses the stakes.",
+    help="Sequential mode: close the audit now; bets on a leaf that is due and not opened are "
+    "lost.",
 )
-@click.option("--budget", type=int, default=None, help="In place of the declared budget.")
+@click.option("--budget", type=int, default=None, help="Used in place of the declared budget.")
 @json_option
 def audit(case, opener, stop, budget, as_json) -> int:
-    """Asks the suspects, and seals the result; killed at any time, the same command goes on.
+    """Ask the suspects, and seal the result; if interrupted, run the same command again.
 
-    Sealed mode: every table is filled and sealed in CASE/blind.json; no key comes in.
+    Sealed mode: every table is filled and sealed in CASE/blind.json, without any key.
     Sequential mode: asks every suspect about an owner's next unit, writes their rows and bets,
-    then waits for the owner's opening (exit code 5, which names all owners who are waited for),
-    or runs --opener for it, until each record has reached its level or cannot reach it.
+    and runs --opener, or stops with exit code 5 and names the owners who have to open a unit;
+    until each record has reached its level or can no longer reach it.
 
     \b
     Examples:
@@ -266,7 +277,7 @@ def _audit(room, opened, opener, stop, budget, as_json) -> int:
     return exit_codes.DONE
 
 
-@click.command(short_help="Opens the keys and states the result.")
+@click.command(short_help="Open the keys and state the result.")
 @_CASE
 @_KEYS
 @click.option(
@@ -276,12 +287,12 @@ def _audit(room, opened, opener, stop, budget, as_json) -> int:
 )
 @json_option
 def verdict(case, key_files, blind, as_json) -> int:
-    """Opens the keys, makes each declared test once, and states the result.
+    """Open the keys, make each declared test once, and state the result.
 
-    A sequential case needs no key: its records are replayed line by line, and held against one
-    another. CASE/statements.toml says what no file shows; what is not stated there is a
-    condition. Exit code 0 shown, 3 not shown, 4 inconclusive, after the correction for all
-    tests of the case; 9 shown, but no evidence; 10 shown, on conditions.
+    A sequential case needs no key: its records are replayed line by line and compared with one
+    another. CASE/statements.toml states what no file can show; what is not stated there
+    becomes a condition. Exit code 0 shown, 3 not shown, 4 inconclusive, after the correction
+    for all tests of the case; 9 shown, but not evidence; 10 shown, on conditions.
 
     \b
     Examples:
@@ -299,7 +310,7 @@ def verdict(case, key_files, blind, as_json) -> int:
     return exit_codes.of_verdict(body)
 
 
-@click.command(short_help="Recomputes a verdict from the files of a case.")
+@click.command(short_help="Compute a verdict again from the files of a case.")
 @_CASE
 @_KEYS
 @click.option(
@@ -311,11 +322,11 @@ def verdict(case, key_files, blind, as_json) -> int:
 )
 @json_option
 def replay(case, key_files, ask, as_json) -> int:
-    """Recomputes rows from answers and the verdict from rows, and compares; writes nothing.
+    """Compute rows from answers and the verdict from rows, and compare; writes nothing.
 
-    Anybody with the case folder can do it. A sealed case needs the opened keys; with the key of
-    a sequential one, leaves that do not come from it are reported. Exit code 8 where anything
-    differs from what is written, else that of the verdict.
+    Anybody with the case folder can do it. A sealed case needs the opened keys. With the key of
+    a sequential case, leaves that do not come from it are reported. Exit code 8 if anything
+    differs from the files, otherwise that of the verdict.
 
     \b
     Examples:

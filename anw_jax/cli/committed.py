@@ -33,52 +33,56 @@ _OPTIONS = (
     click.option(
         "--scheme",
         type=click.Choice(SCHEMES),
-        help="What gets a hue of its own: a photo (default), a subfolder, or you.",
+        help="What gets a hue of its own: a photo (default), a subfolder, or all your photos.",
     ),
-    click.option("--slots", type=int, help="Hues on the circle; 12 by default."),
+    click.option("--slots", type=int, help="Number of hues on the circle; 12 by default."),
     click.option(
         "--statistic",
         type=click.Choice(list(STATISTICS)),
         help=f"The one statistic of the test; {DEFAULT_STATISTIC} by default.",
     ),
-    click.option("--alpha", type=float, help=f"The level; {DEFAULT_ALPHA:g} by default."),
+    click.option(
+        "--alpha",
+        type=float,
+        help=f"The level: the largest p that counts as shown; {DEFAULT_ALPHA:g} by default.",
+    ),
     click.option(
         "--mode",
         type=click.Choice(MODES),
-        help="How slots are opened: all at the end (sealed, default), or unit by unit.",
+        help="How hues are revealed: all at the end (sealed, default), or unit by unit.",
     ),
     click.option(
         "--claim",
         type=click.Choice(CLAIMS),
-        help='What is claimed where several models are asked; "one model" by default.',
+        help='What is claimed if several models are asked; "one model" by default.',
     ),
     click.option("--place", help="Where you publish your commitments, such as an address."),
     click.option(
         "--labels",
         type=click.Path(path_type=pathlib.Path),
-        help="Rows 'file,label': audits take no other labels from you. A label is a class "
+        help="Rows 'file,label'; audits accept no other labels from you. A label is a class "
         "number, a word, or '-' where no class fits.",
     ),
     click.option(
         "--labels-map",
         type=click.Path(path_type=pathlib.Path),
-        help="Rows 'word,class number' for labels in words; else the arbitrator makes them.",
+        help="Rows 'word,class number' for labels in words; else the arbitrator maps them.",
     ),
     click.option(
         "--private-basis",
         is_flag=True,
         default=None,
-        help="Your own colour basis instead of the hue.",
+        help="Use a secret colour basis of your own instead of the hue.",
     ),
     click.option(
         "--access",
         type=_Several(click.Choice(KINDS)),
-        help="Kinds of access, with commas; by default the highest that a suspect offers.",
+        help="Kinds of access, separated by commas; by default the highest a suspect offers.",
     ),
     click.option(
         "--augmentations",
         type=_Several(click.INT),
-        help="Queries for each photo and slot; 16 for labels and 1 else by default.",
+        help="Queries for each photo and hue; by default 16 for labels, otherwise 1.",
     ),
     click.option("--decimals", type=int, help="For --access rounded."),
     click.option("--top", type=int, help="For top_k: how many labels are used."),
@@ -86,15 +90,17 @@ _OPTIONS = (
         "--save-queries",
         type=_Several(click.INT),
         metavar="STRIDE",
-        help="Ask every STRIDE-th slot first, then around the best; 0, the default, asks all.",
+        help="Ask about every STRIDE-th hue first, then around the best; 0, the default, asks "
+        "about all.",
     ),
     click.option(
-        "--best", type=int, help="With --save-queries: around how many; 1 by default."
+        "--best", type=int, help="With --save-queries: the number of best hues; 1 by default."
     ),
     click.option(
         "--fit",
         type=click.Choice(FITS),
-        help="How photos get the model's shape: squash (default), or crop the centre.",
+        help="How photos are brought to the model's input size: squash (default), or crop the "
+        "centre.",
     ),
     click.option(
         "--refusals",
@@ -111,10 +117,10 @@ _OPTIONS = (
         "--list-rate", type=float, help="Expected share of wrong entries; 0.05 by default."
     ),
     click.option(
-        "--no-labels", is_flag=True, help="The model's own answers on originals stand in."
+        "--no-labels", is_flag=True, help="Labels are the model's own answers on originals."
     ),
     click.option(
-        "--own-labels", is_flag=True, help="The arbitrator labels the photos, not you."
+        "--own-labels", is_flag=True, help="Labels come from the arbitrator, not from you."
     ),
 )
 

@@ -18,19 +18,19 @@ NO_EVIDENCE, CONDITIONAL, PASSED_OVER, INTERRUPTED = 9, 10, 11, 130
 
 MEANINGS = {
     DONE: "done; verdict: shown at the declared level, and evidence",
-    FAILED: "a file, a value or a suspect is not as it must be; the line says which",
+    FAILED: "something is wrong with a file, a value or a suspect; the line says what",
     USAGE: "the command line is wrong",
     NOT_SHOWN: "verdict: not shown (never 'innocent')",
-    INCONCLUSIVE: "verdict: inconclusive, no result could have reached the level, or a suspect "
-    "refused more images than declared",
-    WAITING: "audit: openings of owners are due, the same command goes on",
-    BUDGET: "audit: the query budget is spent, what was answered is kept",
-    UNFIT: "probe: a suspect is not asked as it wants to be",
-    BROKEN: "a commitment, a hash or the record does not hold: somebody changed something",
-    NO_EVIDENCE: "verdict: shown, but no evidence, as its standing says",
-    CONDITIONAL: "verdict: shown, if the conditions that it names hold",
-    PASSED_OVER: "commit, mark: done, but pictures were passed over that cannot be marked",
-    INTERRUPTED: "interrupted; the same command goes on",
+    INCONCLUSIVE: "verdict: inconclusive; no result could have reached the level, or a suspect "
+    "refused more images than allowed",
+    WAITING: "audit: owners have to open units; then run the same command again",
+    BUDGET: "audit: the query budget is spent; the answers are kept",
+    UNFIT: "probe: a suspect is not asked correctly",
+    BROKEN: "a commitment, a hash or a record does not match: something was changed",
+    NO_EVIDENCE: "verdict: shown, but not evidence; the verdict says why",
+    CONDITIONAL: "verdict: shown, if the conditions that it lists hold",
+    PASSED_OVER: "commit, mark: done, but pictures that cannot be marked were skipped",
+    INTERRUPTED: "interrupted; run the same command again to continue",
 }
 
 OF_OUTCOME = {"shown": DONE, "not shown": NOT_SHOWN, "inconclusive": INCONCLUSIVE}
@@ -86,7 +86,7 @@ def of_error(error: BaseException) -> int:
 def line_of(error: BaseException) -> str:
     """An error as one line."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return "stopped; what is there is kept, the same command goes on"
+        return "stopped; finished work is kept, run the same command again to continue"
     if isinstance(error, click.ClickException):
         return printable(" ".join(error.format_message().split()))
     text = printable(" ".join(str(error).split()))

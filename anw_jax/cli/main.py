@@ -19,7 +19,7 @@ except ImportError:
 
 from anw_jax.cli import arbitrator, exit_codes, owner
 
-_HELP = f"""Marks photos with secret hues; proves from a model's answers that it learned them.
+_HELP = f"""Mark photos with secret hues; test whether a model was trained on them.
 
 \b
 The owner:       anw key new, anw commit, anw mark, anw open

@@ -20,11 +20,11 @@ def key() -> None:
     """The owner's secret."""
 
 
-@key.command("new", short_help="Draws a key into a new file.")
+@key.command("new", short_help="Create a key in a new file.")
 @click.argument("file", type=click.Path(path_type=pathlib.Path))
 @json_option
 def key_new(file: pathlib.Path, as_json: bool) -> None:
-    """Draws a key of 256 bits into FILE, readable by you alone; never overwrites.
+    """Create a random key of 256 bits in FILE, readable by you alone; never overwrite one.
 
     Use a new key for each publication, and keep a copy of it: without it nothing can be proved.
 
@@ -35,7 +35,7 @@ def key_new(file: pathlib.Path, as_json: bool) -> None:
     try:
         MarkKey.generate().save(file)
     except FileExistsError:
-        raise FileExistsError(f"{file} is there: a key is never overwritten") from None
+        raise FileExistsError(f"{file} already exists: a key is never overwritten") from None
     show(as_json, {"key": str(file)}, [f"{file} written. Keep it secret, and keep a copy."])
 
 
@@ -52,27 +52,30 @@ _BEACON = click.option(
     "does not exist yet.",
 )
 _AGAIN = click.option(
-    "--again", is_flag=True, help="Commit to photos that you committed to before."
+    "--again", is_flag=True, help="Allow photos that you have committed to before."
 )
 
 
-@click.command(short_help="Commits to every photo below a folder; the first step.")
+@click.command(short_help="Commit to every photo in a folder; the first step.")
 @_FOLDER
 @_KEY
 @_OUT
 @committed_options
 @_BEACON
-@click.option("--no-beacon", is_flag=True, help="Name none; every verdict is conditional then.")
+@click.option(
+    "--no-beacon", is_flag=True, help="Use no beacon; every verdict is conditional then."
+)
 @_AGAIN
 @json_option
 def commit(folder, key_file, out, beacon, no_beacon, again, as_json, **given) -> int:
-    """Commits to every photo below FOLDER, in OUT/commitment.json; nothing is marked yet.
+    """Commit to every photo in FOLDER and its subfolders; nothing is marked yet.
 
-    Hues depend on the commitment and on the value of a public beacon that appears only later,
-    by default a drand round two hours ahead: so nobody can have chosen key or photos by their
-    hues. The options below are part of the commitment. Publish it before the value appears;
-    the lines printed say when, where, and the next command. Pictures that cannot be marked
-    (GIF, HEIC, RAW, animations, broken links) are named, and the exit code is 11.
+    Writes OUT/commitment.json. Hues depend on the commitment and on the value of a public
+    beacon that appears only later, by default a drand round two hours ahead, so nobody can
+    choose a key or photos by their hues. The options below are part of the commitment. Publish
+    it before the value appears; the output says when and where that is, and the next command.
+    Pictures that cannot be marked (GIF, HEIC, RAW, animations, broken links) are named, and
+    the exit code is then 11.
 
     \b
     Examples:
@@ -90,7 +93,7 @@ def commit(folder, key_file, out, beacon, no_beacon, again, as_json, **given) ->
     return _code(done)
 
 
-@click.command(short_help="Marks every photo that was committed to; the second step.")
+@click.command(short_help="Mark every photo that was committed to; the second step.")
 @_FOLDER
 @_KEY
 @_OUT
@@ -105,11 +108,11 @@ def commit(folder, key_file, out, beacon, no_beacon, again, as_json, **given) ->
 @_AGAIN
 @json_option
 def mark(folder, key_file, out, beacon, beacon_value, again, as_json, **given) -> int:
-    """Marks every photo below FOLDER: PNG files in OUT/published, originals untouched.
+    """Mark every photo in FOLDER, as PNG files in OUT/published; originals are only read.
 
-    After `anw commit`, give --beacon-value: all options are read from OUT. Without a
-    commitment in OUT this commits and marks at once, without a beacon: a verdict can then at
-    most be "shown, if …". With --beacon NAME it only commits, as `anw commit` does.
+    After `anw commit`, give --beacon-value; all options are read from OUT. Without a
+    commitment in OUT this commits and marks at once, without a beacon; a verdict can then be
+    "shown, if …" at best. With --beacon NAME it only commits, as `anw commit` does.
 
     \b
     Examples:
@@ -168,7 +171,8 @@ def _about_commitment(done, folder, key_file, out: pathlib.Path) -> list[str]:
     lines = [*report_lines(done.report), *(f"warning: {text}" for text in done.warnings)]
     lines += [
         f"commitment {done.commitment}",
-        f"number {done.number} of yours, {done.num_units} units in {out}; nothing is marked",
+        f"number {done.number} of your commitments, {done.num_units} units in {out}; nothing "
+        "is marked yet",
     ]
     command = shlex.join(
         ["anw", "mark", str(folder), "--key", str(key_file), "--out", str(out)]
@@ -177,18 +181,18 @@ def _about_commitment(done, folder, key_file, out: pathlib.Path) -> list[str]:
         return [*lines, "publish the commitment before the photos", f"then: {command}"]
     beacon = read_beacon(done.beacon)
     if beacon.kind == "arbitrator":
-        appears = "ask the arbitrator for 32 random bytes, drawn once he holds it"
+        appears = "ask the arbitrator for 32 random bytes, drawn after receiving the commitment"
         value = "HEX"
     elif beacon.address:
         when = "" if beacon.time is None else f" at {beacon.time:%Y-%m-%d %H:%M:%S} UTC"
         appears = f"the beacon's value appears{when} at {beacon.address}: save that file"
         value = "FILE"
     else:
-        appears = f"wait for the value of {done.beacon!r}, which is no beacon of a known kind"
+        appears = f"wait for the value of {done.beacon!r}, which is not a known kind of beacon"
         value = "HEX"
     return [
         *lines,
-        "publish the commitment now, where others can say when they had it: before the value",
+        "publish the commitment now, before the value appears, where others can prove when",
         appears,
         f"then: {command} --beacon-value {value}",
     ]
@@ -204,15 +208,15 @@ def _about_marks(done, marked, out: pathlib.Path) -> list[str]:
     ]
     if not done.beacon:
         lines.append(
-            'a verdict on these can at most be "shown, if …", since hues that need no beacon '
-            "can be looked at beforehand: anw commit, then anw mark --beacon-value, does better"
+            'a verdict on these can at best be "shown, if …", since hues without a beacon can '
+            "be computed in advance; anw commit, then anw mark --beacon-value, avoids that"
         )
     if marked.num_unchanged:
-        lines.append(f"{marked.num_unchanged} photos are grey, and carry no mark")
+        lines.append(f"{marked.num_unchanged} photos are grey and carry no mark")
     return lines
 
 
-@click.command("open", short_help="Opens one unit for an arbitrator's request.")
+@click.command("open", short_help="Open one unit for an arbitrator's request.")
 @click.argument("request", type=click.Path(path_type=pathlib.Path))
 @click.option("--key", "key_file", required=True, help="The key file.")
 @click.option(
@@ -220,7 +224,7 @@ def _about_marks(done, marked, out: pathlib.Path) -> list[str]:
     "folder",
     required=True,
     type=click.Path(path_type=pathlib.Path),
-    help="The folder that `anw mark` made.",
+    help="The folder that `anw mark` wrote.",
 )
 @click.option(
     "--out",
@@ -230,11 +234,11 @@ def _about_marks(done, marked, out: pathlib.Path) -> list[str]:
 )
 @json_option
 def open_request(request, key_file, folder, out, as_json) -> None:
-    """Opens one leaf for an arbitrator's REQUEST, if its bet stands in the record.
+    """Open one leaf for an arbitrator's REQUEST, if the bet on it is already recorded.
 
-    Reveals the hue of this one unit and no other. Where several models are asked, the bets on
-    all of them must stand. Every opening is logged in FOLDER/openings.jsonl; a unit is opened
-    for one row of each model only.
+    Reveals the hue of this one unit and of no other. If several models are asked, the bets on
+    all of them must be recorded. Every opening is logged in FOLDER/openings.jsonl; a unit is
+    opened for one row of each model only.
 
     \b
     Example:

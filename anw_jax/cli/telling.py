@@ -24,7 +24,7 @@ def estimate_lines(body: dict[str, Any], alpha: float, power: float, slots: int)
     # A sealed audit asks everything; only a sequential one can be through earlier.
     if body["median_queries"] < body["num_queries"]:
         lines.append(
-            f"half of such audits are through after {body['median_units']} units, "
+            f"half of such audits end after {body['median_units']} units, "
             f"{body['median_queries']:,} queries"
         )
     return [
@@ -67,8 +67,8 @@ def state_lines(body: dict[str, Any]) -> list[str]:
         )
     if body.get("reached"):
         lines.append(
-            "each p is that of one test, uncorrected and without its standing: anw verdict "
-            "says what is shown"
+            "each p is that of one test and not corrected for the others: anw verdict says "
+            "what is shown"
         )
     return lines
 
@@ -77,7 +77,7 @@ def probe_lines(body: dict[str, Any]) -> list[str]:
     """Findings, the worst first."""
     lines = []
     for name, report in body["suspects"].items():
-        state = "asked as it wants to be" if report["is_fit"] else "NOT asked as it wants to be"
+        state = "asked correctly" if report["is_fit"] else "NOT asked correctly"
         accuracy = report["accuracy"]
         right = "" if accuracy is None else f", {accuracy:.0%} of the labels right"
         why = f" ({report['unprobed']})" if "unprobed" in report else ""
@@ -104,12 +104,16 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
             f"owner {name}: {owner['num_units']} units, {owner['num_images']} photos; "
             f"{plan['statistic']} at level {plan['alpha']:g}, as committed to"
         )
-        lines.append(f"class numbers of {name} are given by: {owner['labels_by']}")
+        lines.append(f"class numbers of {name} come from: {owner['labels_by']}")
         table = source_table(case, name, owner["labels_by"])
         lines += [] if table is None else _without_class(table)
     for name in body["suspects"]:
         menu = menu_of(body, name)
-        times = f"; the plan left {menu} declarations open: p times {menu}" if menu > 1 else ""
+        times = (
+            f"; one of {menu} that the plan allows: p is multiplied by {menu}"
+            if menu > 1
+            else ""
+        )
         lines.append(f"suspect {name}: {access_text(body, name)}{times}")
         lines.append(
             f"suspect {name} may leave up to {100 * refusal_limit(body, name):g} % of an "
@@ -120,8 +124,8 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
         lines.append(f"{stops['num_tests']} records, each may stop at level {stops['level']:g}")
     return [
         *lines,
-        f"state in {case.file(STATEMENTS)} what no file shows, before the verdict; send the "
-        "SHA-256 above to the other side before the first query",
+        "send the SHA-256 above to both sides before the first query",
+        f"fill in {case.file(STATEMENTS)} before the verdict: what no file can show",
     ]
 
 
@@ -137,7 +141,9 @@ def _without_class(table: Labels) -> list[str]:
     words = ", ".join(table.unknown_words)
     which = f" (without a class number: {words})" if words else ""
     counts = f"{table.num_without} of {len(table.classes)} photos"
-    return [f"  {counts} have no class{which}: their rows are constant, and their units stay"]
+    return [
+        f"  {counts} have no class{which}: their rows are constant, and they stay in the test"
+    ]
 
 
 def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
@@ -147,7 +153,8 @@ def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
         digest_line(case, "blind.json"),
     ]
     for name, result in body["suspects"].items():
-        doubt = f", {result['num_in_doubt']} in doubt" if result["num_in_doubt"] else ""
+        in_doubt = result["num_in_doubt"]
+        doubt = f", of which {in_doubt} may have been paid for unanswered" if in_doubt else ""
         lines.append(f"{name}: {result['num_queries']:,} queries{doubt}")
         for owner, blind in result["owners"].items():
             without = blind["num_unusable"]
@@ -209,7 +216,7 @@ def _record_row(record: RecordStanding) -> tuple[str, ...]:
         f"{record.num_opened} of {record.num_units}",
         wealth_text(record.log_wealth),
         format_p(math.log10(record.p_value)),
-        record.closed_because or "goes on",
+        record.closed_because or "continues",
     )
 
 
@@ -269,7 +276,7 @@ def verdict_lines(body: dict[str, Any]) -> list[str]:
 
 def _control_lines(body: dict[str, Any]) -> list[str]:
     return [
-        f"control {name}, accused of nothing: {owner}'s p {test['p_text']}"
+        f"control {name}, not a suspect: {owner}'s p {test['p_text']}"
         for owner, by_name in body.get("controls", {}).items()
         for name, test in by_name.items()
     ]
@@ -289,12 +296,12 @@ def _case_lines(body: dict[str, Any]) -> list[str]:
     for name, suspect in case["suspects"].items():
         tried = suspect["stated"]["models_tried"] or "not stated"
         lines.append(f"{name}: {suspect['access']}; models tried: {tried}")
-    probe = "overridden" if case["despite_probe"] else "as found"
+    probe = "overridden" if case["despite_probe"] else "passed"
     compared = "compared" if body["blind_compared"] else "not compared"
     return [
         *lines,
-        f"probe: {probe}; declared {case['declared_sha256']}; blind result "
-        f"{case['blind_sha256']} ({compared})",
+        f"probe: {probe}; SHA-256 of declared.json {case['declared_sha256']}, of the sealed "
+        f"result {case['blind_sha256']} ({compared} with the one noted at the audit)",
     ]
 
 
@@ -306,13 +313,13 @@ def replayed_body(done: Replayed) -> dict[str, Any]:
 def replayed_lines(done: Replayed) -> list[str]:
     """The same in words."""
     lines = [
-        f"replayed: {done.num_rows} rows from the answers, and the verdict from the rows, are "
-        "as written"
+        f"replayed: {done.num_rows} rows from the answers, and the verdict from the rows: "
+        "nothing differs from the files"
     ]
     if done.num_asked:
         lines.append(
             f"asked again: {done.num_asked} units, {done.num_differing} of them with other "
-            "answers than were sealed"
+            "answers than those sealed"
         )
     for owner, units in (done.foreign_leaves or {}).items():
         what = f"units {units}" if units else "none"
@@ -340,7 +347,7 @@ def _record_lines(body: dict[str, Any]) -> list[str]:
             wealth = wealth_text(test["log_wealth"])
             outcome = test["outcome"] + reason
             rows.append((owner, name, units, wealth, value, outcome, test["because"]))
-            standings += [f"standing of {owner}: {test['standing']}", *test["stated"]]
+            standings += [f"{owner}: {test['standing']}", *test["stated"]]
     sentences = [
         line
         for owner, by_name in body["tests"].items()

@@ -1,4 +1,4 @@
-"""A look at a suspect before any evidence is gathered: is it asked as it wants to be?"""
+"""A look at a suspect before any evidence is gathered: is it asked correctly?"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -217,5 +217,8 @@ _NO_LABELS = Finding(
 
 def _failure(error: Exception) -> Finding:
     return Finding(
-        "fails", "error", f"the suspect does not answer: {error}", "mend this, then probe again"
+        "fails",
+        "error",
+        f"the suspect does not answer: {error}",
+        "correct this, then probe again",
     )

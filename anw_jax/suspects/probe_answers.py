@@ -23,7 +23,7 @@ def findings_in(
                 "not_finite",
                 "error",
                 f"{number} of {len(answers)} answers hold NaN or infinity",
-                "see range and normalisation, and whether half precision overflows",
+                "check range and normalisation, and whether half precision overflows",
             )
         )
         return found
@@ -33,7 +33,7 @@ def findings_in(
                 "constant",
                 "error",
                 f"all {len(answers)} photos get the same answer",
-                "see whether weights were loaded, and range and normalisation",
+                "check whether weights were loaded, and range and normalisation",
             )
         )
         return found
@@ -50,7 +50,7 @@ def findings_on_classes(largest_label: int, declaration: Declaration) -> list[Fi
             "error",
             f"the photos have labels up to {largest_label}, the suspect has "
             f"{declaration.num_classes} classes",
-            "see whether it is the right model, and whether labels count from 0",
+            "check whether it is the right model, and whether labels count from 0",
         )
     ]
 

@@ -96,7 +96,7 @@ def _negated(first: Answers, labels: np.ndarray, is_right: np.ndarray) -> list[F
         f"{100 * would.mean():.0f} % of {len(labels)} photos get their label by the lowest "
         f"score, {100 * is_right.mean():.0f} % by the highest"
     )
-    do = "see whether scores are negated (distances, losses) or classes in another order"
+    do = "check whether scores are negated (distances, losses) or classes in another order"
     return [Finding("negated", "error", seen, do)]
 
 
@@ -105,7 +105,7 @@ def _lost(accuracy: float, number: int) -> Finding:
         "no_skill",
         "warning",
         f"{100 * accuracy:.0f} % of {number} photos get their label, no more than by chance",
-        "see whether classes are in the order of the labels; with few photos, give more",
+        "check whether classes are in the order of the labels; with few photos, give more",
     )
 
 
@@ -130,7 +130,7 @@ def _best(readings: list[_Reading], own: _Reading) -> list[Finding]:
         f"{100 * best.is_right.mean():.0f} % of {len(own.is_right)} photos get their label "
         f"when read with {best.text}, {100 * own.is_right.mean():.0f} % as declared"
     )
-    do = f"see whether the model wants {best.text}; if so declare it and probe again"
+    do = f"check whether the model expects {best.text}; if so declare it and probe again"
     return [Finding(best.name, "error" if worse else "warning", seen, do)]
 
 

@@ -59,7 +59,7 @@ def finding_on(refused: dict[int, str], number: int) -> Finding:
         "warning",
         f"{len(refused)} of {number} photos get no usable answer, first number {first} "
         f"({refused[first]})",
-        "see whether they should; an audit leaves out an image to which a picture gets none "
-        "(status 4xx, no reply after all attempts, too few numbers, NaN), names it, and is "
-        "inconclusive where there are more of them than the declared share",
+        "check whether that is intended; an audit leaves out an image if a picture of it gets "
+        "no usable answer (status 4xx, no reply after all attempts, too few numbers, NaN), "
+        "names it, and is inconclusive if their share is above the declared limit",
     )

@@ -45,8 +45,8 @@ def _cannot_take(size: int, error: Exception) -> Finding:
         "batch_size",
         "error",
         f"it does not answer {many}: {error}",
-        "an audit asks batches of this size too: mend the model (such as a squeeze that drops "
-        "the axis of a batch of one), then probe again",
+        "an audit asks batches of this size too: correct the model (such as a squeeze that "
+        "drops the axis of a batch of one), then probe again",
     )
 
 
@@ -73,6 +73,6 @@ def findings_on_sizes(
             "photo_size",
             "error",
             f"it does not answer photos of {size}{others}: {why}",
-            "declare the input_size that the model wants, then probe again",
+            "declare the input_size that the model expects, then probe again",
         )
     ]

@@ -22,7 +22,7 @@ def findings_on_stability(
         alone = photos.answers(suspect, range(half))
     except (SuspectError, ValueError) as error:
         seen = f"it answered once and then not: {error}"
-        return [Finding("unstable", "error", seen, "mend this, then probe again")]
+        return [Finding("unstable", "error", seen, "correct this, then probe again")]
     moved = num_moved(first, again)
     if moved:
         return [_changes(moved, len(first), suspect.declaration.deterministic)]
@@ -35,7 +35,7 @@ def batch_mates(moved: int, number: int) -> Finding:
     return Finding(
         "batch_mates",
         "error",
-        f"{moved} of {number} answers change with the rest of the batch",
+        f"{moved} of {number} answers depend on the other pictures of the batch",
         "put the model into evaluation mode (batch norm uses the batch's own statistics); "
         "a dynamically quantised model has none: ask it one picture at a time, "
         "options.together = 1 (http: request.images_per_request = 1)",
@@ -48,7 +48,7 @@ def _changes(moved: int, number: int, is_declared_steady: bool) -> Finding:
             "changes",
             "warning",
             f"{moved} of {number} photos got another answer when asked again, as declared",
-            "expect to need more images; the first answer to a question counts",
+            "expect to need more images; the first answer to a picture counts",
         )
     return Finding(
         "changes",

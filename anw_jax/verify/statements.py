@@ -128,12 +128,14 @@ def conditions_of(plan: Plan, statements: Statements) -> tuple[str, ...]:
     found = [_of_beacon(plan, beacon), _of_order(plan, beacon, statements)]
     if not statements.commitment:
         found.append(
-            "this commitment is the one made before the training (it was not compared with a copy "
-            "that the arbitrator had from elsewhere, so the key may have been chosen afterwards)"
+            "this commitment is the one made before the training (it was not compared with a "
+            "copy that the arbitrator had from elsewhere, so the key may have been chosen "
+            "afterwards)"
         )
     if statements.found is None:
         found.append(
-            "the owner had no other commitment to choose from (nobody stated how many were found)"
+            "the owner had no other commitment to choose from (nobody stated how many were "
+            "found)"
         )
     if statements.models_tried is None:
         found.append(

@@ -112,7 +112,7 @@ def test_a_level_out_of_reach_after_the_correction_is_inconclusive(claim):
     assert end["out_of_reach"] == [["owner0", "net0"], ["owner0", "net1"]]
     first = restate(tests, end)["owner0"]["net0"]
     assert (first["outcome"], first["outcome_uncorrected"]) == ("inconclusive", "not shown")
-    assert first["reason"] == "even a perfect match would not stand after the correction"
+    assert first["reason"] == "even a perfect match would not be shown after the correction"
     near = corrected(plan, with_smallest(results_of([[0.9, 0.9]]), -9))
     assert near["outcome"] == "not shown"
     assert near["out_of_reach"] == []
@@ -125,7 +125,7 @@ def test_the_mean_of_e_values_may_be_out_of_reach_too():
     assert corrected(plan, near)["outcome"] == "inconclusive"
     end = corrected(plan, near)
     assert end["out_of_reach"] == [["owner0"]]
-    reason = "even a perfect match would not stand after the correction"
+    reason = "even a perfect match would not be shown after the correction"
     assert end["reason"] == restate(near, end)["owner0"]["net0"]["reason"] == reason
     enough = with_smallest(results_of([[0.9, 0.9]]), math.log10(1 / 1610))
     assert corrected(plan, enough)["outcome"] == "not shown"

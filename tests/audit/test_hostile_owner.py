@@ -144,8 +144,8 @@ def test_photos_may_not_be_left_out(root, case_dir, mode):
     body = away.read_bytes()
     away.unlink()
     line = (
-        "owner 'ann' lacks 1 of 12 originals ('photo03.png'): get them all, for who may leave "
-        "photos out may choose those that match"
+        "owner 'ann' lacks 1 of 12 originals ('photo03.png'): get them all, since whoever may "
+        "leave photos out can keep just those that match"
     )
     with pytest.raises(CaseError) as error:
         audit.declare(audit.Case(case_dir), audit.Options())

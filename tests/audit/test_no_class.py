@@ -194,5 +194,5 @@ def test_the_report_of_marking_is_json(root):
     assert audit.report_lines(report) == [
         "NOT MARKED: 1 picture (1 .gif)",
         "  a.gif: GIF",
-        "passed over as no pictures: 1 file (1 .txt)",
+        "skipped, not pictures: 1 file (1 .txt)",
     ]

@@ -175,7 +175,7 @@ def test_one_beacon_has_one_value(root, case_dir):
 def test_the_same_commitment_is_brought_once(root, case_dir):
     handed_over(root, case_dir, labels=zeros(root))
     shutil.copytree(case_dir / "owners" / "ann", case_dir / "owners" / "bob")
-    with pytest.raises(CaseError, match="owners 'ann' and 'bob' bring the same commitment"):
+    with pytest.raises(CaseError, match="owners 'ann' and 'bob' have the same commitment"):
         audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
 
 

@@ -79,7 +79,7 @@ def test_what_an_audit_would_ask_and_a_model_cannot_take(root, case_dir, code, s
     is_fit, found = probed(case_dir)
     assert not is_fit
     assert ("error", name) in found
-    with pytest.raises(CaseError, match="is not asked as it wants to be"):
+    with pytest.raises(CaseError, match="is not asked correctly"):
         audit.declare(audit.Case(case_dir), audit.Options())
 
 

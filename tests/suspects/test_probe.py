@@ -80,7 +80,10 @@ def test_a_wrong_reading_is_an_error_and_names_the_right_one(fun, name, text):
     assert finding.seen == (
         f"90 % of 60 photos get their label when read with {text}, {declared} % as declared"
     )
-    assert finding.do == f"see whether the model wants {text}; if so declare it and probe again"
+    assert (
+        finding.do
+        == f"check whether the model expects {text}; if so declare it and probe again"
+    )
 
 
 def test_once_declared_rightly_the_finding_is_gone():
@@ -141,7 +144,7 @@ def test_batch_norm_in_training_mode():
     report = probe(suspect_of(fun), PHOTOS, LABELS)
     assert ("error", "batch_mates") in names(report)
     (finding,) = [f for f in report.findings if f.name == "batch_mates"]
-    assert finding.seen == "30 of 30 answers change with the rest of the batch"
+    assert finding.seen == "30 of 30 answers depend on the other pictures of the batch"
 
 
 @pytest.mark.parametrize("steady", [True, False])
@@ -196,7 +199,7 @@ KINDS = {
             "constant",
             "error",
             "all 60 photos get the same answer",
-            "see whether weights were loaded, and range and normalisation",
+            "check whether weights were loaded, and range and normalisation",
         ),
     ),
     "NaN": (
@@ -206,7 +209,7 @@ KINDS = {
             "not_finite",
             "error",
             "2 of 60 answers hold NaN or infinity",
-            "see range and normalisation, and whether half precision overflows",
+            "check range and normalisation, and whether half precision overflows",
         ),
     ),
 }

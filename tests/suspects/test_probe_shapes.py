@@ -68,7 +68,7 @@ def test_each_size_of_batch_is_asked(size):
 def test_answers_that_change_in_a_large_batch():
     finding = error_of(report_of(mixed_beyond(100), batch_sizes=[1, 101]))
     assert finding.name == "batch_mates"
-    assert finding.seen.endswith(" of 101 answers change with the rest of the batch")
+    assert finding.seen.endswith(" of 101 answers depend on the other pictures of the batch")
     assert report_of(mixed_beyond(101), batch_sizes=[1, 101]).is_fit
 
 
@@ -115,7 +115,7 @@ def test_every_other_size_is_asked(fun, seen):
     finding = error_of(report_of(fun, other_sizes=others))
     assert finding.name == "photo_size"
     assert finding.seen.startswith(f"it does not answer {seen}")
-    assert finding.do == "declare the input_size that the model wants, then probe again"
+    assert finding.do == "declare the input_size that the model expects, then probe again"
 
 
 def test_a_model_that_takes_any_size_is_fit():
