@@ -9,11 +9,11 @@
 # ---
 
 # %% [markdown]
-# # Mark photos, train on them, prove it
+# # Mark photos, train a model on them, prove it
 #
-# An owner marks photos with a secret hue each; a learner trains on them among many others;
-# an arbitrator, who has only the model and the unmarked originals, reads the marks back and
-# states exactly how unlikely that is by chance.
+# An owner gives each photo a secret hue; a learner trains on these photos among many others; an
+# arbitrator, who has only the model and the unmarked originals, reads the hues back and states
+# exactly how unlikely such a match is by chance.
 #
 # On Colab choose *Runtime → Change runtime type → TPU or GPU* (CPU works too), and put a copy
 # of the repository into `/content/anw_jax` (with `!git clone`, or by upload).
@@ -41,11 +41,11 @@ import jax
 jax.devices()
 
 # %% [markdown]
-# ## One call from photos to proof
+# ## One call from photos to verdict
 #
 # The settings are those of `experiments/quickstart.py`: tiles of eight photos that ship inside
-# scikit-image; one user's 40 tiles carry a secret hue each. Run the cell again after an
-# interruption and it goes on from the last checkpoint.
+# scikit-image; each of one user's 40 tiles carries a secret hue. If the cell is interrupted, run it
+# again: it continues from the last checkpoint.
 
 # %%
 from anw_jax import lab
@@ -58,10 +58,10 @@ results = lab.run(settings, "workdir/notebook")
 keyed = results["users"]["keyed"]
 print(keyed["outcome"], "at level", keyed["alpha"])
 print(keyed["sentence"])
-print("Standing:", keyed["standing"], "(beacon drawn from the seed)")
+print("Status:", keyed["standing"], "(beacon drawn from the seed)")
 
 # %% [markdown]
-# ## The report, as a lawyer would read it
+# ## The report
 
 # %%
 from IPython.display import HTML
@@ -69,9 +69,9 @@ from IPython.display import HTML
 HTML(pathlib.Path("workdir/notebook/report.html").read_text())
 
 # %% [markdown]
-# ## The arbitrator's part alone
+# ## The arbitrator's part
 #
-# What the arbitrator infers without the key: the blind argmin of each photo's losses.
+# Without the key, the arbitrator can infer a hue for each photo: the one with the lowest loss.
 
 # %%
 import json
@@ -85,9 +85,9 @@ with np.load("workdir/notebook/tables/keyed.npz") as stored:
 verify.infer_signatures(table, keys.Manifest.load("workdir/notebook/manifests/keyed.json"))
 
 # %% [markdown]
-# The verdict replays from files: the table, the manifest, the key, and what was written before
-# training, which is the commitment, the plan, and the beacon's value. A run draws that value from
-# its seed once the commitment stands; an owner names a public beacon and waits for its value.
+# The verdict can be computed again from files: the table, the manifest, the key, and what was
+# written before training (commitment, plan, and the beacon's value). This run drew the value from
+# its seed after committing; an owner names a public beacon and waits for its value.
 
 # %%
 key = keys.MarkKey.load("workdir/notebook/keys/keyed.key")
