@@ -201,5 +201,5 @@ def _check_turn(asked: Asked, log: list, order: tuple[int, ...]) -> None:
     if asked.step != len(log) or len(log) >= len(order) or asked.unit != order[len(log)]:
         due = f"unit {order[len(log)]} as step {len(log)}" if len(log) < len(order) else "none"
         raise RecordError(
-            f"the request asks for unit {asked.unit} as step {asked.step}; due is {due}"
+            f"the request asks for unit {asked.unit} as step {asked.step}; expected: {due}"
         )

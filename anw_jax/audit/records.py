@@ -108,7 +108,7 @@ def check_header(
     if fresh(case, declared, owner, suspect).lines[0] == line:
         return
     whose = (json.loads(line).get("joint") or {}).get("suspect", suspect)
-    also = "" if whose == suspect else f" (it is headed as that of {whose!r})"
+    also = "" if whose == suspect else f" (it has the header of {whose!r})"
     raise RecordError(
         f"{record_file(case, owner.name, suspect)} is not the record of {owner.name!r} against "
         f"{suspect!r} in this case{also}: commitment, beacon, level or declaration differ"

@@ -100,12 +100,12 @@ def _joint_lines(body: dict[str, Any], published: Published) -> dict[str, Line]:
         joint = Joint.from_json(_header(header, published).get("joint"))
         if joint.suspect != name or joint.suspects != tuple(parts):
             raise RecordError(
-                f"the record of {name!r} is headed as that of {joint.suspect!r}, one of "
+                f"the record of {name!r} has the header of {joint.suspect!r}, one of "
                 f"{', '.join(joint.suspects)}; the request holds {', '.join(parts)}"
             )
         lines[name] = Line(header, _whole(line, ("row", "close")))
     if len({json.dumps(shared_header(header)) for header, _ in parts.values()}) > 1:
-        raise RecordError("the request's records are headed for different cases")
+        raise RecordError("the request's records have headers of different cases")
     named = heads_digest({name: line.body["hash"] for name, line in lines.items()})
     if body.get("heads") != named:
         raise RecordError("the request names other heads than its records have")
@@ -150,7 +150,7 @@ def check_bets(asked: Asked, num_valid: int) -> None:
         try:
             check_bet(num_valid, bet=line.body["bet"])
         except (TypeError, ValueError) as error:
-            raise RecordError(f"the request's bet is none: {error}") from None
+            raise RecordError(f"the request's bet is not valid: {error}") from None
 
 
 def check_about(asked: Asked, declared: Any) -> None:

@@ -163,7 +163,9 @@ def probe(case, photos, as_json) -> int:
 )
 @click.option("--best", type=int, help="With --save-queries: how many best hues; 0 for none.")
 @click.option("--fit", type=click.Choice(FITS), help="How photos are resized.")
-@click.option("--bound-level", type=float, help="Level of the lower bound.")
+@click.option(
+    "--bound-level", type=float, help="Level of the lower bound on the number of units used."
+)
 @click.option("--bound-by", type=click.Choice(INVERSIONS), help="What the lower bound counts.")
 @click.option("--list-rate", type=float, help="Expected share of wrong entries in the list.")
 @click.option(

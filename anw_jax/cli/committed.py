@@ -108,13 +108,19 @@ _OPTIONS = (
         help="Largest share of your photos that a suspect may refuse; 0.1 by default.",
     ),
     click.option(
-        "--bound-level", type=float, help="Level of the lower bound; 0.05 by default."
+        "--bound-level",
+        type=float,
+        help="Level of the lower bound on the number of units used; 0.05 by default.",
     ),
     click.option(
-        "--bound-by", type=click.Choice(BOUNDS), help="What it counts; ranks by default."
+        "--bound-by",
+        type=click.Choice(BOUNDS),
+        help="What the lower bound counts; ranks by default.",
     ),
     click.option(
-        "--list-rate", type=float, help="Expected share of wrong entries; 0.05 by default."
+        "--list-rate",
+        type=float,
+        help="Expected share of wrong entries in the list of units; 0.05 by default.",
     ),
     click.option(
         "--no-labels", is_flag=True, help="Labels are the model's own answers on originals."

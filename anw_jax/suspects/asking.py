@@ -224,8 +224,8 @@ def _store(
 def spent(budget: int, num_queries: int) -> BudgetError:
     """The error of a budget that is used up."""
     return BudgetError(
-        f"the budget of {budget} queries is spent ({num_queries} asked so far); what was "
-        "answered is kept: go on with a larger budget and the same cache"
+        f"the budget of {budget} queries is spent ({num_queries} asked so far); the answers "
+        "are kept: continue with a larger budget and the same cache"
     )
 
 

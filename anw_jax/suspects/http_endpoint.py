@@ -324,9 +324,9 @@ class HttpSuspect:
         longest = self._options.max_wait_seconds
         if asked > longest:
             raise SuspectError(
-                f"{trouble}; it asks to be left alone for {format_seconds(asked)} "
-                f"(Retry-After), which is longer than max_wait_seconds = {longest:g}: go on "
-                "then, what was answered is kept"
+                f"{trouble}; it asks to wait {format_seconds(asked)} (Retry-After), which is "
+                f"longer than max_wait_seconds = {longest:g}: run this again then, the answers "
+                "are kept"
             )
         return max(asked, back_off(attempt - 1, first))
 

@@ -186,14 +186,14 @@ def _check_bound(records: dict[str, SequentialRecord]) -> None:
     first = records[next(iter(records))].lines[0]
     for name, joint in bound.items():
         if joint.suspect != name:
-            raise RecordError(f"the record of {name!r} is headed as that of {joint.suspect!r}")
+            raise RecordError(f"the record of {name!r} has the header of {joint.suspect!r}")
         if joint.suspects != tuple(records):
             raise RecordError(
                 f"the record of {name!r} is one of {', '.join(joint.suspects)}; got those of "
                 f"{', '.join(records)}"
             )
         if shared_header(records[name].lines[0]) != shared_header(first):
-            raise RecordError(f"the record of {name!r} is headed for another case")
+            raise RecordError(f"the record of {name!r} has the header of another case")
 
 
 def shared_header(line: str) -> dict:

@@ -88,7 +88,7 @@ def test_labels_that_were_not_committed_to_are_refused(root, case_dir):
     mark_folder(root / "photos", MarkKey.for_experiment(1), root / "out", plan)
     receive(root / "out", root / "photos", case_dir, "ann")
     case = probed(case_dir)
-    with pytest.raises(CaseError, match="takes the class numbers from you: write"):
+    with pytest.raises(CaseError, match="takes the labels from you: write"):
         audit.declare(case, audit.Options())
     own = write_labels(root / "photos", root / "own.csv")
     (case_dir / "labels").mkdir()

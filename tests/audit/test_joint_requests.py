@@ -64,14 +64,14 @@ CLOSE = chained("0" * 64, {"kind": "close", "because": "all units are asked"})
 
 FORGERIES = {
     "heads": (lambda records: None, "names other heads than its records have"),
-    "left out": (lambda records: records.pop("other"), "is headed as that of 'guilty', one of"),
+    "left out": (lambda records: records.pop("other"), "has the header of 'guilty', one of"),
     "renamed": (
         lambda records: records.update(third=records.pop("other")),
-        "the record of 'guilty' is headed as that of 'guilty', one of guilty, other; the",
+        "the record of 'guilty' has the header of 'guilty', one of guilty, other; the",
     ),
     "swapped": (
         lambda records: records.update(guilty=records["other"], other=records["guilty"]),
-        "the record of 'guilty' is headed as that of 'other'",
+        "the record of 'guilty' has the header of 'other'",
     ),
     "bet": (lambda records: relined(records["other"], bet=[0.5] * 11), "the request's bet is"),
     "losses": (lambda records: relined(records["other"], losses=[0.0] * 11), "no whole line"),
@@ -113,7 +113,7 @@ def test_headers_of_two_cases_in_one_request(root, waiting):
         relined(part, json.loads(part["header"])["hash"])
 
     rewritten(waits, another_level)
-    assert refused(root, waits, key) == "the request's records are headed for different cases"
+    assert refused(root, waits, key) == "the request's records have headers of different cases"
 
     def another_declaration(records):
         for part in records.values():

@@ -151,7 +151,7 @@ def test_the_arbitrators_labels_are_never_taken_from_the_owners_archive(root, ca
     with pytest.raises(CaseError, match=r"must give labels once, but labels.csv and originals"):
         audit.declare(audit.Case(case_dir), options)
     (folder / "labels.csv").unlink()
-    with pytest.raises(CaseError, match=r"takes the class numbers from you: write .*ann.csv"):
+    with pytest.raises(CaseError, match=r"takes the labels from you: write .*ann.csv"):
         audit.declare(audit.Case(case_dir), options)
     np.savez(archive, **arrays_of(root / "photos"))
     (case_dir / "labels").mkdir()

@@ -145,9 +145,9 @@ def forged(request, **fields):
 
 
 FORGERIES = {
-    "bet": ({"bet": [0.5] * 11}, "the request's bet is none: bet must sum to 1, got 5.5"),
+    "bet": ({"bet": [0.5] * 11}, "the request's bet is not valid: bet must sum to 1, got 5.5"),
     "losses": ({"losses": [0.0] * 11}, "the request holds no whole line of a row and its bet"),
-    "step": ({"step": 3}, "due is unit"),
+    "step": ({"step": 3}, "expected: unit"),
     "previous": ({"previous": "0" * 64}, "does not follow the leaf that was opened before"),
 }
 

@@ -99,7 +99,7 @@ def test_the_order_is_enforced(root, case_dir):
     )
     with pytest.raises(CaseError, match="an audit is declared once"):
         audit.declare(audit.Case(case_dir), audit.Options())
-    with pytest.raises(CaseError, match="a probe comes before it"):
+    with pytest.raises(CaseError, match="a probe comes before the declaration"):
         audit.probe_case(audit.Case(case_dir))
 
 

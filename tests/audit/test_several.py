@@ -161,7 +161,7 @@ def test_a_record_of_another_case_or_suspect_is_not_taken_up(root, case_dir):
     guilty, other = (folder / f"{name}.jsonl" for name in NAMES)
     texts = guilty.read_text(), other.read_text()
     guilty.write_text(texts[1])
-    with pytest.raises(RecordError, match=r"is headed as that of 'other'"):
+    with pytest.raises(RecordError, match=r"has the header of 'other'"):
         audit.go_on(audit.Case(case_dir))
     guilty.write_text(texts[0])
     other.unlink()  # its row was written, and the request names it
@@ -191,7 +191,7 @@ def test_swapped_records_and_edited_rows_are_seen_by_the_verdict(root, case_dir)
     records = closed["records"]["ann"]
     records["guilty"]["record"] = records["other"]["record"]
     (case_dir / "closed.json").write_text(json.dumps(closed))
-    with pytest.raises(RecordError, match="record of 'guilty' is headed as that of 'other'"):
+    with pytest.raises(RecordError, match="record of 'guilty' has the header of 'other'"):
         verdict_of(case_dir)
     first.write_text(text)
     for lie in ({"records": {}}, {"records": {"ann": {"guilty": 3}}}, {"suspects": None}):

@@ -94,13 +94,13 @@ def test_a_wait_beyond_the_limit_ends_at_once(header, words):
     waits, told, error = asked(Reply(429, {"retry-after": header}, b"quota"))
     assert (waits, told) == ([], [])
     assert error == (
-        f"{URL} answers with status 429: 'quota'; it asks to be left alone for {words} "
-        "(Retry-After), which is longer than max_wait_seconds = 600: go on then, what was "
-        "answered is kept"
+        f"{URL} answers with status 429: 'quota'; it asks to wait {words} "
+        "(Retry-After), which is longer than max_wait_seconds = 600: run this again then, the "
+        "answers are kept"
     )
     dated = asked(Reply(503, {"retry-after": later(7300)}))
     assert dated[:2] == ([], [])
-    assert "it asks to be left alone for 2 h " in dated[2]
+    assert "it asks to wait 2 h " in dated[2]
     assert asked(Reply(429, {"retry-after": "900"}), max_wait_seconds=1000)[2] is None
 
 

@@ -157,8 +157,8 @@ def test_the_budget_is_kept_to_the_query(tmp_path):
             )
         assert len(spy.asked) == budget
         assert str(error.value) == (
-            f"the budget of {budget} queries is spent ({budget} asked so far); what was "
-            "answered is kept: go on with a larger budget and the same cache"
+            f"the budget of {budget} queries is spent ({budget} asked so far); the answers "
+            "are kept: continue with a larger budget and the same cache"
         )
     with AnswerCache(tmp_path / "file", spy.suspect.declaration) as cache:
         table = ask(spy.suspect, PHOTOS, LABELS, MARK, SPACE, cache=cache, budget=30)

@@ -224,7 +224,7 @@ def test_heads_swapped_between_suspects(end):
         replayed(end | {"innocent": lie})
     with pytest.raises(RecordError, match="must name the heads of all records"):
         replayed(end | {"innocent": rechained(end["innocent"], 2, heads=None)})
-    with pytest.raises(RecordError, match="the record of 'guilty' is headed as that of 'inno"):
+    with pytest.raises(RecordError, match="the record of 'guilty' has the header of 'inno"):
         replayed({"guilty": end["innocent"], "innocent": end["guilty"]})
 
 
@@ -256,7 +256,7 @@ def test_a_stop_by_hand_of_one_alone_is_refused():
 def test_records_of_other_cases_levels_and_suspects(end):
     for fields in ({"level": LEVEL / 2}, {"about": "e" * 64}):
         other = lines_of(go_on(begin(**fields)))
-        with pytest.raises(RecordError, match="is headed for another case"):
+        with pytest.raises(RecordError, match="has the header of another case"):
             replayed(end | {"innocent": other["innocent"]})
     with pytest.raises(RecordError, match="is one of guilty, innocent; got those of innocent"):
         replayed({"innocent": end["innocent"]})
