@@ -1,0 +1,36 @@
+"""Makes transcripts/*.json: `python -m tests.golden.make_transcripts [NAME ...]`.
+
+What changes there is a change that owners, arbitrators and their programs would meet.
+"""
+
+import inspect
+import json
+import pathlib
+import sys
+import tempfile
+from typing import Any
+
+from tests.golden import scenarios
+from tests.golden.player import Player
+
+FOLDER = pathlib.Path(__file__).with_name("transcripts")
+SCENARIOS = {
+    name: scenario
+    for name, scenario in vars(scenarios).items()
+    if inspect.isfunction(scenario) and not name.startswith("_")
+}
+
+
+def play(name: str, folder: pathlib.Path) -> dict[str, Any]:
+    """The transcript of one scenario, played in an empty folder."""
+    player = Player(folder)
+    SCENARIOS[name](player)
+    return json.loads(json.dumps(player.transcript()))
+
+
+if __name__ == "__main__":
+    for chosen in sys.argv[1:] or SCENARIOS:
+        with tempfile.TemporaryDirectory() as empty:
+            body = play(chosen, pathlib.Path(empty))
+        text = json.dumps(body, ensure_ascii=False)
+        (FOLDER / f"{chosen}.json").write_text(text + "\n")
