@@ -26,6 +26,9 @@ from anw_jax.verify import seal
 
 # Numbers of another machine may differ in their last bits.
 _TOLERANCE = 1e-9
+# Fields of sentences. Another version of the program may word them otherwise; how many there are,
+# and whether there are any, is a matter of the case.
+_WORDING = frozenset({"text", "sentence", "standing", "stated", "conditions", "reason"})
 # Answers of the same model on another machine or at another time.
 _ANSWER_TOLERANCE = 1e-3
 
@@ -39,6 +42,7 @@ class Replayed:
       num_rows: rows that were computed anew from the answers on disk.
       num_asked: units asked again.
       num_differing: those of them whose rows differ from what was sealed.
+      wording: the first sentence that `verdict.json` words otherwise than `verdict`; "" for none.
       foreign_leaves: by owner, units whose opened leaf is not the one that the key gives; None
         where no key was given.
     """
@@ -47,6 +51,7 @@ class Replayed:
     num_rows: int
     num_asked: int
     num_differing: int
+    wording: str
     foreign_leaves: dict[str, list[int]] | None
 
 
@@ -84,7 +89,8 @@ def replay_case(
     else:
         verdict = recompute_case(case, mark_keys, blind=noted)
         num_rows = sum(_checked_tables(case, declared))
-    difference = first_difference(json.loads(json.dumps(verdict)), written)
+    remade = json.loads(json.dumps(verdict))
+    difference = first_difference(remade, written, wording=False)
     if difference:
         raise ChangedFileError(
             f"{case.file('verdict.json')} is not what the files give: {difference}"
@@ -93,16 +99,27 @@ def replay_case(
     foreign = None
     if written["mode"] == "sequential" and mark_keys:
         foreign = {name: _foreign(case, name, key) for name, key in mark_keys.items()}
-    return Replayed(verdict, num_rows, num_asked, num_differing, foreign)
+    wording = first_difference(remade, written)
+    return Replayed(verdict, num_rows, num_asked, num_differing, wording, foreign)
 
 
-def first_difference(one: Any, other: Any, where: str = "") -> str:
+def first_difference(one: Any, other: Any, where: str = "", *, wording: bool = True) -> str:
     """The first field in which two JSON values differ, numbers up to rounding; "" for none.
+
+    Without `wording` two sentences in a field of sentences are alike, unless one is empty.
 
     Example:
       >>> first_difference({"p": [1.0, 2.0]}, {"p": [1.0, 2.5]})
       'p.1 is 2.0, and 2.5 is written'
+      >>> first_difference({"reason": "too few"}, {"reason": "few"}, wording=False)
+      ''
+      >>> first_difference({"reason": "too few"}, {"reason": ""}, wording=False)
+      "reason is 'too few', and '' is written"
     """
+    if not wording and isinstance(one, str) and isinstance(other, str) and one and other:
+        field, _, number = where.rpartition(".")
+        if (field if number.isdigit() else where).rpartition(".")[2] in _WORDING:
+            return ""
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         pairs = [(name, one[name], other[name]) for name in one]
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
@@ -117,7 +134,7 @@ def first_difference(one: Any, other: Any, where: str = "") -> str:
         same = math.isclose(one, other, rel_tol=_TOLERANCE) if numbers else one == other
         return "" if same else f"{where} is {one!r:.80}, and {other!r:.80} is written"
     for name, first, second in pairs:
-        found = first_difference(first, second, f"{where}.{name}" if where else name)
+        found = first_difference(first, second, f"{where}.{name}" if where else name, wording=wording)
         if found:
             return found
     return ""

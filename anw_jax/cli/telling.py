@@ -316,6 +316,11 @@ def replayed_lines(done: Replayed) -> list[str]:
         f"replayed: {done.num_rows} rows from the answers, and the verdict from the rows: "
         "nothing differs from the files"
     ]
+    if done.wording:
+        lines += [
+            f"verdict.json is worded otherwise: {done.wording}; by this version it reads",
+            *verdict_lines(done.verdict),
+        ]
     if done.num_asked:
         lines.append(
             f"asked again: {done.num_asked} units, {done.num_differing} of them with other "

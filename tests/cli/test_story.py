@@ -67,6 +67,30 @@ def test_sealed(anw, root, is_planted):
     assert "replayed: 12 rows from the answers" in ran.out
     assert "asked again: 6 units, 0 of them with other answers" in ran.out
     assert f"ann against net: p {test['p_text']} after 12 units, 132 queries" in state
+    _edit_sentences_and_values(anw, root, case, ran.code)
+
+
+def _edit_sentences_and_values(anw, root, case, code):
+    """Another wording is told beside this one; another value is another verdict."""
+    file = case / "verdict.json"
+    written = file.read_text()
+    body = json.loads(written)
+    body["tests"]["ann"]["net"]["sentence"] = "The moon is made of cheese."
+    file.write_text(json.dumps(body))
+    ran = anw("replay", case, "--key", root / "ann.key")
+    assert ran.code == code
+    assert "verdict.json is worded otherwise: tests.ann.net.sentence is" in ran.out
+    assert "ann against net: " in ran.out
+    for edit in (
+        lambda test, case: test.update(conditions=test["conditions"][1:]),
+        lambda test, case: test.update(outcome="inconclusive"),
+        lambda test, case: test.update(reason="no reason" if not test["reason"] else ""),
+        lambda test, case: case["owners"]["ann"]["stated"].update(held_since="2020-01-01"),
+    ):
+        body = json.loads(written)
+        edit(body["tests"]["ann"]["net"], body["case"])
+        file.write_text(json.dumps(body))
+        assert anw("replay", case, "--key", root / "ann.key").code == 8
 
 
 @pytest.mark.parametrize("is_planted", [True, False])

@@ -19,8 +19,8 @@ PROSE = frozenset(
     "text sentence standing reason correction access_text access seen do error note".split()
 )
 SENTENCES = frozenset("conditions stated warnings".split())
-# When and with which versions; what an answer's file looks like is nobody's business.
-LEFT_OUT = frozenset("time_utc jax".split())
+# When, with which versions, in which words; what an answer's file looks like is nobody's business.
+LEFT_OUT = frozenset("time_utc jax wording".split())
 DIGESTS = frozenset(
     "commitment root manifest labels labels_sha256 table sha256 file_sha256 originals value "
     "declaration_digest beacon beacon_value nonce path photos".split()
