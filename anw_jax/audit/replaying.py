@@ -26,8 +26,8 @@ from anw_jax.verify import seal
 
 # Numbers of another machine may differ in their last bits.
 _TOLERANCE = 1e-9
-# Fields of sentences. Another version of the program may word them otherwise; how many there are,
-# and whether there are any, is a matter of the case.
+# Fields of sentences. Another version of the program may word them otherwise; how many there
+# are, and whether there are any, is compared.
 _WORDING = frozenset({"text", "sentence", "standing", "stated", "conditions", "reason"})
 # Answers of the same model on another machine or at another time.
 _ANSWER_TOLERANCE = 1e-3
@@ -42,7 +42,8 @@ class Replayed:
       num_rows: rows that were computed anew from the answers on disk.
       num_asked: units asked again.
       num_differing: those of them whose rows differ from what was sealed.
-      wording: the first sentence that `verdict.json` words otherwise than `verdict`; "" for none.
+      wording: the first sentence that `verdict.json` words otherwise than `verdict`; "" for
+        none.
       foreign_leaves: by owner, units whose opened leaf is not the one that the key gives; None
         where no key was given.
     """
@@ -134,7 +135,8 @@ def first_difference(one: Any, other: Any, where: str = "", *, wording: bool = T
         same = math.isclose(one, other, rel_tol=_TOLERANCE) if numbers else one == other
         return "" if same else f"{where} is {one!r:.80}, and {other!r:.80} is written"
     for name, first, second in pairs:
-        found = first_difference(first, second, f"{where}.{name}" if where else name, wording=wording)
+        place = f"{where}.{name}" if where else name
+        found = first_difference(first, second, place, wording=wording)
         if found:
             return found
     return ""

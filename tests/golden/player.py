@@ -19,7 +19,7 @@ PROSE = frozenset(
     "text sentence standing reason correction access_text access seen do error note".split()
 )
 SENTENCES = frozenset("conditions stated warnings".split())
-# When, with which versions, in which words; what an answer's file looks like is nobody's business.
+# When, with which versions and in which words.
 LEFT_OUT = frozenset("time_utc jax wording".split())
 DIGESTS = frozenset(
     "commitment root manifest labels labels_sha256 table sha256 file_sha256 originals value "
