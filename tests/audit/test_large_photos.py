@@ -11,6 +11,7 @@ from anw_jax.audit.stored_photos import StoredPhotos
 from anw_jax.errors import ChangedFileError, SourceError
 from anw_jax.keys import MarkKey, Plan, image_digest
 from tests.audit.conftest import SUSPECT, hand_over, receive, write_photos
+from tests.audit.owners import mark_folder
 
 MIB = 2**20
 
@@ -64,8 +65,9 @@ def large_case(root, case_dir, input_size="input_size = [8, 8]\n"):
     for index in range(6):
         pixels = rng.integers(0, 256, (8, 12, 3), dtype=np.uint8).repeat(75, 0).repeat(75, 1)
         (photos / f"photo{index}.png").write_bytes(data.png_of(pixels))
-    plan = Plan("log_losses", 1e-3, beacon="drand 1")
-    audit.mark_folder(photos, MarkKey.for_experiment(1), root / "marked", plan)
+    plan = Plan("log_losses", 1e-3)
+    key = MarkKey.for_experiment(1)
+    mark_folder(photos, key, root / "marked", plan, label_source="model")
     receive(root / "marked", photos, case_dir, "ann")
     folder = case_dir / "suspects"
     folder.mkdir()
@@ -109,7 +111,6 @@ def test_so_does_an_audit(root, case_dir, few_sizes, monkeypatch):
     large_case(root, case_dir)
     monkeypatch.setattr("anw_jax.audit.stored_photos._HELD_BYTES", 3 * MIB)
     audit.probe_case(audit.Case(case_dir))
-    options = audit.Options(own_labels=True, beacons=(("ann", b"1" * 32),))
-    audit.declare(audit.Case(case_dir), options, despite_probe=True)
+    audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
     monkeypatch.setattr("anw_jax.suspects.batches._BATCH_BYTES", 3 * MIB)
     assert peak_of(lambda: audit.seal_case(audit.Case(case_dir))) < 60 * MIB
