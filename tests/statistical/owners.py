@@ -78,10 +78,11 @@ class Choice:
         return result.p_value
 
     def z_of(self, beacon: bytes) -> float:
-        """How far the sum of losses lies below its null mean, in null standard deviations."""
-        valid, slots = self.table[:, 1:], self.assignment(beacon).slot_of_unit
-        own = np.take_along_axis(valid, slots[:, None] - 1, axis=1)[:, 0]
-        return float((valid.mean(axis=1) - own).sum() / np.sqrt(valid.var(axis=1).sum()))
+        """How far the sum of scores lies above its null mean, in null standard deviations."""
+        drawn = self.assignment(beacon)
+        scores = stats.score_units(self.table, drawn, self.plan.statistic)
+        own = scores[np.arange(len(scores)), drawn.slot_of_unit - 1]
+        return float((own - scores.mean(axis=1)).sum() / np.sqrt(scores.var(axis=1).sum()))
 
 
 def choice_of(photos, table, seed=0, plan=PLAN, names=None) -> Choice:
@@ -104,22 +105,24 @@ def most_telling(table, number) -> np.ndarray:
     return np.sort(np.argsort(-table[:, 1:].std(axis=1))[:number])
 
 
-def played(photos, table, kinds, number, tries, beacon=GUESS, seed=0) -> Choice:
+def played(
+    photos, table, kinds, number, tries, beacon=GUESS, statistic=PLAN.statistic, seed=0
+) -> Choice:
     """The best of so many choices for a value that is guessed, or known."""
-    rng = np.random.default_rng(seed)
+    rng, first = np.random.default_rng(seed), dataclasses.replace(PLAN, statistic=statistic)
     kept = most_telling(table, number)
     if "photos" in kinds:
-        kept = photos_by_slot(photos, table, PLAN, choice_of(photos, table).key, beacon, number)
+        kept = photos_by_slot(photos, table, first, choice_of(photos, table).key, beacon, number)
     best = None
     for attempt in range(tries):
-        rows, plan, names = kept, PLAN, None
+        rows, plan, names = kept, first, None
         if "photos" in kinds and attempt % 2:
             rows = np.sort(rng.choice(len(photos), number, replace=False))
         if "order" in kinds:
             rows = rng.permutation(rows)
             names = [f"{attempt}-{row}" for row in rows]
         if "plans" in kinds:
-            plan = dataclasses.replace(PLAN, number=1 + attempt, place=f"place {attempt}")
+            plan = dataclasses.replace(first, number=1 + attempt, place=f"place {attempt}")
         key_seed = attempt if "keys" in kinds else 0
         made = choice_of(photos[rows], table[rows], key_seed, plan, names)
         z = made.z_of(beacon)
@@ -155,11 +158,17 @@ def best_slots(table) -> np.ndarray:
     return 1 + np.argmin(table[:, 1:], axis=1)
 
 
+def rows_scored(rows, statistic: str) -> np.ndarray:
+    """Scores of units of one photo each, in the order of an audit, float64 `[n, N - 1]`."""
+    scorer = stats.RowScorer(statistic)
+    return np.array([scorer.score(row[None] if scorer.takes_images else row) for row in rows])
+
+
 def log_wealths(tree: HandMadeTree, table, beacons) -> np.ndarray:
     """Log wealth after each opened unit, in the audit's order, one row for each value."""
     manifest, plan = tree._manifest, tree._plan
     order = list(keys.audit_order(tree.root, plan, manifest))
-    scores = np.array([stats.score_row(row, plan.statistic) for row in table[order, 1:]])
+    scores = rows_scored(table[order, 1:], plan.statistic)
     slots = np.array([tree.turned_slots(beacon) for beacon in beacons])[:, order]
     return stats.mixture_log_wealth(scores, slots)
 

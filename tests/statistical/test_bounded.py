@@ -11,10 +11,21 @@ import pytest
 import scipy.stats
 
 from anw_jax import stats
-from anw_jax.keys import Assignment, Manifest, MarkKey, SignatureSpace, assign
+from anw_jax.keys import (
+    Assignment,
+    Manifest,
+    MarkKey,
+    Plan,
+    SignatureSpace,
+    UnitTree,
+    assign,
+    audit_order,
+)
 from anw_jax.stats import bounded
 from anw_jax.stats.exact import ExactNull, quantise
 from benchmarks import _hostile_answers, _real_tables, coin_flip_real
+from tests.statistical import owners
+from tests.statistical.test_fresh_beacons import LEVELS, note
 
 NAME = "bounded_log_losses"
 STRONGEST = _hostile_answers.KINDS[-1]
@@ -22,7 +33,7 @@ NUM_KEYS = 100_000
 REAL_TABLE = pathlib.Path(__file__).resolve().parents[1] / "golden" / "innocent_table.npz"
 NUM_IMAGES = 20
 GROUPS = list("abbcccddddeeeeefgghh")
-SCHEMES = {"absurd": "per_image", "albums": "per_group", "holes": "per_group"}
+SCHEMES = {"real": "per_image", "absurd": "per_image", "albums": "per_group", "holes": "per_group"}
 
 
 def _real_rows() -> np.ndarray:
@@ -42,7 +53,11 @@ def _fresh(scheme: str, num_keys: int = NUM_KEYS):
     images = np.random.default_rng(3).integers(0, 256, (NUM_IMAGES, 2, 2, 3), np.uint8)
     groups = GROUPS if scheme == "per_group" else None
     manifest = Manifest.of(images, SignatureSpace(), scheme, groups)
-    return (assign(MarkKey.for_experiment(seed), manifest) for seed in range(num_keys))
+    plan, value = Plan(NAME, 0.05, beacon="arbitrator:X"), bytes(range(32))
+    return (
+        assign(MarkKey.for_experiment(seed), manifest, plan, beacon=value)
+        for seed in range(num_keys)
+    )
 
 
 def _looks_valid(p_values: np.ndarray) -> bool:
@@ -54,9 +69,11 @@ def _looks_valid(p_values: np.ndarray) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["absurd", "albums", "holes"])
-def test_a_hundred_thousand_fresh_keys(name):
-    assert _looks_valid(stats.fresh_p_values(_table(name), _fresh(SCHEMES[name]), NAME))
+@pytest.mark.parametrize("name", ["real", "absurd", "albums", "holes"])
+def test_a_hundred_thousand_fresh_keys(name, record_property):
+    p_values = stats.fresh_p_values(_table(name), _fresh(SCHEMES[name]), NAME)
+    note(record_property, [(p_values <= level).mean() for level in LEVELS])
+    assert _looks_valid(p_values)
 
 
 @pytest.mark.slow
@@ -142,6 +159,29 @@ def test_a_hundred_thousand_null_audits(name, rng):
             for _ in range(NUM_KEYS // 5_000)
         ]
     )
+    assert not _alarms_too_often(highest)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["real", "absurd"])
+def test_leaves_of_a_hundred_thousand_fresh_keys(name, record_property):
+    """Each key has a tree of its own, and so an order in which the rows are scored."""
+    plan = Plan(NAME, 0.05, beacon="arbitrator:X", mode="sequential")
+    table, value = _table(name)[:12, 1:], bytes(range(32))
+    images = np.random.default_rng(3).integers(0, 256, (len(table), 2, 2, 3), np.uint8)
+    manifest = Manifest.of(images, SignatureSpace())
+    highest = []
+    for start in range(0, NUM_KEYS, 5_000):
+        scores, slots = [], []
+        for seed in range(start, start + 5_000):
+            tree = UnitTree(MarkKey.for_experiment(seed), manifest, plan)
+            order = list(audit_order(tree.root, plan, manifest))
+            scores.append(owners.rows_scored(table[order], NAME))
+            slots.append(np.array(tree.turned_slots(value))[order])
+        wealths = stats.mixture_log_wealth(np.array(scores), np.array(slots))
+        highest.append(wealths.max(axis=1))
+    highest = np.concatenate(highest)
+    note(record_property, [(highest >= -math.log(level)).mean() for level in LEVELS])
     assert not _alarms_too_often(highest)
 
 
