@@ -92,7 +92,7 @@ def recompute_case(
     end = corrected(_plan_of(case), suspects)
     suspects = restate(suspects, end)
     _add_units(case, declared, mark_keys, tables, suspects)
-    with_texts(suspects, end["level"])
+    with_texts(suspects, end)
     return {
         "format": FORMATS["verdict.json"],
         "previous": case.digest("blind.json"),
@@ -142,7 +142,12 @@ def _test(
         menu=basis.menu,
         other_conditions=basis.conditions,
     )
-    return {**_stated(verdict), "how_many": None, "which": None}
+    return {
+        **_stated(verdict),
+        "stated": list(basis.stated),
+        "how_many": None,
+        "which": None,
+    }
 
 
 def own_rule(plan: Plan, rule: AccessRule) -> AccessRule | None:
@@ -168,7 +173,6 @@ def _stated(verdict: Verdict) -> dict[str, Any]:
         "factor": verdict.factor,
         "standing": verdict.standing,
         "conditions": list(verdict.conditions),
-        "stated": list(verdict.stated),
         "sentence": verdict.sentence,
         "num_hits": verdict.num_hits,
         "inferred_slots": verdict.inferred_slots.tolist(),
@@ -198,4 +202,5 @@ def _add_units(case, declared, mark_keys, tables, tests) -> None:
                 continue
             slots = assign(mark_keys[owner], manifest, plan, beacon=_beacon(declared, owner))
             rule = rule_of(declared, name)
-            test |= units_of(one, rule, slots, tables[name][owner], num_tests)
+            factor = num_tests * test["factor"]
+            test |= units_of(one, rule, slots, tables[name][owner], factor)

@@ -73,9 +73,10 @@ def recompute_record(
             for suspect in case.suspects
         }
         tests[name] = _tests_of(case, declared, owner, closed["records"][name], bases)
+    _check_answers(case, closed)
     end = corrected(next(iter(case.owners.values())).published.plan, tests)
     tests = restate(tests, end)
-    with_texts(tests, end["level"])
+    with_texts(tests, end)
     return {
         "format": FORMATS["verdict.json"],
         "previous": case.digest("closed.json"),
@@ -116,6 +117,23 @@ def _check_names(case: Case, closed: dict[str, Any]) -> None:
         whole = False
     if not whole:
         raise CaseError(f"{case.file('closed.json')} is damaged")
+
+
+def _check_answers(case: Case, closed: dict[str, Any]) -> None:
+    """Without the answers nobody can tell whether the rows are theirs."""
+    versions = {owner.published.plan.version for owner in case.owners.values()}
+    for name, suspect in closed["suspects"].items():
+        if versions == {1} and "answers" not in suspect:
+            continue  # older files do not name them
+        named = suspect.get("answers", "")
+        if named is None:
+            continue  # stopped before anything was asked
+        if not case.answers_file(name).exists():
+            raise ChangedFileError(
+                f"{case.answers_file(name)} is gone: without the answers nobody can tell "
+                "whether the rows are theirs; restore the file"
+            )
+        check_same(case.answers_file(name), named, "closed.json")
 
 
 def _tests_of(
@@ -191,7 +209,7 @@ def _standing(lines: list[str], public: Published, basis: Basis) -> dict[str, An
     return {
         "standing": standing,
         "conditions": conditions if is_conditional(standing) else [],
-        "stated": basis.statements.lines(),
+        "stated": list(basis.stated),
     }
 
 

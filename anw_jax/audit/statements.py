@@ -10,6 +10,7 @@ from anw_jax import _check, _files
 from anw_jax.audit.case import Case
 from anw_jax.audit.files import digest_of, read_bytes
 from anw_jax.errors import CaseError
+from anw_jax.keys import Plan
 from anw_jax.keys.beacons import read_beacon
 from anw_jax.verify import Statements
 from anw_jax.verify.statements import moment
@@ -139,6 +140,7 @@ def read_statements(case: Case) -> CaseStatements:
         for owner, said in owners.items():
             if said["batch_of"]:
                 _check.one_of([o for o in owners if o != owner], batch_of=said["batch_of"])
+                _check_one_number(owner, said, owners[said["batch_of"]])
             for suspect in suspects:
                 statements.of(owner, suspect)
         for said in suspects.values():
@@ -147,6 +149,15 @@ def read_statements(case: Case) -> CaseStatements:
     except (TypeError, ValueError) as error:
         raise CaseError(f"{path}: {error}") from None
     return statements
+
+
+def _check_one_number(owner: str, said: dict[str, Any], other: dict[str, Any]) -> None:
+    """Of one person's commitments so many were found, whichever batch is asked about."""
+    if said["found"] and other["found"] and said["found"] != other["found"]:
+        raise ValueError(
+            f"found must be one number for {owner!r} and {said['batch_of']!r}, which are "
+            f"batches of one person; got {said['found']} and {other['found']}"
+        )
 
 
 def write_template(case: Case) -> bool:
@@ -170,6 +181,9 @@ def write_template(case: Case) -> bool:
 def check_release(case: Case, statements: CaseStatements) -> None:
     """Refuses suspects that are older than the value of an owner's beacon.
 
+    Where the beacon's name does not say when its value appeared, the statements may: the
+    arbitrator's own is drawn once he holds the commitment.
+
     Raises:
       CaseError: one is; it cannot have learned from marks that did not exist.
     """
@@ -178,7 +192,7 @@ def check_release(case: Case, statements: CaseStatements) -> None:
             continue
         released = moment(released=said["released"])
         for owner, one in case.owners.items():
-            appears = read_beacon(one.published.plan.beacon).time
+            appears = _appeared(one.published.plan, statements.owners[owner])
             if appears is not None and released < appears:
                 raise CaseError(
                     f"suspect {suspect!r} was released on {said['released']}, before the value "
@@ -187,6 +201,19 @@ def check_release(case: Case, statements: CaseStatements) -> None:
                     f"control (control = true under [suspects.{suspect}] in {NAME}, before "
                     "anw declare)"
                 )
+
+
+def _appeared(plan: Plan, said: Mapping[str, Any]) -> datetime.datetime | None:
+    """The earliest moment at which a beacon's value can have appeared; None if unknown."""
+    beacon = read_beacon(plan.beacon) if plan.version > 1 else None
+    if beacon is None or not beacon.kind:
+        return None
+    if beacon.time is not None:
+        return beacon.time
+    first = said["value_appeared"]
+    if not first and beacon.kind == "arbitrator":
+        first = said["held_since"]
+    return moment(latest=False, value_appeared=first) if first else None
 
 
 def check_controls(statements: CaseStatements, declared: Mapping[str, Any]) -> None:

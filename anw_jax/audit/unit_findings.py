@@ -1,21 +1,23 @@
 """How many units, and which: stated only of what is shown."""
 
+import math
 from typing import Any
 
 import numpy as np
 
 from anw_jax.audit.case import Owner
 from anw_jax.keys import AccessRule, Assignment
-from anw_jax.stats import how_many, which_units
+from anw_jax.stats import format_p, how_many, which_units
 
 
 def units_of(
-    owner: Owner, rule: AccessRule, assignment: Assignment, table: np.ndarray, num_tests: int
+    owner: Owner, rule: AccessRule, assignment: Assignment, table: np.ndarray, factor: float
 ) -> dict[str, Any]:
     """The lower bound and the list of units of one test that was shown.
 
-    Each rate holds for all owners and suspects of the case together: divided by their number,
-    as Bonferroni. Of a hundred innocent models some would else have a bound or a list. Where
+    Each rate holds for all owners and suspects of the case together, and for whatever the
+    test was chosen from: it is divided by the same factor as the level of the test, as
+    Bonferroni. Of a hundred innocent models some would else have a bound or a list. Where
     nothing is shown neither is stated: for one audit of an innocent model in twenty there would
     be a bound above 0 beside "not shown".
 
@@ -24,11 +26,11 @@ def units_of(
       rule: as declared, with levels.
       assignment: the opened slots.
       table: as it was sealed, float32 `[n, N]` nats.
-      num_tests: owners times suspects.
+      factor: owners times suspects, times the factor of the test's p (K / B · T · M).
     """
     published = owner.published
     table = np.asarray(table, np.float32)
-    at_least = how_many(table, assignment, alpha=rule.bound_level / num_tests, by=rule.bound_by)
+    at_least = how_many(table, assignment, alpha=rule.bound_level / factor, by=rule.bound_by)
     found: dict[str, Any] = {
         "how_many": {
             "at_least": at_least.num_used,
@@ -45,7 +47,7 @@ def units_of(
     listed = which_units(
         table,
         assignment,
-        q=rule.list_rate / num_tests,
+        q=rule.list_rate / factor,
         statistic=published.plan.statistic_of(rule),
     )
     first_photo = {
@@ -62,10 +64,11 @@ def units_of(
 
 
 def _of_all(level: float) -> str:
-    """A level in words.
+    """A level in words, rounded up.
 
     Example:
-      >>> _of_all(0.05)
-      'of all such audits, shown or not, at most 5 %'
+      >>> _of_all(0.05), _of_all(0.05 / 7)
+      ('of all such audits, shown or not, at most 5 %', 'of all such audits, shown or not, at
+      most 0.7143 %')
     """
-    return f"of all such audits, shown or not, at most {100 * level:.3g} %"
+    return f"of all such audits, shown or not, at most {format_p(math.log10(100 * level))} %"

@@ -253,7 +253,8 @@ def columns(rows: list[tuple[str, ...]]) -> list[str]:
 def verdict_lines(body: dict[str, Any]) -> list[str]:
     """The verdict of every test, then of the case."""
     if body["mode"] == "sequential" and body["corrected"]["num_tests"] > 1:
-        return [*_record_lines(body), *_case_lines(body), _end_line(body["corrected"])]
+        lines = [*_record_lines(body), *_claim_lines(body["corrected"])]
+        return [*lines, *_case_lines(body), _end_line(body["corrected"])]
     lines = []
     for owner, by_name in body["tests"].items():
         for name, test in by_name.items():
@@ -270,8 +271,17 @@ def verdict_lines(body: dict[str, Any]) -> list[str]:
             for part in ("how_many", "which"):
                 if test[part] is not None:
                     lines.append(f"  {test[part]['text']}")
-    lines += _control_lines(body)
+    lines += [*_claim_lines(body["corrected"]), *_control_lines(body)]
     return [*lines, *_case_lines(body), _end_line(body["corrected"])]
+
+
+def _claim_lines(end: dict[str, Any]) -> list[str]:
+    """What is shown of an owner's suspects together, and on which conditions."""
+    return [
+        line
+        for owner, text in end.get("texts", {}).items()
+        for line in f"{owner}, at least one of the models: {text}".splitlines()
+    ]
 
 
 def _control_lines(body: dict[str, Any]) -> list[str]:
@@ -325,6 +335,11 @@ def replayed_lines(done: Replayed) -> list[str]:
         lines.append(
             f"asked again: {done.num_asked} units, {done.num_differing} of them with other "
             "answers than those sealed"
+        )
+    if done.verdict["blind_compared"]:
+        lines.append(
+            "verdict.json says that the digest noted at the audit was compared; who noted it "
+            f"can compare again: {done.verdict['case']['blind_sha256']}"
         )
     for owner, units in (done.foreign_leaves or {}).items():
         what = f"units {units}" if units else "none"

@@ -53,8 +53,9 @@ def confidence_text(alpha: float) -> str:
     """
     num_digits = 1 + max(1, math.ceil(-math.log10(alpha)))
     step = decimal.Decimal(1).scaleb(-num_digits)
-    exact = 1 - decimal.Decimal(repr(alpha))
-    return f"{exact.quantize(step, decimal.ROUND_FLOOR).normalize():f}"
+    with decimal.localcontext(prec=num_digits + 20):  # of alpha's own digits, at most 17
+        exact = 1 - decimal.Decimal(repr(alpha))
+        return f"{exact.quantize(step, decimal.ROUND_FLOOR).normalize():f}"
 
 
 def how_many(

@@ -7,6 +7,7 @@ the result then rests.
 
 import dataclasses
 import datetime
+from collections.abc import Iterable
 
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
@@ -92,15 +93,21 @@ class Statements:
             said.append(f"the beacon's value appeared at {self.value_appeared}")
         if self.found is not None:
             where = f" at {self.found_at}" if self.found_at else ""
-            said.append(f"he found {self.found} commitment(s) of this owner{where}")
+            here = f", {self.in_case} of them in this case" if self.in_case > 1 else ""
+            said.append(f"he found {self.found} commitment(s) of this owner{where}{here}")
         if self.models_tried is not None:
             said.append(f"the key was tried on {self.models_tried} model(s)")
         if self.nothing_else:
             said.append("nothing else was published or made with this key")
-        return [f"the arbitrator states: {line}" for line in said]
+        return as_stated(said)
 
 
 NOTHING_STATED = Statements()
+
+
+def as_stated(lines: Iterable[str]) -> list[str]:
+    """Lines as the arbitrator's own words, whose truth no file shows."""
+    return [f"the arbitrator states: {line}" for line in lines]
 
 
 def check_against(statements: Statements, plan: Plan, commitment: str) -> None:
@@ -162,6 +169,11 @@ def _of_beacon(plan: Plan, beacon: Beacon) -> str:
         return (
             f"nobody knew or chose the value of {plan.beacon!r:.80} beforehand (it is no "
             "beacon of a known kind)"
+        )
+    if beacon.kind == "drand" and beacon.time is None:
+        return (
+            f"nobody knew or chose the value of {plan.beacon!r:.90} beforehand (its chain is "
+            "none of those known here: anybody can run one, and knows all its rounds)"
         )
     return ""
 

@@ -19,6 +19,7 @@ from anw_jax.keys import (
     check_commitment,
     public_seed,
 )
+from anw_jax.keys.access_rules import KINDS
 from anw_jax.stats import (
     STATISTICS,
     TestResult,
@@ -131,9 +132,12 @@ def standing_of(
         return NO_COMMITMENT
     if statements.opened_before:
         return OPENED_BEFORE
-    if conditions:
-        return f"holds only if {'; and if '.join(conditions)}"
-    return EVIDENCE
+    return on_conditions(conditions) if conditions else EVIDENCE
+
+
+def on_conditions(conditions: Sequence[str]) -> str:
+    """The standing that names conditions."""
+    return f"holds only if {'; and if '.join(conditions)}"
 
 
 def is_evidence(standing: str) -> bool:
@@ -261,14 +265,24 @@ def _check_rule(plan: Plan, rule: AccessRule | None, menu: int) -> int:
         raise CommitmentError(f"the plan has no such rule: {rule}")
     if rule is None and {plan.statistic_of(each) for each in plan.rules} - {plan.statistic}:
         raise ValueError("rule must be given: rules of the plan name statistics of their own")
-    counts = collections.Counter(each.kind for each in plan.rules)
-    least = max([1, *counts.values()]) if rule is None else counts[rule.kind]
+    least = _least_menu(plan, rule)
     if menu < least:
         raise ValueError(
             f"menu must be at least {least}, the number of rules that the plan leaves open for "
-            f"one kind of access; got {menu}"
+            f"such a suspect; got {menu}"
         )
     return menu
+
+
+def _least_menu(plan: Plan, rule: AccessRule | None) -> int:
+    """How many rules stood beside the one declared, whatever the suspect offers beyond it."""
+    if rule is None:
+        counts = collections.Counter(each.kind for each in plan.rules)
+        return max([1, *counts.values()]) if plan.highest else len(plan.rules)
+    # Rounding is the arbitrator's: whoever answers so answers with probabilities at least.
+    highest = KINDS.index("probabilities" if rule.kind == "rounded" else rule.kind)
+    kinds = (rule.kind,) if plan.highest else KINDS[highest:]
+    return sum(each.kind in kinds for each in plan.rules)
 
 
 def _diagnostics(

@@ -34,15 +34,16 @@ def case(anw, root):
     return made(anw, root, "case", labels=labels)
 
 
-def made(anw, root, name, *options, labels, beacon=BEACON):
+def made(anw, root, name, *options, labels, beacon=BEACON, value=VALUE):
     """Commits, marks, and hands over; the suspect meets what was published."""
     out, key = root / f"{name}_marked", root / "ann.key"
     words = ["--key", key, "--out", out]
-    commit = ["--alpha", "0.001", "--labels", labels, "--again", *options]
+    commit = ["--alpha", "0.001", "--again", *options]
+    commit += [] if labels is None else ["--labels", labels]
     commit += ["--beacon", beacon] if beacon else ["--no-beacon"]
     assert anw("commit", root / "photos", *words, *commit).code == 0
-    value = ["--beacon-value", VALUE] if beacon else []
-    assert anw("mark", root / "photos", *words, *value).code == 0
+    given = ["--beacon-value", value] if beacon else []
+    assert anw("mark", root / "photos", *words, *given).code == 0
     folder = root / name
     receive(out, root / "photos", folder, "ann")
     write_suspect(folder, out / "published")

@@ -112,7 +112,9 @@ def played(
     rng, first = np.random.default_rng(seed), dataclasses.replace(PLAN, statistic=statistic)
     kept = most_telling(table, number)
     if "photos" in kinds:
-        kept = photos_by_slot(photos, table, first, choice_of(photos, table).key, beacon, number)
+        kept = photos_by_slot(
+            photos, table, first, choice_of(photos, table).key, beacon, number
+        )
     best = None
     for attempt in range(tries):
         rows, plan, names = kept, first, None

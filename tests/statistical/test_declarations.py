@@ -1,8 +1,9 @@
 """The best of 53 declarations: what a menu costs where it is open, and that none is by default.
 
-An innocent network is asked in nine ways, each scored in six. Whoever knows the slots may bring
-the declaration whose p is smallest: uncorrected that is far too often below a level. A plan that
-leaves all 53 open multiplies p by 53, whichever is declared; the default plan leaves one.
+An innocent network is asked in nine ways, each scored in six. Whoever knows the slots may
+bring the declaration whose p is smallest: uncorrected that is far too often below a level. A
+plan that leaves all 53 open multiplies p by 53, whichever is declared; the default plan leaves
+one.
 """
 
 import dataclasses

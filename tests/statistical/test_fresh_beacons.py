@@ -67,7 +67,7 @@ def looks_valid(p_values: np.ndarray) -> bool:
 
 
 def note(record_property, shares) -> None:
-    """Keeps how often each level was reached, for `pytest --junitxml FILE`."""
+    """Keeps how often each level was reached, for `--junitxml FILE -o junit_family=xunit1`."""
     for level, share in zip(LEVELS, shares, strict=True):
         record_property(f"share at {level:g}", f"{share:.5f}")
 

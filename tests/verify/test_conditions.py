@@ -85,7 +85,6 @@ def decide(plan=PLAN, statements=None, key=KEY, value=VALUE, **options) -> verif
         (DRAND, VALUE, {"held_since": "2023-08-23T17:59:23+02:00"}),
         (NIST, bytes(64), {"value_appeared": "2023-08-23T15:00:01Z"}),
         (NIST, bytes(64), {"held_since": "2023-08-22", "value_appeared": "2023-08-23"}),
-        (OTHER_CHAIN, VALUE, {"value_appeared": "2023-08-24"}),
     ],
 )
 def test_nothing_left_out_is_evidence(plan, value, changes):
@@ -141,11 +140,11 @@ TABLE = [
     ("a pulse before", NIST, {"value_appeared": "2023-08-23T14:59:59Z"}, {}, ORDER),
     ("a pulse on the day", NIST, {"value_appeared": "2023-08-23"}, {}, ORDER),
     (
-        "time of a round of an unknown chain",
+        "a chain that the owner may run",
         OTHER_CHAIN,
+        {"value_appeared": "2023-08-24"},
         {},
-        {},
-        f"{ORDER} (nobody stated when",
+        "its chain is none of those known here: anybody can run one",
     ),
     ("value before", PLAN, {"value_appeared": "2023-08-23T14:00:00Z"}, {}, ORDER),
     (
@@ -210,6 +209,12 @@ def test_one_thing_left_out_is_one_condition(plan, changes, options, condition):
     assert not is_evidence(verdict.standing)
     assert verdict.text.startswith(f"Shown at level 1e-06, if\n  - {found}\nIf this model had")
     assert "evidence" not in verdict.text
+
+
+def test_a_round_of_an_unknown_chain_has_no_time_either():
+    verdict = decide(OTHER_CHAIN, stated(OTHER_CHAIN))
+    assert len(verdict.conditions) == 2
+    assert f"{ORDER} (nobody stated when the value of" in verdict.conditions[1]
 
 
 def test_nothing_stated_leaves_every_condition():
@@ -372,6 +377,11 @@ def test_a_menu_is_never_smaller_than_the_plans_own():
             decide(plan, rule=rule)
         assert decide(plan, rule=rule, menu=2).factor == 2
     assert decide(plan, rule=MENU[2]).factor == 1
+    open_kinds = dataclasses.replace(plan, highest=False)
+    for rule, least in ((MENU[0], 3), (MENU[2], 1), (None, 3)):
+        with pytest.raises(ValueError, match="menu must be at least"):
+            decide(open_kinds, rule=rule, menu=least - 1)
+        assert decide(open_kinds, rule=rule, menu=least).factor == least
     for menu, error in ((0, ValueError), (1.5, TypeError), (True, TypeError)):
         with pytest.raises(error, match="menu must be"):
             decide(menu=menu)
