@@ -99,7 +99,7 @@ def _read_closed(case: Case) -> dict[str, Any]:
     one = {field: closed[field] for field in ("record", "head", "because")}
     return {
         "records": {owner: {suspect: one}},
-        "suspects": {suspect: {"num_queries": closed["num_queries"]}},
+        "suspects": {suspect: {name: closed.get(name) for name in ("num_queries", "answers")}},
     }
 
 

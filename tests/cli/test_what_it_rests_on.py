@@ -9,7 +9,7 @@ import pytest
 from anw_jax import audit
 from anw_jax.errors import CaseError
 from anw_jax.suspects import RecordedSuspect
-from tests.audit.conftest import receive, write_labels, write_photos, write_suspect
+from tests.audit.conftest import write_labels, write_photos, write_suspect
 from tests.audit.several import declared_case, to_the_end
 from tests.cli.test_conditions import BEACON, VALUE, audited, made, state, verdict
 

@@ -176,23 +176,47 @@ def test_a_hundred_thousand_null_audits(name, rng):
 @pytest.mark.parametrize("name", ["real", "absurd"])
 def test_leaves_of_a_hundred_thousand_fresh_keys(name, record_property):
     """Each key has a tree of its own, and so an order in which the rows are scored."""
+    table = _table(name)[:12, 1:]
     plan = Plan(NAME, 0.05, beacon="arbitrator:X", mode="sequential")
-    table, value = _table(name)[:12, 1:], bytes(range(32))
+    value = bytes(range(32))
     images = np.random.default_rng(3).integers(0, 256, (len(table), 2, 2, 3), np.uint8)
     manifest = Manifest.of(images, SignatureSpace())
     highest = []
     for start in range(0, NUM_KEYS, 5_000):
-        scores, slots = [], []
+        orders, slots = [], []
         for seed in range(start, start + 5_000):
             tree = UnitTree(MarkKey.for_experiment(seed), manifest, plan)
-            order = list(audit_order(tree.root, plan, manifest))
-            scores.append(owners.rows_scored(table[order], NAME))
-            slots.append(np.array(tree.turned_slots(value))[order])
-        wealths = stats.mixture_log_wealth(np.array(scores), np.array(slots))
-        highest.append(wealths.max(axis=1))
+            orders.append(audit_order(tree.root, plan, manifest))
+            slots.append(np.array(tree.turned_slots(value))[list(orders[-1])])
+        scores = _scored_in_orders(table, np.array(orders))
+        highest.append(stats.mixture_log_wealth(scores, np.array(slots)).max(axis=1))
     highest = np.concatenate(highest)
     note(record_property, [(highest >= -math.log(level)).mean() for level in LEVELS])
     assert not _alarms_too_often(highest)
+
+
+def _scored_in_orders(table, orders):
+    """The scores of `stats.RowScorer`, many orders at once, `[orders, units, N - 1]`."""
+    logs = bounded.log_scores(table)
+    spreads = bounded.spreads(logs)[orders]
+    scales = np.stack(
+        [np.median(spreads[:, : step + 1], axis=1) for step in range(len(table))], axis=1
+    )
+    scales = np.minimum(scales, bounded.LARGEST_SCALE)[..., None]
+    low, high = -bounded.BELOW * scales, bounded.ABOVE * scales
+    rows = np.clip(logs[orders], low, high)
+    rows = np.clip(rows - np.median(rows, axis=2, keepdims=True), low, high)
+    before = np.cumsum(rows, axis=1) - rows
+    count = np.maximum(1, np.arange(len(table)))[:, None]
+    return rows - bounded.CENTRING * before / count
+
+
+@pytest.mark.parametrize("name", ["real", "absurd"])
+def test_scores_of_many_orders_are_those_of_the_audit(name, rng):
+    table = _table(name)[:12, 1:]
+    orders = np.array([rng.permutation(12) for _ in range(20)])
+    expected = [owners.rows_scored(table[order], NAME) for order in orders]
+    np.testing.assert_allclose(_scored_in_orders(table, orders), expected, atol=1e-12)
 
 
 def test_a_sequential_lie_is_seen(rng):
