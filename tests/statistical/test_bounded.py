@@ -73,8 +73,13 @@ def _looks_valid(p_values: np.ndarray) -> bool:
     )
 
 
+@pytest.mark.parametrize("name", SCHEMES)
+def test_fresh_keys(name):
+    assert _looks_valid(stats.fresh_p_values(_table(name), _fresh(SCHEMES[name], 1_000), NAME))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["real", "absurd", "albums", "holes"])
+@pytest.mark.parametrize("name", SCHEMES)
 def test_a_hundred_thousand_fresh_keys(name, record_property):
     p_values = stats.fresh_p_values(_table(name), _fresh(SCHEMES[name]), NAME)
     note(record_property, [(p_values <= level).mean() for level in LEVELS])
@@ -172,25 +177,31 @@ def test_a_hundred_thousand_null_audits(name, rng):
     assert not _alarms_too_often(highest)
 
 
+def _highest_wealths(name: str, seeds: range) -> np.ndarray:
+    """Each key has a tree of its own, and so an order in which the rows are scored."""
+    table, value = _table(name)[:12, 1:], bytes(range(32))
+    plan = Plan(NAME, 0.05, beacon="arbitrator:X", mode="sequential")
+    images = np.random.default_rng(3).integers(0, 256, (len(table), 2, 2, 3), np.uint8)
+    manifest = Manifest.of(images, SignatureSpace())
+    orders, slots = [], []
+    for seed in seeds:
+        tree = UnitTree(MarkKey.for_experiment(seed), manifest, plan)
+        orders.append(audit_order(tree.root, plan, manifest))
+        slots.append(np.array(tree.turned_slots(value))[list(orders[-1])])
+    scores = _scored_in_orders(table, np.array(orders))
+    return stats.mixture_log_wealth(scores, np.array(slots)).max(axis=1)
+
+
+@pytest.mark.parametrize("name", ["real", "absurd"])
+def test_leaves_of_fresh_keys(name):
+    assert not _alarms_too_often(_highest_wealths(name, range(1_000)))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["real", "absurd"])
 def test_leaves_of_a_hundred_thousand_fresh_keys(name, record_property):
-    """Each key has a tree of its own, and so an order in which the rows are scored."""
-    table = _table(name)[:12, 1:]
-    plan = Plan(NAME, 0.05, beacon="arbitrator:X", mode="sequential")
-    value = bytes(range(32))
-    images = np.random.default_rng(3).integers(0, 256, (len(table), 2, 2, 3), np.uint8)
-    manifest = Manifest.of(images, SignatureSpace())
-    highest = []
-    for start in range(0, NUM_KEYS, 5_000):
-        orders, slots = [], []
-        for seed in range(start, start + 5_000):
-            tree = UnitTree(MarkKey.for_experiment(seed), manifest, plan)
-            orders.append(audit_order(tree.root, plan, manifest))
-            slots.append(np.array(tree.turned_slots(value))[list(orders[-1])])
-        scores = _scored_in_orders(table, np.array(orders))
-        highest.append(stats.mixture_log_wealth(scores, np.array(slots)).max(axis=1))
-    highest = np.concatenate(highest)
+    starts = range(0, NUM_KEYS, 5_000)
+    highest = np.concatenate([_highest_wealths(name, range(s, s + 5_000)) for s in starts])
     note(record_property, [(highest >= -math.log(level)).mean() for level in LEVELS])
     assert not _alarms_too_often(highest)
 

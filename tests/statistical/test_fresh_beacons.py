@@ -16,6 +16,8 @@ import pytest
 import scipy.stats
 
 from anw_jax import keys, stats
+from anw_jax.keys import slots
+from anw_jax.stats.exact import ExactNull, quantise
 from tests.statistical import owners
 
 REAL_TABLE = pathlib.Path(__file__).resolve().parents[1] / "golden" / "innocent_table.npz"
@@ -73,8 +75,16 @@ def note(record_property, shares) -> None:
 
 
 def p_under_fresh_values(made: owners.Choice, number: int) -> np.ndarray:
-    drawn = (made.assignment(owners.value(i)) for i in range(number))
-    return stats.fresh_p_values(made.table, drawn, made.plan.statistic)
+    """As `stats.fresh_p_values` has them; slots as `assign` draws them, less its checks."""
+    slot_key, first = made.key.sub_key("slots"), made.assignment(owners.value(0))
+    drawn = [
+        slots.sealed_slots(slot_key, made.manifest, made.plan, owners.value(i))
+        for i in range(number)
+    ]
+    assert drawn[0] == first.slot_of_unit.tolist()
+    integers = quantise(stats.score_units(made.table, first, made.plan.statistic))
+    sums = integers[np.arange(NUM_UNITS), np.array(drawn) - 1].sum(axis=1)
+    return ExactNull(integers).survival[sums]
 
 
 def too_many_alarms(wealths: np.ndarray) -> bool:
