@@ -27,7 +27,7 @@ _OVERRIDDEN = (
     "the suspect was asked correctly (there was no probe, or its findings were overridden)"
 )
 _RECORDED = (
-    "the answers are those of the suspect, asked as it wants to be (they were recorded before "
+    "the answers are those of the suspect, asked correctly (they were recorded before "
     "the declaration, and no probe could ask it)"
 )
 _FREELY_DECLARED = (

@@ -1,0 +1,42 @@
+"""The rule under which a table was asked is the plan's, and its menu is counted whole."""
+
+import dataclasses
+
+import pytest
+
+from anw_jax.errors import CommitmentError
+from anw_jax.keys import AccessRule
+from tests.verify.test_conditions import PLAN, decide
+
+MENU = (AccessRule("logits"), AccessRule("logits", fit="crop"), AccessRule("label"))
+
+
+def test_a_menu_is_never_smaller_than_the_plans_own():
+    plan = dataclasses.replace(PLAN, rules=MENU)
+    for rule in (*MENU[:2], None):
+        with pytest.raises(ValueError, match="menu must be at least 2, the number of rules"):
+            decide(plan, rule=rule)
+        assert decide(plan, rule=rule, menu=2).factor == 2
+    assert decide(plan, rule=MENU[2]).factor == 1
+    open_kinds = dataclasses.replace(plan, highest=False)
+    for rule, least in ((MENU[0], 3), (MENU[2], 1), (None, 3)):
+        with pytest.raises(ValueError, match="menu must be at least"):
+            decide(open_kinds, rule=rule, menu=least - 1)
+        assert decide(open_kinds, rule=rule, menu=least).factor == least
+    for menu, error in ((0, ValueError), (1.5, TypeError), (True, TypeError)):
+        with pytest.raises(error, match="menu must be"):
+            decide(menu=menu)
+
+
+def test_a_rule_is_one_of_the_plans():
+    own = AccessRule("label", statistic="hits")
+    plan = dataclasses.replace(PLAN, rules=(AccessRule("logits"), own))
+    assert decide(plan, rule=own).result.statistic == "hits"
+    assert decide(plan, rule=plan.rules[0]).result.statistic == "losses"
+    with pytest.raises(
+        ValueError, match="rule must be given: rules of the plan name statistics"
+    ):
+        decide(plan)
+    for rule in (AccessRule("label"), AccessRule("logits", views=2)):
+        with pytest.raises(CommitmentError, match="the plan has no such rule"):
+            decide(plan, rule=rule)
