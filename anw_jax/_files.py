@@ -222,7 +222,29 @@ def lock(file: IO, busy: Callable[[], Exception]) -> None:
 
 @contextlib.contextmanager
 def only_one(folder: pathlib.Path, busy: Callable[[], Exception]) -> Iterator[None]:
-    """Holds the file LOCK of a folder that is there, as `lock` does, while the body runs."""
-    with (folder / "LOCK").open("a") as file:
-        lock(file, busy)
+    """Holds the file LOCK of a folder that is there, as `lock` does, while the body runs.
+
+    The file is removed at the end, unless somebody wrote into it; one that a kill left behind
+    holds nobody up.
+    """
+    path = folder / "LOCK"
+    file = _held(path, busy)
+    try:
         yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows removes no open file
+            if not path.stat().st_size:
+                path.unlink()
+        file.close()
+
+
+def _held(path: pathlib.Path, busy: Callable[[], Exception]) -> IO:
+    """The locked file that lies at `path`: who held it before may have removed it meanwhile."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(path.open("a"))
+            lock(file, busy)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    stack.pop_all()
+                    return file

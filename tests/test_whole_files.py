@@ -83,6 +83,36 @@ def test_taking_a_lock_empties_no_file_that_it_finds(tmp_path):
     assert (tmp_path / "LOCK").read_text() == "somebody's"
 
 
+@pytest.mark.parametrize("is_left_behind", [False, True])
+def test_no_lock_is_left(tmp_path, is_left_behind):
+    if is_left_behind:  # by a kill
+        (tmp_path / "LOCK").touch()
+    with _files.only_one(tmp_path, lambda: CaseError("busy")):
+        assert (tmp_path / "LOCK").exists()
+    with pytest.raises(KeyError), _files.only_one(tmp_path, lambda: CaseError("busy")):
+        raise KeyError
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_that_was_removed_while_it_was_opened_is_taken_anew(tmp_path, monkeypatch):
+    """Else two processes could hold a LOCK each, one of them of a file that is gone."""
+    held, lock = [], _files.lock
+
+    def late(file, busy):
+        lock(file, busy)
+        held.append(file)
+        if len(held) == 1:  # the one who held it before removes it only now
+            (tmp_path / "LOCK").unlink()
+
+    monkeypatch.setattr(_files, "lock", late)
+    with _files.only_one(tmp_path, lambda: CaseError("busy")):
+        assert len(held) == 2
+        assert held[0].closed
+        with pytest.raises(CaseError, match="busy"):
+            with _files.only_one(tmp_path, lambda: CaseError("busy")):
+                pass
+
+
 def test_a_second_process_is_kept_out_until_the_first_is_through(tmp_path):
     program = (
         "import pathlib, sys\nfrom anw_jax import _files\n"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from anw_jax.audit.case import Case
-from anw_jax.audit.declared import access_of, labels_by
+from anw_jax.audit.declared import access_of, labels_by, rule_of
 from anw_jax.audit.declaring import close
 from anw_jax.audit.files import digest_of
 from anw_jax.audit.labelling import with_labels
@@ -90,6 +90,7 @@ def _panel(case, declared, name, suspect, cache, budget) -> Panel:
         [bytes.fromhex(declared["public_seeds"][owner]) for owner in case.owners],
         cache,
         budget,
+        rule_of(declared, name),
     )
 
 

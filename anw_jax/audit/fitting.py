@@ -1,5 +1,6 @@
 """Whether the photos and labels of a case are such as its suspects can be asked about."""
 
+import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -52,10 +53,12 @@ def check_labels_fit(
 
 
 def check_sizes_fit(case: Case, opened: Mapping[str, Suspect], *, was_probed: bool) -> None:
-    """Refuses photos of a size that a suspect cannot take: its audit could not end.
+    """Refuses photos of sizes that a suspect cannot take: its audit could not end.
 
     A probe has asked about every size that was there. Where it is overridden, models that cost
-    nothing to ask get one unmarked original of each size; services are not asked.
+    nothing to ask get one unmarked original of each size; services are not asked. Sizes that
+    such a model refuses beside others are a warning: their photos are unusable, as every
+    picture is that a suspect refuses.
 
     Raises:
       CaseError: names the size and the suspect.
@@ -70,17 +73,23 @@ def check_sizes_fit(case: Case, opened: Mapping[str, Suspect], *, was_probed: bo
             )
         return
     for name, suspect in opened.items():
-        if isinstance(suspect, RemoteSuspect | RecordedSuspect):
-            continue
-        sizes = sizes_of(case) if asked_size(suspect) is None else sizes_of(case)[:1]
-        for size in sizes:
-            try:
-                suspect.answers(as_asked(suspect, [_one_of(case, size)]))
-            except (SuspectError, ValueError) as error:
-                raise CaseError(
-                    f"suspect {name!r} cannot be asked about photos of {_named(size)} "
-                    f"({error}): declare the input_size and layout that it expects"
-                ) from None
+        if not isinstance(suspect, RemoteSuspect | RecordedSuspect):
+            _try_sizes(case, name, suspect)
+
+
+def _try_sizes(case: Case, name: str, suspect: Suspect) -> None:
+    sizes = sizes_of(case) if asked_size(suspect) is None else sizes_of(case)[:1]
+    refused = {}
+    for size in sizes:
+        try:
+            suspect.answers(as_asked(suspect, [_one_of(case, size)]))
+        except (SuspectError, ValueError) as error:
+            refused[_named(size)] = error
+    for size, error in refused.items():
+        what = f"suspect {name!r} cannot be asked about photos of {size} ({error})"
+        if len(refused) == len(sizes):
+            raise CaseError(f"{what}: declare the input_size and layout that it expects")
+        warnings.warn(f"{what}: they will count as unusable", stacklevel=4)
 
 
 def _one_of(case: Case, size: tuple[int, int]) -> np.ndarray:

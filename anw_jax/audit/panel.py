@@ -8,7 +8,7 @@ import numpy as np
 from anw_jax import progress
 from anw_jax.audit.case import Owner
 from anw_jax.audit.stored_photos import StoredPhotos
-from anw_jax.keys import Assignment, Manifest, names
+from anw_jax.keys import AccessRule, Assignment, Manifest, names
 from anw_jax.stats import unit_losses
 from anw_jax.stats.unit_rows import is_usable
 from anw_jax.suspects import Access, AnswerCache, Interview, Suspect
@@ -31,6 +31,7 @@ class Panel:
       seeds: the public seed of each owner.
       cache: of this suspect.
       budget: queries over the life of the cache; None for any number.
+      rule: as declared; it may name a statistic of its own.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Panel:
         seeds: list[bytes],
         cache: AnswerCache,
         budget: int | None,
+        rule: AccessRule | None = None,
     ):
         self.owners = owners
+        self._rule = rule
         self.space = owners[0].published.manifest.space
         sizes = [owner.published.manifest.num_images for owner in owners]
         self.starts = np.cumsum([0, *sizes])
@@ -170,7 +173,8 @@ class Panel:
         return np.split(table, self.starts[1:-1])
 
     def _takes_images(self, owner: int) -> bool:
-        return self.owners[owner].published.plan.statistic in names.IMAGE_STATISTICS
+        plan = self.owners[owner].published.plan
+        return plan.statistic_of(self._rule) in names.IMAGE_STATISTICS
 
     def unit_row(
         self, owner: int, unit: int, saving: tuple[int, int] | None = None

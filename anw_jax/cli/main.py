@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from typing import NoReturn
 
 from anw_jax import _console
@@ -70,7 +71,7 @@ def run(arguments: list[str]) -> int:
       The exit code; `exit_codes.MEANINGS` says what it means.
     """
     _console.make_streams_total()
-    shown, warnings.showwarning = warnings.showwarning, _show_warning
+    shown, warnings.showwarning = warnings.showwarning, _show_once()
     try:
         code = anw.main(arguments, prog_name="anw", standalone_mode=False)
         return code or exit_codes.DONE
@@ -88,9 +89,17 @@ def run(arguments: list[str]) -> int:
         warnings.showwarning = shown
 
 
-def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    text = exit_codes.printable(" ".join(str(message).split()))
-    click.echo(f"anw: warning: {text}", file=sys.stderr)
+def _show_once() -> Callable[..., None]:
+    """What shows warnings, each text once for a command, from however many places it comes."""
+    shown = set()
+
+    def show(message, category, filename, lineno, file=None, line=None) -> None:
+        text = exit_codes.printable(" ".join(str(message).split()))
+        if text not in shown:
+            shown.add(text)
+            click.echo(f"anw: warning: {text}", file=sys.stderr)
+
+    return show
 
 
 def main() -> NoReturn:

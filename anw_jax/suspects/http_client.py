@@ -211,8 +211,8 @@ class PooledClient:
 class _Watch:
     """Cuts the connection of one request when its time is over, wherever it waits.
 
-    The time-outs of sockets hold for each piece that comes: a service that drips its head, its
-    chunks or its packing byte by byte would hold a thread for ever.
+    The time-outs of sockets hold for each piece that comes: a service that drips its TLS
+    handshake, its head, its chunks or its packing byte by byte would hold a thread for ever.
     """
 
     _of_thread = threading.local()
@@ -221,6 +221,7 @@ class _Watch:
         self.is_over = False
         self._connection: Any = None
         self._socket: Any = None
+        self._opened: list[socket.socket] = []
         # Not before the time-out of the socket, which knows whether it was connecting.
         self._timer = threading.Timer(seconds + _GRACE, self._cut)
         self._timer.daemon = True
@@ -233,6 +234,8 @@ class _Watch:
     def __exit__(self, *exception: object) -> None:
         self._timer.cancel()
         self._of_thread.watch = None
+        for one in self._opened:
+            one.close()
 
     @classmethod
     def see(cls, connection: Any) -> None:
@@ -243,9 +246,17 @@ class _Watch:
             # The connection lets go of it at the head of a reply without a length.
             watch._socket = connection.sock or watch._socket
 
+    @classmethod
+    def see_opened(cls, opened: socket.socket) -> None:
+        """Tells the watch of this thread of a socket before TLS takes it over."""
+        watch = getattr(cls._of_thread, "watch", None)
+        if watch is not None:
+            # A handshake goes on in a socket that nobody sees before it is through.
+            watch._opened.append(opened.dup())
+
     def _cut(self) -> None:
         self.is_over = True
-        for one in (self._socket, getattr(self._connection, "sock", None)):
+        for one in (self._socket, getattr(self._connection, "sock", None), *self._opened):
             with contextlib.suppress(OSError, TypeError):  # closed, or not yet open
                 socket.socket.shutdown(one, socket.SHUT_RDWR)  # also of a TLS socket
 
@@ -258,6 +269,11 @@ def _watched_pools() -> dict[str, type]:
         def connect(self):
             _Watch.see(self)
             return super().connect()
+
+        def _new_conn(self):
+            opened = super()._new_conn()
+            _Watch.see_opened(opened)
+            return opened
 
         def request(self, *arguments, **options):
             _Watch.see(self)

@@ -28,7 +28,9 @@ def findings_on_batches(
     if "unstable" in names:
         return []
     for size in sorted(sizes):
-        order = np.arange(size) % len(photos)
+        # From the last photo back: with the first half, which was asked alone, no one photo is
+        # in every batch, and so none can give all of them its scale.
+        order = (-1 - np.arange(size)) % len(photos)
         try:
             answers = photos.answers(suspect, order, together=size)
         except (SuspectError, ValueError) as error:

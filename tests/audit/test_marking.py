@@ -199,6 +199,7 @@ def test_a_registry_numbers_commitments_and_knows_photos(root, photos):
     commit = functools.partial(audit.commit_folder, photos, root / "own.key")
     first = commit(root / "one", audit.Choices())
     assert (first.number, first.is_new, first.warnings) == (1, True, ())
+    assert {file.name for file in root.iterdir() if file.is_file()} == {"own.key", NAME}
     assert not commit(root / "one", audit.Choices()).is_new  # the same, found again
     with pytest.raises(CaseError, match=r"photo00.png was committed to before \(3 such photos"):
         commit(root / "two", audit.Choices(beacon="arbitrator:Jane Doe"))

@@ -1,5 +1,7 @@
 """Statistics that bound each image's row: every photo keeps its own row to the end."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -60,6 +62,29 @@ def test_saved_rows_are_the_answers_where_asked_and_sum_to_the_units_row(
         np.testing.assert_allclose(table[photos, 1:].sum(axis=0), sums[unit], rtol=1e-5)
         at = np.arange(1, 12, saving[0])
         np.testing.assert_array_equal(table[photos][:, at], full[photos][:, at])
+
+
+def test_a_rule_that_names_the_statistic_keeps_every_photos_row(root, case_dir, monkeypatch):
+    """The table of a plan whose own statistic sums a unit's photos first."""
+    plan_of = audit.Choices.plan
+
+    def with_own_statistic(choices, *arguments):
+        plan = plan_of(choices, *arguments)
+        own = {"statistic": NAME, "saving": (3, 1), "labels": "model"}
+        rules = (dataclasses.replace(rule, **own) for rule in plan.rules)
+        return dataclasses.replace(plan, rules=tuple(rules))
+
+    monkeypatch.setattr(audit.Choices, "plan", with_own_statistic)
+    key = albums_of(root, case_dir, "log_losses")
+    write_suspect(case_dir, None)
+    audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
+    audit.seal_case(audit.Case(case_dir))
+    with np.load(case_dir / "tables" / "net.npz") as stored:
+        assert np.isfinite(stored["ann"][:, 1:]).all(axis=1).tolist() == [
+            not copy for copy in audit.Case(case_dir).owners["ann"].published.manifest.is_copy
+        ]
+    verdict = audit.judge_case(audit.Case(case_dir), {"ann": key})
+    assert verdict["tests"]["ann"]["net"]["statistic"] == NAME
 
 
 def panel_of_sums(panel, saving):

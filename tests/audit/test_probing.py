@@ -115,13 +115,23 @@ def test_declare_refuses_sizes_that_were_not_probed(root, case_dir):
 
 
 def test_declare_without_a_probe_still_asks_each_size(root, case_dir):
-    make_case(root, case_dir, FIXED, MIXED)
+    make_case(root, case_dir, FIXED, ((8, 10),) * 6 + ((10, 8),) * 6)
     with pytest.raises(CaseError, match=r"suspect 'net' cannot be asked about photos of 8x10"):
         audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
     assert not audit.Case(case_dir).has("declared.json")
     text = SUSPECT.format(file="model.py") + "input_size = [8, 8]\n"
     (case_dir / "suspects" / "net.toml").write_text(text)
     assert audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
+
+
+def test_despite_the_probe_a_size_that_is_refused_makes_its_photos_unusable(root, case_dir):
+    make_case(root, case_dir, FIXED, MIXED)
+    with pytest.warns(UserWarning, match=r"photos of .*: they will count as unusable") as said:
+        audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
+    assert [str(one.message).split("photos of ")[1][:4] for one in said] == ["8x10", "10x8"]
+    blind = audit.seal_case(audit.Case(case_dir))
+    count = blind["suspects"]["net"]["owners"]["ann"]["unusable"]
+    assert sorted(count["photos"]) == ["photo10.png", "photo11.png"]
 
 
 @pytest.mark.parametrize("place", [0, 5, 11])

@@ -1,5 +1,6 @@
 """Output goes through any code page, and a missing library is one line."""
 
+import builtins
 import io
 import os
 import pathlib
@@ -16,6 +17,10 @@ from anw_jax.reproduce.__main__ import main as reproduce
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 ENCODINGS = ["cp1252", "latin-1", "ascii", "cp437", "koi8-r", "cp932", "utf-8"]
+
+
+def can_say(encoding, text):
+    return text.encode(encoding, "replace").decode(encoding) == text
 
 
 @pytest.fixture
@@ -46,13 +51,16 @@ def test_words_that_the_encoding_lacks(piped, encoding):
     for name in ("stdout", "stderr"):
         assert written(name).startswith("p ")
         assert "\\udcff" in written(name)
+        for lacking, spelt in (("≤", "<="), ("→", "->"), ("…", "...")):
+            text = spelt if not can_say(encoding, lacking) else lacking
+            assert text in written(name)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_plan_and_errors(piped, encoding):
     written = piped(encoding)
     assert run(["plan", "--effect", "3", "--alpha", "1e-3"]) == 0
-    sign = "≤".encode(encoding, "backslashreplace").decode(encoding)
+    sign = "≤" if can_say(encoding, "≤") else "<="
     assert f"reach p {sign} 0.001" in written("stdout")
     assert run(["audit", "猫/\udcff"]) == 1
     assert "the case folder" in written("stderr")
@@ -84,6 +92,43 @@ def test_without_click_one_line_says_what_to_install(monkeypatch, capsys):
     assert seen.err == (
         "anw: the anw command needs the extra 'cli': pip install '.[cli]' in the checkout\n"
     )
+
+
+@pytest.mark.parametrize("library", ["jax", "numpy", "scipy", "jax.numpy"])
+def test_without_a_library_of_the_core_too(library, monkeypatch, capsys):
+    """Modules that are loaded already hold their libraries: only the first import fails."""
+
+    def fail(name, *arguments, **options):
+        if name == "anw_jax.cli.main":
+            raise ModuleNotFoundError(f"No module named {library!r}", name=library)
+        return real(name, *arguments, **options)
+
+    real = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", fail)
+    with pytest.raises(SystemExit) as stopped:
+        program.main()
+    assert stopped.value.code == 1
+    package = library.partition(".")[0]
+    assert capsys.readouterr().err == (
+        f"anw: {package} is not installed: pip install -r requirements.txt in the checkout\n"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("libraries", ["jax", "numpy", "scipy", "click", "click jax", "jaxlib"])
+def test_a_bare_machine_sees_one_line(libraries):
+    code = (
+        "import sys\n"
+        f"sys.modules |= dict.fromkeys({libraries.split()})\n"
+        "from anw_jax.cli.__main__ import main\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert "pip install" in done.stderr
 
 
 def test_the_module_and_the_console_script_are_one(monkeypatch, capsys):

@@ -1,6 +1,8 @@
 """No picture below a folder is left unmarked in silence."""
 
 import json
+import shutil
+import warnings
 
 import numpy as np
 import PIL.Image
@@ -38,6 +40,15 @@ def test_pictures_that_are_passed_over_have_an_exit_code(mark, root):
         "  e.jfif: JPEG under an ending that is not read",
         "  and 1 more; --json names all",
     ]
+
+
+def test_a_warning_comes_once_however_often_its_cause_is_met(mark, root):
+    (root / "ann.key").chmod(0o644)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        for _ in range(2):  # once for each command
+            assert mark().err.count("others can read the mark key") == 1
+            shutil.rmtree(root / "out")
 
 
 def test_other_and_hidden_files_are_counted_without_one(mark, root):

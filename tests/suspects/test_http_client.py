@@ -264,6 +264,30 @@ def test_a_drip_of_any_part_ends_at_the_time_limit(head, piece):
         assert time.monotonic() - start < 2.0
 
 
+@pytest.mark.parametrize("wait", [0.0, 0.9])
+def test_a_dripping_tls_handshake_ends_at_the_time_limit(monkeypatch, wait):
+    """Behind a proxy that takes its time: the socket's time-out begins anew for a handshake."""
+
+    def talk(connection, number):
+        asked(connection)
+        time.sleep(wait)
+        connection.sendall(OK + b"\r\n")
+        connection.recv(65536)
+        connection.sendall(b"\x16\x03\x03\x40\x00")  # 16 KiB are to come
+        for _ in range(400):
+            connection.sendall(b"\x00")
+            time.sleep(0.01)
+
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(talk) as url:
+        monkeypatch.setenv("https_proxy", url)
+        start = time.monotonic()
+        with pytest.raises(TooSlowError):
+            sent("https://model.invalid/", seconds=1.0)
+        assert time.monotonic() - start < 1.6
+
+
 def test_after_a_drip_the_client_asks_on():
     def talk(connection, number):
         while asked(connection):

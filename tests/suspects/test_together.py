@@ -39,6 +39,57 @@ def test_a_model_of_batches_is_asked_one_by_one():
     assert alone.declaration.identity == "q asked 1 at a time"
 
 
+def with_zero_point(batch):
+    low, scale = batch.min(), np.ptp(batch) / 7
+    return twins.logits(np.round((batch - low) / scale) * scale + low)
+
+
+def by_percentile(batch):
+    scale = np.percentile(batch, 99) / 7
+    return twins.logits(np.round(np.clip(batch / scale, 0, 7)) * scale)
+
+
+def by_statistics(batch):
+    return twins.logits((batch - batch.mean()) / batch.std() * 0.2 + 0.5)
+
+
+def less_the_mean(batch):
+    return twins.logits(batch) - twins.logits(batch).mean(0)
+
+
+def with_the_neighbours(batch):
+    scores = twins.logits(batch)
+    return scores + 0.3 * np.roll(scores, 1, axis=0) * (len(batch) > 1)
+
+
+def by_rank(batch):
+    scores = twins.logits(batch)
+    rank = np.argsort(np.argsort(scores[:, :1], axis=0), axis=0)
+    return scores * (1 + 0.2 * rank / len(batch))
+
+
+@pytest.mark.parametrize("brightest", [0, 1, 4, 7])
+@pytest.mark.parametrize(
+    "fun",
+    [
+        by_batch,
+        with_zero_point,
+        by_percentile,
+        by_statistics,
+        less_the_mean,
+        with_the_neighbours,
+        by_rank,
+    ],
+)
+def test_answers_that_hang_on_the_batch_are_seen_whichever_photo_sets_the_scale(fun, brightest):
+    photos = twins.photos(8) // 3
+    photos[brightest] *= 3
+    found = probe(CallableSuspect(fun, twins.NHWC, identity="q"), photos).findings
+    assert [f.name for f in found if f.severity == "error"] == ["batch_mates"]
+    alone = CallableSuspect(fun, twins.NHWC, identity="q", together=1)
+    assert "batch_mates" not in {f.name for f in probe(alone, photos).findings}
+
+
 @pytest.mark.parametrize("together", [1, 2, 5, 9])
 def test_every_number_at_a_time_gives_the_same_answers(together):
     sizes = []
