@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, _json
 from anw_jax.audit.asking import answered, asked
 from anw_jax.audit.case import Case
 from anw_jax.audit.declared import rule_of
@@ -84,7 +84,7 @@ def replay_case(
     else:
         verdict = recompute_case(case, mark_keys, blind=noted)
         num_rows = sum(_checked_tables(case, declared))
-    difference = first_difference(json.loads(json.dumps(verdict)), written)
+    difference = first_difference(_json.loads(json.dumps(verdict)), written)
     if difference:
         raise ChangedFileError(
             f"{case.file('verdict.json')} is not what the files give: {difference}"
@@ -160,7 +160,7 @@ def _checked_records(case: Case, declared: dict[str, Any]) -> Iterator[int]:
 
 def _bodies(case: Case, owner: str, suspect: str) -> list[dict[str, Any]]:
     lines = read_bytes(record_file(case, owner, suspect)).decode("utf-8", "replace")
-    return [json.loads(line) for line in lines.splitlines()]
+    return [_json.loads(line) for line in lines.splitlines()]
 
 
 def _foreign(case: Case, owner: str, mark_key: MarkKey) -> list[int]:
