@@ -4,7 +4,7 @@ import codecs
 import sys
 
 _ERRORS = "anw_jax.plain"
-_PLAIN = {"≤": "<=", "≥": ">=", "→": "->", "…": "...", "–": "-", "−": "-", "×": "x", "±": "+-"}
+_PLAIN = dict(zip("≤≥→…–−×±", ["<=", ">=", "->", "...", "-", "-", "x", "+-"], strict=True))
 
 
 def make_streams_total() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
-from anw_jax import _check, _files
+from anw_jax import _check, _files, _json
 from anw_jax.keys import units
 from anw_jax.keys.encoding import framed, tree_levels
 from anw_jax.keys.space import SignatureSpace
@@ -323,7 +323,7 @@ class Manifest:
           ValueError: the text is not a manifest, or contradicts itself.
         """
         try:
-            body = json.loads(text)
+            body = _json.loads(text)
             if body["format"] not in (_FORMAT, _OLDER_FORMAT):
                 raise KeyError("format")
             rows = body["images"]
@@ -333,7 +333,10 @@ class Manifest:
             scheme = body["scheme"]
         except (KeyError, TypeError, RecursionError, json.JSONDecodeError):
             raise ValueError(f"not a manifest: expected {_FORMAT!r} as JSON") from None
-        return cls(*columns, space, scheme, files)
+        try:
+            return cls(*columns, space, scheme, files)
+        except TypeError as error:  # a value of another kind in the file
+            raise ValueError(str(error)) from None
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the manifest whole: to a neighbour first, then renamed."""
