@@ -17,7 +17,11 @@ def main() -> NoReturn:
         if name == "anw_jax":
             raise
         is_missing = isinstance(error, ModuleNotFoundError) and name
-        why = f"{name} is not installed" if is_missing else " ".join(str(error).split()).rstrip(".")
+        why = (
+            f"{name} is not installed"
+            if is_missing
+            else " ".join(str(error).split()).rstrip(".")
+        )
         _stop(f"{why}: pip install -r requirements.txt in the checkout")
     run()
 
