@@ -8,7 +8,7 @@ _PLAIN = dict(zip("≤≥→…–−×±", ["<=", ">=", "->", "...", "-", "-", 
 
 
 def make_streams_total() -> None:
-    r"""Lets standard output and standard error write what their encoding lacks in other letters.
+    r"""Lets standard output and standard error spell what their encoding lacks otherwise.
 
     "≤" becomes "<=", a letter of a file's name an escape such as "\u732b". On Windows piped
     output has an old code page, and a file's name may hold bytes of no text at all; neither may

@@ -66,20 +66,20 @@ def report_on(folder: str | os.PathLike) -> FolderReport:
 
 def report_lines(report: FolderReport) -> list[str]:
     """The same in words; none where there is nothing to tell."""
-    lines = [f"{_plural(number, 'photo')} with {note}" for note, number in report.notes.items()]
+    lines = [f"{plural(number, 'photo')} with {note}" for note, number in report.notes.items()]
     if report.passed_over:
         endings = collections.Counter(_ending(name) for name, _ in report.passed_over)
         lines.append(
-            f"NOT MARKED: {_plural(len(report.passed_over), 'picture')} ({_counts(endings)})"
+            f"NOT MARKED: {plural(len(report.passed_over), 'picture')} ({_counts(endings)})"
         )
         lines += [f"  {name}: {why}" for name, why in report.passed_over[:_NAMED]]
         more = len(report.passed_over) - _NAMED
         lines += [f"  and {more} more; --json names all"] if more > 0 else []
     if report.others:
-        number = _plural(sum(report.others.values()), "file")
+        number = plural(sum(report.others.values()), "file")
         lines.append(f"skipped, not pictures: {number} ({_counts(report.others)})")
     if report.num_hidden:
-        lines.append(f"skipped: {_plural(report.num_hidden, 'hidden or system file')}")
+        lines.append(f"skipped: {plural(report.num_hidden, 'hidden or system file')}")
     return lines
 
 
@@ -87,7 +87,13 @@ def _ending(name: str) -> str:
     return pathlib.PurePosixPath(name).suffix.lower()
 
 
-def _plural(number: int, what: str) -> str:
+def plural(number: int, what: str) -> str:
+    """A number of things.
+
+    Example:
+      >>> plural(1, "photo"), plural(2, "photo")
+      ('1 photo', '2 photos')
+    """
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 

@@ -22,13 +22,20 @@ def json_option(command: Any) -> Any:
 
 
 def show(as_json: bool, body: dict[str, Any], lines: Iterable[str]) -> None:
-    """The result of a command: its lines, or all of it as JSON."""
-    if as_json:
-        click.echo(json.dumps(body, allow_nan=False), file=sys.stdout)
-        return
-    # Named, since click would write UTF-8 where standard output is ASCII.
-    for line in lines:
-        click.echo(printable(line), file=sys.stdout)
+    """The result of a command: its lines, or all of it as JSON.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    texts = [json.dumps(body, allow_nan=False)] if as_json else map(printable, lines)
+    try:
+        # Named, since click would write UTF-8 where standard output is ASCII.
+        for text in texts:
+            click.echo(text, file=sys.stdout)
+    except BrokenPipeError:  # click would end with nothing but a code
+        raise OSError(
+            "nobody reads standard output any more; the files are written all the same"
+        ) from None
 
 
 class ProgressLine:

@@ -7,7 +7,7 @@ import shlex
 
 import click
 
-from anw_jax.audit.folder_report import report_lines
+from anw_jax.audit.folder_report import plural, report_lines
 from anw_jax.cli import exit_codes, named
 from anw_jax.cli.committed import choices_of, committed_options
 from anw_jax.cli.output import ProgressLine, json_option, show
@@ -171,8 +171,8 @@ def _about_commitment(done, folder, key_file, out: pathlib.Path) -> list[str]:
     lines = [*report_lines(done.report), *(f"warning: {text}" for text in done.warnings)]
     lines += [
         f"commitment {done.commitment}",
-        f"number {done.number} of your commitments, {done.num_units} units in {out}; nothing "
-        "is marked yet",
+        f"number {done.number} of your commitments, {plural(done.num_units, 'unit')} in {out}; "
+        "nothing is marked yet",
     ]
     command = shlex.join(
         ["anw", "mark", str(folder), "--key", str(key_file), "--out", str(out)]
@@ -203,16 +203,17 @@ def _about_marks(done, marked, out: pathlib.Path) -> list[str]:
     lines += [f"warning: {text}" for text in done.warnings if done.is_new]
     lines += [
         f"commitment {done.commitment}",
-        f"{marked.num_written} photos in {done.num_units} units marked in {out}/published; "
-        "publish the commitment before them",
+        f"{plural(marked.num_written, 'photo')} in {plural(done.num_units, 'unit')} marked in "
+        f"{out}/published: publish these, never the originals",
     ]
     if not done.beacon:
+        lines.append("publish the commitment before them")
         lines.append(
             'a verdict on these can at best be "shown, if …", since hues without a beacon can '
             "be computed in advance; anw commit, then anw mark --beacon-value, avoids that"
         )
     if marked.num_unchanged:
-        lines.append(f"{marked.num_unchanged} photos are grey and carry no mark")
+        lines.append(f"grey photos, which carry no mark: {marked.num_unchanged}")
     return lines
 
 

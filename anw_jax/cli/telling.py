@@ -79,7 +79,7 @@ def probe_lines(body: dict[str, Any]) -> list[str]:
     for name, report in body["suspects"].items():
         state = "asked correctly" if report["is_fit"] else "NOT asked correctly"
         accuracy = report["accuracy"]
-        right = "" if accuracy is None else f", {accuracy:.0%} of the labels right"
+        right = "" if accuracy is None else f", {100 * accuracy:.0f} % of the labels right"
         why = f" ({report['unprobed']})" if "unprobed" in report else ""
         lines.append(f"{name}: {state}{right}, {report['num_queries']} queries{why}")
         for finding in report["findings"]:

@@ -1,6 +1,7 @@
 """Output goes through any code page, and a missing library is one line."""
 
 import builtins
+import errno
 import io
 import os
 import pathlib
@@ -71,6 +72,18 @@ def test_reproduce(piped):
     written = piped("ascii")
     assert reproduce(["plan", "--experiments", "猫"]) == 1
     assert "\\u732b" in written("stderr")
+
+
+def test_a_reader_that_goes_away_is_one_line(monkeypatch, capsys):
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert run(["plan", "--effect", "3"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "anw: nobody reads standard output any more; the files are written all the same"
+    ]
 
 
 def test_streams_that_are_stand_ins_or_none(monkeypatch):
