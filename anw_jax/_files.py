@@ -197,6 +197,8 @@ def read_npz(body: bytes, most_bytes: int = MOST_BYTES) -> dict[str, np.ndarray]
     with np.load(io.BytesIO(body), allow_pickle=False) as stored:
         if sum(entry.file_size for entry in stored.zip.infolist()) > most_bytes:
             raise MemoryError(f"the arrays fill more than {most_bytes:,} bytes")
+        if len(set(stored.files)) < len(stored.files):  # numpy takes the last of them
+            raise ValueError("one array stands twice")
         arrays = dict(stored.items())
     for name, value in arrays.items():
         if not isinstance(value, np.ndarray):  # numpy hands out the bytes of what is no array

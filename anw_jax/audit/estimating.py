@@ -2,11 +2,10 @@
 
 import dataclasses
 import importlib.resources
-import json
 import math
 from typing import Any
 
-from anw_jax import _check
+from anw_jax import _check, _json
 from anw_jax.audit.case import Case
 from anw_jax.stats import plan_audit
 
@@ -48,7 +47,7 @@ def effects() -> dict[str, Any]:
       ['label', 'logits', 'probabilities', 'rounded', 'top_k']
     """
     file = importlib.resources.files("anw_jax.audit") / "effects.json"
-    return json.loads(file.read_text())
+    return _json.loads(file.read_text())
 
 
 def default_study(access: str, *, true_labels: bool = True, augmentations: int = 1) -> str:

@@ -17,7 +17,7 @@ import json
 import pathlib
 from typing import Any
 
-from anw_jax import _files
+from anw_jax import _files, _json
 from anw_jax.audit.files import digest_of, only_one, read_bytes, read_json, write_json
 from anw_jax.audit.published import commitment_of, read_published
 from anw_jax.audit.request_lines import (
@@ -175,7 +175,7 @@ def _read_log(path: pathlib.Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        log = [json.loads(line) for line in read_bytes(path).splitlines()]
+        log = [_json.loads(line) for line in read_bytes(path).splitlines()]
         for entry in log:
             _ = [entry[name] for name in ("step", "unit", "declared")]
             _ = [*heads_of(entry).items(), *leaves_of(entry).items()]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _files
+from anw_jax import _files, _json
 from anw_jax.errors import CaseError, ChangedFileError, FileKindError
 
 # A digest needs no memory, but time.
@@ -56,7 +56,7 @@ def read_json(path: pathlib.Path, kind: str, *others: str) -> dict[str, Any]:
       CaseError: missing, damaged, or another kind of file.
     """
     try:
-        body = json.loads(read_bytes(path))
+        body = _json.loads(read_bytes(path))
         if body["format"] not in (kind, *others):
             raise KeyError("format")
     except CaseError:

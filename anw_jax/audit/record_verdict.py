@@ -1,10 +1,10 @@
 """The verdict of a sequential case: every record replayed line by line, then one correction."""
 
 import dataclasses
-import json
 import math
 from typing import Any
 
+from anw_jax import _json
 from anw_jax.audit import refusals
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.corrections import corrected, restate
@@ -158,7 +158,7 @@ def _tests_of(
     else:
         results = replay_together(lines, public.manifest, public.plan, **known)
     for name, record in lines.items():
-        if json.loads(record[0]).get("about") != case.digest("declared.json"):
+        if _json.loads(record[0]).get("about") != case.digest("declared.json"):
             file = record_file(case, owner.name, name)
             raise ChangedFileError(f"{file} is the record of another declaration")
         check_header(case, declared, owner, name, record[0])
@@ -178,7 +178,7 @@ def _tests_of(
 def _test(
     result: SequentialResult, lines: list[str], factor: float, public: Published, num_tests: int
 ) -> dict[str, Any]:
-    because = json.loads(lines[-1])["because"]
+    because = _json.loads(lines[-1])["because"]
     # The level at which a record may stop allows for a factor already; it is applied here.
     at_level = dataclasses.replace(result, alpha=public.plan.alpha / num_tests)
     result = divided(at_level, factor, public.manifest.space.num_valid)
@@ -200,7 +200,7 @@ def _test(
 
 
 def _standing(lines: list[str], public: Published, basis: Basis) -> dict[str, Any]:
-    leaves = [body for body in map(json.loads, lines) if body["kind"] == "leaf"]
+    leaves = [body for body in map(_json.loads, lines) if body["kind"] == "leaf"]
     origins = {leaf["opening"]["origin"] for leaf in leaves}
     origin = "experiment" if "experiment" in origins else "secret"
     check_against(basis.statements, public.plan, public.commitment)

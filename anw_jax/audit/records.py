@@ -1,10 +1,9 @@
 """Where a sequential case keeps its records, and to what they are bound."""
 
-import json
 import pathlib
 from typing import Any
 
-from anw_jax import _files
+from anw_jax import _files, _json
 from anw_jax.audit.case import Case, Owner
 from anw_jax.audit.corrections import level_of_record
 from anw_jax.audit.files import check_same, digest_of, read_bytes
@@ -107,7 +106,7 @@ def check_header(
     """
     if fresh(case, declared, owner, suspect).lines[0] == line:
         return
-    whose = (json.loads(line).get("joint") or {}).get("suspect", suspect)
+    whose = (_json.loads(line).get("joint") or {}).get("suspect", suspect)
     also = "" if whose == suspect else f" (it has the header of {whose!r})"
     raise RecordError(
         f"{record_file(case, owner.name, suspect)} is not the record of {owner.name!r} against "

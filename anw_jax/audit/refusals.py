@@ -7,12 +7,12 @@ and can make no p smaller. How much it may take away is declared: above that sha
 images the test is inconclusive, whatever the other images say.
 """
 
-import json
 import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from anw_jax import _json
 from anw_jax.audit.case import Owner
 from anw_jax.audit.files import read_json, write_json
 from anw_jax.audit.panel import Panel, photos_of_units
@@ -143,7 +143,7 @@ def record_count(record: pathlib.Path, lines: Sequence[str], owner: Owner) -> di
       lines: of the record.
       owner: whose photos it is about.
     """
-    manifest, rows = owner.published.manifest, map(json.loads, lines)
+    manifest, rows = owner.published.manifest, map(_json.loads, lines)
     units = {row["unit"] for row in rows if row["kind"] == "row"}
     members = photos_of_units(manifest)
     asked = {manifest.file_names[photo] for unit in units for photo in members[unit]}

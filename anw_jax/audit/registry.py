@@ -14,7 +14,7 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-from anw_jax import _files
+from anw_jax import _files, _json
 from anw_jax.audit.files import read_bytes
 from anw_jax.audit.published import Published
 from anw_jax.errors import CaseError
@@ -113,7 +113,7 @@ def _fingerprint(mark_key: MarkKey) -> str:
 def _read(path: pathlib.Path) -> list[Entry]:
     try:
         lines = read_bytes(path).decode().splitlines()
-        entries = [Entry(**json.loads(line)) for line in lines if line.strip()]
+        entries = [Entry(**_json.loads(line)) for line in lines if line.strip()]
         for entry in entries:
             if not (isinstance(entry.number, int) and isinstance(entry.commitment, str)):
                 raise TypeError

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, _json
 from anw_jax.audit.asking import answered, asked
 from anw_jax.audit.case import Case
 from anw_jax.audit.declared import rule_of
@@ -90,7 +90,7 @@ def replay_case(
     else:
         verdict = recompute_case(case, mark_keys, blind=noted)
         num_rows = sum(_checked_tables(case, declared))
-    remade = json.loads(json.dumps(verdict))
+    remade = _json.loads(json.dumps(verdict))
     difference = first_difference(remade, written, wording=False)
     if difference:
         raise ChangedFileError(
@@ -179,7 +179,7 @@ def _checked_records(case: Case, declared: dict[str, Any]) -> Iterator[int]:
 
 def _bodies(case: Case, owner: str, suspect: str) -> list[dict[str, Any]]:
     lines = read_bytes(record_file(case, owner, suspect)).decode("utf-8", "replace")
-    return [json.loads(line) for line in lines.splitlines()]
+    return [_json.loads(line) for line in lines.splitlines()]
 
 
 def _foreign(case: Case, owner: str, mark_key: MarkKey) -> list[int]:

@@ -9,6 +9,7 @@ import dataclasses
 import json
 from typing import Any
 
+from anw_jax import _json
 from anw_jax.audit.published import Published
 from anw_jax.errors import RecordError
 from anw_jax.keys import LeafChecker, LeafOpening
@@ -160,7 +161,7 @@ def check_about(asked: Asked, declared: Any) -> None:
       RecordError: it names another one.
     """
     for line in asked.lines.values():
-        if json.loads(line.header).get("about") != declared:
+        if _json.loads(line.header).get("about") != declared:
             raise RecordError(
                 "the request names another declaration than the record's first line"
             )
@@ -197,7 +198,7 @@ def leaves_after(asked: Asked, opening: LeafOpening, published: Published) -> di
         beacon = bytes.fromhex(_header(line.header, published)["beacon"])
         checker = LeafChecker(published.commitment, published.manifest, published.plan, beacon)
         body = leaf_body(opening, checker.check(opening, unit=asked.unit), asked.heads_digest)
-        leaves[name] = json.loads(chained(line.body["hash"], body))["hash"]
+        leaves[name] = _json.loads(chained(line.body["hash"], body))["hash"]
     return leaves
 
 

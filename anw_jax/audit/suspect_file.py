@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import os
 import pathlib
 import re
@@ -10,7 +9,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from anw_jax import _check
+from anw_jax import _check, _json
 from anw_jax.audit.files import read_bytes
 from anw_jax.audit.suspect_code import called, load_function, warn_of_unlisted
 from anw_jax.errors import AnwError, CaseError
@@ -76,7 +75,7 @@ class SuspectFile:
         body = read_bytes(path)
         try:
             text = body.decode()
-            fields = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+            fields = _json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
         except (ValueError, RecursionError) as error:
             raise CaseError(f"{path} is not valid {path.suffix[1:].upper()}: {error}") from None
         if not isinstance(fields, dict) or not isinstance(fields.get("kind"), str):

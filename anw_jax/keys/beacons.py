@@ -15,10 +15,9 @@ No signature is checked here: whoever judges fetches the value himself.
 
 import dataclasses
 import datetime
-import json
 import re
 
-from anw_jax import _check
+from anw_jax import _check, _json
 
 # Chain hash: (time of round 1 in Unix seconds, period in seconds), as the chains' `info` says.
 _DRAND_CHAINS = {
@@ -166,7 +165,7 @@ def _drand_time(chain: str, number: int) -> datetime.datetime | None:
 def _digits_in(beacon: Beacon, text: str) -> str:
     """The digits in the JSON that the beacon's address serves."""
     try:
-        body = json.loads(text)
+        body = _json.loads(text)
         if beacon.kind == "drand":
             found, digits = f"{body['round']}", body["randomness"]
             named = beacon.name.rpartition(":")[2]

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
-from anw_jax import _check, _files
+from anw_jax import _check, _files, _json
 from anw_jax.keys import units
 from anw_jax.keys.encoding import framed, tree_levels
 from anw_jax.keys.space import SignatureSpace
@@ -323,7 +323,7 @@ class Manifest:
           ValueError: the text is not a manifest, or contradicts itself.
         """
         try:
-            body = json.loads(text)
+            body = _json.loads(text)
             if body["format"] not in (_FORMAT, _OLDER_FORMAT):
                 raise KeyError("format")
             rows = body["images"]

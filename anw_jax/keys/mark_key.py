@@ -8,7 +8,7 @@ import pathlib
 import secrets
 import warnings
 
-from anw_jax import _check, _files
+from anw_jax import _check, _files, _json
 from anw_jax.errors import KeyFileError
 
 _FORMAT = "anw_jax mark key, version 1: keep this file secret"
@@ -112,7 +112,7 @@ class MarkKey:
         path = pathlib.Path(path)
         try:
             with path.open("rb") as file:  # a device would never end
-                body = json.loads(file.read(_MOST_BYTES))
+                body = _json.loads(file.read(_MOST_BYTES))
             if body["format"] != _FORMAT:
                 raise KeyError("format")
             key = cls(bytes.fromhex(body["key"]), body["origin"])

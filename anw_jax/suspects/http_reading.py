@@ -4,6 +4,7 @@ import json
 import urllib.parse
 from typing import Any
 
+from anw_jax import _json
 from anw_jax.errors import RefusedPictureError, SuspectError
 from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.declaration import Declaration
@@ -102,7 +103,7 @@ class Reader:
     def _parsed(self, reply: Reply) -> Any:
         text = reply.text.removeprefix("\ufeff")
         try:
-            return json.loads(text)
+            return _json.loads(text, allow_nan=True)
         except RecursionError:
             raise SuspectError(self.trouble(_TOO_DEEP)) from None
         except ValueError as error:
@@ -127,6 +128,8 @@ def _problem(reply: Reply, text: str, error: ValueError) -> str:
         return "answers with gzip that no content-encoding announces"
     if text.lstrip()[:1] == "<":
         return "answers with HTML, not JSON"
+    if isinstance(error, _json.FieldTwiceError):
+        return "answers with JSON in which one field stands twice"
     if not isinstance(error, json.JSONDecodeError):
         return "answers with a number too large to be one"
     if text.lstrip()[:1] not in _BEGINNINGS:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from anw_jax import _json
 from anw_jax.errors import MissingLibraryError, SuspectError
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.file_kinds import damage_in, kind_of, names_in
@@ -111,7 +112,7 @@ def _check_archive(path: pathlib.Path, body: bytes) -> None:
 
 
 def _digest(keras: types.ModuleType, model: Any) -> str:
-    config = _without_names(json.loads(model.to_json()), {})
+    config = _without_names(_json.loads(model.to_json(), allow_nan=True), {})
     message = hashlib.sha256(_TAG + json.dumps(config).encode())
     for weight in model.weights:
         array = np.asarray(keras.ops.convert_to_numpy(weight.value))

@@ -8,7 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from anw_jax import _check, _files
+from anw_jax import _check, _files, _json
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.answers import Answers, checked
 from anw_jax.suspects.cache import question_key
@@ -117,7 +117,7 @@ class RecordedSuspect:
         body, digest = read_file(path)
         try:
             arrays = _files.read_npz(body)
-            about = json.loads(str(arrays["about"]))
+            about = _json.loads(str(arrays["about"]))
             if about["format"] != _FORMAT:
                 raise ValueError(about["format"])
             keys = [bytes.fromhex(digest) for digest in arrays["digests"].tolist()]

@@ -17,10 +17,9 @@ reaches 1 / a with probability at most a, whenever one stops looking. The wealth
 is no e-value: what counts then is 0, which is never above what the record would have come to.
 """
 
-import json
-
 import numpy as np
 
+from anw_jax import _json
 from anw_jax.errors import RecordError
 from anw_jax.keys import LeafOpening
 from anw_jax.verify.joint import heads_digest
@@ -154,7 +153,7 @@ class Lockstep:
         records = self.records.values()
         if any(r.leaf_is_due and len(r.leaves) < self.num_opened for r in records):
             ahead = next(r for r in records if len(r.leaves) == self.num_opened)
-            leaves = [line for line in map(json.loads, ahead.lines) if line["kind"] == "leaf"]
+            leaves = [line for line in map(_json.loads, ahead.lines) if line["kind"] == "leaf"]
             self.open_leaf(LeafOpening.from_dict(leaves[-1]["opening"]))
         self._close_ended()
         if any(record.closed_because in BY_HAND for record in records):
@@ -198,7 +197,7 @@ def _check_bound(records: dict[str, SequentialRecord]) -> None:
 
 def shared_header(line: str) -> dict:
     """What the headers of an owner's records have in common."""
-    body = json.loads(line)
+    body = _json.loads(line)
     joint = {field: value for field, value in body["joint"].items() if field != "suspect"}
     return {**body, "joint": joint, "hash": "", "previous": ""}
 

@@ -6,7 +6,6 @@ reason to stop and the wealth are all computed anew. Where a case has several te
 of an owner are replayed together, since each names the others' heads.
 """
 
-import json
 import os
 import pathlib
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, _json
 from anw_jax.errors import CommitmentError, RecordError
 from anw_jax.keys import LeafOpening, Manifest, Plan
 from anw_jax.stats import SequentialResult
@@ -203,7 +202,7 @@ def _unchained(lines: list[str]) -> list[dict[str, Any]]:
     bodies, previous = [], ""
     for number, line in enumerate(lines, start=1):
         try:
-            body = json.loads(line)
+            body = _json.loads(line)
             digest = body.pop("hash")
             before = body.pop("previous")
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError):

@@ -16,7 +16,6 @@ what `joint.Joint` binds, and `Lockstep` keeps the records of an owner in step.
 """
 
 import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _check, _files
+from anw_jax import _check, _files, _json
 from anw_jax.errors import RecordError
 from anw_jax.keys import LeafChecker, LeafOpening, Manifest, Plan, audit_order
 from anw_jax.keys.encoding import canonical
@@ -325,7 +324,7 @@ class SequentialRecord:
                 file.flush()
                 os.fsync(file.fileno())
         self.lines.append(line)
-        self._head = json.loads(line)["hash"]
+        self._head = _json.loads(line)["hash"]
         return self._head
 
 
@@ -343,7 +342,7 @@ def whole_line(line: str) -> dict[str, Any]:
       ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError: it is no
         such line.
     """
-    body = json.loads(line)
+    body = _json.loads(line)
     rest = {name: value for name, value in body.items() if name not in ("hash", "previous")}
     if chained(body["previous"], rest) != line:
         raise ValueError("the line's hash is not its own")
@@ -363,7 +362,7 @@ def _header(
         "kind": "header",
         "format": _FORMAT,
         "commitment": commitment,
-        "plan": json.loads(plan.to_bytes()),
+        "plan": _json.loads(plan.to_bytes()),
         "beacon": beacon.hex(),
         "bettor": bettor,
         "num_units": manifest.num_units,

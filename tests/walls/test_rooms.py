@@ -13,6 +13,7 @@ RING = {
     "_check": 0,
     "_console": 0,
     "_files": 0,
+    "_json": 0,
     "_jax_flags": 0,
     "_jax_settings": 0,
     "errors": 0,
@@ -45,6 +46,7 @@ OUTSIDE = {
     "_check": {"numpy"},
     "_console": set(),
     "_files": {"numpy"},
+    "_json": set(),
     "_jax_flags": {"jaxlib"},
     "_jax_settings": {"jax"},
     "errors": set(),
@@ -187,3 +189,11 @@ import jax
 assert not jax._src.xla_bridge._backends, "a device was grabbed at import"
 """
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("room", ["keys", "verify", "suspects", "audit", "cli"])
+def test_json_is_read_strictly(room):
+    """Where verdicts are made, no file says one thing here and another elsewhere."""
+    for file in (PACKAGE / room).rglob("*.py"):
+        used = {ast.unparse(node) for node in ast.walk(ast.parse(file.read_text()))}
+        assert not used & {"json.load", "json.loads"}, f"{file}: _json.loads reads JSON"
