@@ -1,16 +1,24 @@
-"""Damaged copies of files, the same in every run."""
+"""Damaged copies of files, the same in every run: bytes, JSON, lines of JSON, TOML."""
 
+import copy
+import json
 import os
+import random
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
-# ANW_FUZZ_MUTANTS=100000 pytest -m slow -k fuzz
-MANY = int(os.environ.get("ANW_FUZZ_MUTANTS", 3000))
-COUNTS = [40, pytest.param(MANY, marks=pytest.mark.slow)]
+from tests.tally import Tally
+
+# `ANW_MUTANTS=3000 ANW_FUZZ_RESULTS=results/fuzz.json pytest -m slow -k "fuzz or mutants"`
+MANY = int(os.environ.get("ANW_MUTANTS", 3000))
+_MANY = pytest.param(MANY, marks=pytest.mark.slow)
+# Of files that are read, and of files that are handed to commands.
+COUNTS, COMMAND_COUNTS = [40, _MANY], [6, _MANY]
 
 _EDGES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 _MOST_SECONDS, _MOST_MIB = 20.0, 4096
@@ -52,7 +60,10 @@ def _damage(body: bytearray, seeds: Sequence[bytes], rng: np.random.Generator) -
 
 
 def survives(
-    bodies: Iterator[bytes], read: Callable[[bytes], object], error: type[Exception]
+    kind: str,
+    bodies: Iterator[bytes],
+    read: Callable[[bytes], object],
+    error: type[Exception] | tuple[type[Exception], ...],
 ) -> tuple[int, int]:
     """Reads every body: a result, or one line of `error`; soon, and in bounded memory.
 
@@ -60,17 +71,122 @@ def survives(
       How many were read, and how many refused.
     """
     num_read = num_refused = 0
-    for number, body in enumerate(bodies):
-        start = time.monotonic()
-        try:
-            read(body)
-            num_read += 1
-        except error as refused:
-            text = str(refused)
-            assert text, number
-            assert "\n" not in text, (number, text)
-            assert len(text) < 1000, (number, text)
-            num_refused += 1
-        assert time.monotonic() - start < _MOST_SECONDS, number
+    with Tally(kind) as tally:
+        for number, body in enumerate(bodies):
+            start = time.monotonic()
+            try:
+                read(body)
+                num_read += 1
+                tally.add(body, "read, as it must be")
+            except error as refused:
+                text = str(refused)
+                assert text, number
+                assert "\n" not in text, (number, text)
+                assert len(text) < 1000, (number, text)
+                num_refused += 1
+                tally.add(body, "refused in one line")
+            assert time.monotonic() - start < _MOST_SECONDS, number
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < _MOST_MIB * 1024
     return num_read, num_refused
+
+
+ODD = [
+    None, True, False, 0, 1, -1, 2**70, 1e308, "", "0f" * 32, "ab", "\ud800", [], {}, [[]],
+    {"format": "x"}, "NaN", 0.5, ["0f" * 32], "../../x", "\0",
+]  # fmt: skip
+
+
+def places_in(value: Any, where: tuple = ()) -> Iterator[tuple]:
+    """Paths to every entry of a JSON value."""
+    yield where
+    if isinstance(value, dict | list):
+        for name in value if isinstance(value, dict) else range(len(value)):
+            yield from places_in(value[name], (*where, name))
+
+
+def other_value(value: Any, rng: random.Random) -> Any:
+    """One entry dropped, renamed, made that of another place, or made an odd value."""
+    places = [place for place in places_in(value) if place]
+    *way, last = rng.choice(places)
+    target = value
+    for name in way:
+        target = target[name]
+    kind = rng.randrange(4)
+    if kind == 0:
+        del target[last]
+    elif kind == 1 and isinstance(target, dict):
+        target[f"{last}x"] = target.pop(last)
+    elif kind == 2:
+        source = value
+        for name in rng.choice(places):
+            source = source[name]
+        target[last] = copy.deepcopy(source)
+    else:
+        target[last] = rng.choice(ODD)
+    return value
+
+
+def structured(body: bytes, rng: random.Random) -> bytes:
+    """JSON with one entry that is another, or one that stands twice."""
+    if rng.random() < 0.1:
+        return _twice(body, rng)
+    return json.dumps(other_value(json.loads(body), rng)).encode("utf-8", "surrogatepass")
+
+
+def _twice(body: bytes, rng: random.Random) -> bytes:
+    """A field of one object stands there once more, first, with another value."""
+    text = json.dumps(json.loads(body))
+    at = rng.choice([i for i, c in enumerate(text) if text[i : i + 2] == '{"'])
+    name = text[at + 1 : text.index('"', at + 2) + 1]
+    odd = rng.choice(["null", "0", '"0f"', "[]", "{}", "1e999"])
+    return f"{text[: at + 1]}{name}: {odd}, {text[at + 1 :]}".encode()
+
+
+def bytewise(body: bytes, rng: random.Random) -> bytes:
+    """Bytes flipped, cut off, repeated, put in; other encodings and line ends."""
+    at = rng.randrange(len(body) + 1)
+    kind = rng.randrange(8)
+    if kind == 0 and body:
+        changed = bytearray(body)
+        for _ in range(rng.randint(1, 4)):
+            changed[rng.randrange(len(body))] ^= 1 << rng.randrange(8)
+        return bytes(changed)
+    if kind == 1:
+        return body[:at]
+    if kind == 2:
+        return body + body
+    if kind == 3:
+        put = rng.choice([b"\0", b"\xff", b"{", b"]", b'"', b"1e999", b"#"])
+        return body[:at] + put + body[at:]
+    if kind == 4:
+        return b"\xef\xbb\xbf" + body
+    if kind == 5:
+        return body.decode("latin-1").encode("utf-16")
+    if kind == 6 and at:
+        other = rng.randrange(at)
+        return body[:at] + body[other : other + rng.randint(1, 40)] + body[at:]
+    return body[:at] + body[min(len(body), at + rng.randint(1, 40)) :]
+
+
+def in_one_line(body: bytes, rng: random.Random) -> bytes:
+    """Lines of JSON, one of them with one entry that is another."""
+    lines = body.splitlines()
+    at = rng.randrange(len(lines))
+    lines[at] = structured(lines[at], rng)
+    return b"\n".join(lines) + b"\n"
+
+
+def as_toml(value: Any) -> str:
+    """A JSON value as TOML, which has no null: it is left out."""
+    if isinstance(value, dict):
+        inside = ", ".join(f"{json.dumps(n)} = {as_toml(v)}" for n, v in value.items())
+        return "{" + inside + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(as_toml, value)) + "]"
+    return '"none"' if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def toml_file(fields: dict[str, Any]) -> bytes:
+    """A file with one field a line."""
+    lines = [f"{json.dumps(name)} = {as_toml(value)}\n" for name, value in fields.items()]
+    return "".join(lines).encode("utf-8", "surrogatepass")

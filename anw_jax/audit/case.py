@@ -22,6 +22,7 @@ from anw_jax.audit.files import digest_of, only_one, read_json
 from anw_jax.audit.labels import LABELS_MAP, check_label_files
 from anw_jax.audit.originals import Originals, read_originals
 from anw_jax.audit.published import Published, read_published
+from anw_jax.audit.shapes import SHAPES, damage
 from anw_jax.audit.suspect_file import SuspectFile
 from anw_jax.errors import CaseError, ChangedFileError
 
@@ -121,9 +122,13 @@ class Case:
         """A step's file.
 
         Raises:
-          CaseError: missing or damaged.
+          CaseError: missing or damaged; names the first field of another kind.
         """
-        return read_json(self.file(name), FORMATS[name], *OLDER.get(name, ()))
+        body = read_json(self.file(name), FORMATS[name], *OLDER.get(name, ()))
+        found = damage(body, SHAPES[name])
+        if found:
+            raise CaseError(f"{self.file(name)} is damaged: {found}")
+        return body
 
     def digest(self, name: str) -> str | None:
         """SHA-256 of a step's file; None where it is not written."""

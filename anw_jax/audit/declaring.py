@@ -253,7 +253,7 @@ def check_unchanged(case: Case) -> dict[str, Any]:
             )
         for name, fields in entries.items():
             for field, value in fields.items():
-                if before[name][field] != value:
+                if before[name].get(field) != value:
                     raise ChangedFileError(
                         f"{case.path}: {field} of {group[:-1]} {name!r} was changed after "
                         "declared.json named it: restore it, or start afresh in another case "

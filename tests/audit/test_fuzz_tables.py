@@ -45,7 +45,9 @@ def test_fuzz_labels(tmp_path, count):
 
     for seed in TABLES:
         read(seed)
-    num_read, num_refused = survives(mutants(TABLES, count), read, CaseError)
+    num_read, num_refused = survives(
+        "labels.csv, read", mutants(TABLES, count), read, CaseError
+    )
     assert num_read + num_refused == count
     assert num_refused
 
@@ -62,7 +64,9 @@ def test_fuzz_maps(tmp_path, count):
         assert digests.setdefault(labels.digest, labels.words) == labels.words
 
     seeds = [MAP.encode(), MAP.encode("utf-16-le").join([b"\xff\xfe", b""]), b"cat,1\r\ndog,2"]
-    num_read, num_refused = survives(mutants(seeds, count), read, CaseError)
+    num_read, num_refused = survives(
+        "labels_map.csv, read", mutants(seeds, count), read, CaseError
+    )
     assert num_read
     assert num_refused
 
@@ -105,7 +109,10 @@ def test_fuzz_archives(tmp_path, what, count):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy's own, on odd headers
         num_read, num_refused = survives(
-            mutants(seeds, count, len(what)), read, (CaseError, SourceError)
+            f"originals.npz, read: {what}",
+            mutants(seeds, count, len(what)),
+            read,
+            (CaseError, SourceError),
         )
     assert num_read + num_refused == count
     assert num_refused

@@ -196,7 +196,7 @@ def test_swapped_records_and_edited_rows_are_seen_by_the_verdict(root, case_dir)
     first.write_text(text)
     for lie in ({"records": {}}, {"records": {"ann": {"guilty": 3}}}, {"suspects": None}):
         (case_dir / "closed.json").write_text(json.dumps(closed | lie))
-        with pytest.raises(CaseError, match=r"closed.json is damaged$"):
+        with pytest.raises(CaseError, match=r"closed.json is damaged"):
             verdict_of(case_dir)
 
 

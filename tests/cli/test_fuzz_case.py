@@ -1,26 +1,19 @@
-"""Mutants of every file of a case: one line, a known exit code, and no wrong acceptance."""
+"""Mutants of every file of a sealed case: one line, a known exit code, no wrong acceptance."""
 
-import copy
 import hashlib
 import json
-import os
 import pathlib
 import random
 import shutil
 
 import pytest
 
-from anw_jax.cli.exit_codes import MEANINGS
-from tests.cli.test_conditions import VALUE, audited, case, state  # noqa: F401
+from anw_jax import _json
+from tests.cli.fuzz_cases import Kept, audited, handed_over, mend, world
+from tests.mutants import COMMAND_COUNTS, bytewise, mutants, structured
+from tests.tally import Tally
 
-# `ANW_MUTANTS=3000 python -m pytest -m slow tests/cli/test_fuzz_case.py` for the whole.
-MANY = int(os.environ.get("ANW_MUTANTS", "3000"))
-FEW = 6
-
-ODD = [
-    None, True, False, 0, 1, -1, 2**70, 1e308, "", "0f" * 32, "ab", "\ud800", [], {}, [[]],
-    {"format": "x"}, "NaN", 0.5, ["0f" * 32], "../../x", "\0",
-]  # fmt: skip
+pytestmark = pytest.mark.filterwarnings("always")
 
 FILES = (
     "verdict.json",
@@ -31,169 +24,101 @@ FILES = (
     "owners/ann/commitment.json",
     "owners/ann/manifest.json",
     "owners/ann/labels.csv",
+    "owners/ann/originals/photo03.png",
     "suspects/net.toml",
     "ann.key",
     "tables/net.npz",
     "answers/net.answers",
 )
+# What they say is compared by what the verdict then says.
+FREE = (".toml", ".csv", ".png")
 
 
-def places_in(value, where=()):
-    """Paths to every entry of a JSON value."""
-    yield where
-    if isinstance(value, dict | list):
-        for name in value if isinstance(value, dict) else range(len(value)):
-            yield from places_in(value[name], (*where, name))
-
-
-def structured(body: bytes, rng: random.Random) -> bytes:
-    """One entry of a JSON file dropped, renamed, copied elsewhere, or made another value."""
-    value = json.loads(body)
-    places = [place for place in places_in(value) if place]
-    *way, last = rng.choice(places)
-    target = value
-    for name in way:
-        target = target[name]
-    kind = rng.randrange(4)
-    if kind == 0:
-        del target[last]
-    elif kind == 1 and isinstance(target, dict):
-        target[f"{last}x"] = target.pop(last)
-    elif kind == 2:
-        source = value
-        for name in rng.choice(places):
-            source = source[name]
-        target[last] = copy.deepcopy(source)
-    else:
-        target[last] = rng.choice(ODD)
-    return json.dumps(value).encode("utf-8", "surrogatepass")
-
-
-def bytewise(body: bytes, rng: random.Random) -> bytes:
-    """Bytes flipped, cut off, repeated, put in; other encodings and line ends."""
-    at = rng.randrange(len(body) + 1)
-    kind = rng.randrange(8)
-    if kind == 0 and body:
-        changed = bytearray(body)
-        for _ in range(rng.randint(1, 4)):
-            changed[rng.randrange(len(body))] ^= 1 << rng.randrange(8)
-        return bytes(changed)
-    if kind == 1:
-        return body[:at]
-    if kind == 2:
-        return body + body
-    if kind == 3:
-        return (
-            body[:at]
-            + rng.choice([b"\0", b"\xff", b"{", b"]", b'"', b"1e999", b"#"])
-            + body[at:]
-        )
-    if kind == 4:
-        return b"\xef\xbb\xbf" + body
-    if kind == 5:
-        return body.decode("latin-1").encode("utf-16")
-    if kind == 6:
-        return body.replace(b"\n", b"\r\n")
-    return body[:at] + body[min(len(body), at + rng.randint(1, 40)) :]
-
-
-@pytest.fixture
-def whole(anw, root, case):  # noqa: F811
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
     """A case that ends with exit code 0, and the digest noted at its audit."""
-    state(case)
-    noted = audited(anw, case)
-    assert anw("verdict", case, "--key", root / "ann.key", "--blind", noted).code == 0
-    return case, noted
+    root = tmp_path_factory.mktemp("sealed")
+    with world(root) as anw:
+        case = handed_over(anw, root)
+        noted = audited(anw, case)
+        key = ("--key", root / "ann.key")
+        assert anw("verdict", case, *key, "--blind", noted).code == 0
+        yield anw, root, case, noted, Kept(root)
 
 
-def accepted(body: bytes, before: bytes, name: str) -> bool:
+def means_the_same(body: bytes, before: bytes, name: str) -> bool:
     """Whether a mutant says the same as the file did."""
-    if name.endswith((".json", ".key")):
-        try:
-            return json.loads(body) == json.loads(before)
-        except ValueError:
-            return False
-    return name.endswith((".toml", ".csv"))  # judged by what the verdict then says
-
-
-def check(anw, root, whole, name, seed) -> None:
-    folder, noted = whole
-    path = root / name if name.endswith(".key") else folder / name
-    before, rng = path.read_bytes(), random.Random(f"{name} {seed}")
-    written = (folder / "verdict.json").read_bytes()
-    is_json = name.endswith((".json", ".key"))
-    body = structured(before, rng) if is_json and rng.random() < 0.7 else bytewise(before, rng)
-    if body == before:
-        return
-    path.write_bytes(body)
-    command = "replay" if name == "verdict.json" else "verdict"
-    words = [] if command == "replay" else ["--blind", noted]
+    if body == before or name.endswith(FREE):
+        return True
     try:
-        ran = anw(command, folder, "--key", root / "ann.key", *words)
-        assert ran.code in MEANINGS
-        assert "Traceback" not in ran.err
-        errors = [
-            line for line in ran.err.splitlines() if not line.startswith("anw: warning: ")
-        ]
-        assert len(errors) <= 1
-        if ran.code in (0, 10) and name not in ("verdict.json", "probe.json"):
-            test = json.loads((folder / "verdict.json").read_text())["tests"]["ann"]["net"]
-            known = json.loads(written)["tests"]["ann"]["net"]
-            assert test["p_value"] >= known["p_value"] * (1 - 1e-9)
-            if ran.code == 0:
-                assert accepted(body, before, name), body[:300]
-        if ran.code == 0 and name == "verdict.json":
-            assert accepted(body, before, name)
-    finally:
-        path.write_bytes(before)
-        (folder / "verdict.json").write_bytes(written)
+        return _json.loads(body) == _json.loads(before)
+    except (ValueError, RecursionError):
+        return False
 
 
+def mutant(before: bytes, name: str, rng: random.Random) -> bytes:
+    if name.endswith((".json", ".key")) and rng.random() < 0.7:
+        return structured(before, rng)
+    if name.endswith((".npz", ".png", ".answers")) and rng.random() < 0.7:
+        return next(mutants([before], 1, rng.getrandbits(32)))
+    return bytewise(before, rng)
+
+
+def end_of(whole, name: str, body: bytes, is_mended: bool, is_noted: bool) -> str:
+    """What the verdict, or the replay of a verdict, makes of one mutant."""
+    anw, root, case, noted, kept = whole
+    path = root / name if name.endswith(".key") else case / name
+    known = json.loads(kept[case / "verdict.json"])["tests"]["ann"]["net"]
+    path.write_bytes(body)
+    if is_mended:
+        mend(case)
+    words = ("--key", root / "ann.key", *(("--blind", noted) if is_noted else ()))
+    is_replay = name == "verdict.json"
+    ended = anw.checked(
+        "replay" if is_replay else "verdict", case, *(words[:2] if is_replay else words)
+    )
+    if ended.code != 0:
+        results = {3: "not shown", 4: "inconclusive", 10: "shown, with conditions"}
+        return results.get(ended.code, "refused in one line")
+    assert is_noted or is_replay
+    assert means_the_same(body, kept[path], name), body[:300]
+    if is_replay:
+        return "accepted, same result"
+    test = json.loads((case / "verdict.json").read_text())["tests"]["ann"]["net"]
+    assert test["p_value"] >= known["p_value"] * (1 - 1e-9), body[:300]
+    return "accepted, same result" if test == known else "accepted, larger p"
+
+
+@pytest.mark.parametrize("count", COMMAND_COUNTS)
 @pytest.mark.parametrize("name", FILES)
-def test_some_mutants(anw, root, whole, name):
-    for seed in range(FEW):
-        check(anw, root, whole, name, seed)
+def test_mutants_at_the_verdict(whole, name, count):
+    *_, root, case, _, kept = whole
+    before = kept[root / name if name.endswith(".key") else case / name]
+    with Tally(f"sealed case, at the verdict: {name}") as tally:
+        for seed in range(count):
+            rng = random.Random(f"{name} {seed}")
+            body = before
+            while body == before:
+                body = mutant(before, name, rng)
+            try:
+                end = end_of(whole, name, body, rng.random() < 0.5, rng.random() < 0.5)
+            except AssertionError as error:
+                raise AssertionError(f"mutant {seed} of {name}") from error
+            finally:
+                kept.put_back()
+            tally.add(body, end)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FILES)
-def test_many_mutants(anw, root, whole, name):
-    for seed in range(MANY):
-        check(anw, root, whole, name, seed)
-
-
-COMMITTED = ("owners/ann/commitment.json", "owners/ann/manifest.json", "statements.toml",
-             "suspects/net.toml", "owners/ann/labels.csv")  # fmt: skip
-
-
-@pytest.mark.parametrize("name", COMMITTED)
-def test_mutants_before_the_declaration(anw, root, case, name):  # noqa: F811
-    """Whatever is handed over: an audit of it is refused, or is one of what is there."""
-    state(case)
-    assert anw("probe", case).code == 0
-    path = case / name
-    before = path.read_bytes()
-    for seed in range(2 * FEW):
-        rng = random.Random(f"{name} {seed}")
-        is_json = name.endswith(".json")
-        path.write_bytes(structured(before, rng) if is_json else bytewise(before, rng))
-        ran = anw("declare", case, "--beacon", VALUE)
-        assert ran.code in MEANINGS
-        assert "Traceback" not in ran.err
-        (case / "declared.json").unlink(missing_ok=True)
-    path.write_bytes(before)
-
-
-def test_a_menu_that_is_made_smaller_is_seen(anw, root, case):  # noqa: F811
-    state(case)
-    audited(anw, case)
+def test_a_menu_that_is_made_smaller_is_seen(whole, tmp_path):
+    anw, root, case, *_ = whole
     for field, value in (
         ("menu", 3),
         ("access_text", "one label"),
         ("rule", {"kind": "label"}),
     ):
-        folder = root / f"copy {field}"
+        folder = tmp_path / f"copy {field}"
         shutil.copytree(case, folder)
+        (folder / "verdict.json").unlink()
         body = json.loads((folder / "declared.json").read_text())
         body["suspects"]["net"][field] = value
         (folder / "declared.json").write_text(json.dumps(body))

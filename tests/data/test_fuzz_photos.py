@@ -75,7 +75,9 @@ def test_fuzz(tmp_path, kind, count):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's own, on damaged EXIF
-        num_read, num_refused = survives(mutants(seeds(name), count), read, SourceError)
+        num_read, num_refused = survives(
+            f"photo, read: {kind}", mutants(seeds(name), count), read, SourceError
+        )
     assert num_read + num_refused == count
     assert num_read
     assert num_refused

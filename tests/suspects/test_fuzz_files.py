@@ -13,11 +13,17 @@ import numpy as np
 import pytest
 
 from anw_jax.suspects import RecordedSuspect
+from tests.mutants import MANY
 from tests.suspects import fuzz_child, twins
+from tests.tally import Tally
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# In all kinds together; ANW_FUZZ_MUTANTS=30000 looks longer.
-FEW, MANY = (int(os.environ.get("ANW_FUZZ_MUTANTS", number)) for number in (60, 3000))
+FEW = 60
+ENDS = {
+    "same": "the file itself",
+    "taken": "asked, under its own digest",
+    "refused": "refused in one line",
+}
 DECLARED = f"[declaration]\nnum_classes = {twins.NUM_CLASSES}\ninput_size = [8, 8]\n"
 NCHW = DECLARED + 'layout = "NCHW"\n'
 
@@ -107,16 +113,21 @@ def test_a_few_mutants_of(tmp_path, kind):
 @pytest.mark.parametrize("kind", MAKES)
 def test_many_mutants_of(tmp_path, kind):
     toml, file = made(tmp_path, kind)
-    number = -(-MANY // len(MAKES))
     words = [sys.executable, "-W", "ignore", "-m", "tests.suspects.fuzz_child"]
-    ran = subprocess.run(
-        [*words, str(toml), str(file), "0", str(number)],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        cwd=ROOT,
-        env={**os.environ, "JAX_PLATFORMS": "cpu"},
-    )
-    lines = (tmp_path / "ends.jsonl").read_text().splitlines()
-    assert ran.returncode == 0, (lines[-1], ran.stderr[-2000:])
-    check([json.loads(line.partition(" ")[2]) for line in lines], number)
+    original = file.read_bytes()
+    with Tally(f"model file, opened and asked: {kind}") as tally:
+        ran = subprocess.run(
+            [*words, str(toml), str(file), "0", str(MANY)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd=ROOT,
+            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        )
+        lines = (tmp_path / "ends.jsonl").read_text().splitlines()
+        assert ran.returncode == 0, (lines[-1], ran.stderr[-2000:])
+        ends = [json.loads(line.partition(" ")[2]) for line in lines]
+        check(ends, MANY)
+        for index, (end, _) in enumerate(ends):
+            body = fuzz_child.mutant(original, np.random.default_rng([0, index]))
+            tally.add(body, ENDS[end])

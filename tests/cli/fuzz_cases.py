@@ -1,0 +1,120 @@
+"""Small cases for the fuzz tests, at every stage; made once for each file of tests."""
+
+import contextlib
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.audit.conftest import write_labels, write_photos
+from tests.cli.fuzzing import Commands, make_quick
+from tests.cli.test_conditions import VALUE, made, state
+
+
+@contextlib.contextmanager
+def world(root: pathlib.Path) -> Iterator[Commands]:
+    """Photos, labels and a key in a folder; the same key in every run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("secrets.token_bytes", lambda number=32: bytes(range(number)))
+        make_quick(patch)
+        anw = Commands(patch)
+        write_photos(root / "photos", seed=5)
+        write_labels(root / "photos", root / "labels.csv")
+        assert anw("key", "new", root / "ann.key").code == 0
+        yield anw
+
+
+def handed_over(anw, root: pathlib.Path, name: str = "case", *options) -> pathlib.Path:
+    """A case with all statements, before its probe."""
+    folder = made(anw, root, name, *options, labels=root / "labels.csv")
+    state(folder)
+    return folder
+
+
+def audited(anw, folder: pathlib.Path) -> str:
+    """Up to the sealed answers; returns the digest that both sides note."""
+    for words in (("probe",), ("declare", "--beacon", VALUE), ("audit",)):
+        ended = anw(words[0], folder, *words[1:])
+        assert ended.code == 0, ended.err
+    return digest_of(folder / "blind.json")
+
+
+def digest_of(path: pathlib.Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def opened(anw, root: pathlib.Path, folder: pathlib.Path):
+    """The owner's answer to the request that is due."""
+    exchange = folder / "exchange"
+    return anw(
+        "open", exchange / "ann.request.json", "--key", root / "ann.key",
+        "--from", root / "rounds_marked", "--out", exchange / "ann.opening.json",
+    )  # fmt: skip
+
+
+class Kept:
+    """Files that are put back as they were, new ones removed."""
+
+    def __init__(self, *roots: pathlib.Path):
+        self._roots = roots
+        self._before = {file: file.read_bytes() for file in self._files()}
+
+    def _files(self):
+        return [f for root in self._roots for f in root.rglob("*") if f.is_file()]
+
+    def __getitem__(self, path: pathlib.Path) -> bytes:
+        return self._before[path]
+
+    def put_back(self) -> None:
+        for file in set(self._files()) - set(self._before):
+            file.unlink()
+        for file, body in self._before.items():
+            if not file.exists() or file.read_bytes() != body:
+                file.write_bytes(body)
+
+
+def mend(case: pathlib.Path) -> None:
+    """Every digest names the files as they are now: what somebody does who edits one."""
+    owner = case / "owners" / "ann"
+    _edit(owner / "commitment.json", {("manifest",): owner / "manifest.json"})
+    named = ("owners", "ann", "files")
+    _edit(
+        case / "declared.json",
+        {
+            ("previous",): case / "probe.json",
+            (*named, "commitment.json"): owner / "commitment.json",
+            (*named, "manifest.json"): owner / "manifest.json",
+            ("suspects", "net", "file"): case / "suspects" / "net.toml",
+        },
+    )
+    links = {("previous",): case / "declared.json"}
+    net = ("suspects", "net")
+    tables = {(*net, "file"): case / "tables" / "net.npz"}
+    _edit(
+        case / "blind.json",
+        {**links, **tables, (*net, "answers"): case / "answers" / "net.answers"},
+    )
+    record = {("records", "ann", "net", "record"): case / "records" / "ann.jsonl"}
+    _edit(case / "closed.json", {**links, **record})
+    sealed = case / "blind.json"
+    last = sealed if sealed.exists() else case / "closed.json"
+    _edit(case / "verdict.json", {("previous",): last})
+
+
+def _edit(path: pathlib.Path, digests: dict[tuple, pathlib.Path]) -> None:
+    if not path.exists():
+        return
+    try:
+        before = path.read_bytes()
+        body = json.loads(before)
+        for (*way, last), file in digests.items():
+            target = body
+            for name in way:
+                target = target[name]
+            if file.exists() and target[last] != digest_of(file):
+                target[last] = digest_of(file)
+                path.write_text(json.dumps(body))
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        pass

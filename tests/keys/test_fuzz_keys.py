@@ -1,0 +1,81 @@
+"""Mutants of keys, manifests and the values of beacons: the same thing, or one line."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+
+from anw_jax.errors import KeyFileError
+from anw_jax.keys import Manifest, MarkKey, SignatureSpace
+from anw_jax.keys.beacons import QUICKNET, value_of
+from tests.mutants import COUNTS, bytewise, structured, survives
+
+NOISE = np.random.default_rng(5).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
+NAMES = ("a.png", "café.png", "b/c d.png", "e;f.png")
+MANIFEST = Manifest.of(NOISE, SignatureSpace(), file_names=NAMES)
+PULSE = {"pulse": {"chainIndex": 2, "pulseIndex": 9, "outputValue": "AB" * 64, "version": "2"}}
+ROUND = {"round": 9000000, "randomness": "0f" * 32, "signature": "ab" * 48}
+
+
+def mutants_of(body: bytes, salt: str, count: int):
+    for seed in range(count):
+        rng = random.Random(f"{salt} {seed}")
+        yield (structured if rng.random() < 0.6 else bytewise)(body, rng)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_fuzz_keys(tmp_path, count):
+    path, mark_key = tmp_path / "ann.key", MarkKey(bytes(range(32)))
+    mark_key.save(path)
+    body = path.read_bytes()
+
+    def read(mutant):
+        path.write_bytes(mutant)
+        assert MarkKey.load(path) == mark_key
+
+    _, num_refused = survives("key file", mutants_of(body, "key", count), read, KeyFileError)
+    assert num_refused
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_fuzz_manifests(tmp_path, count):
+    path, digests = tmp_path / "manifest.json", {}
+
+    def read(mutant):
+        path.write_bytes(mutant)
+        manifest = Manifest.load(path)
+        # One digest is one manifest, and what was read is written and read alike.
+        assert Manifest.from_json(manifest.to_json()) == manifest
+        assert digests.setdefault(manifest.digest, manifest) == manifest
+
+    body = MANIFEST.to_json().encode()
+    read(body)
+    _, num_refused = survives(
+        "manifest, read", mutants_of(body, "manifest", count), read, ValueError
+    )
+    assert num_refused
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize(
+    ("name", "served", "digits"),
+    [
+        (f"drand:{QUICKNET}:9000000", ROUND, "0f" * 32),
+        ("nist:2:9", PULSE, "AB" * 64),
+    ],
+    ids=["drand", "nist"],
+)
+def test_fuzz_values_of_beacons(name, served, digits, count):
+    body = json.dumps(served).encode()
+
+    def read(mutant):
+        # The bare digits are the arbitrator's own word; what was served is of this round.
+        value = value_of(name, mutant.decode("utf-8", "surrogateescape"))
+        assert len(value) == len(digits) // 2
+        text = mutant.decode("utf-8", "surrogateescape").casefold()
+        assert value.hex() in text
+
+    kind = f"beacon's value: {name.partition(':')[0]}"
+    _, num_refused = survives(kind, mutants_of(body, name, count), read, ValueError)
+    assert num_refused
