@@ -333,7 +333,10 @@ class Manifest:
             scheme = body["scheme"]
         except (KeyError, TypeError, RecursionError, json.JSONDecodeError):
             raise ValueError(f"not a manifest: expected {_FORMAT!r} as JSON") from None
-        return cls(*columns, space, scheme, files)
+        try:
+            return cls(*columns, space, scheme, files)
+        except TypeError as error:  # a value of another kind in the file
+            raise ValueError(str(error)) from None
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the manifest whole: to a neighbour first, then renamed."""
