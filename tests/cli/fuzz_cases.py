@@ -3,13 +3,14 @@
 import contextlib
 import hashlib
 import json
+import os
 import pathlib
 from collections.abc import Iterator
 
 import pytest
 
 from tests.audit.conftest import write_labels, write_photos
-from tests.cli.fuzzing import Commands, make_quick
+from tests.cli.fuzzing import OLD, Commands, files_in, make_quick
 from tests.cli.test_conditions import VALUE, made, state
 
 
@@ -55,24 +56,28 @@ def opened(anw, root: pathlib.Path, folder: pathlib.Path):
 
 
 class Kept:
-    """Files that are put back as they were, new ones removed."""
+    """Files that are put back as they were, new ones removed.
 
-    def __init__(self, *roots: pathlib.Path):
-        self._roots = roots
-        self._before = {file: file.read_bytes() for file in self._files()}
+    What is as it was has an old time, which no write leaves: it need not be read to know it.
+    """
 
-    def _files(self):
-        return [f for root in self._roots for f in root.rglob("*") if f.is_file()]
+    def __init__(self, root: pathlib.Path):
+        self._root = root
+        self._before = {path: pathlib.Path(path).read_bytes() for path, _ in files_in(root)}
+        for path in self._before:
+            os.utime(path, (OLD, OLD))
 
     def __getitem__(self, path: pathlib.Path) -> bytes:
-        return self._before[path]
+        return self._before[str(path)]
 
     def put_back(self) -> None:
-        for file in set(self._files()) - set(self._before):
-            file.unlink()
-        for file, body in self._before.items():
-            if not file.exists() or file.read_bytes() != body:
-                file.write_bytes(body)
+        now = dict(files_in(self._root))
+        for path in now.keys() - self._before.keys():
+            os.unlink(path)
+        for path, body in self._before.items():
+            if now.get(path) != OLD:
+                pathlib.Path(path).write_bytes(body)
+                os.utime(path, (OLD, OLD))
 
 
 def mend(case: pathlib.Path) -> None:

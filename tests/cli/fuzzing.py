@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import linecache
+import os
 import pathlib
 import pickle
 import signal
@@ -20,6 +21,8 @@ from anw_jax.verify import verdict
 
 PACKAGE = pathlib.Path(anw_jax.__file__).parent
 SECONDS = 60
+# The time of files that are as they were made.
+OLD = 10.0**9
 
 
 @dataclasses.dataclass
@@ -102,11 +105,22 @@ def make_quick(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(verdict, "_diagnostics", _once(verdict._diagnostics, pickle.dumps))
 
 
+def files_in(folder: pathlib.Path | str) -> Iterator[tuple[str, float]]:
+    """Every file below a folder, and when it was written."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_dir():
+                yield from files_in(entry.path)
+            else:
+                yield entry.path, entry.stat().st_mtime
+
+
 def _state_of(arguments: tuple) -> tuple:
     """The files of a folder as they are now."""
-    (folder,) = arguments
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    return folder, *((file, file.read_bytes()) for file in files)
+    files = files_in(arguments[0])
+    return tuple(
+        (path, None if time == OLD else pathlib.Path(path).read_bytes()) for path, time in files
+    )
 
 
 def _once(function: Callable, key: Callable) -> Callable:
