@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anw_jax.errors import KeyFileError
-from anw_jax.keys import Manifest, MarkKey, SignatureSpace
+from anw_jax.keys import AccessRule, LeafOpening, Manifest, MarkKey, SignatureSpace
 from anw_jax.keys.beacons import QUICKNET, value_of
 from tests.mutants import COUNTS, bytewise, different, structured, survives
 
@@ -86,3 +86,15 @@ def test_a_value_of_another_kind_is_no_manifest(value):
     body = json.loads(MANIFEST.to_json())
     with pytest.raises(ValueError, match="scheme must be"):
         Manifest.from_json(json.dumps({**body, "scheme": value}))
+
+
+def test_a_plan_cannot_ask_for_more_views_than_fit_into_memory():
+    assert AccessRule("label", views=1024).views == 1024
+    with pytest.raises(ValueError, match="views must be at most 1024, got 1099511627776"):
+        AccessRule("label", views=2**40)
+
+
+def test_an_opening_whose_origin_is_no_text():
+    body = {"unit": 0, "slot": 1, "nonce": "0f" * 32, "origin": "\ud800", "path": []}
+    with pytest.raises(ValueError, match="origin must"):
+        LeafOpening.from_dict(body)
