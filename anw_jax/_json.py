@@ -1,6 +1,7 @@
-"""JSON that every reader takes alike: no name twice, no NaN."""
+"""JSON that every reader takes alike (as I-JSON, RFC 7493): no name twice, no NaN."""
 
 import json
+import math
 from typing import Any, NoReturn
 
 
@@ -12,7 +13,8 @@ def loads(text: str | bytes, *, allow_nan: bool = False) -> Any:
     """Reads JSON, and refuses what readers take differently.
 
     Python keeps the last of two fields of one name, other programs the first: two people would
-    see two files in the same bytes. NaN and infinities are no JSON at all.
+    see two files in the same bytes. NaN and infinities are no JSON at all, and 1e999 is one of
+    them to Python.
 
     Args:
       text: of the file; bytes in UTF-8, 16 or 32.
@@ -20,7 +22,7 @@ def loads(text: str | bytes, *, allow_nan: bool = False) -> Any:
 
     Raises:
       FieldTwiceError: a name stands twice in one object.
-      ValueError: no JSON, or a NaN.
+      ValueError: no JSON, a NaN, or a number beyond all float64.
       RecursionError: nested too deep.
 
     Example:
@@ -29,8 +31,11 @@ def loads(text: str | bytes, *, allow_nan: bool = False) -> Any:
       ...
       anw_jax._json.FieldTwiceError: the field 'found' stands twice in one object
     """
-    constant = None if allow_nan else _refuse
-    return json.loads(text, object_pairs_hook=_object, parse_constant=constant)
+    if allow_nan:
+        return json.loads(text, object_pairs_hook=_object)
+    return json.loads(
+        text, object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite
+    )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -42,5 +47,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
+def _finite(digits: str) -> float:
+    value = float(digits)
+    return value if math.isfinite(value) else _refuse(f"{digits:.40}")
+
+
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is no finite number")

@@ -90,6 +90,30 @@ def survives(
     return num_read, num_refused
 
 
+def unseen(
+    before: bytes,
+    make: Callable[[bytes, random.Random], bytes],
+    rng: random.Random,
+    seen: set[bytes],
+) -> bytes:
+    """A mutant that differs from the file and from all others: damaged again until it does."""
+    body = make(before, rng)
+    while body in seen:
+        try:
+            body = make(body, rng)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+            body = make(before, rng)  # nothing that could be edited was left
+    seen.add(body)
+    return body
+
+
+def different(before: bytes, make: Callable, salt: str, count: int) -> Iterator[bytes]:
+    """Mutants of one file, all of them different."""
+    seen = {before}
+    for seed in range(count):
+        yield unseen(before, make, random.Random(f"{salt} {seed}"), seen)
+
+
 ODD = [
     None, True, False, 0, 1, -1, 2**70, 1e308, "", "0f" * 32, "ab", "\ud800", [], {}, [[]],
     {"format": "x"}, "NaN", 0.5, ["0f" * 32], "../../x", "\0",

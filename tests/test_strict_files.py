@@ -19,8 +19,9 @@ from anw_jax.keys import MarkKey
         ('{"a": 1, "a": 1}', "field 'a' stands twice"),
         ('[{"b": {"c": 1, "d": 2, "c": 3}}]', "field 'c' stands twice"),
         ('{"\\u0061": 1, "a": 2}', "field 'a' stands twice"),
-        ('{"a": NaN}', "NaN is no number"),
-        ("[-Infinity]", "-Infinity is no number"),
+        ('{"a": NaN}', "NaN is no finite number"),
+        ("[-Infinity]", "-Infinity is no finite number"),
+        ("[1e999]", "1e999 is no finite number"),
     ],
 )
 def test_what_readers_take_differently(text, names):

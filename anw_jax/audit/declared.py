@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from anw_jax.errors import CaseError
 from anw_jax.keys import AccessRule
 from anw_jax.suspects import Access, Augmentation
 
@@ -49,6 +50,22 @@ def labels_by(declared: dict[str, Any], owner: str) -> str:
     """Who gives the class numbers of an owner's photos."""
     source = declared["owners"][owner].get("labels_by") or declared.get("labels_by")
     return _OLDER_SOURCES.get(source, source)
+
+
+def beacon_of(declared: dict[str, Any], owner: str) -> bytes:
+    """The value of an owner's beacon; empty where the plan names none.
+
+    Raises:
+      CaseError: no hexadecimal digits.
+    """
+    digits = declared["beacons"].get(owner, "")
+    try:
+        return bytes.fromhex(digits)
+    except ValueError:
+        raise CaseError(
+            f"declared.json is damaged: beacons.{owner} must be hexadecimal digits, got "
+            f"{digits!r:.40}"
+        ) from None
 
 
 def menu_of(declared: dict[str, Any], suspect: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from anw_jax import _check
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.corrections import level_of_record
-from anw_jax.audit.declared import rule_of
+from anw_jax.audit.declared import labels_by, rule_of
 from anw_jax.audit.files import write_json
 from anw_jax.audit.fitting import check_labels_fit, check_sizes_fit
 from anw_jax.audit.labelling import digest_of_labels, source_of, wanted_labels
@@ -262,7 +262,7 @@ def check_unchanged(case: Case) -> dict[str, Any]:
     for name, owner in declared["owners"].items():
         if "labels_sha256" not in owner:
             continue  # older files hold labels to the originals' digest
-        now = digest_of_labels(wanted_labels(case, name, owner["labels_by"]))
+        now = digest_of_labels(wanted_labels(case, name, labels_by(declared, name)))
         if now != owner["labels_sha256"]:
             raise ChangedFileError(
                 f"{case.path}: the labels of owner {name!r} were changed after declared.json "

@@ -9,7 +9,7 @@ import numpy as np
 from anw_jax.audit import refusals
 from anw_jax.audit.case import FORMATS, Case
 from anw_jax.audit.corrections import SHOWN, corrected, restate
-from anw_jax.audit.declared import refusal_limit, rule_of
+from anw_jax.audit.declared import beacon_of, refusal_limit, rule_of
 from anw_jax.audit.declaring import check_unchanged
 from anw_jax.audit.files import write_json
 from anw_jax.audit.labelling import source_of
@@ -136,7 +136,7 @@ def _test(
         published.plan,
         commitment=published.commitment,
         sealed_digest=sealed_digest,
-        beacon=_beacon(declared, owner),
+        beacon=beacon_of(declared, owner),
         rule=own_rule(published.plan, rule),
         statements=basis.statements,
         menu=basis.menu,
@@ -158,10 +158,6 @@ def own_rule(plan: Plan, rule: AccessRule) -> AccessRule | None:
     if plan.version == 1:
         return None
     return dataclasses.replace(rule, labels=source_of(plan))
-
-
-def _beacon(declared: dict[str, Any], owner: str) -> bytes:
-    return bytes.fromhex(declared["beacons"].get(owner, ""))
 
 
 def _stated(verdict: Verdict) -> dict[str, Any]:
@@ -200,7 +196,7 @@ def _add_units(case, declared, mark_keys, tables, tests) -> None:
         for name, test in by_name.items():
             if test["outcome"] != SHOWN:
                 continue
-            slots = assign(mark_keys[owner], manifest, plan, beacon=_beacon(declared, owner))
+            slots = assign(mark_keys[owner], manifest, plan, beacon=beacon_of(declared, owner))
             rule = rule_of(declared, name)
             factor = num_tests * test["factor"]
             test |= units_of(one, rule, slots, tables[name][owner], factor)

@@ -8,11 +8,11 @@ from anw_jax import _json
 from anw_jax.audit import refusals
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.corrections import corrected, restate
-from anw_jax.audit.declared import refusal_limit
+from anw_jax.audit.declared import beacon_of, refusal_limit
 from anw_jax.audit.declaring import check_unchanged
 from anw_jax.audit.files import check_same, read_bytes, write_json
 from anw_jax.audit.published import Published
-from anw_jax.audit.records import beacon_of, check_header, joint_of, record_file
+from anw_jax.audit.records import check_header, joint_of, record_file
 from anw_jax.audit.statements import check_controls, check_release, read_statements
 from anw_jax.audit.stating import Basis, basis_of, check_blind, circumstances, with_texts
 from anw_jax.errors import CaseError, ChangedFileError
@@ -92,7 +92,8 @@ def recompute_record(
 def _read_closed(case: Case) -> dict[str, Any]:
     """`closed.json`; one of a single test, as it was written before there were several."""
     closed = case.check_link("closed.json", "declared.json")
-    if "records" in closed:
+    single = ("suspect", "record", "head", "because", "num_queries")
+    if not all(field in closed for field in single) or len(case.owners) > 1:
         return closed
     (owner,) = case.owners
     suspect = closed["suspect"]
@@ -150,7 +151,7 @@ def _tests_of(
         check_same(file, closed[name]["record"], "closed.json")
         lines[name] = read_bytes(file).decode("utf-8", "replace").splitlines()
     public = owner.published
-    known = {"commitment": public.commitment, "beacon": beacon_of(declared, owner)}
+    known = {"commitment": public.commitment, "beacon": beacon_of(declared, owner.name)}
     num_tests = len(case.owners) * len(case.suspects)
     if joint_of(case, declared, next(iter(lines))) is None:
         ((name, record),) = lines.items()

@@ -6,6 +6,7 @@ from typing import Any
 from anw_jax import _files, _json
 from anw_jax.audit.case import Case, Owner
 from anw_jax.audit.corrections import level_of_record
+from anw_jax.audit.declared import beacon_of
 from anw_jax.audit.files import check_same, digest_of, read_bytes
 from anw_jax.errors import ChangedFileError, RecordError
 from anw_jax.verify import Joint, Lockstep, SequentialRecord, resume
@@ -37,11 +38,6 @@ def joint_of(case: Case, declared: dict[str, Any], suspect: str) -> Joint | None
     return Joint(level, suspect, tuple(sorted(case.suspects)))
 
 
-def beacon_of(declared: dict[str, Any], owner: Owner) -> bytes:
-    """The value of an owner's beacon, as declared."""
-    return bytes.fromhex(declared["beacons"].get(owner.name, ""))
-
-
 def fresh(
     case: Case,
     declared: dict[str, Any],
@@ -55,7 +51,7 @@ def fresh(
         published.commitment,
         published.manifest,
         published.plan,
-        beacon=beacon_of(declared, owner),
+        beacon=beacon_of(declared, owner.name),
         path=path,
         about=digest_of(case.file("declared.json")),
         joint=joint_of(case, declared, suspect),
@@ -88,7 +84,7 @@ def _record(
             owner.published.manifest,
             owner.published.plan,
             commitment=owner.published.commitment,
-            beacon=beacon_of(declared, owner),
+            beacon=beacon_of(declared, owner.name),
         )
         check_header(case, declared, owner, suspect, record.lines[0])
         return record

@@ -26,6 +26,9 @@ BOUNDS = ("hits", "ranks")
 # Augmented views for each picture where only the label is answered; one view otherwise.
 DEFAULT_LABEL_VIEWS = 16
 
+# A plan is the owner's, and the arbitrator's memory must hold what it asks for.
+MOST_VIEWS = 1024
+
 
 @dataclasses.dataclass(frozen=True)
 class AccessRule:
@@ -35,7 +38,8 @@ class AccessRule:
       kind: one of `KINDS`.
       labels: who gives the class numbers, one of `LABEL_SOURCES`.
       statistic: of this kind of access; "" for the plan's own.
-      views: queries for each photo and slot; None for 16 with "label" and 1 otherwise.
+      views: queries for each photo and slot, 1 to 1024; None for 16 with "label" and 1
+        otherwise.
       decimals: for "rounded", digits after the point, 1 to 12.
       top: for "top_k", how many labels are used; None for as many as the suspect lists.
       saving: (stride, number of best) of the coarse-to-fine rule; None asks every slot.
@@ -79,6 +83,8 @@ class AccessRule:
         if views is None:
             views = DEFAULT_LABEL_VIEWS if self.kind == "label" else 1
         self._set(views=_check.integer_at_least(1, views=views))
+        if self.views > MOST_VIEWS:
+            raise ValueError(f"views must be at most {MOST_VIEWS}, got {self.views}")
         for name, kind in (("decimals", "rounded"), ("top", "top_k")):
             value = getattr(self, name)
             if value is None:

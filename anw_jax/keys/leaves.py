@@ -59,7 +59,7 @@ class LeafOpening:
     def __post_init__(self):
         _check.integer_at_least(0, unit=self.unit)
         _check.integer_at_least(1, slot=self.slot)
-        _check.is_instance(str, origin=self.origin)
+        _check.plain_text(origin=self.origin)
         object.__setattr__(self, "path", tuple(self.path))
         for name, digits in [
             ("nonce", self.nonce),

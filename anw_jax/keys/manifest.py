@@ -10,6 +10,7 @@ import os
 import pathlib
 import warnings
 from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -323,7 +324,7 @@ class Manifest:
           ValueError: the text is not a manifest, or contradicts itself.
         """
         try:
-            body = _json.loads(text)
+            body = _parsed(text)
             if body["format"] not in (_FORMAT, _OLDER_FORMAT):
                 raise KeyError("format")
             rows = body["images"]
@@ -331,7 +332,7 @@ class Manifest:
             files = tuple(row["file_sha256"] for row in rows if body["format"] == _FORMAT)
             space = SignatureSpace(body["num_slots"])
             scheme = body["scheme"]
-        except (KeyError, TypeError, RecursionError, json.JSONDecodeError):
+        except (KeyError, TypeError):
             raise ValueError(f"not a manifest: expected {_FORMAT!r} as JSON") from None
         try:
             return cls(*columns, space, scheme, files)
@@ -352,3 +353,13 @@ class Manifest:
         """
         _files.check_regular(path)
         return cls.from_json(pathlib.Path(path).read_text())
+
+
+def _parsed(text: str) -> Any:
+    """The text as JSON; None where it is none."""
+    try:
+        return _json.loads(text)
+    except _json.FieldTwiceError:
+        raise
+    except (ValueError, RecursionError):
+        return None

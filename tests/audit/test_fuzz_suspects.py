@@ -1,13 +1,12 @@
 """Mutants of the files that say how a suspect is asked: opened as they say, or one line."""
 
 import json
-import random
 
 import pytest
 
 from anw_jax import audit
 from anw_jax.errors import AnwError
-from tests.mutants import COUNTS, bytewise, other_value, survives, toml_file
+from tests.mutants import COUNTS, bytewise, different, other_value, survives, toml_file
 
 HTTP = {
     "kind": "http",
@@ -44,16 +43,15 @@ FORMS = {
 
 
 def mutants_of(fields, write, count):
-    for seed in range(count):
-        rng = random.Random(f"{fields['kind']} {seed}")
+    def make(before, rng):
         if rng.random() < 0.3:
-            yield bytewise(write(fields), rng)
-            continue
+            return bytewise(before, rng)
         value = json.loads(json.dumps(fields))
         for _ in range(rng.randint(1, 3)):
-            if value:
-                value = other_value(value, rng)
-        yield write(value)
+            value = other_value(value, rng) if value else value
+        return write(value)
+
+    return different(write(fields), make, fields["kind"], count)
 
 
 @pytest.mark.parametrize("count", COUNTS)

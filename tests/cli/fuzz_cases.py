@@ -5,13 +5,18 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.audit.conftest import write_labels, write_photos
 from tests.cli.fuzzing import OLD, Commands, files_in, make_quick
 from tests.cli.test_conditions import VALUE, made, state
+from tests.mutants import unseen
+from tests.tally import Tally
+
+MOST_FAULTS = 20
 
 
 @contextlib.contextmanager
@@ -78,6 +83,31 @@ class Kept:
             if now.get(path) != OLD:
                 pathlib.Path(path).write_bytes(body)
                 os.utime(path, (OLD, OLD))
+
+
+def check_mutants(
+    kind: str,
+    before: bytes,
+    count: int,
+    make: Callable[[bytes, random.Random], bytes],
+    end_of: Callable[[bytes, random.Random], str],
+    put_back: Callable[[], None],
+) -> None:
+    """Hands different mutants of a file to commands; fails with the first few faults."""
+    faults, seen = [], {before}
+    with Tally(kind) as tally:
+        for seed in range(count):
+            rng = random.Random(f"{kind} {seed}")
+            body = unseen(before, make, rng, seen)
+            try:
+                tally.add(body, end_of(body, rng))
+            except AssertionError as error:
+                faults.append(f"mutant {seed} ({body[:200]!r}): {error}")
+                if len(faults) == MOST_FAULTS:
+                    break
+            finally:
+                put_back()
+        assert not faults, "\n".join(faults)
 
 
 def mend(case: pathlib.Path) -> None:

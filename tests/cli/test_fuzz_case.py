@@ -9,9 +9,8 @@ import shutil
 import pytest
 
 from anw_jax import _json
-from tests.cli.fuzz_cases import Kept, audited, handed_over, mend, world
+from tests.cli.fuzz_cases import Kept, audited, check_mutants, handed_over, mend, world
 from tests.mutants import COMMAND_COUNTS, bytewise, mutants, structured
-from tests.tally import Tally
 
 pytestmark = pytest.mark.filterwarnings("always")
 
@@ -64,8 +63,12 @@ def mutant(before: bytes, name: str, rng: random.Random) -> bytes:
     return bytewise(before, rng)
 
 
-def end_of(whole, name: str, body: bytes, is_mended: bool, is_noted: bool) -> str:
-    """What the verdict, or the replay of a verdict, makes of one mutant."""
+def end_of(whole, name: str, body: bytes, rng: random.Random) -> str:
+    """What the verdict, or the replay of a verdict, makes of one mutant.
+
+    Half of them with mended digests, and half of them held against the digest noted.
+    """
+    is_mended, is_noted = rng.random() < 0.5, rng.random() < 0.5
     anw, root, case, noted, kept = whole
     path = root / name if name.endswith(".key") else case / name
     known = json.loads(kept[case / "verdict.json"])["tests"]["ann"]["net"]
@@ -93,20 +96,14 @@ def end_of(whole, name: str, body: bytes, is_mended: bool, is_noted: bool) -> st
 @pytest.mark.parametrize("name", FILES)
 def test_mutants_at_the_verdict(whole, name, count):
     *_, root, case, _, kept = whole
-    before = kept[root / name if name.endswith(".key") else case / name]
-    with Tally(f"sealed case, at the verdict: {name}") as tally:
-        for seed in range(count):
-            rng = random.Random(f"{name} {seed}")
-            body = before
-            while body == before:
-                body = mutant(before, name, rng)
-            try:
-                end = end_of(whole, name, body, rng.random() < 0.5, rng.random() < 0.5)
-            except AssertionError as error:
-                raise AssertionError(f"mutant {seed} of {name}") from error
-            finally:
-                kept.put_back()
-            tally.add(body, end)
+    check_mutants(
+        f"sealed case, at the verdict: {name}",
+        kept[root / name if name.endswith(".key") else case / name],
+        count,
+        lambda before, rng: mutant(before, name, rng),
+        lambda body, rng: end_of(whole, name, body, rng),
+        kept.put_back,
+    )
 
 
 def test_a_menu_that_is_made_smaller_is_seen(whole, tmp_path):

@@ -7,10 +7,17 @@ import shutil
 import pytest
 
 from anw_jax.verify.sequential import chained
-from tests.cli.fuzz_cases import Kept, digest_of, handed_over, mend, opened, world
+from tests.cli.fuzz_cases import (
+    Kept,
+    check_mutants,
+    digest_of,
+    handed_over,
+    mend,
+    opened,
+    world,
+)
 from tests.cli.test_conditions import VALUE
 from tests.mutants import COMMAND_COUNTS, bytewise, in_one_line, other_value, structured
-from tests.tally import Tally
 
 pytestmark = pytest.mark.filterwarnings("always")
 
@@ -89,22 +96,19 @@ def edited_request(before: bytes, rng: random.Random) -> bytes:
 
 
 def mutant(before: bytes, name: str, rng: random.Random) -> bytes:
-    """Another file than the one before: in its bytes, in one entry, or with mended hashes."""
-    body = before
-    while body == before:
-        way = rng.random()
-        if way < 0.3:
-            body = bytewise(before, rng)
-        elif way < 0.65 and name.startswith("records"):
-            body = edited_record(before, rng)
-        elif way < 0.65 and name.endswith("request.json"):
-            body = edited_request(before, rng)
-        else:
-            body = (in_one_line if name.endswith(".jsonl") else structured)(before, rng)
-    return body
+    """Another file: in its bytes, in one entry, or with mended hashes."""
+    way = rng.random()
+    if way < 0.3:
+        return bytewise(before, rng)
+    if way < 0.65 and name.startswith("records"):
+        return edited_record(before, rng)
+    if way < 0.65 and name.endswith("request.json"):
+        return edited_request(before, rng)
+    return (in_one_line if name.endswith(".jsonl") else structured)(before, rng)
 
 
-def end_of_closed(closed, name: str, body: bytes, is_mended: bool, is_noted: bool) -> str:
+def end_of_closed(closed, name: str, body: bytes, rng: random.Random) -> str:
+    is_mended, is_noted = rng.random() < 0.5, rng.random() < 0.5
     anw, folder, noted, kept = closed
     known = json.loads(kept[folder / "verdict.json"])["tests"]["ann"]["net"]
     (folder / name).write_bytes(body)
@@ -124,17 +128,14 @@ def end_of_closed(closed, name: str, body: bytes, is_mended: bool, is_noted: boo
 @pytest.mark.parametrize("name", CLOSED)
 def test_mutants_of_a_closed_case(closed, name, count):
     *_, folder, _, kept = closed
-    with Tally(f"sequential case, at the verdict: {name}") as tally:
-        for seed in range(count):
-            rng = random.Random(f"{name} {seed}")
-            body = mutant(kept[folder / name], name, rng)
-            try:
-                end = end_of_closed(closed, name, body, rng.random() < 0.5, rng.random() < 0.5)
-            except AssertionError as error:
-                raise AssertionError(f"mutant {seed} of {name}") from error
-            finally:
-                kept.put_back()
-            tally.add(body, end)
+    check_mutants(
+        f"sequential case, at the verdict: {name}",
+        kept[folder / name],
+        count,
+        lambda before, rng: mutant(before, name, rng),
+        lambda body, rng: end_of_closed(closed, name, body, rng),
+        kept.put_back,
+    )
 
 
 def end_of_open(waiting, name: str, body: bytes) -> str:
@@ -184,14 +185,12 @@ def test_mutants_of_an_exchange(waiting, name, count):
         assert opened(anw, root, folder).code == 0
     kept = Kept(root)
     path = root / "rounds_marked" / name if name == "openings.jsonl" else folder / name
-    with Tally(f"sequential case, in a round: {name}") as tally:
-        for seed in range(count):
-            body = mutant(kept[path], name, random.Random(f"{name} {seed}"))
-            try:
-                end = end_of_open(waiting, name, body)
-            except AssertionError as error:
-                raise AssertionError(f"mutant {seed} of {name}") from error
-            finally:
-                kept.put_back()
-            tally.add(body, end)
+    check_mutants(
+        f"sequential case, in a round: {name}",
+        kept[path],
+        count,
+        lambda before, rng: mutant(before, name, rng),
+        lambda body, rng: end_of_open(waiting, name, body),
+        kept.put_back,
+    )
     waiting[-1].put_back()

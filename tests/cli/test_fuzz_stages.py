@@ -6,10 +6,9 @@ import random
 
 import pytest
 
-from tests.cli.fuzz_cases import Kept, digest_of, handed_over, mend, world
+from tests.cli.fuzz_cases import Kept, check_mutants, digest_of, handed_over, mend, world
 from tests.cli.test_conditions import VALUE
 from tests.mutants import COMMAND_COUNTS, bytewise, mutants, other_value, structured, toml_file
-from tests.tally import Tally
 
 pytestmark = pytest.mark.filterwarnings("always")
 
@@ -60,19 +59,16 @@ def verdict_of(anw, root, case):
 
 
 def mutant(before: bytes, name: str, rng: random.Random) -> bytes:
-    body = before
-    while body == before:
-        if name.startswith("suspects/") and rng.random() < 0.7:
-            value = other_value(json.loads(json.dumps(FIELDS)), rng)
-            is_json = name.endswith(".json")
-            body = json.dumps(value).encode() if is_json else toml_file(value)
-        elif name.endswith(".json") and rng.random() < 0.8:
-            body = structured(before, rng)
-        elif name.endswith(".png") and rng.random() < 0.7:
-            body = next(mutants([before], 1, rng.getrandbits(32)))
-        else:
-            body = bytewise(before, rng)
-    return body
+    if name.startswith("suspects/") and rng.random() < 0.7:
+        value = json.loads(json.dumps(FIELDS))
+        for _ in range(rng.randint(1, 3)):
+            value = other_value(value, rng) if value else value
+        return json.dumps(value).encode() if name.endswith(".json") else toml_file(value)
+    if name.endswith(".json") and rng.random() < 0.8:
+        return structured(before, rng)
+    if name.endswith(".png") and rng.random() < 0.7:
+        return next(mutants([before], 1, rng.getrandbits(32)))
+    return bytewise(before, rng)
 
 
 def end_of(probed, name: str, body: bytes) -> str:
@@ -105,13 +101,11 @@ def test_mutants_before_the_first_query(probed, name, count):
         before = json.dumps(FIELDS).encode()
     else:
         before = kept[case / name]
-    with Tally(f"sealed case, before the first query: {name}") as tally:
-        for seed in range(count):
-            body = mutant(before, name, random.Random(f"{name} {seed}"))
-            try:
-                end = end_of(probed, name, body)
-            except AssertionError as error:
-                raise AssertionError(f"mutant {seed} of {name}") from error
-            finally:
-                kept.put_back()
-            tally.add(body, end)
+    check_mutants(
+        f"sealed case, before the first query: {name}",
+        before,
+        count,
+        lambda before, rng: mutant(before, name, rng),
+        lambda body, rng: end_of(probed, name, body),
+        kept.put_back,
+    )

@@ -1,15 +1,14 @@
 """Mutants of keys, manifests and the values of beacons: the same thing, or one line."""
 
 import json
-import random
 
 import numpy as np
 import pytest
 
 from anw_jax.errors import KeyFileError
-from anw_jax.keys import Manifest, MarkKey, SignatureSpace
+from anw_jax.keys import AccessRule, LeafOpening, Manifest, MarkKey, SignatureSpace
 from anw_jax.keys.beacons import QUICKNET, value_of
-from tests.mutants import COUNTS, bytewise, structured, survives
+from tests.mutants import COUNTS, bytewise, different, structured, survives
 
 NOISE = np.random.default_rng(5).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
 NAMES = ("a.png", "café.png", "b/c d.png", "e;f.png")
@@ -19,9 +18,10 @@ ROUND = {"round": 9000000, "randomness": "0f" * 32, "signature": "ab" * 48}
 
 
 def mutants_of(body: bytes, salt: str, count: int):
-    for seed in range(count):
-        rng = random.Random(f"{salt} {seed}")
-        yield (structured if rng.random() < 0.6 else bytewise)(body, rng)
+    def make(before, rng):
+        return (structured if rng.random() < 0.6 else bytewise)(before, rng)
+
+    return different(body, make, salt, count)
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -79,3 +79,22 @@ def test_fuzz_values_of_beacons(name, served, digits, count):
     kind = f"beacon's value: {name.partition(':')[0]}"
     _, num_refused = survives(kind, mutants_of(body, name, count), read, ValueError)
     assert num_refused
+
+
+@pytest.mark.parametrize("value", [[], 3, None])
+def test_a_value_of_another_kind_is_no_manifest(value):
+    body = json.loads(MANIFEST.to_json())
+    with pytest.raises(ValueError, match="scheme must be"):
+        Manifest.from_json(json.dumps({**body, "scheme": value}))
+
+
+def test_a_plan_cannot_ask_for_more_views_than_fit_into_memory():
+    assert AccessRule("label", views=1024).views == 1024
+    with pytest.raises(ValueError, match="views must be at most 1024, got 1099511627776"):
+        AccessRule("label", views=2**40)
+
+
+def test_an_opening_whose_origin_is_no_text():
+    body = {"unit": 0, "slot": 1, "nonce": "0f" * 32, "origin": "\ud800", "path": []}
+    with pytest.raises(ValueError, match="origin must"):
+        LeafOpening.from_dict(body)
