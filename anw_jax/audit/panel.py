@@ -14,8 +14,6 @@ from anw_jax.stats.unit_rows import is_usable
 from anw_jax.suspects import Access, AnswerCache, Interview, Suspect
 from anw_jax.suspects.controls import Controls
 from anw_jax.suspects.pictures import Pictures
-from anw_jax.verify import coarse_to_fine
-from anw_jax.verify.query_saving import fill_between
 
 
 class Panel:
