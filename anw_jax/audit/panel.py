@@ -9,6 +9,8 @@ from anw_jax import progress
 from anw_jax.audit.case import Owner
 from anw_jax.audit.stored_photos import StoredPhotos
 from anw_jax.keys import AccessRule, Assignment, Manifest, names
+from anw_jax.sequential import coarse_to_fine
+from anw_jax.sequential.query_saving import fill_between
 from anw_jax.stats import unit_losses
 from anw_jax.stats.unit_rows import is_usable
 from anw_jax.suspects import Access, AnswerCache, Interview, Suspect
