@@ -215,16 +215,23 @@ def colour_image(**named: Any) -> None:
 
 def class_labels(num_images: int, num_classes: int | None = None, **named: Any) -> np.ndarray:
     """Integer labels `[num_images]`, each in [0, num_classes) where that is known."""
+    return indices(num_images, num_classes, bound="num_classes = ", **named)
+
+
+def indices(
+    length: int, below: int | None = None, *, bound: str = "", **named: Any
+) -> np.ndarray:
+    """Integers int32 `[length]`, each in [0, below) where that is known."""
     name, value = _single(named)
-    labels = np.asarray(value)
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise TypeError(f"{name} must be integers, got {labels.dtype}")
-    if labels.shape != (num_images,):
-        raise ValueError(f"{name} must have shape ({num_images},), got {labels.shape}")
-    if labels.size:
-        low, high = int(labels.min()), int(labels.max())
+    integers = np.asarray(value)
+    if integers.size and not np.issubdtype(integers.dtype, np.integer):
+        raise TypeError(f"{name} must be integers, got {integers.dtype}")
+    if integers.shape != (length,):
+        raise ValueError(f"{name} must have shape ({length},), got {integers.shape}")
+    if integers.size:
+        low, high = int(integers.min()), int(integers.max())
         if low < 0:
             raise ValueError(f"{name} must be at least 0, got {low}")
-        if num_classes is not None and high >= num_classes:
-            raise ValueError(f"{name} must be below num_classes = {num_classes}, got {high}")
-    return labels.astype(np.int32)
+        if below is not None and high >= below:
+            raise ValueError(f"{name} must be below {bound}{below}, got {high}")
+    return integers.astype(np.int32)

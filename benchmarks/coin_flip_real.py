@@ -3,7 +3,7 @@
 The published audit: a unit is a pair of marked versions, one published; from a row of eleven
 valid slots it gets the secret one and another drawn at random, or the opposite one, and is
 won if the secret one has the lower loss. Ours: the sequential mode
-(`stats.mixture_log_wealth`) on the whole row; on rows completed by `verify.coarse_to_fine`;
+(`stats.mixture_log_wealth`) on the whole row; on rows completed by `sequential.coarse_to_fine`;
 and on 4 or 2 of the slots, as if the owner had drawn the hue from so few. All sides ask each
 version once (the published audit averages 16 crops of each; any number multiplies the queries
 of all sides alike).
@@ -22,7 +22,7 @@ import time
 
 import numpy as np
 
-from anw_jax import stats, verify
+from anw_jax import sequential, stats
 from anw_jax.baselines.coin_flip import CoinFlipAudit
 from benchmarks import _measure, _real_tables
 from benchmarks._real_tables import Table
@@ -92,17 +92,19 @@ def scores_of(losses: np.ndarray) -> np.ndarray:
     return np.array([stats.score_row(row) for row in losses])
 
 
-def completed(table: Table, saving: tuple[int, int]) -> verify.CompletedRows:
+def completed(table: Table, saving: tuple[int, int]) -> sequential.CompletedRows:
     """The rows as the saving rule leaves them."""
 
     def ask(units: np.ndarray, slots: np.ndarray) -> np.ndarray:
         return table.losses[units, slots]
 
     stride, num_best = saving
-    return verify.coarse_to_fine(ask, len(table.slots), 12, stride=stride, num_best=num_best)
+    return sequential.coarse_to_fine(
+        ask, len(table.slots), 12, stride=stride, num_best=num_best
+    )
 
 
-def with_the_worst(rows: verify.CompletedRows) -> np.ndarray:
+def with_the_worst(rows: sequential.CompletedRows) -> np.ndarray:
     """The rows if unasked slots got the worst asked loss instead of their neighbours' line."""
     worst = np.where(rows.asked, rows.losses, -np.inf).max(axis=1, keepdims=True)
     return np.where(rows.asked, rows.losses, worst)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from anw_jax import _check
-from anw_jax.marks import HueRotation
+from anw_jax.marks import HueRotation, apply_lct, lct_matrix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ class ColorJitter:
             (dm_pix.adjust_brightness, self.brightness, 0.0),
             (dm_pix.adjust_contrast, self.contrast, 1.0),
             (dm_pix.adjust_saturation, self.saturation, 1.0),
-            (HueRotation().mark_unchecked, 360.0 * self.hue, 0.0),
+            (_turn_hue, 360.0 * self.hue, 0.0),
         )
         for draw, (adjust, half_range, middle) in zip(draws, adjustments, strict=True):
             if half_range > 0.0:
@@ -75,3 +75,7 @@ class ColorJitter:
                     moved = jax.vmap(adjust)(images, middle + half_range * draw)
                 images = jnp.clip(moved, 0.0, 1.0)
         return images, targets
+
+
+def _turn_hue(image: jax.Array, degrees: jax.Array) -> jax.Array:
+    return apply_lct(lct_matrix(HueRotation().basis, degrees), image)

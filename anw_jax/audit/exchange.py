@@ -33,8 +33,8 @@ from anw_jax.audit.request_lines import (
 )
 from anw_jax.errors import CaseError, CommitmentError, RecordError
 from anw_jax.keys import LeafOpening, MarkKey, UnitTree, audit_order
-from anw_jax.verify import Lockstep
-from anw_jax.verify.joint import heads_digest
+from anw_jax.sequential import Lockstep
+from anw_jax.sequential.lines import heads_digest
 
 REQUEST = "anw_jax request to open a leaf, version 1"
 JOINT_REQUEST = "anw_jax request to open a leaf for several records, version 1"
@@ -72,7 +72,7 @@ def write_request(
     """
     heads = together.heads()
     body = {
-        "format": JOINT_REQUEST if together.is_joint else REQUEST,
+        "format": JOINT_REQUEST if together.is_group else REQUEST,
         "owner": owner,
         "commitment": commitment,
         "declared": declared,
@@ -80,7 +80,7 @@ def write_request(
         "unit": together.next_unit,
     }
     records = together.records
-    if together.is_joint:
+    if together.is_group:
         body["heads"] = heads_digest(heads)
         body["records"] = {
             name: {"header": r.lines[0], "line": r.lines[-1]} for name, r in records.items()

@@ -9,13 +9,13 @@ from anw_jax import progress
 from anw_jax.audit.case import Owner
 from anw_jax.audit.stored_photos import StoredPhotos
 from anw_jax.keys import AccessRule, Assignment, Manifest, names
+from anw_jax.sequential import coarse_to_fine
+from anw_jax.sequential.query_saving import fill_between
 from anw_jax.stats import unit_losses
 from anw_jax.stats.unit_rows import is_usable
 from anw_jax.suspects import Access, AnswerCache, Interview, Suspect
 from anw_jax.suspects.controls import Controls
 from anw_jax.suspects.pictures import Pictures
-from anw_jax.verify import coarse_to_fine
-from anw_jax.verify.query_saving import fill_between
 
 
 class Panel:

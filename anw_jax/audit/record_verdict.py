@@ -12,15 +12,15 @@ from anw_jax.audit.declared import beacon_of, refusal_limit
 from anw_jax.audit.declaring import check_unchanged
 from anw_jax.audit.files import check_same, read_bytes, write_json
 from anw_jax.audit.published import Published
-from anw_jax.audit.records import check_header, joint_of, record_file
+from anw_jax.audit.records import check_header, group_of, record_file
 from anw_jax.audit.statements import check_controls, check_release, read_statements
 from anw_jax.audit.stating import Basis, basis_of, check_blind, circumstances, with_texts
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import MarkKey
+from anw_jax.sequential import replay, replay_together
+from anw_jax.sequential.record import BY_HAND
 from anw_jax.stats import SequentialResult, divided
 from anw_jax.stats.testing import format_p
-from anw_jax.verify import replay, replay_together
-from anw_jax.verify.sequential import BY_HAND
 from anw_jax.verify.statements import check_against, conditions_of
 from anw_jax.verify.verdict import is_conditional, standing_of
 
@@ -153,7 +153,7 @@ def _tests_of(
     public = owner.published
     known = {"commitment": public.commitment, "beacon": beacon_of(declared, owner.name)}
     num_tests = len(case.owners) * len(case.suspects)
-    if joint_of(case, declared, next(iter(lines))) is None:
+    if group_of(case, declared, next(iter(lines))) is None:
         ((name, record),) = lines.items()
         results = {name: replay(record, public.manifest, public.plan, **known)}
     else:

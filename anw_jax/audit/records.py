@@ -9,7 +9,7 @@ from anw_jax.audit.corrections import level_of_record
 from anw_jax.audit.declared import beacon_of
 from anw_jax.audit.files import check_same, digest_of, read_bytes
 from anw_jax.errors import ChangedFileError, RecordError
-from anw_jax.verify import Joint, Lockstep, SequentialRecord, resume
+from anw_jax.sequential import Lockstep, RecordGroup, SequentialRecord, resume
 
 
 def record_file(case: Case, owner: str, suspect: str) -> pathlib.Path:
@@ -20,7 +20,7 @@ def record_file(case: Case, owner: str, suspect: str) -> pathlib.Path:
     return folder / owner / f"{suspect}.jsonl"
 
 
-def joint_of(case: Case, declared: dict[str, Any], suspect: str) -> Joint | None:
+def group_of(case: Case, declared: dict[str, Any], suspect: str) -> RecordGroup | None:
     """What a record's header binds; None where it is one test at the plan's own level."""
     num_tests = len(case.owners) * len(case.suspects)
     plan = next(iter(case.owners.values())).published.plan
@@ -35,7 +35,7 @@ def joint_of(case: Case, declared: dict[str, Any], suspect: str) -> Joint | None
         )
     if num_tests == 1 and level == plan.alpha:
         return None
-    return Joint(level, suspect, tuple(sorted(case.suspects)))
+    return RecordGroup(level, suspect, tuple(sorted(case.suspects)))
 
 
 def fresh(
@@ -54,7 +54,7 @@ def fresh(
         beacon=beacon_of(declared, owner.name),
         path=path,
         about=digest_of(case.file("declared.json")),
-        joint=joint_of(case, declared, suspect),
+        group=group_of(case, declared, suspect),
     )
 
 

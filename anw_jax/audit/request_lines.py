@@ -13,11 +13,10 @@ from anw_jax import _json
 from anw_jax.audit.published import Published
 from anw_jax.errors import RecordError
 from anw_jax.keys import LeafChecker, LeafOpening
+from anw_jax.sequential import RecordGroup
+from anw_jax.sequential.lines import chained, heads_digest, leaf_body, row_digest, whole_line
+from anw_jax.sequential.lockstep import shared_header
 from anw_jax.stats.e_process import check_bet
-from anw_jax.verify import Joint
-from anw_jax.verify.joint import heads_digest
-from anw_jax.verify.lockstep import shared_header
-from anw_jax.verify.sequential import chained, leaf_body, row_digest, whole_line
 
 # The name of the one record of a case that is a single test.
 ONLY = ""
@@ -63,7 +62,7 @@ class Asked:
 
     @property
     def heads_digest(self) -> str | None:
-        """What the leaves of joint records name; None for a single test."""
+        """What the leaves of a record group name; None for a single test."""
         return None if ONLY in self.lines else heads_digest(self.heads)
 
     @property
@@ -98,11 +97,11 @@ def _joint_lines(body: dict[str, Any], published: Published) -> dict[str, Line]:
         raise RecordError("the request holds no records") from None
     lines = {}
     for name, (header, line) in parts.items():
-        joint = Joint.from_json(_header(header, published).get("joint"))
-        if joint.suspect != name or joint.suspects != tuple(parts):
+        group = RecordGroup.from_json(_header(header, published).get("joint"))
+        if group.suspect != name or group.suspects != tuple(parts):
             raise RecordError(
-                f"the record of {name!r} has the header of {joint.suspect!r}, one of "
-                f"{', '.join(joint.suspects)}; the request holds {', '.join(parts)}"
+                f"the record of {name!r} has the header of {group.suspect!r}, one of "
+                f"{', '.join(group.suspects)}; the request holds {', '.join(parts)}"
             )
         lines[name] = Line(header, _whole(line, ("row", "close")))
     if len({json.dumps(shared_header(header)) for header, _ in parts.values()}) > 1:

@@ -24,8 +24,9 @@ from anw_jax.audit.records import record_file, take_up
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import OpenerError
 from anw_jax.keys import LeafOpening
+from anw_jax.sequential import Lockstep
 from anw_jax.suspects import AnswerCache, Declaration
-from anw_jax.verify import Lockstep, check_jax
+from anw_jax.verify import check_jax
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +154,7 @@ def go_on(
     all_records = {name: take_up(case, declared, owner) for name, owner in case.owners.items()}
     if not case.has("closed.json"):
         for together in all_records.values():
-            together.mend()
+            together.recover()
         if not stop and any(together.is_open for together in all_records.values()):
             budget = declared["budget"] if budget is None else budget
             with contextlib.ExitStack() as panels:

@@ -42,7 +42,7 @@ class Plan:
         chosen keys, photos or plans by their slots. A text of no known kind is allowed, and
         makes every verdict conditional.
       mode: "sealed" (full table, its hash, the key, `exact_test` once) or "sequential" (unit
-        by unit, one leaf opened after each bet; see `verify.SequentialRecord`).
+        by unit, one leaf opened after each bet; see `sequential.SequentialRecord`).
       claim: what is claimed where several models are asked: "one model", "any model" (at
         least one of them), "each model" (each named one) or "list of models" (a list with an
         expected share of false names).

@@ -197,13 +197,13 @@ def _ask_for(
             text = f"{question.name}: {asked:,} of {total * num_slots:,} queries"
             journal.beat(asked, total * num_slots, estimator, text)
 
-        block = verify.loss_tables(
+        block = verify.loss_table(
             suspect.predict,
             question.originals.images[start:stop],
             question.originals.labels[start:stop],
             question.marks,
-            question.mark_of_image[start:stop],
             settings.verify.grid,
+            mark_of_image=question.mark_of_image[start:stop],
             on_progress=on_progress,
         )
         done = np.concatenate([done, block])

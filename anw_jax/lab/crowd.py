@@ -40,7 +40,7 @@ def crowd_numbers(
         "mark_kind": members[0].settings.mark,
         "true_degrees": true_degrees,
         "inferred_degrees": inferred.inferred_degrees,
-        "margins": inferred.margins,
+        "margins": inferred.margin,
         "match_rate": float(inferred.matches(true_degrees, space).mean()),
         "wrong_basis_match_rate": None,
     }
@@ -62,10 +62,10 @@ def _true_degrees(settings: Settings, name: str, user: User) -> float:
 
 def _infer(
     settings: Settings, members: tuple[User, ...], fine_table: np.ndarray, is_fine: bool = False
-) -> verify.ManyGridSearchResult:
+) -> verify.GridSearchResult:
     sizes = [len(user.originals) for user in members]
     user_of_image = np.repeat(np.arange(len(members)), sizes)
     if is_fine:
-        return verify.grid_search_many(fine_table, user_of_image, settings.verify.grid)
+        return verify.grid_search(fine_table, settings.verify.grid, user_of_image)
     table = fine_table[:, :: settings.verify.grid_refinement]
-    return verify.grid_search_many(table, user_of_image, settings.verify.space)
+    return verify.grid_search(table, settings.verify.space, user_of_image)

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 
 from anw_jax.keys import names
-from anw_jax.marks.linear import LinearColorMark
+from anw_jax.marks.lct import LinearColorMark
 
-_YIQ = ((0.299, 0.587, 0.114), (0.596, -0.275, -0.321), (0.212, -0.523, 0.311))
+YIQ = ((0.299, 0.587, 0.114), (0.596, -0.275, -0.321), (0.212, -0.523, 0.311))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +15,7 @@ class HueRotation(LinearColorMark):
     """Rotates the hue by an angle in the YIQ colour space (eq. 3-5 of the paper).
 
     Before clipping it keeps luma, `.299 R + .587 G + .114 B`, and every grey; rotations
-    compose by adding angles. A grey picture is therefore a fixed point: it can carry no
+    compose by adding angles. A grey image is therefore a fixed point: it can carry no
     mark. Clipping to [0, 1] breaks these where a colour leaves the gamut.
 
     This is not the hue shift of HSV (`dm_pix.adjust_hue`, torchvision): that one has the
@@ -32,7 +32,7 @@ class HueRotation(LinearColorMark):
     @property
     def basis(self) -> np.ndarray:
         """The YIQ matrix of eq. 3."""
-        return np.array(_YIQ, np.float64)
+        return np.array(YIQ, np.float64)
 
     @property
     def description(self) -> str:

@@ -10,10 +10,9 @@ import numpy as np
 
 from anw_jax import _check
 from anw_jax.keys import names
-from anw_jax.marks._input import Array, check_input, library_of, wide_dtype
+from anw_jax.marks.mark import Array, check_input, check_sub_key, library_of
 
-_NUM_KEY_BYTES = 32
-_LARGEST_SIDE = 2**15  # so that the pixels of a picture are numbered in 32 bits
+_LARGEST_SIDE = 2**15  # so that the pixels of an image are numbered in 32 bits
 
 _TAG_DRAW = b"anw_jax/v1/pixel-draw\0"
 _TAG_DESCRIBE = b"anw_jax/v1/pixels\0"
@@ -73,11 +72,7 @@ class PixelMark:
     full_scale: float = 0.6
 
     def __post_init__(self):
-        if not isinstance(self.sub_key, bytes) or len(self.sub_key) != _NUM_KEY_BYTES:
-            raise ValueError(
-                f'sub_key must be {_NUM_KEY_BYTES} bytes (mark_key.sub_key("pixels")); '
-                "the value given is not shown"
-            )
+        check_sub_key(self.sub_key, "pixels")
         for name in ("height", "width"):
             side = _check.integer_at_least(1, **{name: getattr(self, name)})
             if side > _LARGEST_SIDE:
@@ -89,9 +84,9 @@ class PixelMark:
                 f"num_pixels must be at most height * width = {self.height * self.width}, got "
                 f"{num_pixels}: choose fewer for small photos"
             )
+        object.__setattr__(self, "num_pixels", num_pixels)
         _check.positive(full_scale=self.full_scale)
         full_scale = _check.in_interval(0.0, 1.0, full_scale=self.full_scale)
-        object.__setattr__(self, "num_pixels", num_pixels)
         object.__setattr__(self, "full_scale", full_scale)
 
     @property
@@ -120,9 +115,7 @@ class PixelMark:
           >>> mark.value_of([0, 60, 180, 300, 420]).round(6).tolist()
           [0.0, 0.1, 0.3, 0.5, 0.1]
         """
-        turns = np.asarray(degrees, np.float64) % 360.0 / 360.0
-        # A tiny negative angle is rounded up to a whole turn.
-        return self.full_scale * np.where(turns < 1.0, turns, 0.0)
+        return _added_value(np.asarray(degrees, np.float64), self.full_scale)
 
     def degrees_of(self, value: float | np.ndarray) -> np.ndarray:
         """The position on the dial of a value in [0, full_scale): inverse of `value_of`.
@@ -140,19 +133,15 @@ class PixelMark:
         return values / self.full_scale * 360.0
 
     def mark(self, image: Array, degrees: float | Array) -> Array:
-        """Marks one picture; arguments, result and errors as for `LinearColorMark.mark`.
+        """Marks one image; arguments, result and errors as for `LinearColorMark.mark`.
 
         The gradient by the angle is full_scale / 360 at each chosen pixel that the border
         does not clip, and 0 elsewhere.
 
         Raises:
-          ValueError: besides, a picture of another shape than `[height, width, 3]`.
+          ValueError: besides, an image of another shape than `[height, width, 3]`.
         """
         check_input(image, degrees)
-        return self.mark_unchecked(image, degrees)
-
-    def mark_unchecked(self, image: Array, degrees: float | Array) -> Array:
-        """`mark` without looking at the values; for inner loops."""
         return self.mark_pixels(image, degrees, self.constants)
 
     @property
@@ -165,14 +154,11 @@ class PixelMark:
         """The map of any pixel mark, given its `constants`."""
         mask, full_scale = constants["mask"], constants["full_scale"]
         _check_shape(image, mask)
-        xp, wide = library_of(image, degrees, mask), wide_dtype(image)
-        whole = xp.asarray(360.0, wide)
-        turns = xp.asarray(degrees, wide) % whole / whole
-        # A tiny negative angle is rounded to a whole turn, which is none.
-        turns = xp.where(turns < 1, turns, xp.zeros_like(turns))
-        value = xp.asarray(full_scale, wide) * turns
-        added = xp.where(mask, value.astype(image.dtype), xp.asarray(0, image.dtype))
-        blue = xp.minimum(image[..., 2] + added, xp.asarray(1, image.dtype))
+        xp = library_of(image, degrees, mask)
+        wide = np.promote_types(image.dtype, np.float32)
+        value = _added_value(xp.asarray(degrees, wide), xp.asarray(full_scale, wide))
+        value = value.astype(image.dtype)
+        blue = xp.minimum(image[..., 2] + xp.where(mask, value, 0), 1)
         return xp.stack([image[..., 0], image[..., 1], blue], axis=-1)
 
     def parameters(self, degrees: float | np.ndarray) -> dict[str, np.ndarray]:
@@ -188,7 +174,7 @@ class PixelMark:
 
     @staticmethod
     def publish_pixels(image: Array, parameters: dict) -> Array:
-        """Marks one 8-bit picture exactly: uint8 `[H, W, 3]`, `parameters` of one angle."""
+        """Marks one 8-bit image exactly: uint8 `[H, W, 3]`, `parameters` of one angle."""
         level, mask = parameters["level"], parameters["mask"]
         _check_shape(image, mask)
         xp = library_of(image, mask)
@@ -197,8 +183,15 @@ class PixelMark:
         return xp.stack([image[..., 0], image[..., 1], blue.astype(np.uint8)], axis=-1)
 
 
+def _added_value(degrees: Array, full_scale: float | Array) -> Array:
+    """What a position of the dial adds, in [0, full_scale)."""
+    turns = degrees % 360.0 / 360.0
+    # A tiny negative angle is rounded to a whole turn, which is none.
+    return library_of(degrees, full_scale).where(turns < 1, turns, 0.0) * full_scale
+
+
 def _check_shape(image: Array, mask: Array) -> None:
-    """Refuses a picture for which no pixels were chosen; shapes are known when tracing."""
+    """Refuses an image of another shape than the mask; shapes are known when tracing."""
     if tuple(image.shape) != (*mask.shape, 3):
         raise ValueError(
             f"image must have shape {(*mask.shape, 3)}, for which this mark's pixels were "

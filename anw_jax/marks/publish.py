@@ -1,50 +1,101 @@
-"""From a mark to the 8-bit pictures that go online, the same bytes everywhere."""
+"""From a mark to the 8-bit images that go online, the same bytes on every machine."""
 
-from typing import Any, Protocol
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from anw_jax import _check
-from anw_jax.marks._input import Array
-from anw_jax.marks.linear import LinearColorMark
+from anw_jax.marks.lct import LinearColorMark
+from anw_jax.marks.mark import Mark
 
 
-class Mark(Protocol):
-    """What `publish` and `anw_jax.verify` need of a mark.
+@dataclasses.dataclass(frozen=True, eq=False)
+class MarkTables:
+    """What it takes to publish any image of many owners at any slot, in one program.
 
-    Both maps are static methods: all that is a mark's own (its basis, its pixels) is in the
-    trees they are given. So one compiled program serves every mark of a type, and the marks
-    of a thousand owners lie in it as tables, stacked along a leading axis.
+    Attributes:
+      publish_pixels: the exact map shared by all marks of the type.
+      parameters: a pytree with leading axes `[num_marks, num_slots]`, on the host.
+      mark_of_image: int32 `[num_images]`, whose mark each image carries.
     """
 
-    @property
-    def description(self) -> str:
-        """The public name in plans and commitments (`keys.names`); "own:…" of other marks."""
+    publish_pixels: Callable[[Any, Any], Any]
+    parameters: Any
+    mark_of_image: np.ndarray
 
-    def mark(self, image: Array, degrees: float | Array) -> Array:
-        """Marks a float `[H, W, 3]` picture in [0, 1]; differentiable."""
+    @classmethod
+    def of(
+        cls,
+        mark: Mark | Sequence[Mark],
+        mark_of_image: np.ndarray | None,
+        num_images: int,
+        degrees: np.ndarray,
+    ) -> "MarkTables":
+        """Builds the tables of one or several marks at the angles `[num_slots]`.
 
-    def mark_unchecked(self, image: Array, degrees: float | Array) -> Array:
-        """`mark` without looking at the values."""
-
-    @property
-    def constants(self) -> Any:
-        """Host-side, what `mark_pixels` needs of this mark: a pytree of float64 or bool."""
-
-    @staticmethod
-    def mark_pixels(image: Array, degrees: float | Array, constants: Any) -> Array:
-        """`mark_unchecked` of whichever mark of this type the `constants` belong to."""
-
-    def parameters(self, degrees: np.ndarray) -> Any:
-        """Host-side tables for signatures `[...]`: a pytree with leading axes `[...]`."""
-
-    @staticmethod
-    def publish_pixels(image: Array, parameters: Any) -> Array:
-        """Marks one uint8 picture exactly, on NumPy or JAX, with one entry of the tables.
-
-        `(image, parameters) -> image`: the entry holds all that the map needs of the mark.
+        Raises:
+          TypeError, ValueError: see `check_marks`; pixel marks for photos of two sizes.
         """
+        marks, mark_of_image = check_marks(mark, mark_of_image, num_images)
+        parameters = stacked([mark.parameters(degrees) for mark in marks])
+        return cls(type(marks[0]).publish_pixels, parameters, mark_of_image)
+
+    def publish(self, image: np.ndarray, index: int, slot: int) -> np.ndarray:
+        """Publishes one uint8 image, number `index`, on the host."""
+        entry = (self.mark_of_image[index], slot)
+        return self.publish_pixels(image, jax.tree.map(lambda t: t[entry], self.parameters))
+
+
+def check_marks(
+    mark: Mark | Sequence[Mark], mark_of_image: np.ndarray | None, num_images: int
+) -> tuple[Sequence[Mark], np.ndarray]:
+    """Checks that one program can serve the marks; returns them, and int32 `[num_images]`.
+
+    Args:
+      mark: one mark, or those of several owners.
+      mark_of_image: whose mark each image carries; None with one mark.
+      num_images: how many images.
+
+    Raises:
+      TypeError, ValueError: no marks, marks of several types, or indices that are not one of
+        0 … num_marks - 1 for each image.
+    """
+    marks = mark if isinstance(mark, Sequence) else [mark]
+    _check.integer_at_least(1, num_marks=len(marks))
+    if len({type(each) for each in marks}) > 1:
+        kinds = sorted({type(each).__name__ for each in marks})
+        raise TypeError(
+            f"marks must all be of one type to share a program, got {', '.join(kinds)}"
+        )
+    _check_is_mark(marks[0])
+    if mark_of_image is None:
+        if len(marks) > 1:
+            raise ValueError("mark_of_image must be given with several marks")
+        mark_of_image = np.zeros(num_images, np.int32)
+    return marks, _check.indices(num_images, len(marks), mark_of_image=mark_of_image)
+
+
+def stacked(trees: Sequence[Any]) -> Any:
+    """Stacks host trees of equal structure along a new first axis.
+
+    Raises:
+      ValueError: leaves of different shapes, such as pixel marks for photos of two sizes.
+    """
+
+    def stack(*leaves: Any) -> np.ndarray:
+        shapes = sorted({np.shape(leaf) for leaf in leaves})
+        if len(shapes) > 1:
+            raise ValueError(
+                "marks must have tables of one shape to share a program, got "
+                f"{shapes[0]} and {shapes[1]}"
+            )
+        # One mark, the usual case, is not copied.
+        return np.asarray(leaves[0])[None] if len(leaves) == 1 else np.stack(leaves)
+
+    return jax.tree.map(stack, *trees)
 
 
 def publish(mark: Mark, images: np.ndarray, degrees: float | np.ndarray) -> np.ndarray:
@@ -111,7 +162,7 @@ def clipped_fraction(
 
 
 def _check_is_mark(mark: object) -> None:
-    # By what it can do: a mark need not come from this room. A class is none, its objects are.
+    # Duck-typed: a mark may be defined elsewhere. The class itself is refused.
     can = all(hasattr(mark, name) for name in ("parameters", "publish_pixels"))
     if isinstance(mark, type) or not can:
         raise TypeError(

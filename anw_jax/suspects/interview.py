@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-import jax
 import numpy as np
 
 from anw_jax import _check, progress
 from anw_jax.keys import SignatureSpace
-from anw_jax.marks import Mark
+from anw_jax.marks import Mark, MarkTables
 from anw_jax.stats.scores import is_usable
 from anw_jax.suspects.access import Access, first_labels
 from anw_jax.suspects.ahead import ahead
@@ -18,7 +17,6 @@ from anw_jax.suspects.cache import AnswerCache, question_key
 from anw_jax.suspects.controls import Controls
 from anw_jax.suspects.pictures import Pictures
 from anw_jax.suspects.protocol import Suspect
-from anw_jax.verify.mark_tables import MarkTables, check_marks
 
 # So many images give pictures that may be asked as controls.
 _MOST_CONTROLS = 24
@@ -104,8 +102,8 @@ class Interview:
         _check.is_instance(Access, access=self._access).check_fits(self._declaration)
         self._labels = self._checked_labels(labels)
         self._seeds = self._checked_seeds(seed)
-        marks, owners = _marks_and_owners(mark, mark_of_image, len(self._images))
-        self._tables = MarkTables.of(marks, owners, space.degrees)
+        num_images = len(self._images)
+        self._tables = MarkTables.of(mark, mark_of_image, num_images, space.degrees)
         if batch_size is None:
             batch_size = batch_size_for(suspect, self._images.shape[1:])
         self._batch_size = _check.integer_at_least(1, batch_size=batch_size)
@@ -261,9 +259,7 @@ class Interview:
                 yield self._access.fitted(change.apply(marked, draw), self._declaration)
 
     def _marked(self, image: int, slot: int) -> np.ndarray:
-        entry = (self._tables.mark_of_image[image], slot)
-        one = jax.tree.map(lambda table: table[entry], self._tables.parameters)
-        return self._tables.publish_pixels(self._images[image], one)
+        return self._tables.publish(self._images[image], image, slot)
 
     def _checked_labels(self, labels: Sequence[int] | np.ndarray | None) -> np.ndarray:
         num_images = len(self._images)
@@ -292,17 +288,6 @@ class Interview:
         for one in seeds:
             _check.is_instance(bytes, seed=one)
         return seeds
-
-
-def _marks_and_owners(
-    mark: Mark | Sequence[Mark], mark_of_image: np.ndarray | None, num_images: int
-) -> tuple[Sequence[Mark], np.ndarray]:
-    marks = mark if isinstance(mark, Sequence) else [mark]
-    if mark_of_image is None:
-        if len(marks) > 1:
-            raise ValueError("mark_of_image must be given with several marks")
-        mark_of_image = np.zeros(num_images, np.int32)
-    return marks, check_marks(marks, mark_of_image, num_images)
 
 
 def _indices(below: int, **named: Sequence[int] | np.ndarray) -> np.ndarray:

@@ -12,9 +12,9 @@ import numpy as np
 
 from anw_jax import _jax_flags, _jax_settings
 from anw_jax.errors import JaxError
-from anw_jax.verify import executors
-from anw_jax.verify.mark_tables import MarkTables
-from anw_jax.verify.plan import QueryPlan
+from anw_jax.marks import MarkTables
+from anw_jax.verify.chunks import QueryPlan, run_called, run_traced
+from anw_jax.verify.objective import PRECISION
 
 # Right versions are within 1e-6 of the largest value on CPU, wrong ones off by 1e-2 and more.
 _TOLERANCE = 1e-4
@@ -69,7 +69,7 @@ def jax_record() -> dict[str, Any]:
 
 @functools.cache
 def _errors() -> tuple[tuple[str, float | None], ...]:
-    with jax.default_matmul_precision(executors.PRECISION):
+    with jax.default_matmul_precision(PRECISION):
         pairs = {
             "row_sums": _row_sums(),
             "broadcast_product": _broadcast_product(),
@@ -129,8 +129,8 @@ def _loss_table() -> tuple[np.ndarray, np.ndarray]:
         hidden = batch.reshape(len(batch), -1) @ weights[0]
         return hidden.clip(0) @ weights[1]
 
-    traced = executors.run_traced(jax.tree_util.Partial(network, weights), *asked)
-    called = executors.run_called(functools.partial(network, weights), *asked)
+    traced = run_traced(jax.tree_util.Partial(network, weights), *asked)
+    called = run_called(functools.partial(network, weights), *asked)
     got, right = (np.concatenate([losses for _, losses in run]) for run in (traced, called))
     return got.astype(np.float64), right.astype(np.float64)
 

@@ -23,13 +23,14 @@ from anw_jax.keys.access_rules import KINDS
 from anw_jax.stats import (
     STATISTICS,
     TestResult,
+    blind_argmin,
     exact_test,
     hits,
     monte_carlo_test,
     multiplied,
+    unit_losses,
 )
 from anw_jax.stats.testing import format_p
-from anw_jax.verify.grid import infer_signatures
 from anw_jax.verify.statements import (
     NOTHING_STATED,
     Statements,
@@ -256,6 +257,32 @@ def decide(
         table_digest=digest,
         stated=tuple(statements.lines()),
     )
+
+
+def infer_signatures(loss_table: np.ndarray, units: Manifest | Assignment) -> np.ndarray:
+    """Infers each unit's signature blindly: argmin over the valid slots of its row.
+
+    Args:
+      loss_table: float `[num_images, num_slots]` nats.
+      units: the manifest (no secret needed), or an assignment, whose slots are not read.
+
+    Returns:
+      int64 `[num_units]`, slots in 1 … N - 1; ties, and units without usable answers, go
+      to the lowest slot.
+
+    Example:
+      >>> from anw_jax.keys import SignatureSpace
+      >>> photos = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
+      >>> manifest = Manifest.of(photos, SignatureSpace(4))
+      >>> infer_signatures(np.array([[0.0, 3.0, 2.0, 4.0]]), manifest).tolist()
+      [2]
+    """
+    if isinstance(units, Manifest):
+        # Slots are not read: any valid ones do.
+        placeholder = np.ones(units.num_units, np.int64)
+        unit_of_image = np.asarray(units.unit_of_image)
+        units = Assignment(unit_of_image, placeholder, units.space, units.scheme, units.is_copy)
+    return blind_argmin(unit_losses(loss_table, units))
 
 
 def _check_rule(plan: Plan, rule: AccessRule | None, menu: int) -> int:

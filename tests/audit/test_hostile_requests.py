@@ -9,7 +9,7 @@ import pytest
 from anw_jax import _files, audit
 from anw_jax.audit import rounds
 from anw_jax.errors import CaseError, ChangedFileError, OpenerError, RecordError
-from anw_jax.verify.sequential import chained
+from anw_jax.sequential.lines import chained
 from tests.audit.test_rounds import opened_case, to_the_end
 
 SHAPES = ["[]", '"text"', "3", "null", "[" * 100_000, '{"kind": "row"}', "\u2028"]

@@ -6,8 +6,7 @@ import pytest
 
 from anw_jax import audit
 from anw_jax.errors import RecordError
-from anw_jax.verify.joint import heads_digest
-from anw_jax.verify.sequential import chained
+from anw_jax.sequential.lines import chained, heads_digest
 from tests.audit.several import NAMES, declared_case, open_all, to_the_end
 
 NOT_FOLLOWING = "the request's line does not follow the leaf that was opened before"

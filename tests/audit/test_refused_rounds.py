@@ -9,7 +9,7 @@ from anw_jax import audit
 from anw_jax.audit import refusals
 from anw_jax.cli import exit_codes, telling
 from anw_jax.keys import MarkKey, Plan
-from anw_jax.verify import Lockstep
+from anw_jax.sequential import Lockstep
 from tests.audit.conftest import NUM_PHOTOS, hand_over, write_photos, write_suspect
 from tests.audit.owners import mark_folder, saving_choices
 from tests.audit.refusing import WAYS, refusing_case, write_refuser

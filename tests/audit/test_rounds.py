@@ -13,7 +13,7 @@ from anw_jax.errors import (
     RecordError,
 )
 from anw_jax.keys import MarkKey
-from anw_jax.verify.sequential import chained
+from anw_jax.sequential.lines import chained
 from tests.audit.conftest import NUM_PHOTOS, hand_over, write_photos, write_suspect
 from tests.audit.owners import saving_choices
 

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from anw_jax import audit, verify
+from anw_jax import audit, sequential
 from anw_jax.audit.files import digest_of
 from anw_jax.errors import CaseError, ChangedFileError, RecordError
 from anw_jax.keys import UnitTree
@@ -211,17 +211,17 @@ def test_records_that_agree_on_another_level_or_declaration(root, case_dir, fiel
     folder, closed = case_dir / "records" / "ann", {}
     folder.mkdir(parents=True)
     records = {
-        name: verify.SequentialRecord(
+        name: sequential.SequentialRecord(
             published.commitment,
             published.manifest,
             published.plan,
             path=folder / f"{name}.jsonl",
-            joint=verify.Joint(fields.get("level", LEVEL), name, NAMES),
+            group=sequential.RecordGroup(fields.get("level", LEVEL), name, NAMES),
             about=about,
         )
         for name in NAMES
     }
-    together = verify.Lockstep(records)
+    together = sequential.Lockstep(records)
     while together.is_open:
         opening = tree.open(together.next_unit)
         for name in together.rows_due:
@@ -262,7 +262,7 @@ def test_a_closed_case_of_the_first_version_is_judged(root, case_dir):
     now["tests"]["ann"]["guilty"]["unusable"] = None  # was not counted then
     assert verdict_of(case_dir)["tests"] == now["tests"]
     published = audit.Case(case_dir).owners["ann"].published
-    result = verify.replay(lines, published.manifest, published.plan)
+    result = sequential.replay(lines, published.manifest, published.plan)
     assert now["tests"]["ann"]["guilty"]["p_value"] == result.p_value
 
 

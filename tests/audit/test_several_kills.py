@@ -7,8 +7,8 @@ import pathlib
 import pytest
 
 from anw_jax import _files, audit
+from anw_jax.sequential import SequentialRecord
 from anw_jax.suspects import AnswerCache
-from anw_jax.verify import SequentialRecord
 from tests.audit.several import NAMES, declared_case, open_all
 
 # What a kill may not change: every row, bet, leaf, close and answer.

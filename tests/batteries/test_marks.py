@@ -9,7 +9,7 @@ import pytest
 
 from anw_jax.keys import MarkKey, SignatureSpace
 from anw_jax.marks import HueRotation, PixelMark, UserLCT, publish
-from anw_jax.verify import mark_tables
+from anw_jax.marks.publish import stacked
 
 KEY = MarkKey.for_experiment(1)
 LINEAR = {
@@ -118,8 +118,8 @@ def test_one_program_serves_the_marks_of_a_type(name, small_images, image):
         traces.append(image.shape)
         return type(marks[0]).mark_pixels(image, degrees, constants)
 
-    tables = mark_tables.stack([mark.parameters(np.array([0.0, 100.0])) for mark in marks])
-    constants = mark_tables.stack([mark.constants for mark in marks])
+    tables = stacked([mark.parameters(np.array([0.0, 100.0])) for mark in marks])
+    constants = stacked([mark.constants for mark in marks])
     for i, mark in enumerate(marks):
         one = jax.tree.map(lambda table, i=i: table[i, 1], tables)
         expected = publish(mark, small_images[:1], 100.0)[0]

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from anw_jax.verify.sequential import chained
+from anw_jax.sequential.lines import chained
 from tests.cli.fuzz_cases import (
     Kept,
     check_mutants,

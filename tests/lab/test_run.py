@@ -342,7 +342,7 @@ def test_a_killed_table_goes_on_from_its_last_block(finished, tmp_path, monkeypa
         return whole[start : start + len(images)]
 
     monkeypatch.setattr(asking, "_BLOCK_IMAGES", 4)
-    monkeypatch.setattr(asking.verify, "loss_tables", answer)
+    monkeypatch.setattr(asking.verify, "loss_table", answer)
     suspect = learner.Suspect(types.SimpleNamespace(predict=None), {})
     folder = workdir.Workdir(tmp_path)
     question = asking.questions_of(settings, opened)[0]
@@ -350,5 +350,5 @@ def test_a_killed_table_goes_on_from_its_last_block(finished, tmp_path, monkeypa
     log = journal.Journal(folder)
     with pytest.raises(KeyboardInterrupt):
         asking._ask_for(*arguments, log)
-    monkeypatch.setattr(asking.verify, "loss_tables", lambda p, images, *_, **__: whole[8:])
+    monkeypatch.setattr(asking.verify, "loss_table", lambda p, images, *_, **__: whole[8:])
     np.testing.assert_array_equal(asking._ask_for(*arguments, log), whole)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from anw_jax import keys, stats, suspects, verify
+from anw_jax import keys, sequential, stats, suspects, verify
 from anw_jax.audit.rule_choice import access_of_rule, choose_rule
 from anw_jax.keys import AccessRule, Manifest, MarkKey, Plan
 from anw_jax.marks import HueRotation
@@ -71,7 +71,7 @@ def _saved(table: np.ndarray, rule: AccessRule) -> np.ndarray:
     if rule.saving is None:
         return table
     stride, best = rule.saving
-    rows = verify.coarse_to_fine(
+    rows = sequential.coarse_to_fine(
         lambda units, slots: table[units, slots], len(table), 12, stride=stride, num_best=best
     )
     return rows.table()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from anw_jax import keys, stats, verify
+from anw_jax import keys, sequential, stats
 
 pytestmark = pytest.mark.slow
 
@@ -146,13 +146,13 @@ def test_the_records_stop_where_the_simulated_audits_do(rng):
         order = list(keys.audit_order(owner.root, plan, manifest))
         slots = np.array([[owner.open(unit).slot for unit in order]])
         tells = guilty_rows(slots)[0]
-        together = verify.Lockstep(
+        together = sequential.Lockstep(
             {
-                name: verify.SequentialRecord(
+                name: sequential.SequentialRecord(
                     owner.root,
                     manifest,
                     plan,
-                    joint=verify.Joint(LEVELS[0], name, names),
+                    group=sequential.RecordGroup(LEVELS[0], name, names),
                 )
                 for name in names
             }

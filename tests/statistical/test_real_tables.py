@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from anw_jax import verify
+from anw_jax import sequential
 from anw_jax.baselines.coin_flip import CoinFlipAudit
 from benchmarks import _real_tables
 from benchmarks import coin_flip_real as benchmark
@@ -52,7 +52,7 @@ def test_saving_asks_what_it_pays_for():
     table, rng = _made_up(), np.random.default_rng(0)
     order = np.arange(30)[None]
     units, queries = benchmark.play(table, order, order, 30, rng)["11 slots, saving 3, 1", 1e-6]
-    asked = verify.coarse_to_fine(lambda u, s: table.losses[u, s], 30, 12).asked
+    asked = sequential.coarse_to_fine(lambda u, s: table.losses[u, s], 30, 12).asked
     assert queries[0] == asked[: units[0]].sum()
 
 

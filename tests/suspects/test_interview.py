@@ -14,7 +14,7 @@ from anw_jax.suspects import (
     Interview,
     ask,
 )
-from anw_jax.verify import loss_table, loss_tables
+from anw_jax.verify import loss_table
 from tests.suspects import twins
 
 SPACE, MARK = SignatureSpace(5), HueRotation()
@@ -63,7 +63,7 @@ def test_the_table_is_the_library_s(mark, batch_size):
 def test_many_owners():
     marks = [UserLCT.from_sub_key(bytes([i]) * 32) for i in range(3)]
     owners = np.array([2, 0, 1, 2, 2, 0])
-    expected = loss_tables(twins.logits, PHOTOS, LABELS, marks, owners, SPACE)
+    expected = loss_table(twins.logits, PHOTOS, LABELS, marks, SPACE, mark_of_image=owners)
     table = ask(twins.called(), PHOTOS, LABELS, marks, SPACE, mark_of_image=owners)
     np.testing.assert_allclose(table, expected, atol=1e-5)
 

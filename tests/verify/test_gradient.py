@@ -1,5 +1,7 @@
 """Gradient search on models whose loss is known to be least at a known hue."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,14 @@ import pytest
 
 from anw_jax.keys import MarkKey, SignatureSpace
 from anw_jax.marks import HueRotation, PixelMark, UserLCT
-from anw_jax.verify import descent, gradient_search, grid_search, loss_table, signature_cosine
+from anw_jax.verify import (
+    descent,
+    gradient_search,
+    grid_search,
+    loss_table,
+    search,
+    signature_cosine,
+)
 
 NUM_IMAGES = 5
 SPACE = SignatureSpace()
@@ -39,6 +48,8 @@ def _search(predict, photos, **changes):
     settings = {"num_starts": 4, "num_steps": 40, "chunk_images": 8} | changes
     labels = np.zeros(len(photos), int)
     mark = settings.pop("mark", HueRotation())
+    if settings.pop("per_image", False):
+        settings["signature_of_image"] = np.arange(len(photos))
     return gradient_search(predict, photos, labels, mark, **settings)
 
 
@@ -181,11 +192,16 @@ def test_one_trace_serves_all_steps_chunks_and_checkpoints(photos):
 def test_slopes_are_means_over_the_images_of_a_signature(photos):
     hues = np.array([10.0, 80.0, 200.0, 300.0, 355.0])
     predict, labels = _remembering(photos, hues), np.zeros(NUM_IMAGES, int)
-    constants = jax.tree.map(lambda table: table[None], HueRotation().constants)
-    arguments = (predict, HueRotation.mark_pixels, constants, photos, labels, labels)
-    theta = np.full((1, NUM_IMAGES), 30.0)
-    each = descent.evaluate_chunks(*arguments, np.arange(NUM_IMAGES), 2, theta)
-    pairs = descent.evaluate_chunks(*arguments, np.array([1, 0, 1, 1, 0]), 2, theta[:, :2])
+    evaluate = functools.partial(
+        search.losses_and_slopes,
+        predict,
+        HueRotation.mark_pixels,
+        HueRotation().constants[None],
+    )
+    rows, theta = (photos, labels, labels), np.full((1, NUM_IMAGES), 30.0)
+    each = descent.mean_of_chunks(evaluate, rows, np.arange(NUM_IMAGES), 2, theta)
+    whose = np.array([1, 0, 1, 1, 0])
+    pairs = descent.mean_of_chunks(evaluate, rows, whose, 2, theta[:, :2])
     for alone, together in zip(each, pairs, strict=True):
         expected = [alone[0, [1, 4]].mean(), alone[0, [0, 2, 3]].mean()]
         np.testing.assert_allclose(together[0], expected, rtol=1e-5)
@@ -304,9 +320,9 @@ def test_descents_keep_all_bits_of_float32(photos):
         lambda weights, images: images.reshape(len(images), -1) @ weights, weights
     )
     labels, theta = np.zeros(NUM_IMAGES, int), np.zeros((3, NUM_IMAGES), np.float32)
-    constants = jax.tree.map(lambda table: table[None], HueRotation().constants)
+    constants = HueRotation().constants[None]
     with jax.default_matmul_precision("bfloat16"):
-        lowered = descent.losses_and_slopes.lower(
+        lowered = search.losses_and_slopes.lower(
             predict, HueRotation.mark_pixels, constants, photos, labels, labels, theta
         )
     lines = lowered.as_text().splitlines()

@@ -9,15 +9,15 @@ from anw_jax.keys import SignatureSpace
 from anw_jax.marks import HueRotation, PixelMark, UserLCT
 from anw_jax.verify import (
     gradient_search,
-    gradient_search_many,
-    grid_search_many,
-    loss_tables,
+    grid_search,
+    loss_table,
     signature_cosine,
 )
 
 NUM_USERS, PER_USER = 4, 3
 USER_OF_IMAGE = np.repeat(np.arange(NUM_USERS), PER_USER)
 HUES = np.array([12.0, 97.0, 203.0, 341.0])
+OF_USERS = {"mark_of_image": USER_OF_IMAGE, "signature_of_image": USER_OF_IMAGE}
 LABELS = np.zeros(NUM_USERS * PER_USER, int)
 distance = SignatureSpace.distance
 
@@ -51,9 +51,7 @@ def _remembering(photos, marks):
 def test_every_user_is_sought_as_alone(photos, marks):
     predict = _remembering(photos, marks)
     settings = {"num_starts": 5, "num_steps": 30, "chunk_images": 4}
-    many = gradient_search_many(
-        predict, photos, LABELS, marks, USER_OF_IMAGE, USER_OF_IMAGE, **settings
-    )
+    many = gradient_search(predict, photos, LABELS, marks, **OF_USERS, **settings)
     assert many.best_degrees.shape == (NUM_USERS,)
     assert many.losses.shape == (31, 5, NUM_USERS)
     assert many.num_forward == 31 * 5 * len(photos)
@@ -67,18 +65,11 @@ def test_every_user_is_sought_as_alone(photos, marks):
 def test_coarse_grids_start_the_descents_of_all_users(photos):
     marks, space = CROWDS["own bases"], SignatureSpace()
     predict = _remembering(photos, marks)
-    table = loss_tables(predict, photos, LABELS, marks, USER_OF_IMAGE, space)
-    coarse = grid_search_many(table, USER_OF_IMAGE, space)
+    table = loss_table(predict, photos, LABELS, marks, space, mark_of_image=USER_OF_IMAGE)
+    coarse = grid_search(table, space, USER_OF_IMAGE)
     starts = coarse.lowest_degrees(2)
-    fine = gradient_search_many(
-        predict,
-        photos,
-        LABELS,
-        marks,
-        USER_OF_IMAGE,
-        USER_OF_IMAGE,
-        num_steps=12,
-        starts_degrees=starts,
+    fine = gradient_search(
+        predict, photos, LABELS, marks, **OF_USERS, num_steps=12, starts_degrees=starts
     )
     np.testing.assert_array_equal(fine.degrees[0], starts)
     assert (distance(fine.best_degrees, HUES) <= 1.3).all()
@@ -87,10 +78,9 @@ def test_coarse_grids_start_the_descents_of_all_users(photos):
 
 def test_signatures_without_images_are_not_inferred(photos):
     predict = _remembering(photos, [HueRotation()] * NUM_USERS)
-    shared = np.zeros(len(photos), int)
-    result = gradient_search_many(
-        predict, photos, LABELS, [HueRotation()], shared, shared + 1, num_starts=2, num_steps=3
-    )
+    second = np.ones(len(photos), int)
+    settings = {"signature_of_image": second, "num_starts": 2, "num_steps": 3}
+    result = gradient_search(predict, photos, LABELS, HueRotation(), **settings)
     assert np.isnan(result.best_degrees[0])
     assert np.isfinite(result.best_degrees[1])
     assert np.isnan(result.losses[:, :, 0]).all()
@@ -98,7 +88,7 @@ def test_signatures_without_images_are_not_inferred(photos):
 
 REFUSED = {
     "marks": (
-        {"marks": [HueRotation(), CROWDS["own bases"][0]]},
+        {"mark": [HueRotation(), CROWDS["own bases"][0]]},
         TypeError,
         "marks must all be of one type to share a program, got HueRotation, UserLCT",
     ),
@@ -127,10 +117,10 @@ def test_bad_input_is_refused(photos, change, kind, message):
         "predict": _remembering(photos, CROWDS["own bases"]),
         "images": photos,
         "labels": LABELS,
-        "marks": CROWDS["own bases"],
+        "mark": CROWDS["own bases"],
         "mark_of_image": USER_OF_IMAGE,
         "signature_of_image": USER_OF_IMAGE,
     }
     with pytest.raises(kind) as caught:
-        gradient_search_many(**(arguments | change))
+        gradient_search(**(arguments | change))
     assert str(caught.value) == message

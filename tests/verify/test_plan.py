@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anw_jax.verify import QueryPlan, plan_queries
-from anw_jax.verify.executors import trace_answers
-from anw_jax.verify.plan import traced_bytes_per_pair
+from anw_jax.verify.chunks import traced_bytes_per_pair
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
@@ -78,8 +77,7 @@ def test_bad_numbers_are_refused(change, kind, message):
 
 def _estimate(apply, weights):
     predict = jax.tree_util.Partial(apply, weights)
-    jaxpr = trace_answers(predict, (8, 8, 3), np.zeros(1, np.int32))
-    return traced_bytes_per_pair(jaxpr, len(jax.tree.leaves(weights)), (8, 8, 3))
+    return traced_bytes_per_pair(predict, (8, 8, 3), np.zeros(1, np.int32))
 
 
 def test_estimate_is_the_largest_operation_doubled():

@@ -95,7 +95,13 @@ for name, model in (("thief", thief), ("thief by call", on_call), ("innocent", i
         assert verdict.result.log10_p < -15
 
 found = verify.gradient_search(
-    thief, originals[:6], labels[:6], mark, per_image=True, num_starts=12, num_steps=30
+    thief,
+    originals[:6],
+    labels[:6],
+    mark,
+    signature_of_image=np.arange(6),
+    num_starts=12,
+    num_steps=30,
 )
 true = slots.degrees[:6]
 assert (space.distance(found.best_degrees, true) < space.tau_degrees).all()

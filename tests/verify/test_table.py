@@ -1,4 +1,4 @@
-"""The loss table against a naive double loop, on both executors."""
+"""The loss table against a naive double loop, of models in JAX and of other functions."""
 
 import re
 import types
@@ -10,9 +10,8 @@ import pytest
 
 from anw_jax import models
 from anw_jax.keys import MarkKey, SignatureSpace
-from anw_jax.marks import HueRotation, PixelMark, UserLCT, publish
-from anw_jax.verify import executors, loss_table
-from anw_jax.verify.mark_tables import MarkTables
+from anw_jax.marks import HueRotation, MarkTables, PixelMark, UserLCT, publish
+from anw_jax.verify import chunks, loss_table
 
 MARKS = {
     "hue": HueRotation(),
@@ -86,12 +85,12 @@ def test_chunk_size_matters_to_the_rounding_of_large_losses(
 def test_models_are_traced_with_all_bits_of_float32(
     loud_convnet, small_images, labels, default
 ):
-    tables = MarkTables.of([HueRotation()], np.zeros(6, np.int32), SPACE.degrees)
+    tables = MarkTables.of(HueRotation(), None, 6, SPACE.degrees)
     arguments = (loud_convnet, tables.publish_pixels, tables.parameters)
     arguments += (small_images, labels, tables.mark_of_image)
     pairs = np.zeros(3, np.int32)
     with jax.default_matmul_precision(default):
-        text = executors.chunk_losses.lower(*arguments, pairs, pairs).as_text()
+        text = chunks.chunk_losses.lower(*arguments, pairs, pairs).as_text()
     products = [line for line in text.splitlines() if "precision" in line]
     assert len(products) >= 5
     assert all("DEFAULT" not in line and "HIGHEST" in line for line in products)
@@ -260,7 +259,10 @@ REFUSED = {
         "labels must be below the model's 4 classes, got 4",
     ),
     "labels beyond, called": (
-        {"labels": np.array([0, 3, 1, 2, 4, 0]), "executor": "called"},
+        {
+            "labels": np.array([0, 3, 1, 2, 4, 0]),
+            "predict": lambda images: np.zeros((len(images), 4)),
+        },
         ValueError,
         "labels must be below the model's 4 classes, got 4",
     ),
@@ -295,22 +297,11 @@ REFUSED = {
         ValueError,
         "predict must return logits [batch, num_classes], got tuple for a batch of 7",
     ),
-    "not a Partial": (
-        {"predict": len, "executor": "traced"},
-        TypeError,
-        "executor='traced' needs predict = jax.tree_util.Partial(apply, variables), got "
-        "builtin_function_or_method",
-    ),
     "not callable": ({"predict": 3}, TypeError, "predict must be callable, got int"),
     "a suspect": (
         {"predict": types.SimpleNamespace(answers=None)},
         TypeError,
         "predict must be callable, got SimpleNamespace: anw_jax.suspects.ask takes a suspect",
-    ),
-    "executor": (
-        {"executor": "trace"},
-        ValueError,
-        "executor must be one of auto, traced, called; got 'trace'; did you mean 'traced'?",
     ),
     "space": (
         {"space": 12},

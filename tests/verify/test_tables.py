@@ -1,4 +1,4 @@
-"""The loss tables of many owners: one program, the same numbers as owner by owner."""
+"""The loss table of many owners: one program, the same numbers as owner by owner."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 
 from anw_jax.keys import SignatureSpace
 from anw_jax.marks import HueRotation, PixelMark, UserLCT
-from anw_jax.verify import grid_search_many, loss_table, loss_tables
+from anw_jax.verify import grid_search, loss_table
 
 SPACE = SignatureSpace(5)
 MARK_OF_IMAGE = np.array([2, 0, 1, 2, 2, 0])
@@ -23,7 +23,7 @@ CROWDS = {
 @pytest.mark.parametrize("which", ["traced", "called"])
 def test_every_row_is_that_of_its_owner(request, small_images, labels, marks, which):
     predict, _ = request.getfixturevalue(which)
-    table = loss_tables(predict, small_images, labels, marks, MARK_OF_IMAGE, SPACE)
+    table = loss_table(predict, small_images, labels, marks, SPACE, mark_of_image=MARK_OF_IMAGE)
     assert table.shape == (6, 5)
     assert table.dtype == np.float32
     for owner, mark in enumerate(marks):
@@ -36,19 +36,19 @@ def test_every_row_is_that_of_its_owner(request, small_images, labels, marks, wh
 def test_equal_chunks_give_equal_bits(request, small_images, labels, which):
     predict, _ = request.getfixturevalue(which)
     marks, owners = CROWDS["own bases"], np.array([0, 0, 1, 1, 2, 2])
-    arguments = {"chunk_size": 10}  # two images of 5 slots: an owner in each chunk
-    table = loss_tables(predict, small_images, labels, marks, owners, SPACE, **arguments)
+    ten = {"chunk_size": 10}  # two images of 5 slots: an owner in each chunk
+    table = loss_table(predict, small_images, labels, marks, SPACE, mark_of_image=owners, **ten)
     for owner, mark in enumerate(marks):
         rows = owners == owner
-        alone = loss_table(predict, small_images[rows], labels[rows], mark, SPACE, **arguments)
+        alone = loss_table(predict, small_images[rows], labels[rows], mark, SPACE, **ten)
         np.testing.assert_array_equal(table[rows], alone)
 
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 29, 1000])
 def test_chunks_run_across_owners(traced, small_images, labels, chunk_size):
-    arguments = (traced[0], small_images, labels, CROWDS["own bases"], MARK_OF_IMAGE, SPACE)
-    usual = loss_tables(*arguments)
-    chunked = loss_tables(*arguments, chunk_size=chunk_size)
+    arguments = (traced[0], small_images, labels, CROWDS["own bases"], SPACE)
+    usual = loss_table(*arguments, mark_of_image=MARK_OF_IMAGE)
+    chunked = loss_table(*arguments, mark_of_image=MARK_OF_IMAGE, chunk_size=chunk_size)
     np.testing.assert_allclose(chunked, usual, atol=1e-6)
 
 
@@ -84,8 +84,10 @@ def test_a_thousand_owners_are_verified_in_one_program(rng):
 
     predict = jax.tree_util.Partial(apply, jnp.asarray(stored))
     labels = np.zeros(len(photos), int)
-    table = loss_tables(predict, photos, labels, marks, owner_of_image, space, chunk_size=480)
-    found = grid_search_many(table[::per_owner], np.arange(num_owners), space)
+    table = loss_table(
+        predict, photos, labels, marks, space, mark_of_image=owner_of_image, chunk_size=480
+    )
+    found = grid_search(table[::per_owner], space, np.arange(num_owners))
     assert traces == [7, 480]
     # Every second owner's first photo was stored.
     matches = found.matches(30.0 * slots, space)
@@ -100,24 +102,31 @@ def test_a_thousand_owners_are_verified_in_one_program(rng):
 def test_no_images_give_an_empty_table(traced, called, small_images):
     none = np.zeros(0, int)
     for predict, _ in (traced, called):
-        table = loss_tables(predict, small_images[:0], none, CROWDS["same hue"], none, SPACE)
+        marks = CROWDS["same hue"]
+        table = loss_table(predict, small_images[:0], none, marks, SPACE, mark_of_image=none)
         assert table.shape == (0, 5)
 
 
 REFUSED = {
-    "no marks": ({"marks": []}, ValueError, "num_marks must be at least 1, got 0"),
-    "one mark": (
-        {"marks": HueRotation()},
+    "no marks": ({"mark": []}, ValueError, "num_marks must be at least 1, got 0"),
+    "whose": (
+        {"mark_of_image": None},
+        ValueError,
+        "mark_of_image must be given with several marks",
+    ),
+    "a class": (
+        {"mark": HueRotation},
         TypeError,
-        "marks must be a Sequence, got HueRotation: HueRotation()",
+        "mark must be a Mark, such as HueRotation(), got type: "
+        "<class 'anw_jax.marks.hue.HueRotation'>",
     ),
     "two types": (
-        {"marks": [HueRotation(), CROWDS["own bases"][0]]},
+        {"mark": [HueRotation(), CROWDS["own bases"][0]]},
         TypeError,
         "marks must all be of one type to share a program, got HueRotation, UserLCT",
     ),
     "two sizes": (
-        {"marks": [PixelMark(bytes(32), 8, side, 9) for side in (8, 9, 8)]},
+        {"mark": [PixelMark(bytes(32), 8, side, 9) for side in (8, 9, 8)]},
         ValueError,
         "marks must have tables of one shape to share a program, got (5, 8, 8) and (5, 8, 9)",
     ),
@@ -155,10 +164,10 @@ def test_bad_input_is_refused(traced, small_images, labels, change, kind, messag
         "predict": traced[0],
         "images": small_images,
         "labels": labels,
-        "marks": CROWDS["own bases"],
+        "mark": CROWDS["own bases"],
         "mark_of_image": MARK_OF_IMAGE,
         "space": SPACE,
     }
     with pytest.raises(kind) as caught:
-        loss_tables(**(arguments | change))
+        loss_table(**(arguments | change))
     assert str(caught.value) == message

@@ -6,7 +6,6 @@ import pytest
 from anw_jax.keys import SignatureSpace
 from anw_jax.marks import HueRotation
 from anw_jax.verify import loss_table
-from anw_jax.verify.tables import loss_tables
 
 SPACE = SignatureSpace(4)
 
@@ -44,9 +43,6 @@ def test_unequal_photos_are_one_clear_error(photos, place):
     expected = f"images must be of one size, {shapes}ask about the photos of each size"
     with pytest.raises(ValueError) as error:
         loss_table(redness, photos, labels, HueRotation(), SPACE)
-    assert str(error.value).startswith(expected)
-    with pytest.raises(ValueError) as error:
-        loss_tables(redness, photos, labels, [HueRotation()], np.zeros(len(photos), int), SPACE)
     assert str(error.value).startswith(expected)
 
 

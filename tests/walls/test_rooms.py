@@ -22,6 +22,7 @@ RING = {
     "marks": 0,
     "stats": 0,
     "verify": 1,
+    "sequential": 2,
     "suspects": 2,
     "data": 2,
     "models": 2,
@@ -55,6 +56,7 @@ OUTSIDE = {
     "marks": {"numpy", "jax"},
     "stats": {"numpy", "scipy"},
     "verify": {"numpy", "scipy", "jax", "jaxlib"},
+    "sequential": {"numpy"},
     "suspects": {"numpy", "scipy", "jax", "onnxruntime", "torch", "keras", "urllib3"},
     "data": {"numpy", "jax", "PIL", "skimage", "tensorflow_datasets", "tensorflow", "grain"},
     "models": {"numpy", "jax", "flax"},
@@ -182,7 +184,7 @@ class Blocker:
             raise ImportError("blocked: " + name)
 sys.meta_path.insert(0, Blocker())
 import anw_jax.verify, anw_jax.keys, anw_jax.marks, anw_jax.stats, anw_jax.suspects
-import anw_jax.audit
+import anw_jax.sequential, anw_jax.audit
 loaded = {name.split(".")[0] for name in sys.modules}
 assert not loaded & Blocker.banned, loaded & Blocker.banned
 import jax

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anw_jax import keys, stats, verify
+from anw_jax import keys, sequential, stats
 
 
 def _asker(losses, log=None):
@@ -51,7 +51,9 @@ def _naive_fill(row, asked, column):
 def test_rows_are_the_naive_twins_and_no_answer_is_asked_twice(seed, slots, stride, best):
     losses = np.random.default_rng(seed).integers(0, 6, (4, slots - 1)).astype(float)
     log: list = []
-    rows = verify.coarse_to_fine(_asker(losses, log), 4, slots, stride=stride, num_best=best)
+    rows = sequential.coarse_to_fine(
+        _asker(losses, log), 4, slots, stride=stride, num_best=best
+    )
     for unit in range(4):
         naive, count = _naive(losses[unit].tolist(), stride, best)
         np.testing.assert_allclose(rows.losses[unit], naive, rtol=1e-12, atol=1e-12)
@@ -61,7 +63,7 @@ def test_rows_are_the_naive_twins_and_no_answer_is_asked_twice(seed, slots, stri
 
 def test_asked_answers_stay_as_they_are_and_no_fill_is_lower_than_all_of_them():
     losses = np.random.default_rng(1).exponential(size=(20, 11))
-    rows = verify.coarse_to_fine(_asker(losses), 20, 12, num_best=0)
+    rows = sequential.coarse_to_fine(_asker(losses), 20, 12, num_best=0)
     assert (rows.asked == (np.arange(11) % 3 == 0)).all()
     np.testing.assert_array_equal(rows.losses[rows.asked], losses[rows.asked])
     lowest = np.where(rows.asked, losses, np.inf).min(axis=1)
@@ -73,7 +75,7 @@ def test_asked_answers_stay_as_they_are_and_no_fill_is_lower_than_all_of_them():
 
 def test_stride_one_asks_all():
     losses = np.random.default_rng(0).random((3, 11))
-    rows = verify.coarse_to_fine(_asker(losses), 3, 12, stride=1)
+    rows = sequential.coarse_to_fine(_asker(losses), 3, 12, stride=1)
     np.testing.assert_array_equal(rows.losses, losses)
     assert rows.num_queries == 33
     assert np.isnan(rows.table()[:, 0]).all()
@@ -83,7 +85,7 @@ def test_a_smooth_valley_is_found_with_half_the_queries():
     slots = np.arange(1, 12)
     centres = np.array([2, 5, 7, 10])
     losses = np.abs(slots - centres[:, None]) ** 1.5
-    rows = verify.coarse_to_fine(_asker(losses), 4, 12)
+    rows = sequential.coarse_to_fine(_asker(losses), 4, 12)
     assert stats.blind_argmin(rows.losses).tolist() == centres.tolist()
     assert rows.num_queries <= 0.65 * 44
 
@@ -91,7 +93,7 @@ def test_a_smooth_valley_is_found_with_half_the_queries():
 def test_an_unusable_answer_makes_the_row_constant_and_ends_its_questions():
     losses = np.tile(np.arange(11.0), (2, 1))
     losses[0, 1] = np.nan
-    rows = verify.coarse_to_fine(_asker(losses), 2, 12)
+    rows = sequential.coarse_to_fine(_asker(losses), 2, 12)
     assert np.isnan(rows.losses[0]).all()
     assert rows.asked[0].sum() == 5  # slots 1, 4, 7, 10, and 2 beside the best
     assert np.isfinite(rows.losses[1]).all()
@@ -99,10 +101,10 @@ def test_an_unusable_answer_makes_the_row_constant_and_ends_its_questions():
 
 def test_bad_input():
     with pytest.raises(ValueError, match="one loss for each of 4 questions, got shape"):
-        verify.coarse_to_fine(lambda units, slots: np.ones(3), 1, 12)
+        sequential.coarse_to_fine(lambda units, slots: np.ones(3), 1, 12)
     for name, least in (("stride", 1), ("num_best", 0)):
         with pytest.raises(ValueError, match=f"{name} must be at least {least}, got "):
-            verify.coarse_to_fine(lambda *_: np.ones(1), 1, 12, **{name: least - 1})
+            sequential.coarse_to_fine(lambda *_: np.ones(1), 1, 12, **{name: least - 1})
 
 
 # --- Every key. ---
@@ -122,7 +124,7 @@ def _completed(num_units, num_slots):
     rng = np.random.default_rng(4)
     curve = -np.cos(2 * np.pi * np.arange(1, num_slots) / num_slots)
     losses = curve + rng.normal(0, 0.5, (num_units, num_slots - 1))
-    return losses, verify.coarse_to_fine(_asker(losses), num_units, num_slots, stride=2)
+    return losses, sequential.coarse_to_fine(_asker(losses), num_units, num_slots, stride=2)
 
 
 @pytest.mark.parametrize("statistic", ["losses", "ranks", "hits", "log_losses"])

@@ -3,19 +3,20 @@
 import dataclasses
 import hashlib
 import hmac
+import itertools
 
 import numpy as np
 
 from anw_jax.keys import names
 from anw_jax.keys.units import is_digest
-from anw_jax.marks.linear import LinearColorMark
+from anw_jax.marks.lct import LinearColorMark
+from anw_jax.marks.mark import check_sub_key
 
 MAX_CONDITION = 4.0
 MAX_RMS_CHANGE = 0.45
 
 # Of any basis at all: int32 sums of its pixel maps still have 10 fractional bits.
 _LARGEST_CONDITION = 1e3
-_NUM_KEY_BYTES = 32
 
 _TAG_DRAW = b"anw_jax/v1/basis-draw\0"
 _TAG_DESCRIBE = b"anw_jax/v1/basis\0"
@@ -25,7 +26,7 @@ _TAG_DESCRIBE = b"anw_jax/v1/basis\0"
 class UserLCT(LinearColorMark):
     """Rotates the chroma plane of a private basis T_u in place of YIQ.
 
-    The paper draws T_u from U(-1, 1)^(3×3). Most such draws ruin the picture, so
+    The paper draws T_u from U(-1, 1)^(3×3). Most such draws ruin the image, so
     `from_sub_key` rejects a draw unless its condition number is at most 4 and its RMS
     change of an even lattice of colours, over the angles 30° … 330°, at most 0.45 (the hue
     rotation's own is 0.41). Both depend on T_u alone, so they say nothing about the slots.
@@ -78,19 +79,14 @@ class UserLCT(LinearColorMark):
         Raises:
           ValueError: not 32 bytes.
         """
-        if not isinstance(sub_key, bytes) or len(sub_key) != _NUM_KEY_BYTES:
-            raise ValueError(
-                f'sub_key must be {_NUM_KEY_BYTES} bytes (mark_key.sub_key("basis")); '
-                "the value given is not shown"
-            )
-        counter = 0
-        while True:
+        check_sub_key(sub_key, "basis")
+        digest = hashlib.sha256(_TAG_DESCRIBE + sub_key).hexdigest()
+        for counter in itertools.count():
             basis = _draw_basis(sub_key, counter)
             if np.linalg.cond(basis) <= MAX_CONDITION:
-                mark = cls(basis, hashlib.sha256(_TAG_DESCRIBE + sub_key).hexdigest())
+                mark = cls(basis, digest)
                 if rms_change(mark) <= MAX_RMS_CHANGE:
                     return mark
-            counter += 1
 
     @property
     def basis(self) -> np.ndarray:
@@ -120,11 +116,7 @@ def rms_change(mark: LinearColorMark) -> float:
 
 def _draw_basis(sub_key: bytes, counter: int) -> np.ndarray:
     """Nine numbers of U(-1, 1), 53 bits each, from HMAC-SHA-256 in counter mode."""
-    blocks = [
-        hmac.digest(
-            sub_key, _TAG_DRAW + bytes(counter.to_bytes(4, "big") + bytes([i])), "sha256"
-        )
-        for i in range(3)
-    ]
+    prefix = _TAG_DRAW + counter.to_bytes(4, "big")
+    blocks = [hmac.digest(sub_key, prefix + bytes([i]), "sha256") for i in range(3)]
     words = np.frombuffer(b"".join(blocks)[:72], ">u8").astype(np.uint64)
     return ((words >> np.uint64(11)) * 2.0**-52 - 1.0).reshape(3, 3)

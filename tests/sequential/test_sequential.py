@@ -6,10 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from anw_jax import keys, stats, verify
+from anw_jax import keys, sequential, stats, verify
 from anw_jax.errors import CommitmentError, RecordError
-from anw_jax.verify import sequential
-from anw_jax.verify.sequential import chained
+from anw_jax.sequential import record as records
+from anw_jax.sequential.lines import chained
 
 PLAN = keys.Plan("losses", 1e-3, mode="sequential")
 KEY = keys.MarkKey(bytes(range(32)))
@@ -28,10 +28,10 @@ def _row(unit: int, gap: float, slots=SLOTS) -> np.ndarray:
     return row
 
 
-def _audit(gap: float, path=None, plan=PLAN, num_steps=None) -> verify.SequentialRecord:
+def _audit(gap: float, path=None, plan=PLAN, num_steps=None) -> sequential.SequentialRecord:
     owner = keys.UnitTree(KEY, MANIFEST, plan)
     slots = keys.assign(KEY, MANIFEST, plan).slot_of_unit
-    record = verify.SequentialRecord(owner.root, MANIFEST, plan, path=path)
+    record = sequential.SequentialRecord(owner.root, MANIFEST, plan, path=path)
     while record.is_open and (num_steps is None or record.wealth.num_steps < num_steps):
         unit = record.next_unit
         record.write_row(unit, _row(unit, gap, slots))
@@ -58,7 +58,7 @@ def test_a_model_that_knows_the_photos_is_shown_before_all_are_asked():
 def test_an_innocent_model_is_given_up_when_the_level_is_out_of_reach():
     plan = dataclasses.replace(PLAN, alpha=1e-8)
     owner = keys.UnitTree(KEY, MANIFEST, plan)
-    record = verify.SequentialRecord(owner.root, MANIFEST, plan)
+    record = sequential.SequentialRecord(owner.root, MANIFEST, plan)
     while record.is_open:
         unit = record.next_unit
         record.write_row(unit, np.ones(11))
@@ -77,7 +77,7 @@ def test_all_asked_and_stopped_early():
 
 
 def test_the_order_of_work_is_enforced():
-    record = verify.SequentialRecord(OWNER.root, MANIFEST, PLAN)
+    record = sequential.SequentialRecord(OWNER.root, MANIFEST, PLAN)
     unit = record.next_unit
     with pytest.raises(RecordError, match="no leaf is due: write the next unit's row and bet"):
         record.open_leaf(OWNER.open(unit))
@@ -113,11 +113,11 @@ def test_an_owner_who_hides_a_losing_leaf_loses_the_stake():
     result = record.result()
     assert result.log_e_value == -np.inf
     assert result.p_value == before
-    assert verify.replay(record.lines, MANIFEST, PLAN) == result
+    assert sequential.replay(record.lines, MANIFEST, PLAN) == result
 
 
 def test_rows_without_usable_answers_count_as_constant():
-    record = verify.SequentialRecord(OWNER.root, MANIFEST, PLAN)
+    record = sequential.SequentialRecord(OWNER.root, MANIFEST, PLAN)
     row = np.ones(11)
     row[3], row[4] = np.nan, np.inf
     unit = record.next_unit
@@ -125,14 +125,14 @@ def test_rows_without_usable_answers_count_as_constant():
     record.open_leaf(OWNER.open(unit))
     assert record.wealth.log_wealth == pytest.approx(0.0, abs=1e-12)
     record.close()
-    assert verify.replay(record.lines, MANIFEST, PLAN) == record.result()
+    assert sequential.replay(record.lines, MANIFEST, PLAN) == record.result()
 
 
 def test_replay_gives_the_same_result():
     for gap in (3.0, 0.0):
         record = _audit(gap)
         record.close()
-        assert verify.replay(record.lines, MANIFEST, PLAN) == record.result()
+        assert sequential.replay(record.lines, MANIFEST, PLAN) == record.result()
 
 
 def test_a_record_resumes_from_its_file_after_a_kill_anywhere(tmp_path):
@@ -141,12 +141,12 @@ def test_a_record_resumes_from_its_file_after_a_kill_anywhere(tmp_path):
     data = (tmp_path / "whole").read_bytes()
     assert data.decode() == "\n".join(whole.lines) + "\n"
     with pytest.raises(FileExistsError):
-        verify.SequentialRecord(OWNER.root, MANIFEST, PLAN, path=tmp_path / "whole")
+        sequential.SequentialRecord(OWNER.root, MANIFEST, PLAN, path=tmp_path / "whole")
     header = data.index(b"\n") + 1
     for cut in np.linspace(header, len(data), 7).astype(int):
         path = tmp_path / f"cut{cut}"
         path.write_bytes(data[:cut])
-        record = verify.resume(path, MANIFEST, PLAN)
+        record = sequential.resume(path, MANIFEST, PLAN)
         while record.is_open:
             unit = record.next_unit
             if record.lines[-1].count('"kind":"row"') == 0:
@@ -184,10 +184,10 @@ def test_any_single_change_breaks_the_chain(lines):
             (*lines[:number], lines[number], *lines[number:]),  # twice
         ):
             with pytest.raises((RecordError, CommitmentError)):
-                verify.replay(list(lie), MANIFEST, PLAN)
+                sequential.replay(list(lie), MANIFEST, PLAN)
     for bad in ([], ["nonsense"], ["3"], ["[]"]):
         with pytest.raises(RecordError, match=r"is empty|is not a line of a record"):
-            verify.replay(bad, MANIFEST, PLAN)
+            sequential.replay(bad, MANIFEST, PLAN)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_forger_who_rehashes_is_caught_by_the_rules(lines, number, changes, me
     bodies = [json.loads(line) for line in lines]
     bodies[number].update(changes)
     with pytest.raises(RecordError, match=message):
-        verify.replay(_rechained(bodies), MANIFEST, PLAN)
+        sequential.replay(_rechained(bodies), MANIFEST, PLAN)
 
 
 def test_a_forger_cannot_open_another_slot_or_another_plan(lines):
@@ -216,13 +216,13 @@ def test_a_forger_cannot_open_another_slot_or_another_plan(lines):
     opening = bodies[2]["opening"]
     opening["slot"] = opening["slot"] % 11 + 1
     with pytest.raises(CommitmentError, match="does not open"):
-        verify.replay(_rechained(bodies), MANIFEST, PLAN)
+        sequential.replay(_rechained(bodies), MANIFEST, PLAN)
     with pytest.raises(CommitmentError, match="line 1: the header is that of another plan"):
-        verify.replay(list(lines), MANIFEST, dataclasses.replace(PLAN, alpha=0.05))
+        sequential.replay(list(lines), MANIFEST, dataclasses.replace(PLAN, alpha=0.05))
     with pytest.raises(RecordError, match="nothing may follow the close"):
-        verify.replay(_rechained([*bodies_of(lines), {"kind": "close"}]), MANIFEST, PLAN)
+        sequential.replay(_rechained([*bodies_of(lines), {"kind": "close"}]), MANIFEST, PLAN)
     with pytest.raises(RecordError, match="not closed"):
-        verify.replay(list(lines[:-1]), MANIFEST, PLAN)
+        sequential.replay(list(lines[:-1]), MANIFEST, PLAN)
 
 
 def bodies_of(lines):
@@ -239,7 +239,7 @@ def test_no_exact_test_on_a_sequential_plan():
 
 def test_plans_that_cannot_be_sequential_are_refused():
     with pytest.raises(ValueError, match=r"plan.mode must be 'sequential'"):
-        verify.SequentialRecord(OWNER.root, MANIFEST, keys.Plan("losses", 0.01))
+        sequential.SequentialRecord(OWNER.root, MANIFEST, keys.Plan("losses", 0.01))
     with pytest.raises(ValueError, match="statistic must be one of log_losses, losses, ranks"):
         dataclasses.replace(PLAN, statistic="centred")
 
@@ -248,21 +248,21 @@ def test_with_a_beacon_the_turned_slots_are_settled():
     plan, value = dataclasses.replace(PLAN, beacon="arbitrator:Jane"), bytes(range(32))
     owner = keys.UnitTree(KEY, MANIFEST, plan)
     turned = keys.assign(KEY, MANIFEST, plan, beacon=value).slot_of_unit
-    record = verify.SequentialRecord(owner.root, MANIFEST, plan, beacon=value)
+    record = sequential.SequentialRecord(owner.root, MANIFEST, plan, beacon=value)
     unit = record.next_unit
     record.write_row(unit, np.arange(11.0))
     assert record.open_leaf(owner.open(unit)) == turned[unit]
     record.close()
-    assert verify.replay(record.lines, MANIFEST, plan) == record.result()
+    assert sequential.replay(record.lines, MANIFEST, plan) == record.result()
 
 
 def test_reasons_are_distinct():
     reasons = {
-        sequential.REACHED,
-        sequential.OUT_OF_REACH,
-        sequential.ALL_ASKED,
-        sequential.STOPPED,
-        sequential.NOT_OPENED,
+        records.REACHED,
+        records.OUT_OF_REACH,
+        records.ALL_ASKED,
+        records.STOPPED,
+        records.NOT_OPENED,
     }
     assert len(reasons) == 5
 
@@ -270,7 +270,7 @@ def test_reasons_are_distinct():
 def test_a_record_is_replayed_against_the_commitment_that_was_public():
     """A record for another key is whole in itself; only the root tells."""
     later = keys.UnitTree(keys.MarkKey(bytes(32)), MANIFEST, PLAN)
-    record = verify.SequentialRecord(later.root, MANIFEST, PLAN)
+    record = sequential.SequentialRecord(later.root, MANIFEST, PLAN)
     while record.is_open:
         unit = record.next_unit
         row = np.ones(11)
@@ -278,9 +278,9 @@ def test_a_record_is_replayed_against_the_commitment_that_was_public():
         record.write_row(unit, row)
         record.open_leaf(later.open(unit))
     record.close()
-    same = verify.replay(record.lines, MANIFEST, PLAN, commitment=later.root, beacon=b"")
+    same = sequential.replay(record.lines, MANIFEST, PLAN, commitment=later.root, beacon=b"")
     assert same.outcome == "shown"
     with pytest.raises(CommitmentError, match="line 1: the record is about the commitment"):
-        verify.replay(record.lines, MANIFEST, PLAN, commitment=OWNER.root)
+        sequential.replay(record.lines, MANIFEST, PLAN, commitment=OWNER.root)
     with pytest.raises(CommitmentError, match="line 1: the record has the beacon's value"):
-        verify.replay(record.lines, MANIFEST, PLAN, beacon=b"7")
+        sequential.replay(record.lines, MANIFEST, PLAN, beacon=b"7")

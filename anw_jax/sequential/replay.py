@@ -1,4 +1,4 @@
-"""Replaying a sequential audit from its file, and taking one up again.
+"""Replays sequential audits from their lines, and resumes one from its file.
 
 An expert who trusts neither side needs the lines, the manifest and the plan: the order of the
 units, the digests, the leaves against the root, the bets against the declared bettor, the
@@ -16,10 +16,10 @@ import numpy as np
 from anw_jax import _check, _json
 from anw_jax.errors import CommitmentError, RecordError
 from anw_jax.keys import LeafOpening, Manifest, Plan
+from anw_jax.sequential.lines import RecordGroup, chained
+from anw_jax.sequential.lockstep import Lockstep
+from anw_jax.sequential.record import SequentialRecord
 from anw_jax.stats import SequentialResult
-from anw_jax.verify.joint import Joint
-from anw_jax.verify.lockstep import Lockstep
-from anw_jax.verify.sequential import SequentialRecord, chained
 
 # Another machine's exponentials may differ in the last bits, no more.
 _BET_TOLERANCE = 1e-9
@@ -33,7 +33,7 @@ def replay(
     commitment: str | None = None,
     beacon: bytes | None = None,
 ) -> SequentialResult:
-    """Computes a closed audit anew from its lines; believes nothing that stands there.
+    """Recomputes a closed audit from its lines; trusts nothing written there.
 
     Args:
       lines: of the record, as in its file; of a single test (see `replay_together`).
@@ -51,12 +51,12 @@ def replay(
     Raises:
       RecordError: a line is missing, added, moved or changed; a unit out of order; a bet that
         is not the declared bettor's; a reason to stop that does not hold; no close; a record
-        that is bound to others.
+        that is one of a group.
       CommitmentError: a leaf that does not open, or another commitment, manifest or plan.
     """
     record = _replayed(lines, manifest, plan, commitment, beacon)
-    if record.joint is not None:
-        raise RecordError("the record is bound to others: replay all of its owner's together")
+    if record.group is not None:
+        raise RecordError("the record is one of a group: replay all of its owner's together")
     return record.result()
 
 
@@ -68,7 +68,7 @@ def replay_together(
     commitment: str | None = None,
     beacon: bytes | None = None,
 ) -> dict[str, SequentialResult]:
-    """Computes the closed records of one owner anew, and holds them against one another.
+    """Recomputes the closed records of one owner, and checks them against one another.
 
     Args:
       lines: of each record, by suspect.
@@ -104,7 +104,7 @@ def resume(
     commitment: str | None = None,
     beacon: bytes | None = None,
 ) -> SequentialRecord:
-    """Takes up an audit from its file, as it was when its process ended.
+    """Resumes an audit from its file, as it was when its process ended.
 
     Every line is checked as by `replay`, with the same arguments. A last line that was cut
     while it was written is dropped: nobody has seen its hash.
@@ -137,7 +137,7 @@ def _replayed(
         about = _check.is_instance(str, about=header.get("about", ""))
     except (KeyError, TypeError, ValueError):
         raise RecordError("line 1 is not the header of a sequential audit") from None
-    joint = Joint.from_json(header["joint"]) if "joint" in header else None
+    group = RecordGroup.from_json(header["joint"]) if "joint" in header else None
     if expected_commitment not in (None, commitment):
         raise CommitmentError(
             f"line 1: the record is about the commitment {commitment!r:.20}…, not about "
@@ -148,16 +148,16 @@ def _replayed(
             f"line 1: the record has the beacon's value {beacon.hex()!r:.20}, not "
             f"{expected_beacon.hex()!r:.20}, which was given"
         )
-    if joint is not None and joint.level > plan.alpha:
-        raise RecordError(f"line 1: the level {joint.level} is above the plan's, {plan.alpha}")
+    if group is not None and group.level > plan.alpha:
+        raise RecordError(f"line 1: the level {group.level} is above the plan's, {plan.alpha}")
     record = SequentialRecord(
-        commitment, manifest, plan, beacon=beacon, about=about, joint=joint
+        commitment, manifest, plan, beacon=beacon, about=about, group=group
     )
     if record.lines[0] != lines[0]:
         raise CommitmentError("line 1: the header is that of another plan, manifest or format")
     for number, body in enumerate(bodies[1:], start=2):
         try:
-            _take_up(record, body)
+            _repeat(record, body)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, CommitmentError):
                 raise
@@ -167,8 +167,8 @@ def _replayed(
     return record
 
 
-def _take_up(record: SequentialRecord, body: dict[str, Any]) -> None:
-    """Does again what one line says was done."""
+def _repeat(record: SequentialRecord, body: dict[str, Any]) -> None:
+    """Repeats the step that one line records."""
     if record.closed_because:
         raise RecordError("nothing may follow the close")
     if body["kind"] == "row":

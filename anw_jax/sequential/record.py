@@ -11,11 +11,10 @@ left out or reordered afterwards:
     …
     close   why the audit stopped
 
-`verify.replay` computes it all anew. Where a case has several tests, header and leaves also say
-what `joint.Joint` binds, and `Lockstep` keeps the records of an owner in step.
+`replay` recomputes all of it. Where a case has several tests, header and leaves also name the
+record group (`lines.RecordGroup`), and `Lockstep` keeps the records of an owner in step.
 """
 
-import hashlib
 import os
 import pathlib
 from collections.abc import Callable
@@ -26,8 +25,8 @@ import numpy as np
 from anw_jax import _check, _files, _json
 from anw_jax.errors import RecordError
 from anw_jax.keys import LeafChecker, LeafOpening, Manifest, Plan, audit_order
-from anw_jax.keys.encoding import canonical
 from anw_jax.keys.units import is_digest
+from anw_jax.sequential.lines import RecordGroup, chained, leaf_body, row_digest
 from anw_jax.stats import (
     BETTORS,
     EProcess,
@@ -38,11 +37,8 @@ from anw_jax.stats import (
     sequential_result,
 )
 from anw_jax.stats.e_process import check_bet
-from anw_jax.verify.joint import Joint
 
 _FORMAT = "anw_jax sequential audit, version 1"
-_TAG_LINE = b"anw_jax/v1/audit-line\0"
-_TAG_ROW = b"anw_jax/v1/audit-row\0"
 
 ChooseFn = Callable[[np.ndarray], np.ndarray]
 
@@ -54,16 +50,6 @@ STOPPED = "stopped by the arbitrator"
 NOT_OPENED = "the owner did not open the leaf that was due"
 # These two are somebody's choice, the others a rule on the record's own wealth.
 BY_HAND = (STOPPED, NOT_OPENED)
-
-
-def row_digest(losses: list) -> str:
-    """SHA-256 of a finished row as it is written: 64 hex digits.
-
-    Example:
-      >>> row_digest([0.5, None])[:12]
-      'c3244f1b0670'
-    """
-    return hashlib.sha256(_TAG_ROW + canonical(losses)).hexdigest()
 
 
 class SequentialRecord:
@@ -79,16 +65,16 @@ class SequentialRecord:
       plan: as committed to, with mode "sequential" and a statistic that scores rows alone.
       beacon: the value of the beacon that the plan names, b"" where it names none.
       path: the file to write, which must not exist; None keeps the record in memory.
-      joint: where the case has several tests; None stops at the plan's own level.
+      group: where the case has several tests; None stops at the plan's own level.
       about: which model is asked, and how, such as the digest of a declaration: the first line
         and so every later hash hold it, and no record can pass for that of another model.
 
     Attributes:
-      joint: as given.
+      group: as given.
       lines: the lines written so far.
       wealth: the `EProcess`.
       rows: the hash of each row's line, by step.
-      leaves: by step, the heads that the leaf was opened for; None without `joint`.
+      leaves: by step, the heads that the leaf was opened for; None without `group`.
 
     Raises:
       CommitmentError: a commitment of another form, a beacon's value missing or not planned.
@@ -123,13 +109,13 @@ class SequentialRecord:
         *,
         beacon: bytes = b"",
         path: str | os.PathLike | None = None,
-        joint: Joint | None = None,
+        group: RecordGroup | None = None,
         about: str = "",
     ):
         self._checker = LeafChecker(commitment, manifest, plan, beacon)
         self._plan = plan
-        self.joint = joint
-        self._level = plan.alpha if joint is None else joint.level
+        self.group = group
+        self._level = plan.alpha if group is None else group.level
         if self._level > plan.alpha:
             raise ValueError(f"level must be at most {plan.alpha}, got {self._level}")
         self._num_valid = manifest.space.num_valid
@@ -147,8 +133,8 @@ class SequentialRecord:
         header = _header(commitment, plan, beacon, self._bettor.name, manifest)
         if _check.is_instance(str, about=about):
             header["about"] = about
-        if joint is not None:
-            header["joint"] = joint.as_json()
+        if group is not None:
+            header["joint"] = group.as_json()
         self._path = None
         self._write(header)
         if path is not None:
@@ -241,7 +227,7 @@ class SequentialRecord:
 
         Args:
           opening: the owner's.
-          heads: of a joint record: `heads_digest` of all the owner's records, this row's line
+          heads: in a group: `heads_digest` of all the owner's records, this row's line
             among them, as named in the request.
 
         Returns:
@@ -255,7 +241,9 @@ class SequentialRecord:
             raise RecordError("no leaf is due: write the next unit's row and bet first")
         self._check_heads(heads)
         slot = self._checker.check(opening, unit=self.next_unit)
-        self._settle(slot)
+        self.wealth.multiply(self._bet, slot)
+        self._bettor.settle(slot)
+        self._bet = None
         self._write(leaf_body(opening, slot, heads))
         self.leaves.append(heads)
         return slot
@@ -294,15 +282,10 @@ class SequentialRecord:
         )
 
     def _check_heads(self, heads: str | None) -> None:
-        if self.joint is None and heads is not None:
+        if self.group is None and heads is not None:
             raise RecordError("a record of a single test names no other records' heads")
-        if self.joint is not None and not is_digest(heads):
-            raise RecordError("a leaf of a joint record must name the heads of all records")
-
-    def _settle(self, slot: int) -> None:
-        self.wealth.multiply(self._bet, slot)
-        self._bettor.settle(slot)
-        self._bet = None
+        if self.group is not None and not is_digest(heads):
+            raise RecordError("a leaf of a record group must name the heads of all records")
 
     def _end(self) -> str:
         """Why the audit is over, or ""."""
@@ -326,33 +309,6 @@ class SequentialRecord:
         self.lines.append(line)
         self._head = _json.loads(line)["hash"]
         return self._head
-
-
-def chained(previous: str, body: dict[str, Any]) -> str:
-    """One line of a record: the body, the hash of the line before, and its own hash."""
-    body = {**body, "previous": previous}
-    digest = hashlib.sha256(_TAG_LINE + canonical(body)).hexdigest()
-    return canonical({**body, "hash": digest}).decode()
-
-
-def whole_line(line: str) -> dict[str, Any]:
-    """The body of one line with its two hashes, which are its own.
-
-    Raises:
-      ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError: it is no
-        such line.
-    """
-    body = _json.loads(line)
-    rest = {name: value for name, value in body.items() if name not in ("hash", "previous")}
-    if chained(body["previous"], rest) != line:
-        raise ValueError("the line's hash is not its own")
-    return body
-
-
-def leaf_body(opening: LeafOpening, slot: int, heads: str | None) -> dict[str, Any]:
-    """What a leaf's line says."""
-    body = {"kind": "leaf", "opening": opening.to_dict(), "slot": slot}
-    return body if heads is None else {**body, "heads": heads}
 
 
 def _header(

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anw_jax import keys, stats, verify
+from anw_jax import keys, sequential, stats
 from anw_jax.errors import CommitmentError, RecordError
-from anw_jax.verify.joint import heads_digest
-from tests.verify.lockstep_cases import (
+from anw_jax.sequential.lines import heads_digest
+from tests.sequential.lockstep_cases import (
     LEVEL,
     MANIFEST,
     NAMES,
@@ -61,7 +61,7 @@ def test_each_record_is_what_it_would_be_alone(gaps, level):
         step, wealth, why = stop_of([rows(name, unit) for unit in ORDER], level)
         assert (len(record.leaves), record.closed_because) == (step, why)
         assert record.wealth.log_wealth == pytest.approx(wealth, abs=1e-9)
-    results = verify.replay_together(lines_of(together), MANIFEST, PLAN)
+    results = sequential.replay_together(lines_of(together), MANIFEST, PLAN)
     assert results == {name: record.result() for name, record in together.records.items()}
 
 
@@ -119,26 +119,26 @@ def test_the_order_of_work_is_enforced():
 def test_a_stop_by_hand_ends_all_at_one_unit():
     together = go_on(begin(), lambda name, unit: noise(unit), num_leaves=2)
     assert set(together.close().values()) == {"stopped by the arbitrator"}
-    assert verify.replay_together(lines_of(together), MANIFEST, PLAN)
+    assert sequential.replay_together(lines_of(together), MANIFEST, PLAN)
     together = go_on(begin(), lambda name, unit: noise(unit), num_leaves=2)
     together.write_row("guilty", noise(together.next_unit))
     assert together.close() == {
         "guilty": "the owner did not open the leaf that was due",
         "innocent": "stopped by the arbitrator",
     }
-    results = verify.replay_together(lines_of(together), MANIFEST, PLAN)
+    results = sequential.replay_together(lines_of(together), MANIFEST, PLAN)
     assert results["guilty"].log_e_value == -math.inf
 
 
 def test_a_kill_between_any_two_writes_changes_no_byte(tmp_path, monkeypatch):
-    done, write = [], verify.SequentialRecord._write
+    done, write = [], sequential.SequentialRecord._write
 
     def noting(record, body):
         head = write(record, body)
-        done.append((record.joint.suspect, record.lines[-1] + "\n"))
+        done.append((record.group.suspect, record.lines[-1] + "\n"))
         return head
 
-    monkeypatch.setattr(verify.SequentialRecord, "_write", noting)
+    monkeypatch.setattr(sequential.SequentialRecord, "_write", noting)
     end = lines_of(go_on(begin()))
     monkeypatch.undo()
     assert len(done) == sum(map(len, end.values()))
@@ -152,12 +152,12 @@ def test_a_kill_between_any_two_writes_changes_no_byte(tmp_path, monkeypatch):
             name, line = done[number]
             with (folder / f"{name}.jsonl").open("a") as file:
                 file.write(line[: 17 * (number % 3)])
-        taken_up = verify.Lockstep(
-            {n: verify.resume(folder / f"{n}.jsonl", MANIFEST, PLAN) for n in NAMES}
+        resumed = sequential.Lockstep(
+            {n: sequential.resume(folder / f"{n}.jsonl", MANIFEST, PLAN) for n in NAMES}
         )
-        taken_up.mend()
-        go_on(taken_up)
-        assert lines_of(taken_up) == end
+        resumed.recover()
+        go_on(resumed)
+        assert lines_of(resumed) == end
         for name in NAMES:
             text = (folder / f"{name}.jsonl").read_text()
             assert text == "\n".join(end[name]) + "\n"
@@ -166,12 +166,12 @@ def test_a_kill_between_any_two_writes_changes_no_byte(tmp_path, monkeypatch):
 def test_a_kill_while_all_are_stopped_by_hand_stops_all(tmp_path):
     together = go_on(begin(folder=tmp_path), lambda name, unit: noise(unit), num_leaves=2)
     together.records["guilty"].close()
-    taken_up = verify.Lockstep(
-        {n: verify.resume(tmp_path / f"{n}.jsonl", MANIFEST, PLAN) for n in NAMES}
+    resumed = sequential.Lockstep(
+        {n: sequential.resume(tmp_path / f"{n}.jsonl", MANIFEST, PLAN) for n in NAMES}
     )
-    taken_up.mend()
-    assert not taken_up.is_open
-    assert taken_up.records["innocent"].closed_because == "stopped by the arbitrator"
+    resumed.recover()
+    assert not resumed.is_open
+    assert resumed.records["innocent"].closed_because == "stopped by the arbitrator"
 
 
 def test_a_leaf_that_one_record_has_settles_all_before_a_stop_by_hand(tmp_path):
@@ -182,13 +182,13 @@ def test_a_leaf_that_one_record_has_settles_all_before_a_stop_by_hand(tmp_path):
         together.write_row(name, noise(unit))
     digest = heads_digest(together.heads())
     together.records["innocent"].open_leaf(OWNER.open(unit), digest)  # and killed here
-    taken_up = verify.Lockstep(
-        {n: verify.resume(tmp_path / f"{n}.jsonl", MANIFEST, PLAN) for n in NAMES}
+    resumed = sequential.Lockstep(
+        {n: sequential.resume(tmp_path / f"{n}.jsonl", MANIFEST, PLAN) for n in NAMES}
     )
-    taken_up.mend()
-    assert [len(record.leaves) for record in taken_up.records.values()] == [2, 2]
-    assert set(taken_up.close().values()) == {"stopped by the arbitrator"}
-    assert verify.replay_together(lines_of(taken_up), MANIFEST, PLAN)
+    resumed.recover()
+    assert [len(record.leaves) for record in resumed.records.values()] == [2, 2]
+    assert set(resumed.close().values()) == {"stopped by the arbitrator"}
+    assert sequential.replay_together(lines_of(resumed), MANIFEST, PLAN)
 
 
 # --- Hostile files. ---
@@ -200,7 +200,7 @@ def end():
 
 
 def replayed(lines):
-    return verify.replay_together(lines, MANIFEST, PLAN)
+    return sequential.replay_together(lines, MANIFEST, PLAN)
 
 
 def test_a_row_that_was_edited_is_seen_by_the_other_record(end):
@@ -210,7 +210,7 @@ def test_a_row_that_was_edited_is_seen_by_the_other_record(end):
     # A forger who also makes the right bet for it: the record alone is whole.
     other = go_on(begin(), lambda n, u: noise(u, 77) if n == "innocent" else answers(n, u))
     for name, lines in lines_of(other).items():
-        assert verify.replay_together(lines_of(other), MANIFEST, PLAN)
+        assert sequential.replay_together(lines_of(other), MANIFEST, PLAN)
         with pytest.raises(RecordError, match="opens leaf 1 for other heads than the records"):
             replayed(end | {name: lines})
 
@@ -263,13 +263,11 @@ def test_records_of_other_cases_levels_and_suspects(end):
     alone = lines_of(go_on(begin(("innocent",))))
     with pytest.raises(RecordError, match="is one of innocent; got those of guilty, innocent"):
         replayed(end | {"innocent": alone["innocent"]})
-    with pytest.raises(
-        RecordError, match="bound to others: replay all of its owner's together"
-    ):
-        verify.replay(end["innocent"], MANIFEST, PLAN)
-    single = verify.SequentialRecord(OWNER.root, MANIFEST, PLAN)
+    with pytest.raises(RecordError, match="one of a group: replay all of its owner's together"):
+        sequential.replay(end["innocent"], MANIFEST, PLAN)
+    single = sequential.SequentialRecord(OWNER.root, MANIFEST, PLAN)
     with pytest.raises(RecordError, match="single tests do not belong together"):
-        verify.Lockstep({"a": single, "b": single})
+        sequential.Lockstep({"a": single, "b": single})
     with pytest.raises(RecordError, match="the audit is not closed"):
         replayed(lines_of(go_on(begin(), num_leaves=2)))
 
@@ -289,11 +287,13 @@ def test_headers_out_of_range(fields, message):
 
 def test_the_level_of_a_record_is_at_most_the_plans():
     with pytest.raises(ValueError, match=r"^level must be at most 0.02, got 0.03$"):
-        verify.SequentialRecord(OWNER.root, MANIFEST, PLAN, joint=header("guilty", level=0.03))
+        sequential.SequentialRecord(
+            OWNER.root, MANIFEST, PLAN, group=header("guilty", level=0.03)
+        )
     strict = dataclasses.replace(PLAN, alpha=LEVEL / 2)
     with pytest.raises(RecordError, match=r"line 1: the level 0.01 is above the plan's, 0.005"):
-        verify.replay_together(lines_of(begin()), MANIFEST, strict)
-    single = verify.SequentialRecord(OWNER.root, MANIFEST, PLAN)
+        sequential.replay_together(lines_of(begin()), MANIFEST, strict)
+    single = sequential.SequentialRecord(OWNER.root, MANIFEST, PLAN)
     single.write_row(single.next_unit, np.ones(11))
     with pytest.raises(RecordError, match="of a single test names no other records' heads"):
         single.open_leaf(OWNER.open(single.next_unit), "0" * 64)

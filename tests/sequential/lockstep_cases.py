@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 
-from anw_jax import keys, verify
-from anw_jax.verify.sequential import chained
+from anw_jax import keys, sequential
+from anw_jax.sequential.lines import chained
 
 NUM_UNITS = 6
 PLAN = keys.Plan("losses", 0.02, mode="sequential", claim="list of models")
@@ -33,17 +33,17 @@ def answers(name, unit):
 
 
 def header(name, names=NAMES, level=LEVEL):
-    return verify.Joint(level, name, tuple(sorted(names)))
+    return sequential.RecordGroup(level, name, tuple(sorted(names)))
 
 
-def begin(names=NAMES, folder=None, about=DECLARED, **fields) -> verify.Lockstep:
-    return verify.Lockstep(
+def begin(names=NAMES, folder=None, about=DECLARED, **fields) -> sequential.Lockstep:
+    return sequential.Lockstep(
         {
-            name: verify.SequentialRecord(
+            name: sequential.SequentialRecord(
                 OWNER.root,
                 MANIFEST,
                 PLAN,
-                joint=header(name, names, **fields),
+                group=header(name, names, **fields),
                 about=about,
                 path=None if folder is None else folder / f"{name}.jsonl",
             )
@@ -52,7 +52,7 @@ def begin(names=NAMES, folder=None, about=DECLARED, **fields) -> verify.Lockstep
     )
 
 
-def go_on(together, rows=answers, num_leaves=None) -> verify.Lockstep:
+def go_on(together, rows=answers, num_leaves=None) -> sequential.Lockstep:
     """To the end, or until so many leaves are open."""
     while together.is_open and (num_leaves is None or together.num_opened < num_leaves):
         for name in together.rows_due:

@@ -22,8 +22,8 @@ import numpy as np
 from anw_jax import _json
 from anw_jax.errors import RecordError
 from anw_jax.keys import LeafOpening
-from anw_jax.verify.joint import heads_digest
-from anw_jax.verify.sequential import BY_HAND, SequentialRecord
+from anw_jax.sequential.lines import heads_digest
+from anw_jax.sequential.record import BY_HAND, SequentialRecord
 
 
 class Lockstep:
@@ -34,7 +34,7 @@ class Lockstep:
 
     Attributes:
       records: as given, sorted by name.
-      is_joint: whether they are bound to one another; False for the one of a single test.
+      is_group: whether they form a record group; False for the one of a single test.
 
     Raises:
       RecordError: records of different cases, one that is missing or under another name,
@@ -43,14 +43,14 @@ class Lockstep:
 
     Example:
       >>> from anw_jax import keys
-      >>> from anw_jax.verify.joint import Joint
+      >>> from anw_jax.sequential.lines import RecordGroup
       >>> photos = np.arange(36, dtype=np.uint8).reshape(3, 2, 2, 3)
       >>> manifest = keys.Manifest.of(photos, keys.SignatureSpace())
       >>> plan = keys.Plan("losses", 0.02, mode="sequential", claim="each model")
       >>> owner = keys.UnitTree(keys.MarkKey.for_experiment(0), manifest, plan)
       >>> both = Lockstep({
       ...     name: SequentialRecord(
-      ...         owner.root, manifest, plan, joint=Joint(0.01, name, ("a", "b"))
+      ...         owner.root, manifest, plan, group=RecordGroup(0.01, name, ("a", "b"))
       ...     )
       ...     for name in ("a", "b")
       ... })
@@ -66,7 +66,7 @@ class Lockstep:
 
     def __init__(self, records: dict[str, SequentialRecord]):
         self.records = {name: records[name] for name in sorted(records)}
-        self.is_joint = any(record.joint is not None for record in self.records.values())
+        self.is_group = any(record.group is not None for record in self.records.values())
         _check_bound(self.records)
         _check_rounds(self.records)
 
@@ -140,7 +140,7 @@ class Lockstep:
           RecordError: a row is not written yet.
           CommitmentError: the leaf does not open the commitment; nothing is written.
         """
-        digest = heads_digest(self.heads()) if self.is_joint else None
+        digest = heads_digest(self.heads()) if self.is_group else None
         slot = 0
         for record in self.records.values():
             if record.leaf_is_due:
@@ -148,8 +148,8 @@ class Lockstep:
         self._close_ended()
         return slot
 
-    def mend(self) -> None:
-        """Ends what a kill left half done: a leaf in some records, a close in some."""
+    def recover(self) -> None:
+        """Completes a step that a kill cut short: a leaf, or a close, in some records only."""
         records = self.records.values()
         if any(r.leaf_is_due and len(r.leaves) < self.num_opened for r in records):
             ahead = next(r for r in records if len(r.leaves) == self.num_opened)
@@ -177,18 +177,18 @@ class Lockstep:
 
 def _check_bound(records: dict[str, SequentialRecord]) -> None:
     """All of one case, each under its own name, none missing."""
-    bound = {name: record.joint for name, record in records.items()}
+    bound = {name: record.group for name, record in records.items()}
     if not records or (len(records) > 1 and None in bound.values()):
         raise RecordError("records of single tests do not belong together")
     if None in bound.values():
         return
     first = records[next(iter(records))].lines[0]
-    for name, joint in bound.items():
-        if joint.suspect != name:
-            raise RecordError(f"the record of {name!r} has the header of {joint.suspect!r}")
-        if joint.suspects != tuple(records):
+    for name, group in bound.items():
+        if group.suspect != name:
+            raise RecordError(f"the record of {name!r} has the header of {group.suspect!r}")
+        if group.suspects != tuple(records):
             raise RecordError(
-                f"the record of {name!r} is one of {', '.join(joint.suspects)}; got those of "
+                f"the record of {name!r} is one of {', '.join(group.suspects)}; got those of "
                 f"{', '.join(records)}"
             )
         if shared_header(records[name].lines[0]) != shared_header(first):
@@ -198,8 +198,8 @@ def _check_bound(records: dict[str, SequentialRecord]) -> None:
 def shared_header(line: str) -> dict:
     """What the headers of an owner's records have in common."""
     body = _json.loads(line)
-    joint = {field: value for field, value in body["joint"].items() if field != "suspect"}
-    return {**body, "joint": joint, "hash": "", "previous": ""}
+    group = {field: value for field, value in body["joint"].items() if field != "suspect"}
+    return {**body, "joint": group, "hash": "", "previous": ""}
 
 
 def _check_rounds(records: dict[str, SequentialRecord]) -> None:
@@ -209,7 +209,7 @@ def _check_rounds(records: dict[str, SequentialRecord]) -> None:
         heads = _heads_at(records, step)
         digest = None if heads is None else heads_digest(heads)
         for name, record in records.items():
-            if record.joint is None or step >= len(record.leaves):
+            if record.group is None or step >= len(record.leaves):
                 continue
             if record.leaves[step] != digest:
                 raise RecordError(

@@ -5,16 +5,16 @@ import os
 
 import pytest
 
-from anw_jax import verify
+from anw_jax import sequential
 from anw_jax.errors import CommitmentError, RecordError
-from anw_jax.verify.sequential import chained
-from tests.verify.test_sequential import MANIFEST, OWNER, PLAN, _row
+from anw_jax.sequential.lines import chained
+from tests.sequential.test_sequential import MANIFEST, OWNER, PLAN, _row
 
 ABOUT = "ab" * 32
 
 
 def started(path=None, about=ABOUT):
-    return verify.SequentialRecord(OWNER.root, MANIFEST, PLAN, path=path, about=about)
+    return sequential.SequentialRecord(OWNER.root, MANIFEST, PLAN, path=path, about=about)
 
 
 @pytest.mark.parametrize("call", ["fsync", "link"])
@@ -32,7 +32,7 @@ def test_a_kill_in_the_first_line_leaves_no_part_of_it(tmp_path, monkeypatch, ca
     assert seen == [False]
     assert list(tmp_path.iterdir()) == []
     assert len(started(path).lines) == 1
-    assert verify.resume(path, MANIFEST, PLAN).next_unit == started().next_unit
+    assert sequential.resume(path, MANIFEST, PLAN).next_unit == started().next_unit
 
 
 def test_a_record_is_never_overwritten(tmp_path):
@@ -54,7 +54,7 @@ def test_every_hash_holds_what_is_asked_about(tmp_path):
     for record in records:
         record.open_leaf(OWNER.open(record.next_unit))
         record.close()
-        assert verify.replay(record.lines, MANIFEST, PLAN) == record.result()
+        assert sequential.replay(record.lines, MANIFEST, PLAN) == record.result()
 
 
 @pytest.mark.parametrize("about", [3, None, ["a"]])
@@ -66,7 +66,7 @@ def test_what_is_asked_about_is_text(about):
         **{n: v for n, v in _body(record.lines[0]).items() if n != "about"},
     }
     with pytest.raises((RecordError, CommitmentError), match="line 1"):
-        verify.replay([chained("", header)], MANIFEST, PLAN)
+        sequential.replay([chained("", header)], MANIFEST, PLAN)
     with pytest.raises(TypeError, match="about must be a str"):
         started(about=3)
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from anw_jax import keys, stats, verify
+from anw_jax import keys, sequential, stats
 from anw_jax.errors import RecordError
-from anw_jax.verify.sequential import chained, row_digest
+from anw_jax.sequential.lines import chained, row_digest
 
 NAME = "bounded_log_losses"
 PLAN = keys.Plan(NAME, 1e-2, mode="sequential")
@@ -29,8 +29,8 @@ def _rows(unit: int, gap: float = 1.5) -> np.ndarray:
     return rows
 
 
-def _audit(rows_of=_rows, path=None, num_steps=math.inf) -> verify.SequentialRecord:
-    record = verify.SequentialRecord(OWNER.root, MANIFEST, PLAN, path=path)
+def _audit(rows_of=_rows, path=None, num_steps=math.inf) -> sequential.SequentialRecord:
+    record = sequential.SequentialRecord(OWNER.root, MANIFEST, PLAN, path=path)
     while record.is_open and record.wealth.num_steps < num_steps:
         unit = record.next_unit
         record.write_row(unit, rows_of(unit))
@@ -42,7 +42,7 @@ def test_a_record_is_replayed_and_its_wealth_is_that_of_the_scores():
     record = _audit()
     assert record.close() == "the level is reached"
     result = record.result()
-    assert verify.replay(record.lines, MANIFEST, PLAN, commitment=OWNER.root) == result
+    assert sequential.replay(record.lines, MANIFEST, PLAN, commitment=OWNER.root) == result
     order = keys.audit_order(OWNER.root, PLAN, MANIFEST)[: result.num_opened]
     scorer = stats.RowScorer(NAME)
     scores = np.array([scorer.score(_rows(unit)) for unit in order])
@@ -65,14 +65,14 @@ def test_a_line_holds_the_rows_of_the_distinct_images():
     assert body["row"] == row_digest(body["losses"])
     assert body["bet"] == pytest.approx([1 / 11] * 11)  # neither image is usable
     record.close()
-    assert verify.replay(record.lines, MANIFEST, PLAN) == record.result()
+    assert sequential.replay(record.lines, MANIFEST, PLAN) == record.result()
 
 
-def test_an_audit_is_taken_up_with_all_that_earlier_rows_told(tmp_path):
+def test_an_audit_is_resumed_with_all_that_earlier_rows_told(tmp_path):
     whole = _audit()
     path = tmp_path / "record.jsonl"
     _audit(path=path, num_steps=2)
-    record = verify.resume(path, MANIFEST, PLAN)
+    record = sequential.resume(path, MANIFEST, PLAN)
     while record.is_open:
         unit = record.next_unit
         record.write_row(unit, _rows(unit))
@@ -84,7 +84,7 @@ def test_an_audit_is_taken_up_with_all_that_earlier_rows_told(tmp_path):
     "shape", [(11,), (1, 11), (3, 11), (2, 10), (2, 12), (0, 11), (2, 11, 1)]
 )
 def test_every_distinct_image_has_a_row(shape):
-    record = verify.SequentialRecord(OWNER.root, MANIFEST, PLAN)
+    record = sequential.SequentialRecord(OWNER.root, MANIFEST, PLAN)
     with pytest.raises(ValueError, match=r"losses must have shape \(2, 11\), got"):
         record.write_row(record.next_unit, np.ones(shape))
     assert len(record.lines) == 1
@@ -93,7 +93,7 @@ def test_every_distinct_image_has_a_row(shape):
 def test_other_statistics_take_one_row_and_write_it_flat():
     plan = dataclasses.replace(PLAN, statistic="log_losses")
     owner = keys.UnitTree(KEY, MANIFEST, plan)
-    record = verify.SequentialRecord(owner.root, MANIFEST, plan)
+    record = sequential.SequentialRecord(owner.root, MANIFEST, plan)
     with pytest.raises(ValueError, match=r"losses must have shape \(11,\), got \(2, 11\)"):
         record.write_row(record.next_unit, np.ones((2, 11)))
     record.write_row(record.next_unit, [math.nan, math.inf, *range(9)])
@@ -154,7 +154,7 @@ def test_a_changed_row_is_seen(change):
     record = _audit()
     record.close()
     with pytest.raises(RecordError, match="line 4"):
-        verify.replay(_forged(record.lines, 3, change), MANIFEST, PLAN)
+        sequential.replay(_forged(record.lines, 3, change), MANIFEST, PLAN)
 
 
 def test_absurd_answers_of_early_photos_do_not_rule_the_bets_to_come():
@@ -171,7 +171,7 @@ def test_absurd_answers_of_early_photos_do_not_rule_the_bets_to_come():
     assert hostile.close() == "the level is reached"
     sums = dataclasses.replace(PLAN, statistic="log_losses")
     owner = keys.UnitTree(KEY, MANIFEST, sums)
-    record = verify.SequentialRecord(owner.root, MANIFEST, sums)
+    record = sequential.SequentialRecord(owner.root, MANIFEST, sums)
     order = keys.audit_order(owner.root, sums, MANIFEST)
     while record.is_open:
         unit, rows = record.next_unit, _rows(record.next_unit)

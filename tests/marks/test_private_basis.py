@@ -9,7 +9,7 @@ import pytest
 
 from anw_jax.keys import MarkKey
 from anw_jax.marks import HueRotation, UserLCT, publish
-from anw_jax.marks.user_lct import MAX_CONDITION, MAX_RMS_CHANGE, rms_change
+from anw_jax.marks.private_basis import MAX_CONDITION, MAX_RMS_CHANGE, rms_change
 
 SUB_KEYS = [MarkKey.for_experiment(seed).sub_key("basis") for seed in range(40)]
 

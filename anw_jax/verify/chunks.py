@@ -1,0 +1,345 @@
+"""`objective` at all pairs of image and slot, in equal chunks that fit the memory.
+
+A model in JAX is traced with the mark into one program (`run_traced`); any other function is
+called on NumPy batches (`run_called`).
+"""
+
+import collections
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from anw_jax import _check
+from anw_jax.marks import MarkTables
+from anw_jax.verify.objective import objective
+
+DEFAULT_MEMORY_BYTES = 2**30
+
+# Larger chunks gain nothing on CPU, the only backend measured, and cost cache locality.
+_LARGEST_CHUNK = 512
+
+# Chunk sizes above it are multiples of it.
+_CHUNK_STEP = 64
+
+# Models are traced on this many images to learn their shapes: an odd number, rare as the
+# first axis of weights.
+TRACED_BATCH = 7
+
+# XLA keeps the operands of one operation and the results of the next alive together.
+_LIVE_FACTOR = 2
+
+# Chunks dispatched before the oldest is read: hides the host's work behind the device's.
+_IN_FLIGHT = 2
+
+Answers = Iterator[tuple["Chunk", np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """One chunk of pairs, padded to the plan's size by repeating its last pair.
+
+    Attributes:
+      images: int64 `[chunk_images]`, the originals this chunk touches (padded likewise).
+      image_of_pair: int32 `[chunk_size]`, positions in `images`.
+      slot_of_pair: int32 `[chunk_size]`.
+      start: the flat index of the first pair.
+      num_pairs: how many pairs are real.
+    """
+
+    images: np.ndarray
+    image_of_pair: np.ndarray
+    slot_of_pair: np.ndarray
+    start: int
+    num_pairs: int
+
+
+@dataclasses.dataclass(frozen=True)
+class QueryPlan:
+    """Which pairs are asked together. Pairs are numbered image by image, slot by slot.
+
+    Attributes:
+      num_images: how many originals.
+      num_slots: how many slots, slot 0 included.
+      chunk_size: pairs in a chunk; every chunk has this many, so one trace serves all.
+
+    Example:
+      >>> plan = QueryPlan(num_images=3, num_slots=4, chunk_size=8)
+      >>> [(c.start, c.num_pairs, c.images.tolist()) for c in plan]
+      [(0, 8, [0, 1, 1]), (8, 4, [2, 2, 2])]
+    """
+
+    num_images: int
+    num_slots: int
+    chunk_size: int
+
+    def __post_init__(self):
+        _check.integer_at_least(1, num_images=self.num_images)
+        _check.integer_at_least(1, num_slots=self.num_slots)
+        _check.integer_at_least(1, chunk_size=self.chunk_size)
+
+    @property
+    def num_pairs(self) -> int:
+        """All pairs, without padding."""
+        return self.num_images * self.num_slots
+
+    @property
+    def images_per_chunk(self) -> int:
+        """The most originals that one chunk can touch."""
+        return min(self.num_images, -(-(self.chunk_size - 1) // self.num_slots) + 1)
+
+    def __len__(self) -> int:
+        return -(-self.num_pairs // self.chunk_size)
+
+    def __iter__(self) -> Iterator[Chunk]:
+        for start in range(0, self.num_pairs, self.chunk_size):
+            stop = min(start + self.chunk_size, self.num_pairs)
+            pairs = np.minimum(np.arange(start, start + self.chunk_size), stop - 1)
+            images = pairs // self.num_slots
+            touched = np.arange(images[0], images[0] + self.images_per_chunk)
+            yield Chunk(
+                images=np.minimum(touched, images[-1]),
+                image_of_pair=(images - images[0]).astype(np.int32),
+                slot_of_pair=(pairs % self.num_slots).astype(np.int32),
+                start=start,
+                num_pairs=stop - start,
+            )
+
+
+def plan_queries(
+    num_images: int,
+    num_slots: int,
+    *,
+    bytes_per_pair: int,
+    memory_bytes: int = DEFAULT_MEMORY_BYTES,
+    chunk_size: int | None = None,
+    multiple_of: int = 1,
+) -> QueryPlan:
+    """Chooses the largest chunk that stays within a memory budget.
+
+    Args:
+      num_images: originals.
+      num_slots: slots asked per original.
+      bytes_per_pair: memory one pair takes while the model answers it.
+      memory_bytes: the budget, beyond the originals and the weights.
+      chunk_size: overrides the choice.
+      multiple_of: the number of devices that share a chunk.
+
+    Example:
+      >>> plan_queries(1000, 12, bytes_per_pair=2**20, memory_bytes=2**27).chunk_size
+      128
+    """
+    _check.integer_at_least(1, memory_bytes=memory_bytes)
+    _check.integer_at_least(1, num_images=num_images)
+    _check.integer_at_least(1, num_slots=num_slots)
+    if chunk_size is None:
+        affordable = max(1, memory_bytes // max(1, bytes_per_pair))
+        affordable = max(1, affordable // multiple_of) * multiple_of
+        chunk_size = _equal_chunks(num_images * num_slots, min(affordable, _LARGEST_CHUNK))
+    _check.integer_at_least(1, chunk_size=chunk_size)
+    chunk_size = -(-chunk_size // multiple_of) * multiple_of
+    return QueryPlan(num_images, num_slots, chunk_size)
+
+
+def _equal_chunks(num_pairs: int, largest: int) -> int:
+    """A chunk size of at most `largest` that leaves the last chunk little padding.
+
+    Sizes are coarse, so that tables of different lengths share a few compiled programs.
+    """
+    if num_pairs <= largest:
+        return num_pairs
+    equal = -(-num_pairs // -(-num_pairs // largest))
+    return min(largest, -(-equal // _CHUNK_STEP) * _CHUNK_STEP)
+
+
+@functools.partial(jax.jit, static_argnames="publish_pixels")
+def chunk_losses(
+    predict: jax.tree_util.Partial,
+    publish_pixels: Callable[[jax.Array, Any], jax.Array],
+    parameters: Any,
+    images: jax.Array,
+    labels: jax.Array,
+    mark_of_image: jax.Array,
+    image_of_pair: jax.Array,
+    slot_of_pair: jax.Array,
+) -> jax.Array:
+    """Computes the terms of `objective` for one chunk of pairs, float32 `[chunk_size]`.
+
+    The grid's `vmap` over signatures, cut into pairs, so that a chunk may end anywhere and the
+    model is given one plain batch.
+    """
+
+    def publish(image: jax.Array, entry: Any) -> jax.Array:
+        return publish_pixels(image, entry).astype(jnp.float32) / jnp.float32(255.0)
+
+    owner = mark_of_image[image_of_pair]
+    entries = jax.tree.map(lambda table: table[owner, slot_of_pair], parameters)
+    rows = images[image_of_pair], labels[image_of_pair]
+    return objective(predict, *rows, publish, entries)[1]
+
+
+def run_traced(
+    predict: jax.tree_util.Partial,
+    images: np.ndarray,
+    labels: np.ndarray,
+    tables: MarkTables,
+    plan: QueryPlan,
+) -> Answers:
+    """Marks and asks inside one compiled program; yields losses chunk by chunk.
+
+    Weights and mark tables are arguments of the program, not constants, so one trace serves
+    all chunks, all checkpoints of equal shape and all marks of a type. Pairs are shared out
+    over the devices.
+    """
+    devices = devices_for(predict)
+    mesh = jax.sharding.Mesh(np.asarray(devices), ("pairs",))
+    shared = NamedSharding(mesh, PartitionSpec())
+    split = NamedSharding(mesh, PartitionSpec("pairs"))
+    predict, parameters = jax.device_put((predict, tables.parameters), shared)
+    # Programs that share several CPU devices share a few threads too: two in flight, with a
+    # sum over the batch inside, can wait for each other for ever.
+    on_shared_threads = len(devices) > 1 and devices[0].platform == "cpu"
+    in_flight = 0 if on_shared_threads else _IN_FLIGHT
+    pending: collections.deque[tuple[Chunk, jax.Array]] = collections.deque()
+    for chunk in plan:
+        rows = (images[chunk.images], labels[chunk.images], tables.mark_of_image[chunk.images])
+        block = jax.device_put(rows, shared)
+        pairs = jax.device_put((chunk.image_of_pair, chunk.slot_of_pair), split)
+        losses = chunk_losses(predict, tables.publish_pixels, parameters, *block, *pairs)
+        pending.append((chunk, losses))
+        if len(pending) > in_flight:
+            yield _read(*pending.popleft())
+    while pending:
+        yield _read(*pending.popleft())
+
+
+def _read(chunk: Chunk, losses: jax.Array) -> tuple[Chunk, np.ndarray]:
+    return chunk, np.asarray(losses)[: chunk.num_pairs]
+
+
+def devices_for(predict: Callable) -> list[jax.Device]:
+    """The devices that the weights are bound to, else all local ones."""
+    for leaf in jax.tree.leaves(predict):
+        if isinstance(leaf, jax.Array) and leaf.committed:
+            return sorted(leaf.sharding.device_set, key=lambda device: device.id)
+    return jax.local_devices()
+
+
+def run_called(
+    predict: Callable[[np.ndarray], Any],
+    images: np.ndarray,
+    labels: np.ndarray,
+    tables: MarkTables,
+    plan: QueryPlan,
+) -> Answers:
+    """Marks on the host and calls any function on NumPy batches; padding is not asked."""
+    for chunk in plan:
+        of_image = chunk.images[chunk.image_of_pair[: chunk.num_pairs]]
+        pairs = zip(of_image, chunk.slot_of_pair, strict=False)  # slots are padded
+        marked = np.stack([tables.publish(images[i], i, slot) for i, slot in pairs])
+        answers = predict(marked.astype(np.float32) / np.float32(255))
+        yield chunk, host_losses(answers, labels[of_image])
+
+
+def host_losses(logits: Any, labels: np.ndarray) -> np.ndarray:
+    """Computes the cross-entropy in nats, float32, of a function's answers on the host.
+
+    Raises:
+      ValueError: the answers are not `[batch, num_classes]`, or miss a label.
+    """
+    scores = np.asarray(logits).astype(np.float64)
+    if scores.ndim != 2 or len(scores) != len(labels):
+        raise ValueError(
+            f"predict must return logits [batch, num_classes] for a batch of {len(labels)}, "
+            f"got shape {scores.shape}"
+        )
+    check_classes(scores.shape[1], labels)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        shifted = scores - scores.max(axis=1, keepdims=True)
+        log_sums = np.log(np.exp(shifted).sum(axis=1))
+        losses = log_sums - shifted[np.arange(len(labels)), labels]
+        return losses.astype(np.float32)
+
+
+def trace_answers(
+    predict: jax.tree_util.Partial, image_shape: tuple[int, ...], labels: np.ndarray
+) -> Any:
+    """Returns the jaxpr of a model on `TRACED_BATCH` images, weights first; runs nothing.
+
+    Raises:
+      ValueError: the answers are not `[batch, num_classes]`, or miss a label.
+    """
+    batch = jax.ShapeDtypeStruct((TRACED_BATCH, *image_shape), np.float32)
+    traced = _answer.trace(predict, batch)
+    shape = getattr(traced.out_info, "shape", None)
+    if shape is None or len(shape) != 2 or shape[0] != TRACED_BATCH:
+        got = type(traced.out_info).__name__ if shape is None else f"shape {shape}"
+        raise ValueError(
+            f"predict must return logits [batch, num_classes], got {got} for a batch of "
+            f"{TRACED_BATCH}"
+        )
+    check_classes(shape[1], labels)
+    return traced.jaxpr.jaxpr
+
+
+@jax.jit
+def _answer(predict: jax.tree_util.Partial, images: jax.Array) -> Any:
+    """Only ever traced; `jit` remembers the trace for checkpoints of equal shape."""
+    return predict(images)
+
+
+def check_classes(num_classes: int, labels: np.ndarray) -> None:
+    """Refuses labels that the model has no class for."""
+    if labels.size and labels.max() >= num_classes:
+        raise ValueError(
+            f"labels must be below the model's {num_classes} classes, got {labels.max()}"
+        )
+
+
+def traced_bytes_per_pair(
+    predict: jax.tree_util.Partial, image_shape: tuple[int, ...], labels: np.ndarray
+) -> int:
+    """Estimates the memory one answer takes, from the operations of a model.
+
+    The largest sum of one operation's inputs and outputs that depend on the image, weights
+    excluded, doubled. Nothing is compiled or run.
+
+    Raises:
+      ValueError: see `trace_answers`.
+    """
+    jaxpr = trace_answers(predict, image_shape, labels)
+    num_weights = len(jax.tree.leaves(predict))
+    weights = {id(variable) for variable in (*jaxpr.constvars, *jaxpr.invars[:num_weights])}
+    largest = _largest_operation(jaxpr, weights) // TRACED_BATCH
+    return _LIVE_FACTOR * max(largest, 4 * int(np.prod(image_shape)))
+
+
+def _largest_operation(jaxpr: Any, weights: set[int]) -> int:
+    """Bytes of the largest operation of a jaxpr, weights excluded."""
+    largest = 0
+    for equation in jaxpr.eqns:
+        operands = [v for v in (*equation.invars, *equation.outvars) if id(v) not in weights]
+        # The batch leads every array that grows with the images.
+        sizes = [
+            v.aval.size * v.aval.dtype.itemsize
+            for v in operands
+            if getattr(v.aval, "ndim", 0) > 1 and v.aval.shape[0] == TRACED_BATCH
+        ]
+        largest = max(largest, sum(sizes))
+        for inner in _inner_jaxprs(equation):
+            largest = max(largest, _largest_operation(inner, weights))
+    return largest
+
+
+def _inner_jaxprs(equation: Any) -> Iterator[Any]:
+    """The jaxprs inside one operation: calls, loops, and the branches of a condition."""
+    for parameter in equation.params.values():
+        for item in parameter if isinstance(parameter, tuple | list) else (parameter,):
+            inner = getattr(item, "jaxpr", item)
+            if hasattr(inner, "eqns"):
+                yield inner

@@ -1,0 +1,66 @@
+"""The verification objective L(θ) of eq. 6, as one pure function.
+
+    L(θ) = Σ CE(f(g_θ(I)), y)  over the owner's unmarked photos I with their labels y
+
+f is the model and g_θ the mark with signature θ (Zou, Gong, Wang, "Anti-Neuron Watermarking",
+ECCV 2022, https://arxiv.org/abs/2109.09023). Grid search is `objective` under `jax.vmap` over
+signatures, gradient search is its `jax.value_and_grad`:
+
+    jax.vmap(objective, (None, None, None, None, 0))(predict, images, labels, mark, grid)
+    jax.value_and_grad(objective, argnums=4, has_aux=True)(predict, images, labels, mark, θ)
+
+`loss_table` and `search` do this in chunks that fit the memory, on all devices.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+# Models are traced with all bits of float32: on TF32 (GPU) or passes of bfloat16 (TPU) answers
+# would depend on the chunk size, and would not replay on other hardware.
+PRECISION = "highest"
+
+
+def objective(
+    predict: Callable[[jax.Array], jax.Array],
+    images: jax.Array,
+    labels: jax.Array,
+    mark: Callable[[jax.Array, Any], jax.Array],
+    signatures: Any,
+) -> tuple[jax.Array, jax.Array]:
+    """Computes L and its terms. **Lower is evidence** of training on those signatures.
+
+    Pure: safe under `jit`, `vmap` and `grad`. Checks nothing.
+
+    Args:
+      predict: maps float32 `[n, H, W, 3]` in [0, 1] to logits `[n, num_classes]`.
+      images: unmarked images `[n, H, W, 3]`.
+      labels: integers `[n]`.
+      mark: maps one image and its signature to a float32 `[H, W, 3]` image in [0, 1].
+      signatures: one for each image: a pytree with leading axis `[n]`.
+
+    Returns:
+      The sum of the cross-entropies in nats, and each image's own, float32 `[n]`.
+
+    Example:
+      >>> from anw_jax.marks import HueRotation
+      >>> def redness(batch):  # two classes: red or not
+      ...     red = batch[..., 0].mean((1, 2)) - batch.mean((1, 2, 3))
+      ...     return 10 * jnp.stack([red, -red], axis=1)
+      >>> images, labels = jnp.full((1, 4, 4, 3), jnp.array([0.7, 0.3, 0.3])), jnp.array([0])
+      >>> def of(degrees):  # L(θ) of one signature for all images
+      ...     return objective(redness, images, labels, HueRotation().mark, degrees[None])[0]
+      >>> [round(float(loss), 2) for loss in jax.vmap(of)(jnp.array([0.0, 90.0, 180.0]))]
+      [0.0, 1.76, 5.34]
+      >>> loss, slope = jax.value_and_grad(of)(jnp.array(90.0))  # for a descent
+      >>> round(float(slope), 3)
+      0.077
+    """
+    marked = jax.vmap(mark)(images, signatures)
+    with jax.default_matmul_precision(PRECISION):
+        logits = predict(marked)
+    log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
+    losses = -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
+    return losses.sum(), losses
