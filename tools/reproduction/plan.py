@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 from anw_jax.errors import SettingsError
 from anw_jax.lab import Settings
-from anw_jax.reproduce.durations import Durations
-from anw_jax.reproduce.references import refuse_unknown_names
-from anw_jax.reproduce.study import Arm, Study
+from tools.reproduction.durations import Durations
+from tools.reproduction.study import Study
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -16,13 +15,13 @@ class Item:
 
     Attributes:
       study: whose.
-      arm: of that study.
+      arm: the name of one of its arms.
       seed: of data, users, network and training.
       settings: checked.
     """
 
     study: Study
-    arm: Arm
+    arm: str
     seed: int
     settings: Settings
 
@@ -33,17 +32,17 @@ class Item:
 
     @property
     def label(self) -> str:
-        """As messages name it."""
-        return self.study.label(self.arm.name, self.seed)
+        """Its name in messages."""
+        return self.study.label(self.arm, self.seed)
 
     @property
     def result_file(self) -> str:
-        """Below the folder of results."""
-        return self.study.result_file(self.arm.name, self.seed)
+        """Its path below the folder of results."""
+        return self.study.result_file(self.arm, self.seed)
 
 
 def items_of(studies: Sequence[Study], seeds: Sequence[int] | None = None) -> list[Item]:
-    """Every run of the studies, in the order in which they are made.
+    """List every run of the studies, in the order in which they are made.
 
     Seed by seed, so that every row has one seed before any has two; within a seed in the
     order of the studies, but all runs of one training directly after it.
@@ -54,11 +53,10 @@ def items_of(studies: Sequence[Study], seeds: Sequence[int] | None = None) -> li
 
     Raises:
       SettingsError: two runs claim to share a training but differ in what the learner sees,
-        or a claim or a figure names what is not there.
+        or a claim or a figure reads what a run will not hold.
     """
     for study in studies:
-        seed = study.seeds[0]
-        refuse_unknown_names(study, {a.name: study.settings(a, seed) for a in study.arms})
+        study.rehearse()
     declared = sorted({seed for study in studies for seed in study.seeds})
     items = []
     for seed in declared if seeds is None else [s for s in declared if s in set(seeds)]:
@@ -87,7 +85,7 @@ def _refuse_unequal(shared: Sequence[Item]) -> None:
 
 
 def plan_table(studies: Sequence[Study], durations: Durations) -> str:
-    """The plan as a Markdown table: a line per model, with the rows that are read from it.
+    """Write the plan as a Markdown table: each model, and the rows that are read from it.
 
     Minutes are those of recorded runs, else those that the config expects, else "?".
     """
@@ -115,8 +113,8 @@ def _line(case: str, runs: Sequence[Item], seeds: Sequence[int], minutes: float 
     rows: dict[str, list[str]] = {}
     for item in runs:
         arms = rows.setdefault(item.study.row, [])
-        if item.study.has_arms and item.arm.name not in arms:
-            arms.append(item.arm.name)
+        if item.study.has_arms and item.arm not in arms:
+            arms.append(item.arm)
     read = "; ".join(
         row + (f" ({', '.join(arms)})" if arms else "") for row, arms in rows.items()
     )
@@ -136,7 +134,7 @@ def _line(case: str, runs: Sequence[Item], seeds: Sequence[int], minutes: float 
 def _minutes_per_seed(runs: Sequence[Item], durations: Durations) -> float | None:
     """Training once and auditing each run; None where one of them is not known."""
     seconds = [
-        durations.expected(item.study, item.arm.name, item.settings.case, trains=(number == 0))
+        durations.expected(item.study, item.arm, item.settings.case, trains=number == 0)
         for number, item in enumerate(runs)
     ]
     known = [value for value in seconds if value is not None]

@@ -1,4 +1,4 @@
-"""`python -m anw_jax.reproduce plan | run | figures | document | pack | unpack`."""
+"""`python -m tools.reproduction plan | run | figures | document`."""
 
 import argparse
 import pathlib
@@ -7,17 +7,18 @@ from collections.abc import Callable, Sequence
 
 from anw_jax import _console, _files
 from anw_jax.errors import AnwError
-from anw_jax.reproduce import travel
-from anw_jax.reproduce.document import document
-from anw_jax.reproduce.durations import Durations
-from anw_jax.reproduce.figures import write_figures
-from anw_jax.reproduce.plan import items_of, plan_table
-from anw_jax.reproduce.queue import Queue
-from anw_jax.reproduce.study import VARIANTS, Study, load_studies
+from tools.reproduction.document import document
+from tools.reproduction.durations import Durations
+from tools.reproduction.figures import write_figure
+from tools.reproduction.plan import items_of, plan_table
+from tools.reproduction.queue import Queue
+from tools.reproduction.study import VARIANTS, Study, load_studies
+
+_NAME = "tools.reproduction"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Does what the command line says; mistakes are one line on standard error.
+    """Do what the command line says; mistakes are one line on standard error.
 
     Returns:
       The exit code: 0; 1 if a run failed or an input is wrong; 2 for a wrong command line;
@@ -31,15 +32,15 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return _COMMANDS[options.command](options)
     except (AnwError, OSError, ValueError) as error:
-        sys.stderr.write(f"anw_jax.reproduce: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"{_NAME}: {' '.join(str(error).split())}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("anw_jax.reproduce: stopped; the same command goes on from here\n")
+        sys.stderr.write(f"{_NAME}: stopped; the same command resumes here\n")
         return 130
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m anw_jax.reproduce", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"python -m {_NAME}", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     plan = commands.add_parser("plan", help="print which row is read from which training")
     run = commands.add_parser("run", help="run what is missing, in the order of the plan")
@@ -57,18 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--workdir", default="workdir", type=pathlib.Path)
     figures.add_argument("--out", default="docs/figures", type=pathlib.Path)
     written.add_argument("--out", default="docs/reproduction.md", type=pathlib.Path)
-    _add_travel(commands)
     return parser
-
-
-def _add_travel(commands: argparse._SubParsersAction) -> None:
-    pack = commands.add_parser("pack", help="cut inputs into pieces for another machine")
-    pack.add_argument("inputs", nargs="+", type=pathlib.Path, help="data sets, workdirs, ...")
-    pack.add_argument("--out", required=True, type=pathlib.Path)
-    pack.add_argument("--piece_mib", type=int, default=travel.MOST_MIB)
-    unpack = commands.add_parser("unpack", help="check pieces and join them again")
-    unpack.add_argument("pieces", type=pathlib.Path, help="the folder of pieces")
-    unpack.add_argument("--out", default=".", type=pathlib.Path)
 
 
 def _studies(options: argparse.Namespace, variant: str) -> list[Study]:
@@ -88,9 +78,11 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _figures(options: argparse.Namespace) -> int:
-    for variant in VARIANTS:
-        for path in write_figures(_studies(options, variant), options.results, options.out):
-            sys.stdout.write(f"{path}\n")
+    for study in [study for variant in VARIANTS for study in _studies(options, variant)]:
+        if study.figure is not None:
+            figure = study.figure(study.runs(options.results))
+            if path := write_figure(figure, options.out, study.name):
+                sys.stdout.write(f"{path}\n")
     return 0
 
 
@@ -101,25 +93,11 @@ def _document(options: argparse.Namespace) -> int:
     return 0
 
 
-def _pack(options: argparse.Namespace) -> int:
-    for path in travel.pack(options.inputs, options.out, options.piece_mib):
-        sys.stdout.write(f"{path}\n")
-    return 0
-
-
-def _unpack(options: argparse.Namespace) -> int:
-    for path in travel.unpack(options.pieces, options.out):
-        sys.stdout.write(f"{path}\n")
-    return 0
-
-
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "plan": _plan,
     "run": _run,
     "figures": _figures,
     "document": _document,
-    "pack": _pack,
-    "unpack": _unpack,
 }
 
 

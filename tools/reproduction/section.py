@@ -1,7 +1,6 @@
-"""What stands below the table for each study: its trainings, their p-values, its figure."""
+"""What stands in a row of the document: its command, its trainings, their p-values."""
 
 import math
-import pathlib
 import re
 import statistics
 from collections.abc import Iterable, Sequence
@@ -12,58 +11,55 @@ from anw_jax.lab import DataSettings
 from anw_jax.progress import format_seconds
 from anw_jax.report.table import mean_and_std
 from anw_jax.report.training import training_commits, training_origin, training_seconds
-from anw_jax.reproduce.claims import NOT_YET_RUN, Claim, measured
-from anw_jax.reproduce.figures import drawn_of
-from anw_jax.reproduce.results import Run, SeedRuns
-from anw_jax.reproduce.study import Study
-from anw_jax.reproduce.values import predicate_text
+from tools.reproduction.claims import NOT_YET_RUN, Claim
+from tools.reproduction.runs import Run, Runs
+from tools.reproduction.study import Study
 
 
 def anchor(study: Study) -> str:
-    """The name of a row's place in the document."""
+    """Return the name of a row's place in the document."""
     return re.sub(r"[^a-z0-9]+", "-", study.file.lower())
 
 
 def command(study: Study) -> str:
-    """The command of a row."""
+    """Return the command of a row."""
     variant = "" if study.variant == "paper" else f" --variant {study.variant}"
-    return f"`python -m anw_jax.reproduce run --rows {study.file}{variant}`"
+    return f"`python -m tools.reproduction run --rows {study.file}{variant}`"
 
 
 def place(study: Study) -> tuple[int, str]:
-    """Sorts rows as the paper has them: figures, tables, sections, then what is ours."""
+    """Sort rows as the paper has them: figures, tables, sections, then what is ours."""
     kinds = ("Fig.", "Table", "§")
     found = [number for number, kind in enumerate(kinds) if study.row.startswith(kind)]
     return (found[0] if found else len(kinds), study.row)
 
 
-def predicates(claim: Claim, quick_claim: Claim) -> str:
-    """The rules that were written before the first run."""
+def rules(claim: Claim, quick: Claim) -> str:
+    """Say the intervals that were written before the first run."""
     text = (
-        f"confirmed if {predicate_text(claim, claim.confirm)}, "
-        f"direction if {predicate_text(claim, claim.direction)}"
+        f"confirmed if {claim.interval_text(claim.confirm)}, "
+        f"direction if {claim.interval_text(claim.direction)}"
     )
-    if quick_claim.direction != claim.direction:
-        text += f" (quick: {predicate_text(quick_claim, quick_claim.direction)})"
+    if quick.direction != claim.direction:
+        text += f" (quick: {quick.interval_text(quick.direction)})"
     return text
 
 
-def trainings(name: str, study: Study, seeds: Sequence[SeedRuns]) -> str:
-    """A paragraph on the runs of one variant, or that there are none."""
-    runs = [run for each in seeds for run in each.runs.values()]
-    where = f"`results/{study.name}/`, {command(study)}"
-    if not runs:
+def trainings(name: str, study: Study, runs: Runs) -> str:
+    """Write a paragraph on the runs of one variant, or say that there are none."""
+    found = [run for seed in runs.seeds for run in seed.found.values()]
+    if not found:
         return f"{name} ({_setting(study)}): {NOT_YET_RUN}. {command(study)}"
     expected = len(study.arms) * len(study.seeds)
     parts = [
-        f"{name} ({_setting(study)}): {len(runs)} of {expected} runs",
-        f"test accuracy {_percent(runs, 'model.test_accuracy')}",
-        f"keyed photos of the same trainings: {keyed}" if (keyed := keyed_p(seeds)) else "",
-        f"accuracy cost of marking: {cost}" if (cost := accuracy_cost(study, seeds)) else "",
-        f"training {_seconds(runs)} each",
-        f"hardware: {_joined(_machine(run) for run in runs)}",
-        _commits(runs),
-        f"files: {where}",
+        f"{name} ({_setting(study)}): {len(found)} of {expected} runs",
+        f"test accuracy {_percent(found, 'model.test_accuracy')}",
+        f"keyed photos of the same trainings: {keyed}" if (keyed := keyed_p(runs)) else "",
+        f"accuracy cost of marking: {cost}" if (cost := accuracy_cost(study, runs)) else "",
+        f"training {_seconds(found)} each",
+        f"hardware: {_joined(_machine(run) for run in found)}",
+        _commits(found),
+        f"files: `results/{study.name}/`, {command(study)}",
     ]
     return "; ".join(part for part in parts if part) + "."
 
@@ -83,12 +79,9 @@ def _photos(data: DataSettings) -> str:
     return f"{num} photos of {data.source}"
 
 
-def _numbers(runs: Iterable[Run], path: str) -> list[float]:
-    return [run.number(path) for run in runs if run.has(path)]
-
-
 def _percent(runs: Sequence[Run], path: str) -> str:
-    return f"{mean_and_std([100 * v for v in _numbers(runs, path)], 1)} %"
+    shares = [100 * run.number(path) for run in runs if run.has(path)]
+    return f"{mean_and_std(shares, 1)} %"
 
 
 def _seconds(runs: Sequence[Run]) -> str:
@@ -96,15 +89,15 @@ def _seconds(runs: Sequence[Run]) -> str:
     return format_seconds(statistics.fmean(found)) if found else "unknown time"
 
 
-def keyed_p(seeds: Sequence[SeedRuns]) -> str:
-    """The exact p of the photos with a hue each, in the trainings of a row; "" without any.
+def keyed_p(runs: Runs) -> str:
+    """Say the exact p of the photos with a hue each, in the trainings of a row; "" without any.
 
     Tests that gave no p are counted, and so is every one that was inconclusive.
     """
     found = [
         (run.number(f"users.{name}.log10_p"), user.get("outcome") == "inconclusive")
-        for each in seeds
-        for run in each.runs.values()
+        for seed in runs.seeds
+        for run in seed.found.values()
         for name, user in run.at("users").items()
         if _is_keyed(user)
     ]
@@ -114,7 +107,7 @@ def keyed_p(seeds: Sequence[SeedRuns]) -> str:
     open_tests = sum(open_ or not math.isfinite(value) for value, open_ in found)
     parts = [f"{open_tests} inconclusive"] if open_tests else []
     if known:
-        # Of two in the middle the larger p, so that none is made better by averaging.
+        # Of the two in the middle the larger p, so that averaging makes none better.
         middle = stats.format_p(statistics.median_high(known))
         parts.insert(0, f"p median {middle}, worst {stats.format_p(max(known))}")
     return f"{', '.join(parts)} (n = {len(found)})"
@@ -125,14 +118,11 @@ def _is_keyed(user: dict[str, Any]) -> bool:
     return is_marked and user.get("scheme") == "per_image"
 
 
-def accuracy_cost(study: Study, seeds: Sequence[SeedRuns]) -> str:
-    """What marking costs in accuracy, where the study says how that is measured; else ""."""
-    if study.cost is None:
-        return ""
-    if "see" in study.cost:
-        return f"see the row {study.cost['see']}"
-    name, arguments = study.cost["measure"], study.cost.get("arguments") or {}
-    values = [100 * value for value in measured(name, arguments, seeds).values]
+def accuracy_cost(study: Study, runs: Runs) -> str:
+    """Say what marking costs in accuracy, where that is measured; else ""."""
+    if study.accuracy_cost is None:
+        return f"see the row {study.cost_row}" if study.cost_row else ""
+    values = [100 * value for value in study.accuracy_cost(runs).values]
     return f"{mean_and_std(values, 1)} points".replace("-", "−") if values else ""
 
 
@@ -149,7 +139,7 @@ def _commits(runs: Sequence[Run]) -> str:
 
 
 def _reader(run: Run) -> str:
-    """The commit that asked and tested the model."""
+    """The commit that queried and tested the model."""
     path = "provenance.commit"
     return str(run.at(path)) if run.has(path) else "unknown"
 
@@ -157,10 +147,3 @@ def _reader(run: Run) -> str:
 def _joined(found: Iterable[str]) -> str:
     """What there is, each once."""
     return ", ".join(dict.fromkeys(found))
-
-
-def figure(name: str, study: Study, results: pathlib.Path) -> list[str]:
-    """The lines that show a study's figure; none where there is nothing to draw."""
-    if drawn_of(study, results) is None:
-        return []
-    return [f"![{study.row}, {name.lower()}: {study.title}](figures/{study.name}.png)", ""]

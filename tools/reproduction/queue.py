@@ -1,7 +1,7 @@
 """Runs what is missing, in the order of the plan, until it is done, stopped or out of time.
 
 A long list of runs may be killed at any moment: a training resumes from its checkpoint, a
-result file is written whole at the end, and the same command goes on with what is missing.
+result file is written whole at the end, and the same command runs what is still missing.
 """
 
 import contextlib
@@ -16,10 +16,9 @@ from anw_jax import lab
 from anw_jax.errors import SettingsError
 from anw_jax.lab import Settings, Workdir
 from anw_jax.progress import format_seconds
-from anw_jax.reproduce.durations import SITTING, Durations
-from anw_jax.reproduce.keeping import kept_json
-from anw_jax.reproduce.plan import Item
-from anw_jax.reproduce.results import ResultError
+from tools.reproduction.durations import SITTING, Durations
+from tools.reproduction.plan import Item
+from tools.reproduction.runs import ResultError, result_text
 
 # Settings and a workdir to results, or None where the run was interrupted.
 Runner = Callable[[Settings, pathlib.Path], Mapping[str, Any] | None]
@@ -32,7 +31,7 @@ class Outcome:
     Attributes:
       done: labels of the runs that ended well.
       failed: labels of those that raised.
-      elsewhere: labels of those that another runner has in hand.
+      elsewhere: labels of those that another runner is at work on.
       left: how many were not begun.
       interrupted: whether it was told to stop.
       untrainable: trainings that failed: runs that share them are not tried.
@@ -52,7 +51,7 @@ class Outcome:
 
 
 class Queue:
-    """Runs items whose result file is missing.
+    """Run items whose result file is missing.
 
     Args:
       items: in the order of the plan, see `plan.items_of`.
@@ -85,7 +84,7 @@ class Queue:
         self._num_items = len(items)
 
     def run(self) -> Outcome:
-        """Runs until nothing is left, time is up, or it is told to stop."""
+        """Run until nothing is left, time is up, or it is told to stop."""
         outcome, todo = Outcome(), list(self._todo)
         self._say(f"{self._num_items} runs, {self._num_items - len(todo)} of them done before")
         self._refuse_stale(outcome)
@@ -102,28 +101,28 @@ class Queue:
             self._say(f"{item.label}: begins; {self._forecast([item, *todo])}")
             if not self._run_one(item, outcome):
                 outcome.interrupted, outcome.left = True, len(todo) + 1
-                self._say("stopped; the same command goes on from here")
+                self._say("stopped; the same command resumes here")
                 break
         self._say(_summary(outcome, self._clock() - self._start))
         return outcome
 
     def _refuse_stale(self, outcome: Outcome) -> None:
-        """Results of settings that a study no longer has are said first, not taken as done."""
+        """Report results of settings that a study no longer has as failed, not as done."""
         for item in self._done_before:
             try:
-                item.study.check_result(item.arm.name, item.seed, self._results)
+                item.study.check_result(item.arm, item.seed, self._results)
             except ResultError as error:
                 outcome.failed.append(item.label)
                 self._say(f"{item.label}: FAILED: {error}")
 
     def _run_one(self, item: Item, outcome: Outcome) -> bool:
-        """Runs one item under its lock; False if it was interrupted."""
+        """Run one item under its lock; False if it was interrupted."""
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(self._lock(item))
             except SettingsError:
                 outcome.elsewhere.append(item.label)
-                self._say(f"{item.label}: another runner has it in hand")
+                self._say(f"{item.label}: another runner is at work on it")
                 return True
             if self._is_done(item):
                 outcome.done.append(item.label)
@@ -146,9 +145,9 @@ class Queue:
         if found is None:
             return False
         seconds = self._clock() - start
-        values = {**found, "arm": item.arm.name}
+        values = {**found, "arm": item.arm}
         values[SITTING] = {"seconds": seconds, "trained": trained}
-        Workdir(self._results).write_text(item.result_file, kept_json(values))
+        Workdir(self._results).write_text(item.result_file, result_text(values))
         with contextlib.suppress(KeyError, TypeError):
             self._durations.add(values)
         outcome.done.append(item.label)
@@ -173,9 +172,7 @@ class Queue:
             yield
 
     def _expected(self, item: Item, trains: bool) -> float | None:
-        return self._durations.expected(
-            item.study, item.arm.name, item.settings.case, trains=trains
-        )
+        return self._durations.expected(item.study, item.arm, item.settings.case, trains=trains)
 
     def _fits(self, item: Item) -> bool:
         if self._deadline is None:
@@ -201,7 +198,7 @@ class Queue:
         expected = self._expected(item, trains=not self._has_work(item)) or 0.0
         return (
             f"{item.label}: not begun, it would take about {format_seconds(expected)}; "
-            f"{left} left; the same command goes on from here"
+            f"{left} left; the same command resumes here"
         )
 
     def _say(self, text: str) -> None:
