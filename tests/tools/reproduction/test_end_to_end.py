@@ -3,7 +3,9 @@
 import pytest
 
 from anw_jax.lab import learner
-from anw_jax.reproduce import Queue, document, items_of
+from tools.reproduction.document import document
+from tools.reproduction.plan import items_of
+from tools.reproduction.queue import Queue
 
 TINY = {
     "case": "base",
@@ -20,18 +22,13 @@ TINY = {
 @pytest.mark.slow
 def test_two_rows_are_read_from_one_training(write_study, load, tmp_path, monkeypatch):
     pruned = {"attack": "prune", "parameters": {"fraction": 0.5}}
-    claim = {
-        "claim": "pruned by half",
-        "paper": "–",
-        "measure": "test_accuracy",
-        "arguments": {"suspect": "half"},
-        "confirm": {"at_least": 1.1},
-        "direction": {"at_least": 0.0},
-    }
+    claims = """
+def claims(runs):
+    measured = runs.each(Run.number, suspect="half", path="model.test_accuracy")
+    return [Claim("pruned by half", "–", measured, at_least(1.1), at_least(0.0))]
+"""
     write_study("fig1", TINY, {"seeds": (0,)})
-    write_study(
-        "fig2", {**TINY, "suspects": {"half": pruned}}, {"seeds": (0,), "claims": (claim,)}
-    )
+    write_study("fig2", {**TINY, "suspects": {"half": pruned}}, {"seeds": (0,)}, claims)
     trained = []
     train = learner.train_suspect
 

@@ -1,9 +1,12 @@
 """Which runs there are, in which order, what they share and how long they take."""
 
+import dataclasses
+
 import pytest
 
 from anw_jax.errors import SettingsError
-from anw_jax.reproduce import Durations, items_of, plan_table
+from tools.reproduction.durations import Durations
+from tools.reproduction.plan import items_of, plan_table
 
 TWO = {"seeds": (0, 1)}
 
@@ -11,7 +14,7 @@ TWO = {"seeds": (0, 1)}
 @pytest.fixture
 def studies(write_study, load):
     """Three rows; the first and the last are read from one training, one arm has its own."""
-    write_study("fig1", {"case": "base"}, {"row": "Fig. 1", **TWO, "minutes": {"paper": 10.0}})
+    write_study("fig1", {"case": "base"}, {"row": "Fig. 1", **TWO})
     write_study(
         "fig2",
         {"case": "base"},
@@ -70,7 +73,7 @@ def test_the_table_names_rows_models_and_minutes(studies, made_up, tmp_path):
 
 
 def test_durations_are_medians_of_what_was_recorded(studies):
-    durations, study = Durations(), studies[0]
+    durations, study = Durations(), dataclasses.replace(studies[0], minutes=10.0)
     assert durations.expected(study, "main", "base", trains=True) == 600.0
     assert durations.expected(study, "main", "base", trains=False) == 600.0
     for train, whole, trained in ((50, 60, True), (70, 80, True), (5000, 30, False)):
@@ -121,88 +124,63 @@ def test_damaged_files_do_not_stop_the_plan(tmp_path):
     assert Durations.of(tmp_path).training("a") is None
 
 
-def claim(measure: str, **arguments) -> dict:
-    """A claim that is about something."""
-    predicates = {"confirm": {"at_least": 0.0}, "direction": {"at_least": 0.0}}
-    return {
-        "claim": "c",
-        "paper": "p",
-        "measure": measure,
-        "arguments": arguments,
-        **predicates,
-    }
+def claim(measured: str) -> str:
+    """A config's claims, the last of them as given."""
+    first = 'found(runs), Claim("c", "p", '
+    return f"def claims(runs):\n    return [{first}{measured}, at_least(0.0), at_least(0.0))]"
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("measured", "message"),
     [
-        (
-            claim("match_rate", users="hue6"),
-            "users must be .* got 'hue6'; did you mean 'hue60'",
-        ),
-        (claim("match_rate", users="many"), "users must be one of hue60, keyed"),
-        (claim("match_rate", users="hue60", suspect="x"), "suspect must be one of half; got"),
-        (claim("match_rate", users="hue60", arms="c"), "arms must be one of a, b; got 'c'"),
-        (claim("crowd_match_rate", crowd="hue60"), "crowd must be one of many; got 'hue60'"),
-        (claim("accuracy_drop", before="a", after="x"), "after must be one of a, b; got 'x'"),
-        (claim("margin", users="hue60", arms="c"), "arms must be one of a, b; got 'c'"),
-        (claim("ratio", of="margin", first={}, second={}), "measure 'margin': missing a req"),
-        (claim("analysis_value", path="mia.x"), "analysis must be one of gradient_search; got"),
-        (
-            claim("analysis_value", path="gradient_search.x.y"),
-            "user must be one of hue60, keyed",
-        ),
-        (
-            claim("trend", of="margin", over="users", members=("hue60", "x")),
-            "users must be one of hue60, keyed",
-        ),
-        (
-            claim(
-                "difference",
-                of="test_accuracy",
-                first={},
-                second={"suspect": "x"},
-            ),
-            "suspect must be one of half",
-        ),
-        (
-            claim("smallest", of="keyed_log10_p", over="suspects", members=("none", "half")),
-            "the smallest of several p is no p",
-        ),
+        ('path="users.hue6.log10_p"', r"fig1/a has no users\.hue6; there: .*hue60"),
+        ('path="users.many.log10_p"', r"fig1/a has no users\.many; there: .*keyed"),
+        ('path="users.hue60.log10_p", suspect="x"', r"no suspects\.x; there: half"),
+        ('path="users.hue60.log10_p", arm="c"', "there is no arm 'c'; known: a, b"),
+        ('path="crowds.hue60.match_rate"', r"no crowds\.hue60; there: many"),
+        ('path="analyses.mia.x"', r"no analyses\.mia; there: gradient_search"),
+        ('path="analyses.gradient_search.x.y"', r"no analyses\.gradient_search\.x; there: "),
+        ('pth="users.hue60.log10_p"', "unexpected keyword argument 'pth'"),
     ],
 )
 def test_a_claim_on_what_is_not_there_is_refused_before_any_run(
-    write_study, load, settings_values, values, message
+    write_study, load, settings_values, measured, message
 ):
     users = settings_values["users"] | {
         "many": {"num_images": 2, "scheme": "per_user", "count": 3}
     }
     half = {"attack": "prune", "parameters": {"fraction": 0.5}}
     more = {"users": users, "suspects": {"half": half}, "analyses": ["gradient_search"]}
-    good = (
-        claim("match_rate", users=["hue60"], suspect="half", arms="b"),
-        claim("crowd_match_rate", crowd="many"),
-        claim("analysis_value", path="gradient_search.*.error_degrees"),
-        claim("smallest", of="test_accuracy", over="suspects", members=("none", "half")),
-    )
     arms = {"a": {}, "b": {"train.num_epochs": 3}}
-    write_study("fig1", more, {"claims": (*good, values), "arms": arms})
-    with pytest.raises(SettingsError, match=rf"fig1: claims\[4\]: {message}"):
+    each = f"runs.each(Run.number, **({{'arm': 'a'}} | dict({measured})))"
+    write_study("fig1", more, {"arms": arms}, claim(each))
+    with pytest.raises(SettingsError, match=rf"fig1: claims: .*{message}"):
         items_of(load())
 
 
-def test_a_default_is_looked_for_too(write_study, load, settings_values):
-    """keyed_log10_p is about the user "keyed", unless another is named."""
-    settings_values["users"].pop("keyed")
-    write_study(
-        "fig1", {"users": settings_values["users"]}, {"claims": (claim("keyed_log10_p"),)}
-    )
-    with pytest.raises(SettingsError, match=r"claims\[0\]: users must be .* got 'keyed'"):
-        items_of(load())
+@pytest.mark.parametrize(
+    "path",
+    [
+        "users.hue60.one_signature.margin",
+        "crowds.many.match_rate",
+        "analyses.gradient_search.hue60.error_degrees",
+        "model.test_accuracy",
+    ],
+)
+def test_a_claim_on_what_is_there_is_rehearsed(write_study, load, settings_values, path):
+    users = settings_values["users"] | {
+        "many": {"num_images": 2, "scheme": "per_user", "count": 3}
+    }
+    more = {"users": users, "analyses": ["gradient_search"]}
+    write_study("fig1", more, functions=claim(f"runs.each(Run.number, path={path!r})"))
+    assert len(items_of(load())) == 3
 
 
 def test_a_figure_on_what_is_not_there_is_refused(write_study, load):
-    figure = {"kind": "curves", "over": "users", "members": ["hue60", "hue90"]}
-    write_study("fig1", study={"figure": figure})
-    with pytest.raises(SettingsError, match="fig1: figure, 'hue90': users must be one of"):
+    figure = """
+def figure(runs):
+    return Curves({user: runs.each(loss_curve, user=user) for user in ("hue60", "hue90")})
+"""
+    write_study("fig1", functions=figure)
+    with pytest.raises(SettingsError, match=r"fig1: figure: fig1 has no users\.hue90"):
         items_of(load())

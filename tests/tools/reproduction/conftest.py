@@ -8,7 +8,7 @@ import types
 import pytest
 
 from anw_jax.lab.workdir import to_json
-from anw_jax.reproduce.study import load_studies
+from tools.reproduction.study import load_studies
 
 SETTINGS = {
     "name": "fig0",
@@ -23,24 +23,17 @@ SETTINGS = {
     "train": {"batch_size": 32, "num_epochs": 2, "schedule": "cosine"},
     "verify": {"alpha": 0.05, "num_fresh_keys": 40, "grid_refinement": 3},
 }
-CLAIM = {
-    "claim": "the hue is found",
-    "paper": "all",
-    "measure": "match_rate",
-    "arguments": {"users": "hue60"},
-    "unit": "%",
-    "confirm": {"at_least": 1.0},
-    "direction": {"at_least": 0.5},
-}
 STUDY = {
     "row": "Fig. 0",
     "title": "Nothing",
     "paper": "the hue is found",
     "seeds": (0, 1, 2),
-    "claims": (CLAIM,),
 }
 _CONFIG = """
 from anw_jax.lab import config
+from tools.reproduction.claims import Claim, at_least, at_most
+from tools.reproduction.figures import Bars, Curves, Lines, loss_curve
+from tools.reproduction.runs import Run
 
 SETTINGS = {settings!r}
 STUDY = {study!r}
@@ -50,6 +43,26 @@ def get_config(variant="paper"):
     chosen = config.choose(variant, paper={{}}, quick={{}})
     name = SETTINGS["name"] + ("_quick" if variant == "quick" else "")
     return config.with_defaults({{**SETTINGS, **chosen, "name": name, "study": STUDY}})
+
+
+def found(runs, text="the hue is found"):
+    path = "users.hue60.one_signature.match"
+    measured = runs.each(Run.number, arm=runs.arms[0], path=path)
+    return Claim(text, "all", measured, at_least(1.0), at_least(0.5), "%")
+
+
+def good(runs):
+    measured = runs.each(Run.number, arm=runs.arms[0], path="model.test_accuracy")
+    return Claim(
+        "the model is good", "76 | 80 %", measured, at_least(0.75), at_least(0.6), "%"
+    )
+
+
+def claims(runs):
+    return [found(runs)]
+
+
+{functions}
 """
 
 
@@ -60,22 +73,19 @@ def settings_values() -> dict:
 
 
 @pytest.fixture
-def study_values() -> dict:
-    """A plain study, free to be spoilt."""
-    return copy.deepcopy(STUDY)
-
-
-@pytest.fixture
 def write_study(tmp_path):
-    """Writes `<name>.py` into a folder of experiments and lists it; returns the file."""
+    """Writes `<name>.py`, with more functions, into a listed folder; returns the file."""
     folder = tmp_path / "experiments"
     folder.mkdir()
 
     def write(
-        name: str = "fig0", settings: dict | None = None, study: dict | None = None
+        name: str = "fig0",
+        settings: dict | None = None,
+        study: dict | None = None,
+        functions: str = "",
     ) -> pathlib.Path:
-        values = {**SETTINGS, "name": name, **(settings or {})}
-        text = _CONFIG.format(settings=values, study={**STUDY, **(study or {})})
+        values, row = {**SETTINGS, "name": name, **(settings or {})}, {**STUDY, **(study or {})}
+        text = _CONFIG.format(settings=values, study=row, functions=functions)
         (folder / f"{name}.py").write_text(text)
         with (folder / "studies.txt").open("a") as file:
             file.write(f"{name}\n")
@@ -145,7 +155,7 @@ def made_up_keyed(log10_p: float = -9.5) -> dict:
 
 def made_up_result(study, arm: str = "main", seed: int = 0, **changes) -> dict:
     """What a run of a study might leave; `changes` go over it."""
-    settings = study.settings(study.arm(arm), seed)
+    settings = study.settings(arm, seed)
     held_out = {**made_up_user(0.0, 10.0), "kind": "held_out"}
     values = {
         "name": study.name,

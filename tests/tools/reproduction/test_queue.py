@@ -7,7 +7,8 @@ import pathlib
 import pytest
 
 from anw_jax.lab import Workdir
-from anw_jax.reproduce import Queue, items_of
+from tools.reproduction.plan import items_of
+from tools.reproduction.queue import Queue
 
 
 class FakeRunner:
@@ -22,20 +23,15 @@ class FakeRunner:
         self._studies = {study.name: study for study in studies}
 
     def __call__(self, settings, folder):
-        arms = self._studies[settings.name].arms
-        arm = next(
-            a.name
-            for a in arms
-            if self._studies[settings.name].settings(a, settings.seed) == settings
-        )
-        label = self._studies[settings.name].label(arm, settings.seed)
+        study = self._studies[settings.name]
+        arm = next(a for a in study.arms if study.settings(a, settings.seed) == settings)
+        label = study.label(arm, settings.seed)
         self.seen.append(label)
         reply = self.on_call(label)
         if reply is not None:
             return None
         pathlib.Path(folder, "tables").mkdir(parents=True, exist_ok=True)
         self.now += self.seconds
-        study = self._studies[settings.name]
         values = self._made_up.result(study, arm, settings.seed)
         del values["arm"]
         return {**values, "stage_seconds": {"train": 480.0}}

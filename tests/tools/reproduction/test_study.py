@@ -5,8 +5,8 @@ import json
 import pytest
 
 from anw_jax.errors import SettingsError
-from anw_jax.reproduce import NotYetRunError, ResultError, load_studies, load_study
-from anw_jax.reproduce.study import Arm, study_names, unlisted_studies
+from tools.reproduction.runs import NotYetRunError, ResultError
+from tools.reproduction.study import load_studies, load_study, study_names
 
 ARMS = {
     "base": {},
@@ -27,13 +27,12 @@ def test_a_study_is_what_its_config_says(write_study):
     study = load_study(write_study(), "quick")
     assert (study.file, study.variant, study.name) == ("fig0", "quick", "fig0_quick")
     assert (study.row, study.title, study.seeds) == ("Fig. 0", "Nothing", (0, 1, 2))
-    assert [arm.name for arm in study.arms] == ["main"]
-    assert [claim.text for claim in study.claims] == ["the hue is found"]
+    assert list(study.arms) == ["main"]
     assert study.result_file("main", 2) == "fig0_quick/seed2.json"
 
 
 def test_arms_change_settings_and_share_a_training_only_where_it_is_one(study):
-    settings = {arm.name: study.settings(arm, 1) for arm in study.arms}
+    settings = {arm: study.settings(arm, 1) for arm in study.arms}
     assert settings["base"].seed == settings["long"].train.seed == 1
     assert settings["base"].train.num_epochs == 2
     assert settings["long"].train.num_epochs == 4
@@ -59,16 +58,16 @@ def test_the_config_is_not_changed_by_its_arms(study):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"train.num_epoch": 4}, "fig0: .*train.num_epoch is not a setting; did you mean"),
+        ({"train.num_epoch": 4}, "fig0/x: .*train.num_epoch is not a setting; did you mean"),
         ({"trian.num_epochs": 4}, "override 'trian.num_epochs': trian is no group of settings"),
         ({"seed.x": 4}, "override 'seed.x': seed is no group of settings"),
-        ({"train.num_epochs": "many"}, "fig0: .*num_epochs must be of type int, got 'many'"),
+        ({"train.num_epochs": "many"}, "fig0/x: .*num_epochs must be of type int, got 'many'"),
     ],
 )
 def test_a_mistaken_override_is_named(write_study, overrides, message):
-    study = load_study(write_study())
+    study = load_study(write_study(study={"arms": {"x": overrides}}))
     with pytest.raises(SettingsError, match=message):
-        study.settings(Arm("x", overrides), 0)
+        study.settings("x", 0)
 
 
 @pytest.mark.parametrize(
@@ -79,13 +78,9 @@ def test_a_mistaken_override_is_named(write_study, overrides, message):
         ({"seeds": (1, 1)}, "study: seeds must be distinct and at least one"),
         ({"seeds": (0.5,)}, "study: seeds must be an integer"),
         ({"arms": {"a/b": {}}}, "study: arms: the name 'a/b' must be"),
-        ({"claims": ()}, "study: claims must hold at least one claim"),
-        ({"claims": ({"claim": "x"},)}, r"claims\[0\]: needs paper, measure, confirm, direct"),
         ({"row": 3}, "study: row must be a str"),
-        ({"minutes": {"paper": 0}}, "study: minutes must be above 0"),
-        ({"minutes": {"slow": 1}}, "study: minutes must be one of paper, quick"),
-        ({"figure": {"kind": "pie"}}, "study: figure: kind must be one of curves, bars, lines"),
-        ({"cost": {"measure": "x"}}, "study: cost: measure must be one of"),
+        ({"minutes": 0}, "study: minutes must be above 0"),
+        ({"cost_row": 3}, "study: cost_row must be a str"),
     ],
 )
 def test_a_mistaken_study_is_named(write_study, change, message):
@@ -93,11 +88,9 @@ def test_a_mistaken_study_is_named(write_study, change, message):
         load_study(write_study(study=change))
 
 
-def test_expected_minutes_are_for_quick_runs_unless_said(write_study):
+def test_expected_minutes_are_for_quick_runs(write_study):
     file = write_study(study={"minutes": 4})
     assert [load_study(file, variant).minutes for variant in ("paper", "quick")] == [None, 4.0]
-    file = write_study("fig1", study={"minutes": {"paper": 90}})
-    assert [load_study(file, variant).minutes for variant in ("paper", "quick")] == [90.0, None]
 
 
 def test_settings_alone_are_no_study(tmp_path):
@@ -108,6 +101,13 @@ def test_settings_alone_are_no_study(tmp_path):
         "    return config.with_defaults({'name': 'plain', 'seed': 0, 'users': {}})\n"
     )
     with pytest.raises(SettingsError, match=r"plain\.py has no study"):
+        load_study(file)
+
+
+def test_a_study_needs_claims(tmp_path, write_study):
+    file = write_study()
+    file.write_text(file.read_text().replace("def claims(", "def claim("))
+    with pytest.raises(SettingsError, match=r"fig0\.py: study: needs a function claims"):
         load_study(file)
 
 
@@ -135,19 +135,17 @@ def test_the_list_is_checked(write_study, tmp_path):
         study_names(folder)
     (folder / "studies.txt").write_text("fig1  # the first\n")
     assert study_names(folder) == ("fig1",)
-    (folder / "common.py").write_text("")
-    assert unlisted_studies(folder) == ["fig2"]
 
 
 def test_results_are_found_by_arm_and_seed(study, made_up, tmp_path):
     made_up.write(tmp_path, study, "long", 1)
-    runs = study.seed_runs(1, tmp_path)
-    assert runs.run("long").number("model.test_accuracy") == pytest.approx(0.71)
-    assert study.seed_runs(0, tmp_path).runs == {}
+    none, runs, _ = study.runs(tmp_path).seeds
+    assert runs["long"].number("model.test_accuracy") == pytest.approx(0.71)
+    assert none.found == {}
     with pytest.raises(
-        NotYetRunError, match=rf"{tmp_path.name}/fig0/base/seed1\.json is not t"
+        NotYetRunError, match=rf"{tmp_path.name}/fig0/base/seed1\.json does not"
     ):
-        runs.run("base")
+        runs["base"]
 
 
 def test_results_of_other_settings_are_refused(study, made_up, tmp_path):
@@ -159,7 +157,7 @@ def test_results_of_other_settings_are_refused(study, made_up, tmp_path):
     with pytest.raises(
         ResultError, match=r"made with train\.num_epochs 3, the study now has 4"
     ):
-        study.seed_runs(1, tmp_path)
+        study.runs(tmp_path)
 
 
 PRUNE = {"attack": "prune", "parameters": {"fraction": 0.5}}
@@ -183,12 +181,12 @@ def test_a_user_an_attack_or_a_parameter_more_or_less_is_another_run(
     study, made_up, tmp_path, arm, change, message
 ):
     path = made_up.write(tmp_path, study, arm, 1)
-    study.seed_runs(1, tmp_path)
+    study.runs(tmp_path)
     values = json.loads(path.read_text())
     values["settings"] |= change
     path.write_text(json.dumps(values))
     with pytest.raises(ResultError, match=message):
-        study.seed_runs(1, tmp_path)
+        study.runs(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["{ half", "[1]"])
@@ -197,4 +195,4 @@ def test_a_damaged_result_is_named(study, tmp_path, text):
     path.parent.mkdir(parents=True)
     path.write_text(text)
     with pytest.raises(ResultError, match=r"fig0/base/seed0\.json is damaged"):
-        study.seed_runs(0, tmp_path)
+        study.runs(tmp_path)

@@ -5,25 +5,27 @@ import json
 import pytest
 
 from anw_jax.errors import SettingsError
-from anw_jax.reproduce import ResultError, document
+from tools.reproduction.document import document
+from tools.reproduction.runs import ResultError
 
-SECOND = {
-    "claim": "the model is good",
-    "paper": "76 | 80 %",
-    "measure": "test_accuracy",
-    "unit": "%",
-    "confirm": {"at_least": 0.75},
-    "direction": {"at_least": 0.6},
-}
+TWO_CLAIMS = """
+def claims(runs):
+    return [found(runs), good(runs)]
+
+
+def accuracy_cost(runs):
+    return runs.each(Run.number, path="model.test_accuracy")
+
+
+def figure(runs):
+    return Curves({"hue60": runs.each(loss_curve, user="hue60")})
+"""
 
 
 @pytest.fixture
-def study(write_study, study_values):
+def study(write_study):
     """One study of two claims."""
-    claims = (*study_values["claims"], SECOND)
-    cost = {"measure": "test_accuracy"}
-    figure = {"kind": "curves", "over": "users", "members": ["hue60"]}
-    write_study("fig0", study={"claims": claims, "cost": cost, "figure": figure})
+    write_study("fig0", functions=TWO_CLAIMS)
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def row_of(text: str, claim: str) -> list[str]:
 
 def test_without_results_every_row_says_so(text_of):
     text = text_of()
-    command = "`python -m anw_jax.reproduce run --rows fig0`"
+    command = "`python -m tools.reproduction run --rows fig0`"
     assert row_of(text, "the hue is found") == [
         "[Fig. 0](#fig0)", "the hue is found", "all",
         "–", "–", "not yet run", "–", "–", command,
@@ -119,7 +121,7 @@ def test_every_network_of_the_arms_is_named_and_the_note_comes_last(write_study,
 
 
 def test_a_row_that_measures_the_cost_is_pointed_at(write_study, load, made_up, tmp_path):
-    write_study("fig0", study={"cost": {"see": "Fig. 9"}})
+    write_study("fig0", study={"cost_row": "Fig. 9"})
     made_up.write(tmp_path / "results", load("quick")[0])
     text = document(tmp_path / "experiments", tmp_path / "results")
     assert "; accuracy cost of marking: see the row Fig. 9; training" in text
@@ -164,27 +166,22 @@ def test_predicates_stand_beside_the_verdict(text_of):
     )
 
 
-def test_a_quick_claim_in_other_words_is_shown_beside(study, tmp_path):
-    file = tmp_path / "experiments" / "fig0.py"
-    other = '{**STUDY["claims"][0], "claim": "the hue of few is found"}'
-    file.write_text(
-        file.read_text().replace(
-            '"study": STUDY',
-            f'"study": STUDY if variant == "paper" else {{**STUDY, "claims": ({other}, '
-            'STUDY["claims"][1])}',
-        )
-    )
+def test_a_quick_claim_in_other_words_is_shown_beside(write_study, tmp_path):
+    claims = """
+def claims(runs):
+    return [found(runs, f"the hue of {dict(paper='many', quick='few')[runs.variant]} is found")]
+"""
+    write_study("fig0", functions=claims)
     text = document(tmp_path / "experiments", tmp_path / "results")
-    assert "| the hue is found (quick: the hue of few is found) |" in text
+    assert "| the hue of many is found (quick: the hue of few is found) |" in text
 
 
-def test_both_variants_must_make_the_same_claims(study, tmp_path):
-    file = tmp_path / "experiments" / "fig0.py"
-    body = file.read_text().replace(
-        '"study": STUDY',
-        '"study": {**STUDY, "claims": STUDY["claims"][: 1 + (variant == "paper")]}',
-    )
-    file.write_text(body)
+def test_both_variants_must_make_the_same_claims(write_study, tmp_path):
+    claims = """
+def claims(runs):
+    return [found(runs), good(runs)][: 1 + (runs.variant == "paper")]
+"""
+    write_study("fig0", functions=claims)
     with pytest.raises(SettingsError, match="fig0: both variants must make the same claims"):
         document(tmp_path / "experiments", tmp_path / "results")
 

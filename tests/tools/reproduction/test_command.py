@@ -5,15 +5,19 @@ import pathlib
 
 import pytest
 
-from anw_jax.reproduce import __main__ as command
-from anw_jax.reproduce import queue
+from tools.reproduction import __main__ as command
+from tools.reproduction import queue
+
+FIGURE = """
+def figure(runs):
+    return Bars({"main": runs.each(Run.number, path="model.test_accuracy")}, "accuracy")
+"""
 
 
 @pytest.fixture
-def here(write_study, study_values, tmp_path, monkeypatch):
+def here(write_study, tmp_path, monkeypatch):
     """A checkout with one study; the current folder."""
-    figure = {"kind": "bars", "of": "test_accuracy", "over": "arms", "members": ["main"]}
-    write_study("fig0", study={"figure": figure, "seeds": (0, 1)})
+    write_study("fig0", study={"seeds": (0, 1)}, functions=FIGURE)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -60,14 +64,6 @@ def test_plan_prints_a_table(here, capsys):
     assert "2 trainings, 2 result files" in printed
 
 
-def test_pack_and_unpack(here, capsys):
-    (here / "in.txt").write_text("text")
-    assert command.main(["pack", "in.txt", "--out", "pieces"]) == 0
-    assert command.main(["unpack", "pieces", "--out", "there"]) == 0
-    assert capsys.readouterr().out == "pieces/piece0000.bin\nthere/in.txt\n"
-    assert (here / "there" / "in.txt").read_text() == "text"
-
-
 def test_a_failed_run_is_exit_code_1(here, monkeypatch, capsys):
     def run(settings, folder):
         raise ValueError("no data")
@@ -86,11 +82,9 @@ def test_a_failed_run_is_exit_code_1(here, monkeypatch, capsys):
         (
             ["run", "--rows", "fig1"],
             1,
-            "anw_jax.reproduce: rows must be one of fig0; got 'fig1'",
+            "tools.reproduction: rows must be one of fig0; got 'fig1'",
         ),
-        (["plan", "--experiments", "x"], 1, "anw_jax.reproduce: x/studies.txt is missing"),
-        (["unpack", "x"], 1, "anw_jax.reproduce: x/pieces.json is missing"),
-        (["pack", "x", "--out", "y"], 1, "x does not exist"),
+        (["plan", "--experiments", "x"], 1, "tools.reproduction: x/studies.txt is missing"),
     ],
 )
 def test_a_mistake_is_one_line(here, capsys, arguments, code, message):
@@ -106,7 +100,7 @@ def test_ctrl_c_is_exit_code_130(here, monkeypatch, capsys):
 
     monkeypatch.setattr(command, "items_of", stop)
     assert command.main(["run"]) == 130
-    assert "the same command goes on from here" in capsys.readouterr().err
+    assert "the same command resumes here" in capsys.readouterr().err
 
 
 def test_a_damaged_result_is_one_line(here, capsys):
@@ -115,5 +109,5 @@ def test_a_damaged_result_is_one_line(here, capsys):
     path.write_text(json.dumps({"name": "fig0"}))
     assert command.main(["document"]) == 1
     assert capsys.readouterr().err == (
-        "anw_jax.reproduce: results/fig0/seed0.json has no settings; there: name\n"
+        "tools.reproduction: results/fig0/seed0.json has no settings; there: name\n"
     )
