@@ -62,7 +62,7 @@ def _row_command(file_and_variant: str) -> str:
     """The command that takes all trainings of a config, at the scale that was asked for."""
     file, _, variant = file_and_variant.partition(":")
     path = pathlib.Path(file)
-    words = ["python", "-m", "anw_jax.reproduce", "run", "--rows", path.stem]
+    words = ["python", "-m", "tools.reproduction", "run", "--rows", path.stem]
     if path.parent != pathlib.Path("experiments"):
         words += ["--experiments", str(path.parent)]
     if variant:

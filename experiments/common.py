@@ -149,7 +149,11 @@ def quantity_study(
     by_size, num_keyed = config.choose(variant, **crowds)
     users = {f"n{size}": one_hue(size, count=count) for size, count in by_size.items()}
     users["keyed"] = {"num_images": num_keyed}
-    row = quantity_row(*title, tuple(by_size))
+    row = {
+        "row": title[0],
+        "title": f"Number of marked photos, {title[1]}",
+        "paper": "a match for most sizes; failure below 5 photos",
+    }
     return study(name, variant, cases, row, users=users)
 
 
@@ -166,12 +170,12 @@ def study(
       name: of the results; "_quick" is added to that of the quick variant.
       variant: "paper" or "quick".
       cases: settings by variant.
-      row: the study, see `anw_jax.reproduce.study`.
+      row: the study, see `tools.reproduction.study`.
       **more: settings in place of the case's.
     """
     chosen = dict(config.choose(variant, **cases)) | more
     if cases is BASE_CASE and not {"users", "model", "train", "data"} & set(more):
-        row = {"cost": {"see": "Accuracy cost"}} | dict(row)
+        row = {"cost_row": "Accuracy cost"} | dict(row)
     verify = {"alpha": 1e-6, "statistic": "log_losses", "num_fresh_keys": 200}
     chosen["verify"] = verify | dict(chosen.get("verify", {}))
     full_name = name if variant == "paper" else f"{name}_quick"
@@ -180,104 +184,13 @@ def study(
     )
 
 
-def matches(text: str, users: tuple[str, ...] = HUE_USERS, **arguments: Any) -> dict[str, Any]:
-    """The claim that all signatures are inferred; 4 of 5 show the direction."""
-    return {
-        "claim": text,
-        "paper": "all",
-        "measure": "match_rate",
-        "arguments": {"users": users, **arguments},
-        "unit": "%",
-        "confirm": {"at_least": 1.0},
-        "direction": {"at_least": 0.8},
-    }
-
-
-def keyed(arms: tuple[str, ...] = (), **arguments: Any) -> dict[str, Any]:
-    """Ours beside the paper's: log10 of the exact p of the user with a hue per photo.
-
-    Of several arms the largest p.
-    """
-    one = {"measure": "keyed_log10_p", "arguments": arguments}
-    of_several = {"of": "keyed_log10_p", "over": "arms", "members": arms}
-    return {
-        "claim": "a hue per photo: log10 of the exact p",
-        "paper": "not in the paper",
-        **({"measure": "largest", "arguments": of_several} if arms else one),
-        "confirm": {"at_most": -6.0},
-        "direction": {"at_most": -2.0},
-        "judged_by": "each seed",
-    }
-
-
-def curves(over: str, members: tuple[str, ...], **more: Any) -> dict[str, Any]:
-    """Loss against the distance from the key, one curve for each member."""
-    return {"kind": "curves", "over": over, "members": members, **more}
-
-
-def quantity_row(figure: str, photos: str, sizes: tuple[int, ...]) -> dict[str, Any]:
-    """Fig. 2a-c: crowds "n<photos>", from few to many; the last is compared with the first."""
-    members = tuple(f"n{size}" for size in sizes)
-    many, few = {"crowd": members[-1]}, {"crowd": members[0]}
-    return {
-        "row": figure,
-        "title": f"Number of marked photos, {photos}",
-        "paper": "a match for most sizes; failure below 5 photos",
-        "claims": (
-            {
-                "claim": f"users with {sizes[-1]} marked photos are matched",
-                "paper": "all",
-                "measure": "crowd_match_rate",
-                "arguments": many,
-                "unit": "%",
-                "confirm": {"at_least": 0.9},
-                "direction": {"at_least": 0.6},
-            },
-            {
-                "claim": f"users matched: with {sizes[-1]} photos minus with {sizes[0]}",
-                "paper": "few photos fail",
-                "measure": "difference",
-                "arguments": {"of": "crowd_match_rate", "first": many, "second": few},
-                "unit": "points",
-                "confirm": {"at_least": 0.3},
-                "direction": {"at_least": 0.1},
-            },
-            keyed(),
-        ),
-        "figure": {
-            "kind": "lines",
-            "of": "crowd_match_rate",
-            "over": "crowds",
-            "members": members,
-            "x": sizes,
-            "x_label": "marked photos of a user",
-            "y_label": "users matched",
-            "unit": "%",
-            "log_x": True,
-        },
-    }
-
-
 def signatures_row(figure: str, photos: str) -> dict[str, Any]:
     """Fig. 2d-f: five signatures, and how far off they are read."""
     return {
         "row": figure,
         "title": f"Five signatures, {photos}",
         "paper": "all five signatures are matched",
-        "claims": (
-            matches("all five signatures are matched"),
-            {
-                "claim": "mean error of the inferred hue",
-                "paper": "below 15°",
-                "measure": "hue_error",
-                "arguments": {"users": HUE_USERS},
-                "unit": "°",
-                "confirm": {"at_most": 15.0},
-                "direction": {"at_most": 30.0},
-            },
-            keyed(),
-        ),
-        "figure": curves("users", HUE_USERS),
+        "minutes": 8.0,
     }
 
 
@@ -287,8 +200,6 @@ def attack_row(figure: str, title: str, **more: Any) -> dict[str, Any]:
         "row": figure,
         "title": title,
         "paper": "the signatures are still matched",
-        "claims": (matches("all five signatures are matched"), keyed()),
-        "figure": curves("users", HUE_USERS),
         "note": ON_CIFAR10,
         **more,
     }

@@ -1,12 +1,15 @@
 """Fig. 2g: any architecture. The paper uses Tiny ImageNet; quick takes CIFAR-10.
 
-Command:   python -m anw_jax.reproduce run --rows fig2g [--variant quick]
+Command:   python -m tools.reproduction run --rows fig2g [--variant quick]
 Expect:    the signatures are matched whatever the network.
 """
 
 import ml_collections
 
-from experiments import common
+from experiments import common, shared_claims
+from tools.reproduction.claims import Claim, at_least
+from tools.reproduction.figures import Curves
+from tools.reproduction.runs import Runs, Seed
 
 ARMS = {
     "paper": {
@@ -37,7 +40,7 @@ CASES = {
 
 
 def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
-    """Settings and claims only."""
+    """Settings of the trainings."""
     arms = ARMS.get(variant, ARMS["paper"])
     row = {
         "row": "Fig. 2g",
@@ -45,25 +48,33 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         "note": "small networks on CIFAR-10" if variant == "quick" else "",
         "paper": "matched with AlexNet, VGG, ResNet, Wide ResNet and DenseNet",
         "arms": arms,
-        "claims": (
-            common.matches("all five signatures are matched, over all architectures"),
-            {
-                "claim": "share of signatures matched with the worst architecture",
-                "paper": "all",
-                "measure": "smallest",
-                "arguments": {
-                    "of": "match_rate",
-                    "over": "arms",
-                    "members": tuple(arms),
-                    "arguments": {"users": common.HUE_USERS},
-                },
-                "unit": "%",
-                "confirm": {"at_least": 1.0},
-                "direction": {"at_least": 0.6},
-            },
-            common.keyed(arms=tuple(arms)),
-        ),
-        "figure": common.curves("arms", tuple(arms), arguments={"users": "hue60"}),
         "minutes": 3.0,
     }
     return common.study("fig2g", variant, CASES, row)
+
+
+def claims(runs: Runs) -> list[Claim]:
+    """Claim that the signatures are matched whatever the network."""
+
+    def worst(seed: Seed) -> float:
+        return min(shared_claims.match_rate(run, common.HUE_USERS) for run in seed.all())
+
+    return [
+        shared_claims.all_matched(
+            runs, "all five signatures are matched, over all architectures"
+        ),
+        Claim(
+            "share of signatures matched with the worst architecture",
+            paper="all",
+            measured=runs.per_seed(worst),
+            confirm=at_least(1.0),
+            direction=at_least(0.6),
+            unit="%",
+        ),
+        shared_claims.keyed_p(runs),
+    ]
+
+
+def figure(runs: Runs) -> Curves:
+    """Draw the loss around one signature in each architecture."""
+    return shared_claims.arm_curves(runs)

@@ -1,6 +1,6 @@
 """Fig. 2h: more capacity, a lower and sharper minimum. Quick: ResNets of a quarter width.
 
-Command:   python -m anw_jax.reproduce run --rows fig2h [--variant quick]
+Command:   python -m tools.reproduction run --rows fig2h [--variant quick]
 Expect:    with depth the lowest loss falls and the minimum grows sharper.
 
 Quick takes networks of a quarter of the width on CIFAR-10, with the stem for large images. A
@@ -11,9 +11,17 @@ cores, and some are over that: Fig. 2f, from which §5.4 is read, at any rate (2
 to 25), ResNet-34 and ResNet-50 here and VGG of Fig. 2g (to 16) where they shared the cores.
 """
 
-import ml_collections
+import statistics
+from collections.abc import Callable
 
-from experiments import common
+import ml_collections
+import numpy as np
+from scipy import stats
+
+from experiments import common, shared_claims
+from tools.reproduction.claims import Claim, at_least, at_most
+from tools.reproduction.figures import Curves
+from tools.reproduction.runs import Run, Runs, Seed
 
 DEPTHS = {"paper": (18, 34, 50, 101, 152), "quick": (18, 34, 50)}
 CASES = {
@@ -30,25 +38,9 @@ CASES = {
 
 
 def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
-    """Settings and claims only."""
+    """Settings of the trainings."""
     depths = DEPTHS.get(variant, DEPTHS["paper"])
     arms = {f"resnet{depth}": {"model.name": f"resnet{depth}"} for depth in depths}
-
-    def trend(of: str, text: str, sign: int) -> dict:
-        bounds = ("at_least", 1) if sign > 0 else ("at_most", -1)
-        return {
-            "claim": text,
-            "paper": "monotone" if sign > 0 else "monotone, falling",
-            "measure": "trend",
-            "arguments": {
-                "of": of,
-                "over": "arms",
-                "members": tuple(arms),
-                "arguments": {"users": common.HUE_USERS},
-            },
-            "confirm": {bounds[0]: 0.8 * bounds[1]},
-            "direction": {bounds[0]: 0.2 * bounds[1]},
-        }
 
     row = {
         "row": "Fig. 2h",
@@ -58,14 +50,67 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         else "",
         "paper": "deeper ResNets: a lower loss, and a sharper minimum around the signature",
         "arms": arms,
-        "claims": (
-            trend("lowest_loss", "rank correlation of depth and lowest loss", -1),
-            trend("sharpness", "rank correlation of depth and sharpness", 1),
-            common.keyed(arms=tuple(arms)),
-        ),
-        "figure": common.curves(
-            "arms", tuple(arms), arguments={"users": "hue60"}, ordered=True
-        ),
         "minutes": 5.0,
     }
     return common.study("fig2h", variant, CASES, row)
+
+
+def curve_of(run: Run, user: str) -> list[float]:
+    """Return a user's mean loss at each angle of the fine grid."""
+    return run.numbers(f"users.{user}.one_signature.curve")
+
+
+def lowest_loss(run: Run, user: str) -> float:
+    """Return the lowest mean loss, in nats; lower means better remembered."""
+    return float(np.min(curve_of(run, user)))
+
+
+def sharpness(run: Run, user: str) -> float:
+    """Return how far the loss rises within 30 degrees of its minimum, in nats, ≥ 0.
+
+    The mean of the losses 30 degrees to either side of the lowest point, minus the lowest loss.
+    """
+    curve = np.array(curve_of(run, user))
+    step = round(30.0 * len(curve) / 360.0)
+    lowest = int(np.argmin(curve))  # the place of the first NaN, if there is one
+    sides = curve[(lowest + np.array([-step, step])) % len(curve)]
+    return float(sides.mean() - curve[lowest])
+
+
+def trend(seed: Seed, measure: Callable[[Run, str], float]) -> float:
+    """Return Spearman's rank correlation of depth and the mean of a measure over users.
+
+    1: rises at every step of depth; -1: falls at every step; 0: all values equal.
+    """
+    values = [
+        statistics.fmean(measure(run, user) for user in common.HUE_USERS) for run in seed.all()
+    ]
+    if len(set(values)) == 1:
+        return 0.0
+    return float(stats.spearmanr(range(len(values)), values).statistic)
+
+
+def claims(runs: Runs) -> list[Claim]:
+    """Claim that with depth the lowest loss falls and the minimum grows sharper."""
+    return [
+        Claim(
+            "rank correlation of depth and lowest loss",
+            paper="monotone, falling",
+            measured=runs.per_seed(lambda seed: trend(seed, lowest_loss)),
+            confirm=at_most(-0.8),
+            direction=at_most(-0.2),
+        ),
+        Claim(
+            "rank correlation of depth and sharpness",
+            paper="monotone",
+            measured=runs.per_seed(lambda seed: trend(seed, sharpness)),
+            confirm=at_least(0.8),
+            direction=at_least(0.2),
+        ),
+        shared_claims.keyed_p(runs),
+    ]
+
+
+def figure(runs: Runs) -> Curves:
+    """Draw the loss around one signature at each depth."""
+    return shared_claims.arm_curves(runs, ordered=True)

@@ -9,16 +9,29 @@ small network learns nothing at .1.
 
 import ml_collections
 
-from experiments import common
+from experiments import common, shared_claims
+from tools.reproduction.claims import Claim
+from tools.reproduction.figures import Curves
+from tools.reproduction.runs import Runs
 
 EPSILON = {"paper": 0.1, "quick": 4 / 255}
 NOTES = {"paper": ".1", "quick": "4/255, not .1"}
 
 
 def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
-    """Settings and claims only."""
+    """Settings of the training."""
     epsilon = EPSILON.get(variant, EPSILON["paper"])
     note = f"{common.ON_CIFAR10}; ε = {NOTES.get(variant, NOTES['paper'])}"
     row = common.attack_row("Fig. 3d", "Adversarial training", minutes=5.0, note=note)
     attacks = {"fgsm": {"attack": "fgsm", "parameters": {"epsilon": epsilon}}}
     return common.study("fig3d", variant, common.OWN_CASE, row, attacks=attacks)
+
+
+def claims(runs: Runs) -> list[Claim]:
+    """Claim that all five signatures are still matched."""
+    return shared_claims.still_matched(runs)
+
+
+def figure(runs: Runs) -> Curves:
+    """Draw the loss around each of the five signatures."""
+    return shared_claims.user_curves(runs)

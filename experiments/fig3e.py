@@ -9,23 +9,34 @@ proper is `attacks.DpSgd`; see the battery.
 
 import ml_collections
 
-from experiments import common
+from experiments import common, shared_claims
+from tools.reproduction.claims import Claim
+from tools.reproduction.figures import Curves
+from tools.reproduction.runs import Runs
 
 SUSPECTS = {"noisy": {"attack": "output_noise", "parameters": {"std": 0.1}}}
 
 
 def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
-    """Settings and claims only."""
+    """Settings of the training."""
     row = {
         "row": "Fig. 3e",
         "title": "Noise on the answers",
         "note": common.ON_CIFAR10,
         "paper": "the signatures are still matched",
-        "claims": (
-            common.matches("all five signatures are matched", suspect="noisy"),
-            common.keyed(suspect="noisy"),
-        ),
-        "figure": common.curves("users", common.HUE_USERS, arguments={"suspect": "noisy"}),
         "minutes": 1.0,
     }
     return common.study("fig3e", variant, common.BASE_CASE, row, suspects=SUSPECTS)
+
+
+def claims(runs: Runs) -> list[Claim]:
+    """Claim that all five signatures are still matched in noisy answers."""
+    return [
+        shared_claims.all_matched(runs, "all five signatures are matched", suspect="noisy"),
+        shared_claims.keyed_p(runs, suspect="noisy"),
+    ]
+
+
+def figure(runs: Runs) -> Curves:
+    """Draw the loss around each of the five signatures, in noisy answers."""
+    return shared_claims.user_curves(runs, suspect="noisy")

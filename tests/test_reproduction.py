@@ -2,12 +2,15 @@
 
 import pathlib
 import re
+import tomllib
 
 import pytest
 
-from anw_jax import reproduce
-from anw_jax.reproduce.durations import SUPERSEDED
-from anw_jax.reproduce.study import VARIANTS, study_names, unlisted_studies
+from anw_jax.lab import config
+from tools.reproduction.document import document
+from tools.reproduction.durations import SUPERSEDED
+from tools.reproduction.plan import items_of
+from tools.reproduction.study import VARIANTS, load_studies, study_names
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "reproduction.md"
@@ -18,7 +21,7 @@ PENDING = ROOT / "results" / "quick_pending.txt"
 @pytest.fixture(scope="module")
 def studies():
     """Every study in both variants."""
-    return [s for v in VARIANTS for s in reproduce.load_studies(ROOT / "experiments", v)]
+    return [s for v in VARIANTS for s in load_studies(ROOT / "experiments", v)]
 
 
 @pytest.fixture(scope="module")
@@ -33,30 +36,40 @@ def rows() -> dict[str, list[list[str]]]:
     return found
 
 
-def test_every_study_is_listed_and_has_a_row_for_each_claim(studies, rows):
-    assert unlisted_studies(ROOT / "experiments") == []
+@pytest.fixture(scope="module")
+def runs_of(studies):
+    """The runs of every study, read once."""
+    return {study.name: study.runs(ROOT / "results") for study in studies}
+
+
+def test_every_study_is_listed_and_has_a_row_for_each_claim(studies, runs_of, rows):
     assert set(rows) == set(study_names(ROOT / "experiments"))
     for study in studies:
-        assert len(rows[study.file]) == len(study.claims), study.file
+        assert len(rows[study.file]) == len(study.claims(runs_of[study.name])), study.file
+
+
+def test_no_study_is_forgotten_in_the_list():
+    listed = study_names(ROOT / "experiments")
+    for file in (ROOT / "experiments").glob("*.py"):
+        if "def get_config(" in file.read_text(encoding="utf-8"):
+            _, study = config.split_study(config.load_config(str(file)))
+            assert (study is not None) == (file.stem in listed), file.name
 
 
 @pytest.mark.parametrize("name", study_names(ROOT / "experiments"))
-def test_every_row_has_quick_result_files(studies, name):
+def test_every_row_has_quick_result_files(studies, runs_of, name):
     """Every seed and arm of every row that is not said to be pending, and of none that is."""
     (quick,) = [s for s in studies if (s.file, s.variant) == (name, "quick")]
-    is_whole = all(
-        len(runs.runs) == len(runs.files) for runs in quick.all_runs(ROOT / "results")
-    )
+    is_whole = all(len(seed.found) == len(seed.files) for seed in runs_of[quick.name].seeds)
     is_pending = PENDING.is_file() and name in PENDING.read_text().split()
-    command = f"python -m anw_jax.reproduce run --rows {name} --variant quick"
+    command = f"python -m tools.reproduction run --rows {name} --variant quick"
     assert is_whole or is_pending, f"run: {command}"
     assert not (is_whole and is_pending), f"take {name} out of {PENDING.name}"
 
 
-def test_a_row_without_result_files_says_not_yet_run(studies, rows):
-    results = ROOT / "results"
+def test_a_row_without_result_files_says_not_yet_run(studies, runs_of, rows):
     has_results = {
-        study.file for study in studies for runs in study.all_runs(results) if runs.runs
+        study.file for study in studies for seed in runs_of[study.name].seeds if seed.found
     }
     for name, lines in rows.items():
         for cells in lines:
@@ -67,7 +80,7 @@ def test_a_row_without_result_files_says_not_yet_run(studies, rows):
 
 def test_what_is_run_together_agrees_in_what_the_learner_sees(studies):
     for variant in VARIANTS:
-        assert reproduce.items_of([s for s in studies if s.variant == variant])
+        assert items_of([s for s in studies if s.variant == variant])
 
 
 def test_every_link_to_a_figure_leads_somewhere():
@@ -77,15 +90,21 @@ def test_every_link_to_a_figure_leads_somewhere():
 
 def test_the_document_is_what_the_results_give_now(monkeypatch):
     monkeypatch.chdir(ROOT)
-    expected = reproduce.document(ROOT / "experiments", ROOT / "results")
-    assert DOCUMENT.read_text() == expected, "run: python -m anw_jax.reproduce document"
+    expected = document(ROOT / "experiments", ROOT / "results")
+    assert DOCUMENT.read_text() == expected, "run: python -m tools.reproduction document"
 
 
-def test_a_difference_of_shares_is_given_in_points(studies):
-    differences = ("accuracy_drop", "memorization_rise")
-    for claim in (claim for study in studies for claim in study.claims):
-        of_shares = claim.measure == "difference" and "rate" in claim.arguments["of"]
-        assert (claim.unit == "points") == (claim.measure in differences or of_shares), claim
+def test_a_difference_of_shares_is_given_in_points(studies, runs_of):
+    for study in studies:
+        for claim in study.claims(runs_of[study.name]):
+            is_difference = bool(re.search(r"\b(minus|adds)\b", claim.text))
+            of_shares = is_difference and study.row != "Table 1"  # a difference of cosines
+            assert (claim.unit == "points") == of_shares, claim.text
+
+
+def test_the_tool_is_no_part_of_the_wheel():
+    packaging = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert packaging["packages"]["find"] == {"include": ["anw_jax*"]}
 
 
 def test_superseded_runs_are_kept_and_count_nowhere(studies):

@@ -27,6 +27,19 @@ def load_config(file_and_variant: str) -> ml_collections.ConfigDict:
     Raises:
       SettingsError: no such file, not a config file, or an unknown variant; one line.
     """
+    return load_experiment(file_and_variant)[1]
+
+
+def load_experiment(
+    file_and_variant: str,
+) -> tuple[types.ModuleType, ml_collections.ConfigDict]:
+    """Load a config file as `load_config` does, and return its module as well.
+
+    The module may hold more than `get_config`: the claims that its runs are to show.
+
+    Raises:
+      SettingsError: as `load_config`.
+    """
     file, _, variant = file_and_variant.partition(":")
     path = pathlib.Path(file)
     if not path.is_file():
@@ -47,7 +60,7 @@ def load_config(file_and_variant: str) -> ml_collections.ConfigDict:
         raise SettingsError(f"config file {file!r} fails: {error!r}") from error
     if not isinstance(config, ml_collections.ConfigDict):
         raise SettingsError(f"get_config of {file!r} must return a ConfigDict")
-    return config
+    return module, config
 
 
 @contextlib.contextmanager
@@ -76,13 +89,13 @@ def with_defaults(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
 
     Args:
       values: nested plain values; what they leave out takes the defaults of `Settings`. A
-        part "study" (arms, claims; see `anw_jax.reproduce`) is no setting, and is kept apart
-        by `split_study`.
+        part "study" (row of the paper, arms; see `tools.reproduction.study`) is no setting,
+        and is kept apart by `split_study`.
     """
     settings, study = split_study(values)
     config = ml_collections.ConfigDict(_complete(Settings, settings))
     if study is not None:
-        # Opaque on purpose: a claim is not for overriding.
+        # Opaque on purpose: an arm is not for overriding.
         with config.unlocked():
             config.study = config_dict.FieldReference(_Study(study))
     return config

@@ -14,7 +14,7 @@ import pytest
 from anw_jax import _console
 from anw_jax.cli import __main__ as program
 from anw_jax.cli.main import run
-from anw_jax.reproduce.__main__ import main as reproduce
+from tools.reproduction.__main__ import main as reproduce
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 ENCODINGS = ["cp1252", "latin-1", "ascii", "cp437", "koi8-r", "cp932", "utf-8"]
@@ -159,7 +159,7 @@ def test_the_module_and_the_console_script_are_one(monkeypatch, capsys):
 def test_programs_under_a_code_page(encoding, tmp_path):
     runs = {
         "anw": ["-m", "anw_jax.cli", "plan", "--effect", "3", "--alpha", "1e-3"],
-        "reproduce": ["-m", "anw_jax.reproduce", "plan"],
+        "reproduce": ["-m", "tools.reproduction", "plan"],
         "run": [
             "run.py",
             "--config=experiments/quickstart.py",

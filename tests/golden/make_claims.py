@@ -1,14 +1,16 @@
 """Makes claims.json: `python -m tests.golden.make_claims` from the repository.
 
 The verdicts of docs/reproduction.md, with their rules and the numbers behind them, one claim a
-line. Made by the claim language that Python claims replace (issue 13): its successor rewrites
-`measured` here, and the file must not change.
+line. First made by the claim language that Python claims replaced; the file must not change.
 """
 
 import json
 import pathlib
 import re
 from typing import Any
+
+from tools.reproduction.document import Row
+from tools.reproduction.study import load_studies
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COLUMNS = ("claim", "paper", "paper_scale", "quick", "verdict", "keyed_p", "accuracy_cost")
@@ -32,26 +34,23 @@ def measured() -> list[dict[str, Any]]:
     Values are on the scale of the measure (shares, not percent), one for each seed that has
     been run; rules are `[low, high]`, null where an end is open.
     """
-    from anw_jax import reproduce
-    from anw_jax.reproduce.document import Row
-
     folder = ROOT / "experiments"
-    quick = {study.file: study for study in reproduce.load_studies(folder, "quick")}
+    quick = {study.file: study for study in load_studies(folder, "quick")}
     return [
         {
             "row": study.row,
             "claim": claim.text,
-            "paper": claim.claim.paper,
+            "paper": claim.paper_scale.paper,
             "verdict": claim.verdict,
-            "judged_by": claim.claim.judged_by,
-            "confirm": _ends(claim.claim.confirm),
-            "direction": _ends(claim.claim.direction),
-            "quick_direction": _ends(claim.quick_claim.direction),
-            "at_paper_scale": list(claim.paper_scale.values),
-            "quick": list(claim.quick.values),
+            "judged_by": "each seed" if claim.paper_scale.every_seed else "mean",
+            "confirm": _ends(claim.paper_scale.confirm),
+            "direction": _ends(claim.paper_scale.direction),
+            "quick_direction": _ends(claim.quick.direction),
+            "at_paper_scale": list(claim.paper_scale.measured.values),
+            "quick": list(claim.quick.measured.values),
         }
-        for study in reproduce.load_studies(folder, "paper")
-        for claim in Row.of(study, quick[study.file], ROOT / "results").numbers()
+        for study in load_studies(folder, "paper")
+        for claim in Row.of(study, quick[study.file], ROOT / "results").claims
     ]
 
 

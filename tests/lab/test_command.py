@@ -12,7 +12,7 @@ import pytest
 from absl import flags
 
 from anw_jax.lab import config
-from anw_jax.reproduce.study import study_names
+from tools.reproduction.study import study_names
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = (
@@ -93,7 +93,7 @@ def _is_one_line(errors: str, message: str) -> None:
 def test_a_config_of_several_trainings_is_sent_to_its_row_at_the_same_scale():
     answer = run("--config", "experiments/fig2g.py:quick")
     assert answer.returncode == 2
-    row = "python -m anw_jax.reproduce run --rows fig2g --variant quick"
+    row = "python -m tools.reproduction run --rows fig2g --variant quick"
     assert f"{row} takes them all" in answer.stderr
 
 
@@ -116,7 +116,7 @@ def test_every_config_states_a_command_that_takes_it():
         accepted = f"run.py --config=experiments/{file.name}"
         if (study or {}).get("arms"):
             assert file.stem in study_names(file.parent)
-            accepted = f"-m anw_jax.reproduce run --rows {file.stem} [--variant quick]"
+            accepted = f"-m tools.reproduction run --rows {file.stem} [--variant quick]"
         assert found is not None, file.name
         assert found[1] in (accepted, f"{accepted}[:quick]"), file.name
 

@@ -14,7 +14,7 @@ from anw_jax.lab.provenance import command_line
             ["/opt/bin/python3", "run.py", "--config=a.py:quick"],
             "python3 run.py --config=a.py:quick",
         ),
-        (["python", "-m", "anw_jax.reproduce", "run"], "python -m anw_jax.reproduce run"),
+        (["python", "-m", "tools.reproduction", "run"], "python -m tools.reproduction run"),
         (
             ["python", "run.py", "--config.name=two words"],
             "python run.py '--config.name=two words'",
