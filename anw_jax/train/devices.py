@@ -43,9 +43,13 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def split_last_axis(mesh: Mesh, ndim: int) -> NamedSharding:
-    """The last axis (that of the batch) split over the devices."""
-    return NamedSharding(mesh, PartitionSpec(*(None,) * (ndim - 1), "data"))
+def shares_threads(mesh: Mesh) -> bool:
+    """Whether two programs in flight can wait for each other for ever.
+
+    Sums over several CPU devices share a few threads (seen on two busy cores); accelerators
+    have queues of their own.
+    """
+    return mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
 
 
 def settings_of_jax() -> dict[str, Any]:

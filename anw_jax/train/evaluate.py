@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from anw_jax import _check, data
-from anw_jax.train.step import cross_entropy
+from anw_jax.train.losses import cross_entropy
 
 
 def evaluate(

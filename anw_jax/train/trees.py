@@ -1,4 +1,4 @@
-"""Trees of weights: naming what differs, digests, and the part that is trained."""
+"""Trees of weights: naming what differs, and digests."""
 
 import hashlib
 from typing import Any
@@ -8,14 +8,7 @@ import numpy as np
 
 from anw_jax.models import Model
 
-TRAINABLE = ("all", "head")
-
 _MOST_NAMED = 5
-
-
-def trained_part(model: Model, params: Any, trainable: str) -> Any:
-    """The parameters that get gradients: all, or only those of the last dense layer."""
-    return params if trainable == "all" else {model.head: params[model.head]}
 
 
 def shapes(tree: Any) -> dict[str, str]:
