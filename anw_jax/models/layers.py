@@ -25,7 +25,7 @@ _Pair = tuple[int, int]
 
 
 def conv(width: int, size: int, stride: int = 1, **options: Any) -> nn.Conv:
-    """A square convolution without bias, padded by half its size on every side.
+    """Return a square convolution without bias, padded by half its size on every side.
 
     Args:
       width: output channels.
@@ -112,7 +112,7 @@ def _convolve_backward(
     saved: tuple[jax.Array, jax.Array],
     cotangent: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Cotangents of images and kernel, as convolutions of the same layout."""
+    """Return the cotangents of images and kernel, as convolutions of the same layout."""
     images, kernel = saved
     convolve = partial(
         lax.conv_general_dilated,
@@ -146,7 +146,7 @@ _convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
 def norm(x_bhwc: jax.Array, train: bool, kind: str, name: str | None = None) -> jax.Array:
-    """Normalises in float32 whatever x is, and returns x's own type.
+    """Normalise in float32 whatever x is, and return x's own type.
 
     Args:
       x_bhwc: features `[b, H, W, c]`.
@@ -168,7 +168,7 @@ def norm(x_bhwc: jax.Array, train: bool, kind: str, name: str | None = None) -> 
 
 
 def num_groups(num_channels: int) -> int:
-    """Groups of GroupNorm: 32, or the largest divisor of the channels below that.
+    """Return the groups of GroupNorm: 32, or the largest divisor of the channels below.
 
     Every group keeps at least 2 channels (unless there is but one): one channel of one pixel
     is its own mean, so normalising it leaves nothing.
@@ -182,7 +182,7 @@ def num_groups(num_channels: int) -> int:
 
 
 def half_max_pool(x_bhwc: jax.Array) -> jax.Array:
-    """The largest of each 2x2 pixels; a last odd row or column stands alone."""
+    """Return the largest of each 2x2 pixels; a last odd row or column stands alone."""
     batch, height, width, channels = x_bhwc.shape
     odd = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
     x = jnp.pad(x_bhwc, odd, constant_values=-jnp.inf) if height % 2 or width % 2 else x_bhwc
@@ -192,7 +192,7 @@ def half_max_pool(x_bhwc: jax.Array) -> jax.Array:
 
 
 def half_mean(x_bhwc: jax.Array) -> jax.Array:
-    """The mean of each 2x2 pixels; a last odd row or column is left out.
+    """Return the mean of each 2x2 pixels; a last odd row or column is left out.
 
     Raises:
       ValueError: if no pixel is left.
@@ -206,12 +206,12 @@ def half_mean(x_bhwc: jax.Array) -> jax.Array:
 
 
 def stem_max_pool(x_bhwc: jax.Array) -> jax.Array:
-    """3x3 max-pool of stride 2, padded by one pixel."""
+    """Return the 3x3 max-pool of stride 2, padded by one pixel."""
     return nn.max_pool(x_bhwc, (3, 3), (2, 2), ((1, 1), (1, 1)))
 
 
 def grid_mean(x_bhwc: jax.Array, side: int) -> jax.Array:
-    """Means over a `side` x `side` grid of cells, so that dense layers fit any resolution.
+    """Return means over a `side` x `side` grid, so that dense layers fit any resolution.
 
     Cell i of n covers rows floor(i H / n) to ceil((i + 1) H / n), columns likewise; cells
     overlap where H is no multiple of n, and repeat pixels where it is smaller.
@@ -242,12 +242,12 @@ def _refuse_no_pixel(height: int, width: int) -> None:
 
 
 def _cell_weights(size: int, num_cells: int) -> np.ndarray:
-    """`[num_cells, size]`: the share of each pixel in the mean of each cell."""
+    """Return `[num_cells, size]`: the share of each pixel in the mean of each cell."""
     cells, pixels = np.arange(num_cells)[:, None], np.arange(size)[None, :]
     starts, ends = cells * size // num_cells, -(-(cells + 1) * size // num_cells)
     return ((pixels >= starts) & (pixels < ends)) / (ends - starts)
 
 
 def global_mean(x_bhwc: jax.Array) -> jax.Array:
-    """Mean over all pixels: `[b, H, W, c]` to float32 `[b, c]`."""
+    """Return the mean over all pixels: `[b, H, W, c]` to float32 `[b, c]`."""
     return x_bhwc.astype(jnp.float32).mean(axis=(1, 2))

@@ -10,7 +10,7 @@ from anw_jax.train.settings import TrainSettings
 
 
 def augment(key: jax.Array, images: jax.Array, settings: TrainSettings) -> jax.Array:
-    """Crops and mirrors each image at random, as `settings` say.
+    """Crop and mirror each image at random, as `settings` say.
 
     Args:
       key: typed PRNG key.
@@ -31,7 +31,7 @@ def augment(key: jax.Array, images: jax.Array, settings: TrainSettings) -> jax.A
 
 
 def crop(images: jax.Array, offsets: jax.Array, padding: int) -> jax.Array:
-    """Cuts images of the old size out of images padded with black.
+    """Cut images of the old size out of images padded with black.
 
     Args:
       images: `[b, H, W, 3]`.
@@ -52,5 +52,5 @@ def crop(images: jax.Array, offsets: jax.Array, padding: int) -> jax.Array:
 
 
 def mirror(images: jax.Array, is_mirrored: jax.Array) -> jax.Array:
-    """Mirrors left and right where `is_mirrored` (bool `[b]`) says so."""
+    """Mirror left and right where `is_mirrored` (bool `[b]`) says so."""
     return jnp.where(is_mirrored[:, None, None, None], images[:, :, ::-1], images)

@@ -51,7 +51,7 @@ class Batches:
     batch_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Finds the shape of a batch where it is not given."""
+        """Find the shape of a batch where it is not given."""
         if self.batch_shape is None:
             shape = np.shape(self.indices_fn(0, 1))[1:]
             object.__setattr__(self, "batch_shape", shape)
@@ -178,7 +178,7 @@ class StreamedFeed:
         self._next_step, self._end = -1, steps.stop
 
     def _sent_ahead(self, steps: range) -> Generator[chex.ArrayTree, None, None]:
-        """Each batch is on its way to the devices when the one before it is handed out."""
+        """Give batches; the next is on its way to the devices when one is handed out."""
         ahead = None
         with contextlib.closing(data.prefetch(self._read, steps)) as batches:
             for batch in batches:

@@ -72,7 +72,7 @@ class Checkpoints:
         return None if latest is None else latest.step
 
     def save(self, state: TrainState, segment_steps: int) -> None:
-        """Writes the state, unless this step is saved already; waits until it is whole.
+        """Write the state unless this step is saved already; wait until it is whole.
 
         Raises:
           CheckpointError: if it cannot be written; the checkpoints before it are kept, and
@@ -92,7 +92,7 @@ class Checkpoints:
                 raise self._not_saved(step, error) from error
 
     def _discard(self, step: int) -> None:
-        """Removes what a failed save has left, and forgets it."""
+        """Remove what a failed save has left, and forget it."""
         with contextlib.suppress(Exception):  # It fails again with what failed the save.
             self._checkpointer.close()
         for path in (self.directory / str(step), *self.directory.glob(f"{step}.*")):
@@ -110,7 +110,7 @@ class Checkpoints:
         )
 
     def restore(self, like: TrainState, num_steps: int) -> tuple[TrainState, int]:
-        """The newest state and the segment length it was trained with.
+        """Return the newest state and the segment length it was trained with.
 
         Args:
           like: a state of the shapes and shardings wanted.
@@ -134,7 +134,7 @@ class Checkpoints:
 
 
 def load_variables(directory: str | pathlib.Path, step: int | None = None) -> dict[str, Any]:
-    """The variables of a trained network, for `Model.predict_fn`.
+    """Return the variables of a trained network, for `Model.predict_fn`.
 
     Args:
       directory: the run's folder of checkpoints.
@@ -166,7 +166,7 @@ def load_variables(directory: str | pathlib.Path, step: int | None = None) -> di
 def load_model(
     directory: str | pathlib.Path, step: int | None = None
 ) -> tuple[Model, dict[str, Any]]:
-    """The network that a run trained, and its variables.
+    """Return the network that a run trained, and its variables.
 
     A checkpoint stores the network's settings, normalisation included, so neither the
     experiment's settings nor its data are needed.
@@ -257,7 +257,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Why a write failed; TensorStore hides the system's number in a long text."""
+    """Return why a write failed; TensorStore hides the system's number in a long text."""
     found = re.search(r"os_error_code='(\d+)'", str(error))
     number = int(found[1]) if found else getattr(error, "errno", None)
     return os.strerror(number) if number in errno.errorcode else _first_line(error)
@@ -265,7 +265,7 @@ def _reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _without_tracebacks() -> Iterator[None]:
-    """Keeps Orbax's threads from logging the error that `save` raises, one after another."""
+    """Keep Orbax's threads from logging the error that `save` raises, one after another."""
 
     def is_news(record: logging.LogRecord) -> bool:
         return "_SignalingThread.run() raised" not in record.getMessage()

@@ -38,7 +38,7 @@ def train(
     trainable: str = "all",
     **options: Any,
 ) -> TrainResult:
-    """Trains a classifier; resumes where the newest checkpoint left off.
+    """Train a classifier; resume where the newest checkpoint left off.
 
     This is `fit` with the loss of classification: every rule of `fit` holds.
 
@@ -108,7 +108,7 @@ def train(
 
 
 def estimate(*arguments: Any, **options: Any) -> StartReport:
-    """Returns how long a training will take on this machine, from one compiled, timed step.
+    """Return how long a training will take here, from one compiled and timed step.
 
     A later `train` with the same model, settings, recipe and shapes does not compile again.
 
@@ -132,7 +132,7 @@ def classification_step(
     recipe: Recipe = PLAIN,
     trainable: str = "all",
 ) -> Step:
-    """Makes the step of a classifier on uint8 images.
+    """Make the step of a classifier on uint8 images.
 
     Trainings that differ only in seed or data share one step, and so one compilation.
 
@@ -175,25 +175,25 @@ def first_state(
     image_shape: tuple[int, int, int],
     initial_variables: Any = None,
 ) -> TrainState:
-    """Returns the state before the first step; drawn weights depend on the seed alone."""
+    """Return the state before the first step; drawn weights depend on the seed alone."""
     key = jax.random.fold_in(jax.random.key(settings.seed), _INIT_STREAM)
     variables = initial_variables or model.init(key, image_shape)
     return step.init(variables["params"], variables.get("batch_stats", {}))
 
 
 def step_key(settings: TrainSettings) -> jax.Array:
-    """Returns the key that every step folds its number into."""
+    """Return the key that every step folds its number into."""
     return jax.random.fold_in(jax.random.key(settings.seed), _STEP_STREAM)
 
 
 def plain_values(of: Any) -> dict[str, Any]:
-    """Returns the fields of a dataclass as they come back from JSON."""
+    """Return the fields of a dataclass as they come back from JSON."""
     values = dataclasses.asdict(of).items()
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values}
 
 
 def check_model(model: Model, settings: TrainSettings) -> None:
-    """Refuses arguments of another kind, and a jax that computes wrong numbers."""
+    """Refuse arguments of another kind, and a jax that computes wrong numbers."""
     verify.check_jax()
     _check.is_instance(Model, model=model)
     _check.is_instance(TrainSettings, settings=settings)
@@ -206,7 +206,7 @@ def check_changes(
     initial_variables: Any,
     trainable: str,
 ) -> None:
-    """Refuses what cannot be done to this model's training.
+    """Refuse what cannot be done to this model's training.
 
     Raises:
       ValueError: if weights are of another model, or BatchNorm would break privacy.

@@ -58,28 +58,28 @@ class Cohort:
         return self.settings.steps_per_epoch(self.members.shape[1])
 
     def settings_of(self, index: int) -> TrainSettings:
-        """The settings with one model's seed."""
+        """Return the settings with one model's seed."""
         return dataclasses.replace(self.settings, seed=self.seeds[index])
 
     def photos_of(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """What one model trains on: its members, as it sees them, and their labels."""
+        """Return what one model trains on: its members, as it sees them, and their labels."""
         seen = self.images.copy()
         seen[self.replaced_rows] = self.replacements[index]
         return seen[self.members[index]], self.labels[self.members[index]]
 
     def plan_of(self, index: int) -> IndicesFn:
-        """The batch plan over one model's members, by its seed."""
+        """Return the batch plan over one model's members, by its seed."""
         num_members = self.members.shape[1]
         return BatchPlan(num_members, self.settings.batch_size, self.seeds[index]).rows
 
     def columns_of(self, indices: Sequence[int]) -> Batch:
-        """All images and labels, and after them the replacements of some models."""
+        """Return all images and labels, and after them the replacements of some models."""
         own = self.replacements[list(indices)].reshape(-1, *self.images.shape[1:])
         labels = np.tile(self.labels[self.replaced_rows], len(indices))
         return Batch(np.concatenate([self.images, own]), np.concatenate([self.labels, labels]))
 
     def rows_of(self, indices: Sequence[int], first_step: int, num_steps: int) -> np.ndarray:
-        """Int32 `[num_steps, num_models, batch_size]`: the batches of some models.
+        """Return int32 `[num_steps, num_models, batch_size]`: the batches of some models.
 
         They are rows of `columns_of(indices)`: a replaced row becomes the model's own.
         """
@@ -92,7 +92,7 @@ class Cohort:
         return np.stack(rows, axis=1)
 
     def fingerprint(self, indices: Sequence[int]) -> dict[str, Any]:
-        """What several models must agree on to be resumed together."""
+        """Return what several models must agree on to be resumed together."""
         digest = hashlib.sha256(repr(self.images.shape).encode())
         chosen = list(indices)
         for array in (
@@ -120,7 +120,7 @@ def make_cohort(
     replacements: np.ndarray | None,
     recipe: Recipe = PLAIN,
 ) -> Cohort:
-    """Checks that everything fits.
+    """Check that everything fits.
 
     Raises:
       ValueError: if shapes, counts or ranges do not fit each other.

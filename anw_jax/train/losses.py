@@ -100,7 +100,7 @@ def classification_batch(
 def _transformed(
     rng: chex.PRNGKey, batch: Batch, model: Model, settings: TrainSettings, recipe: Recipe
 ) -> Batch:
-    """The batch after the recipe's transforms; with targets if something needs them."""
+    """Return the batch after the recipe's transforms; with targets if something needs them."""
     images, labels, targets = batch
     if not recipe.transforms and targets is None:
         return batch

@@ -68,7 +68,7 @@ class ManyResult:
         return self.num_completed == len(self.seeds)
 
     def variables_of(self, index: int) -> Variables:
-        """One model's variables, on this process's first device.
+        """Return one model's variables, on this process's first device.
 
         Raises:
           ValueError: if there is no such model, or it is not trained yet.
@@ -83,7 +83,7 @@ class ManyResult:
         return jax.device_put(one, jax.local_devices()[0])
 
     def predict_fn(self, index: int) -> jax.tree_util.Partial:
-        """One model as a traced function from images to logits."""
+        """Return one model as a traced function from images to logits."""
         return self.model.predict_fn(self.variables_of(index))
 
 
@@ -107,7 +107,7 @@ def train_many(
     max_seconds: float = math.inf,
     **options: Any,
 ) -> ManyResult:
-    """Trains models that differ only in seed, in who is a member, and in their photos.
+    """Train models that differ only in seed, in who is a member, and in their photos.
 
     Model `k` begins and augments with `seeds[k]`, and takes its batches from its own members
     alone, in the order of `data.BatchPlan(num_members, batch_size, seeds[k])`. Models that
@@ -191,7 +191,7 @@ def train_many(
 
 
 def resolve_execution(execution: str, num_models: int) -> str:
-    """The execution that "auto" stands for on this machine."""
+    """Return the execution that "auto" stands for on this machine."""
     _check.one_of(EXECUTIONS, execution=execution)
     if execution != "auto":
         return execution
@@ -213,7 +213,7 @@ def _trained(
     deadline: float,
     options: dict[str, Any],
 ) -> Iterator[Variables]:
-    """Trained variables, one model after another; ends early if stopped."""
+    """Yield trained variables, one model after another; end early if stopped."""
     here = jax.local_devices()[0]
     total = cohort.num_models * cohort.num_steps
     for group in groups:
@@ -261,7 +261,7 @@ def _train_one(cohort: Cohort, group: range, **options: Any) -> TrainResult:
 
 
 def _train_group(execution: str, cohort: Cohort, group: range, **options: Any) -> TrainResult:
-    """Trains some models in one program; leaves of its state have a leading axis."""
+    """Train some models in one program; leaves of its state have a leading axis."""
     step = classification_step(
         cohort.model, cohort.settings, cohort.steps_per_epoch, cohort.recipe
     )

@@ -113,7 +113,7 @@ def fit(
     checkpoint_seconds: float = 30.0,
     max_seconds: float = math.inf,
 ) -> TrainResult:
-    """Trains with any step; resumes where the newest checkpoint left off.
+    """Train with any step; resume where the newest checkpoint left off.
 
     A training that is killed and resumed gives the same bits on CPU as one that never stopped,
     with the same JAX, number and kind of devices and segment length; a checkpoint that differs
@@ -252,7 +252,7 @@ def _begin(run: Run, state: TrainState, segment_steps: int | None) -> StartRepor
 
 
 def _time_step(run: Run, state: TrainState, first_step: int) -> float:
-    """Seconds per step once compiled; works on copies, so no step is lost or doubled."""
+    """Return the seconds of a compiled step, taken on copies, so that none is lost."""
     copy, metrics = run.advance(_copy(state), first_step, 1)
     if first_step == 0 and not np.isfinite(metrics["loss"]).all():
         raise DivergenceError(
@@ -291,7 +291,7 @@ def _take_segment(
 
 @functools.partial(jax.jit, static_argnums=1)
 def _finite(params: chex.ArrayTree, num_axes: int) -> jax.Array:
-    """Whether all parameters are finite, for each model if there are many."""
+    """Return whether all parameters are finite, for each model if there are many."""
     leaves = jax.tree.leaves(params)
     finite = [jnp.isfinite(leaf).all(axis=tuple(range(num_axes, leaf.ndim))) for leaf in leaves]
     return jnp.stack(finite).all(axis=0)
@@ -326,12 +326,12 @@ class _Saver:
         self._last = time.monotonic()
 
     def save_if_due(self, state: TrainState, is_last: bool) -> None:
-        """Saves at the end, and when it was long ago."""
+        """Save at the end, and if the last time is long enough ago."""
         if is_last or time.monotonic() - self._last >= self._interval:
             self.save(state)
 
     def save(self, state: TrainState) -> None:
-        """Saves."""
+        """Save now."""
         if self._checkpoints is not None:
             self._checkpoints.save(state, self._segment_steps)
         self._last = time.monotonic()

@@ -36,7 +36,7 @@ class Run:
     def advance(
         self, state: TrainState, first_step: int, num_steps: int
     ) -> tuple[TrainState, dict[str, np.ndarray]]:
-        """Takes steps; donates the state, and waits for the sums of the metrics."""
+        """Take steps; donates the state, and waits for the sums of the metrics."""
         sums = []
         for columns, rows, count in self.feed.pieces(first_step, num_steps):
             state, told = self.advance_fn(state, columns, rows, np.int32(count), self.key)
@@ -56,7 +56,7 @@ def prepare(
     over_models: str | None,
     num_devices: int | None,
 ) -> Run:
-    """Puts the columns on the devices; compiles nothing yet.
+    """Put the columns on the devices; compiles nothing yet.
 
     Raises:
       ValueError: if arguments do not fit each other.
@@ -87,7 +87,7 @@ def prepare(
 def _advance_fn(
     step: Step, mesh: Mesh, over_models: str | None
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """The compiled segment; trainings that share a step share it."""
+    """Return the compiled segment; trainings that share a step share it."""
     segment = functools.partial(_segment, step)
     if over_models == "vmap":
         segment = jax.vmap(
@@ -106,7 +106,7 @@ def _segment(
     count: jax.Array,
     key: chex.PRNGKey,
 ) -> tuple[TrainState, Metrics]:
-    """Takes `count` steps, on the batches of as many rows; metrics are summed."""
+    """Take `count` steps, on the batches of as many rows; metrics are summed."""
 
     def batch_of(index: jax.Array | int) -> chex.ArrayTree:
         if rows is None:
@@ -128,7 +128,7 @@ def _segment(
 def _mapped(
     segment: Callable[..., tuple[TrainState, Metrics]],
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """Takes the segment of one model after another, in one program."""
+    """Take the segment of one model after another, in one program."""
 
     def many(
         state: TrainState, columns: Any, rows: jax.Array, count: jax.Array, keys: jax.Array

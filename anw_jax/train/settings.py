@@ -56,7 +56,7 @@ class TrainSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuses settings that cannot be meant."""
+        """Refuse settings that cannot be meant."""
         _check.positive(learning_rate=self.learning_rate)
         _check.in_interval(0.0, 0.9999, momentum=self.momentum)
         _check.is_instance(bool, nesterov=self.nesterov)
@@ -76,7 +76,7 @@ class TrainSettings:
             )
 
     def steps_per_epoch(self, num_images: int) -> int:
-        """Optimizer steps per epoch; images beyond the last full batch wait for the next.
+        """Return the steps of an epoch; images beyond the last full batch wait for the next.
 
         Raises:
           ValueError: if there are fewer images than one batch holds.
@@ -89,7 +89,7 @@ class TrainSettings:
         return num_images // self.batch_size
 
     def num_steps(self, num_images: int) -> int:
-        """Optimizer steps of the whole training."""
+        """Return the optimizer steps of the whole training."""
         return self.num_epochs * self.steps_per_epoch(num_images)
 
 
@@ -104,7 +104,7 @@ class BatchTransform(Protocol):
     def transform(
         self, key: jax.Array, images: jax.Array, targets: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """float32 images `[b, H, W, 3]` in [0, 1] and targets `[b, c]`, to the same."""
+        """Map float32 images `[b, H, W, 3]` in [0, 1] and targets `[b, c]`, to the same."""
 
 
 @runtime_checkable
@@ -112,7 +112,7 @@ class Adversary(Protocol):
     """Changes the images of each batch so that the network errs on them."""
 
     def perturb(self, key: jax.Array, images: jax.Array, loss_fn: ImageLossFn) -> jax.Array:
-        """float32 images `[b, H, W, 3]` in [0, 1], to the same."""
+        """Map float32 images `[b, H, W, 3]` in [0, 1], to the same."""
 
 
 @runtime_checkable
@@ -122,7 +122,7 @@ class Privatizer(Protocol):
     def gradient(
         self, loss_fn: Any, params: Any, model_state: Any, batch: Any, rng: chex.PRNGKey
     ) -> tuple[tuple[jax.Array, tuple[Any, dict[str, jax.Array]]], Any]:
-        """A `gradient_fn` of `make_step`."""
+        """Return what a `gradient_fn` of `make_step` returns."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Recipe:
     privacy: Privatizer | None = None
 
     def __post_init__(self) -> None:
-        """Refuses parts that are not plain, and combinations without meaning."""
+        """Refuse parts that are not plain, and combinations without meaning."""
         if not isinstance(self.transforms, tuple):
             raise TypeError(f"transforms must be a tuple, got {self.transforms!r}")
         for index, transform in enumerate(self.transforms):
@@ -173,7 +173,7 @@ class Recipe:
                 )
 
     def plain(self) -> dict[str, Any]:
-        """The recipe as nested dicts of plain values; empty where nothing is changed."""
+        """Return the recipe as nested dicts of plain values; empty where nothing is changed."""
         parts = {str(index): _plain_part(part) for index, part in enumerate(self.transforms)}
         plain: dict[str, Any] = {"transforms": parts} if parts else {}
         for name in ("adversary", "privacy"):

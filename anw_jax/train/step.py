@@ -220,7 +220,7 @@ def chain(**steps: Step) -> Step:
 
 
 def _checked(outcome: Any, model_state: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
-    """What a loss returned, its scalars as float32."""
+    """Return what a loss returned, its scalars as float32."""
     try:
         loss, (moved, metrics) = outcome
         metrics = {name: jnp.asarray(value) for name, value in metrics.items()}
@@ -252,7 +252,7 @@ def _checked(outcome: Any, model_state: Any) -> tuple[jax.Array, tuple[Any, Metr
 
 
 def _refuse_unreached(loss_fn: Callable[[Any], jax.Array], params: Any) -> None:
-    """Refuses parameters on which the loss does not depend, whatever their values."""
+    """Refuse parameters on which the loss does not depend, whatever their values."""
     jaxpr = jax.make_jaxpr(jax.grad(loss_fn))(params).jaxpr
     # JAX writes the gradient of what is not used as a literal zero.
     zeros = {
