@@ -43,7 +43,7 @@ class Size(Protocol):
     norms: tuple[str, ...]
 
     def default_dropout(self, stem: str) -> float | None:
-        """Return the probability of dropout as published, or None where there is no such layer."""
+        """Return the published probability of dropout; None where there is no such layer."""
 
     def build(self, design: Design) -> Any:
         """Build the Linen module.

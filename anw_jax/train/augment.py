@@ -3,6 +3,7 @@
 Images are float32 `[b, H, W, 3]` in [0, 1]; padding is black, as torchvision pads.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -42,6 +43,8 @@ def crop(images: jax.Array, offsets: jax.Array, padding: int) -> jax.Array:
     Returns:
       `[b, H, W, 3]`, the dtype of `images`.
     """
+    chex.assert_rank(images, 4)
+    chex.assert_shape(offsets, (len(images), 2))
     widths = ((0, 0), (padding, padding), (padding, padding), (0, 0))
     padded = jnp.pad(images, widths)
 

@@ -1,4 +1,4 @@
-"""Who trains on what, among models that differ only in seed, members and photos."""
+"""What each of many models trains on, where they differ in seed, members and photos."""
 
 import dataclasses
 import hashlib

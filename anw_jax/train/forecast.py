@@ -47,7 +47,7 @@ def forecast_seconds(
 
 
 def forward_flops(model: Model, image_shape: tuple[int, int, int]) -> float:
-    """Return the FLOPs of one image's forward pass; a multiplication and an addition count as two.
+    """Return the FLOPs of one image's forward pass; a multiply-add counts as two.
 
     NaN where the backend does not count them.
 

@@ -203,5 +203,5 @@ def _plain_part(part: Any) -> dict[str, Any]:
     return {"kind": type(part).__name__, **values}
 
 
-# Nothing is changed; the default of everything that takes a recipe.
+# Plain training: the default of everything that takes a recipe.
 PLAIN = Recipe()
