@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from anw_jax import _check
+from anw_jax.errors import DivergenceError
 from anw_jax.models import Model
 from anw_jax.progress import ProgressFn, silent
 from anw_jax.train.batches import Batches
@@ -227,14 +228,17 @@ def _trained(
         is_sequence = execution == "sequence"
         name = f"{group.start}" if is_sequence else f"{group.start}-{group.stop - 1}"
         train_fn = _train_one if is_sequence else functools.partial(_train_group, execution)
-        result = train_fn(
-            cohort,
-            group,
-            checkpoint_dir=None if folder is None else folder / name,
-            on_segment=report,
-            max_seconds=deadline - time.monotonic(),
-            **options,
-        )
+        try:
+            result = train_fn(
+                cohort,
+                group,
+                checkpoint_dir=None if folder is None else folder / name,
+                on_segment=report,
+                max_seconds=deadline - time.monotonic(),
+                **options,
+            )
+        except DivergenceError as error:
+            raise DivergenceError(f"models {name}, counted from 0: {error}") from None
         if not result.completed:
             return
         if not result.reports:  # it was finished before this call
