@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from anw_jax.models import create
-from anw_jax.train import TrainSettings
-from anw_jax.train.run import prepare
+from anw_jax.train import Batch, Batches, TrainSettings, classification_step
+from anw_jax.train.classifier import first_state, step_key
+from anw_jax.train.segments import prepare
 from benchmarks import _measure
 from benchmarks._torch_twin import twin_of
 from benchmarks.loss_table import forward_flops, peak_flops
@@ -56,9 +57,13 @@ def compare(name: str, batch_size: int, num_steps: int, rounds: int) -> dict:
         rows = np.arange(first_step * batch_size, (first_step + count) * batch_size)
         return (rows % num_images).reshape(count, batch_size)
 
-    run = prepare(model, settings, images, labels, indices)
-    state, steps_done = run.init_state(), 0
-    twin = twin_of(model, state.variables).train()
+    step = classification_step(model, settings, num_steps)
+    batches = Batches(Batch(images, labels), indices)
+    run = prepare(step, batches, 100_000 * num_steps, step_key(settings), None, None)
+    state, steps_done = first_state(step, model, settings, (32, 32, 3)), 0
+    # Steps donate the state.
+    variables = jax.device_get(state.variables)
+    twin = twin_of(model, variables).train()
     sgd = torch.optim.SGD(twin.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     loader = torch.utils.data.DataLoader(Photos(images, labels, 4), batch_size, shuffle=True)
     losses = []
@@ -68,7 +73,7 @@ def compare(name: str, batch_size: int, num_steps: int, rounds: int) -> dict:
         state, metrics = run.advance(state, steps_done, num_steps)
         jax.block_until_ready(state)
         steps_done += num_steps
-        losses.append(float(metrics.loss) / num_steps)
+        losses.append(float(metrics["loss"]) / num_steps)
 
     def theirs() -> None:
         for batch, batch_labels in loader:
@@ -84,7 +89,7 @@ def compare(name: str, batch_size: int, num_steps: int, rounds: int) -> dict:
     rates = {side: num_images / float(np.median(taken)) for side, taken in seconds.items()}
     print(f"{name}: {rates['ours']:.0f} images/s, PyTorch {rates['torch']:.0f}")
     # Backward takes two products of the forward's size: by the inputs and by the weights.
-    predict = model.predict_fn(run.init_state().variables)
+    predict = model.predict_fn(variables)
     flop = 3 * forward_flops(predict, (32, 32, 3)) * num_images
     floor = flop / peak_flops()
     share = floor / float(np.median(seconds["ours"]))

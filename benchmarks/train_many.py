@@ -1,114 +1,118 @@
 """Models that differ only in their seed: one after another against all in one program.
 
-Both sides take the same steps on the same photos from the same first weights, compiled and
+All sides take the same steps on the same photos from the same first weights, compiled and
 with the photos on the device; what `train_many` adds (checks, evaluation, checkpoints) is
-the same for both and left out. The ratio decides what `execution="auto"` takes.
+the same for all and left out. The ratios decide what `execution="auto"` takes.
 
-Measured on two CPU cores that were busy besides (load 9): one program takes 2.8 (2.0 to 4.0)
-times as long per model with 2 models, and 2.9 (2.7 to 3.1) with 4, so one after another wins.
-Under `vmap` a convolution whose weights differ by model becomes a grouped one; that these are
-what is slow was not taken apart. Not yet measured on an accelerator.
+Measured before the gradients of convolutions were written in order, on two CPU cores that were
+busy besides (load 9): `vmap` takes 2.8 (2.0 to 4.0) times as long per model with 2 models, and
+2.9 (2.7 to 3.1) with 4, so one after another won. Under `vmap` a convolution whose weights
+differ by model becomes a grouped one. Not yet measured on an accelerator.
 """
 
 import argparse
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from anw_jax.models import create
-from anw_jax.train import TrainSettings, many_vmap
-from anw_jax.train.cohort import Cohort, make_cohort
-from anw_jax.train.run import prepare
-from anw_jax.train.state import augment_key
+from anw_jax import data
+from anw_jax.models import Model, create
+from anw_jax.train import Batch, Batches, TrainSettings, classification_step
+from anw_jax.train.classifier import first_state, step_key
+from anw_jax.train.segments import Run, prepare
 from benchmarks import _measure
 
 
-def make(name: str, num_models: int, batch_size: int, num_steps: int) -> Cohort:
+def make(name: str, num_models: int, batch_size: int, num_steps: int) -> SimpleNamespace:
+    """Photos of noise, and one step, batch plan, key and first state for each model."""
     rng = np.random.default_rng(0)
     num_images = batch_size * num_steps
     images = rng.integers(0, 256, (num_images, 32, 32, 3), dtype=np.uint8)
-    labels = rng.integers(0, 10, num_images)
+    labels = rng.integers(0, 10, num_images).astype(np.int32)
+    model: Model = create(name, 10)
     settings = TrainSettings(batch_size=batch_size, num_epochs=100_000, learning_rate=0.01)
-    model = create(name, 10)
-    return make_cohort(model, settings, images, labels, range(num_models), None, None, None)
+    step = classification_step(model, settings, num_steps)
+    seeds = [TrainSettings(seed=seed) for seed in range(num_models)]
+    return SimpleNamespace(
+        step=step,
+        columns=Batch(images, labels),
+        plans=[data.BatchPlan(num_images, batch_size, seed) for seed in range(num_models)],
+        keys=[step_key(seed) for seed in seeds],
+        states=[first_state(step, model, seed, (32, 32, 3)) for seed in seeds],
+    )
 
 
-def one_after_another(cohort: Cohort, num_steps: int) -> SimpleNamespace:
-    """Trains each model for some steps, and then the next."""
-    runs = [
-        prepare(
-            cohort.model,
-            cohort.settings_of(index),
-            cohort.images,
-            cohort.labels,
-            cohort.plan_of(index),
-            num_devices=1,
-        )
-        for index in range(cohort.num_models)
-    ]
-    side = SimpleNamespace(states=[run.init_state() for run in runs], losses=[], done=0)
+def side(runs: list[Run], states: list[Any], num_steps: int) -> SimpleNamespace:
+    """Something that takes some steps with each run, and notes the losses."""
+    kept = SimpleNamespace(states=states, losses=[], done=0)
 
     def advance() -> None:
         losses = []
         for index, run in enumerate(runs):
-            state, metrics = run.advance(side.states[index], side.done, num_steps)
-            side.states[index] = jax.block_until_ready(state)
-            losses.append(float(metrics.loss) / num_steps)
-        side.done += num_steps
-        side.losses.append(losses)
+            state, sums = run.advance(kept.states[index], kept.done, num_steps)
+            kept.states[index] = jax.block_until_ready(state)
+            losses += np.atleast_1d(sums["loss"] / num_steps).tolist()
+        kept.done += num_steps
+        kept.losses.append(losses)
 
-    side.advance = advance
-    return side
+    kept.advance = advance
+    return kept
 
 
-def together(cohort: Cohort, num_steps: int) -> SimpleNamespace:
-    """Trains all models for some steps at once."""
-    indices = range(cohort.num_models)
-    device = jax.local_devices()[0]
-    photos = jax.device_put(many_vmap._photos(cohort, indices), device)
-    keys = jnp.stack([augment_key(cohort.settings_of(index)) for index in indices])
-    driver = many_vmap.resolve_driver("auto")
-    advance_fn = many_vmap._advance_fn(driver, cohort)
-    state = jax.device_put(many_vmap._first_state(cohort, indices), device)
-    side = SimpleNamespace(state=state, losses=[], done=0)
+def one_after_another(made: SimpleNamespace, num_steps: int) -> SimpleNamespace:
+    """Trains each model for some steps, and then the next."""
+    runs = [
+        prepare(made.step, Batches(made.columns, plan.rows), 10**6, key, None, 1)
+        for plan, key in zip(made.plans, made.keys, strict=True)
+    ]
+    return side(runs, jax.tree.map(jnp.copy, made.states), num_steps)
 
-    def advance() -> None:
-        rows = many_vmap._rows(cohort, indices, side.done, num_steps)
-        side.state, metrics = advance_fn(side.state, photos, rows, keys)
-        jax.block_until_ready(side.state)
-        side.done += num_steps
-        side.losses.append((np.asarray(metrics.loss) / num_steps).tolist())
 
-    side.advance = advance
-    return side
+def together(made: SimpleNamespace, num_steps: int, over_models: str) -> SimpleNamespace:
+    """Trains all models for some steps in one program."""
+
+    def rows(first_step: int, count: int) -> np.ndarray:
+        return np.stack([plan.rows(first_step, count) for plan in made.plans], axis=1)
+
+    batches, keys = Batches(made.columns, rows), jnp.stack(made.keys)
+    run = prepare(made.step, batches, 10**6, keys, over_models, None)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *made.states)
+    state = stacked.replace(step=jnp.copy(made.states[0].step))
+    return side([run], [state], num_steps)
 
 
 def compare(name: str, num_models: int, batch_size: int, num_steps: int, rounds: int) -> dict:
-    """Times the same steps of the same models on both sides."""
-    cohort = make(name, num_models, batch_size, num_steps)
-    sequence, vmap = one_after_another(cohort, num_steps), together(cohort, num_steps)
-    seconds = _measure.alternate({"vmap": vmap.advance, "sequence": sequence.advance}, rounds)
-    slowdown = _measure.ratio(seconds, "sequence", "vmap")
+    """Times the same steps of the same models on all sides."""
+    made = make(name, num_models, batch_size, num_steps)
+    sides = {"sequence": one_after_another(made, num_steps)}
+    sides |= {how: together(made, num_steps, how) for how in ("map", "vmap")}
+    advances: dict[str, Callable[[], None]] = {k: v.advance for k, v in sides.items()}
+    seconds = _measure.alternate(advances, rounds)
     label = f"{name}, {num_models} models, batch {batch_size}"
-    _measure.say(f"{label}: vmap takes times as long per model", slowdown)
-    rates = {
-        side: num_models * num_steps * batch_size / float(np.median(taken))
-        for side, taken in seconds.items()
-    }
-    print(f"{label}: {rates['vmap']:.0f} images/s in vmap, {rates['sequence']:.0f} in sequence")
-    first = np.abs(np.subtract(vmap.losses[0], sequence.losses[0])).max()
+    speed = {how: _measure.ratio(seconds, how, "sequence") for how in ("map", "vmap")}
+    for how, ratio in speed.items():
+        _measure.say(f"{label}: {how}, times faster than one after another", ratio)
+    wanted = sides["sequence"].losses[0]
     return {
         "backend": jax.default_backend(),
         "device": jax.devices()[0].device_kind,
         "num_models": num_models,
         "batch_size": batch_size,
         "steps": num_steps,
-        "vmap_over_sequence": slowdown,
-        "images_per_second": rates,
+        "times_faster_than_sequence": speed,
+        "images_per_second": {
+            how: num_models * num_steps * batch_size / float(np.median(taken))
+            for how, taken in seconds.items()
+        },
         "seconds": seconds,
-        "largest_difference_of_first_losses": float(first),
+        "largest_difference_of_first_losses": {
+            how: float(np.abs(np.subtract(sides[how].losses[0], wanted)).max())
+            for how in ("map", "vmap")
+        },
     }
 
 

@@ -51,7 +51,7 @@ def retrain(
     plan = data.BatchPlan(len(images), settings.batch_size, settings.seed)
     result = train.train(model, settings, images, labels, plan.rows, **options)
     last = result.reports[-1]
-    details = {"train_loss": last.loss, "train_accuracy": last.accuracy}
+    details = {"train_loss": last.loss, "train_accuracy": last.metrics["accuracy"]}
     return unbound(result.state.variables), details
 
 

@@ -76,44 +76,53 @@ class DpSgd:
 
     def gradient(
         self,
-        key: jax.Array,
-        loss_fn: train.ExampleLossFn,
+        loss_fn: train.LossFn,
         params: Any,
-        images: jax.Array,
-        targets: jax.Array,
-    ) -> tuple[Any, jax.Array, jax.Array]:
-        """See `train.Privatizer.gradient`.
+        model_state: Any,
+        batch: Any,
+        rng: jax.Array,
+    ) -> tuple[tuple[jax.Array, tuple[Any, dict[str, jax.Array]]], Any]:
+        """Return the mean loss and metrics, and the private gradient.
+
+        A `gradient_fn` of `train.make_step`, whatever the loss: each example is shown to it as
+        a batch of one. What the loss makes of `model_state` is dropped.
 
         Raises:
           ValueError: if `microbatch_size` does not divide the batch.
           ImportError: if jax-privacy is missing.
         """
-        num_images = len(images)
-        if self.microbatch_size is not None and num_images % self.microbatch_size:
+        num_examples = len(jax.tree.leaves(batch)[0])
+        if self.microbatch_size is not None and num_examples % self.microbatch_size:
             raise ValueError(
-                f"microbatch_size must divide the batch of {num_images}, "
+                f"microbatch_size must divide the batch of {num_examples}, "
                 f"got {self.microbatch_size}"
             )
         clipping, noise_addition = libraries(_NAME, _EXTRA, *_TRAINING_LIBRARIES)
-        loss_key, noise_key = jax.random.split(key)
+
+        def example_loss(params: Any, example: Any, rng: jax.Array) -> tuple[jax.Array, Any]:
+            loss, (_, metrics) = loss_fn(params, model_state, example, rng)
+            return loss, metrics
+
+        loss_key, noise_key = jax.random.split(rng)
         clipped_grad = clipping.clipped_grad(
-            loss_fn,
+            example_loss,
             has_aux=True,
             l2_clip_norm=self.clip_norm,
-            normalize_by=float(num_images),
-            batch_argnums=(1, 2),
-            prng_argnum=3,
+            normalize_by=float(num_examples),
+            batch_argnums=1,
+            prng_argnum=2,
             return_values=True,
             microbatch_size=self.microbatch_size,
         )
         # One key for each step makes the noise a function of (seed, step), as resuming needs.
         privatizer = noise_addition.gaussian_privatizer(
-            stddev=self.noise_multiplier * self.clip_norm / num_images, prng_key=noise_key
+            stddev=self.noise_multiplier * self.clip_norm / num_examples, prng_key=noise_key
         )
         with _tolerant():
-            mean, aux = clipped_grad(params, images, targets, loss_key)
+            mean, aux = clipped_grad(params, batch, loss_key)
             noisy, _ = privatizer.update(mean, privatizer.init(params))
-        return noisy, aux.values, aux.aux
+        metrics = jax.tree.map(lambda value: value.mean(), aux.aux)
+        return (aux.values.mean(), (model_state, metrics)), noisy
 
     def epsilon(
         self, num_steps: int, batch_size: int, num_images: int, sampling: str = "shuffled"

@@ -7,7 +7,7 @@ from anw_jax import _check
 from anw_jax.attacks._retrain import retrain
 from anw_jax.attacks.kinds import Material, TrainedModel
 
-# Segments of a training have at most this many steps (`train.drivers`).
+# Segments of a training have at most this many steps (`train.batches`).
 _LARGEST_SEGMENT = 2048
 
 

@@ -64,8 +64,4 @@ class Pgd:
             return within(moved, images, self.epsilon)
 
         start = within(images + shift, images, self.epsilon)
-        # On CPU gradients of convolutions are an order slower inside a loop on the device.
-        is_unrolled = jax.default_backend() == "cpu"
-        return jax.lax.fori_loop(
-            0, self.num_steps, climb, start, unroll=True if is_unrolled else None
-        )
+        return jax.lax.fori_loop(0, self.num_steps, climb, start)

@@ -15,8 +15,7 @@ import numpy as np
 from anw_jax import _check
 from anw_jax.baselines.threshold_mia import MembershipResult, apply_threshold
 from anw_jax.models import Model
-from anw_jax.train import TrainSettings
-from anw_jax.train.many import ManyResult, train_many
+from anw_jax.train import ManyResult, TrainSettings, train_many
 
 
 def train_shadows(

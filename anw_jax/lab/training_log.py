@@ -26,7 +26,7 @@ class TrainingLog:
         self._journal.say(
             f"{self._what}{begins} step {start.first_step} of {start.num_steps}; about "
             f"{format_seconds(start.remaining_seconds)} of training on this machine "
-            f"({start.driver} driver, {start.num_devices} device(s))",
+            f"({start.num_devices} device(s))",
             **dataclasses.asdict(start),
         )
 
@@ -34,9 +34,17 @@ class TrainingLog:
         """Says how far it is, as often as the journal wants to hear it."""
         text = (
             f"{self._what}step {report.step:>5}/{report.num_steps}   "
-            f"loss {report.loss:6.3f}   accuracy {report.accuracy:6.1%}   "
-            f"{report.images_per_second:5.0f} images/s"
+            f"loss {report.loss:6.3f}   accuracy {report.metrics['accuracy']:6.1%}   "
+            f"{report.examples_per_second:5.0f} images/s"
         )
         self._journal.beat(
-            report.step, report.num_steps, self._estimator, text, **dataclasses.asdict(report)
+            report.step,
+            report.num_steps,
+            self._estimator,
+            text,
+            step=report.step,
+            num_steps=report.num_steps,
+            **report.metrics,
+            images_per_second=report.examples_per_second,
+            seconds=report.seconds,
         )

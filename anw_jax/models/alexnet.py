@@ -57,7 +57,7 @@ class AlexNet(nn.Module):
     def __call__(
         self, x_bhwc: jax.Array, train: bool, features_only: bool = False
     ) -> jax.Array:
-        """Normalised images `[b, H, W, 3]` to float32 logits or features `[b, ...]`."""
+        """Map normalised images `[b, H, W, 3]` to float32 logits or features `[b, ...]`."""
         x = self._convolve(x_bhwc.astype(self.dtype))
         x = layers.grid_mean(x, self.grid).reshape(len(x), -1)
         drop = partial(nn.Dropout, self.dropout, deterministic=not train)
@@ -92,11 +92,11 @@ class _Size:
     norms = (NO_NORM,)
 
     def default_dropout(self, stem: str) -> float:
-        """0.5, but 0 on small images, whose dense layers are small."""
+        """Return 0.5, but 0 on small images, whose dense layers are small."""
         return 0.5 if stem == "imagenet" else 0.0
 
     def build(self, design: Design) -> AlexNet:
-        """The module of this size."""
+        """Build the module of this size."""
         is_small = design.stem != "imagenet"
         return AlexNet(
             num_classes=design.num_classes,

@@ -29,7 +29,7 @@ class DenseLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x_bhwc: jax.Array, train: bool) -> jax.Array:
-        """Features `[b, H, W, c]` to `[b, H, W, c + growth]`."""
+        """Map features `[b, H, W, c]` to `[b, H, W, c + growth]`."""
         conv = partial(layers.conv, dtype=self.dtype)
         norm = partial(layers.norm, train=train, kind=self.norm)
         y = conv(_BOTTLENECK * self.growth, 1)(nn.relu(norm(x_bhwc)))
@@ -46,7 +46,7 @@ class Transition(nn.Module):
 
     @nn.compact
     def __call__(self, x_bhwc: jax.Array, train: bool) -> jax.Array:
-        """Features `[b, H, W, c]` to `[b, H / 2, W / 2, c / 2]`."""
+        """Map features `[b, H, W, c]` to `[b, H / 2, W / 2, c / 2]`."""
         y = nn.relu(layers.norm(x_bhwc, train, self.norm))
         y = layers.conv(x_bhwc.shape[-1] // 2, 1, dtype=self.dtype)(y)
         return layers.half_mean(y)
@@ -80,7 +80,7 @@ class DenseNet(nn.Module):
     def __call__(
         self, x_bhwc: jax.Array, train: bool, features_only: bool = False
     ) -> jax.Array:
-        """Normalised images `[b, H, W, 3]` to float32 logits or features `[b, ...]`."""
+        """Map normalised images `[b, H, W, 3]` to float32 logits or features `[b, ...]`."""
         size, stride, pool = self.stem
         x = x_bhwc.astype(self.dtype)
         x = layers.conv(self.stem_width, size, stride, dtype=self.dtype)(x)
@@ -106,11 +106,11 @@ class _Size:
     norms = NORMS
 
     def default_dropout(self, stem: str) -> float:
-        """0: the paper drops (0.2) only where it trains without augmentation."""
+        """Return 0: the paper drops (0.2) only where it trains without augmentation."""
         return 0.0
 
     def build(self, design: Design) -> DenseNet:
-        """The module of this size."""
+        """Build the module of this size."""
         return DenseNet(
             num_classes=design.num_classes,
             depths=self.depths,

@@ -43,10 +43,10 @@ class Size(Protocol):
     norms: tuple[str, ...]
 
     def default_dropout(self, stem: str) -> float | None:
-        """Probability of dropout as published, or None where there is no such layer."""
+        """Return the published probability of dropout; None where there is no such layer."""
 
     def build(self, design: Design) -> Any:
-        """The Linen module.
+        """Build the Linen module.
 
         Called as `module(images, train, features_only)`; its attribute `head` is the name
         of the dense layer that gives the logits.
@@ -62,7 +62,7 @@ class Stem(NamedTuple):
 
 
 def residual_stem(stem: str, cifar_stride: int) -> Stem:
-    """The stem of ResNets, Wide-ResNets and DenseNets.
+    """Return the stem of ResNets, Wide-ResNets and DenseNets.
 
     "tiny" halves once more than "cifar", so that all later layers see 64-pixel images at the
     resolutions at which they see 32-pixel ones: by its stride, or, where "cifar" has stride 2

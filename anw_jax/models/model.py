@@ -59,7 +59,7 @@ class Model:
         return self._net.head
 
     def init(self, key: jax.Array, image_shape: tuple[int, int, int]) -> Variables:
-        """Draws parameters.
+        """Draw parameters.
 
         Args:
           key: typed PRNG key.
@@ -85,7 +85,7 @@ class Model:
         train: bool = False,
         key: jax.Array | None = None,
     ) -> Logits | tuple[Logits, Variables]:
-        """Logits of images.
+        """Return the logits of images.
 
         Args:
           variables: what `init` returns, or what training made of it.
@@ -121,7 +121,7 @@ class Model:
         return logits, moved.get("batch_stats", {})
 
     def features(self, variables: Variables, images: jax.Array) -> jax.Array:
-        """What the last dense layer sees, in evaluation mode.
+        """Return what the last dense layer sees, in evaluation mode.
 
         Logits are `features @ kernel + bias` of `variables["params"][self.head]`.
 
@@ -140,11 +140,11 @@ class Model:
         return (images - mean) / std
 
     def __call__(self, variables: Variables, images: jax.Array) -> Logits:
-        """Logits `[b, num_classes]` in evaluation mode; images as for `apply`."""
+        """Return the logits `[b, num_classes]` in evaluation mode; images as for `apply`."""
         return self.apply(variables, images)
 
     def predict_fn(self, variables: Variables) -> jax.tree_util.Partial:
-        """A traced function from images to logits, as `verify` wants it.
+        """Return a traced function from images to logits, as `verify` wants it.
 
         The model itself is the function inside the `Partial`, and models compare by value:
         a jitted caller compiles once for all checkpoints of equal models.
@@ -176,7 +176,7 @@ def create(
     norm: str = "batch",
     dropout: float | None = None,
 ) -> Model:
-    """Describes a network; draws nothing and touches no device.
+    """Describe a network; draws nothing and touches no device.
 
     Args:
       name: one of `models.NAMES`.
@@ -269,7 +269,7 @@ def _dropout(name: str, stem: str, dropout: float | None) -> float:
 
 
 def count_parameters(model: Model, image_shape: tuple[int, int, int]) -> int:
-    """Number of trainable parameters, without drawing them.
+    """Return the number of trainable parameters, without drawing them.
 
     Example:
       >>> count_parameters(create("resnet18", 10), (32, 32, 3))

@@ -118,7 +118,7 @@ def load_pretrained(
     name: str = "resnet50_v1",
     dtype: str = "float32",
 ) -> Pretrained:
-    """Reads published weights into a model with the normalisation they were trained with.
+    """Read published weights into a model with the normalisation they were trained with.
 
     Args:
       path: a folder or `.tgz` that `load_tfjs` reads.
@@ -158,7 +158,7 @@ def import_weights(
     replace_head: bool = False,
     key: jax.Array | None = None,
 ) -> tuple[Variables, ImportReport]:
-    """Puts arrays with Keras's names into the variables of a `resnet50_v1`.
+    """Put arrays with Keras's names into the variables of a `resnet50_v1`.
 
     The first kernel's input channels are reversed (blue, green, red becomes red, green,
     blue); nothing else is changed, and `model.mean` and `model.std` are left as they are.
@@ -206,7 +206,7 @@ def _check_key(key: jax.Array | None, draws: bool, argument: str) -> None:
 
 
 def _own_classes(arrays: Mapping[str, np.ndarray]) -> int:
-    """Width of the weights' own last layer."""
+    """Return the width of the weights' own last layer."""
     widths = [array.size for name, array in arrays.items() if _target(name) == _HEAD + "bias"]
     if len(widths) != 1:
         raise CheckpointError(
@@ -233,7 +233,7 @@ def _converted(source: str, array: np.ndarray) -> np.ndarray:
 def _match(
     shapes: Mapping[str, Any], arrays: Mapping[str, np.ndarray], replace_head: bool
 ) -> ImportReport:
-    """Pairs names; shapes that differ, or second sources of one target, are misfits."""
+    """Pair names; shapes that differ, or second sources of one target, are misfits."""
     filled, dropped, unmapped, misfits = {}, [], [], []
     for source in sorted(arrays):
         target = _target(source)
@@ -281,7 +281,7 @@ def _complaint(name: str, report: ImportReport) -> str:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _draw_head(model: Model, key: jax.Array) -> Variables:
-    """The last layer as `model.init(key, ...)` draws it; the compiler drops all the rest."""
+    """Draw the last layer as `model.init(key, ...)` does; the compiler drops the rest."""
     return model.init(key, _SHAPE)["params"][model.head]
 
 

@@ -32,7 +32,7 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x_bhwc: jax.Array, train: bool) -> jax.Array:
-        """Features `[b, H, W, c]` to `[b, H / stride, W / stride, width]`."""
+        """Map features `[b, H, W, c]` to `[b, H / stride, W / stride, width]`."""
         conv, norm = _layers(self, train)
         y = nn.relu(norm(conv(self.widening * self.width, 3, self.stride)(x_bhwc)))
         y = norm(conv(self.width, 3)(y))
@@ -51,7 +51,7 @@ class BottleneckBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x_bhwc: jax.Array, train: bool) -> jax.Array:
-        """Features `[b, H, W, c]` to `[b, H / stride, W / stride, 4 width]`."""
+        """Map features `[b, H, W, c]` to `[b, H / stride, W / stride, 4 width]`."""
         conv, norm = _layers(self, train)
         inner = self.widening * self.width
         y = nn.relu(norm(conv(inner, 1)(x_bhwc)))
@@ -109,7 +109,7 @@ class ResNet(nn.Module):
     def __call__(
         self, x_bhwc: jax.Array, train: bool, features_only: bool = False
     ) -> jax.Array:
-        """Normalised images `[b, H, W, 3]` to float32 logits or features `[b, ...]`."""
+        """Map normalised images `[b, H, W, 3]` to float32 logits or features `[b, ...]`."""
         x = x_bhwc.astype(self.dtype)
         stem = layers.conv(self.widths[0], self.stem_size, self.stem_stride, dtype=self.dtype)
         x = nn.relu(layers.norm(stem(x), train, self.norm))
@@ -136,10 +136,10 @@ class _Size:
     norms = NORMS
 
     def default_dropout(self, stem: str) -> None:
-        """There is none."""
+        """Return None: there is no such layer."""
 
     def build(self, design: Design) -> ResNet:
-        """The module of this size."""
+        """Build the module of this size."""
         stem = residual_stem(design.stem, self.cifar_stem_stride)
         return ResNet(
             num_classes=design.num_classes,

@@ -46,7 +46,7 @@ class BottleneckV1(nn.Module):
 
     @nn.compact
     def __call__(self, x_bhwc: jax.Array, train: bool) -> jax.Array:
-        """Features `[b, H, W, c]` to `[b, H / stride, W / stride, 4 width]`."""
+        """Map features `[b, H, W, c]` to `[b, H / stride, W / stride, 4 width]`."""
         conv = partial(layers.conv, use_bias=True, dtype=x_bhwc.dtype)
         norm = partial(_norm, train=train, kind=self.norm)
         wide = _EXPANSION * self.width
@@ -91,7 +91,7 @@ class ResNetV1(nn.Module):
     def __call__(
         self, x_bhwc: jax.Array, train: bool, features_only: bool = False
     ) -> jax.Array:
-        """Normalised images `[b, H, W, 3]` to float32 logits or features `[b, ...]`."""
+        """Map normalised images `[b, H, W, 3]` to float32 logits or features `[b, ...]`."""
         x = x_bhwc.astype(self.dtype)
         stem = partial(layers.conv, use_bias=True, dtype=self.dtype, name="stem_conv")
         x = stem(self.widths[0], self.stem_size, self.stem_stride)(x)
@@ -118,10 +118,10 @@ class _Size:
     norms = NORMS
 
     def default_dropout(self, stem: str) -> None:
-        """There is none."""
+        """Return None: there is no such layer."""
 
     def build(self, design: Design) -> ResNetV1:
-        """The module of this size."""
+        """Build the module of this size."""
         stem = residual_stem(design.stem, self.cifar_stem_stride)
         return ResNetV1(
             num_classes=design.num_classes,

@@ -40,7 +40,7 @@ class _Group(NamedTuple):
 
 
 def load_tfjs(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Reads every weight of a TensorFlow.js model.
+    """Read every weight of a TensorFlow.js model.
 
     Args:
       path: a folder or a `.tgz` (as `npm pack` leaves it) that holds one `model.json`, at
@@ -192,7 +192,7 @@ def _refuse_other_numbers(groups: tuple[_Group, ...], path: pathlib.Path) -> Non
 def _read_shards(
     files: _Files, groups: tuple[_Group, ...], folder: str, path: pathlib.Path
 ) -> dict[str, bytes]:
-    """Bytes of each shard by its plain name; the error lists all that are missing."""
+    """Return the bytes of each shard by its plain name; an error lists all that are missing."""
     names = {folder + name: name for group in groups for name in group.paths}
     missing = sorted(names[full] for full in names.keys() - {*files.names})
     if missing:

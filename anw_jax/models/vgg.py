@@ -53,7 +53,7 @@ class VGG(nn.Module):
     def __call__(
         self, x_bhwc: jax.Array, train: bool, features_only: bool = False
     ) -> jax.Array:
-        """Normalised images `[b, H, W, 3]` to float32 logits or features `[b, ...]`."""
+        """Map normalised images `[b, H, W, 3]` to float32 logits or features `[b, ...]`."""
         x = x_bhwc.astype(self.dtype)
         for depth, width in zip(self.depths, self.widths, strict=True):
             for _ in range(depth):
@@ -79,11 +79,11 @@ class _Size:
     norms = NORMS
 
     def default_dropout(self, stem: str) -> float:
-        """0.5, but 0 on small images, which have no hidden dense layer."""
+        """Return 0.5, but 0 on small images, which have no hidden dense layer."""
         return 0.5 if stem == "imagenet" else 0.0
 
     def build(self, design: Design) -> VGG:
-        """The module of this size."""
+        """Build the module of this size."""
         return VGG(
             num_classes=design.num_classes,
             depths=self.depths,

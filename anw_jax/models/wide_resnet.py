@@ -29,7 +29,7 @@ class WideBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x_bhwc: jax.Array, train: bool) -> jax.Array:
-        """Features `[b, H, W, c]` to `[b, H / stride, W / stride, width]`."""
+        """Map features `[b, H, W, c]` to `[b, H / stride, W / stride, width]`."""
         conv = partial(layers.conv, dtype=self.dtype)
         norm = partial(layers.norm, train=train, kind=self.norm)
         activated = nn.relu(norm(x_bhwc))
@@ -72,7 +72,7 @@ class WideResNet(nn.Module):
     def __call__(
         self, x_bhwc: jax.Array, train: bool, features_only: bool = False
     ) -> jax.Array:
-        """Normalised images `[b, H, W, 3]` to float32 logits or features `[b, ...]`."""
+        """Map normalised images `[b, H, W, 3]` to float32 logits or features `[b, ...]`."""
         size, stride, pool = self.stem
         x = x_bhwc.astype(self.dtype)
         x = layers.conv(self.stem_width, size, stride, dtype=self.dtype)(x)
@@ -97,11 +97,11 @@ class _Size:
     norms = NORMS
 
     def default_dropout(self, stem: str) -> float:
-        """0: the paper's best results with dropout are of other settings."""
+        """Return 0: the paper's best results with dropout are of other settings."""
         return 0.0
 
     def build(self, design: Design) -> WideResNet:
-        """The module of this size."""
+        """Build the module of this size."""
         return WideResNet(
             num_classes=design.num_classes,
             depths=self.depths,

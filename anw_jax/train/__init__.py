@@ -1,31 +1,35 @@
-"""Training: state, step, drivers, checkpoints. The only room with orbax."""
+"""Training: one step for any loss, one runner; classification is one such loss.
 
-from anw_jax.train.checkpoints import load_variables
+`make_step` makes a step of a loss and an optimizer, `chain` one of several steps, `fit` takes
+them, with checkpoints, resume, progress and stop. `train` is `fit` for a classifier. This is
+the only package that imports orbax.
+"""
+
+from anw_jax.train.batches import Batches, IndicesFn
+from anw_jax.train.checkpoints import load_model, load_variables
+from anw_jax.train.classifier import TRAINABLE, classification_step, estimate, train
 from anw_jax.train.evaluate import evaluate
 from anw_jax.train.forecast import forecast_seconds, forward_flops
-from anw_jax.train.load_model import load_model
-from anw_jax.train.loop import (
-    SegmentReport,
-    StartReport,
-    TrainResult,
-    estimate,
-    train,
+from anw_jax.train.losses import (
+    Batch,
+    classification_batch,
+    classification_loss,
+    cross_entropy,
+    with_penalties,
 )
 from anw_jax.train.many import EXECUTIONS, ManyResult, train_many
-from anw_jax.train.recipe import (
+from anw_jax.train.runner import SegmentReport, StartReport, TrainResult, fit
+from anw_jax.train.schedule import learning_rate_fn
+from anw_jax.train.settings import (
+    SCHEDULES,
     Adversary,
     BatchTransform,
-    ExampleLossFn,
     ImageLossFn,
     Privatizer,
     Recipe,
+    TrainSettings,
 )
-from anw_jax.train.run import IndicesFn
-from anw_jax.train.schedule import learning_rate_fn
-from anw_jax.train.settings import SCHEDULES, TrainSettings
-from anw_jax.train.state import Metrics, TrainState
-from anw_jax.train.step import Batch, make_step_fn
-from anw_jax.train.trees import TRAINABLE
+from anw_jax.train.step import LossFn, Step, TrainState, chain, make_step
 
 __all__ = [
     "EXECUTIONS",
@@ -34,26 +38,34 @@ __all__ = [
     "Adversary",
     "Batch",
     "BatchTransform",
-    "ExampleLossFn",
+    "Batches",
     "ImageLossFn",
     "IndicesFn",
+    "LossFn",
     "ManyResult",
-    "Metrics",
     "Privatizer",
     "Recipe",
     "SegmentReport",
     "StartReport",
+    "Step",
     "TrainResult",
     "TrainSettings",
     "TrainState",
+    "chain",
+    "classification_batch",
+    "classification_loss",
+    "classification_step",
+    "cross_entropy",
     "estimate",
     "evaluate",
+    "fit",
     "forecast_seconds",
     "forward_flops",
     "learning_rate_fn",
     "load_model",
     "load_variables",
-    "make_step_fn",
+    "make_step",
     "train",
     "train_many",
+    "with_penalties",
 ]

@@ -3,6 +3,7 @@
 Images are float32 `[b, H, W, 3]` in [0, 1]; padding is black, as torchvision pads.
 """
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -10,7 +11,7 @@ from anw_jax.train.settings import TrainSettings
 
 
 def augment(key: jax.Array, images: jax.Array, settings: TrainSettings) -> jax.Array:
-    """Crops and mirrors each image at random, as `settings` say.
+    """Crop and mirror each image at random, as `settings` say.
 
     Args:
       key: typed PRNG key.
@@ -31,7 +32,7 @@ def augment(key: jax.Array, images: jax.Array, settings: TrainSettings) -> jax.A
 
 
 def crop(images: jax.Array, offsets: jax.Array, padding: int) -> jax.Array:
-    """Cuts images of the old size out of images padded with black.
+    """Cut images of the old size out of images padded with black.
 
     Args:
       images: `[b, H, W, 3]`.
@@ -42,6 +43,8 @@ def crop(images: jax.Array, offsets: jax.Array, padding: int) -> jax.Array:
     Returns:
       `[b, H, W, 3]`, the dtype of `images`.
     """
+    chex.assert_rank(images, 4)
+    chex.assert_shape(offsets, (len(images), 2))
     widths = ((0, 0), (padding, padding), (padding, padding), (0, 0))
     padded = jnp.pad(images, widths)
 
@@ -52,5 +55,5 @@ def crop(images: jax.Array, offsets: jax.Array, padding: int) -> jax.Array:
 
 
 def mirror(images: jax.Array, is_mirrored: jax.Array) -> jax.Array:
-    """Mirrors left and right where `is_mirrored` (bool `[b]`) says so."""
+    """Mirror left and right where `is_mirrored` (bool `[b]`) says so."""
     return jnp.where(is_mirrored[:, None, None, None], images[:, :, ::-1], images)

@@ -19,8 +19,9 @@ from jax.sharding import Sharding, SingleDeviceSharding
 from orbax.checkpoint import v1 as ocp
 
 from anw_jax.errors import CheckpointError
+from anw_jax.models import Model
 from anw_jax.train.integrity import find_damage, write_file_list
-from anw_jax.train.state import TrainState
+from anw_jax.train.step import TrainState
 from anw_jax.train.trees import differences, some
 
 _KEEP = 2
@@ -57,11 +58,11 @@ class Checkpoints:
         )
 
     def __enter__(self) -> "Checkpoints":
-        """Nothing to open."""
+        """Return the checkpoints: the folder is open already."""
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Closes the folder; every write has been waited for."""
+        """Close the folder; every write has been waited for."""
         self._checkpointer.close()
 
     @property
@@ -71,7 +72,7 @@ class Checkpoints:
         return None if latest is None else latest.step
 
     def save(self, state: TrainState, segment_steps: int) -> None:
-        """Writes the state, unless this step is saved already; waits until it is whole.
+        """Write the state unless this step is saved already; wait until it is whole.
 
         Raises:
           CheckpointError: if it cannot be written; the checkpoints before it are kept, and
@@ -91,7 +92,7 @@ class Checkpoints:
                 raise self._not_saved(step, error) from error
 
     def _discard(self, step: int) -> None:
-        """Removes what a failed save has left, and forgets it."""
+        """Remove what a failed save has left, and forget it."""
         with contextlib.suppress(Exception):  # It fails again with what failed the save.
             self._checkpointer.close()
         for path in (self.directory / str(step), *self.directory.glob(f"{step}.*")):
@@ -108,11 +109,12 @@ class Checkpoints:
             f"({_reason(error)}); {kept}: free space or fix permissions there, and run again"
         )
 
-    def restore(self, like: TrainState) -> tuple[TrainState, int]:
-        """The newest state and the segment length it was trained with.
+    def restore(self, like: TrainState, num_steps: int) -> tuple[TrainState, int]:
+        """Return the newest state and the segment length it was trained with.
 
         Args:
           like: a state of the shapes and shardings wanted.
+          num_steps: of the whole training.
 
         Raises:
           CheckpointError: if the checkpoint is damaged or of another run.
@@ -120,7 +122,10 @@ class Checkpoints:
         step = self.latest_step
         metadata = _read_metadata(self._checkpointer, self.directory, step)
         saved = metadata.custom_metadata or {}
-        _refuse_other_run(saved.get("fingerprint", {}), self._fingerprint, self.directory)
+        before = dict(saved.get("fingerprint", {}))
+        if step >= num_steps:  # Of several drivers before; a finished training needs none.
+            before.pop("driver", None)
+        _refuse_other_run(before, self._fingerprint, self.directory)
         wanted = _to_tree(like)
         _refuse_other_tree(metadata.metadata, wanted, self.directory / str(step))
         abstract = jax.tree.map(lambda leaf: _abstract(leaf, leaf.sharding), wanted)
@@ -129,7 +134,7 @@ class Checkpoints:
 
 
 def load_variables(directory: str | pathlib.Path, step: int | None = None) -> dict[str, Any]:
-    """The variables of a trained network, for `Model.predict_fn`.
+    """Return the variables of a trained network, for `Model.predict_fn`.
 
     Args:
       directory: the run's folder of checkpoints.
@@ -158,6 +163,39 @@ def load_variables(directory: str | pathlib.Path, step: int | None = None) -> di
     return {name: tree[name] for name in ("params", "batch_stats")}
 
 
+def load_model(
+    directory: str | pathlib.Path, step: int | None = None
+) -> tuple[Model, dict[str, Any]]:
+    """Return the network that a run trained, and its variables.
+
+    A checkpoint stores the network's settings, normalisation included, so neither the
+    experiment's settings nor its data are needed.
+
+    Args:
+      directory: the run's folder of checkpoints.
+      step: which checkpoint, by optimizer steps; None = the newest.
+
+    Returns:
+      The model and `{'params': ..., 'batch_stats': ...}`, for `Model.predict_fn`.
+
+    Raises:
+      CheckpointError: no such checkpoint, a damaged one, or one without these settings.
+    """
+    variables = load_variables(directory, step)
+    directory = pathlib.Path(directory).absolute()
+    with ocp.training.Checkpointer(str(directory)) as checkpointer:
+        step = checkpointer.checkpoints[-1].step if step is None else step
+        saved = checkpointer.metadata(step).custom_metadata or {}
+    try:
+        fields = saved["fingerprint"]["model"]
+        listed = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
+        return Model(**listed), variables
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"the checkpoint of step {step} in {directory} names no network ({error!s:.80})"
+        ) from None
+
+
 def _to_tree(state: TrainState) -> dict[str, Any]:
     # The optimizer's named tuples become a flat dict, so that a checkpoint can be read
     # without the optimizer that wrote it.
@@ -165,7 +203,7 @@ def _to_tree(state: TrainState) -> dict[str, Any]:
     return {
         "step": state.step,
         "params": state.params,
-        "batch_stats": state.batch_stats,
+        "batch_stats": state.model_state,
         "opt_state": {jax.tree_util.keystr(path): leaf for path, leaf in leaves},
     }
 
@@ -174,7 +212,12 @@ def _from_tree(tree: dict[str, Any], like: TrainState) -> TrainState:
     paths, treedef = jax.tree_util.tree_flatten_with_path(like.opt_state)
     leaves = [tree["opt_state"][jax.tree_util.keystr(path)] for path, _ in paths]
     opt_state = jax.tree_util.tree_unflatten(treedef, leaves)
-    return TrainState(tree["step"], tree["params"], tree["batch_stats"], opt_state)
+    return TrainState(
+        step=tree["step"],
+        params=tree["params"],
+        model_state=tree["batch_stats"],
+        opt_state=opt_state,
+    )
 
 
 def _abstract(leaf: Any, sharding: Sharding) -> jax.ShapeDtypeStruct:
@@ -214,7 +257,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Why a write failed; TensorStore hides the system's number in a long text."""
+    """Return why a write failed; TensorStore hides the system's number in a long text."""
     found = re.search(r"os_error_code='(\d+)'", str(error))
     number = int(found[1]) if found else getattr(error, "errno", None)
     return os.strerror(number) if number in errno.errorcode else _first_line(error)
@@ -222,7 +265,7 @@ def _reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _without_tracebacks() -> Iterator[None]:
-    """Keeps Orbax's threads from logging the error that `save` raises, one after another."""
+    """Keep Orbax's threads from logging the error that `save` raises, one after another."""
 
     def is_news(record: logging.LogRecord) -> bool:
         return "_SignalingThread.run() raised" not in record.getMessage()

@@ -1,4 +1,4 @@
-"""Who trains on what, among models that differ only in seed, members and photos."""
+"""What each of many models trains on, where they differ in seed, members and photos."""
 
 import dataclasses
 import hashlib
@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _check, verify
+from anw_jax import _check
 from anw_jax.data import BatchPlan
 from anw_jax.models import Model
-from anw_jax.train.recipe import PLAIN, Recipe
-from anw_jax.train.run import IndicesFn, check_changes
-from anw_jax.train.settings import TrainSettings
+from anw_jax.train.batches import IndicesFn
+from anw_jax.train.classifier import check_changes, check_model
+from anw_jax.train.losses import Batch
+from anw_jax.train.settings import PLAIN, Recipe, TrainSettings
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,35 +58,41 @@ class Cohort:
         return self.settings.steps_per_epoch(self.members.shape[1])
 
     def settings_of(self, index: int) -> TrainSettings:
-        """The settings with one model's seed."""
+        """Return the settings with one model's seed."""
         return dataclasses.replace(self.settings, seed=self.seeds[index])
 
     def photos_of(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """What one model trains on: its members, as it sees them, and their labels."""
-        rows = self.members[index]
-        images = self.images[rows]
-        place = self.place_of_row()[rows]
-        is_own = place >= 0
-        images[is_own] = self.replacements[index, place[is_own]]
-        return images, self.labels[rows]
-
-    def place_of_row(self) -> np.ndarray:
-        """int32 `[n]`: where a row stands among `replaced_rows`; -1 = it is not replaced."""
-        place = np.full(len(self.images), -1, np.int32)
-        place[self.replaced_rows] = np.arange(len(self.replaced_rows))
-        return place
+        """Return what one model trains on: its members, as it sees them, and their labels."""
+        seen = self.images.copy()
+        seen[self.replaced_rows] = self.replacements[index]
+        return seen[self.members[index]], self.labels[self.members[index]]
 
     def plan_of(self, index: int) -> IndicesFn:
-        """The batch plan over one model's members, by its seed."""
+        """Return the batch plan over one model's members, by its seed."""
         num_members = self.members.shape[1]
         return BatchPlan(num_members, self.settings.batch_size, self.seeds[index]).rows
 
-    def rows_of(self, index: int, first_step: int, num_steps: int) -> np.ndarray:
-        """int32 `[num_steps, batch_size]`: that plan as rows of all `images`."""
-        return self.members[index][self.plan_of(index)(first_step, num_steps)]
+    def columns_of(self, indices: Sequence[int]) -> Batch:
+        """Return all images and labels, and after them the replacements of some models."""
+        own = self.replacements[list(indices)].reshape(-1, *self.images.shape[1:])
+        labels = np.tile(self.labels[self.replaced_rows], len(indices))
+        return Batch(np.concatenate([self.images, own]), np.concatenate([self.labels, labels]))
+
+    def rows_of(self, indices: Sequence[int], first_step: int, num_steps: int) -> np.ndarray:
+        """Return int32 `[num_steps, num_models, batch_size]`: the batches of some models.
+
+        They are rows of `columns_of(indices)`: a replaced row becomes the model's own.
+        """
+        num_images, num_own = len(self.images), len(self.replaced_rows)
+        rows = []
+        for place, index in enumerate(indices):
+            seen = np.arange(num_images, dtype=np.int32)
+            seen[self.replaced_rows] = num_images + num_own * place + np.arange(num_own)
+            rows.append(seen[self.members[index]][self.plan_of(index)(first_step, num_steps)])
+        return np.stack(rows, axis=1)
 
     def fingerprint(self, indices: Sequence[int]) -> dict[str, Any]:
-        """What several models must agree on to be resumed together."""
+        """Return what several models must agree on to be resumed together."""
         digest = hashlib.sha256(repr(self.images.shape).encode())
         chosen = list(indices)
         for array in (
@@ -113,15 +120,13 @@ def make_cohort(
     replacements: np.ndarray | None,
     recipe: Recipe = PLAIN,
 ) -> Cohort:
-    """Checks that everything fits.
+    """Check that everything fits.
 
     Raises:
       ValueError: if shapes, counts or ranges do not fit each other.
       TypeError: if an argument is of the wrong kind.
     """
-    verify.check_jax()
-    _check.is_instance(Model, model=model)
-    _check.is_instance(TrainSettings, settings=settings)
+    check_model(model, settings)
     images = _check.uint8_images(images=images)
     labels = _check.class_labels(len(images), model.num_classes, labels=labels)
     check_changes(model, images.shape[1:], recipe, None, "all")

@@ -11,7 +11,7 @@ from anw_jax.errors import SettingsError
 
 
 def data_mesh(batch_size: int, num_devices: int | None = None) -> Mesh:
-    """A mesh of the most devices that divide the batch.
+    """Return a mesh of the most devices that divide the batch.
 
     Args:
       batch_size: images per optimizer step.
@@ -39,17 +39,21 @@ def data_mesh(batch_size: int, num_devices: int | None = None) -> Mesh:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """A full copy on each device."""
+    """Return a full copy on each device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
-def split_last_axis(mesh: Mesh, ndim: int) -> NamedSharding:
-    """The last axis (that of the batch) split over the devices."""
-    return NamedSharding(mesh, PartitionSpec(*(None,) * (ndim - 1), "data"))
+def shares_threads(mesh: Mesh) -> bool:
+    """Return whether two programs in flight can wait for each other for ever.
+
+    Sums over several CPU devices share a few threads (seen on two busy cores); accelerators
+    have queues of their own.
+    """
+    return mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
 
 
 def settings_of_jax() -> dict[str, Any]:
-    """Settings and flags that decide numbers; the devices are those of the mesh."""
+    """Return the settings and flags that decide numbers; the devices are those of the mesh."""
     of_devices = ("platform", "device_kind", "num_devices")
     settings = _jax_settings.number_settings()
     return {name: value for name, value in settings.items() if name not in of_devices}

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from anw_jax import _check, data
-from anw_jax.train.step import cross_entropy
+from anw_jax.train.losses import cross_entropy
 
 
 def evaluate(
@@ -17,7 +17,7 @@ def evaluate(
     labels: np.ndarray,
     batch_size: int = 256,
 ) -> tuple[float, float]:
-    """Mean loss and accuracy, without augmentation.
+    """Return the mean loss and accuracy, without augmentation.
 
     The last batch is padded, so a `jax.tree_util.Partial` is traced once per shape of
     image, whatever the number of images and the weights.

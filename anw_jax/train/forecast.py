@@ -24,7 +24,7 @@ _PROBE_SECONDS = 0.2
 def forecast_seconds(
     model: Model, settings: TrainSettings, num_images: int, image_shape: tuple[int, int, int]
 ) -> float | None:
-    """Seconds that training will take on this machine, from FLOPs; right within a few times.
+    """Return the seconds that training will take here, from FLOPs; right within a few times.
 
     The FLOPs of the network, as XLA counts them before compiling, over the speed of one
     convolution with its gradients, timed here in about a second. `train` reports a better
@@ -47,7 +47,7 @@ def forecast_seconds(
 
 
 def forward_flops(model: Model, image_shape: tuple[int, int, int]) -> float:
-    """FLOPs of one image's forward pass; a multiplication and an addition count as two.
+    """Return the FLOPs of one image's forward pass; a multiply-add counts as two.
 
     NaN where the backend does not count them.
 
@@ -62,7 +62,7 @@ def forward_flops(model: Model, image_shape: tuple[int, int, int]) -> float:
 
 
 def _counted_flops(costs: Any) -> float:
-    """FLOPs in what a backend says of costs: a dict, a list of one, or nothing at all."""
+    """Return the FLOPs in what a backend says of costs: a dict, a list of one, or nothing."""
     if isinstance(costs, list | tuple):
         costs = costs[0] if costs else None
     flops = costs.get("flops", math.nan) if isinstance(costs, dict) else math.nan
@@ -70,7 +70,7 @@ def _counted_flops(costs: Any) -> float:
 
 
 def _flops_per_second() -> float:
-    """Speed of one 3x3 convolution with its gradients."""
+    """Return the speed of one 3x3 convolution with its gradients."""
     shape = (_PROBE_IMAGES, _PROBE_SIDE, _PROBE_SIDE, _PROBE_WIDTH)
     images = jnp.ones(shape, jnp.float32)
     kernel = jnp.ones((3, 3, _PROBE_WIDTH, _PROBE_WIDTH), jnp.float32)
@@ -90,7 +90,7 @@ def _flops_per_second() -> float:
 
 
 def _seconds_each(step: Callable[[jax.Array], jax.Array], value: jax.Array) -> float:
-    """Seconds of one compiled step, from as many in a row as take a while."""
+    """Return the seconds of one compiled step, from as many in a row as take a while."""
     value = step(value).block_until_ready()
     count = 1
     while True:

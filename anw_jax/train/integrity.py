@@ -12,7 +12,7 @@ _LIST = "file_digests.json"
 
 
 def write_file_list(folder: pathlib.Path) -> None:
-    """Notes size and SHA-256 of every file in the folder."""
+    """Note size and SHA-256 of every file in the folder."""
     files = {name: _describe(path) for name, path in _files(folder).items()}
     # Whole or not at all, should the process be killed here.
     draft = folder / f"{_LIST}.draft"
@@ -21,7 +21,7 @@ def write_file_list(folder: pathlib.Path) -> None:
 
 
 def find_damage(folder: pathlib.Path) -> str | None:
-    """What is wrong with the folder's files; None if nothing is.
+    """Return what is wrong with the folder's files; None if nothing is.
 
     A folder without a list (its writer was killed before that) passes.
     """

@@ -1,6 +1,7 @@
 """Many models that differ in seed, members and marks, and in nothing else."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 import time
@@ -8,19 +9,28 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from anw_jax import _check
+from anw_jax.errors import DivergenceError
 from anw_jax.models import Model
 from anw_jax.progress import ProgressFn, silent
+from anw_jax.train.batches import Batches
+from anw_jax.train.classifier import (
+    classification_step,
+    first_state,
+    plain_values,
+    step_key,
+    train,
+)
 from anw_jax.train.cohort import Cohort, make_cohort
 from anw_jax.train.evaluate import evaluate
-from anw_jax.train.loop import SegmentReport, train
-from anw_jax.train.many_vmap import train_group
-from anw_jax.train.recipe import PLAIN, Recipe
-from anw_jax.train.settings import TrainSettings
+from anw_jax.train.runner import SegmentReport, TrainResult, fit
+from anw_jax.train.segments import OVER_MODELS
+from anw_jax.train.settings import PLAIN, Recipe, TrainSettings
 
-EXECUTIONS = ("auto", "sequence", "vmap")
+EXECUTIONS = ("auto", "sequence", *OVER_MODELS)
 
 Variables = dict[str, Any]
 
@@ -36,7 +46,7 @@ class ManyResult:
       losses: float64 `[num_completed]`, mean cross-entropy in nats of each model on its own
         photos as it saw them, without augmentation.
       accuracies: float64 `[num_completed]`, fractions, on the same photos.
-      execution: "sequence" or "vmap".
+      execution: "sequence", "map" or "vmap".
       seconds: wall time of this call.
     """
 
@@ -59,7 +69,7 @@ class ManyResult:
         return self.num_completed == len(self.seeds)
 
     def variables_of(self, index: int) -> Variables:
-        """One model's variables, on this process's first device.
+        """Return one model's variables, on this process's first device.
 
         Raises:
           ValueError: if there is no such model, or it is not trained yet.
@@ -74,7 +84,7 @@ class ManyResult:
         return jax.device_put(one, jax.local_devices()[0])
 
     def predict_fn(self, index: int) -> jax.tree_util.Partial:
-        """One model as a traced function from images to logits."""
+        """Return one model as a traced function from images to logits."""
         return self.model.predict_fn(self.variables_of(index))
 
 
@@ -95,12 +105,10 @@ def train_many(
     on_progress: ProgressFn = silent,
     on_model: Callable[[int, float, float], None] = lambda index, loss, accuracy: None,
     should_stop: Callable[[], bool] = lambda: False,
-    driver: str = "auto",
-    segment_steps: int | None = None,
-    checkpoint_seconds: float = 30.0,
     max_seconds: float = math.inf,
+    **options: Any,
 ) -> ManyResult:
-    """Trains models that differ only in seed, in who is a member, and in their photos.
+    """Train models that differ only in seed, in who is a member, and in their photos.
 
     Model `k` begins and augments with `seeds[k]`, and takes its batches from its own members
     alone, in the order of `data.BatchPlan(num_members, batch_size, seeds[k])`. Models that
@@ -110,15 +118,15 @@ def train_many(
     learning rates, and no difference between two models comes from the amount of data. To
     leave a user out, give the models without it spare photos instead.
 
-    "sequence" calls `train` for one model after another, and is that call bit for bit. "vmap"
-    trains a group of models in one program on one device; losses agree with those of "sequence"
-    to rounding, which training amplifies. What "auto" takes was chosen by measurement
-    (`benchmarks/train_many.py`): vmap over convolution weights is slower per model than one
-    after another on CPU.
+    "sequence" calls `train` for one model after another, and is that call bit for bit. "map"
+    and "vmap" train a group of models in one program on one device, one after another or all
+    at once; losses agree with those of "sequence" to rounding, which training amplifies. What
+    "auto" takes was chosen by measurement (`benchmarks/train_many.py`): vmap over convolution
+    weights is slower per model than one after another on CPU.
 
-    With `checkpoint_dir`, each model ("sequence") or group ("vmap") has a folder there and
-    goes on from its newest checkpoint, finished ones at once. The two executions do not take
-    up each other's checkpoints.
+    With `checkpoint_dir`, each model ("sequence") or group has a folder there and goes on from
+    its newest checkpoint, finished ones at once. Executions do not take up each other's
+    checkpoints.
 
     Args:
       model: what to train.
@@ -131,19 +139,16 @@ def train_many(
         under another key, say); None = none.
       replacements: uint8 `[num_models, k, H, W, 3]`, those versions.
       recipe: what is done to batches and gradients besides, as for `train`.
-      execution: "sequence", "vmap", or "auto" (vmap where there is an accelerator and more
-        than one model).
-      group_size: models in one vmapped program; None = all. Memory grows with it.
+      execution: "sequence", "map", "vmap", or "auto" (vmap where there is an accelerator and
+        more than one model, otherwise sequence).
+      group_size: models in one program; None = all. Memory grows with it.
       checkpoint_dir: folder for checkpoints; None = none are kept.
       on_progress: called with (optimizer steps taken, optimizer steps in all), over all
         models together.
       on_model: called with (index, loss, accuracy) when a model is trained.
       should_stop: asked between segments; True saves a checkpoint and returns.
-      driver: "loop", "scan", or "auto", as for `train`.
-      segment_steps: optimizer steps between two reports, of which "vmap" takes 256 at most;
-        None = about 5 s of them.
-      checkpoint_seconds: least time between two checkpoints.
       max_seconds: a segment that would end later than this is not begun.
+      **options: further ones of `fit`: `segment_steps`, `checkpoint_seconds`.
 
     Returns:
       The trained models, stacked.
@@ -159,19 +164,17 @@ def train_many(
         model, settings, images, labels, seeds, membership, replaced_rows, replacements, recipe
     )
     execution = resolve_execution(execution, cohort.num_models)
-    options = {
-        "should_stop": should_stop,
-        "driver": driver,
-        "segment_steps": segment_steps,
-        "checkpoint_seconds": checkpoint_seconds,
-        "deadline": start + max_seconds,
-    }
+    groups = _groups(cohort.num_models, 1 if execution == "sequence" else group_size)
     folder = None if checkpoint_dir is None else pathlib.Path(checkpoint_dir)
-    if execution == "sequence":
-        trained = _one_by_one(cohort, folder, on_progress, options)
-    else:
-        groups = _groups(cohort.num_models, group_size)
-        trained = _in_groups(cohort, groups, folder, on_progress, options)
+    trained = _trained(
+        cohort,
+        groups,
+        execution,
+        folder,
+        on_progress,
+        start + max_seconds,
+        {"should_stop": should_stop, **options},
+    )
     kept = []
     for index, variables in enumerate(trained):
         loss, accuracy = evaluate(model.predict_fn(variables), *cohort.photos_of(index))
@@ -189,7 +192,7 @@ def train_many(
 
 
 def resolve_execution(execution: str, num_models: int) -> str:
-    """The execution that "auto" stands for on this machine."""
+    """Return the execution that "auto" stands for on this machine."""
     _check.one_of(EXECUTIONS, execution=execution)
     if execution != "auto":
         return execution
@@ -202,66 +205,93 @@ def _groups(num_models: int, group_size: int | None) -> list[range]:
     return [range(first, min(first + size, num_models)) for first in range(0, num_models, size)]
 
 
-def _one_by_one(
-    cohort: Cohort, folder: pathlib.Path | None, on_progress: ProgressFn, options: dict
+def _trained(
+    cohort: Cohort,
+    groups: list[range],
+    execution: str,
+    folder: pathlib.Path | None,
+    on_progress: ProgressFn,
+    deadline: float,
+    options: dict[str, Any],
 ) -> Iterator[Variables]:
-    """Trained variables, one model after another; ends early if stopped."""
+    """Yield trained variables, one model after another; end early if stopped."""
     here = jax.local_devices()[0]
     total = cohort.num_models * cohort.num_steps
-    deadline = options.pop("deadline")
-    for index in range(cohort.num_models):
-        if index and options["should_stop"]():
+    for group in groups:
+        if group.start and options["should_stop"]():
             return
-        done = index * cohort.num_steps
+        done, size = group.start * cohort.num_steps, len(group)
 
-        def report(segment: SegmentReport, done: int = done) -> None:
-            on_progress(done + segment.step, total)
+        def report(segment: SegmentReport, done: int = done, size: int = size) -> None:
+            on_progress(done + size * segment.step, total)
 
-        result = train(
-            cohort.model,
-            cohort.settings_of(index),
-            *cohort.photos_of(index),
-            cohort.plan_of(index),
-            recipe=cohort.recipe,
-            checkpoint_dir=None if folder is None else folder / str(index),
-            on_segment=report,
-            max_seconds=deadline - time.monotonic(),
-            **options,
-        )
+        is_sequence = execution == "sequence"
+        name = f"{group.start}" if is_sequence else f"{group.start}-{group.stop - 1}"
+        train_fn = _train_one if is_sequence else functools.partial(_train_group, execution)
+        try:
+            result = train_fn(
+                cohort,
+                group,
+                checkpoint_dir=None if folder is None else folder / name,
+                on_segment=report,
+                max_seconds=deadline - time.monotonic(),
+                **options,
+            )
+        except DivergenceError as error:
+            raise DivergenceError(f"models {name}, counted from 0: {error}") from None
         if not result.completed:
             return
         if not result.reports:  # it was finished before this call
-            on_progress(done + cohort.num_steps, total)
-        yield jax.device_put(result.state.variables, here)
-
-
-def _in_groups(
-    cohort: Cohort,
-    groups: list[range],
-    folder: pathlib.Path | None,
-    on_progress: ProgressFn,
-    options: dict,
-) -> Iterator[Variables]:
-    """Trained variables, one model after another, each group trained together."""
-    total = cohort.num_models * cohort.num_steps
-    for group in groups:
-        done, size = group.start * cohort.num_steps, len(group)
-
-        def report(step: int, num_steps: int, done: int = done, size: int = size) -> None:
-            on_progress(done + size * step, total)
-
-        name = f"{group.start}-{group.stop - 1}"
-        stacked = train_group(
-            cohort,
-            group,
-            folder=None if folder is None else folder / name,
-            on_progress=report,
-            **options,
-        )
-        if stacked is None:
-            return
+            on_progress(done + size * cohort.num_steps, total)
+        variables = jax.device_put(result.state.variables, here)
         for place in range(size):
-            yield jax.tree.map(lambda leaf, place=place: leaf[place], stacked)
+            yield (
+                variables
+                if is_sequence
+                else jax.tree.map(lambda leaf, place=place: leaf[place], variables)
+            )
+
+
+def _train_one(cohort: Cohort, group: range, **options: Any) -> TrainResult:
+    (index,) = group
+    return train(
+        cohort.model,
+        cohort.settings_of(index),
+        *cohort.photos_of(index),
+        cohort.plan_of(index),
+        recipe=cohort.recipe,
+        **options,
+    )
+
+
+def _train_group(execution: str, cohort: Cohort, group: range, **options: Any) -> TrainResult:
+    """Train some models in one program; leaves of its state have a leading axis."""
+    step = classification_step(
+        cohort.model, cohort.settings, cohort.steps_per_epoch, cohort.recipe
+    )
+    shape = cohort.images.shape[1:]
+    states = [
+        first_state(step, cohort.model, cohort.settings_of(index), shape) for index in group
+    ]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    rows_fn = functools.partial(cohort.rows_of, group)
+    batch_shape = (len(group), cohort.settings.batch_size)
+    return fit(
+        step,
+        stacked.replace(step=states[0].step),
+        Batches(cohort.columns_of(group), rows_fn, batch_shape),
+        num_steps=cohort.num_steps,
+        key=jnp.stack([step_key(cohort.settings_of(index)) for index in group]),
+        over_models=execution,
+        identity={
+            "model": plain_values(cohort.model),
+            "settings": plain_values(cohort.settings_of(0)) | {"seed": 0},
+            "recipe": cohort.recipe.plain(),
+            "execution": execution,
+            **cohort.fingerprint(group),
+        },
+        **options,
+    )
 
 
 def _stack(cohort: Cohort, trees: list[Variables]) -> Variables:

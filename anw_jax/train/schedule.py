@@ -8,7 +8,7 @@ from anw_jax.train.settings import TrainSettings
 
 
 def learning_rate_fn(settings: TrainSettings, steps_per_epoch: int) -> optax.Schedule:
-    """The learning rate at each optimizer step.
+    """Return the learning rate at each optimizer step.
 
     "step" multiplies by 0.1 after each third of the epochs (at 30 and 60 of 90, as in
     He et al. 2016, https://arxiv.org/abs/1512.03385); "cosine" falls to 0 (Loshchilov and
@@ -47,7 +47,7 @@ def learning_rate_fn(settings: TrainSettings, steps_per_epoch: int) -> optax.Sch
 
 
 def optimizer(settings: TrainSettings, steps_per_epoch: int) -> optax.GradientTransformation:
-    """SGD as PyTorch has it: weight decay joins the gradient, then momentum."""
+    """Return SGD as PyTorch has it: weight decay joins the gradient, then momentum."""
     return optax.chain(
         optax.add_decayed_weights(settings.weight_decay),
         optax.sgd(

@@ -1,187 +1,280 @@
-"""One optimizer step: `(state, batch, key) -> (state, metrics)`, pure."""
+"""A training step for any loss, and several steps over one state."""
 
-import functools
+import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
 
-from anw_jax.models import Model
-from anw_jax.train.augment import augment
-from anw_jax.train.recipe import PLAIN, Recipe
-from anw_jax.train.schedule import optimizer
-from anw_jax.train.settings import TrainSettings
-from anw_jax.train.state import Metrics, TrainState
-from anw_jax.train.trees import trained_part
+# Folded into the key of a step: for its gradient. `prepare_fn` gets the key itself.
+_GRADIENT = 3
 
-# Folded into the step's key, one for each use. They begin at 2: `augment` splits the same key,
-# and `split(key)` is `fold_in(key, 0)` and `fold_in(key, 1)`.
-_TRANSFORMS, _DROPOUT, _ADVERSARY, _PRIVACY = 2, 3, 4, 5
+Metrics = dict[str, jax.Array]
+# `(params, model_state, batch, rng) -> (loss, (model_state, metrics))`.
+LossFn = Callable[
+    [chex.ArrayTree, chex.ArrayTree, Any, chex.PRNGKey],
+    tuple[jax.Array, tuple[chex.ArrayTree, Metrics]],
+]
+# `(loss_fn, params, model_state, batch, rng)` to what `jax.value_and_grad` of `loss_fn` gives.
+GradientFn = Callable[..., tuple[tuple[jax.Array, tuple[Any, Metrics]], chex.ArrayTree]]
+# `(params, model_state, batch, rng) -> batch`.
+PrepareFn = Callable[[chex.ArrayTree, chex.ArrayTree, Any, chex.PRNGKey], Any]
 
 
-class Batch(NamedTuple):
-    """One batch, or a whole set.
+@chex.dataclass(frozen=True, mappable_dataclass=False)
+class TrainState:
+    """What a training carries from step to step: trees of arrays.
 
     Attributes:
-      images: uint8 `[b, H, W, 3]`.
-      labels: int32 `[b]`.
-      targets: float32 `[b, c]`, soft targets that take the place of labels; or None.
+      step: int32 scalar, optimizer steps taken.
+      params: the parameters, trained or not.
+      model_state: what the loss moves without a gradient, such as averages of BatchNorm.
+      opt_state: the optimizer's, of the parameters that are trained.
     """
 
-    images: jax.Array
-    labels: jax.Array
-    targets: jax.Array | None = None
+    step: chex.Array
+    params: chex.ArrayTree
+    model_state: chex.ArrayTree
+    opt_state: chex.ArrayTree
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What `models.Model.apply` and `models.Model.predict_fn` take."""
+        return {"params": self.params, "batch_stats": self.model_state}
 
 
-StepFn = Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Metrics]]
-_LossFn = Callable[..., tuple[jax.Array, tuple[jax.Array, Any]]]
+@dataclasses.dataclass(frozen=True, eq=False)
+class Step:
+    """A pure function from one state to the next; made by `make_step` or `chain`.
+
+    `step(state, batch, key)` gives `(state, metrics)`: the key is that of the whole training,
+    into which the number of the step is folded; metrics are float32 scalars, "loss" among
+    them. Jit it: every call outside of jit traces it anew.
+
+    Attributes:
+      init_optimizer: parameters to the state of the optimizer.
+      update: what a call does.
+      check: refuses a loss that leaves a trained parameter without a gradient; traces the
+        loss once, computes nothing.
+    """
+
+    init_optimizer: Callable[[chex.ArrayTree], chex.ArrayTree]
+    update: Callable[[TrainState, Any, chex.PRNGKey], tuple[TrainState, Metrics]]
+    check: Callable[[TrainState, Any, chex.PRNGKey], None]
+
+    def init(self, params: chex.ArrayTree, model_state: chex.ArrayTree = ()) -> TrainState:
+        """Return the state before the first step, with copies of these arrays."""
+        # Steps donate the state: what the caller gave must outlive the first of them.
+        copy = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), (params, model_state))
+        return TrainState(
+            step=jnp.zeros((), jnp.int32),
+            params=copy[0],
+            model_state=copy[1],
+            opt_state=self.init_optimizer(copy[0]),
+        )
+
+    def __call__(
+        self, state: TrainState, batch: Any, key: chex.PRNGKey
+    ) -> tuple[TrainState, Metrics]:
+        """Take one step."""
+        return self.update(state, batch, key)
 
 
-def make_step_fn(
-    model: Model,
-    settings: TrainSettings,
-    steps_per_epoch: int,
-    recipe: Recipe = PLAIN,
-    trainable: str = "all",
-) -> StepFn:
-    """A training step, not yet jitted.
+def value_and_grad(
+    loss_fn: LossFn, params: Any, model_state: Any, batch: Any, rng: chex.PRNGKey
+) -> tuple[tuple[jax.Array, tuple[Any, Metrics]], Any]:
+    """Return the loss of the batch and its gradient: the default `gradient_fn`."""
+    return jax.value_and_grad(loss_fn, has_aux=True)(params, model_state, batch, rng)
 
-    Augmentation happens inside, so images arrive as uint8.
+
+def make_step(
+    loss_fn: LossFn,
+    optimizer: optax.GradientTransformation,
+    *,
+    trained: tuple[str, ...] | None = None,
+    prepare_fn: PrepareFn | None = None,
+    gradient_fn: GradientFn = value_and_grad,
+    schedule: optax.Schedule | None = None,
+) -> Step:
+    """Make a training step of a loss and an optimizer.
 
     Args:
-      model: what to train.
-      settings: how.
-      steps_per_epoch: optimizer steps in one epoch, for the learning rate.
-      recipe: what is done to batches and gradients besides.
-      trainable: "all" parameters, or only those of the "head"; the rest of the network is then
-        in evaluation mode, its batch statistics fixed and no unit dropped.
+      loss_fn: `(params, model_state, batch, rng) -> (loss, (model_state, metrics))`, pure.
+        `loss` is a float scalar, `model_state` of the shapes that came in, `metrics` a dict
+        of scalars (without "loss") that are averaged over steps. `batch` is what the source
+        of batches gives, `rng` a PRNG key of this step.
+      optimizer: an optax transformation.
+      trained: names of the entries of `params` (then a dict) that get gradients; the others
+        are frozen. None = all.
+      prepare_fn: `(params, model_state, batch, rng) -> batch`: what is done to a batch before
+        the gradient is taken (augmentation, adversarial examples); None = nothing.
+      gradient_fn: `(loss_fn, params, model_state, batch, rng)` to
+        `((loss, (model_state, metrics)), gradient)`, where `params` are those that are
+        trained; the default is the gradient of the loss. DP-SGD has its own.
+      schedule: step to learning rate, for the metric "learning_rate"; None = no such metric.
 
     Returns:
-      `(state, batch, key) -> (state, metrics)`; `key` is the step's own.
+      The step. It raises ValueError while it is traced if the loss is no float scalar, if it
+      changes the shapes of `model_state`, or if its metrics are no scalars.
+
+    Example:
+      >>> def loss_fn(params, model_state, batch, rng):
+      ...     error = batch["x"] @ params["w"] - batch["y"]
+      ...     return (error**2).mean(), (model_state, {})
+      >>> step = make_step(loss_fn, optax.sgd(0.1))
+      >>> state = step.init({"w": jnp.zeros(1)})
+      >>> batch = {"x": jnp.ones((4, 1)), "y": jnp.ones(4)}
+      >>> state, metrics = jax.jit(step)(state, batch, jax.random.key(0))
+      >>> float(metrics["loss"]), state.params["w"].tolist()
+      (1.0, [0.20000000298023224])
     """
-    sgd = optimizer(settings, steps_per_epoch)
 
-    def step_fn(state: TrainState, batch: Batch, key: jax.Array) -> tuple[TrainState, Metrics]:
-        images = augment(key, batch.images.astype(jnp.float32) / 255.0, settings)
-        images, targets = _apply_transforms(recipe, key, images, batch, model, settings)
-        loss_fn = functools.partial(_loss, model, settings, trainable, state)
-        params = trained_part(model, state.params, trainable)
-        if recipe.adversary is not None:
-            images = _perturbed(recipe, key, images, targets, loss_fn, params)
-        loss, logits, batch_stats, gradients = _gradient(
-            recipe, key, images, targets, loss_fn, params, state
+    def part(params: Any) -> Any:
+        return params if trained is None else {name: params[name] for name in trained}
+
+    def merged(params: Any, moved: Any) -> Any:
+        return moved if trained is None else params | moved
+
+    def part_loss(state: TrainState) -> LossFn:
+        def loss_of_part(
+            params: Any, model_state: Any, batch: Any, rng: chex.PRNGKey
+        ) -> tuple[jax.Array, tuple[Any, Metrics]]:
+            outcome = loss_fn(merged(state.params, params), model_state, batch, rng)
+            return _checked(outcome, model_state)
+
+        return loss_of_part
+
+    def prepared(state: TrainState, batch: Any, key: chex.PRNGKey) -> tuple[Any, chex.PRNGKey]:
+        rng = jax.random.fold_in(key, state.step)
+        if prepare_fn is not None:
+            batch = prepare_fn(state.params, state.model_state, batch, rng)
+        return batch, jax.random.fold_in(rng, _GRADIENT)
+
+    def update(state: TrainState, batch: Any, key: chex.PRNGKey) -> tuple[TrainState, Metrics]:
+        batch, rng = prepared(state, batch, key)
+        params = part(state.params)
+        (loss, (model_state, metrics)), gradient = gradient_fn(
+            part_loss(state), params, state.model_state, batch, rng
         )
-        updates, opt_state = sgd.update(gradients, state.opt_state, params)
-        params = state.params | optax.apply_updates(params, updates)
-        labels = targets if targets.ndim == 1 else targets.argmax(-1)
-        accuracy = (logits.argmax(-1) == labels).astype(jnp.float32).mean()
-        moved = TrainState(state.step + 1, params, batch_stats, opt_state)
-        return moved, Metrics(loss, accuracy)
-
-    return step_fn
-
-
-def _loss(
-    model: Model,
-    settings: TrainSettings,
-    trainable: str,
-    state: TrainState,
-    params: Any,
-    images: jax.Array,
-    targets: jax.Array,
-    key: jax.Array,
-) -> tuple[jax.Array, tuple[jax.Array, Any]]:
-    """Mean loss of a batch; logits and moved batch statistics beside it."""
-    variables = {"params": state.params | params, "batch_stats": state.batch_stats}
-    if trainable == "head":
-        logits, batch_stats = model.apply(variables, images), state.batch_stats
-    else:
-        logits, batch_stats = model.apply(variables, images, train=True, key=key)
-    # Soft targets have been smoothed before the transforms.
-    smoothing = settings.label_smoothing if targets.ndim == 1 else 0.0
-    return cross_entropy(logits, targets, smoothing).mean(), (logits, batch_stats)
-
-
-def _apply_transforms(
-    recipe: Recipe,
-    key: jax.Array,
-    images: jax.Array,
-    batch: Batch,
-    model: Model,
-    settings: TrainSettings,
-) -> tuple[jax.Array, jax.Array]:
-    """Images, and int `[b]` labels or, where something needs them, float `[b, c]` targets."""
-    if not recipe.transforms and batch.targets is None:
-        return images, batch.labels
-    targets = batch.targets
-    if targets is None:
-        targets = jax.nn.one_hot(batch.labels, model.num_classes, dtype=jnp.float32)
-    if settings.label_smoothing > 0.0:
-        targets = optax.smooth_labels(targets, settings.label_smoothing)
-    key = jax.random.fold_in(key, _TRANSFORMS)
-    for index, transform in enumerate(recipe.transforms):
-        images, targets = transform.transform(jax.random.fold_in(key, index), images, targets)
-    return images, targets
-
-
-def _perturbed(
-    recipe: Recipe,
-    key: jax.Array,
-    images: jax.Array,
-    targets: jax.Array,
-    loss_fn: _LossFn,
-    params: Any,
-) -> jax.Array:
-    def image_loss(key: jax.Array, images: jax.Array) -> jax.Array:
-        return loss_fn(params, images, targets, key)[0]
-
-    return recipe.adversary.perturb(jax.random.fold_in(key, _ADVERSARY), images, image_loss)
-
-
-def _gradient(
-    recipe: Recipe,
-    key: jax.Array,
-    images: jax.Array,
-    targets: jax.Array,
-    loss_fn: _LossFn,
-    params: Any,
-    state: TrainState,
-) -> tuple[jax.Array, jax.Array, Any, Any]:
-    """Loss, logits, batch statistics and gradient, the last two as they will be used."""
-    if recipe.privacy is None:
-        dropout_key = jax.random.fold_in(key, _DROPOUT)
-        gradient_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, (logits, batch_stats)), gradients = gradient_fn(
-            params, images, targets, dropout_key
+        chex.assert_trees_all_equal_shapes_and_dtypes(gradient, params)
+        updates, opt_state = optimizer.update(gradient, state.opt_state, params)
+        moved = TrainState(
+            step=state.step + 1,
+            params=merged(state.params, optax.apply_updates(params, updates)),
+            model_state=model_state,
+            opt_state=opt_state,
         )
-        return loss, logits, batch_stats, gradients
+        rate = {} if schedule is None else {"learning_rate": schedule(state.step)}
+        return moved, {"loss": loss, **metrics, **rate}
 
-    def example_loss(params: Any, *rest: jax.Array) -> tuple[jax.Array, jax.Array]:
-        loss, (logits, _) = loss_fn(params, *rest)
-        return loss, logits
+    def check(state: TrainState, batch: Any, key: chex.PRNGKey) -> None:
+        batch, rng = prepared(state, batch, key)
+        _refuse_unreached(
+            lambda params: part_loss(state)(params, state.model_state, batch, rng)[0],
+            part(state.params),
+        )
 
-    gradients, losses, logits = recipe.privacy.gradient(
-        jax.random.fold_in(key, _PRIVACY), example_loss, params, images, targets
-    )
-    return losses.mean(), logits, state.batch_stats, gradients
+    return Step(lambda params: optimizer.init(part(params)), update, check)
 
 
-def cross_entropy(
-    logits: jax.Array, labels: jax.Array, label_smoothing: float = 0.0
-) -> jax.Array:
-    """Softmax cross-entropy in nats, float32 `[b]`.
+def chain(**steps: Step) -> Step:
+    """Make one step of several, taken in turn on the same batch.
+
+    Each has its own optimizer and sees what those before it did to parameters and model
+    state; together they count as one. A discriminator and a generator are the usual case.
 
     Args:
-      logits: `[b, c]`.
-      labels: integers `[b]`, or distributions over the classes `[b, c]`.
-      label_smoothing: mass moved from each label to all classes.
+      **steps: by name; each usually names what it trains (`make_step(..., trained=...)`).
+
+    Returns:
+      The step. Its state keeps the optimizers' states by name; its metrics are "loss", the
+      sum of all losses, and each step's own, as "name/loss".
     """
-    if labels.ndim == 1 and label_smoothing == 0.0:
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    if labels.ndim == 1:
-        labels = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
-    if label_smoothing > 0.0:
-        labels = optax.smooth_labels(labels, label_smoothing)
-    return optax.softmax_cross_entropy(logits, labels)
+
+    def init(params: chex.ArrayTree) -> dict[str, chex.ArrayTree]:
+        return {name: step.init_optimizer(params) for name, step in steps.items()}
+
+    def each(state: TrainState, key: chex.PRNGKey) -> Any:
+        for index, (name, step) in enumerate(steps.items()):
+            own = state.replace(opt_state=state.opt_state[name])
+            yield name, step, own, jax.random.fold_in(key, index)
+
+    def update(state: TrainState, batch: Any, key: chex.PRNGKey) -> tuple[TrainState, Metrics]:
+        moved, opt_states, metrics = state, {}, {}
+        for name, step, own, step_key in each(state, key):
+            own = own.replace(params=moved.params, model_state=moved.model_state)
+            moved, told = step.update(own, batch, step_key)
+            opt_states[name] = moved.opt_state
+            metrics |= {f"{name}/{metric}": value for metric, value in told.items()}
+        total = sum(metrics[f"{name}/loss"] for name in steps)
+        return moved.replace(opt_state=opt_states), {"loss": total, **metrics}
+
+    def check(state: TrainState, batch: Any, key: chex.PRNGKey) -> None:
+        for _, step, own, step_key in each(state, key):
+            step.check(own, batch, step_key)
+
+    return Step(init, update, check)
+
+
+def _checked(outcome: Any, model_state: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
+    """Return what a loss returned, its scalars as float32."""
+    try:
+        loss, (moved, metrics) = outcome
+        metrics = {name: jnp.asarray(value) for name, value in metrics.items()}
+    except (TypeError, ValueError, AttributeError):
+        raise ValueError(
+            "loss_fn must return (loss, (model_state, metrics)), metrics a dict of scalars; "
+            f"got {outcome!r:.200}"
+        ) from None
+    loss = jnp.asarray(loss)
+    if loss.shape != () or not jnp.issubdtype(loss.dtype, jnp.floating):
+        raise ValueError(
+            f"loss_fn must return a float scalar as its loss, got {loss.dtype} of shape "
+            f"{loss.shape}"
+        )
+    wrong = [name for name, value in metrics.items() if value.shape != () or name == "loss"]
+    if wrong:
+        raise ValueError(
+            f"loss_fn must return scalars other than 'loss' as its metrics, got {wrong[0]!r} "
+            f"of shape {metrics[wrong[0]].shape}"
+        )
+    try:
+        chex.assert_trees_all_equal_shapes_and_dtypes(moved, model_state)
+    except AssertionError as error:
+        raise ValueError(
+            f"loss_fn must return model_state with the shapes that it was given: {error!s:.300}"
+        ) from None
+    floats = {name: value.astype(jnp.float32) for name, value in metrics.items()}
+    return loss.astype(jnp.float32), (moved, floats)
+
+
+def _refuse_unreached(loss_fn: Callable[[Any], jax.Array], params: Any) -> None:
+    """Refuse parameters on which the loss does not depend, whatever their values."""
+    jaxpr = jax.make_jaxpr(jax.grad(loss_fn))(params).jaxpr
+    # JAX writes the gradient of what is not used as a literal zero.
+    zeros = {
+        id(eqn.outvars[0])
+        for eqn in jaxpr.eqns
+        if eqn.primitive.name == "broadcast_in_dim" and _is_zero(eqn.invars[0])
+    }
+    paths = [
+        jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)
+    ]
+    unreached = [
+        path
+        for path, variable in zip(paths, jaxpr.outvars, strict=True)
+        if id(variable) in zeros or _is_zero(variable)
+    ]
+    if unreached:
+        raise ValueError(
+            f"loss_fn must depend on every trained parameter; there is no gradient for "
+            f"{', '.join(unreached[:5])}{' and others' if len(unreached) > 5 else ''}: "
+            "freeze what is not used (trained=...)"
+        )
+
+
+def _is_zero(variable: Any) -> bool:
+    return getattr(variable, "val", None) is not None and not variable.val

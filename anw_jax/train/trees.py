@@ -1,4 +1,4 @@
-"""Trees of weights: naming what differs, digests, and the part that is trained."""
+"""Trees of weights: naming what differs, and digests."""
 
 import hashlib
 from typing import Any
@@ -8,18 +8,11 @@ import numpy as np
 
 from anw_jax.models import Model
 
-TRAINABLE = ("all", "head")
-
 _MOST_NAMED = 5
 
 
-def trained_part(model: Model, params: Any, trainable: str) -> Any:
-    """The parameters that get gradients: all, or only those of the last dense layer."""
-    return params if trainable == "all" else {model.head: params[model.head]}
-
-
 def shapes(tree: Any) -> dict[str, str]:
-    """Dtype and shape of each leaf, by its path."""
+    """Return the dtype and shape of each leaf, by its path."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): (
@@ -30,7 +23,7 @@ def shapes(tree: Any) -> dict[str, str]:
 
 
 def differences(saved: Any, wanted: Any) -> list[str]:
-    """A line for each leaf of either tree whose dtype or shape the other does not share."""
+    """Return a line for each leaf whose dtype or shape the other tree does not share."""
     saved, wanted = shapes(saved), shapes(wanted)
     return [
         f"{name} is {saved.get(name, 'missing')} there and {wanted.get(name, 'unknown')} here"
@@ -40,14 +33,14 @@ def differences(saved: Any, wanted: Any) -> list[str]:
 
 
 def some(differing: list[str]) -> str:
-    """The first few lines, and how many more there are."""
+    """Return the first few lines, and how many more there are."""
     named = "; ".join(differing[:_MOST_NAMED])
     num_more = len(differing) - _MOST_NAMED
     return f"{named}; and {num_more} more" if num_more > 0 else named
 
 
 def digest(tree: Any) -> str:
-    """16 hexadecimal digits that stand for the names, shapes and values of all leaves."""
+    """Return 16 hexadecimal digits of the names, shapes and values of all leaves."""
     hashed = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(tree)):
         leaf = np.ascontiguousarray(leaf)
@@ -57,7 +50,7 @@ def digest(tree: Any) -> str:
 
 
 def check_variables(model: Model, image_shape: tuple[int, int, int], variables: Any) -> None:
-    """Refuses weights that are not those of this model.
+    """Refuse weights that are not those of this model.
 
     Raises:
       ValueError: naming up to five leaves that differ.

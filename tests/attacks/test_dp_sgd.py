@@ -14,8 +14,7 @@ from scipy import special, stats
 
 from anw_jax import attacks, models, train
 from anw_jax.attacks.dp_sgd import DpSgd
-from anw_jax.train.run import prepare
-from anw_jax.train.state import init_state
+from anw_jax.train.classifier import check_changes, first_state
 
 HUGE = 1e6
 
@@ -27,11 +26,12 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-def _linear_loss(params, images, targets, key):
+def _linear_loss(params, model_state, batch, rng):
     """The gradient of one example is its image, times its target."""
-    del key
+    del rng
+    images, targets = batch
     value = (params["w"] * images * targets[:, None, None, None]).sum()
-    return value, images.sum((1, 2))
+    return value, (model_state, {"level": images.sum()})
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +44,23 @@ def linear():
 
 @functools.cache
 def _compiled(attack):
-    def gradient(key, params, images, targets):
-        return attack.gradient(key, _linear_loss, params, images, targets)
+    def gradient(key, params, *batch):
+        return attack.gradient(_linear_loss, params, jnp.int32(7), batch, key)
 
     return jax.jit(gradient)
 
 
 def _gradient(attack, linear):
-    return _compiled(attack)(jax.random.key(0), *linear)
+    """The gradient, the mean loss and the mean metrics."""
+    (loss, (model_state, metrics)), gradient = _compiled(attack)(jax.random.key(0), *linear)
+    assert model_state == 7
+    return gradient, loss, metrics
 
 
 @pytest.mark.parametrize("microbatch_size", [None, 2])
 def test_clipping_is_exact(linear, microbatch_size):
     attack = DpSgd(1.5, noise_multiplier=0.0, microbatch_size=microbatch_size)
-    gradient, losses, logits = _gradient(attack, linear)
+    gradient, loss, metrics = _gradient(attack, linear)
     _, images, targets = map(np.asarray, ({}, *linear[1:]))
     expected = np.zeros((2, 3, 3))
     for image, target in zip(images, targets, strict=True):
@@ -65,8 +68,8 @@ def test_clipping_is_exact(linear, microbatch_size):
         norm = math.sqrt((one**2).sum())
         expected += one * min(1.0, 1.5 / norm) if norm > 0 else 0.0
     np.testing.assert_allclose(gradient["w"], expected / 6, rtol=1e-5, atol=1e-7)
-    np.testing.assert_array_equal(losses, np.zeros(6))
-    np.testing.assert_allclose(logits, images.sum((1, 2)), rtol=1e-5)
+    assert loss == 0.0
+    np.testing.assert_allclose(metrics["level"], images.sum() / 6, rtol=1e-4)
 
 
 def test_one_photo_moves_the_sum_by_the_clip_norm_at_most(linear):
@@ -86,12 +89,13 @@ def test_noise_has_the_std_told(linear):
     params = {"w": jnp.zeros((40, 30, 3)), "v": jnp.zeros((2000,))}
     zero = jnp.zeros((6, 40, 30, 3)), jnp.zeros(6)
 
-    def loss(params, images, targets, key):
-        return (params["w"] * images).sum() + 0.0 * params["v"].sum(), targets
+    def loss(params, model_state, batch, rng):
+        value = (params["w"] * batch[0]).sum() + 0.0 * params["v"].sum()
+        return value, (model_state, {})
 
     @jax.jit
     def noise(key):
-        return DpSgd(2.0, noise_multiplier=1.5).gradient(key, loss, params, *zero)[0]
+        return DpSgd(2.0, noise_multiplier=1.5).gradient(loss, params, (), zero, key)[1]
 
     one, two, again = (noise(jax.random.key(seed)) for seed in (0, 1, 0))
     chex.assert_trees_all_equal(one, again)
@@ -111,12 +115,10 @@ def test_without_noise_and_with_a_huge_clip_norm_it_is_sgd():
     batch = train.Batch(images, rng.integers(0, 4, 8, dtype=np.int32))
     model = models.create("alexnet_testing", 4)
     settings = train.TrainSettings(batch_size=8)
-    state = init_state(model, settings, (32, 32, 3), 4)
     recipes = DpSgd(HUGE, 0.0, microbatch_size=4).add_to(train.Recipe()), train.Recipe()
-    private, plain = (
-        jax.jit(train.make_step_fn(model, settings, 4, recipe))(state, batch, jax.random.key(2))
-        for recipe in recipes
-    )
+    steps = [train.classification_step(model, settings, 4, recipe) for recipe in recipes]
+    state = first_state(steps[0], model, settings, (32, 32, 3))
+    private, plain = (jax.jit(step)(state, batch, jax.random.key(2)) for step in steps)
     chex.assert_trees_all_close(private, plain, rtol=1e-4, atol=1e-5)
 
 
@@ -127,12 +129,10 @@ def test_batch_norm_is_refused_unless_it_is_frozen():
 
     def check(norm, trainable):
         model = models.create("testing", 4, norm=norm)
-        prepare(model, settings, images, labels, min, recipe=recipe, trainable=trainable)
-        step_fn = train.make_step_fn(model, settings, 4, recipe, trainable)
-        state = init_state(model, settings, (8, 8, 3), 1, trainable=trainable)
-        moved, _ = jax.eval_shape(
-            step_fn, state, train.Batch(images, labels), jax.random.key(0)
-        )
+        check_changes(model, (8, 8, 3), recipe, None, trainable)
+        step = train.classification_step(model, settings, 4, recipe, trainable)
+        state = first_state(step, model, settings, (8, 8, 3))
+        moved, _ = jax.eval_shape(step, state, train.Batch(images, labels), jax.random.key(0))
         chex.assert_trees_all_equal_shapes_and_dtypes(moved, state)
 
     with pytest.raises(ValueError) as raised:
@@ -189,7 +189,7 @@ def test_a_missing_library_names_the_extra(linear, monkeypatch):
         "pip install '.[dp]' in the checkout"
     )
     with pytest.raises(ImportError, match=r"DP-SGD needs jax_privacy.clipping, which is not"):
-        DpSgd().gradient(jax.random.key(0), _linear_loss, *linear)
+        DpSgd().gradient(_linear_loss, linear[0], (), linear[1:], jax.random.key(0))
 
 
 def _moments_accountant(sigma, share, num_steps, delta):

@@ -85,7 +85,7 @@ def test_the_plan_is_one_that_train_many_takes(world, plan):
     cohort = make_cohort(model, settings, images, labels, **plan.arguments())
     np.testing.assert_array_equal(cohort.photos_of(mem.MARKED)[0][:20], images[:20] ^ 64)
     np.testing.assert_array_equal(cohort.photos_of(mem.WITHOUT)[0], images[20:])
-    rows = cohort.rows_of(0, 0, 5)
+    rows = cohort.plan_of(0)(0, 5)
     np.testing.assert_array_equal(rows, BatchPlan(40, 8, 5).rows(0, 5))
 
 

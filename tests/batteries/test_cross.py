@@ -173,7 +173,7 @@ class _Study:
             model, self.settings, images, self.own.labels, plan.rows, recipe=recipe
         )
         variables = jax.tree.map(jnp.asarray, jax.device_get(result.state.variables))
-        details = {"train_accuracy": result.reports[-1].accuracy}
+        details = {"train_accuracy": result.reports[-1].metrics["accuracy"]}
         return attacks.TrainedModel.of(model, variables, **details)
 
     def rows(self, attack_name, attack):

@@ -1,8 +1,9 @@
+import chex
 import jax
 import numpy as np
 import pytest
 
-from anw_jax.train import TrainSettings
+from anw_jax.train import TrainSettings, cross_entropy
 from anw_jax.train.augment import augment, crop, mirror
 
 BATCH = (7, 6, 5, 3)
@@ -58,3 +59,26 @@ def test_augment_gives_only_crops_and_mirror_images(images):
 def test_augment_can_be_switched_off(images):
     settings = TrainSettings(crop_padding=0, flip=False)
     np.testing.assert_array_equal(augment(jax.random.key(0), images, settings), images)
+
+
+class Variants(chex.TestCase):
+    """Pure functions give the same, compiled or not, on one device or on several."""
+
+    @chex.variants(with_jit=True, without_jit=True, with_device=True, without_device=True)
+    def test_crop_and_mirror(self):
+        rng = np.random.default_rng(4)
+        images = rng.random(BATCH, dtype=np.float32)
+        offsets = rng.integers(0, 5, (7, 2)).astype(np.int32)
+        cropped = self.variant(lambda x, at: crop(x, at, 2))(images, offsets)
+        np.testing.assert_array_equal(cropped, _naive_crop(images, offsets, 2))
+        mirrored = self.variant(mirror)(images, np.ones(7, bool))
+        np.testing.assert_array_equal(mirrored, images[:, :, ::-1])
+
+    @chex.variants(with_jit=True, without_jit=True)
+    def test_cross_entropy_of_labels_is_that_of_their_distributions(self):
+        rng = np.random.default_rng(4)
+        logits = rng.standard_normal((6, 4), dtype=np.float32)
+        labels = rng.integers(0, 4, 6).astype(np.int32)
+        given = self.variant(cross_entropy)(logits, labels)
+        wanted = self.variant(cross_entropy)(logits, np.eye(4, dtype=np.float32)[labels])
+        np.testing.assert_allclose(given, wanted, rtol=1e-5)

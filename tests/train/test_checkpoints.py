@@ -10,10 +10,10 @@ import pytest
 from anw_jax import models, train
 from anw_jax.errors import CheckpointError
 from anw_jax.train import checkpoints as checkpoints_module
+from anw_jax.train import runner
 from anw_jax.train.checkpoints import Checkpoints
+from anw_jax.train.classifier import first_state
 from anw_jax.train.integrity import find_damage
-from anw_jax.train.run import Run
-from anw_jax.train.state import init_state
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,11 @@ def folder(finished_run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(finished_run, copy)
     return copy
+
+
+def _state(model, settings):
+    step = train.classification_step(model, settings, steps_per_epoch=4)
+    return first_state(step, model, settings, (8, 8, 3))
 
 
 def _truncate(folder: pathlib.Path, pattern: str):
@@ -76,7 +81,7 @@ def test_damage_is_named_without_a_list_of_digests(folder):
 def test_a_save_that_fails_leaves_nothing_and_can_be_repeated(
     model, settings, tmp_path, monkeypatch
 ):
-    state = init_state(model, settings, (8, 8, 3), steps_per_epoch=4)
+    state = _state(model, settings)
     with Checkpoints(tmp_path, {}) as checkpoints:
         for kept in ("there is none before it", "that of step 0 is kept"):
             with monkeypatch.context() as patch:
@@ -104,7 +109,7 @@ def test_what_orbax_raises_is_said_in_one_line(model, settings, tmp_path, monkey
     def fail(*args, **kwargs):
         raise error
 
-    state = init_state(model, settings, (8, 8, 3), steps_per_epoch=4)
+    state = _state(model, settings)
     with Checkpoints(tmp_path, {}) as checkpoints:
         monkeypatch.setattr(checkpoints._checkpointer, "save", fail)
         said = "OUT_OF_RANGE: a" if str(error) else "RuntimeError"
@@ -127,7 +132,7 @@ def test_other_settings_are_named(tiny, folder):
     assert "settings.seed is 3 there and 9 here" in str(raised.value)
 
 
-def test_other_data_plan_devices_and_driver_are_named(tiny, folder):
+def test_other_data_plan_and_devices_are_named(tiny, folder):
     model, settings, images, labels, indices_fn = tiny
     with pytest.raises(CheckpointError, match=r"dataset is .* there and"):
         train.train(model, settings, 255 - images, labels, indices_fn, checkpoint_dir=folder)
@@ -139,22 +144,17 @@ def test_other_data_plan_devices_and_driver_are_named(tiny, folder):
         )
     with pytest.raises(CheckpointError, match="num_devices is 2 there and 1 here"):
         train.train(*tiny, checkpoint_dir=folder, num_devices=1)
-    with pytest.raises(CheckpointError, match="driver is 'loop' there and 'scan' here"):
-        train.train(*tiny, checkpoint_dir=folder, driver="scan")
 
 
 def test_another_jax_and_another_kind_of_device_are_named(tiny, folder, monkeypatch):
-    here = Run.fingerprint
-
-    def upgraded(run):
-        return here(run) | {"jax_version": "99.0", "device_kind": "abacus"}
-
-    monkeypatch.setattr(Run, "fingerprint", upgraded)
+    _change_fingerprint(
+        monkeypatch, lambda now: now | {"jax_version": "99", "device_kind": "b"}
+    )
     with pytest.raises(CheckpointError) as raised:
         train.train(*tiny, checkpoint_dir=folder)
     message = str(raised.value)
-    assert f"jax_version is {jax.__version__!r} there and '99.0' here" in message
-    assert "device_kind is 'cpu' there and 'abacus' here" in message
+    assert f"jax_version is {jax.__version__!r} there and '99' here" in message
+    assert "device_kind is 'cpu' there and 'b' here" in message
     assert message.endswith("use another folder, or the settings, JAX and devices of that run")
 
 
@@ -184,16 +184,35 @@ def test_other_flags_of_xla_are_named(tiny, folder, monkeypatch):
 
 
 def test_a_checkpoint_from_before_these_were_recorded_is_taken_up(tiny, tmp_path, monkeypatch):
-    here = Run.fingerprint
-
-    def before(run):
-        return {name: value for name, value in here(run).items() if name != "jax"}
+    def before(now):
+        return {name: value for name, value in now.items() if name != "jax"}
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "fingerprint", before)
+        _change_fingerprint(patch, before)
         first = train.train(*tiny, checkpoint_dir=tmp_path)
     again = train.train(*tiny, checkpoint_dir=tmp_path)
     assert int(again.state.step) == int(first.state.step)
+
+
+def test_only_a_finished_training_of_another_driver_is_taken_up(tiny, tmp_path, monkeypatch):
+    """Earlier versions named the program that took the steps; there is one now."""
+    with monkeypatch.context() as patch:
+        _change_fingerprint(patch, lambda now: now | {"driver": "loop"})
+        options = {"segment_steps": 8, "checkpoint_dir": tmp_path}
+        train.train(*tiny, **options, should_stop=lambda: True)
+    with pytest.raises(CheckpointError, match="driver is 'loop' there and None here"):
+        train.train(*tiny, checkpoint_dir=tmp_path)
+    with monkeypatch.context() as patch:
+        _change_fingerprint(patch, lambda now: now | {"driver": "loop"})
+        finished = train.train(*tiny, checkpoint_dir=tmp_path)
+    again = train.train(*tiny, checkpoint_dir=tmp_path)
+    assert (again.completed, again.reports) == (True, ())
+    assert int(again.state.step) == int(finished.state.step)
+
+
+def _change_fingerprint(patch, change):
+    real = runner.Checkpoints
+    patch.setattr(runner, "Checkpoints", lambda folder, now: real(folder, change(now)))
 
 
 def test_other_segment_length_is_named(tiny, folder):
@@ -204,12 +223,12 @@ def test_other_segment_length_is_named(tiny, folder):
 def test_up_to_five_differing_leaves_are_named(settings, tmp_path):
     def state(widths):
         model = models.create("testing", 4, widths=widths)
-        return init_state(model, settings, (8, 8, 3), steps_per_epoch=4)
+        return _state(model, settings)
 
     with Checkpoints(tmp_path, {}) as checkpoints:
         checkpoints.save(state((8, 16)), segment_steps=1)
         with pytest.raises(CheckpointError) as raised:
-            checkpoints.restore(state((8, 12)))
+            checkpoints.restore(state((8, 12)), num_steps=9)
     message = str(raised.value)
     assert "BasicBlock_1" in message
     assert "float32[16] there and float32[12] here" in message

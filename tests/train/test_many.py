@@ -1,5 +1,4 @@
 import dataclasses
-import re
 
 import chex
 import jax
@@ -9,11 +8,9 @@ import pytest
 
 from anw_jax import data, train
 from anw_jax.errors import CheckpointError, DivergenceError
+from anw_jax.train import runner
 from anw_jax.train.cohort import make_cohort
 from anw_jax.train.many import resolve_execution, train_many
-from anw_jax.train.many_vmap import _Lengths, _Photos, _refuse_divergence, _see
-from anw_jax.train.state import Metrics, TrainState
-from anw_jax.train.step import Batch
 
 SEEDS = (3, 3, 9)
 NUM_PHOTOS, NUM_MEMBERS, NUM_STEPS = 80, 64, 16
@@ -31,7 +28,7 @@ class Negative:
 class Private:
     """Needs only to be asked for."""
 
-    def gradient(self, key, loss_fn, params, images, targets):
+    def gradient(self, loss_fn, params, model_state, batch, rng):
         raise NotImplementedError
 
 
@@ -82,7 +79,12 @@ def by_sequence(many):
 
 @pytest.fixture(scope="module")
 def by_vmap(many):
-    return many(execution="vmap", driver="loop", segment_steps=4)
+    return many(execution="vmap", segment_steps=4)
+
+
+@pytest.fixture(scope="module")
+def by_map(many):
+    return many(execution="map", segment_steps=4)
 
 
 def _own_photos(photos, differences, index):
@@ -116,21 +118,18 @@ def _assert_same(result, expected):
     np.testing.assert_allclose(result.losses, expected.losses, rtol=1e-3)
 
 
-def test_vmap_is_sequence(by_vmap, by_sequence):
-    assert (by_vmap.execution, by_sequence.execution) == ("vmap", "sequence")
+def test_map_and_vmap_are_sequence(by_map, by_vmap, by_sequence):
+    results = by_map, by_vmap, by_sequence
+    assert [result.execution for result in results] == ["map", "vmap", "sequence"]
     _assert_same(by_vmap, by_sequence)
+    _assert_same(by_map, by_sequence)
     # Models differ by much more than the tolerance, else the comparison would prove little.
     stem = by_sequence.variables["params"]["Conv_0"]["kernel"]
     for first, second in ((0, 1), (0, 2), (1, 2)):
         assert np.abs(stem[first] - stem[second]).max() > 0.01
 
 
-@pytest.mark.slow
-def test_scan_under_vmap_is_the_loop(many, by_vmap):
-    _assert_same(many(execution="vmap", driver="scan", segment_steps=7), by_vmap)
-
-
-def test_groups_change_nothing(many, differences, by_vmap):
+def test_groups_change_nothing(many, differences, by_map):
     twice = {
         name: np.concatenate([differences[name]] * 2)
         for name in ("seeds", "membership", "replacements")
@@ -138,59 +137,54 @@ def test_groups_change_nothing(many, differences, by_vmap):
     told = []
     grouped = many(
         **twice,
-        execution="vmap",
-        driver="loop",
+        execution="map",
         group_size=3,
         on_progress=lambda done, total: told.append((done, total)),
     )
     for half in (slice(0, 3), slice(3, 6)):
         part = jax.tree.map(lambda leaf, half=half: leaf[half], grouped.variables)
-        chex.assert_trees_all_equal(part, by_vmap.variables)
+        chex.assert_trees_all_equal(part, by_map.variables)
     done = [steps for steps, _ in told]
     assert done == sorted(done)
     assert {48, 96} <= set(done)
     assert {total for _, total in told} == {96}
 
 
-def test_each_model_is_told_of_when_it_is_trained(many, by_vmap):
+def test_each_model_is_told_of_when_it_is_trained(many, by_map):
     seen = []
     result = many(
-        execution="vmap",
-        driver="loop",
+        execution="map",
         on_model=lambda index, loss, accuracy: seen.append((index, loss, accuracy)),
     )
     assert seen == list(zip(range(3), result.losses, result.accuracies, strict=True))
-    chex.assert_trees_all_equal(result.variables, by_vmap.variables)
+    chex.assert_trees_all_equal(result.variables, by_map.variables)
 
 
-def test_a_batch_holds_own_versions_where_there_are_some(photos):
-    images, labels = photos
-    place = np.full(NUM_PHOTOS, -1, np.int32)
-    place[[7, 4]] = [0, 1]
-    own = images[:2] ^ np.uint8(255)
-    row = np.array([4, 0, 7, 7, 79])
-    shared = _Photos(Batch(images, labels), place, own[:0])
-    seen = _see(shared, jnp.asarray(own), row)
-    np.testing.assert_array_equal(
-        seen, np.stack([own[1], images[0], own[0], own[0], images[79]])
-    )
-    np.testing.assert_array_equal(_see(shared, own[:0], row), images[row])
+def test_a_batch_holds_own_versions_where_there_are_some(model, settings, photos, differences):
+    cohort = make_cohort(model, settings, *photos, **differences)
+    group = [2, 0]
+    columns, rows = cohort.columns_of(group), cohort.rows_of(group, 3, 4)
+    assert rows.shape == (4, 2, settings.batch_size)
+    for place, index in enumerate(group):
+        images, labels = _own_photos(photos, differences, index)
+        wanted = cohort.plan_of(index)(3, 4)
+        np.testing.assert_array_equal(columns.images[rows[:, place]], images[wanted])
+        np.testing.assert_array_equal(columns.labels[rows[:, place]], labels[wanted])
 
 
 @pytest.mark.parametrize(
     ("execution", "expected_told", "num_completed", "folders"),
     [
         ("sequence", [(8, 48), (16, 48), (24, 48)], 1, ["0", "1"]),
-        ("vmap", [(24, 48)], 0, ["0-2"]),
+        ("map", [(24, 48)], 0, ["0-2"]),
     ],
 )
 def test_stopped_and_resumed(
-    execution, expected_told, num_completed, folders, many, by_sequence, by_vmap, tmp_path
+    execution, expected_told, num_completed, folders, many, by_sequence, by_map, tmp_path
 ):
     told = []
     options = {
         "execution": execution,
-        "driver": "loop",
         "checkpoint_dir": tmp_path,
         "segment_steps": 8,
         "on_progress": lambda done, total: told.append((done, total)),
@@ -206,55 +200,41 @@ def test_stopped_and_resumed(
     second = many(**options)
     assert second.completed
     assert told[-1] == (48, 48)
-    expected = by_sequence if execution == "sequence" else by_vmap
+    expected = by_sequence if execution == "sequence" else by_map
     chex.assert_trees_all_equal(second.variables, expected.variables)
     # A third call has nothing to train, and says the same.
     third = many(**options)
     np.testing.assert_array_equal(third.losses, second.losses)
     chex.assert_trees_all_equal(third.variables, second.variables)
-    if execution == "vmap":
-        with pytest.raises(CheckpointError, match="belong to another run: seeds is"):
+    if execution == "map":
+        with pytest.raises(CheckpointError, match=r"belong to another run: .*seeds is"):
             many(**options, seeds=[3, 3, 8])
 
 
 def test_nothing_is_begun_that_would_end_too_late(many):
-    for execution in ("sequence", "vmap"):
-        result = many(execution=execution, driver="loop", max_seconds=0.0)
+    for execution in ("sequence", "map"):
+        result = many(execution=execution, max_seconds=0.0)
         assert (result.num_completed, result.completed) == (0, False)
         assert result.accuracies.shape == (0,)
 
 
-def test_a_longer_segment_is_forecast_to_take_longer(monkeypatch):
-    """3 s a step, and half a minute to compile the first: only the former is foretold."""
-    clock = [0.0]
-    monkeypatch.setattr("anw_jax.train.many_vmap.time.monotonic", lambda: clock[0])
-    lengths = _Lengths(None)
-
-    def advance(count, compiling=0.0):
-        clock[0] += 3.0 * count + compiling
-        return ()
-
-    assert (lengths.next(100), lengths.forecast(1)) == (1, 0.0)
-    lengths.timed(1, advance, 1, 30.0)
-    assert (lengths.next(100), lengths.forecast(2)) == (2, 0.0)
-    lengths.timed(2, advance, 2)
-    assert (lengths.next(100), lengths.forecast(2)) == (2, 6.0)
-    assert lengths.forecast(5) == 15.0
+@pytest.mark.parametrize("execution", ["map", pytest.param("vmap", marks=pytest.mark.slow)])
+def test_divergence_names_the_models(model, settings, photos, execution):
+    """The first step of the warm-up has rate 0; the second has one nobody survives."""
+    wild = dataclasses.replace(settings, learning_rate=1e38, warmup_epochs=3)
+    with pytest.raises(DivergenceError, match=r"of model\(s\) 0, 1 became infinite or NaN"):
+        train_many(model, wild, *photos, seeds=[1, 2], execution=execution, segment_steps=1)
 
 
-def test_divergence_names_the_models():
-    params = {"kernel": np.ones((3, 2, 2), np.float32), "bias": np.ones((3, 2), np.float32)}
-    metrics = Metrics(np.ones(3, np.float32), np.ones(3, np.float32))
-    state = TrainState(np.int32(8), params, {}, ())
-    _refuse_divergence(state, metrics, [5, 6, 7], 4, 4)
-    params["kernel"][0, 1, 1] = np.inf
-    metrics.loss[2] = np.nan
-    message = (
-        "the loss or a parameter of model(s) 5, 7 became infinite or NaN in steps 4 to 7; "
-        "lower learning_rate or add warmup_epochs"
+def test_only_the_model_that_diverges_is_named():
+    params = {"kernel": jnp.ones((3, 2, 2)), "bias": jnp.ones((3, 2))}
+    params["kernel"] = params["kernel"].at[1, 0, 1].set(jnp.inf)
+    finite = np.asarray(runner._finite(params, 1))
+    np.testing.assert_array_equal(finite, [True, False, True])
+    message = runner._divergence_message({"loss": np.ones(3)}, finite, 4, 4, None)
+    assert message.startswith(
+        "the loss or a parameter of model(s) 1 became infinite or NaN in steps 4 to 7 "
     )
-    with pytest.raises(DivergenceError, match=re.escape(message)):
-        _refuse_divergence(state, metrics, [5, 6, 7], 4, 4)
 
 
 def test_auto_is_the_sequence_on_cpu(monkeypatch):
@@ -276,11 +256,15 @@ def test_a_cohort_of_everybody(model, settings, photos):
 
 def test_no_model_sees_a_row_of_which_it_is_no_member(model, settings, photos, differences):
     cohort = make_cohort(model, settings, *photos, **differences)
+    rows = cohort.rows_of(range(3), 0, NUM_STEPS)
+    own = differences["replaced_rows"]
     for index in range(3):
-        rows = cohort.rows_of(index, 0, NUM_STEPS)
-        assert rows.shape == (NUM_STEPS, settings.batch_size)
-        assert differences["membership"][index][rows].all()
-        first_epoch = rows[: NUM_MEMBERS // settings.batch_size].ravel()
+        seen = rows[:, index].copy()
+        is_own = seen >= NUM_PHOTOS
+        seen[is_own] = own[seen[is_own] - NUM_PHOTOS - 3 * index]
+        assert differences["membership"][index][seen].all()
+        assert not set(rows[:, index].ravel().tolist()) & set(own.tolist())
+        first_epoch = seen[: NUM_MEMBERS // settings.batch_size].ravel()
         assert len(set(first_epoch.tolist())) == NUM_MEMBERS
 
 
@@ -315,11 +299,10 @@ def _without_one(membership):
         ({"replacements": lambda r: r[:2]}, ValueError, r"8, 8, 3\), got uint8 of shape \(2,"),
         ({"replacements": lambda r: r / 255}, ValueError, "got float64 of shape"),
         ({"execution": "sequential"}, ValueError, "did you mean 'sequence'"),
-        ({"execution": "vmap", "group_size": 0}, ValueError, "group_size must be at least 1"),
-        ({"execution": "vmap", "segment_steps": 0}, ValueError, "segment_steps must be at l"),
+        ({"execution": "map", "group_size": 0}, ValueError, "group_size must be at least 1"),
+        ({"execution": "map", "segment_steps": 0}, ValueError, "segment_steps must be at l"),
         ({"recipe": train.Recipe(privacy=Private())}, ValueError, "no BatchNorm under privacy"),
         ({"recipe": Negative()}, TypeError, "recipe must be a Recipe, got Negative"),
-        ({"driver": "scam"}, ValueError, "driver must be one of auto, loop, scan"),
     ],
 )
 def test_bad_arguments(change, error, message, many, differences):

@@ -8,10 +8,9 @@ import pytest
 
 from anw_jax import models, train
 from anw_jax.errors import CheckpointError
-from anw_jax.train import step
+from anw_jax.train import losses
 from anw_jax.train.checkpoints import Checkpoints
-from anw_jax.train.state import init_state
-from anw_jax.train.step import cross_entropy
+from anw_jax.train.classifier import first_state
 from anw_jax.train.trees import digest
 
 
@@ -55,19 +54,22 @@ class Uphill:
 class Mean:
     """The plain gradient, through the door of privacy."""
 
-    def gradient(self, key, loss_fn, params, images, targets):
-        (_, logits), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
-            params, images, targets, key
-        )
-        return gradient, cross_entropy(logits, targets), logits
+    def gradient(self, loss_fn, params, model_state, batch, rng):
+        return jax.value_and_grad(loss_fn, has_aux=True)(params, model_state, batch, rng)
 
 
 FADED = train.Recipe(transforms=(Invert(), Fade()))
 
 
+def _step(model, settings, *options, shape=(8, 8, 3), **more):
+    """A step, compiled, and its first state."""
+    step = train.classification_step(model, settings, 4, *options, **more)
+    return jax.jit(step), first_state(step, model, settings, shape)
+
+
 @pytest.fixture(scope="module")
 def state(model, settings):
-    return init_state(model, settings, (8, 8, 3), 4)
+    return _step(model, settings)[1]
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +107,10 @@ def test_transforms_act_in_order_and_targets_follow(model, settings, batch, targ
 
     @jax.jit
     def transformed(key):
-        return step._apply_transforms(FADED, key, levels, batch, model, settings)
+        prepared = batch._replace(images=levels)
+        return losses._transformed(key, prepared, model, settings, FADED)
 
-    images, told = map(np.asarray, transformed(jax.random.key(1)))
+    images, _, told = map(np.asarray, transformed(jax.random.key(1)))
     inverted = 1 - levels
     shares = 1 - images.reshape(16, -1).sum(1) / inverted.reshape(16, -1).sum(1)
     assert len(np.unique(shares.round(4))) == 16
@@ -120,30 +123,28 @@ def test_transforms_act_in_order_and_targets_follow(model, settings, batch, targ
 
 def test_targets_take_the_place_of_labels(model, settings, state, batch, targets):
     soft = batch._replace(targets=targets[:16])
-    step_fn = jax.jit(train.make_step_fn(model, _plain(settings, label_smoothing=0.3), 4))
+    step_fn, _ = _step(model, _plain(settings, label_smoothing=0.3))
     _, metrics = step_fn(state, soft, jax.random.key(0))
     loss, accuracy = _loss_of(model, state, batch.images / 255, targets[:16], 0.3)
-    assert float(metrics.loss) == pytest.approx(loss, rel=1e-4)
-    assert float(metrics.accuracy) == accuracy
+    assert float(metrics["loss"]) == pytest.approx(loss, rel=1e-4)
+    assert float(metrics["accuracy"]) == accuracy
 
 
 def test_the_adversary_sees_the_loss_that_is_trained(model, settings, state, batch):
     """Its images are those of a gradient written out, and the metrics are theirs."""
-    step_fn = jax.jit(
-        train.make_step_fn(model, _plain(settings), 4, train.Recipe(adversary=Uphill()))
-    )
+    step_fn, _ = _step(model, _plain(settings), train.Recipe(adversary=Uphill()))
     _, metrics = step_fn(state, batch, jax.random.key(0))
 
     @jax.jit
     @jax.grad
     def slope_fn(images):
         logits, _ = model.apply(state.variables, images, train=True)
-        return cross_entropy(logits, batch.labels).mean()
+        return train.cross_entropy(logits, batch.labels).mean()
 
     images = (batch.images / 255).astype(np.float32)
     moved = np.clip(images + 0.1 * np.sign(slope_fn(images)), 0, 1)
     loss, _ = _loss_of(model, state, moved, np.eye(4)[batch.labels])
-    assert float(metrics.loss) == pytest.approx(loss, rel=1e-3)
+    assert float(metrics["loss"]) == pytest.approx(loss, rel=1e-3)
 
 
 @pytest.mark.slow
@@ -170,8 +171,7 @@ def test_only_the_head_learns(tiny, model):
 def test_a_step_of_the_head_is_logistic_regression(model, settings, state, batch):
     """On the network's features, with weight decay, written out."""
     settings = _plain(settings, weight_decay=0.1)
-    step_fn = jax.jit(train.make_step_fn(model, settings, 4, trainable="head"))
-    fresh = init_state(model, settings, (8, 8, 3), 4, trainable="head")
+    step_fn, fresh = _step(model, settings, trainable="head")
     moved, _ = step_fn(fresh, batch, jax.random.key(0))
     images = (batch.images / 255).astype(np.float32)
     features = np.asarray(jax.jit(model.features)(fresh.variables, images), np.float64)
@@ -236,11 +236,11 @@ def test_a_head_resumes_without_the_optimizer_of_the_rest(tiny, tmp_path):
 
 def test_a_net_without_batch_statistics_is_saved_and_loaded(settings, tmp_path):
     model = models.create("testing", 4, norm="group")
-    state = init_state(model, settings, (8, 8, 3), 4)
-    assert state.batch_stats == {}
+    _, state = _step(model, settings)
+    assert state.model_state == {}
     with Checkpoints(tmp_path, {}) as checkpoints:
         checkpoints.save(state, segment_steps=1)
-        restored, _ = checkpoints.restore(state)
+        restored, _ = checkpoints.restore(state, num_steps=1)
     chex.assert_trees_all_equal(restored, state)
     chex.assert_trees_all_equal(train.load_variables(tmp_path), state.variables)
 
@@ -326,10 +326,11 @@ def test_weights_of_another_net_are_named(tiny):
 def test_dropout_draws_anew_in_each_step():
     model = models.create("alexnet_testing", 4, dropout=0.5)
     settings = _plain(train.TrainSettings(batch_size=8))
-    state = init_state(model, settings, (32, 32, 3), 4)
+    step_fn, state = _step(model, settings, shape=(32, 32, 3))
     images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
     batch = train.Batch(images, np.arange(8, dtype=np.int32) % 4)
-    step_fn = jax.jit(train.make_step_fn(model, settings, 4))
-    losses = [float(step_fn(state, batch, jax.random.key(seed))[1].loss) for seed in (0, 1, 0)]
-    assert losses[0] == losses[2]
-    assert losses[0] != losses[1]
+    first, other, again = (
+        float(step_fn(state, batch, jax.random.key(seed))[1]["loss"]) for seed in (0, 1, 0)
+    )
+    assert first == again
+    assert first != other

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from anw_jax import models, train
-from anw_jax.train import drivers
-from anw_jax.train.state import init_state
-from anw_jax.train.step import cross_entropy
+from anw_jax.train import segments
+from anw_jax.train.classifier import first_state
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
 
@@ -26,19 +25,20 @@ def test_step_is_the_sgd_of_pytorch(model, settings, dataset):
     settings = dataclasses.replace(_plain(settings), weight_decay=0.1)
     images, labels = dataset
     batch = train.Batch(images[:16], labels[:16])
-    state = init_state(model, settings, (8, 8, 3), steps_per_epoch=4)
+    step = train.classification_step(model, settings, steps_per_epoch=4)
+    state = first_state(step, model, settings, (8, 8, 3))
 
     @jax.jit
     @jax.grad
     def gradient_fn(params, batch_stats):
         variables = {"params": params, "batch_stats": batch_stats}
         logits, _ = model.apply(variables, batch.images / np.float32(255), train=True)
-        return cross_entropy(logits, batch.labels).mean()
+        return train.cross_entropy(logits, batch.labels).mean()
 
-    step_fn = jax.jit(train.make_step_fn(model, settings, 4))
+    step_fn = jax.jit(step)
     buffer = jax.tree.map(jnp.zeros_like, state.params)
     for _ in range(2):
-        gradients = gradient_fn(state.params, state.batch_stats)
+        gradients = gradient_fn(state.params, state.model_state)
         buffer = jax.tree.map(
             lambda m, g, p: 0.9 * m + g + 0.1 * p, buffer, gradients, state.params
         )
@@ -46,7 +46,7 @@ def test_step_is_the_sgd_of_pytorch(model, settings, dataset):
         state, metrics = step_fn(state, batch, jax.random.key(0))
         chex.assert_trees_all_close(state.params, expected, rtol=1e-4, atol=1e-5)
     assert int(state.step) == 2
-    assert np.isfinite(metrics.loss)
+    assert np.isfinite(metrics["loss"])
 
 
 @pytest.mark.parametrize("dtype", models.DTYPES)
@@ -57,12 +57,12 @@ def test_all_options_keep_the_state_as_it_is(dtype, schedule):
     settings = train.TrainSettings(
         schedule=schedule, warmup_epochs=2, nesterov=True, label_smoothing=0.1
     )
-    state = jax.eval_shape(lambda: init_state(model, settings, (8, 8, 3), 4))
+    step = train.classification_step(model, settings, 4)
+    state = jax.eval_shape(lambda: first_state(step, model, settings, (8, 8, 3)))
     batch = train.Batch(
         jax.ShapeDtypeStruct((6, 8, 8, 3), jnp.uint8), jax.ShapeDtypeStruct((6,), jnp.int32)
     )
-    step_fn = train.make_step_fn(model, settings, 4)
-    moved, metrics = jax.eval_shape(step_fn, state, batch, jax.random.key(0))
+    moved, metrics = jax.eval_shape(step, state, batch, jax.random.key(0))
     chex.assert_trees_all_equal_shapes_and_dtypes(moved, state)
     assert {leaf.dtype for leaf in jax.tree.leaves(metrics)} == {jnp.dtype("float32")}
 
@@ -79,15 +79,11 @@ def test_loss_falls_on_64_images(tiny):
     assert train.evaluate(predict_fn, images, labels)[1] > 0.7
 
 
-def test_the_step_is_traced_once(tiny, monkeypatch):
+def test_a_segment_is_traced_once(tiny, monkeypatch):
     model, settings, *rest = tiny
     model = dataclasses.replace(model, mean=(0.4, 0.4, 0.4))  # not compiled elsewhere
-    make_step_fn = drivers.make_step_fn
-
-    def counted(*args):
-        return chex.assert_max_traces(make_step_fn(*args), n=1)
-
-    monkeypatch.setattr(drivers, "make_step_fn", counted)
+    counted = chex.assert_max_traces(segments._segment, n=1)
+    monkeypatch.setattr(segments, "_segment", counted)
     chex.clear_trace_counter()
     for seed in (0, 1):
         reseeded = dataclasses.replace(settings, seed=seed)
@@ -99,9 +95,9 @@ def test_label_smoothing_mixes_in_the_mean_over_classes(rng):
     labels = rng.integers(0, 4, 6)
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     plain = -log_p[np.arange(6), labels]
-    np.testing.assert_allclose(cross_entropy(logits, labels), plain, rtol=1e-5)
+    np.testing.assert_allclose(train.cross_entropy(logits, labels), plain, rtol=1e-5)
     smoothed = 0.8 * plain - 0.2 * log_p.mean(1)
-    np.testing.assert_allclose(cross_entropy(logits, labels, 0.2), smoothed, rtol=1e-5)
+    np.testing.assert_allclose(train.cross_entropy(logits, labels, 0.2), smoothed, rtol=1e-5)
 
 
 def test_one_step_golden_numbers():

@@ -11,9 +11,8 @@ import pytest
 
 from anw_jax import data, train
 from anw_jax.errors import CheckpointError, DivergenceError
-from anw_jax.train import streaming
+from anw_jax.train.batches import Batches, StreamedFeed
 from anw_jax.train.devices import data_mesh
-from anw_jax.train.step import Batch
 
 
 def _streamed(images):
@@ -30,8 +29,8 @@ def streamed(tiny):
 
 
 @pytest.fixture(scope="module")
-def by_loop(tiny):
-    return train.train(*tiny, driver="loop", segment_steps=6)
+def in_memory(tiny):
+    return train.train(*tiny, segment_steps=6)
 
 
 @pytest.fixture(scope="module")
@@ -44,16 +43,16 @@ def assert_same_training(first, second):
     them differently: most often it does not, but 3e-6 of a value was seen."""
     close = functools.partial(chex.assert_trees_all_close, rtol=1e-4, atol=1e-6)
     close(first.params, second.params)
-    close(first.batch_stats, second.batch_stats)
+    close(first.model_state, second.model_state)
     assert int(first.step) == int(second.step)
 
 
-def test_streamed_training_is_that_in_memory(by_stream, by_loop):
-    assert_same_training(by_stream.state, by_loop.state)
+def test_streamed_training_is_that_in_memory(by_stream, in_memory):
+    assert_same_training(by_stream.state, in_memory.state)
     assert by_stream.completed
-    for given, wanted in zip(by_stream.reports, by_loop.reports, strict=True):
-        same = ("step", "num_steps", "accuracy", "learning_rate")
-        assert all(getattr(given, name) == getattr(wanted, name) for name in same)
+    for given, wanted in zip(by_stream.reports, in_memory.reports, strict=True):
+        assert (given.step, given.num_steps) == (wanted.step, wanted.num_steps)
+        assert given.metrics["accuracy"] == wanted.metrics["accuracy"]
         assert given.loss == pytest.approx(wanted.loss, rel=1e-5)
 
 
@@ -110,13 +109,13 @@ def test_other_photos_are_another_run(streamed, tmp_path):
 
 def test_a_streamed_run_does_not_go_on_in_memory(tiny, streamed, tmp_path):
     train.train(*streamed, segment_steps=16, checkpoint_dir=tmp_path)
-    with pytest.raises(CheckpointError, match=r"driver is 'stream' there and 'loop' here"):
+    with pytest.raises(CheckpointError, match=r"belong to another run: dataset is "):
         train.train(*tiny, checkpoint_dir=tmp_path)
 
 
 def test_estimate_says_how_it_would_train(streamed):
     report = train.estimate(*streamed)
-    assert (report.driver, report.num_steps) == ("stream", 16)
+    assert report.num_steps == 16
     assert report.step_seconds > 0
 
 
@@ -143,7 +142,7 @@ def test_reading_ahead_ends_with_the_training(streamed, monkeypatch, ends):
         elif ends == "stop":
             train.train(*arguments, segment_steps=6, should_stop=lambda: True)
         else:
-            monkeypatch.setattr("anw_jax.train.loop._all_finite", lambda params: False)
+            monkeypatch.setattr("anw_jax.train.runner._finite", lambda *of: False)
             with pytest.raises(DivergenceError):
                 train.train(*arguments, segment_steps=6)
         assert seen - before
@@ -164,32 +163,19 @@ def _noting(rows, threads):
 
 def test_a_closed_feed_begins_afresh(feed, tiny):
     source, _ = feed
-    next(source.batches(0, 5))
+    next(source.pieces(0, 5))
     source.close()
     source.close()
     for first in (5, 7):
-        (batch,) = source.batches(first, 1)
+        (batch,) = _batches(source, first, 1)
         np.testing.assert_array_equal(batch.images, tiny[2][tiny[4](first, 1)[0]])
 
 
-def test_evaluation_is_that_in_memory(model, tiny, by_loop):
+def test_evaluation_is_that_in_memory(model, tiny, in_memory):
     _, _, images, labels, _ = tiny
-    predict = model.predict_fn(by_loop.state.variables)
+    predict = model.predict_fn(in_memory.state.variables)
     wanted = train.evaluate(predict, images, labels, batch_size=24)
     assert train.evaluate(predict, _streamed(images), labels, batch_size=24) == wanted
-
-
-@pytest.mark.parametrize("driver", ["loop", "scan"])
-def test_drivers_for_images_in_memory_are_refused(streamed, driver):
-    with pytest.raises(ValueError) as caught:
-        train.train(*streamed, driver=driver)
-    message = f"driver of streamed images must be one of auto, stream; got {driver!r}"
-    assert str(caught.value) == message
-
-
-def test_stream_is_no_driver_for_images_in_memory(tiny):
-    with pytest.raises(ValueError, match=r"^driver must be one of auto, loop, scan"):
-        train.train(*tiny, driver="stream")
 
 
 def test_a_damaged_photo_stops_the_training_by_its_name(streamed):
@@ -225,15 +211,22 @@ def feed(tiny):
         return rows(first_step, num_steps)
 
     mesh = data_mesh(settings.batch_size)
-    columns = Batch(_streamed(images), labels)
-    return streaming.HostFeed(columns, noted, 10, mesh), read
+    columns = train.Batch(_streamed(images), labels)
+    return StreamedFeed(Batches(columns, noted, (settings.batch_size,)), mesh, 10), read
+
+
+def _batches(source, first, count):
+    """Batches of a feed, each of which is a piece without rows."""
+    pieces = list(source.pieces(first, count))
+    assert all(rows is None and steps == 1 for _, rows, steps in pieces)
+    return [columns for columns, _, _ in pieces]
 
 
 @pytest.mark.parametrize("segments", [[(0, 10)], [(0, 3), (3, 4), (7, 3)], [(4, 2), (0, 2)]])
 def test_the_feed_follows_the_plan(feed, tiny, segments):
     _, _, images, labels, rows = tiny
     for first, count in segments:
-        batches = list(feed[0].batches(first, count))
+        batches = _batches(feed[0], first, count)
         assert len(batches) == count
         for step, batch in enumerate(batches, start=first):
             (wanted,) = rows(step, 1)
@@ -246,12 +239,12 @@ def test_the_feed_follows_the_plan(feed, tiny, segments):
 def test_the_feed_reads_each_step_once_and_none_after_the_last(feed):
     source, read = feed
     for first in (0, 4, 8):
-        list(source.batches(first, min(4, 10 - first)))
+        _batches(source, first, min(4, 10 - first))
     assert sorted(read) == list(range(10))
 
 
 def test_the_feed_goes_past_the_end_where_it_is_asked_to(feed, tiny):
     # A step is timed on a few more steps than may be left.
-    batches = list(feed[0].batches(8, 4))
+    batches = _batches(feed[0], 8, 4)
     (wanted,) = tiny[4](11, 1)
     np.testing.assert_array_equal(batches[-1].images, tiny[2][wanted])

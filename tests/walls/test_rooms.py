@@ -58,8 +58,8 @@ OUTSIDE = {
     "sequential": {"numpy"},
     "suspects": {"numpy", "scipy", "jax", "onnxruntime", "torch", "keras", "urllib3"},
     "data": {"numpy", "jax", "PIL", "skimage", "tensorflow_datasets", "tensorflow", "grain"},
-    "models": {"numpy", "jax", "flax"},
-    "train": {"numpy", "jax", "optax", "orbax"},
+    "models": {"numpy", "jax", "flax", "chex"},
+    "train": {"numpy", "jax", "optax", "orbax", "chex"},
     "attacks": {
         "numpy",
         "jax",

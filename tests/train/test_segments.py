@@ -7,13 +7,13 @@ import pytest
 
 from anw_jax import train
 from anw_jax.errors import SettingsError
-from anw_jax.train.devices import data_mesh
-from anw_jax.train.drivers import resolve_driver, shares_threads
+from anw_jax.train.classifier import first_state, step_key
+from anw_jax.train.devices import data_mesh, shares_threads
 
 
 @pytest.fixture(scope="module")
-def by_loop(tiny):
-    return train.train(*tiny, driver="loop", segment_steps=6)
+def whole(tiny):
+    return train.train(*tiny, segment_steps=6)
 
 
 def _assert_same(result, expected):
@@ -24,28 +24,32 @@ def _assert_same(result, expected):
     np.testing.assert_allclose(*losses, rtol=1e-3)
 
 
-def test_scan_is_loop(tiny, by_loop):
-    _assert_same(train.train(*tiny, driver="scan", segment_steps=6), by_loop)
+def test_a_segment_is_the_step_called_from_python(tiny, whole):
+    model, settings, images, labels, rows = tiny
+    step = train.classification_step(model, settings, 4)
+    state = first_state(step, model, settings, (8, 8, 3))
+    take, losses = jax.jit(step), []
+    for row in rows(0, 16):
+        batch = train.Batch(images[row], labels[row])
+        state, metrics = take(state, batch, step_key(settings))
+        losses.append(float(metrics["loss"]))
+    chex.assert_trees_all_close(state, jax.device_get(whole.state), rtol=1e-3, atol=1e-4)
+    means = [np.mean(losses[first : first + 6]) for first in (0, 6, 12)]
+    np.testing.assert_allclose([report.loss for report in whole.reports], means, rtol=1e-3)
 
 
 @pytest.mark.slow
-def test_one_device_is_two_devices(tiny, by_loop):
+def test_one_device_is_two_devices(tiny, whole):
     assert len(jax.devices()) == 2
     one = train.train(*tiny, num_devices=1, segment_steps=6)
     assert len(one.state.step.sharding.device_set) == 1
-    assert len(by_loop.state.step.sharding.device_set) == 2
-    _assert_same(one, by_loop)
+    assert len(whole.state.step.sharding.device_set) == 2
+    _assert_same(one, whole)
 
 
-def test_segment_length_changes_nothing(tiny, by_loop):
+def test_segment_length_changes_nothing(tiny, whole):
     other = train.train(*tiny, segment_steps=16)
-    chex.assert_trees_all_equal(other.state, by_loop.state)
-
-
-def test_auto_is_the_loop_on_cpu():
-    assert resolve_driver("auto") == "loop"
-    with pytest.raises(ValueError, match="driver must be one of auto, loop, scan"):
-        resolve_driver("scam")
+    chex.assert_trees_all_equal(other.state, whole.state)
 
 
 @pytest.mark.parametrize(("batch_size", "size"), [(16, 2), (15, 1), (1, 1)])

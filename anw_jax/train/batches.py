@@ -1,0 +1,196 @@
+"""Where batches come from: arrays on the devices, or photos that stay on disk.
+
+The rows of each batch are a pure function of the step, so a resumed training needs only its
+step, and the devices see the same batches from either source.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import chex
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from anw_jax import data
+from anw_jax.train.devices import replicated
+
+IndicesFn = Callable[[int, int], np.ndarray]
+# Columns on the devices, rows of them for some steps, and how many of these steps are meant;
+# without rows, the columns are the batch of one step.
+Piece = tuple[chex.ArrayTree, jax.Array | None, int]
+
+# A segment on the device has one shape, whatever its number of steps, so it compiles once.
+MAX_SEGMENT_STEPS = 2048
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Batches:
+    """A source of batches: columns, and which of their rows each step sees.
+
+    Attributes:
+      columns: a tree of arrays, or of `data.StreamedImages`, that share their first axis.
+      indices_fn: the batch plan, `(first_step, num_steps)` to int32 `[num_steps, batch_size]`
+        (or `[num_steps, num_models, batch_size]`), pure; `data.BatchPlan(...).rows` is one.
+      batch_shape: of a step's rows; None = what the batch plan gives.
+
+    Raises:
+      ValueError: if the columns are not equally long.
+
+    Example:
+      >>> plan = data.BatchPlan(num_examples=8, batch_size=4, seed=0)
+      >>> Batches({"x": np.zeros((8, 3))}, plan.rows).batch_shape
+      (4,)
+    """
+
+    columns: Any
+    indices_fn: IndicesFn
+    batch_shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Find the shape of a batch where it is not given."""
+        if self.batch_shape is None:
+            shape = np.shape(self.indices_fn(0, 1))[1:]
+            object.__setattr__(self, "batch_shape", shape)
+        lengths = {len(column) for column in jax.tree.leaves(self.columns)}
+        if len(lengths) != 1:
+            raise ValueError(
+                f"columns must share the length of their first axis, got {sorted(lengths)}"
+            )
+
+    @property
+    def num_examples(self) -> int:
+        """How many rows there are."""
+        return len(jax.tree.leaves(self.columns)[0])
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether any column is read from disk when it is needed."""
+        columns = jax.tree.leaves(self.columns)
+        return any(isinstance(column, data.StreamedImages) for column in columns)
+
+    def rows(self, first_step: int, num_steps: int) -> np.ndarray:
+        """Return the rows of some steps, checked.
+
+        Raises:
+          ValueError: if the batch plan gives a wrong shape, or rows that are not there.
+        """
+        rows = np.asarray(self.indices_fn(first_step, num_steps))
+        shape = (num_steps, *self.batch_shape)
+        if rows.shape != shape or not np.issubdtype(rows.dtype, np.integer):
+            raise ValueError(
+                f"indices_fn must return integers of shape {shape}, "
+                f"got {rows.dtype} of shape {rows.shape}"
+            )
+        # A gather would clamp such a row in silence.
+        if rows.min() < 0 or rows.max() >= self.num_examples:
+            raise ValueError(
+                f"indices_fn must return rows in [0, {self.num_examples}), "
+                f"got [{rows.min()}, {rows.max()}]"
+            )
+        return rows.astype(np.int32)
+
+    def digest(self) -> str:
+        """Return 16 hexadecimal digits that stand for the columns."""
+        hashed = hashlib.sha256()
+        for column in jax.tree.leaves(self.columns):
+            if isinstance(column, data.StreamedImages):
+                hashed.update(column.identity().encode())
+            else:
+                hashed.update(f"{column.dtype} {column.shape}".encode())
+                hashed.update(np.ascontiguousarray(column))
+        return hashed.hexdigest()[:16]
+
+    def feed(self, mesh: Mesh, num_steps: int) -> "Feed":
+        """Return what hands the batches of a training of `num_steps` steps to the devices."""
+        return (StreamedFeed if self.is_streamed else ResidentFeed)(self, mesh, num_steps)
+
+
+class ResidentFeed:
+    """Keeps all columns on the devices; a segment is one piece.
+
+    Args:
+      batches: the source.
+      mesh: the devices that share each batch.
+      num_steps: of the whole training.
+    """
+
+    def __init__(self, batches: Batches, mesh: Mesh, num_steps: int) -> None:
+        del num_steps
+        self._batches = batches
+        self._columns = jax.device_put(batches.columns, replicated(mesh))
+        num_models = int(np.prod(batches.batch_shape[:-1]))
+        self.max_steps = max(1, MAX_SEGMENT_STEPS // num_models)
+        axes = [None] * len(batches.batch_shape)
+        self._sharding = NamedSharding(mesh, PartitionSpec(*axes, "data"))
+
+    def pieces(self, first_step: int, num_steps: int) -> Iterator[Piece]:
+        """Give all steps at once."""
+        rows = self._batches.rows(first_step, num_steps)
+        padding = ((0, self.max_steps - num_steps), *((0, 0),) * (rows.ndim - 1))
+        yield self._columns, jax.device_put(np.pad(rows, padding), self._sharding), num_steps
+
+    def close(self) -> None:
+        """Do nothing: no thread reads."""
+
+
+class StreamedFeed:
+    """Reads batches ahead of need in threads; each step is a piece.
+
+    While a step runs, the next batch is on its way to the devices and those after it are being
+    decoded. The feed reads on from one segment to the next; asked for any other step it starts
+    anew there, so what it gives depends on the step alone.
+
+    Args:
+      batches: the source.
+      mesh: the devices that share each batch.
+      num_steps: of the whole training; nothing beyond is read ahead.
+    """
+
+    max_steps = MAX_SEGMENT_STEPS
+
+    def __init__(self, batches: Batches, mesh: Mesh, num_steps: int) -> None:
+        self._batches, self._num_steps = batches, num_steps
+        self._sharding = NamedSharding(mesh, PartitionSpec("data"))
+        self._begin(range(0))
+
+    def pieces(self, first_step: int, num_steps: int) -> Iterator[Piece]:
+        """Give the batches of steps `first_step` to `first_step + num_steps - 1`."""
+        end = first_step + num_steps
+        if first_step != self._next_step or end > self._end:
+            self.close()
+            self._begin(range(first_step, max(end, self._num_steps)))
+        self._next_step = end
+        for _ in range(num_steps):
+            yield next(self._stream), None, 1
+
+    def close(self) -> None:
+        """End the threads that read ahead."""
+        # A stream knows its feed, so nobody would end it before the garbage collector.
+        self._stream.close()
+        self._next_step = -1
+
+    def _begin(self, steps: range) -> None:
+        self._stream = self._sent_ahead(steps)
+        self._next_step, self._end = -1, steps.stop
+
+    def _sent_ahead(self, steps: range) -> Generator[chex.ArrayTree, None, None]:
+        """Give batches; the next is on its way to the devices when one is handed out."""
+        ahead = None
+        with contextlib.closing(data.prefetch(self._read, steps)) as batches:
+            for batch in batches:
+                current, ahead = ahead, jax.device_put(batch, self._sharding)
+                if current is not None:
+                    yield current
+        if ahead is not None:
+            yield ahead
+
+    def _read(self, step: int) -> chex.ArrayTree:
+        (rows,) = self._batches.rows(step, 1)
+        return jax.tree.map(lambda column: column[rows], self._batches.columns)
+
+
+Feed = ResidentFeed | StreamedFeed
