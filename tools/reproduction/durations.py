@@ -1,11 +1,11 @@
 """How long runs take, from those that were recorded."""
 
-import json
 import pathlib
 import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from anw_jax import _json
 from anw_jax.report.training import training_seconds
 from tools.reproduction.study import Study
 
@@ -40,7 +40,7 @@ class Durations:
             if SUPERSEDED in file.relative_to(results).parts:
                 continue
             try:
-                found.add(json.loads(file.read_text(encoding="utf-8")))
+                found.add(_json.loads(file.read_text(encoding="utf-8")))
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue
         return found

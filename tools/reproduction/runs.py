@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from anw_jax import _json
 from anw_jax.errors import AnwError
 from anw_jax.lab import Settings
 from anw_jax.lab.workdir import plain
@@ -277,7 +278,7 @@ def read_run(file: pathlib.Path, shown: str) -> Run:
       ResultError: it is damaged.
     """
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = _json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ResultError(f"{shown} is damaged: {error}") from None
     if not isinstance(values, dict):
