@@ -20,8 +20,13 @@ import scipy.stats
 
 from anw_jax import keys, stats
 from anw_jax.keys import Assignment, MarkKey
-from anw_jax.stats.lower_bound import lower_bound_by_hits, lower_bound_by_ranks, slot_ranks
-from anw_jax.stats.unit_list import confidence, longest_prefix
+from anw_jax.stats.bounds import (
+    confidence,
+    longest_prefix,
+    lower_bound_by_hits,
+    lower_bound_by_ranks,
+    slot_ranks,
+)
 from benchmarks import _measure, _partly_trained
 from benchmarks._partly_trained import NUM_PHOTOS, RULES, SHARES, SPACE, Rows, num_trained
 

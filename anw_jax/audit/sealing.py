@@ -15,7 +15,7 @@ from anw_jax.audit.files import check_same, digest_of, read_arrays, write_json
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import AccessRule, Assignment, Manifest
-from anw_jax.stats.unit_list import confidence
+from anw_jax.stats.bounds import confidence
 from anw_jax.verify import check_jax, infer_signatures, seal
 
 ReportFn = Callable[[str], progress.ProgressFn]

@@ -15,7 +15,7 @@ from anw_jax.keys.units import is_digest
 
 MODES = ("sealed", "sequential")
 
-# Which question several tests answer together; `stats.several_claims` has the corrections.
+# Which question several tests answer together; `stats.several` has the corrections.
 CLAIMS = ("one model", "any model", "each model", "list of models")
 
 # Version 1 is read and replayed, never made: its slots did not depend on the whole manifest,

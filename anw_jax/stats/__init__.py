@@ -17,17 +17,14 @@ Formal guarantees of `exact_test`, each with a test in `tests/stats`:
   constant, never as evidence; no table raises once its shape fits.
 
 The sequential mode bets unit by unit instead (`MixtureBettor`, `EProcess`); several tests at
-once are corrected as their plan declares (`several_claims`); `which_units` and `how_many`
+once are corrected as their plan declares (`several`); `which_units` and `how_many`
 answer which photos and how many, with error rates; `plan_audit` says beforehand what it takes.
 """
 
 from anw_jax.stats.betting import BETTORS, MixtureBettor, mixture_log_wealth
-from anw_jax.stats.calibration import fresh_p_values, super_uniformity
+from anw_jax.stats.bounds import INVERSIONS, LowerBound, UnitList, how_many, which_units
 from anw_jax.stats.e_process import EProcess, SequentialResult, sequential_result
 from anw_jax.stats.exact import ExactNull, quantise
-from anw_jax.stats.factors import divided, multiplied
-from anw_jax.stats.lower_bound import INVERSIONS, LowerBound, how_many
-from anw_jax.stats.monte_carlo import monte_carlo_test
 from anw_jax.stats.power import AuditPlan, plan_audit
 from anw_jax.stats.scores import (
     DEFAULT_STATISTIC,
@@ -40,9 +37,24 @@ from anw_jax.stats.scores import (
     score_row,
     score_units,
 )
-from anw_jax.stats.several_claims import bonferroni, e_bh, log_e_from_p, mean_of_e_values
-from anw_jax.stats.testing import DEFAULT_ALPHA, TestResult, exact_test, format_p, hits
-from anw_jax.stats.unit_list import UnitList, which_units
+from anw_jax.stats.several import (
+    bonferroni,
+    divided,
+    e_bh,
+    log_e_from_p,
+    mean_of_e_values,
+    multiplied,
+)
+from anw_jax.stats.testing import (
+    DEFAULT_ALPHA,
+    TestResult,
+    exact_test,
+    format_p,
+    fresh_p_values,
+    hits,
+    monte_carlo_test,
+    super_uniformity,
+)
 from anw_jax.stats.unit_rows import unit_losses
 
 __all__ = [

@@ -1,8 +1,9 @@
-"""The one test a verdict rests on."""
+"""The exact test, its Monte-Carlo twin, and empirical checks that p is never too small."""
 
 import dataclasses
 import math
 import sys
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -169,10 +170,13 @@ def hits(loss_table: np.ndarray, assignment: Assignment) -> tuple[int, TestResul
     Returns:
       The number of hits, and the result of `exact_test` with statistic "hits".
     """
-    losses = unit_losses(loss_table, assignment)
-    matches = blind_argmin(losses) == assignment.slot_of_unit
-    count = int((matches & ~np.isnan(losses[:, 0])).sum())
+    count = int(is_hit(unit_losses(loss_table, assignment), assignment).sum())
     return count, exact_test(loss_table, assignment, statistic="hits")
+
+
+def is_hit(losses: np.ndarray, assignment: Assignment) -> np.ndarray:
+    """Whether each unit's blind argmin is its slot: bool `[num_units]` of `unit_losses`."""
+    return (blind_argmin(losses) == assignment.slot_of_unit) & ~np.isnan(losses[:, 0])
 
 
 def observed_sum(integers: np.ndarray, assignment: Assignment) -> int:
@@ -207,3 +211,120 @@ def exp_up(log_p: float) -> float:
     """exp, rounded up; never 0."""
     # Among subnormal numbers exp is off by a whole unit of 5e-324, which no factor mends.
     return min(1.0, math.exp(log_p) * (1 + 1e-15) + 5e-324)
+
+
+def monte_carlo_test(
+    loss_table: np.ndarray,
+    assignment: Assignment,
+    *,
+    num_draws: int = 9_999,
+    seed: int,
+    statistic: str = DEFAULT_STATISTIC,
+) -> float:
+    """Estimates the exact p by drawing slots afresh: p = (1 + b) / (1 + B).
+
+    Valid for every B (Phipson and Smyth 2010, https://doi.org/10.2202/1544-6115.1585), and
+    never below 1 / (1 + B). A diagnostic: it checks the convolution.
+
+    Args:
+      loss_table: float `[num_images, num_slots]` nats.
+      assignment: the units and their secret slots.
+      num_draws: B, at least 1.
+      seed: public seed, at least 0.
+      statistic: a name of `STATISTICS`.
+
+    Returns:
+      The p-value.
+    """
+    _check.integer_at_least(1, num_draws=num_draws)
+    _check.integer_at_least(0, seed=seed)
+    integers = quantise(score_units(loss_table, assignment, statistic))
+    observed = observed_sum(integers, assignment)
+    rng = np.random.default_rng(seed)
+    at_least = 0
+    batch = max(1, 2**22 // len(integers))
+    for start in range(0, num_draws, batch):
+        count = min(batch, num_draws - start)
+        draws = rng.integers(0, integers.shape[1], (count, len(integers)))
+        sums = integers[np.arange(len(integers)), draws].sum(axis=1)
+        at_least += int((sums >= observed).sum())
+    return (1 + at_least) / (1 + num_draws)
+
+
+def fresh_p_values(
+    loss_table: np.ndarray,
+    assignments: Iterable[Assignment],
+    statistic: str = DEFAULT_STATISTIC,
+) -> np.ndarray:
+    """The p-value of one table under many fresh keys; the null is convolved once.
+
+    Args:
+      loss_table: float `[num_images, num_slots]` nats.
+      assignments: draws of `assign` for the same images under other keys; they share the
+        units of the first.
+      statistic: a name of `STATISTICS`.
+
+    Returns:
+      float64 `[number of assignments]`, exact to about 1e-11 from above.
+
+    Raises:
+      ValueError: no assignment, or assignments with different units or spaces.
+    """
+    p_values: list[float] = []
+    first = integers = survival = None
+    for assignment in assignments:
+        if first is None:
+            first = assignment
+            integers = quantise(score_units(loss_table, assignment, statistic))
+            survival = ExactNull(integers).survival
+        elif not _same_units(first, assignment):
+            raise ValueError("assignments must share their units: draw them for one manifest")
+        p_values.append(float(survival[observed_sum(integers, assignment)]))
+    if first is None:
+        raise ValueError("assignments must hold at least one Assignment, got none")
+    return np.array(p_values)
+
+
+def _same_units(first: Assignment, second: Assignment) -> bool:
+    """Whether two assignments differ by their slots only."""
+    return (
+        first.space == second.space
+        and np.array_equal(first.unit_of_image, second.unit_of_image)
+        and np.array_equal(first.is_copy, second.is_copy)
+    )
+
+
+def super_uniformity(p_values: np.ndarray, confidence: float = 0.999) -> tuple[bool, float]:
+    """Whether p-values look super-uniform: #{p ≤ t} / n ≤ t for every t, within chance.
+
+    One-sided Dvoretzky-Kiefer-Wolfowitz band (Massart 1990,
+    https://doi.org/10.1214/aop/1176990746): for super-uniform p-values the excess
+    max_t (F_n(t) - t) is above sqrt(ln(1 / (1 - confidence)) / (2 n)) with probability at
+    most 1 - confidence.
+
+    Args:
+      p_values: float `[n]` in [0, 1].
+      confidence: of the band, in [0.5, 1).
+
+    Returns:
+      Whether the excess lies inside the band, and the excess.
+
+    Raises:
+      ValueError: no p-values, not a vector, or some outside [0, 1] or NaN.
+
+    Example:
+      >>> super_uniformity(np.linspace(0.001, 1, 1000))[0]
+      True
+      >>> super_uniformity(np.linspace(0.001, 1, 1000) ** 2)[0]
+      False
+    """
+    _check.in_interval(0.5, 1 - 1e-12, confidence=confidence)
+    ordered = np.sort(np.asarray(p_values, np.float64))
+    if ordered.ndim != 1 or not len(ordered) or not ((ordered >= 0) & (ordered <= 1)).all():
+        raise ValueError(
+            "p_values must be a non-empty vector in [0, 1], got "
+            f"shape {ordered.shape}, values {ordered!r:.60}"
+        )
+    num = len(ordered)
+    excess = float((np.arange(1, num + 1) / num - ordered).max())
+    return excess <= math.sqrt(math.log(1 / (1 - confidence)) / (2 * num)), excess

@@ -9,8 +9,7 @@ import scipy.stats
 
 from anw_jax import stats
 from anw_jax.keys import Assignment
-from anw_jax.stats.lower_bound import lower_bound_by_hits
-from anw_jax.stats.unit_list import longest_prefix
+from anw_jax.stats.bounds import longest_prefix, lower_bound_by_hits
 from benchmarks import _partly_trained, lower_bound
 from benchmarks._partly_trained import NUM_PHOTOS, SHARES, SPACE, num_trained
 

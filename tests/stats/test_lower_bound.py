@@ -11,7 +11,7 @@ import scipy.stats
 
 from anw_jax import stats
 from anw_jax.keys import AccessRule
-from anw_jax.stats.lower_bound import (
+from anw_jax.stats.bounds import (
     LowerBound,
     lower_bound_by_hits,
     lower_bound_by_ranks,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from anw_jax import stats
 from anw_jax.keys import Assignment, SignatureSpace
-from anw_jax.stats.unit_list import confidence, longest_prefix
+from anw_jax.stats.bounds import confidence, longest_prefix
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
