@@ -77,7 +77,8 @@ def end_of(whole, name: str, body: bytes, rng: random.Random) -> str:
     known = json.loads(kept[case / "verdict.json"])["tests"]["ann"]["net"]
     path.write_bytes(body)
     if is_mended:
-        mend(case)
+        mend(case)  # also a digest in the mutant itself
+        body = path.read_bytes()
     words = ("--key", root / "ann.key", *(("--blind", noted) if is_noted else ()))
     is_replay = name == "verdict.json"
     ended = anw.checked(
