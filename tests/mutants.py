@@ -146,7 +146,7 @@ def other_value(value: Any, rng: random.Random) -> Any:
             source = source[name]
         target[last] = copy.deepcopy(source)
     else:
-        target[last] = rng.choice(ODD)
+        target[last] = copy.deepcopy(rng.choice(ODD))
     return value
 
 

@@ -25,7 +25,7 @@ def group_of(case: Case, declared: dict[str, Any], suspect: str) -> RecordGroup 
     num_tests = len(case.owners) * len(case.suspects)
     plan = next(iter(case.owners.values())).published.plan
     highest = level_of_record(plan, len(case.owners), len(case.suspects))
-    said = declared.get("sequential", {})
+    said = declared.get("sequential") or {}
     level = said.get("level")
     is_level = isinstance(level, float) and 0.0 < level <= highest
     if said.get("num_tests") != num_tests or not is_level:

@@ -156,7 +156,7 @@ def go_on(
         for together in all_records.values():
             together.recover()
         if not stop and any(together.is_open for together in all_records.values()):
-            budget = declared["budget"] if budget is None else budget
+            budget = declared.get("budget") if budget is None else budget
             with contextlib.ExitStack() as panels:
                 panel_of = _panels(case, declared, budget, makers, panels)
                 _Rounds(case, declared, all_records, panel_of, opener, on_progress).go_on()

@@ -50,7 +50,7 @@ def seal_case(
     declared = check_unchanged(case)
     if case.has("blind.json"):
         return read_blind(case)[0]
-    budget = declared["budget"] if budget is None else budget
+    budget = declared.get("budget") if budget is None else budget
     results = {}
     for name in case.suspects:
         with asked(case, declared, name, budget=budget, makers=makers) as (panel, cache):

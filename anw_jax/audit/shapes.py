@@ -30,7 +30,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "suspects": {
             "*": {
                 "file": str,
-                "declaration": dict,
+                "declaration": {"cost_per_query": float},
                 "declaration_digest": str,
                 "access?": _ACCESS,
                 "access_text?": str,

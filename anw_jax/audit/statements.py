@@ -222,7 +222,7 @@ def check_controls(statements: CaseStatements, declared: Mapping[str, Any]) -> N
     Raises:
       CaseError: one was named, or taken back, after `declared.json` was written.
     """
-    fixed = declared.get("controls", [])
+    fixed = declared.get("controls") or []
     now = sorted(name for name in statements.suspects if statements.is_control(name))
     if now != fixed:
         raise CaseError(

@@ -39,7 +39,7 @@ def state_of(case: Case) -> dict[str, Any]:
     body: dict[str, Any] = {"steps": [s for s in steps if case.has(f"{s}.json")]}
     if case.has("declared.json"):
         declared = case.read("declared.json")
-        body["budget"] = declared["budget"]
+        body["budget"] = declared.get("budget")
         body["suspects"] = {n: access_text(declared, n) for n in declared["suspects"]}
         body["owners"] = {
             name: {f: owner[f] for f in ("num_units", "num_images", "num_slots")}

@@ -68,7 +68,7 @@ class Declaration:
         # As plain numbers: NumPy's would stand in no JSON.
         for name, least in (("num_classes", 2), ("k", 1), ("decimals", 1)):
             value = getattr(self, name)
-            if value is not None:
+            if value is not None or name == "num_classes":
                 value = _check.integer_at_least(least, **{name: value})
             object.__setattr__(self, name, value)
         _check.one_of(ANSWER_KINDS, answer=self.answer)

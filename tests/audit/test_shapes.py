@@ -25,6 +25,12 @@ EDITS = [
     ("declared.json", ["owners", "ann"], 7, "owners.ann must be an object, got 7"),
     ("declared.json", ["suspects", "net", "file"], None, "suspects.net.file must be text"),
     ("declared.json", ["beacons"], None, "beacons must be an object, got None"),
+    (
+        "declared.json",
+        ["suspects", "net", "declaration"],
+        {},
+        "cost_per_query must be a number",
+    ),
     ("declared.json", ["controls"], [1], "controls.0 must be text, got 1"),
     ("verdict.json", ["case", "blind_sha256"], None, "case.blind_sha256 must be text"),
 ]

@@ -90,3 +90,8 @@ def test_numbers_of_numpy_are_plain_numbers():
     assert declaration.digest == Declaration(10, "top_k", k=3, decimals=2).digest
     access = Access("rounded", num_augmentations=np.int64(2), decimals=np.int64(3))
     assert [type(n) for n in (access.num_augmentations, access.decimals)] == [int, int]
+
+
+def test_a_number_of_classes_must_be_one():
+    with pytest.raises(TypeError, match="num_classes must be an integer, got None"):
+        Declaration.from_json({"num_classes": None})
