@@ -131,53 +131,85 @@ def make_step(
       >>> float(metrics["loss"]), state.params["w"].tolist()
       (1.0, [0.20000000298023224])
     """
+    own = _LossStep(loss_fn, optimizer, trained, prepare_fn, gradient_fn, schedule)
+    return Step(own.init_optimizer, own.update, own.check)
 
-    def part(params: Any) -> Any:
-        return params if trained is None else {name: params[name] for name in trained}
 
-    def merged(params: Any, moved: Any) -> Any:
-        return moved if trained is None else params | moved
+@dataclasses.dataclass(frozen=True, eq=False)
+class _LossStep:
+    """The arguments of `make_step`, and what is made of them."""
 
-    def part_loss(state: TrainState) -> LossFn:
-        def loss_of_part(
-            params: Any, model_state: Any, batch: Any, rng: chex.PRNGKey
-        ) -> tuple[jax.Array, tuple[Any, Metrics]]:
-            outcome = loss_fn(merged(state.params, params), model_state, batch, rng)
-            return _checked(outcome, model_state)
+    loss_fn: LossFn
+    optimizer: optax.GradientTransformation
+    trained: tuple[str, ...] | None
+    prepare_fn: PrepareFn | None
+    gradient_fn: GradientFn
+    schedule: optax.Schedule | None
 
-        return loss_of_part
+    def init_optimizer(self, params: chex.ArrayTree) -> chex.ArrayTree:
+        return self.optimizer.init(self._part(params))
 
-    def prepared(state: TrainState, batch: Any, key: chex.PRNGKey) -> tuple[Any, chex.PRNGKey]:
-        rng = jax.random.fold_in(key, state.step)
-        if prepare_fn is not None:
-            batch = prepare_fn(state.params, state.model_state, batch, rng)
-        return batch, jax.random.fold_in(rng, _GRADIENT)
-
-    def update(state: TrainState, batch: Any, key: chex.PRNGKey) -> tuple[TrainState, Metrics]:
-        batch, rng = prepared(state, batch, key)
-        params = part(state.params)
-        (loss, (model_state, metrics)), gradient = gradient_fn(
-            part_loss(state), params, state.model_state, batch, rng
+    def update(
+        self, state: TrainState, batch: Any, key: chex.PRNGKey
+    ) -> tuple[TrainState, Metrics]:
+        batch, rng = self._prepared(state, batch, key)
+        params = self._part(state.params)
+        (loss, (model_state, metrics)), gradient = self.gradient_fn(
+            self._loss_of_part(state), params, state.model_state, batch, rng
         )
         chex.assert_trees_all_equal_shapes_and_dtypes(gradient, params)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, params)
+        updates, opt_state = self.optimizer.update(gradient, state.opt_state, params)
         moved = TrainState(
             step=state.step + 1,
-            params=merged(state.params, optax.apply_updates(params, updates)),
+            params=self._merged(state.params, optax.apply_updates(params, updates)),
             model_state=model_state,
             opt_state=opt_state,
         )
-        rate = {} if schedule is None else {"learning_rate": schedule(state.step)}
+        rate = {} if self.schedule is None else {"learning_rate": self.schedule(state.step)}
         return moved, {"loss": loss, **metrics, **rate}
 
-    def check(state: TrainState, batch: Any, key: chex.PRNGKey) -> None:
-        batch, rng = prepared(state, batch, key)
+    def check(self, state: TrainState, batch: Any, key: chex.PRNGKey) -> None:
+        batch, rng = self._prepared(state, batch, key)
+        loss_fn = self._loss_of_part(state)
         _refuse_unreached(
-            lambda params: part_loss(state)(params, state.model_state, batch, rng)[0],
-            part(state.params),
+            lambda params: loss_fn(params, state.model_state, batch, rng)[0],
+            self._part(state.params),
         )
 
-    return Step(lambda params: optimizer.init(part(params)), update, check)
+    def _part(self, params: Any) -> Any:
+        """Return the parameters that get gradients."""
+        if self.trained is None:
+            return params
+        missing = [name for name in self.trained if name not in params]
+        if missing or not self.trained:
+            raise ValueError(
+                f"trained must name some of the parameters {', '.join(params)}; "
+                f"got {self.trained!r}"
+            )
+        return {name: params[name] for name in self.trained}
+
+    def _merged(self, params: Any, moved: Any) -> Any:
+        return moved if self.trained is None else params | moved
+
+    def _loss_of_part(self, state: TrainState) -> LossFn:
+        """Return the loss as a function of the parameters that get gradients, checked."""
+
+        def loss_of_part(
+            params: Any, model_state: Any, batch: Any, rng: chex.PRNGKey
+        ) -> tuple[jax.Array, tuple[Any, Metrics]]:
+            whole = self._merged(state.params, params)
+            return _checked(self.loss_fn(whole, model_state, batch, rng), model_state)
+
+        return loss_of_part
+
+    def _prepared(
+        self, state: TrainState, batch: Any, key: chex.PRNGKey
+    ) -> tuple[Any, chex.PRNGKey]:
+        """Return the batch that the gradient is taken of, and the key of the gradient."""
+        rng = jax.random.fold_in(key, state.step)
+        if self.prepare_fn is not None:
+            batch = self.prepare_fn(state.params, state.model_state, batch, rng)
+        return batch, jax.random.fold_in(rng, _GRADIENT)
 
 
 def chain(**steps: Step) -> Step:

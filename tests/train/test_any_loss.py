@@ -295,6 +295,15 @@ def test_parameters_that_are_zero_at_first_still_count(line):
     assert fit(train.make_step(loss_fn, optax.sgd(0.1)), ZERO, line).completed
 
 
+def test_parameters_to_train_must_be_there():
+    for trained in (("slop",), ()):
+        step = train.make_step(squared_error, optax.sgd(0.1), trained=trained)
+        with pytest.raises(
+            ValueError, match=r"name some of the parameters level, slope; got \("
+        ):
+            step.init(ZERO)
+
+
 def test_wrong_sources_are_refused(line):
     step = train.make_step(squared_error, optax.sgd(0.1))
     plan = data.BatchPlan(64, 16, seed=1)
