@@ -1,11 +1,15 @@
 """Checkpoints: the state at the end of a segment, and what it belongs to.
 
 Orbax names the checkpoint it cannot load, never the leaf that is wrong; so trees are
-compared here before anything is loaded.
+compared here before anything is loaded. A damaged array makes Orbax fail in many threads at
+once, and a changed bit may pass unseen; so a list of digests is kept beside the arrays and
+checked before they are read.
 """
 
 import contextlib
 import errno
+import hashlib
+import json
 import logging
 import os
 import pathlib
@@ -20,11 +24,11 @@ from orbax.checkpoint import v1 as ocp
 
 from anw_jax.errors import CheckpointError
 from anw_jax.models import Model
-from anw_jax.train.integrity import find_damage, write_file_list
 from anw_jax.train.step import TrainState
 from anw_jax.train.trees import differences, some
 
 _KEEP = 2
+_LIST = "file_digests.json"
 
 
 class Checkpoints:
@@ -310,3 +314,47 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = value
     return flat
+
+
+def write_file_list(folder: pathlib.Path) -> None:
+    """Note size and SHA-256 of every file in the folder."""
+    files = {name: _describe(path) for name, path in _files(folder).items()}
+    # Whole or not at all, should the process be killed here.
+    draft = folder / f"{_LIST}.draft"
+    draft.write_text(json.dumps(files, indent=1, sort_keys=True) + "\n")
+    draft.replace(folder / _LIST)
+
+
+def find_damage(folder: pathlib.Path) -> str | None:
+    """Return what is wrong with the folder's files; None if nothing is.
+
+    A folder without a list (its writer was killed before that) passes.
+    """
+    listing = folder / _LIST
+    if not listing.exists():
+        return None
+    try:
+        expected = json.loads(listing.read_text())
+    except ValueError:
+        return f"{_LIST} is damaged"
+    present = _files(folder)
+    for name, described in expected.items():
+        if name not in present:
+            return f"{name} is missing"
+        size = present[name].stat().st_size
+        if size != described["size"]:
+            return f"{name} has {size} bytes, not {described['size']}"
+        if _describe(present[name]) != described:
+            return f"{name} has changed since it was written"
+    return None
+
+
+def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != _LIST)
+    return {path.relative_to(folder).as_posix(): path for path in paths}
+
+
+def _describe(path: pathlib.Path) -> dict[str, int | str]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"size": path.stat().st_size, "sha256": digest}

@@ -11,9 +11,8 @@ from anw_jax import models, train
 from anw_jax.errors import CheckpointError
 from anw_jax.train import checkpoints as checkpoints_module
 from anw_jax.train import runner
-from anw_jax.train.checkpoints import Checkpoints
+from anw_jax.train.checkpoints import Checkpoints, find_damage
 from anw_jax.train.classifier import first_state
-from anw_jax.train.integrity import find_damage
 
 
 @pytest.fixture(scope="module")
