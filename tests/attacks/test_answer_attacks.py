@@ -84,6 +84,7 @@ def test_noise_of_classes_and_photos_is_uncorrelated(much_noise):
     assert abs(np.corrcoef(noise[:-1, 0], noise[1:, 0])[0, 1]) < 4 / np.sqrt(len(noise))
 
 
+@pytest.mark.slow
 def test_same_question_same_answer(plain):
     images = _photos(9, 2)
     noisy = noisy_predict_fn(plain, 3, 0.5)

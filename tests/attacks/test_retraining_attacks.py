@@ -80,6 +80,7 @@ def _body(variables, head):
     return {name: leaf for name, leaf in variables["params"].items() if name != head}
 
 
+@pytest.mark.slow
 def test_tuning_the_head_leaves_the_body_bit_for_bit(suspect, tuned):
     head, before, after = suspect.model.head, suspect.variables, tuned["head"].variables
     assert _same(_body(before, head), _body(after, head))
@@ -257,6 +258,7 @@ def members(suspect, material):
     return predicts
 
 
+@pytest.mark.slow
 def test_ensemble_equals_naive_averaging(suspect, material, members, images):
     logs = [_log_softmax(_ask(predict, images)) for predict in members]
     assert np.abs(logs[1] - logs[2]).max() > 1e-2  # seeds make a difference

@@ -85,6 +85,7 @@ def test_above_the_limit_it_is_inconclusive(root, case_dir, how, number):
     assert telling.state_of(audit.Case(case_dir))["reached"][0]["p_text"] == "1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "number", "outcome"),
     [(0.0, 0, "shown"), (0.0, 1, "inconclusive"), (0.25, 3, "shown"), (0.25, 4, "inconclusive"),

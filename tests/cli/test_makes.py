@@ -138,6 +138,7 @@ def served():
         server.server_close()
 
 
+@pytest.mark.slow
 # What torch says of its own trace and of TorchScript's age is no concern of a case.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 def test_every_make_gives_the_same_sealed_table(anw, root):

@@ -46,6 +46,7 @@ def finished(tmp_path_factory):
     return settings, folder, lab.run(settings, folder)
 
 
+@pytest.mark.slow
 def test_chosen_signatures_are_what_is_published(finished):
     _, folder, results = finished
     for name, degrees in (("hue60", 60.0), ("hue300", 300.0)):
@@ -61,6 +62,7 @@ def test_chosen_signatures_are_what_is_published(finished):
         assert results["users"][name]["standing"] == "experiment key, not evidence"
 
 
+@pytest.mark.slow
 def test_the_page_tells_of_crowds_and_single_users(finished):
     _, folder, _ = finished
     page = (folder / "report.html").read_text(encoding="utf-8")
@@ -80,6 +82,7 @@ def test_a_run_of_crowds_alone_ends_with_a_page(tmp_path):
     assert "Nobody makes a claim in this run.</p>" in page
 
 
+@pytest.mark.slow
 def test_a_chosen_signature_is_on_the_photos(finished):
     _, folder, _ = finished
     with np.load(folder / "examples.npz") as examples:
@@ -87,6 +90,7 @@ def test_a_chosen_signature_is_on_the_photos(finished):
     np.testing.assert_array_equal(published, marks.publish(marks.HueRotation(), original, 60.0))
 
 
+@pytest.mark.slow
 def test_a_crowd_is_reported_together(finished):
     _, folder, results = finished
     own = results["crowds"]["own"]
@@ -101,6 +105,7 @@ def test_a_crowd_is_reported_together(finished):
     assert "own" not in results["users"]
 
 
+@pytest.mark.slow
 def test_a_crowds_matches_are_those_of_its_users_one_by_one(finished):
     settings, folder, results = finished
     with np.load(folder / "tables" / "own.npz") as arrays:
@@ -114,6 +119,7 @@ def test_a_crowds_matches_are_those_of_its_users_one_by_one(finished):
     assert own["match_rate"] == np.mean(matched)
 
 
+@pytest.mark.slow
 def test_a_wrong_basis_is_asked_apart(finished):
     _, folder, results = finished
     own = results["crowds"]["own"]
@@ -125,6 +131,7 @@ def test_a_wrong_basis_is_asked_apart(finished):
     assert np.abs(right - wrong)[:, 1:].max() > 1e-3
 
 
+@pytest.mark.slow
 def test_changed_models_are_asked_on_their_own_grid(finished):
     _, folder, results = finished
     pruned = results["suspects"]["pruned"]
@@ -136,6 +143,7 @@ def test_changed_models_are_asked_on_their_own_grid(finished):
     assert "wrong_keys" not in pruned["users"]["keyed"]
 
 
+@pytest.mark.slow
 def test_accuracy_on_own_photos_is_that_of_the_model(finished):
     _, _, results = finished
     for user in results["users"].values():
@@ -145,6 +153,7 @@ def test_accuracy_on_own_photos_is_that_of_the_model(finished):
             )
 
 
+@pytest.mark.slow
 def test_experiments_of_one_case_share_the_training(finished, capsys):
     settings, folder, results = finished
     other = dataclasses.replace(settings, name="other", suspects={})
@@ -163,6 +172,7 @@ def test_experiments_of_one_case_share_the_training(finished, capsys):
     assert "already done" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_second_experiment_changes_nothing_of_the_trainings_record(
     finished, tmp_path, monkeypatch
@@ -188,6 +198,7 @@ def test_a_second_experiment_changes_nothing_of_the_trainings_record(
     assert "report" not in later["stage_seconds"]
 
 
+@pytest.mark.slow
 def test_another_attack_is_another_case(finished):
     settings, folder, _ = finished
     with pytest.raises(SettingsError, match=r"attacks\.cut\.parameters\.size was 4, now None"):
@@ -207,6 +218,7 @@ def test_a_changed_model_is_never_evidence(monkeypatch, origin, standing):
     assert found["users"]["keyed"]["standing"] == standing
 
 
+@pytest.mark.slow
 def test_a_question_holds_no_secret_slot(finished):
     settings, folder, _ = finished
     opened = lab.case.open_case(settings, workdir.Workdir(folder))
@@ -215,6 +227,7 @@ def test_a_question_holds_no_secret_slot(finished):
         assert not any(isinstance(value, (keys.MarkKey, keys.Assignment)) for value in values)
 
 
+@pytest.mark.slow
 def test_clean_photos_are_nobodys(finished):
     settings, folder, _ = finished
     opened = lab.case.open_case(settings, workdir.Workdir(folder))
@@ -267,6 +280,7 @@ def test_marks_by_name(rng):
         assert isinstance(owner.mark_of(user, mark_key, (8, 8)), kind)
 
 
+@pytest.mark.slow
 def test_a_user_left_out_counts_as_unmarked(finished):
     settings, folder, _ = finished
     opened = lab.case.open_case(settings, workdir.Workdir(folder))

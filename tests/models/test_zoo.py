@@ -143,6 +143,7 @@ def test_training_moves_averages_and_has_finite_gradients(descend, made, images)
         assert path[-1].key != "kernel" or np.any(leaf != 0.0), path
 
 
+@pytest.mark.slow
 def test_without_batch_statistics_training_sees_each_image_alone(
     make, descend, evaluate, images
 ):

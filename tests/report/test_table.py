@@ -112,6 +112,7 @@ def test_errors(tmp_path):
         report.results_table(tmp_path)
 
 
+@pytest.mark.slow
 def test_command(tmp_path, capsys, make_workdir):
     assert command.main([]) == 2
     assert capsys.readouterr().err.startswith("name a folder")

@@ -193,6 +193,7 @@ def test_a_checkpoint_from_before_these_were_recorded_is_taken_up(tiny, tmp_path
     assert int(again.state.step) == int(first.state.step)
 
 
+@pytest.mark.slow
 def test_only_a_finished_training_of_another_driver_is_taken_up(tiny, tmp_path, monkeypatch):
     """Earlier versions named the program that took the steps; there is one now."""
     with monkeypatch.context() as patch:

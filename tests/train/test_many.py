@@ -118,6 +118,7 @@ def _assert_same(result, expected):
     np.testing.assert_allclose(result.losses, expected.losses, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_map_and_vmap_are_sequence(by_map, by_vmap, by_sequence):
     results = by_map, by_vmap, by_sequence
     assert [result.execution for result in results] == ["map", "vmap", "sequence"]

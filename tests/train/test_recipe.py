@@ -130,6 +130,7 @@ def test_targets_take_the_place_of_labels(model, settings, state, batch, targets
     assert float(metrics["accuracy"]) == accuracy
 
 
+@pytest.mark.slow
 def test_the_adversary_sees_the_loss_that_is_trained(model, settings, state, batch):
     """Its images are those of a gradient written out, and the metrics are theirs."""
     step_fn, _ = _step(model, _plain(settings), train.Recipe(adversary=Uphill()))
@@ -185,6 +186,7 @@ def test_a_step_of_the_head_is_logistic_regression(model, settings, state, batch
     np.testing.assert_allclose(moved.params[model.head]["bias"], bias, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_initial_variables_outlive_the_training(tiny, model):
     start = model.init(jax.random.key(9), (8, 8, 3))
     kept = jax.tree.map(lambda leaf: np.array(leaf), start)
@@ -193,6 +195,7 @@ def test_initial_variables_outlive_the_training(tiny, model):
     chex.assert_trees_all_equal(jax.device_get(start), kept)
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_with_a_recipe_is_bit_for_bit(tiny, targets, tmp_path):
     changes = {"recipe": FADED, "targets": targets}
     whole = train.train(*tiny, **changes, segment_steps=4)

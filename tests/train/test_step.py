@@ -79,6 +79,7 @@ def test_loss_falls_on_64_images(tiny):
     assert train.evaluate(predict_fn, images, labels)[1] > 0.7
 
 
+@pytest.mark.slow
 def test_a_segment_is_traced_once(tiny, monkeypatch):
     model, settings, *rest = tiny
     model = dataclasses.replace(model, mean=(0.4, 0.4, 0.4))  # not compiled elsewhere
