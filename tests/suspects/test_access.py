@@ -64,7 +64,10 @@ def test_each_rung_is_its_naive_twin(access, row, label):
         near_half = abs(shares[label] * 10**access.decimals % 1 - 0.5) < 1e-6
         if near_half:
             return
-    np.testing.assert_allclose(value, expected, atol=1e-6, rtol=1e-6)
+    atol = 1e-6
+    if access.kind == "top_k" and math.isfinite(expected):
+        atol += 1e-15 * math.exp(expected)  # what 1 minus a sum near 1 loses of a small share
+    np.testing.assert_allclose(value, expected, atol=atol, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
