@@ -9,7 +9,7 @@ from anw_jax.audit.case import Case
 from anw_jax.audit.labelling import known_labels
 from anw_jax.errors import CaseError, SuspectError
 from anw_jax.suspects import RecordedSuspect, Suspect
-from anw_jax.suspects.batches import as_asked, asked_size
+from anw_jax.suspects.pictures import as_asked, asked_size
 from anw_jax.suspects.protocol import RemoteSuspect
 
 

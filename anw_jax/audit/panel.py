@@ -14,8 +14,8 @@ from anw_jax.sequential.query_saving import fill_between
 from anw_jax.stats import unit_losses
 from anw_jax.stats.unit_rows import is_usable
 from anw_jax.suspects import Access, AnswerCache, Interview, Suspect
-from anw_jax.suspects.controls import Controls
 from anw_jax.suspects.pictures import Pictures
+from anw_jax.suspects.query import Controls
 
 
 class Panel:

@@ -16,9 +16,8 @@ from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError
 from anw_jax.suspects import Report, Suspect, probe
 from anw_jax.suspects.access import reachable
-from anw_jax.suspects.batches import asked_size, batch_size_for, sizes_asked
-from anw_jax.suspects.pictures import Pictures
-from anw_jax.suspects.probe_answers import findings_on_classes
+from anw_jax.suspects.pictures import Pictures, asked_size, batch_size_for, sizes_asked
+from anw_jax.suspects.probing.findings import findings_on_classes
 
 _FEWEST = 2
 # Photos asked of each size that is not the commonest one.

@@ -11,7 +11,7 @@ from typing import Any
 
 from anw_jax.audit.files import read_bytes
 from anw_jax.errors import AnwError, CaseError
-from anw_jax.suspects.surroundings import local_code
+from anw_jax.suspects.adapters.surroundings import local_code
 
 _MOST_CODE = 2**24
 _MOST_NAMED = 6

@@ -26,9 +26,9 @@ from anw_jax.suspects import (
     Suspect,
     TorchSuspect,
 )
-from anw_jax.suspects.identity import file_digest
-from anw_jax.suspects.protocol import PreparedSuspect
-from anw_jax.suspects.surroundings import Surroundings
+from anw_jax.suspects.adapters.base import PreparedSuspect
+from anw_jax.suspects.adapters.files import file_digest
+from anw_jax.suspects.adapters.surroundings import Surroundings
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ def _workdir(fields: Any) -> Suspect:
     try:
         from anw_jax.train import load_model
     except ImportError:
-        from anw_jax.suspects.libraries import missing
+        from anw_jax.suspects.adapters.base import missing
 
         raise missing("asking a workdir", "run") from None
     inside = folder / "checkpoints"

@@ -11,22 +11,21 @@ extra that brings it: onnx, torch, keras, http.
 """
 
 from anw_jax.suspects.access import Access
+from anw_jax.suspects.adapters.jax import CallableSuspect, JaxSuspect
+from anw_jax.suspects.adapters.keras import KerasSuspect
+from anw_jax.suspects.adapters.onnx import OnnxSuspect
+from anw_jax.suspects.adapters.recorded import RecordedSuspect
+from anw_jax.suspects.adapters.torch import TorchSuspect
 from anw_jax.suspects.answers import Answers
-from anw_jax.suspects.ask import ask
-from anw_jax.suspects.augment import Augmentation
 from anw_jax.suspects.cache import AnswerCache
-from anw_jax.suspects.callable_model import CallableSuspect, JaxSuspect
 from anw_jax.suspects.declaration import Declaration
-from anw_jax.suspects.http_answer import AnswerTemplate
-from anw_jax.suspects.http_endpoint import HttpOptions, HttpSuspect
-from anw_jax.suspects.http_request import RequestTemplate
-from anw_jax.suspects.interview import Interview
-from anw_jax.suspects.keras_model import KerasSuspect
-from anw_jax.suspects.onnx_model import OnnxSuspect
-from anw_jax.suspects.probe import Finding, Report, probe
+from anw_jax.suspects.http.answer import AnswerTemplate
+from anw_jax.suspects.http.endpoint import HttpOptions, HttpSuspect
+from anw_jax.suspects.http.request import RequestTemplate
+from anw_jax.suspects.pictures import Augmentation
+from anw_jax.suspects.probing.probe import Finding, Report, probe
 from anw_jax.suspects.protocol import Suspect
-from anw_jax.suspects.recorded import RecordedSuspect
-from anw_jax.suspects.torch_model import TorchSuspect
+from anw_jax.suspects.session import Interview, ask
 
 __all__ = [
     "Access",

@@ -7,9 +7,8 @@ import numpy as np
 from anw_jax import _check
 from anw_jax.keys.access_rules import DEFAULT_LABEL_VIEWS, FITS, KINDS
 from anw_jax.suspects.answers import Answers
-from anw_jax.suspects.augment import Augmentation
 from anw_jax.suspects.declaration import Declaration
-from anw_jax.suspects.preparing import cropped
+from anw_jax.suspects.pictures import Augmentation, cropped
 
 # What each kind of answer can be turned into; more can become less, never less more.
 _FROM = {

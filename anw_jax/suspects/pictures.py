@@ -1,8 +1,16 @@
-"""Pictures that are read one by one, not held in memory together."""
+"""Pictures: read one by one, changed by a public seed, resized and laid out for a model."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import functools
+import hashlib
+import struct
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+
+from anw_jax import _check
+from anw_jax.suspects.declaration import RANGES, Declaration
+from anw_jax.suspects.protocol import RemoteSuspect, Suspect
 
 
 class Pictures(Sequence):
@@ -46,3 +54,291 @@ class Pictures(Sequence):
             self._last = None  # two large ones need not be held at once
             self._last = number, self._read(number)
         return self._last[1]
+
+
+# A large picture is turned into float64 in parts of so many values, 8 MiB.
+_BLOCK_VALUES = 2**20
+
+
+def prepare(images: np.ndarray, declaration: Declaration) -> np.ndarray:
+    """Resizes, scales, normalises, orders the channels and lays the axes out.
+
+    In this order: size, range, mean and std, channel order, layout. Resizing averages over
+    the pixels that fall together when shrinking and interpolates linearly when growing (a
+    triangle filter, as in Pillow's and JAX's antialiased "bilinear"), in float64, so
+    that it has one answer on every machine to the last bit of float32 or nearly so.
+
+    Args:
+      images: float32 `[b, H, W, 3]`, RGB in [0, 1].
+      declaration: what the model wants.
+
+    Returns:
+      float32, contiguous, `[b, H', W', 3]` or `[b, 3, H', W']`.
+
+    Example:
+      >>> white = np.ones((1, 2, 2, 3), np.float32)
+      >>> wanted = Declaration(10, layout="NCHW", value_range="bytes")
+      >>> prepare(white, wanted).shape, float(prepare(white, wanted).max())
+      ((1, 3, 2, 2), 255.0)
+    """
+    pixels = _resized(images, declaration.input_size)
+    low, high = RANGES[declaration.value_range]
+    # One multiplication and one addition for each channel: range and normalisation together.
+    std = np.asarray(declaration.std, np.float64)
+    factor = (high - low) / std
+    offset = (low - np.asarray(declaration.mean, np.float64)) / std
+    if (factor != 1.0).any() or (offset != 0.0).any():
+        pixels = pixels * factor.astype(np.float32) + offset.astype(np.float32)
+    if declaration.channels == "BGR":
+        pixels = pixels[..., ::-1]
+    if declaration.layout == "NCHW":
+        pixels = pixels.transpose(0, 3, 1, 2)
+    prepared = np.ascontiguousarray(pixels, np.float32)
+    # What a model does to its input must not reach the caller's pictures.
+    return prepared.copy() if np.may_share_memory(prepared, images) else prepared
+
+
+def fitted(pictures: Sequence[np.ndarray], size: tuple[int, int] | None) -> np.ndarray:
+    """8-bit pictures as suspects are asked: divided by 255, and of the size declared.
+
+    Each picture is resized before the next one is looked at, so that photos of 12 megapixels
+    take no more memory than what the model takes of them.
+
+    Args:
+      pictures: uint8 `[H, W, 3]` each; sizes may differ where `size` is given.
+      size: (H', W') of the declaration; None leaves pictures as they are.
+
+    Returns:
+      float32 `[b, H', W', 3]` in [0, 1].
+
+    Example:
+      >>> grey = np.full((4, 6, 3), 51, np.uint8)
+      >>> fitted([grey, grey[:, :2]], (2, 3)).shape, float(fitted([grey], None).max())
+      ((2, 2, 3, 3), 0.20000000298023224)
+    """
+    height, width = pictures[0].shape[:2] if size is None else size
+    out = np.empty((len(pictures), height, width, 3), np.float32)
+    for picture, place in zip(pictures, out, strict=True):
+        if picture.shape[:2] == (height, width):
+            # The same division as in `verify`: the arbitrator asks exactly uint8 / 255.
+            np.divide(picture, np.float32(255), out=place, dtype=np.float32)
+        else:
+            _resize(picture, place)
+    return out
+
+
+def cropped(picture: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    """The largest centred part of a picture `[H, W, 3]` that has the shape of `size`.
+
+    To the nearest pixel; what is odd goes to the right and below. None leaves the picture.
+
+    Example:
+      >>> cropped(np.zeros((10, 30, 3), np.uint8), (4, 8)).shape
+      (10, 20, 3)
+    """
+    if size is None:
+        return picture
+    (height, width), (high, wide) = picture.shape[:2], size
+    if width * high > height * wide:
+        rows, columns = height, max(1, (2 * height * wide + high) // (2 * high))
+    else:
+        rows, columns = max(1, (2 * width * high + wide) // (2 * wide)), width
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return np.ascontiguousarray(picture[top : top + rows, left : left + columns])
+
+
+def asked_bytes(shape: tuple[int, ...], size: tuple[int, int] | None) -> int:
+    """Memory of one asked picture `[H, W, 3]`: as it is marked, and as the model takes it."""
+    pixels = int(np.prod(shape))
+    return 4 * pixels if size is None else pixels + 12 * size[0] * size[1]
+
+
+def _resized(images: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
+    if size is None or size == images.shape[1:3]:
+        return images
+    out = np.empty((len(images), *size, images.shape[3]), np.float32)
+    for image, place in zip(images, out, strict=True):
+        _resize(image, place)
+    return out
+
+
+def _resize(picture: np.ndarray, out: np.ndarray) -> None:
+    """Fills `out` `[H', W', 3]` with a picture of another size, uint8 or float32 in [0, 1]."""
+    rows = _filter(picture.shape[0], out.shape[0])
+    columns = _filter(picture.shape[1], out.shape[1])
+    wide = max(1, _BLOCK_VALUES // (picture.shape[0] * picture.shape[2]))
+    parts = []
+    for left in range(0, picture.shape[1], wide):
+        part = picture[:, left : left + wide]
+        if part.dtype == np.uint8:
+            part = part.astype(np.float32) / np.float32(255)
+        parts.append(np.einsum("hH,HWc->hWc", rows, part.astype(np.float64), optimize=True))
+    tall = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    out[:] = np.einsum("wW,hWc->hwc", columns, tall, optimize=True)
+
+
+@functools.lru_cache(maxsize=64)
+def _filter(num_in: int, num_out: int) -> np.ndarray:
+    """Weights `[num_out, num_in]` of a triangle filter; rows sum to 1."""
+    scale = num_in / num_out
+    width = max(1.0, scale)
+    centres = (np.arange(num_out) + 0.5) * scale - 0.5
+    distance = np.abs(np.arange(num_in)[None] - centres[:, None]) / width
+    weights = np.maximum(0.0, 1.0 - distance)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+_TAG = b"anw_jax/v1/augmentation\0"
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Shift, mirror and noise, on 8-bit pixels; declared in the plan.
+
+    A model that answers with one label gives one bit per question. Asked about several small
+    changes of a picture it gives a count: how far the picture lies inside its class. The
+    changes are drawn from a public seed and the *unmarked* original, so that all slots of an
+    image get the same ones and the owner's key decides nothing. Change 0 leaves the picture as
+    it is.
+
+    Integers throughout and SHAKE-256 as the source: the same bytes on any machine, for ever.
+
+    Attributes:
+      max_shift: largest shift along each axis, as a share of the side, in [0, 0.5]; edges are
+        filled by reflection.
+      mirror: whether a change may flip left and right (with probability 1/2).
+      noise_levels: each value moves by a whole number drawn from ± this many of 255 levels.
+
+    Example:
+      >>> picture = np.full((4, 4, 3), 100, np.uint8)
+      >>> change = Augmentation(noise_levels=3)
+      >>> draws = change.draw(b"seed", picture, 1)
+      >>> bool((change.apply(picture, draws) != picture).any())
+      True
+      >>> bool((change.apply(picture, change.draw(b"seed", picture, 0)) == picture).all())
+      True
+    """
+
+    max_shift: float = 0.125
+    mirror: bool = True
+    noise_levels: int = 8
+
+    def __post_init__(self):
+        _check.in_interval(0.0, 0.5, max_shift=self.max_shift)
+        _check.is_instance(bool, mirror=self.mirror)
+        if _check.integer_at_least(0, noise_levels=self.noise_levels) > 127:
+            raise ValueError(f"noise_levels must be at most 127, got {self.noise_levels}")
+
+    def draw(self, seed: bytes, original: np.ndarray, number: int) -> "Draw":
+        """Change `number` of a uint8 `[H, W, 3]` original; depends on nothing else."""
+        if number == 0:
+            return Draw(0, 0, False, None)
+        height, width, _ = original.shape
+        head = struct.pack(">QQQQ", len(seed), height, width, number)
+        stream = hashlib.shake_256(_TAG + head + seed + original.tobytes())
+        drawn = np.frombuffer(stream.digest(8 + original.size), np.uint8)
+        first = [int(byte) for byte in drawn[:4]]
+        down = _one_of(self._reach(height), first[0] * 256 + first[1])
+        right = _one_of(self._reach(width), first[2] * 256 + first[3])
+        noise = None
+        if self.noise_levels:
+            # At most 255 · 255, and then within ± 127: a large photo has many of these.
+            levels = drawn[8:] * np.uint16(2 * self.noise_levels + 1) // np.uint16(256)
+            noise = (levels.astype(np.int16) - self.noise_levels).astype(np.int8)
+            noise = noise.reshape(original.shape)
+        return Draw(down, right, self.mirror and bool(drawn[4] & 1), noise)
+
+    def apply(self, image: np.ndarray, draw: "Draw") -> np.ndarray:
+        """The changed picture, uint8 `[H, W, 3]`: shifted, mirrored, with noise, clipped."""
+        if draw.down or draw.right:
+            rows = _reflected(image.shape[0], draw.down)
+            image = image[rows][:, _reflected(image.shape[1], draw.right)]
+        if draw.is_mirrored:
+            image = image[:, ::-1]
+        if draw.noise is not None:
+            image = np.clip(image + draw.noise, 0, 255).astype(np.uint8)
+        return image
+
+    def _reach(self, side: int) -> int:
+        return min(int(self.max_shift * side), side - 1)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Draw:
+    """One change: shifts in pixels, whether mirrored, int8 noise `[H, W, 3]` or None."""
+
+    down: int
+    right: int
+    is_mirrored: bool
+    noise: np.ndarray | None
+
+
+def _one_of(reach: int, drawn: int) -> int:
+    """A whole number in ±reach from 16 random bits (uneven by less than 1 in 65,536 / reach).
+
+    Evenness is a matter of taste here: no error rate rests on these draws.
+    """
+    return int(drawn * (2 * reach + 1) // 65536 - reach)
+
+
+def _reflected(side: int, shift: int) -> np.ndarray:
+    """Indices of a shifted axis, reflected at its ends."""
+    places = np.abs(np.arange(side) - shift)
+    return np.where(places < side, places, 2 * (side - 1) - places)
+
+
+# At most so many pictures together, and no more than so many bytes of them; twice as many
+# bytes for a service, to which they go at once.
+_BATCH, _BATCH_BYTES = 256, 2**28
+
+
+def asked_size(suspect: Suspect) -> tuple[int, int] | None:
+    """The size to which pictures are brought before they are handed over; None for their own.
+
+    It is the declared one, except for suspects that know whole pictures (recorded answers).
+    """
+    return getattr(suspect, "asked_size", suspect.declaration.input_size)
+
+
+def as_asked(suspect: Suspect, pixels: Sequence[np.ndarray]) -> np.ndarray:
+    """Uint8 pictures `[H, W, 3]` as float32 `[b, H', W', 3]`, large ones made small at once."""
+    return fitted(pixels, asked_size(suspect))
+
+
+def batch_size_for(suspect: Suspect, shape: tuple[int, ...]) -> int:
+    """Pictures `[H, W, 3]` handed to a suspect together.
+
+    256, or fewer where they would fill more than 256 MiB, but as many as it takes at once
+    (`num_together`) if these fill no more than 512 MiB.
+
+    Example:
+      >>> from anw_jax.suspects import CallableSuspect, Declaration
+      >>> suspect = CallableSuspect(len, Declaration(2, input_size=(24, 24)), identity="a")
+      >>> batch_size_for(suspect, (32, 32, 3)), batch_size_for(suspect, (3000, 4000, 3))
+      (256, 7)
+    """
+    num_bytes = max(1, asked_bytes(shape, asked_size(suspect)))
+    at_once = min(getattr(suspect, "num_together", 1), 2 * _BATCH_BYTES // num_bytes)
+    return max(1, at_once, min(_BATCH, _BATCH_BYTES // num_bytes))
+
+
+def sizes_asked(suspect: Suspect, totals: Iterable[int], batch_size: int) -> set[int]:
+    """The numbers of pictures that a model meets in one call when `totals` are asked.
+
+    Full batches, the last one of each total, and one alone, which follows a spent budget. A
+    service meets requests, which carry fewer (`images_per_request`).
+
+    Example:
+      >>> from anw_jax.suspects import CallableSuspect, Declaration
+      >>> suspect = CallableSuspect(len, Declaration(2), identity="a")
+      >>> sorted(sizes_asked(suspect, [440], 256))
+      [1, 184, 256]
+    """
+    sizes = {1}
+    for total in totals:
+        sizes |= {min(batch_size, total), total % batch_size}
+    if isinstance(suspect, RemoteSuspect):
+        most = getattr(suspect, "images_per_request", 1)
+        sizes |= {min(most, size) for size in sizes} | {size % most for size in sizes}
+        sizes = {size for size in sizes if size <= most}
+    return sizes - {0}

@@ -83,7 +83,7 @@ def large_case(root, case_dir, input_size="input_size = [8, 8]\n"):
 @pytest.fixture
 def few_sizes(monkeypatch):
     """A probe tries few sizes: large pictures cost time and show nothing here."""
-    monkeypatch.setattr("anw_jax.suspects.probe_readings._SIDES", (28,))
+    monkeypatch.setattr("anw_jax.suspects.probing.readings._SIDES", (28,))
 
 
 def peak_of(run):
@@ -112,5 +112,5 @@ def test_so_does_an_audit(root, case_dir, few_sizes, monkeypatch):
     monkeypatch.setattr("anw_jax.audit.stored_photos._HELD_BYTES", 3 * MIB)
     audit.probe_case(audit.Case(case_dir))
     audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
-    monkeypatch.setattr("anw_jax.suspects.batches._BATCH_BYTES", 3 * MIB)
+    monkeypatch.setattr("anw_jax.suspects.pictures._BATCH_BYTES", 3 * MIB)
     assert peak_of(lambda: audit.seal_case(audit.Case(case_dir))) < 60 * MIB

@@ -11,8 +11,13 @@ import pytest
 from anw_jax import _files
 from anw_jax.errors import MissingLibraryError, SuspectError
 from anw_jax.suspects import KerasSuspect, OnnxSuspect, RecordedSuspect, TorchSuspect
-from anw_jax.suspects.file_kinds import damage_in, kind_of, placeholder_in
-from anw_jax.suspects.identity import file_digest, read_file
+from anw_jax.suspects.adapters.files import (
+    damage_in,
+    file_digest,
+    kind_of,
+    placeholder_in,
+    read_file,
+)
 from tests.suspects import twins
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 12345\n"

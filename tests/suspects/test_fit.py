@@ -14,7 +14,7 @@ from anw_jax.suspects import (
     ask,
     probe,
 )
-from anw_jax.suspects.preparing import cropped, fitted, prepare
+from anw_jax.suspects.pictures import cropped, fitted, prepare
 from tests.suspects import twins
 
 CROP, SQUASH = Access("logits", fit="crop"), Access("logits")
@@ -151,7 +151,7 @@ def test_8_bit_pictures_are_prepared_as_floats_are(size):
 def test_large_pictures_in_parts_are_those_at_once(monkeypatch):
     photos = np.random.default_rng(1).integers(0, 256, (2, 37, 50, 3), dtype=np.uint8)
     whole = fitted(photos, (24, 20))
-    monkeypatch.setattr("anw_jax.suspects.preparing._BLOCK_VALUES", 37 * 3 * 7)
+    monkeypatch.setattr("anw_jax.suspects.pictures._BLOCK_VALUES", 37 * 3 * 7)
     np.testing.assert_allclose(fitted(photos, (24, 20)), whole, atol=1e-7)
 
 

@@ -21,14 +21,14 @@ from anw_jax.suspects import (
     ask,
     probe,
 )
-from anw_jax.suspects.http_client import (
+from anw_jax.suspects.http.client import (
     BrokenOffError,
     NoAnswerError,
     Reply,
     TooSlowError,
     UnreachableError,
 )
-from anw_jax.suspects.http_pacing import Pace
+from anw_jax.suspects.http.pacing import Pace
 from tests.suspects import twins
 
 URL = "http://model.test/predict"

@@ -11,7 +11,7 @@ import zlib
 
 import pytest
 
-from anw_jax.suspects.http_client import (
+from anw_jax.suspects.http.client import (
     BrokenOffError,
     NoAnswerError,
     PooledClient,

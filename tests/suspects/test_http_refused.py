@@ -8,7 +8,7 @@ import pytest
 
 from anw_jax.errors import RefusedPictureError, SuspectError
 from anw_jax.suspects import AnswerTemplate, Declaration, HttpOptions, RequestTemplate
-from anw_jax.suspects.http_client import Reply
+from anw_jax.suspects.http.client import Reply
 from tests.suspects import twins
 
 PICTURES = twins.photos(7).astype(np.float32) / np.float32(255)

@@ -10,9 +10,15 @@ import pytest
 
 from anw_jax.errors import SuspectError
 from anw_jax.suspects import HttpOptions, HttpSuspect, RequestTemplate
-from anw_jax.suspects.http_address import checked_url, password_of, proxy_for, shown_url
-from anw_jax.suspects.http_client import NoAnswerError, Reply, UnreachableError
-from anw_jax.suspects.http_secrets import Secrets, checked_headers
+from anw_jax.suspects.http.client import NoAnswerError, Reply, UnreachableError
+from anw_jax.suspects.http.secrets import (
+    Secrets,
+    checked_headers,
+    checked_url,
+    password_of,
+    proxy_for,
+    shown_url,
+)
 from tests.suspects import twins
 
 TOKEN = "s3cr3t-T0ken/+="

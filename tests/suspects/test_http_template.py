@@ -12,8 +12,8 @@ from PIL import Image
 
 from anw_jax.errors import SuspectError
 from anw_jax.suspects import AnswerTemplate, Declaration, RequestTemplate
-from anw_jax.suspects.http_pacing import back_off, retry_after
-from anw_jax.suspects.png import png_bytes
+from anw_jax.suspects.http.pacing import back_off, retry_after
+from anw_jax.suspects.http.request import png_bytes
 
 PLAIN = Declaration(3)
 BATCH = np.linspace(0, 1, 2 * 4 * 5 * 3, dtype=np.float32).reshape(2, 4, 5, 3)

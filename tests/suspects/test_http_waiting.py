@@ -11,8 +11,8 @@ import pytest
 
 from anw_jax.errors import SuspectError
 from anw_jax.suspects import HttpOptions, RequestTemplate, probe
-from anw_jax.suspects.http_client import Reply, TooSlowError, UnreachableError
-from anw_jax.suspects.http_pacing import Pace, retry_after
+from anw_jax.suspects.http.client import Reply, TooSlowError, UnreachableError
+from anw_jax.suspects.http.pacing import Pace, retry_after
 from tests.suspects import twins
 
 PICTURES = twins.photos(1).astype(np.float32) / np.float32(255)
@@ -123,7 +123,7 @@ def test_no_wait_tells_a_secret():
 
 def test_a_time_out_that_took_long_is_told(monkeypatch):
     now = iter(range(0, 10_000, 15))  # each look at the clock is 15 s after the last
-    monkeypatch.setattr("anw_jax.suspects.http_endpoint.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("anw_jax.suspects.http.endpoint.time.monotonic", lambda: next(now))
     _, told, error = asked(TooSlowError())
     assert error is None
     assert "does not answer within 30 s (attempt 1 of 3)" in told[0]

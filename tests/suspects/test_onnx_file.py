@@ -7,7 +7,7 @@ import pytest
 
 from anw_jax.errors import SuspectError
 from anw_jax.suspects import OnnxSuspect
-from anw_jax.suspects.onnx_file import NotOnnxError, outside_in
+from anw_jax.suspects.adapters.onnx import NotOnnxError, outside_in
 from tests.suspects import twins
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is an optional library")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anw_jax.suspects import Declaration
-from anw_jax.suspects.preparing import prepare
+from anw_jax.suspects.pictures import prepare
 
 
 def naive(images, declaration):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anw_jax.suspects import CallableSuspect, HttpOptions, probe
-from anw_jax.suspects.http_client import Reply, TooSlowError
+from anw_jax.suspects.http.client import Reply, TooSlowError
 from tests.suspects import twins
 
 PHOTOS = twins.photos(40)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anw_jax.suspects import CallableSuspect, Declaration, probe
-from anw_jax.suspects.probe_scores import findings_on_logits
+from anw_jax.suspects.probing.findings import findings_on_logits
 from tests.suspects import twins
 
 pytestmark = pytest.mark.usefixtures("few_sizes")

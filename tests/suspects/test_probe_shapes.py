@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anw_jax.suspects import CallableSuspect, Declaration, probe
-from anw_jax.suspects.batches import batch_size_for, sizes_asked
+from anw_jax.suspects.pictures import batch_size_for, sizes_asked
 from tests.suspects import twins
 
 pytestmark = pytest.mark.usefixtures("few_sizes")

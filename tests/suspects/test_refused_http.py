@@ -8,7 +8,7 @@ import pytest
 
 from anw_jax.errors import SuspectError
 from anw_jax.suspects import AnswerCache, HttpOptions, RequestTemplate
-from anw_jax.suspects.http_client import (
+from anw_jax.suspects.http.client import (
     BrokenOffError,
     NoAnswerError,
     Reply,

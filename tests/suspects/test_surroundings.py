@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from anw_jax.suspects.surroundings import Surroundings
+from anw_jax.suspects.adapters.surroundings import Surroundings
 
 PRINTS = {
     "print": "print('noise')",
@@ -26,7 +26,7 @@ PRINTS = {
 CHILD = """
 import atexit, ctypes, json, logging, os, sys
 from anw_jax.cli import main
-from anw_jax.suspects.surroundings import Surroundings
+from anw_jax.suspects.adapters.surroundings import Surroundings
 
 def run(arguments):
     with Surroundings():

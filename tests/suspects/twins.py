@@ -20,7 +20,7 @@ from anw_jax.suspects import (
     RequestTemplate,
     TorchSuspect,
 )
-from anw_jax.suspects.http_client import Reply
+from anw_jax.suspects.http.client import Reply
 
 SIDE, NUM_CLASSES, WIDTH = 8, 5, 6
 NHWC = Declaration(NUM_CLASSES, input_size=(SIDE, SIDE))

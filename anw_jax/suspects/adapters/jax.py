@@ -1,0 +1,200 @@
+"""Any function of a NumPy batch, and any model of JAX."""
+
+import dataclasses
+import functools
+import hashlib
+import types
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from anw_jax import _check, verify
+from anw_jax.suspects.adapters.base import PreparedSuspect, next_power_of_two
+from anw_jax.suspects.adapters.files import check_no_address, needs_name, with_identity
+from anw_jax.suspects.declaration import Declaration
+
+# As in `verify`: answers do not hang on TF32 or passes of bfloat16.
+_PRECISION = "highest"
+
+
+class CallableSuspect(PreparedSuspect):
+    """A function from prepared pictures to answers.
+
+    Args:
+      fun: takes float32 batches as `declaration` wants them; returns logits or probabilities
+        `[b, C]`, integer labels `[b]`, or for "top_k" a pair (labels, scores) `[b, k]`.
+      declaration: how it wants pictures and what it answers.
+      identity: names the model, so that its answers are never taken for another's: code cannot
+        be hashed. Not needed where the declaration has one.
+      together: pictures given to it at a time, at most; None for all that are asked.
+
+    Raises:
+      TypeError, ValueError: `fun` that cannot be called, no identity.
+
+    Example:
+      >>> suspect = CallableSuspect(lambda batch: np.zeros((len(batch), 2)), Declaration(2),
+      ...                           identity="always undecided")
+      >>> suspect.answers(np.zeros((3, 4, 4, 3), np.float32)).scores.shape
+      (3, 2)
+    """
+
+    def __init__(
+        self,
+        fun: Callable[[np.ndarray], Any],
+        declaration: Declaration,
+        *,
+        identity: str | None = None,
+        together: int | None = None,
+    ):
+        if not callable(fun):
+            raise TypeError(f"fun must be callable, got {type(fun).__name__}")
+        declaration = with_identity(declaration, identity)
+        if not declaration.identity:
+            raise ValueError("identity must name the model: code cannot be hashed")
+        super().__init__(declaration, together=together)
+        self._fun = fun
+
+    def _run(self, batch: np.ndarray) -> Any:
+        return self._fun(batch)
+
+
+class JaxSuspect(PreparedSuspect):
+    """A model of JAX that carries its weights: `jax.tree_util.Partial(apply, variables)`.
+
+    `models.Model.predict_fn(variables)` gives one for this project's own networks; reading
+    the variables from a checkpoint is for rooms above this one. Compiled once
+    for each size of batch, which is filled up to the next power of two, with float32 products
+    of all bits. Where no cache is wanted, `verify.loss_table` asks the same questions in one
+    program.
+
+    Args:
+      predict: maps a batch, as `declaration` wants it, to logits or probabilities. What it is
+        given beside the function is traced: arrays only. Flags and modules go into the
+        function, as in `Partial(functools.partial(apply, train=False), variables)`.
+      declaration: its identity becomes the SHA-256 of the function's name, of what is bound to
+        it, and of structure and weights. It must name the model itself where these do not tell
+        models apart: a lambda, or a function made inside another one, be it as a field of a
+        module.
+
+    Raises:
+      TypeError: `predict` that is no `Partial`, or holds a flag or another object than arrays.
+      ValueError: no identity where one is needed.
+
+    Example:
+      >>> predict = jax.tree_util.Partial(lambda w, x: x.mean((1, 2)) @ w, np.eye(3)[:, :2])
+      >>> suspect = JaxSuspect(predict, Declaration(2, identity="two colours"))
+      >>> suspect.answers(np.zeros((3, 4, 4, 3), np.float32)).scores.shape
+      (3, 2)
+    """
+
+    def __init__(self, predict: jax.tree_util.Partial, declaration: Declaration):
+        _check.is_instance(jax.tree_util.Partial, predict=predict)
+        _check_leaves(predict)
+        super().__init__(with_identity(declaration, lambda: digest_of(predict)))
+        self._predict = predict
+
+    @property
+    def predict(self) -> jax.tree_util.Partial:
+        """The model itself; `verify.gradient_search` takes it."""
+        return self._predict
+
+    def _filled(self, number: int) -> int:
+        return next_power_of_two(number)
+
+    def _run(self, batch: np.ndarray) -> Any:
+        verify.check_jax()
+        with jax.default_matmul_precision(_PRECISION):
+            answers = _answer(self._predict, batch)
+        return jax.tree.map(np.asarray, answers)
+
+
+@jax.jit
+def _answer(predict: jax.tree_util.Partial, batch: jax.Array) -> Any:
+    return predict(batch)
+
+
+def _check_leaves(predict: jax.tree_util.Partial) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path((predict.args, predict.keywords)):
+        kind = getattr(getattr(leaf, "dtype", None) or np.asarray(leaf).dtype, "kind", "")
+        if isinstance(leaf, bool) or (kind and kind in "OUSMm"):
+            raise TypeError(
+                f"predict must hold arrays only, has {type(leaf).__name__} at "
+                f"{jax.tree_util.keystr(path)}: bind flags and functions into its function "
+                "(functools.partial)"
+            )
+
+
+_TAG = b"anw_jax/v1/weights\0"
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+
+
+def digest_of(predict: jax.tree_util.Partial) -> str:
+    """SHA-256 of function, structure and weights; the same in every process.
+
+    A function is known by its name where that says which it is: not one made inside another,
+    nor a lambda. What is bound to it, and fields of dataclasses, count with their values.
+
+    Raises:
+      ValueError: something in it is told from others by nothing but its address.
+
+    Example:
+      >>> digest_of(jax.tree_util.Partial(max, np.ones(2)))[:16]
+      '3dc741a98717b885'
+    """
+    parts = (predict.args, predict.keywords)
+    structure = check_no_address(str(jax.tree_util.tree_structure(parts)))
+    message = hashlib.sha256(_TAG + f"{_text_of(predict.func)} {structure}".encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(parts):
+        message.update(f"{jax.tree_util.keystr(path)}{_text_of(leaf)}".encode())
+    return message.hexdigest()
+
+
+def _text_of(value: Any) -> str:
+    """What tells a value from others, arrays by their digest."""
+    if isinstance(value, _PLAIN) or isinstance(value, np.dtype):
+        return repr(value)
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return _text_of_array(value)
+    if isinstance(value, tuple | list):
+        return f"{type(value).__name__}[{', '.join(map(_text_of, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_text_of(k)}: {_text_of(v)}' for k, v in value.items())}}}"
+    if callable(value) and (text := _text_of_callable(value)):
+        return text
+    if dataclasses.is_dataclass(value):
+        fields = {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
+        return f"{_name_of(type(value))}{_text_of(fields)}"
+    raise needs_name(value)
+
+
+def _text_of_array(array: Any) -> str:
+    if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return f"key {jax.random.key_impl(array)} {_text_of_array(jax.random.key_data(array))}"
+    values = np.asarray(array)
+    digest = hashlib.sha256(values.tobytes()).hexdigest()
+    return f"{values.dtype}{values.shape} {digest}"
+
+
+def _text_of_callable(fun: Any) -> str:
+    """Of functions, classes, partials, methods and jitted ones; "" of other callables."""
+    if isinstance(fun, functools.partial):
+        return f"partial({_text_of([fun.func, fun.args, fun.keywords])})"
+    if isinstance(fun, types.MethodType):
+        return f"{fun.__name__} of {_text_of(fun.__self__)}"
+    if isinstance(fun, type | types.BuiltinFunctionType | np.ufunc):
+        return _name_of(fun)
+    if isinstance(fun, types.FunctionType):
+        if fun.__closure__ or "<" in fun.__qualname__:
+            raise needs_name(fun)
+        return _name_of(fun)
+    # JAX wraps what it compiles, and puts a shim around partials.
+    inner = getattr(fun, "__wrapped__", None)
+    if inner is None and type(fun).__module__.startswith("jax."):
+        inner = getattr(fun, "fun", None)
+    return "" if inner is None else f"wrapped {_text_of(inner)}"
+
+
+def _name_of(fun: Any) -> str:
+    return f"{getattr(fun, '__module__', '')}.{getattr(fun, '__qualname__', repr(fun))}"

@@ -1,0 +1,201 @@
+"""Where the code of a suspect runs, so that it touches nothing of the program that asks it."""
+
+import contextlib
+import ctypes
+import functools
+import importlib.util
+import os
+import pathlib
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+# Names of code files read by those who are inside, the innermost last.
+_readers: list[set[str]] = []
+
+
+class Surroundings:
+    """A context in which a suspect's own code runs, entered each time it does.
+
+    * What it writes to standard output goes to standard error: prints, and output of compiled
+      code and of programs that it starts.
+    * Where it changes the working folder or `sys.path`, it finds both again as it left them,
+      and everybody else as they were.
+    * Modules that it imports from `folder` are its own: two suspects may each have a
+      `helper.py`.
+
+    Args:
+      folder: of the suspect's own code; None where it has none.
+
+    Attributes:
+      on_code: called with local code files, of no installed package, whenever more of them
+        were read inside; may be set later.
+
+    Example:
+      >>> surroundings, before = Surroundings(), os.getcwd()
+      >>> with surroundings:
+      ...     os.chdir("/")
+      >>> os.getcwd() == before
+      True
+    """
+
+    def __init__(self, folder: str | os.PathLike | None = None):
+        self.on_code: Callable[[set[pathlib.Path]], None] | None = None
+        self.code: set[pathlib.Path] = set()
+        self._root = None if folder is None else pathlib.Path(folder).resolve()
+        self._cwd: str | None = None
+        self._path: list[str] | None = None
+        self._modules: dict[str, Any] = {}
+        self._open: list[contextlib.ExitStack] = []
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._watched())
+            stack.enter_context(self._places())
+            stack.enter_context(self._own_modules())
+            stack.enter_context(_output_to_stderr())
+            self._open.append(stack.pop_all())
+        return self
+
+    def __exit__(self, kind: Any, *error: Any) -> None:
+        known = len(self.code)
+        self._open.pop().close()
+        if kind is None and len(self.code) > known and self.on_code is not None:
+            self.on_code(self.code)
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        _hook()
+        read: set[str] = set()
+        _readers.append(read)
+        try:
+            yield
+        finally:
+            _readers[:] = [other for other in _readers if other is not read]
+            self.code |= {file for name in read if (file := _local(name))}
+
+    @contextlib.contextmanager
+    def _places(self) -> Iterator[None]:
+        before, path, writes = _cwd(), sys.path[:], sys.dont_write_bytecode
+        if self._cwd is not None:
+            _chdir(self._cwd)
+        if self._path is not None:
+            sys.path[:] = self._path
+        # A killed or read-only case folder keeps no traces of compiled files.
+        sys.dont_write_bytecode = True
+        try:
+            yield
+        finally:
+            after = _cwd()
+            self._cwd = after if after != before else None
+            self._path = sys.path[:] if sys.path != path else None
+            sys.path[:], sys.dont_write_bytecode = path, writes
+            if before is not None and after != before:
+                _chdir(before)
+
+    @contextlib.contextmanager
+    def _own_modules(self) -> Iterator[None]:
+        before = dict(sys.modules)
+        sys.modules.update(self._modules)
+        try:
+            yield
+        finally:
+            for name, module in list(sys.modules.items()):
+                if name in self._modules or (name not in before and self._is_own(module)):
+                    self._modules[name] = sys.modules.pop(name)
+                    if name in before:
+                        sys.modules[name] = before[name]
+
+    def _is_own(self, module: Any) -> bool:
+        file = _file_of(module)
+        return self._root is not None and file is not None and file.is_relative_to(self._root)
+
+
+def local_code(module: Any) -> pathlib.Path | None:
+    """The file of a module, if it is of no installed package."""
+    file = _file_of(module)
+    return None if file is None else _local(str(file))
+
+
+def _file_of(module: Any) -> pathlib.Path | None:
+    """Where a module's code, or the folder of a package without code, lies."""
+    try:
+        place = getattr(module, "__file__", None) or next(iter(module.__path__))
+        return pathlib.Path(place).resolve()
+    except Exception:  # modules that are made up may hold anything
+        return None
+
+
+def _local(name: str) -> pathlib.Path | None:
+    """A code file by its name, or by that of its compiled form; None where it is installed.
+
+    Packages are known by their versions; other files may be changed at any time.
+    """
+    with contextlib.suppress(ValueError, NotImplementedError):
+        name = importlib.util.source_from_cache(name)
+    file = pathlib.Path(name).resolve()
+    is_installed = {"site-packages", "dist-packages"} & set(file.parts) or any(
+        file.is_relative_to(folder) for folder in _installed()
+    )
+    return None if is_installed or not file.is_file() else file
+
+
+@functools.cache
+def _installed() -> tuple[pathlib.Path, ...]:
+    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
+    folders = [pathlib.Path(sysconfig.get_paths()[kind]) for kind in kinds]
+    # This package, which declares its own version.
+    return tuple(f.resolve() for f in (*folders, pathlib.Path(__file__).parents[2]))
+
+
+@functools.cache
+def _hook() -> None:
+    """Starts to look at which code files are opened; a process cannot stop doing so."""
+
+    def look(event: str, arguments: tuple) -> None:
+        if event == "open" and _readers and isinstance(name := arguments[0], str):
+            if name.endswith((".py", ".pyc")):
+                _readers[-1].add(os.path.abspath(name))
+
+    sys.addaudithook(look)
+
+
+def _cwd() -> str | None:
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return None
+
+
+def _chdir(folder: str) -> None:
+    with contextlib.suppress(OSError):  # it was removed, and nothing can be done about it
+        os.chdir(folder)
+
+
+@contextlib.contextmanager
+def _output_to_stderr() -> Iterator[None]:
+    """Sends what goes to standard output to standard error, below Python too."""
+    _flush()
+    kept = None
+    with contextlib.suppress(OSError):  # one of the two may be closed
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    try:
+        # The second puts the stream back that a suspect may exchange.
+        with contextlib.redirect_stdout(sys.stderr), contextlib.redirect_stderr(sys.stderr):
+            yield
+    finally:
+        _flush()
+        if kept is not None:
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
+def _flush() -> None:
+    """Empties what Python and C hold back for standard output."""
+    for stream in (sys.stdout, sys.__stdout__):
+        with contextlib.suppress(Exception):  # closed, or of the suspect's own making
+            stream.flush()
+    with contextlib.suppress(Exception):  # no C library to be had
+        ctypes.CDLL(None).fflush(None)

@@ -1,0 +1,1 @@
+"""A model behind an HTTP endpoint: what is sent, what comes back, and how fast."""

@@ -1,0 +1,400 @@
+"""A model behind an HTTP endpoint."""
+
+import concurrent.futures
+import copy
+import dataclasses
+import hashlib
+import json
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
+
+from anw_jax import _check
+from anw_jax.errors import RefusedPictureError, SuspectError
+from anw_jax.progress import format_seconds
+from anw_jax.suspects.adapters.files import with_identity
+from anw_jax.suspects.answers import Answers
+from anw_jax.suspects.declaration import Declaration
+from anw_jax.suspects.http.answer import AnswerTemplate
+from anw_jax.suspects.http.client import (
+    BrokenOffError,
+    Client,
+    NoAnswerError,
+    PooledClient,
+    Reply,
+    TooSlowError,
+    UnreachableError,
+)
+from anw_jax.suspects.http.pacing import Pace, back_off, retry_after
+from anw_jax.suspects.http.reading import LOADING, REFUSED, Reader, is_for_now
+from anw_jax.suspects.http.request import RequestTemplate
+from anw_jax.suspects.http.secrets import (
+    Secrets,
+    checked_headers,
+    checked_url,
+    password_of,
+    proxy_for,
+    shown_url,
+)
+from anw_jax.suspects.pictures import prepare
+from anw_jax.suspects.protocol import Ledger
+
+# Waits of so many seconds are told of.
+_LONG_WAIT = 10.0
+_FACTOR_OF_LOADING = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class HttpOptions:
+    """How patiently and how fast an endpoint is asked; changes no answer.
+
+    Attributes:
+      timeout_seconds: for each attempt, from connecting to the last byte.
+      max_attempts: of one request; answers that came are never asked again.
+      first_back_off_seconds: before the second attempt; doubles with each, and is four times
+        as long after status 503, which services give while they load a model.
+      max_wait_seconds: longest Retry-After that is waited for; a longer one is an error.
+      in_flight: requests under way at once.
+      per_second: most requests in a second; None for no limit.
+      max_answer_bytes: most bytes of an answer's body, unpacked.
+    """
+
+    timeout_seconds: float = 30.0
+    max_attempts: int = 6
+    first_back_off_seconds: float = 0.5
+    max_wait_seconds: float = 600.0
+    in_flight: int = 8
+    per_second: float | None = None
+    max_answer_bytes: int = 2**24
+
+    def __post_init__(self):
+        _check.positive(timeout_seconds=self.timeout_seconds)
+        _check.integer_at_least(1, max_attempts=self.max_attempts)
+        _check.in_interval(0.0, 60.0, first_back_off_seconds=self.first_back_off_seconds)
+        _check.positive(max_wait_seconds=self.max_wait_seconds)
+        _check.integer_at_least(1, in_flight=self.in_flight)
+        _check.integer_at_least(1, max_answer_bytes=self.max_answer_bytes)
+        if self.per_second is not None:
+            _check.positive(per_second=self.per_second)
+
+
+class HttpSuspect:
+    """Asks an endpoint, several requests at a time; a context manager.
+
+    Tried again, after a growing pause or as long as Retry-After says: no connection, time-out,
+    a connection cut off, and statuses 408, 429 and 5xx. Waits of ten seconds and
+    more are told of in a warning. Any other status, and any body that is no answer, is an error
+    at once: it was paid for, and a second try would be an answer asked again because it was
+    unwelcome. Redirects are not followed.
+
+    A picture that the service refuses (another status 4xx, or an answer that lacks it) stops no
+    other, and the ledger is told which. Where several went in one request that is refused,
+    they are asked again one by one.
+
+    What counts against the budget: each picture of each attempt, except where the service
+    surely did nothing (no connection, 429, 503).
+
+    Args:
+      url: of the endpoint.
+      declaration: its identity becomes the URL with a digest of the templates, unless it has
+        one; name the model's version there if the service tells it.
+      request: how a request is written.
+      answer: how an answer is read.
+      headers: sent along, such as an authorisation; they enter no digest. No message shows
+        their values, nor words of the service that repeat one, however spelled.
+      options: time-outs, attempts, speed.
+      client: to use instead of a new `PooledClient`; the caller closes it.
+      sleep: waits in place of the suspect, which wakes at an error and at Ctrl-C; takes
+        seconds.
+
+    Raises:
+      MissingLibraryError: urllib3 is not installed.
+      TypeError, ValueError: a URL that is not http or https, or holds a secret; headers that
+        cannot be sent; templates that do not fit the declaration.
+      SuspectError: the proxy that the environment names is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        declaration: Declaration,
+        *,
+        request: RequestTemplate | None = None,
+        answer: AnswerTemplate | None = None,
+        headers: dict[str, str] | None = None,
+        options: HttpOptions | None = None,
+        client: Client | None = None,
+        sleep: Callable[[float], object] | None = None,
+    ):
+        self._url = checked_url(url)
+        self._headers = checked_headers({} if headers is None else headers)
+        self._request = RequestTemplate() if request is None else request
+        self._answer = AnswerTemplate() if answer is None else answer
+        self._declaration = with_identity(declaration, self._identity())
+        self._request.check_fits(self._declaration)
+        self._answer.check_fits(self._declaration)
+        if self._answer.pictures is None and self._request.images_per_request > 1:
+            raise ValueError("pictures must be a path where a request carries several pictures")
+        self._options = HttpOptions() if options is None else options
+        self._given = client
+        secrets = Secrets(self._headers, {} if client is not None else _proxy_password(url))
+        self._reader = Reader(url, self._answer, secrets)
+        self._client = client or PooledClient(url, self._options.in_flight)
+        self._is_trial = False
+        self._sleep = sleep
+        self._pace = Pace(self._options.per_second)
+        self._pool = concurrent.futures.ThreadPoolExecutor(self._options.in_flight)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def declaration(self) -> Declaration:
+        """How the endpoint wants pictures and how it answers."""
+        return self._declaration
+
+    @property
+    def num_together(self) -> int:
+        """Pictures that are under way at once."""
+        return self._options.in_flight * self._request.images_per_request
+
+    @property
+    def images_per_request(self) -> int:
+        """Pictures in one request."""
+        return self._request.images_per_request
+
+    def with_declaration(self, declaration: Declaration) -> Self:
+        """The same endpoint, read in another way; shares connections and pace.
+
+        Raises:
+          ValueError: a declaration that the templates do not fit.
+        """
+        self._request.check_fits(declaration)
+        self._answer.check_fits(declaration)
+        other = copy.copy(self)
+        other._declaration = _check.is_instance(Declaration, declaration=declaration)
+        return other
+
+    def as_trial(self) -> Self:
+        """The same endpoint, asked again only where it surely did nothing (429, 503, no host).
+
+        For questions that it may not take, such as pictures of another size: to these many a
+        service answers with status 500, or not at all, however often it is asked.
+        """
+        other = copy.copy(self)
+        other._is_trial = True
+        return other
+
+    def close(self) -> None:
+        """Ends threads and connections."""
+        self._pool.shutdown(cancel_futures=True)
+        if self._given is None:
+            self._client.close()
+
+    def answers(self, images: np.ndarray) -> Answers:
+        """See `Suspect.answers`; keeps no book of queries."""
+        collected = _Collector()
+        self.ask_each(images, collected)
+        return collected.joined(len(images))
+
+    def ask_each(self, images: np.ndarray, ledger: Ledger) -> None:
+        """See `RemoteSuspect`. An error ends it, but for a picture that is refused."""
+        batch, size = prepare(images, self._declaration), self._request.images_per_request
+        groups = [
+            list(range(start, min(start + size, len(batch))))
+            for start in range(0, len(batch), size)
+        ]
+        stop = threading.Event()
+
+        def work(group: list[int]) -> None:
+            try:
+                self._ask_group(batch, group, ledger, stop)
+            except BaseException:
+                stop.set()
+                raise
+
+        futures = []
+        try:
+            for group in groups:
+                futures.append(self._pool.submit(work, group))
+            for future in futures:
+                future.result()
+        finally:
+            # What is in flight is paid for: wait until it is written down.
+            stop.set()
+            concurrent.futures.wait(futures)
+
+    def _ask_group(
+        self, batch: np.ndarray, group: list[int], ledger: Ledger, stop: threading.Event
+    ) -> None:
+        """Asks about some pictures in one request; one by one where it is refused."""
+        if stop.is_set():
+            return
+        try:
+            found = self._exchange(batch[group], group, ledger, stop)
+        except RefusedPictureError as error:
+            if len(group) == 1:
+                ledger.failed(group, error)
+            else:
+                for position in group:
+                    self._ask_group(batch, [position], ledger, stop)
+            return
+        except SuspectError as error:
+            ledger.failed(group, error)
+            raise
+        pairs = list(zip(group, found, strict=False))  # nothing was found where the run stops
+        good = [position for position, one in pairs if isinstance(one, Answers)]
+        if good:
+            ledger.answered(
+                good, Answers.joined([one for one in found if isinstance(one, Answers)])
+            )
+        for position, one in pairs:
+            if isinstance(one, RefusedPictureError):
+                ledger.failed([position], one)
+
+    def _exchange(
+        self, batch: np.ndarray, group: list[int], ledger: Ledger, stop: threading.Event
+    ) -> list[Answers | RefusedPictureError]:
+        """One request, until it is answered; nothing where the run stopped before."""
+        body, media_type = self._request.content(batch, self._declaration)
+        headers = {**self._headers, "content-type": media_type}
+        limit = 1 if self._is_trial and self._pace.is_down else self._options.max_attempts
+        for attempt in range(1, limit + 1):
+            self._pace.wait(self._sleeper(stop))
+            if stop.is_set():
+                return []
+            start = time.monotonic()
+            ledger.sending(group)
+            reply, trouble, did_nothing = self._send(body, headers)
+            if reply is not None and not is_for_now(reply.status):
+                found = self._reader.answers(reply, self._declaration, len(group))
+                self._pace.is_down = False
+                return found
+            if did_nothing:
+                ledger.refused(group)
+            elif self._is_trial:
+                raise SuspectError(trouble)
+            if attempt < limit:
+                seconds = self._seconds_before(attempt + 1, reply, trouble)
+                if seconds + time.monotonic() - start >= _LONG_WAIT:
+                    self._tell(seconds, f"{trouble} (attempt {attempt} of {limit})")
+                self._wait(seconds, reply, stop)
+        self._pace.is_down = did_nothing
+        raise SuspectError(f"{trouble}, in {limit} attempt{'s' * (limit > 1)}")
+
+    def _send(self, body: bytes, headers: dict[str, str]) -> tuple[Reply | None, str, bool]:
+        """A reply or None, what went wrong, and whether the service surely did nothing."""
+        options, say = self._options, self._reader.trouble
+        seconds = options.timeout_seconds
+        try:
+            reply = self._client.send(
+                self._request.method,
+                self._url,
+                body,
+                headers,
+                seconds,
+                options.max_answer_bytes,
+            )
+        except NoAnswerError as error:  # it was paid for
+            raise SuspectError(self._reader.quoting(str(error), " ")) from None
+        except UnreachableError as error:
+            why = f" ({error})" if str(error) else ""
+            return None, say(f"cannot be reached{why}"), True
+        except TooSlowError:
+            return None, say(f"does not answer within {seconds:g} s"), False
+        except BrokenOffError as error:
+            return None, say(f"breaks off its answer ({error})"), False
+        if not is_for_now(reply.status):
+            return reply, "", False
+        return reply, self._reader.status(reply), reply.status in REFUSED
+
+    def _seconds_before(self, attempt: int, reply: Reply | None, trouble: str) -> float:
+        """How long to wait before an attempt.
+
+        Raises:
+          SuspectError: the service asks to wait longer than is allowed.
+        """
+        first, asked = self._options.first_back_off_seconds, None
+        if reply is not None:
+            asked = retry_after(reply.headers.get("retry-after"), time.time())
+        if asked is None:
+            is_loading = reply is not None and reply.status == LOADING
+            return back_off(attempt - 1, first * (_FACTOR_OF_LOADING if is_loading else 1))
+        longest = self._options.max_wait_seconds
+        if asked > longest:
+            raise SuspectError(
+                f"{trouble}; it asks to wait {format_seconds(asked)} (Retry-After), which is "
+                f"longer than max_wait_seconds = {longest:g}: run this again then, the answers "
+                "are kept"
+            )
+        return max(asked, back_off(attempt - 1, first))
+
+    def _wait(self, seconds: float, reply: Reply | None, stop: threading.Event) -> None:
+        if reply is not None and "retry-after" in reply.headers:
+            # The service speaks to all of us, not only to this request.
+            self._pace.pause(seconds)
+        elif not stop.is_set():
+            self._sleeper(stop)(seconds)
+
+    def _tell(self, seconds: float, trouble: str) -> None:
+        """One line on a long wait, for all threads that wait for the same."""
+        if self._pace.is_news(seconds):
+            # The time makes each line another one: of equal ones Python shows the first alone.
+            until = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
+            warnings.warn(
+                f"waiting {format_seconds(seconds)}, until {until}: {trouble}", stacklevel=2
+            )
+
+    def _sleeper(self, stop: threading.Event) -> Callable[[float], object]:
+        """What waits some seconds, and ends early when the run stops."""
+        return self._sleep or stop.wait
+
+    def _identity(self) -> str:
+        parts = [dataclasses.asdict(part) for part in (self._request, self._answer)]
+        shown = shown_url(self._url)
+        if shown != self._url:  # what is not shown tells one model from another all the same
+            parts.append(self._url)
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return f"{shown} {digest}"
+
+
+def _proxy_password(url: str) -> dict[str, str]:
+    """The password of the proxy, as a secret by its name."""
+    try:
+        proxy = proxy_for(url)
+    except ValueError as error:  # the suspect's description is right: no fault of it
+        raise SuspectError(str(error)) from None
+    words = None if proxy is None else password_of(proxy[1])
+    return {} if words is None or not words[1] else {f"the password in {proxy[0]}": words[1]}
+
+
+class _Collector:
+    """A ledger that keeps the answers and nothing else."""
+
+    def __init__(self):
+        self._parts: dict[int, Answers] = {}
+
+    def sending(self, positions: list[int]) -> None:
+        """See `Ledger`."""
+
+    def answered(self, positions: list[int], answers: Answers) -> None:
+        """See `Ledger`."""
+        for row, position in enumerate(positions):
+            self._parts[position] = answers.rows(slice(row, row + 1))
+
+    def refused(self, positions: list[int]) -> None:
+        """See `Ledger`."""
+
+    def failed(self, positions: list[int], error: SuspectError) -> None:
+        """See `Ledger`."""
+        raise error
+
+    def joined(self, size: int) -> Answers:
+        return Answers.joined([self._parts[position] for position in range(size)])

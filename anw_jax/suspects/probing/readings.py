@@ -1,0 +1,214 @@
+"""Whether another reading of the same model fits labelled photos better."""
+
+import dataclasses
+
+import numpy as np
+import scipy.stats
+
+from anw_jax.errors import SuspectError
+from anw_jax.suspects.access import Access, first_labels
+from anw_jax.suspects.answers import Answers
+from anw_jax.suspects.declaration import Declaration
+from anw_jax.suspects.probing.findings import Finding
+from anw_jax.suspects.probing.photos import ProbePhotos
+from anw_jax.suspects.protocol import Suspect
+
+# Sides of the pictures that published networks take.
+_SIDES = (28, 32, 48, 64, 96, 128, 160, 224, 256, 299, 384)
+
+# Normalisation of most networks trained on ImageNet, on the scale of [0, 1].
+_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+# Chance that the right reading of a model is called wrong, for all readings together.
+_LEVEL = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reading:
+    """Another way to ask: what it is called, how it is declared, how well it fits."""
+
+    name: str
+    text: str
+    changes: dict
+    is_right: np.ndarray | None = None
+    losses: np.ndarray | None = None
+
+
+def find_working_readings(suspect: Suspect, photos: ProbePhotos) -> list[Finding]:
+    """Of a suspect that does not answer: the layouts and sizes at which it would."""
+    declaration = suspect.declaration
+    for reading in (*_layouts(declaration), *_sizes(declaration, photos)):
+        if _takes(suspect, reading, photos):
+            seen = f"it answers when read with {reading.text}"
+            return [Finding(reading.name, "error", seen, f"declare {reading.text}")]
+    return []
+
+
+def find_better_reading(
+    suspect: Suspect, photos: ProbePhotos, labels: np.ndarray, first: Answers
+) -> tuple[list[Finding], float]:
+    """Compares readings photo by photo with the declared one; also gives its accuracy.
+
+    A reading is an error where it answers significantly more photos rightly (exact sign test on
+    the photos on which the two differ), and a warning where it does not answer fewer
+    rightly and significantly more photos fit better. Only the best one is reported: the
+    others were compared with a wrong reading.
+    """
+    declaration = suspect.declaration
+    is_right = first_labels(first) == labels
+    accuracy = float(is_right.mean())
+    # A model that is right beyond doubt is not asked at other sizes: that costs most queries.
+    is_lost = not _has_skill(first, labels)
+    found = []
+    if getattr(suspect, "can_be_read_otherwise", True) and accuracy < 1.0:
+        readings = [*_values(declaration), *_layouts(declaration)]
+        if is_lost:
+            readings += _sizes(declaration, photos)
+        own = _Reading("", "", {}, is_right, _losses(first, labels, declaration))
+        asked = [_judge(suspect, reading, photos, labels) for reading in readings]
+        found = _best([reading for reading in asked if reading is not None], own)
+    if is_lost and not found:
+        found = [*_negated(first, labels, is_right), _lost(accuracy, len(labels))]
+    return found, accuracy
+
+
+def _has_skill(answers: Answers, labels: np.ndarray) -> bool:
+    """Whether labels agree with answers more than if these were dealt out at random."""
+    size = 1 + int(max(labels.max(), first_labels(answers).max()))
+    counts = [np.bincount(part, minlength=size) for part in (labels, first_labels(answers))]
+    chance = float(counts[0] @ counts[1]) / len(labels) ** 2
+    hits = int((first_labels(answers) == labels).sum())
+    test = scipy.stats.binomtest(hits, len(labels), chance, alternative="greater")
+    return test.pvalue <= _LEVEL
+
+
+def _negated(first: Answers, labels: np.ndarray, is_right: np.ndarray) -> list[Finding]:
+    """An error where the lowest score tells the class better than the highest."""
+    if first.kind not in ("logits", "probabilities"):
+        return []
+    turned = Answers(first.kind, -first.scores)
+    would = first_labels(turned) == labels
+    test = _sign_test(int((would & ~is_right).sum()), int((is_right & ~would).sum()))
+    if test > _LEVEL / 10 or not _has_skill(turned, labels):
+        return []
+    seen = (
+        f"{100 * would.mean():.0f} % of {len(labels)} photos get their label by the lowest "
+        f"score, {100 * is_right.mean():.0f} % by the highest"
+    )
+    do = "check whether scores are negated (distances, losses) or classes in another order"
+    return [Finding("negated", "error", seen, do)]
+
+
+def _lost(accuracy: float, number: int) -> Finding:
+    return Finding(
+        "no_skill",
+        "warning",
+        f"{100 * accuracy:.0f} % of {number} photos get their label, no more than by chance",
+        "check whether classes are in the order of the labels; with few photos, give more",
+    )
+
+
+def _best(readings: list[_Reading], own: _Reading) -> list[Finding]:
+    level = _LEVEL / max(1, len(readings))
+    worse, doubtful = [], []
+    for reading in readings:
+        gained = int((reading.is_right & ~own.is_right).sum())
+        lost = int((own.is_right & ~reading.is_right).sum())
+        closer = int((reading.losses < own.losses).sum())
+        farther = int((reading.losses > own.losses).sum())
+        if _sign_test(gained, lost) <= level:
+            worse.append(reading)
+        elif gained >= lost and reading.losses.mean() < own.losses.mean():
+            if _sign_test(closer, farther) <= level:
+                doubtful.append(reading)
+    chosen = worse or doubtful
+    if not chosen:
+        return []
+    best = max(chosen, key=lambda r: (r.is_right.mean(), -r.losses.mean()))
+    seen = (
+        f"{100 * best.is_right.mean():.0f} % of {len(own.is_right)} photos get their label "
+        f"when read with {best.text}, {100 * own.is_right.mean():.0f} % as declared"
+    )
+    do = f"check whether the model expects {best.text}; if so declare it and probe again"
+    return [Finding(best.name, "error" if worse else "warning", seen, do)]
+
+
+def _sign_test(better: int, worse: int) -> float:
+    """One-sided exact sign test; 1 where nothing differs."""
+    if better + worse == 0:
+        return 1.0
+    test = scipy.stats.binomtest(better, better + worse, 0.5, alternative="greater")
+    return float(test.pvalue)
+
+
+def _judge(
+    suspect: Suspect, reading: _Reading, photos: ProbePhotos, labels: np.ndarray
+) -> _Reading | None:
+    if not _takes(suspect, reading, photos):
+        return None
+    answers = _ask(suspect, reading, photos)
+    # Better than a reading that is always wrong is still no reading.
+    if answers is None or not _has_skill(answers, labels):
+        return None
+    losses = _losses(answers, labels, suspect.declaration)
+    return dataclasses.replace(reading, is_right=first_labels(answers) == labels, losses=losses)
+
+
+def _takes(suspect: Suspect, reading: _Reading, photos: ProbePhotos) -> bool:
+    """Whether it answers to two photos: one that takes no such pictures costs no more."""
+    return _ask(suspect, reading, photos, is_trial=True) is not None
+
+
+def _ask(
+    suspect: Suspect, reading: _Reading, photos: ProbePhotos, *, is_trial: bool = False
+) -> Answers | None:
+    """Answers under another reading; None where the model does not take it."""
+    if not getattr(suspect, "can_be_read_otherwise", True):
+        return None
+    declaration = dataclasses.replace(suspect.declaration, **reading.changes)
+    try:
+        other = suspect.with_declaration(declaration)
+        if is_trial:
+            return photos.answers(other.as_trial(), range(2))
+        return photos.answers(other)
+    except (SuspectError, ValueError):
+        return None
+
+
+def _losses(answers: Answers, labels: np.ndarray, declaration: Declaration) -> np.ndarray:
+    losses = Access.best_of(declaration).losses(answers, labels, declaration)
+    return np.nan_to_num(losses, nan=np.inf)
+
+
+def _values(declaration: Declaration) -> list[_Reading]:
+    """Ranges, normalisations and the order of channels."""
+    ways = [
+        ("value_range", 'value_range="bytes" and no mean or std', "bytes", _PLAIN),
+        ("value_range", 'value_range="unit" and no mean or std', "unit", _PLAIN),
+        ("value_range", 'value_range="signed" and no mean or std', "signed", _PLAIN),
+        ("normalisation", "the mean and std of ImageNet on [0, 1]", "unit", _IMAGENET),
+    ]
+    readings = [
+        _Reading(name, text, {"value_range": span, **normal})
+        for name, text, span, normal in ways
+    ]
+    other = "RGB" if declaration.channels == "BGR" else "BGR"
+    readings.append(_Reading("channels", f'channels="{other}"', {"channels": other}))
+    return [r for r in readings if dataclasses.replace(declaration, **r.changes) != declaration]
+
+
+def _layouts(declaration: Declaration) -> list[_Reading]:
+    other = "NHWC" if declaration.layout == "NCHW" else "NCHW"
+    return [_Reading("layout", f'layout="{other}"', {"layout": other})]
+
+
+def _sizes(declaration: Declaration, photos: ProbePhotos) -> list[_Reading]:
+    own = photos.own_size
+    now = declaration.input_size or own
+    sizes = [*([own] if own else []), *((side, side) for side in _SIDES)]
+    return [
+        _Reading("input_size", f"input_size={size}", {"input_size": size})
+        for size in sizes
+        if size != now
+    ]
