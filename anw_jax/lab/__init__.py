@@ -1,10 +1,10 @@
-"""The run harness: what `run.py` and the notebooks call.
+"""Experiments from config to results: the package behind `run.py` and the notebooks.
 
-`run(settings, workdir)` takes a validated `Settings` through five stages (mark, train,
-verify, proof, report), leaves everything in its workdir, and resumes where it stopped.
+`run(settings, workdir)` takes checked `Settings` through its stages (mark, train, verify,
+proof, changed models, analyses, report), stores everything in the workdir, and resumes there.
 """
 
-from anw_jax.lab.building import settings_from_config
+from anw_jax.lab.config import settings_from_config
 from anw_jax.lab.run import run
 from anw_jax.lab.settings import (
     AttackSettings,

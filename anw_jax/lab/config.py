@@ -1,7 +1,8 @@
-"""The edge where config files and flags become settings; the only ml_collections here."""
+"""From a config file and flags to checked settings; the only ml_collections here."""
 
 import contextlib
 import dataclasses
+import difflib
 import importlib.util
 import inspect
 import pathlib
@@ -15,14 +16,13 @@ import ml_collections
 from ml_collections import config_dict
 
 from anw_jax.errors import SettingsError
-from anw_jax.lab.building import settings_from_config, unknown_setting
 from anw_jax.lab.settings import Settings
 
 T = TypeVar("T")
 
 
 def load_config(file_and_variant: str) -> ml_collections.ConfigDict:
-    """Loads `experiments/<name>.py` or `experiments/<name>.py:<variant>`.
+    """Load `experiments/<name>.py` or `experiments/<name>.py:<variant>`.
 
     Raises:
       SettingsError: no such file, not a config file, or an unknown variant; one line.
@@ -63,9 +63,14 @@ def load_experiment(
     return module, config
 
 
+def _neighbours(path: pathlib.Path) -> str:
+    names = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+    return f"; {path.parent} has {', '.join(names)}" if names else ""
+
+
 @contextlib.contextmanager
 def _importable(folder: pathlib.Path) -> Iterator[None]:
-    """Lets a config file import its neighbours (`from experiments import common`)."""
+    """Let a config file import its neighbours (`from experiments import common`)."""
     sys.path.insert(0, str(folder))
     try:
         yield
@@ -74,10 +79,10 @@ def _importable(folder: pathlib.Path) -> Iterator[None]:
 
 
 def choose(variant: str, **variants: T) -> T:
-    """Picks the variant named after the colon of `experiments/<name>.py:<variant>`.
+    """Return the variant named after the colon of `experiments/<name>.py:<variant>`.
 
     Raises:
-      SettingsError: there is none of that name; lists those there are.
+      SettingsError: there is none of that name; lists the known ones.
     """
     if variant not in variants:
         raise SettingsError(f"there is no variant {variant!r}; known: {', '.join(variants)}")
@@ -85,17 +90,17 @@ def choose(variant: str, **variants: T) -> T:
 
 
 def with_defaults(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
-    """Completes a config file's values, so that every setting can be overridden by a flag.
+    """Complete a config file's values, so that a flag can override every setting.
 
     Args:
-      values: nested plain values; what they leave out takes the defaults of `Settings`. A
-        part "study" (row of the paper, arms; see `tools.reproduction.study`) is no setting,
-        and is kept apart by `split_study`.
+      values: nested plain values; missing ones take the defaults of `Settings`. A part "study"
+        (row of the paper, arms; see `tools.reproduction.study`) holds no settings;
+        `split_study` separates it again.
     """
     settings, study = split_study(values)
     config = ml_collections.ConfigDict(_complete(Settings, settings))
     if study is not None:
-        # Opaque on purpose: an arm is not for overriding.
+        # Hidden from flags: arms cannot be overridden.
         with config.unlocked():
             config.study = config_dict.FieldReference(_Study(study))
     return config
@@ -106,44 +111,43 @@ class _Study(dict):
 
 
 def split_study(config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Separates a config's settings from its part "study"; None where it has none."""
-    to_dict = getattr(config, "to_dict", None)
-    settings = to_dict() if to_dict else dict(config)
+    """Separate a config's settings from its part "study"; None if it has none."""
+    settings = _plain(config)
     return settings, settings.pop("study", None)
 
 
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    return config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
+
+
 def _complete(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Adds the fields of a dataclass that `values` leaves out, level by level."""
+    """Add the fields of a dataclass that `values` leaves out, level by level."""
     hints, full = typing.get_type_hints(kind), dict(values)
     for field in dataclasses.fields(kind):
-        hint = hints[field.name]
+        name, hint = field.name, hints[field.name]
         if dataclasses.is_dataclass(hint):
-            full[field.name] = _complete(hint, full.get(field.name, {}))
+            full[name] = _complete(hint, full.get(name, {}))
         elif typing.get_origin(hint) is Mapping:
-            full[field.name] = _complete_each(hint, full.get(field.name, {}))
-        elif full.get(field.name) is None and isinstance(hint, types.UnionType):
-            full[field.name] = config_dict.placeholder(_plain_type(hint))
-        elif field.name not in full and field.default is not dataclasses.MISSING:
-            full[field.name] = field.default
+            inner, entries = typing.get_args(hint)[1], dict(full.get(name, {}))
+            if dataclasses.is_dataclass(inner):
+                entries = {entry: _complete(inner, value) for entry, value in entries.items()}
+            full[name] = entries
+        elif full.get(name) is None and isinstance(hint, types.UnionType):
+            kind_beside_none = _beside_none(hint)
+            full[name] = config_dict.placeholder(
+                typing.get_origin(kind_beside_none) or kind_beside_none
+            )
+        elif name not in full and field.default is not dataclasses.MISSING:
+            full[name] = field.default
     return full
 
 
-def _complete_each(hint: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """`_complete` for each value of a mapping, where these are dataclasses."""
-    inner = typing.get_args(hint)[1]
-    if not dataclasses.is_dataclass(inner):
-        return dict(values)
-    return {name: _complete(inner, value) for name, value in values.items()}
-
-
-def _plain_type(hint: types.UnionType) -> type:
-    """The type beside None."""
-    kind = next(a for a in typing.get_args(hint) if a is not type(None))
-    return typing.get_origin(kind) or kind
+def _beside_none(hint: types.UnionType) -> Any:
+    return next(a for a in typing.get_args(hint) if a is not type(None))
 
 
 def check_overrides(config: ml_collections.ConfigDict, arguments: Iterable[str]) -> None:
-    """Refuses `--config.<field>` flags that name no setting; suggests the nearest.
+    """Refuse `--config.<field>` flags that name no setting, and suggest the nearest name.
 
     Raises:
       SettingsError: one line.
@@ -156,12 +160,12 @@ def check_overrides(config: ml_collections.ConfigDict, arguments: Iterable[str])
         for depth, name in enumerate(path):
             known = list(level.keys()) if isinstance(level, ml_collections.ConfigDict) else []
             if name not in known:
-                raise unknown_setting(".".join(["config", *path[: depth + 1]]), known)
+                raise _unknown_setting(".".join(["config", *path[: depth + 1]]), known)
             level = level[name]
 
 
 def settings_from_file(file_and_variant: str, **overrides: Any) -> Settings:
-    """Loads a config file as settings, with dotted overrides; for notebooks.
+    """Load a config file as settings, with dotted overrides; for notebooks.
 
     Example:
       `settings_from_file("experiments/quickstart.py", **{"seed": 3, "train.num_epochs": 2})`
@@ -171,6 +175,70 @@ def settings_from_file(file_and_variant: str, **overrides: Any) -> Settings:
     return settings_from_config(config)
 
 
-def _neighbours(path: pathlib.Path) -> str:
-    names = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-    return f"; {path.parent} has {', '.join(names)}" if names else ""
+def settings_from_config(config: Mapping[str, Any]) -> Settings:
+    """Turn a config file's plain values into checked settings.
+
+    Args:
+      config: nested mapping with the fields of `Settings`; an `ml_collections.ConfigDict`
+        or a dict.
+
+    Raises:
+      SettingsError: an unknown or missing field, a wrong type or an impossible value; one
+        line that names the field.
+    """
+    return _convert(Settings, _plain(config), "config")
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    """Convert a plain value to the type that a field declares; errors name the path."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return None if value is None else _convert(_beside_none(hint), value, path)
+    if hint is Any:
+        return tuple(value) if isinstance(value, list) else value
+    if origin is tuple:
+        items = (value,) if isinstance(value, (str, int)) else tuple(value)
+        return tuple(_convert(arguments[0], item, path) for item in items)
+    if dataclasses.is_dataclass(hint) or origin is Mapping:
+        if not isinstance(value, Mapping):
+            raise SettingsError(f"{path} must hold settings by name, got {value!r}")
+        if origin is Mapping:
+            return {str(n): _convert(arguments[1], v, f"{path}.{n}") for n, v in value.items()}
+        return _build(hint, value, path)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is float and is_number:
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise SettingsError(f"{path} must be of type {hint.__name__}, got {value!r}")
+    return value
+
+
+def _build(kind: Any, values: Mapping[str, Any], path: str) -> Any:
+    """Build a dataclass from a mapping, field by field."""
+    hints = typing.get_type_hints(kind)
+    for name in values:
+        if name not in hints:
+            raise _unknown_setting(f"{path}.{name}", hints)
+    missing = [
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.name not in values
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise SettingsError(f"{path} needs {', '.join(missing)}")
+    fields = {n: _convert(hints[n], v, f"{path}.{n}") for n, v in values.items()}
+    try:
+        return kind(**fields)
+    except (TypeError, ValueError) as error:
+        between = " " if isinstance(error, TypeError) else ": "
+        raise SettingsError(f"{path}{between}{error}") from None
+
+
+def _unknown_setting(path: str, known: Iterable[str]) -> SettingsError:
+    """Make the error for a dotted path whose last name is not among the known ones."""
+    known = list(known)
+    near = difflib.get_close_matches(path.rpartition(".")[2], known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return SettingsError(f"{path} is not a setting; {hint}")

@@ -1,32 +1,36 @@
-"""What a person sees while a run goes on, and the record it leaves."""
+"""The lines that a run prints and logs, its progress file, and its reaction to Ctrl-C."""
 
 import contextlib
+import dataclasses
 import datetime
 import json
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, TextIO
 
+from anw_jax import train
 from anw_jax.lab.workdir import Workdir, plain, to_json
 from anw_jax.progress import Estimator, format_seconds
 
-# A heartbeat once a second costs nothing beside the work it reports.
+# A small file once a second costs nothing beside the work that it reports.
 _SECONDS_BETWEEN_BEATS = 1.0
 
-# A line a few seconds apart is calm on a terminal and short in a log file.
+# Slow enough to read on a terminal, and short in a log file.
 _SECONDS_BETWEEN_LINES = 5.0
 
 
 class Journal:
-    """Prints one line per event, appends it to `log.jsonl`, and beats `progress.json`.
+    """Print one line per event, append it to `log.jsonl`, and keep `progress.json` current.
 
     Args:
-      workdir: whose log; experiments of one case share it.
-      stream: takes the lines; standard output by default.
-      times_file: keeps the seconds of each stage, of one experiment.
-      experiment: its settings; seconds of another that had the file are not its own.
+      workdir: of the log; experiments of one case share it.
+      stream: where lines are printed; standard output by default.
+      times_file: stores the seconds of each stage of one experiment.
+      experiment: its settings; seconds stored under other settings are ignored.
     """
 
     def __init__(
@@ -50,12 +54,12 @@ class Journal:
 
     @property
     def stage_seconds(self) -> dict[str, float]:
-        """Wall seconds of each stage so far, over all processes of the experiment."""
+        """Wall-clock seconds of each stage so far, over all processes of the experiment."""
         return dict(self._stage_seconds)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Names what comes next, and times it."""
+        """Name the current stage, and time it."""
         self._stage, start = name, time.monotonic()
         try:
             yield
@@ -66,7 +70,7 @@ class Journal:
             self._workdir.write_json(self._times_file, kept)
 
     def say(self, text: str, **event: Any) -> None:
-        """Prints a line and records it with its numbers."""
+        """Print a line and log it with its numbers."""
         print(f"[{self._stage}]".ljust(9), text, file=self._stream or sys.stdout, flush=True)
         record = {
             "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -76,7 +80,7 @@ class Journal:
         }
         line = json.dumps(json.loads(to_json(record)))
         with self._workdir.file("log.jsonl").open("a+b") as file:
-            # A kill may have left half a line, which must not swallow this one.
+            # A kill may have left half a line; this one must not be appended to it.
             if file.tell() and not _ends_in_newline(file):
                 line = "\n" + line
             file.write(line.encode() + b"\n")
@@ -84,7 +88,7 @@ class Journal:
     def beat(
         self, done: int, total: int, estimator: Estimator, text: str, **event: Any
     ) -> None:
-        """Reports progress with an ETA: a heartbeat always, a line now and then."""
+        """Report progress with the time left: update the file, and sometimes print a line."""
         seconds_left = estimator.update(done, total)
         now = time.monotonic()
         if now - self._last_beat >= _SECONDS_BETWEEN_BEATS or done == total:
@@ -102,3 +106,72 @@ class Journal:
 def _ends_in_newline(file: BinaryIO) -> bool:
     file.seek(-1, os.SEEK_END)
     return file.read(1) == b"\n"
+
+
+class TrainingLog:
+    """Callbacks of `train.train` that write to a journal.
+
+    Args:
+      journal: where the lines go.
+      what: begins each line if several networks are trained, "student: " for instance.
+    """
+
+    def __init__(self, journal: Journal, what: str = ""):
+        self._journal, self._what = journal, what
+        self._estimator = Estimator()
+
+    def on_start(self, start: train.StartReport) -> None:
+        """Report the first step and the expected duration."""
+        begins = "resumed at" if start.first_step else "starts at"
+        self._estimator.update(start.first_step, start.num_steps)
+        self._journal.say(
+            f"{self._what}{begins} step {start.first_step} of {start.num_steps}; about "
+            f"{format_seconds(start.remaining_seconds)} of training on this machine "
+            f"({start.num_devices} device(s))",
+            **dataclasses.asdict(start),
+        )
+
+    def on_segment(self, report: train.SegmentReport) -> None:
+        """Report step, loss, accuracy and speed."""
+        text = (
+            f"{self._what}step {report.step:>5}/{report.num_steps}   "
+            f"loss {report.loss:6.3f}   accuracy {report.metrics['accuracy']:6.1%}   "
+            f"{report.examples_per_second:5.0f} images/s"
+        )
+        self._journal.beat(
+            report.step,
+            report.num_steps,
+            self._estimator,
+            text,
+            step=report.step,
+            num_steps=report.num_steps,
+            **report.metrics,
+            images_per_second=report.examples_per_second,
+            seconds=report.seconds,
+        )
+
+
+@contextlib.contextmanager
+def stop_on_interrupt(on_first: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether Ctrl-C was pressed, or SIGTERM received.
+
+    The first one is noted, so that the run can save and stop; a second one stops at once.
+    Outside the main thread (a notebook's worker, for instance) signals are not handled.
+    """
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed.is_set
+        return
+
+    def handle(signum: int, frame: object) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+        on_first()
+
+    before = {kind: signal.signal(kind, handle) for kind in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield pressed.is_set
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

@@ -1,79 +1,80 @@
 """Stage "proof": open the keys, make the one declared test, run the controls."""
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from anw_jax import stats, train, verify
-from anw_jax.keys import Assignment, MarkKey
-from anw_jax.lab.asking import TABLES, files_of, wrong_name
-from anw_jax.lab.case import Case
-from anw_jax.lab.crowd import crowd_numbers
+from anw_jax.keys import Assignment, MarkKey, SignatureSpace
 from anw_jax.lab.journal import Journal
-from anw_jax.lab.learner import Suspect
-from anw_jax.lab.owner import User
-from anw_jax.lab.settings import Settings
+from anw_jax.lab.owners import Prepared, User
+from anw_jax.lab.query import TABLES, at_slots, files_of, wrong_name
+from anw_jax.lab.training import TrainedRun
 from anw_jax.lab.workdir import Workdir
 
 ANOTHER_TEST = "not evidence: another test with a key that was opened before"
 
+_NULL_BINS = 400
+
 
 def prove(
-    settings: Settings,
-    case: Case,
-    suspect: Suspect,
+    prepared: Prepared,
+    trained_run: TrainedRun,
     tables: dict[str, np.ndarray],
     workdir: Workdir,
     journal: Journal,
+    *,
+    num_fresh_keys: int,
+    seed: int,
 ) -> dict[str, Any]:
-    """Opens each key, makes the declared test, and runs the controls.
+    """Open each key, make the declared test, and run the controls.
+
+    Args:
+      prepared: users with their keys.
+      trained_run: the model that filled the tables.
+      tables: float32 `[n, num_slots * refinement]`, sealed, by user or group.
+      workdir: of the run.
+      journal: for one line per user.
+      num_fresh_keys: number of wrong keys for the control.
+      seed: of these keys.
 
     Returns:
-      "users" and "crowds", each by name.
+      "users" and "crowds" (user groups), each by name.
     """
     users = {}
-    for name, user in case.users.items():
+    for name, user in prepared.users.items():
+        table = at_slots(tables[name], user.manifest.space)
         sealed = workdir.read_json(files_of(name)[1])["tested_table"]
-        users[name] = prove_user(settings, user, tables[name], sealed)
-        users[name] |= _controls(settings, user, tables[name])
-        users[name]["accuracy"] = _accuracy(suspect, user)
-        workdir.write_arrays(f"nulls/{name}.npz", **_null(settings, user, tables[name]))
+        users[name] = prove_user(user, tables[name], sealed)
+        users[name]["wrong_keys"] = wrong_keys(user, table, num_fresh_keys, seed)
+        users[name]["accuracy"] = _accuracy(trained_run, user)
+        workdir.write_arrays(f"nulls/{name}.npz", **_null(user, table))
         journal.say(f"{name:<18} {_headline(users[name])}", user=name)
     for name, numbers in users.items():
         if numbers["outcome"] == "shown":
-            journal.say(f"{name}: {numbers['sentence']} Standing: {_standing(numbers)}.")
-    return {"users": users, "crowds": _prove_crowds(settings, case, tables, journal)}
+            journal.say(f"{name}: {numbers['sentence']} {_conditions(numbers['standing'])}")
+    groups = _prove_groups(prepared, tables)
+    for name, members in prepared.groups.items():
+        share = f"{groups[name]['match_rate']:.0%} of {len(members)} users matched"
+        journal.say(f"{name:<18} {share}", crowd=name)
+    return {"users": users, "crowds": groups}
 
 
 def prove_changed(
-    settings: Settings, case: Case, name: str, tables: dict[str, np.ndarray], workdir: Workdir
+    prepared: Prepared, name: str, tables: dict[str, np.ndarray], workdir: Workdir
 ) -> dict[str, Any]:
-    """The declared test on the tables of a changed model: another test with the same key.
+    """Make the declared test on the tables of a changed model, again with the same keys.
 
-    It is made after the key was opened, and the plan names one test: it is never evidence.
+    The keys were opened before, and the plan names one test: it is never evidence.
     """
     users = {}
-    for user_name, user in case.users.items():
+    for user_name, user in prepared.users.items():
         sealed = workdir.read_json(files_of(user_name, f"{TABLES}/{name}")[1])["tested_table"]
-        users[user_name] = prove_user(settings, user, tables[user_name], sealed)
-        if settings.verify.key_origin != "experiment":
+        users[user_name] = prove_user(user, tables[user_name], sealed)
+        if user.mark_key.origin != "experiment":
             users[user_name]["standing"] = ANOTHER_TEST
-    return {"users": users, "crowds": _prove_crowds(settings, case, tables, None)}
-
-
-def _prove_crowds(
-    settings: Settings, case: Case, tables: dict[str, np.ndarray], journal: Journal | None
-) -> dict[str, Any]:
-    crowds = {}
-    for name, members in case.crowds.items():
-        wrong_table = tables.get(wrong_name(name))
-        crowds[name] = crowd_numbers(settings, name, members, tables[name], wrong_table)
-        if journal is not None:
-            shares = f"{crowds[name]['match_rate']:.0%} of {len(members)} users matched"
-            journal.say(f"{name:<18} {shares}", crowd=name)
-    return crowds
+    return {"users": users, "crowds": _prove_groups(prepared, tables)}
 
 
 def _headline(numbers: dict[str, Any]) -> str:
@@ -85,12 +86,14 @@ def _headline(numbers: dict[str, Any]) -> str:
     )
 
 
-def prove_user(
-    settings: Settings, user: User, fine_table: np.ndarray, sealed_digest: str
-) -> dict[str, Any]:
-    """All numbers of one user; plain values for `results.json`."""
-    refinement = settings.verify.grid_refinement
-    table = fine_table[:, ::refinement]
+def _conditions(standing: str) -> str:
+    seeded = " (beacon derived from the seed)" * (standing == verify.verdict.EXPERIMENT_KEY)
+    return f"Conditions: {standing}{seeded}."
+
+
+def prove_user(user: User, fine_table: np.ndarray, sealed_digest: str) -> dict[str, Any]:
+    """Test one user's table; return plain values for `results.json`."""
+    table = at_slots(fine_table, user.manifest.space)
     verdict = verify.decide(
         table,
         user.mark_key,
@@ -100,16 +103,14 @@ def prove_user(
         sealed_digest=sealed_digest,
         beacon=user.beacon,
     )
-    assignment = user.assignment
-    result = dataclasses.asdict(verdict.result)
     return {
-        **result,
+        **dataclasses.asdict(verdict.result),
         "p_text": stats.format_p(verdict.result.log10_p),
         "bits": verdict.result.bits,
         "kind": user.settings.kind,
         "mark_kind": user.settings.mark,
         "scheme": user.settings.scheme,
-        "excluded": user.name in settings.exclude,
+        "excluded": user.is_excluded,
         "num_images": len(user.originals),
         "standing": verdict.standing,
         "sentence": verdict.sentence,
@@ -120,98 +121,63 @@ def prove_user(
         "mark": user.plan.mark,
         "inferred_slots": verdict.inferred_slots,
         "true_slots": verdict.true_slots,
-        "losses": _mean_losses(table, assignment),
-        "curve": _aligned_curve(fine_table, assignment, refinement),
-        "one_signature": _one_signature(settings, user, fine_table, assignment),
+        "losses": _mean_losses(table, user.assignment),
+        "curve": _aligned_curve(fine_table, user.assignment),
+        "one_signature": _one_signature(user, fine_table),
     }
-
-
-def _controls(settings: Settings, user: User, fine_table: np.ndarray) -> dict[str, Any]:
-    table = fine_table[:, :: settings.verify.grid_refinement]
-    return {"wrong_keys": wrong_keys(settings, user, table)}
-
-
-def _standing(numbers: dict[str, Any]) -> str:
-    standing = numbers["standing"]
-    from_seed = standing == verify.verdict.EXPERIMENT_KEY
-    return f"{standing} (beacon drawn from the seed)" if from_seed else standing
-
-
-def _accuracy(suspect: Suspect, user: User) -> dict[str, float]:
-    """How often the model is right about a user's photos, as published and as they were."""
-    photos = {"published": user.published(), "original": user.originals.images}
-    return {
-        name: train.evaluate(suspect.predict, images, user.originals.labels)[1]
-        for name, images in photos.items()
-    }
-
-
-def _null(settings: Settings, user: User, fine_table: np.ndarray) -> dict[str, np.ndarray]:
-    """The null distribution of the declared statistic, binned, in null standard deviations."""
-    table = fine_table[:, :: settings.verify.grid_refinement]
-    scores = stats.score_units(table, user.assignment, settings.verify.statistic)
-    null = stats.ExactNull(stats.quantise(scores))
-    if not null.std > 0:
-        return {"z": np.zeros(1), "probability": np.ones(1)}
-    z = (np.arange(len(null.pmf)) - null.mean) / null.std
-    edges = np.linspace(z[0], z[-1], min(len(z), 400) + 1)
-    probability, _ = np.histogram(z, edges, weights=null.pmf)
-    return {"z": (edges[:-1] + edges[1:]) / 2, "probability": probability}
 
 
 def _mean_losses(table: np.ndarray, assignment: Assignment) -> dict[str, float]:
     """Mean loss at the secret slot, at the other valid slots, and unmarked, in nats."""
-    rows = np.arange(len(table))
-    at_secret = np.zeros(table.shape, bool)
-    at_secret[rows, assignment.slots] = True
-    others = ~at_secret
+    is_secret = np.zeros(table.shape, bool)
+    is_secret[np.arange(len(table)), assignment.slots] = True
+    others = ~is_secret
     others[:, 0] = False
     return {
-        "secret": float(table[at_secret].mean()),
+        "secret": float(table[is_secret].mean()),
         "other_valid": float(table[others].mean()),
         "unmarked": float(table[:, 0].mean()),
     }
 
 
-def _aligned_curve(
-    fine_table: np.ndarray, assignment: Assignment, refinement: int
-) -> dict[str, np.ndarray]:
+def _aligned_curve(fine_table: np.ndarray, assignment: Assignment) -> dict[str, np.ndarray]:
     """Mean loss against the distance from each image's secret hue (Fig. 2 of the paper)."""
     num = fine_table.shape[1]
-    offsets = (np.arange(num) - num // 2) * (360.0 / num)
-    columns = assignment.slots[:, None] * refinement + np.arange(num) - num // 2
+    refinement = num // assignment.space.num_slots
+    offsets = np.arange(num) - num // 2
+    columns = assignment.slots[:, None] * refinement + offsets
     aligned = np.take_along_axis(fine_table, columns % num, axis=1)
-    spread = aligned.std(axis=0) / np.sqrt(len(aligned))
-    return {"offset_degrees": offsets, "mean": aligned.mean(axis=0), "standard_error": spread}
+    return {
+        "offset_degrees": offsets * (360.0 / num),
+        "mean": aligned.mean(axis=0),
+        "standard_error": aligned.std(axis=0) / np.sqrt(len(aligned)),
+    }
 
 
-def _one_signature(
-    settings: Settings, user: User, fine_table: np.ndarray, assignment: Assignment
-) -> dict[str, Any] | None:
-    """Eq. 6 where one signature (or "unmarked") is shared by all photos of the user."""
-    unmarked = user.settings.kind != "marked" or user.name in settings.exclude
-    if user.settings.scheme != "per_user" and not unmarked:
+def _one_signature(user: User, fine_table: np.ndarray) -> dict[str, Any] | None:
+    """Eq. 6 for users whose photos share one signature (or none)."""
+    true_degrees, space = user.true_degrees, user.manifest.space
+    if true_degrees is None:
         return None
-    fine = verify.grid_search(fine_table, settings.verify.grid)
-    slots = verify.grid_search(
-        fine_table[:, :: settings.verify.grid_refinement], settings.verify.space
-    )
-    true_degrees = 0.0 if unmarked else float(assignment.degrees[0])
+    fine = verify.grid_search(fine_table, SignatureSpace(fine_table.shape[1]))
+    slots = verify.grid_search(at_slots(fine_table, space), space)
     return {
         "true_degrees": true_degrees,
         "inferred_degrees": slots.inferred_degrees,
         "inferred_degrees_fine": fine.inferred_degrees,
-        "match": slots.matches(true_degrees, settings.verify.space),
+        "match": slots.matches(true_degrees, space),
         "margin": slots.margin,
         "curve": fine.curve,
     }
 
 
-def wrong_keys(settings: Settings, user: User, table: np.ndarray) -> dict[str, Any]:
-    """Tests the same table under fresh keys: a control, whatever the user's kind."""
-    p_values = stats.fresh_p_values(
-        table, _fresh_assignments(settings, user), settings.verify.statistic
+def wrong_keys(user: User, table: np.ndarray, num_fresh_keys: int, seed: int) -> dict[str, Any]:
+    """Test the same table under fresh keys: a control, for users of any kind."""
+    fresh = (
+        user.assignment_of(MarkKey.for_experiment(seed, f"wrong key {number} of {user.name}"))
+        for number in range(num_fresh_keys)
     )
+    p_values = stats.fresh_p_values(table, fresh, user.plan.statistic)
     within, excess = stats.super_uniformity(p_values)
     shares = {f"{t:g}": float((p_values <= t).mean()) for t in (0.1, 0.05, 0.01, 0.001)}
     return {
@@ -223,7 +189,75 @@ def wrong_keys(settings: Settings, user: User, table: np.ndarray) -> dict[str, A
     }
 
 
-def _fresh_assignments(settings: Settings, user: User) -> Iterator[Assignment]:
-    for number in range(settings.verify.num_fresh_keys):
-        wrong = MarkKey.for_experiment(settings.seed, f"wrong key {number} of {user.name}")
-        yield user.assignment_of(wrong)
+def _accuracy(trained_run: TrainedRun, user: User) -> dict[str, float]:
+    """The model's accuracy on a user's photos, as published and unmarked, in [0, 1]."""
+    photos = {"published": user.published(), "original": user.originals.images}
+    return {
+        name: train.evaluate(trained_run.predict, images, user.originals.labels)[1]
+        for name, images in photos.items()
+    }
+
+
+def _null(user: User, table: np.ndarray) -> dict[str, np.ndarray]:
+    """The binned null distribution of the declared statistic, in its standard deviations."""
+    scores = stats.score_units(table, user.assignment, user.plan.statistic)
+    null = stats.ExactNull(stats.quantise(scores))
+    if not null.std > 0:
+        return {"z": np.zeros(1), "probability": np.ones(1)}
+    z = (np.arange(len(null.pmf)) - null.mean) / null.std
+    edges = np.linspace(z[0], z[-1], min(len(z), _NULL_BINS) + 1)
+    probability, _ = np.histogram(z, edges, weights=null.pmf)
+    return {"z": (edges[:-1] + edges[1:]) / 2, "probability": probability}
+
+
+def _prove_groups(prepared: Prepared, tables: dict[str, np.ndarray]) -> dict[str, Any]:
+    return {
+        name: group_numbers(members, tables[name], tables.get(wrong_name(name)))
+        for name, members in prepared.groups.items()
+    }
+
+
+def group_numbers(
+    members: tuple[User, ...], fine_table: np.ndarray, wrong_table: np.ndarray | None
+) -> dict[str, Any]:
+    """Infer each signature of a user group from one table (section 5.4 of the paper).
+
+    Args:
+      members: the users, in the order of the table's rows.
+      fine_table: float `[n, num_slots * refinement]`, losses in nats, user after user.
+      wrong_table: the same under wrong bases, or None.
+
+    Returns:
+      Plain values. "match_rate" is the share of users whose inferred slot is their own: within
+      τ of the drawn signature, or "unmarked" for those who published no mark or were excluded.
+      The degrees are those of the slots, as in the paper.
+    """
+    true_degrees = np.array([user.true_degrees for user in members])
+    space = members[0].manifest.space
+    user_of_image = np.repeat(
+        np.arange(len(members)), [len(user.originals) for user in members]
+    )
+
+    def inferred_from(table: np.ndarray) -> verify.GridSearchResult:
+        return verify.grid_search(at_slots(table, space), space, user_of_image)
+
+    inferred = inferred_from(fine_table)
+    numbers = {
+        "num_users": len(members),
+        "num_images_each": len(members[0].originals),
+        "kind": members[0].settings.kind,
+        "mark_kind": members[0].settings.mark,
+        "true_degrees": true_degrees,
+        "inferred_degrees": inferred.inferred_degrees,
+        "margins": inferred.margin,
+        "match_rate": float(inferred.matches(true_degrees, space).mean()),
+        "wrong_basis_match_rate": None,
+    }
+    if fine_table.shape[1] > space.num_slots:
+        grid = SignatureSpace(fine_table.shape[1])
+        fine = verify.grid_search(fine_table, grid, user_of_image)
+        numbers["inferred_degrees_fine"] = fine.inferred_degrees
+    if wrong_table is not None:
+        matches = inferred_from(wrong_table).matches(true_degrees, space)
+        numbers["wrong_basis_match_rate"] = float(matches.mean())
+    return numbers

@@ -1,6 +1,7 @@
 """The stages in order: mark, train, verify, proof, changed models, analyses, report."""
 
 import dataclasses
+import functools
 import os
 import time
 import traceback
@@ -8,30 +9,29 @@ from collections.abc import Callable
 from typing import Any
 
 from anw_jax.errors import AnwError
-from anw_jax.lab import asking, case, learner, proof
+from anw_jax.lab import owners, proof, training
+from anw_jax.lab import query as queries
 from anw_jax.lab.analyses import ANALYSES
-from anw_jax.lab.interrupt import stop_on_interrupt
-from anw_jax.lab.journal import Journal
+from anw_jax.lab.journal import Journal, stop_on_interrupt
 from anw_jax.lab.provenance import provenance
-from anw_jax.lab.settings import Settings
-from anw_jax.lab.training_record import check_same_jax, jax_of, training_of
+from anw_jax.lab.settings import AttackSettings, Settings
 from anw_jax.lab.workdir import Workdir, plain
 from anw_jax.progress import format_seconds
 from anw_jax.report import write_report
 
 
 def run(settings: Settings, workdir: str | os.PathLike) -> dict[str, Any] | None:
-    """Runs an experiment to its end, from wherever an earlier call stopped.
+    """Run an experiment to its end, from wherever an earlier call stopped.
 
     Leaves in the workdir: `settings.json`, `provenance.json`, `commitments.json`, keys
     (0600), manifests, checkpoints, `training.json`, sealed loss tables, `log.jsonl`,
     `progress.json`, `audits/`, `results.json`, `figures/`, `report.html`, and `DONE` or
-    `FAILED.txt`. Experiments of one case share it: results name the code that trained the
-    model beside the code that read it.
+    `FAILED.txt`. Experiments of one case share the workdir: results name the code that trained
+    the model and the code that queried it.
 
     Args:
-      settings: what to do.
-      workdir: where; made if it is not there.
+      settings: of the experiment.
+      workdir: the folder; created if it does not exist.
 
     Returns:
       The results, or None if it was interrupted; the same call again resumes.
@@ -40,25 +40,24 @@ def run(settings: Settings, workdir: str | os.PathLike) -> dict[str, Any] | None
       SettingsError: the workdir holds a run with other settings, or a training under other
         settings of jax.
       JaxError: jax cannot start, or computes wrong numbers.
-      AnwError: what a stage says.
+      AnwError: as the stages.
       OSError: no disk space, no permission; nothing computed before is lost.
     """
-    folder = Workdir(workdir)
+    folder, wanted = Workdir(workdir), settings.to_dict()
     with folder.lock():
         folder.agree_on_settings(settings.case_dict())
-        journal = Journal(
-            folder,
-            times_file=_audit_file(settings, "stage_seconds"),
-            experiment=settings.to_dict(),
-        )
-        done = _finished(settings, folder)
-        if done is not None:
-            if not folder.exists("report.html"):
-                write_report(folder.path)
-            journal.say(f"already done: {folder.path / 'report.html'}")
-            return done
+        results_file = f"audits/{settings.name}/results.json"
+        times_file = f"audits/{settings.name}/stage_seconds.json"
+        journal = Journal(folder, times_file=times_file, experiment=wanted)
+        if folder.is_done and folder.exists(results_file):
+            results = folder.read_json(results_file)
+            if results["settings"] == plain(wanted):
+                if not folder.exists("report.html"):
+                    write_report(folder.path)
+                journal.say(f"already done: {folder.path / 'report.html'}")
+                return results
         try:
-            return _run_stages(settings, folder, journal)
+            return _run_stages(settings, folder, journal, results_file)
         except (AnwError, OSError) as error:
             folder.fail(f"{type(error).__name__}: {error}")
             raise
@@ -67,63 +66,90 @@ def run(settings: Settings, workdir: str | os.PathLike) -> dict[str, Any] | None
             raise
 
 
-def _finished(settings: Settings, folder: Workdir) -> dict[str, Any] | None:
-    """The results of this very experiment, where an earlier call came to its end."""
-    file = _audit_file(settings, "results")
-    if not (folder.is_done and folder.exists(file)):
-        return None
-    results = folder.read_json(file)
-    return results if results["settings"] == plain(settings.to_dict()) else None
-
-
-def _audit_file(settings: Settings, name: str) -> str:
-    """A file of this experiment in the workdir, which others of the case may share."""
-    return f"audits/{settings.name}/{name}.json"
-
-
-def _run_stages(settings: Settings, folder: Workdir, journal: Journal) -> dict[str, Any] | None:
-    start = time.monotonic()
+def _run_stages(
+    settings: Settings, folder: Workdir, journal: Journal, results_file: str
+) -> dict[str, Any] | None:
+    start, how = time.monotonic(), settings.verify
     origin = provenance()
-    note = check_same_jax(folder, jax_of(origin))
-    if note:
+    if note := training.check_same_jax(folder, training.jax_settings_in(origin)):
         journal.say(note)
     if not folder.exists("provenance.json"):
         folder.write_json("provenance.json", origin)
     with journal.stage("mark"):
-        opened = case.open_case(settings, folder)
-        journal.say(_describe(settings, opened))
+        prepared = owners.prepare(settings, folder)
+        journal.say(_marked_photos(prepared))
     with (
         journal.stage("train"),
         stop_on_interrupt(lambda: journal.say("stopping at the end of this segment …")) as stop,
     ):
-        suspect = learner.train_suspect(settings, opened, folder, journal, stop)
-        stopped = suspect is None or stop()
+        recipe = training.recipe_of(settings.attacks.values())
+        trained_run = training.train_model(
+            settings.train, settings.model, recipe, prepared, folder, journal, stop
+        )
+        stopped = trained_run is None or stop()
     if stopped:
-        journal.say("stopped; the same command goes on from here")
+        journal.say("stopped; the same command resumes here")
         return None
     with journal.stage("verify"):
-        questions = asking.questions_of(settings, opened)
-        tables = asking.ask(settings, questions, suspect, folder, journal)
+        batches = queries.query_batches(prepared, settings.seed)
+        tables = queries.query(batches, how.grid, trained_run, folder, journal)
     with journal.stage("proof"):
-        proved = proof.prove(settings, opened, suspect, tables, folder, journal)
+        proved = proof.prove(
+            prepared,
+            trained_run,
+            tables,
+            folder,
+            journal,
+            num_fresh_keys=how.num_fresh_keys,
+            seed=settings.seed,
+        )
+
+    def change_and_prove(name: str, chosen: AttackSettings) -> dict[str, Any]:
+        """Make, query and test one changed model."""
+        journal.say(f"{name}: {chosen.attack} {dict(chosen.parameters) or ''}".rstrip())
+        changed = training.change_model(chosen, settings.train, prepared, trained_run)
+        own = [batch for batch in batches if not batch.is_wrong]
+        into = f"{queries.TABLES}/{name}"
+        tables = queries.query(own, how.grid_of_changed, changed, folder, journal, into)
+        proved = proof.prove_changed(prepared, name, tables, folder)
+        journal.say(f"{name:<18} test accuracy {changed.numbers['test_accuracy']:.1%}")
+        return {"model": changed.numbers, **proved}
+
     with journal.stage("suspects"):
-        suspects = _changed_suspects(settings, opened, suspect, questions, folder, journal)
+        changed_models = {
+            name: _once(
+                folder,
+                f"suspects/{name}.json",
+                dataclasses.asdict(chosen),
+                functools.partial(change_and_prove, name, chosen),
+            )
+            for name, chosen in settings.suspects.items()
+        }
     with journal.stage("analyses"):
-        analyses = _analyses(settings, opened, suspect, folder, journal)
+        inputs = (prepared, trained_run, settings.train, journal)
+        analyses = {
+            name: _once(
+                folder,
+                f"analyses/{name}.json",
+                name,
+                functools.partial(ANALYSES[name], *inputs),
+            )
+            for name in settings.analyses
+        }
     results = {
         "name": settings.name,
         "seed": settings.seed,
-        "model": suspect.numbers,
+        "model": trained_run.numbers,
         **proved,
-        "suspects": suspects,
+        "suspects": changed_models,
         "analyses": analyses,
         "settings": settings.to_dict(),
         "provenance": origin,
-        "training": training_of(folder),
+        "training": training.training_of(folder),
         "stage_seconds": journal.stage_seconds,
     }
     folder.write_json("results.json", results)
-    folder.write_json(_audit_file(settings, "results"), results)
+    folder.write_json(results_file, results)
     with journal.stage("report"):
         write_report(folder.path)
     folder.finish()
@@ -133,69 +159,25 @@ def _run_stages(settings: Settings, folder: Workdir, journal: Journal) -> dict[s
     return folder.read_json("results.json")
 
 
-def _changed_suspects(
-    settings: Settings,
-    opened: case.Case,
-    suspect: learner.Suspect,
-    questions: list[asking.Question],
-    folder: Workdir,
-    journal: Journal,
-) -> dict[str, Any]:
-    """Makes, asks and tests each changed model; a kill loses one of them at most."""
-    own = [question for question in questions if not asking.is_wrong(question)]
-    coarser = settings.for_suspects()
-
-    def ask_one(name: str) -> dict[str, Any]:
-        after = learner.changed(settings, name, opened, suspect, journal)
-        tables = asking.ask(coarser, own, after, folder, journal, f"{asking.TABLES}/{name}")
-        proved = proof.prove_changed(coarser, opened, name, tables, folder)
-        journal.say(f"{name:<18} test accuracy {after.numbers['test_accuracy']:.1%}")
-        return {"model": after.numbers, **proved}
-
-    return {
-        name: _once(folder, f"suspects/{name}.json", dataclasses.asdict(chosen), ask_one, name)
-        for name, chosen in settings.suspects.items()
-    }
-
-
-def _analyses(
-    settings: Settings,
-    opened: case.Case,
-    suspect: learner.Suspect,
-    folder: Workdir,
-    journal: Journal,
-) -> dict[str, Any]:
-    def analyse(name: str) -> dict[str, Any]:
-        return ANALYSES[name](settings, opened, suspect, journal)
-
-    return {
-        name: _once(folder, f"analyses/{name}.json", name, analyse, name)
-        for name in settings.analyses
-    }
-
-
 def _once(
-    folder: Workdir, file: str, what: Any, make: Callable[[str], Any], name: str
+    folder: Workdir, file: str, made_from: Any, make: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-    """What `make(name)` gives, kept in a file beside what it was made from."""
+    """Return numbers from a file, or make and store them if it is missing or of other inputs.
+
+    A kill loses the numbers of one changed model or analysis at most.
+    """
     if folder.exists(file):
         stored = folder.read_json(file)
-        if stored["made_from"] == plain(what):
+        if stored["made_from"] == plain(made_from):
             return stored["numbers"]
-    folder.write_json(file, {"made_from": what, "numbers": make(name)})
+    folder.write_json(file, {"made_from": made_from, "numbers": make()})
     return folder.read_json(file)["numbers"]
 
 
-def _describe(settings: Settings, opened: case.Case) -> str:
-    marked = [
-        user
-        for entry, members in opened.everybody.items()
-        for user in members
-        if user.settings.kind == "marked" and entry not in settings.exclude
-    ]
-    photos = sum(len(user.originals) for user in marked)
-    num_users = sum(map(len, opened.everybody.values()))
+def _marked_photos(prepared: owners.Prepared) -> str:
+    users = prepared.all_users
+    num_marked = sum(len(u.originals) for u in users if u.is_marked and not u.is_excluded)
     return (
-        f"{num_users} users; {photos} of {len(opened.learner):,} training photos "
+        f"{len(users)} users; {num_marked} of {len(prepared.learner):,} training photos "
         "marked; keys stored, commitments written"
     )

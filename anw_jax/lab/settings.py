@@ -1,4 +1,4 @@
-"""What a run is asked to do: frozen values, checked once, before anything is computed."""
+"""The settings of a run: frozen values, checked once, before anything is computed."""
 
 import dataclasses
 import re
@@ -17,13 +17,13 @@ _NAME_RULE = "must consist of letters, digits, _ and -, since it names files"
 
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
-    """Which photos there are.
+    """The photos of a run.
 
     Attributes:
       source: "photos", "tfds:<name>", "folder:<path>", "npz:<path>" or "mock:<n>"; "$NAME" in
         it is replaced by the environment's value.
-      num_train: photos the learner gets; None for all.
-      image_size: side in pixels to bring photos to; None leaves them as they are.
+      num_train: number of photos that the learner gets; None for all.
+      image_size: side in pixels to which photos are resized; None leaves them as they are.
     """
 
     source: str = "photos"
@@ -33,20 +33,20 @@ class DataSettings:
 
 @dataclasses.dataclass(frozen=True)
 class UserSettings:
-    """One user, or a crowd of equal ones.
+    """One user, or a group of users with equal settings.
 
     Attributes:
-      num_images: photos this user owns (each, in a crowd).
+      num_images: number of photos of this user (of each user, in a group).
       kind: "marked", "unmarked" (in training, but without a mark) or "held_out".
       scheme: "per_image", "per_group" or "per_user".
-      num_groups: albums, with "per_group"; photos are dealt to them in turn.
+      num_groups: number of albums with "per_group"; photos are dealt to them in turn.
       mark: "hue" (rotation in YIQ), "private_basis" (rotation in a secret basis T_u) or
         "pixels" (blue channel of secret pixels).
       num_pixels: how many pixels the mark "pixels" changes.
-      signature: degrees chosen by hand, as in the paper, in place of a draw by the key; needs
+      signature: degrees chosen by hand, as in the paper, instead of drawn by the key; needs
         scheme "per_user" and an experiment key, and is never evidence.
-      count: number of users in a crowd; None for one user. A crowd's users have one signature
-        each ("per_user"), are asked in one program and reported together.
+      count: number of users in a group; None for a single user. Users of a group have one
+        signature each ("per_user"), are queried in one batch and reported together.
     """
 
     num_images: int
@@ -78,8 +78,8 @@ class UserSettings:
         if self.count is not None:
             _check.integer_at_least(1, count=self.count)
 
-    def groups(self) -> list[int] | None:
-        """The album of each photo, or None without albums."""
+    def albums(self) -> list[int] | None:
+        """Return the album of each photo, or None without albums."""
         if self.num_groups is None:
             return None
         return [index % self.num_groups for index in range(self.num_images)]
@@ -87,15 +87,15 @@ class UserSettings:
 
 @dataclasses.dataclass(frozen=True)
 class ModelSettings:
-    """Which network; see `models.create`.
+    """The network; see `models.create`.
 
     Attributes:
       name: one of `models.NAMES`.
-      stem: how large the images are that it is made for, one of `models.STEMS`.
-      widths: channels of each stage, where the size's own are not wanted.
-      dtype: what convolutions compute in.
+      stem: the image size it is made for, one of `models.STEMS`.
+      widths: channels of each stage; None for those of the named network.
+      dtype: number type of the convolutions.
       norm: "batch" or "group".
-      pretrained: file or folder of ImageNet weights to begin with ("resnet50_v1" only; see
+      pretrained: file or folder of ImageNet weights to start from ("resnet50_v1" only; see
         `models.load_pretrained`); "$NAME" is replaced by the environment's value.
     """
 
@@ -107,13 +107,10 @@ class ModelSettings:
     pretrained: str | None = None
 
     def __post_init__(self):
-        _check.one_of(models.NAMES, name=self.name)
-        _check.one_of(models.STEMS, stem=self.stem)
-        _check.one_of(models.DTYPES, dtype=self.dtype)
-        self.create(2)
+        self.create(2)  # checks every field
 
     def create(self, num_classes: int, **normalisation: Any) -> models.Model:
-        """The network for so many classes."""
+        """Make the network for a number of classes."""
         return models.create(
             self.name,
             num_classes,
@@ -127,11 +124,11 @@ class ModelSettings:
 
 @dataclasses.dataclass(frozen=True)
 class AttackSettings:
-    """Something a learner does that may weaken the mark; see `anw_jax.attacks`.
+    """An action of the learner that may weaken the mark; see `anw_jax.attacks`.
 
     Attributes:
       attack: one of `attacks.NAMES`.
-      parameters: its numbers, by name.
+      parameters: its parameters, by name.
     """
 
     attack: str
@@ -141,21 +138,21 @@ class AttackSettings:
         self.create()
 
     def create(self) -> attacks.Attack:
-        """The attack itself."""
+        """Make the attack."""
         return attacks.create(self.attack, **self.parameters)
 
 
 @dataclasses.dataclass(frozen=True)
 class VerifySettings:
-    """What is asked and how it is tested.
+    """Queries and the statistical test.
 
     Attributes:
       statistic: the one statistic of the plan.
       alpha: the declared level.
       num_slots: N; slot 0 is "unmarked".
-      grid_refinement: the arbitrator's grid has this many angles per slot, for the curve.
-      suspect_refinement: the same, when changed models are asked.
-      num_fresh_keys: wrong keys under which each table is tested as a control.
+      grid_refinement: angles per slot in the grid that is queried, for the loss curve.
+      suspect_refinement: the same for changed models.
+      num_fresh_keys: number of wrong keys under which each table is tested as a control.
       key_origin: "experiment" (derived from the seed, never evidence) or "secret" (drawn from
         the operating system).
     """
@@ -176,17 +173,22 @@ class VerifySettings:
         _check.integer_at_least(1, suspect_refinement=self.suspect_refinement)
         _check.integer_at_least(1, num_fresh_keys=self.num_fresh_keys)
         _check.one_of(KEY_ORIGINS, key_origin=self.key_origin)
-        _ = self.grid  # refuses more slots than there can be
+        _ = self.grid  # refuses too many slots
 
     @property
     def space(self) -> SignatureSpace:
-        """The space that keys draw from."""
+        """The space from which keys draw slots."""
         return SignatureSpace(self.num_slots)
 
     @property
     def grid(self) -> SignatureSpace:
-        """The finer grid that is asked; every `grid_refinement`-th angle is a slot."""
+        """The finer grid that is queried; every `grid_refinement`-th angle is a slot."""
         return SignatureSpace(self.num_slots * self.grid_refinement)
+
+    @property
+    def grid_of_changed(self) -> SignatureSpace:
+        """The grid on which changed models are queried."""
+        return SignatureSpace(self.num_slots * self.suspect_refinement)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,18 +198,17 @@ class Settings:
     Attributes:
       name: of the experiment; names the results.
       seed: of data, users, network and training. Experiment keys derive from it too.
-      data: which photos.
-      users: by name; what a user is, a control or not, its `kind` says, not its name.
-      model: which network.
-      train: how it is trained; its own seed is replaced by `seed`.
-      verify: what is asked and tested.
-      exclude: users left out of training altogether (the world without them); they are
-        still verified.
-      attacks: what the learner does to photos, batches or steps, by name, in that order.
-      suspects: changed models that are asked beside the trained one, by name.
+      data: the photos.
+      users: by name; `kind`, not the name, says whether a user is a control.
+      model: the network.
+      train: the training; its own seed is replaced by `seed`.
+      verify: queries and test.
+      exclude: users whose photos are left out of training; they are still verified.
+      attacks: the learner's changes to photos, batches or steps, by name, in that order.
+      suspects: changed models that are queried beside the trained one, by name.
       analyses: further measurements on the trained model, of `ANALYSES`.
-      case: experiments of one case share the workdir, the training and its tables; what
-        differs between them are `name`, `suspects` and `analyses`. "" for the name.
+      case: experiments of one case share the workdir, the training and its tables; they may
+        differ in `name`, `suspects` and `analyses` only. "" takes the name.
     """
 
     name: str
@@ -240,7 +241,7 @@ class Settings:
             self._check_signature(name, user)
         self._check_attacks()
         object.__setattr__(self, "train", dataclasses.replace(self.train, seed=self.seed))
-        # Config files sort by name; people want the marked users first.
+        # Config files sort by name; reports show the marked users first.
         by_kind = sorted(self.users, key=lambda name: data.KINDS.index(self.users[name].kind))
         object.__setattr__(self, "users", {name: self.users[name] for name in by_kind})
 
@@ -275,16 +276,10 @@ class Settings:
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return plain values, for JSON."""
         return dataclasses.asdict(self)
 
-    def for_suspects(self) -> "Settings":
-        """The same settings with the grid on which changed models are asked."""
-        refinement = self.verify.suspect_refinement
-        verify = dataclasses.replace(self.verify, grid_refinement=refinement)
-        return dataclasses.replace(self, verify=verify)
-
     def case_dict(self) -> dict[str, Any]:
-        """What must be equal for two experiments to share a workdir; plain values."""
+        """Return the plain values that experiments sharing a workdir must have in common."""
         own = ("name", "suspects", "analyses")
         return {name: value for name, value in self.to_dict().items() if name not in own}

@@ -1,4 +1,4 @@
-"""The folder a run leaves behind. Files are written whole: to a neighbour, then renamed."""
+"""The folder of a run's files; each is written whole: beside its place, then renamed."""
 
 import contextlib
 import json
@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _files
+from anw_jax import _files, _json
 from anw_jax.errors import SettingsError
 
 
 class Workdir:
-    """Names the files of a run and writes them so that a kill never leaves half of one.
+    """Read and write the files of a run; a kill never leaves half of a file.
 
     Attributes:
-      path: the folder; made if it is not there.
+      path: the folder; created if it does not exist.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -26,17 +26,17 @@ class Workdir:
         self.path.mkdir(parents=True, exist_ok=True)
 
     def file(self, *parts: str) -> pathlib.Path:
-        """A path inside, its folder made."""
+        """Return a path inside; its folder is created."""
         path = self.path.joinpath(*parts)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keeps other processes out while this one works here (where the system can).
+        """Keep other processes out of this folder (on systems with file locks).
 
         Raises:
-          SettingsError: another process is at work in this folder.
+          SettingsError: another process works in this folder.
         """
         message = f"another process is at work in {self.path}: wait for it, or choose another"
         with _files.only_one(self.path, lambda: SettingsError(f"{message} --workdir")):
@@ -44,40 +44,40 @@ class Workdir:
 
     @property
     def is_done(self) -> bool:
-        """Whether the run has ended well."""
+        """Whether the run is complete."""
         return (self.path / "DONE").exists()
 
     def finish(self) -> None:
-        """Marks the run as ended well."""
+        """Mark the run as complete."""
         (self.path / "FAILED.txt").unlink(missing_ok=True)
         self.write_text("DONE", "")
 
     def fail(self, message: str) -> None:
-        """Leaves the error where the run stopped."""
+        """Store the error that stopped the run."""
         self.write_text("FAILED.txt", message + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """Writes a text file whole."""
+        """Write a text file whole."""
         _files.write_whole(self.path / name, text.encode())
 
     def write_json(self, name: str, value: Any, durable: bool = True) -> None:
-        """Writes JSON whole; numbers that JSON lacks (NaN, infinities) become null.
+        """Write JSON whole; NaN and infinities, which JSON lacks, become null.
 
-        With `durable` it waits for the disk, which a heartbeat need not.
+        With `durable` it waits until the file is on disk; a heartbeat does not need that.
         """
         _files.write_whole(self.path / name, to_json(value).encode(), durable=durable)
 
     def read_json(self, name: str) -> Any:
-        """Reads a JSON file."""
+        """Read a JSON file."""
         with self._naming_damage(name):
-            return json.loads((self.path / name).read_text())
+            return _json.loads((self.path / name).read_text())
 
     def write_arrays(self, name: str, **arrays: np.ndarray) -> None:
-        """Writes a compressed `.npz` whole."""
+        """Write a compressed `.npz` whole."""
         _files.write_npz(self.path / name, arrays)
 
     def read_arrays(self, name: str) -> dict[str, np.ndarray]:
-        """Reads an `.npz` file."""
+        """Read an `.npz` file."""
         with (
             self._naming_damage(name),
             np.load(self.path / name, allow_pickle=False) as arrays,
@@ -95,28 +95,28 @@ class Workdir:
             ) from None
 
     def remove(self, name: str) -> None:
-        """Removes a file, if it is there."""
+        """Remove a file, if it exists."""
         (self.path / name).unlink(missing_ok=True)
 
     def exists(self, name: str) -> bool:
-        """Whether a file is there."""
+        """Whether a file exists."""
         return (self.path / name).exists()
 
     def agree_on_settings(self, settings: dict[str, Any]) -> None:
-        """Stores the settings of a new run, or checks that a resumed one has the same.
+        """Store the settings of a new run, or check that a resumed one has the same.
 
-        They bind once commitments are written: what was refused before leaves no trace.
+        They are fixed once commitments are written; a run refused before may change them.
 
         Raises:
           SettingsError: the folder holds a run with other settings; names the first few.
         """
-        # Through JSON, so that tuples and lists compare alike.
+        # Through JSON, so that tuples equal lists.
         settings = plain(settings)
         if not (self.exists("settings.json") and self.exists("commitments.json")):
             self.write_json("settings.json", settings)
             return
-        before = dict(_flatten(self.read_json("settings.json")))
-        now = dict(_flatten(settings))
+        before = dict(flatten(self.read_json("settings.json")))
+        now = dict(flatten(settings))
         names = [n for n in sorted(before | now) if before.get(n) != now.get(n)]
         if names:
             shown = ", ".join(
@@ -129,12 +129,12 @@ class Workdir:
 
 
 def to_json(value: Any) -> str:
-    """Strict JSON text of plain values, NumPy ones included."""
+    """Return strict JSON text of plain values, NumPy ones included."""
     return json.dumps(_plain(value), indent=1, allow_nan=False) + "\n"
 
 
 def plain(value: Any) -> Any:
-    """What a value is once it has been through a file."""
+    """Return a value as it comes back from a JSON file."""
     return json.loads(to_json(value))
 
 
@@ -152,9 +152,10 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted path and the value of each leaf of nested mappings."""
     if isinstance(value, dict):
         for name, item in value.items():
-            yield from _flatten(item, f"{path}.{name}" if path else name)
+            yield from flatten(item, f"{path}.{name}" if path else name)
     else:
         yield path, value

@@ -13,7 +13,7 @@ import pytest
 
 from anw_jax import keys, lab, marks, verify
 from anw_jax.errors import SettingsError
-from anw_jax.lab import asking, crowd, learner, owner, proof, training_record, workdir
+from anw_jax.lab import owners, proof, query, training, workdir
 from anw_jax.lab.analyses import ANALYSES
 from anw_jax.lab.settings import ANALYSES as ANALYSIS_NAMES
 from tests.lab.conftest import TINY
@@ -185,7 +185,7 @@ def test_a_second_experiment_changes_nothing_of_the_trainings_record(
     origin = {"commit": "0" * 40, "hardware": "another machine", **same}
     # The package has a function of the name of that module.
     monkeypatch.setattr(sys.modules["anw_jax.lab.run"], "provenance", lambda: origin)
-    monkeypatch.setattr(training_record, "provenance", lambda: origin)
+    monkeypatch.setattr(training, "provenance", lambda: origin)
     other = dataclasses.replace(settings, name="later", suspects={})
     later = lab.run(other, tmp_path / "copy")
     assert later["training"] == results["training"]
@@ -211,26 +211,26 @@ def test_another_attack_is_another_case(finished):
 def test_a_changed_model_is_never_evidence(monkeypatch, origin, standing):
     """Its test comes after the key was opened, and the plan names one test."""
     monkeypatch.setattr(proof, "prove_user", lambda *_: {"standing": "as decided"})
-    settings = types.SimpleNamespace(verify=types.SimpleNamespace(key_origin=origin))
-    case = types.SimpleNamespace(users={"keyed": None}, crowds={})
+    user = types.SimpleNamespace(mark_key=types.SimpleNamespace(origin=origin))
+    prepared = types.SimpleNamespace(users={"keyed": user}, groups={})
     folder = types.SimpleNamespace(read_json=lambda _: {"tested_table": ""})
-    found = proof.prove_changed(settings, case, "pruned", {"keyed": None}, folder)
+    found = proof.prove_changed(prepared, "pruned", {"keyed": None}, folder)
     assert found["users"]["keyed"]["standing"] == standing
 
 
 @pytest.mark.slow
-def test_a_question_holds_no_secret_slot(finished):
+def test_a_query_batch_holds_no_secret_slot(finished):
     settings, folder, _ = finished
-    opened = lab.case.open_case(settings, workdir.Workdir(folder))
-    for question in asking.questions_of(settings, opened):
-        values = [getattr(question, field.name) for field in dataclasses.fields(question)]
+    opened = owners.prepare(settings, workdir.Workdir(folder))
+    for batch in query.query_batches(opened, settings.seed):
+        values = [getattr(batch, field.name) for field in dataclasses.fields(batch)]
         assert not any(isinstance(value, (keys.MarkKey, keys.Assignment)) for value in values)
 
 
 @pytest.mark.slow
 def test_clean_photos_are_nobodys(finished):
     settings, folder, _ = finished
-    opened = lab.case.open_case(settings, workdir.Workdir(folder))
+    opened = owners.prepare(settings, workdir.Workdir(folder))
     learned = {image.tobytes() for image in opened.learner.images}
     clean = {image.tobytes() for image in opened.clean.images}
     assert len(opened.clean) == 32
@@ -241,10 +241,10 @@ def test_clean_photos_are_nobodys(finished):
 def test_without_spare_training_photos_half_the_test_photos_are_clean(tmp_path):
     config = copy.deepcopy(PAPER) | {"verify": VERIFY}
     config["data"] = {"source": "mock:160", "image_size": 16}
-    opened = lab.case.open_case(lab.settings_from_config(config), workdir.Workdir(tmp_path))
+    opened = owners.prepare(lab.settings_from_config(config), workdir.Workdir(tmp_path))
     clean = {image.tobytes() for image in opened.clean.images}
     unseen = {image.tobytes() for image in opened.unseen.images}
-    held_out = {i.tobytes() for u in opened.crowds["held_out"] for i in u.originals.images}
+    held_out = {i.tobytes() for u in opened.groups["held_out"] for i in u.originals.images}
     assert clean
     assert not clean & unseen
     assert not clean & held_out
@@ -259,7 +259,7 @@ def test_the_recipe_has_the_attacks_in_order():
             "step": {"attack": "fgsm", "parameters": {"epsilon": 0.01}},
         }
     }
-    recipe = learner.recipe_of(lab.settings_from_config(config))
+    recipe = training.recipe_of(lab.settings_from_config(config).attacks.values())
     assert [type(part).__name__ for part in recipe.transforms] == ["GaussianNoise", "Cutout"]
     assert recipe.adversary is not None
 
@@ -277,14 +277,14 @@ def test_marks_by_name(rng):
     }
     for name, kind in kinds.items():
         user = lab.UserSettings(num_images=1, mark=name, num_pixels=20)
-        assert isinstance(owner.mark_of(user, mark_key, (8, 8)), kind)
+        assert isinstance(owners.mark_of(user, mark_key, (8, 8)), kind)
 
 
 @pytest.mark.slow
 def test_a_user_left_out_counts_as_unmarked(finished):
     settings, folder, _ = finished
-    opened = lab.case.open_case(settings, workdir.Workdir(folder))
-    out = dataclasses.replace(settings, exclude=("own",))
+    opened = owners.prepare(settings, workdir.Workdir(folder))
+    own = [dataclasses.replace(user, is_excluded=True) for user in opened.groups["own"]]
     table = np.random.default_rng(0).random((12, 24), np.float32)
-    numbers = crowd.crowd_numbers(out, "own", opened.crowds["own"], table, None)
+    numbers = proof.group_numbers(tuple(own), table, None)
     assert numbers["true_degrees"].tolist() == [0.0, 0.0, 0.0]

@@ -14,7 +14,7 @@ import pytest
 
 from anw_jax import data, keys, lab, verify
 from anw_jax.errors import CommitmentError, SettingsError
-from anw_jax.lab import asking, case, journal, learner, workdir
+from anw_jax.lab import journal, owners, query, training, workdir
 
 pytestmark = pytest.mark.filterwarnings(
     # Orbax warns when it has to guess shardings; a resumed run tells it all of them.
@@ -112,7 +112,7 @@ def test_another_run_in_the_same_workdir_is_refused(finished, tiny_config):
 
 
 def test_published_photos_are_where_the_learner_trains(tiny_settings, tmp_path):
-    opened = case.open_case(tiny_settings, workdir.Workdir(tmp_path))
+    opened = owners.prepare(tiny_settings, workdir.Workdir(tmp_path))
     keyed = opened.users["keyed"]
     rows = np.searchsorted(
         opened.partition.train_indices, opened.partition.user("keyed").indices
@@ -126,7 +126,7 @@ def test_published_photos_are_where_the_learner_trains(tiny_settings, tmp_path):
 def test_an_excluded_user_is_verified_but_not_trained_on(tiny_config, tmp_path):
     tiny_config["exclude"] = ["keyed"]
     settings = lab.settings_from_config(tiny_config)
-    opened = case.open_case(settings, workdir.Workdir(tmp_path))
+    opened = owners.prepare(settings, workdir.Workdir(tmp_path))
     assert len(opened.learner) == 160 - 12
     published = {image.tobytes() for image in opened.learner.images}
     assert not published & {image.tobytes() for image in opened.users["keyed"].published()}
@@ -134,20 +134,20 @@ def test_an_excluded_user_is_verified_but_not_trained_on(tiny_config, tmp_path):
 
 def test_keys_survive_a_resume_and_changed_ones_are_refused(tiny_settings, tmp_path):
     folder = workdir.Workdir(tmp_path)
-    first = case.open_case(tiny_settings, folder).users["keyed"].commitment
-    assert case.open_case(tiny_settings, folder).users["keyed"].commitment == first
+    first = owners.prepare(tiny_settings, folder).users["keyed"].commitment
+    assert owners.prepare(tiny_settings, folder).users["keyed"].commitment == first
     key_file = tmp_path / "keys" / "keyed.key"
     key_file.unlink()
     keys.MarkKey.generate().save(key_file)
-    with pytest.raises(SettingsError, match=r"commitments .* do not fit the keys"):
-        case.open_case(tiny_settings, folder)
+    with pytest.raises(SettingsError, match=r"commitments .* do not match the keys"):
+        owners.prepare(tiny_settings, folder)
 
 
 def test_secret_keys_are_drawn_anew(tiny_config, tmp_path):
     tiny_config["verify"]["key_origin"] = "secret"
     settings = lab.settings_from_config(tiny_config)
     commitments = [
-        case.open_case(settings, workdir.Workdir(tmp_path / name)).users["keyed"].commitment
+        owners.prepare(settings, workdir.Workdir(tmp_path / name)).users["keyed"].commitment
         for name in ("a", "b")
     ]
     assert commitments[0] != commitments[1]
@@ -197,7 +197,7 @@ def test_a_table_changed_after_its_seal_is_refused_not_asked_again(reopened):
         changed = dict(arrays)
     changed["losses"][0, 0] += 1
     np.savez(folder / "tables/keyed.npz", **changed)
-    with pytest.raises(CommitmentError, match=r"keyed.seal.json does not fit its table"):
+    with pytest.raises(CommitmentError, match=r"keyed.seal.json does not match its table"):
         lab.run(settings, folder)
     assert "CommitmentError" in (folder / "FAILED.txt").read_text()
 
@@ -239,7 +239,7 @@ def test_a_lost_key_is_not_replaced(reopened):
 def test_another_decoder_changes_no_slot_and_no_manifest(tiny_settings, tmp_path, monkeypatch):
     """Photos that come back one level off are found through the stored manifest."""
     folder = workdir.Workdir(tmp_path)
-    before = case.open_case(tiny_settings, folder).users["keyed"]
+    before = owners.prepare(tiny_settings, folder).users["keyed"]
     manifest = (tmp_path / "manifests/keyed.json").read_text()
     load = data.load
 
@@ -253,7 +253,7 @@ def test_another_decoder_changes_no_slot_and_no_manifest(tiny_settings, tmp_path
 
     monkeypatch.setattr(data, "load", decoded_otherwise)
     with pytest.warns(keys.ChangedPixelsWarning):
-        after = case.open_case(tiny_settings, folder).users["keyed"]
+        after = owners.prepare(tiny_settings, folder).users["keyed"]
     assert after.commitment == before.commitment
     assert (tmp_path / "manifests/keyed.json").read_text() == manifest
     assert after.beacon == before.beacon
@@ -315,7 +315,7 @@ def test_the_unforeseen_leaves_its_traceback(tiny_settings, tmp_path, monkeypatc
     def broken(*_, **__):
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(learner, "train_suspect", broken)
+    monkeypatch.setattr(training, "train_model", broken)
     with pytest.raises(RuntimeError):
         lab.run(tiny_settings, tmp_path)
     assert "Traceback" in (tmp_path / "FAILED.txt").read_text()
@@ -327,28 +327,28 @@ def test_half_a_line_in_the_log_swallows_nothing(tmp_path):
     assert json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["text"] == "whole"
 
 
-def test_a_killed_table_goes_on_from_its_last_block(finished, tmp_path, monkeypatch):
-    """Blocks that were answered are not asked again; the table is the same."""
+def test_a_killed_table_resumes_at_its_last_block(finished, tmp_path, monkeypatch):
+    """Answered blocks are not queried again; the table is the same."""
     settings, _, _ = finished
-    opened = case.open_case(settings, workdir.Workdir(tmp_path))
-    asked: list[int] = []
+    opened = owners.prepare(settings, workdir.Workdir(tmp_path))
+    queried: list[int] = []
     whole = np.random.default_rng(0).random((12, settings.verify.grid.num_slots), np.float32)
 
     def answer(predict, images, *_, **__):
-        if len(asked) == 2:
+        if len(queried) == 2:
             raise KeyboardInterrupt
-        start = 4 * len(asked)
-        asked.append(len(images))
+        start = 4 * len(queried)
+        queried.append(len(images))
         return whole[start : start + len(images)]
 
-    monkeypatch.setattr(asking, "_BLOCK_IMAGES", 4)
-    monkeypatch.setattr(asking.verify, "loss_table", answer)
-    suspect = learner.Suspect(types.SimpleNamespace(predict=None), {})
+    monkeypatch.setattr(query, "_BLOCK_IMAGES", 4)
+    monkeypatch.setattr(query.verify, "loss_table", answer)
+    trained_run = training.TrainedRun(types.SimpleNamespace(predict=None), {})
     folder = workdir.Workdir(tmp_path)
-    question = asking.questions_of(settings, opened)[0]
-    arguments = (settings, question, suspect, folder, "so_far.npz", "m")
+    batch = query.query_batches(opened, settings.seed)[0]
+    arguments = (batch, settings.verify.grid, trained_run, folder, "so_far.npz", "m")
     log = journal.Journal(folder)
     with pytest.raises(KeyboardInterrupt):
-        asking._ask_for(*arguments, log)
-    monkeypatch.setattr(asking.verify, "loss_table", lambda p, images, *_, **__: whole[8:])
-    np.testing.assert_array_equal(asking._ask_for(*arguments, log), whole)
+        query._fill(*arguments, log)
+    monkeypatch.setattr(query.verify, "loss_table", lambda p, images, *_, **__: whole[8:])
+    np.testing.assert_array_equal(query._fill(*arguments, log), whole)

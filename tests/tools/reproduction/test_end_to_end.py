@@ -2,7 +2,7 @@
 
 import pytest
 
-from anw_jax.lab import learner
+from anw_jax.lab import training
 from tools.reproduction.document import document
 from tools.reproduction.plan import items_of
 from tools.reproduction.queue import Queue
@@ -30,13 +30,13 @@ def claims(runs):
     write_study("fig1", TINY, {"seeds": (0,)})
     write_study("fig2", {**TINY, "suspects": {"half": pruned}}, {"seeds": (0,)}, claims)
     trained = []
-    train = learner.train_suspect
+    train = training.train_model
 
     def counted(*arguments):
-        trained.append(not arguments[2].exists("tables"))
+        trained.append(not arguments[4].exists("tables"))
         return train(*arguments)
 
-    monkeypatch.setattr(learner, "train_suspect", counted)
+    monkeypatch.setattr(training, "train_model", counted)
     outcome = Queue(items_of(load()), tmp_path / "results", tmp_path / "workdir").run()
     assert (outcome.done, outcome.exit_code) == (["fig1/seed0", "fig2/seed0"], 0)
     assert trained == [True, False]

@@ -5,8 +5,8 @@ import types
 import pytest
 
 from anw_jax.errors import SettingsError
-from anw_jax.lab import training_record
-from anw_jax.lab.training_record import TrainingRecord, check_same_jax, training_of
+from anw_jax.lab import training
+from anw_jax.lab.training import TrainingRecord, check_same_jax, training_of
 from anw_jax.lab.workdir import Workdir
 
 
@@ -14,10 +14,10 @@ from anw_jax.lab.workdir import Workdir
 def sitting(tmp_path, monkeypatch):
     """One sitting of `seconds` that takes the steps from `first` to `last` of 10."""
     clock = types.SimpleNamespace(now=0.0)
-    monkeypatch.setattr(training_record.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(training.time, "monotonic", lambda: clock.now)
 
     def sit(commit: str, first: int, last: int, seconds: float, killed: bool = False):
-        monkeypatch.setattr(training_record, "provenance", lambda: {"commit": commit})
+        monkeypatch.setattr(training, "provenance", lambda: {"commit": commit})
         record = TrainingRecord(Workdir(tmp_path))
         record.on_start(types.SimpleNamespace(first_step=first, num_steps=10))
         clock.now += seconds

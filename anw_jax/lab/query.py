@@ -1,0 +1,219 @@
+"""Stage "verify": query a model without any key, and seal the loss tables."""
+
+import dataclasses
+import hashlib
+
+import jax
+import numpy as np
+
+from anw_jax import data, verify
+from anw_jax.errors import CommitmentError
+from anw_jax.keys import Manifest, MarkKey, SignatureSpace
+from anw_jax.lab.journal import Journal
+from anw_jax.lab.owners import Prepared, User
+from anw_jax.lab.training import TrainedRun
+from anw_jax.lab.workdir import Workdir
+from anw_jax.marks import Mark, UserLCT
+from anw_jax.progress import Estimator
+
+# Originals queried between two saves; a power of two keeps the chunks of queries full.
+_BLOCK_IMAGES = 1024
+
+TABLES = "tables"
+
+# No user's name contains a dot.
+_WRONG = ".wrong_basis"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class QueryBatch:
+    """The arbitrator's view of a user or group before the verdict: no key, no slot.
+
+    Attributes:
+      name: of the user or group.
+      originals: the unmarked photos with labels, user after user.
+      marks: each user's mark family (with a private basis, that basis).
+      mark_of_image: int64 `[n]`, the user of each photo, as an index into `marks`.
+      manifests: the units of each user.
+    """
+
+    name: str
+    originals: data.Dataset
+    marks: tuple[Mark, ...]
+    mark_of_image: np.ndarray
+    manifests: tuple[Manifest, ...]
+
+    @classmethod
+    def of(cls, name: str, users: tuple[User, ...]) -> "QueryBatch":
+        """Collect what may be known of users before their keys are opened."""
+        albums = [user.originals for user in users]
+        originals = albums[0]
+        if len(albums) > 1:
+            originals = data.Dataset(
+                np.concatenate([album.images for album in albums]),
+                np.concatenate([album.labels for album in albums]),
+                originals.class_names,
+                originals.name,
+            )
+        return cls(
+            name=name,
+            originals=originals,
+            marks=tuple(user.mark for user in users),
+            mark_of_image=np.repeat(np.arange(len(users)), list(map(len, albums))),
+            manifests=tuple(user.manifest for user in users),
+        )
+
+    def with_wrong_bases(self, seed: int) -> "QueryBatch":
+        """Replace the private bases by guesses, which should find nothing (section 5.4)."""
+        guesses = (
+            MarkKey.for_experiment(seed, f"guess {number} of the bases of {self.name}")
+            for number in range(len(self.marks))
+        )
+        marks = tuple(UserLCT.from_sub_key(guess.sub_key("basis")) for guess in guesses)
+        return dataclasses.replace(self, name=wrong_name(self.name), marks=marks)
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the bases are guesses."""
+        return self.name.endswith(_WRONG)
+
+
+def wrong_name(group: str) -> str:
+    """Name the batch that queries a group under wrong bases."""
+    return group + _WRONG
+
+
+def query_batches(prepared: Prepared, seed: int) -> list[QueryBatch]:
+    """Make the query batches of all users and groups, and of groups under wrong bases."""
+    batches = [QueryBatch.of(name, (user,)) for name, user in prepared.users.items()]
+    for name, members in prepared.groups.items():
+        batches.append(QueryBatch.of(name, members))
+        if members[0].settings.mark == "private_basis":
+            batches.append(batches[-1].with_wrong_bases(seed))
+    return batches
+
+
+def query(
+    batches: list[QueryBatch],
+    grid: SignatureSpace,
+    trained_run: TrainedRun,
+    workdir: Workdir,
+    journal: Journal,
+    folder: str = TABLES,
+) -> dict[str, np.ndarray]:
+    """Fill one loss table per batch, and seal it before any key is opened.
+
+    Nothing is queried again for a sealed table. Tables go to `folder` in the workdir.
+
+    Args:
+      batches: of users and groups.
+      grid: the angles to query; a multiple of the slots.
+      trained_run: the model.
+      workdir: of the run.
+      journal: for progress.
+      folder: in the workdir.
+
+    Returns:
+      Float32 `[n, grid.num_slots]` losses in nats, by name of the batch.
+
+    Raises:
+      CommitmentError: a sealed table was changed, or belongs to another model or other
+        queries.
+    """
+    tables = {}
+    model_digest = digest_of(trained_run)
+    for batch in batches:
+        file, sealed = files_of(batch.name, folder)
+        if workdir.exists(sealed):
+            table = workdir.read_arrays(file)["losses"]
+            if workdir.read_json(sealed) != _seal(batch, grid, table, model_digest):
+                raise CommitmentError(
+                    f"{workdir.path / sealed} does not match its table, this model or these "
+                    "queries: a sealed table is not filled again; start afresh in another "
+                    "--workdir"
+                )
+        else:
+            so_far = f"{folder}/{batch.name}.so_far.npz"
+            table = _fill(batch, grid, trained_run, workdir, so_far, model_digest, journal)
+            workdir.write_arrays(file, losses=table, degrees=grid.degrees)
+            workdir.write_json(sealed, _seal(batch, grid, table, model_digest))
+            workdir.remove(so_far)
+        tables[batch.name] = table
+    return tables
+
+
+def files_of(name: str, folder: str = TABLES) -> tuple[str, str]:
+    """Name the files of a batch's table and of its seal, in the workdir."""
+    return f"{folder}/{name}.npz", f"{folder}/{name}.seal.json"
+
+
+def _seal(
+    batch: QueryBatch, grid: SignatureSpace, table: np.ndarray, model_digest: str
+) -> dict[str, str]:
+    """Digest the whole table, the tested part, and what both were made from."""
+    queries = hashlib.sha256(b"anw_jax/v1/questions\0")
+    for manifest, mark in zip(batch.manifests, batch.marks, strict=True):
+        queries.update(manifest.to_json().encode() + b"\0" + mark.description.encode() + b"\0")
+    queries.update(batch.originals.labels.astype("<i4").tobytes())
+    queries.update(grid.degrees.astype("<f8").tobytes())
+    return {
+        "table": verify.seal(table),
+        "tested_table": verify.seal(at_slots(table, batch.manifests[0].space)),
+        "model": model_digest,
+        "questions": queries.hexdigest(),
+    }
+
+
+def at_slots(fine_table: np.ndarray, space: SignatureSpace) -> np.ndarray:
+    """Return the columns of a table on a finer grid that belong to slots."""
+    return fine_table[:, :: fine_table.shape[1] // space.num_slots]
+
+
+def digest_of(trained_run: TrainedRun) -> str:
+    """Return SHA-256 of architecture and weights: ties a table to its model."""
+    message = hashlib.sha256(b"anw_jax/v1/weights\0" + repr(trained_run.predict.func).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(trained_run.predict):
+        array = np.asarray(leaf)
+        message.update(f"{jax.tree_util.keystr(path)}{array.shape}{array.dtype}".encode())
+        message.update(array.tobytes())
+    return message.hexdigest()
+
+
+def _fill(
+    batch: QueryBatch,
+    grid: SignatureSpace,
+    trained_run: TrainedRun,
+    workdir: Workdir,
+    file: str,
+    model_digest: str,
+    journal: Journal,
+) -> np.ndarray:
+    """Fill one table block by block; a kill loses at most one block."""
+    done = np.zeros((0, grid.num_slots), np.float32)
+    if workdir.exists(file):
+        stored = workdir.read_arrays(file)
+        if str(stored["model"]) == model_digest:
+            done = stored["losses"]
+    total, estimator = len(batch.originals), Estimator()
+    num_queries = total * grid.num_slots
+    while len(done) < total:
+        start, stop = len(done), min(len(done) + _BLOCK_IMAGES, total)
+
+        def on_progress(pairs: int, _: int, start: int = start) -> None:
+            answered = start * grid.num_slots + pairs
+            text = f"{batch.name}: {answered:,} of {num_queries:,} queries"
+            journal.beat(answered, num_queries, estimator, text)
+
+        block = verify.loss_table(
+            trained_run.predict,
+            batch.originals.images[start:stop],
+            batch.originals.labels[start:stop],
+            batch.marks,
+            grid,
+            mark_of_image=batch.mark_of_image[start:stop],
+            on_progress=on_progress,
+        )
+        done = np.concatenate([done, block])
+        if stop < total:
+            workdir.write_arrays(file, losses=done, model=np.array(model_digest))
+    return done
