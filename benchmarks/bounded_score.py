@@ -54,8 +54,7 @@ def candidate(
 
 def named(statistic: str, table: np.ndarray) -> np.ndarray:
     """The scores of a statistic of the library."""
-    units = np.arange(len(table))
-    return stats.score_units(table, keys.Assignment(units, units * 0 + 1, SPACE), statistic)
+    return stats.score_units(table, keys.Units(np.arange(len(table)), SPACE), statistic)
 
 
 def candidates() -> dict[str, ScoreFn]:

@@ -12,7 +12,7 @@ import argparse
 import numpy as np
 import scipy.fft
 
-from anw_jax.keys import Assignment, SignatureSpace
+from anw_jax.keys import Assignment, SignatureSpace, Units
 from anw_jax.stats import exact_test, monte_carlo_test
 from benchmarks import _measure
 
@@ -25,7 +25,7 @@ def compare(num_units: int, rounds: int) -> dict:
     slots = rng.integers(1, 12, num_units)
     table = rng.exponential(size=(num_units, 12)).astype(np.float32)
     table[np.arange(num_units), slots] *= 0.5
-    assignment = Assignment(np.arange(num_units), slots, SPACE)
+    assignment = Assignment(Units(np.arange(num_units), SPACE), slots)
     # The grid of scores has 64 points per unit, at least 2^16 (see stats.exact).
     length = scipy.fft.next_fast_len(max(2**16, 64 * num_units), real=True)
     vectors = rng.random((2, length))

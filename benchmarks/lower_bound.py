@@ -19,7 +19,7 @@ import numpy as np
 import scipy.stats
 
 from anw_jax import keys, stats
-from anw_jax.keys import Assignment, MarkKey
+from anw_jax.keys import Assignment, MarkKey, Units
 from anw_jax.stats.bounds import (
     confidence,
     longest_prefix,
@@ -76,8 +76,7 @@ def outcomes(rows: Rows, numbers: np.ndarray, slots: np.ndarray) -> dict[str, np
     ranks = np.stack(
         [slot_ranks(rows.losses[:, 1:], np.full(len(guess), s)) for s in range(1, 12)], axis=1
     )
-    plain = Assignment(np.arange(len(guess)), np.ones(len(guess), np.int64), SPACE)
-    sure = confidence(rows.losses, plain, stats.DEFAULT_STATISTIC)
+    sure = confidence(rows.losses, Units(np.arange(len(guess)), SPACE), stats.DEFAULT_STATISTIC)
     hit = guess[numbers] == slots
     sums = ranks[numbers, slots - 1].sum(axis=1)
     listed = [_listed(sure[n], h) for n, h in zip(numbers, hit, strict=True)]
@@ -145,7 +144,7 @@ def real(rows: Rows) -> list[dict]:
     for share in SHARES:
         mine, count = rows.owner(share), num_trained(share)
         table = rows.losses[mine]
-        assignment = Assignment(np.arange(NUM_PHOTOS), rows.slots[mine], SPACE)
+        assignment = Assignment(Units(np.arange(NUM_PHOTOS), SPACE), rows.slots[mine])
         bounds = {
             by: stats.how_many(table, assignment, alpha=ALPHA, by=by).num_used
             for by in stats.INVERSIONS

@@ -49,7 +49,9 @@ def log10_p(
 ) -> float:
     if rows is not None:
         slots = assignment.slots[rows]
-        assignment = keys.Assignment(np.arange(len(rows)), slots, assignment.space)
+        assignment = keys.Assignment(
+            keys.Units(np.arange(len(rows)), assignment.units.space), slots
+        )
         table = table[rows]
     return stats.exact_test(table, assignment, statistic=statistic).log10_p
 

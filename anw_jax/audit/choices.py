@@ -6,7 +6,7 @@ from typing import Any
 
 from anw_jax.errors import CaseError
 from anw_jax.keys import AccessRule, Plan
-from anw_jax.keys.access_rules import DEFAULT_KINDS
+from anw_jax.keys.plan_fields import DEFAULT_KINDS
 from anw_jax.stats import DEFAULT_ALPHA, DEFAULT_STATISTIC
 
 
@@ -25,7 +25,7 @@ class Choices:
       save_queries: strides of the coarse-to-fine rule, 0 for asking every slot; several are a
         menu.
       best: around how many the coarse-to-fine rule goes on.
-      label_source: one of `keys.access_rules.LABEL_SOURCES`; None for the owner's where labels
+      label_source: one of `keys.plan_fields.LABEL_SOURCES`; None for the owner's where labels
         are committed to, else the arbitrator's.
     """
 
@@ -56,7 +56,7 @@ class Choices:
 
         Args:
           mark: the mark's description.
-          labels: `keys.commitment.labels_digest`, or "".
+          labels: `keys.plan.labels_digest`, or "".
           number: which of the owner's commitments this is.
 
         Raises:

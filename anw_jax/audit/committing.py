@@ -22,7 +22,7 @@ from anw_jax.audit.published import (
 from anw_jax.audit.registry import Registry, open_registry
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, SignatureSpace, image_digest
-from anw_jax.keys.names import USER_LCT
+from anw_jax.keys.plan_fields import USER_LCT
 from anw_jax.marks import HueRotation, UserLCT
 
 

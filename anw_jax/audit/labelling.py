@@ -13,7 +13,7 @@ from anw_jax.audit.case import Case, Owner
 from anw_jax.audit.labels import LABELS, Labels, arbitrator_labels
 from anw_jax.errors import CaseError
 from anw_jax.keys import Plan
-from anw_jax.keys.commitment import labels_digest
+from anw_jax.keys.plan import labels_digest
 
 
 def source_of(plan: Plan) -> str:

@@ -17,7 +17,8 @@ from anw_jax.audit.files import read_bytes
 from anw_jax.audit.names import canonical_name
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest
-from anw_jax.keys.commitment import canonical, labels_digest
+from anw_jax.keys.digests import canonical
+from anw_jax.keys.plan import labels_digest
 
 LABELS = "labels.csv"
 LABELS_MAP = "labels_map.csv"

@@ -8,7 +8,7 @@ import numpy as np
 from anw_jax import progress
 from anw_jax.audit.case import Owner
 from anw_jax.audit.stored_photos import StoredPhotos
-from anw_jax.keys import AccessRule, Assignment, Manifest, names
+from anw_jax.keys import AccessRule, Manifest, Units, plan_fields
 from anw_jax.sequential import coarse_to_fine
 from anw_jax.sequential.query_saving import fill_between
 from anw_jax.stats import unit_losses
@@ -174,7 +174,7 @@ class Panel:
 
     def _takes_images(self, owner: int) -> bool:
         plan = self.owners[owner].published.plan
-        return plan.statistic_of(self._rule) in names.IMAGE_STATISTICS
+        return plan.statistic_of(self._rule) in plan_fields.IMAGE_STATISTICS
 
     def unit_row(
         self, owner: int, unit: int, saving: tuple[int, int] | None = None
@@ -195,9 +195,7 @@ class Panel:
         table[:, 1:] = self.losses(photos[index], slots + 1).reshape(len(photos), num_valid)
         if self._takes_images(owner):
             return table[:, 1:]
-        one_unit = Assignment(
-            np.zeros(len(photos), int), np.array([1]), self.space, "per_group"
-        )
+        one_unit = Units(np.zeros(len(photos), int), self.space, "per_group")
         return unit_losses(table, one_unit)[0]
 
     def _coarse_to_fine(

@@ -10,8 +10,8 @@ from anw_jax import _files
 from anw_jax.audit.files import digest_of, read_json, write_json
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, Plan, commit, commit_units
-from anw_jax.keys.commitment import check_is_commitment
-from anw_jax.keys.names import USER_LCT
+from anw_jax.keys.digests import check_is_commitment
+from anw_jax.keys.plan_fields import USER_LCT
 from anw_jax.marks import HueRotation, Mark, UserLCT
 
 COMMITMENT, MANIFEST, BASIS = "commitment.json", "manifest.json", "basis.json"

@@ -14,7 +14,7 @@ from anw_jax.audit.declaring import check_unchanged
 from anw_jax.audit.files import check_same, digest_of, read_arrays, write_json
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
-from anw_jax.keys import AccessRule, Assignment, Manifest
+from anw_jax.keys import AccessRule
 from anw_jax.stats.bounds import confidence
 from anw_jax.verify import check_jax, infer_signatures, seal
 
@@ -90,7 +90,7 @@ def _blind(owner: Owner, table: np.ndarray, rule: AccessRule) -> dict[str, Any]:
     """What is inferred without the key, one entry for each unit."""
     manifest, statistic = owner.published.manifest, owner.published.plan.statistic_of(rule)
     slots = infer_signatures(table, manifest)
-    ahead = confidence(table, without_key(manifest), statistic)
+    ahead = confidence(table, manifest.units, statistic)
     return {
         "table": seal(table),
         "inferred_slots": slots.tolist(),
@@ -98,17 +98,6 @@ def _blind(owner: Owner, table: np.ndarray, rule: AccessRule) -> dict[str, Any]:
         "confidence": [round(float(value), 9) for value in ahead],
         "num_unusable": int((ahead < 0).sum()),
     }
-
-
-def without_key(manifest: Manifest) -> Assignment:
-    """The units of a manifest with slots that mean nothing, where none are looked at."""
-    return Assignment(
-        np.asarray(manifest.unit_of_image),
-        np.ones(manifest.num_units, np.int64),
-        manifest.space,
-        manifest.scheme,
-        np.asarray(manifest.is_copy),
-    )
 
 
 def _check_all_are_there(case: Case, body: dict[str, Any]) -> None:

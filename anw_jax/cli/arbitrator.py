@@ -9,7 +9,7 @@ from anw_jax.cli.named import beacon_value, by_owner
 from anw_jax.cli.output import ProgressLine, json_option, show
 from anw_jax.cli.workdirs import MAKERS
 from anw_jax.keys import MODES, MarkKey
-from anw_jax.keys.access_rules import FITS
+from anw_jax.keys.plan_fields import FITS
 from anw_jax.stats import DEFAULT_ALPHA, INVERSIONS
 from anw_jax.suspects.access import KINDS
 

@@ -7,7 +7,7 @@ import click
 
 from anw_jax.audit.choices import Choices
 from anw_jax.keys import CLAIMS, MODES, SCHEMES
-from anw_jax.keys.access_rules import BOUNDS, FITS, KINDS
+from anw_jax.keys.plan_fields import BOUNDS, FITS, KINDS
 from anw_jax.stats import DEFAULT_ALPHA, DEFAULT_STATISTIC, STATISTICS
 
 

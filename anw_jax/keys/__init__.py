@@ -17,14 +17,8 @@ without the key (HMAC-SHA-256 as a pseudo-random function; rejection, so no modu
 """
 
 from anw_jax.keys import beacons
-from anw_jax.keys.access_rules import AccessRule
-from anw_jax.keys.assignment import Assignment, assign
-from anw_jax.keys.commitment import (
-    augmentation_seed,
-    check_commitment,
-    commit,
-    public_seed,
-)
+from anw_jax.keys.commitment import assign, check_commitment, commit
+from anw_jax.keys.digests import image_digest
 from anw_jax.keys.leaves import (
     LeafChecker,
     LeafOpening,
@@ -37,9 +31,9 @@ from anw_jax.keys.leaves import (
 )
 from anw_jax.keys.manifest import ChangedPixelsWarning, Manifest
 from anw_jax.keys.mark_key import MarkKey
-from anw_jax.keys.plan import CLAIMS, MODES, Plan
-from anw_jax.keys.space import SignatureSpace
-from anw_jax.keys.units import SCHEMES, image_digest
+from anw_jax.keys.plan import CLAIMS, MODES, Plan, augmentation_seed, public_seed
+from anw_jax.keys.plan_fields import AccessRule
+from anw_jax.keys.units import SCHEMES, Assignment, SignatureSpace, Units
 
 __all__ = [
     "CLAIMS",
@@ -55,6 +49,7 @@ __all__ = [
     "Plan",
     "SignatureSpace",
     "UnitTree",
+    "Units",
     "assign",
     "audit_order",
     "augmentation_seed",

@@ -1,24 +1,20 @@
-"""What is fixed before training, and the check that nothing was changed afterwards."""
+"""What is fixed before training, the check of it, and the slots that follow from it."""
 
 import hashlib
 import hmac
-from collections.abc import Sequence
 
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
-from anw_jax.keys import version_1
-from anw_jax.keys.encoding import canonical, framed
+from anw_jax.keys.digests import check_is_commitment, framed
+from anw_jax.keys.leaves import UnitTree
 from anw_jax.keys.manifest import Manifest
 from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
 from anw_jax.keys.plan import Plan
-from anw_jax.keys.slots import nonce
-from anw_jax.keys.units import is_digest
+from anw_jax.keys.slots import check_beacon, nonce, sealed_slots
+from anw_jax.keys.units import Assignment
 
 _TAG_COMMIT_1 = b"anw_jax/v1/commitment\0"
 _TAG_COMMIT = b"anw_jax/v2/commitment\0"
-_TAG_LABELS = b"anw_jax/v1/labels\0"
-_TAG_SEED = b"anw_jax/v1/public-seed\0"
-_TAG_CHANGES = b"anw_jax/v1/audit-seed\0"
 
 
 def commit(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
@@ -59,14 +55,14 @@ def commit(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
             f"plan.mode is {plan.mode!r}, which opens units one by one: commit to each with "
             "commit_units"
         )
-    check_is_made_now(plan)
+    plan.check_is_current()
     return _commitment(mark_key, manifest, plan)
 
 
 def _commitment(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
     nonce_key = mark_key.sub_key("commitment nonce")
     if plan.version == 1:
-        body = version_1.manifest_bytes(manifest, origin=mark_key.origin)
+        body = manifest.bytes_of_version_1(origin=mark_key.origin)
         parts = [mark_key.secret, nonce_key, body, plan.to_bytes()]
         return hashlib.sha256(_TAG_COMMIT_1 + framed(parts)).hexdigest()
     parts = [
@@ -77,12 +73,6 @@ def _commitment(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
         plan.to_bytes(),
     ]
     return hashlib.sha256(_TAG_COMMIT + framed(parts)).hexdigest()
-
-
-def check_is_made_now(plan: Plan) -> None:
-    """Refuses a plan of a version that is only replayed."""
-    if plan.version == 1:
-        raise ValueError("plan.version is 1: such plans are replayed, and no longer made")
 
 
 def check_commitment(
@@ -108,59 +98,49 @@ def check_commitment(
         )
 
 
-def labels_digest(labels: Sequence[int]) -> str:
-    """SHA-256, as hex, over class numbers in the manifest's order; see `Plan.labels`.
+def assign(
+    mark_key: MarkKey, manifest: Manifest, plan: Plan, *, beacon: bytes = b""
+) -> Assignment:
+    """Draws one valid slot per unit with a pseudo-random function of the key.
 
-    Example:
-      >>> labels_digest([0, 2])[:16]
-      'fa3d959b397c5df2'
-    """
-    numbers = canonical([int(label) for label in labels])
-    return hashlib.sha256(_TAG_LABELS + numbers).hexdigest()
+    In the sealed mode the slot of a unit is HMAC-SHA-256(slot sub-key, tag ‖ N ‖ manifest
+    digest ‖ plan digest ‖ beacon name ‖ beacon value ‖ unit digest ‖ counter), reduced to
+    1 … N - 1 by rejection, so that no slot is favoured. In the sequential mode each committed
+    slot is drawn the same way without the value, and then turned by a public offset that
+    depends on the value (`keys.slots`).
 
+    Any other photo, name, order, level or beacon draws all slots anew, and with a beacon none
+    is known before its value is: nothing can be chosen by the slots it would get.
 
-def public_seed(commitment: str, plan: Plan) -> int:
-    """The seed of the arbitrator's random choices: SHA-256(commitment ‖ plan).
-
-    It never comes from the owner's key, and nobody can choose it after the commitment.
-
-    Returns:
-      An integer of 64 bits. (`augmentation_seed` has the bytes that changes of pictures want.)
-
-    Example:
-      >>> public_seed("00" * 32, Plan("losses", 0.1)) < 2**64
-      True
-    """
-    digest = hashlib.sha256(_TAG_SEED + commitment.encode() + b"\0" + plan.to_bytes())
-    return int.from_bytes(digest.digest()[:8], "big")
-
-
-def augmentation_seed(commitment: str, plan: Plan) -> bytes:
-    """The seed of the changes of pictures in label-only audits: SHA-256(commitment ‖ plan).
-
-    For `suspects.ask` and `anw audit`. As with `public_seed` nobody can choose it after the
-    commitment, and no key is in it; other owners of a case have no part in it either, so that
-    none can pick a commitment that suits a friend's pictures.
+    Args:
+      mark_key: the owner's secret.
+      manifest: the units of the originals, as committed to.
+      plan: as committed to.
+      beacon: the value of the public beacon that the plan names, published after the
+        commitment; b"" where it names none.
 
     Returns:
-      32 bytes.
+      The `Assignment`: a pure function of its arguments. Secret.
 
     Raises:
-      CommitmentError: what is no commitment.
+      TypeError: an argument is not what its name says.
+      CommitmentError: a value that is missing, not planned, or of another length.
 
     Example:
-      >>> augmentation_seed("00" * 32, Plan("losses", 0.1)).hex()[:16]
-      'fb1ff5f7439d3871'
+      >>> import numpy as np
+      >>> from anw_jax.keys import SignatureSpace
+      >>> photos = np.arange(2 * 2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 2, 3)
+      >>> manifest = Manifest.of(photos, SignatureSpace())
+      >>> assignment = assign(MarkKey.for_experiment(seed=7), manifest, Plan("losses", 0.1))
+      >>> assignment.num_units, assignment.slots.tolist()
+      (2, [7, 5])
     """
-    parts = [check_is_commitment(commitment).encode(), plan.to_bytes()]
-    return hashlib.sha256(_TAG_CHANGES + framed(parts)).digest()
-
-
-def check_is_commitment(commitment: str) -> str:
-    """Refuses what is not 64 hex digits."""
-    _check.is_instance(str, commitment=commitment)
-    if not is_digest(commitment):
-        raise CommitmentError(
-            f"commitment must be 64 lower-case hex digits, got {commitment!r:.70}"
-        )
-    return commitment
+    check_is_mark_key(mark_key)
+    _check.is_instance(Manifest, manifest=manifest)
+    _check.is_instance(Plan, plan=plan)
+    check_beacon(plan, beacon)
+    if plan.mode == "sequential":
+        slots = UnitTree(mark_key, manifest, plan).turned_slots(beacon)
+    else:
+        slots = sealed_slots(mark_key, manifest, plan, beacon)
+    return Assignment(manifest.units, slots)

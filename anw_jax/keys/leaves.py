@@ -22,13 +22,17 @@ from typing import Any
 
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
-from anw_jax.keys import slots, version_1
-from anw_jax.keys.commitment import check_is_commitment, check_is_made_now, public_seed
-from anw_jax.keys.encoding import framed, node_hash, tree_levels
+from anw_jax.keys import slots
+from anw_jax.keys.digests import (
+    check_is_commitment,
+    framed,
+    is_digest,
+    node_hash,
+    tree_levels,
+)
 from anw_jax.keys.manifest import Manifest
 from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
-from anw_jax.keys.plan import Plan
-from anw_jax.keys.units import is_digest
+from anw_jax.keys.plan import Plan, public_seed
 
 _TAG_LEAF = b"anw_jax/v1/unit-leaf\0"
 _TAG_ORDER = b"anw_jax/v1/audit-order\0"
@@ -107,8 +111,8 @@ class UnitTree:
         self._origin = mark_key.origin
         self._leaves = list(
             zip(
-                _committed_slots(mark_key, manifest, plan),
-                _nonces(mark_key, manifest, plan),
+                slots.committed_slots(mark_key, manifest, plan),
+                slots.leaf_nonces(mark_key, manifest, plan),
                 strict=True,
             )
         )
@@ -127,7 +131,7 @@ class UnitTree:
         Raises:
           CommitmentError: the beacon's value is missing, not planned, or of another length.
         """
-        turns = _offsets(self.root, self._manifest, self._plan, beacon)
+        turns = slots.offsets(self.root, self._manifest, self._plan, beacon)
         num_valid = self._manifest.space.num_valid
         committed = [slot for slot, _ in self._leaves]
         return [_turned(s, turn, num_valid) for s, turn in zip(committed, turns, strict=True)]
@@ -186,7 +190,7 @@ def commit_units(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
       True
     """
     tree = UnitTree(mark_key, manifest, plan)
-    check_is_made_now(plan)
+    plan.check_is_current()
     return tree.root
 
 
@@ -220,7 +224,7 @@ class LeafChecker:
         self._header = _header(manifest, plan)
         self._digests = manifest.unit_digests
         self._num_valid = manifest.space.num_valid
-        self._offsets = _offsets(commitment, manifest, plan, beacon)
+        self._offsets = slots.offsets(commitment, manifest, plan, beacon)
 
     def check(self, opening: LeafOpening, *, unit: int) -> int:
         """The slot of `unit`, in 1 … N - 1, if the opening is that of its leaf.
@@ -324,28 +328,8 @@ def _header(manifest: Manifest, plan: Plan) -> bytes:
             f"plan.mode must be 'sequential' to commit to units one by one, got {plan.mode!r}"
         )
     if plan.version == 1:
-        return framed([version_1.manifest_bytes(manifest), plan.to_bytes()])
+        return framed([manifest.bytes_of_version_1(), plan.to_bytes()])
     return framed([bytes.fromhex(manifest.digest), plan.to_bytes()])
-
-
-def _committed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[int]:
-    if plan.version == 1:
-        return version_1.committed_slots(mark_key, manifest)
-    return slots.committed_slots(mark_key.sub_key("slots"), manifest, plan)
-
-
-def _nonces(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[bytes]:
-    if plan.version == 1:
-        return version_1.leaf_nonces(mark_key, manifest)
-    return slots.leaf_nonces(mark_key.sub_key("unit nonces"), manifest, plan)
-
-
-def _offsets(root: str, manifest: Manifest, plan: Plan, beacon: bytes) -> list[int]:
-    """The turn of each committed slot; checks the beacon's value against the plan."""
-    slots.check_beacon(plan, beacon)
-    if plan.version == 1:
-        return version_1.offsets(manifest, beacon)
-    return slots.offsets(root, manifest, plan, beacon)
 
 
 def _turned(slot: int, offset: int, num_valid: int) -> int:

@@ -15,9 +15,15 @@ from typing import Any
 import numpy as np
 
 from anw_jax import _check, _files, _json
-from anw_jax.keys import units
-from anw_jax.keys.encoding import framed, tree_levels
-from anw_jax.keys.space import SignatureSpace
+from anw_jax.keys.digests import (
+    canonical,
+    digest_of_one,
+    framed,
+    is_digest,
+    tree_levels,
+    unit_digest,
+)
+from anw_jax.keys.units import SCHEMES, SignatureSpace, Units, group_into_units
 
 _FORMAT = "anw_jax manifest, version 2"
 _OLDER_FORMAT = "anw_jax manifest, version 1"
@@ -40,12 +46,12 @@ def _is_plain_text(entry: object) -> bool:
 
 # Digests of any other form could be framed so that two units share a slot.
 _ENTRIES = (
-    ("image_digests", units.is_digest, "64 lower-case hex digits each"),
+    ("image_digests", is_digest, "64 lower-case hex digits each"),
     ("file_names", _is_plain_text, "plain text that UTF-8 can hold"),
     ("unit_of_image", _is_unit_number, "integers"),
     (
         "file_digests",
-        lambda entry: entry == "" or units.is_digest(entry),
+        lambda entry: entry == "" or is_digest(entry),
         "64 hex digits or ''",
     ),
 )
@@ -55,8 +61,7 @@ def _digests_of(images: Iterable[np.ndarray], digests: Sequence[str] | None) -> 
     """The digests given, one for each image; hashed from the images where none are."""
     if digests is None:
         return tuple(
-            units.digest_of_one(**{f"images[{number}]": image})
-            for number, image in enumerate(images)
+            digest_of_one(**{f"images[{number}]": image}) for number, image in enumerate(images)
         )
     num_images = sum(1 for _ in images)
     if len(digests) != num_images:
@@ -106,7 +111,7 @@ class Manifest:
     file_digests: tuple[str, ...] = ()
 
     def __post_init__(self):
-        _check.one_of(units.SCHEMES, scheme=_check.plain_text(scheme=self.scheme))
+        _check.one_of(SCHEMES, scheme=_check.plain_text(scheme=self.scheme))
         _check.is_instance(SignatureSpace, space=self.space)
         names = ("image_digests", "file_names", "unit_of_image", "file_digests")
         if not len(self.file_digests):
@@ -178,7 +183,7 @@ class Manifest:
         digests = _digests_of(images, digests)
         if file_names is None:
             file_names = [f"{number:06d}" for number in range(len(digests))]
-        unit_of_image = tuple(units.group_into_units(digests, scheme, groups))
+        unit_of_image = tuple(group_into_units(digests, scheme, groups))
         names = tuple(file_names)
         return cls(digests, names, unit_of_image, space, scheme, tuple(file_digests))
 
@@ -187,10 +192,17 @@ class Manifest:
         """How many originals, copies included."""
         return len(self.image_digests)
 
-    @property
+    @functools.cached_property
     def num_units(self) -> int:
         """How many units carry independent slots."""
         return max(self.unit_of_image) + 1
+
+    @functools.cached_property
+    def units(self) -> Units:
+        """Which unit each original belongs to, as scores and searches take it."""
+        return Units(
+            np.array(self.unit_of_image), self.space, self.scheme, np.array(self.is_copy)
+        )
 
     @functools.cached_property
     def unit_digests(self) -> tuple[str, ...]:
@@ -198,7 +210,7 @@ class Manifest:
         members: list[list[str]] = [[] for _ in range(self.num_units)]
         for digest, unit in zip(self.image_digests, self.unit_of_image, strict=True):
             members[unit].append(digest)
-        return tuple(units.unit_digest(self.scheme, member) for member in members)
+        return tuple(unit_digest(self.scheme, member) for member in members)
 
     @functools.cached_property
     def framed_units(self) -> tuple[bytes, ...]:
@@ -236,6 +248,18 @@ class Manifest:
         ]
         top = tree_levels(leaves)[-1][0]
         return hashlib.sha256(_TAG_MANIFEST + framed([*header, top])).hexdigest()
+
+    def bytes_of_version_1(self, **more: object) -> bytes:
+        """All that a commitment of version 1 bound of a manifest, and more."""
+        body = {
+            "file_names": self.file_names,
+            "image_digests": self.image_digests,
+            "num_slots": self.space.num_slots,
+            "scheme": self.scheme,
+            "unit_of_image": self.unit_of_image,
+            "units": self.unit_digests,
+        }
+        return canonical({**body, **more})
 
     @functools.cached_property
     def is_copy(self) -> tuple[bool, ...]:

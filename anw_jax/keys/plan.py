@@ -3,15 +3,19 @@
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anw_jax import _check
-from anw_jax.keys.access_rules import KINDS, AccessRule, default_rules
 from anw_jax.keys.beacons import read_beacon
-from anw_jax.keys.encoding import canonical
-from anw_jax.keys.names import check_mark, check_statistic
-from anw_jax.keys.units import is_digest
+from anw_jax.keys.digests import canonical, check_is_commitment, framed, is_digest
+from anw_jax.keys.plan_fields import (
+    KINDS,
+    AccessRule,
+    check_mark,
+    check_statistic,
+    default_rules,
+)
 
 MODES = ("sealed", "sequential")
 
@@ -19,10 +23,13 @@ MODES = ("sealed", "sequential")
 CLAIMS = ("one model", "any model", "each model", "list of models")
 
 # Version 1 is read and replayed, never made: its slots did not depend on the whole manifest,
-# and its plans left the choice of access to the arbitrator (`keys.version_1`).
+# and its plans left the choice of access to the arbitrator (`keys.slots`).
 VERSION = 2
 
 _TAG_PLAN = b"anw_jax/v2/plan\0"
+_TAG_LABELS = b"anw_jax/v1/labels\0"
+_TAG_SEED = b"anw_jax/v1/public-seed\0"
+_TAG_CHANGES = b"anw_jax/v1/audit-seed\0"
 _FIELDS_OF_VERSION_1 = ("statistic", "alpha", "mark", "beacon", "mode", "claim", "labels")
 
 
@@ -138,6 +145,15 @@ class Plan:
         if len(set(self.rules)) < len(self.rules):
             raise ValueError("rules must differ from one another, got one twice")
 
+    def check_is_current(self) -> None:
+        """Refuses a plan of a version that is only replayed.
+
+        Raises:
+          ValueError: it is of version 1.
+        """
+        if self.version == 1:
+            raise ValueError("plan.version is 1: such plans are replayed, and no longer made")
+
     def statistic_of(self, rule: AccessRule | None) -> str:
         """The statistic of one kind of access."""
         return rule.statistic or self.statistic if rule is not None else self.statistic
@@ -184,10 +200,6 @@ class Plan:
         Version 1 left out what says nothing (no beacon, one model, no labels): that is the
         form in which its plans were committed to, and golden commitments hold it fast.
         """
-        return self._bytes
-
-    @functools.cached_property
-    def _bytes(self) -> bytes:
         body = self.as_json()
         if self.version == 1:
             silent = {"beacon": "", "claim": CLAIMS[0], "labels": ""}
@@ -198,3 +210,51 @@ class Plan:
     def digest(self) -> str:
         """SHA-256 of the plan, as hex: what slots depend on."""
         return hashlib.sha256(_TAG_PLAN + self.to_bytes()).hexdigest()
+
+
+def labels_digest(labels: Sequence[int]) -> str:
+    """SHA-256, as hex, over class numbers in the manifest's order; see `Plan.labels`.
+
+    Example:
+      >>> labels_digest([0, 2])[:16]
+      'fa3d959b397c5df2'
+    """
+    numbers = canonical([int(label) for label in labels])
+    return hashlib.sha256(_TAG_LABELS + numbers).hexdigest()
+
+
+def public_seed(commitment: str, plan: Plan) -> int:
+    """The seed of the arbitrator's random choices: SHA-256(commitment ‖ plan).
+
+    It never comes from the owner's key, and nobody can choose it after the commitment.
+
+    Returns:
+      An integer of 64 bits. (`augmentation_seed` has the bytes that changes of pictures want.)
+
+    Example:
+      >>> public_seed("00" * 32, Plan("losses", 0.1)) < 2**64
+      True
+    """
+    digest = hashlib.sha256(_TAG_SEED + commitment.encode() + b"\0" + plan.to_bytes())
+    return int.from_bytes(digest.digest()[:8], "big")
+
+
+def augmentation_seed(commitment: str, plan: Plan) -> bytes:
+    """The seed of the changes of pictures in label-only audits: SHA-256(commitment ‖ plan).
+
+    For `suspects.ask` and `anw audit`. As with `public_seed` nobody can choose it after the
+    commitment, and no key is in it; other owners of a case have no part in it either, so that
+    none can pick a commitment that suits a friend's pictures.
+
+    Returns:
+      32 bytes.
+
+    Raises:
+      CommitmentError: what is no commitment.
+
+    Example:
+      >>> augmentation_seed("00" * 32, Plan("losses", 0.1)).hex()[:16]
+      'fb1ff5f7439d3871'
+    """
+    parts = [check_is_commitment(commitment).encode(), plan.to_bytes()]
+    return hashlib.sha256(_TAG_CHANGES + framed(parts)).digest()

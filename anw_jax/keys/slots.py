@@ -6,6 +6,10 @@ the slots they would get: changing any of them draws all slots anew, and none is
 the value is.
 
 Each field stands behind its length, so that no two lists of fields look alike.
+
+Under plans of version 1, which are replayed and no longer made, slots depended on key, N and
+the unit's own photos alone. An owner could preview them and publish only what suited a model,
+so a verdict under such a plan is always conditional.
 """
 
 import hashlib
@@ -15,22 +19,26 @@ from collections.abc import Callable
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
 from anw_jax.keys.beacons import check_value
-from anw_jax.keys.encoding import framed
+from anw_jax.keys.digests import framed
 from anw_jax.keys.manifest import Manifest
+from anw_jax.keys.mark_key import MarkKey
 from anw_jax.keys.plan import Plan
 
 _TAG_SLOT = b"anw_jax/v2/slot\0"
 _TAG_COMMITTED = b"anw_jax/v2/committed-slot\0"
 _TAG_OFFSET = b"anw_jax/v2/beacon-offset\0"
 _TAG_NONCE = b"anw_jax/v2/nonce\0"
+_TAG_BEACON_1 = b"anw_jax/v1/beacon\0"
+_TAG_SLOT_1 = b"anw_jax/v1/slot\0"
+_TAG_OFFSET_1 = b"anw_jax/v1/beacon-offset\0"
+_TAG_NONCE_1 = b"anw_jax/v1/unit-nonce\0"
 
 # HMAC's two pads, as tables for `bytes.translate`; SHA-256 has blocks of 64 bytes.
 _BLOCK = 64
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
-# The counter of nearly every draw: a second number is needed once in 2^252.
-_FIRST = framed([bytes(4)])
+_COUNTER_LENGTH = framed([bytes(4)])[:-4]
 
 MacFn = Callable[[bytes], bytes]
 
@@ -45,18 +53,26 @@ def fixed_fields(manifest: Manifest, plan: Plan) -> list[bytes]:
     ]
 
 
-def sealed_slots(slot_key: bytes, manifest: Manifest, plan: Plan, value: bytes) -> list[int]:
+def sealed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan, value: bytes) -> list[int]:
     """The slot of each unit, in 1 … N - 1, in the sealed mode.
 
     HMAC-SHA-256(slot sub-key, tag ‖ N ‖ manifest digest ‖ plan digest ‖ beacon name ‖ beacon
     value ‖ unit digest ‖ counter), by rejection (`draw`).
     """
+    slot_key = mark_key.sub_key("slots")
+    if plan.version == 1:
+        if value:
+            slot_key = hmac.digest(slot_key, _TAG_BEACON_1 + value, "sha256")
+        return _draws_1(slot_key, manifest)
     prefix = _TAG_SLOT + framed([*fixed_fields(manifest, plan), value])
     return _draws(_hmac(slot_key, prefix), manifest)
 
 
-def committed_slots(slot_key: bytes, manifest: Manifest, plan: Plan) -> list[int]:
+def committed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[int]:
     """The slots that leaves commit to, drawn the same way without the beacon's value."""
+    slot_key = mark_key.sub_key("slots")
+    if plan.version == 1:
+        return _draws_1(slot_key, manifest)
     prefix = _TAG_COMMITTED + framed(fixed_fields(manifest, plan))
     return _draws(_hmac(slot_key, prefix), manifest)
 
@@ -66,12 +82,18 @@ def offsets(root: str, manifest: Manifest, plan: Plan, value: bytes) -> list[int
 
     Drawn from tag ‖ N ‖ root ‖ plan digest ‖ beacon name ‖ value ‖ unit digest. A uniform
     offset makes any committed slot uniform, whatever an owner put into his leaves.
+
+    Raises:
+      CommitmentError: see `check_beacon`.
     """
-    if not value:
+    if not check_beacon(plan, value):
         return [0] * manifest.num_units
-    num_slots, _, plan_digest, name = fixed_fields(manifest, plan)
-    fields = [num_slots, bytes.fromhex(root), plan_digest, name, value]
-    draws = _draws(_sha256(_TAG_OFFSET + framed(fields)), manifest)
+    if plan.version == 1:
+        draws = _draws_1(hmac.digest(_TAG_OFFSET_1, value, "sha256"), manifest)
+    else:
+        num_slots, _, plan_digest, name = fixed_fields(manifest, plan)
+        fields = [num_slots, bytes.fromhex(root), plan_digest, name, value]
+        draws = _draws(_sha256(_TAG_OFFSET + framed(fields)), manifest)
     return [slot - 1 for slot in draws]
 
 
@@ -81,8 +103,12 @@ def nonce(nonce_key: bytes, manifest: Manifest, plan: Plan) -> bytes:
     return hmac.digest(nonce_key, _TAG_NONCE + framed(fields), "sha256")
 
 
-def leaf_nonces(nonce_key: bytes, manifest: Manifest, plan: Plan) -> list[bytes]:
+def leaf_nonces(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[bytes]:
     """32 bytes for each unit's leaf: HMAC-SHA-256 of the fixed fields and the unit's digest."""
+    nonce_key = mark_key.sub_key("unit nonces")
+    if plan.version == 1:
+        mac = _hmac(nonce_key, _TAG_NONCE_1)
+        return [mac(unit) for unit in _plain_units(manifest)]
     mac = _hmac(nonce_key, _TAG_NONCE + framed(fixed_fields(manifest, plan)))
     return [mac(unit) for unit in manifest.framed_units]
 
@@ -107,23 +133,33 @@ def check_beacon(plan: Plan, value: bytes) -> bytes:
     return value
 
 
-def draw(mac: MacFn, message: bytes, num_valid: int) -> int:
+def draw(mac: MacFn, message: bytes, num_valid: int, length: bytes = _COUNTER_LENGTH) -> int:
     """A number in 1 … num_valid from a pseudo-random function, by rejection.
 
     Numbers of 256 bits beyond the last full multiple of `num_valid` are rejected and a counter
-    raised, so no slot is favoured.
+    raised, so no slot is favoured. The counter stands behind its `length`, b"" in version 1.
     """
     limit = 2**256 // num_valid * num_valid
-    number, counter = int.from_bytes(mac(message + _FIRST), "big"), 0
-    while number >= limit:
+    message, counter = message + length, 0
+    while (number := int.from_bytes(mac(message + counter.to_bytes(4, "big")), "big")) >= limit:
         counter += 1
-        number = int.from_bytes(mac(message + framed([counter.to_bytes(4, "big")])), "big")
     return 1 + number % num_valid
 
 
 def _draws(mac: MacFn, manifest: Manifest) -> list[int]:
     num_valid = manifest.space.num_valid
     return [draw(mac, unit, num_valid) for unit in manifest.framed_units]
+
+
+def _draws_1(slot_key: bytes, manifest: Manifest) -> list[int]:
+    num_valid = manifest.space.num_valid
+    mac = _hmac(slot_key, _TAG_SLOT_1 + num_valid.to_bytes(4, "big"))
+    return [draw(mac, unit, num_valid, length=b"") for unit in _plain_units(manifest)]
+
+
+def _plain_units(manifest: Manifest) -> list[bytes]:
+    """The digest of each unit without its length, as version 1 took it."""
+    return [bytes.fromhex(digest) for digest in manifest.unit_digests]
 
 
 def _hmac(key: bytes, prefix: bytes) -> MacFn:

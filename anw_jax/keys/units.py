@@ -1,9 +1,8 @@
-"""Canonical pixels, and how images form the units that carry independent slots."""
+"""Signature space, units and assignment: N slots, which images share one, and which one."""
 
-import hashlib
-import re
-import struct
-from collections.abc import Hashable, Iterable, Sequence
+import dataclasses
+import functools
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -11,40 +10,205 @@ from anw_jax import _check
 
 SCHEMES = ("per_image", "per_group", "per_user")
 
-_TAG_IMAGE = b"anw_jax/v1/image\0"
-_TAG_UNIT = b"anw_jax/v1/unit\0"
+_MAX_SLOTS = 2**16
 
 
-def image_digest(image: np.ndarray) -> str:
-    """SHA-256, as hex, over the canonical pixels of one original.
+@dataclasses.dataclass(frozen=True)
+class SignatureSpace:
+    """N non-overlapping slots of width 2τ that cover the hue circle.
 
-    Canonical pixels are the shape and the uint8 RGB bytes of the original *before any
-    resizing*. Hash once, when marking, and keep the manifest: another JPEG decoder may
-    give pixels that differ by one level, and so another digest.
+    Slot `s` is centred on `s * 2τ` degrees. Slot 0 means "unmarked"; the N - 1 others are
+    the *valid* signatures. With N = 2 there is one valid signature, which every key draws, so
+    no answer of a model can tell it from chance: such a space can be asked but is never
+    evidence. From Zou, Gong, Wang, "Anti-Neuron Watermarking" (ECCV 2022),
+    section 4.2, https://arxiv.org/abs/2109.09023.
 
-    Args:
-      image: uint8 `[H, W, 3]` (or float in [0, 1] with 8-bit values).
+    Attributes:
+      num_slots: N, from 2 to 65536 (8-bit pixels tell far fewer hues apart).
+
+    Raises:
+      TypeError, ValueError: `num_slots` is not an integer in that range.
 
     Example:
-      >>> image_digest(np.zeros((1, 1, 3), np.uint8))[:16]
-      '19a1ca8ed3fe35ae'
+      >>> space = SignatureSpace()
+      >>> space.num_slots, space.tau_degrees, space.num_valid
+      (12, 15.0, 11)
+      >>> space.matches(350.0, 0.0), space.matches(45.0, 60.0)
+      (True, False)
     """
-    return digest_of_one(image=image)
+
+    num_slots: int = 12
+
+    def __post_init__(self):
+        _check.integer_at_least(2, num_slots=self.num_slots)
+        if self.num_slots > _MAX_SLOTS:
+            raise ValueError(f"num_slots must be at most {_MAX_SLOTS}, got {self.num_slots}")
+        object.__setattr__(self, "num_slots", int(self.num_slots))
+
+    @property
+    def tau_degrees(self) -> float:
+        """τ = 180 / N, half the width of a slot: N slots fill the circle."""
+        return 180.0 / self.num_slots
+
+    @property
+    def num_valid(self) -> int:
+        """N - 1, the number of slots a key can draw."""
+        return self.num_slots - 1
+
+    @property
+    def degrees(self) -> np.ndarray:
+        """Centres of all slots, float64 `[num_slots]`, starting at 0."""
+        return np.arange(self.num_slots) * (2.0 * self.tau_degrees)
+
+    @staticmethod
+    def distance(first_degrees, second_degrees) -> np.ndarray:
+        """Circular distance in degrees, in [0, 180]; broadcasts.
+
+        Example:
+          >>> float(SignatureSpace.distance(350.0, 20.0))
+          30.0
+        """
+        difference = np.abs(np.subtract(first_degrees, second_degrees)) % 360.0
+        return np.minimum(difference, 360.0 - difference)
+
+    def matches(self, inferred_degrees: float, true_degrees: float) -> bool:
+        """Whether an inferred signature lies strictly within τ of the true one."""
+        return bool(self.distance(inferred_degrees, true_degrees) < self.tau_degrees)
+
+    def slot_of(self, degrees: float) -> int:
+        """The slot whose centre is nearest; at a border the higher slot.
+
+        Example:
+          >>> [SignatureSpace().slot_of(d) for d in (0, 14.9, 15, 359, 300)]
+          [0, 0, 1, 0, 10]
+        """
+        turns = _check.finite(degrees=degrees) % 360.0 / (2.0 * self.tau_degrees)
+        return int(np.floor(turns + 0.5)) % self.num_slots
 
 
-def digest_of_one(**named: np.ndarray) -> str:
-    """`image_digest` of the one picture given, whose errors name it by its keyword."""
-    pixels = _check.uint8_image(**named)
-    height, width, _ = pixels.shape
-    header = _TAG_IMAGE + struct.pack(">QQ", height, width)
-    return hashlib.sha256(header + pixels.tobytes()).hexdigest()
+@dataclasses.dataclass(frozen=True, eq=False)
+class Units:
+    """Which unit each image belongs to: all that is public of an `Assignment`.
+
+    A unit is an image, an album or a user: whatever carries one independent slot. Scores and
+    searches take this, so that none can look at a slot.
+
+    Attributes:
+      unit_of_image: int64 `[num_images]`, units numbered from 0 without gaps.
+      space: the signature space, which holds N.
+      scheme: "per_image", "per_group" or "per_user".
+      is_copy: bool `[num_images]`, true where an image is byte-identical to an earlier
+        one; copies are marked alike and counted once.
+
+    Raises:
+      TypeError, ValueError: units with gaps, an unknown scheme, more than one unit with
+        scheme "per_user", copies of another shape.
+
+    Example:
+      >>> units = Units(np.array([0, 0, 1]), SignatureSpace(), "per_group")
+      >>> units.num_images, units.num_units, units.sizes.tolist()
+      (3, 2, [2, 1])
+    """
+
+    unit_of_image: np.ndarray
+    space: SignatureSpace
+    scheme: str = "per_image"
+    is_copy: np.ndarray | None = dataclasses.field(default=None, repr=False)
+
+    def __post_init__(self):
+        _check.one_of(SCHEMES, scheme=self.scheme)
+        _check.is_instance(SignatureSpace, space=self.space)
+        unit_of_image = _integer_vector(unit_of_image=self.unit_of_image)
+        num_units = len(np.unique(unit_of_image))
+        if unit_of_image.min() < 0 or unit_of_image.max() >= num_units:
+            raise ValueError(
+                "unit_of_image must number units from 0 without gaps, got "
+                f"{unit_of_image.min()} … {unit_of_image.max()} for {num_units} units"
+            )
+        if self.scheme == "per_user" and num_units != 1:
+            raise ValueError(f"scheme 'per_user' has exactly one unit, got {num_units}")
+        is_copy = np.zeros(len(unit_of_image), bool) if self.is_copy is None else self.is_copy
+        is_copy = np.array(is_copy, bool)
+        if is_copy.shape != unit_of_image.shape:
+            raise ValueError(
+                f"is_copy must have shape {unit_of_image.shape}, got {is_copy.shape}"
+            )
+        is_copy.setflags(write=False)
+        object.__setattr__(self, "unit_of_image", unit_of_image)
+        object.__setattr__(self, "is_copy", is_copy)
+
+    @property
+    def num_images(self) -> int:
+        """How many images, copies included."""
+        return len(self.unit_of_image)
+
+    @functools.cached_property
+    def num_units(self) -> int:
+        """How many units carry independent slots."""
+        return int(self.unit_of_image.max()) + 1
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """The number of distinct images of each unit, int64 `[num_units]`."""
+        return np.bincount(self.unit_of_image[~self.is_copy], minlength=self.num_units)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Units):
+            return NotImplemented
+        return self is other or (
+            (self.space, self.scheme) == (other.space, other.scheme)
+            and np.array_equal(self.unit_of_image, other.unit_of_image)
+            and np.array_equal(self.is_copy, other.is_copy)
+        )
+
+    __hash__ = None
 
 
-def unit_digest(scheme: str, image_digests: Iterable[str]) -> str:
-    """SHA-256, as hex, over the set of originals that form one unit."""
-    members = sorted(set(image_digests))
-    message = _TAG_UNIT + scheme.encode() + b"\0" + "".join(members).encode()
-    return hashlib.sha256(message).hexdigest()
+@dataclasses.dataclass(frozen=True, eq=False)
+class Assignment:
+    """The secret slot of each unit.
+
+    The tests take this and nothing less: the randomness belongs to units, and a bare array of
+    slots, one per image, would let one user's single draw count many times.
+
+    Attributes:
+      units: which unit each image belongs to; public.
+      slot_of_unit: int64 `[num_units]`, each in 1 … N - 1. Secret.
+
+    Raises:
+      TypeError, ValueError: `units` that are no `Units`; slots of another number, or outside
+        1 … N - 1.
+    """
+
+    units: Units
+    slot_of_unit: np.ndarray = dataclasses.field(repr=False)
+
+    def __post_init__(self):
+        _check.is_instance(Units, units=self.units)
+        slots = _integer_vector(slot_of_unit=self.slot_of_unit)
+        if len(slots) != self.units.num_units:
+            raise ValueError(
+                f"slot_of_unit must hold {self.units.num_units} slots, one for each unit, got "
+                f"{len(slots)}"
+            )
+        if slots.min() < 1 or slots.max() > self.units.space.num_valid:
+            raise ValueError(f"slot_of_unit must lie in 1 … {self.units.space.num_valid}")
+        object.__setattr__(self, "slot_of_unit", slots)
+
+    @property
+    def num_units(self) -> int:
+        """How many independent draws the slots are."""
+        return self.units.num_units
+
+    @property
+    def slots(self) -> np.ndarray:
+        """The secret slot of each image, int64 `[num_images]`: for marking only."""
+        return self.slot_of_unit[self.units.unit_of_image]
+
+    @property
+    def degrees(self) -> np.ndarray:
+        """The secret hue of each image in degrees, float64 `[num_images]`."""
+        return self.units.space.degrees[self.slots]
 
 
 def group_into_units(
@@ -80,11 +244,12 @@ def group_into_units(
     return units
 
 
-def is_digest(value: object) -> bool:
-    """Whether a value is a SHA-256 in lower-case hex.
-
-    Example:
-      >>> is_digest("0f" * 32), is_digest("0F" * 32), is_digest(None)
-      (True, False, False)
-    """
-    return type(value) is str and re.fullmatch("[0-9a-f]{64}", value) is not None
+def _integer_vector(**named) -> np.ndarray:
+    """A read-only copy of a non-empty vector of integers, int64."""
+    ((name, value),) = named.items()
+    array = np.array(value)
+    if array.ndim != 1 or array.size == 0 or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{name} must be a non-empty vector of integers")
+    array = array.astype(np.int64)
+    array.setflags(write=False)
+    return array

@@ -200,7 +200,7 @@ def _accuracy(trained_run: TrainedRun, user: User) -> dict[str, float]:
 
 def _null(user: User, table: np.ndarray) -> dict[str, np.ndarray]:
     """The binned null distribution of the declared statistic, in its standard deviations."""
-    scores = stats.score_units(table, user.assignment, user.plan.statistic)
+    scores = stats.score_units(table, user.manifest.units, user.plan.statistic)
     null = stats.ExactNull(stats.quantise(scores))
     if not null.std > 0:
         return {"z": np.zeros(1), "probability": np.ones(1)}

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from anw_jax.keys import names
+from anw_jax.keys import plan_fields
 from anw_jax.marks.lct import LinearColorMark
 
 YIQ = ((0.299, 0.587, 0.114), (0.596, -0.275, -0.321), (0.212, -0.523, 0.311))
@@ -37,4 +37,4 @@ class HueRotation(LinearColorMark):
     @property
     def description(self) -> str:
         """See `LinearColorMark.description`."""
-        return names.HUE_ROTATION
+        return plan_fields.HUE_ROTATION

@@ -23,7 +23,7 @@ class Mark(Protocol):
 
     @property
     def description(self) -> str:
-        """The public name in plans and commitments (`keys.names`); "own:…" of other marks."""
+        """The public name in plans (`keys.plan_fields`); "own:…" of marks defined elsewhere."""
 
     def mark(self, image: Array, degrees: float | Array) -> Array:
         """Marks a float `[H, W, 3]` image in [0, 1]; differentiable."""

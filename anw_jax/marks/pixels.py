@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from anw_jax import _check
-from anw_jax.keys import names
+from anw_jax.keys import plan_fields
 from anw_jax.marks.mark import Array, check_input, check_sub_key, library_of
 
 _LARGEST_SIDE = 2**15  # so that the pixels of an image are numbered in 32 bits
@@ -93,7 +93,7 @@ class PixelMark:
     def description(self) -> str:
         """Public name: how many pixels, the scale, and a digest that binds and hides them."""
         digest = hashlib.sha256(_TAG_DESCRIBE + self.sub_key).hexdigest()
-        return f"{names.PIXEL_MARK}:{self.num_pixels}:{self.full_scale!r}:{digest}"
+        return f"{plan_fields.PIXEL_MARK}:{self.num_pixels}:{self.full_scale!r}:{digest}"
 
     @property
     def positions(self) -> np.ndarray:

@@ -7,8 +7,8 @@ import itertools
 
 import numpy as np
 
-from anw_jax.keys import names
-from anw_jax.keys.units import is_digest
+from anw_jax.keys import plan_fields
+from anw_jax.keys.digests import is_digest
 from anw_jax.marks.lct import LinearColorMark
 from anw_jax.marks.mark import check_sub_key
 
@@ -96,7 +96,7 @@ class UserLCT(LinearColorMark):
     @property
     def description(self) -> str:
         """Public name: the digest hides the basis and binds it."""
-        return f"{names.USER_LCT}:{self.sub_key_digest}"
+        return f"{plan_fields.USER_LCT}:{self.sub_key_digest}"
 
 
 def rms_change(mark: LinearColorMark) -> float:

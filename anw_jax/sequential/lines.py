@@ -15,7 +15,7 @@ from typing import Any
 from anw_jax import _check, _json
 from anw_jax.errors import RecordError
 from anw_jax.keys import LeafOpening
-from anw_jax.keys.encoding import canonical
+from anw_jax.keys.digests import canonical
 
 _TAG_LINE = b"anw_jax/v1/audit-line\0"
 _TAG_ROW = b"anw_jax/v1/audit-row\0"

@@ -25,7 +25,7 @@ import numpy as np
 from anw_jax import _check, _files, _json
 from anw_jax.errors import RecordError
 from anw_jax.keys import LeafChecker, LeafOpening, Manifest, Plan, audit_order
-from anw_jax.keys.units import is_digest
+from anw_jax.keys.digests import is_digest
 from anw_jax.sequential.lines import RecordGroup, chained, leaf_body, row_digest
 from anw_jax.stats import (
     BETTORS,
@@ -120,7 +120,7 @@ class SequentialRecord:
             raise ValueError(f"level must be at most {plan.alpha}, got {self._level}")
         self._num_valid = manifest.space.num_valid
         self._scorer = RowScorer(plan.statistic)
-        self._shapes = row_shapes(manifest, plan.statistic)
+        self._shapes = row_shapes(manifest.units, plan.statistic)
         self._bettor = BETTORS[MixtureBettor.name](self._num_valid)
         self.wealth = EProcess(self._num_valid)
         self._order = audit_order(commitment, plan, manifest)

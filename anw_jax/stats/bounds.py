@@ -18,10 +18,10 @@ import numpy as np
 import scipy.stats
 
 from anw_jax import _check
-from anw_jax.keys import Assignment
+from anw_jax.keys import Assignment, Units
 from anw_jax.stats.exact import ExactNull
 from anw_jax.stats.scores import DEFAULT_STATISTIC, score_units, unit_losses
-from anw_jax.stats.testing import is_hit
+from anw_jax.stats.testing import check_is_assignment, is_hit
 
 INVERSIONS = ("hits", "ranks")
 
@@ -93,15 +93,15 @@ def how_many(
 
     Example:
       >>> from anw_jax.keys import SignatureSpace
-      >>> slots = 1 + np.arange(20) % 11
+      >>> units, slots = Units(np.arange(20), SignatureSpace()), 1 + np.arange(20) % 11
       >>> table = np.ones((20, 12))
       >>> table[np.arange(10), slots[:10]] = 0.1
-      >>> print(how_many(table, Assignment(np.arange(20), slots, SignatureSpace())))
+      >>> print(how_many(table, Assignment(units, slots)))
       the model depends on at least 7 of 20 units (confidence 0.95, by ranks)
     """
     alpha = _check.in_open_interval(0.0, 1.0, alpha=alpha)
     _check.one_of(INVERSIONS, by=by)
-    losses = unit_losses(loss_table, assignment)
+    losses = unit_losses(loss_table, check_is_assignment(assignment).units)
     num_units, num_valid = losses.shape
     if by == "hits":
         observed = int(is_hit(losses, assignment).sum())
@@ -191,14 +191,14 @@ class UnitList:
         )
 
 
-def confidence(loss_table: np.ndarray, assignment: Assignment, statistic: str) -> np.ndarray:
+def confidence(loss_table: np.ndarray, units: Units, statistic: str) -> np.ndarray:
     """How far each unit's best score is ahead of its second best; never looks at slots.
 
     Returns:
       float64 `[num_units]`, at least 0; -1 for units without usable answers.
     """
-    scores = np.sort(score_units(loss_table, assignment, statistic), axis=1)
-    unusable = np.isnan(unit_losses(loss_table, assignment)[:, 0])
+    scores = np.sort(score_units(loss_table, units, statistic), axis=1)
+    unusable = np.isnan(unit_losses(loss_table, units)[:, 0])
     return np.where(unusable, -1.0, scores[:, -1] - scores[:, -2])
 
 
@@ -235,21 +235,21 @@ def which_units(
 
     Example:
       >>> from anw_jax.keys import SignatureSpace
-      >>> slots = np.array([3, 1, 7, 9])
+      >>> units, slots = Units(np.arange(4), SignatureSpace()), np.array([3, 1, 7, 9])
       >>> table = np.ones((4, 12))
       >>> table[np.arange(3), slots[:3]] = [0.1, 0.2, 0.3]  # the last left no imprint
-      >>> print(which_units(table, Assignment(np.arange(4), slots, SignatureSpace()), q=0.1))
+      >>> print(which_units(table, Assignment(units, slots), q=0.1))
       3 of 4 units listed as used; the expected share of wrong entries is at most 0.1; no
       single entry is proved
     """
     q = _check.in_open_interval(0.0, 1.0, q=q)
-    losses = unit_losses(loss_table, assignment)
+    losses = unit_losses(loss_table, check_is_assignment(assignment).units)
     num_valid = losses.shape[1]
     if num_valid < 2:
         raise ValueError(
             "which_units needs at least 2 valid slots: a guess must be able to miss"
         )
-    order = np.argsort(-confidence(loss_table, assignment, statistic), kind="stable")
+    order = np.argsort(-confidence(loss_table, assignment.units, statistic), kind="stable")
     hit = is_hit(losses, assignment)
     length = longest_prefix(hit[order], num_valid, q)
     prefix = order[:length]

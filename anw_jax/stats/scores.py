@@ -7,7 +7,7 @@ import numpy as np
 import scipy.stats
 
 from anw_jax import _check
-from anw_jax.keys import Assignment, Manifest, names
+from anw_jax.keys import Units, plan_fields
 from anw_jax.stats.bounded import DAMPING_NATS, BoundedRows, bounded_scores
 from anw_jax.stats.unit_rows import is_usable, unit_losses, usable_rows
 
@@ -84,9 +84,9 @@ _SCORE_FNS: dict[str, ScoreFn] = {
 _IMAGE_SCORE_FNS = {"bounded_log_losses": bounded_scores}
 
 # The names are those that a plan can hold: `keys` refuses any other before it is committed to.
-STATISTICS = names.STATISTICS
-ROW_STATISTICS = names.ROW_STATISTICS
-SEQUENTIAL_STATISTICS = names.SEQUENTIAL_STATISTICS
+STATISTICS = plan_fields.STATISTICS
+ROW_STATISTICS = plan_fields.ROW_STATISTICS
+SEQUENTIAL_STATISTICS = plan_fields.SEQUENTIAL_STATISTICS
 
 # Chosen on seeds >= 100, which stand in no result (`benchmarks/score_study.py` made
 # results/score_study.json). A memorised photo's loss is near 0 and the others' spread over
@@ -98,7 +98,7 @@ DEFAULT_STATISTIC = "log_losses"
 
 
 def score_units(
-    loss_table: np.ndarray, assignment: Assignment, statistic: str = DEFAULT_STATISTIC
+    loss_table: np.ndarray, units: Units, statistic: str = DEFAULT_STATISTIC
 ) -> np.ndarray:
     """Scores every valid slot of every unit; a function of the table and the units alone.
 
@@ -110,7 +110,7 @@ def score_units(
 
     Args:
       loss_table: `[num_images, num_slots]` nats.
-      assignment: gives the units; its slots are not looked at.
+      units: which unit each image belongs to.
       statistic: a name of `STATISTICS`.
 
     Returns:
@@ -118,10 +118,10 @@ def score_units(
       usable answers.
     """
     _check.one_of(STATISTICS, statistic=statistic)
-    if statistic in names.IMAGE_STATISTICS:
-        rows, unit = usable_rows(loss_table, assignment)
-        return _IMAGE_SCORE_FNS[statistic](rows, unit, assignment.num_units)
-    losses = unit_losses(loss_table, assignment)
+    if statistic in plan_fields.IMAGE_STATISTICS:
+        rows, unit = usable_rows(loss_table, units)
+        return _IMAGE_SCORE_FNS[statistic](rows, unit, units.num_units)
+    losses = unit_losses(loss_table, units)
     usable = ~np.isnan(losses[:, 0])
     scores = np.zeros_like(losses)
     if usable.any():
@@ -173,7 +173,7 @@ class RowScorer:
 
     def __init__(self, statistic: str):
         _check.one_of(SEQUENTIAL_STATISTICS, statistic=statistic)
-        self.takes_images = statistic in names.IMAGE_STATISTICS
+        self.takes_images = statistic in plan_fields.IMAGE_STATISTICS
         self._score = (
             BoundedRows().score
             if self.takes_images
@@ -190,18 +190,17 @@ class RowScorer:
         return self._score(losses)
 
 
-def row_shapes(manifest: Manifest, statistic: str) -> list[tuple[int, ...]]:
+def row_shapes(units: Units, statistic: str) -> list[tuple[int, ...]]:
     """What `RowScorer` takes of each unit: `(N - 1,)`, or `(number of distinct images, N - 1)`.
 
     Example:
       >>> from anw_jax.keys import SignatureSpace
-      >>> photos = np.arange(36, dtype=np.uint8).reshape(3, 2, 2, 3)[[0, 1, 2, 0]]
-      >>> albums = Manifest.of(photos, SignatureSpace(), "per_group", ["a", "a", "b", "a"])
+      >>> copies = [False, False, False, True]
+      >>> albums = Units([0, 0, 1, 0], SignatureSpace(), "per_group", copies)
       >>> row_shapes(albums, "losses"), row_shapes(albums, "bounded_log_losses")
       ([(11,), (11,)], [(2, 11), (1, 11)])
     """
-    num_valid = manifest.space.num_valid
-    if statistic not in names.IMAGE_STATISTICS:
-        return [(num_valid,)] * manifest.num_units
-    distinct = np.asarray(manifest.unit_of_image)[~np.asarray(manifest.is_copy)]
-    return [(int(k), num_valid) for k in np.bincount(distinct, minlength=manifest.num_units)]
+    num_valid = units.space.num_valid
+    if statistic not in plan_fields.IMAGE_STATISTICS:
+        return [(num_valid,)] * units.num_units
+    return [(int(size), num_valid) for size in units.sizes]

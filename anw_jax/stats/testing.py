@@ -130,23 +130,25 @@ def exact_test(
         statistic, alpha outside (0, 1).
 
     Example:
-      >>> from anw_jax.keys import Assignment, SignatureSpace
+      >>> from anw_jax.keys import SignatureSpace, Units
+      >>> units = Units(np.arange(8), SignatureSpace())
       >>> slots = np.array([3, 1, 7, 7, 9, 2, 11, 5])
       >>> table = np.ones((8, 12))
       >>> table[np.arange(8), slots] = 0.1  # the model knows each photo at its secret hue
-      >>> result = exact_test(table, Assignment(np.arange(8), slots, SignatureSpace()))
+      >>> result = exact_test(table, Assignment(units, slots))
       >>> print(result)
       shown at level 1e-06 (p = 4.7e-9, 27.6 bits, 8 units, statistic 'log_losses')
     """
     _check.in_open_interval(0.0, 1.0, alpha=alpha)
-    scores = score_units(loss_table, assignment, statistic)
+    units = check_is_assignment(assignment).units
+    scores = score_units(loss_table, units, statistic)
     integers = quantise(scores)
     observed = observed_sum(integers, assignment)
     null = ExactNull(integers)
     log_p = null.log_p_value(observed)
     smallest_log_p = null.log_p_value(null.largest)
     outcome, reason = decide_outcome(log_p, smallest_log_p, alpha)
-    losses = unit_losses(loss_table, assignment)
+    losses = unit_losses(loss_table, units)
     return TestResult(
         statistic=statistic,
         p_value=exp_up(log_p),
@@ -154,7 +156,7 @@ def exact_test(
         alpha=alpha,
         outcome=outcome,
         reason=reason,
-        num_units=assignment.num_units,
+        num_units=units.num_units,
         num_unusable=int(np.isnan(losses[:, 0]).sum()),
         smallest_log10_p=to_base_10(smallest_log_p),
         z=(observed - null.mean) / null.std if null.std > 0 else 0.0,
@@ -170,13 +172,24 @@ def hits(loss_table: np.ndarray, assignment: Assignment) -> tuple[int, TestResul
     Returns:
       The number of hits, and the result of `exact_test` with statistic "hits".
     """
-    count = int(is_hit(unit_losses(loss_table, assignment), assignment).sum())
+    losses = unit_losses(loss_table, check_is_assignment(assignment).units)
+    count = int(is_hit(losses, assignment).sum())
     return count, exact_test(loss_table, assignment, statistic="hits")
 
 
 def is_hit(losses: np.ndarray, assignment: Assignment) -> np.ndarray:
     """Whether each unit's blind argmin is its slot: bool `[num_units]` of `unit_losses`."""
     return (blind_argmin(losses) == assignment.slot_of_unit) & ~np.isnan(losses[:, 0])
+
+
+def check_is_assignment(assignment: Assignment) -> Assignment:
+    """Refuses anything else, such as a bare array of slots, without showing it."""
+    if not isinstance(assignment, Assignment):
+        raise TypeError(
+            f"assignment must be an Assignment, got {type(assignment).__name__}: a bare array "
+            "of slots would count one draw of the key many times"
+        )
+    return assignment
 
 
 def observed_sum(integers: np.ndarray, assignment: Assignment) -> int:
@@ -238,7 +251,8 @@ def monte_carlo_test(
     """
     _check.integer_at_least(1, num_draws=num_draws)
     _check.integer_at_least(0, seed=seed)
-    integers = quantise(score_units(loss_table, assignment, statistic))
+    units = check_is_assignment(assignment).units
+    integers = quantise(score_units(loss_table, units, statistic))
     observed = observed_sum(integers, assignment)
     rng = np.random.default_rng(seed)
     at_least = 0
@@ -274,24 +288,15 @@ def fresh_p_values(
     first = integers = survival = None
     for assignment in assignments:
         if first is None:
-            first = assignment
-            integers = quantise(score_units(loss_table, assignment, statistic))
+            first = check_is_assignment(assignment).units
+            integers = quantise(score_units(loss_table, first, statistic))
             survival = ExactNull(integers).survival
-        elif not _same_units(first, assignment):
+        elif assignment.units != first:
             raise ValueError("assignments must share their units: draw them for one manifest")
         p_values.append(float(survival[observed_sum(integers, assignment)]))
     if first is None:
         raise ValueError("assignments must hold at least one Assignment, got none")
     return np.array(p_values)
-
-
-def _same_units(first: Assignment, second: Assignment) -> bool:
-    """Whether two assignments differ by their slots only."""
-    return (
-        first.space == second.space
-        and np.array_equal(first.unit_of_image, second.unit_of_image)
-        and np.array_equal(first.is_copy, second.is_copy)
-    )
 
 
 def super_uniformity(p_values: np.ndarray, confidence: float = 0.999) -> tuple[bool, float]:

@@ -2,41 +2,39 @@
 
 import numpy as np
 
-from anw_jax.keys import Assignment
+from anw_jax.keys import Units
 
 # Beyond this a loss is an accident of arithmetic, and sums of it could overflow.
 _LARGEST_LOSS = 1e30
 
 
-def unit_losses(loss_table: np.ndarray, assignment: Assignment) -> np.ndarray:
+def unit_losses(loss_table: np.ndarray, units: Units) -> np.ndarray:
     """Sums the rows of each unit over its distinct, usable images.
 
     Args:
       loss_table: `[num_images, num_slots]` nats, slot 0 first; any real dtype.
-      assignment: only its units and copies are used here, never its slots.
+      units: which unit each image belongs to.
 
     Returns:
       float64 `[num_units, num_slots - 1]`, valid slots only. A row of NaN where a unit has
       no image whose losses are all finite.
 
     Raises:
-      TypeError: `assignment` is not an `Assignment` (a bare array of slots is refused).
-      ValueError: the table's shape does not fit the assignment.
+      TypeError: `units` is no `Units`.
+      ValueError: the table's shape does not fit the units.
     """
-    rows, unit = usable_rows(loss_table, assignment)
-    sums = sum_by_unit(rows, unit, assignment.num_units)
-    sums[np.bincount(unit, minlength=assignment.num_units) == 0] = np.nan
+    rows, unit = usable_rows(loss_table, units)
+    sums = sum_by_unit(rows, unit, units.num_units)
+    sums[np.bincount(unit, minlength=units.num_units) == 0] = np.nan
     return sums
 
 
-def usable_rows(
-    loss_table: np.ndarray, assignment: Assignment
-) -> tuple[np.ndarray, np.ndarray]:
+def usable_rows(loss_table: np.ndarray, units: Units) -> tuple[np.ndarray, np.ndarray]:
     """The rows of distinct images whose losses are all usable, and the unit of each.
 
     Args:
       loss_table: `[num_images, num_slots]` nats, slot 0 first; any real dtype.
-      assignment: only its units and copies are used here, never its slots.
+      units: which unit each image belongs to.
 
     Returns:
       float64 `[num_rows, num_slots - 1]`, valid slots only, and int64 `[num_rows]`, ascending
@@ -45,21 +43,21 @@ def usable_rows(
     Raises:
       TypeError, ValueError: see `unit_losses`.
     """
-    if not isinstance(assignment, Assignment):
+    if not isinstance(units, Units):
         raise TypeError(
-            f"assignment must be an Assignment, got {type(assignment).__name__}: a bare array "
-            "of slots would count one draw of the key many times"
+            f"units must be a Units, got {type(units).__name__}: give manifest.units or "
+            "assignment.units"
         )
     table = np.asarray(loss_table, np.float64)
-    expected = (assignment.num_images, assignment.space.num_slots)
+    expected = (units.num_images, units.space.num_slots)
     if table.shape != expected:
         raise ValueError(
             f"loss_table must have shape (num_images, num_slots) = {expected}, "
             f"got {table.shape}"
         )
     valid = table[:, 1:]
-    usable = is_usable(valid).all(axis=1) & ~assignment.is_copy
-    return valid[usable], assignment.unit_of_image[usable]
+    usable = is_usable(valid).all(axis=1) & ~units.is_copy
+    return valid[usable], units.unit_of_image[usable]
 
 
 def sum_by_unit(rows: np.ndarray, unit: np.ndarray, num_units: int) -> np.ndarray:

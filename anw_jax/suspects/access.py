@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from anw_jax import _check
-from anw_jax.keys.access_rules import DEFAULT_LABEL_VIEWS, FITS, KINDS
+from anw_jax.keys.plan_fields import DEFAULT_LABEL_VIEWS, FITS, KINDS
 from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.pictures import Augmentation, cropped

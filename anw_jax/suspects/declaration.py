@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from anw_jax import _check
-from anw_jax.keys.encoding import canonical
+from anw_jax.keys.digests import canonical
 
 LAYOUTS = ("NHWC", "NCHW")
 CHANNELS = ("RGB", "BGR")

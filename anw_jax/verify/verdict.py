@@ -15,11 +15,12 @@ from anw_jax.keys import (
     Manifest,
     MarkKey,
     Plan,
+    Units,
     assign,
     check_commitment,
     public_seed,
 )
-from anw_jax.keys.access_rules import KINDS
+from anw_jax.keys.plan_fields import KINDS
 from anw_jax.stats import (
     STATISTICS,
     TestResult,
@@ -259,12 +260,12 @@ def decide(
     )
 
 
-def infer_signatures(loss_table: np.ndarray, units: Manifest | Assignment) -> np.ndarray:
+def infer_signatures(loss_table: np.ndarray, units: Units | Manifest) -> np.ndarray:
     """Infers each unit's signature blindly: argmin over the valid slots of its row.
 
     Args:
       loss_table: float `[num_images, num_slots]` nats.
-      units: the manifest (no secret needed), or an assignment, whose slots are not read.
+      units: which unit each image belongs to, or the manifest that says so.
 
     Returns:
       int64 `[num_units]`, slots in 1 … N - 1; ties, and units without usable answers, go
@@ -278,10 +279,7 @@ def infer_signatures(loss_table: np.ndarray, units: Manifest | Assignment) -> np
       [2]
     """
     if isinstance(units, Manifest):
-        # Slots are not read: any valid ones do.
-        placeholder = np.ones(units.num_units, np.int64)
-        unit_of_image = np.asarray(units.unit_of_image)
-        units = Assignment(unit_of_image, placeholder, units.space, units.scheme, units.is_copy)
+        units = units.units
     return blind_argmin(unit_losses(loss_table, units))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from anw_jax import audit
 from anw_jax.audit.estimating import default_study, effect_of, measured_effect
-from anw_jax.keys import Assignment, SignatureSpace
+from anw_jax.keys import Assignment, SignatureSpace, Units
 from anw_jax.stats import exact_test
 from benchmarks import effects
 
@@ -20,7 +20,9 @@ def test_the_effect_behind_a_z_is_the_one_that_was_put_in(rng, separation):
     losses = rng.standard_normal((num_units, 12))
     losses[np.arange(num_units), slots] -= separation
     result = exact_test(
-        losses, Assignment(np.arange(num_units), slots, SignatureSpace()), statistic="losses"
+        losses,
+        Assignment(Units(np.arange(num_units), SignatureSpace()), slots),
+        statistic="losses",
     )
     assert abs(effect_of(result.z, num_units, 11) - separation) < 0.1
     # The near lie: z / sqrt(units) alone falls short.

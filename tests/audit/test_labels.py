@@ -9,7 +9,7 @@ from anw_jax import audit
 from anw_jax.audit.labels import check_label_files
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, SignatureSpace
-from anw_jax.keys.commitment import labels_digest
+from anw_jax.keys.plan import labels_digest
 
 NFC, NFD = (unicodedata.normalize(form, "café.png") for form in ("NFC", "NFD"))
 

@@ -8,8 +8,8 @@ import pytest
 
 from anw_jax import audit
 from anw_jax.errors import CaseError, CommitmentError
-from anw_jax.keys import Assignment, MarkKey, Plan, SignatureSpace
-from anw_jax.keys.commitment import labels_digest
+from anw_jax.keys import Assignment, MarkKey, Plan, SignatureSpace, Units
+from anw_jax.keys.plan import labels_digest
 from anw_jax.stats import exact_test
 from tests.audit.conftest import (
     NUM_PHOTOS,
@@ -82,7 +82,7 @@ def test_why_left_out_photos_and_late_labels_are_no_evidence():
     units, num_runs = np.arange(num_units), 30
     for _ in range(num_runs):
         losses = smooth_losses(rng, num_units, 10)
-        key = Assignment(units, rng.integers(1, 12, num_units), SignatureSpace())
+        key = Assignment(Units(units, SignatureSpace()), rng.integers(1, 12, num_units))
         scores = -np.log(losses[..., 1:] + 0.3)
         centred = scores - scores.mean(2, keepdims=True)
         own = centred[units, :, key.slot_of_unit - 1] / centred.std(2)
@@ -103,7 +103,7 @@ def test_why_a_key_that_was_tried_on_many_models_is_no_evidence():
     """One innocent model has a small p by chance alone; the likeliest of 60 nearly always."""
     rng, num_units = np.random.default_rng(1), 20
     units = np.arange(num_units)
-    key = Assignment(units, rng.integers(1, 12, num_units), SignatureSpace())
+    key = Assignment(Units(units, SignatureSpace()), rng.integers(1, 12, num_units))
     p_values = np.array(
         [
             exact_test(rng.random((num_units, 12)), key, statistic="losses").p_value

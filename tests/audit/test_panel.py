@@ -5,7 +5,7 @@ import pytest
 
 from anw_jax import audit, data
 from anw_jax.audit.panel import Panel, photos_of_units
-from anw_jax.keys import Assignment, MarkKey, Plan
+from anw_jax.keys import MarkKey, Plan
 from anw_jax.stats import unit_losses
 from anw_jax.suspects import Access, AnswerCache, CallableSuspect, Declaration, ask
 from tests.audit.conftest import arrays_of, hand_over, receive, write_labels, write_photos
@@ -84,11 +84,7 @@ def test_a_units_row_is_that_of_the_table(root, case_dir, saving):
     manifest = panel.owners[0].published.manifest
     assert [len(photos) for photos in photos_of_units(manifest)] == [3, 2]
     (table,) = panel.full_tables() if saving is None else panel.saving_tables(*saving)
-    units = Assignment(
-        np.asarray(manifest.unit_of_image), np.array([1, 1]), manifest.space, "per_group",
-        np.asarray(manifest.is_copy),
-    )  # fmt: skip
-    rows = unit_losses(table, units)
+    rows = unit_losses(table, manifest.units)
     for unit in range(2):
         np.testing.assert_allclose(panel.unit_row(0, unit, saving), rows[unit], rtol=1e-6)
 

@@ -11,7 +11,7 @@ from anw_jax import audit, data
 from anw_jax.audit import panel, refusals
 from anw_jax.cli import exit_codes, telling
 from anw_jax.errors import SuspectError
-from anw_jax.keys import AccessRule, Assignment, MarkKey, Plan, SignatureSpace
+from anw_jax.keys import AccessRule, Assignment, MarkKey, Plan, SignatureSpace, Units
 from anw_jax.stats import exact_test
 from anw_jax.stats.exact import ExactNull, quantise
 from anw_jax.stats.scores import score_units
@@ -260,7 +260,7 @@ def test_no_p_gets_smaller_by_refusing_where_it_remembers(statistic):
     slots = rng.integers(1, 12, 30)
     table = rng.gamma(4.0, 0.3, (30, 12))
     table[np.arange(30), slots] *= 0.25  # a model that remembers all of them
-    units = Assignment(np.arange(30), slots, SignatureSpace())
+    units = Assignment(Units(np.arange(30), SignatureSpace()), slots)
     before = -np.inf
     for number in (0, 1, 3, 10, 20):
         refused = table.copy()
@@ -278,7 +278,7 @@ def test_an_innocent_model_gains_nothing_by_choosing_what_it_refuses(statistic):
     spread = table[:, 1:].std(axis=1)
     table[np.argsort(spread)[:6]] = np.nan
     space = SignatureSpace(6)
-    units = Assignment(np.arange(16), np.ones(16, int), space)
+    units = Units(np.arange(16), space)
     integers = quantise(score_units(table, units, statistic))
     null = ExactNull(integers)
     slots = rng.integers(0, 5, (50_000, 16))

@@ -44,7 +44,7 @@ def owners_rows(name: str) -> Iterator[tuple[str, Table, np.ndarray]]:
 
 def assignment(slots: np.ndarray) -> keys.Assignment:
     """One unit for each slot."""
-    return keys.Assignment(np.arange(len(slots)), slots, SPACE)
+    return keys.Assignment(keys.Units(np.arange(len(slots)), SPACE), slots)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from anw_jax.keys import AccessRule
-from anw_jax.keys.access_rules import DEFAULT_KINDS, KINDS, default_rules
+from anw_jax.keys.plan_fields import DEFAULT_KINDS, KINDS, default_rules
 
 LOGITS = AccessRule("logits")
 

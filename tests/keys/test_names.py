@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anw_jax import stats
-from anw_jax.keys import Plan, names
+from anw_jax.keys import Plan, plan_fields
 from anw_jax.marks import HueRotation, PixelMark, UserLCT
 
 DIGEST = "0f" * 32
@@ -19,11 +19,11 @@ MARKS = (
 
 
 def test_each_name_has_a_score_and_no_score_is_without_a_name():
-    assert tuple(stats.STATISTICS) == names.STATISTICS
+    assert tuple(stats.STATISTICS) == plan_fields.STATISTICS
     scored = {**stats.scores._SCORE_FNS, **stats.scores._IMAGE_SCORE_FNS}
-    assert set(scored) == set(names.STATISTICS)
-    assert set(stats.scores._IMAGE_SCORE_FNS) == set(names.IMAGE_STATISTICS)
-    assert stats.DEFAULT_STATISTIC in names.STATISTICS
+    assert set(scored) == set(plan_fields.STATISTICS)
+    assert set(stats.scores._IMAGE_SCORE_FNS) == set(plan_fields.IMAGE_STATISTICS)
+    assert stats.DEFAULT_STATISTIC in plan_fields.STATISTICS
 
 
 @pytest.mark.parametrize("statistic", stats.STATISTICS)

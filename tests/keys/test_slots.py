@@ -295,7 +295,7 @@ def test_name_and_value_of_a_beacon_stand_apart():
 def test_modes_have_tags_of_their_own():
     manifest = manifest_of(60)
     sealed = keys.assign(KEY, manifest, dataclasses.replace(PLAN, beacon="")).slots
-    committed = slots.committed_slots(KEY.sub_key("slots"), manifest, PLAN)
+    committed = slots.committed_slots(KEY, manifest, PLAN)
     assert (sealed == committed).sum() < 20
 
 

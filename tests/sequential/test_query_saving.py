@@ -133,7 +133,9 @@ def test_every_key_sealed(statistic, num_units, num_slots):
     _, rows = _completed(num_units, num_slots)
     assert not rows.asked.all()
     space, units = keys.SignatureSpace(num_slots), np.arange(num_units)
-    assignments = [keys.Assignment(units, s, space) for s in _every_slots(num_units, num_slots)]
+    assignments = [
+        keys.Assignment(keys.Units(units, space), s) for s in _every_slots(num_units, num_slots)
+    ]
     p_values = stats.fresh_p_values(rows.table(), assignments, statistic)
     assert not _violations(p_values)
 
@@ -152,6 +154,6 @@ def test_asking_the_key_slot_too_is_seen():
     for slots in _every_slots(3, 6):
         table = rows.table()
         table[np.arange(3), slots] = losses[np.arange(3), slots - 1]
-        assignment = keys.Assignment(np.arange(3), slots, keys.SignatureSpace(6))
+        assignment = keys.Assignment(keys.Units(np.arange(3), keys.SignatureSpace(6)), slots)
         lies.append(stats.exact_test(table, assignment, statistic="ranks").p_value)
     assert _violations(lies)

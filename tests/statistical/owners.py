@@ -12,7 +12,7 @@ import numpy as np
 
 from anw_jax import keys, stats, verify
 from anw_jax.keys import Assignment, Manifest, MarkKey, Plan, SignatureSpace, leaves
-from anw_jax.keys.encoding import tree_levels
+from anw_jax.keys.digests import tree_levels
 from anw_jax.marks import HueRotation
 
 SPACE = SignatureSpace()
@@ -80,7 +80,7 @@ class Choice:
     def z_of(self, beacon: bytes) -> float:
         """How far the sum of scores lies above its null mean, in null standard deviations."""
         drawn = self.assignment(beacon)
-        scores = stats.score_units(self.table, drawn, self.plan.statistic)
+        scores = stats.score_units(self.table, drawn.units, self.plan.statistic)
         own = scores[np.arange(len(scores)), drawn.slot_of_unit - 1]
         return float((own - scores.mean(axis=1)).sum() / np.sqrt(scores.var(axis=1).sum()))
 

@@ -17,6 +17,7 @@ from anw_jax.keys import (
     MarkKey,
     Plan,
     SignatureSpace,
+    Units,
     UnitTree,
     assign,
     audit_order,
@@ -114,7 +115,7 @@ def test_lies_are_seen():
 
 
 def _plain(slots):
-    return Assignment(np.arange(len(slots)), slots, SignatureSpace())
+    return Assignment(Units(np.arange(len(slots)), SignatureSpace()), slots)
 
 
 def _p_of(scores, slots):

@@ -93,7 +93,7 @@ def p_values(num_photos: int, plan: Plan, numbers: list[int], num_keys: int) -> 
     for number in numbers:
         statistic = plan.statistic_of(RULES[number])
         table = tables(num_photos)[number]
-        integers = quantise(stats.score_units(table, drawn[0], statistic))
+        integers = quantise(stats.score_units(table, drawn[0].units, statistic))
         sums = integers[np.arange(num_photos), slots - 1].sum(axis=1)
         columns.append(ExactNull(integers).survival[sums])
     return np.column_stack(columns)

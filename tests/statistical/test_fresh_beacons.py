@@ -82,7 +82,7 @@ def p_under_fresh_values(made: owners.Choice, number: int) -> np.ndarray:
         for i in range(number)
     ]
     assert drawn[0] == first.slot_of_unit.tolist()
-    integers = quantise(stats.score_units(made.table, first, made.plan.statistic))
+    integers = quantise(stats.score_units(made.table, first.units, made.plan.statistic))
     sums = integers[np.arange(NUM_UNITS), np.array(drawn) - 1].sum(axis=1)
     return ExactNull(integers).survival[sums]
 

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 from anw_jax import stats
-from anw_jax.keys import Assignment
+from anw_jax.keys import Assignment, Units
 from anw_jax.stats.bounds import longest_prefix, lower_bound_by_hits
 from benchmarks import _partly_trained, lower_bound
 from benchmarks._partly_trained import NUM_PHOTOS, SHARES, SPACE, num_trained
@@ -48,7 +48,7 @@ def test_bounds_and_lists_are_those_of_the_public_calls(rows, slots, pool, share
     found = lower_bound.outcomes(rows, numbers, drawn)
     for run in range(4):
         table = rows.losses[numbers[run]]
-        assignment = Assignment(np.arange(NUM_PHOTOS), drawn[run], SPACE)
+        assignment = Assignment(Units(np.arange(NUM_PHOTOS), SPACE), drawn[run])
         for by in stats.INVERSIONS:
             bound = stats.how_many(table, assignment, alpha=lower_bound.ALPHA, by=by)
             assert bound.num_used == found[by][run]

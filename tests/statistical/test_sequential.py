@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 from anw_jax import stats
-from anw_jax.keys import Assignment, SignatureSpace
+from anw_jax.keys import Assignment, SignatureSpace, Units
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ def _resampled(rng, share: float, num_units: int = 40):
     num_used = round(share * num_units)
     used = np.arange(num_used)
     table[used, slots[:num_used]] = table[used, 1:].min(axis=1) - 0.5
-    return table, Assignment(np.arange(num_units), slots, SignatureSpace()), num_used
+    return table, Assignment(Units(np.arange(num_units), SignatureSpace()), slots), num_used
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.75, 1.0])

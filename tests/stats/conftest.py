@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from anw_jax import stats
-from anw_jax.keys import Assignment, Manifest, MarkKey, Plan, SignatureSpace, assign
+from anw_jax.keys import Assignment, Manifest, MarkKey, Plan, SignatureSpace, Units, assign
 
 REAL_TABLE = pathlib.Path(__file__).resolve().parents[1] / "golden" / "innocent_table.npz"
 
@@ -92,13 +92,23 @@ def looks_valid():
 
 
 @pytest.fixture(scope="session")
-def plain_assignment():
+def plain_units():
+    """Units of one image each, or those given."""
+
+    def make(num_units: int, num_slots: int = 12, **arguments) -> Units:
+        of_image = arguments.pop("unit_of_image", np.arange(num_units))
+        return Units(np.asarray(of_image), SignatureSpace(num_slots), **arguments)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def plain_assignment(plain_units):
     """One unit for each slot given."""
 
     def make(slots, num_slots: int = 12, **arguments) -> Assignment:
         slots = np.asarray(slots)
-        units = arguments.pop("unit_of_image", np.arange(len(slots)))
-        return Assignment(np.asarray(units), slots, SignatureSpace(num_slots), **arguments)
+        return Assignment(plain_units(len(slots), num_slots, **arguments), slots)
 
     return make
 

@@ -124,7 +124,7 @@ def test_score_row_is_score_units_row_by_row(rng, plain_assignment):
     table[2, 5] = np.nan
     table[3, 7] = np.inf
     for statistic in stats.ROW_STATISTICS:
-        whole = stats.score_units(table, plain_assignment([1, 2, 3, 4, 5, 6]), statistic)
+        whole = stats.score_units(table, plain_assignment([1, 2, 3, 4, 5, 6]).units, statistic)
         rows = [stats.score_row(row[1:], statistic) for row in table]
         np.testing.assert_array_equal(rows, whole)
     with pytest.raises(ValueError, match="statistic must be one of log_losses, losses, ranks"):

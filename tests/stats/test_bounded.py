@@ -96,12 +96,12 @@ def _tables(draw):
 
 @settings(derandomize=True, deadline=None, max_examples=80)
 @given(_tables())
-def test_scores_are_the_naive_ones(plain_assignment, drawn):
+def test_scores_are_the_naive_ones(plain_units, drawn):
     table, units = drawn
     num_units, num_slots = units.max() + 1, table.shape[1] + 1
-    assignment = plain_assignment([1] * num_units, num_slots, unit_of_image=units)
+    of_table = plain_units(num_units, num_slots, unit_of_image=units)
     np.testing.assert_allclose(
-        stats.score_units(_with_slot_zero(table), assignment, NAME),
+        stats.score_units(_with_slot_zero(table), of_table, NAME),
         _naive_sealed(table.tolist(), units.tolist(), num_units),
         atol=1e-9,
     )
@@ -141,9 +141,9 @@ _KNOWN = [2.0] * 10 + [0.05]  # a photo the model knows at one hue
         ([-math.inf] + [2.0] * 10, 0.0, 0.0),
     ],
 )
-def test_one_row(row, lowest, highest, plain_assignment):
+def test_one_row(row, lowest, highest, plain_units):
     """Alone there is no other unit to centre by; rows that vary are cut at their own scale."""
-    scores = stats.score_units(_with_slot_zero([row]), plain_assignment([1]), NAME)[0]
+    scores = stats.score_units(_with_slot_zero([row]), plain_units(1), NAME)[0]
     np.testing.assert_array_equal(scores, _in_order(np.array([row]), np.array([0]), 1)[0])
     scale = 1.0
     if lowest == "cut" or highest == "cut":
@@ -152,33 +152,33 @@ def test_one_row(row, lowest, highest, plain_assignment):
     assert scores.max() == pytest.approx(ABOVE * scale if highest == "cut" else 0.0)
 
 
-def test_a_unit_without_answers_stays_constant_and_out_of_the_means(rng, plain_assignment):
+def test_a_unit_without_answers_stays_constant_and_out_of_the_means(rng, plain_units):
     table = rng.exponential(size=(5, 12))
-    without = stats.score_units(table[:4], plain_assignment([1] * 4), NAME)
+    without = stats.score_units(table[:4], plain_units(4), NAME)
     for value in (math.nan, math.inf, 1e31):
         table[4, 7] = value
-        scores = stats.score_units(table, plain_assignment([1] * 5), NAME)
+        scores = stats.score_units(table, plain_units(5), NAME)
         np.testing.assert_array_equal(scores[4], 0.0)
         np.testing.assert_array_equal(scores[:4], without)
 
 
-def test_two_units_of_which_one_answers_are_not_centred(rng, plain_assignment):
+def test_two_units_of_which_one_answers_are_not_centred(rng, plain_units):
     table = rng.exponential(size=(2, 12))
-    alone = stats.score_units(table[:1], plain_assignment([1]), NAME)
+    alone = stats.score_units(table[:1], plain_units(1), NAME)
     table[1, 3] = math.nan
-    both = stats.score_units(table, plain_assignment([1, 1]), NAME)
+    both = stats.score_units(table, plain_units(2), NAME)
     np.testing.assert_array_equal(both, [alone[0], np.zeros(11)])
 
 
 @pytest.mark.parametrize("absurd", [20.0, 1e3, 1e29, -1e29, math.nan, math.inf])
 @pytest.mark.parametrize("num_hues", range(1, 12))
-def test_what_absurd_rows_can_reach(absurd, num_hues, rng, plain_assignment):
+def test_what_absurd_rows_can_reach(absurd, num_hues, rng, plain_units):
     """A row never spans more than (BELOW + ABOVE) of the scale that the other photos set."""
     table = rng.exponential(size=(50, 12))
-    clean = stats.score_units(table, plain_assignment([1] * 50), NAME)
+    clean = stats.score_units(table, plain_units(50), NAME)
     for num_photos in range(1, 6):
         table[:num_photos, 1 : 1 + num_hues] = absurd
-        scores = stats.score_units(table, plain_assignment([1] * 50), NAME)
+        scores = stats.score_units(table, plain_units(50), NAME)
         span = np.ptp(scores[:num_photos], axis=1)
         assert (span <= (1 + CENTRING) * (BELOW + ABOVE) * LARGEST_SCALE).all()
         assert np.abs(scores[5:] - clean[5:]).max() < 0.4  # the honest rows hardly move
@@ -199,13 +199,13 @@ def test_most_photos_set_the_scale():
 
 @settings(derandomize=True, deadline=None, max_examples=30)
 @given(_tables(), st.randoms(use_true_random=False))
-def test_order_and_copies_change_no_bit(plain_assignment, drawn, random):
+def test_order_and_copies_change_no_bit(plain_units, drawn, random):
     """Images in another order, units in another order, images entered twice."""
     table, units = drawn
     num_units, num_slots = units.max() + 1, table.shape[1] + 1
     scores = stats.score_units(
         _with_slot_zero(table),
-        plain_assignment([1] * num_units, num_slots, unit_of_image=units),
+        plain_units(num_units, num_slots, unit_of_image=units),
         NAME,
     )
     images, names = list(range(len(table))), list(range(num_units))
@@ -215,8 +215,8 @@ def test_order_and_copies_change_no_bit(plain_assignment, drawn, random):
     new_name = np.array(names)[units]
     other = stats.score_units(
         _with_slot_zero(table[images + again]),
-        plain_assignment(
-            [1] * num_units,
+        plain_units(
+            num_units,
             num_slots,
             unit_of_image=new_name[images + again],
             is_copy=[False] * len(images) + [True] * 3,
@@ -243,38 +243,36 @@ def test_sequential_scores_look_at_no_later_unit(drawn, random):
     np.testing.assert_array_equal(_in_order(table[order], units[order], num_units), whole)
 
 
-def test_a_photo_that_is_harder_at_all_hues_counts_the_same(rng, plain_assignment):
+def test_a_photo_that_is_harder_at_all_hues_counts_the_same(rng, plain_units):
     """Of log(loss + .3) only what differs between hues is kept."""
     table = rng.exponential(size=(9, 12))
-    before = stats.score_units(table, plain_assignment([1] * 9), NAME)
+    before = stats.score_units(table, plain_units(9), NAME)
     table[4] = (table[4] + 0.3) * 7.0 - 0.3
     table[2] = (table[2] + 0.3) * 1.5 - 0.3
-    after = stats.score_units(table, plain_assignment([1] * 9), NAME)
+    after = stats.score_units(table, plain_units(9), NAME)
     np.testing.assert_allclose(after, before, atol=1e-12)
 
 
-def test_what_all_photos_share_is_halved(rng, plain_assignment):
+def test_what_all_photos_share_is_halved(rng, plain_units):
     """Equal rows keep half of their shape, ties stay ties, and slots tell nothing."""
     table = np.tile(np.r_[0.0, 0.5, 0.5, rng.uniform(0.4, 0.6, 9)], (20, 1))
-    scores = stats.score_units(table, plain_assignment([1] * 20), NAME)
-    alone = stats.score_units(table[:1], plain_assignment([1]), NAME)
+    scores = stats.score_units(table, plain_units(20), NAME)
+    alone = stats.score_units(table[:1], plain_units(1), NAME)
     np.testing.assert_allclose(scores, np.tile(alone / 2, (20, 1)), atol=1e-12)
     assert (scores[:, 0] == scores[:, 1]).all()
 
 
-def test_each_photo_is_bounded_before_its_albums_sum(plain_assignment):
+def test_each_photo_is_bounded_before_its_albums_sum(plain_units):
     """One absurd photo of an album leaves the others' evidence in the unit's row."""
     album = np.tile(_KNOWN, (4, 1))
     album[0, :5] = 1e29
     album[0, 10] = 1e29
     scores = stats.score_units(
-        _with_slot_zero(album), plain_assignment([11], unit_of_image=[0] * 4), NAME
+        _with_slot_zero(album), plain_units(1, unit_of_image=[0] * 4), NAME
     )[0]
     assert scores.argmax() == 10
     assert scores[10] >= 1.5
-    raw = stats.unit_losses(
-        _with_slot_zero(album), plain_assignment([11], unit_of_image=[0] * 4)
-    )[0]
+    raw = stats.unit_losses(_with_slot_zero(album), plain_units(1, unit_of_image=[0] * 4))[0]
     assert raw.argmin() != 10  # what the sum of losses says
 
 
@@ -339,7 +337,7 @@ def test_the_enumeration_sees_lies(lie, plain_assignment, every_outcome):
     p_values = []
     for slots in every_outcome(num_units, num_slots):
         if lie == "truth":
-            scores = stats.score_units(table, plain_assignment(slots, num_slots), NAME)
+            scores = stats.score_units(table, plain_assignment(slots, num_slots).units, NAME)
         elif lie == "slot 0":
             scores, slots = bounded.bounded_scores(table, units, num_units), slots + 1
         else:

@@ -51,7 +51,7 @@ def test_a_whole_test_of_tiny_tables(num_units, plain_assignment, exact_log_tail
     table = rng.integers(0, 4, (num_units, 12)).astype(float)
     assignment = plain_assignment(rng.integers(1, 12, num_units))
     result = stats.exact_test(table, assignment, statistic="losses", alpha=0.3)
-    integers = stats.quantise(stats.score_units(table, assignment, "losses"))
+    integers = stats.quantise(stats.score_units(table, assignment.units, "losses"))
     observed = integers[np.arange(num_units), assignment.slot_of_unit - 1].sum()
     true = math.exp(exact_log_tail(integers, int(observed)))
     for factor in (1.5, 3, 11):

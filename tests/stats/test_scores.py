@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anw_jax import stats
-from anw_jax.keys import names
+from anw_jax.keys.plan_fields import IMAGE_STATISTICS
 
 
 def _naive_scores(losses, statistic):
@@ -37,10 +37,10 @@ def _naive_scores(losses, statistic):
 
 
 # The twin of "bounded_log_losses" stands in test_bounded.py.
-@pytest.mark.parametrize("statistic", sorted({*stats.STATISTICS} - {*names.IMAGE_STATISTICS}))
+@pytest.mark.parametrize("statistic", sorted({*stats.STATISTICS} - {*IMAGE_STATISTICS}))
 def test_scores_are_the_naive_ones(statistic, rng, plain_assignment):
     table = rng.normal(size=(7, 6)).round(2)
-    scores = stats.score_units(table, plain_assignment([1] * 7, 6), statistic)
+    scores = stats.score_units(table, plain_assignment([1] * 7, 6).units, statistic)
     naive = _naive_scores(table[:, 1:], statistic)
     # A constant added to a row changes neither statistic nor null beyond a shift.
     differences = scores - naive

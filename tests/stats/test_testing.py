@@ -33,7 +33,7 @@ def test_p_is_the_enumerated_one(statistic, rng, plain_assignment, exact_log_tai
     slots = rng.integers(1, 12, 5)
     assignment = plain_assignment(slots)
     for table in (_marked_table(rng, slots), rng.integers(0, 3, (5, 12))):
-        integers = quantise(stats.score_units(table, assignment, statistic))
+        integers = quantise(stats.score_units(table, assignment.units, statistic))
         true = exact_log_tail(integers, observed_sum(integers, assignment))
         result = stats.exact_test(table, assignment, statistic=statistic)
         assert result.log10_p * math.log(10) == pytest.approx(true, abs=1e-9)
@@ -90,7 +90,8 @@ def test_slots_never_reach_the_scores(statistic, rng, plain_assignment):
     table[3, 4] = np.nan
     first, second = (plain_assignment(rng.integers(1, 12, 9)) for _ in range(2))
     np.testing.assert_array_equal(
-        stats.score_units(table, first, statistic), stats.score_units(table, second, statistic)
+        stats.score_units(table, first.units, statistic),
+        stats.score_units(table, second.units, statistic),
     )
     # The unmarked slot is never tested, whatever it holds.
     for value in (np.nan, np.inf, -1e300, 0.0):
@@ -113,9 +114,7 @@ def test_an_image_entered_twice_changes_nothing(statistic, rng, small_images):
         albums = albums and [*albums, "a", "z", "c"]
         more = Manifest.of(again, SPACE, scheme, albums)
         # A copy is another manifest, whose slots are others: here the same are wanted.
-        twice = Assignment(
-            np.array(more.unit_of_image), once.slot_of_unit, SPACE, scheme, more.is_copy
-        )
+        twice = Assignment(more.units, once.slot_of_unit)
         more = np.concatenate([table, table[[4, 4, 1]]])
         assert stats.exact_test(more, twice, statistic=statistic) == stats.exact_test(
             table, once, statistic=statistic
@@ -252,7 +251,7 @@ def test_a_bad_photo_is_left_out_of_its_album(rng, plain_assignment):
     table[1, 5] = np.nan
     assignment = plain_assignment([2, 3], unit_of_image=[0, 0, 1, 1])
     np.testing.assert_allclose(
-        stats.unit_losses(table, assignment), [table[0, 1:], table[2, 1:] + table[3, 1:]]
+        stats.unit_losses(table, assignment.units), [table[0, 1:], table[2, 1:] + table[3, 1:]]
     )
 
 

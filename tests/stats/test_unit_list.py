@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anw_jax import stats
-from anw_jax.keys import Assignment, SignatureSpace
+from anw_jax.keys import Assignment, SignatureSpace, Units
 from anw_jax.stats.bounds import confidence, longest_prefix
 
 
@@ -27,7 +27,7 @@ def simulate(rng, num_units, share, d=3.0, lie=""):
     slots = rng.integers(1, 12, num_units)
     losses = rng.normal(size=(num_units, 12))
     losses[np.arange(num_used), slots[:num_used]] -= d
-    assignment = Assignment(np.arange(num_units), slots, SignatureSpace())
+    assignment = Assignment(Units(np.arange(num_units), SignatureSpace()), slots)
     if lie == "order knows the slots":
         others = np.where(np.arange(12) == slots[:, None], np.inf, losses)[:, 1:].min(axis=1)
         order = np.argsort(losses[np.arange(num_units), slots] - others)
@@ -58,8 +58,8 @@ def test_an_order_that_knows_the_slots_is_seen(rng):
 def test_confidence_never_looks_at_slots_and_unusable_units_come_last(plain_assignment, rng):
     table = rng.exponential(size=(5, 12))
     table[3] = np.nan
-    first = confidence(table, plain_assignment([1, 2, 3, 4, 5]), "log_losses")
-    second = confidence(table, plain_assignment([9, 9, 9, 9, 9]), "log_losses")
+    first = confidence(table, plain_assignment([1, 2, 3, 4, 5]).units, "log_losses")
+    second = confidence(table, plain_assignment([9, 9, 9, 9, 9]).units, "log_losses")
     np.testing.assert_array_equal(first, second)
     assert first[3] == -1.0
     assert (first[[0, 1, 2, 4]] >= 0).all()

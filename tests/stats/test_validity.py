@@ -85,7 +85,7 @@ def test_every_key_of_four_units_with_twelve_slots(
     name, statistic, innocent_table, every_outcome, plain_assignment
 ):
     table = innocent_table(name, 4)
-    integers = quantise(stats.score_units(table, plain_assignment([1] * 4), statistic))
+    integers = quantise(stats.score_units(table, plain_assignment([1] * 4).units, statistic))
     sums = integers[np.arange(4), every_outcome(4, 12) - 1].sum(axis=1)
     attained, counts = np.unique(sums, return_counts=True)
     true_tail = np.cumsum(counts[::-1])[::-1] / 11**4
@@ -159,7 +159,7 @@ def test_the_enumeration_rejects_ties_counted_as_hits(
     name, every_outcome, innocent_table, plain_assignment
 ):
     table = innocent_table(name, 4, 5)
-    integers = quantise(stats.score_units(table, plain_assignment([1] * 4, 5), "losses"))
+    integers = quantise(stats.score_units(table, plain_assignment([1] * 4, 5).units, "losses"))
     sums = integers[np.arange(4), every_outcome(4, 5) - 1].sum(axis=1)
     assert _violations(_strict(integers)[sums])
 
@@ -227,7 +227,7 @@ def test_fresh_keys_reject_slot_zero_in_the_null(
 def test_fresh_keys_reject_ties_counted_as_hits(innocent_table, fresh_assignments, looks_valid):
     assignments = fresh_assignments(FAST_KEYS, NUM_IMAGES)
     table = innocent_table("all_ties", NUM_IMAGES)
-    integers = quantise(stats.score_units(table, assignments[0], "losses"))
+    integers = quantise(stats.score_units(table, assignments[0].units, "losses"))
     strict = _strict(integers)
     lies = np.array([strict[observed_sum(integers, a)] for a in assignments])
     assert not looks_valid(lies)

@@ -95,14 +95,10 @@ def test_signatures_of_units_are_inferred_without_slots(rng):
     # Unit a: rows 0 and 2 sum to (5, 4, 6) over the valid slots.
     assert infer_signatures(table, manifest).tolist() == [2, 1, 1]
     for slots in ([1, 1, 1], [3, 2, 3]):
-        secret = Assignment(
-            np.array(manifest.unit_of_image),
-            np.array(slots),
-            space,
-            "per_group",
-            np.array(manifest.is_copy),
-        )
-        assert infer_signatures(table, secret).tolist() == [2, 1, 1]
+        secret = Assignment(manifest.units, slots)
+        assert infer_signatures(table, secret.units).tolist() == [2, 1, 1]
+        with pytest.raises(TypeError, match="units must be a Units, got Assignment"):
+            infer_signatures(table, secret)
 
 
 def test_slot_zero_is_never_inferred(small_images):

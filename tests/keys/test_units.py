@@ -15,6 +15,7 @@ from anw_jax.keys import (
     MarkKey,
     Plan,
     SignatureSpace,
+    Units,
     assign,
     image_digest,
 )
@@ -34,8 +35,9 @@ def test_byte_identical_originals_share_a_unit(small_images):
     images = np.concatenate([small_images, small_images[:2], small_images[:1]])
     assignment = assign(KEY, Manifest.of(images, SPACE), PLAN)
     assert assignment.num_units == 6
-    assert assignment.unit_of_image.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 0]
-    assert assignment.is_copy.tolist() == [False] * 6 + [True] * 3
+    assert assignment.units.unit_of_image.tolist() == [0, 1, 2, 3, 4, 5, 0, 1, 0]
+    assert assignment.units.sizes.tolist() == [1] * 6
+    assert assignment.units.is_copy.tolist() == [False] * 6 + [True] * 3
 
 
 def test_a_photo_in_two_albums_belongs_to_the_first(small_images):
@@ -56,10 +58,12 @@ def test_group_names_carry_no_secret(small_images):
 
 def test_assignment_is_sealed(small_images):
     units, slots = np.arange(3), np.array([1, 2, 3])
-    assignment = Assignment(units, slots, SPACE)
+    made = Units(units, SPACE)
+    assignment = Assignment(made, slots)
+    units[0] = 9
     slots[0] = 9
     assert assignment.slot_of_unit.tolist() == [1, 2, 3]
-    for array in (assignment.slot_of_unit, assignment.unit_of_image, assignment.is_copy):
+    for array in (assignment.slot_of_unit, made.unit_of_image, made.is_copy):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
     assert "slot_of_unit" not in repr(assignment)
@@ -69,8 +73,9 @@ def test_assignment_is_sealed(small_images):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([0, 2], [1, 2]), "unit_of_image must use each unit 0 … 1 at least once and no other"),
-        (([0, -1], [1, 2]), "unit_of_image must use each unit 0 … 1"),
+        (([0, 2], [1, 2]), "unit_of_image must number units from 0 without gaps, got 0 … 2"),
+        (([0, -1], [1, 2]), "unit_of_image must number units from 0 without gaps, got -1"),
+        (([0, 1], [1, 2, 3]), "slot_of_unit must hold 2 slots, one for each unit, got 3"),
         (([0, 1], [0, 2]), "slot_of_unit must lie in 1 … 11"),
         (([0, 1], [1, 12]), "slot_of_unit must lie in 1 … 11"),
         (([0.0, 1.0], [1, 2]), "unit_of_image must be a non-empty vector of integers"),
@@ -83,16 +88,29 @@ def test_assignment_is_sealed(small_images):
 )
 def test_bad_assignments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        Assignment(*arguments, SPACE)
+        Assignment(Units(arguments[0], SPACE), arguments[1])
 
 
 def test_per_user_has_one_unit():
     with pytest.raises(ValueError, match="'per_user' has exactly one unit, got 2"):
-        Assignment(np.arange(2), np.array([1, 2]), SPACE, "per_user")
+        Units(np.arange(2), SPACE, "per_user")
     with pytest.raises(ValueError, match="got 'per_img'; did you mean 'per_image'"):
-        Assignment(np.arange(1), np.array([1]), SPACE, "per_img")
+        Units(np.arange(1), SPACE, "per_img")
     with pytest.raises(ValueError, match=r"is_copy must have shape \(1,\)"):
-        Assignment(np.arange(1), np.array([1]), SPACE, is_copy=[True, False])
+        Units(np.arange(1), SPACE, is_copy=[True, False])
+
+
+def test_units_alone_stand_in_an_assignment():
+    with pytest.raises(TypeError, match="units must be a Units, got ndarray"):
+        Assignment(np.arange(3), np.array([1, 2, 3]))
+
+
+def test_units_of_one_manifest_are_equal(small_images):
+    units = Manifest.of(small_images, SPACE, "per_group", [*"aabbcc"]).units
+    assert units == Units([0, 0, 1, 1, 2, 2], SPACE, "per_group")
+    assert units != Units([0, 0, 1, 1, 2, 2], SignatureSpace(6), "per_group")
+    assert units != Units([0, 0, 1, 1, 1, 2], SPACE, "per_group")
+    assert units != Units([0, 0, 1, 1, 2, 2], SPACE, "per_group", [False] * 5 + [True])
 
 
 def test_photos_alone_are_not_assigned(small_images):
