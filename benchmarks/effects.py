@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from anw_jax.audit.estimating import effect_of
+from anw_jax.audit.estimate import effect_of
 from anw_jax.stats import DEFAULT_STATISTIC
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
@@ -26,7 +26,7 @@ ADAPTERS, NUM_VALID = "adapters.json", 11
 ABOUT = (
     "Separation d of a unit's score at its own slot, in standard deviations of the scores at "
     "other slots: d = r sqrt(m / (m - 1 - r^2)), r = z / sqrt(units), m = slots - 1 (derived "
-    "in anw_jax/audit/estimating.py). One number for each training; an empty table means that "
+    "in anw_jax/audit/estimate.py). One number for each training; an empty table means that "
     "nothing was measured under that kind of access. Made by python -m benchmarks.effects."
 )
 

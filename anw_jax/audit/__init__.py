@@ -10,22 +10,28 @@ take; `replay_case` computes a verdict anew from the files.
 """
 
 from anw_jax.audit.case import Case, Owner
-from anw_jax.audit.choices import Choices
-from anw_jax.audit.committing import Committed, commit_folder
+from anw_jax.audit.commit import Committed, commit_folder
 from anw_jax.audit.corrections import corrected
-from anw_jax.audit.declaring import Options, declare
-from anw_jax.audit.estimating import effects, estimate, reached
+from anw_jax.audit.declare import declare
+from anw_jax.audit.estimate import effects, estimate, reached
 from anw_jax.audit.exchange import Opened, answer_request
-from anw_jax.audit.folder_report import FolderReport, report_lines, report_on
-from anw_jax.audit.judging import judge_case
+from anw_jax.audit.judge import judge_case
 from anw_jax.audit.labels import Labels, arbitrator_labels, read_labels
-from anw_jax.audit.marking import Marked, publish_folder
-from anw_jax.audit.probing import probe_case
-from anw_jax.audit.published import Published, read_published
-from anw_jax.audit.record_verdict import judge_record
-from anw_jax.audit.replaying import Replayed, replay_case
+from anw_jax.audit.options import Choices, Options
+from anw_jax.audit.probe import probe_case
+from anw_jax.audit.published import (
+    FolderReport,
+    Marked,
+    Published,
+    publish_folder,
+    read_published,
+    report_lines,
+    report_on,
+)
+from anw_jax.audit.records import judge_record
+from anw_jax.audit.replay import Replayed, replay_case
 from anw_jax.audit.rounds import RecordStanding, Standing, Waiting, go_on
-from anw_jax.audit.sealing import seal_case
+from anw_jax.audit.seal import seal_case
 from anw_jax.audit.suspect_file import SuspectFile
 
 __all__ = [

@@ -1,12 +1,12 @@
-"""The folder of a case: who claims what, whom it is asked of, and what was written so far.
+"""The folder of a case: its files, and the fields that each must have.
 
 owners/<name>/      manifest.json, commitment.json (basis.json) from the owner;
                     originals/ with labels.csv, or originals.npz
 suspects/<name>.toml
 probe.json          → declared.json → blind.json (tables/) or closed.json (records/)
                     → verdict.json; each names the SHA-256 of the one before
-answers/            every answer, so that none is paid twice
-exchange/           requests to owners and their openings, in the sequential mode
+answers/            the answers of each suspect: no query is paid twice
+exchange/           requests to owners and their openings, in sequential mode
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import functools
 import os
 import pathlib
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from anw_jax import _files
@@ -22,7 +23,6 @@ from anw_jax.audit.files import digest_of, only_one, read_json
 from anw_jax.audit.labels import LABELS_MAP, check_label_files
 from anw_jax.audit.originals import Originals, read_originals
 from anw_jax.audit.published import Published, read_published
-from anw_jax.audit.shapes import SHAPES, damage
 from anw_jax.audit.suspect_file import SuspectFile
 from anw_jax.errors import CaseError, ChangedFileError
 
@@ -170,3 +170,111 @@ def _name(path: pathlib.Path) -> str:
             f"{path} must have a name of letters, digits, '_', '.' and '-', got {name!r}"
         )
     return name
+
+
+_COUNT = {"num_images": int, "num_unusable": int, "photos": {"*": str}}
+_ACCESS = {"kind": str, "augmentation?": dict}
+
+# By field; "*" stands for every other name, "?" for what older files lack or may be null.
+SHAPES: dict[str, dict[str, Any]] = {
+    "probe.json": {
+        "sizes?": [[int]],
+        "suspects": {"*": {"is_fit": bool, "file": str, "declaration?": str}},
+    },
+    "declared.json": {
+        "previous?": str,
+        "owners": {
+            "*": {
+                "commitment": str,
+                "plan": dict,
+                "files": {"*": str},
+                "labels_by?": str,
+                "labels_sha256?": str,
+            }
+        },
+        "suspects": {
+            "*": {
+                "file": str,
+                "declaration": {"cost_per_query": float},
+                "declaration_digest": str,
+                "access?": _ACCESS,
+                "access_text?": str,
+                "rule?": dict,
+                "menu?": int,
+            }
+        },
+        "access?": _ACCESS,
+        "beacons": {"*": str},
+        "bound?": {"level": float, "by": str},
+        "budget?": int,
+        "controls?": [str],
+        "despite_probe?": bool,
+        "public_seeds?": {"*": str},
+        "refusal_limit?": float,
+        "sequential?": {"num_tests?": int, "level?": float},
+    },
+    "blind.json": {
+        "suspects": {
+            "*": {
+                "num_queries": int,
+                "answers?": str,
+                "file?": str,
+                "owners": {"*": {"table": str, "unusable?": _COUNT}},
+            }
+        },
+    },
+    "closed.json": {
+        "records?": {"*": {"*": {"record": str, "unusable?": _COUNT}}},
+        "suspects?": {"*": {"num_queries": int}},
+        "record?": str,
+        "suspect?": str,
+    },
+    "verdict.json": {
+        "mode": str,
+        "case": {"blind_sha256": str},
+        "blind_compared?": bool,
+    },
+}
+
+_WORDS = {
+    bool: "true or false",
+    dict: "an object",
+    float: "a number",
+    int: "a whole number",
+    list: "a list",
+    str: "text",
+}
+
+
+def damage(value: Any, shape: Any, where: str = "") -> str:
+    """The first field of another kind than the shape says; "" for none.
+
+    Example:
+      >>> damage({"beacons": {"ann": 3}}, {"beacons": {"*": str}, "budget?": int})
+      'beacons.ann must be text, got 3'
+    """
+    kind = type(shape) if isinstance(shape, dict | list) else shape
+    is_number = kind is float and type(value) is int
+    if type(value) is not kind and not is_number:
+        return f"{where or 'it'} must be {_WORDS[kind]}, got {value!r:.40}"
+    for name, inner, part in _parts(value, shape):
+        found = damage(part, inner, f"{where}.{name}" if where else name)
+        if found:
+            return found
+    return ""
+
+
+def _parts(value: Any, shape: Any) -> list[tuple[str, Any, Any]]:
+    """Name, shape and value of everything inside; None where a field lacks."""
+    if isinstance(shape, list):
+        return [(str(number), shape[0], part) for number, part in enumerate(value)]
+    if not isinstance(shape, Mapping):
+        return []
+    if "*" in shape:
+        return [(name, shape["*"], part) for name, part in value.items()]
+    fields = [(name.removesuffix("?"), name.endswith("?"), shape[name]) for name in shape]
+    return [
+        (name, inner, value.get(name))
+        for name, is_optional, inner in fields
+        if not (is_optional and value.get(name) is None)
+    ]

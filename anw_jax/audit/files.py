@@ -1,10 +1,11 @@
-"""Files of a case: written whole, and each naming the SHA-256 of the one before."""
+"""Read and write the files of a case; compare digests and file names."""
 
 import contextlib
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,3 +105,44 @@ def only_one(folder: pathlib.Path) -> Iterator[None]:
     message = f"another process is at work in {folder}: wait for it"
     with _files.only_one(folder, lambda: CaseError(message)):
         yield
+
+
+def canonical_name(name: str) -> str:
+    r"""A name or word as it is compared: in the Unicode form NFC, without outer spaces.
+
+    Example:
+      >>> canonical_name(" cafe\u0301.png") == "café.png"
+      True
+    """
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def _folded(name: str) -> str:
+    """Equal for names that some file system takes for one: in case, or in Unicode form."""
+    decomposed = unicodedata.normalize("NFD", name).casefold()
+    return unicodedata.normalize("NFC", decomposed)
+
+
+def target_names(names: Sequence[str]) -> list[str]:
+    """The published file of each photo.
+
+    Raises:
+      CaseError: two photos would get one name, on some file system.
+
+    Example:
+      >>> target_names(["a/photo.JPG", "b.png"])
+      ['a/photo.png', 'b.png']
+    """
+    targets = [str(pathlib.PurePosixPath(name).with_suffix(".png")) for name in names]
+    first: dict[str, str] = {}
+    for name, target in zip(names, targets, strict=True):
+        other = first.setdefault(_folded(target), name)
+        if other == name:
+            continue
+        if canonical_name(other) == canonical_name(name):
+            raise CaseError(
+                f"{other} and {name} are the same name in another Unicode form, and one file "
+                "on a Mac: rename one"
+            )
+        raise CaseError(f"{other} and {name} would both become {target}: rename one")
+    return targets

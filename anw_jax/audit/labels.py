@@ -13,8 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 
 from anw_jax import _check, _files
-from anw_jax.audit.files import read_bytes
-from anw_jax.audit.names import canonical_name
+from anw_jax.audit.files import canonical_name, read_bytes
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest
 from anw_jax.keys.digests import canonical

@@ -15,7 +15,7 @@ from typing import Any
 from anw_jax import _json
 from anw_jax.audit.case import Owner
 from anw_jax.audit.files import read_json, write_json
-from anw_jax.audit.panel import Panel, photos_of_units
+from anw_jax.audit.query import Panel, photos_of_units
 from anw_jax.stats import log_e_from_p
 
 _FORMAT = "anw_jax unusable photos, version 1"

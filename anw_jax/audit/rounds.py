@@ -13,13 +13,11 @@ from typing import Any
 
 from anw_jax import progress
 from anw_jax.audit import refusals
-from anw_jax.audit.asking import asked, queries_of
 from anw_jax.audit.case import FORMATS, Case
-from anw_jax.audit.declared import rule_of
-from anw_jax.audit.declaring import check_unchanged
+from anw_jax.audit.declare import check_unchanged, rule_of
 from anw_jax.audit.exchange import read_opening, write_request
 from anw_jax.audit.files import digest_of, write_json
-from anw_jax.audit.panel import Panel
+from anw_jax.audit.query import Panel, asked, queries_of
 from anw_jax.audit.records import record_file, take_up
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import OpenerError

@@ -1,17 +1,23 @@
-"""A file that says how a suspect is asked: TOML or JSON, written by the arbitrator."""
+"""Read a file that says how a suspect is queried (TOML or JSON), and open the suspect.
+
+Python files that a suspect names are executed exactly as they were hashed. A warning names
+local code that the suspect imports and its identity does not cover.
+"""
 
 import dataclasses
 import hashlib
 import os
 import pathlib
 import re
+import sys
 import tomllib
-from collections.abc import Callable, Mapping
+import types
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from anw_jax import _check, _json
 from anw_jax.audit.files import read_bytes
-from anw_jax.audit.suspect_code import called, load_function, warn_of_unlisted
 from anw_jax.errors import AnwError, CaseError
 from anw_jax.suspects import (
     AnswerTemplate,
@@ -28,7 +34,7 @@ from anw_jax.suspects import (
 )
 from anw_jax.suspects.adapters.base import PreparedSuspect
 from anw_jax.suspects.adapters.files import file_digest
-from anw_jax.suspects.adapters.surroundings import Surroundings
+from anw_jax.suspects.adapters.surroundings import Surroundings, local_code
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,3 +282,105 @@ MAKERS: dict[str, MakerFn] = {
     "recorded": _recorded,
     "callable": _callable,
 }
+
+
+_MOST_CODE = 2**24
+_MOST_NAMED = 6
+
+
+def load_function(
+    path: pathlib.Path, attribute: str
+) -> tuple[Callable, str, list[pathlib.Path]]:
+    """A function of a Python file, which is run.
+
+    Returns:
+      The function; what identifies it; the local code files that its own file imports from.
+
+    Raises:
+      CaseError: no such file or function, or the file cannot be run.
+    """
+    body = read_bytes(path, _MOST_CODE)
+    digest = hashlib.sha256(body).hexdigest()
+    # Two suspects may call their files alike.
+    module = types.ModuleType(f"_anw_suspect_{path.stem}_{digest[:16]}")
+    module.__file__ = str(path)
+    # Where dataclasses, and so modules of Flax and Equinox, look for their own module.
+    sys.modules[module.__name__] = module
+    try:
+        # The very bytes that were hashed: a compiled file beside them could hold other code.
+        exec(compile(body, str(path), "exec", dont_inherit=True), module.__dict__)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also of code that exits
+        del sys.modules[module.__name__]
+        raise CaseError(
+            f"{path} cannot be run ({type(error).__name__}: {error!s:.200})"
+        ) from error
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        raise CaseError(f"{path} has no function {attribute!r}")
+    return function, f"{digest} {attribute}", _sources_in(vars(module))
+
+
+def called(path: pathlib.Path, function: Callable) -> Any:
+    """What a function of a suspect's file returns without arguments.
+
+    Raises:
+      CaseError: whatever it raises.
+    """
+    try:
+        return function()
+    except (AnwError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        name = getattr(function, "__name__", "the function")
+        raise CaseError(
+            f"{path}: {name}() failed ({type(error).__name__}: {error!s:.200})"
+        ) from error
+
+
+def _sources_in(names: Mapping[str, Any]) -> list[pathlib.Path]:
+    """Code files of the modules that a file's names come from.
+
+    Another suspect, or this program, may have read them before.
+    """
+    modules = [
+        value if isinstance(value, types.ModuleType) else sys.modules.get(_home(value))
+        for value in names.values()
+    ]
+    return [file for module in modules if module and (file := local_code(module))]
+
+
+def _home(value: Any) -> str:
+    home = getattr(value, "__module__", None) if callable(value) else None
+    return home if isinstance(home, str) else ""
+
+
+def warn_of_unlisted(
+    toml: pathlib.Path, used: Iterable[pathlib.Path], listed: Iterable[pathlib.Path]
+) -> None:
+    """Warns of local code that a suspect is made of and its identity does not cover.
+
+    Args:
+      toml: the suspect's file, which could list them.
+      used: code files that it read.
+      listed: what the identity covers.
+    """
+    unlisted = sorted(set(used) - {file.resolve() for file in listed})
+    if not unlisted:
+        return
+    names = [f'"{_relative(file, toml.parent)}"' for file in unlisted[:_MOST_NAMED]]
+    more = len(unlisted) - len(names)
+    warnings.warn(
+        f"suspect {toml.stem!r} runs code that its identity does not cover and that could be "
+        f"changed unseen: list it in {toml}, files = [{', '.join(names)}]"
+        + (f" and {more} more" if more else ""),
+        stacklevel=2,
+    )
+
+
+def _relative(file: pathlib.Path, folder: pathlib.Path) -> str:
+    try:
+        return pathlib.Path(os.path.relpath(file, folder.resolve())).as_posix()
+    except ValueError:  # on another drive
+        return file.as_posix()

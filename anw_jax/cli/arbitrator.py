@@ -1,16 +1,18 @@
 """The arbitrator's commands: plan, probe, declare, audit, verdict, replay."""
 
 import pathlib
+from typing import Any
 
 import click
 
-from anw_jax.cli import exit_codes, telling
-from anw_jax.cli.named import beacon_value, by_owner
+from anw_jax.cli import exit_codes
+from anw_jax.cli import format as telling
+from anw_jax.cli.options import by_owner, parse_beacon_value
 from anw_jax.cli.output import ProgressLine, json_option, show
-from anw_jax.cli.workdirs import MAKERS
 from anw_jax.keys import MODES, MarkKey
 from anw_jax.keys.plan_fields import FITS
 from anw_jax.stats import DEFAULT_ALPHA, INVERSIONS
+from anw_jax.suspects import Declaration, JaxSuspect, Suspect
 from anw_jax.suspects.access import KINDS
 
 _CASE = click.argument("case", type=click.Path(path_type=pathlib.Path))
@@ -21,6 +23,26 @@ _KEYS = click.option(
     metavar="[OWNER=]FILE",
     help="The key file of each owner.",
 )
+
+
+def _workdir(fields: Any) -> Suspect:
+    """The newest checkpoint of a run, with its network; needs the extra 'run'."""
+    folder, declared = fields.beside("file"), fields.table("declaration")
+    if declared.get("identity"):
+        raise ValueError("declaration must name no identity: it is computed from the weights")
+    try:
+        from anw_jax.train import load_model
+    except ImportError:
+        from anw_jax.suspects.adapters.base import missing
+
+        raise missing("asking a workdir", "run") from None
+    inside = folder / "checkpoints"
+    model, variables = load_model(inside if inside.is_dir() else folder)
+    declaration = Declaration.from_json({"num_classes": model.num_classes, **declared})
+    return JaxSuspect(model.predict_fn(variables), declaration)
+
+
+MAKERS = {"workdir": _workdir}
 
 
 @click.command(short_help="Estimate photos and queries, or show the state of a case.")
@@ -207,7 +229,7 @@ def declare(
         label_source=source,
         saving=saving,
         beacons=tuple(
-            (name, beacon_value(opened.owners[name].published.plan, text))
+            (name, parse_beacon_value(opened.owners[name].published.plan, text))
             for name, text in beacons.items()
         ),
     )

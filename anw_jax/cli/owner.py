@@ -7,9 +7,9 @@ import shlex
 
 import click
 
-from anw_jax.audit.folder_report import plural, report_lines
-from anw_jax.cli import exit_codes, named
-from anw_jax.cli.committed import choices_of, committed_options
+from anw_jax.audit.published import plural, report_lines
+from anw_jax.cli import exit_codes
+from anw_jax.cli.options import choices_of, committed_options, parse_beacon_value
 from anw_jax.cli.output import ProgressLine, json_option, show
 from anw_jax.keys import MarkKey
 from anw_jax.keys.beacons import drand_after, read_beacon
@@ -134,7 +134,7 @@ def mark(folder, key_file, out, beacon, beacon_value, again, as_json, **given) -
         show(as_json, _body(done), _about_commitment(done, folder, key_file, out))
         return _code(done)
     plan = audit.read_published(out).plan
-    value = b"" if beacon_value is None else named.beacon_value(plan, beacon_value)
+    value = b"" if beacon_value is None else parse_beacon_value(plan, beacon_value)
     marked = audit.publish_folder(
         folder, key_file, out, beacon=value, on_progress=ProgressLine("marking", "photos")
     )

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from anw_jax import audit, data
-from anw_jax.audit.originals import read_originals
-from anw_jax.audit.stored_photos import StoredPhotos
+from anw_jax.audit.originals import StoredPhotos, read_originals
 from anw_jax.errors import ChangedFileError, SourceError
 from anw_jax.keys import MarkKey, Plan, image_digest
 from tests.audit.conftest import SUSPECT, hand_over, receive, write_photos
@@ -24,7 +23,7 @@ def files(tmp_path):
 
 @pytest.mark.parametrize("held", [0, 2 * 192, 2**30])
 def test_photos_are_the_same_however_many_are_held(files, monkeypatch, held):
-    monkeypatch.setattr("anw_jax.audit.stored_photos._HELD_BYTES", held)
+    monkeypatch.setattr("anw_jax.audit.originals._HELD_BYTES", held)
     photos = StoredPhotos(files)
     twins = [data.read_photo(file) for file in files]
     assert photos.digests == [image_digest(twin) for twin in twins]
@@ -39,7 +38,7 @@ def test_photos_are_the_same_however_many_are_held(files, monkeypatch, held):
 
 
 def test_a_file_that_changes_or_goes_while_the_case_is_open(files, monkeypatch):
-    monkeypatch.setattr("anw_jax.audit.stored_photos._HELD_BYTES", 0)
+    monkeypatch.setattr("anw_jax.audit.originals._HELD_BYTES", 0)
     photos = StoredPhotos(files)
     files[1].write_bytes(files[2].read_bytes())
     with pytest.raises(ChangedFileError, match=r"photo01\.png was changed while"):
@@ -52,7 +51,7 @@ def test_a_file_that_changes_or_goes_while_the_case_is_open(files, monkeypatch):
 def test_originals_have_one_digest_however_many_are_held(root, case_dir, monkeypatch):
     hand_over(root, case_dir)
     owner = audit.Case(case_dir).owners["ann"]
-    monkeypatch.setattr("anw_jax.audit.stored_photos._HELD_BYTES", 0)
+    monkeypatch.setattr("anw_jax.audit.originals._HELD_BYTES", 0)
     again = read_originals(case_dir / "owners" / "ann", owner.published.manifest)
     assert again.digest == owner.originals.digest
     assert again.present.tolist() == list(range(12))
@@ -101,7 +100,7 @@ def test_a_probe_of_large_photos_takes_few_bytes_for_each_pixel(
 ):
     """At 66 bytes for each pixel of each photo it took 204 MiB."""
     large_case(root, case_dir)
-    monkeypatch.setattr("anw_jax.audit.stored_photos._HELD_BYTES", 3 * MIB)
+    monkeypatch.setattr("anw_jax.audit.originals._HELD_BYTES", 3 * MIB)
     assert peak_of(lambda: audit.probe_case(audit.Case(case_dir))) < 80 * MIB
     assert audit.Case(case_dir).read("probe.json")["suspects"]["net"]["num_queries"] > 0
 
@@ -109,7 +108,7 @@ def test_a_probe_of_large_photos_takes_few_bytes_for_each_pixel(
 @pytest.mark.slow
 def test_so_does_an_audit(root, case_dir, few_sizes, monkeypatch):
     large_case(root, case_dir)
-    monkeypatch.setattr("anw_jax.audit.stored_photos._HELD_BYTES", 3 * MIB)
+    monkeypatch.setattr("anw_jax.audit.originals._HELD_BYTES", 3 * MIB)
     audit.probe_case(audit.Case(case_dir))
     audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
     monkeypatch.setattr("anw_jax.suspects.pictures._BATCH_BYTES", 3 * MIB)

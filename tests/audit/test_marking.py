@@ -193,13 +193,13 @@ def test_what_no_audit_could_test_is_not_committed_to(root, photos):
 
 
 def test_a_registry_numbers_commitments_and_knows_photos(root, photos):
-    from anw_jax.audit.registry import NAME, Registry
+    from anw_jax.audit.commit import REGISTRY, Registry
 
     KEY.save(root / "own.key")
     commit = functools.partial(audit.commit_folder, photos, root / "own.key")
     first = commit(root / "one", audit.Choices())
     assert (first.number, first.is_new, first.warnings) == (1, True, ())
-    assert {file.name for file in root.iterdir() if file.is_file()} == {"own.key", NAME}
+    assert {file.name for file in root.iterdir() if file.is_file()} == {"own.key", REGISTRY}
     assert not commit(root / "one", audit.Choices()).is_new  # the same, found again
     with pytest.raises(CaseError, match=r"photo00.png was committed to before \(3 such photos"):
         commit(root / "two", audit.Choices(beacon="arbitrator:Jane Doe"))
@@ -207,13 +207,13 @@ def test_a_registry_numbers_commitments_and_knows_photos(root, photos):
     warned = commit(root / "third", audit.Choices()).warnings  # it is conditional anyhow
     assert "photo00.png was committed to before (3 such photos" in warned[0]
     shutil.rmtree(root / "third")
-    (root / NAME).write_text((root / NAME).read_text().splitlines()[0] + "\n")
+    (root / REGISTRY).write_text((root / REGISTRY).read_text().splitlines()[0] + "\n")
     second = commit(root / "two", audit.Choices(alpha=0.5), again=True)
     assert second.number == 2
     assert "this key was used for 1 commitment(s) before" in second.warnings[0]
     assert audit.read_published(root / "two").plan.number == 2
     assert len(Registry(root).entries) == 2
-    (root / NAME).write_text("no list")
+    (root / REGISTRY).write_text("no list")
     with pytest.raises(CaseError, match="is damaged: restore it"):
         commit(root / "three", audit.Choices(), again=True)
     assert not (root / "three").exists()
@@ -221,7 +221,7 @@ def test_a_registry_numbers_commitments_and_knows_photos(root, photos):
 
 def test_keys_may_lie_where_nothing_is_written(root, photos, monkeypatch):
     KEY.save(root / "own.key")
-    monkeypatch.setattr("anw_jax.audit.registry.os.access", lambda path, mode: False)
+    monkeypatch.setattr("anw_jax.audit.commit.os.access", lambda path, mode: False)
     before = contents(root)
     done = audit.commit_folder(photos, root / "own.key", root / "out", audit.Choices())
     assert done.number == 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anw_jax import audit, data
-from anw_jax.audit.names import canonical_name, target_names
+from anw_jax.audit.files import canonical_name, target_names
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace
 from tests.audit.conftest import hand_over, write_photos

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from anw_jax import audit, data
-from anw_jax.audit import panel, refusals
-from anw_jax.cli import exit_codes, telling
+from anw_jax.audit import query, refusals
+from anw_jax.cli import exit_codes
+from anw_jax.cli import format as telling
 from anw_jax.errors import SuspectError
 from anw_jax.keys import AccessRule, Assignment, MarkKey, Plan, SignatureSpace, Units
 from anw_jax.stats import exact_test
@@ -188,8 +189,8 @@ def test_in_a_group_the_other_images_stand_for_it(root, case_dir, how):
 
 def test_killed_anywhere_the_result_is_the_same(root, case_dir, monkeypatch):
     refusing_case(root, case_dir, [0, 7])
-    in_small_batches = functools.partial(panel.Interview, batch_size=16)
-    monkeypatch.setattr(panel, "Interview", in_small_batches)
+    in_small_batches = functools.partial(query.Interview, batch_size=16)
+    monkeypatch.setattr(query, "Interview", in_small_batches)
     case = audit.Case(case_dir)
     whole = audit.seal_case(case)
     (case_dir / "blind.json").unlink()

@@ -7,7 +7,8 @@ import pytest
 
 from anw_jax import audit
 from anw_jax.audit import refusals
-from anw_jax.cli import exit_codes, telling
+from anw_jax.cli import exit_codes
+from anw_jax.cli import format as telling
 from anw_jax.keys import MarkKey, Plan
 from anw_jax.sequential import Lockstep
 from tests.audit.conftest import NUM_PHOTOS, hand_over, write_photos, write_suspect

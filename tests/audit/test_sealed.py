@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anw_jax import audit
-from anw_jax.audit import panel
+from anw_jax.audit import query
 from anw_jax.errors import BudgetError, CaseError, ChangedFileError, CommitmentError
 from anw_jax.keys import MarkKey
 from anw_jax.suspects import AnswerCache
@@ -241,8 +241,8 @@ def test_killed_at_any_batch_no_answer_is_paid_twice(root, case_dir, monkeypatch
     planted(root, case_dir)
     case = declared(case_dir)
     store = AnswerCache.store
-    in_small_batches = functools.partial(panel.Interview, batch_size=16)
-    monkeypatch.setattr(panel, "Interview", in_small_batches)
+    in_small_batches = functools.partial(query.Interview, batch_size=16)
+    monkeypatch.setattr(query, "Interview", in_small_batches)
 
     def store_then_die(self, keys, answers):
         store(self, keys, answers)

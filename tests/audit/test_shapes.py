@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from anw_jax import audit
-from anw_jax.audit.shapes import SHAPES, damage
+from anw_jax.audit.case import SHAPES, damage
 from anw_jax.errors import CaseError
 from tests.audit.test_hostile_files import sealed
 

@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from anw_jax import _json
-from anw_jax.audit.replaying import first_difference
+from anw_jax.audit.replay import first_difference
 from tests.cli.fuzz_cases import Kept, audited, check_mutants, handed_over, mend, world
 from tests.mutants import COMMAND_COUNTS, bytewise, mutants, structured
 

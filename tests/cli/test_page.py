@@ -96,12 +96,12 @@ def test_the_page_runs(anw, prepared, monkeypatch):
 
 def test_the_page_names_every_command_and_kind_and_exit_code():
     from anw_jax.audit.suspect_file import MAKERS
-    from anw_jax.cli import workdirs
+    from anw_jax.cli import arbitrator
     from anw_jax.cli.main import anw as group
 
     for name in set(group.commands) - {"key"}:
         assert f"anw {name} " in PAGE
-    for kind in {**MAKERS, **workdirs.MAKERS}:
+    for kind in {**MAKERS, **arbitrator.MAKERS}:
         assert f"| `{kind}` |" in PAGE
     for code in (0, 3, 4, 9, 10):
         assert f"| {code} |" in PAGE

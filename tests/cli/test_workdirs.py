@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anw_jax import audit, models, train
-from anw_jax.cli.workdirs import MAKERS
+from anw_jax.cli.arbitrator import MAKERS
 
 
 @pytest.fixture

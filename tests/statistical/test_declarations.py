@@ -14,7 +14,7 @@ import pytest
 import scipy.stats
 
 from anw_jax import keys, sequential, stats, suspects, verify
-from anw_jax.audit.rule_choice import access_of_rule, choose_rule
+from anw_jax.audit.options import access_of_rule, choose_rule
 from anw_jax.keys import AccessRule, Manifest, MarkKey, Plan
 from anw_jax.marks import HueRotation
 from anw_jax.stats.exact import ExactNull, quantise

@@ -1,13 +1,13 @@
-"""Results of the commands in words."""
+"""Format the results of commands as lines of text."""
 
 import dataclasses
 import math
 from typing import Any
 
 from anw_jax.audit import Case, RecordStanding, Replayed, Standing, reached, refusals
+from anw_jax.audit.checks import source_table
 from anw_jax.audit.corrections import uses_e_values
-from anw_jax.audit.declared import menu_of, refusal_limit
-from anw_jax.audit.labelling import source_table
+from anw_jax.audit.declare import menu_of, refusal_limit
 from anw_jax.audit.labels import Labels
 from anw_jax.audit.statements import NAME as STATEMENTS
 from anw_jax.stats import format_p

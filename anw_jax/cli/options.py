@@ -1,12 +1,15 @@
-"""The options that a commitment fixes, alike for `anw commit` and `anw mark`."""
+"""Options shared by several commands, and the parsing of their values."""
 
+import contextlib
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
-from anw_jax.audit.choices import Choices
-from anw_jax.keys import CLAIMS, MODES, SCHEMES
+from anw_jax.audit.options import Choices
+from anw_jax.keys import CLAIMS, MODES, SCHEMES, Plan
+from anw_jax.keys.beacons import value_of
 from anw_jax.keys.plan_fields import BOUNDS, FITS, KINDS
 from anw_jax.stats import DEFAULT_ALPHA, DEFAULT_STATISTIC, STATISTICS
 
@@ -154,3 +157,48 @@ def choices_of(given: dict[str, Any], beacon: str | None) -> Choices:
         )
     source = "model" if no_labels else "arbitrator" if own_labels else None
     return Choices(**given, beacon=beacon, label_source=source)
+
+
+def by_owner(option: str, given: tuple[str, ...], owners: Iterable[str]) -> dict[str, str]:
+    """Values by owner.
+
+    Raises:
+      click.UsageError: a bare value where there are several owners, or two for one.
+
+    Example:
+      >>> by_owner("--key", ("ann.key",), ["ann"])
+      {'ann': 'ann.key'}
+    """
+    owners = list(owners)
+    values: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or (name not in owners and len(owners) == 1):
+            if len(owners) != 1:
+                raise click.UsageError(
+                    f"{option} must be NAME=VALUE where a case has several owners "
+                    f"({', '.join(owners)}), got {text!r}"
+                )
+            name, value = owners[0], text
+        if name in values:
+            raise click.UsageError(f"{option} is given twice for {name!r}")
+        values[name] = value
+    return values
+
+
+def parse_beacon_value(plan: Plan, text: str) -> bytes:
+    """The value of a plan's beacon, given as digits, as JSON, or as a file that holds either.
+
+    Raises:
+      click.UsageError: a value where the plan names no beacon.
+      ValueError: no digits, another round's JSON, or another length.
+    """
+    if not plan.beacon:
+        raise click.UsageError(f"a beacon's value is given ({text!r:.40}), and none was named")
+    path = pathlib.Path(text)
+    with contextlib.suppress(OSError, ValueError):
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+    if plan.version == 1:
+        return bytes.fromhex(text)
+    return value_of(plan.beacon, text)

@@ -1,29 +1,143 @@
-"""The owner's first step: a commitment to a folder of photos, before any slot is known."""
+"""Commit to a folder of photos, before any slot is known: the owner's first step.
 
+The registry, one file beside the owner's keys, numbers the commitments. The number is part of
+each plan, so an arbitrator who finds fewer commitments knows that some are missing. The
+registry also knows which photos were committed to before: committing to the same photos twice
+and presenting the better of the two would make p too small.
+"""
+
+import contextlib
 import dataclasses
 import datetime
+import hashlib
+import json
 import os
 import pathlib
+from collections.abc import Iterator
 
-from anw_jax import _check, data, progress
-from anw_jax.audit.choices import Choices
-from anw_jax.audit.files import digest_of
-from anw_jax.audit.folder_report import FolderReport, report_on
+from anw_jax import _check, _files, _json, data, progress
+from anw_jax.audit.files import digest_of, read_bytes, target_names
 from anw_jax.audit.labels import Labels, read_labels
-from anw_jax.audit.marking import PHOTOS, check_later, fresh_folder
-from anw_jax.audit.names import target_names
+from anw_jax.audit.options import Choices
 from anw_jax.audit.published import (
     COMMITMENT,
+    PHOTOS,
+    FolderReport,
     Published,
+    check_later,
     commitment_of,
+    fresh_folder,
     read_published,
+    report_on,
     write_published,
 )
-from anw_jax.audit.registry import Registry, open_registry
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, SignatureSpace, image_digest
 from anw_jax.keys.plan_fields import USER_LCT
 from anw_jax.marks import HueRotation, UserLCT
+
+REGISTRY = "anw-commitments.jsonl"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One commitment.
+
+    Attributes:
+      number: from 1.
+      time_utc: when it was made, ISO.
+      commitment: 64 hex digits.
+      key: tells keys apart and reveals nothing of them.
+      photos: the image digests.
+    """
+
+    number: int
+    time_utc: str
+    commitment: str
+    key: str
+    photos: tuple[str, ...]
+
+
+class Registry:
+    """The commitments of all keys in one folder.
+
+    Args:
+      folder: where the key files lie.
+
+    Raises:
+      CaseError: the file is damaged.
+    """
+
+    def __init__(self, folder: pathlib.Path):
+        self.path = folder / REGISTRY
+        self.is_writable = True
+        self.entries = _read(self.path) if self.path.exists() else []
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next commitment."""
+        return max((entry.number for entry in self.entries), default=0) + 1
+
+    def photos_again(self, manifest: Manifest) -> list[str]:
+        """File names of photos that were committed to before."""
+        known = {digest for entry in self.entries for digest in entry.photos}
+        pairs = zip(manifest.file_names, manifest.image_digests, strict=True)
+        return [name for name, digest in pairs if digest in known]
+
+    def uses_of(self, mark_key: MarkKey) -> int:
+        """How many commitments were made with a key."""
+        return sum(entry.key == _fingerprint(mark_key) for entry in self.entries)
+
+    def add(self, mark_key: MarkKey, published: Published) -> None:
+        """Appends one commitment; once it is there, nothing is added again.
+
+        Keys may lie where nothing can be written: then nothing is added.
+        """
+        if not self.is_writable or any(
+            entry.commitment == published.commitment for entry in self.entries
+        ):
+            return
+        entry = Entry(
+            published.plan.number,
+            datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            published.commitment,
+            _fingerprint(mark_key),
+            published.manifest.image_digests,
+        )
+        self.entries.append(entry)
+        lines = [json.dumps(dataclasses.asdict(one), sort_keys=True) for one in self.entries]
+        _files.write_whole(self.path, ("\n".join(lines) + "\n").encode())
+
+
+@contextlib.contextmanager
+def open_registry(folder: pathlib.Path) -> Iterator[Registry]:
+    """The registry, with other processes kept out while a number is taken."""
+    if not os.access(folder, os.W_OK):
+        registry = Registry(folder)
+        registry.is_writable = False
+        yield registry
+        return
+    message = f"another process is committing with the keys in {folder}: wait for it"
+    with _files.only_one(folder, lambda: CaseError(message)):
+        yield Registry(folder)
+
+
+def _fingerprint(mark_key: MarkKey) -> str:
+    return hashlib.sha256(mark_key.sub_key("registry")).hexdigest()[:16]
+
+
+def _read(path: pathlib.Path) -> list[Entry]:
+    try:
+        lines = read_bytes(path).decode().splitlines()
+        entries = [Entry(**_json.loads(line)) for line in lines if line.strip()]
+        for entry in entries:
+            if not (isinstance(entry.number, int) and isinstance(entry.commitment, str)):
+                raise TypeError
+        return [dataclasses.replace(entry, photos=tuple(entry.photos)) for entry in entries]
+    except (ValueError, TypeError, RecursionError):
+        raise CaseError(
+            f"{path} is damaged: restore it, it says how many commitments you have made"
+        ) from None
 
 
 @dataclasses.dataclass(frozen=True)

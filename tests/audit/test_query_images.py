@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from anw_jax import audit
-from anw_jax.audit.panel import photos_of_units
+from anw_jax.audit.query import photos_of_units
 from anw_jax.keys import MarkKey, Plan
 from anw_jax.suspects import Access
 from tests.audit.conftest import NUM_PHOTOS, hand_over, write_photos, write_suspect
 from tests.audit.owners import mark_folder, saving_choices
-from tests.audit.test_panel import panel_of
+from tests.audit.test_query import panel_of
 from tests.audit.test_rounds import to_the_end
 
 NAME = "bounded_log_losses"

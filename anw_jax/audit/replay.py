@@ -9,16 +9,13 @@ from typing import Any
 import numpy as np
 
 from anw_jax import _check, _json
-from anw_jax.audit.asking import answered, asked
 from anw_jax.audit.case import Case
-from anw_jax.audit.declared import rule_of
-from anw_jax.audit.declaring import check_unchanged
+from anw_jax.audit.declare import check_unchanged, rule_of
 from anw_jax.audit.files import read_bytes
-from anw_jax.audit.judging import recompute_case
-from anw_jax.audit.panel import Panel
-from anw_jax.audit.record_verdict import recompute_record
-from anw_jax.audit.records import record_file
-from anw_jax.audit.sealing import read_blind
+from anw_jax.audit.judge import recompute_case
+from anw_jax.audit.query import Panel, answered, asked
+from anw_jax.audit.records import recompute_record, record_file
+from anw_jax.audit.seal import read_blind
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import LeafOpening, MarkKey, leaves_not_from

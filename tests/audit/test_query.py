@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anw_jax import audit, data
-from anw_jax.audit.panel import Panel, photos_of_units
+from anw_jax.audit.query import Panel, photos_of_units
 from anw_jax.keys import MarkKey, Plan
 from anw_jax.stats import unit_losses
 from anw_jax.suspects import Access, AnswerCache, CallableSuspect, Declaration, ask

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from anw_jax import audit
-from anw_jax.audit.estimating import default_study, effect_of, measured_effect
+from anw_jax.audit.estimate import default_study, effect_of, measured_effect
 from anw_jax.keys import Assignment, SignatureSpace, Units
 from anw_jax.stats import exact_test
 from benchmarks import effects

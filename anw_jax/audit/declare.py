@@ -1,4 +1,4 @@
-"""What will be asked, fixed in `declared.json` before the first query."""
+"""Fix what will be asked, in `declared.json`, before the first query; read it afterwards."""
 
 import dataclasses
 import datetime
@@ -6,18 +6,20 @@ from typing import Any
 
 from anw_jax import _check
 from anw_jax.audit.case import FORMATS, Case, Owner
-from anw_jax.audit.corrections import level_of_record
-from anw_jax.audit.declared import labels_by, rule_of
-from anw_jax.audit.files import write_json
-from anw_jax.audit.fitting import check_labels_fit, check_sizes_fit
-from anw_jax.audit.labelling import digest_of_labels, source_of, wanted_labels
-from anw_jax.audit.readiness import (
+from anw_jax.audit.checks import (
     check_complete,
+    check_labels_fit,
     check_owners,
     check_probe,
     check_same_models,
+    check_sizes_fit,
+    digest_of_labels,
+    source_of,
+    wanted_labels,
 )
-from anw_jax.audit.rule_choice import Chosen, choose_rule
+from anw_jax.audit.corrections import level_of_record
+from anw_jax.audit.files import write_json
+from anw_jax.audit.options import Chosen, Options, choose_rule
 from anw_jax.audit.statements import (
     CaseStatements,
     check_release,
@@ -28,79 +30,8 @@ from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import AccessRule, augmentation_seed
 from anw_jax.keys.beacons import check_value
-from anw_jax.stats import INVERSIONS
-from anw_jax.suspects import Declaration, Suspect
+from anw_jax.suspects import Access, Augmentation, Declaration, Suspect
 from anw_jax.suspects.access import reachable
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """The arbitrator's own choices.
-
-    Under a plan of version 2 the first eleven may only repeat the plan, or choose from a menu
-    that it leaves open; None leaves them to the plan.
-
-    Attributes:
-      access: the kind of access.
-      label_source: "owner", "arbitrator" or "model".
-      augmentations: queries for each photo and slot.
-      decimals: for "rounded".
-      k: for "top_k".
-      saving: (stride, number of best) of the coarse-to-fine rule; (0, 0) asks every slot.
-      bound_level: level of the lower bound on the number of units used.
-      bound_by: "hits" or "ranks"; on real tables ranks gave the higher bounds.
-      list_rate: expected share of wrong entries in the list of units.
-      fit: "squash" or "crop".
-      budget: most queries of one suspect; None for any number.
-      beacons: the value of each owner's beacon, by owner.
-
-    Raises:
-      TypeError, ValueError: a value out of range.
-    """
-
-    access: str | None = None
-    label_source: str | None = None
-    augmentations: int | None = None
-    decimals: int | None = None
-    k: int | None = None
-    saving: tuple[int, int] | None = None
-    bound_level: float | None = None
-    bound_by: str | None = None
-    list_rate: float | None = None
-    fit: str | None = None
-    budget: int | None = None
-    beacons: tuple[tuple[str, bytes], ...] = ()
-
-    def __post_init__(self):
-        if self.budget is not None:
-            _check.integer_at_least(1, budget=self.budget)
-        if self.saving is not None:
-            stride, num_best = self.saving
-            _check.integer_at_least(0, stride=stride)
-            _check.integer_at_least(0, best=num_best)
-        for name in ("bound_level", "list_rate"):
-            if getattr(self, name) is not None:
-                _check.in_open_interval(0.0, 1.0, **{name: getattr(self, name)})
-        if self.bound_by is not None:
-            _check.one_of(INVERSIONS, bound_by=self.bound_by)
-
-    def wanted(self) -> dict[str, Any]:
-        """The fields of a rule that were given."""
-        given = {
-            "kind": self.access,
-            "labels": self.label_source,
-            "views": self.augmentations,
-            "decimals": self.decimals,
-            "top": self.k,
-            "bound_level": self.bound_level,
-            "bound_by": self.bound_by,
-            "list_rate": self.list_rate,
-            "fit": self.fit,
-        }
-        wanted = {name: value for name, value in given.items() if value is not None}
-        if self.saving is not None:
-            wanted["saving"] = self.saving if self.saving[0] else None
-        return wanted
 
 
 def declare(
@@ -376,3 +307,70 @@ def _beacons(case: Case, options: Options) -> dict[str, str]:
                 f"{value.hex()} for it"
             )
     return {name: value.hex() for name, value in values.items()}
+
+
+# How older files of declared audits say who gave the class numbers.
+_OLDER_SOURCES = {
+    "the model": "model",
+    "the arbitrator": "arbitrator",
+    "the owner, before training": "owner",
+}
+
+
+def access_of(declared: dict[str, Any], suspect: str) -> Access:
+    """The declared rung of one suspect; older files have one for all."""
+    fields = dict(declared["suspects"][suspect].get("access") or declared["access"])
+    return Access(**{**fields, "augmentation": Augmentation(**fields["augmentation"])})
+
+
+def rule_of(declared: dict[str, Any], suspect: str) -> AccessRule:
+    """The declared rule of one suspect; older files have no rules but options for all."""
+    body = declared["suspects"][suspect].get("rule")
+    if body is not None:
+        return AccessRule.from_json(body)
+    access, saving = declared["access"], declared["saving"]
+    return AccessRule(
+        access["kind"],
+        "owner" if access["true_labels"] else "model",
+        views=access["num_augmentations"],
+        decimals=access["decimals"],
+        top=access["k"],
+        saving=None if saving is None else tuple(saving),
+        bound_level=declared["bound"]["level"],
+        bound_by=declared["bound"]["by"],
+        list_rate=declared["list_rate"],
+    )
+
+
+def refusal_limit(declared: dict[str, Any], suspect: str) -> float | None:
+    """Share of an owner's photos that a suspect may refuse; None in cases without a limit."""
+    if "rule" not in declared["suspects"][suspect]:
+        return declared.get("refusal_limit")
+    return rule_of(declared, suspect).refusals
+
+
+def labels_by(declared: dict[str, Any], owner: str) -> str:
+    """Who gives the class numbers of an owner's photos."""
+    source = declared["owners"][owner].get("labels_by") or declared.get("labels_by")
+    return _OLDER_SOURCES.get(source, source)
+
+
+def beacon_of(declared: dict[str, Any], owner: str) -> bytes:
+    """The value of an owner's beacon; empty where the plan names none.
+
+    Raises:
+      CaseError: no hexadecimal digits.
+    """
+    digits = declared["beacons"].get(owner, "")
+    try:
+        return bytes.fromhex(digits)
+    except ValueError:
+        raise CaseError(
+            f"declared.json is damaged: beacons.{owner} must be hexadecimal digits, got "
+            f"{digits!r:.40}"
+        ) from None
+
+
+def menu_of(declared: dict[str, Any], suspect: str) -> int:
+    """M, how many declarations the plan left open for one suspect."""
+    return declared["suspects"][suspect].get("menu", 1)

@@ -6,7 +6,7 @@ from typing import Any
 
 from anw_jax.audit.case import Case
 from anw_jax.audit.corrections import SHOWN
-from anw_jax.audit.declared import labels_by, menu_of
+from anw_jax.audit.declare import labels_by, menu_of
 from anw_jax.audit.statements import CaseStatements
 from anw_jax.errors import ChangedFileError
 from anw_jax.stats import format_p

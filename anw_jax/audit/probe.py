@@ -8,10 +8,9 @@ import numpy as np
 
 from anw_jax import _check
 from anw_jax.audit.case import FORMATS, Case, Owner
-from anw_jax.audit.declaring import close
+from anw_jax.audit.checks import known_labels, largest_label, sizes_of
+from anw_jax.audit.declare import close
 from anw_jax.audit.files import write_json
-from anw_jax.audit.fitting import largest_label, sizes_of
-from anw_jax.audit.labelling import known_labels
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError
 from anw_jax.suspects import Report, Suspect, probe

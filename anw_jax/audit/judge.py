@@ -1,4 +1,4 @@
-"""The verdict of a sealed case: the one step that opens keys."""
+"""The verdict of a sealed case, the only step that opens keys."""
 
 import dataclasses
 import math
@@ -7,15 +7,9 @@ from typing import Any
 import numpy as np
 
 from anw_jax.audit import refusals
-from anw_jax.audit.case import FORMATS, Case
-from anw_jax.audit.corrections import SHOWN, corrected, restate
-from anw_jax.audit.declared import beacon_of, refusal_limit, rule_of
-from anw_jax.audit.declaring import check_unchanged
-from anw_jax.audit.files import write_json
-from anw_jax.audit.labelling import source_of
-from anw_jax.audit.sealing import read_blind
-from anw_jax.audit.statements import check_controls, check_release, read_statements
-from anw_jax.audit.stating import (
+from anw_jax.audit.case import FORMATS, Case, Owner
+from anw_jax.audit.checks import source_of
+from anw_jax.audit.conditions import (
     Basis,
     basis_of,
     check_blind,
@@ -23,11 +17,14 @@ from anw_jax.audit.stating import (
     split_controls,
     with_texts,
 )
-from anw_jax.audit.unit_findings import units_of
+from anw_jax.audit.corrections import SHOWN, corrected, restate
+from anw_jax.audit.declare import beacon_of, check_unchanged, refusal_limit, rule_of
+from anw_jax.audit.files import write_json
+from anw_jax.audit.seal import read_blind
+from anw_jax.audit.statements import check_controls, check_release, read_statements
 from anw_jax.errors import CaseError
-from anw_jax.keys import AccessRule, MarkKey, Plan, assign
-from anw_jax.stats import log_e_from_p
-from anw_jax.stats.testing import format_p
+from anw_jax.keys import AccessRule, Assignment, MarkKey, Plan, assign
+from anw_jax.stats import format_p, how_many, log_e_from_p, which_units
 from anw_jax.verify import Verdict, decide
 
 
@@ -200,3 +197,67 @@ def _add_units(case, declared, mark_keys, tables, tests) -> None:
             rule = rule_of(declared, name)
             factor = num_tests * test["factor"]
             test |= units_of(one, rule, slots, tables[name][owner], factor)
+
+
+def units_of(
+    owner: Owner, rule: AccessRule, assignment: Assignment, table: np.ndarray, factor: float
+) -> dict[str, Any]:
+    """The lower bound and the list of units of one test that was shown.
+
+    Each rate holds for all owners and suspects of the case together, and for whatever the
+    test was chosen from: it is divided by the same factor as the level of the test, as
+    Bonferroni. Of a hundred innocent models some would else have a bound or a list. Where
+    nothing is shown neither is stated: for one audit of an innocent model in twenty there would
+    be a bound above 0 beside "not shown".
+
+    Args:
+      owner: whose units.
+      rule: as declared, with levels.
+      assignment: the opened slots.
+      table: as it was sealed, float32 `[n, N]` nats.
+      factor: owners times suspects, times the factor of the test's p (K / B · T · M).
+    """
+    published = owner.published
+    table = np.asarray(table, np.float32)
+    at_least = how_many(table, assignment, alpha=rule.bound_level / factor, by=rule.bound_by)
+    found: dict[str, Any] = {
+        "how_many": {
+            "at_least": at_least.num_used,
+            "num_units": at_least.num_units,
+            "level": at_least.alpha,
+            "by": at_least.by,
+            "observed": at_least.observed,
+            "text": f"{at_least}; {_of_all(at_least.alpha)} state too large a number",
+        },
+        "which": None,
+    }
+    if published.manifest.space.num_valid < 2:
+        return found
+    listed = which_units(
+        table,
+        assignment,
+        q=rule.list_rate / factor,
+        statistic=published.plan.statistic_of(rule),
+    )
+    first_photo = {
+        unit: published.manifest.file_names[index]
+        for index, unit in reversed(list(enumerate(published.manifest.unit_of_image)))
+    }
+    found["which"] = {
+        "units": listed.units.tolist(),
+        "first_photo_of_each": [first_photo[unit] for unit in listed.units.tolist()],
+        "rate": listed.q,
+        "text": f"{listed}, on average over all such audits",
+    }
+    return found
+
+
+def _of_all(level: float) -> str:
+    """A level in words, rounded up.
+
+    Example:
+      >>> _of_all(0.05), _of_all(0.05 / 7)
+      ('of all such audits, shown or not, at most 5 %', 'of all such audits, shown or not, at
+      most 0.7143 %')
+    """
+    return f"of all such audits, shown or not, at most {format_p(math.log10(100 * level))} %"

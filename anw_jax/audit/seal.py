@@ -7,11 +7,10 @@ import numpy as np
 
 from anw_jax import _files, progress
 from anw_jax.audit import refusals
-from anw_jax.audit.asking import asked, queries_of
 from anw_jax.audit.case import FORMATS, Case, Owner
-from anw_jax.audit.declared import rule_of
-from anw_jax.audit.declaring import check_unchanged
+from anw_jax.audit.declare import check_unchanged, rule_of
 from anw_jax.audit.files import check_same, digest_of, read_arrays, write_json
+from anw_jax.audit.query import asked, queries_of
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import AccessRule

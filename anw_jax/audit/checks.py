@@ -1,0 +1,290 @@
+"""Checks before a declaration: the probe, the owners, and the labels and sizes of the photos.
+
+A loss is read at a photo's class number, and another class number gives other losses over the
+hues: whoever may choose it after hues and answers are known chooses the evidence. Therefore the
+class numbers come from the owner only as committed to, from a file of the arbitrator's own, or
+from the model.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from anw_jax.audit.case import Case, Owner
+from anw_jax.audit.labels import LABELS, Labels, arbitrator_labels
+from anw_jax.errors import CaseError, SuspectError
+from anw_jax.keys import Plan
+from anw_jax.keys.plan import labels_digest
+from anw_jax.suspects import RecordedSuspect, Suspect
+from anw_jax.suspects.pictures import as_asked, asked_size
+from anw_jax.suspects.protocol import RemoteSuspect
+
+
+def check_probe(case: Case, despite_probe: bool) -> None:
+    """Every suspect was probed as it is now, and found fit.
+
+    Raises:
+      CaseError: it was not.
+    """
+    if despite_probe:
+        return
+    if not case.has("probe.json"):
+        raise CaseError(
+            f"{case.file('probe.json')} is not there: probe the suspects first (anw probe)"
+        )
+    reports = case.read("probe.json")["suspects"]
+    for name, file in case.suspects.items():
+        if reports.get(name, {}).get("file") != file.digest:
+            raise CaseError(f"{file.path} is new or was changed since the probe: probe again")
+        if not reports[name]["is_fit"]:
+            raise CaseError(
+                f"the probe found that suspect {name!r} is not asked correctly: correct "
+                f"{file.path} and probe again"
+            )
+
+
+def check_same_models(case: Case, opened: dict[str, Suspect]) -> None:
+    """The models opened are those probed.
+
+    Raises:
+      CaseError: one is not.
+    """
+    reports = case.read("probe.json")["suspects"]
+    for name, suspect in opened.items():
+        if reports[name].get("declaration") != suspect.declaration.digest:
+            raise CaseError(f"suspect {name!r} is not the model that was probed: probe again")
+
+
+def check_owners(case: Case, controls: Collection[str] = ()) -> None:
+    """One case has one mode, one claim, one level, and one signature space."""
+    plans = {name: owner.published for name, owner in case.owners.items()}
+    for field in ("mode", "claim", "alpha", "version"):
+        _agree(field, {name: getattr(p.plan, field) for name, p in plans.items()})
+    _agree("num_slots", {n: p.manifest.space.num_slots for n, p in plans.items()})
+    holder: dict[str, str] = {}
+    for name, published in plans.items():
+        other = holder.setdefault(published.commitment, name)
+        if other != name:
+            raise CaseError(
+                f"owners {other!r} and {name!r} have the same commitment, which may be in a "
+                "case only once"
+            )
+    plan = next(iter(plans.values())).plan
+    accused = len(case.suspects) - len(controls)
+    if not accused:
+        raise CaseError("every suspect of the case is a control: there is nothing to test")
+    if plan.claim == "one model" and accused > 1:
+        raise CaseError(
+            f"the owners' plans claim 'one model' and the case has {accused} suspects: keep "
+            "one of them, or commit to another claim"
+        )
+
+
+def check_complete(case: Case) -> None:
+    """Every photo committed to is here.
+
+    An owner knows the slots, and may know the model's answers: leaving out photos whose hue
+    does not match would make a match of those that are left.
+    """
+    for name, owner in case.owners.items():
+        here = set(owner.originals.present)
+        names = owner.published.manifest.file_names
+        missing = [name for index, name in enumerate(names) if index not in here]
+        if missing:
+            raise CaseError(
+                f"owner {name!r} lacks {len(missing)} of {len(owner.originals.images)} "
+                f"originals ({missing[0]!r}): get them all, since whoever may leave photos out "
+                "can keep just those that match"
+            )
+
+
+def _agree(field: str, values: dict[str, Any]) -> None:
+    (first, expected), *others = values.items()
+    for name, value in others:
+        if value != expected:
+            raise CaseError(
+                f"owners {first!r} and {name!r} have committed to different values of {field} "
+                f"({expected!r} and {value!r}): give each a case of its own"
+            )
+
+
+def sizes_of(case: Case) -> list[tuple[int, int]]:
+    """(H, W) of the originals, each once, sorted."""
+    shapes = (shape for o in case.owners.values() for shape in o.originals.images.shapes)
+    return sorted({tuple(shape[:2]) for shape in shapes if shape is not None})
+
+
+def largest_label(case: Case) -> int:
+    """The largest class number that any photo of the case has; -1 where none has one."""
+    labels = [known_labels(case, name) for name in case.owners]
+    return max((int(some.max(initial=-1)) for some in labels if some is not None), default=-1)
+
+
+def check_labels_fit(
+    case: Case, opened: Mapping[str, Suspect], labels_of: Mapping[str, np.ndarray | None]
+) -> None:
+    """Refuses labels that are no class of a suspect's: its audit could not end.
+
+    Args:
+      case: with the owners' photos.
+      opened: suspects by name.
+      labels_of: by owner, the class numbers that are asked about; None for the model's own.
+
+    Raises:
+      CaseError: names the owner, the photo and the suspect.
+    """
+    for name, suspect in opened.items():
+        num_classes = suspect.declaration.num_classes
+        for owner in case.owners.values():
+            labels = labels_of[owner.name]
+            beyond = [] if labels is None else np.flatnonzero(labels >= num_classes)
+            if len(beyond):
+                photo = owner.published.manifest.file_names[beyond[0]]
+                raise CaseError(
+                    f"owner {owner.name!r} gives {photo!r} the label {labels[beyond[0]]} "
+                    f"({len(beyond)} such photos), and suspect {name!r} declares num_classes = "
+                    f"{num_classes}: labels count from 0 and must be below it"
+                )
+
+
+def check_sizes_fit(case: Case, opened: Mapping[str, Suspect], *, was_probed: bool) -> None:
+    """Refuses photos of sizes that a suspect cannot take: its audit could not end.
+
+    A probe has asked about every size that was there. Where it is overridden, models that cost
+    nothing to ask get one unmarked original of each size; services are not asked. Sizes that
+    such a model refuses beside others are a warning: their photos are unusable, as every
+    picture is that a suspect refuses.
+
+    Raises:
+      CaseError: names the size and the suspect.
+    """
+    if was_probed:
+        known = case.read("probe.json").get("sizes")
+        new = [s for s in sizes_of(case) if known is not None and list(s) not in known]
+        if new:
+            raise CaseError(
+                f"the case has photos of {_named(new[0])}, which were not there when the "
+                "suspects were probed: probe again"
+            )
+        return
+    for name, suspect in opened.items():
+        if not isinstance(suspect, RemoteSuspect | RecordedSuspect):
+            _try_sizes(case, name, suspect)
+
+
+def _try_sizes(case: Case, name: str, suspect: Suspect) -> None:
+    sizes = sizes_of(case) if asked_size(suspect) is None else sizes_of(case)[:1]
+    refused = {}
+    for size in sizes:
+        try:
+            suspect.answers(as_asked(suspect, [_one_of(case, size)]))
+        except (SuspectError, ValueError) as error:
+            refused[_named(size)] = error
+    for size, error in refused.items():
+        what = f"suspect {name!r} cannot be asked about photos of {size} ({error})"
+        if len(refused) == len(sizes):
+            raise CaseError(f"{what}: declare the input_size and layout that it expects")
+        warnings.warn(f"{what}: they will count as unusable", stacklevel=4)
+
+
+def _one_of(case: Case, size: tuple[int, int]) -> np.ndarray:
+    for owner in case.owners.values():
+        images = owner.originals.images
+        for index, shape in enumerate(images.shapes):
+            if shape is not None and tuple(shape[:2]) == size:
+                return images[index]
+    raise ValueError(f"size must be that of an original, got {size}")
+
+
+def _named(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def source_of(plan: Plan) -> str:
+    """Who gives the class numbers under a plan of version 2, whose rules agree in it."""
+    return plan.rules[0].labels
+
+
+def wanted_labels(case: Case, name: str, source: str) -> np.ndarray | None:
+    """The class numbers from the declared source, int64 `[n]`; None for the model's own.
+
+    Raises:
+      CaseError: there are none, or the owner's are not those committed to.
+    """
+    table = source_table(case, name, source)
+    if table is None:
+        return None
+    if (table.classes < 0).all():
+        raise CaseError(
+            f"no photo of owner {name!r} has a class: give labels_map.csv with rows "
+            "'word,class number', or audit without labels (--no-labels)"
+        )
+    return table.classes
+
+
+def source_table(case: Case, name: str, source: str) -> Labels | None:
+    """The table of labels of the declared source; None for the model's own answers.
+
+    Raises:
+      CaseError: as `wanted_labels`.
+    """
+    owner = case.owners[name]
+    if source == "model":
+        return None
+    if source == "arbitrator":
+        return _of_arbitrator(case, owner)
+    table, committed = owner.originals.table, owner.published.plan.labels
+    if table is None:
+        raise CaseError(
+            f"owner {name!r} has no labels.csv: get the labels that were committed to"
+        )
+    if committed and table.digest == committed:
+        return table
+    why = "are not those" if committed else "were not"
+    raise CaseError(
+        f"the labels of owner {name!r} {why} committed to before training, and could have been "
+        "chosen to fit: label the photos yourself (--own-labels), or audit without labels "
+        "(--no-labels)"
+    )
+
+
+def known_labels(case: Case, name: str) -> np.ndarray | None:
+    """The class numbers that a probe compares answers with; None where none are known yet."""
+    owner = case.owners[name]
+    if owner.published.plan.version > 1 and source_of(owner.published.plan) == "arbitrator":
+        table = arbitrator_labels(case.path, name, owner.published.manifest)
+        return None if table is None else table.classes
+    return owner.originals.labels
+
+
+def with_labels(case: Case, name: str, source: str) -> Owner:
+    """The owner with the class numbers that are asked about."""
+    owner = case.owners[name]
+    originals = dataclasses.replace(owner.originals, labels=wanted_labels(case, name, source))
+    return dataclasses.replace(owner, originals=originals)
+
+
+def digest_of_labels(labels: np.ndarray | None) -> str:
+    """For `declared.json`; "" where the model's own answers stand in."""
+    return "" if labels is None else labels_digest(labels)
+
+
+def _of_arbitrator(case: Case, owner: Owner) -> Labels:
+    table = arbitrator_labels(case.path, owner.name, owner.published.manifest)
+    if table is not None:
+        return table
+    path = case.file("labels") / f"{owner.name}.csv"
+    if owner.published.plan.version == 1:
+        if owner.originals.labels_file == LABELS:
+            return owner.originals.table
+        raise CaseError(
+            f"your own labels of owner {owner.name!r}'s photos must be in {LABELS} or {path}, "
+            f"got those of {owner.originals.labels_file}, which may be the owner's"
+        )
+    raise CaseError(
+        f"the plan of owner {owner.name!r} takes the labels from you: write {path} with rows "
+        "'file,label', without having seen hues or answers"
+    )

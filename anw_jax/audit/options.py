@@ -1,0 +1,340 @@
+"""What an owner commits to, and what an arbitrator may choose where a plan leaves a choice."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from anw_jax import _check
+from anw_jax.errors import CaseError
+from anw_jax.keys import AccessRule, Plan
+from anw_jax.keys.plan_fields import DEFAULT_KINDS
+from anw_jax.stats import DEFAULT_ALPHA, DEFAULT_STATISTIC, INVERSIONS
+from anw_jax.suspects import Access, Declaration
+from anw_jax.suspects.access import reachable
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices:
+    """The committed options; None takes the default, or what was committed to before.
+
+    Attributes:
+      scheme: "per_image", "per_group" or "per_user".
+      slots: N.
+      private_basis: the owner's own colour basis in place of the hue.
+      statistic, alpha, mode, claim, beacon, place: as in `keys.Plan`.
+      access: kinds of access; None for the highest that a suspect offers. Several are a menu.
+      augmentations: numbers of views; several are a menu.
+      decimals, top, fit, refusals, bound_level, bound_by, list_rate: as in `keys.AccessRule`.
+      save_queries: strides of the coarse-to-fine rule, 0 for asking every slot; several are a
+        menu.
+      best: around how many the coarse-to-fine rule goes on.
+      label_source: one of `keys.plan_fields.LABEL_SOURCES`; None for the owner's where labels
+        are committed to, else the arbitrator's.
+    """
+
+    scheme: str | None = None
+    slots: int | None = None
+    private_basis: bool | None = None
+    statistic: str | None = None
+    alpha: float | None = None
+    mode: str | None = None
+    claim: str | None = None
+    beacon: str | None = None
+    place: str | None = None
+    access: tuple[str, ...] | None = None
+    augmentations: tuple[int, ...] | None = None
+    decimals: int | None = None
+    top: int | None = None
+    save_queries: tuple[int, ...] | None = None
+    best: int | None = None
+    fit: str | None = None
+    refusals: float | None = None
+    bound_level: float | None = None
+    bound_by: str | None = None
+    list_rate: float | None = None
+    label_source: str | None = None
+
+    def plan(self, mark: str, labels: str, number: int) -> Plan:
+        """The plan that these choices make, defaults filled in.
+
+        Args:
+          mark: the mark's description.
+          labels: `keys.plan.labels_digest`, or "".
+          number: which of the owner's commitments this is.
+
+        Raises:
+          TypeError, ValueError: a choice out of its range.
+        """
+        return Plan(
+            statistic=self.statistic or DEFAULT_STATISTIC,
+            alpha=DEFAULT_ALPHA if self.alpha is None else self.alpha,
+            mark=mark,
+            beacon=self.beacon or "",
+            mode=self.mode or "sealed",
+            claim=self.claim or "one model",
+            labels=labels,
+            place=self.place or "",
+            number=number,
+            rules=self._rules(labels),
+            highest=self.access is None or len(self.access) == 1,
+        )
+
+    def _rules(self, labels: str) -> tuple[AccessRule, ...]:
+        """Each combination of what was given: more than one of a kind is a menu."""
+        source = self.label_source or ("owner" if labels else "arbitrator")
+        fixed = {
+            name: getattr(self, name)
+            for name in ("fit", "refusals", "bound_level", "bound_by", "list_rate")
+            if getattr(self, name) is not None
+        }
+        kinds = self.access or DEFAULT_KINDS
+        for name, needs, there in (
+            ("decimals", "access 'rounded'", "rounded" in kinds),
+            ("top", "access 'top_k'", "top_k" in kinds),
+            ("best", "save_queries", self.save_queries is not None),
+        ):
+            if getattr(self, name) is not None and not there:
+                raise ValueError(f"{name} belongs to {needs}, which is not asked for")
+        strides = self.save_queries or (0,)
+        best = 1 if self.best is None else self.best
+        return tuple(
+            AccessRule(
+                kind,
+                source,
+                views=views,
+                decimals=self.decimals if kind == "rounded" else None,
+                top=self.top if kind == "top_k" else None,
+                saving=(stride, best) if stride else None,
+                **fixed,
+            )
+            for kind, views, stride in itertools.product(
+                kinds, self.augmentations or (None,), strides
+            )
+        )
+
+    def check_same(self, plan: Plan, scheme: str, slots: int) -> None:
+        """Refuses a choice that was given and differs from what was committed to.
+
+        Raises:
+          CaseError: names the choice and both values.
+        """
+        committed: dict[str, Any] = {
+            **{name: getattr(plan, name) for name in ("statistic", "alpha", "beacon", "mode")},
+            **{name: getattr(plan, name) for name in ("claim", "place")},
+            "scheme": scheme,
+            "slots": slots,
+            "private_basis": plan.mark.startswith("user_lct:"),
+        }
+        for name, value in committed.items():
+            given = getattr(self, name)
+            if given not in (None, value):
+                raise CaseError(
+                    f"{name} is {given!r}, and {value!r} was committed to: leave it out, or "
+                    "commit anew in another folder"
+                )
+        if any(getattr(self, name) is not None for name in _OF_RULES):
+            given = dataclasses.replace(self, statistic=plan.statistic, mode=plan.mode)
+            rules = given._rules(plan.labels)
+            if rules != plan.rules:
+                raise CaseError(
+                    "what is to be asked for each kind of access differs from what was "
+                    f"committed to ({rules[0]} and {plan.rules[0]}): leave these options out, "
+                    "or commit anew in another folder"
+                )
+
+
+_OF_RULES = (
+    "access",
+    "augmentations",
+    "decimals",
+    "top",
+    "save_queries",
+    "best",
+    "fit",
+    "refusals",
+    "bound_level",
+    "bound_by",
+    "list_rate",
+    "label_source",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The arbitrator's own choices.
+
+    Under a plan of version 2 the first eleven may only repeat the plan, or choose from a menu
+    that it leaves open; None leaves them to the plan.
+
+    Attributes:
+      access: the kind of access.
+      label_source: "owner", "arbitrator" or "model".
+      augmentations: queries for each photo and slot.
+      decimals: for "rounded".
+      k: for "top_k".
+      saving: (stride, number of best) of the coarse-to-fine rule; (0, 0) asks every slot.
+      bound_level: level of the lower bound on the number of units used.
+      bound_by: "hits" or "ranks"; on real tables ranks gave the higher bounds.
+      list_rate: expected share of wrong entries in the list of units.
+      fit: "squash" or "crop".
+      budget: most queries of one suspect; None for any number.
+      beacons: the value of each owner's beacon, by owner.
+
+    Raises:
+      TypeError, ValueError: a value out of range.
+    """
+
+    access: str | None = None
+    label_source: str | None = None
+    augmentations: int | None = None
+    decimals: int | None = None
+    k: int | None = None
+    saving: tuple[int, int] | None = None
+    bound_level: float | None = None
+    bound_by: str | None = None
+    list_rate: float | None = None
+    fit: str | None = None
+    budget: int | None = None
+    beacons: tuple[tuple[str, bytes], ...] = ()
+
+    def __post_init__(self):
+        if self.budget is not None:
+            _check.integer_at_least(1, budget=self.budget)
+        if self.saving is not None:
+            stride, num_best = self.saving
+            _check.integer_at_least(0, stride=stride)
+            _check.integer_at_least(0, best=num_best)
+        for name in ("bound_level", "list_rate"):
+            if getattr(self, name) is not None:
+                _check.in_open_interval(0.0, 1.0, **{name: getattr(self, name)})
+        if self.bound_by is not None:
+            _check.one_of(INVERSIONS, bound_by=self.bound_by)
+
+    def wanted(self) -> dict[str, Any]:
+        """The fields of a rule that were given."""
+        given = {
+            "kind": self.access,
+            "labels": self.label_source,
+            "views": self.augmentations,
+            "decimals": self.decimals,
+            "top": self.k,
+            "bound_level": self.bound_level,
+            "bound_by": self.bound_by,
+            "list_rate": self.list_rate,
+            "fit": self.fit,
+        }
+        wanted = {name: value for name, value in given.items() if value is not None}
+        if self.saving is not None:
+            wanted["saving"] = self.saving if self.saving[0] else None
+        return wanted
+
+
+# What of a rule may differ between the owners of a case: each brings his own labels.
+_OWN = "labels"
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """What is declared for one suspect.
+
+    Attributes:
+      rule: how it is asked.
+      menu: M, how many declarations the plan left open for it.
+    """
+
+    rule: AccessRule
+    menu: int
+
+    @property
+    def access(self) -> Access:
+        """The rung of the ladder that the rule names."""
+        return access_of_rule(self.rule)
+
+    def as_json(self) -> dict[str, Any]:
+        """As `declared.json` holds it."""
+        return {
+            "rule": self.rule.as_json(),
+            "menu": self.menu,
+            "access": dataclasses.asdict(self.access),
+            "access_text": self.access.describe(),
+        }
+
+
+def access_of_rule(rule: AccessRule) -> Access:
+    """The rung of the ladder that a rule names."""
+    return Access(
+        rule.kind,
+        rule.labels != "model",
+        rule.views,
+        decimals=rule.decimals,
+        k=rule.top,
+        fit=rule.fit,
+    )
+
+
+def choose_rule(
+    suspect: str, declaration: Declaration, plans: Mapping[str, Plan], wanted: Mapping[str, Any]
+) -> Chosen:
+    """The one rule of the owners' plans that what was asked for leaves.
+
+    Args:
+      suspect: name, for errors.
+      declaration: what the suspect offers.
+      plans: of each owner of the case, all of version 2.
+      wanted: fields of a rule that the arbitrator gave; nothing may be given but what repeats
+        the plan or chooses from a menu that it leaves open.
+
+    Raises:
+      CaseError: no rule for what the suspect offers, owners whose rules differ, a wish that no
+        rule meets, or several that it leaves.
+    """
+    (first, plan), *others = plans.items()
+    rules = plan.open_rules(reachable(declaration))
+    for name, other in others:
+        if _shared(other.open_rules(reachable(declaration))) != _shared(rules):
+            raise CaseError(
+                f"the plans of owners {first!r} and {name!r} ask suspect {suspect!r} in "
+                "different ways: give each a case of its own"
+            )
+    if not rules:
+        kinds = ", ".join(dict.fromkeys(rule.kind for rule in plan.rules))
+        raise CaseError(
+            f"suspect {suspect!r} answers with {declaration.answer}, and the plan has rules "
+            f"only for {kinds}"
+        )
+    left = [rule for rule in rules if all(getattr(rule, f) == v for f, v in wanted.items())]
+    if not left:
+        named = ", ".join(f"{name} {value!r}" for name, value in wanted.items())
+        fixed = "; or ".join(_told(rule, wanted) for rule in rules)
+        raise CaseError(
+            f"the plan fixes {fixed} for suspect {suspect!r}, and does not leave {named} open: "
+            "leave these options out"
+        )
+    if len(left) > 1:
+        raise CaseError(
+            f"the plan leaves {len(left)} declarations open for suspect {suspect!r}, choose "
+            f"one: {'; or '.join(_differences(left))}"
+        )
+    return Chosen(left[0], len(rules))
+
+
+def _shared(rules: tuple[AccessRule, ...]) -> list[tuple[Any, ...]]:
+    """What the owners of a case must agree on: all but who of two gave the labels."""
+    return [
+        (dataclasses.replace(rule, labels="owner"), rule.labels == "model") for rule in rules
+    ]
+
+
+def _told(rule: AccessRule, wanted: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {getattr(rule, name)!r}" for name in wanted)
+
+
+def _differences(rules: list[AccessRule]) -> list[str]:
+    """Each rule by the fields in which it differs from the others."""
+    names = [
+        field.name
+        for field in dataclasses.fields(AccessRule)
+        if len({getattr(rule, field.name) for rule in rules}) > 1
+    ]
+    return [", ".join(f"{name} {getattr(rule, name)!r}" for name in names) for rule in rules]
