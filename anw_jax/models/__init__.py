@@ -1,7 +1,7 @@
-"""Networks behind `create`, `init` and `apply`. The only room that imports flax."""
+"""Networks behind `create`, `init` and `apply`. The only package that imports flax."""
 
 from anw_jax.models.design import NORMS, STEMS
-from anw_jax.models.model import DTYPES, Model, Variables, count_parameters, create
+from anw_jax.models.model import DTYPES, NAMES, Model, Variables, count_parameters, create
 from anw_jax.models.pretrained import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -10,7 +10,6 @@ from anw_jax.models.pretrained import (
     import_weights,
     load_pretrained,
 )
-from anw_jax.models.registry import NAMES
 from anw_jax.models.tfjs import load_tfjs
 
 __all__ = [

@@ -1,7 +1,7 @@
-"""What a family of networks is told, and what it must offer."""
+"""The choices that make a network: what the caller chooses, and what a named size fixes."""
 
 import dataclasses
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 from jax.typing import DTypeLike
 
@@ -12,7 +12,7 @@ NO_NORM = "none"
 
 @dataclasses.dataclass(frozen=True)
 class Design:
-    """The choices that a caller makes of any network, beside its name.
+    """What the caller chooses of any network, besides its name.
 
     Attributes:
       num_classes: width of the output.
@@ -31,30 +31,27 @@ class Design:
     dtype: DTypeLike
 
 
-class Size(Protocol):
-    """One entry of a family's table.
+class Size:
+    """One named size of a family; each family derives a frozen dataclass with its own fields.
 
     Attributes:
-      widths: channels of each stage, or () where they follow from something else.
-      norms: what may stand as `norm`; the first is what it has by default.
+      net: the Linen module, made by `net(size, design)` and called as
+        `module(images, train, features_only)`; its attribute `head` is the name of the dense
+        layer that returns the logits.
+      widths: default channels of each stage, or () where they follow from something else.
+      norms: allowed values of `norm`; the first is the default.
+      imagenet_dropout: published probability of dropout with the "imagenet" stem (with the
+        others it is 0); None where the family has no dropout layer.
     """
 
-    widths: tuple[int, ...]
-    norms: tuple[str, ...]
-
-    def default_dropout(self, stem: str) -> float | None:
-        """Return the published probability of dropout; None where there is no such layer."""
-
-    def build(self, design: Design) -> Any:
-        """Build the Linen module.
-
-        Called as `module(images, train, features_only)`; its attribute `head` is the name
-        of the dense layer that gives the logits.
-        """
+    net: ClassVar[Any]
+    widths: tuple[int, ...] = ()
+    norms: ClassVar[tuple[str, ...]] = NORMS
+    imagenet_dropout: ClassVar[float | None] = None
 
 
 class Stem(NamedTuple):
-    """The first convolution: side of its kernel, its stride, and a max-pool or none."""
+    """The first convolution: side of its kernel, its stride, and whether a max-pool follows."""
 
     size: int
     stride: int
@@ -64,9 +61,9 @@ class Stem(NamedTuple):
 def residual_stem(stem: str, cifar_stride: int) -> Stem:
     """Return the stem of ResNets, Wide-ResNets and DenseNets.
 
-    "tiny" halves once more than "cifar", so that all later layers see 64-pixel images at the
-    resolutions at which they see 32-pixel ones: by its stride, or, where "cifar" has stride 2
-    already, by a max-pool.
+    "tiny" halves the resolution once more than "cifar", so that all later layers see 64-pixel
+    images at the resolutions at which they see 32-pixel ones: by its stride, or, where "cifar"
+    already has stride 2, by a max-pool.
 
     Example:
       >>> residual_stem("tiny", cifar_stride=1)

@@ -1,4 +1,4 @@
-"""Layers that several networks share."""
+"""Layers shared by several networks."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-# https://arxiv.org/abs/1502.01852, Eq. 10 and 14: which of the two keeps its scale, the
-# signal or the gradient, matters only where no normalisation follows.
+from anw_jax.models.design import Design
+
+# https://arxiv.org/abs/1502.01852, Eq. 10 and 14: whether the signal or the gradient keeps
+# its scale matters only where no normalisation follows.
 KEEP_SIGNAL = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 KEEP_GRADIENT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -51,12 +53,12 @@ def convolve(
     padding: str | Sequence[_Pair],
     **options: Any,
 ) -> jax.Array:
-    """Convolve as `jax.lax.conv_general_dilated` does, with gradients that loops do not slow.
+    """Convolve as `jax.lax.conv_general_dilated` does, with gradients as fast inside loops.
 
-    JAX writes the gradients of a convolution with permuted dimensions. XLA puts these in
-    order on CPU, but not inside loops (`scan`, `fori_loop`, `lax.map`), where such gradients
-    take up to 36 times as long. Here they are written in order to begin with, and agree bit for
-    bit with JAX's own outside loops. As with every `jax.custom_vjp` there is no forward-mode
+    JAX emits the gradients of a convolution with permuted dimensions. On CPU, XLA restores
+    their order, but not inside loops (`scan`, `fori_loop`, `lax.map`), where such gradients
+    take up to 36 times as long. Here they are emitted in canonical order and agree bit for bit
+    with JAX's own outside loops. As with every `jax.custom_vjp` there is no forward-mode
     derivative.
 
     Args:
@@ -145,8 +147,19 @@ def _convolve_backward(
 _convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
-def norm(x_bhwc: jax.Array, train: bool, kind: str, name: str | None = None) -> jax.Array:
-    """Normalise in float32 whatever x is, and return x's own type.
+def conv_and_norm(design: Design, train: bool) -> tuple[Any, Any]:
+    """Return `conv` and `norm` with the dtype, the kind and the mode of one network."""
+    return partial(conv, dtype=design.dtype), partial(norm, train=train, kind=design.norm)
+
+
+def norm(
+    x_bhwc: jax.Array,
+    train: bool,
+    kind: str,
+    name: str | None = None,
+    batch_epsilon: float = _EPSILON,
+) -> jax.Array:
+    """Normalise in float32 whatever the type of x, and return that type.
 
     Args:
       x_bhwc: features `[b, H, W, c]`.
@@ -155,6 +168,7 @@ def norm(x_bhwc: jax.Array, train: bool, kind: str, name: str | None = None) -> 
       kind: "batch" (https://arxiv.org/abs/1502.03167) or "group"
         (https://arxiv.org/abs/1803.08494), of `num_groups` groups.
       name: of the layer, where the automatic one is not wanted.
+      batch_epsilon: what BatchNorm adds to the variance.
     """
     if kind == "group":
         groups = num_groups(x_bhwc.shape[-1])
@@ -162,7 +176,7 @@ def norm(x_bhwc: jax.Array, train: bool, kind: str, name: str | None = None) -> 
     else:
         # Flax's own mixture of types breaks under strict promotion.
         layer = nn.BatchNorm(
-            use_running_average=not train, momentum=0.9, epsilon=_EPSILON, name=name
+            use_running_average=not train, momentum=0.9, epsilon=batch_epsilon, name=name
         )
     return layer(x_bhwc.astype(jnp.float32)).astype(x_bhwc.dtype)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from anw_jax import models
+from anw_jax.models import design, resnet
 
 SHAPE = (8, 8, 3)
 
@@ -140,9 +141,8 @@ def _stages(name):
 @pytest.mark.slow
 def test_bottleneck_strides_on_its_middle_convolution():
     # Of two images that differ only in odd pixels, a stride on the 1x1 sees no difference.
-    from anw_jax.models.resnet import BottleneckBlock
-
-    block = BottleneckBlock(2, 2, jnp.dtype("float32"))
+    plain = design.Design(2, "cifar", (2,), "batch", 0.0, jnp.dtype("float32"))
+    block = resnet.BottleneckBlock(2, 2, plain)
     x = jnp.zeros((1, 4, 4, 3))
     variables = jax.jit(block.init, static_argnums=2)(jax.random.key(0), x, False)
     apply_fn = jax.jit(block.apply, static_argnums=2)
