@@ -1,15 +1,15 @@
-"""Figures and pages from result files. Nothing here trains, asks a model or tests again.
+"""Figures and pages from result files, without training, querying or testing again.
 
 * `write_report(workdir)`: `report.html` and `figures/` of one run.
 * `results_table(folder)`: a Markdown table over the seeds of an experiment.
-* `write_readme_figure(folder_or_workdir, path)`: one picture that shows the idea.
+* `write_readme_figure(folder_or_workdir, path)`: one figure that shows the idea.
 
 `python -m anw_jax.report <folder>` prints the table of a folder of seeds, or writes the
-page of a workdir afresh.
+page of a workdir anew.
 """
 
-from anw_jax.report.readme_figure import write_readme_figure
-from anw_jax.report.report import write_report
+from anw_jax.report.page import write_report
+from anw_jax.report.photos import write_readme_figure
 from anw_jax.report.table import results_table
 
 __all__ = ["results_table", "write_readme_figure", "write_report"]

@@ -7,10 +7,10 @@ from anw_jax.report import results_table, write_report
 
 
 def main(arguments: list[str]) -> int:
-    """Writes to standard output; mistakes are one line on standard error.
+    """Write to standard output; an error is one line on standard error.
 
     Returns:
-      The exit code: 0, 1 if the folder cannot be read, 2 if no folder was named.
+      The exit code: 0; 1 if the folder cannot be read; 2 if no folder was given.
     """
     if len(arguments) != 1:
         sys.stderr.write("name a folder: python -m anw_jax.report results/<experiment>\n")

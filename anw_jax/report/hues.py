@@ -1,4 +1,4 @@
-"""Secret hues against the hues read from the model: tiles, and the aligned map."""
+"""Secret hues and the hues inferred from the model: tiles, and the aligned map."""
 
 import dataclasses
 
@@ -19,11 +19,11 @@ _ROW_HEIGHT = 2.8
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Hues:
-    """Slots of a user's units.
+    """The slots of a user's units.
 
     Attributes:
       true_slots: int `[num_units]` in 1 … N - 1, opened after the table was sealed.
-      inferred_slots: int `[num_units]`, read from the model without the key.
+      inferred_slots: int `[num_units]`, inferred from the model without the key.
       num_slots: N.
     """
 
@@ -33,7 +33,7 @@ class Hues:
 
     @property
     def is_hit(self) -> np.ndarray:
-        """Bool `[num_units]`."""
+        """Whether the two slots are equal, bool `[num_units]`."""
         return self.true_slots == self.inferred_slots
 
     @property
@@ -44,12 +44,12 @@ class Hues:
 
     @property
     def expected_hits(self) -> float:
-        """Hits that luck alone gives on average: one in N - 1."""
+        """Average number of hits by luck alone: one in N - 1 units."""
         return len(self.true_slots) / (self.num_slots - 1)
 
 
 def hues_of(user: UserRecord) -> Hues:
-    """The slots as the results hold them."""
+    """Return the slots of a user's results."""
     return Hues(
         np.asarray(user.numbers["true_slots"], np.int64),
         np.asarray(user.numbers["inferred_slots"], np.int64),
@@ -58,7 +58,7 @@ def hues_of(user: UserRecord) -> Hues:
 
 
 def tiles_figure(hues: Hues, theme: Theme) -> Figure:
-    """Per unit two tiles: above the secret hue, below the hue read; hits are ticked."""
+    """Draw two tiles per unit: secret hue above, inferred hue below; tick the hits."""
     num = min(len(hues.true_slots), MOST_TILES)
     rows, across = -(-num // _TILES_IN_ROW), min(num, _TILES_IN_ROW)
     left = 0.62
@@ -76,7 +76,7 @@ def tiles_figure(hues: Hues, theme: Theme) -> Figure:
 
 
 def _tile_colours(hues: Hues, theme: Theme) -> np.ndarray:
-    """Float `[2, num_units, 3]`: secret and inferred hues, what is no hit paler."""
+    """Return float `[2, num_units, 3]`: secret and inferred hues, paler where they differ."""
     colours = style.hue_colours(hues.num_slots)
     read = colours[hues.inferred_slots]
     paler = 0.45 * read + 0.55 * np.array(to_rgb(theme.background))
@@ -99,20 +99,20 @@ def _draw_row(
 
 
 def describe_hues(hues: Hues) -> str:
-    """The tiles in words."""
+    """Describe the tiles in words."""
     return (
-        f"Coloured tiles, one pair per unit: the secret hue above, the hue read from the "
+        f"Coloured tiles, one pair per unit: the secret hue above, the hue inferred from the "
         f"model below. {int(hues.is_hit.sum())} of {len(hues.true_slots)} agree; luck alone "
         f"gives {hues.expected_hits:.1f} on average."
     )
 
 
 def aligned_ranks(user: UserRecord) -> np.ndarray | None:
-    """Each unit's hues ranked by loss, turned so that the secret hue is in the middle.
+    """Rank each unit's hues by loss, turned so that the secret hue is in the middle.
 
     Returns:
-      float `[num_units, num_slots * refinement]`: 0 for the hue the model knows best, 1 for
-      the hue it knows least; NaN rows without usable answers. None without a table.
+      float `[num_units, num_slots * refinement]`: 0 for the hue that the model knows best, 1
+      for the hue that it knows least; NaN rows without usable answers. None without a table.
     """
     if user.table is None or user.unit_of_image is None:
         return None
@@ -127,7 +127,7 @@ def aligned_ranks(user: UserRecord) -> np.ndarray | None:
 
 
 def aligned_steps(user: UserRecord) -> np.ndarray:
-    """Columns of the map, int `[num_slots * refinement]`, in grid steps from the secret hue.
+    """Return the columns of the map, int `[num_slots * refinement]`: steps from the secret hue.
 
     Half a slot further left than the half circle, so that the slots below are not cut.
     """
@@ -136,11 +136,11 @@ def aligned_steps(user: UserRecord) -> np.ndarray:
 
 
 def map_figure(ranks: np.ndarray, first_step: int, hues: Hues, theme: Theme) -> Figure:
-    """The aligned map over a count of where each unit's best hue lies.
+    """Draw the aligned map, and below it a count of where each unit's best hue is.
 
     Args:
-      ranks: as `aligned_ranks` gives.
-      first_step: as `aligned_steps` begins.
+      ranks: what `aligned_ranks` returns.
+      first_step: the first of `aligned_steps`.
       hues: the slots.
       theme: the colours.
     """
@@ -179,7 +179,7 @@ def _draw_map(axes: Axes, ranks: np.ndarray, first_step: int, hues: Hues, theme:
     axes.set_yticks([])
     axes.tick_params(labelbottom=False)
     axes.set_title(
-        "Blue: hues the model knows best.  Dot: the best of the possible secrets.",
+        "Blue: hues that the model knows best.  Dot: the best of the possible secret hues.",
         color=theme.ink,
     )
 
@@ -213,10 +213,10 @@ def _draw_counts(axes: Axes, hues: Hues, theme: Theme) -> None:
 
 
 def describe_map(hues: Hues) -> str:
-    """The map in words."""
+    """Describe the map in words."""
     return (
         "Map with one row per unit, turned so that its secret hue is in the middle; bluer "
         "where the model knows the photos better. Below, a count of where the best hue "
-        f"lies: {int(hues.is_hit.sum())} of {len(hues.true_slots)} exactly in the middle, "
+        f"is: {int(hues.is_hit.sum())} of {len(hues.true_slots)} exactly in the middle, "
         f"{hues.expected_hits:.1f} expected by luck."
     )

@@ -1,4 +1,4 @@
-"""What a run left in its workdir, read once; nothing is trained, asked or tested again."""
+"""Read the files of a run once; nothing is trained, queried or tested again."""
 
 import dataclasses
 import functools
@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import zipfile
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,15 @@ class UserRecord:
 
     Attributes:
       name: as in the settings; not to be trusted in paths or HTML.
-      slug: a name for files.
+      slug: a safe name for files.
       numbers: the user's part of `results.json`; numbers that JSON lacks are None.
       space: the signature space of the keys.
-      refinement: angles asked per slot.
+      refinement: angles queried per slot.
       table: float `[num_images, num_slots * refinement]` nats, or None.
       seal: digests of table and model, written before the key was opened, or None.
       null: arrays `z` and `probability`, or None.
       original: uint8 `[n, H, W, 3]`, a few photos, or None.
-      published: the same photos as put online, or None.
+      published: the same photos as published, or None.
       manifest: units and file names, or None.
       commitment_time: UTC, ISO 8601, or None.
     """
@@ -65,12 +66,12 @@ class UserRecord:
 
     @property
     def num_queries(self) -> int | None:
-        """How many answers the model gave about this user's photos."""
+        """Number of the model's answers about this user's photos."""
         return None if self.table is None else int(self.table.size)
 
     @functools.cached_property
     def seal_agrees(self) -> bool | None:
-        """Whether the table in the folder is the one sealed and the one tested."""
+        """Whether the table in the folder is the one that was sealed and tested."""
         if self.table is None or self.seal is None:
             return None
         tested = np.ascontiguousarray(self.table[:, :: self.refinement])
@@ -86,7 +87,7 @@ class RunRecord:
 
     Attributes:
       results: `results.json`.
-      provenance: where the numbers come from.
+      provenance: commit, machine, command and versions of the run.
       users: claims first, as in the results.
       stage_times: first and last entry of each stage in the log, UTC.
     """
@@ -108,11 +109,11 @@ class RunRecord:
 
 
 def read_run(workdir: str | os.PathLike) -> RunRecord:
-    """Reads a workdir. Only `results.json` must be there.
+    """Read a workdir, of which only `results.json` must be there.
 
     Raises:
-      FileNotFoundError: there is no `results.json`.
-      ValueError: a file is damaged; names it.
+      FileNotFoundError: if there is no `results.json`.
+      ValueError: if a file is damaged; names it.
     """
     folder = pathlib.Path(workdir)
     if not (folder / "results.json").is_file():
@@ -121,7 +122,7 @@ def read_run(workdir: str | os.PathLike) -> RunRecord:
 
 
 def record_of(results: dict[str, Any], folder: pathlib.Path) -> RunRecord:
-    """Joins results with the other files of their folder, as far as they are there."""
+    """Join results with the other files of their folder, where these exist."""
     commitments = _json(folder, "commitments.json") or {}
     examples = _arrays(folder, "examples.npz") or {}
     slugs = _slugs(list(results["users"]))
@@ -163,7 +164,7 @@ def _read_user(
 
 
 def _slugs(names: list[str]) -> dict[str, str]:
-    """File names that are safe everywhere, and distinct where case does not count."""
+    """Return file names that are safe everywhere, and distinct whatever the case."""
     slugs: dict[str, str] = {}
     for name in names:
         slug = base = re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:40] or "_"
@@ -175,7 +176,7 @@ def _slugs(names: list[str]) -> dict[str, str]:
 
 
 def _inside(folder: pathlib.Path, name: str) -> pathlib.Path | None:
-    """The file, if it is there and a user's name does not lead out of the folder."""
+    """Return the path of a file, if it exists and is inside the folder whatever its name."""
     if "\0" in name:
         return None
     path = (folder / name).resolve()
@@ -204,7 +205,7 @@ def _arrays(folder: pathlib.Path, name: str) -> dict[str, np.ndarray] | None:
 
 
 def _stage_times(folder: pathlib.Path) -> dict[str, tuple[str, str]]:
-    """When each stage first and last spoke; a line cut short by a kill is passed over."""
+    """Return the first and last log time of each stage; skip a line cut short by a kill."""
     path = _inside(folder, "log.jsonl")
     times: dict[str, tuple[str, str]] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path else []:
@@ -215,3 +216,29 @@ def _stage_times(folder: pathlib.Path) -> dict[str, tuple[str, str]]:
             continue
         times[stage] = (times.get(stage, (time, time))[0], time)
     return times
+
+
+def training_seconds(results: Mapping[str, Any]) -> float | None:
+    """Return the wall seconds of the training, over all its runs; None where not recorded.
+
+    Example:
+      >>> training_seconds({"training": {"seconds": 600.0}, "stage_seconds": {"train": 7.0}})
+      600.0
+    """
+    if "training" in results:
+        return results["training"]["seconds"]
+    return (results.get("stage_seconds") or {}).get("train")
+
+
+def training_origin(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return commit, machine and command of the training; empty where they are unknown."""
+    held = results["training"] if "training" in results else results
+    return held.get("provenance") or {}
+
+
+def training_commits(results: Mapping[str, Any]) -> list[str]:
+    """Return the commits that took its steps, oldest first; "unknown" where not recorded."""
+    earlier = (results.get("training") or {}).get("earlier_commits") or []
+    return [
+        commit or "unknown" for commit in (*earlier, training_origin(results).get("commit"))
+    ]

@@ -1,6 +1,7 @@
-"""How every figure looks: one palette that survives colour blindness, in light and dark."""
+"""The look of all figures, in a palette safe for colour blindness, and writing their files."""
 
 import base64
+import csv
 import dataclasses
 import io
 import pathlib
@@ -14,13 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from anw_jax import _files, marks
-from anw_jax.report import writing
 
 _PNG_DPI = 160
 _CSS_PIXELS_PER_INCH = 96
-# Verdana, which most machines have, is as wide.
+# Verdana has the same widths, and most machines have it.
 _FONT = b"'DejaVu Sans'"
-# A hundredth of a point is not seen; scales below 1 are kept as they are.
+# A hundredth of a point is invisible; scales below 1 keep their digits.
 _LONG_NUMBER = re.compile(rb"(\b\d*[1-9]\d*\.\d\d)\d+")
 
 
@@ -32,7 +32,7 @@ class Theme:
       background: of figure and axes.
       ink: text.
       muted: axes, secondary text.
-      faint: what is there for comparison only.
+      faint: what is only for comparison.
       signal: the data.
       alert: the observation that matters.
       match: the ±τ band.
@@ -52,7 +52,7 @@ DARK = Theme("#171b20", "#e6e9ec", "#9aa4ae", "#4a535c", "#56b4e9", "#f0883e", "
 
 
 def style(theme: Theme) -> dict[str, Any]:
-    """The matplotlib settings of a theme; for `matplotlib.rc_context`."""
+    """Return the matplotlib settings of a theme, for `matplotlib.rc_context`."""
     return {
         "font.family": ["DejaVu Sans"],
         "font.size": 9.0,
@@ -85,7 +85,7 @@ def style(theme: Theme) -> dict[str, Any]:
 
 
 def panel(width: float, height: float, margins: Sequence[float]) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes; sizes and margins in inches.
+    """Return a figure with one pair of axes; sizes and margins are in inches.
 
     Args:
       width: of the figure.
@@ -104,7 +104,7 @@ def panel(width: float, height: float, margins: Sequence[float]) -> tuple[Figure
 
 
 def hue_colours(num_slots: int) -> np.ndarray:
-    """One colour per slot, `[num_slots, 3]` in [0, 1]: a warm tone, its hue turned in YIQ."""
+    """Return a colour per slot, `[num_slots, 3]` in [0, 1]: a warm tone with its hue turned."""
     tone = np.full((num_slots, 1, 1, 3), [196, 108, 76], np.uint8)
     degrees = np.arange(num_slots) * (360.0 / num_slots)
     turned = marks.publish(marks.HueRotation(), tone, degrees)
@@ -113,10 +113,10 @@ def hue_colours(num_slots: int) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """A figure as the page shows it.
+    """A figure in the form that the page shows.
 
     Attributes:
-      name: of its files, without ending.
+      name: of its files, without suffix.
       alt: what it shows, in words and numbers.
       light: SVG as a data URI.
       dark: the same for a dark page.
@@ -139,14 +139,14 @@ def publish_figure(
     draw: Callable[[Theme], Figure],
     columns: Mapping[str, Sequence[Any] | np.ndarray],
 ) -> Drawing:
-    """Draws a figure in both themes and writes PNG, SVG and the numbers it shows.
+    """Draw a figure in both themes; write PNG, SVG and the numbers that it shows.
 
     Args:
-      folder: where the files go.
-      name: of the files, without ending.
+      folder: of the files.
+      name: of the files, without suffix.
       alt: what the figure shows.
-      draw: makes the figure for a theme.
-      columns: the numbers, by name of the column; all of one length.
+      draw: draws the figure in a theme.
+      columns: the numbers, by name of the column; all of equal length.
     """
     figure, light = write_figure(folder, name, draw, columns)
     with matplotlib.rc_context(style(DARK)):
@@ -164,8 +164,8 @@ def write_figure(
     draw: Callable[[Theme], Figure],
     columns: Mapping[str, Sequence[Any] | np.ndarray],
 ) -> tuple[Figure, bytes]:
-    """Writes PNG, SVG and CSV of a figure for light paper; returns it and its SVG."""
-    writing.write_csv(folder / f"{name}.csv", columns)
+    """Write PNG, SVG and CSV of a figure in the light theme; return it and its SVG."""
+    write_csv(folder / f"{name}.csv", columns)
     with matplotlib.rc_context(style(LIGHT)):
         figure = draw(LIGHT)
         _files.write_whole(folder / f"{name}.png", saved(figure, "png"))
@@ -175,7 +175,7 @@ def write_figure(
 
 
 def saved(figure: Figure, kind: str, dpi: int = _PNG_DPI) -> bytes:
-    """The figure as "png" or "svg"; without dates, so that equal numbers give equal bytes."""
+    """Return the figure as "png" or "svg", without dates: equal numbers give equal bytes."""
     metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[kind]
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
@@ -186,10 +186,29 @@ def saved(figure: Figure, kind: str, dpi: int = _PNG_DPI) -> bytes:
 
 
 def data_uri(body: bytes, kind: str) -> str:
-    """A file's bytes as an address that needs no network.
+    """Return a file's bytes as a data URI.
 
     Example:
       >>> data_uri(b"hi", "text/plain")
       'data:text/plain;base64,aGk='
     """
     return f"data:{kind};base64,{base64.b64encode(body).decode()}"
+
+
+def write_csv(path: pathlib.Path, columns: Mapping[str, Sequence[Any] | np.ndarray]) -> None:
+    """Write columns of equal length as CSV; floats with nine digits."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in zip(*columns.values(), strict=True):
+        writer.writerow([_cell(value) for value in row])
+    _files.write_whole(path, text.getvalue().encode())
+
+
+def _cell(value: Any) -> Any:
+    """Quote a leading sign that a spreadsheet would run as a formula."""
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.9g}"
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@"):
+        return "'" + value
+    return value

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from anw_jax import stats
-from anw_jax.report.training import training_origin, training_seconds
+from anw_jax.report.reading import training_origin, training_seconds
 
 _HEAD = (
     "user",
@@ -26,11 +26,10 @@ _HEAD = (
 
 
 def results_table(folder: str | os.PathLike) -> str:
-    """Sums up the seeds of one experiment.
+    """Return a table of one experiment over its seeds.
 
     A claim's worst p is its largest, a control's its smallest. Matches and hue errors
-    (inferred minus true) are given where one hue ("unmarked" counts) is shared by all photos
-    of a user.
+    (inferred minus true) are for users whose photos all share one hue ("unmarked" counts).
 
     Args:
       folder: holds `seed*.json`, each a run's `results.json`.
@@ -40,8 +39,8 @@ def results_table(folder: str | os.PathLike) -> str:
       and command of the training.
 
     Raises:
-      FileNotFoundError: there is no `seed*.json`.
-      ValueError: a file is damaged; names it.
+      FileNotFoundError: if there is no `seed*.json`.
+      ValueError: if a file is damaged; names it.
     """
     runs = read_seeds(folder)
     names = dict.fromkeys(name for run in runs for name in run["users"])
@@ -53,7 +52,7 @@ def results_table(folder: str | os.PathLike) -> str:
 
 
 def read_seeds(folder: str | os.PathLike) -> list[dict[str, Any]]:
-    """The runs of a folder, by seed."""
+    """Return the results in a folder, by seed."""
     files = sorted(pathlib.Path(folder).glob("seed*.json"))
     if not files:
         raise FileNotFoundError(f"{folder} holds no seed*.json")
@@ -86,7 +85,7 @@ def _row(name: str, users: list[dict[str, Any]]) -> list[str]:
 
 
 def _hue_error(shared: dict[str, Any]) -> float | None:
-    """Inferred minus true hue, on the finer grid where there is one; degrees."""
+    """Return inferred minus true hue in degrees, on the finer grid where there is one."""
     inferred = shared.get("inferred_degrees_fine", shared["inferred_degrees"])
     return None if inferred is None else inferred - shared["true_degrees"]
 
@@ -96,7 +95,7 @@ def _p(log10_p: float | None) -> str:
 
 
 def mean_and_std(values: Iterable[float | None], digits: int) -> str:
-    """Mean and sample standard deviation as text; the deviation needs two values.
+    """Return mean and sample standard deviation as text; the deviation needs two values.
 
     Example:
       >>> mean_and_std([1.0, 3.0], 1), mean_and_std([0.5], 2), mean_and_std([], 1)
@@ -110,7 +109,7 @@ def mean_and_std(values: Iterable[float | None], digits: int) -> str:
 
 
 def _angle(degrees: Iterable[float | None]) -> str:
-    """Mean and deviation of hues, taken on the circle next to their mean direction."""
+    """Return mean and deviation of hues on the circle, around their mean direction."""
     known = [math.radians(angle) for angle in degrees if angle is not None]
     if not known:
         return "–"
@@ -120,7 +119,7 @@ def _angle(degrees: Iterable[float | None]) -> str:
 
 
 def _line(cells: Iterable[str]) -> str:
-    """A table row; what Markdown or HTML would take as markup is escaped."""
+    """Return a table row; what Markdown or HTML would take as markup is escaped."""
     return "| " + " | ".join(_escape(cell) for cell in cells) + " |"
 
 
@@ -152,7 +151,7 @@ def _commit(origin: dict[str, Any]) -> str | None:
 
 
 def _command(origin: dict[str, Any]) -> str | None:
-    """The command for any seed and any folder."""
+    """Return the command for any seed and any folder."""
     command = re.sub(r"\s--(workdir|save_results)[= ]\S+", "", origin.get("command") or "")
     command = re.sub(r"(--config\.seed[= ])\d+", r"\1<seed>", command)
     return f"`{command}`" if command else None

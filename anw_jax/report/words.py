@@ -1,4 +1,4 @@
-"""Numbers in plain words. Nothing here rounds in favour of a claim."""
+"""Numbers in plain words, never rounded in favour of a claim."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def level(alpha: float) -> str:
-    """A declared level as text.
+    """Return a declared level as text.
 
     Example:
       >>> level(1e-6), level(0.05)
@@ -21,12 +21,12 @@ def level(alpha: float) -> str:
 
 
 def level_odds(alpha: float) -> str:
-    """A level as "1 in …"."""
+    """Return a level as "1 in …"."""
     return odds(math.log10(alpha))
 
 
 def odds(log10_p: float | None) -> str:
-    """A probability as "1 in …", rounded towards the likelier side.
+    """Return a probability as "1 in …", rounded up.
 
     Example:
       >>> odds(-3.2647), odds(-400.0), odds(math.log10(0.15)), odds(0.0)
@@ -46,7 +46,7 @@ def odds(log10_p: float | None) -> str:
 
 
 def gloss_of_p(log10_p: float | None) -> str:
-    """What a p amounts to, in a few words.
+    """Explain a p in a few words.
 
     Example:
       >>> gloss_of_p(-0.01), gloss_of_p(-3.2647)
@@ -58,12 +58,12 @@ def gloss_of_p(log10_p: float | None) -> str:
 
 
 def power(exponent: int) -> str:
-    """An exponent in superscript digits."""
+    """Return an exponent in superscript digits."""
     return str(exponent).translate(_SUPERSCRIPT)
 
 
 def bits(value: float | None) -> str:
-    """Evidence in bits, rounded down: a printed number claims no more than was shown.
+    """Return evidence in bits, rounded down.
 
     Example:
       >>> bits(35.457), bits(None)
@@ -75,7 +75,7 @@ def bits(value: float | None) -> str:
 
 
 def coin_tosses(bits: float | None) -> str:
-    """Evidence in bits as a run of heads, rounded down.
+    """Return evidence in bits as a run of heads, rounded down.
 
     Example:
       >>> coin_tosses(27.7), coin_tosses(1.2), coin_tosses(0.4)
@@ -87,22 +87,20 @@ fair coin toss')
     num = math.floor(bits + 1e-9)
     if num < 1:
         return "less than one fair coin toss"
-    return (
-        "like 1 fair coin toss, heads"
-        if num == 1
-        else f"like {num:,} fair coin tosses all heads"
-    )
+    if num == 1:
+        return "like 1 fair coin toss, heads"
+    return f"like {num:,} fair coin tosses all heads"
 
 
 def outcome(numbers: dict[str, Any]) -> str:
-    """The outcome with its level or its reason."""
+    """Return the outcome with its level or its reason."""
     if numbers["outcome"] == "inconclusive":
         return f"inconclusive: {numbers['reason']}"
     return f"{numbers['outcome']} at level {level(numbers['alpha'])}"
 
 
 def claim(user: UserRecord) -> str:
-    """What a user says has happened."""
+    """Return what a user claims."""
     photos, units = user.numbers["num_images"], user.numbers["num_units"]
     many = photos > 1
     how = {
@@ -117,7 +115,7 @@ def claim(user: UserRecord) -> str:
 
 
 def kind(user: UserRecord) -> str:
-    """Why a user is a control."""
+    """Return why a user is a control."""
     if user.numbers.get("excluded"):
         return "left out of this training altogether"
     return {
@@ -128,31 +126,31 @@ def kind(user: UserRecord) -> str:
 
 
 def is_evidence(user: UserRecord) -> bool:
-    """Whether the user's test stands as evidence."""
+    """Return whether the user's test is evidence."""
     return verdict.is_evidence(user.numbers["standing"])
 
 
-def standing_reason(standing: str) -> str:
-    """Why a result is no evidence, in a sentence."""
-    if standing == verdict.EXPERIMENT_KEY:
+def explain_conditions(conditions: str) -> str:
+    """Return why a result is not evidence, in a sentence or two."""
+    if conditions == verdict.EXPERIMENT_KEY:
         return (
-            "The secret keys of this run were derived from its public seed, so that anybody "
-            "can repeat it, and so was the value that stands for a public beacon. Whoever "
-            "knows the seed knows the keys. This page shows how the method works; it proves "
-            "nothing about anybody: experiment key, not evidence (beacon drawn from the seed)."
+            "The secret keys of this run were derived from its public seed, so that anyone can "
+            "repeat it, and so was the value in place of a public beacon. Whoever knows the "
+            "seed knows the keys. This page shows how the method works; it proves nothing "
+            "about anyone: experiment key, not evidence (beacon drawn from the seed)."
         )
-    if standing == verdict.NO_COMMITMENT:
+    if conditions == verdict.NO_COMMITMENT:
         return (
             "Nothing shows that the key was fixed before the model was trained, and a key "
             "chosen afterwards could be made to fit."
         )
-    if verdict.is_conditional(standing):
+    if verdict.is_conditional(conditions):
         return "Each of these is an assumption that the files of this run do not show."
     return ""
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A number with fixed digits; a dash where there is none.
+    """Return a number with fixed digits; a dash where there is none.
 
     Example:
       >>> number(-3.2647), number(None), number(math.nan)
@@ -164,12 +162,12 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share as a percentage; a dash where there is none."""
+    """Return a share as a percentage; a dash where there is none."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}%}"
 
 
 def seconds(value: float | None) -> str:
-    """A duration.
+    """Return a duration in units that suit it.
 
     Example:
       >>> seconds(3.4), seconds(102.3), seconds(7380)
@@ -185,7 +183,7 @@ def seconds(value: float | None) -> str:
 
 
 def time(text: str | None) -> str:
-    """A moment as the log has it, easier to read.
+    """Return a time of the log in a form that is easier to read.
 
     Example:
       >>> time("2026-11-21T04:02:54+00:00"), time(None)
@@ -195,7 +193,7 @@ def time(text: str | None) -> str:
 
 
 def p_of(p_value: float | None) -> str:
-    """A p-value as text, rounded up.
+    """Return a p-value as text, rounded up.
 
     Example:
       >>> p_of(0.00023806), p_of(None)
@@ -205,19 +203,17 @@ def p_of(p_value: float | None) -> str:
 
 
 def diagnostics(user: UserRecord, names: list[str]) -> list[str]:
-    """The p of each diagnostic as text; a dash where there is none."""
-    values = user.numbers["diagnostics"]
-    return [_diagnostic(name, values.get(name)) for name in names]
-
-
-def _diagnostic(name: str, value: float | None) -> str:
-    if value is None:
-        return "–"
-    return stats.format_p(value) if name.startswith("log10_p_") else p_of(value)
+    """Return the p of each diagnostic as text; a dash where there is none."""
+    texts = []
+    for name in names:
+        value = user.numbers["diagnostics"].get(name)
+        is_log10 = value is not None and name.startswith("log10_p_")
+        texts.append(stats.format_p(value) if is_log10 else p_of(value))
+    return texts
 
 
 def diagnostic_title(name: str) -> str:
-    """A column heading.
+    """Return the column heading of a diagnostic.
 
     Example:
       >>> diagnostic_title("log10_p_log_losses"), diagnostic_title("p_monte_carlo")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anw_jax import report
-from anw_jax.report import curves, hues, photos, reading, style, writing
+from anw_jax.report import curves, hues, photos, reading, style
 from docs import update_readme
 
 
@@ -97,7 +97,7 @@ def test_hue_colours_differ_and_go_once_round():
 
 
 def test_formulas_do_not_reach_a_spreadsheet(tmp_path):
-    writing.write_csv(tmp_path / "x.csv", {"file": ["=1+1", "a"], "degrees": [-30.0, np.nan]})
+    style.write_csv(tmp_path / "x.csv", {"file": ["=1+1", "a"], "degrees": [-30.0, np.nan]})
     assert (tmp_path / "x.csv").read_text() == "file,degrees\n'=1+1,-30\na,nan\n"
 
 

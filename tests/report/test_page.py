@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anw_jax import report, verify
-from anw_jax.report import figures
+from anw_jax.report import page as page_module
 from anw_jax.report.style import Drawing
 from anw_jax.verify import verdict
 
@@ -20,13 +20,13 @@ h1 Was this model trained on the marked photos?
 h2 1. The claim and the outcome
 h3 keyed
 h3 How to read p
-h2 2. What was asked of the model, and when
+h2 2. How the model was queried, and when
 h2 3. How well the model knows the photos, hue by hue
 h2 4. What a mark looks like
 h3 keyed
-h2 5. Secret hues against the hues read from the model
+h2 5. Secret hues and the hues inferred from the model
 h3 keyed
-h2 6. Luck, and this model
+h2 6. Luck and this model
 h2 7. Controls
 h2 8. The model, the numbers, the limits
 h3 Limits
@@ -93,8 +93,8 @@ def undrawn(monkeypatch):
     def name_it(folder, name, alt, draw, columns):
         return Drawing(name, alt, "data:image/svg+xml;,", "data:image/svg+xml;,", 1, 1)
 
-    monkeypatch.setattr(figures, "publish_figure", name_it)
-    monkeypatch.setattr(figures, "write_figure", lambda *_: None)
+    monkeypatch.setattr(page_module, "publish_figure", name_it)
+    monkeypatch.setattr(page_module, "write_figure", lambda *_: None)
 
 
 def page_of(folder):
@@ -125,7 +125,7 @@ def test_banner_says_that_an_experiment_key_is_no_evidence(page):
     (banner,) = [a for a in page.all("aside") if "banner" in a["class"]]
     assert banner["role"] == "note"
     before_main = page.source.split("<main>")[0]
-    assert f'<strong class="standing">{verdict.EXPERIMENT_KEY}</strong>' in before_main
+    assert f'<strong class="conditions">{verdict.EXPERIMENT_KEY}</strong>' in before_main
 
 
 def test_evidence_has_no_banner(make_workdir, undrawn):
@@ -280,7 +280,7 @@ def test_only_results_json_is_needed(make_workdir):
         if file.name != "results.json":
             file.unlink() if file.is_file() else file.rmdir()
     page = page_of(folder)
-    assert "No marked pictures were kept." in page.text
+    assert "No marked photos were kept." in page.text
     assert "not checked" in page.text
 
 

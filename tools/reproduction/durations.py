@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from anw_jax import _json
-from anw_jax.report.training import training_seconds
+from anw_jax.report.reading import training_seconds
 from tools.reproduction.study import Study
 
 # What a queue adds to a result: wall seconds of the sitting, and whether it trained.

@@ -1,6 +1,6 @@
 """The figures of studies: loss curves, bars and lines over what was measured on runs.
 
-They look as `anw_jax.report.style` has it. Whatever has no results yet is left out.
+They look as `anw_jax.report.style` defines. What has no results yet is left out.
 """
 
 import dataclasses
@@ -61,7 +61,7 @@ class Curves:
         figure, axes = style.panel(_WIDTH, 2.9, (0.55, 0.62, _LEGEND_WIDTH, 0.25))
         means = {label: mean_curve(each.values) for label, each in self.shown.items()}
         all_curves = list(means.values())
-        curves.dress(axes, theme, all_curves[0].tau_degrees, curves.top_of(all_curves))
+        curves.draw_axes(axes, theme, all_curves[0].tau_degrees, curves.upper_limit(all_curves))
         for (label, curve), colour in zip(
             means.items(), _colours(len(means), self.ordered), strict=True
         ):

@@ -9,8 +9,8 @@ from typing import Any
 from anw_jax import stats
 from anw_jax.lab import DataSettings
 from anw_jax.progress import format_seconds
+from anw_jax.report.reading import training_commits, training_origin, training_seconds
 from anw_jax.report.table import mean_and_std
-from anw_jax.report.training import training_commits, training_origin, training_seconds
 from tools.reproduction.claims import NOT_YET_RUN, Claim
 from tools.reproduction.runs import Run, Runs
 from tools.reproduction.study import Study
