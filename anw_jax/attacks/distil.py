@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from anw_jax import _check, models
-from anw_jax.attacks._answers import answers
-from anw_jax.attacks._retrain import derive_seed, retrain
-from anw_jax.attacks.kinds import Material, TrainedModel
+from anw_jax.attacks.kinds import Material, TrainedModel, derive_seed
+from anw_jax.attacks.model import retrain
 from anw_jax.models import Model
 
 PHOTOS = ("own", "clean")
+
+_BATCH_SIZE = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,3 +128,20 @@ def _scaled(
     predict: jax.tree_util.Partial, temperature: jax.Array, images: jax.Array
 ) -> jax.Array:
     return temperature * predict(images)
+
+
+def answers(predict: jax.tree_util.Partial, images: np.ndarray) -> np.ndarray:
+    """Logits float32 `[n, c]` of uint8 photos `[n, H, W, 3]`, n at least 1.
+
+    The last batch is padded, so that one program serves any number of photos.
+    """
+    batches = []
+    for start in range(0, len(images), _BATCH_SIZE):
+        rows = np.minimum(np.arange(start, start + _BATCH_SIZE), len(images) - 1)
+        batches.append(np.asarray(_batch_logits(predict, images[rows])))
+    return np.concatenate(batches)[: len(images)]
+
+
+@jax.jit
+def _batch_logits(predict: jax.tree_util.Partial, images: jax.Array) -> jax.Array:
+    return predict(images.astype(jnp.float32) / jnp.float32(255.0)).astype(jnp.float32)

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from anw_jax import _check, train
-from anw_jax.attacks._optional import libraries
+from anw_jax.attacks.kinds import libraries
 
 SAMPLINGS = ("shuffled", "poisson")
 

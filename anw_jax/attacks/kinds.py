@@ -5,6 +5,9 @@ fingerprints and results). What it needs beside its own values is handed to it.
 """
 
 import dataclasses
+import hashlib
+import importlib
+import types
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -94,3 +97,34 @@ class Material:
     clean_images: np.ndarray
     clean_labels: np.ndarray
     seed: int
+
+
+def derive_seed(seed: int, *names: str | int) -> int:
+    """A seed in [0, 2³¹) for one named use, so that no two uses share random numbers.
+
+    Example:
+      >>> derive_seed(0, "ensemble", 1) != derive_seed(0, "ensemble", 2)
+      True
+    """
+    text = "/".join(map(str, ("anw_jax.attacks/1", seed, *names)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def libraries(needed_by: str, extra: str, *names: str) -> list[types.ModuleType]:
+    """The modules, imported when they are needed.
+
+    Args:
+      needed_by: what the error calls the attack.
+      extra: of the package, which installs them.
+      *names: of the modules.
+
+    Raises:
+      ImportError: if one is missing; says how to install it.
+    """
+    try:
+        return [importlib.import_module(name) for name in names]
+    except ImportError as error:
+        raise ImportError(
+            f"{needed_by} needs {error.name}, which is not installed: "
+            f"pip install '.[{extra}]' in the checkout"
+        ) from error

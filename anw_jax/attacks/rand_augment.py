@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 
 from anw_jax import _check
-from anw_jax.attacks._levels import autocontrast, equalize, posterize
-from anw_jax.attacks._warp import warp
 
 OPERATIONS = (
     "identity",
@@ -166,3 +164,82 @@ def _smooth(images: jax.Array) -> jax.Array:
     )
     inner = images[:, 1:-1, 1:-1]
     return images.at[:, 1:-1, 1:-1].set((neighbours + 4.0 * inner) / 13.0)
+
+
+def warp(images: jax.Array, matrices: jax.Array, fill: float) -> jax.Array:
+    """Moves the pixels of each image, taking the nearest.
+
+    A pixel's centre has coordinates (x, y) from the centre of the image, x to the right and y
+    downwards. What lies outside is `fill`.
+
+    Args:
+      images: float `[b, H, W, 3]`.
+      matrices: float32 `[b, 2, 3]`, from (x, y, 1) of the result to (x, y) of the source.
+      fill: the value outside.
+
+    Returns:
+      Images like `images`.
+    """
+    height, width = images.shape[1:3]
+    x = jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2
+    y = jnp.arange(height, dtype=jnp.float32) - (height - 1) / 2
+    x, y = jnp.meshgrid(x, y)
+
+    def one(image: jax.Array, matrix: jax.Array) -> jax.Array:
+        source = [row[0] * x + row[1] * y + row[2] for row in matrix]
+        columns = _nearest(source[0] + (width - 1) / 2)
+        rows = _nearest(source[1] + (height - 1) / 2)
+        is_inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+        taken = image[rows.clip(0, height - 1), columns.clip(0, width - 1)]
+        return jnp.where(is_inside[..., None], taken, jnp.asarray(fill, image.dtype))
+
+    return jax.vmap(one)(images, matrices)
+
+
+def _nearest(coordinates: jax.Array) -> jax.Array:
+    return jnp.floor(coordinates + 0.5).astype(jnp.int32)
+
+
+_NUM_LEVELS = 256
+
+
+def to_levels(image: jax.Array) -> jax.Array:
+    """Int32 levels 0 to 255."""
+    return jnp.rint(image * 255.0).astype(jnp.int32)
+
+
+def from_levels(levels: jax.Array) -> jax.Array:
+    """Float32 in [0, 1]."""
+    return levels.astype(jnp.float32) / 255.0
+
+
+def posterize(image: jax.Array, num_bits: int) -> jax.Array:
+    """Keeps the `num_bits` highest bits of each level."""
+    mask = (_NUM_LEVELS - 1) >> (8 - num_bits) << (8 - num_bits)
+    return from_levels(to_levels(image) & mask)
+
+
+def autocontrast(image: jax.Array) -> jax.Array:
+    """Stretches each channel to the whole scale; a channel of one level stays."""
+    levels = to_levels(image)
+    low = levels.min(axis=(0, 1), keepdims=True)
+    high = levels.max(axis=(0, 1), keepdims=True)
+    # In integers, so that every machine rounds down at the same level.
+    stretched = (levels - low) * 255 // jnp.maximum(high - low, 1)
+    return from_levels(jnp.where(high > low, stretched, levels))
+
+
+def equalize(image: jax.Array) -> jax.Array:
+    """Makes the histogram of each channel as flat as a map of levels can."""
+    levels = to_levels(image)
+    channels = [_equalize_channel(levels[..., channel]) for channel in range(3)]
+    return from_levels(jnp.stack(channels, axis=-1))
+
+
+def _equalize_channel(levels: jax.Array) -> jax.Array:
+    counts = jnp.zeros(_NUM_LEVELS, jnp.int32).at[levels.ravel()].add(1)
+    # Pillow leaves out the pixels of the highest level that occurs.
+    step = (levels.size - counts[levels.max()]) // 255
+    below = jnp.cumsum(counts) - counts
+    table = (below + step // 2) // jnp.maximum(step, 1)
+    return jnp.where(step > 0, table.clip(0, 255)[levels], levels)

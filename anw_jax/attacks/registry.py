@@ -4,28 +4,23 @@ import dataclasses
 from typing import Any
 
 from anw_jax import _check
-from anw_jax.attacks.color_jitter import ColorJitter
-from anw_jax.attacks.cutmix import Cutmix
-from anw_jax.attacks.cutout import Cutout
+from anw_jax.attacks.answers import OutputNoise, Rounding
+from anw_jax.attacks.batch import (
+    ColorJitter,
+    Cutmix,
+    Cutout,
+    GaussianNoise,
+    Grayscale,
+    LabelSmoothing,
+    Mixup,
+)
 from anw_jax.attacks.distil import Distil
 from anw_jax.attacks.dp_sgd import DpSgd
-from anw_jax.attacks.early_stopping import EarlyStopping
-from anw_jax.attacks.ensemble import Ensemble
-from anw_jax.attacks.fgsm import Fgsm
-from anw_jax.attacks.fine_tune import FineTune
-from anw_jax.attacks.gaussian_noise import GaussianNoise
-from anw_jax.attacks.grayscale import Grayscale
-from anw_jax.attacks.histogram_matching import HistogramMatching
-from anw_jax.attacks.jpeg import Jpeg
+from anw_jax.attacks.images import HistogramMatching, Jpeg, WhiteBalance
 from anw_jax.attacks.kinds import Attack
-from anw_jax.attacks.label_smoothing import LabelSmoothing
-from anw_jax.attacks.mixup import Mixup
-from anw_jax.attacks.output_noise import OutputNoise
-from anw_jax.attacks.pgd import Pgd
-from anw_jax.attacks.prune import Prune
+from anw_jax.attacks.model import EarlyStopping, Ensemble, FineTune, Prune
 from anw_jax.attacks.rand_augment import RandAugment
-from anw_jax.attacks.rounding import Rounding
-from anw_jax.attacks.white_balance import WhiteBalance
+from anw_jax.attacks.step import Fgsm, Pgd
 
 # One line per attack; append yours.
 _CLASSES: dict[str, type] = {

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anw_jax import attacks, train
-from anw_jax.attacks._boxes import box_masks
-from anw_jax.attacks._partners import blend, draw_shares
+from anw_jax.attacks.batch import blend, box_masks, draw_shares
 from anw_jax.marks import HueRotation
 
 SHAPE = (16, 8, 8, 3)

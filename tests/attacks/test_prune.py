@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from anw_jax import models
 from anw_jax.attacks import TrainedModel
-from anw_jax.attacks.prune import Prune, prune_kernels
+from anw_jax.attacks.model import Prune, prune_kernels
 
 FRACTIONS = (0.1, 0.5, 0.9)
 

@@ -9,8 +9,13 @@ from hypothesis import strategies as st
 
 from anw_jax import models, verify
 from anw_jax.attacks import Material, TrainedModel
-from anw_jax.attacks.output_noise import OutputNoise, image_hashes, noisy_predict_fn
-from anw_jax.attacks.rounding import Rounding, rounded_predict_fn
+from anw_jax.attacks.answers import (
+    OutputNoise,
+    Rounding,
+    image_hashes,
+    noisy_predict_fn,
+    rounded_predict_fn,
+)
 from anw_jax.keys import SignatureSpace
 from anw_jax.marks import HueRotation
 

@@ -9,9 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anw_jax.attacks.histogram_matching import HistogramMatching, reference_photo
-from anw_jax.attacks.jpeg import Jpeg
-from anw_jax.attacks.white_balance import WhiteBalance, gains
+from anw_jax.attacks.images import (
+    HistogramMatching,
+    Jpeg,
+    WhiteBalance,
+    gains,
+    reference_photo,
+)
 from anw_jax.marks import HueRotation, publish
 
 SEEDS = st.integers(0, 2**32 - 1)

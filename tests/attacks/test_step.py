@@ -10,9 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anw_jax import attacks, models, train
-from anw_jax.attacks._adversarial import within
-from anw_jax.attacks.fgsm import Fgsm
-from anw_jax.attacks.pgd import Pgd
+from anw_jax.attacks.step import Fgsm, Pgd, within
 
 ADVERSARIES = [
     Fgsm(epsilon=0.05),

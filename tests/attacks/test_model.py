@@ -9,11 +9,16 @@ import pytest
 
 from anw_jax import data, models, train
 from anw_jax.attacks import Material, TrainedModel
-from anw_jax.attacks._retrain import derive_seed, retrain
 from anw_jax.attacks.distil import Distil, _student, mean_entropy, soft_targets
-from anw_jax.attacks.early_stopping import EarlyStopping, _segment_steps
-from anw_jax.attacks.ensemble import Ensemble, averaged
-from anw_jax.attacks.fine_tune import FineTune
+from anw_jax.attacks.kinds import derive_seed
+from anw_jax.attacks.model import (
+    EarlyStopping,
+    Ensemble,
+    FineTune,
+    _segment_steps,
+    averaged,
+    retrain,
+)
 
 SETTINGS = train.TrainSettings(
     learning_rate=0.05, batch_size=16, num_epochs=30, crop_padding=1, seed=3
@@ -111,7 +116,7 @@ def test_tuning_has_settings_of_its_own(suspect, material, monkeypatch):
         asked.update(options, settings=settings, images=images, labels=labels)
         return suspect.variables, {}
 
-    monkeypatch.setattr("anw_jax.attacks.fine_tune.retrain", note)
+    monkeypatch.setattr("anw_jax.attacks.model.retrain", note)
     slow = dataclasses.replace(SETTINGS, warmup_epochs=3, label_smoothing=0.2)
     FineTune("head", num_epochs=2, learning_rate=0.003, batch_size=7).change(
         suspect, dataclasses.replace(material, settings=slow)
