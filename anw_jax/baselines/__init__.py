@@ -10,12 +10,11 @@ from anw_jax.baselines import (
     memorization,
     protection_advantage,
     radioactive,
-    radioactive_marking,
-    radioactive_tracing,
+    radioactive_networks,
     shadow_mia,
     threshold_mia,
 )
-from anw_jax.baselines.answers import answers
+from anw_jax.baselines.threshold_mia import answers
 
 __all__ = [
     "answers",
@@ -23,8 +22,7 @@ __all__ = [
     "memorization",
     "protection_advantage",
     "radioactive",
-    "radioactive_marking",
-    "radioactive_tracing",
+    "radioactive_networks",
     "shadow_mia",
     "threshold_mia",
 ]

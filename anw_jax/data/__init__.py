@@ -7,18 +7,18 @@ A set that is too large for memory is a `StreamedDataset`, whose photos are deco
 their rows are asked for; `prefetch` asks ahead.
 """
 
-from anw_jax.data.batch_plan import BatchPlan
-from anw_jax.data.chunks import chunks
-from anw_jax.data.dataset import Dataset, Splits
-from anw_jax.data.folder_listing import FolderListing, list_folder
+from anw_jax.data.batches import BatchPlan, prefetch
+from anw_jax.data.dataset import (
+    Dataset,
+    Splits,
+    StreamedDataset,
+    channel_statistics,
+    chunks,
+)
 from anw_jax.data.photo_colour import PhotoColour, colour_of
-from anw_jax.data.photo_folder import list_photos, png_of, read_photo
-from anw_jax.data.prefetch import prefetch
+from anw_jax.data.photos import FolderListing, list_folder, list_photos, png_of, read_photo
 from anw_jax.data.sources import SOURCES, load
-from anw_jax.data.statistics import channel_statistics
-from anw_jax.data.streamed import StreamedDataset
-from anw_jax.data.streamed_images import StreamedImages
-from anw_jax.data.training_set import training_set
+from anw_jax.data.streamed import StreamedImages
 from anw_jax.data.users import (
     KINDS,
     UserImages,
@@ -26,6 +26,7 @@ from anw_jax.data.users import (
     UserSpec,
     assign_users,
     share_equally,
+    training_set,
 )
 
 __all__ = [

@@ -1,36 +1,19 @@
-"""Labelled photos in memory."""
+"""Labelled images, in memory or on disk: `Dataset`, `StreamedDataset` and `Splits`."""
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from anw_jax import _check
-from anw_jax.data.chunks import chunks
+from anw_jax import _check, errors
+from anw_jax.data.streamed import ArrayRecords, StreamedImages
 
 _DIGEST_TAG = b"anw_jax.data.Dataset/1\0"
-
-
-def _names(num: int, **named: Any) -> tuple[str, ...]:
-    ((name, value),) = named.items()
-    names = tuple(value)
-    for text in names:
-        _check.is_instance(str, **{f"each of {name}": text})
-    if len(names) != num:
-        raise ValueError(f"{name} must name all {num} images, got {len(names)} names")
-    return names
-
-
-def _rows_of(names: tuple[str, ...] | None, rows: np.ndarray) -> tuple[str, ...] | None:
-    return None if names is None else tuple(names[row] for row in rows)
-
-
-def _frozen(array: np.ndarray) -> np.ndarray:
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
+_SPLIT_TAG = b"anw_jax.data.split/1\0"
+_CHUNK = 4096
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,6 +111,63 @@ class Dataset:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class StreamedDataset(Dataset):
+    """A `Dataset` whose images are read when they are asked for.
+
+    Labels and names are in memory. `take` gives another streamed set; `in_memory` reads
+    all photos of it. `digest()` reads them too, and is that of `in_memory()`.
+
+    Attributes:
+      images: `StreamedImages`, of shape `[n, H, W, 3]`; index it to get arrays.
+      original_digests: None, though photos may be resized, until `in_memory()`; digests of
+        the originals take a reading of them all.
+
+    Example:
+      >>> from anw_jax import data
+      >>> photos = data.load("mock:8", image_size=4, in_memory=False).train
+      >>> photos.images.shape, photos.images[[5, 2]].shape, photos.take([5, 2]).labels.tolist()
+      ((8, 4, 4, 3), (2, 4, 4, 3), [1, 2])
+    """
+
+    images: StreamedImages
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "StreamedDataset":
+        """A set that is in the host's memory, to be fed to a device batch by batch."""
+        records = ArrayRecords(dataset.images, dataset.name)
+        return cls(
+            StreamedImages.of(records, None),
+            dataset.labels,
+            dataset.class_names,
+            dataset.name,
+            dataset.file_names,
+            dataset.original_digests,
+        )
+
+    def _checked_images(self) -> StreamedImages:
+        return _check.is_instance(StreamedImages, images=self.images)
+
+    def _images_of(self, rows: np.ndarray) -> StreamedImages:
+        return self.images.take(rows)
+
+    def in_memory(self) -> Dataset:
+        """Returns the same photos as arrays, with the digests of their originals.
+
+        Raises:
+          SourceError: for a photo that cannot be decoded or has another size.
+        """
+        images, digests = self.images.load()
+        return Dataset(
+            images=images,
+            labels=self.labels,
+            class_names=self.class_names,
+            name=self.name,
+            file_names=self.file_names,
+            original_digests=self.original_digests or digests,
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Splits:
     """What a source gives: photos to train on and photos to test with.
 
@@ -153,3 +193,105 @@ class Splits:
                 f"train and test must have images of one size, got {train_shape} "
                 f"and {test_shape}: set image_size"
             )
+
+
+def goes_to_test(content: bytes) -> bool:
+    """Whether a photo with these bytes is one of the fifth that tests.
+
+    The photo alone decides, so adding others moves none, and byte-identical copies are
+    never on both sides.
+    """
+    digest = hashlib.sha256(_SPLIT_TAG + content).digest()
+    return int.from_bytes(digest[:8]) % 5 == 0
+
+
+def divide(everything: Dataset, in_test: np.ndarray) -> Splits:
+    """Splits by the bool array `in_test` `[n]`; an error where a side would be empty."""
+    sides = {}
+    for name, rows in (("train", ~in_test), ("test", in_test)):
+        if not rows.any():
+            raise errors.SourceError(
+                f"{everything.name} has {len(everything)} images, of which the 80/20 split "
+                f"leaves none to {name}: add images, or give train and test apart"
+            )
+        side = everything.take(np.flatnonzero(rows))
+        sides[name] = dataclasses.replace(side, name=f"{everything.name}/{name}")
+    return Splits(**sides)
+
+
+def chunks(images: np.ndarray | StreamedImages) -> Iterator[np.ndarray]:
+    """Gives images in order, uint8 `[k, H, W, 3]` at a time; streamed ones are read ahead.
+
+    Args:
+      images: uint8 `[n, H, W, 3]`.
+
+    Returns:
+      An iterator over pieces of at most 4,096 images.
+
+    Raises:
+      TypeError: if images are not uint8.
+      ValueError: if they have another shape.
+
+    Example:
+      >>> sum(len(images) for images in chunks(np.zeros((5000, 2, 2, 3), np.uint8)))
+      5000
+    """
+    if isinstance(images, StreamedImages):
+        return images.chunks()
+    images = _check.uint8_images(images=images)
+    return (images[first : first + _CHUNK] for first in range(0, len(images), _CHUNK))
+
+
+def channel_statistics(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel, over all pixels, in one pass.
+
+    From exact counts of the 256 levels, so a streamed set and one in memory give the same
+    bits: `mean = sum_k p_k k / 255`, `std = sqrt(sum_k p_k (k / 255)^2 - mean^2)`, where
+    `p_k` is the share of level k.
+
+    Args:
+      dataset: at least one image.
+
+    Returns:
+      `(mean, std)`: float64 `[3]` each, of images in [0, 1].
+
+    Raises:
+      ValueError: if there are no images.
+
+    Example:
+      >>> grey = Dataset(np.full((2, 4, 4, 3), 51, np.uint8), [0, 0], ("a",), "grey")
+      >>> mean, std = channel_statistics(grey)
+      >>> mean.round(3).tolist(), std.round(3).tolist()
+      ([0.2, 0.2, 0.2], [0.0, 0.0, 0.0])
+    """
+    _check.is_instance(Dataset, dataset=dataset)
+    if not len(dataset):
+        raise ValueError("dataset must hold at least one image, got none")
+    counts = np.zeros((3, 256), np.int64)
+    for images in chunks(dataset.images):
+        for channel in range(3):
+            counts[channel] += np.bincount(images[..., channel].ravel(), minlength=256)
+    levels = np.arange(256) / 255.0
+    weights = counts / counts.sum(axis=1, keepdims=True)
+    mean = weights @ levels
+    return mean, np.sqrt(np.maximum(weights @ levels**2 - mean**2, 0.0))
+
+
+def _names(num: int, **named: Any) -> tuple[str, ...]:
+    ((name, value),) = named.items()
+    names = tuple(value)
+    for text in names:
+        _check.is_instance(str, **{f"each of {name}": text})
+    if len(names) != num:
+        raise ValueError(f"{name} must name all {num} images, got {len(names)} names")
+    return names
+
+
+def _rows_of(names: tuple[str, ...] | None, rows: np.ndarray) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names[row] for row in rows)
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view

@@ -1,88 +1,192 @@
-"""`photos`: tiles of eight colour photos that come inside the scikit-image wheel.
+"""An owner's photos: what lies below a folder, reading a photo, writing it back as PNG."""
 
-Needs no network and no download, so it is what tests and a first try run on.
-"""
-
-import hashlib
-import importlib.util
+import collections
+import dataclasses
+import io
+import os
 import pathlib
+from collections.abc import Iterator
 
 import numpy as np
 
-from anw_jax import errors
-from anw_jax.data import _pixels, _split
-from anw_jax.data.dataset import Dataset, Splits
-from anw_jax.data.placement import Placement
+from anw_jax import _check, _files, errors
+from anw_jax.data import image_files
+from anw_jax.data.photo_colour import PhotoColour
 
-FILES = (
-    "astronaut.png",
-    "chelsea.png",
-    "coffee.png",
-    "hubble_deep_field.jpg",
-    "ihc.png",
-    "motorcycle_left.png",
-    "retina.jpg",
-    "rocket.jpg",
-)
-TILE = 32
-MAX_TILES = 250
+_PLAIN = PhotoColour()
 
 
-def _photo(file_name: str) -> np.ndarray:
-    """Uint8 `[H, W, 3]`; reads the file directly, as skimage.data may want a network."""
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or spec.origin is None:
-        raise errors.SourceError("source 'photos' needs scikit-image: pip install scikit-image")
-    path = pathlib.Path(spec.origin).parent / "data" / file_name
-    if not path.is_file():
-        raise errors.SourceError(
-            f"scikit-image here comes without {file_name}: "
-            "pip install 'scikit-image>=0.25,<0.28'"
-        )
-    return _pixels.decode(path.read_bytes(), file_name)
+@dataclasses.dataclass(frozen=True)
+class FolderListing:
+    """Every file below a folder, in one of four lists: nothing is left out of all of them.
 
-
-def _tiles(photo: np.ndarray) -> np.ndarray:
-    """All whole tiles `[n, TILE, TILE, 3]` in reading order."""
-    down, across = photo.shape[0] // TILE, photo.shape[1] // TILE
-    grid = photo[: down * TILE, : across * TILE].reshape(down, TILE, across, TILE, 3)
-    return grid.swapaxes(1, 2).reshape(-1, TILE, TILE, 3)
-
-
-def _chosen(tiles: np.ndarray) -> np.ndarray:
-    """At most MAX_TILES tiles: the most colourful of each of as many equal runs."""
-    colour = (tiles.max(-1).astype(np.int64) - tiles.min(-1)).sum((1, 2))
-    runs = np.array_split(np.arange(len(tiles)), min(len(tiles), MAX_TILES))
-    return tiles[[run[np.argmax(colour[run])] for run in runs]]
-
-
-def _rank(tile_name: str) -> bytes:
-    return hashlib.sha256(f"anw_jax.data.photos/1/{tile_name}".encode()).digest()
-
-
-def load(
-    argument: str, image_size: int | None, data_dir: str | None, placement: Placement
-) -> Splits:
-    """Reads the tiles; `argument` must be empty and `data_dir` is not looked at.
-
-    The label is the photo. A photo is cut into 32×32 tiles in reading order; where there
-    are more than 250, they are divided into 250 runs of equal length and the most
-    colourful tile of each run (sum of max − min over channels) stays, since a black tile
-    has no hue to mark. That gives 1,842 tiles: 126 of chelsea, 216 of coffee, 250 of each
-    other photo. Ordered by a hash of their names, the first 80 % (1,473) are for training,
-    the other 369 for test. A few tiles stay black; where two are equal to the byte (two
-    dozen are), `assign_users` gives them to nobody in training.
+    Attributes:
+      photos: PNG, JPEG and WebP files, in the order of their paths.
+      passed_over: pictures that cannot be marked, and why: other formats, what 8-bit RGB would
+        not hold (animations, 16 bits, transparent pixels, CMYK), broken links, links to folders
+        (which may hold pictures), pipes and devices named like photos.
+      others: how many files are no pictures, by their endings in lower case.
+      num_hidden: files that are hidden or a system's own (`_files.is_hidden`), or lie in a
+        folder that is.
     """
-    if argument:
-        raise errors.SourceError(f"source 'photos' takes no argument, got {argument!r}")
-    photos = [_chosen(_tiles(_photo(file_name))) for file_name in FILES]
-    names = [f"{i}/{tile}" for i, tiles in enumerate(photos) for tile in range(len(tiles))]
-    labels = np.repeat(np.arange(len(FILES)), [len(tiles) for tiles in photos])
-    order = sorted(range(len(names)), key=lambda tile: _rank(names[tile]))
-    tiles = zip(names, np.concatenate(photos), strict=True)
-    images, digests = _pixels.stack(tiles, len(names), image_size)
-    class_names = tuple(file_name.partition(".")[0] for file_name in FILES)
-    in_test = np.zeros(len(names), bool)
-    in_test[order[len(names) * 4 // 5 :]] = True
-    everything = Dataset(images, labels, class_names, "photos", original_digests=digests)
-    return _split.divide(everything, in_test)
+
+    photos: tuple[pathlib.Path, ...]
+    passed_over: tuple[tuple[pathlib.Path, str], ...]
+    others: dict[str, int]
+    num_hidden: int
+
+
+def list_folder(folder: str | os.PathLike) -> FolderListing:
+    """Sorts every file below a folder into one of the four lists of `FolderListing`.
+
+    Links to files are followed, links to folders are not.
+
+    Raises:
+      SourceError: no such folder, or one below it that cannot be read: what is in it would be
+        left out unseen.
+    """
+    root = pathlib.Path(folder)
+    if not root.is_dir():
+        raise errors.SourceError(f"folder {str(root)!r} is not there: give an existing folder")
+    photos, passed_over, others = [], [], collections.Counter()
+    num_hidden = 0
+    for entry in _entries(root):
+        path = pathlib.Path(entry.path)
+        if entry.name.startswith(".") and entry.name.endswith(".icloud"):
+            passed_over.append((path, "not downloaded from iCloud"))
+        elif _files.is_hidden(entry.name):
+            num_hidden += _count(entry)
+        elif reason := _reason(entry, path):
+            passed_over.append((path, reason))
+        elif path.suffix.lower() in image_files.ENDINGS:
+            photos.append(path)
+        else:
+            others[path.suffix.lower()] += 1
+
+    def place(path: pathlib.Path) -> str:
+        return path.relative_to(root).as_posix()
+
+    return FolderListing(
+        tuple(sorted(photos, key=place)),
+        tuple(sorted(passed_over, key=lambda pair: place(pair[0]))),
+        dict(sorted(others.items())),
+        num_hidden,
+    )
+
+
+def list_photos(
+    folder: str | os.PathLike, listing: FolderListing | None = None
+) -> tuple[pathlib.Path, ...]:
+    """The photo files below a folder, ordered by their paths; `list_folder` has the others.
+
+    Args:
+      folder: of any depth.
+      listing: that folder's, where it is known already.
+
+    Raises:
+      SourceError: no such folder, one below it that cannot be read, or no photo in it.
+    """
+    files = (list_folder(folder) if listing is None else listing).photos
+    if not files:
+        endings = ", ".join(image_files.ENDINGS)
+        raise errors.SourceError(f"{folder} holds no photos ({endings})")
+    return files
+
+
+def read_photo(path: str | os.PathLike) -> np.ndarray:
+    """One photo as uint8 `[H, W, 3]`, upright, as every source of this room decodes it.
+
+    Raises:
+      SourceError: it cannot be read or decoded, or 8-bit RGB would not hold all of it:
+        transparent pixels, 16 bits, an animation.
+    """
+    path = pathlib.Path(path)
+    try:
+        _files.check_regular(path)
+        content = path.read_bytes()
+    except errors.FileKindError as error:
+        raise errors.SourceError(str(error)) from None
+    except OSError as error:
+        raise errors.SourceError(f"{path} cannot be read: {error.strerror}") from None
+    return image_files.decode(content, str(path))
+
+
+def png_of(image: np.ndarray, colour: PhotoColour = _PLAIN) -> bytes:
+    r"""One uint8 `[H, W, 3]` picture as a PNG file: without loss, without metadata.
+
+    Args:
+      image: the picture.
+      colour: what the file that it comes from says about its colours (`colour_of`), which is
+        written along.
+
+    Example:
+      >>> png_of(np.zeros((2, 2, 3), np.uint8))[:4]
+      b'\x89PNG'
+    """
+    pixels = _check.uint8_image(image=image)
+    pil = image_files.pillow()
+    chunks = pil.PngImagePlugin.PngInfo()
+    for name, content in colour.chunks:
+        chunks.add(name, content)
+    buffer = io.BytesIO()
+    pil.Image.fromarray(pixels).save(
+        buffer, "PNG", optimize=False, pnginfo=chunks, icc_profile=colour.profile or None
+    )
+    return buffer.getvalue()
+
+
+def _entries(folder: pathlib.Path) -> Iterator[os.DirEntry]:
+    """Files, links and hidden folders below a folder; folders of photos are gone into."""
+    try:
+        with os.scandir(folder) as found:
+            entries = list(found)
+    except OSError as error:
+        raise errors.SourceError(
+            f"folder {folder} cannot be read ({error.strerror}), and what is in it would be "
+            "left out: make it readable, or move it away"
+        ) from None
+    for entry in entries:
+        # A folder named like a photo may be a bundle of some program's: not gone into.
+        is_folder = entry.is_dir(follow_symlinks=False)
+        named_as_photo = pathlib.Path(entry.name).suffix.lower() in image_files.ENDINGS
+        if is_folder and not named_as_photo and not _files.is_hidden(entry.name):
+            yield from _entries(pathlib.Path(entry.path))
+        else:
+            yield entry
+
+
+def _count(entry: os.DirEntry) -> int:
+    """How many files a hidden file or folder stands for."""
+    if not entry.is_dir(follow_symlinks=False):
+        return 1
+    return sum(len(files) for _, _, files in os.walk(entry.path))
+
+
+def _reason(entry: os.DirEntry, path: pathlib.Path) -> str:
+    """Why what looks like a picture cannot be marked; "" for photos and for no pictures."""
+    ending = path.suffix.lower()
+    try:
+        mode = entry.stat().st_mode
+    except OSError as error:
+        could_be = not ending or ending in image_files.ENDINGS
+        could_be = could_be or image_files.kind_of_ending(ending)
+        return f"a broken link ({error.strerror})" if could_be else ""
+    irregular = _files.irregular(mode)
+    if irregular == "a folder":
+        return "a link to a folder" if entry.is_symlink() else "a folder named like a photo"
+    if ending in image_files.ENDINGS:
+        return irregular or image_files.why_not(path)
+    if kind := image_files.kind_of_ending(ending):
+        return kind
+    if not irregular and image_files.is_picture(_head(path)):
+        return "a picture whose ending is not that of one"
+    return ""
+
+
+def _head(path: pathlib.Path) -> bytes:
+    """A file's first bytes; none where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(image_files.HEAD)
+    except OSError:
+        return b""

@@ -4,17 +4,16 @@ import types
 from collections.abc import Callable, Mapping
 
 from anw_jax import _check, errors
-from anw_jax.data import folder, from_tfds, mock, npz, photos
-from anw_jax.data.dataset import Dataset, Splits
-from anw_jax.data.placement import Placement
-from anw_jax.data.streamed import StreamedDataset
+from anw_jax.data.dataset import Dataset, Splits, StreamedDataset
+from anw_jax.data.readers import folder, mock, npz, scikit_image, tfds
+from anw_jax.data.streamed import Placement
 
 SourceFn = Callable[[str, int | None, str | None, Placement], Splits]
 
 SOURCES: Mapping[str, SourceFn] = types.MappingProxyType(
     {
-        "photos": photos.load,
-        "tfds": from_tfds.load,
+        "photos": scikit_image.load,
+        "tfds": tfds.load,
         "folder": folder.load,
         "npz": npz.load,
         "mock": mock.load,

@@ -1,67 +1,308 @@
-"""Labelled photos that stay on disk."""
+"""Images that stay on disk: when they do, what is read, and how they stand for an array."""
 
 import dataclasses
+import hashlib
+import math
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
+import jax
 import numpy as np
+import numpy.typing as npt
 
-from anw_jax import _check
-from anw_jax.data._records import ArrayRecords
-from anw_jax.data.dataset import Dataset
-from anw_jax.data.streamed_images import StreamedImages
+from anw_jax import _check, _files, errors, keys
+from anw_jax.data import image_files
+from anw_jax.data.batches import prefetch
+
+# The learner's copy with marks in place, the originals and a copy on the device (which on a
+# CPU is the same memory) exist at once.
+_SHARE = 1 / 4
+_CGROUP_LIMIT = pathlib.Path("/sys/fs/cgroup/memory.max")
+
+# What one thread decodes at a time: enough for speed, little to hold.
+_CHUNK_IMAGES, _CHUNK_BYTES = 256, 2**23
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """What decides where photos are kept.
+
+    Attributes:
+      in_memory: True, False, or `"auto"` for sets of at most `memory_bytes`.
+      memory_bytes: bytes; None for a quarter of what this machine has, or its first
+        device if that has less.
+
+    Raises:
+      TypeError: if `in_memory` is neither a bool nor `"auto"`.
+      ValueError: if `memory_bytes` is below 1.
+    """
+
+    in_memory: bool | str = "auto"
+    memory_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.in_memory, bool) and self.in_memory != "auto":
+            raise TypeError(f"in_memory must be True, False or 'auto', got {self.in_memory!r}")
+        if self.memory_bytes is not None:
+            _check.integer_at_least(1, memory_bytes=self.memory_bytes)
+
+    def streams(self, num_images: int, image_shape: tuple[int, ...]) -> bool:
+        """Whether so many uint8 images of this shape stay on disk."""
+        if self.in_memory != "auto":
+            return not self.in_memory
+        limit = default_memory_bytes() if self.memory_bytes is None else self.memory_bytes
+        return num_images * math.prod(image_shape) > limit
+
+
+def default_memory_bytes() -> int:
+    """A quarter of the memory that this process can have, on the host or the device."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    if _CGROUP_LIMIT.is_file() and (text := _CGROUP_LIMIT.read_text().strip()).isdecimal():
+        limits.append(int(text))
+    device = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in device:
+        limits.append(device["bytes_limit"])
+    return int(min(limits) * _SHARE)
+
+
+class Records(Protocol):
+    """Original photos in a fixed order; may be read from several threads at once."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, rows: Sequence[int]) -> Iterable[np.ndarray]:
+        """Uint8 `[H, W, 3]` of each row, not resized."""
+
+    def name(self, row: int) -> str:
+        """What errors call the photo."""
+
+    def identity(self) -> bytes:
+        """What is equal when the same photos are opened again; reads no pixels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoFiles:
+    """PNG, JPEG and WebP files."""
+
+    paths: tuple[pathlib.Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, rows: Sequence[int]) -> Iterable[np.ndarray]:
+        """Decodes one file at a time."""
+        for row in rows:
+            _files.check_regular(self.paths[row])
+            yield image_files.decode(self.paths[row].read_bytes(), self.name(row))
+
+    def name(self, row: int) -> str:
+        """The path."""
+        return str(self.paths[row])
+
+    def identity(self) -> bytes:
+        """A hash of file names and sizes, wherever the folder lies."""
+        sha = hashlib.sha256()
+        for path in self.paths:
+            sha.update(f"{path.parent.name}/{path.name} {path.stat().st_size}\0".encode())
+        return sha.digest()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class StreamedDataset(Dataset):
-    """A `Dataset` whose images are read when they are asked for.
+class ArrayRecords:
+    """An array that is in the host's memory already."""
 
-    Labels and names are in memory. `take` gives another streamed set; `in_memory` reads
-    all photos of it. `digest()` reads them too, and is that of `in_memory()`.
+    images: np.ndarray
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, rows: Sequence[int]) -> Iterable[np.ndarray]:
+        """Views of the array."""
+        return (self.images[row] for row in rows)
+
+    def name(self, row: int) -> str:
+        """The source and the row."""
+        return f"{self.source} image {row}"
+
+    def identity(self) -> bytes:
+        """A hash of the pixels, which are at hand."""
+        return hashlib.sha256(np.ascontiguousarray(self.images).data).digest()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StreamedImages:
+    """Uint8 images `[n, H, W, 3]` on disk; indexing them gives arrays.
+
+    Only integers, slices and integer arrays index it, along the first axis, and each time
+    the photos are read, decoded and resized anew; published photos that took the places
+    of originals are held in memory. It never becomes an array by itself: `images[:]` does
+    that for those who mean it.
 
     Attributes:
-      images: `StreamedImages`, of shape `[n, H, W, 3]`; index it to get arrays.
-      original_digests: None, though photos may be resized, until `in_memory()`; digests of
-        the originals take a reading of them all.
+      records: the original photos.
+      rows: int32 `[n]` which of them.
+      image_size: pixels of the square that each is brought to; None for none.
+      shape: `(n, H, W, 3)`.
+      published: uint8 `[m, H, W, 3]`, what took the place of originals.
+      published_rows: int32 `[n]` row of `published`, or -1 where the original stands.
 
     Example:
       >>> from anw_jax import data
-      >>> photos = data.load("mock:8", image_size=4, in_memory=False).train
-      >>> photos.images.shape, photos.images[[5, 2]].shape, photos.take([5, 2]).labels.tolist()
-      ((8, 4, 4, 3), (2, 4, 4, 3), [1, 2])
+      >>> images = data.load("mock:8", image_size=4, in_memory=False).train.images
+      >>> images.shape, images[2].shape, images[[7, 0]].shape
+      ((8, 4, 4, 3), (4, 4, 3), (2, 4, 4, 3))
     """
 
-    images: StreamedImages
+    records: Records
+    rows: np.ndarray
+    image_size: int | None
+    shape: tuple[int, int, int, int]
+    published: np.ndarray
+    published_rows: np.ndarray
 
     @classmethod
-    def of(cls, dataset: Dataset) -> "StreamedDataset":
-        """A set that is in the host's memory, to be fed to a device batch by batch."""
-        records = ArrayRecords(dataset.images, dataset.name)
+    def of(cls, records: Records, image_size: int | None) -> "StreamedImages":
+        """All records (at least one) in their order; the first is read for its size."""
+        (first,) = records.read([0])
+        image_shape = image_files.fit(first, image_size).shape
+        num = len(records)
         return cls(
-            StreamedImages.of(records, None),
-            dataset.labels,
-            dataset.class_names,
-            dataset.name,
-            dataset.file_names,
-            dataset.original_digests,
+            records=records,
+            rows=np.arange(num, dtype=np.int32),
+            image_size=image_size,
+            shape=(num, *image_shape),
+            published=np.empty((0, *image_shape), np.uint8),
+            published_rows=np.full(num, -1, np.int32),
         )
 
-    def _checked_images(self) -> StreamedImages:
-        return _check.is_instance(StreamedImages, images=self.images)
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the arrays that indexing gives: uint8."""
+        return np.dtype(np.uint8)
 
-    def _images_of(self, rows: np.ndarray) -> StreamedImages:
-        return self.images.take(rows)
+    @property
+    def ndim(self) -> int:
+        """Always 4."""
+        return 4
 
-    def in_memory(self) -> Dataset:
-        """Returns the same photos as arrays, with the digests of their originals.
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, *arguments: Any, **named: Any) -> np.ndarray:
+        """Refuses, as a slip would read a whole set into memory."""
+        raise TypeError(
+            f"{len(self)} streamed images do not become an array by themselves: index the "
+            "rows you need, or call in_memory() on their dataset"
+        )
+
+    def __getitem__(self, index: int | slice | npt.ArrayLike) -> np.ndarray:
+        """Uint8 `[H, W, 3]` of an integer, `[k, H, W, 3]` of a slice or of k integers.
 
         Raises:
+          TypeError: for any other index.
+          IndexError: for a row that is not there.
           SourceError: for a photo that cannot be decoded or has another size.
         """
-        images, digests = self.images.load()
-        return Dataset(
-            images=images,
-            labels=self.labels,
-            class_names=self.class_names,
-            name=self.name,
-            file_names=self.file_names,
-            original_digests=self.original_digests or digests,
+        if not isinstance(index, slice):
+            index = np.asarray(index)
+            if not np.issubdtype(index.dtype, np.integer) or index.ndim > 1:
+                raise TypeError(
+                    "streamed images are indexed by an integer, a slice or a list of "
+                    f"integers, got {index.dtype} of shape {index.shape}"
+                )
+        images, _ = self._read(np.atleast_1d(self._positions(index)), with_digests=False)
+        return images[0] if np.ndim(index) == 0 and not isinstance(index, slice) else images
+
+    def _positions(self, index: slice | np.ndarray) -> np.ndarray:
+        if isinstance(index, slice):
+            return np.arange(*index.indices(len(self)))
+        if index.size and not (-len(self) <= index.min() and index.max() < len(self)):
+            raise IndexError(f"row outside [0, {len(self)}): {index.min()} to {index.max()}")
+        return np.where(index < 0, index + len(self), index)
+
+    def _read(
+        self, positions: np.ndarray, *, with_digests: bool
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """The images, and where wanted the digests of their originals."""
+        images = np.empty((len(positions), *self.shape[1:]), np.uint8)
+        replaced = self.published_rows[positions]
+        # With digests every original is read, be it replaced or not.
+        places = np.flatnonzero((replaced < 0) | with_digests)
+        rows, digests = self.rows[positions[places]].tolist(), []
+        for place, row, original in zip(places, rows, self.records.read(rows), strict=True):
+            if with_digests:
+                digests.append(keys.image_digest(original))
+            image = image_files.fit(original, self.image_size)
+            if image.shape != self.shape[1:]:
+                raise self._other_size(row, image)
+            images[place] = image
+        images[replaced >= 0] = self.published[replaced[replaced >= 0]]
+        return images, tuple(digests)
+
+    def _other_size(self, row: int, image: np.ndarray) -> errors.SourceError:
+        (first,) = self.rows[:1].tolist()
+        return image_files.sizes_differ(
+            self.records.name(first), self.shape[1:], self.records.name(row), image.shape
         )
+
+    def take(self, rows: npt.ArrayLike) -> "StreamedImages":
+        """The rows (integers in `[0, n)`) in that order; reads nothing."""
+        rows = np.asarray(rows, np.int32)
+        return dataclasses.replace(
+            self,
+            rows=self.rows[rows],
+            shape=(len(rows), *self.shape[1:]),
+            published_rows=self.published_rows[rows],
+        )
+
+    def replace(self, rows: npt.ArrayLike, images: np.ndarray) -> "StreamedImages":
+        """These images, uint8 `[k, H, W, 3]`, in the places of the k different `rows`."""
+        images = _check.uint8_images(images=images)
+        rows = np.asarray(rows, np.int32)
+        if images.shape != (len(rows), *self.shape[1:]):
+            wanted = (len(rows), *self.shape[1:])
+            raise ValueError(f"images must have shape {wanted}, got {images.shape}")
+        published_rows = self.published_rows.copy()
+        published_rows[rows] = len(self.published) + np.arange(len(rows), dtype=np.int32)
+        published = np.concatenate([self.published, images])
+        return dataclasses.replace(self, published=published, published_rows=published_rows)
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """All images in order, uint8 `[<= 256, H, W, 3]` at a time, read ahead in threads."""
+        for images, _ in self._chunks(with_digests=False):
+            yield images
+
+    def _chunks(self, *, with_digests: bool) -> Iterator[tuple[np.ndarray, tuple[str, ...]]]:
+        affordable = _CHUNK_BYTES // math.prod(self.shape[1:])
+        size = min(max(1, affordable), _CHUNK_IMAGES)
+
+        def read(first: int) -> tuple[np.ndarray, tuple[str, ...]]:
+            positions = np.arange(first, min(first + size, len(self)))
+            return self._read(positions, with_digests=with_digests)
+
+        return prefetch(read, range(0, len(self), size))
+
+    def load(self) -> tuple[np.ndarray, tuple[str, ...] | None]:
+        """All images as one array, and the digests of the originals if they are resized."""
+        images, digests = np.empty(self.shape, np.uint8), []
+        is_resized, first = self.image_size is not None, 0
+        for chunk, chunk_digests in self._chunks(with_digests=is_resized):
+            images[first : first + len(chunk)] = chunk
+            first += len(chunk)
+            digests.extend(chunk_digests)
+        return images, tuple(digests) if is_resized else None
+
+    def identity(self) -> str:
+        """64 hex digits, equal when the same images are opened again; decodes nothing.
+
+        Of the names and sizes of files, the rows, the resizing and the published photos.
+        """
+        sha = hashlib.sha256(b"anw_jax.data.StreamedImages/1\0" + self.records.identity())
+        sha.update(repr((self.shape, self.image_size)).encode())
+        for column in (self.rows, self.published_rows):
+            sha.update(column.astype("<i4").data)
+        sha.update(np.ascontiguousarray(self.published).data)
+        return sha.hexdigest()

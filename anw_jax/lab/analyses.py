@@ -16,13 +16,12 @@ import numpy as np
 from anw_jax import data, train, verify
 from anw_jax.attacks import TrainedModel
 from anw_jax.baselines import (
+    answers,
     radioactive,
-    radioactive_marking,
-    radioactive_tracing,
+    radioactive_networks,
     shadow_mia,
     threshold_mia,
 )
-from anw_jax.baselines.answers import answers
 from anw_jax.errors import SettingsError
 from anw_jax.keys import SignatureSpace
 from anw_jax.lab.journal import Journal, TrainingLog
@@ -227,12 +226,12 @@ def radioactive_data(
     rows = _rows_of_nobody(prepared)[: max(1, round(_MARKED_SHARE * len(learner)))]
     photos = learner.take(rows)
     journal.say(f"marking {len(photos)} photos, and training on them …")
-    width = len(radioactive_tracing.class_weights(model, marking.variables))
+    width = len(radioactive_networks.class_weights(model, marking.variables))
     carriers = radioactive.draw_carriers(settings.seed, learner.num_classes, width)
     images = learner.images.copy()
-    images[rows] = radioactive_marking.mark_photos(
+    images[rows] = radioactive_networks.mark_photos(
         jax.random.fold_in(jax.random.key(settings.seed), _MARK_STREAM),
-        radioactive_tracing.features_fn(model, marking.variables),
+        radioactive_networks.features_fn(model, marking.variables),
         photos.images,
         photos.labels,
         carriers,
@@ -240,7 +239,7 @@ def radioactive_data(
     published = data.Dataset(images, learner.labels, learner.class_names, learner.name)
     log = TrainingLog(journal, "trained on radioactive photos: ")
     after = _train_again(settings, model, published, log)
-    found = radioactive_tracing.trace(
+    found = radioactive_networks.trace(
         carriers,
         (model, marking.variables),
         {"before": (model, trained_run.trained.variables), "after": (model, after.variables)},

@@ -8,8 +8,11 @@ import pytest
 import scipy.optimize
 
 from anw_jax.baselines.radioactive import draw_carriers, white_box_test
-from anw_jax.baselines.radioactive_marking import RadioactiveSettings, mark_photos
-from anw_jax.baselines.radioactive_tracing import features_of
+from anw_jax.baselines.radioactive_networks import (
+    RadioactiveSettings,
+    features_of,
+    mark_photos,
+)
 
 PLAIN = RadioactiveSettings(num_steps=30, crop_padding=0, flip=False)
 

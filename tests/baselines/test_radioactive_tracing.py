@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from anw_jax import models
-from anw_jax.baselines import radioactive_tracing as tracing
+from anw_jax.baselines import radioactive_networks as tracing
 from anw_jax.baselines.radioactive import draw_carriers
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from anw_jax import data
-from anw_jax.data import batch_plan
+from anw_jax.data import batches
 
 
 def test_each_epoch_sees_each_row_at_most_once():
@@ -66,7 +66,7 @@ def test_is_the_permutation_it_says():
 
 def test_settings_of_the_caller_change_nothing():
     wanted = data.BatchPlan(51, 51, 7).rows(0, 2)
-    batch_plan._epoch_order.cache_clear()
+    batches._epoch_order.cache_clear()
     with jax.enable_x64(True), jax.default_prng_impl("rbg"):
         np.testing.assert_array_equal(data.BatchPlan(51, 51, 7).rows(0, 2), wanted)
 

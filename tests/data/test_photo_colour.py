@@ -96,8 +96,8 @@ def test_srgb_curves_of_each_form_are_srgb():
     for name in (b"rTRC", b"gTRC", b"bTRC"):
         place = bytes(body).find(name)
         body[place + 4 : place + 12] = struct.pack(">II", len(SRGB), len(table))
-    assert photo_colour._icc.is_srgb(bytes(body) + table)
-    assert photo_colour._icc.is_srgb(SRGB)
+    assert photo_colour.is_srgb(bytes(body) + table)
+    assert photo_colour.is_srgb(SRGB)
 
 
 def test_a_profile_of_grey_or_print_is_not_kept(tmp_path):

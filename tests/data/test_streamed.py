@@ -5,7 +5,8 @@ import PIL.Image
 import pytest
 
 from anw_jax import data, errors, keys
-from anw_jax.data import _pixels, streamed_images
+from anw_jax.data import image_files
+from anw_jax.data import streamed as streamed_images
 
 NUM = 23
 
@@ -37,7 +38,7 @@ def streamed(root):
 def expected(originals, streamed):
     """Fitted by hand, in the order of the file names."""
     rows = [int(name[-6:-4]) for name in streamed.file_names]
-    return np.stack([_pixels.fit(originals[row], 8) for row in rows])
+    return np.stack([image_files.fit(originals[row], 8) for row in rows])
 
 
 @pytest.mark.parametrize(
@@ -79,13 +80,13 @@ def test_no_slip_reads_everything(streamed):
 
 def test_nothing_is_decoded_before_it_is_asked_for(root, monkeypatch):
     read = []
-    decode = _pixels.decode
+    decode = image_files.decode
 
     def count(content, name):
         read.append(name)
         return decode(content, name)
 
-    monkeypatch.setattr(_pixels, "decode", count)
+    monkeypatch.setattr(image_files, "decode", count)
     splits = data.load(f"folder:{root}", image_size=8, in_memory=False)
     assert len(read) == 2  # one of each split, for its size
     taken = splits.train.take([4, 2])

@@ -3,7 +3,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from anw_jax import data, errors, keys
-from anw_jax.data import from_tfds
+from anw_jax.data.readers import tfds as reader
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_sets_of_one_size():
 @pytest.mark.usefixtures("mocked")
 def test_reading_in_chunks_loses_nothing(monkeypatch):
     whole = data.load("tfds:cifar10")
-    monkeypatch.setattr(from_tfds, "_CHUNK", 2)
+    monkeypatch.setattr(reader, "_CHUNK", 2)
     assert data.load("tfds:cifar10").train.digest() == whole.train.digest()
 
 
@@ -64,7 +64,7 @@ def test_train_is_split_where_there_is_no_test(monkeypatch):
         return {"train": None}
 
     monkeypatch.setattr(tfds.core.DatasetInfo, "splits", property(only_train))
-    monkeypatch.setattr(from_tfds._split, "goes_to_test", lambda pixels: pixels[0] < 128)
+    monkeypatch.setattr(reader, "goes_to_test", lambda pixels: pixels[0] < 128)
     splits = data.load("tfds:tf_flowers", image_size=16)
     assert len(splits.train) + len(splits.test) == 3
     assert splits.train.name == "tfds:tf_flowers/train"
@@ -97,7 +97,7 @@ def test_unknown_set(tmp_path):
 
 
 def test_set_that_is_not_prepared(tmp_path, monkeypatch):
-    monkeypatch.setattr(from_tfds, "_has_tensorflow", lambda: False)
+    monkeypatch.setattr(reader, "_has_tensorflow", lambda: False)
     message = _message("tfds:cifar10", data_dir=str(tmp_path))
     assert message.startswith(f"cifar10 is not prepared as array_record in {tmp_path}/cifar10/")
     assert message.endswith(
@@ -110,14 +110,14 @@ def test_preparing_that_fails(tmp_path, monkeypatch):
     def fail(self):
         raise ConnectionError("no way out\nsecond line")
 
-    monkeypatch.setattr(from_tfds, "_has_tensorflow", lambda: True)
+    monkeypatch.setattr(reader, "_has_tensorflow", lambda: True)
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
     message = _message("tfds:cifar10", data_dir=str(tmp_path))
     assert message.endswith(", and preparing it failed (ConnectionError: no way out)")
 
 
 def test_without_tfds(monkeypatch):
-    monkeypatch.setattr(from_tfds.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(reader.importlib.util, "find_spec", lambda name: None)
     assert _message("tfds:cifar10") == (
         "source 'tfds' needs: pip install tensorflow-datasets array_record importlib_resources"
     )

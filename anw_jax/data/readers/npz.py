@@ -6,9 +6,9 @@ import zipfile
 import numpy as np
 
 from anw_jax import _check, errors
-from anw_jax.data import _pixels, _split
-from anw_jax.data.dataset import Dataset, Splits
-from anw_jax.data.placement import Placement
+from anw_jax.data import image_files
+from anw_jax.data.dataset import Dataset, Splits, divide, goes_to_test
+from anw_jax.data.streamed import Placement
 
 _SPLIT_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 _WHOLE_ARRAYS = ("images", "labels")
@@ -85,7 +85,7 @@ def _dataset(
     digests = None
     if size is not None:
         rows = ((f"row {row}", image) for row, image in enumerate(images))
-        images, digests = _pixels.stack(rows, len(images), size)
+        images, digests = image_files.stack(rows, len(images), size)
     return Dataset(images, labels, names, name, original_digests=digests)
 
 
@@ -104,9 +104,9 @@ def load(
     names = _checked_class_names(arrays, wanted, path)
     source = f"npz:{path.name}"
     if wanted == _WHOLE_ARRAYS:
-        in_test = [_split.goes_to_test(image.tobytes()) for image in arrays["images"]]
+        in_test = [goes_to_test(image.tobytes()) for image in arrays["images"]]
         whole = _dataset(arrays["images"], arrays["labels"], names, source, image_size)
-        return _split.divide(whole, np.array(in_test))
+        return divide(whole, np.array(in_test))
     train, test = (
         _dataset(arrays[images], arrays[labels], names, f"{source}/{side}", image_size)
         for side, images, labels in (("train", *wanted[:2]), ("test", *wanted[2:]))

@@ -8,20 +8,18 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from anw_jax import _files, errors
-from anw_jax.data import _picture_kinds
-from anw_jax.data._records import PhotoFiles
-from anw_jax.data.streamed import StreamedDataset
-from anw_jax.data.streamed_images import StreamedImages
-
-ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+from anw_jax.data import image_files
+from anw_jax.data.dataset import StreamedDataset
+from anw_jax.data.streamed import PhotoFiles, StreamedImages
 
 
 def photos_in(folder: pathlib.Path) -> list[pathlib.Path]:
     """The photos in a folder, by name; other and hidden files are passed over."""
-    files = sorted(p for p in _visible(folder) if p.suffix.lower() in ENDINGS)
+    files = sorted(p for p in _visible(folder) if p.suffix.lower() in image_files.ENDINGS)
     if not files:
+        endings = ", ".join(image_files.ENDINGS)
         raise errors.SourceError(
-            f"{folder} holds no photos: add {', '.join(ENDINGS)} files or remove the folder"
+            f"{folder} holds no photos: add {endings} files or remove the folder"
         )
     return files
 
@@ -38,7 +36,7 @@ def folders_in(folder: pathlib.Path) -> list[pathlib.Path]:
 def warn_of_other_pictures(folders: Iterable[pathlib.Path]) -> None:
     """Says how many pictures of kinds that are not read lie in folders of photos."""
     endings = (path.suffix.lower() for folder in folders for path in _visible(folder))
-    counts = collections.Counter(e for e in endings if _picture_kinds.kind_of_ending(e))
+    counts = collections.Counter(e for e in endings if image_files.kind_of_ending(e))
     if counts:
         found = ", ".join(f"{number} {ending}" for ending, number in sorted(counts.items()))
         warnings.warn(f"pictures that are not read are passed over: {found}", stacklevel=2)

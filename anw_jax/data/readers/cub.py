@@ -11,9 +11,8 @@ import pathlib
 from collections.abc import Mapping
 
 from anw_jax import errors
-from anw_jax.data import _photo_files
-from anw_jax.data.dataset import Splits
-from anw_jax.data.streamed import StreamedDataset
+from anw_jax.data.dataset import Splits, StreamedDataset
+from anw_jax.data.readers import listings
 
 _LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
 
@@ -28,7 +27,7 @@ def find(root: pathlib.Path) -> pathlib.Path | None:
 
 def _table(path: pathlib.Path) -> dict[str, str]:
     """What a list says of each number; an error if it names one twice."""
-    rows = _photo_files.read_rows(path, 2, None)
+    rows = listings.read_rows(path, 2, None)
     table = {number: text.strip() for number, text in rows}
     if len(table) != len(rows):
         raise errors.SourceError(f"{path} has a number twice: restore it from the archive")
@@ -66,7 +65,7 @@ def read(root: pathlib.Path, source: str, image_size: int | None) -> Splits:
     _refuse_other(root / _LISTS[2], is_train, {"0", "1"})
     label_of = {number: label for label, number in enumerate(classes)}
     folder = root / "images"
-    _photo_files.refuse_missing((folder / path for path in images.values()), root / _LISTS[0])
+    listings.refuse_missing((folder / path for path in images.values()), root / _LISTS[0])
 
     def side(flag: str, name: str) -> StreamedDataset:
         numbers = sorted((n for n in images if is_train[n] == flag), key=images.__getitem__)
@@ -74,7 +73,7 @@ def read(root: pathlib.Path, source: str, image_size: int | None) -> Splits:
             raise errors.SourceError(
                 f"{root / _LISTS[2]} leaves no photo to {name}: restore it from the archive"
             )
-        return _photo_files.dataset_of(
+        return listings.dataset_of(
             files=[folder / images[number] for number in numbers],
             labels=[label_of[labels[number]] for number in numbers],
             class_names=tuple(classes.values()),

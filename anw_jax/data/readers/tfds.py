@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 
 from anw_jax import _check, errors
-from anw_jax.data import _pixels, _split
-from anw_jax.data.chunks import chunks
-from anw_jax.data.dataset import Dataset, Splits
-from anw_jax.data.placement import Placement
-from anw_jax.data.streamed import StreamedDataset
-from anw_jax.data.streamed_images import StreamedImages
+from anw_jax.data import image_files
+from anw_jax.data.dataset import (
+    Dataset,
+    Splits,
+    StreamedDataset,
+    chunks,
+    divide,
+    goes_to_test,
+)
+from anw_jax.data.streamed import Placement, StreamedImages
 
 _CHUNK = 512  # records decoded at once: enough for speed, little to hold
 
@@ -120,7 +124,7 @@ def _dataset(
             labels[row] = example[label_key]
             yield f"{name} image {row}", example[image_key]
 
-    stacked, digests = _pixels.stack(images(), len(records), image_size)
+    stacked, digests = image_files.stack(images(), len(records), image_size)
     class_names = tuple(builder.info.features[label_key].names)
     return Dataset(stacked, labels, class_names, name, original_digests=digests)
 
@@ -183,7 +187,7 @@ def _streams(
     """Whether the set stays on disk, judged by the size of its first image."""
     image_key, _ = _image_and_label_keys(builder)
     opened = list(opened)
-    shape = _pixels.fit(opened[0][0][image_key], image_size).shape
+    shape = image_files.fit(opened[0][0][image_key], image_size).shape
     return placement.streams(sum(map(len, opened)), shape)
 
 
@@ -216,8 +220,6 @@ def load(
         return Splits(read("train", f"{source}/train"), read(test_split, f"{source}/test"))
     train = read("train", source)
     in_test = [
-        _split.goes_to_test(image.tobytes())
-        for images in chunks(train.images)
-        for image in images
+        goes_to_test(image.tobytes()) for images in chunks(train.images) for image in images
     ]
-    return _split.divide(train, np.array(in_test))
+    return divide(train, np.array(in_test))

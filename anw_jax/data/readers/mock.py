@@ -7,7 +7,7 @@ import numpy as np
 
 from anw_jax import errors
 from anw_jax.data.dataset import Dataset, Splits
-from anw_jax.data.placement import Placement
+from anw_jax.data.streamed import Placement
 
 CLASS_NAMES = ("fine", "medium", "coarse", "plain")
 _PERIODS = np.array([2, 4, 8, 10**6])

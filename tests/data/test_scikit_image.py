@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from anw_jax import data, errors, keys
-from anw_jax.data import _pixels, photos
+from anw_jax.data import image_files
+from anw_jax.data.readers import scikit_image
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +26,15 @@ def test_every_photo_is_in_both_splits(splits):
 
 def test_golden_pixels_of_the_lossless_photos(splits):
     # JPEG decoders may differ by one level, so only the PNG photos have golden bytes.
-    lossless = [name.endswith(".png") for name in photos.FILES]
+    lossless = [name.endswith(".png") for name in scikit_image.FILES]
     train, test = splits.train, splits.test
     assert train.take(np.flatnonzero(np.take(lossless, train.labels))).digest() == TRAIN
     assert test.take(np.flatnonzero(np.take(lossless, test.labels))).digest() == TEST
 
 
 def test_tiles_are_cut_from_the_photo(splits):
-    astronaut = photos._photo("astronaut.png")
-    tiles = photos._tiles(astronaut)
+    astronaut = scikit_image._photo("astronaut.png")
+    tiles = scikit_image._tiles(astronaut)
     assert len(tiles) == 256
     np.testing.assert_array_equal(tiles[17], astronaut[32:64, 32:64])
 
@@ -65,10 +66,12 @@ def test_without_scikit_image(monkeypatch):
 def test_fit_keeps_the_centre():
     image = np.zeros((10, 30, 3), np.uint8)
     image[:, 10:20] = 200
-    np.testing.assert_array_equal(_pixels.fit(image, 10), np.full((10, 10, 3), 200, np.uint8))
-    assert _pixels.fit(image, 20).shape == (20, 20, 3)
-    assert _pixels.fit(image[:, :13], 7).shape == (7, 7, 3)
-    assert _pixels.fit(image, None) is image
+    np.testing.assert_array_equal(
+        image_files.fit(image, 10), np.full((10, 10, 3), 200, np.uint8)
+    )
+    assert image_files.fit(image, 20).shape == (20, 20, 3)
+    assert image_files.fit(image[:, :13], 7).shape == (7, 7, 3)
+    assert image_files.fit(image, None) is image
 
 
 TRAIN = "8b7b345ce178db91e8328887f9f9834ba478f3a70ef820d7e3a959359361030f"

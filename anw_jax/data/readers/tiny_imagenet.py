@@ -10,9 +10,8 @@ validation photos are what tests.
 import pathlib
 
 from anw_jax import errors
-from anw_jax.data import _photo_files
-from anw_jax.data.dataset import Splits
-from anw_jax.data.streamed import StreamedDataset
+from anw_jax.data.dataset import Splits, StreamedDataset
+from anw_jax.data.readers import listings
 
 
 def find(root: pathlib.Path) -> pathlib.Path | None:
@@ -28,7 +27,7 @@ def _class_names(root: pathlib.Path, wnids: list[str]) -> tuple[str, ...]:
     """Such as `n01443537 goldfish`; the bare number where `words.txt` does not name it."""
     words = {}
     if (root / "words.txt").is_file():
-        words = dict(_photo_files.read_rows(root / "words.txt", 2, "\t"))
+        words = dict(listings.read_rows(root / "words.txt", 2, "\t"))
     first_words = (words.get(wnid, "").partition(",")[0].strip() for wnid in wnids)
     return tuple(f"{w} {word}".strip() for w, word in zip(wnids, first_words, strict=True))
 
@@ -42,8 +41,8 @@ def _refuse_unlisted(
         raise errors.SourceError(
             f"{listing} lists {twice.name} twice: restore it from the archive"
         )
-    _photo_files.refuse_missing(listed, listing)
-    unlisted = sorted(set(_photo_files.photos_in(folder)) - set(listed))
+    listings.refuse_missing(listed, listing)
+    unlisted = sorted(set(listings.photos_in(folder)) - set(listed))
     if unlisted:
         raise errors.SourceError(
             f"{unlisted[0]} is not listed in {listing}: remove it or restore the list"
@@ -58,7 +57,7 @@ def _train_files(root: pathlib.Path, wnid: str) -> list[pathlib.Path]:
             "the archive"
         )
     listing = folder.parent / f"{wnid}_boxes.txt"
-    rows = _photo_files.read_rows(listing, 5, None)
+    rows = listings.read_rows(listing, 5, None)
     listed = [folder / row[0] for row in rows]
     _refuse_unlisted(folder, listed, listing)
     return sorted(listed)
@@ -75,7 +74,7 @@ def _train(
     files = [file for files in of_class for file in files]
     labels = [label for label, files in enumerate(of_class) for _ in files]
     folder = root / "train"
-    return _photo_files.dataset_of(files, labels, class_names, name, folder, image_size)
+    return listings.dataset_of(files, labels, class_names, name, folder, image_size)
 
 
 def _val(
@@ -88,7 +87,7 @@ def _val(
     listing, folder = root / "val" / "val_annotations.txt", root / "val" / "images"
     if not folder.is_dir():
         raise errors.SourceError(f"{folder} is not there: restore it from the archive")
-    rows = sorted(row[:2] for row in _photo_files.read_rows(listing, 6, None))
+    rows = sorted(row[:2] for row in listings.read_rows(listing, 6, None))
     files = [folder / file_name for file_name, _ in rows]
     _refuse_unlisted(folder, files, listing)
     label_of = {wnid: label for label, wnid in enumerate(wnids)}
@@ -100,12 +99,12 @@ def _val(
             )
     labels = [label_of[wnid] for _, wnid in rows]
     folder = root / "val"
-    return _photo_files.dataset_of(files, labels, class_names, name, folder, image_size)
+    return listings.dataset_of(files, labels, class_names, name, folder, image_size)
 
 
 def read(root: pathlib.Path, source: str, image_size: int | None) -> Splits:
     """Lists the training and the validation photos; classes are sorted by number."""
-    wnids = sorted({row[0] for row in _photo_files.read_rows(root / "wnids.txt", 1, None)})
+    wnids = sorted({row[0] for row in listings.read_rows(root / "wnids.txt", 1, None)})
     class_names = _class_names(root, wnids)
     return Splits(
         train=_train(root, wnids, class_names, f"{source}/train", image_size),

@@ -1,0 +1,174 @@
+"""Batches: which rows each step of training sees, and reading ahead in threads (Grain)."""
+
+import dataclasses
+import functools
+import os
+import types
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import jax
+import numpy as np
+
+from anw_jax import _check, errors
+
+_Item = TypeVar("_Item")
+# Decoders let go of Python's lock, so threads do; processes would need absl's flags parsed.
+_MOST_THREADS = 16
+
+
+@functools.lru_cache(maxsize=4)
+def _epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
+    order = permutation(seed, epoch, num_examples)
+    order.flags.writeable = False  # it is shared by all who ask
+    return order
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchPlan:
+    """The order of training rows; to resume it needs the step number and nothing else.
+
+    Epoch `e` goes through the permutation drawn from `fold_in(key(seed), e)`, so each
+    row is seen at most once per epoch; the last, partial batch is dropped.
+
+    Attributes:
+      num_examples: rows of the training set, at least `batch_size`.
+      batch_size: rows of a step.
+      seed: integer in `[0, 2**32)`.
+
+    Raises:
+      ValueError: if a number is out of range.
+
+    Example:
+      >>> plan = BatchPlan(num_examples=10, batch_size=4, seed=0)
+      >>> plan.steps_per_epoch, plan.rows(first_step=1, num_steps=3).shape
+      (2, (3, 4))
+    """
+
+    num_examples: int
+    batch_size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        _check.integer_at_least(1, batch_size=self.batch_size)
+        _check.integer_at_least(1, num_examples=self.num_examples)
+        check_seed(self.seed)
+        if self.num_examples < self.batch_size:
+            raise ValueError(
+                f"batch_size must be at most num_examples = {self.num_examples}, "
+                f"got {self.batch_size}"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in one pass."""
+        return self.num_examples // self.batch_size
+
+    def indices(self, epoch: int, step_in_epoch: int) -> np.ndarray:
+        """Returns int32 `[batch_size]` rows of one step.
+
+        Args:
+          epoch: from 0.
+          step_in_epoch: in `[0, steps_per_epoch)`.
+
+        Raises:
+          ValueError: if either is out of range.
+        """
+        epoch = _check.integer_at_least(0, epoch=epoch)
+        step = _check.integer_at_least(0, step_in_epoch=step_in_epoch)
+        if step >= self.steps_per_epoch:
+            raise ValueError(f"step_in_epoch must be below {self.steps_per_epoch}, got {step}")
+        order = _epoch_order(self.seed, epoch, self.num_examples)
+        return order[step * self.batch_size : (step + 1) * self.batch_size]
+
+    def rows(self, first_step: int, num_steps: int) -> np.ndarray:
+        """Returns int32 `[num_steps, batch_size]` rows from global step `first_step` on.
+
+        Args:
+          first_step: counted from 0 across epochs.
+          num_steps: at least 1; may cross the end of an epoch.
+
+        Raises:
+          ValueError: if either is out of range.
+        """
+        first_step = _check.integer_at_least(0, first_step=first_step)
+        num_steps = _check.integer_at_least(1, num_steps=num_steps)
+        steps = range(first_step, first_step + num_steps)
+        return np.stack([self.indices(*divmod(s, self.steps_per_epoch)) for s in steps])
+
+
+def _grain() -> types.ModuleType:
+    try:
+        import grain
+    except ImportError:
+        raise errors.SourceError(
+            "reading photos ahead needs Grain: pip install 'grain>=0.2.18,<0.3'"
+        ) from None
+    return grain
+
+
+def prefetch(
+    read_fn: Callable[[int], _Item], steps: range, num_threads: int | None = None
+) -> Iterator[_Item]:
+    """Calls `read_fn` on each step, ahead of need in threads; gives results in order.
+
+    As many results wait as there are threads. The threads end with the iterator: at its
+    last step, when it is closed, or when nobody holds it any more.
+
+    Args:
+      read_fn: a pure function of the step, safe to call from several threads at once.
+      steps: which steps, in order.
+      num_threads: at least 1; None for one per processor, at most 16.
+
+    Returns:
+      An iterator of `read_fn(step)`.
+
+    Raises:
+      SourceError: if Grain is not installed.
+      ValueError: if `num_threads` is below 1.
+
+    Example:
+      >>> list(prefetch(lambda step: step**2, range(3, 6)))
+      [9, 16, 25]
+    """
+    _check.is_instance(range, steps=steps)
+    if num_threads is None:
+        num_threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    num_threads = _check.integer_at_least(1, num_threads=num_threads)
+    return _read_ahead(_grain(), read_fn, steps, num_threads)
+
+
+def _read_ahead(
+    grain: types.ModuleType, read_fn: Callable[[int], _Item], steps: range, num_threads: int
+) -> Iterator[_Item]:
+    def read(step: int) -> tuple[_Item | None, Exception | None]:
+        # Grain writes a note of its own into errors that pass through it.
+        try:
+            return read_fn(step), None
+        except Exception as error:
+            return None, error
+
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=num_threads)
+    iterator = iter(grain.MapDataset.source(steps).map(read).to_iter_dataset(options))
+    try:
+        for item, error in iterator:
+            if error is not None:
+                raise error
+            yield item
+    finally:
+        iterator.close()
+
+
+def check_seed(seed: int) -> int:
+    """An integer in [0, 2**32), so that no two seeds fall together."""
+    seed = _check.integer_at_least(0, seed=seed)
+    if seed >= 2**32:
+        raise ValueError(f"seed must be below 2**32, got {seed}")
+    return seed
+
+
+def permutation(seed: int, stream: int, num: int) -> np.ndarray:
+    """Int32 permutation `[num]` number `stream` of `seed`."""
+    # The implementation is named because JAX's default is a setting of the caller's.
+    key = jax.random.fold_in(jax.random.key(int(seed), impl="threefry2x32"), stream)
+    return np.asarray(jax.random.permutation(key, num)).astype(np.int32)

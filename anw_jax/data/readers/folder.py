@@ -1,0 +1,91 @@
+"""`folder:<path>`: image files, in one of the layouts in which sets are given out."""
+
+import pathlib
+
+import numpy as np
+
+from anw_jax import errors
+from anw_jax.data.dataset import Splits, StreamedDataset, divide, goes_to_test
+from anw_jax.data.readers import cub, listings, tiny_imagenet
+from anw_jax.data.streamed import Placement
+
+_TEST_FOLDERS = ("test", "val")
+
+
+def _listed(root: pathlib.Path, image_size: int | None) -> Splits:
+    """The photos of whichever layout the marker files show; none is read but the first."""
+    for layout in (tiny_imagenet, cub):
+        found = layout.find(root)
+        if found is not None:
+            return layout.read(found, f"folder:{found.resolve().name}", image_size)
+    return _class_folders(root, f"folder:{root.resolve().name}", image_size)
+
+
+def load(
+    argument: str, image_size: int | None, data_dir: str | None, placement: Placement
+) -> Splits:
+    """Reads Tiny ImageNet or CUB-200-2011 as given out, or a folder of each class.
+
+    The first two are known by their lists (`wnids.txt`; `images.txt`), of which `argument`
+    is the folder or the folder above; else it holds `<class>/<photo>`, or
+    `train/<class>/<photo>` beside `test/` or `val/`.
+
+    PNG, JPEG and WebP; pictures of other kinds are passed over with a warning, other and hidden
+    files without. Photos are turned upright by their EXIF tag; grey ones get three equal
+    channels (they have no hue, so a mark leaves them as they are). What 8-bit RGB would not
+    hold is refused: animations, 16 bits, transparent pixels (an opaque alpha channel is
+    dropped). Colour profiles are not applied. Photos of different sizes need `image_size`.
+    Where the set is streamed, a photo that cannot be read is noticed when its turn comes.
+    `data_dir` is not looked at.
+    """
+    root = pathlib.Path(argument).expanduser()
+    if not argument or not root.is_dir():
+        raise errors.SourceError(f"folder {argument!r} is not there: give an existing folder")
+    splits = _listed(root, image_size)
+    num_images = len(splits.train) + len(splits.test)
+    if placement.streams(num_images, splits.train.images.shape[1:]):
+        return splits
+    return Splits(splits.train.in_memory(), splits.test.in_memory())
+
+
+def _folders(root: pathlib.Path) -> list[pathlib.Path]:
+    folders = listings.folders_in(root)
+    if not folders:
+        raise errors.SourceError(
+            f"{root} holds no class folders: put each class's photos into a folder of its own"
+        )
+    return folders
+
+
+def _list(
+    root: pathlib.Path, class_names: tuple[str, ...], name: str, image_size: int | None
+) -> StreamedDataset:
+    """Every photo below `root`, class by class, file names in order."""
+    folders = _folders(root)
+    label_of = {class_name: label for label, class_name in enumerate(class_names)}
+    unknown = [folder.name for folder in folders if folder.name not in label_of]
+    if unknown:
+        raise errors.SourceError(
+            f"{root} has a class {unknown[0]!r} that is not in the training folder"
+        )
+    listings.warn_of_other_pictures(folders)
+    files = [file for folder in folders for file in listings.photos_in(folder)]
+    labels = [label_of[file.parent.name] for file in files]
+    return listings.dataset_of(files, labels, class_names, name, root, image_size)
+
+
+def _class_folders(root: pathlib.Path, source: str, image_size: int | None) -> Splits:
+    """Lists `<class>/<photo>`, or `train/<class>/<photo>` beside `test/` or `val/`.
+
+    Classes are sorted by name. Without `test/` or `val/` a photo goes to test if a hash of
+    its file's bytes falls into the lowest fifth, so later additions move none.
+    """
+    test_roots = [root / name for name in _TEST_FOLDERS if (root / name).is_dir()]
+    if (root / "train").is_dir() and test_roots:
+        names = tuple(folder.name for folder in _folders(root / "train"))
+        train = _list(root / "train", names, f"{source}/train", image_size)
+        return Splits(train, _list(test_roots[0], names, f"{source}/test", image_size))
+    names = tuple(folder.name for folder in _folders(root))
+    everything = _list(root, names, source, image_size)
+    contents = ((root / name).read_bytes() for name in everything.file_names)
+    return divide(everything, np.array([*map(goes_to_test, contents)]))
