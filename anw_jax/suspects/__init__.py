@@ -25,7 +25,9 @@ from anw_jax.suspects.http.request import RequestTemplate
 from anw_jax.suspects.pictures import Augmentation
 from anw_jax.suspects.probing.probe import Finding, Report, probe
 from anw_jax.suspects.protocol import Suspect
-from anw_jax.suspects.session import Interview, ask
+from anw_jax.suspects.session import QuerySession, ask
+
+Interview = QuerySession  # the former name
 
 __all__ = [
     "Access",
@@ -42,6 +44,7 @@ __all__ = [
     "JaxSuspect",
     "KerasSuspect",
     "OnnxSuspect",
+    "QuerySession",
     "RecordedSuspect",
     "Report",
     "RequestTemplate",

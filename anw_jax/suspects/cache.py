@@ -1,28 +1,32 @@
-"""Answers on disk: no query is paid twice, and a kill loses none.
+"""Stored answers of one suspect: no query is paid for twice, and a kill loses none.
 
-One file per suspect, only ever appended to. Each record carries a checksum:
+A file is only ever appended to. Each record carries a checksum:
 
     mark (2 bytes) | kind (1) | length of the payload (4) | key (32) | payload | CRC-32 (4)
 
-Kinds: *asked* (written before a paid query leaves), *answer* (its payload is the answer),
-*refused* (surely not answered, hence not paid: it is asked again), *unusable* (no usable
-answer, and none will be asked for; its payload says why). The key is the SHA-256 of the exact
-8-bit picture that is asked and of the suspect's declaration. Files without records of the last
-kind were written before it was there, and are read as ever.
+Kinds: *asked* (written before a paid query is sent), *answer* (the payload is the answer),
+*refused* (certainly not answered and so not paid for: it is queried again), *unusable* (there
+is no usable answer and there will be no further query; the payload is the reason). The key is
+the SHA-256 of the suspect's declaration and of the exact 8-bit picture. Files from before the
+kind *unusable* existed have no such records and are read in the same way.
 
-**What a kill costs.** A record goes to the operating system in one `write` before anything
-else happens, so the death of this process, by whatever signal, loses nothing that had been
-received; a record that was cut off in the middle is the last one and is cut away when the file
-is opened again. A query whose *asked* has no answer was in flight when the process died: it may
-have been paid for, counts against the budget, and is reported as `num_in_doubt`; there are at
-most as many as were in flight. **What a power cut costs.** The disk is waited for
-(`fsync`) at most every `sync_seconds` and on closing: waiting for it at each answer would cost
-more than most answers take. A power cut can so lose the last second; `sync_seconds=0` waits
-every time.
+The format is our own and not a sqlite3 database because the SHA-256 of the file is sealed in
+`blind.json` and checked again in a replay: a database has no canonical bytes, and the files of
+sealed cases would still need this reader.
+
+**After a kill.** A record goes to the operating system in one `write` before anything else
+happens, so the death of this process, by any signal, loses nothing that was received. An
+unfinished record can only be the last one; it is cut off when the file is opened again. A query
+with *asked* and without *answer* was in flight when the process died: it may have been paid
+for, counts against the budget, and is reported in `num_in_doubt`. **After a power cut.**
+`fsync` is called at most every `sync_seconds` and on closing, because a call for each answer
+would take longer than most answers do. So a power cut can lose the last second; with
+`sync_seconds=0` each record is synced.
 """
 
 import contextlib
 import hashlib
+import io
 import mmap
 import os
 import pathlib
@@ -47,7 +51,7 @@ _MARK = b"\xa7\x1e"
 _HEAD = struct.Struct("<2sBI32s")
 _SUM = struct.Struct("<I")
 _ASKED, _ANSWER, _REFUSED, _UNUSABLE = _KINDS = 1, 2, 3, 4
-# Most characters of the reason why a picture has no usable answer.
+# Largest number of characters of the reason why a picture has no usable answer.
 _LONGEST_REASON = 240
 
 
@@ -64,19 +68,19 @@ def question_key(declaration_digest: str, image: np.ndarray) -> bytes:
 
 
 class AnswerCache:
-    """The answers of one suspect, by question; a context manager.
+    """The answers of one suspect by key of the picture; a context manager.
 
     Args:
-      path: the file, made where it is not there; None keeps answers in memory only.
-      declaration: of the suspect; a file belongs to one declaration for ever.
-      sync_seconds: how long written records may wait for the disk; at least 0.
+      path: the file, created if it does not exist; None keeps answers in memory only.
+      declaration: of the suspect; a file belongs to one declaration.
+      sync_seconds: longest time between a record and its `fsync`, at least 0.
 
     Attributes:
-      num_cut_bytes: what a kill had left of an unfinished record, cut away on opening.
+      num_cut_bytes: length of an unfinished record that a kill left, cut off on opening.
 
     Raises:
-      CacheError: the file is no file of answers, is damaged, is in use by another process, or
-        belongs to another suspect.
+      CacheError: the file is not a file of answers, is damaged, is in use by another process,
+        or belongs to another suspect.
 
     Example:
       >>> with AnswerCache(None, Declaration(4, "label")) as cache:
@@ -98,15 +102,13 @@ class AnswerCache:
         self.num_cut_bytes = 0
         self._lock = threading.RLock()
         self._place: dict[bytes, tuple[int, int]] = {}
-        self._memory: dict[bytes, bytes] = {}
         self._why_unusable: dict[bytes, str] = {}
         self._open: Counter[bytes] = Counter()
         self._num_queries = 0
         self._is_closed = False
         self._last_sync = time.monotonic()
-        self._file = None
-        if path is not None:
-            self._open_file(pathlib.Path(path))
+        self._path = None if path is None else pathlib.Path(path)
+        self._file = io.BytesIO() if path is None else self._opened(self._path)
 
     def __enter__(self) -> Self:
         return self
@@ -115,11 +117,11 @@ class AnswerCache:
         self.close()
 
     def __len__(self) -> int:
-        """How many questions have an answer."""
-        return len(self._place) + len(self._memory)
+        """Number of pictures with an answer."""
+        return len(self._place)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._place or key in self._memory
+        return key in self._place
 
     @property
     def num_queries(self) -> int:
@@ -128,7 +130,7 @@ class AnswerCache:
 
     @property
     def num_unusable(self) -> int:
-        """Questions that have no usable answer and are not asked again."""
+        """Pictures that have no usable answer and are not queried again."""
         return len(self._why_unusable)
 
     @property
@@ -137,7 +139,7 @@ class AnswerCache:
         return sum(self._open.values())
 
     def get(self, key: bytes) -> Answers:
-        """The answer to a question, as a batch of one.
+        """Return the answer to a picture, as a batch of one.
 
         Raises:
           KeyError: there is none.
@@ -145,10 +147,7 @@ class AnswerCache:
         """
         with self._lock:
             self._check_open()
-            if key in self._memory:
-                return Answers.from_bytes(self._memory[key])
-            place, length = self._place[key]
-            start = place - _HEAD.size
+            start, length = self._place[key]
             self._file.seek(start)
             record = self._file.read(_HEAD.size + length + _SUM.size)
             if _record_at(record, 0) != (_ANSWER, key, _HEAD.size, length):
@@ -156,61 +155,58 @@ class AnswerCache:
             return Answers.from_bytes(record[_HEAD.size : -_SUM.size])
 
     def note_asked(self, keys: Iterable[bytes]) -> None:
-        """Writes down that these are about to be sent and may be paid for."""
+        """Record that these are about to be sent and may be paid for."""
         self._append([(_ASKED, key, b"") for key in keys])
 
     def note_refused(self, keys: Iterable[bytes]) -> None:
-        """Writes down that these were sent and surely not answered."""
+        """Record that these were sent and certainly not answered."""
         self._append([(_REFUSED, key, b"") for key in keys])
 
     def note_unusable(self, keys: Iterable[bytes], why: str) -> None:
-        """Writes down, once and for all, that these have no usable answer."""
+        """Record that these have no usable answer and are not to be queried again."""
         payload = why[:_LONGEST_REASON].encode("utf-8", "replace")
         with self._lock:
             new = [key for key in keys if not self.is_settled(key)]
             self._append([(_UNUSABLE, key, payload) for key in new])
 
     def why_unusable(self, key: bytes) -> str | None:
-        """Why a question has no usable answer; None where it has one, or is yet to be asked."""
+        """Return why a picture has no usable answer; None if it has one or was not queried."""
         return self._why_unusable.get(key)
 
     def is_settled(self, key: bytes) -> bool:
-        """Whether a question has an answer, or was found to have no usable one."""
-        return key in self or key in self._why_unusable
+        """Return whether a picture has an answer, or has none that is usable."""
+        return key in self._place or key in self._why_unusable
 
-    def store(self, keys: Iterable[bytes], answers: Answers) -> None:
-        """Keeps answers; what is settled already stays as it is."""
-        with self._lock:
-            new = [(i, key) for i, key in enumerate(keys) if not self.is_settled(key)]
-            self._append([(_ANSWER, key, answers.to_bytes(i)) for i, key in new])
+    def store(self, keys: Iterable[bytes], answers: Answers, *, again: bool = False) -> None:
+        """Store answers; the first answer to a picture stays the one that `get` returns.
 
-    def store_control(self, key: bytes, answers: Answers) -> None:
-        """Keeps the answer to a picture that was asked perhaps not for the first time.
-
-        It counts as a query; the first answer stays the one that `get` gives.
+        Args:
+          keys: of the pictures.
+          answers: to them, in order.
+          again: record, and count as a query, also an answer to a settled picture: a control.
         """
-        self._append([(_ANSWER, key, answers.to_bytes(0))])
+        with self._lock:
+            new = [(i, key) for i, key in enumerate(keys) if again or not self.is_settled(key)]
+            self._append([(_ANSWER, key, answers.to_bytes(i)) for i, key in new])
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Keeps other threads out: for looking at `num_queries` and acting on it."""
+        """Keep other threads out, to read `num_queries` and act on it."""
         with self._lock:
             yield
 
     def sync(self) -> None:
-        """Waits until everything is on the disk."""
+        """Wait until everything is on the disk."""
         with self._lock:
-            if self._file is not None:
+            if self._path is not None and not self._is_closed:
                 os.fsync(self._file.fileno())
             self._last_sync = time.monotonic()
 
     def close(self) -> None:
-        """Waits for the disk and lets the file go; nothing may be stored afterwards."""
+        """Sync and close the file; nothing can be stored afterwards."""
         with self._lock:
-            if self._file is not None:
-                self.sync()
-                self._file.close()
-                self._file = None
+            self.sync()
+            self._file.close()
             self._is_closed = True
 
     def _check_open(self) -> None:
@@ -220,33 +216,31 @@ class AnswerCache:
     def _append(self, records: list[tuple[int, bytes, bytes]]) -> None:
         with self._lock:
             self._check_open()
-            places: list[int | None] = [None] * len(records)
-            if self._file is not None and records:
-                places = self._write(records)
-            # Only what is written counts: Ctrl-C or a full disk may come at any line above.
-            for (kind, key, payload), place in zip(records, places, strict=True):
-                self._count(kind, key, payload, place)
-            if self._file and time.monotonic() - self._last_sync >= self._sync_seconds:
+            # Only what is written counts: Ctrl-C or a full disk may come at any line of this.
+            starts = self._write(records)
+            for (kind, key, payload), start in zip(records, starts, strict=True):
+                self._count(kind, key, payload, start)
+            if time.monotonic() - self._last_sync >= self._sync_seconds:
                 self.sync()
 
     def _write(self, records: list[tuple[int, bytes, bytes]]) -> list[int]:
-        """Writes records whole or not at all; returns where each payload begins."""
-        end, body, places = self._file.seek(0, os.SEEK_END), bytearray(), []
+        """Write all of the records or none; return where each one begins."""
+        end, body, starts = self._file.seek(0, os.SEEK_END), bytearray(), []
         for kind, key, payload in records:
-            head = _HEAD.pack(_MARK, kind, len(payload), key)
-            places.append(end + len(body) + len(head))
-            body += head + payload + _SUM.pack(zlib.crc32(head + payload))
+            starts.append(end + len(body))
+            record = _HEAD.pack(_MARK, kind, len(payload), key) + payload
+            body += record + _SUM.pack(zlib.crc32(record))
         left = memoryview(body)
         try:
-            # Unbuffered: once this returns, only the machine's death can lose it.
+            # Unbuffered: once this returns, only the death of the machine can lose it.
             while left:
                 left = left[self._file.write(left) :]
         except BaseException:
             self._file.truncate(end)
             raise
-        return places
+        return starts
 
-    def _count(self, kind: int, key: bytes, payload: bytes, start: int | None) -> None:
+    def _count(self, kind: int, key: bytes, payload: bytes, start: int) -> None:
         if kind == _ASKED:
             self._open[key] += 1
             self._num_queries += 1
@@ -256,35 +250,33 @@ class AnswerCache:
             self._num_queries -= kind == _REFUSED
         elif kind == _ANSWER:
             self._num_queries += 1
-        if kind == _REFUSED or self.is_settled(key):  # what came first stands
+        if kind == _REFUSED or self.is_settled(key):  # the first answer stays
             return
         if kind == _UNUSABLE:
             self._why_unusable[key] = payload.decode("utf-8", "replace")
-        elif start is None:
-            self._memory[key] = payload
         else:
             self._place[key] = (start, len(payload))
 
-    def _open_file(self, path: pathlib.Path) -> None:
+    def _opened(self, path: pathlib.Path) -> io.FileIO:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._file = open(path, "a+b", buffering=0)
+        file = open(path, "a+b", buffering=0)
         try:
             message = f"{path} is in use by another process: wait for it, or name another file"
-            _files.lock(self._file, lambda: CacheError(message))
-            self._read(path)
+            _files.lock(file, lambda: CacheError(message))
+            self._read(path, file)
         except BaseException:
-            self._file.close()
+            file.close()
             raise
+        return file
 
-    def _read(self, path: pathlib.Path) -> None:
+    def _read(self, path: pathlib.Path, file: io.FileIO) -> None:
         title = _TITLE + self.declaration_digest.encode() + b"\n"
-        self._file.seek(0)
-        begin = self._file.read(len(title))
-        if title.startswith(begin) and begin != title:  # new, or killed in the midst of it
-            self._file.truncate(0)
-            self._file.write(title)
-            self.sync()
+        file.seek(0)
+        begin = file.read(len(title))
+        if title.startswith(begin) and begin != title:  # new, or killed while writing it
+            file.truncate(0)
+            file.write(title)
+            os.fsync(file.fileno())
             return
         if not begin.startswith(_TITLE):
             raise CacheError(f"{path} is not a file of answers: name another file")
@@ -294,37 +286,33 @@ class AnswerCache:
                 "declaration: name another file"
             )
         # Mapped: a file of answers may be larger than memory.
-        with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as body:
-            end, size = self._replay(body, len(title)), len(body)
-            if end < size:
-                self._check_tail(path, body, end)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as body:
+            end, size = len(title), len(body)
+            while (record := _record_at(body, end)) is not None:
+                kind, key, place, length = record
+                self._count(kind, key, body[place : place + length], end)
+                end = place + length + _SUM.size
+            _check_tail(path, body, end)
         if end < size:
             self.num_cut_bytes = size - end
-            self._file.truncate(end)
-            self.sync()
+            file.truncate(end)
+            os.fsync(file.fileno())
 
-    def _replay(self, body: mmap.mmap, start: int) -> int:
-        """Takes up whole records from `start`; returns where the first bad one begins."""
-        while (record := _record_at(body, start)) is not None:
-            kind, key, place, length = record
-            self._count(kind, key, body[place : place + length], place)
-            start = place + length + _SUM.size
-        return start
 
-    def _check_tail(self, path: pathlib.Path, body: mmap.mmap, end: int) -> None:
-        """Lets pass the tail that a kill left; refuses damage in the midst of good records."""
-        later = body.find(_MARK, end + 1)
-        while later >= 0:
-            if _record_at(body, later) is not None:
-                raise CacheError(
-                    f"{path} is damaged at byte {end} (the checksum is wrong, and good records "
-                    "follow): restore it from a copy, or name another file and ask again"
-                )
-            later = body.find(_MARK, later + 1)
+def _check_tail(path: pathlib.Path, body: mmap.mmap, end: int) -> None:
+    """Accept an unfinished last record; refuse a damaged one that good records follow."""
+    later = body.find(_MARK, end + 1)
+    while later >= 0:
+        if _record_at(body, later) is not None:
+            raise CacheError(
+                f"{path} is damaged at byte {end} (the checksum is wrong, and good records "
+                "follow): restore it from a copy, or name another file and ask again"
+            )
+        later = body.find(_MARK, later + 1)
 
 
 def _record_at(body: bytes | mmap.mmap, start: int) -> tuple[int, bytes, int, int] | None:
-    """Kind, key, place and length of the payload of a whole record; None if there is none."""
+    """Return kind, key, place and length of the payload of a whole record, or None."""
     if start + _HEAD.size > len(body):
         return None
     mark, kind, length, key = _HEAD.unpack_from(body, start)

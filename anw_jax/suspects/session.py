@@ -1,8 +1,15 @@
-"""A query session: the pictures, the marks, the rung of the ladder, and what was asked."""
+"""A query session: from pairs of image and slot to entries of the loss table.
 
+The path of a pair: the original is marked for the slot, changed and cropped as the access says
+(`QuerySession._pictures`), grouped into batches with one key for each picture, and queried
+unless the cache has the answer (`query.Querier`); the access turns the answers into one loss.
+"""
+
+import concurrent.futures
 import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,25 +22,27 @@ from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.cache import AnswerCache, question_key
 from anw_jax.suspects.pictures import Pictures, batch_size_for
 from anw_jax.suspects.protocol import Suspect
-from anw_jax.suspects.query import Asker, Controls, prefetch
+from anw_jax.suspects.query import Controls, Querier
 
-# So many images give pictures that may be asked as controls.
+_Item = TypeVar("_Item")
+_END: Any = object()
+
+# Number of images whose pictures may be queried as controls.
 _MOST_CONTROLS = 24
 
 NO_NUMBER = "its answer holds a number that is NaN, infinite or absurdly large"
 
 
-class Interview:
-    """Asks one suspect about marked originals, any slots of any images, in any order.
+class QuerySession:
+    """Queries one suspect about marked originals: any slots of any images, in any order.
 
-    What comes out is a column of the loss table (`Access` says which number); `ask` fills a
-    whole table with it, and a rule that saves queries asks pair by pair through
-    `losses`. Neither can ask a question twice: answers are looked up by the exact bytes asked.
-    No key and no slot of an owner comes in anywhere.
+    `ask` fills a whole loss table with it; a rule that saves queries calls `losses` pair by
+    pair. Neither pays for a query twice: answers are stored by the exact bytes of the picture.
+    No key and no slot of an owner is an input here.
 
-    Pictures are marked by one thread ahead of the model, with the integers of
-    `Mark.publish_pixels`, so that every suspect is asked the very bytes that the owner
-    would publish (as float32 uint8 / 255), the same that `verify.loss_table` asks.
+    Pictures are marked in a thread while the model works, with the integers of
+    `Mark.publish_pixels`: every suspect gets exactly the pixels that the owner would publish
+    (as float32 uint8 / 255), the same that `verify.loss_table` takes.
 
     Args:
       suspect: the model.
@@ -41,26 +50,25 @@ class Interview:
         `Pictures`, which are read one by one.
       labels: integers `[n]`; None with `access.true_labels=False`.
       mark: the mark, or a sequence of marks of one type with `mark_of_image`.
-      space: which signatures are asked; slot 0 is the unmarked original.
-      access: the rung; None for the highest that the suspect's answers reach.
-      seed: public bytes (`keys.augmentation_seed`), from which changes of pictures are drawn;
-        needed where `access.num_augmentations` > 1. Never the owner's key. A list holds one for
-        each image: with several owners each one's own, so that no other owner can choose it.
-      cache: an open `AnswerCache` of this suspect; None keeps every answer whole in memory,
-        which with 10⁵ photos, 12 slots and 10⁴ classes is 48 GB.
-      budget: how many queries may be asked over the life of the cache; None for any number.
+      space: which signatures are queried; slot 0 is the unmarked original.
+      access: what of an answer is used; None for the most that the suspect gives.
+      seed: public bytes (`keys.augmentation_seed`) from which changes of pictures are drawn;
+        needed if `access.num_augmentations` > 1. Never the owner's key. A list holds one for
+        each image: with several owners each uses their own, so that no other can choose it.
+      cache: an open `AnswerCache` of this suspect; None keeps every answer in memory, which
+        with 10⁵ photos, 12 slots and 10⁴ classes is 48 GB.
+      budget: largest number of queries over the life of the cache; None for no limit.
       mark_of_image: integers `[n]`, whose mark each image carries.
-      batch_size: pictures handed to the suspect together; None for 256, or fewer where they
-        would fill more than 256 MiB, but as many as it takes at once (`num_together`).
-      controls: what is asked before a picture counts as refused; None for pictures of `images`.
-        Several interviews of one suspect share them.
+      batch_size: pictures in one call of the suspect; None for `batch_size_for`: 256, or fewer
+        if they would fill more than 256 MiB, but as many as it takes at once.
+      controls: queried before a picture counts as refused; None for pictures of `images`.
+        Several sessions with one suspect share them.
 
     Attributes:
-      unusable: why an image has no usable row, by its index, of what was asked so far: the
-        first reason met.
+      unusable: by index of the image, the first reason why it has no usable row.
 
     Raises:
-      TypeError, ValueError: a bad argument; a rung that the answers do not reach; labels
+      TypeError, ValueError: a bad argument; an access that the answers do not give; labels
         beyond the declared classes; a cache of another suspect.
 
     Example:
@@ -71,8 +79,8 @@ class Interview:
       ...     return np.stack([red, -red], axis=1) * 10
       >>> suspect = CallableSuspect(redness, Declaration(2), identity="redness")
       >>> photos = np.full((1, 4, 4, 3), [200, 60, 60], np.uint8)
-      >>> interview = Interview(suspect, photos, [0], HueRotation(), SignatureSpace(4))
-      >>> interview.losses([0, 0], [0, 2]).round(1).tolist(), interview.num_queries
+      >>> session = QuerySession(suspect, photos, [0], HueRotation(), SignatureSpace(4))
+      >>> session.losses([0, 0], [0, 2]).round(1).tolist(), session.num_queries
       ([0.0, 7.300000190734863], 2)
     """
 
@@ -92,11 +100,10 @@ class Interview:
         batch_size: int | None = None,
         controls: Controls | None = None,
     ):
-        self._suspect = _check.is_instance(Suspect, suspect=suspect)
-        self._declaration = suspect.declaration
+        self._declaration = _check.is_instance(Suspect, suspect=suspect).declaration
         self._space = _check.is_instance(SignatureSpace, space=space)
-        is_read_one_by_one = isinstance(images, Pictures)
-        self._images = images if is_read_one_by_one else _check.uint8_images(images=images)
+        is_lazy = isinstance(images, Pictures)
+        self._images = images if is_lazy else _check.uint8_images(images=images)
         self._access = Access.best_of(self._declaration) if access is None else access
         _check.is_instance(Access, access=self._access).check_fits(self._declaration)
         self._labels = self._checked_labels(labels)
@@ -113,7 +120,7 @@ class Interview:
             raise ValueError("cache must belong to this suspect; it was opened for another")
         controls = Controls() if controls is None else controls
         controls.add(self._control_pictures)
-        self._asker = Asker(suspect, self._cache, budget, controls)
+        self._querier = Querier(suspect, self._cache, budget, controls)
         self._given_up: set[int] = set()
         self.unusable: dict[int, str] = {}
 
@@ -124,7 +131,7 @@ class Interview:
 
     @property
     def cost(self) -> float:
-        """`num_queries` times the declared cost of one."""
+        """`num_queries` times the declared cost of one query."""
         return self.num_queries * self._declaration.cost_per_query
 
     def losses(
@@ -133,22 +140,22 @@ class Interview:
         slot_of_pair: Sequence[int] | np.ndarray,
         on_progress: progress.ProgressFn = progress.silent,
     ) -> np.ndarray:
-        """The table's entries for some pairs of image and slot.
+        """Return the entries of the loss table for some pairs of image and slot.
 
         Args:
           image_of_pair: integers `[m]` in [0, n).
           slot_of_pair: integers `[m]` in [0, num_slots).
-          on_progress: called with (pairs done, pairs in all).
+          on_progress: called with (pairs done, number of pairs).
 
         Returns:
-          float32 `[m]`; NaN where there was no usable answer, which makes the whole image
-          unusable: `unusable` says why. An image is asked no further once a picture of it was
-          refused.
+          float32 `[m]`; NaN if there is no usable answer, which makes the whole image
+          unusable: `unusable` has the reason. After the first refused picture an image is not
+          queried any more.
 
         Raises:
           TypeError, ValueError: pairs out of range.
           BudgetError: the budget is spent; all answers so far are in the cache.
-          SuspectError: the suspect answers to nothing, or otherwise than it declares.
+          SuspectError: the suspect answers nothing, or not as it declares.
         """
         images = _indices(len(self._images), image_of_pair=image_of_pair)
         slots = _indices(self._space.num_slots, slot_of_pair=slot_of_pair)
@@ -168,18 +175,17 @@ class Interview:
             stop = start + len(answers)
             found = self._access.losses(answers, self._labels[of_image], self._declaration)
             values[start:stop] = np.where(is_answered, found, np.nan)
-            for image in of_image[is_answered & ~is_usable(found)].tolist():
-                self.unusable.setdefault(image, NO_NUMBER)
+            self._note_no_number(of_image[is_answered & ~is_usable(found)])
             start = stop
             on_progress(stop // number, len(images))
         losses[has_label] = self._access.merge(values.reshape(-1, number))
         return losses
 
     def own_labels(self, images: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The model's own answers on unmarked originals, int64 `[m]` for indices `[m]`.
+        """Return the model's own answers on unmarked originals, int64 `[m]` for indices `[m]`.
 
-        One query each. They stand in for labels where `access.true_labels` is False; -1 where
-        there is no usable answer, and then the image has no usable row either.
+        This takes one query for each. They replace labels if `access.true_labels` is False; -1
+        if there is no usable answer, and then the image has no usable row either.
         """
         images = _indices(len(self._images), images=images)
         parts = [np.zeros(0, np.int64)]
@@ -187,32 +193,35 @@ class Interview:
             usable = np.ones(len(answers), bool)
             if answers.scores is not None:
                 usable = np.isfinite(answers.scores).all(axis=1)
-            for image in of_image[is_answered & ~usable].tolist():
-                self.unusable.setdefault(image, NO_NUMBER)
+            self._note_no_number(of_image[is_answered & ~usable])
             parts.append(np.where(is_answered & usable, first_labels(answers), -1))
         return np.concatenate(parts)
 
     def _find_own_labels(self, images: np.ndarray) -> None:
-        """Fills in the labels that stand in for true ones, where they are first needed."""
+        """Query the labels that replace true ones, when they are first needed."""
         if self._access.true_labels:
             return
         wanted = np.unique(images)
         unknown = wanted[self._labels[wanted] < 0]
         self._labels[unknown] = self.own_labels(unknown)
 
+    def _note_no_number(self, images: np.ndarray) -> None:
+        for image in images.tolist():
+            self.unusable.setdefault(image, NO_NUMBER)
+
     def _answers(
         self, images: np.ndarray, slots: np.ndarray, number: int
     ) -> Iterator[tuple[Answers, np.ndarray, np.ndarray]]:
-        """Answers to `number` changes of each pair, batch by batch, in order.
+        """Yield the answers to `number` changes of each pair, batch by batch, in order.
 
-        With each batch whether a picture has an answer, bool `[b]`, and its image, `[b]`.
+        With each batch: bool `[b]`, whether a picture has an answer, and its image, `[b]`.
         """
         image_of, start = np.repeat(images, number), 0
         for pixels, keys in prefetch(self._batches(images, slots, number)):
             of_image = image_of[start : start + len(keys)]
             start += len(keys)
             of_keys = of_image.tolist()
-            answers, is_answered = self._asker.ask(pixels, keys, of_keys, self._given_up)
+            answers, is_answered = self._querier.answers(pixels, keys, of_keys, self._given_up)
             for key, image in zip(keys, of_keys, strict=True):
                 why = self._cache.why_unusable(key)
                 if why is not None:
@@ -220,33 +229,26 @@ class Interview:
                     self.unusable.setdefault(image, why)
             yield answers, is_answered, of_image
 
-    def _control_pictures(self) -> Iterator[np.ndarray]:
-        """Unmarked originals, and pictures of the audit, of images all over the list."""
-        step = -(-len(self._images) // _MOST_CONTROLS)
-        for image in range(0, len(self._images), step):
-            yield next(self._questions([image], [0], 1))
-            yield next(self._questions([image], [1], self._access.num_augmentations))
-
     def _batches(
         self, images: np.ndarray, slots: np.ndarray, number: int
     ) -> Iterator[tuple[np.ndarray, list[bytes]]]:
-        """Pictures as they are asked, uint8, with their keys."""
+        """Yield batches of uint8 pictures with their keys."""
         total = len(images) * number
-        questions = self._questions(images, slots, number)
+        pictures = self._pictures(images, slots, number)
         for start in range(0, total, self._batch_size):
             size = min(self._batch_size, total - start)
-            pixels = np.stack([next(questions) for _ in range(size)])
-            keys = [question_key(self._declaration.digest, picture) for picture in pixels]
-            yield pixels, keys
+            pixels = np.stack([next(pictures) for _ in range(size)])
+            yield pixels, [question_key(self._declaration.digest, one) for one in pixels]
 
-    def _questions(
+    def _pictures(
         self, images: np.ndarray, slots: np.ndarray, number: int
     ) -> Iterator[np.ndarray]:
+        """Yield `number` pictures of each pair: marked, changed and cropped, uint8."""
         change = self._access.augmentation
         before, draws = None, []
         for image, slot in zip(images, slots, strict=True):
             original = self._images[image]
-            marked = self._marked(image, slot)
+            marked = self._tables.publish(original, image, slot)
             if number == 1:
                 yield self._access.fitted(marked, self._declaration)
                 continue
@@ -257,8 +259,12 @@ class Interview:
             for draw in draws:
                 yield self._access.fitted(change.apply(marked, draw), self._declaration)
 
-    def _marked(self, image: int, slot: int) -> np.ndarray:
-        return self._tables.publish(self._images[image], image, slot)
+    def _control_pictures(self) -> Iterator[np.ndarray]:
+        """Yield unmarked originals and marked pictures of images across the whole list."""
+        step = -(-len(self._images) // _MOST_CONTROLS)
+        for image in range(0, len(self._images), step):
+            yield next(self._pictures([image], [0], 1))
+            yield next(self._pictures([image], [1], self._access.num_augmentations))
 
     def _checked_labels(self, labels: Sequence[int] | np.ndarray | None) -> np.ndarray:
         num_images = len(self._images)
@@ -284,9 +290,93 @@ class Interview:
             raise ValueError(
                 f"seed must be one, or one for each of {num_images} images, got {len(seeds)}"
             )
-        for one in seeds:
-            _check.is_instance(bytes, seed=one)
-        return seeds
+        return [_check.is_instance(bytes, seed=one) for one in seeds]
+
+
+def ask(
+    suspect: Suspect,
+    images: np.ndarray,
+    labels: Sequence[int] | np.ndarray | None,
+    mark: Mark | Sequence[Mark],
+    space: SignatureSpace,
+    *,
+    on_progress: progress.ProgressFn = progress.silent,
+    **options: Any,
+) -> np.ndarray:
+    """Fill the loss table of any suspect: every original under every signature.
+
+    With a cache on disk the process may be killed at any moment. Called again with the same
+    arguments, it uses the stored answers and queries only the missing ones.
+
+    Args:
+      suspect: the model.
+      images: *unmarked* uint8 originals `[n, H, W, 3]`.
+      labels: integers `[n]`; None with `access.true_labels=False`.
+      mark: the mark, or several with `mark_of_image`.
+      space: which signatures are queried.
+      on_progress: called with (pairs done, number of pairs).
+      **options: `access`, `seed`, `cache`, `budget`, `mark_of_image`, `batch_size`, as for
+        `QuerySession`.
+
+    Returns:
+      float32 `[n, num_slots]`, **lower is evidence**; `Access` says what the numbers are. For
+      a suspect that answers with logits it is the table of `verify.loss_table`, in nats. NaN
+      if there is no usable answer, which makes the image's row unusable; a warning gives the
+      number of images that were refused.
+
+    Raises:
+      TypeError, ValueError, BudgetError, SuspectError: as `QuerySession` and its `losses`.
+
+    Example:
+      >>> from anw_jax.marks import HueRotation
+      >>> from anw_jax.suspects import Access, CallableSuspect, Declaration
+      >>> def is_red(batch):
+      ...     return (batch[..., 0].mean((1, 2)) < batch.mean((1, 2, 3))).astype(int)
+      >>> suspect = CallableSuspect(is_red, Declaration(2, "label"), identity="is_red")
+      >>> photos = np.full((1, 4, 4, 3), [200, 60, 60], np.uint8)
+      >>> once = Access("label", num_augmentations=1)
+      >>> table = ask(suspect, photos, [0], HueRotation(), SignatureSpace(4), access=once)
+      >>> (table[0] > 1).tolist()  # not red under the second and third hue
+      [False, True, True, False]
+    """
+    session = QuerySession(suspect, images, labels, mark, space, **options)
+    num_images, num_slots = len(images), space.num_slots
+    pairs = np.indices((num_images, num_slots)).reshape(2, -1)
+    table = session.losses(*pairs, on_progress).reshape(num_images, num_slots)
+    refused = {i: why for i, why in session.unusable.items() if why != NO_NUMBER}
+    if refused:
+        first = min(refused)
+        warnings.warn(
+            f"the suspect refused {len(refused)} of {num_images} images, first number {first}: "
+            f"{refused[first]}",
+            stacklevel=2,
+        )
+    return table
+
+
+def prefetch(items: Iterator[_Item], depth: int = 2) -> Iterator[_Item]:
+    """Yield `items` in order while a thread computes the next ones.
+
+    Args:
+      items: advanced in a thread of its own.
+      depth: number of items to compute in advance, at least 1.
+
+    Returns:
+      A generator. An error of `items` is raised in place of its item. The thread ends with
+      the generator.
+
+    Example:
+      >>> list(prefetch(iter("abc")))
+      ['a', 'b', 'c']
+    """
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    try:
+        waiting = deque(pool.submit(next, items, _END) for _ in range(depth))
+        while (item := waiting.popleft().result()) is not _END:
+            waiting.append(pool.submit(next, items, _END))
+            yield item
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _indices(below: int, **named: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -302,64 +392,3 @@ def _indices(below: int, **named: Sequence[int] | np.ndarray) -> np.ndarray:
     if low < 0 or high >= below:
         raise ValueError(f"{name} must lie in [0, {below}), got {low if low < 0 else high}")
     return indices.astype(np.int64)
-
-
-def ask(
-    suspect: Suspect,
-    images: np.ndarray,
-    labels: Sequence[int] | np.ndarray | None,
-    mark: Mark | Sequence[Mark],
-    space: SignatureSpace,
-    *,
-    on_progress: progress.ProgressFn = progress.silent,
-    **options: Any,
-) -> np.ndarray:
-    """Asks a suspect about every original under every signature.
-
-    With a cache on disk it may be killed at any moment and called again with the same
-    arguments: it takes up the answers that are there and asks for the others.
-
-    Args:
-      suspect: the model.
-      images: *unmarked* uint8 originals `[n, H, W, 3]`.
-      labels: integers `[n]`; None with `access.true_labels=False`.
-      mark: the mark, or several with `mark_of_image`.
-      space: which signatures to ask.
-      on_progress: called with (pairs done, pairs in all).
-      **options: `access`, `seed`, `cache`, `budget`, `mark_of_image`, `batch_size`, as
-        `Interview` takes them.
-
-    Returns:
-      float32 `[n, num_slots]`, **lower is evidence**; what the numbers are says `Access`. For
-      a suspect that answers with logits it is the table of `verify.loss_table`, in nats. NaN
-      where it has no usable answer, and the image's row is then unusable; a warning tells how
-      many images it refused.
-
-    Raises:
-      TypeError, ValueError, BudgetError, SuspectError: as `Interview` and its `losses`.
-
-    Example:
-      >>> from anw_jax.marks import HueRotation
-      >>> from anw_jax.suspects import Access, CallableSuspect, Declaration
-      >>> def is_red(batch):
-      ...     return (batch[..., 0].mean((1, 2)) < batch.mean((1, 2, 3))).astype(int)
-      >>> suspect = CallableSuspect(is_red, Declaration(2, "label"), identity="is_red")
-      >>> photos = np.full((1, 4, 4, 3), [200, 60, 60], np.uint8)
-      >>> once = Access("label", num_augmentations=1)
-      >>> table = ask(suspect, photos, [0], HueRotation(), SignatureSpace(4), access=once)
-      >>> (table[0] > 1).tolist()  # not red under the second and third hue
-      [False, True, True, False]
-    """
-    interview = Interview(suspect, images, labels, mark, space, **options)
-    num_images, num_slots = len(images), space.num_slots
-    pairs = np.indices((num_images, num_slots)).reshape(2, -1)
-    table = interview.losses(*pairs, on_progress).reshape(num_images, num_slots)
-    refused = {i: why for i, why in interview.unusable.items() if why != NO_NUMBER}
-    if refused:
-        first = min(refused)
-        warnings.warn(
-            f"the suspect refused {len(refused)} of {num_images} images, first number {first}: "
-            f"{refused[first]}",
-            stacklevel=2,
-        )
-    return table

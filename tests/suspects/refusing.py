@@ -6,7 +6,7 @@ import numpy as np
 
 from anw_jax.keys import SignatureSpace
 from anw_jax.marks import HueRotation
-from anw_jax.suspects import CallableSuspect, Interview
+from anw_jax.suspects import CallableSuspect, QuerySession
 from tests.suspects import twins
 
 SPACE, MARK = SignatureSpace(4), HueRotation()
@@ -22,7 +22,7 @@ def picture(image: int, slot: int) -> np.ndarray:
         return twins.logits(batch)
 
     suspect = CallableSuspect(spy, twins.NHWC, identity="spy")
-    Interview(suspect, PHOTOS, LABELS, MARK, SPACE).losses([image], [slot])
+    QuerySession(suspect, PHOTOS, LABELS, MARK, SPACE).losses([image], [slot])
     return seen[0][0]
 
 
@@ -34,28 +34,28 @@ def is_bad(batch: np.ndarray) -> np.ndarray:
     return (np.rint(batch * 255).astype(np.uint8) == BAD).all(axis=(1, 2, 3))
 
 
-def interview_of(suspect, cache=None, **options) -> Interview:
-    """An interview about all photos."""
-    return Interview(suspect, PHOTOS, LABELS, MARK, SPACE, cache=cache, **options)
+def session_of(suspect, cache=None, **options) -> QuerySession:
+    """A session about all photos."""
+    return QuerySession(suspect, PHOTOS, LABELS, MARK, SPACE, cache=cache, **options)
 
 
-def asked_all(suspect, cache=None, **options) -> tuple[np.ndarray, Interview]:
+def asked_all(suspect, cache=None, **options) -> tuple[np.ndarray, QuerySession]:
     """Every picture asked, and by whom."""
-    interview = interview_of(suspect, cache, **options)
-    table = interview.losses(*np.indices((6, 4)).reshape(2, -1)).reshape(6, 4)
-    return table, interview
+    session = session_of(suspect, cache, **options)
+    table = session.losses(*np.indices((6, 4)).reshape(2, -1)).reshape(6, 4)
+    return table, session
 
 
 CLEAN, _ = asked_all(twins.called())
 
 
-def check_only_one_is_lost(table: np.ndarray, interview: Interview, why: str) -> None:
+def check_only_one_is_lost(table: np.ndarray, session: QuerySession, why: str) -> None:
     """Image 2 is unusable; the others are as if nothing had been."""
     others = [0, 1, 3, 4, 5]
     np.testing.assert_allclose(table[others], CLEAN[others], rtol=1e-4)
     assert not abs(table[2, 1]) <= 1e30  # neither is NaN
-    assert list(interview.unusable) == [2]
-    assert why in interview.unusable[2]
+    assert list(session.unusable) == [2]
+    assert why in session.unusable[2]
 
 
 def write_refusing_onnx(path: pathlib.Path) -> pathlib.Path:

@@ -146,8 +146,8 @@ def test_any_reason_is_kept(tmp_path, why):
 def test_a_control_counts_and_changes_nothing(tmp_path):
     with AnswerCache(tmp_path / "file", LOGITS) as cache:
         cache.store([key(0)], logits(0))
-        cache.store_control(key(0), logits(7))
-        cache.store_control(key(1), logits(1))
+        cache.store([key(0)], logits(7), again=True)
+        cache.store([key(1)], logits(1))
     with AnswerCache(tmp_path / "file", LOGITS) as cache:
         assert (len(cache), cache.num_queries) == (2, 3)
         assert cache.get(key(0)).scores[0, 0] == 0

@@ -12,8 +12,8 @@ from anw_jax.suspects import (
     Answers,
     CallableSuspect,
     Declaration,
-    Interview,
     OnnxSuspect,
+    QuerySession,
     RecordedSuspect,
     ask,
 )
@@ -28,7 +28,7 @@ from tests.suspects.refusing import (
     SPACE,
     asked_all,
     check_only_one_is_lost,
-    interview_of,
+    session_of,
     is_bad,
     picture,
     write_refusing_onnx,
@@ -81,8 +81,8 @@ def absurd(logits, bad):
 def test_a_function_that_has_no_answer_to_one_picture(tmp_path, what, batch_size):
     suspect, calls = called(what)
     with AnswerCache(tmp_path / "file", suspect.declaration) as cache:
-        table, interview = asked_all(suspect, cache, batch_size=batch_size)
-        check_only_one_is_lost(table, interview, "")
+        table, session = asked_all(suspect, cache, batch_size=batch_size)
+        check_only_one_is_lost(table, session, "")
     with AnswerCache(tmp_path / "file", suspect.declaration) as cache:
         number = len(calls)
         asked_all(suspect, cache, batch_size=batch_size)
@@ -93,12 +93,12 @@ def test_an_onnx_model_that_breaks_off_at_one_picture(tmp_path):
     pytest.importorskip("onnx")
     path = write_refusing_onnx(tmp_path / "refuser.onnx")
     suspect = OnnxSuspect(path, twins.NCHW, num_threads=1)
-    table, interview = asked_all(suspect)
+    table, session = asked_all(suspect)
     lost = np.isnan(table).any(axis=1)
     assert lost[2]
     assert lost.sum() < 4
-    assert sorted(interview.unusable) == np.flatnonzero(lost).tolist()
-    assert "cannot answer" in interview.unusable[2]
+    assert sorted(session.unusable) == np.flatnonzero(lost).tolist()
+    assert "cannot answer" in session.unusable[2]
 
 
 def broken(handler):
@@ -152,9 +152,9 @@ def test_an_accident_is_no_refusal(tmp_path):
         return twins.logits(batch)
 
     suspect = CallableSuspect(fun, twins.NHWC, identity="stumbles")
-    table, interview = asked_all(suspect, batch_size=4)
+    table, session = asked_all(suspect, batch_size=4)
     np.testing.assert_allclose(table, CLEAN, rtol=1e-4)
-    assert not interview.unusable
+    assert not session.unusable
 
 
 def test_an_image_is_asked_no_further_once_a_picture_of_it_is_refused():
@@ -174,8 +174,8 @@ def test_the_budget_holds_for_controls(tmp_path):
             asked_all(suspect, cache, budget=10, batch_size=1)
         assert cache.num_queries == 10
         assert cache.num_unusable == 1
-        table, interview = asked_all(suspect, cache, budget=40, batch_size=1)
-    check_only_one_is_lost(table, interview, "I know this one")
+        table, session = asked_all(suspect, cache, budget=40, batch_size=1)
+    check_only_one_is_lost(table, session, "I know this one")
 
 
 def test_recorded_answers_with_a_missing_cell(tmp_path):
@@ -188,7 +188,7 @@ def test_recorded_answers_with_a_missing_cell(tmp_path):
     check_only_one_is_lost(*asked_all(suspect), "the recording lacks")
     # Slot 0 is rarely recorded: controls are pictures of the audit, too.
     without = RecordedSuspect.of(batch[4:], answers.rows(slice(4, None)), twins.NHWC)
-    row = interview_of(without).losses([0, 0, 0], [1, 2, 3])
+    row = session_of(without).losses([0, 0, 0], [1, 2, 3])
     assert np.isnan(row).all()
     other = RecordedSuspect.of(255 - batch, answers, twins.NHWC)
     with pytest.raises(SuspectError, match="lacks answers to 24 of 24 pictures"):
@@ -205,12 +205,12 @@ def test_without_labels_a_refused_original_makes_the_image_unusable(what):
 
     suspect = CallableSuspect(fun, twins.NHWC, identity="no original")
     access = Access("logits", true_labels=False)
-    interview = Interview(suspect, PHOTOS, None, MARK, SPACE, access=access)
-    table = interview.losses(*np.indices((6, 4)).reshape(2, -1)).reshape(6, 4)
+    session = QuerySession(suspect, PHOTOS, None, MARK, SPACE, access=access)
+    table = session.losses(*np.indices((6, 4)).reshape(2, -1)).reshape(6, 4)
     assert np.isnan(table).any(axis=1).tolist() == [False, False, True, False, False, False]
     assert np.isnan(table[2]).all()
-    assert list(interview.unusable) == [2]
-    assert interview.own_labels([1, 2]).tolist()[1] == -1
+    assert list(session.unusable) == [2]
+    assert session.own_labels([1, 2]).tolist()[1] == -1
 
 
 @pytest.mark.parametrize("kind", ["label", "top_k"])
@@ -225,10 +225,10 @@ def test_other_kinds_of_answers(kind):
 
     suspect = CallableSuspect(fun, declaration, identity="few")
     access = Access(kind, num_augmentations=1)
-    table, interview = asked_all(suspect, access=access)
+    table, session = asked_all(suspect, access=access)
     assert np.isnan(table[2, 1])
     assert np.isfinite(np.delete(table, 2, axis=0)).all()
-    assert list(interview.unusable) == [2]
+    assert list(session.unusable) == [2]
 
 
 def test_ask_tells_of_refused_images():
@@ -244,10 +244,10 @@ def test_ask_tells_of_refused_images():
 def test_a_picture_that_two_images_share_is_refused_for_both():
     suspect, _ = called(raises)
     twice = np.concatenate([PHOTOS, PHOTOS[2:3]])
-    interview = Interview(suspect, twice, np.zeros(7, int), MARK, SPACE)
-    table = interview.losses(*np.indices((7, 4)).reshape(2, -1)).reshape(7, 4)
+    session = QuerySession(suspect, twice, np.zeros(7, int), MARK, SPACE)
+    table = session.losses(*np.indices((7, 4)).reshape(2, -1)).reshape(7, 4)
     assert np.isnan(table[[2, 6], 1]).all()
-    assert sorted(interview.unusable) == [2, 6]
+    assert sorted(session.unusable) == [2, 6]
 
 
 def test_the_key_of_a_refusal_is_that_of_the_exact_picture(tmp_path):

@@ -78,8 +78,8 @@ def test_a_service_that_has_no_answer_to_one_picture(tmp_path, reply, num_asked,
         twins.over_http(handler, options=OPTIONS, request=ONE) as suspect,
         AnswerCache(tmp_path / "file", suspect.declaration) as cache,
     ):
-        table, interview = asked_all(suspect, cache)
-        check_only_one_is_lost(table, interview, why)
+        table, session = asked_all(suspect, cache)
+        check_only_one_is_lost(table, session, why)
         assert handler.num_bad == num_asked
         assert cache.num_unusable == 1
     with (
@@ -87,10 +87,10 @@ def test_a_service_that_has_no_answer_to_one_picture(tmp_path, reply, num_asked,
         AnswerCache(tmp_path / "file", suspect.declaration) as cache,
     ):
         before = cache.num_queries
-        again, interview = asked_all(suspect, cache)
+        again, session = asked_all(suspect, cache)
         assert handler.num_bad == num_asked  # never asked or paid again
         assert cache.num_queries == before
-        assert list(interview.unusable) == [2]
+        assert list(session.unusable) == [2]
     is_same = (again == table) | np.isnan(table)
     assert is_same.all()
 
@@ -132,6 +132,6 @@ def test_a_service_that_goes_down_is_an_error(tmp_path, status, num_good):
             assert cache.num_unusable == 0
             assert len(cache) == num_good
         is_down = False
-        table, interview = asked_all(suspect, cache)
+        table, session = asked_all(suspect, cache)
     np.testing.assert_allclose(table, CLEAN, rtol=1e-4)
-    assert not interview.unusable
+    assert not session.unusable

@@ -11,7 +11,7 @@ from anw_jax.suspects import (
     AnswerCache,
     CallableSuspect,
     Declaration,
-    Interview,
+    QuerySession,
     ask,
 )
 from anw_jax.verify import loss_table
@@ -71,14 +71,14 @@ def test_many_owners():
 def test_pairs_are_entries_of_the_table(rng):
     table = ask(twins.called(), PHOTOS, LABELS, MARK, SPACE)
     spy = Spy()
-    interview = Interview(spy.suspect, PHOTOS, LABELS, MARK, SPACE)
+    session = QuerySession(spy.suspect, PHOTOS, LABELS, MARK, SPACE)
     images, slots = rng.integers(0, 6, 20), rng.integers(0, 5, 20)
-    np.testing.assert_allclose(interview.losses(images, slots), table[images, slots], atol=1e-5)
+    np.testing.assert_allclose(session.losses(images, slots), table[images, slots], atol=1e-5)
     distinct = len({(i, s) for i, s in zip(images, slots, strict=True)})
-    assert len(spy.asked) == interview.num_queries == distinct
-    interview.losses(images, slots)
+    assert len(spy.asked) == session.num_queries == distinct
+    session.losses(images, slots)
     assert len(spy.asked) == distinct
-    assert interview.losses([], []).shape == (0,)
+    assert session.losses([], []).shape == (0,)
 
 
 def test_equal_questions_in_one_batch_are_asked_once():
@@ -96,11 +96,11 @@ def test_own_labels_stand_in():
     expected = loss_table(twins.logits, PHOTOS, own, MARK, SPACE)
     np.testing.assert_allclose(table, expected, atol=1e-5)
     spy = Spy()
-    interview = Interview(spy.suspect, PHOTOS, None, MARK, SPACE, access=access)
-    value = interview.losses([4], [2])
+    session = QuerySession(spy.suspect, PHOTOS, None, MARK, SPACE, access=access)
+    value = session.losses([4], [2])
     np.testing.assert_allclose(value, expected[4, 2], atol=1e-5)
     assert len(spy.asked) == 2  # the pair, and the unmarked original of that image alone
-    np.testing.assert_array_equal(interview.own_labels(range(6)), own)
+    np.testing.assert_array_equal(session.own_labels(range(6)), own)
 
 
 def test_all_slots_of_an_image_get_the_same_changes():
@@ -185,10 +185,10 @@ def test_progress_and_cost():
         twins.logits, Declaration(5, cost_per_query=0.25), identity="costly"
     )
     seen = []
-    interview = Interview(suspect, PHOTOS, LABELS, MARK, SPACE, batch_size=8)
-    interview.losses([0] * 20, list(range(5)) * 4, on_progress=lambda *now: seen.append(now))
+    session = QuerySession(suspect, PHOTOS, LABELS, MARK, SPACE, batch_size=8)
+    session.losses([0] * 20, list(range(5)) * 4, on_progress=lambda *now: seen.append(now))
     assert seen == [(8, 20), (16, 20), (20, 20)]
-    assert interview.cost == 5 * 0.25
+    assert session.cost == 5 * 0.25
 
 
 BAD = [
@@ -223,16 +223,16 @@ def test_bad_arguments(changes, message):
 
 
 def test_bad_pairs():
-    interview = Interview(twins.called(), PHOTOS, LABELS, MARK, SPACE)
+    session = QuerySession(twins.called(), PHOTOS, LABELS, MARK, SPACE)
     for pairs, message in [
         (([6], [0]), r"image_of_pair must lie in \[0, 6\), got 6"),
         (([0], [-1]), r"slot_of_pair must lie in \[0, 5\), got -1"),
         (([0, 1], [0]), "slot_of_pair must have as many entries as image_of_pair, 2; got 1"),
     ]:
         with pytest.raises(ValueError, match=message):
-            interview.losses(*pairs)
+            session.losses(*pairs)
     with pytest.raises(TypeError, match="image_of_pair must be integers"):
-        interview.losses([0.5], [0])
+        session.losses([0.5], [0])
 
 
 LOGITS = "the suspect declares logits and must answer with an array of numbers [b, C];"
