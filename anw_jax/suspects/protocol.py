@@ -1,4 +1,4 @@
-"""The protocol that every way to ask a model keeps."""
+"""What every suspect offers, however its model is reached."""
 
 from typing import Protocol, runtime_checkable
 
@@ -11,7 +11,7 @@ from anw_jax.suspects.declaration import Declaration
 
 @runtime_checkable
 class Suspect(Protocol):
-    """Any model that can be asked.
+    """Any model that can be queried.
 
     Attributes:
       declaration: how it wants pictures and how it answers; never changes.
@@ -22,44 +22,44 @@ class Suspect(Protocol):
         """See the class."""
 
     def answers(self, images: np.ndarray) -> Answers:
-        """Answers to float32 pictures `[b, H, W, 3]`, RGB in [0, 1], b ≥ 1.
+        """Answer to float32 pictures `[b, H, W, 3]`, RGB in [0, 1], b ≥ 1.
 
         Raises:
-          SuspectError: the model cannot be asked, or answers otherwise than declared.
+          SuspectError: the model cannot be queried, or does not answer as declared.
         """
 
 
 class Ledger(Protocol):
-    """Who is told of each query the moment it is sent and answered; safe to call in threads.
+    """Records each query when it is sent and when it is answered; safe to call in threads.
 
-    Positions are indices into the batch asked.
+    Positions are indices into the batch that is queried.
     """
 
     def sending(self, positions: list[int]) -> None:
-        """These pictures are about to be sent; from here on they may be paid for.
+        """Record that these pictures are about to be sent and may be paid for from now on.
 
         Raises:
           BudgetError: they may not be sent.
         """
 
     def answered(self, positions: list[int], answers: Answers) -> None:
-        """The answers to these pictures are here."""
+        """Record the answers to these pictures."""
 
     def refused(self, positions: list[int]) -> None:
-        """These were sent, surely not answered, and so not paid for (429, 503, no host)."""
+        """Record that these were certainly not answered or paid for (429, 503, no host)."""
 
     def failed(self, positions: list[int], error: SuspectError) -> None:
-        """These, of one request, have no usable answer, and no further attempt is made."""
+        """Record that these, of one request, have no usable answer after the last attempt."""
 
 
 @runtime_checkable
 class RemoteSuspect(Suspect, Protocol):
-    """A suspect whose queries are paid one by one, so that each is written down at once."""
+    """A suspect whose queries are paid for one by one, so that each is recorded at once."""
 
     def ask_each(self, images: np.ndarray, ledger: Ledger) -> None:
-        """Asks about each picture and tells `ledger`; arguments as for `answers`.
+        """Query each picture and tell `ledger`; arguments as for `answers`.
 
-        A `RefusedPictureError` about some pictures keeps no others from being asked; any other
-        `SuspectError` ends the call. However it ends, everything that was sent has been
+        A `RefusedPictureError` about some pictures does not stop the others; any other
+        `SuspectError` ends the call. However it ends, each picture that was sent has been
         answered, refused, failed or given up.
         """

@@ -28,9 +28,9 @@ from tests.suspects.refusing import (
     SPACE,
     asked_all,
     check_only_one_is_lost,
-    session_of,
     is_bad,
     picture,
+    session_of,
     write_refusing_onnx,
 )
 

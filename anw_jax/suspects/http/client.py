@@ -1,4 +1,4 @@
-"""Requests over kept connections: the one file that knows an HTTP library."""
+"""Send requests over pooled connections: the one file that imports an HTTP library."""
 
 import contextlib
 import dataclasses
@@ -17,17 +17,17 @@ from anw_jax.suspects.http.secrets import checked_url, password_of, proxy_for
 
 _PIECE = 2**16
 _GRACE = 0.2
-# None is asked for. Unpacking these is bounded; packed twice, a body could fill any memory.
+# The client asks for none. Unpacking these is bounded; packed twice, a body could fill memory.
 _PACKINGS = ("", "identity", "gzip", "deflate")
 
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    """What came back.
+    """A whole reply.
 
     Attributes:
-      status: of HTTP.
-      headers: names in lower case.
+      status: HTTP status.
+      headers: by name in lower case.
       body: bytes, unpacked.
     """
 
@@ -37,12 +37,12 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """The body as UTF-8, 16 or 32; the service's word on its charset is not taken."""
+        """The body as UTF-8, 16 or 32, whatever charset the service names."""
         return self.body.decode(json.detect_encoding(self.body), "replace")
 
 
 class UnreachableError(Exception):
-    """No connection: the service did nothing; may say why."""
+    """There was no connection, so the service did no work; the message may give the reason."""
 
 
 class TooSlowError(Exception):
@@ -50,15 +50,15 @@ class TooSlowError(Exception):
 
 
 class BrokenOffError(Exception):
-    """The connection was cut before the reply was whole; says by what."""
+    """The connection was cut before the reply was complete; the message gives the cause."""
 
 
 class NoAnswerError(Exception):
-    """What came is no answer, and was paid for; the message goes behind the URL."""
+    """The reply is not an answer, and was paid for; the message continues after the URL."""
 
 
 class Client(Protocol):
-    """Sends requests for several threads at once."""
+    """Sends requests from several threads at once."""
 
     def send(
         self,
@@ -69,7 +69,7 @@ class Client(Protocol):
         seconds: float,
         max_bytes: int,
     ) -> Reply:
-        """Sends one request and waits for the whole reply; follows no redirect.
+        """Send one request and wait for the whole reply; follow no redirect.
 
         Args:
           method: of HTTP.
@@ -77,42 +77,49 @@ class Client(Protocol):
           body: to send.
           headers: to send.
           seconds: from now to the last byte.
-          max_bytes: most bytes of the unpacked reply.
+          max_bytes: largest size of the unpacked reply.
 
         Raises:
           UnreachableError, TooSlowError, BrokenOffError, NoAnswerError: no whole reply.
         """
 
     def close(self) -> None:
-        """Ends the connections."""
+        """Close the connections."""
 
 
 class PooledClient:
-    """A `Client` on urllib3; goes through the proxy that the environment names.
+    """A `Client` on urllib3; uses the proxy that the environment names.
 
-    Certificates are checked against those of the system. Errors name what happened and show
-    nothing of what was sent: texts of urllib3 hold headers, URLs and proxies with passwords.
+    Certificates are checked against those of the system. Errors say what happened and show
+    nothing of what was sent: messages of urllib3 contain headers, URLs and proxy passwords.
 
     Args:
       url: of the service; only its scheme and host matter here.
-      connections: kept open at most.
+      connections: largest number of open connections.
+
+    Attributes:
+      secrets: passwords that the client sends, by what messages call them.
 
     Raises:
       MissingLibraryError: urllib3 is not installed.
-      ValueError: no URL, or a proxy that is none.
+      ValueError: not a URL, or a proxy that is not one.
     """
 
     def __init__(self, url: str, connections: int):
         self._urllib3 = _urllib3()
         proxy = proxy_for(checked_url(url))
         options = {"maxsize": connections, "retries": False}
-        self._through = ""
+        self._through, self.secrets = "", {}
         if proxy is None:
             self._pool = self._urllib3.PoolManager(**options)
         else:
             name, address = proxy
             self._through = f", through the proxy of {name}"
-            self._pool = self._urllib3.ProxyManager(address, **_signed(address), **options)
+            if (words := password_of(address)) is not None:
+                signed = self._urllib3.make_headers(proxy_basic_auth=":".join(words))
+                options["proxy_headers"] = signed
+                self.secrets = {f"the password in {name}": words[1]} if words[1] else {}
+            self._pool = self._urllib3.ProxyManager(address, **options)
         self._pool.pool_classes_by_scheme = _watched_pools()
 
     def send(
@@ -125,94 +132,85 @@ class PooledClient:
         max_bytes: int,
     ) -> Reply:
         """See `Client.send`."""
+        deadline, errors = time.monotonic() + seconds, self._urllib3.exceptions
         with _Watch(seconds) as watch:
             try:
-                reply = self._sent(method, url, body, headers, seconds, max_bytes)
-            except (UnreachableError, BrokenOffError, NoAnswerError):
+                response = self._pool.request(
+                    method,
+                    url,
+                    body=body,
+                    headers=headers,
+                    timeout=self._urllib3.Timeout(total=seconds),
+                    redirect=False,
+                    preload_content=False,
+                )
+                reply = _whole(response, deadline, max_bytes)
+            except (TooSlowError, NoAnswerError):
                 if not watch.is_over:
                     raise
+            except (errors.HTTPError, ValueError, OSError) as error:
+                if not watch.is_over:
+                    raise self._plain(error) from None
         if watch.is_over:  # a reply that the watch cut off may look like a whole one
             raise TooSlowError
         return reply
 
-    def _sent(
-        self,
-        method: str,
-        url: str,
-        body: bytes,
-        headers: dict[str, str],
-        seconds: float,
-        max_bytes: int,
-    ) -> Reply:
-        errors, deadline = self._urllib3.exceptions, time.monotonic() + seconds
-        try:
-            response = self._pool.request(
-                method,
-                url,
-                body=body,
-                headers=headers,
-                timeout=self._urllib3.Timeout(total=seconds),
-                redirect=False,
-                preload_content=False,
-            )
-            return self._whole(response, deadline, max_bytes)
-        except (
-            errors.NewConnectionError,  # refused, or a name that nobody knows
-            errors.ConnectTimeoutError,
-            errors.ProxyError,
-        ) as error:
-            raise UnreachableError(type(error).__name__ + self._through) from None
-        except errors.SSLError as error:
+    def _plain(self, error: Exception) -> Exception:
+        """Return the error of this module for one of urllib3 or of the standard library."""
+        errors = self._urllib3.exceptions
+        unreached = errors.NewConnectionError, errors.ConnectTimeoutError, errors.ProxyError
+        if isinstance(error, unreached):  # refused, or an unknown host name
+            return UnreachableError(type(error).__name__ + self._through)
+        if isinstance(error, errors.SSLError):
             # Without a trusted certificate nothing was sent; else the request may have been.
-            is_before = isinstance(error.__cause__, ssl.SSLCertVerificationError)
-            is_before |= any(isinstance(a, ssl.SSLCertVerificationError) for a in error.args)
-            if is_before:
-                raise UnreachableError("its certificate is not trusted") from None
-            raise BrokenOffError(type(error).__name__) from None
-        except errors.TimeoutError:
-            raise TooSlowError from None
-        except errors.DecodeError:
-            raise NoAnswerError("answers with a body that does not unpack") from None
-        except errors.HTTPError as error:
-            raise BrokenOffError(_cause(error)) from None
-        except (ValueError, OSError) as error:  # of the standard library, which shows values
-            raise BrokenOffError(type(error).__name__) from None
+            causes = (error.__cause__, *error.args)
+            if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+                return UnreachableError("its certificate is not trusted")
+            return BrokenOffError(type(error).__name__)
+        if isinstance(error, errors.TimeoutError):
+            return TooSlowError()
+        if isinstance(error, errors.DecodeError):
+            return NoAnswerError("answers with a body that does not unpack")
+        if isinstance(error, errors.HTTPError):
+            # The name of the wrapped error is the plainest word for what happened.
+            inner = error.args[-1] if error.args else None
+            error = inner if isinstance(inner, Exception) else error
+        return BrokenOffError(type(error).__name__)  # messages of these show values
 
     def close(self) -> None:
         """See `Client.close`."""
         self._pool.clear()
 
-    def _whole(self, response: Any, deadline: float, max_bytes: int) -> Reply:
-        """Reads to the end; a service that drips must not hold the audit for ever."""
-        body = bytearray()
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        try:
-            packing = headers.get("content-encoding", "").strip().lower()
-            if packing not in _PACKINGS:
+
+def _whole(response: Any, deadline: float, max_bytes: int) -> Reply:
+    """Read a response to its end, in bounded time and memory."""
+    body = bytearray()
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    try:
+        packing = headers.get("content-encoding", "").strip().lower()
+        if packing not in _PACKINGS:
+            raise NoAnswerError(f"answers packed as {packing!r:.40}, which was not asked for")
+        while piece := response.read1(_PIECE, decode_content=True):
+            body += piece
+            if len(body) > max_bytes:
                 raise NoAnswerError(
-                    f"answers packed as {packing!r:.40}, which was not asked for"
+                    f"answers with more than {max_bytes:,} bytes: raise max_answer_bytes "
+                    "if they are an answer"
                 )
-            while piece := response.read1(_PIECE, decode_content=True):
-                body += piece
-                if len(body) > max_bytes:
-                    raise NoAnswerError(
-                        f"answers with more than {max_bytes:,} bytes: raise max_answer_bytes "
-                        "if they are an answer"
-                    )
-                if time.monotonic() > deadline:
-                    raise TooSlowError
-        except BaseException:
-            response.close()
-            raise
-        response.release_conn()
-        return Reply(response.status, headers, bytes(body))
+            if time.monotonic() > deadline:
+                raise TooSlowError
+    except BaseException:
+        response.close()
+        raise
+    response.release_conn()
+    return Reply(response.status, headers, bytes(body))
 
 
 class _Watch:
-    """Cuts the connection of one request when its time is over, wherever it waits.
+    """Cuts the connection of one request when its time is over.
 
-    The time-outs of sockets hold for each piece that comes: a service that drips its TLS
-    handshake, its head, its chunks or its packing byte by byte would hold a thread for ever.
+    A socket's time-out starts anew with each piece of data: a service that sends its TLS
+    handshake, headers, chunks or compressed body byte by byte would block a thread for ever.
     """
 
     _of_thread = threading.local()
@@ -222,7 +220,7 @@ class _Watch:
         self._connection: Any = None
         self._socket: Any = None
         self._opened: list[socket.socket] = []
-        # Not before the time-out of the socket, which knows whether it was connecting.
+        # Later than the socket's time-out, which knows whether it was still connecting.
         self._timer = threading.Timer(seconds + _GRACE, self._cut)
         self._timer.daemon = True
 
@@ -239,19 +237,19 @@ class _Watch:
 
     @classmethod
     def see(cls, connection: Any) -> None:
-        """Tells the watch of this thread, if there is one, which connection is used."""
+        """Tell the watch of this thread, if there is one, which connection is used."""
         watch = getattr(cls._of_thread, "watch", None)
         if watch is not None:
             watch._connection = connection
-            # The connection lets go of it at the head of a reply without a length.
+            # The connection drops its socket after the headers of a reply without a length.
             watch._socket = connection.sock or watch._socket
 
     @classmethod
     def see_opened(cls, opened: socket.socket) -> None:
-        """Tells the watch of this thread of a socket before TLS takes it over."""
+        """Tell the watch of this thread about a socket before TLS takes it over."""
         watch = getattr(cls._of_thread, "watch", None)
         if watch is not None:
-            # A handshake goes on in a socket that nobody sees before it is through.
+            # During the handshake no other object refers to the TLS socket.
             watch._opened.append(opened.dup())
 
     def _cut(self) -> None:
@@ -263,7 +261,7 @@ class _Watch:
 
 @functools.cache
 def _watched_pools() -> dict[str, type]:
-    """urllib3's pools, on connections that tell the watch when they are used."""
+    """Return urllib3's pool classes with connections that report to the watch."""
 
     class Watched:
         def connect(self):
@@ -288,20 +286,6 @@ def _watched_pools() -> dict[str, type]:
         connection = type("WatchedConnection", (Watched, pool.ConnectionCls), {})
         found[scheme] = type("WatchedPool", (pool,), {"ConnectionCls": connection})
     return found
-
-
-def _signed(proxy: str) -> dict[str, Any]:
-    """The user and password that a proxy's URL may hold, as a header."""
-    words = password_of(proxy)
-    if words is None:
-        return {}
-    return {"proxy_headers": _urllib3().make_headers(proxy_basic_auth=":".join(words))}
-
-
-def _cause(error: Exception) -> str:
-    """The name of what urllib3 wrapped, as the plainest word for what happened."""
-    inner = error.args[-1] if error.args else None
-    return type(inner if isinstance(inner, Exception) else error).__name__
 
 
 def _urllib3() -> types.ModuleType:

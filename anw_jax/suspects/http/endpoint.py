@@ -32,35 +32,28 @@ from anw_jax.suspects.http.client import (
 from anw_jax.suspects.http.pacing import Pace, back_off, retry_after
 from anw_jax.suspects.http.reading import LOADING, REFUSED, Reader, is_for_now
 from anw_jax.suspects.http.request import RequestTemplate
-from anw_jax.suspects.http.secrets import (
-    Secrets,
-    checked_headers,
-    checked_url,
-    password_of,
-    proxy_for,
-    shown_url,
-)
+from anw_jax.suspects.http.secrets import Secrets, checked_headers, checked_url, shown_url
 from anw_jax.suspects.pictures import prepare
 from anw_jax.suspects.protocol import Ledger
 
-# Waits of so many seconds are told of.
+# A wait of this many seconds is reported.
 _LONG_WAIT = 10.0
 _FACTOR_OF_LOADING = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class HttpOptions:
-    """How patiently and how fast an endpoint is asked; changes no answer.
+    """Time-outs, attempts and speed; they change no answer.
 
     Attributes:
       timeout_seconds: for each attempt, from connecting to the last byte.
-      max_attempts: of one request; answers that came are never asked again.
-      first_back_off_seconds: before the second attempt; doubles with each, and is four times
-        as long after status 503, which services give while they load a model.
-      max_wait_seconds: longest Retry-After that is waited for; a longer one is an error.
-      in_flight: requests under way at once.
-      per_second: most requests in a second; None for no limit.
-      max_answer_bytes: most bytes of an answer's body, unpacked.
+      max_attempts: of one request; an answer that arrived is never requested again.
+      first_back_off_seconds: before the second attempt; doubles with each attempt, and is four
+        times as long after status 503, which services send while they load a model.
+      max_wait_seconds: longest Retry-After to wait for; a longer one is an error.
+      in_flight: largest number of concurrent requests.
+      per_second: largest number of requests in a second; None for no limit.
+      max_answer_bytes: largest size of an answer's body, unpacked.
     """
 
     timeout_seconds: float = 30.0
@@ -83,39 +76,38 @@ class HttpOptions:
 
 
 class HttpSuspect:
-    """Asks an endpoint, several requests at a time; a context manager.
+    """A model behind an endpoint, queried with concurrent requests; a context manager.
 
-    Tried again, after a growing pause or as long as Retry-After says: no connection, time-out,
-    a connection cut off, and statuses 408, 429 and 5xx. Waits of ten seconds and
-    more are told of in a warning. Any other status, and any body that is no answer, is an error
-    at once: it was paid for, and a second try would be an answer asked again because it was
+    There is another attempt, after a growing pause or after Retry-After, if there was no
+    connection, a time-out, a cut connection, or a status 408, 429 or 5xx. A warning reports
+    waits of ten seconds and more. Any other status, and a body that is not an answer, is an
+    error at once: it was paid for, and a second attempt would ask again because the answer was
     unwelcome. Redirects are not followed.
 
-    A picture that the service refuses (another status 4xx, or an answer that lacks it) stops no
-    other, and the ledger is told which. Where several went in one request that is refused,
-    they are asked again one by one.
+    A picture that the service refuses (another status 4xx, or an answer that lacks it) does
+    not stop the others, and the ledger is told which one it is. If a request with several
+    pictures is refused, they are queried one by one.
 
-    What counts against the budget: each picture of each attempt, except where the service
-    surely did nothing (no connection, 429, 503).
+    Each picture of each attempt counts against the budget, unless the service certainly did no
+    work (no connection, 429, 503).
 
     Args:
       url: of the endpoint.
       declaration: its identity becomes the URL with a digest of the templates, unless it has
-        one; name the model's version there if the service tells it.
-      request: how a request is written.
-      answer: how an answer is read.
-      headers: sent along, such as an authorisation; they enter no digest. No message shows
-        their values, nor words of the service that repeat one, however spelled.
+        one; put the model's version there if the service tells it.
+      request: template of a request.
+      answer: template of an answer.
+      headers: sent with each request, such as an authorisation; they enter no digest. No
+        message shows their values, or text of the service that repeats one in any spelling.
       options: time-outs, attempts, speed.
-      client: to use instead of a new `PooledClient`; the caller closes it.
-      sleep: waits in place of the suspect, which wakes at an error and at Ctrl-C; takes
-        seconds.
+      client: used in place of a new `PooledClient`; the caller closes it.
+      sleep: takes seconds; waits in place of the default, which an error and Ctrl-C wake.
 
     Raises:
       MissingLibraryError: urllib3 is not installed.
       TypeError, ValueError: a URL that is not http or https, or holds a secret; headers that
         cannot be sent; templates that do not fit the declaration.
-      SuspectError: the proxy that the environment names is none.
+      SuspectError: the proxy that the environment names is not one.
     """
 
     def __init__(
@@ -135,15 +127,17 @@ class HttpSuspect:
         self._request = RequestTemplate() if request is None else request
         self._answer = AnswerTemplate() if answer is None else answer
         self._declaration = with_identity(declaration, self._identity())
-        self._request.check_fits(self._declaration)
-        self._answer.check_fits(self._declaration)
+        self._check_fits(self._declaration)
         if self._answer.pictures is None and self._request.images_per_request > 1:
             raise ValueError("pictures must be a path where a request carries several pictures")
         self._options = HttpOptions() if options is None else options
-        self._given = client
-        secrets = Secrets(self._headers, {} if client is not None else _proxy_password(url))
+        self._owns_client = client is None
+        try:
+            self._client = client or PooledClient(url, self._options.in_flight)
+        except ValueError as error:  # the environment is wrong, not an argument
+            raise SuspectError(str(error)) from None
+        secrets = Secrets(self._headers, getattr(self._client, "secrets", None))
         self._reader = Reader(url, self._answer, secrets)
-        self._client = client or PooledClient(url, self._options.in_flight)
         self._is_trial = False
         self._sleep = sleep
         self._pace = Pace(self._options.per_second)
@@ -157,55 +151,58 @@ class HttpSuspect:
 
     @property
     def declaration(self) -> Declaration:
-        """How the endpoint wants pictures and how it answers."""
+        """What the endpoint takes and how it answers."""
         return self._declaration
 
     @property
     def num_together(self) -> int:
-        """Pictures that are under way at once."""
+        """Number of pictures in all concurrent requests."""
         return self._options.in_flight * self._request.images_per_request
 
     @property
     def images_per_request(self) -> int:
-        """Pictures in one request."""
+        """Number of pictures in one request."""
         return self._request.images_per_request
 
     def with_declaration(self, declaration: Declaration) -> Self:
-        """The same endpoint, read in another way; shares connections and pace.
+        """Return the same endpoint under another declaration; connections and pace are shared.
 
         Raises:
           ValueError: a declaration that the templates do not fit.
         """
-        self._request.check_fits(declaration)
-        self._answer.check_fits(declaration)
+        self._check_fits(_check.is_instance(Declaration, declaration=declaration))
         other = copy.copy(self)
-        other._declaration = _check.is_instance(Declaration, declaration=declaration)
+        other._declaration = declaration
         return other
 
     def as_trial(self) -> Self:
-        """The same endpoint, asked again only where it surely did nothing (429, 503, no host).
+        """Return the same endpoint with retries only if it did no work (429, 503, no host).
 
-        For questions that it may not take, such as pictures of another size: to these many a
-        service answers with status 500, or not at all, however often it is asked.
+        For queries that it may not take, such as pictures of another size: many services
+        answer these with status 500, or not at all, at every attempt.
         """
         other = copy.copy(self)
         other._is_trial = True
         return other
 
+    def _check_fits(self, declaration: Declaration) -> None:
+        self._request.check_fits(declaration)
+        self._answer.check_fits(declaration)
+
     def close(self) -> None:
-        """Ends threads and connections."""
+        """End threads and connections."""
         self._pool.shutdown(cancel_futures=True)
-        if self._given is None:
+        if self._owns_client:
             self._client.close()
 
     def answers(self, images: np.ndarray) -> Answers:
-        """See `Suspect.answers`; keeps no book of queries."""
+        """See `Suspect.answers`; queries are not counted."""
         collected = _Collector()
         self.ask_each(images, collected)
         return collected.joined(len(images))
 
     def ask_each(self, images: np.ndarray, ledger: Ledger) -> None:
-        """See `RemoteSuspect`. An error ends it, but for a picture that is refused."""
+        """See `RemoteSuspect`. Any error but a refused picture ends the call."""
         batch, size = prepare(images, self._declaration), self._request.images_per_request
         groups = [
             list(range(start, min(start + size, len(batch))))
@@ -227,14 +224,14 @@ class HttpSuspect:
             for future in futures:
                 future.result()
         finally:
-            # What is in flight is paid for: wait until it is written down.
+            # Requests in flight are paid for: wait until they are recorded.
             stop.set()
             concurrent.futures.wait(futures)
 
     def _ask_group(
         self, batch: np.ndarray, group: list[int], ledger: Ledger, stop: threading.Event
     ) -> None:
-        """Asks about some pictures in one request; one by one where it is refused."""
+        """Query some pictures in one request; one by one if it is refused."""
         if stop.is_set():
             return
         try:
@@ -249,12 +246,11 @@ class HttpSuspect:
         except SuspectError as error:
             ledger.failed(group, error)
             raise
-        pairs = list(zip(group, found, strict=False))  # nothing was found where the run stops
-        good = [position for position, one in pairs if isinstance(one, Answers)]
+        pairs = list(zip(group, found, strict=False))  # `found` is empty after a stop
+        good = [(position, one) for position, one in pairs if isinstance(one, Answers)]
         if good:
-            ledger.answered(
-                good, Answers.joined([one for one in found if isinstance(one, Answers)])
-            )
+            positions, answers = zip(*good, strict=True)
+            ledger.answered(list(positions), Answers.joined(answers))
         for position, one in pairs:
             if isinstance(one, RefusedPictureError):
                 ledger.failed([position], one)
@@ -262,12 +258,12 @@ class HttpSuspect:
     def _exchange(
         self, batch: np.ndarray, group: list[int], ledger: Ledger, stop: threading.Event
     ) -> list[Answers | RefusedPictureError]:
-        """One request, until it is answered; nothing where the run stopped before."""
+        """Send one request until it is answered; return nothing after a stop."""
         body, media_type = self._request.content(batch, self._declaration)
         headers = {**self._headers, "content-type": media_type}
         limit = 1 if self._is_trial and self._pace.is_down else self._options.max_attempts
         for attempt in range(1, limit + 1):
-            self._pace.wait(self._sleeper(stop))
+            self._pace.wait(self._sleep or stop.wait)
             if stop.is_set():
                 return []
             start = time.monotonic()
@@ -290,7 +286,7 @@ class HttpSuspect:
         raise SuspectError(f"{trouble}, in {limit} attempt{'s' * (limit > 1)}")
 
     def _send(self, body: bytes, headers: dict[str, str]) -> tuple[Reply | None, str, bool]:
-        """A reply or None, what went wrong, and whether the service surely did nothing."""
+        """Return a reply or None, the trouble, and whether the service surely did no work."""
         options, say = self._options, self._reader.trouble
         seconds = options.timeout_seconds
         try:
@@ -316,7 +312,7 @@ class HttpSuspect:
         return reply, self._reader.status(reply), reply.status in REFUSED
 
     def _seconds_before(self, attempt: int, reply: Reply | None, trouble: str) -> float:
-        """How long to wait before an attempt.
+        """Return how long to wait before an attempt.
 
         Raises:
           SuspectError: the service asks to wait longer than is allowed.
@@ -338,59 +334,39 @@ class HttpSuspect:
 
     def _wait(self, seconds: float, reply: Reply | None, stop: threading.Event) -> None:
         if reply is not None and "retry-after" in reply.headers:
-            # The service speaks to all of us, not only to this request.
+            # It applies to all threads, not only to this request.
             self._pace.pause(seconds)
         elif not stop.is_set():
-            self._sleeper(stop)(seconds)
+            (self._sleep or stop.wait)(seconds)
 
     def _tell(self, seconds: float, trouble: str) -> None:
-        """One line on a long wait, for all threads that wait for the same."""
+        """Report a long wait once, for all threads that wait for the same."""
         if self._pace.is_news(seconds):
-            # The time makes each line another one: of equal ones Python shows the first alone.
+            # The time of day makes each warning unique; Python shows equal ones only once.
             until = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
             warnings.warn(
                 f"waiting {format_seconds(seconds)}, until {until}: {trouble}", stacklevel=2
             )
 
-    def _sleeper(self, stop: threading.Event) -> Callable[[float], object]:
-        """What waits some seconds, and ends early when the run stops."""
-        return self._sleep or stop.wait
-
     def _identity(self) -> str:
         parts = [dataclasses.asdict(part) for part in (self._request, self._answer)]
         shown = shown_url(self._url)
-        if shown != self._url:  # what is not shown tells one model from another all the same
+        if shown != self._url:  # the hidden part tells models apart too
             parts.append(self._url)
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return f"{shown} {digest}"
 
 
-def _proxy_password(url: str) -> dict[str, str]:
-    """The password of the proxy, as a secret by its name."""
-    try:
-        proxy = proxy_for(url)
-    except ValueError as error:  # the suspect's description is right: no fault of it
-        raise SuspectError(str(error)) from None
-    words = None if proxy is None else password_of(proxy[1])
-    return {} if words is None or not words[1] else {f"the password in {proxy[0]}": words[1]}
-
-
-class _Collector:
+class _Collector(Ledger):
     """A ledger that keeps the answers and nothing else."""
 
     def __init__(self):
         self._parts: dict[int, Answers] = {}
 
-    def sending(self, positions: list[int]) -> None:
-        """See `Ledger`."""
-
     def answered(self, positions: list[int], answers: Answers) -> None:
         """See `Ledger`."""
         for row, position in enumerate(positions):
             self._parts[position] = answers.rows(slice(row, row + 1))
-
-    def refused(self, positions: list[int]) -> None:
-        """See `Ledger`."""
 
     def failed(self, positions: list[int], error: SuspectError) -> None:
         """See `Ledger`."""
