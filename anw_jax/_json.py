@@ -1,8 +1,15 @@
-"""JSON that every reader takes alike (as I-JSON, RFC 7493): no name twice, no NaN."""
+"""The one module that reads and writes JSON, as every reader takes it (I-JSON, RFC 7493).
+
+No name twice in one object, no NaN, no infinity. `loads` and `dumps` are for text, `read` and
+`write` for files, `canonical` for bytes that are hashed.
+"""
 
 import json
 import math
+import os
 from typing import Any, NoReturn
+
+from anw_jax import _files
 
 
 class FieldTwiceError(ValueError):
@@ -10,15 +17,15 @@ class FieldTwiceError(ValueError):
 
 
 def loads(text: str | bytes, *, allow_nan: bool = False) -> Any:
-    """Reads JSON, and refuses what readers take differently.
+    """Reads JSON text, and refuses what programs read in different ways.
 
     Python keeps the last of two fields of one name, other programs the first: two people would
-    see two files in the same bytes. NaN and infinities are no JSON at all, and 1e999 is one of
-    them to Python.
+    read different values from the same bytes. NaN and infinities are not JSON at all, and
+    Python reads 1e999 as an infinity.
 
     Args:
-      text: of the file; bytes in UTF-8, 16 or 32.
-      allow_nan: take NaN and Infinity, which services that run on Python write.
+      text: JSON; bytes in UTF-8, 16 or 32.
+      allow_nan: accept NaN and Infinity, which services that run on Python write.
 
     Raises:
       FieldTwiceError: a name stands twice in one object.
@@ -36,6 +43,58 @@ def loads(text: str | bytes, *, allow_nan: bool = False) -> Any:
     return json.loads(
         text, object_pairs_hook=_object, parse_constant=_refuse, parse_float=_finite
     )
+
+
+def dumps(body: Any, *, indent: int | None = None, sort_keys: bool = False) -> str:
+    """Writes JSON text; by default on one line.
+
+    Raises:
+      ValueError: a NaN or an infinity.
+      TypeError: a value that JSON does not know.
+
+    Example:
+      >>> dumps({"p": 0.5, "name": "ann"})
+      '{"p": 0.5, "name": "ann"}'
+    """
+    return json.dumps(body, indent=indent, sort_keys=sort_keys, allow_nan=False)
+
+
+def canonical(body: Any) -> bytes:
+    """Writes the one form of a JSON value that is hashed: sorted names, no spaces.
+
+    Raises:
+      ValueError, TypeError: as `dumps`.
+
+    Example:
+      >>> canonical({"p": 0.5, "name": "ann"})
+      b'{"name":"ann","p":0.5}'
+    """
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def read(path: str | os.PathLike, most_bytes: int = _files.MOST_BYTES) -> Any:
+    """Reads a JSON file; never a pipe, a device or a folder.
+
+    Raises:
+      OSError: it cannot be read, or is larger than `most_bytes`.
+      ValueError, RecursionError: as `loads`.
+    """
+    return loads(_files.read_regular(path, most_bytes))
+
+
+def write(path: str | os.PathLike, body: Any, *, durable: bool = True) -> None:
+    """Writes an indented JSON file whole, or leaves the old file as it was.
+
+    Args:
+      path: the file; its folder is made.
+      body: the value.
+      durable: wait for the disk.
+
+    Raises:
+      ValueError, TypeError: as `dumps`; the file stays as it was.
+      OSError: it cannot be written.
+    """
+    _files.write_whole(path, (dumps(body, indent=1) + "\n").encode(), durable=durable)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

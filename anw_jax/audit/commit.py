@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import datetime
 import hashlib
-import json
 import os
 import pathlib
 from collections.abc import Iterator
@@ -105,7 +104,7 @@ class Registry:
             published.manifest.image_digests,
         )
         self.entries.append(entry)
-        lines = [json.dumps(dataclasses.asdict(one), sort_keys=True) for one in self.entries]
+        lines = [_json.dumps(dataclasses.asdict(one), sort_keys=True) for one in self.entries]
         _files.write_whole(self.path, ("\n".join(lines) + "\n").encode())
 
 

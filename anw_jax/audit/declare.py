@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 from typing import Any
 
-from anw_jax import _check
+from anw_jax import _check, _json
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.checks import (
     check_complete,
@@ -18,7 +18,6 @@ from anw_jax.audit.checks import (
     wanted_labels,
 )
 from anw_jax.audit.corrections import level_of_record
-from anw_jax.audit.files import write_json
 from anw_jax.audit.options import Chosen, Options, choose_rule
 from anw_jax.audit.statements import (
     CaseStatements,
@@ -109,7 +108,7 @@ def declare(
     }
     for suspect in opened.values():
         close(suspect)
-    write_json(case.file("declared.json"), body)
+    _json.write(case.file("declared.json"), body)
     write_template(case)
     return body
 

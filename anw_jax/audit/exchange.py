@@ -13,12 +13,11 @@ and costs no query; on one machine an opener command answers it at once.
 """
 
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
 from anw_jax import _files, _json
-from anw_jax.audit.files import digest_of, only_one, read_bytes, read_json, write_json
+from anw_jax.audit.files import digest_of, only_one, read_bytes, read_json
 from anw_jax.audit.published import Published, commitment_of, read_published
 from anw_jax.errors import CaseError, CommitmentError, RecordError
 from anw_jax.keys import LeafChecker, LeafOpening, MarkKey, UnitTree, audit_order
@@ -113,7 +112,7 @@ def _joint_lines(body: dict[str, Any], published: Published) -> dict[str, Line]:
                 f"{', '.join(group.suspects)}; the request holds {', '.join(parts)}"
             )
         lines[name] = Line(header, _whole(line, ("row", "close")))
-    if len({json.dumps(shared_header(header)) for header, _ in parts.values()}) > 1:
+    if len({_json.dumps(shared_header(header)) for header, _ in parts.values()}) > 1:
         raise RecordError("the request's records have headers of different cases")
     named = heads_digest({name: line.body["hash"] for name, line in lines.items()})
     if body.get("heads") != named:
@@ -282,7 +281,7 @@ def write_request(
     else:
         (record,) = records.values()
         body |= {"header": record.lines[0], "row": record.lines[-1]}
-    write_json(path, body)
+    _json.write(path, body)
     return digest_of(path)
 
 
@@ -358,10 +357,10 @@ def _answer(body, published, request, mark_key, folder, out) -> Opened:
     if not again:
         leaves = leaves_after(asked, opening, published)
         entry = log_entry(asked, leaves, body.get("declared"))
-        lines = [json.dumps(line) for line in [*log, entry]]
+        lines = [_json.dumps(line) for line in [*log, entry]]
         _files.write_whole(folder / LOG, ("\n".join(lines) + "\n").encode())
     digest = digest_of(request)
-    write_json(out, {"format": OPENING, "request": digest, "opening": opening.to_dict()})
+    _json.write(out, {"format": OPENING, "request": digest, "opening": opening.to_dict()})
     return Opened(asked.unit, asked.step, again)
 
 

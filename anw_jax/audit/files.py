@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import pathlib
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -65,11 +64,6 @@ def read_json(path: pathlib.Path, kind: str, *others: str) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, RecursionError):
         raise CaseError(f"{path} is damaged or no {kind!r}") from None
     return body
-
-
-def write_json(path: pathlib.Path, body: dict[str, Any]) -> None:
-    """Writes strict JSON whole; NaN and infinities are refused, not hidden."""
-    _files.write_whole(path, (json.dumps(body, indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:

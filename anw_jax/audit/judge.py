@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from anw_jax import _json
 from anw_jax.audit import refusals
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.checks import source_of
@@ -19,7 +20,6 @@ from anw_jax.audit.conditions import (
 )
 from anw_jax.audit.corrections import SHOWN, corrected, restate
 from anw_jax.audit.declare import beacon_of, check_unchanged, refusal_limit, rule_of
-from anw_jax.audit.files import write_json
 from anw_jax.audit.seal import read_blind
 from anw_jax.audit.statements import check_controls, check_release, read_statements
 from anw_jax.errors import CaseError
@@ -50,7 +50,7 @@ def judge_case(
         one the arbitrator had.
     """
     body = recompute_case(case, mark_keys, blind=blind)
-    write_json(case.file("verdict.json"), body)
+    _json.write(case.file("verdict.json"), body)
     return body
 
 

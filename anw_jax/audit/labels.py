@@ -12,11 +12,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
-from anw_jax import _check, _files
+from anw_jax import _check, _files, _json
 from anw_jax.audit.files import canonical_name, read_bytes
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest
-from anw_jax.keys.digests import canonical
 from anw_jax.keys.plan import labels_digest
 
 LABELS = "labels.csv"
@@ -58,7 +57,7 @@ class Labels:
         if all(isinstance(entry, int) for entry in self.entries):
             return labels_digest(self.entries)
         words = None if self.words is None else dict(self.words)
-        body = canonical({"labels": list(self.entries), "map": words})
+        body = _json.canonical({"labels": list(self.entries), "map": words})
         return hashlib.sha256(_TAG + body).hexdigest()
 
     @property

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, _json
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.checks import known_labels, largest_label, sizes_of
 from anw_jax.audit.declare import close
-from anw_jax.audit.files import write_json
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError
 from anw_jax.suspects import Report, Suspect, probe
@@ -90,7 +89,7 @@ def probe_case(
         "sizes": [list(size) for size in sizes_of(case)],
         "suspects": reports,
     }
-    write_json(case.file("probe.json"), body)
+    _json.write(case.file("probe.json"), body)
     return body
 
 

@@ -7,7 +7,6 @@ exist yet when the commitment is made; without a beacon it may follow at once.
 import collections
 import dataclasses
 import datetime
-import json
 import os
 import pathlib
 import shutil
@@ -15,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _files, data, progress
-from anw_jax.audit.files import canonical_name, digest_of, read_json, target_names, write_json
+from anw_jax import _files, _json, data, progress
+from anw_jax.audit.files import canonical_name, digest_of, read_json, target_names
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, Plan, assign, commit, commit_units, image_digest
 from anw_jax.keys.beacons import read_beacon
@@ -63,9 +62,9 @@ def write_published(
     """Writes the files of the owner's public side into a folder."""
     manifest.save(folder / MANIFEST)
     if basis is not None:
-        text = json.dumps({"format": _BASIS_FORMAT, "sub_key": basis.hex()}) + "\n"
+        text = _json.dumps({"format": _BASIS_FORMAT, "sub_key": basis.hex()}) + "\n"
         _files.write_new(folder / BASIS, text.encode(), mode=0o600)
-    write_json(
+    _json.write(
         folder / COMMITMENT,
         {
             "format": _COMMITMENT_FORMAT,
@@ -129,7 +128,7 @@ def _mark_of(folder: pathlib.Path, plan: Plan, digests: dict[str, str]) -> Mark:
     digests[BASIS] = digest_of(folder / BASIS)
     try:
         mark = UserLCT.from_sub_key(bytes.fromhex(body["sub_key"]))
-    except (KeyError, TypeError, ValueError, json.JSONDecodeError):
+    except (KeyError, TypeError, ValueError):
         raise CaseError(f"{folder / BASIS} holds no sub-key of 64 hex digits") from None
     if mark.description != plan.mark:
         raise CaseError(f"{folder / BASIS} is not the basis committed to (its digest differs)")

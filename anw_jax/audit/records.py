@@ -11,7 +11,7 @@ from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.conditions import Basis, basis_of, check_blind, circumstances, with_texts
 from anw_jax.audit.corrections import corrected, level_of_record, restate
 from anw_jax.audit.declare import beacon_of, check_unchanged, refusal_limit
-from anw_jax.audit.files import check_same, digest_of, read_bytes, write_json
+from anw_jax.audit.files import check_same, digest_of, read_bytes
 from anw_jax.audit.published import Published
 from anw_jax.audit.statements import check_controls, check_release, read_statements
 from anw_jax.errors import CaseError, ChangedFileError, RecordError
@@ -149,7 +149,7 @@ def judge_record(
       RecordError, CommitmentError: a record breaks its own rules, or does not fit the others.
     """
     body = recompute_record(case, mark_keys, blind=blind)
-    write_json(case.file("verdict.json"), body)
+    _json.write(case.file("verdict.json"), body)
     return body
 
 

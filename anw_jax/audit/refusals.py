@@ -14,7 +14,7 @@ from typing import Any
 
 from anw_jax import _json
 from anw_jax.audit.case import Owner
-from anw_jax.audit.files import read_json, write_json
+from anw_jax.audit.files import read_json
 from anw_jax.audit.query import Panel, photos_of_units
 from anw_jax.stats import log_e_from_p
 
@@ -132,7 +132,7 @@ def note_unit(record: pathlib.Path, panel: Panel, owner: int, unit: int) -> None
     photos = panel.unusable(owner, photos_of_units(manifest)[unit])
     if photos:
         body = {"format": _FORMAT, "photos": _noted(record) | photos}
-        write_json(_file(record), body)
+        _json.write(_file(record), body)
 
 
 def record_count(record: pathlib.Path, lines: Sequence[str], owner: Owner) -> dict[str, Any]:

@@ -11,12 +11,12 @@ import subprocess
 from collections.abc import Callable
 from typing import Any
 
-from anw_jax import progress
+from anw_jax import _json, progress
 from anw_jax.audit import refusals
 from anw_jax.audit.case import FORMATS, Case
 from anw_jax.audit.declare import check_unchanged, rule_of
 from anw_jax.audit.exchange import read_opening, write_request
-from anw_jax.audit.files import digest_of, write_json
+from anw_jax.audit.files import digest_of
 from anw_jax.audit.query import Panel, asked, queries_of
 from anw_jax.audit.records import record_file, take_up
 from anw_jax.audit.suspect_file import MakerFn
@@ -271,7 +271,7 @@ def _run(opener: str, case: Case, **names: Any) -> None:
 def _write_closed(
     case: Case, declared: dict[str, Any], all_records: dict[str, Lockstep]
 ) -> None:
-    write_json(
+    _json.write(
         case.file("closed.json"),
         {
             "format": FORMATS["closed.json"],

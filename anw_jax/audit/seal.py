@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _files, progress
+from anw_jax import _files, _json, progress
 from anw_jax.audit import refusals
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.declare import check_unchanged, rule_of
-from anw_jax.audit.files import check_same, digest_of, read_arrays, write_json
+from anw_jax.audit.files import check_same, digest_of, read_arrays
 from anw_jax.audit.query import asked, queries_of
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
@@ -75,7 +75,7 @@ def seal_case(
         "jax": check_jax(),
         "suspects": results,
     }
-    write_json(case.file("blind.json"), body)
+    _json.write(case.file("blind.json"), body)
     return body
 
 

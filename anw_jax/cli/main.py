@@ -1,14 +1,13 @@
 """The command group, and the one place where errors become a line and an exit code."""
 
 import contextlib
-import json
 import os
 import sys
 import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
-from anw_jax import _console
+from anw_jax import _console, _json
 from anw_jax.errors import MissingLibraryError
 
 try:
@@ -83,7 +82,7 @@ def run(arguments: list[str]) -> int:
         line, code = exit_codes.line_of(error), exit_codes.of_error(error)
         click.echo(f"anw: {line}", file=sys.stderr)
         if "--json" in arguments:
-            click.echo(json.dumps({"error": line, "exit_code": code}), file=sys.stdout)
+            click.echo(_json.dumps({"error": line, "exit_code": code}), file=sys.stdout)
         return code
     finally:
         warnings.showwarning = shown

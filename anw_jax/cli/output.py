@@ -1,6 +1,5 @@
 """What a person, or a program, sees of a command."""
 
-import json
 import sys
 import time
 from collections.abc import Iterable
@@ -8,6 +7,7 @@ from typing import Any
 
 import click
 
+from anw_jax import _json
 from anw_jax.cli.exit_codes import printable
 from anw_jax.progress import Estimator, format_seconds
 
@@ -27,7 +27,7 @@ def show(as_json: bool, body: dict[str, Any], lines: Iterable[str]) -> None:
     Raises:
       OSError: it cannot be written.
     """
-    texts = [json.dumps(body, allow_nan=False)] if as_json else map(printable, lines)
+    texts = [_json.dumps(body)] if as_json else map(printable, lines)
     try:
         # Named, since click would write UTF-8 where standard output is ASCII.
         for text in texts:

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import json
 import re
 import struct
 from collections.abc import Iterable, Sequence
@@ -68,11 +67,6 @@ def check_is_commitment(commitment: str) -> str:
             f"commitment must be 64 lower-case hex digits, got {commitment!r:.70}"
         )
     return commitment
-
-
-def canonical(body: object) -> bytes:
-    """One spelling of a JSON value: sorted names, no spaces, no NaN."""
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def framed(parts: Sequence[bytes]) -> bytes:

@@ -16,7 +16,6 @@ import numpy as np
 
 from anw_jax import _check, _files, _json
 from anw_jax.keys.digests import (
-    canonical,
     digest_of_one,
     framed,
     is_digest,
@@ -259,7 +258,7 @@ class Manifest:
             "unit_of_image": self.unit_of_image,
             "units": self.unit_digests,
         }
-        return canonical({**body, **more})
+        return _json.canonical({**body, **more})
 
     @functools.cached_property
     def is_copy(self) -> tuple[bool, ...]:

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from anw_jax import _check
+from anw_jax import _check, _json
 from anw_jax.keys.beacons import read_beacon
-from anw_jax.keys.digests import canonical, check_is_commitment, framed, is_digest
+from anw_jax.keys.digests import check_is_commitment, framed, is_digest
 from anw_jax.keys.plan_fields import (
     KINDS,
     AccessRule,
@@ -204,7 +204,7 @@ class Plan:
         if self.version == 1:
             silent = {"beacon": "", "claim": CLAIMS[0], "labels": ""}
             body = {name: value for name, value in body.items() if silent.get(name) != value}
-        return canonical(body)
+        return _json.canonical(body)
 
     @functools.cached_property
     def digest(self) -> str:
@@ -219,7 +219,7 @@ def labels_digest(labels: Sequence[int]) -> str:
       >>> labels_digest([0, 2])[:16]
       'fa3d959b397c5df2'
     """
-    numbers = canonical([int(label) for label in labels])
+    numbers = _json.canonical([int(label) for label in labels])
     return hashlib.sha256(_TAG_LABELS + numbers).hexdigest()
 
 

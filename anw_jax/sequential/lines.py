@@ -15,7 +15,6 @@ from typing import Any
 from anw_jax import _check, _json
 from anw_jax.errors import RecordError
 from anw_jax.keys import LeafOpening
-from anw_jax.keys.digests import canonical
 
 _TAG_LINE = b"anw_jax/v1/audit-line\0"
 _TAG_ROW = b"anw_jax/v1/audit-row\0"
@@ -25,8 +24,8 @@ _TAG_HEADS = b"anw_jax/v1/audit-heads\0"
 def chained(previous: str, body: dict[str, Any]) -> str:
     """One line of a record: the body, the hash of the line before, and its own hash."""
     body = {**body, "previous": previous}
-    digest = hashlib.sha256(_TAG_LINE + canonical(body)).hexdigest()
-    return canonical({**body, "hash": digest}).decode()
+    digest = hashlib.sha256(_TAG_LINE + _json.canonical(body)).hexdigest()
+    return _json.canonical({**body, "hash": digest}).decode()
 
 
 def whole_line(line: str) -> dict[str, Any]:
@@ -56,7 +55,7 @@ def row_digest(losses: list) -> str:
       >>> row_digest([0.5, None])[:12]
       'c3244f1b0670'
     """
-    return hashlib.sha256(_TAG_ROW + canonical(losses)).hexdigest()
+    return hashlib.sha256(_TAG_ROW + _json.canonical(losses)).hexdigest()
 
 
 def heads_digest(heads: Mapping[str, str]) -> str:
@@ -66,7 +65,7 @@ def heads_digest(heads: Mapping[str, str]) -> str:
       >>> heads_digest({"net": "00", "other": "11"})[:12]
       '9702c6149c11'
     """
-    return hashlib.sha256(_TAG_HEADS + canonical(dict(heads))).hexdigest()
+    return hashlib.sha256(_TAG_HEADS + _json.canonical(dict(heads))).hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,8 +5,7 @@ import functools
 import hashlib
 from typing import Any
 
-from anw_jax import _check
-from anw_jax.keys.digests import canonical
+from anw_jax import _check, _json
 
 LAYOUTS = ("NHWC", "NCHW")
 CHANNELS = ("RGB", "BGR")
@@ -110,7 +109,7 @@ class Declaration:
         """
         fields = self.as_json()
         del fields["cost_per_query"]
-        return hashlib.sha256(_TAG + canonical(fields)).hexdigest()
+        return hashlib.sha256(_TAG + _json.canonical(fields)).hexdigest()
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, which `from_json` reads back."""

@@ -81,7 +81,12 @@ def _edit_sentences_and_values(anw, root, case, code):
     assert ran.code == code
     assert "verdict.json is worded otherwise: tests.ann.net.sentence is" in ran.out
     assert "ann against net: " in ran.out
+    body["case"]["suspects"]["net"]["access"] += ", as declared"
+    body["corrected"]["correction"] = "only a single test, so there was no need to correct"
+    file.write_text(json.dumps(body))
+    assert anw("replay", case, "--key", root / "ann.key").code == code
     for edit in (
+        lambda test, case: case["suspects"]["net"].update(access="logits, 16 queries"),
         lambda test, case: test.update(conditions=test["conditions"][1:]),
         lambda test, case: test.update(outcome="inconclusive"),
         lambda test, case: test.update(reason="no reason" if not test["reason"] else ""),
