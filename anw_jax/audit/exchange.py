@@ -24,7 +24,7 @@ from anw_jax.keys import LeafChecker, LeafOpening, MarkKey, UnitTree, audit_orde
 from anw_jax.sequential import Lockstep, RecordGroup
 from anw_jax.sequential.lines import chained, heads_digest, leaf_body, row_digest, whole_line
 from anw_jax.sequential.lockstep import shared_header
-from anw_jax.stats.e_process import check_bet
+from anw_jax.stats.betting import check_bet
 
 # The name of the one record of a case that is a single test.
 ONLY = ""

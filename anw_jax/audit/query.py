@@ -19,7 +19,7 @@ from anw_jax.keys import AccessRule, Manifest, Units, plan_fields
 from anw_jax.sequential import coarse_to_fine
 from anw_jax.sequential.query_saving import fill_between
 from anw_jax.stats import unit_losses
-from anw_jax.stats.unit_rows import is_usable
+from anw_jax.stats.scores import is_usable
 from anw_jax.suspects import Access, AnswerCache, Answers, Declaration, Interview, Suspect
 from anw_jax.suspects.pictures import Pictures
 from anw_jax.suspects.query import Controls

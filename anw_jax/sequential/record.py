@@ -28,7 +28,6 @@ from anw_jax.keys import LeafChecker, LeafOpening, Manifest, Plan, audit_order
 from anw_jax.keys.digests import is_digest
 from anw_jax.sequential.lines import RecordGroup, chained, leaf_body, row_digest
 from anw_jax.stats import (
-    BETTORS,
     EProcess,
     MixtureBettor,
     RowScorer,
@@ -36,7 +35,7 @@ from anw_jax.stats import (
     row_shapes,
     sequential_result,
 )
-from anw_jax.stats.e_process import check_bet
+from anw_jax.stats.betting import check_bet
 
 _FORMAT = "anw_jax sequential audit, version 1"
 
@@ -121,7 +120,7 @@ class SequentialRecord:
         self._num_valid = manifest.space.num_valid
         self._scorer = RowScorer(plan.statistic)
         self._shapes = row_shapes(manifest.units, plan.statistic)
-        self._bettor = BETTORS[MixtureBettor.name](self._num_valid)
+        self._bettor = MixtureBettor(self._num_valid)
         self.wealth = EProcess(self._num_valid)
         self._order = audit_order(commitment, plan, manifest)
         self._bet: np.ndarray | None = None

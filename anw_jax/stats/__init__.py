@@ -21,9 +21,14 @@ once are corrected as their plan declares (`several`); `which_units` and `how_ma
 answer which photos and how many, with error rates; `plan_audit` says beforehand what it takes.
 """
 
-from anw_jax.stats.betting import BETTORS, MixtureBettor, mixture_log_wealth
+from anw_jax.stats.betting import (
+    EProcess,
+    MixtureBettor,
+    SequentialResult,
+    mixture_log_wealth,
+    sequential_result,
+)
 from anw_jax.stats.bounds import INVERSIONS, LowerBound, UnitList, how_many, which_units
-from anw_jax.stats.e_process import EProcess, SequentialResult, sequential_result
 from anw_jax.stats.exact import ExactNull, quantise
 from anw_jax.stats.power import AuditPlan, plan_audit
 from anw_jax.stats.scores import (
@@ -36,6 +41,7 @@ from anw_jax.stats.scores import (
     row_shapes,
     score_row,
     score_units,
+    unit_losses,
 )
 from anw_jax.stats.several import (
     bonferroni,
@@ -55,10 +61,8 @@ from anw_jax.stats.testing import (
     monte_carlo_test,
     super_uniformity,
 )
-from anw_jax.stats.unit_rows import unit_losses
 
 __all__ = [
-    "BETTORS",
     "DEFAULT_ALPHA",
     "DEFAULT_STATISTIC",
     "INVERSIONS",

@@ -1,6 +1,18 @@
-"""From a loss table to one score per unit and valid slot; never looks at the slots."""
+"""From a loss table to one score per unit and valid slot; never looks at the slots.
 
-import functools
+The statistic "bounded_log_losses" cannot be undone by absurd answers to a few photos. A sum of
+scores is only as good as its largest terms: a model that answers three of fifty photos with
+losses of 1e29 at some hues rules the null's spread, and hides what the other photos show. So
+each image's row of scores -log(loss + 0.3) is counted from its own median and cut off on both
+sides, at multiples of a scale that a minority of images cannot move: the median, over images,
+of the rows' standard deviations, and at most 1. The unit's sum is counted from its median and
+cut off again, √k times as far out for k images, as chance makes it spread. Half of what the
+other units show on average at each hue is then taken away: what a model likes or dislikes in
+all photos is no imprint of this one. (All of it would take away evidence where few units share
+a slot.) In the sequential mode the others are the earlier units. The numbers were chosen on
+trainings that stand in no result (`benchmarks/bounded_score.py`).
+"""
+
 from collections.abc import Callable
 
 import numpy as np
@@ -8,11 +20,106 @@ import scipy.stats
 
 from anw_jax import _check
 from anw_jax.keys import Units, plan_fields
-from anw_jax.stats.bounded import DAMPING_NATS, BoundedRows, bounded_scores
-from anw_jax.stats.unit_rows import is_usable, unit_losses, usable_rows
+
+# Beyond this a loss is an accident of arithmetic, and sums of it could overflow.
+_LARGEST_LOSS = 1e30
 
 # Differences below this share of the numbers they come from are rounding, hence ties.
 _NOISE = 1e-12
+
+# Losses well below this are alike: the model knows the photo, and how well says little.
+DAMPING_NATS = 0.3
+
+# How far below and above its median a row may reach, in units of the scale.
+BELOW, ABOVE = 0.75, 1.5
+
+# The scale's upper end, in nats of the logarithm: the first rows of a sequential audit have
+# few others beside them, and a model may answer all of them absurdly.
+LARGEST_SCALE = 1.0
+
+# Rows that vary by less do not tell their slots apart: rounding.
+LEAST_SPREAD = 1e-6
+
+# The share of the others' mean that is taken away.
+CENTRING = 0.5
+
+
+def unit_losses(loss_table: np.ndarray, units: Units) -> np.ndarray:
+    """Sums the rows of each unit over its distinct, usable images.
+
+    Args:
+      loss_table: `[num_images, num_slots]` nats, slot 0 first; any real dtype.
+      units: which unit each image belongs to.
+
+    Returns:
+      float64 `[num_units, num_slots - 1]`, valid slots only. A row of NaN where a unit has
+      no image whose losses are all finite.
+
+    Raises:
+      TypeError: `units` is no `Units`.
+      ValueError: the table's shape does not fit the units.
+    """
+    rows, unit = usable_rows(loss_table, units)
+    sums = sum_by_unit(rows, unit, units.num_units)
+    sums[np.bincount(unit, minlength=units.num_units) == 0] = np.nan
+    return sums
+
+
+def usable_rows(loss_table: np.ndarray, units: Units) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of distinct images whose losses are all usable, and the unit of each.
+
+    Args:
+      loss_table: `[num_images, num_slots]` nats, slot 0 first; any real dtype.
+      units: which unit each image belongs to.
+
+    Returns:
+      float64 `[num_rows, num_slots - 1]`, valid slots only, and int64 `[num_rows]`, ascending
+      or not as the images come.
+
+    Raises:
+      TypeError, ValueError: see `unit_losses`.
+    """
+    if not isinstance(units, Units):
+        raise TypeError(
+            f"units must be a Units, got {type(units).__name__}: give manifest.units or "
+            "assignment.units"
+        )
+    table = np.asarray(loss_table, np.float64)
+    expected = (units.num_images, units.space.num_slots)
+    if table.shape != expected:
+        raise ValueError(
+            f"loss_table must have shape (num_images, num_slots) = {expected}, "
+            f"got {table.shape}"
+        )
+    valid = table[:, 1:]
+    usable = is_usable(valid).all(axis=1) & ~units.is_copy
+    return valid[usable], units.unit_of_image[usable]
+
+
+def sum_by_unit(rows: np.ndarray, unit: np.ndarray, num_units: int) -> np.ndarray:
+    """Sums rows `[num_rows, …]` by unit, smallest first: their order changes no bit.
+
+    Returns:
+      float64 `[num_units, …]`; zeros where a unit has no row.
+
+    Example:
+      >>> sum_by_unit(np.array([[1.0], [2.0], [4.0]]), np.array([2, 0, 2]), 3).tolist()
+      [[2.0], [0.0], [5.0]]
+    """
+    sums = np.zeros((num_units, rows.shape[1]))
+    if len(unit):
+        filled, counts = np.unique(unit, return_counts=True)
+        starts = np.cumsum(counts) - counts
+        for column, values in enumerate(rows.T):
+            in_order = values[np.lexsort((values, unit))]
+            sums[filled, column] = np.add.reduceat(in_order, starts)
+    return sums
+
+
+def is_usable(losses: np.ndarray) -> np.ndarray:
+    """Which losses a test can use, bool of any shape: neither NaN, infinite nor absurd."""
+    with np.errstate(invalid="ignore"):
+        return np.abs(losses) <= _LARGEST_LOSS
 
 
 def blind_argmin(losses: np.ndarray) -> np.ndarray:
@@ -32,6 +139,62 @@ def blind_argmin(losses: np.ndarray) -> np.ndarray:
     return 1 + np.argmin(np.where(np.isnan(losses), np.inf, losses), axis=1)
 
 
+def bounded_scores(losses: np.ndarray, unit: np.ndarray, num_units: int) -> np.ndarray:
+    """Scores all units of a sealed table.
+
+    Args:
+      losses: usable float64 `[num_rows, N - 1]`, one row for each distinct image.
+      unit: int64 `[num_rows]`, in 0 … num_units - 1.
+      num_units: units in all.
+
+    Returns:
+      float64 `[num_units, N - 1]`, higher is evidence; zeros for a unit without a row.
+
+    Example:
+      >>> table = np.array([[2.0, 2.0, 0.1], [2.0, 1e29, 2.0]])
+      >>> bounded_scores(table, np.array([0, 1]), 2).round(2).tolist()
+      [[0.0, 0.38, 1.5], [0.0, -0.75, -0.75]]
+    """
+    logs = log_scores(losses)
+    rows = bounded_rows(logs, unit, num_units, scale_of(logs.std(axis=1)))
+    answered = np.bincount(unit, minlength=num_units) > 0
+    num_answered = int(answered.sum())
+    if num_answered > 1:
+        own = rows[answered]
+        # Sorted, so that the order of the units changes no bit of the sum.
+        total = np.sort(own, axis=0).sum(axis=0)
+        rows[answered] = own - CENTRING * (total - own) / (num_answered - 1)
+    return rows
+
+
+def log_scores(losses: np.ndarray) -> np.ndarray:
+    """-log(loss + 0.3) of each entry, less the row's median."""
+    scores = _log_losses(losses)
+    return scores - np.median(scores, axis=1, keepdims=True)
+
+
+def scale_of(row_spreads: np.ndarray) -> float:
+    """The median spread of the rows that vary, at most `LARGEST_SCALE`.
+
+    Example:
+      >>> scale_of(np.array([0.0, 0.2, 0.3, 50.0])), scale_of(np.array([0.0]))
+      (0.3, 1.0)
+    """
+    varied = row_spreads[row_spreads > LEAST_SPREAD]
+    return min(LARGEST_SCALE, float(np.median(varied))) if len(varied) else LARGEST_SCALE
+
+
+def bounded_rows(
+    logs: np.ndarray, unit: np.ndarray, num_units: int, scale: float
+) -> np.ndarray:
+    """Cuts off each image's row, sums by unit, and cuts off the sums, `[num_units, N - 1]`."""
+    low, high = -BELOW * scale, ABOVE * scale
+    sums = sum_by_unit(np.clip(logs, low, high), unit, num_units)
+    sums -= np.median(sums, axis=1, keepdims=True)
+    root = np.sqrt(np.bincount(unit, minlength=num_units))[:, None]
+    return np.clip(sums, low * root, high * root)
+
+
 def _without_column_means(values: np.ndarray, losses: np.ndarray) -> np.ndarray:
     """Removes what all units share: the model's general liking for some hues.
 
@@ -49,39 +212,21 @@ def _without_column_means(values: np.ndarray, losses: np.ndarray) -> np.ndarray:
     return centred
 
 
-def _losses(losses: np.ndarray) -> np.ndarray:
-    return -losses
-
-
-def _centred(losses: np.ndarray) -> np.ndarray:
-    return -_without_column_means(losses, losses)
-
-
-def _ranks(losses: np.ndarray) -> np.ndarray:
-    return scipy.stats.rankdata(-losses, axis=1)
-
-
-def _hits(losses: np.ndarray) -> np.ndarray:
-    return (np.arange(1, losses.shape[1] + 1) == blind_argmin(losses)[:, None]).astype(float)
-
-
 def _log_losses(losses: np.ndarray) -> np.ndarray:
+    """-log(loss + 0.3); negative losses count as 0."""
     return -np.log(np.maximum(losses, 0.0) + DAMPING_NATS)
 
 
-ScoreFn = Callable[[np.ndarray], np.ndarray]
-
-_SCORE_FNS: dict[str, ScoreFn] = {
+# From unit losses [U, N - 1] to scores of the same shape. Higher is evidence.
+_SCORE_FNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "log_losses": _log_losses,
-    "losses": _losses,
-    "centred": _centred,
-    "ranks": _ranks,
-    "hits": _hits,
+    "losses": np.negative,
+    "centred": lambda losses: -_without_column_means(losses, losses),
+    "ranks": lambda losses: scipy.stats.rankdata(-losses, axis=1),
+    "hits": lambda losses: (
+        np.arange(1, losses.shape[1] + 1) == blind_argmin(losses)[:, None]
+    ).astype(float),
 }
-
-# Those above map unit losses [U, N - 1] to scores of the same shape; these map the rows of
-# images, since each is bounded before the unit's sum. Higher is evidence.
-_IMAGE_SCORE_FNS = {"bounded_log_losses": bounded_scores}
 
 # The names are those that a plan can hold: `keys` refuses any other before it is committed to.
 STATISTICS = plan_fields.STATISTICS
@@ -119,8 +264,7 @@ def score_units(
     """
     _check.one_of(STATISTICS, statistic=statistic)
     if statistic in plan_fields.IMAGE_STATISTICS:
-        rows, unit = usable_rows(loss_table, units)
-        return _IMAGE_SCORE_FNS[statistic](rows, unit, units.num_units)
+        return bounded_scores(*usable_rows(loss_table, units), units.num_units)
     losses = unit_losses(loss_table, units)
     usable = ~np.isnan(losses[:, 0])
     scores = np.zeros_like(losses)
@@ -167,27 +311,42 @@ class RowScorer:
     Example:
       >>> RowScorer("ranks").score([2.0, 1.0, 3.0]).tolist()
       [2.0, 3.0, 1.0]
-      >>> RowScorer("bounded_log_losses").score([[2.0, 2.0, 0.1]]).round(2).tolist()
+      >>> scorer = RowScorer("bounded_log_losses")
+      >>> scorer.score([[2.0, 2.0, 0.1]]).round(2).tolist()
       [0.0, 0.0, 1.24]
+      >>> scorer.score([[2.0, 1e29, 2.0]]).round(2).tolist()
+      [0.0, -0.75, -0.62]
     """
 
     def __init__(self, statistic: str):
-        _check.one_of(SEQUENTIAL_STATISTICS, statistic=statistic)
+        self._statistic = _check.one_of(SEQUENTIAL_STATISTICS, statistic=statistic)
         self.takes_images = statistic in plan_fields.IMAGE_STATISTICS
-        self._score = (
-            BoundedRows().score
-            if self.takes_images
-            else functools.partial(score_row, statistic=statistic)
-        )
+        # Of earlier units, for the scale and the mean of bounded rows.
+        self._spreads: list[float] = []
+        self._sum_of_rows: np.ndarray | float = 0.0
+        self._num_units = 0
 
     def score(self, losses: np.ndarray) -> np.ndarray:
         """The next unit's scores, float64 `[N - 1]`: of its row and of earlier units only.
 
         Args:
           losses: float `[N - 1]`, summed over the unit's images (see `unit_losses`); of a
-            statistic that `takes_images`, `[num_images, N - 1]`, its distinct images.
+            statistic that `takes_images`, `[num_images, N - 1]`, its distinct images, of which
+            those with a loss that is NaN, infinite or absurd are left out.
         """
-        return self._score(losses)
+        if not self.takes_images:
+            return score_row(losses, self._statistic)
+        table = np.asarray(losses, np.float64)
+        logs = log_scores(table[is_usable(table).all(axis=1)])
+        if not len(logs):
+            return np.zeros(table.shape[1])
+        self._spreads += logs.std(axis=1).tolist()
+        unit = np.zeros(len(logs), np.int64)
+        row = bounded_rows(logs, unit, 1, scale_of(np.array(self._spreads)))[0]
+        scores = row - CENTRING * self._sum_of_rows / max(1, self._num_units)
+        self._sum_of_rows = self._sum_of_rows + row
+        self._num_units += 1
+        return scores
 
 
 def row_shapes(units: Units, statistic: str) -> list[tuple[int, ...]]:

@@ -25,7 +25,7 @@ import numpy as np
 import scipy.special
 
 from anw_jax import _check
-from anw_jax.stats.e_process import SequentialResult
+from anw_jax.stats.betting import SequentialResult
 from anw_jax.stats.testing import TestResult, decide_outcome, exp_up, format_p, to_base_10
 
 # More than a few operations on logarithms can be off by, relative to their size.

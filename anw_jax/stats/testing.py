@@ -4,6 +4,7 @@ import dataclasses
 import math
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +60,11 @@ class TestResult:
         """
         return abs(self.log10_p) * math.log2(10.0)
 
+    @property
+    def sentence(self) -> str:
+        """The result in words a court can read."""
+        return in_words(self, "a match this strong or stronger would occur")
+
     def __str__(self) -> str:
         verdict = f"{self.outcome}: {self.reason}" if self.reason else self.outcome
         bits = math.floor(self.bits * 10) / 10
@@ -66,6 +72,16 @@ class TestResult:
             f"{verdict} at level {self.alpha:g} (p = {format_p(self.log10_p)}, "
             f"{bits:.1f} bits, {self.num_units} units, statistic {self.statistic!r})"
         )
+
+
+def in_words(result: Any, event: str) -> str:
+    """States what the p-value of a result bounds: the probability of an event under H0."""
+    if result.outcome == "inconclusive":
+        return f"The test is inconclusive: {result.reason}."
+    return (
+        "If this model had been made without these marked photos, whatever else it learned "
+        f"from, {event} with probability at most {format_p(result.log10_p)}."
+    )
 
 
 def format_p(log10_p: float) -> str:

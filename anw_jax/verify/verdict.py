@@ -31,7 +31,6 @@ from anw_jax.stats import (
     multiplied,
     unit_losses,
 )
-from anw_jax.stats.testing import format_p
 from anw_jax.verify.statements import (
     NOTHING_STATED,
     Statements,
@@ -250,7 +249,7 @@ def decide(
         standing=standing,
         conditions=tuple(conditions) if is_conditional(standing) else (),
         factor=factor,
-        sentence=_sentence(result),
+        sentence=result.sentence,
         num_hits=hits(loss_table, assignment)[0],
         inferred_slots=infer_signatures(loss_table, manifest),
         true_slots=assignment.slot_of_unit,
@@ -333,13 +332,3 @@ def _sealed_form(loss_table: np.ndarray) -> np.ndarray:
     """The table as little-endian float32."""
     with np.errstate(over="ignore"):  # a loss too large for float32 is infinite: unusable
         return np.ascontiguousarray(loss_table, "<f4")
-
-
-def _sentence(result: TestResult) -> str:
-    if result.outcome == "inconclusive":
-        return f"The test is inconclusive: {result.reason}."
-    return (
-        "If this model had been made without these marked photos, whatever else it learned "
-        "from, a match this strong or stronger would occur with probability at most "
-        f"{format_p(result.log10_p)}."
-    )

@@ -20,9 +20,10 @@ MARKS = (
 
 def test_each_name_has_a_score_and_no_score_is_without_a_name():
     assert tuple(stats.STATISTICS) == plan_fields.STATISTICS
-    scored = {**stats.scores._SCORE_FNS, **stats.scores._IMAGE_SCORE_FNS}
-    assert set(scored) == set(plan_fields.STATISTICS)
-    assert set(stats.scores._IMAGE_SCORE_FNS) == set(plan_fields.IMAGE_STATISTICS)
+    assert {*stats.scores._SCORE_FNS, *plan_fields.IMAGE_STATISTICS} == {
+        *plan_fields.STATISTICS
+    }
+    assert not {*stats.scores._SCORE_FNS} & {*plan_fields.IMAGE_STATISTICS}
     assert stats.DEFAULT_STATISTIC in plan_fields.STATISTICS
 
 

@@ -22,7 +22,7 @@ from anw_jax.keys import (
     assign,
     audit_order,
 )
-from anw_jax.stats import bounded
+from anw_jax.stats import scores as bounded
 from anw_jax.stats.exact import ExactNull, quantise
 from benchmarks import _hostile_answers, _real_tables, coin_flip_real
 from tests.statistical import owners
@@ -107,9 +107,7 @@ def test_lies_are_seen():
     same = np.tile(table[:1], (NUM_IMAGES, 1))
     assert not _looks_valid(_p_of(stats.score_units(same, _plain(slots[0]), NAME), one_slot))
     logs = bounded.log_scores(table[:, 1:])
-    rows = bounded.bounded_rows(
-        logs, units, NUM_IMAGES, bounded.scale_of(bounded.spreads(logs))
-    )
+    rows = bounded.bounded_rows(logs, units, NUM_IMAGES, bounded.scale_of(logs.std(axis=1)))
     assert _looks_valid(_p_of(rows, slots))
     assert not _looks_valid(_without_the_worst(rows, slots))
 
@@ -210,7 +208,7 @@ def test_leaves_of_a_hundred_thousand_fresh_keys(name, record_property):
 def _scored_in_orders(table, orders):
     """The scores of `stats.RowScorer`, many orders at once, `[orders, units, N - 1]`."""
     logs = bounded.log_scores(table)
-    spreads = bounded.spreads(logs)[orders]
+    spreads = logs.std(axis=1)[orders]
     scales = np.stack(
         [np.median(spreads[:, : step + 1], axis=1) for step in range(len(table))], axis=1
     )

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anw_jax import stats
-from anw_jax.stats import bounded
+from anw_jax.stats import scores as bounded
 
 NAME = "bounded_log_losses"
 BELOW, ABOVE, LARGEST_SCALE, CENTRING = 0.75, 1.5, 1.0, 0.5
@@ -333,7 +333,7 @@ def test_the_enumeration_sees_lies(lie, plain_assignment, every_outcome):
     table[:, 0] += 5.0  # the published photo is always answered worst
     logs = bounded.log_scores(table[:, 1:])
     units = np.arange(num_units)
-    rows = bounded.bounded_rows(logs, units, num_units, bounded.scale_of(bounded.spreads(logs)))
+    rows = bounded.bounded_rows(logs, units, num_units, bounded.scale_of(logs.std(axis=1)))
     p_values = []
     for slots in every_outcome(num_units, num_slots):
         if lie == "truth":
