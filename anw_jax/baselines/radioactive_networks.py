@@ -14,7 +14,7 @@ from anw_jax import _check
 from anw_jax.baselines.radioactive import white_box_test
 from anw_jax.models import Model
 from anw_jax.train import TrainSettings
-from anw_jax.train.augment import augment
+from anw_jax.train.recipe import augment
 
 FeaturesFn = Callable[[jax.Array], jax.Array]
 Variables = dict[str, Any]

@@ -8,27 +8,25 @@ the only package that imports orbax.
 from anw_jax.train.batches import Batches, IndicesFn
 from anw_jax.train.checkpoints import load_model, load_variables
 from anw_jax.train.classifier import TRAINABLE, classification_step, estimate, train
-from anw_jax.train.evaluate import evaluate
 from anw_jax.train.forecast import forecast_seconds, forward_flops
 from anw_jax.train.losses import (
-    Batch,
-    classification_batch,
     classification_loss,
     cross_entropy,
+    evaluate,
     with_penalties,
 )
 from anw_jax.train.many import EXECUTIONS, ManyResult, train_many
-from anw_jax.train.runner import SegmentReport, StartReport, TrainResult, fit
-from anw_jax.train.schedule import learning_rate_fn
-from anw_jax.train.settings import (
-    SCHEDULES,
+from anw_jax.train.recipe import (
     Adversary,
+    Batch,
     BatchTransform,
     ImageLossFn,
     Privatizer,
     Recipe,
-    TrainSettings,
+    classification_batch,
 )
+from anw_jax.train.runner import SegmentReport, StartReport, TrainResult, fit
+from anw_jax.train.settings import SCHEDULES, TrainSettings, learning_rate_fn
 from anw_jax.train.step import LossFn, Step, TrainState, chain, make_step
 
 __all__ = [

@@ -19,16 +19,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Sharding, SingleDeviceSharding
 from orbax.checkpoint import v1 as ocp
 
 from anw_jax.errors import CheckpointError
 from anw_jax.models import Model
 from anw_jax.train.step import TrainState
-from anw_jax.train.trees import differences, some
 
 _KEEP = 2
 _LIST = "file_digests.json"
+_MOST_NAMED = 5
 
 
 class Checkpoints:
@@ -358,3 +359,41 @@ def _describe(path: pathlib.Path) -> dict[str, int | str]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"size": path.stat().st_size, "sha256": digest}
+
+
+def shapes(tree: Any) -> dict[str, str]:
+    """Return the dtype and shape of each leaf, by its path."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): (
+            f"{leaf.dtype}{list(leaf.shape)}"
+        )
+        for path, leaf in leaves
+    }
+
+
+def differences(saved: Any, wanted: Any) -> list[str]:
+    """Return a line for each leaf whose dtype or shape the other tree does not share."""
+    saved, wanted = shapes(saved), shapes(wanted)
+    return [
+        f"{name} is {saved.get(name, 'missing')} there and {wanted.get(name, 'unknown')} here"
+        for name in sorted(saved.keys() | wanted.keys())
+        if saved.get(name) != wanted.get(name)
+    ]
+
+
+def some(differing: list[str]) -> str:
+    """Return the first few lines, and how many more there are."""
+    named = "; ".join(differing[:_MOST_NAMED])
+    num_more = len(differing) - _MOST_NAMED
+    return f"{named}; and {num_more} more" if num_more > 0 else named
+
+
+def digest(tree: Any) -> str:
+    """Return 16 hexadecimal digits of the names, shapes and values of all leaves."""
+    hashed = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(tree)):
+        leaf = np.ascontiguousarray(leaf)
+        hashed.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+        hashed.update(leaf)
+    return hashed.hexdigest()[:16]

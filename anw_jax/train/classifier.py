@@ -11,12 +11,12 @@ import numpy as np
 from anw_jax import _check, data, verify
 from anw_jax.models import Model
 from anw_jax.train.batches import Batches, IndicesFn
-from anw_jax.train.losses import Batch, classification_batch, classification_loss
+from anw_jax.train.checkpoints import differences, digest, some
+from anw_jax.train.losses import classification_loss
+from anw_jax.train.recipe import PLAIN, Batch, Recipe, classification_batch
 from anw_jax.train.runner import StartReport, TrainResult, fit
-from anw_jax.train.schedule import learning_rate_fn, optimizer
-from anw_jax.train.settings import PLAIN, Recipe, TrainSettings
+from anw_jax.train.settings import TrainSettings, learning_rate_fn, optimizer
 from anw_jax.train.step import Step, TrainState, make_step, value_and_grad
-from anw_jax.train.trees import check_variables, digest
 
 TRAINABLE = ("all", "head")
 
@@ -246,3 +246,27 @@ def _digest(images: np.ndarray | data.StreamedImages, labels: np.ndarray) -> str
         hashed.update(np.ascontiguousarray(images))
     hashed.update(np.ascontiguousarray(labels))
     return hashed.hexdigest()[:16]
+
+
+def check_variables(model: Model, image_shape: tuple[int, int, int], variables: Any) -> None:
+    """Refuse weights that are not those of this model.
+
+    Raises:
+      ValueError: naming up to five leaves that differ.
+      TypeError: if `variables` is no dict of arrays.
+    """
+    is_tree = isinstance(variables, dict) and all(
+        hasattr(leaf, "dtype") and hasattr(leaf, "shape") for leaf in jax.tree.leaves(variables)
+    )
+    if not is_tree:
+        raise TypeError(
+            "initial_variables must be a dict of arrays, "
+            f"got {type(variables).__name__}: {variables!r:.80}"
+        )
+    wanted = jax.eval_shape(lambda: model.init(jax.random.key(0), image_shape))
+    differing = differences(variables, wanted)
+    if differing:
+        raise ValueError(
+            f"initial_variables must be of model {model.name!r} with {model.num_classes} "
+            f"classes: {some(differing)}"
+        )

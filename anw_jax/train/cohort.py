@@ -12,8 +12,8 @@ from anw_jax.data import BatchPlan
 from anw_jax.models import Model
 from anw_jax.train.batches import IndicesFn
 from anw_jax.train.classifier import check_changes, check_model
-from anw_jax.train.losses import Batch
-from anw_jax.train.settings import PLAIN, Recipe, TrainSettings
+from anw_jax.train.recipe import PLAIN, Batch, Recipe
+from anw_jax.train.settings import TrainSettings
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

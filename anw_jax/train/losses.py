@@ -1,38 +1,22 @@
-"""Losses for `make_step`: classification, and penalties on top of any loss."""
+"""Losses for `make_step`, and the mean loss of a model on labelled images."""
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from anw_jax import _check, data
 from anw_jax.models import Model
-from anw_jax.train.augment import augment
-from anw_jax.train.settings import PLAIN, Recipe, TrainSettings
-from anw_jax.train.step import LossFn, Metrics, PrepareFn
-
-# Folded into the step's key, one for each use. They begin at 2: `augment` splits the same key,
-# and `split(key)` is `fold_in(key, 0)` and `fold_in(key, 1)`; 3 is the gradient's.
-_TRANSFORMS, _ADVERSARY = 2, 4
+from anw_jax.train.recipe import Batch
+from anw_jax.train.step import LossFn, Metrics
 
 # `(params, model_state, batch, rng) -> scalar`.
 PenaltyFn = Callable[[chex.ArrayTree, chex.ArrayTree, Any, chex.PRNGKey], jax.Array]
-
-
-class Batch(NamedTuple):
-    """One batch, or a whole set, of labelled images.
-
-    Attributes:
-      images: uint8 `[b, H, W, 3]`; float32 in [0, 1] once prepared.
-      labels: int32 `[b]`.
-      targets: float32 `[b, c]`, soft targets that take the place of labels; or None.
-    """
-
-    images: jax.Array
-    labels: jax.Array
-    targets: jax.Array | None = None
 
 
 def classification_loss(
@@ -71,47 +55,6 @@ def classification_loss(
         return loss, (model_state, {"accuracy": accuracy})
 
     return loss_fn
-
-
-def classification_batch(
-    model: Model, settings: TrainSettings, recipe: Recipe = PLAIN, *, loss_fn: LossFn
-) -> PrepareFn:
-    """Make what is done to a batch of photos before the gradient is taken.
-
-    Photos become floats and are cropped and mirrored; then come the recipe's transforms (which
-    make soft targets of labels) and its adversary, who is shown the loss.
-    """
-
-    def prepare_fn(params: Any, model_state: Any, batch: Batch, rng: chex.PRNGKey) -> Batch:
-        images = augment(rng, batch.images.astype(jnp.float32) / 255.0, settings)
-        batch = _transformed(rng, batch._replace(images=images), model, settings, recipe)
-        if recipe.adversary is None:
-            return batch
-
-        def image_loss(key: chex.PRNGKey, images: jax.Array) -> jax.Array:
-            return loss_fn(params, model_state, batch._replace(images=images), key)[0]
-
-        key = jax.random.fold_in(rng, _ADVERSARY)
-        return batch._replace(images=recipe.adversary.perturb(key, batch.images, image_loss))
-
-    return prepare_fn
-
-
-def _transformed(
-    rng: chex.PRNGKey, batch: Batch, model: Model, settings: TrainSettings, recipe: Recipe
-) -> Batch:
-    """Return the batch after the recipe's transforms; with targets if something needs them."""
-    images, labels, targets = batch
-    if not recipe.transforms and targets is None:
-        return batch
-    if targets is None:
-        targets = jax.nn.one_hot(labels, model.num_classes, dtype=jnp.float32)
-    if settings.label_smoothing > 0.0:
-        targets = optax.smooth_labels(targets, settings.label_smoothing)
-    key = jax.random.fold_in(rng, _TRANSFORMS)
-    for index, transform in enumerate(recipe.transforms):
-        images, targets = transform.transform(jax.random.fold_in(key, index), images, targets)
-    return Batch(images, labels, targets)
 
 
 def with_penalties(loss_fn: LossFn, **penalties: PenaltyFn) -> LossFn:
@@ -161,3 +104,67 @@ def cross_entropy(
     if label_smoothing > 0.0:
         labels = optax.smooth_labels(labels, label_smoothing)
     return optax.softmax_cross_entropy(logits, labels)
+
+
+def evaluate(
+    predict_fn: Callable[[jax.Array], jax.Array],
+    images: np.ndarray | data.StreamedImages,
+    labels: np.ndarray,
+    batch_size: int = 256,
+) -> tuple[float, float]:
+    """Return the mean loss and accuracy, without augmentation.
+
+    The last batch is padded, so a `jax.tree_util.Partial` is traced once per shape of
+    image, whatever the number of images and the weights.
+
+    Args:
+      predict_fn: float32 images `[b, H, W, 3]` in [0, 1] to logits `[b, c]`; what
+        `Model.predict_fn` returns.
+      images: uint8 `[n, H, W, 3]`, n at least 1, streamed or not.
+      labels: integers `[n]`.
+      batch_size: images per call.
+
+    Returns:
+      `(loss, accuracy)`: mean softmax cross-entropy in nats, and a fraction.
+
+    Raises:
+      ValueError: if shapes do not fit or there are no images.
+      TypeError: if images are not uint8 or labels not integers.
+    """
+    is_streamed = isinstance(images, data.StreamedImages)
+    if not is_streamed:
+        images = _check.uint8_images(images=images)
+    labels = _check.class_labels(len(images), labels=labels)
+    if not len(images):
+        raise ValueError("images must hold at least one image, got none")
+    _check.integer_at_least(1, batch_size=batch_size)
+    if not isinstance(predict_fn, jax.tree_util.Partial):
+        predict_fn = jax.tree_util.Partial(predict_fn)
+    read = functools.partial(_padded, images, labels, batch_size)
+    starts = range(0, len(images), batch_size)
+    batches = data.prefetch(read, starts) if is_streamed else map(read, starts)
+    sums = [_batch_sums(predict_fn, *batch) for batch in batches]
+    loss, num_correct = np.sum(jax.device_get(sums), axis=0, dtype=np.float64)
+    return float(loss / len(images)), float(num_correct / len(images))
+
+
+def _padded(
+    images: np.ndarray | data.StreamedImages, labels: np.ndarray, batch_size: int, start: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rows = np.arange(start, start + batch_size)
+    is_real = rows < len(images)
+    rows = np.where(is_real, rows, 0)
+    return images[rows], labels[rows], is_real
+
+
+@jax.jit
+def _batch_sums(
+    predict_fn: jax.tree_util.Partial,
+    images: jax.Array,
+    labels: jax.Array,
+    is_real: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    logits = predict_fn(images.astype(jnp.float32) / 255.0).astype(jnp.float32)
+    losses = jnp.where(is_real, cross_entropy(logits, labels), 0.0)
+    correct = jnp.where(is_real, logits.argmax(-1) == labels, False)
+    return losses.sum(), correct.astype(jnp.float32).sum()

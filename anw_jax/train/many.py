@@ -25,10 +25,11 @@ from anw_jax.train.classifier import (
     train,
 )
 from anw_jax.train.cohort import Cohort, make_cohort
-from anw_jax.train.evaluate import evaluate
+from anw_jax.train.losses import evaluate
+from anw_jax.train.recipe import PLAIN, Recipe
 from anw_jax.train.runner import SegmentReport, TrainResult, fit
 from anw_jax.train.segments import OVER_MODELS
-from anw_jax.train.settings import PLAIN, Recipe, TrainSettings
+from anw_jax.train.settings import TrainSettings
 
 EXECUTIONS = ("auto", "sequence", *OVER_MODELS)
 

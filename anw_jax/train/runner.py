@@ -22,12 +22,10 @@ import numpy as np
 
 from anw_jax import _check
 from anw_jax.errors import CheckpointError, DivergenceError
-from anw_jax.train.batches import Batches
-from anw_jax.train.checkpoints import Checkpoints
-from anw_jax.train.devices import replicated, settings_of_jax
+from anw_jax.train.batches import Batches, replicated, settings_of_jax
+from anw_jax.train.checkpoints import Checkpoints, digest
 from anw_jax.train.segments import Run, prepare
 from anw_jax.train.step import Step, TrainState
-from anw_jax.train.trees import digest
 
 # A person who presses Ctrl-C waits for the end of a segment.
 _SEGMENT_SECONDS = 5.0

@@ -12,8 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from anw_jax import _check
-from anw_jax.train.batches import Batches, Feed
-from anw_jax.train.devices import data_mesh, replicated, shares_threads
+from anw_jax.train.batches import Batches, Feed, data_mesh, replicated, shares_threads
 from anw_jax.train.step import Metrics, Step, TrainState
 
 OVER_MODELS = ("map", "vmap")

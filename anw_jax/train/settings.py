@@ -1,18 +1,14 @@
-"""How a classifier is trained: plain values, checked once."""
+"""How a classifier is trained: plain values, its learning rate and its optimizer."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
 
-import chex
 import jax
+import jax.numpy as jnp
+import optax
 
 from anw_jax import _check
 
 SCHEDULES = ("step", "cosine")
-
-# `(key, images) -> loss`: the batch's mean training loss in nats, as the step will see it.
-ImageLossFn = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,115 +89,52 @@ class TrainSettings:
         return self.num_epochs * self.steps_per_epoch(num_images)
 
 
-@runtime_checkable
-class BatchTransform(Protocol):
-    """Changes images and targets of each batch; is traced into the step.
+def learning_rate_fn(settings: TrainSettings, steps_per_epoch: int) -> optax.Schedule:
+    """Return the learning rate at each optimizer step.
 
-    One that lets an image or target depend on other examples of the batch says so by a true
-    class attribute `mixes_examples`.
-    """
+    "step" multiplies by 0.1 after each third of the epochs (at 30 and 60 of 90, as in
+    He et al. 2016, https://arxiv.org/abs/1512.03385); "cosine" falls to 0 (Loshchilov and
+    Hutter 2017, https://arxiv.org/abs/1608.03983). Warm-up epochs come first and count
+    towards `num_epochs`.
 
-    def transform(
-        self, key: jax.Array, images: jax.Array, targets: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """Map float32 images `[b, H, W, 3]` in [0, 1] and targets `[b, c]`, to the same."""
+    Args:
+      settings: what to train with.
+      steps_per_epoch: optimizer steps in one epoch.
 
-
-@runtime_checkable
-class Adversary(Protocol):
-    """Changes the images of each batch so that the network errs on them."""
-
-    def perturb(self, key: jax.Array, images: jax.Array, loss_fn: ImageLossFn) -> jax.Array:
-        """Map float32 images `[b, H, W, 3]` in [0, 1], to the same."""
-
-
-@runtime_checkable
-class Privatizer(Protocol):
-    """Makes the gradient in which no example stands out."""
-
-    def gradient(
-        self, loss_fn: Any, params: Any, model_state: Any, batch: Any, rng: chex.PRNGKey
-    ) -> tuple[tuple[jax.Array, tuple[Any, dict[str, jax.Array]]], Any]:
-        """Return what a `gradient_fn` of `make_step` returns."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """What happens to a batch between its crop and the optimizer; the default is nothing.
-
-    Crop and mirror image (`TrainSettings`) come first, then `transforms` in their order, then
-    the adversary, then the loss. All parts are frozen dataclasses of plain values: a compiled
-    step is shared by equal recipes, and a checkpoint names the part that differs.
-
-    Attributes:
-      transforms: of images and targets; each draws from a key of its own.
-      adversary: moves images against the network (adversarial training); None = nobody.
-      privacy: replaces the gradient of the mean loss (DP-SGD); None = that gradient.
-
-    Raises:
-      TypeError: if a part is of the wrong kind.
-      ValueError: if a transform mixes examples while privacy is asked for.
+    Returns:
+      A function from a step (counted from 0) to a float32 learning rate.
 
     Example:
-      >>> Recipe() == Recipe(transforms=())
-      True
+      >>> schedule = learning_rate_fn(TrainSettings(), steps_per_epoch=10)
+      >>> [round(float(schedule(step)), 4) for step in (0, 299, 300, 899)]
+      [0.1, 0.1, 0.01, 0.001]
     """
+    num_steps = settings.num_epochs * steps_per_epoch
+    num_warmup = settings.warmup_epochs * steps_per_epoch
+    peak = settings.learning_rate
+    warmup = optax.linear_schedule(0.0, peak, num_warmup)
+    if settings.schedule == "cosine":
+        parts = [warmup, optax.cosine_decay_schedule(peak, num_steps - num_warmup)]
+        joined = optax.join_schedules(parts, [num_warmup])
+    else:
+        levels = [optax.constant_schedule(peak * factor) for factor in (1.0, 0.1, 0.01)]
+        thirds = [max(num_warmup, num_steps * third // 3) for third in (1, 2)]
+        joined = optax.join_schedules([warmup, *levels], [num_warmup, *thirds])
 
-    transforms: tuple[BatchTransform, ...] = ()
-    adversary: Adversary | None = None
-    privacy: Privatizer | None = None
+    def schedule(step: jax.typing.ArrayLike) -> jax.Array:
+        # Optax divides the step by a float, which strict promotion refuses of an integer.
+        return joined(jnp.asarray(step, jnp.float32))
 
-    def __post_init__(self) -> None:
-        """Refuse parts that are not plain, and combinations without meaning."""
-        if not isinstance(self.transforms, tuple):
-            raise TypeError(f"transforms must be a tuple, got {self.transforms!r}")
-        for index, transform in enumerate(self.transforms):
-            _check_part(BatchTransform, f"transforms[{index}]", transform)
-        if self.adversary is not None:
-            _check_part(Adversary, "adversary", self.adversary)
-        if self.privacy is not None:
-            _check_part(Privatizer, "privacy", self.privacy)
-            self._refuse_mixing()
-
-    def _refuse_mixing(self) -> None:
-        for transform in self.transforms:
-            if getattr(transform, "mixes_examples", False):
-                raise ValueError(
-                    f"transforms must not mix examples under privacy, got "
-                    f"{type(transform).__name__}: what one photo adds to the gradient could "
-                    "not be bounded"
-                )
-
-    def plain(self) -> dict[str, Any]:
-        """Return the recipe as nested dicts of plain values; empty where nothing is changed."""
-        parts = {str(index): _plain_part(part) for index, part in enumerate(self.transforms)}
-        plain: dict[str, Any] = {"transforms": parts} if parts else {}
-        for name in ("adversary", "privacy"):
-            part = getattr(self, name)
-            if part is not None:
-                plain[name] = _plain_part(part)
-        return plain
+    return schedule
 
 
-def _check_part(kind: type, name: str, part: Any) -> None:
-    if isinstance(part, type) or not isinstance(part, kind):
-        raise TypeError(f"{name} must be an instance of {kind.__name__}, got {part!r:.80}")
-    is_frozen = dataclasses.is_dataclass(part) and part.__dataclass_params__.frozen
-    try:
-        hash(part)
-    except TypeError:
-        is_frozen = False
-    if not is_frozen:
-        raise TypeError(f"{name} must be a frozen dataclass of plain values, got {part!r:.80}")
-
-
-def _plain_part(part: Any) -> dict[str, Any]:
-    values = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in dataclasses.asdict(part).items()
-    }
-    return {"kind": type(part).__name__, **values}
-
-
-# Plain training: the default of everything that takes a recipe.
-PLAIN = Recipe()
+def optimizer(settings: TrainSettings, steps_per_epoch: int) -> optax.GradientTransformation:
+    """Return SGD as PyTorch has it: weight decay joins the gradient, then momentum."""
+    return optax.chain(
+        optax.add_decayed_weights(settings.weight_decay),
+        optax.sgd(
+            learning_rate_fn(settings, steps_per_epoch),
+            settings.momentum,
+            settings.nesterov,
+        ),
+    )

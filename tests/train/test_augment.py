@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anw_jax.train import TrainSettings, cross_entropy
-from anw_jax.train.augment import augment, crop, mirror
+from anw_jax.train.recipe import augment, crop, mirror
 
 BATCH = (7, 6, 5, 3)
 

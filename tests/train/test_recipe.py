@@ -8,10 +8,9 @@ import pytest
 
 from anw_jax import models, train
 from anw_jax.errors import CheckpointError
-from anw_jax.train import losses
-from anw_jax.train.checkpoints import Checkpoints
+from anw_jax.train import recipe as recipe_module
+from anw_jax.train.checkpoints import Checkpoints, digest
 from anw_jax.train.classifier import first_state
-from anw_jax.train.trees import digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +107,7 @@ def test_transforms_act_in_order_and_targets_follow(model, settings, batch, targ
     @jax.jit
     def transformed(key):
         prepared = batch._replace(images=levels)
-        return losses._transformed(key, prepared, model, settings, FADED)
+        return recipe_module._transformed(key, prepared, model, settings, FADED)
 
     images, _, told = map(np.asarray, transformed(jax.random.key(1)))
     inverted = 1 - levels

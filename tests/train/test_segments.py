@@ -7,8 +7,8 @@ import pytest
 
 from anw_jax import train
 from anw_jax.errors import SettingsError
+from anw_jax.train.batches import data_mesh, shares_threads
 from anw_jax.train.classifier import first_state, step_key
-from anw_jax.train.devices import data_mesh, shares_threads
 
 
 @pytest.fixture(scope="module")

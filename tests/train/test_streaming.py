@@ -11,8 +11,7 @@ import pytest
 
 from anw_jax import data, train
 from anw_jax.errors import CheckpointError, DivergenceError
-from anw_jax.train.batches import Batches, StreamedFeed
-from anw_jax.train.devices import data_mesh
+from anw_jax.train.batches import Batches, StreamedFeed, data_mesh
 
 
 def _streamed(images):
