@@ -1,14 +1,20 @@
-"""Training: one step for any loss, one runner; classification is one such loss.
+"""Training: one step for any loss and one runner; classification is one such loss.
 
-`make_step` makes a step of a loss and an optimizer, `chain` one of several steps, `fit` takes
-them, with checkpoints, resume, progress and stop. `train` is `fit` for a classifier. This is
-the only package that imports orbax.
+`make_step` makes a step from a loss and an optimizer, `chain` joins several steps, and `fit`
+runs them, with checkpoints, resume, progress and stop. `train` is `fit` for a classifier. This
+is the only package that imports orbax.
 """
 
 from anw_jax.train.batches import Batches, IndicesFn
 from anw_jax.train.checkpoints import load_model, load_variables
-from anw_jax.train.classifier import TRAINABLE, classification_step, estimate, train
-from anw_jax.train.forecast import forecast_seconds, forward_flops
+from anw_jax.train.classifier import (
+    TRAINABLE,
+    classification_step,
+    estimate,
+    forecast_seconds,
+    forward_flops,
+    train,
+)
 from anw_jax.train.losses import (
     classification_loss,
     cross_entropy,

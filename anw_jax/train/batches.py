@@ -1,7 +1,8 @@
-"""Where batches come from: arrays on the devices, or photos that stay on disk.
+"""Sources of batches, in memory or streamed from disk, and the devices that share a batch.
 
 The rows of each batch are a pure function of the step, so a resumed training needs only its
-step, and the devices see the same batches from either source.
+step, and both sources give the same batches. Devices form one 1-D mesh, named "data": batches
+are split over it, everything else is copied.
 """
 
 import contextlib
@@ -19,23 +20,23 @@ from anw_jax import _check, _jax_settings, data
 from anw_jax.errors import SettingsError
 
 IndicesFn = Callable[[int, int], np.ndarray]
-# Columns on the devices, rows of them for some steps, and how many of these steps are meant;
+# Columns on the devices, their rows for some steps, and the number of these steps to take;
 # without rows, the columns are the batch of one step.
 Piece = tuple[chex.ArrayTree, jax.Array | None, int]
 
-# A segment on the device has one shape, whatever its number of steps, so it compiles once.
+# All segments have one shape on the device, whatever their number of steps, and compile once.
 MAX_SEGMENT_STEPS = 2048
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Batches:
-    """A source of batches: columns, and which of their rows each step sees.
+    """A source of batches: columns, and the rows of them that each step gets.
 
     Attributes:
       columns: a tree of arrays, or of `data.StreamedImages`, that share their first axis.
       indices_fn: the batch plan, `(first_step, num_steps)` to int32 `[num_steps, batch_size]`
         (or `[num_steps, num_models, batch_size]`), pure; `data.BatchPlan(...).rows` is one.
-      batch_shape: of a step's rows; None = what the batch plan gives.
+      batch_shape: shape of a step's rows; None = that of the batch plan.
 
     Raises:
       ValueError: if the columns are not equally long.
@@ -51,7 +52,7 @@ class Batches:
     batch_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Find the shape of a batch where it is not given."""
+        """Set the shape of a batch if it is not given, and check the lengths."""
         if self.batch_shape is None:
             shape = np.shape(self.indices_fn(0, 1))[1:]
             object.__setattr__(self, "batch_shape", shape)
@@ -63,12 +64,12 @@ class Batches:
 
     @property
     def num_examples(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return len(jax.tree.leaves(self.columns)[0])
 
     @property
     def is_streamed(self) -> bool:
-        """Whether any column is read from disk when it is needed."""
+        """Whether any column is streamed from disk."""
         columns = jax.tree.leaves(self.columns)
         return any(isinstance(column, data.StreamedImages) for column in columns)
 
@@ -76,7 +77,7 @@ class Batches:
         """Return the rows of some steps, checked.
 
         Raises:
-          ValueError: if the batch plan gives a wrong shape, or rows that are not there.
+          ValueError: if the batch plan returns a wrong shape, or rows that do not exist.
         """
         rows = np.asarray(self.indices_fn(first_step, num_steps))
         shape = (num_steps, *self.batch_shape)
@@ -85,7 +86,7 @@ class Batches:
                 f"indices_fn must return integers of shape {shape}, "
                 f"got {rows.dtype} of shape {rows.shape}"
             )
-        # A gather would clamp such a row in silence.
+        # A gather would silently clamp such a row.
         if rows.min() < 0 or rows.max() >= self.num_examples:
             raise ValueError(
                 f"indices_fn must return rows in [0, {self.num_examples}), "
@@ -94,7 +95,7 @@ class Batches:
         return rows.astype(np.int32)
 
     def digest(self) -> str:
-        """Return 16 hexadecimal digits that stand for the columns."""
+        """Return 16 hexadecimal digits that identify the columns."""
         hashed = hashlib.sha256()
         for column in jax.tree.leaves(self.columns):
             if isinstance(column, data.StreamedImages):
@@ -105,12 +106,12 @@ class Batches:
         return hashed.hexdigest()[:16]
 
     def feed(self, mesh: Mesh, num_steps: int) -> "Feed":
-        """Return what hands the batches of a training of `num_steps` steps to the devices."""
+        """Return the feed that sends the batches of `num_steps` steps to the devices."""
         return (StreamedFeed if self.is_streamed else ResidentFeed)(self, mesh, num_steps)
 
 
 class ResidentFeed:
-    """Keeps all columns on the devices; a segment is one piece.
+    """A feed that holds all columns on the devices; a segment is one piece.
 
     Args:
       batches: the source.
@@ -128,26 +129,26 @@ class ResidentFeed:
         self._sharding = NamedSharding(mesh, PartitionSpec(*axes, "data"))
 
     def pieces(self, first_step: int, num_steps: int) -> Iterator[Piece]:
-        """Give all steps at once."""
+        """Yield all steps at once."""
         rows = self._batches.rows(first_step, num_steps)
         padding = ((0, self.max_steps - num_steps), *((0, 0),) * (rows.ndim - 1))
         yield self._columns, jax.device_put(np.pad(rows, padding), self._sharding), num_steps
 
     def close(self) -> None:
-        """Do nothing: no thread reads."""
+        """Do nothing: there are no threads."""
 
 
 class StreamedFeed:
-    """Reads batches ahead of need in threads; each step is a piece.
+    """A feed that prefetches batches in threads; each step is a piece.
 
-    While a step runs, the next batch is on its way to the devices and those after it are being
-    decoded. The feed reads on from one segment to the next; asked for any other step it starts
-    anew there, so what it gives depends on the step alone.
+    While a step runs, the next batch is being sent to the devices and those after it are being
+    decoded. Prefetching continues from one segment to the next; at any other step it restarts,
+    so a batch depends only on its step.
 
     Args:
       batches: the source.
       mesh: the devices that share each batch.
-      num_steps: of the whole training; nothing beyond is read ahead.
+      num_steps: of the whole training; nothing beyond is prefetched.
     """
 
     max_steps = MAX_SEGMENT_STEPS
@@ -158,7 +159,7 @@ class StreamedFeed:
         self._begin(range(0))
 
     def pieces(self, first_step: int, num_steps: int) -> Iterator[Piece]:
-        """Give the batches of steps `first_step` to `first_step + num_steps - 1`."""
+        """Yield the batches of steps `first_step` to `first_step + num_steps - 1`."""
         end = first_step + num_steps
         if first_step != self._next_step or end > self._end:
             self.close()
@@ -168,17 +169,17 @@ class StreamedFeed:
             yield next(self._stream), None, 1
 
     def close(self) -> None:
-        """End the threads that read ahead."""
-        # A stream knows its feed, so nobody would end it before the garbage collector.
+        """End the threads that prefetch."""
+        # The stream refers to its feed: only the garbage collector would end it.
         self._stream.close()
         self._next_step = -1
 
     def _begin(self, steps: range) -> None:
-        self._stream = self._sent_ahead(steps)
+        self._stream = self._sent(steps)
         self._next_step, self._end = -1, steps.stop
 
-    def _sent_ahead(self, steps: range) -> Generator[chex.ArrayTree, None, None]:
-        """Give batches; the next is on its way to the devices when one is handed out."""
+    def _sent(self, steps: range) -> Generator[chex.ArrayTree, None, None]:
+        """Yield batches; when one is yielded, the next is already being sent to the devices."""
         ahead = None
         with contextlib.closing(data.prefetch(self._read, steps)) as batches:
             for batch in batches:
@@ -201,10 +202,10 @@ def data_mesh(batch_size: int, num_devices: int | None = None) -> Mesh:
 
     Args:
       batch_size: images per optimizer step.
-      num_devices: at most so many; None = all there are.
+      num_devices: at most so many; None = all.
 
     Raises:
-      ValueError: if more devices are asked for than there are.
+      ValueError: if there are fewer devices than `num_devices`.
       SettingsError: in a run of several processes, which is not supported yet.
     """
     if jax.process_count() > 1:
@@ -225,21 +226,21 @@ def data_mesh(batch_size: int, num_devices: int | None = None) -> Mesh:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Return a full copy on each device."""
+    """Return the sharding with a full copy on each device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def shares_threads(mesh: Mesh) -> bool:
-    """Return whether two programs in flight can wait for each other for ever.
+    """Return whether two programs in flight can deadlock.
 
     Sums over several CPU devices share a few threads (seen on two busy cores); accelerators
-    have queues of their own.
+    have their own queues.
     """
     return mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
 
 
 def settings_of_jax() -> dict[str, Any]:
-    """Return the settings and flags that decide numbers; the devices are those of the mesh."""
+    """Return the settings and flags of jax that affect numbers, without those of devices."""
     of_devices = ("platform", "device_kind", "num_devices")
     settings = _jax_settings.number_settings()
     return {name: value for name, value in settings.items() if name not in of_devices}

@@ -1,9 +1,9 @@
-"""Checkpoints: the state at the end of a segment, and what it belongs to.
+"""Checkpoints: the state at the end of a segment, and the training that it belongs to.
 
-Orbax names the checkpoint it cannot load, never the leaf that is wrong; so trees are
+Orbax names the checkpoint that it cannot load, but not the leaf that is wrong; so trees are
 compared here before anything is loaded. A damaged array makes Orbax fail in many threads at
-once, and a changed bit may pass unseen; so a list of digests is kept beside the arrays and
-checked before they are read.
+once, and a changed bit may go unnoticed; so digests of all files are stored with the arrays
+and checked before these are read.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import os
 import pathlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -37,7 +37,7 @@ class Checkpoints:
 
     Args:
       directory: folder of the run's checkpoints; made if missing.
-      fingerprint: what a resumed run must agree on, a nested dict of plain values.
+      fingerprint: what a resumed run must agree on: a nested dict of plain values.
 
     Raises:
       CheckpointError: if the folder cannot be made.
@@ -63,11 +63,11 @@ class Checkpoints:
         )
 
     def __enter__(self) -> "Checkpoints":
-        """Return the checkpoints: the folder is open already."""
+        """Return the checkpoints, whose folder is already open."""
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Close the folder; every write has been waited for."""
+        """Close the folder; all writes have ended."""
         self._checkpointer.close()
 
     @property
@@ -77,11 +77,11 @@ class Checkpoints:
         return None if latest is None else latest.step
 
     def save(self, state: TrainState, segment_steps: int) -> None:
-        """Write the state unless this step is saved already; wait until it is whole.
+        """Write the state unless this step is already saved; wait until it is complete.
 
         Raises:
-          CheckpointError: if it cannot be written; the checkpoints before it are kept, and
-            nothing is left of this one.
+          CheckpointError: if it cannot be written; earlier checkpoints stay, and nothing
+            remains of this one.
         """
         step = int(state.step)
         if self.latest_step == step:
@@ -92,13 +92,13 @@ class Checkpoints:
             try:
                 self._checkpointer.save(step, tree, force=True, custom_metadata=metadata)
                 write_file_list(self.directory / str(step))
-            except Exception as error:  # A full disk surfaces as whatever wrote to it.
+            except Exception as error:  # A full disk raises whatever error its writer has.
                 self._discard(step)
                 raise self._not_saved(step, error) from error
 
     def _discard(self, step: int) -> None:
-        """Remove what a failed save has left, and forget it."""
-        with contextlib.suppress(Exception):  # It fails again with what failed the save.
+        """Remove what remains of a failed save."""
+        with contextlib.suppress(Exception):  # It raises the error of the save again.
             self._checkpointer.close()
         for path in (self.directory / str(step), *self.directory.glob(f"{step}.*")):
             shutil.rmtree(path, ignore_errors=True)
@@ -128,11 +128,16 @@ class Checkpoints:
         metadata = _read_metadata(self._checkpointer, self.directory, step)
         saved = metadata.custom_metadata or {}
         before = dict(saved.get("fingerprint", {}))
-        if step >= num_steps:  # Of several drivers before; a finished training needs none.
+        # Earlier versions had several programs that took the steps, and named the one used;
+        # a finished training does not depend on it.
+        if step >= num_steps:
             before.pop("driver", None)
         _refuse_other_run(before, self._fingerprint, self.directory)
         wanted = _to_tree(like)
-        _refuse_other_tree(metadata.metadata, wanted, self.directory / str(step))
+        differing = differences(metadata.metadata, wanted)
+        if differing:
+            path = self.directory / str(step)
+            raise CheckpointError(f"checkpoint {path} has other leaves: {differing}")
         abstract = jax.tree.map(lambda leaf: _abstract(leaf, leaf.sharding), wanted)
         tree = _load(self._checkpointer, self.directory, step, abstract)
         return _from_tree(tree, like), int(saved["segment_steps"])
@@ -151,21 +156,7 @@ def load_variables(directory: str | pathlib.Path, step: int | None = None) -> di
     Raises:
       CheckpointError: if there is no such checkpoint or it is damaged.
     """
-    directory = pathlib.Path(directory).absolute()
-    if not directory.is_dir():
-        raise CheckpointError(f"no checkpoints in {directory}: the folder does not exist")
-    with ocp.training.Checkpointer(str(directory)) as checkpointer:
-        steps = [checkpoint.step for checkpoint in checkpointer.checkpoints]
-        if not steps or (step is not None and step not in steps):
-            raise CheckpointError(
-                f"no checkpoint of step {step} in {directory}; there are: {steps}"
-            )
-        step = steps[-1] if step is None else step
-        metadata = _read_metadata(checkpointer, directory, step)
-        here = SingleDeviceSharding(jax.local_devices()[0])
-        abstract = jax.tree.map(lambda leaf: _abstract(leaf, here), metadata.metadata)
-        tree = _load(checkpointer, directory, step, abstract)
-    return {name: tree[name] for name in ("params", "batch_stats")}
+    return _load_variables(pathlib.Path(directory).absolute(), step)[0]
 
 
 def load_model(
@@ -184,13 +175,11 @@ def load_model(
       The model and `{'params': ..., 'batch_stats': ...}`, for `Model.predict_fn`.
 
     Raises:
-      CheckpointError: no such checkpoint, a damaged one, or one without these settings.
+      CheckpointError: if there is no such checkpoint, it is damaged, or it does not store
+        these settings.
     """
-    variables = load_variables(directory, step)
     directory = pathlib.Path(directory).absolute()
-    with ocp.training.Checkpointer(str(directory)) as checkpointer:
-        step = checkpointer.checkpoints[-1].step if step is None else step
-        saved = checkpointer.metadata(step).custom_metadata or {}
+    variables, step, saved = _load_variables(directory, step)
     try:
         fields = saved["fingerprint"]["model"]
         listed = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
@@ -199,6 +188,27 @@ def load_model(
         raise CheckpointError(
             f"the checkpoint of step {step} in {directory} names no network ({error!s:.80})"
         ) from None
+
+
+def _load_variables(
+    directory: pathlib.Path, step: int | None
+) -> tuple[dict[str, Any], int, dict[str, Any]]:
+    """Return the variables, the step and the metadata of a checkpoint."""
+    if not directory.is_dir():
+        raise CheckpointError(f"no checkpoints in {directory}: the folder does not exist")
+    with ocp.training.Checkpointer(str(directory)) as checkpointer:
+        steps = [checkpoint.step for checkpoint in checkpointer.checkpoints]
+        if not steps or (step is not None and step not in steps):
+            raise CheckpointError(
+                f"no checkpoint of step {step} in {directory}; there are: {steps}"
+            )
+        step = steps[-1] if step is None else step
+        metadata = _read_metadata(checkpointer, directory, step)
+        here = SingleDeviceSharding(jax.local_devices()[0])
+        abstract = jax.tree.map(lambda leaf: _abstract(leaf, here), metadata.metadata)
+        tree = _load(checkpointer, directory, step, abstract)
+    variables = {name: tree[name] for name in ("params", "batch_stats")}
+    return variables, step, metadata.custom_metadata or {}
 
 
 def _to_tree(state: TrainState) -> dict[str, Any]:
@@ -245,7 +255,7 @@ def _read_metadata(checkpointer: Any, directory: pathlib.Path, step: int) -> Any
 def _load(checkpointer: Any, directory: pathlib.Path, step: int, abstract: Any) -> Any:
     try:
         return checkpointer.load(step, abstract)
-    except Exception as error:  # A damaged file surfaces as whatever read it.
+    except Exception as error:  # A damaged file raises whatever error its reader has.
         raise _damaged(directory, step, _first_line(error)) from error
 
 
@@ -262,7 +272,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Return why a write failed; TensorStore hides the system's number in a long text."""
+    """Return why a write failed; TensorStore has the system's number inside a long text."""
     found = re.search(r"os_error_code='(\d+)'", str(error))
     number = int(found[1]) if found else getattr(error, "errno", None)
     return os.strerror(number) if number in errno.errorcode else _first_line(error)
@@ -270,7 +280,7 @@ def _reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _without_tracebacks() -> Iterator[None]:
-    """Keep Orbax's threads from logging the error that `save` raises, one after another."""
+    """Keep Orbax's threads from logging the error that `save` raises."""
 
     def is_news(record: logging.LogRecord) -> bool:
         return "_SignalingThread.run() raised" not in record.getMessage()
@@ -288,39 +298,55 @@ def _refuse_other_run(
 ) -> None:
     if "jax" not in saved:  # written before the settings of jax were recorded
         wanted = {name: value for name, value in wanted.items() if name != "jax"}
-    saved, wanted = _flat(saved), _flat(wanted)
-    differing = [
-        f"{name} is {saved.get(name)!r} there and {wanted.get(name)!r} here"
-        for name in sorted(saved.keys() | wanted.keys())
-        if saved.get(name) != wanted.get(name)
-    ]
+    there, here = (
+        _by_path(values, ".", is_leaf=lambda value: not isinstance(value, dict))
+        for values in (saved, wanted)
+    )
+    differing = _compare(there, here, repr)
     if differing:
         raise CheckpointError(
-            f"checkpoints in {directory} belong to another run: {some(differing)}; "
+            f"checkpoints in {directory} belong to another run: {differing}; "
             "use another folder, or the settings, JAX and devices of that run"
         )
 
 
-def _refuse_other_tree(saved: Any, wanted: Any, path: pathlib.Path) -> None:
-    differing = differences(saved, wanted)
-    if differing:
-        raise CheckpointError(f"checkpoint {path} has other leaves: {some(differing)}")
+def differences(saved: Any, wanted: Any) -> str:
+    """Name the leaves of two trees whose dtype or shape differ, up to five; "" if none does."""
+    there, here = (
+        {path: f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in _by_path(tree, "/").items()}
+        for tree in (saved, wanted)
+    )
+    return _compare(there, here, str)
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
+def _by_path(
+    tree: Any, separator: str, is_leaf: Callable[[Any], bool] | None = None
+) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_leaf)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator=separator): leaf
+        for path, leaf in leaves
+    }
+
+
+def _compare(there: dict[str, Any], here: dict[str, Any], show: Callable[[Any], str]) -> str:
+    def shown(values: dict[str, Any], name: str) -> str:
+        return show(values[name]) if name in values else "missing"
+
+    differing = [
+        f"{name} is {shown(there, name)} there and {shown(here, name)} here"
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name)
+    ]
+    num_more = len(differing) - _MOST_NAMED
+    more = f"; and {num_more} more" if num_more > 0 else ""
+    return "; ".join(differing[:_MOST_NAMED]) + more
 
 
 def write_file_list(folder: pathlib.Path) -> None:
-    """Note size and SHA-256 of every file in the folder."""
+    """Write size and SHA-256 of every file in the folder to a list there."""
     files = {name: _describe(path) for name, path in _files(folder).items()}
-    # Whole or not at all, should the process be killed here.
+    # Under its name only when complete, in case the process is killed here.
     draft = folder / f"{_LIST}.draft"
     draft.write_text(json.dumps(files, indent=1, sort_keys=True) + "\n")
     draft.replace(folder / _LIST)
@@ -359,34 +385,6 @@ def _describe(path: pathlib.Path) -> dict[str, int | str]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"size": path.stat().st_size, "sha256": digest}
-
-
-def shapes(tree: Any) -> dict[str, str]:
-    """Return the dtype and shape of each leaf, by its path."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): (
-            f"{leaf.dtype}{list(leaf.shape)}"
-        )
-        for path, leaf in leaves
-    }
-
-
-def differences(saved: Any, wanted: Any) -> list[str]:
-    """Return a line for each leaf whose dtype or shape the other tree does not share."""
-    saved, wanted = shapes(saved), shapes(wanted)
-    return [
-        f"{name} is {saved.get(name, 'missing')} there and {wanted.get(name, 'unknown')} here"
-        for name in sorted(saved.keys() | wanted.keys())
-        if saved.get(name) != wanted.get(name)
-    ]
-
-
-def some(differing: list[str]) -> str:
-    """Return the first few lines, and how many more there are."""
-    named = "; ".join(differing[:_MOST_NAMED])
-    num_more = len(differing) - _MOST_NAMED
-    return f"{named}; and {num_more} more" if num_more > 0 else named
 
 
 def digest(tree: Any) -> str:

@@ -1,20 +1,22 @@
-"""Training of a classifier on labelled photos: one loss of many, with its settings."""
+"""Training of a classifier on labelled photos: `fit` with one particular loss."""
 
 import dataclasses
 import functools
 import hashlib
+import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from anw_jax import _check, data, verify
 from anw_jax.models import Model
 from anw_jax.train.batches import Batches, IndicesFn
-from anw_jax.train.checkpoints import differences, digest, some
+from anw_jax.train.checkpoints import differences, digest
 from anw_jax.train.losses import classification_loss
-from anw_jax.train.recipe import PLAIN, Batch, Recipe, classification_batch
-from anw_jax.train.runner import StartReport, TrainResult, fit
+from anw_jax.train.recipe import PLAIN, Batch, Recipe, classification_batch, plain_values
+from anw_jax.train.runner import StartReport, TrainResult, fit, seconds_each
 from anw_jax.train.settings import TrainSettings, learning_rate_fn, optimizer
 from anw_jax.train.step import Step, TrainState, make_step, value_and_grad
 
@@ -23,6 +25,11 @@ TRAINABLE = ("all", "head")
 # Constants folded into the root key, so that no two uses share a stream.
 _INIT_STREAM = 0
 _STEP_STREAM = 1
+
+# For `forecast_seconds`: forward and backward pass together cost about three forward passes,
+# and a layer from the middle of a small ResNet stands in for the whole network.
+_PASSES = 3.0
+_PROBE_IMAGES, _PROBE_SIDE, _PROBE_WIDTH = 32, 16, 96
 
 
 def train(
@@ -38,31 +45,31 @@ def train(
     trainable: str = "all",
     **options: Any,
 ) -> TrainResult:
-    """Train a classifier; resume where the newest checkpoint left off.
+    """Train a classifier, from its newest checkpoint if there is one.
 
-    This is `fit` with the loss of classification: every rule of `fit` holds.
+    This is `fit` with the loss of classification: all rules of `fit` hold.
 
     Args:
-      model: what to train.
-      settings: how.
-      images: uint8 `[n, H, W, 3]`; kept on the devices. Or a `data.StreamedImages`, whose
-        batches are read as they are needed.
+      model: the network.
+      settings: how it is trained.
+      images: uint8 `[n, H, W, 3]`, which are held on the devices; or a `data.StreamedImages`,
+        whose batches are read when they are needed.
       labels: integers `[n]`, each in [0, model.num_classes).
       indices_fn: the batch plan, `(first_step, num_steps)` to int32
         `[num_steps, batch_size]` rows of `images`; must be a pure function.
-      recipe: what is done to batches and gradients besides.
-      targets: float32 `[n, c]`, rows that sum to 1: distributions over the classes to learn in
-        place of the labels (distillation); None = the labels. Accuracy then counts the classes
-        that targets make likeliest.
-      initial_variables: weights to start from, of the shapes that `model.init` gives, left as
-        they are; None = drawn from `settings.seed`.
-      trainable: "all" parameters, or those of the last dense layer ("head") only; the rest of
-        the network then stays as it is, BatchNorm's averages too, and drops no units.
+      recipe: further changes of batches and gradients.
+      targets: float32 `[n, c]`, rows that sum to 1: distributions over the classes to learn
+        instead of the labels (distillation); None = the labels. Accuracy is then that of the
+        most likely classes of the targets.
+      initial_variables: weights to start from, of the shapes that `model.init` returns; they
+        stay unchanged. None = drawn from `settings.seed`.
+      trainable: "all" parameters, or only those of the last dense layer ("head"); the rest of
+        the network is then in evaluation mode and stays unchanged.
       **options: of `fit`: `checkpoint_dir`, `on_start`, `on_segment`, `should_stop`,
         `num_devices`, `segment_steps`, `checkpoint_seconds`, `max_seconds`.
 
     Returns:
-      The last state, and whether training is complete. Metrics of its reports are "loss"
+      The last state, and whether training is complete. Metrics of the reports are "loss"
       (nats, on augmented batches), "accuracy" and "learning_rate".
 
     Raises:
@@ -100,7 +107,7 @@ def train(
             "model": plain_values(model),
             "settings": plain_values(settings),
             "dataset": _digest(images, labels),
-            # Named only where a training has it, as before there were such things.
+            # Left out where a training has none, as in checkpoints of earlier versions.
             **{name: value for name, value in unusual.items() if value is not None},
         },
         **options,
@@ -108,7 +115,7 @@ def train(
 
 
 def estimate(*arguments: Any, **options: Any) -> StartReport:
-    """Return how long a training will take here, from one compiled and timed step.
+    """Estimate the time of a training on this machine, from one compiled and timed step.
 
     A later `train` with the same model, settings, recipe and shapes does not compile again.
 
@@ -125,6 +132,81 @@ def estimate(*arguments: Any, **options: Any) -> StartReport:
     return reports[0]
 
 
+def forecast_seconds(
+    model: Model, settings: TrainSettings, num_images: int, image_shape: tuple[int, int, int]
+) -> float | None:
+    """Estimate the seconds of a training on this machine from FLOPs, within a small factor.
+
+    The FLOPs of the network, as XLA counts them before compiling, are divided by the speed of
+    one convolution with its gradient, which takes about a second to measure. `estimate` is
+    closer, but compiles the first step, which may take minutes for a deep network.
+
+    Args:
+      model: the network.
+      settings: how it is trained.
+      num_images: in the training set.
+      image_shape: `(H, W, 3)`.
+
+    Returns:
+      Seconds, or None where the backend does not count FLOPs.
+    """
+    flops_per_image = _PASSES * forward_flops(model, image_shape)
+    if math.isnan(flops_per_image):
+        return None
+    images = settings.num_steps(num_images) * settings.batch_size
+    return images * flops_per_image / _flops_per_second()
+
+
+def forward_flops(model: Model, image_shape: tuple[int, int, int]) -> float:
+    """Return the FLOPs of one image's forward pass; a multiply-add counts as two.
+
+    NaN where the backend does not count them.
+
+    Example:
+      >>> from anw_jax import models
+      >>> round(forward_flops(models.create("testing", 10), (32, 32, 3)) / 1e6, 1)
+      1.1
+    """
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), image_shape))
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    return _counted_flops(jax.jit(model.__call__).lower(variables, image).cost_analysis())
+
+
+def _counted_flops(costs: Any) -> float:
+    """Return the FLOPs of a backend's cost analysis: a dict, a list of one, or None."""
+    if isinstance(costs, list | tuple):
+        costs = costs[0] if costs else None
+    flops = costs.get("flops", math.nan) if isinstance(costs, dict) else math.nan
+    return float(flops) if flops > 0 else math.nan  # some say -1 for "unknown"
+
+
+def _flops_per_second() -> float:
+    """Return the speed of one 3x3 convolution with its gradient by the kernel."""
+    shape = (_PROBE_IMAGES, _PROBE_SIDE, _PROBE_SIDE, _PROBE_WIDTH)
+    images = jnp.ones(shape, jnp.float32)
+    kernel = jnp.ones((3, 3, _PROBE_WIDTH, _PROBE_WIDTH), jnp.float32)
+
+    @jax.grad
+    def slope(kernel: jax.Array) -> jax.Array:
+        out = jax.lax.conv_general_dilated(
+            images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return (out * out).sum()
+
+    # Each call needs the one before, so none can overtake another or run beside it.
+    descend = jax.jit(lambda kernel: kernel - 1e-12 * slope(kernel))
+
+    def take(count: int) -> jax.Array:
+        value = kernel
+        for _ in range(count):
+            value = descend(value)
+        return value
+
+    take(1).block_until_ready()
+    flops = 2 * 2 * 9 * _PROBE_WIDTH**2 * _PROBE_IMAGES * _PROBE_SIDE**2
+    return flops / seconds_each(take)
+
+
 def classification_step(
     model: Model,
     settings: TrainSettings,
@@ -137,10 +219,10 @@ def classification_step(
     Trainings that differ only in seed or data share one step, and so one compilation.
 
     Args:
-      model: what to train.
-      settings: how; the seed is not used.
+      model: the network.
+      settings: how it is trained; the seed is not used.
       steps_per_epoch: optimizer steps in one epoch, for the learning rate.
-      recipe: what is done to batches and gradients besides.
+      recipe: further changes of batches and gradients.
       trainable: "all" parameters, or only those of the "head"; the rest of the network is then
         in evaluation mode.
     """
@@ -175,21 +257,15 @@ def first_state(
     image_shape: tuple[int, int, int],
     initial_variables: Any = None,
 ) -> TrainState:
-    """Return the state before the first step; drawn weights depend on the seed alone."""
+    """Return the state before the first step; drawn weights depend only on the seed."""
     key = jax.random.fold_in(jax.random.key(settings.seed), _INIT_STREAM)
     variables = initial_variables or model.init(key, image_shape)
     return step.init(variables["params"], variables.get("batch_stats", {}))
 
 
 def step_key(settings: TrainSettings) -> jax.Array:
-    """Return the key that every step folds its number into."""
+    """Return the key of a training, into which every step folds its number."""
     return jax.random.fold_in(jax.random.key(settings.seed), _STEP_STREAM)
-
-
-def plain_values(of: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass as they come back from JSON."""
-    values = dataclasses.asdict(of).items()
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in values}
 
 
 def check_model(model: Model, settings: TrainSettings) -> None:
@@ -206,7 +282,7 @@ def check_changes(
     initial_variables: Any,
     trainable: str,
 ) -> None:
-    """Refuse what cannot be done to this model's training.
+    """Refuse a recipe, weights or parameters that do not fit the model.
 
     Raises:
       ValueError: if weights are of another model, or BatchNorm would break privacy.
@@ -268,5 +344,5 @@ def check_variables(model: Model, image_shape: tuple[int, int, int], variables: 
     if differing:
         raise ValueError(
             f"initial_variables must be of model {model.name!r} with {model.num_classes} "
-            f"classes: {some(differing)}"
+            f"classes: {differing}"
         )

@@ -1,4 +1,4 @@
-"""What each of many models trains on, where they differ in seed, members and photos."""
+"""The data of many models that differ in seed, members and photos."""
 
 import dataclasses
 import hashlib
@@ -21,14 +21,14 @@ class Cohort:
     """Checked arguments of `train_many`.
 
     Attributes:
-      model: what to train.
-      settings: how; its seed is not used.
-      recipe: what is done to batches and gradients besides.
+      model: the network.
+      settings: how it is trained; its seed is not used.
+      recipe: further changes of batches and gradients.
       images: uint8 `[n, H, W, 3]`.
       labels: int32 `[n]`.
       seeds: one per model.
       members: int32 `[num_models, num_members]`, rows of `images`, ascending.
-      replaced_rows: int32 `[k]`, rows that each model sees in its own version.
+      replaced_rows: int32 `[k]`, rows of which each model has its own version.
       replacements: uint8 `[num_models, k, H, W, 3]`, those versions.
     """
 
@@ -44,7 +44,7 @@ class Cohort:
 
     @property
     def num_models(self) -> int:
-        """How many models there are."""
+        """Number of models."""
         return len(self.seeds)
 
     @property
@@ -62,7 +62,7 @@ class Cohort:
         return dataclasses.replace(self.settings, seed=self.seeds[index])
 
     def photos_of(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return what one model trains on: its members, as it sees them, and their labels."""
+        """Return the photos of one model's members, in its own versions, and their labels."""
         seen = self.images.copy()
         seen[self.replaced_rows] = self.replacements[index]
         return seen[self.members[index]], self.labels[self.members[index]]
@@ -73,7 +73,7 @@ class Cohort:
         return BatchPlan(num_members, self.settings.batch_size, self.seeds[index]).rows
 
     def columns_of(self, indices: Sequence[int]) -> Batch:
-        """Return all images and labels, and after them the replacements of some models."""
+        """Return all images and labels, followed by the replacements of some models."""
         own = self.replacements[list(indices)].reshape(-1, *self.images.shape[1:])
         labels = np.tile(self.labels[self.replaced_rows], len(indices))
         return Batch(np.concatenate([self.images, own]), np.concatenate([self.labels, labels]))
@@ -81,7 +81,7 @@ class Cohort:
     def rows_of(self, indices: Sequence[int], first_step: int, num_steps: int) -> np.ndarray:
         """Return int32 `[num_steps, num_models, batch_size]`: the batches of some models.
 
-        They are rows of `columns_of(indices)`: a replaced row becomes the model's own.
+        They index `columns_of(indices)`, where each model's own versions have rows too.
         """
         num_images, num_own = len(self.images), len(self.replaced_rows)
         rows = []
@@ -92,7 +92,7 @@ class Cohort:
         return np.stack(rows, axis=1)
 
     def fingerprint(self, indices: Sequence[int]) -> dict[str, Any]:
-        """Return what several models must agree on to be resumed together."""
+        """Return what identifies several models that are resumed together."""
         digest = hashlib.sha256(repr(self.images.shape).encode())
         chosen = list(indices)
         for array in (
@@ -120,7 +120,7 @@ def make_cohort(
     replacements: np.ndarray | None,
     recipe: Recipe = PLAIN,
 ) -> Cohort:
-    """Check that everything fits.
+    """Check the arguments of `train_many`.
 
     Raises:
       ValueError: if shapes, counts or ranges do not fit each other.

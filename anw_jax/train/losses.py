@@ -27,8 +27,8 @@ def classification_loss(
     Args:
       model: the network.
       label_smoothing: mass moved from each label to all classes; soft targets stay.
-      is_frozen: whether the network is in evaluation mode: its batch statistics stay, and no
-        unit is dropped.
+      is_frozen: whether the network is in evaluation mode: its batch statistics stay
+        unchanged, and no unit is dropped.
 
     Returns:
       A loss for `make_step`; its batches are `Batch` of float images.
@@ -62,7 +62,7 @@ def with_penalties(loss_fn: LossFn, **penalties: PenaltyFn) -> LossFn:
 
     Args:
       loss_fn: any loss for `make_step`.
-      **penalties: `(params, model_state, batch, rng) -> scalar`, weighted as they shall count.
+      **penalties: `(params, model_state, batch, rng) -> scalar`, already weighted.
 
     Example:
       >>> def loss_fn(params, model_state, batch, rng):
@@ -112,13 +112,13 @@ def evaluate(
     labels: np.ndarray,
     batch_size: int = 256,
 ) -> tuple[float, float]:
-    """Return the mean loss and accuracy, without augmentation.
+    """Return mean loss and accuracy on labelled images, without augmentation.
 
-    The last batch is padded, so a `jax.tree_util.Partial` is traced once per shape of
-    image, whatever the number of images and the weights.
+    The last batch is padded, so a `jax.tree_util.Partial` is traced once per image shape,
+    whatever the number of images and the weights.
 
     Args:
-      predict_fn: float32 images `[b, H, W, 3]` in [0, 1] to logits `[b, c]`; what
+      predict_fn: float32 images `[b, H, W, 3]` in [0, 1] to logits `[b, c]`, such as
         `Model.predict_fn` returns.
       images: uint8 `[n, H, W, 3]`, n at least 1, streamed or not.
       labels: integers `[n]`.

@@ -1,4 +1,4 @@
-"""Many models that differ in seed, members and marks, and in nothing else."""
+"""Train many models that differ only in seed, members and photos."""
 
 import dataclasses
 import functools
@@ -20,14 +20,13 @@ from anw_jax.train.batches import Batches
 from anw_jax.train.classifier import (
     classification_step,
     first_state,
-    plain_values,
     step_key,
     train,
 )
 from anw_jax.train.cohort import Cohort, make_cohort
 from anw_jax.train.losses import evaluate
-from anw_jax.train.recipe import PLAIN, Recipe
-from anw_jax.train.runner import SegmentReport, TrainResult, fit
+from anw_jax.train.recipe import PLAIN, Recipe, plain_values
+from anw_jax.train.runner import TrainResult, fit
 from anw_jax.train.segments import OVER_MODELS
 from anw_jax.train.settings import TrainSettings
 
@@ -38,14 +37,14 @@ Variables = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ManyResult:
-    """The models that are trained to the end; the first `num_completed` of those asked for.
+    """The trained models: the first `num_completed` of all.
 
     Attributes:
-      model: the architecture they share.
-      seeds: of all models asked for.
+      model: the architecture that they share.
+      seeds: of all models, trained or not.
       variables: float32 trees on the host, each leaf `[num_completed, ...]`.
-      losses: float64 `[num_completed]`, mean cross-entropy in nats of each model on its own
-        photos as it saw them, without augmentation.
+      losses: float64 `[num_completed]`, mean cross-entropy in nats of each model on the
+        photos that it was trained on, without augmentation.
       accuracies: float64 `[num_completed]`, fractions, on the same photos.
       execution: "sequence", "map" or "vmap".
       seconds: wall time of this call.
@@ -61,12 +60,12 @@ class ManyResult:
 
     @property
     def num_completed(self) -> int:
-        """How many models are trained."""
+        """Number of models that are trained."""
         return len(self.losses)
 
     @property
     def completed(self) -> bool:
-        """Whether all are."""
+        """Whether all models are trained."""
         return self.num_completed == len(self.seeds)
 
     def variables_of(self, index: int) -> Variables:
@@ -109,37 +108,36 @@ def train_many(
     max_seconds: float = math.inf,
     **options: Any,
 ) -> ManyResult:
-    """Train models that differ only in seed, in who is a member, and in their photos.
+    """Train models that differ only in seed, in their members, and in their photos.
 
-    Model `k` begins and augments with `seeds[k]`, and takes its batches from its own members
-    alone, in the order of `data.BatchPlan(num_members, batch_size, seeds[k])`. Models that
-    share a seed share the first weights and, where they have the same members, the batches.
+    Model `k` is initialised and augmented with `seeds[k]`, and takes its batches only from its
+    own members, in the order of `data.BatchPlan(num_members, batch_size, seeds[k])`. Models
+    with equal seeds have equal first weights and, if their members are equal, equal batches.
 
     Every model must have the same number of members: then all take the same steps at the same
-    learning rates, and no difference between two models comes from the amount of data. To
-    leave a user out, give the models without it spare photos instead.
+    learning rates, and no difference between two models is due to the amount of data. To
+    leave a user out, give the models without that user spare photos instead.
 
-    "sequence" calls `train` for one model after another, and is that call bit for bit. "map"
-    and "vmap" train a group of models in one program on one device, one after another or all
-    at once; losses agree with those of "sequence" to rounding, which training amplifies. What
-    "auto" takes was chosen by measurement (`benchmarks/train_many.py`): vmap over convolution
-    weights is slower per model than one after another on CPU.
+    "sequence" calls `train` for one model after another, with the same bits. "map" and "vmap"
+    train a group of models in one program on one device, one after another or all at once;
+    their losses agree with those of "sequence" up to rounding, which training amplifies. The
+    choice of "auto" is by measurement (`benchmarks/train_many.py`): on CPU, vmap over
+    convolution weights is slower per model than one after another.
 
-    With `checkpoint_dir`, each model ("sequence") or group has a folder there and goes on from
-    its newest checkpoint, finished ones at once. Executions do not take up each other's
-    checkpoints.
+    With `checkpoint_dir`, each model ("sequence") or group has a folder there and resumes from
+    its newest checkpoint. An execution does not resume checkpoints of another.
 
     Args:
-      model: what to train.
-      settings: how; `settings.seed` is not used.
+      model: the network.
+      settings: how it is trained; `settings.seed` is not used.
       images: uint8 `[n, H, W, 3]`, shared by all models.
       labels: integers `[n]`, each in [0, model.num_classes).
       seeds: one per model, at least one; a seed may occur twice.
       membership: bool `[num_models, n]`, which rows each model trains on; None = all.
-      replaced_rows: integers `[k]`, rows of which each model sees its own version (marked
-        under another key, say); None = none.
+      replaced_rows: integers `[k]`, rows of which each model has its own version (marked
+        with another key, say); None = none.
       replacements: uint8 `[num_models, k, H, W, 3]`, those versions.
-      recipe: what is done to batches and gradients besides, as for `train`.
+      recipe: further changes of batches and gradients, as for `train`.
       execution: "sequence", "map", "vmap", or "auto" (vmap where there is an accelerator and
         more than one model, otherwise sequence).
       group_size: models in one program; None = all. Memory grows with it.
@@ -147,9 +145,9 @@ def train_many(
       on_progress: called with (optimizer steps taken, optimizer steps in all), over all
         models together.
       on_model: called with (index, loss, accuracy) when a model is trained.
-      should_stop: asked between segments; True saves a checkpoint and returns.
-      max_seconds: a segment that would end later than this is not begun.
-      **options: further ones of `fit`: `segment_steps`, `checkpoint_seconds`.
+      should_stop: called between segments; True saves a checkpoint and returns.
+      max_seconds: a segment that would end later than this is not started.
+      **options: of `fit`: `segment_steps`, `checkpoint_seconds`.
 
     Returns:
       The trained models, stacked.
@@ -165,28 +163,29 @@ def train_many(
         model, settings, images, labels, seeds, membership, replaced_rows, replacements, recipe
     )
     execution = resolve_execution(execution, cohort.num_models)
-    groups = _groups(cohort.num_models, 1 if execution == "sequence" else group_size)
+    group_size = cohort.num_models if group_size is None else group_size
+    _check.integer_at_least(1, group_size=group_size)
+    if execution == "sequence":
+        group_size = 1
     folder = None if checkpoint_dir is None else pathlib.Path(checkpoint_dir)
-    trained = _trained(
-        cohort,
-        groups,
-        execution,
-        folder,
-        on_progress,
-        start + max_seconds,
-        {"should_stop": should_stop, **options},
-    )
-    kept = []
-    for index, variables in enumerate(trained):
+    options["should_stop"] = should_stop
+    deadline = start + max_seconds
+    trees, losses, accuracies = [], [], []
+    for variables in _trained(
+        cohort, execution, group_size, folder, on_progress, deadline, options
+    ):
+        index = len(trees)
         loss, accuracy = evaluate(model.predict_fn(variables), *cohort.photos_of(index))
-        kept.append((jax.device_get(variables), loss, accuracy))
+        trees.append(jax.device_get(variables))
+        losses.append(loss)
+        accuracies.append(accuracy)
         on_model(index, loss, accuracy)
     return ManyResult(
         model=model,
         seeds=cohort.seeds,
-        variables=_stack(cohort, [variables for variables, _, _ in kept]),
-        losses=np.array([loss for _, loss, _ in kept], np.float64),
-        accuracies=np.array([accuracy for _, _, accuracy in kept], np.float64),
+        variables=_stack(cohort, trees),
+        losses=np.array(losses, np.float64),
+        accuracies=np.array(accuracies, np.float64),
         execution=execution,
         seconds=time.monotonic() - start,
     )
@@ -200,41 +199,34 @@ def resolve_execution(execution: str, num_models: int) -> str:
     return "sequence" if num_models == 1 or jax.default_backend() == "cpu" else "vmap"
 
 
-def _groups(num_models: int, group_size: int | None) -> list[range]:
-    size = num_models if group_size is None else group_size
-    _check.integer_at_least(1, group_size=size)
-    return [range(first, min(first + size, num_models)) for first in range(0, num_models, size)]
-
-
 def _trained(
     cohort: Cohort,
-    groups: list[range],
     execution: str,
+    group_size: int,
     folder: pathlib.Path | None,
     on_progress: ProgressFn,
     deadline: float,
     options: dict[str, Any],
 ) -> Iterator[Variables]:
     """Yield trained variables, one model after another; end early if stopped."""
-    here = jax.local_devices()[0]
     total = cohort.num_models * cohort.num_steps
-    for group in groups:
-        if group.start and options["should_stop"]():
+    for first in range(0, cohort.num_models, group_size):
+        group = range(first, min(first + group_size, cohort.num_models))
+        if first > 0 and options["should_stop"]():
             return
-        done, size = group.start * cohort.num_steps, len(group)
 
-        def report(segment: SegmentReport, done: int = done, size: int = size) -> None:
-            on_progress(done + size * segment.step, total)
+        def report(step: int, group: range = group) -> None:
+            on_progress(group.start * cohort.num_steps + len(group) * step, total)
 
         is_sequence = execution == "sequence"
-        name = f"{group.start}" if is_sequence else f"{group.start}-{group.stop - 1}"
+        name = f"{first}" if is_sequence else f"{first}-{group.stop - 1}"
         train_fn = _train_one if is_sequence else functools.partial(_train_group, execution)
         try:
             result = train_fn(
                 cohort,
                 group,
                 checkpoint_dir=None if folder is None else folder / name,
-                on_segment=report,
+                on_segment=lambda segment, report=report: report(segment.step),
                 max_seconds=deadline - time.monotonic(),
                 **options,
             )
@@ -243,9 +235,9 @@ def _trained(
         if not result.completed:
             return
         if not result.reports:  # it was finished before this call
-            on_progress(done + size * cohort.num_steps, total)
-        variables = jax.device_put(result.state.variables, here)
-        for place in range(size):
+            report(cohort.num_steps)
+        variables = jax.device_put(result.state.variables, jax.local_devices()[0])
+        for place in range(len(group)):
             yield (
                 variables
                 if is_sequence
@@ -266,7 +258,7 @@ def _train_one(cohort: Cohort, group: range, **options: Any) -> TrainResult:
 
 
 def _train_group(execution: str, cohort: Cohort, group: range, **options: Any) -> TrainResult:
-    """Train some models in one program; leaves of its state have a leading axis."""
+    """Train some models in one program; the leaves of its state have a leading axis."""
     step = classification_step(
         cohort.model, cohort.settings, cohort.steps_per_epoch, cohort.recipe
     )

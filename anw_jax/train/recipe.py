@@ -1,4 +1,4 @@
-"""What happens to a batch of photos before its gradient is taken, and to that gradient."""
+"""Changes of a batch of photos before its gradient is taken, and of that gradient."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from anw_jax.train.step import LossFn, PrepareFn
 # and `split(key)` is `fold_in(key, 0)` and `fold_in(key, 1)`; 3 is the gradient's.
 _TRANSFORMS, _ADVERSARY = 2, 4
 
-# `(key, images) -> loss`: the batch's mean training loss in nats, as the step will see it.
+# `(key, images) -> loss`: the mean training loss of the batch in nats, as in the step.
 ImageLossFn = Callable[[jax.Array, jax.Array], jax.Array]
 
 
@@ -37,10 +37,10 @@ class Batch(NamedTuple):
 
 @runtime_checkable
 class BatchTransform(Protocol):
-    """Changes images and targets of each batch; is traced into the step.
+    """A change of the images and targets of each batch, traced into the step.
 
-    One that lets an image or target depend on other examples of the batch says so by a true
-    class attribute `mixes_examples`.
+    One whose images or targets depend on other examples of the batch has the class attribute
+    `mixes_examples = True`.
     """
 
     def transform(
@@ -51,7 +51,7 @@ class BatchTransform(Protocol):
 
 @runtime_checkable
 class Adversary(Protocol):
-    """Changes the images of each batch so that the network errs on them."""
+    """A change of the images of each batch that raises the loss of the network."""
 
     def perturb(self, key: jax.Array, images: jax.Array, loss_fn: ImageLossFn) -> jax.Array:
         """Map float32 images `[b, H, W, 3]` in [0, 1], to the same."""
@@ -59,30 +59,30 @@ class Adversary(Protocol):
 
 @runtime_checkable
 class Privatizer(Protocol):
-    """Makes the gradient in which no example stands out."""
+    """A gradient that bounds the influence of each example."""
 
     def gradient(
         self, loss_fn: Any, params: Any, model_state: Any, batch: Any, rng: chex.PRNGKey
     ) -> tuple[tuple[jax.Array, tuple[Any, dict[str, jax.Array]]], Any]:
-        """Return what a `gradient_fn` of `make_step` returns."""
+        """Return loss, metrics and gradient, as a `gradient_fn` of `make_step`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What happens to a batch between its crop and the optimizer; the default is nothing.
+    """Changes of a batch between its crop and the optimizer; none by default.
 
-    Crop and mirror image (`TrainSettings`) come first, then `transforms` in their order, then
-    the adversary, then the loss. All parts are frozen dataclasses of plain values: a compiled
-    step is shared by equal recipes, and a checkpoint names the part that differs.
+    Crops and mirror images (`TrainSettings`) come first, then `transforms` in their order,
+    then the adversary, then the loss. All parts are frozen dataclasses of plain values: equal
+    recipes share a compiled step, and an error names the part that differs from a checkpoint.
 
     Attributes:
-      transforms: of images and targets; each draws from a key of its own.
-      adversary: moves images against the network (adversarial training); None = nobody.
+      transforms: changes of images and targets; each has its own key.
+      adversary: moves images against the network (adversarial training); None = none.
       privacy: replaces the gradient of the mean loss (DP-SGD); None = that gradient.
 
     Raises:
       TypeError: if a part is of the wrong kind.
-      ValueError: if a transform mixes examples while privacy is asked for.
+      ValueError: if a transform mixes examples and there is privacy.
 
     Example:
       >>> Recipe() == Recipe(transforms=())
@@ -94,7 +94,7 @@ class Recipe:
     privacy: Privatizer | None = None
 
     def __post_init__(self) -> None:
-        """Refuse parts that are not plain, and combinations without meaning."""
+        """Refuse parts of the wrong kind, and transforms that break privacy."""
         if not isinstance(self.transforms, tuple):
             raise TypeError(f"transforms must be a tuple, got {self.transforms!r}")
         for index, transform in enumerate(self.transforms):
@@ -103,26 +103,34 @@ class Recipe:
             _check_part(Adversary, "adversary", self.adversary)
         if self.privacy is not None:
             _check_part(Privatizer, "privacy", self.privacy)
-            self._refuse_mixing()
-
-    def _refuse_mixing(self) -> None:
-        for transform in self.transforms:
-            if getattr(transform, "mixes_examples", False):
-                raise ValueError(
-                    f"transforms must not mix examples under privacy, got "
-                    f"{type(transform).__name__}: what one photo adds to the gradient could "
-                    "not be bounded"
-                )
+            for transform in self.transforms:
+                if getattr(transform, "mixes_examples", False):
+                    raise ValueError(
+                        "transforms must not mix examples under privacy, got "
+                        f"{type(transform).__name__}: what one photo adds to the gradient "
+                        "could not be bounded"
+                    )
 
     def plain(self) -> dict[str, Any]:
-        """Return the recipe as nested dicts of plain values; empty where nothing is changed."""
-        parts = {str(index): _plain_part(part) for index, part in enumerate(self.transforms)}
-        plain: dict[str, Any] = {"transforms": parts} if parts else {}
-        for name in ("adversary", "privacy"):
-            part = getattr(self, name)
-            if part is not None:
-                plain[name] = _plain_part(part)
+        """Return the recipe as nested dicts of plain values; {} if there are no changes."""
+        named = {"adversary": self.adversary, "privacy": self.privacy}
+        plain: dict[str, Any] = {
+            name: _plain_part(part) for name, part in named.items() if part is not None
+        }
+        if self.transforms:
+            parts = enumerate(self.transforms)
+            plain["transforms"] = {str(index): _plain_part(part) for index, part in parts}
         return plain
+
+
+def plain_values(of: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass as they come back from JSON."""
+    values = dataclasses.asdict(of).items()
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values}
+
+
+def _plain_part(part: Any) -> dict[str, Any]:
+    return {"kind": type(part).__name__, **plain_values(part)}
 
 
 def _check_part(kind: type, name: str, part: Any) -> None:
@@ -137,25 +145,17 @@ def _check_part(kind: type, name: str, part: Any) -> None:
         raise TypeError(f"{name} must be a frozen dataclass of plain values, got {part!r:.80}")
 
 
-def _plain_part(part: Any) -> dict[str, Any]:
-    values = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in dataclasses.asdict(part).items()
-    }
-    return {"kind": type(part).__name__, **values}
-
-
-# Plain training: the default of everything that takes a recipe.
+# No changes: the default of all functions that take a recipe.
 PLAIN = Recipe()
 
 
 def classification_batch(
     model: Model, settings: TrainSettings, recipe: Recipe = PLAIN, *, loss_fn: LossFn
 ) -> PrepareFn:
-    """Make what is done to a batch of photos before the gradient is taken.
+    """Make the preparation of a batch of photos, as the `prepare_fn` of `make_step`.
 
-    Photos become floats and are cropped and mirrored; then come the recipe's transforms (which
-    make soft targets of labels) and its adversary, who is shown the loss.
+    Photos become floats and are cropped and mirrored; then the recipe's transforms act (which
+    turn labels into soft targets), then its adversary, which is given the loss.
     """
 
     def prepare_fn(params: Any, model_state: Any, batch: Batch, rng: chex.PRNGKey) -> Batch:
@@ -176,7 +176,7 @@ def classification_batch(
 def _transformed(
     rng: chex.PRNGKey, batch: Batch, model: Model, settings: TrainSettings, recipe: Recipe
 ) -> Batch:
-    """Return the batch after the recipe's transforms; with targets if something needs them."""
+    """Apply the recipe's transforms; turn labels into targets if there are any."""
     images, labels, targets = batch
     if not recipe.transforms and targets is None:
         return batch
@@ -191,12 +191,12 @@ def _transformed(
 
 
 def augment(key: jax.Array, images: jax.Array, settings: TrainSettings) -> jax.Array:
-    """Crop and mirror each image at random, as `settings` say.
+    """Crop and mirror each image at random, padding with black as torchvision does.
 
     Args:
       key: typed PRNG key.
       images: float32 `[b, H, W, 3]` in [0, 1].
-      settings: `crop_padding` and `flip` are read.
+      settings: `crop_padding` and `flip` are used.
 
     Returns:
       float32 `[b, H, W, 3]`.
@@ -235,5 +235,5 @@ def crop(images: jax.Array, offsets: jax.Array, padding: int) -> jax.Array:
 
 
 def mirror(images: jax.Array, is_mirrored: jax.Array) -> jax.Array:
-    """Mirror left and right where `is_mirrored` (bool `[b]`) says so."""
+    """Mirror images left to right where `is_mirrored` (bool `[b]`)."""
     return jnp.where(is_mirrored[:, None, None, None], images[:, :, ::-1], images)

@@ -1,7 +1,7 @@
-"""Any training from its first step, or from a checkpoint, to its last.
+"""Run any training from its first step, or from a checkpoint, to its last.
 
 Steps are taken in segments: loops on the devices, between which a training reports, saves and
-may stop. Their length is fixed at the start and kept in the checkpoints, so that a resumed
+may stop. Their length is fixed at the start and stored in the checkpoints, so that a resumed
 training runs the same programs.
 """
 
@@ -30,19 +30,21 @@ from anw_jax.train.step import Step, TrainState
 # A person who presses Ctrl-C waits for the end of a segment.
 _SEGMENT_SECONDS = 5.0
 
+_MEASURED_SECONDS = 0.2
+
 
 @dataclasses.dataclass(frozen=True)
 class StartReport:
-    """What is known once the first step has been compiled and timed.
+    """The start of a training, once its first step has been compiled and timed.
 
     Attributes:
-      first_step: optimizer steps taken before, 0 unless resumed.
+      first_step: optimizer steps taken before; 0 unless resumed.
       num_steps: optimizer steps of the whole training.
       segment_steps: optimizer steps between two reports.
       num_devices: devices that share each batch.
-      compile_seconds: until the first step could be timed.
-      step_seconds: of one optimizer step.
-      remaining_seconds: estimate for the steps still to take.
+      compile_seconds: time to compile and time the first step.
+      step_seconds: time of one optimizer step.
+      remaining_seconds: estimated time of the remaining steps.
     """
 
     first_step: int
@@ -56,7 +58,7 @@ class StartReport:
 
 @dataclasses.dataclass(frozen=True)
 class SegmentReport:
-    """What a segment of steps was like.
+    """The metrics and the speed of a segment of steps.
 
     Attributes:
       step: optimizer steps taken so far.
@@ -80,7 +82,7 @@ class SegmentReport:
 
 @dataclasses.dataclass(frozen=True)
 class TrainResult:
-    """How a training ended.
+    """The end of a training.
 
     Attributes:
       state: the last state.
@@ -113,15 +115,15 @@ def fit(
 ) -> TrainResult:
     """Train with any step; resume where the newest checkpoint left off.
 
-    A training that is killed and resumed gives the same bits on CPU as one that never stopped,
-    with the same JAX, number and kind of devices and segment length; a checkpoint that differs
-    in one of them is refused. A batch may be shared by several devices, what is computed over
-    it (BatchNorm) sees the whole.
+    On CPU, a training that is killed and resumed gives the same bits as one that never
+    stopped, with the same JAX, number and kind of devices and segment length; a checkpoint
+    that differs in one of them is refused. Several devices may share a batch; whatever is
+    computed over a batch (BatchNorm) is computed over all of it.
 
     Args:
       step: what `make_step` or `chain` returns.
-      state: what `step.init` returns; it is left as it is.
-      batches: the source of batches, whose columns are kept on the devices or streamed.
+      state: what `step.init` returns; stays unchanged.
+      batches: the source of batches; its columns are held on the devices or streamed.
       num_steps: optimizer steps of the whole training.
       key: PRNG key of the training; each step folds its number into it.
       over_models: trains many models at once, whose states (but for `state.step`) and keys
@@ -132,15 +134,15 @@ def fit(
         it is named here.
       checkpoint_dir: folder for checkpoints; None = none are kept. Trees are made of dicts,
         lists, tuples and arrays.
-      on_start: called once, when the first step is compiled and timed.
-      on_segment: called at the end of each segment.
-      should_stop: asked at the end of each segment; True saves a checkpoint and returns.
-      num_devices: devices to share each batch, at most; lowered until it divides the
+      on_start: called once, when the first step has been compiled and timed.
+      on_segment: called after each segment.
+      should_stop: called after each segment; True saves a checkpoint and returns.
+      num_devices: devices that share each batch, at most; lowered until it divides the
         batch; None = all.
       segment_steps: optimizer steps per segment; None = about 5 s of them.
-      checkpoint_seconds: least time between two checkpoints; the last step and a stop are
-        always saved.
-      max_seconds: a segment that would end later than this is not begun.
+      checkpoint_seconds: least time between two checkpoints; the state of the last step and
+        of a stop is always saved.
+      max_seconds: a segment that would end later than this is not started.
 
     Returns:
       The last state, and whether training is complete.
@@ -163,18 +165,21 @@ def fit(
         segment_steps = _agreed_segment_steps(segment_steps, saved_steps, run)
         begun = _begin(run, state, segment_steps)
         on_start(begun)
-        saver = _Saver(checkpoints, begun.segment_steps, checkpoint_seconds)
-        reports = []
+        reports, saved_at = [], time.monotonic()
         for first in range(begun.first_step, num_steps, begun.segment_steps):
             count = min(begun.segment_steps, num_steps - first)
             is_late = time.monotonic() + count * begun.step_seconds > deadline
             if is_late or (reports and should_stop()):
-                saver.save(state)
+                if checkpoints is not None:
+                    checkpoints.save(state, begun.segment_steps)
                 return TrainResult(state, False, tuple(reports))
             state, report = _take_segment(run, state, first, count, checkpoints)
             reports.append(report)
             on_segment(report)
-            saver.save_if_due(state, is_last=report.step == num_steps)
+            is_due = time.monotonic() - saved_at >= checkpoint_seconds
+            if checkpoints is not None and (is_due or report.step == num_steps):
+                checkpoints.save(state, begun.segment_steps)
+                saved_at = time.monotonic()
     return TrainResult(state, True, tuple(reports))
 
 
@@ -208,27 +213,25 @@ def _open(
 def _first_state(
     run: Run, state: TrainState, checkpoints: Checkpoints | None
 ) -> tuple[TrainState, int | None]:
-    state = _copy(jax.device_put(state, replicated(run.mesh)))
+    # Segments donate their state: the caller's must stay.
+    state = jax.tree.map(jnp.copy, jax.device_put(state, replicated(run.mesh)))
     if checkpoints is None or checkpoints.latest_step is None:
         return state, None
     return checkpoints.restore(state, num_steps=run.num_steps)
 
 
-def _copy(state: TrainState) -> TrainState:
-    return jax.tree.map(jnp.copy, state)
-
-
-def _agreed_segment_steps(asked: int | None, saved: int | None, run: Run) -> int | None:
-    if asked is not None:
-        _check.integer_at_least(1, segment_steps=asked)
-        if asked > run.feed.max_steps:
-            raise ValueError(f"segment_steps must be at most {run.feed.max_steps}, got {asked}")
-    if None not in (asked, saved) and asked != saved:
+def _agreed_segment_steps(wanted: int | None, saved: int | None, run: Run) -> int | None:
+    if wanted is not None:
+        _check.integer_at_least(1, segment_steps=wanted)
+        most = run.feed.max_steps
+        if wanted > most:
+            raise ValueError(f"segment_steps must be at most {most}, got {wanted}")
+    if None not in (wanted, saved) and wanted != saved:
         raise CheckpointError(
-            f"segment_steps is {saved} in the checkpoint and {asked} here: "
-            f"resume with segment_steps={saved}, or None to take what was saved"
+            f"segment_steps is {saved} in the checkpoint and {wanted} here: "
+            f"resume with segment_steps={saved}, or None for the saved number"
         )
-    return asked if saved is None else saved
+    return wanted if saved is None else saved
 
 
 def _begin(run: Run, state: TrainState, segment_steps: int | None) -> StartReport:
@@ -250,20 +253,36 @@ def _begin(run: Run, state: TrainState, segment_steps: int | None) -> StartRepor
 
 
 def _time_step(run: Run, state: TrainState, first_step: int) -> float:
-    """Return the seconds of a compiled step, taken on copies, so that none is lost."""
-    copy, metrics = run.advance(_copy(state), first_step, 1)
+    """Return the seconds of a compiled step, taken on copies of the state."""
+    copy, metrics = run.advance(jax.tree.map(jnp.copy, state), first_step, 1)
     if first_step == 0 and not np.isfinite(metrics["loss"]).all():
         raise DivergenceError(
             f"loss_fn must give a finite loss at step 0, got {metrics['loss']}: look for a "
             "logarithm or a division of 0 in the loss, and for NaN in the first batch"
         )
+
+    def advance(count: int) -> TrainState:
+        nonlocal copy
+        copy = run.advance(copy, first_step, count)[0]
+        return copy
+
+    return seconds_each(advance, min(64, run.feed.max_steps))
+
+
+def seconds_each(take: Callable[[int], Any], most: float = math.inf) -> float:
+    """Return the seconds of one step, from enough steps in a row to measure.
+
+    Args:
+      take: takes that many steps; returns arrays to wait for.
+      most: steps in a row.
+    """
     count = 1
     while True:
         start = time.perf_counter()
-        copy = jax.block_until_ready(run.advance(copy, first_step, count))[0]
+        jax.block_until_ready(take(count))
         seconds = time.perf_counter() - start
-        # Short steps are timed in a row: one alone would measure its dispatch.
-        if seconds > 0.2 or 4 * count > min(64, run.feed.max_steps):
+        # A single short step would measure its dispatch.
+        if seconds > _MEASURED_SECONDS or 4 * count > most:
             return seconds / count
         count *= 4
 
@@ -311,25 +330,3 @@ def _divergence_message(
         f"steps {first} to {first + count - 1} (mean loss {np.mean(sums['loss']) / count:g}); "
         f"{kept}; lower learning_rate or add warmup_epochs"
     )
-
-
-class _Saver:
-    """Saves not more often than every `interval` seconds."""
-
-    def __init__(
-        self, checkpoints: Checkpoints | None, segment_steps: int, interval: float
-    ) -> None:
-        self._checkpoints, self._interval = checkpoints, interval
-        self._segment_steps = segment_steps
-        self._last = time.monotonic()
-
-    def save_if_due(self, state: TrainState, is_last: bool) -> None:
-        """Save at the end, and if the last time is long enough ago."""
-        if is_last or time.monotonic() - self._last >= self._interval:
-            self.save(state)
-
-    def save(self, state: TrainState) -> None:
-        """Save now."""
-        if self._checkpoints is not None:
-            self._checkpoints.save(state, self._segment_steps)
-        self._last = time.monotonic()

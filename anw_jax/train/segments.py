@@ -1,4 +1,4 @@
-"""Segments: the loop over steps that runs on the devices, for one model or for many."""
+"""Segments: loops over steps that run on the devices, for one model or for many."""
 
 import dataclasses
 import functools
@@ -17,13 +17,13 @@ from anw_jax.train.step import Metrics, Step, TrainState
 
 OVER_MODELS = ("map", "vmap")
 
-# Models share the number of the step; the rest of a state has a leading axis.
+# Models share the number of the step; the rest of their state has a leading axis.
 _MODEL_AXES = TrainState(step=None, params=0, model_state=0, opt_state=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What does not change from segment to segment; `prepare` makes one."""
+    """The parts of a training that are the same in all segments; made by `prepare`."""
 
     batches: Batches
     num_steps: int
@@ -35,16 +35,16 @@ class Run:
     def advance(
         self, state: TrainState, first_step: int, num_steps: int
     ) -> tuple[TrainState, dict[str, np.ndarray]]:
-        """Take steps; donates the state, and waits for the sums of the metrics."""
+        """Take steps; donate the state, and wait for the sums of the metrics."""
         sums = []
         for columns, rows, count in self.feed.pieces(first_step, num_steps):
-            state, told = self.advance_fn(state, columns, rows, np.int32(count), self.key)
-            sums.append(told)
+            state, metrics = self.advance_fn(state, columns, rows, np.int32(count), self.key)
+            sums.append(metrics)
             if shares_threads(self.mesh):
-                jax.block_until_ready(told)
+                jax.block_until_ready(metrics)
         # Reading the sums is the only wait for the device in a segment.
         sums = jax.device_get(sums)
-        return state, {name: sum(told[name] for told in sums) for name in sums[0]}
+        return state, {name: sum(metrics[name] for metrics in sums) for name in sums[0]}
 
 
 def prepare(
@@ -55,7 +55,7 @@ def prepare(
     over_models: str | None,
     num_devices: int | None,
 ) -> Run:
-    """Put the columns on the devices; compiles nothing yet.
+    """Put the columns on the devices, without compiling.
 
     Raises:
       ValueError: if arguments do not fit each other.
@@ -86,7 +86,7 @@ def prepare(
 def _advance_fn(
     step: Step, mesh: Mesh, over_models: str | None
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """Return the compiled segment; trainings that share a step share it."""
+    """Return the compiled segment, which trainings with the same step share."""
     segment = functools.partial(_segment, step)
     if over_models == "vmap":
         segment = jax.vmap(
@@ -105,7 +105,7 @@ def _segment(
     count: jax.Array,
     key: chex.PRNGKey,
 ) -> tuple[TrainState, Metrics]:
-    """Take `count` steps, on the batches of as many rows; metrics are summed."""
+    """Take `count` steps on the batches of the first rows; sum their metrics."""
 
     def batch_of(index: jax.Array | int) -> chex.ArrayTree:
         if rows is None:
@@ -127,7 +127,7 @@ def _segment(
 def _mapped(
     segment: Callable[..., tuple[TrainState, Metrics]],
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """Take the segment of one model after another, in one program."""
+    """Run the segment of one model after another, in one program."""
 
     def many(
         state: TrainState, columns: Any, rows: jax.Array, count: jax.Array, keys: jax.Array

@@ -18,7 +18,7 @@ class TrainSettings:
     Attributes:
       learning_rate: peak learning rate.
       momentum: of SGD, in [0, 1).
-      nesterov: whether the momentum looks ahead.
+      nesterov: whether the momentum is Nesterov's.
       weight_decay: added to the gradient of every parameter, before momentum.
       batch_size: images per optimizer step, over all devices together.
       num_epochs: passes over the training images.
@@ -52,7 +52,7 @@ class TrainSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse settings that cannot be meant."""
+        """Check each setting."""
         _check.positive(learning_rate=self.learning_rate)
         _check.in_interval(0.0, 0.9999, momentum=self.momentum)
         _check.is_instance(bool, nesterov=self.nesterov)
@@ -72,7 +72,7 @@ class TrainSettings:
             )
 
     def steps_per_epoch(self, num_images: int) -> int:
-        """Return the steps of an epoch; images beyond the last full batch wait for the next.
+        """Return the steps of an epoch; images beyond its full batches are left for the next.
 
         Raises:
           ValueError: if there are fewer images than one batch holds.
@@ -98,7 +98,7 @@ def learning_rate_fn(settings: TrainSettings, steps_per_epoch: int) -> optax.Sch
     towards `num_epochs`.
 
     Args:
-      settings: what to train with.
+      settings: the schedule and its rates.
       steps_per_epoch: optimizer steps in one epoch.
 
     Returns:
@@ -129,7 +129,7 @@ def learning_rate_fn(settings: TrainSettings, steps_per_epoch: int) -> optax.Sch
 
 
 def optimizer(settings: TrainSettings, steps_per_epoch: int) -> optax.GradientTransformation:
-    """Return SGD as PyTorch has it: weight decay joins the gradient, then momentum."""
+    """Return SGD as in PyTorch: weight decay is added to the gradient, then comes momentum."""
     return optax.chain(
         optax.add_decayed_weights(settings.weight_decay),
         optax.sgd(

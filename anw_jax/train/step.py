@@ -1,4 +1,4 @@
-"""A training step for any loss, and several steps over one state."""
+"""A training step for any loss, and several steps on one state."""
 
 import dataclasses
 from collections.abc import Callable
@@ -18,7 +18,7 @@ LossFn = Callable[
     [chex.ArrayTree, chex.ArrayTree, Any, chex.PRNGKey],
     tuple[jax.Array, tuple[chex.ArrayTree, Metrics]],
 ]
-# `(loss_fn, params, model_state, batch, rng)` to what `jax.value_and_grad` of `loss_fn` gives.
+# `(loss_fn, params, model_state, batch, rng)` to what `jax.value_and_grad(loss_fn)` returns.
 GradientFn = Callable[..., tuple[tuple[jax.Array, tuple[Any, Metrics]], chex.ArrayTree]]
 # `(params, model_state, batch, rng) -> batch`.
 PrepareFn = Callable[[chex.ArrayTree, chex.ArrayTree, Any, chex.PRNGKey], Any]
@@ -26,13 +26,13 @@ PrepareFn = Callable[[chex.ArrayTree, chex.ArrayTree, Any, chex.PRNGKey], Any]
 
 @chex.dataclass(frozen=True, mappable_dataclass=False)
 class TrainState:
-    """What a training carries from step to step: trees of arrays.
+    """The state of a training: trees of arrays.
 
     Attributes:
       step: int32 scalar, optimizer steps taken.
       params: the parameters, trained or not.
-      model_state: what the loss moves without a gradient, such as averages of BatchNorm.
-      opt_state: the optimizer's, of the parameters that are trained.
+      model_state: what the loss updates without a gradient, such as averages of BatchNorm.
+      opt_state: the optimizer's state, for the parameters that are trained.
     """
 
     step: chex.Array
@@ -42,7 +42,7 @@ class TrainState:
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What `models.Model.apply` and `models.Model.predict_fn` take."""
+        """Variables for `models.Model.apply` and `models.Model.predict_fn`."""
         return {"params": self.params, "batch_stats": self.model_state}
 
 
@@ -50,15 +50,14 @@ class TrainState:
 class Step:
     """A pure function from one state to the next; made by `make_step` or `chain`.
 
-    `step(state, batch, key)` gives `(state, metrics)`: the key is that of the whole training,
-    into which the number of the step is folded; metrics are float32 scalars, "loss" among
-    them. Jit it: every call outside of jit traces it anew.
+    `step(state, batch, key)` returns `(state, metrics)`: the key is that of the whole training,
+    into which the number of the step is folded; metrics are float32 scalars, among them
+    "loss". Jit it: every call outside jit traces it anew.
 
     Attributes:
-      init_optimizer: parameters to the state of the optimizer.
-      update: what a call does.
-      check: refuses a loss that leaves a trained parameter without a gradient; traces the
-        loss once, computes nothing.
+      init_optimizer: function from parameters to the state of the optimizer.
+      update: the function itself.
+      check: raises ValueError if a trained parameter has no gradient; only traces.
     """
 
     init_optimizer: Callable[[chex.ArrayTree], chex.ArrayTree]
@@ -66,8 +65,8 @@ class Step:
     check: Callable[[TrainState, Any, chex.PRNGKey], None]
 
     def init(self, params: chex.ArrayTree, model_state: chex.ArrayTree = ()) -> TrainState:
-        """Return the state before the first step, with copies of these arrays."""
-        # Steps donate the state: what the caller gave must outlive the first of them.
+        """Return the state before the first step, with copies of the given arrays."""
+        # Steps donate the state: the caller's arrays must outlive the first step.
         copy = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), (params, model_state))
         return TrainState(
             step=jnp.zeros((), jnp.int32),
@@ -104,21 +103,21 @@ def make_step(
     Args:
       loss_fn: `(params, model_state, batch, rng) -> (loss, (model_state, metrics))`, pure.
         `loss` is a float scalar, `model_state` of the shapes that came in, `metrics` a dict
-        of scalars (without "loss") that are averaged over steps. `batch` is what the source
-        of batches gives, `rng` a PRNG key of this step.
+        of scalars (without "loss") that are averaged over steps. `batch` comes from the
+        source of batches, `rng` is a PRNG key of this step.
       optimizer: an optax transformation.
       trained: names of the entries of `params` (then a dict) that get gradients; the others
         are frozen. None = all.
-      prepare_fn: `(params, model_state, batch, rng) -> batch`: what is done to a batch before
-        the gradient is taken (augmentation, adversarial examples); None = nothing.
+      prepare_fn: `(params, model_state, batch, rng) -> batch`: changes a batch before the
+        gradient is taken (augmentation, adversarial examples); None = no change.
       gradient_fn: `(loss_fn, params, model_state, batch, rng)` to
         `((loss, (model_state, metrics)), gradient)`, where `params` are those that are
-        trained; the default is the gradient of the loss. DP-SGD has its own.
+        trained; the default is the gradient of the loss. DP-SGD replaces it.
       schedule: step to learning rate, for the metric "learning_rate"; None = no such metric.
 
     Returns:
-      The step. It raises ValueError while it is traced if the loss is no float scalar, if it
-      changes the shapes of `model_state`, or if its metrics are no scalars.
+      The step. Tracing it raises ValueError if the loss is not a float scalar, if it changes
+      the shapes of `model_state`, or if a metric is not a scalar.
 
     Example:
       >>> def loss_fn(params, model_state, batch, rng):
@@ -137,7 +136,7 @@ def make_step(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _LossStep:
-    """The arguments of `make_step`, and what is made of them."""
+    """The arguments of `make_step`, and the functions of its step."""
 
     loss_fn: LossFn
     optimizer: optax.GradientTransformation
@@ -213,17 +212,18 @@ class _LossStep:
 
 
 def chain(**steps: Step) -> Step:
-    """Make one step of several, taken in turn on the same batch.
+    """Make one step from several that are taken in turn on the same batch.
 
-    Each has its own optimizer and sees what those before it did to parameters and model
-    state; together they count as one. A discriminator and a generator are the usual case.
+    Each has its own optimizer and sees the changes that the steps before it made to parameters
+    and model state; together they count as one. A usual case is a discriminator and a
+    generator.
 
     Args:
       **steps: by name; each usually names what it trains (`make_step(..., trained=...)`).
 
     Returns:
-      The step. Its state keeps the optimizers' states by name; its metrics are "loss", the
-      sum of all losses, and each step's own, as "name/loss".
+      The step. Its state has the optimizers' states by name; its metrics are "loss", the sum
+      of all losses, and those of each step, such as "name/loss".
     """
 
     def init(params: chex.ArrayTree) -> dict[str, chex.ArrayTree]:
@@ -238,9 +238,9 @@ def chain(**steps: Step) -> Step:
         moved, opt_states, metrics = state, {}, {}
         for name, step, own, step_key in each(state, key):
             own = own.replace(params=moved.params, model_state=moved.model_state)
-            moved, told = step.update(own, batch, step_key)
+            moved, own_metrics = step.update(own, batch, step_key)
             opt_states[name] = moved.opt_state
-            metrics |= {f"{name}/{metric}": value for metric, value in told.items()}
+            metrics |= {f"{name}/{metric}": value for metric, value in own_metrics.items()}
         total = sum(metrics[f"{name}/loss"] for name in steps)
         return moved.replace(opt_state=opt_states), {"loss": total, **metrics}
 
@@ -252,7 +252,7 @@ def chain(**steps: Step) -> Step:
 
 
 def _checked(outcome: Any, model_state: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
-    """Return what a loss returned, its scalars as float32."""
+    """Check the return value of a loss; return it with scalars as float32."""
     try:
         loss, (moved, metrics) = outcome
         metrics = {name: jnp.asarray(value) for name, value in metrics.items()}
@@ -284,9 +284,9 @@ def _checked(outcome: Any, model_state: Any) -> tuple[jax.Array, tuple[Any, Metr
 
 
 def _refuse_unreached(loss_fn: Callable[[Any], jax.Array], params: Any) -> None:
-    """Refuse parameters on which the loss does not depend, whatever their values."""
+    """Refuse parameters on which the loss does not depend at any value."""
     jaxpr = jax.make_jaxpr(jax.grad(loss_fn))(params).jaxpr
-    # JAX writes the gradient of what is not used as a literal zero.
+    # JAX emits the gradient of an unused parameter as a literal zero.
     zeros = {
         id(eqn.outvars[0])
         for eqn in jaxpr.eqns

@@ -200,7 +200,7 @@ def test_only_a_finished_training_of_another_driver_is_taken_up(tiny, tmp_path, 
         _change_fingerprint(patch, lambda now: now | {"driver": "loop"})
         options = {"segment_steps": 8, "checkpoint_dir": tmp_path}
         train.train(*tiny, **options, should_stop=lambda: True)
-    with pytest.raises(CheckpointError, match="driver is 'loop' there and None here"):
+    with pytest.raises(CheckpointError, match="driver is 'loop' there and missing here"):
         train.train(*tiny, checkpoint_dir=tmp_path)
     with monkeypatch.context() as patch:
         _change_fingerprint(patch, lambda now: now | {"driver": "loop"})

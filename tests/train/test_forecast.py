@@ -2,11 +2,10 @@
 
 import math
 
-import jax.numpy as jnp
 import pytest
 
 from anw_jax import models, train
-from anw_jax.train import forecast as forecast_module
+from anw_jax.train import classifier, runner
 
 TESTING = models.create("testing", 10)
 
@@ -30,11 +29,11 @@ def test_a_training_twice_as_long_is_forecast_longer():
     [({"flops": 5.0}, 5.0), ([{"flops": 5}], 5.0), *((c, math.nan) for c in (None, [], {}))],
 )
 def test_costs_are_read_in_whatever_form_a_backend_gives_them(costs, flops):
-    assert forecast_module._counted_flops(costs) == pytest.approx(flops, nan_ok=True)
+    assert classifier._counted_flops(costs) == pytest.approx(flops, nan_ok=True)
 
 
 def test_a_backend_that_counts_nothing_gives_no_forecast(monkeypatch):
-    monkeypatch.setattr(forecast_module, "_counted_flops", lambda costs: math.nan)
+    monkeypatch.setattr(classifier, "_counted_flops", lambda costs: math.nan)
     assert math.isnan(train.forward_flops(TESTING, (16, 16, 3)))
     settings = train.TrainSettings(batch_size=32, num_epochs=1)
     assert train.forecast_seconds(TESTING, settings, 320, (16, 16, 3)) is None
@@ -43,11 +42,10 @@ def test_a_backend_that_counts_nothing_gives_no_forecast(monkeypatch):
 def test_quick_steps_are_repeated_until_they_take_a_while(monkeypatch):
     clock, calls = [0.0], []
 
-    def step(value):
-        calls.append(value)
-        clock[0] += 2e-4
-        return value
+    def take(count):
+        calls.append(count)
+        clock[0] += 2e-4 * count
 
-    monkeypatch.setattr(forecast_module.time, "perf_counter", lambda: clock[0])
-    assert forecast_module._seconds_each(step, jnp.zeros(())) == pytest.approx(2e-4)
-    assert len(calls) > 1000
+    monkeypatch.setattr(runner.time, "perf_counter", lambda: clock[0])
+    assert runner.seconds_each(take) == pytest.approx(2e-4)
+    assert sum(calls) > 1000

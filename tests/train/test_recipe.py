@@ -215,12 +215,12 @@ def _refused(tiny, folder, targets, changes):
         ({"recipe": other}, "recipe.transforms.1.most is 0.5 there and 0.25 here"),
         (
             {"recipe": train.Recipe()},
-            "recipe.transforms.0.kind is 'Invert' there and None here",
+            "recipe.transforms.0.kind is 'Invert' there and missing here",
         ),
         ({"targets": targets[::-1]}, f"targets is '{digest(targets)}' there and '"),
-        ({"targets": None}, f"targets is '{digest(targets)}' there and None here"),
-        ({"initial_variables": start}, "initial_variables is None there and '"),
-        ({"trainable": "head"}, "trainable is None there and 'head' here"),
+        ({"targets": None}, f"targets is '{digest(targets)}' there and missing here"),
+        ({"initial_variables": start}, "initial_variables is missing there and '"),
+        ({"trainable": "head"}, "trainable is missing there and 'head' here"),
     ]:
         with pytest.raises(CheckpointError) as raised:
             train.train(*tiny, **changes | change, checkpoint_dir=folder)
