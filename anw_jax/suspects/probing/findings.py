@@ -1,4 +1,4 @@
-"""What the answers to some photos tell about a declaration."""
+"""Find mistakes in a declaration from the answers to some photos."""
 
 import contextlib
 import dataclasses
@@ -12,8 +12,20 @@ from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.probing.photos import ProbePhotos
 from anw_jax.suspects.protocol import Suspect
 
-# How far the sum of rounded or half-precision probabilities may lie from 1.
+# How far the sum of rounded or half-precision probabilities may lie from 1, as a share.
 _SUM_TOLERANCE = 0.02
+# With fewer answers a sum may seem constant by accident, unless it is a usual one.
+_FEWEST_ANSWERS = 10
+_LITTLE_TOLERANCE = 1e-3
+# Largest ratio of the sum's spread to what it would be for independent scores.
+_LARGEST_RATIO = 0.3
+_USUAL_SUMS = (1.0, 100.0)
+# What rounding may leave below zero, as a share of the largest score.
+_SLACK = 1e-3
+# Of this many photos of other classes a model with any skill answers one right: 2⁻⁷ < 0.01.
+_FEWEST_OTHERS = 7
+# Number of photos queried again with changed colours.
+_NUM_CHANGED = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,84 +48,57 @@ class Finding:
 def findings_in(
     answers: Answers, declaration: Declaration, labels: np.ndarray | None
 ) -> list[Finding]:
-    """Mistakes that the answers to different photos show by themselves."""
+    """Return the mistakes that the answers to different photos show by themselves."""
     found = [] if labels is None else findings_on_classes(int(labels.max()), declaration)
     if answers.scores is not None and not np.isfinite(answers.scores).all():
         number = int((~np.isfinite(answers.scores).all(axis=1)).sum())
-        found.append(
-            Finding(
-                "not_finite",
-                "error",
-                f"{number} of {len(answers)} answers hold NaN or infinity",
-                "check range and normalisation, and whether half precision overflows",
-            )
-        )
+        seen = f"{number} of {len(answers)} answers hold NaN or infinity"
+        do = "check range and normalisation, and whether half precision overflows"
+        return [*found, Finding("not_finite", "error", seen, do)]
+    parts = [part for part in (answers.scores, answers.labels) if part is not None]
+    if all(bool((part == part[:1]).all()) for part in parts):
+        seen = f"all {len(answers)} photos get the same answer"
+        do = "check whether weights were loaded, and range and normalisation"
+        return [*found, Finding("constant", "error", seen, do)]
+    if answers.kind == "label":
         return found
-    if _is_constant(answers):
-        found.append(
-            Finding(
-                "constant",
-                "error",
-                f"all {len(answers)} photos get the same answer",
-                "check whether weights were loaded, and range and normalisation",
-            )
-        )
-        return found
-    return found + _kind_findings(answers, declaration.num_classes)
+    scores = answers.scores.astype(np.float64)
+    if answers.kind == "logits":
+        return found + findings_on_logits(scores)
+    if answers.kind == "probabilities":
+        return found + _on_probabilities(scores)
+    return found + _on_top_k(scores, scores.shape[1] == declaration.num_classes)
 
 
 def findings_on_classes(largest_label: int, declaration: Declaration) -> list[Finding]:
-    """An error where a label is no class of the suspect's."""
+    """Return an error if a label is not a class of the suspect."""
     if largest_label < declaration.num_classes:
         return []
-    return [
-        Finding(
-            "classes",
-            "error",
-            f"the photos have labels up to {largest_label}, the suspect has "
-            f"{declaration.num_classes} classes",
-            "check whether it is the right model, and whether labels count from 0",
-        )
-    ]
+    seen = (
+        f"the photos have labels up to {largest_label}, the suspect has "
+        f"{declaration.num_classes} classes"
+    )
+    do = "check whether it is the right model, and whether labels count from 0"
+    return [Finding("classes", "error", seen, do)]
 
 
-def _is_constant(answers: Answers) -> bool:
-    parts = [part for part in (answers.scores, answers.labels) if part is not None]
-    return all(bool((part == part[:1]).all()) for part in parts)
-
-
-def _kind_findings(answers: Answers, num_classes: int) -> list[Finding]:
-    if answers.kind == "label":
-        return []
-    scores = answers.scores.astype(np.float64)
+def _on_probabilities(scores: np.ndarray) -> list[Finding]:
     sums = scores.sum(axis=1)
-    if answers.kind == "logits":
-        return findings_on_logits(scores)
-    looks_like = bool((scores >= 0).all() and (np.abs(sums - 1) <= _SUM_TOLERANCE).all())
-    if answers.kind == "probabilities" and not looks_like:
-        seen = (
-            "answers declared as probabilities reach from "
-            f"{scores.min():.3g} to {scores.max():.3g} and sum to {sums.min():.3g} at least, "
-            f"{sums.max():.3g} at most"
-        )
-        do = 'declare answer="logits", or scale what is given in percent'
-        if scores.min() >= 0 and scores.max() <= 1:
-            do = "give one probability for each class, with a sum of 1 (sigmoids have none)"
-        return [Finding("answer_kind", "error", seen, do)]
-    if answers.kind == "top_k":
-        return _top_k_findings(scores, sums, scores.shape[1] == num_classes)
-    return []
+    if (scores >= 0).all() and (np.abs(sums - 1) <= _SUM_TOLERANCE).all():
+        return []
+    do = 'declare answer="logits", or scale what is given in percent'
+    if scores.min() >= 0 and scores.max() <= 1:
+        do = "give one probability for each class, with a sum of 1 (sigmoids have none)"
+    seen = f"answers declared as probabilities {_reach(scores, sums)}"
+    return [Finding("answer_kind", "error", seen, do)]
 
 
-def _top_k_findings(scores: np.ndarray, sums: np.ndarray, lists_all: bool) -> list[Finding]:
-    found = []
+def _on_top_k(scores: np.ndarray, lists_all: bool) -> list[Finding]:
+    found, sums = [], scores.sum(axis=1)
     lacks = lists_all and bool((sums < 1 - _SUM_TOLERANCE).any())
     if (scores < 0).any() or (sums > 1 + _SUM_TOLERANCE).any() or lacks:
-        seen = (
-            f"scores of the top k reach from {scores.min():.3g} to {scores.max():.3g} and sum "
-            f"to {sums.min():.3g} at least, {sums.max():.3g} at most"
-        )
         do = "give probabilities with the labels: not logits, sigmoids or percent"
+        seen = f"scores of the top k {_reach(scores, sums)}"
         found.append(Finding("answer_kind", "error", seen, do))
     if (np.diff(scores, axis=1) > 0).any():
         seen = "the labels of the top k do not come best first"
@@ -121,25 +106,22 @@ def _top_k_findings(scores: np.ndarray, sums: np.ndarray, lists_all: bool) -> li
     return found
 
 
-# With fewer answers a sum may seem constant by accident, unless it is a usual one.
-_FEWEST_ANSWERS = 10
-_LITTLE_TOLERANCE = 1e-3
-# Of the sum's spread to what it would be if the scores were independent.
-_LARGEST_RATIO = 0.3
-_USUAL_SUMS = (1.0, 100.0)
-# What rounding may leave below zero, of the largest score.
-_SLACK = 1e-3
+def _reach(scores: np.ndarray, sums: np.ndarray) -> str:
+    return (
+        f"reach from {scores.min():.3g} to {scores.max():.3g} and sum to {sums.min():.3g} at "
+        f"least, {sums.max():.3g} at most"
+    )
 
 
 def findings_on_logits(scores: np.ndarray) -> list[Finding]:
-    """Probabilities, percentages, sigmoids, negated scores: an error for each.
+    """Return an error for probabilities, percentages, sigmoids and negated scores.
 
-    Logits are shifted at will, and take both signs unless a ReLU cut them: scores that
-    are never negative and always have one sum are shares of it. Log-probabilities are
+    A constant may be added to logits, and they take both signs unless a ReLU cut them: scores
+    that are never negative and always have one sum are shares of it. Log-probabilities are
     logits and pass.
 
     Args:
-      scores: finite, float64 `[n, C]`, as the suspect gave them to n photos.
+      scores: finite, float64 `[n, C]`, as the suspect gave them for n photos.
     """
     largest = float(np.abs(scores).max())
     if (scores >= -_SLACK * largest).all():
@@ -150,31 +132,32 @@ def findings_on_logits(scores: np.ndarray) -> list[Finding]:
 
 
 def _on_positive(scores: np.ndarray) -> list[Finding]:
-    if _constant_sum(scores):
+    if _has_constant_sum(scores):
         total = float(np.median(scores.sum(axis=1)))
-        what = f"positive and sum to {_shown(total)}"
+        what = f"positive and sum to {total:.3g}"
         if abs(total - 1.0) <= _SUM_TOLERANCE:
-            return [_finding(what, "probabilities do", 'declare answer="probabilities"')]
+            return [_not_logits(what, "probabilities do", 'declare answer="probabilities"')]
         do = 'divide them by their sum and declare answer="probabilities"'
-        return [_finding(what, "percentages do", do)]
+        return [_not_logits(what, "percentages do", do)]
     if scores.max() <= 1.0 + _SLACK:
         do = "give logits, or probabilities that sum to 1 and are declared so"
-        return [_finding("all in [0, 1]", "sigmoids and similarities are", do)]
+        return [_not_logits("all in [0, 1]", "sigmoids and similarities are", do)]
     if _are_log_probabilities(-scores):
         do = "give log-probabilities, which are logits, with their own sign"
-        return [_finding("positive with sum(exp(-x)) = 1", "negated log-probabilities are", do)]
+        what = "positive with sum(exp(-x)) = 1"
+        return [_not_logits(what, "negated log-probabilities are", do)]
     return []
 
 
 def _on_negative(scores: np.ndarray) -> list[Finding]:
     do = "give probabilities or logits that are larger for a likelier class"
-    if _constant_sum(-scores):
-        what = f"never positive and sum to {_shown(np.median(scores.sum(axis=1)))}"
-        return [_finding(what, "negated probabilities do", do)]
+    if _has_constant_sum(-scores):
+        what = f"never positive and sum to {np.median(scores.sum(axis=1)):.3g}"
+        return [_not_logits(what, "negated probabilities do", do)]
     if _are_log_probabilities(scores):
         return []
     if scores.min() >= -1.0 - _SLACK:
-        return [_finding("all in [-1, 0]", "negated sigmoids and distances are", do)]
+        return [_not_logits("all in [-1, 0]", "negated sigmoids and distances are", do)]
     return []
 
 
@@ -184,13 +167,13 @@ def _are_log_probabilities(scores: np.ndarray) -> bool:
     return bool((np.abs(sums - 1.0) <= _SUM_TOLERANCE).all())
 
 
-def _finding(what: str, like: str, do: str) -> Finding:
+def _not_logits(what: str, like: str, do: str) -> Finding:
     seen = f"answers declared as logits are {what}, as {like}"
     return Finding("answer_kind", "error", seen, do)
 
 
-def _constant_sum(scores: np.ndarray) -> bool:
-    """Whether rows of scores that are not negative have one sum, but for rounding."""
+def _has_constant_sum(scores: np.ndarray) -> bool:
+    """Return whether rows of non-negative scores have one sum, except for rounding."""
     sums = scores.sum(axis=1)
     centre = float(np.median(sums))
     if centre <= 0:
@@ -199,13 +182,13 @@ def _constant_sum(scores: np.ndarray) -> bool:
     allowed = max(_SUM_TOLERANCE * centre, min(0.1 * centre, _rounding(scores)))
     if len(scores) < _FEWEST_ANSWERS and not is_usual:
         allowed = _LITTLE_TOLERANCE * centre
-    # Many scores that have nothing to do with each other have a steady sum as well.
+    # Many independent scores have a steady sum as well.
     is_bound = sums.std() <= _LARGEST_RATIO * np.sqrt(scores.var(axis=0).sum())
     return bool(is_bound and (np.abs(sums - centre) <= allowed).all())
 
 
 def _rounding(scores: np.ndarray) -> float:
-    """By how much a row's sum may be off where scores were rounded to some digits."""
+    """Return the largest error of a row's sum if scores were rounded to some digits."""
     for digits in range(4):
         step = 10.0**-digits
         if (np.abs(scores / step - np.rint(scores / step)) <= 1e-4).all():
@@ -213,24 +196,14 @@ def _rounding(scores: np.ndarray) -> float:
     return 0.0
 
 
-def _shown(total: float) -> str:
-    return f"{total:.3g}"
-
-
-# Of so many photos of other classes a model with any skill gives one its class: 2⁻⁷ < 0.01.
-_FEWEST_OTHERS = 7
-# Photos asked once more with changed colours.
-_NUM_CHANGED = 8
-
-
 def findings_on_order(
     suspect: Suspect, photos: ProbePhotos, first: Answers, labels: np.ndarray | None
 ) -> list[Finding]:
-    """An error where every answer comes sorted, whatever the photo shows.
+    """Return an error if every answer is sorted, whatever the photo shows.
 
-    Services list scores best first; read in the order of the classes they tell nothing of the
-    class. Photos of one class may have such answers rightly, and so they are asked once more
-    with their colours inverted and exchanged: a sorted list stays sorted.
+    Services list scores best first; read in the order of the classes they say nothing about
+    the class. Photos of one class may have such answers rightly, so they are queried again
+    with inverted and exchanged colours: a sorted list stays sorted.
     """
     if len(first) < 2 or not _is_sorted(first):
         return []
@@ -241,17 +214,16 @@ def findings_on_order(
     if not _is_sorted(both):
         return []
     how = "best first" if _falls(_ranked(both)) else "worst first"
+    seen = f"the scores of all {len(both)} answers come sorted, {how}"
     if first.kind == "top_k":
         seen = f"all {len(both)} answers list the same labels in the same order"
-    else:
-        seen = f"the scores of all {len(both)} answers come sorted, {how}"
     do = 'read each score with the name of its class (declare answer="top_k" with labels)'
     severity = _severity(both, first, labels)
     return [Finding("sorted", severity, seen, do)] if severity else []
 
 
 def _ranked(answers: Answers) -> np.ndarray:
-    """Scores in the order in which the suspect gives its classes; for the top k, its labels."""
+    """Return the scores in the order of the classes given; for the top k, of the labels."""
     if answers.kind == "top_k":
         return -answers.labels.astype(np.float64)
     return answers.scores.astype(np.float64)
@@ -272,7 +244,7 @@ def _falls(table: np.ndarray) -> bool:
 
 
 def _severity(both: Answers, first: Answers, labels: np.ndarray | None) -> str:
-    """With two scores, sorted only says that one class is always the best."""
+    """With two scores, sorted only means that one class is always the best."""
     num_distinct = 1 + int((np.diff(_ranked(both), axis=1) != 0).any(axis=0).sum())
     if num_distinct > 2:
         return "error"

@@ -1,4 +1,4 @@
-"""The photos of a probe, brought to the size of each reading one by one."""
+"""The photos of a probe, resized one by one for each reading."""
 
 from collections.abc import Sequence
 
@@ -8,19 +8,19 @@ from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.pictures import Pictures, asked_size, batch_size_for, cropped, fitted
 from anw_jax.suspects.protocol import Suspect
 
-# Other sizes are tried on copies of no more than this side: it suffices to tell readings apart.
+# Other sizes are tried on copies with sides up to this: enough to tell readings apart.
 _LARGEST_SIDE = 768
-# Asked pictures of no more than so many bytes are kept for the next reading.
+# Prepared pictures up to this many bytes are kept for the next reading.
 _KEEP_BYTES = 2**28
 
 
 class ProbePhotos:
-    """Uint8 photos; what a suspect takes of them is made picture by picture.
+    """Uint8 photos, prepared picture by picture for a suspect.
 
     Args:
-      pictures: uint8 `[H, W, 3]` each; read anew each time where they are a lazy sequence.
-      size: the declared one, for which photos are taken whole.
-      crop: take the centred part of a size's shape, as `Access.fit` says.
+      pictures: uint8 `[H, W, 3]` each; a lazy sequence is read again each time.
+      size: the declared one; only for other sizes photos are shrunk first.
+      crop: take the largest centred part of a size's shape, as `Access.fit`.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class ProbePhotos:
 
     @property
     def own_size(self) -> tuple[int, int] | None:
-        """(H, W) of the photos, if they all have it and a model could be tried at it."""
+        """(H, W) of all photos, if it is one size that was not shrunk; else None."""
         sizes = {picture.shape[:2] for picture in self._shrunk()}
         first = self._shape(0)[:2]
         return tuple(first) if sizes == {first} else None
@@ -43,12 +43,12 @@ class ProbePhotos:
     def answers(
         self, suspect: Suspect, order: Sequence[int] | None = None, together: int | None = None
     ) -> Answers:
-        """Answers to photos in an order; None asks about each once.
+        """Return the answers to photos in an order; None queries each once.
 
         Args:
           suspect: of any declaration.
           order: indices, with repetitions.
-          together: how many in one call; None for as many as an audit would.
+          together: pictures in one call; None for as many as in an audit.
 
         Raises:
           SuspectError, ValueError: as the suspect.
@@ -65,7 +65,7 @@ class ProbePhotos:
         return parts[0] if len(parts) == 1 else Answers.joined(parts)
 
     def with_changed_colours(self, suspect: Suspect, number: int) -> Answers:
-        """Answers to the first few photos, twice: inverted, and with channels exchanged."""
+        """Return the answers to the first photos, inverted and with exchanged channels."""
         shapes = [self._shape(i) for i in range(min(number, len(self)))]
         changes = (lambda pixels: 255 - pixels), (lambda pixels: pixels[..., [2, 0, 1]])
         parts = []
@@ -80,14 +80,14 @@ class ProbePhotos:
         return self._kept[1][list(order)]
 
     def _keep(self, size: tuple[int, int] | None) -> None:
-        """Makes all pictures of a size, and keeps them for what is asked next."""
+        """Prepare all pictures of a size, and keep them for the next queries."""
         is_kept = self._kept is not None and self._kept[0] == size
         if not is_kept and self._num_bytes(size) <= _KEEP_BYTES:
             self._kept = None  # frees those of another size first
             self._kept = size, self._fitted(size, range(len(self)))
 
     def _shape(self, index: int) -> tuple[int, ...]:
-        if isinstance(self._pictures, Pictures):  # it need not be read for that
+        if isinstance(self._pictures, Pictures):  # without reading the picture
             return self._pictures.shapes[index]
         return self._pictures[index].shape
 
@@ -105,7 +105,7 @@ class ProbePhotos:
         return np.concatenate(parts)
 
     def _shrunk(self) -> Sequence[np.ndarray]:
-        """Copies of the photos with no side above the largest that is tried."""
+        """Return copies of the photos with no side above the largest."""
         if self._small is None:
             self._small = [_shrink(picture) for picture in self._pictures]
         return self._small

@@ -1,7 +1,8 @@
-"""A look at a suspect before any evidence is gathered: is it asked correctly?"""
+"""Probe a suspect before any evidence is gathered: is it queried correctly?"""
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from anw_jax import _check
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.access import FITS
 from anw_jax.suspects.answers import Answers
+from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.pictures import Pictures, asked_size
 from anw_jax.suspects.probing.findings import Finding, findings_in, findings_on_order
 from anw_jax.suspects.probing.photos import ProbePhotos
@@ -22,14 +24,25 @@ from anw_jax.suspects.protocol import Suspect
 
 __all__ = ["Finding", "Report", "probe"]
 
+# Findings that a few photos without a usable answer may cause.
+_OF_SOME_PHOTOS = ("fails", "not_finite")
+# If more than one photo in so many is refused, the suspect is queried in a wrong way.
+_ONE_IN = 10
+_NO_LABELS = Finding(
+    "no_labels",
+    "warning",
+    "the photos have no labels",
+    "give labelled photos to have range, channel order, layout and class order checked",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Report:
     """What a probe found.
 
     Attributes:
-      findings: the worst first; empty where nothing is wrong.
-      num_queries: pictures asked.
+      findings: errors first; empty if nothing is wrong.
+      num_queries: number of pictures queried.
       accuracy: share of the photos answered with their label; None without labels or answers.
     """
 
@@ -43,34 +56,25 @@ class Report:
         return all(finding.severity != "error" for finding in self.findings)
 
     def has(self, *names: str) -> bool:
-        """Whether there is a finding of any of these names."""
+        """Return whether there is a finding of any of these names."""
         return any(finding.name in names for finding in self.findings)
 
 
 class _Counting:
-    """Counts the pictures that go through to a suspect."""
+    """A suspect that counts the pictures it is queried about."""
 
     def __init__(self, suspect: Suspect, counts: list[int]):
         self._suspect, self._counts = suspect, counts
-        self.declaration = suspect.declaration
+        self.can_be_read_otherwise = hasattr(suspect, "with_declaration")
 
-    def answers(self, images: np.ndarray):
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._suspect, name)
+
+    def answers(self, images: np.ndarray) -> Answers:
         self._counts.append(len(images))
         return self._suspect.answers(images)
 
-    @property
-    def asked_size(self) -> tuple[int, int] | None:
-        return asked_size(self._suspect)
-
-    @property
-    def num_together(self) -> int:
-        return getattr(self._suspect, "num_together", 1)
-
-    @property
-    def can_be_read_otherwise(self) -> bool:
-        return hasattr(self._suspect, "with_declaration")
-
-    def with_declaration(self, declaration) -> "_Counting":
+    def with_declaration(self, declaration: Declaration) -> "_Counting":
         return _Counting(self._suspect.with_declaration(declaration), self._counts)
 
     def as_trial(self) -> "_Counting":
@@ -87,34 +91,32 @@ def probe(
     batch_sizes: Sequence[int] = (1,),
     fit: str = "squash",
 ) -> Report:
-    """Looks for the classic mistakes in how a model is asked.
+    """Look for the usual mistakes in how a model is queried; change nothing.
 
-    Values of 0–255 against 0–1, forgotten normalisation, BGR, channels first, wrong size;
-    answers that change or depend on the rest of the batch (train-mode batch norm, dropout);
-    constant answers; probabilities where logits are declared and the reverse; classes that do
-    not cover the labels; NaN; scores that are no logits (percentages, sigmoids, negated);
-    scores that come sorted; photos of a size, or batches, that the model cannot take. It
-    reports and changes nothing.
+    Values in 0–255 instead of 0–1, missing normalisation, BGR, channels first, a wrong size;
+    answers that change or depend on the rest of the batch (batch norm in train mode, dropout);
+    constant answers; probabilities declared as logits and the reverse; fewer classes than
+    labels; NaN; scores that are not logits (percentages, sigmoids, negated); sorted scores;
+    sizes of photos, or of batches, that the model cannot take.
 
     **Which photos.** Some tens of labelled photos of the kind that the model was made for; the
-    arbitrator's own are best. The *unmarked* originals of a case serve too: their answers
-    stand in slot 0, which is never tested. No mark, space or key comes in here, only unmarked
-    pictures are asked, and so whatever is changed after a probe is chosen by nothing that
-    depends on the owner's slots. Never probe with published, marked photos, and be done with
-    probing before the first query of the audit: another declaration afterwards is another
-    test and must be counted as one.
+    arbitrator's own are best. The *unmarked* originals of a case serve too: their answers are
+    slot 0, which is never tested. No mark, space or key is an input, and only unmarked
+    pictures are queried, so a change made after a probe does not depend on the owner's slots.
+    Never probe with published, marked photos, and finish probing before the first query of the
+    audit: another declaration afterwards is another test and must be counted as one.
 
     Args:
-      suspect: asked about each photo up to about twenty times, where it has no skill on them.
+      suspect: queried about each photo up to about twenty times if it has no skill on them.
       images: unmarked uint8 photos `[n, H, W, 3]`, n ≥ 2; 30 or more to tell readings apart.
         Or a sequence of them, of several sizes if the suspect declares its `input_size`; a
         lazy one is read photo by photo and never held whole.
-      labels: integers `[n]`; without them only what needs none is looked for.
+      labels: integers `[n]`; without them the checks that need labels are left out.
       other_sizes: for a suspect without `input_size`, some photos of each further size that
-        will be asked: a sequence for each size.
-      batch_sizes: how many pictures the model will meet at once; each is tried, with photos
-        repeated where there are fewer.
-      fit: as `Access.fit`, how photos get the shape of `input_size`.
+        will be queried: a sequence for each size.
+      batch_sizes: numbers of pictures in one call of the model; each is tried, with photos
+        repeated if there are fewer.
+      fit: how photos get the shape of `input_size`, as `Access.fit`.
 
     Returns:
       The report.
@@ -132,125 +134,87 @@ def probe(
     """
     counts: list[int] = []
     asked = _Counting(_check.is_instance(Suspect, suspect=suspect), counts)
-    images = _pictures(images, asked.asked_size)
+    size = asked_size(asked)
+    images = _checked(images, size)
     if labels is not None:
         labels = _check.class_labels(len(images), labels=labels)
     is_cropped = _check.one_of(FITS, fit=fit) == "crop"
-    pictures = ProbePhotos(images, asked.asked_size, is_cropped)
-    report = _report(asked, pictures, labels, other_sizes, batch_sizes)
-    # Of fewer photos not even one could be left out.
-    if report.has(*_OF_SOME_PHOTOS) and len(pictures) >= ONE_IN:
-        refused = refused_alone(asked.as_trial(), pictures)
-        if refused and are_few(refused, pictures):
-            left = ProbePhotos(others(images, refused), asked.asked_size, is_cropped)
+    photos = ProbePhotos(images, size, is_cropped)
+    report = _report(asked, photos, labels, other_sizes, batch_sizes)
+    # Of fewer photos not even one may be left out.
+    if report.has(*_OF_SOME_PHOTOS) and len(photos) >= _ONE_IN:
+        refused = _refused_alone(asked.as_trial(), photos)
+        if refused and len(refused) * _ONE_IN <= len(photos):
+            left = ProbePhotos(_others(images, refused), size, is_cropped)
             labels = None if labels is None else np.delete(labels, list(refused))
             rest = _report(asked, left, labels, other_sizes, batch_sizes)
             if not rest.has(*_OF_SOME_PHOTOS):
-                findings = (*rest.findings, finding_on(refused, len(pictures)))
+                findings = (*rest.findings, _finding_on(refused, len(photos)))
                 report = dataclasses.replace(rest, findings=findings)
     return dataclasses.replace(report, num_queries=sum(counts))
 
 
-# Findings that a few photos without a usable answer may be the cause of.
-_OF_SOME_PHOTOS = ("fails", "not_finite")
-
-
 def _report(
     asked: _Counting,
-    pictures: ProbePhotos,
+    photos: ProbePhotos,
     labels: np.ndarray | None,
     other_sizes: Sequence[Sequence[np.ndarray]],
     batch_sizes: Sequence[int],
 ) -> Report:
-    """What is found with all the photos given; queries are counted by `asked`."""
+    """Run all checks on the photos; `asked` counts the queries."""
     try:
-        first = pictures.answers(asked)
+        first = photos.answers(asked)
     except (SuspectError, ValueError) as error:
-        findings = [_failure(error), *find_working_readings(asked, pictures)]
-        return Report(tuple(findings), 0, None)
+        seen = f"the suspect does not answer: {error}"
+        failure = Finding("fails", "error", seen, "correct this, then probe again")
+        return Report((failure, *find_working_readings(asked, photos)), 0, None)
     findings = findings_in(first, asked.declaration, labels)
-    findings += findings_on_order(asked, pictures, first, labels)
-    findings += findings_on_stability(asked, pictures, first)
-    findings += findings_on_batches(asked, pictures, first, batch_sizes, findings)
+    findings += findings_on_order(asked, photos, first, labels)
+    findings += findings_on_stability(asked, photos, first)
+    findings += findings_on_batches(asked, photos, first, batch_sizes, findings)
     findings += findings_on_sizes(asked, other_sizes)
     accuracy = None
     if labels is None:
         findings.append(_NO_LABELS)
     elif labels.max() < asked.declaration.num_classes:
-        better, accuracy = find_better_reading(asked, pictures, labels, first)
+        better, accuracy = find_better_reading(asked, photos, labels, first)
         findings += better
     findings.sort(key=lambda finding: finding.severity != "error")
     return Report(tuple(findings), 0, accuracy)
 
 
-def _pictures(
+def _checked(
     images: Sequence[np.ndarray] | np.ndarray, size: tuple[int, int] | None
 ) -> Sequence[np.ndarray]:
-    """Checked photos; a lazy sequence of the audit's own stays one."""
+    """Return checked photos; a lazy sequence stays one."""
     if isinstance(images, Pictures):
-        pictures = images
+        photos = images
     elif size is None or isinstance(images, np.ndarray):
-        pictures = _check.uint8_images(images=images)
+        photos = _check.uint8_images(images=images)
     else:
-        pictures = [
-            _check.uint8_image(**{f"images[{index}]": image})
-            for index, image in enumerate(images)
-        ]
-    if len(pictures) < 2:
-        raise ValueError(f"images must be at least 2 photos, got {len(pictures)}")
-    return pictures
+        photos = [_check.uint8_image(**{f"images[{i}]": one}) for i, one in enumerate(images)]
+    if len(photos) < 2:
+        raise ValueError(f"images must be at least 2 photos, got {len(photos)}")
+    return photos
 
 
-_NO_LABELS = Finding(
-    "no_labels",
-    "warning",
-    "the photos have no labels",
-    "give labelled photos to have range, channel order, layout and class order checked",
-)
-
-
-def _failure(error: Exception) -> Finding:
-    return Finding(
-        "fails",
-        "error",
-        f"the suspect does not answer: {error}",
-        "correct this, then probe again",
-    )
-
-
-# One photo in so many may be refused before the suspect counts as asked in a wrong way.
-ONE_IN = 10
-
-
-def _without_numbers(answers: Answers) -> dict[int, str]:
-    """Answers that hold NaN or infinity, and that."""
-    if answers.scores is None:
-        return {}
-    bad = np.flatnonzero(~np.isfinite(answers.scores).all(axis=1))
-    return dict.fromkeys(bad.tolist(), "its answer holds NaN or infinity")
-
-
-def refused_alone(suspect: Suspect, pictures: ProbePhotos) -> dict[int, str]:
-    """Asks photo by photo which have no answer, and why; ends once they are too many."""
+def _refused_alone(suspect: Suspect, photos: ProbePhotos) -> dict[int, str]:
+    """Query photo by photo which ones have no answer, and why; stop when they are too many."""
     refused: dict[int, str] = {}
-    for index in range(len(pictures)):
+    for index in range(len(photos)):
         try:
-            for why in _without_numbers(pictures.answers(suspect, [index])).values():
-                refused[index] = why
+            scores = photos.answers(suspect, [index]).scores
+            if scores is not None and not np.isfinite(scores).all():
+                refused[index] = "its answer holds NaN or infinity"
         except (SuspectError, ValueError) as error:
             refused[index] = str(error)
-        if not are_few(refused, pictures):
+        if len(refused) * _ONE_IN > len(photos):
             break
     return refused
 
 
-def are_few(refused: dict[int, str], pictures: Sequence | ProbePhotos) -> bool:
-    """Whether the photos refused are so few that it is they, not the way of asking."""
-    return len(refused) * ONE_IN <= len(pictures)
-
-
-def others(images: Sequence[np.ndarray], refused: dict[int, str]) -> Sequence[np.ndarray]:
-    """The photos that are not refused; a lazy sequence stays one."""
+def _others(images: Sequence[np.ndarray], refused: dict[int, str]) -> Sequence[np.ndarray]:
+    """Return the photos that are not refused; a lazy sequence stays one."""
     left = [index for index in range(len(images)) if index not in refused]
     if isinstance(images, Pictures):
         shapes = [images.shapes[index] for index in left]
@@ -258,8 +222,8 @@ def others(images: Sequence[np.ndarray], refused: dict[int, str]) -> Sequence[np
     return images[left] if isinstance(images, np.ndarray) else [images[i] for i in left]
 
 
-def finding_on(refused: dict[int, str], number: int) -> Finding:
-    """What to say of them, with the rule that an audit keeps."""
+def _finding_on(refused: dict[int, str], number: int) -> Finding:
+    """Report the refused photos, with the rule that an audit follows."""
     first = min(refused)
     return Finding(
         "refused",

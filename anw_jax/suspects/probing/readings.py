@@ -1,4 +1,4 @@
-"""Whether another reading of the same model fits labelled photos better."""
+"""Test whether another reading of the same model fits labelled photos better."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from anw_jax.suspects.probing.findings import Finding
 from anw_jax.suspects.probing.photos import ProbePhotos
 from anw_jax.suspects.protocol import Suspect
 
-# Sides of the pictures that published networks take.
+# Sides of the pictures that published networks take, in pixels.
 _SIDES = (28, 32, 48, 64, 96, 128, 160, 224, 256, 299, 384)
 
 # Normalisation of most networks trained on ImageNet, on the scale of [0, 1].
@@ -26,7 +26,7 @@ _LEVEL = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class _Reading:
-    """Another way to ask: what it is called, how it is declared, how well it fits."""
+    """Another way to query: its name, how to declare it, how well it fits."""
 
     name: str
     text: str
@@ -36,7 +36,7 @@ class _Reading:
 
 
 def find_working_readings(suspect: Suspect, photos: ProbePhotos) -> list[Finding]:
-    """Of a suspect that does not answer: the layouts and sizes at which it would."""
+    """Return the first layout or size at which a suspect answers that now does not."""
     declaration = suspect.declaration
     for reading in (*_layouts(declaration), *_sizes(declaration, photos)):
         if _takes(suspect, reading, photos):
@@ -48,17 +48,17 @@ def find_working_readings(suspect: Suspect, photos: ProbePhotos) -> list[Finding
 def find_better_reading(
     suspect: Suspect, photos: ProbePhotos, labels: np.ndarray, first: Answers
 ) -> tuple[list[Finding], float]:
-    """Compares readings photo by photo with the declared one; also gives its accuracy.
+    """Compare readings with the declared one, photo by photo; also return its accuracy.
 
-    A reading is an error where it answers significantly more photos rightly (exact sign test on
-    the photos on which the two differ), and a warning where it does not answer fewer
-    rightly and significantly more photos fit better. Only the best one is reported: the
-    others were compared with a wrong reading.
+    A reading is an error if it answers significantly more photos right (exact sign test on the
+    photos on which the two differ), and a warning if it answers no fewer right and
+    significantly more photos fit better. Only the best one is reported: the others were
+    compared with a wrong reading.
     """
     declaration = suspect.declaration
     is_right = first_labels(first) == labels
     accuracy = float(is_right.mean())
-    # A model that is right beyond doubt is not asked at other sizes: that costs most queries.
+    # A model with skill is not queried at other sizes, which would take most of the queries.
     is_lost = not _has_skill(first, labels)
     found = []
     if getattr(suspect, "can_be_read_otherwise", True) and accuracy < 1.0:
@@ -69,12 +69,16 @@ def find_better_reading(
         asked = [_judge(suspect, reading, photos, labels) for reading in readings]
         found = _best([reading for reading in asked if reading is not None], own)
     if is_lost and not found:
-        found = [*_negated(first, labels, is_right), _lost(accuracy, len(labels))]
+        share = f"{100 * accuracy:.0f} % of {len(labels)} photos"
+        seen = f"{share} get their label, no more than by chance"
+        do = "check whether classes are in the order of the labels; with few photos, give more"
+        no_skill = Finding("no_skill", "warning", seen, do)
+        found = [*_negated(first, labels, is_right), no_skill]
     return found, accuracy
 
 
 def _has_skill(answers: Answers, labels: np.ndarray) -> bool:
-    """Whether labels agree with answers more than if these were dealt out at random."""
+    """Return whether answers agree with labels significantly more than a random order."""
     size = 1 + int(max(labels.max(), first_labels(answers).max()))
     counts = [np.bincount(part, minlength=size) for part in (labels, first_labels(answers))]
     chance = float(counts[0] @ counts[1]) / len(labels) ** 2
@@ -84,7 +88,7 @@ def _has_skill(answers: Answers, labels: np.ndarray) -> bool:
 
 
 def _negated(first: Answers, labels: np.ndarray, is_right: np.ndarray) -> list[Finding]:
-    """An error where the lowest score tells the class better than the highest."""
+    """Return an error if the lowest score tells the class better than the highest."""
     if first.kind not in ("logits", "probabilities"):
         return []
     turned = Answers(first.kind, -first.scores)
@@ -98,15 +102,6 @@ def _negated(first: Answers, labels: np.ndarray, is_right: np.ndarray) -> list[F
     )
     do = "check whether scores are negated (distances, losses) or classes in another order"
     return [Finding("negated", "error", seen, do)]
-
-
-def _lost(accuracy: float, number: int) -> Finding:
-    return Finding(
-        "no_skill",
-        "warning",
-        f"{100 * accuracy:.0f} % of {number} photos get their label, no more than by chance",
-        "check whether classes are in the order of the labels; with few photos, give more",
-    )
 
 
 def _best(readings: list[_Reading], own: _Reading) -> list[Finding]:
@@ -135,7 +130,7 @@ def _best(readings: list[_Reading], own: _Reading) -> list[Finding]:
 
 
 def _sign_test(better: int, worse: int) -> float:
-    """One-sided exact sign test; 1 where nothing differs."""
+    """Return p of the one-sided exact sign test; 1 if nothing differs."""
     if better + worse == 0:
         return 1.0
     test = scipy.stats.binomtest(better, better + worse, 0.5, alternative="greater")
@@ -148,7 +143,7 @@ def _judge(
     if not _takes(suspect, reading, photos):
         return None
     answers = _ask(suspect, reading, photos)
-    # Better than a reading that is always wrong is still no reading.
+    # A reading that is better than one that is always wrong may still be wrong.
     if answers is None or not _has_skill(answers, labels):
         return None
     losses = _losses(answers, labels, suspect.declaration)
@@ -156,14 +151,14 @@ def _judge(
 
 
 def _takes(suspect: Suspect, reading: _Reading, photos: ProbePhotos) -> bool:
-    """Whether it answers to two photos: one that takes no such pictures costs no more."""
+    """Return whether it answers two photos; a model that cannot costs no more queries."""
     return _ask(suspect, reading, photos, is_trial=True) is not None
 
 
 def _ask(
     suspect: Suspect, reading: _Reading, photos: ProbePhotos, *, is_trial: bool = False
 ) -> Answers | None:
-    """Answers under another reading; None where the model does not take it."""
+    """Return answers under another reading; None if the model does not take it."""
     if not getattr(suspect, "can_be_read_otherwise", True):
         return None
     declaration = dataclasses.replace(suspect.declaration, **reading.changes)
@@ -182,7 +177,7 @@ def _losses(answers: Answers, labels: np.ndarray, declaration: Declaration) -> n
 
 
 def _values(declaration: Declaration) -> list[_Reading]:
-    """Ranges, normalisations and the order of channels."""
+    """Return readings with other ranges, normalisations and orders of channels."""
     ways = [
         ("value_range", 'value_range="bytes" and no mean or std', "bytes", _PLAIN),
         ("value_range", 'value_range="unit" and no mean or std', "unit", _PLAIN),
