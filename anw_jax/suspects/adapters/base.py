@@ -1,9 +1,10 @@
-"""The base of the adapters: one preprocessing, one check of the answers, one identity."""
+"""What the adapters share: preprocessing, a check of the answers, the identity of a model."""
 
 import contextlib
 import copy
 import dataclasses
 import re
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -20,24 +21,27 @@ _TORCHSCRIPT = "failed in the TorchScript interpreter"
 _ONNX_PREFIX = re.compile(
     r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:/\S+\.\w+:\d+ .*?\) (?=[A-Z]))?"
 )
+# In the repr of an object without one of its own; the number differs in every process.
+_ADDRESS = " at 0x"
 
 
 class PreparedSuspect:
-    """Base of the adapters: one preprocessing, one check of the answers.
+    """Base of the adapters; a subclass defines `_run`.
 
     Args:
       declaration: see `Suspect`.
-      together: how many pictures are asked at a time, at most; None for all. It enters the
-        identity: a model whose answers hang on the rest of the batch is another one then.
+      together: largest number of pictures in one call; None for no limit. It enters the
+        identity, because a model whose answers depend on the rest of the batch becomes another
+        model.
 
     Attributes:
       who: how errors call it.
-      surroundings: where its code runs; None for a model that the caller made.
+      surroundings: where its code runs; None for a model that the caller built.
     """
 
     who = "the suspect"
     surroundings: Surroundings | None = None
-    # Most pictures that the model itself takes in one call; None for any number.
+    # Largest number of pictures that the model itself takes in one call; None for no limit.
     _at_once: int | None = None
 
     def __init__(self, declaration: Declaration, *, together: int | None = None):
@@ -59,14 +63,14 @@ class PreparedSuspect:
         size = min(self._together or len(batch), self._at_once or len(batch))
         with self.surroundings or contextlib.nullcontext():
             return Answers.joined(
-                [self._asked(batch[at : at + size]) for at in range(0, len(batch), size)]
+                [self._answers(batch[at : at + size]) for at in range(0, len(batch), size)]
             )
 
-    def _asked(self, batch: np.ndarray) -> Answers:
+    def _answers(self, batch: np.ndarray) -> Answers:
         number = len(batch)
         filled = self._filled(number)
         if filled > number:
-            # With the last picture: zeros could make a model of batches answer otherwise.
+            # With the last picture: zeros could change answers that depend on the batch.
             more = np.repeat(batch[-1:], filled - number, axis=0)
             batch = np.concatenate([batch, more])
         try:
@@ -76,26 +80,27 @@ class PreparedSuspect:
             raise
         except BaseException as error:  # libraries and models have errors of their own
             shape = (number, *batch.shape[1:])
-            raise cannot_answer(self.who, shape, error) from error
+            message = f"{self.who} cannot answer to shape {shape} ({cause_of(error)})"
+            raise SuspectError(message) from error
         return answers.rows(slice(number))
 
     def with_declaration(self, declaration: Declaration) -> Self:
-        """The same model under another declaration; the probe compares readings with it."""
+        """Return the same model under another declaration; the probe compares readings."""
         other = copy.copy(self)
         other._declaration = _check.is_instance(Declaration, declaration=declaration)
         return other
 
     def _filled(self, number: int) -> int:
-        """How many pictures are asked in place of `number`; the rest are copies."""
+        """Return the size to which a batch is filled up with copies of its last picture."""
         return number
 
     def _run(self, batch: np.ndarray) -> Any:
-        """What the model says to a prepared batch; errors of all kinds may leave it."""
+        """Return what the model says about a prepared batch; any error may be raised."""
         raise NotImplementedError(f"{type(self).__name__} must define _run")
 
 
 def next_power_of_two(number: int) -> int:
-    """The least power of two that is not below: few sizes of batch are compiled.
+    """Return the smallest power of two that is not below, so that few sizes are compiled.
 
     Example:
       >>> [next_power_of_two(number) for number in (1, 2, 5)]
@@ -104,20 +109,10 @@ def next_power_of_two(number: int) -> int:
     return 1 << max(0, number - 1).bit_length()
 
 
-def cannot_answer(who: str, shape: tuple[int, ...], error: BaseException) -> SuspectError:
-    """What to say of a model that broke off at a batch of a shape.
-
-    Example:
-      >>> str(cannot_answer("the suspect", (2, 3, 8, 8), AssertionError("wrong height")))
-      'the suspect cannot answer to shape (2, 3, 8, 8) (AssertionError: wrong height)'
-    """
-    return SuspectError(f"{who} cannot answer to shape {shape} ({cause_of(error)})")
-
-
 def cause_of(error: BaseException, most: int = 240) -> str:
-    r"""The line of a library's error that tells the cause, with the error's name.
+    r"""Return the line of a library's error that tells the cause, with the error's name.
 
-    TorchScript says it last, after its own stack; others say it first.
+    TorchScript puts it last, after its own stack; others put it first.
 
     Example:
       >>> cause_of(ValueError("no such file\nat line 3"))
@@ -131,9 +126,9 @@ def cause_of(error: BaseException, most: int = 240) -> str:
 
 
 def missing(what: str, extra: str) -> MissingLibraryError:
-    """The error that names the extra to install.
+    """Return the error that names the extra to install.
 
-    From the checkout: the package is on no index, and there anybody may take its name.
+    From the checkout: the package is on no index, where anybody may take its name.
 
     Example:
       >>> str(missing("asking an ONNX file", "onnx"))
@@ -141,4 +136,40 @@ def missing(what: str, extra: str) -> MissingLibraryError:
     """
     return MissingLibraryError(
         f"{what} needs the extra {extra!r}: pip install '.[{extra}]' in the checkout"
+    )
+
+
+def with_identity(
+    declaration: Declaration, identity: str | Callable[[], str] | None
+) -> Declaration:
+    """Return the declaration with an identity, unless the caller gave it one.
+
+    Args:
+      declaration: of the suspect.
+      identity: or a function that computes it, if that takes long or may not be possible.
+    """
+    _check.is_instance(Declaration, declaration=declaration)
+    if identity is None or declaration.identity:
+        return declaration
+    identity = identity() if callable(identity) else identity
+    return dataclasses.replace(declaration, identity=_check.is_instance(str, identity=identity))
+
+
+def check_no_address(text: str) -> str:
+    """Return the text if it is the same in every process.
+
+    Raises:
+      ValueError: there is a memory address in it.
+    """
+    if _ADDRESS in text:
+        end = text.index(_ADDRESS) + len(_ADDRESS)
+        raise needs_name(text[max(0, end - 60) : end])
+    return text
+
+
+def needs_name(what: Any) -> ValueError:
+    """Return the error for a part of a model that only its memory address identifies."""
+    return ValueError(
+        "declaration must have an identity that names the model, since nothing but an address "
+        f"tells one part of it from others: {what!r:.80}"
     )

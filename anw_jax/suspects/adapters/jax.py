@@ -1,4 +1,4 @@
-"""Any function of a NumPy batch, and any model of JAX."""
+"""Adapters for any function of a NumPy batch, and for any model of JAX."""
 
 import dataclasses
 import functools
@@ -11,11 +11,16 @@ import jax
 import numpy as np
 
 from anw_jax import _check, verify
-from anw_jax.suspects.adapters.base import PreparedSuspect, next_power_of_two
-from anw_jax.suspects.adapters.files import check_no_address, needs_name, with_identity
+from anw_jax.suspects.adapters.base import (
+    PreparedSuspect,
+    check_no_address,
+    needs_name,
+    next_power_of_two,
+    with_identity,
+)
 from anw_jax.suspects.declaration import Declaration
 
-# As in `verify`: answers do not hang on TF32 or passes of bfloat16.
+# As in `verify`: answers do not depend on TF32 or bfloat16 passes.
 _PRECISION = "highest"
 
 
@@ -27,11 +32,11 @@ class CallableSuspect(PreparedSuspect):
         `[b, C]`, integer labels `[b]`, or for "top_k" a pair (labels, scores) `[b, k]`.
       declaration: how it wants pictures and what it answers.
       identity: names the model, so that its answers are never taken for another's: code cannot
-        be hashed. Not needed where the declaration has one.
-      together: pictures given to it at a time, at most; None for all that are asked.
+        be hashed. Not needed if the declaration has one.
+      together: largest number of pictures in one call; None for no limit.
 
     Raises:
-      TypeError, ValueError: `fun` that cannot be called, no identity.
+      TypeError, ValueError: `fun` cannot be called, or there is no identity.
 
     Example:
       >>> suspect = CallableSuspect(lambda batch: np.zeros((len(batch), 2)), Declaration(2),
@@ -63,24 +68,22 @@ class CallableSuspect(PreparedSuspect):
 class JaxSuspect(PreparedSuspect):
     """A model of JAX that carries its weights: `jax.tree_util.Partial(apply, variables)`.
 
-    `models.Model.predict_fn(variables)` gives one for this project's own networks; reading
-    the variables from a checkpoint is for rooms above this one. Compiled once
-    for each size of batch, which is filled up to the next power of two, with float32 products
-    of all bits. Where no cache is wanted, `verify.loss_table` asks the same questions in one
-    program.
+    `models.Model.predict_fn(variables)` gives one for this project's own networks. It is
+    compiled once for each size of batch, filled up to the next power of two, with full float32
+    products. Without a cache, `verify.loss_table` computes the same table in one program.
 
     Args:
-      predict: maps a batch, as `declaration` wants it, to logits or probabilities. What it is
-        given beside the function is traced: arrays only. Flags and modules go into the
-        function, as in `Partial(functools.partial(apply, train=False), variables)`.
+      predict: maps a batch, as `declaration` wants it, to logits or probabilities. What is
+        bound to the function is traced: arrays only. Flags and modules go into the function,
+        as in `Partial(functools.partial(apply, train=False), variables)`.
       declaration: its identity becomes the SHA-256 of the function's name, of what is bound to
-        it, and of structure and weights. It must name the model itself where these do not tell
-        models apart: a lambda, or a function made inside another one, be it as a field of a
-        module.
+        it, and of structure and weights. The caller must name the model if these do not tell
+        models apart: for a lambda or a function defined inside another one, also as a field
+        of a module.
 
     Raises:
-      TypeError: `predict` that is no `Partial`, or holds a flag or another object than arrays.
-      ValueError: no identity where one is needed.
+      TypeError: `predict` is not a `Partial`, or holds something else than arrays.
+      ValueError: no identity although one is needed.
 
     Example:
       >>> predict = jax.tree_util.Partial(lambda w, x: x.mean((1, 2)) @ w, np.eye(3)[:, :2])
@@ -97,7 +100,7 @@ class JaxSuspect(PreparedSuspect):
 
     @property
     def predict(self) -> jax.tree_util.Partial:
-        """The model itself; `verify.gradient_search` takes it."""
+        """The model itself, for `verify.gradient_search`."""
         return self._predict
 
     def _filled(self, number: int) -> int:
@@ -131,13 +134,13 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 
 def digest_of(predict: jax.tree_util.Partial) -> str:
-    """SHA-256 of function, structure and weights; the same in every process.
+    """Return the SHA-256 of function, structure and weights; the same in every process.
 
-    A function is known by its name where that says which it is: not one made inside another,
-    nor a lambda. What is bound to it, and fields of dataclasses, count with their values.
+    A function is identified by its name, unless it is a lambda or defined inside another one.
+    What is bound to it, and fields of dataclasses, enter with their values.
 
     Raises:
-      ValueError: something in it is told from others by nothing but its address.
+      ValueError: only its memory address identifies a part of it.
 
     Example:
       >>> digest_of(jax.tree_util.Partial(max, np.ones(2)))[:16]
@@ -152,7 +155,7 @@ def digest_of(predict: jax.tree_util.Partial) -> str:
 
 
 def _text_of(value: Any) -> str:
-    """What tells a value from others, arrays by their digest."""
+    """Return a text that identifies a value; arrays by their digest."""
     if isinstance(value, _PLAIN) or isinstance(value, np.dtype):
         return repr(value)
     if isinstance(value, np.ndarray | np.generic | jax.Array):
@@ -178,7 +181,7 @@ def _text_of_array(array: Any) -> str:
 
 
 def _text_of_callable(fun: Any) -> str:
-    """Of functions, classes, partials, methods and jitted ones; "" of other callables."""
+    """Return the text of functions, classes, partials and methods; "" of other callables."""
     if isinstance(fun, functools.partial):
         return f"partial({_text_of([fun.func, fun.args, fun.keywords])})"
     if isinstance(fun, types.MethodType):
@@ -189,7 +192,7 @@ def _text_of_callable(fun: Any) -> str:
         if fun.__closure__ or "<" in fun.__qualname__:
             raise needs_name(fun)
         return _name_of(fun)
-    # JAX wraps what it compiles, and puts a shim around partials.
+    # JAX wraps compiled functions and partials.
     inner = getattr(fun, "__wrapped__", None)
     if inner is None and type(fun).__module__.startswith("jax."):
         inner = getattr(fun, "fun", None)

@@ -1,4 +1,4 @@
-"""A Keras 3 model, on whichever backend Keras runs."""
+"""Adapter for a Keras 3 model, on any backend of Keras."""
 
 import hashlib
 import json
@@ -12,35 +12,35 @@ import numpy as np
 
 from anw_jax import _json
 from anw_jax.errors import MissingLibraryError, SuspectError
-from anw_jax.suspects.adapters.base import PreparedSuspect, cause_of, missing, next_power_of_two
-from anw_jax.suspects.adapters.files import (
-    damage_in,
-    kind_of,
-    names_in,
-    read_file,
+from anw_jax.suspects.adapters.base import (
+    PreparedSuspect,
+    cause_of,
+    missing,
+    next_power_of_two,
     with_identity,
 )
+from anw_jax.suspects.adapters.files import damage_in, kind_of, names_in, read_file
 from anw_jax.suspects.declaration import Declaration
 
 _TAG = b"anw_jax/v1/keras weights\0"
 
 
 class KerasSuspect(PreparedSuspect):
-    """A model of Keras 3, asked in inference mode (`predict_on_batch`).
+    """A model of Keras 3, in inference mode (`predict_on_batch`).
 
-    The backend is Keras's own choice: set the environment variable `KERAS_BACKEND=jax` before
-    anything imports keras to need no other framework. Batches are filled up to the next power
-    of two with the last picture, so that few sizes are compiled.
+    Keras chooses the backend: set the environment variable `KERAS_BACKEND=jax` before anything
+    imports keras to need no other framework. Batches are filled up to the next power of two
+    with the last picture, so that few sizes are compiled.
 
     Args:
       model: `keras.Model` with one picture input.
       declaration: its identity becomes the SHA-256 of configuration and weights; names of
-        layers do not enter it, since Keras numbers them through a process.
-      together: pictures asked at a time, at most; None for all.
+        layers do not enter it, because Keras numbers them within a process.
+      together: largest number of pictures in one call; None for no limit.
 
     Raises:
       MissingLibraryError: keras, or its backend, is not installed.
-      TypeError: `model` that is no model of Keras.
+      TypeError: `model` is not a model of Keras.
     """
 
     def __init__(self, model: Any, declaration: Declaration, *, together: int | None = None):
@@ -55,18 +55,18 @@ class KerasSuspect(PreparedSuspect):
     def from_file(
         cls, path: str | os.PathLike, declaration: Declaration, *, together: int | None = None
     ) -> Self:
-        """A `.keras` file, opened in safe mode: code in it (lambda layers) is refused.
+        """Open a `.keras` file in safe mode: code in it (lambda layers) is refused.
 
         Raises:
-          SuspectError: no file, no `.keras` archive, or one that safe mode refuses: also one
-            that takes weights or words from other files. Files of the older `.h5` form can
-            carry code and are not opened.
+          SuspectError: no file, not a `.keras` archive, or one that safe mode refuses, such as
+            one that reads weights or vocabularies from other files. Files of the older `.h5`
+            format can contain code and are not opened.
         """
         keras, path = _keras(), pathlib.Path(path)
         body, digest = read_file(path)
         declaration = with_identity(declaration, digest)
         _check_archive(path, body)
-        # Keras wants a path: a copy is opened, so that the bytes are those of the digest.
+        # Keras needs a path: a copy is opened, so that the bytes are those of the digest.
         with tempfile.TemporaryDirectory() as folder:
             copy = pathlib.Path(folder) / "model.keras"
             copy.write_bytes(body)
@@ -125,10 +125,10 @@ def _digest(keras: types.ModuleType, model: Any) -> str:
 
 
 def _without_names(config: Any, places: dict[str, str]) -> Any:
-    """A configuration with each layer called by its place, where it is named and wired.
+    """Return a configuration with the place of each layer as its name, also in its inputs.
 
-    Only there: a layer may be called "relu", and what it computes must still be told apart.
-    `places` says what the layers so far are called, and grows.
+    Only there: a layer may be called "relu", and what it computes must stay in the digest.
+    `places` maps the names of the layers so far, and grows.
     """
     if isinstance(config, list):
         if _is_wire(config) and config[0] in places:
@@ -142,7 +142,7 @@ def _without_names(config: Any, places: dict[str, str]) -> Any:
         found["config"] = {**inner, "name": place}
         if "name" in config:
             found["name"] = place
-    # What a dtype policy is called decides answers.
+    # The name of a dtype policy decides answers.
     return {
         key: value if key == "dtype" else _without_names(value, places)
         for key, value in found.items()
@@ -150,5 +150,5 @@ def _without_names(config: Any, places: dict[str, str]) -> Any:
 
 
 def _is_wire(value: list) -> bool:
-    """Whether a list is [layer, node, tensor], as Keras writes where an input comes from."""
+    """Return whether a list is [layer, node, tensor], Keras's source of an input."""
     return len(value) == 3 and [type(part) for part in value] == [str, int, int]

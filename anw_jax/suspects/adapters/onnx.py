@@ -1,4 +1,8 @@
-"""An ONNX file, asked through ONNX Runtime, and read without ONNX: is it whole?"""
+"""Adapter for an ONNX file, and a check that the file contains the whole model.
+
+A message of Protocol Buffers is a row of fields, each a number, a wire type and a value. Only
+the fields in `_INSIDE` lead to tensors; all others are skipped.
+"""
 
 import os
 import pathlib
@@ -10,8 +14,8 @@ import numpy as np
 
 from anw_jax import _check
 from anw_jax.errors import SuspectError
-from anw_jax.suspects.adapters.base import PreparedSuspect, cause_of, missing
-from anw_jax.suspects.adapters.files import kind_of, read_file, with_identity
+from anw_jax.suspects.adapters.base import PreparedSuspect, cause_of, missing, with_identity
+from anw_jax.suspects.adapters.files import kind_of, read_file
 from anw_jax.suspects.declaration import Declaration
 
 _TYPES = {
@@ -20,8 +24,8 @@ _TYPES = {
     "tensor(double)": np.float64,
     "tensor(uint8)": np.uint8,
 }
-# Belt and braces beside `_check_whole`: where second files would be looked for there are none,
-# and no other format than ONNX is guessed from the bytes.
+# In addition to `_check_whole`: there are no files in the folder of external data, and no
+# other format than ONNX is guessed from the bytes.
 _SETTINGS = {
     "session.load_model_format": "ONNX",
     "session.model_external_initializers_file_folder_path": "/nonexistent/second/files",
@@ -34,21 +38,21 @@ class OnnxSuspect(PreparedSuspect):
     Args:
       path: the file.
       declaration: its identity becomes the SHA-256 of the file, and the output if one is named.
-      output: name of the output that answers; None for the first.
+      output: name of the output to use; None for the first.
       providers: of ONNX Runtime, in order of preference.
       num_threads: inside one operator; None leaves it to ONNX Runtime.
-      together: pictures asked at a time; 1 for a dynamically quantised model, whose scales
-        are taken from the whole batch.
+      together: largest number of pictures in one call; 1 for a dynamically quantised model,
+        whose scales come from the whole batch.
 
     Raises:
       MissingLibraryError: onnxruntime is not installed.
-      SuspectError: no file, or one that is no ONNX model; one that keeps values of any tensor
-        in another file, which the identity would not cover; a model with several inputs, an
+      SuspectError: no file, or not an ONNX model; one that keeps values of any tensor in
+        another file, which the identity would not cover; a model with several inputs, an
         input that takes no pictures, or no such output.
 
-    An input that wants uint8 gets the prepared values rounded, so declare
-    `value_range="bytes"` for it. A fixed batch size in the file is kept: smaller batches are
-    filled up with copies of the last picture.
+    An input of type uint8 gets the prepared values rounded, so declare `value_range="bytes"`
+    for it. If the file fixes a batch size, smaller batches are filled up with copies of the
+    last picture.
     """
 
     def __init__(
@@ -153,7 +157,7 @@ def _open(
 
 
 def _check_whole(path: pathlib.Path, body: bytes) -> None:
-    """Refuses what is no ONNX model, or is not all of one."""
+    """Refuse what is not an ONNX model, or not a whole one."""
     if kind := kind_of(body):
         raise SuspectError(f"{path} is no ONNX model but {kind}")
     try:
@@ -189,23 +193,23 @@ _INSIDE: dict[str, dict[int, str]] = {
 }
 _TENSOR_NAME, _DATA_LOCATION, _OP_TYPE = 8, 14, 4
 _VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
-# A second holds about a million; whole models have some thousands.
+# About a million are read in a second; whole models have some thousands.
 _MOST_FIELDS = 20_000_000
 
 
 class NotOnnxError(ValueError):
-    """The bytes are no message of ONNX, or hold one that readers may take differently."""
+    """The bytes are not a message of ONNX, or one that readers may read differently."""
 
 
 def outside_in(body: bytes) -> str:
-    """What an ONNX model takes from outside its file; "" where it is whole.
+    """Return what an ONNX model reads from outside its file; "" if it is whole.
 
-    Looks at every tensor that a model can hold: of graphs, nodes' attributes, graphs inside
-    these, sparse ones, functions and training steps. A tensor that *anywhere* says that its
-    values lie elsewhere counts, also where a later field takes it back.
+    Covers every tensor that a model can contain: in graphs, attributes of nodes, graphs inside
+    these, sparse tensors, functions and training steps. A tensor counts if *any* of its fields
+    says that its values are elsewhere, even if a later field says otherwise.
 
     Raises:
-      NotOnnxError: no Protocol Buffers, cut off, or written in a way of its own.
+      NotOnnxError: not Protocol Buffers, cut off, or in an unusual encoding.
     """
     view, waiting, left = memoryview(body), [("model", 0, len(body))], _MOST_FIELDS
     while waiting:
@@ -230,12 +234,12 @@ def outside_in(body: bytes) -> str:
 
 
 def _fields(view: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """Number, wire type, and where the value begins and ends, of each field of a message."""
+    """Yield number, wire type, begin and end of the value of each field of a message."""
     at = start
     while at < end:
         tag, at = _varint(view, at, end, 5)
         number, wire = tag >> 3, tag & 7
-        # Longer tags are read differently by different readers; groups are long gone.
+        # Readers disagree on longer tags; groups are obsolete.
         if not number or tag >= 2**32:
             raise NotOnnxError(f"no field at byte {at}")
         if wire == _VARINT:
@@ -253,7 +257,7 @@ def _fields(view: memoryview, start: int, end: int) -> Iterator[tuple[int, int, 
 
 
 def _varint(view: memoryview, at: int, end: int, most: int = 10) -> tuple[int, int]:
-    """A number of 7 bits a byte, and where it ends."""
+    """Return a number of 7 bits a byte, and where it ends."""
     value = 0
     for place in range(most):
         if at + place >= end:

@@ -1,4 +1,4 @@
-"""Answers that were given before: the suspect itself is out of reach."""
+"""Answers that were recorded before, for a suspect that is out of reach."""
 
 import dataclasses
 import json
@@ -19,14 +19,14 @@ _FORMAT = "anw_jax recorded answers, version 1"
 
 
 class RecordedSuspect:
-    """Answers by picture, such as a court's expert took them in a closed room.
+    """Recorded answers by picture, such as a court's expert collects them on site.
 
-    Every picture is known by the SHA-256 of its shape and 8-bit bytes: a question that was
-    never put has no answer, and is an error. So a court can replay an audit from the answers
-    alone, and an owner of a model can answer a list of pictures without giving the model away.
+    Each picture is identified by the SHA-256 of its shape and 8-bit bytes; a picture that was
+    not recorded is an error. A court can replay an audit from the answers alone, and an owner
+    of a model can answer a list of pictures without giving the model away.
 
     Args:
-      keys: of the pictures that were asked; `RecordedSuspect.of` takes the pictures.
+      keys: `question_key` of the pictures; `RecordedSuspect.of` takes the pictures.
       answers: to them, in order.
       declaration: of the suspect that gave them.
 
@@ -56,7 +56,7 @@ class RecordedSuspect:
 
     @classmethod
     def of(cls, images: np.ndarray, answers: Answers, declaration: Declaration) -> Self:
-        """Answers to the pictures asked, uint8 `[m, H, W, 3]`.
+        """Record the answers to pictures, uint8 `[m, H, W, 3]`.
 
         Raises:
           TypeError, ValueError: pictures that are not 8-bit colour.
@@ -66,19 +66,19 @@ class RecordedSuspect:
 
     @property
     def asked_size(self) -> None:
-        """Pictures are known by their own pixels: nothing is resized before they are asked."""
+        """None: pictures are identified by their own pixels and so not resized."""
         return None
 
     @property
     def declaration(self) -> Declaration:
-        """Of the suspect that gave the answers."""
+        """The declaration of the suspect that gave the answers."""
         return self._declaration
 
     def answers(self, images: np.ndarray) -> Answers:
         """See `Suspect.answers`; pictures must be 8-bit values over 255.
 
         Raises:
-          SuspectError: a picture that was never asked.
+          SuspectError: a picture that was not recorded.
         """
         pictures = np.rint(images * 255.0).astype(np.uint8)
         places = [self._place.get(question_key("", picture)) for picture in pictures]
@@ -91,7 +91,7 @@ class RecordedSuspect:
         return self._answers.rows(np.array(places, np.int64))
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes an `.npz` that `load` reads: digests, answers, declaration."""
+        """Write an `.npz` for `load`: digests, answers, declaration."""
         given = self._answers
         arrays = {"digests": np.array([key.hex() for key in self._keys])}
         if given.scores is not None:
@@ -103,7 +103,7 @@ class RecordedSuspect:
 
     @classmethod
     def load(cls, path: str | os.PathLike, *, bind_file: bool = False) -> Self:
-        """Reads what `save` wrote; nothing in the file can run code.
+        """Read a file that `save` wrote; nothing in the file can run code.
 
         Args:
           path: the file.
@@ -111,7 +111,7 @@ class RecordedSuspect:
             answers can take the place of these once they are declared.
 
         Raises:
-          SuspectError: no file, or one that is no recording.
+          SuspectError: no file, or not a recording.
         """
         path = pathlib.Path(path)
         body, digest = read_file(path)
@@ -123,7 +123,7 @@ class RecordedSuspect:
             keys = [bytes.fromhex(digest) for digest in arrays["digests"].tolist()]
             declaration = Declaration.from_json(about["declaration"])
             scores, labels = _numbers(arrays, "scores", "f"), _numbers(arrays, "labels", "i")
-        except Exception as error:  # of numpy, zipfile and zlib, which share no base
+        except Exception as error:  # of numpy, zipfile and zlib: no common base
             raise SuspectError(
                 f"{path} is not a file of recorded answers ({type(error).__name__}): it is "
                 "damaged or another kind of file"
@@ -135,7 +135,7 @@ class RecordedSuspect:
 
 
 def _numbers(arrays: dict[str, np.ndarray], name: str, kind: str) -> np.ndarray | None:
-    """An array as `Answers` holds it: floats of 4 or 8 bytes, integers of 8."""
+    """Return an array as in `Answers`: floats of 4 or 8 bytes, integers of 8."""
     array = arrays.get(name)
     if array is None:
         return None

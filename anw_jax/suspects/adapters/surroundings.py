@@ -1,4 +1,4 @@
-"""Where the code of a suspect runs, so that it touches nothing of the program that asks it."""
+"""Run the code of a suspect without side effects on the program that queries it."""
 
 import contextlib
 import ctypes
@@ -11,26 +11,26 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
-# Names of code files read by those who are inside, the innermost last.
+# Names of code files read within each open context, the innermost last.
 _readers: list[set[str]] = []
 
 
 class Surroundings:
-    """A context in which a suspect's own code runs, entered each time it does.
+    """A context for a suspect's own code, entered for each call of it.
 
-    * What it writes to standard output goes to standard error: prints, and output of compiled
-      code and of programs that it starts.
-    * Where it changes the working folder or `sys.path`, it finds both again as it left them,
-      and everybody else as they were.
-    * Modules that it imports from `folder` are its own: two suspects may each have a
-      `helper.py`.
+    * Its standard output goes to standard error: prints, and output of compiled code and of
+      programs that it starts.
+    * Its changes of the working folder and of `sys.path` hold inside the context only, and are
+      back the next time it is entered.
+    * Modules that it imports from `folder` are visible inside only: two suspects may each have
+      a `helper.py`.
 
     Args:
-      folder: of the suspect's own code; None where it has none.
+      folder: of the suspect's own code; None if there is none.
 
     Attributes:
-      on_code: called with local code files, of no installed package, whenever more of them
-        were read inside; may be set later.
+      code: local code files, not of installed packages, read inside so far.
+      on_code: called with `code` each time it has grown; may be set later.
 
     Example:
       >>> surroundings, before = Surroundings(), os.getcwd()
@@ -82,7 +82,7 @@ class Surroundings:
             _chdir(self._cwd)
         if self._path is not None:
             sys.path[:] = self._path
-        # A killed or read-only case folder keeps no traces of compiled files.
+        # No compiled files are left in the folder of a case.
         sys.dont_write_bytecode = True
         try:
             yield
@@ -113,24 +113,24 @@ class Surroundings:
 
 
 def local_code(module: Any) -> pathlib.Path | None:
-    """The file of a module, if it is of no installed package."""
+    """Return the file of a module, unless it belongs to an installed package."""
     file = _file_of(module)
     return None if file is None else _local(str(file))
 
 
 def _file_of(module: Any) -> pathlib.Path | None:
-    """Where a module's code, or the folder of a package without code, lies."""
+    """Return the file of a module's code, or the folder of a package without code."""
     try:
         place = getattr(module, "__file__", None) or next(iter(module.__path__))
         return pathlib.Path(place).resolve()
-    except Exception:  # modules that are made up may hold anything
+    except Exception:  # such attributes of artificial modules may be anything
         return None
 
 
 def _local(name: str) -> pathlib.Path | None:
-    """A code file by its name, or by that of its compiled form; None where it is installed.
+    """Return a code file by its name or that of its compiled form; None if it is installed.
 
-    Packages are known by their versions; other files may be changed at any time.
+    Versions identify installed packages; other files may change at any time.
     """
     with contextlib.suppress(ValueError, NotImplementedError):
         name = importlib.util.source_from_cache(name)
@@ -151,7 +151,7 @@ def _installed() -> tuple[pathlib.Path, ...]:
 
 @functools.cache
 def _hook() -> None:
-    """Starts to look at which code files are opened; a process cannot stop doing so."""
+    """Start to watch which code files are opened; a process cannot stop this."""
 
     def look(event: str, arguments: tuple) -> None:
         if event == "open" and _readers and isinstance(name := arguments[0], str):
@@ -175,14 +175,14 @@ def _chdir(folder: str) -> None:
 
 @contextlib.contextmanager
 def _output_to_stderr() -> Iterator[None]:
-    """Sends what goes to standard output to standard error, below Python too."""
+    """Send standard output to standard error, also that of compiled code."""
     _flush()
     kept = None
     with contextlib.suppress(OSError):  # one of the two may be closed
         kept = os.dup(1)
         os.dup2(2, 1)
     try:
-        # The second puts the stream back that a suspect may exchange.
+        # The second restores the stream, which a suspect may replace.
         with contextlib.redirect_stdout(sys.stderr), contextlib.redirect_stderr(sys.stderr):
             yield
     finally:
@@ -193,9 +193,9 @@ def _output_to_stderr() -> Iterator[None]:
 
 
 def _flush() -> None:
-    """Empties what Python and C hold back for standard output."""
+    """Flush the buffers of standard output in Python and in C."""
     for stream in (sys.stdout, sys.__stdout__):
-        with contextlib.suppress(Exception):  # closed, or of the suspect's own making
+        with contextlib.suppress(Exception):  # closed, or an object of the suspect
             stream.flush()
-    with contextlib.suppress(Exception):  # no C library to be had
+    with contextlib.suppress(Exception):  # there is no C library
         ctypes.CDLL(None).fflush(None)

@@ -16,42 +16,58 @@ from typing import Any, Self
 import numpy as np
 
 from anw_jax.errors import SuspectError
-from anw_jax.suspects.adapters.base import PreparedSuspect, cause_of, missing
-from anw_jax.suspects.adapters.files import (
+from anw_jax.suspects.adapters.base import (
+    PreparedSuspect,
+    cause_of,
     check_no_address,
+    missing,
+    with_identity,
+)
+from anw_jax.suspects.adapters.files import (
+    PICKLE,
+    TORCH_PICKLE,
+    TORCHSCRIPT,
     damage_in,
-    is_script,
     kind_of,
     names_in,
     read_file,
-    with_identity,
 )
 from anw_jax.suspects.declaration import Declaration
 
 _TAG = b"anw_jax/v1/torch weights\0"
+# Operators that read or write a file while the program runs, by PyTorch and torchvision.
+_FILE_OPERATORS = re.compile(
+    r"\b(from_file|read_file|write_file|load_tensor|torch\s*\.\s*save|aten\s*\.\s*save)\b"
+)
+# Prefixes that tools add to the names of weights.
+_PREFIXES = {
+    "module.": "DataParallel",
+    "_orig_mod.": "torch.compile",
+    "model.": "a wrapper, such as Lightning's",
+}
 
 
 class TorchSuspect(PreparedSuspect):
-    """A module of PyTorch, asked without gradients.
+    """A module of PyTorch, queried without gradients.
 
-    A module that is handed over is asked as it is: its train or eval mode is its owner's
-    affair, the probe tells train mode, and running means are put back after each batch.
-    Modules that `from_script` and `from_weights` load are put into eval mode. Pickles of whole
-    modules are never opened: loading one runs code that stands in the file.
+    A module that the caller gives is used as it is: the caller chooses train or eval mode, the
+    probe detects train mode, and running means are restored after each batch. Modules loaded
+    by `from_script` and `from_weights` are put into eval mode. Pickles of whole modules are
+    never opened, because loading one runs code from the file.
 
     Args:
       module: `torch.nn.Module` or a scripted one; takes one prepared batch.
       declaration: usually `layout="NCHW"`; its identity becomes the SHA-256 of the module's
-        class name, layers (as it prints them), train or eval modes and state. What a class
-        of its own does between its layers stands in none of these: name the model where two
-        such classes share a name.
-      device: where it is asked.
-      together: pictures asked at a time, at most; None for all. 1 for a dynamically quantised
-        network, whose scales are taken from the whole batch.
+        class name, layers (as it prints them), train or eval modes and state. None of these
+        shows what a class does between its layers: name the model if two such classes share a
+        name.
+      device: on which it runs.
+      together: largest number of pictures in one call; None for no limit. 1 for a dynamically
+        quantised network, whose scales come from the whole batch.
 
     Raises:
       MissingLibraryError: torch is not installed.
-      TypeError: `module` that is no module.
+      TypeError: `module` is not a module.
     """
 
     def __init__(
@@ -78,28 +94,26 @@ class TorchSuspect(PreparedSuspect):
         device: str = "cpu",
         together: int | None = None,
     ) -> Self:
-        """A TorchScript file, as `torch.jit.save` writes it.
+        """Open a TorchScript file, as `torch.jit.save` writes it.
 
-        It is a program, and was compiled by its maker: open a stranger's where there is
-        nothing to steal.
+        It is a program: open one from a stranger only on a machine with nothing to steal.
 
         Raises:
-          SuspectError: no file, a pickle, a file of weights, or no file of PyTorch; a program
-            that reads or writes other files, which the identity would not cover.
+          SuspectError: no file, a pickle, a file of weights, or not a file of PyTorch; a
+            program that reads or writes other files, which the identity would not cover.
         """
         torch, path = _torch(), pathlib.Path(path)
         body, digest = read_file(path)
         declaration = with_identity(declaration, digest)
-        if not is_script(names_in(body)):
-            # Says what else the file is.
-            weights_of(torch, path, body)
+        if kind_of(body) != TORCHSCRIPT:
+            _load(torch, path, body)  # raises with what else the file is
             raise SuspectError(
                 f"{path} holds weights and no network: name what builds the network that they "
                 'belong to, module = "file.py:make" (in Python: TorchSuspect.from_weights)'
             )
-        check_script(path, body)
+        _check_script(path, body)
         with warnings.catch_warnings():
-            # TorchScript is out of fashion; files of it are still what people hand over.
+            # TorchScript is deprecated, but such files are still handed over.
             warnings.simplefilter("ignore", DeprecationWarning)
             try:
                 module = torch.jit.load(io.BytesIO(body), map_location=device)
@@ -121,10 +135,10 @@ class TorchSuspect(PreparedSuspect):
         code: str | None = None,
         together: int | None = None,
     ) -> Self:
-        """A file of weights, `torch.save(module.state_dict(), path)`, for a module given.
+        """Open a file of weights, `torch.save(module.state_dict(), path)`, for a module.
 
-        The module takes the weights up and is put into eval mode. `code` is what it is known
-        by in the identity; None for its class and layers, as it prints them.
+        The weights are loaded into the module, which is put into eval mode. `code` stands for
+        the module in the identity; None for its class and layers, as it prints them.
 
         Raises:
           SuspectError: no file, a pickle, or weights that do not fit the module.
@@ -136,7 +150,7 @@ class TorchSuspect(PreparedSuspect):
         )
         if not isinstance(module, torch.nn.Module):
             raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
-        take_up(path, module, weights_of(torch, path, body))
+        _load_into(module, _load(torch, path, body), path)
         return cls(module.eval(), declaration, device=device, together=together)
 
     def _run(self, batch: np.ndarray) -> Any:
@@ -150,7 +164,7 @@ class TorchSuspect(PreparedSuspect):
 
 @contextlib.contextmanager
 def _without_tf32(torch: types.ModuleType) -> Iterator[None]:
-    """Float32 products of all bits, as in `verify`; the caller's choice comes back after it."""
+    """Use full float32 products, as in `verify`; restore the caller's choice afterwards."""
     choices = (torch.backends.cudnn, torch.backends.cuda.matmul)
     before = [choice.allow_tf32 for choice in choices]
     try:
@@ -164,7 +178,7 @@ def _without_tf32(torch: types.ModuleType) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _kept_buffers(module: Any) -> Iterator[None]:
-    """Puts running means back that a module in train mode moves at every batch."""
+    """Restore the running means that a module in train mode changes at every batch."""
     if not any(part.training for part in module.modules()):
         yield
         return
@@ -197,7 +211,7 @@ def _torch() -> types.ModuleType:
 
 
 def _digest(module: Any) -> str:
-    """SHA-256 of a module's class, layers, modes, and of everything in its state."""
+    """Return the SHA-256 of a module's class, layers, modes and state."""
     modes = [name for name, part in module.named_modules() if part.training]
     text = f"{_layers_of(module)} {modes}"
     message = hashlib.sha256(_TAG + text.encode())
@@ -208,30 +222,18 @@ def _digest(module: Any) -> str:
 
 
 def _layers_of(module: Any) -> str:
-    """Class and layers, by their own words.
+    """Return the class and a digest of the printed layers.
 
     Raises:
-      ValueError: these hold an address, which is another in every process.
+      ValueError: a memory address in them, which differs in every process.
     """
     kind, layers = type(module), check_no_address(repr(module))
     digest = hashlib.sha256(layers.encode()).hexdigest()
     return f"{kind.__module__}.{kind.__qualname__} {digest}"
 
 
-# Operators that read or write a file while the program runs, by PyTorch and torchvision.
-_FILE_OPERATORS = re.compile(
-    r"\b(from_file|read_file|write_file|load_tensor|torch\s*\.\s*save|aten\s*\.\s*save)\b"
-)
-# What tools put before the names of weights, and where a training keeps them.
-_PREFIXES = {
-    "module.": "DataParallel",
-    "_orig_mod.": "torch.compile",
-    "model.": "a wrapper, such as Lightning's",
-}
-
-
-def check_script(path: pathlib.Path, body: bytes) -> None:
-    """Refuses TorchScript that is damaged, or reads or writes other files.
+def _check_script(path: pathlib.Path, body: bytes) -> None:
+    """Refuse TorchScript that is damaged, or reads or writes other files.
 
     Raises:
       SuspectError: see above.
@@ -250,42 +252,41 @@ def check_script(path: pathlib.Path, body: bytes) -> None:
                 )
 
 
-def weights_of(torch: types.ModuleType, path: pathlib.Path, body: bytes) -> Any:
-    """Opens a file of tensors without running code of it.
+def _load(torch: types.ModuleType, path: pathlib.Path, body: bytes) -> Any:
+    """Open a file of tensors without running code of it.
 
     Raises:
-      SuspectError: a pickle of other things, or no file of PyTorch.
+      SuspectError: a pickle of other things, or not a file of PyTorch.
     """
-    names = names_in(body)
-    if is_script(names):
+    kind = kind_of(body)
+    if kind == TORCHSCRIPT:
         raise SuspectError(
             f"{path} is TorchScript and needs no module: leave module out (in Python: "
             "TorchSuspect.from_script)"
         )
-    if names is not None and (damage := damage_in(body)):
+    if names_in(body) is not None and (damage := damage_in(body)):
         raise SuspectError(f"{path} is a damaged file of PyTorch ({damage})")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        if not _is_pickle(body):
-            raise _no_file_of_torch(path, body) from None
-        raise SuspectError(
-            f"{path} is a pickle of Python objects, and opening one runs code that stands in "
-            "it: ask for torch.save(model.state_dict()), TorchScript or ONNX instead"
-        ) from None
     except Exception as error:
-        if not _is_pickle(body):
-            raise _no_file_of_torch(path, body) from None
+        if kind not in (PICKLE, TORCH_PICKLE):
+            other = f", but {kind}" if kind else ""
+            raise SuspectError(f"{path} is not a file of PyTorch{other}") from None
+        if isinstance(error, pickle.UnpicklingError):
+            raise SuspectError(
+                f"{path} is a pickle of Python objects, and opening one runs code that stands "
+                "in it: ask for torch.save(model.state_dict()), TorchScript or ONNX instead"
+            ) from None
         raise SuspectError(
             f"{path} cannot be opened as a file of PyTorch ({cause_of(error)}): it is damaged "
             "or another kind of file"
         ) from error
 
 
-def take_up(path: pathlib.Path, module: Any, weights: Any) -> None:
-    """Puts weights into a module, by name.
+def _load_into(module: Any, weights: Any, path: pathlib.Path) -> None:
+    """Load weights into a module, by name.
 
     Raises:
       SuspectError: they do not fit; the message names the first that are missing, left over,
@@ -321,12 +322,12 @@ def _misfit(wanted: Mapping[str, Any], weights: Any) -> str:
 
 def _misfit_of(name: str, wanted: Any, given: Any) -> str:
     if not hasattr(wanted, "shape"):
-        return ""  # state of another kind, which the module reads itself
+        return ""  # state of another kind, which the module loads itself
     if not hasattr(given, "shape") or not hasattr(given, "is_floating_point"):
         return f"{name} is a {type(given).__name__} and no tensor"
     if given.shape != wanted.shape:
         return f"{name} has shape {tuple(given.shape)}, the module has {tuple(wanted.shape)}"
-    # Numbers of another kind would be cast, and what they were scaled by would be lost.
+    # Numbers of another kind would be cast, and their scale would be lost.
     kinds = [(t.is_floating_point(), t.is_complex(), t.is_quantized) for t in (given, wanted)]
     if kinds[0] != kinds[1]:
         return f"{name} is of {given.dtype}, the module's of {wanted.dtype}"
@@ -341,14 +342,14 @@ def _first(names: list[str]) -> str:
 
 
 def _hint(wanted: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
-    """What would make the names fit."""
+    """Return advice that would make the names fit."""
     for key, inner in weights.items():
         if isinstance(inner, Mapping) and set(inner) & set(wanted):
             return (
                 f"; the weights are under {key!r:.60}: save them alone, "
                 f"torch.save(torch.load(FILE)[{key!r:.60}], FILE)"
             )
-        # Both at once, as a checkpoint of a wrapped module has it.
+        # Both at once, as in a checkpoint of a wrapped module.
         if isinstance(inner, Mapping) and (hint := _prefix_hint(wanted, inner)):
             return f"; the weights are under {key!r:.60}{hint.replace(';', ', and', 1)}"
     return _prefix_hint(wanted, weights)
@@ -369,7 +370,7 @@ def _prefix_hint(wanted: Mapping[str, Any], weights: Mapping[str, Any]) -> str:
 
 
 def _prefixes_of(names: list[str]) -> list[str]:
-    """Beginnings up to a dot that all names share, the longest first."""
+    """Return the prefixes up to a dot that all names share, the longest first."""
     if not names:
         return []
     pieces = names[0].split(".")[:-1]
@@ -380,16 +381,3 @@ def _prefixes_of(names: list[str]) -> list[str]:
 def _by(prefix: str) -> str:
     makers = [maker for start, maker in _PREFIXES.items() if start in prefix]
     return f"from {', '.join(makers)}" if makers else "from a wrapper"
-
-
-def _no_file_of_torch(path: pathlib.Path, body: bytes) -> SuspectError:
-    kind = kind_of(body)
-    return SuspectError(f"{path} is not a file of PyTorch" + (f", but {kind}" if kind else ""))
-
-
-def _is_pickle(body: bytes) -> bool:
-    """Whether a file is a pickle, bare or in an archive; nothing of it is run."""
-    names = names_in(body)
-    if names is not None:
-        return any(name.endswith("data.pkl") for name in names)
-    return body.startswith(b"\x80")

@@ -16,7 +16,7 @@ import numpy as np
 from anw_jax import _check
 from anw_jax.errors import RefusedPictureError, SuspectError
 from anw_jax.progress import format_seconds
-from anw_jax.suspects.adapters.files import with_identity
+from anw_jax.suspects.adapters.base import with_identity
 from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.http.answer import AnswerTemplate
