@@ -118,12 +118,19 @@ OWN_CASE = {
     },
 }
 
+# Tiny ImageNet at the paper's scale.
+TINY_CASE = OWN_CASE["paper"] | {
+    "data": TINY,
+    "model": TINY_RESNET50,
+    "train": TINY_TRAIN,
+    "users": usual_users(100, 100),
+}
 
-# Fig. 2a-c: users "n<photos>" by number of photos, several of each, from few to many.
-QUICK_CROWDS = {1: 20, 5: 8, 20: 4, 50: 2}
-CIFAR_CROWDS = {
+# Fig. 2a-c: user groups "n<photos>" by number of photos, from few to many.
+QUICK_GROUPS = {1: 20, 5: 8, 20: 4, 50: 2}
+CIFAR_GROUPS = {
     "paper": ({1: 50, 5: 20, 50: 10, 500: 3, 5000: 1}, 500),
-    "quick": (QUICK_CROWDS, 30),
+    "quick": (QUICK_GROUPS, 30),
 }
 
 
@@ -131,7 +138,7 @@ def quantity_study(
     name: str,
     variant: str,
     cases: Mapping[str, Mapping[str, Any]],
-    crowds: Mapping[str, tuple[Mapping[int, int], int]],
+    groups: Mapping[str, tuple[Mapping[int, int], int]],
     title: tuple[str, str],
 ) -> ml_collections.ConfigDict:
     """Fig. 2a-c: how many marked photos suffice.
@@ -143,10 +150,10 @@ def quantity_study(
       name: of the results.
       variant: "paper" or "quick".
       cases: settings by variant, without users.
-      crowds: by variant, users by number of photos, and the photos of the keyed user.
+      groups: by variant, users by number of photos, and the photos of the keyed user.
       title: the figure, and whose photos.
     """
-    by_size, num_keyed = config.choose(variant, **crowds)
+    by_size, num_keyed = config.choose(variant, **groups)
     users = {f"n{size}": one_hue(size, count=count) for size, count in by_size.items()}
     users["keyed"] = {"num_images": num_keyed}
     row = {

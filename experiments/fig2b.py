@@ -4,12 +4,11 @@ Command:   python run.py --config=experiments/fig2b.py[:quick]
 Expect:    signatures of users with many photos are inferred, those of users with few not.
 """
 
+import functools
+
 import ml_collections
 
 from experiments import common, shared_claims
-from tools.reproduction.claims import Claim
-from tools.reproduction.figures import Lines
-from tools.reproduction.runs import Runs
 
 CASES = {
     "paper": common.OWN_CASE["paper"] | {"data": common.CIFAR100},
@@ -20,14 +19,8 @@ CASES = {
 def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     """Settings of the training."""
     title = ("Fig. 2b", "CIFAR-100")
-    return common.quantity_study("fig2b", variant, CASES, common.CIFAR_CROWDS, title)
+    return common.quantity_study("fig2b", variant, CASES, common.CIFAR_GROUPS, title)
 
 
-def claims(runs: Runs) -> list[Claim]:
-    """Claim that many marked photos are matched and few are not."""
-    return shared_claims.photo_numbers(runs, tuple(common.CIFAR_CROWDS[runs.variant][0]))
-
-
-def figure(runs: Runs) -> Lines:
-    """Draw the share of users matched against their number of marked photos."""
-    return shared_claims.photo_numbers_figure(runs, tuple(common.CIFAR_CROWDS[runs.variant][0]))
+claims = functools.partial(shared_claims.photo_numbers, groups=common.CIFAR_GROUPS)
+figure = functools.partial(shared_claims.photo_numbers_figure, groups=common.CIFAR_GROUPS)

@@ -7,19 +7,9 @@ Expect:    all five signatures matched, within a few degrees.
 import ml_collections
 
 from experiments import common, shared_claims
-from tools.reproduction.claims import Claim
-from tools.reproduction.figures import Curves
-from tools.reproduction.runs import Runs
 
 CASES = {
-    "paper": common.OWN_CASE["paper"]
-    | {"verify": common.FINE}
-    | {
-        "data": common.TINY,
-        "model": common.TINY_RESNET50,
-        "train": common.TINY_TRAIN,
-        "users": common.usual_users(100, 100),
-    },
+    "paper": common.TINY_CASE | {"verify": common.FINE},
     "quick": common.OWN_CASE["quick"]
     | {"verify": common.FINE}
     | {
@@ -36,11 +26,5 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     return common.study("fig2f", variant, CASES, row)
 
 
-def claims(runs: Runs) -> list[Claim]:
-    """Claim that all five signatures are matched, and read to within 15 degrees."""
-    return shared_claims.five_signatures(runs)
-
-
-def figure(runs: Runs) -> Curves:
-    """Draw the loss around each of the five signatures."""
-    return shared_claims.user_curves(runs)
+claims = shared_claims.five_signatures
+figure = shared_claims.user_curves

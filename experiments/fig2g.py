@@ -28,13 +28,7 @@ ARMS = {
     },
 }
 CASES = {
-    "paper": common.OWN_CASE["paper"]
-    | {
-        "data": common.TINY,
-        "model": common.TINY_RESNET50,
-        "train": common.TINY_TRAIN,
-        "users": common.usual_users(100, 100),
-    },
+    "paper": common.TINY_CASE,
     "quick": common.OWN_CASE["quick"],
 }
 

@@ -25,13 +25,7 @@ from tools.reproduction.runs import Run, Runs, Seed
 
 DEPTHS = {"paper": (18, 34, 50, 101, 152), "quick": (18, 34, 50)}
 CASES = {
-    "paper": common.OWN_CASE["paper"]
-    | {
-        "data": common.TINY,
-        "model": common.TINY_RESNET50,
-        "train": common.TINY_TRAIN,
-        "users": common.usual_users(100, 100),
-    },
+    "paper": common.TINY_CASE,
     "quick": common.OWN_CASE["quick"]
     | {"model": {"name": "resnet18", "stem": "tiny", "widths": (16, 32, 64, 128)}},
 }

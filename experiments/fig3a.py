@@ -7,9 +7,6 @@ Expect:    all five signatures still matched.
 import ml_collections
 
 from experiments import common, shared_claims
-from tools.reproduction.claims import Claim
-from tools.reproduction.figures import Curves
-from tools.reproduction.runs import Runs
 
 
 def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
@@ -19,11 +16,5 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     return common.study("fig3a", variant, common.OWN_CASE, row, attacks=attacks)
 
 
-def claims(runs: Runs) -> list[Claim]:
-    """Claim that all five signatures are still matched."""
-    return shared_claims.still_matched(runs)
-
-
-def figure(runs: Runs) -> Curves:
-    """Draw the loss around each of the five signatures."""
-    return shared_claims.user_curves(runs)
+claims = shared_claims.still_matched
+figure = shared_claims.user_curves

@@ -10,9 +10,6 @@ small network learns nothing at .1.
 import ml_collections
 
 from experiments import common, shared_claims
-from tools.reproduction.claims import Claim
-from tools.reproduction.figures import Curves
-from tools.reproduction.runs import Runs
 
 EPSILON = {"paper": 0.1, "quick": 4 / 255}
 NOTES = {"paper": ".1", "quick": "4/255, not .1"}
@@ -27,11 +24,5 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
     return common.study("fig3d", variant, common.OWN_CASE, row, attacks=attacks)
 
 
-def claims(runs: Runs) -> list[Claim]:
-    """Claim that all five signatures are still matched."""
-    return shared_claims.still_matched(runs)
-
-
-def figure(runs: Runs) -> Curves:
-    """Draw the loss around each of the five signatures."""
-    return shared_claims.user_curves(runs)
+claims = shared_claims.still_matched
+figure = shared_claims.user_curves

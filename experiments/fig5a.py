@@ -18,9 +18,7 @@ from tools.reproduction.runs import Run, Runs, Seed
 USERS = {"paper": (1000, 100), "quick": (100, 19)}
 PERCENT = {"paper": (20, 40, 60, 80, 100), "quick": (20, 100)}
 CASES = {
-    "paper": common.OWN_CASE["paper"]
-    | {"data": common.TINY, "model": common.TINY_RESNET50, "train": common.TINY_TRAIN}
-    | {"verify": {"grid_refinement": 1}},
+    "paper": common.TINY_CASE | {"verify": {"grid_refinement": 1}},
     "quick": common.OWN_CASE["quick"] | {"verify": {"grid_refinement": 1}},
 }
 
@@ -46,7 +44,7 @@ def get_config(variant: str = "paper") -> ml_collections.ConfigDict:
         "minutes": 3.0,
     }
     users = {"crowd": common.one_hue(num_images, count=count)}
-    if variant == "quick":  # at paper scale the crowd has every photo that there is
+    if variant == "quick":  # at paper scale the group owns every photo
         users["keyed"] = {"num_images": 50}
     return common.study("fig5a", variant, CASES, row, users=users)
 

@@ -6,7 +6,7 @@ differences on the hue circle, in degrees.
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -135,14 +135,19 @@ def keyed_p(runs: Runs, arms: Sequence[str] | None = None, suspect: str | None =
     )
 
 
-def photo_numbers(runs: Runs, sizes: Sequence[int]) -> list[Claim]:
+# By variant: user groups as numbers of users by number of photos, from few to many, and the
+# photos of the keyed user.
+Groups = Mapping[str, tuple[Mapping[int, int], int]]
+
+
+def photo_numbers(runs: Runs, groups: Groups) -> list[Claim]:
     """Claim that many marked photos are matched and few are not (Fig. 2a-c).
 
     Args:
       runs: with user groups "n<photos>".
-      sizes: the numbers of photos, from few to many.
+      groups: by variant.
     """
-    few, many = sizes[0], sizes[-1]
+    few, *_, many = groups[runs.variant][0]
 
     def gain(run: Run) -> float:
         return group_match_rate(run, f"n{many}") - group_match_rate(run, f"n{few}")
@@ -168,8 +173,9 @@ def photo_numbers(runs: Runs, sizes: Sequence[int]) -> list[Claim]:
     ]
 
 
-def photo_numbers_figure(runs: Runs, sizes: Sequence[int]) -> Lines:
+def photo_numbers_figure(runs: Runs, groups: Groups) -> Lines:
     """Draw the share of users matched against their number of marked photos (Fig. 2a-c)."""
+    sizes = groups[runs.variant][0]
     points = {size: runs.each(group_match_rate, group=f"n{size}") for size in sizes}
     return Lines({"": points}, "marked photos of a user", "users matched", "%", log_x=True)
 

@@ -1,4 +1,4 @@
-"""How long runs take, from those that were recorded."""
+"""Estimate how long runs take, from recorded ones."""
 
 import pathlib
 import statistics
@@ -9,10 +9,10 @@ from anw_jax import _json
 from anw_jax.report.reading import training_seconds
 from tools.reproduction.study import Study
 
-# What a queue adds to a result: wall seconds of the sitting, and whether it trained.
+# A queue adds to a result: wall-clock seconds of its process, and whether it trained.
 SITTING = "sitting"
 
-# Below the results, the folder of runs that were made anew with other settings.
+# Folder below the results for runs that were repeated with other settings.
 SUPERSEDED = "superseded"
 
 
@@ -34,7 +34,7 @@ class Durations:
 
     @classmethod
     def of(cls, results: pathlib.Path) -> "Durations":
-        """From the result files of a folder; damaged and superseded ones are left out."""
+        """Read the result files of a folder, except damaged and superseded ones."""
         found = cls()
         for file in sorted(results.glob("*/**/seed*.json")):
             if SUPERSEDED in file.relative_to(results).parts:
@@ -46,12 +46,12 @@ class Durations:
         return found
 
     def add(self, values: Mapping[str, Any]) -> None:
-        """Takes note of one result."""
+        """Add the durations of one result."""
         train = training_seconds(values)
         sitting = values.get(SITTING) or {"seconds": sum(values["stage_seconds"].values())}
         trained = bool(sitting.get("trained", True))
         if trained and train is None:
-            return  # nobody knows what was training and what was not
+            return  # the share of training is not known
         if trained:
             case = values["settings"].get("case") or values["name"]
             self._training.setdefault(case, []).append(train)
@@ -59,18 +59,18 @@ class Durations:
         self._audit.setdefault((values["name"], values.get("arm", "main")), []).append(audit)
 
     def training(self, case: str) -> float | None:
-        """Median seconds of a training of this case; None where none is recorded."""
+        """Return the median seconds of a training of this case; None if none is recorded."""
         return _median(self._training.get(case))
 
     def audit(self, name: str, arm: str) -> float | None:
-        """Median seconds of everything else in a run; None where none is recorded."""
+        """Return the median seconds of the rest of a run; None if none is recorded."""
         return _median(self._audit.get((name, arm)))
 
     def expected(self, study: Study, arm: str, case: str, *, trains: bool) -> float | None:
-        """Seconds that a run will take; None where there is nothing to go by.
+        """Return the seconds that a run will take; None if nothing is known.
 
-        Without a record it is what the config expects, which may be too much for an arm
-        that shares a training.
+        Without a record it is the config's estimate, which may be too high for an arm that
+        shares a training.
         """
         declared = None if study.minutes is None else 60.0 * study.minutes
         training, audit = self.training(case) if trains else 0.0, self.audit(study.name, arm)

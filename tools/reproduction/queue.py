@@ -1,7 +1,7 @@
-"""Runs what is missing, in the order of the plan, until it is done, stopped or out of time.
+"""Run what is missing, in the order of the plan, until all is done, stopped or out of time.
 
-A long list of runs may be killed at any moment: a training resumes from its checkpoint, a
-result file is written whole at the end, and the same command runs what is still missing.
+The queue may be killed at any time: a training resumes from its checkpoint, a result file is
+written whole at the end, and the same command runs what is still missing.
 """
 
 import contextlib
@@ -26,14 +26,14 @@ Runner = Callable[[Settings, pathlib.Path], Mapping[str, Any] | None]
 
 @dataclasses.dataclass
 class Outcome:
-    """What a queue has done.
+    """The outcome of a queue.
 
     Attributes:
-      done: labels of the runs that ended well.
-      failed: labels of those that raised.
-      elsewhere: labels of those that another runner is at work on.
-      left: how many were not begun.
-      interrupted: whether it was told to stop.
+      done: labels of completed runs.
+      failed: labels of runs that raised an error.
+      elsewhere: labels of runs that another process works on.
+      left: number of runs that were not begun.
+      interrupted: whether the queue was interrupted.
       untrainable: trainings that failed: runs that share them are not tried.
     """
 
@@ -122,7 +122,7 @@ class Queue:
                 stack.enter_context(self._lock(item))
             except SettingsError:
                 outcome.elsewhere.append(item.label)
-                self._say(f"{item.label}: another runner is at work on it")
+                self._say(f"{item.label}: another process works on it")
                 return True
             if self._is_done(item):
                 outcome.done.append(item.label)
@@ -161,12 +161,12 @@ class Queue:
         return self._workdir / item.settings.case / f"seed{item.seed}"
 
     def _has_work(self, item: Item) -> bool:
-        """Whether the training of an item lies ready in its workdir."""
+        """Whether the workdir of an item holds its finished training."""
         return (self._folder(item) / "tables").is_dir()
 
     @contextlib.contextmanager
     def _lock(self, item: Item) -> Iterator[None]:
-        """Keeps other runners from this training; not the run's own lock, which it takes."""
+        """Keep other queues from this training; the run itself takes another lock."""
         folder = self._workdir / ".queue" / item.settings.case / f"seed{item.seed}"
         with Workdir(folder).lock():
             yield
@@ -181,7 +181,7 @@ class Queue:
         return self._clock() < self._deadline and self._clock() + expected <= self._deadline
 
     def _forecast(self, left: Sequence[Item]) -> str:
-        """How many runs are left, and for how long as far as that is known."""
+        """Say how many runs are left, and how long the known ones take."""
         seen, total, unknown = set(), 0.0, 0
         for item in left:
             trains = item.training not in seen and not self._has_work(item)
@@ -207,7 +207,7 @@ class Queue:
 
 
 def _trained_first(items: Sequence[Item], has_work: Callable[[Item], bool]) -> list[Item]:
-    """Runs that only read a finished training come first; else the order stays."""
+    """Put runs with a finished training first; else keep the order."""
     return sorted(items, key=lambda item: not has_work(item))
 
 
@@ -216,7 +216,7 @@ def _summary(outcome: Outcome, seconds: float) -> str:
     if outcome.failed:
         parts.append(f"{len(outcome.failed)} failed ({', '.join(outcome.failed)})")
     if outcome.elsewhere:
-        parts.append(f"{len(outcome.elsewhere)} left to another runner")
+        parts.append(f"{len(outcome.elsewhere)} left to another process")
     if outcome.left:
         parts.append(f"{outcome.left} left")
     return ", ".join(parts)

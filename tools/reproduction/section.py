@@ -1,4 +1,4 @@
-"""What stands in a row of the document: its command, its trainings, their p-values."""
+"""Texts of one row of the document: its command, its trainings, their p-values."""
 
 import math
 import re
@@ -65,7 +65,7 @@ def trainings(name: str, study: Study, runs: Runs) -> str:
 
 
 def _setting(study: Study) -> str:
-    """What was trained on what, in any of the arms, and then what a reader must know."""
+    """Name networks, photos and epochs of all arms, and add the study's note."""
     every = [study.settings(arm, study.seeds[0]) for arm in study.arms]
     networks = _joined(settings.model.name for settings in every)
     photos = _joined(_photos(settings.data) for settings in every)
@@ -131,7 +131,7 @@ def _machine(run: Run) -> str:
 
 
 def _commits(runs: Sequence[Run]) -> str:
-    """The code that trained the models, and that which read them where it is other."""
+    """Name the commits that trained the models, and those that queried them if different."""
     trained = _joined(c[:10] for run in runs for c in training_commits(run.values))
     later = [run for run in runs if training_commits(run.values)[-1] != _reader(run)]
     read = _joined(_reader(run)[:10] for run in later)
@@ -139,11 +139,11 @@ def _commits(runs: Sequence[Run]) -> str:
 
 
 def _reader(run: Run) -> str:
-    """The commit that queried and tested the model."""
+    """Return the commit that queried and tested the model."""
     path = "provenance.commit"
     return str(run.at(path)) if run.has(path) else "unknown"
 
 
 def _joined(found: Iterable[str]) -> str:
-    """What there is, each once."""
+    """Join texts, each once."""
     return ", ".join(dict.fromkeys(found))

@@ -10,7 +10,7 @@ from typing import Any
 from anw_jax import _check, lab
 from anw_jax.errors import SettingsError
 from anw_jax.lab import config as lab_config
-from anw_jax.lab.workdir import plain
+from anw_jax.lab.workdir import flatten, plain
 from tools.reproduction.claims import Claim
 from tools.reproduction.figures import Figure
 from tools.reproduction.runs import (
@@ -28,7 +28,7 @@ VARIANTS = ("paper", "quick")
 
 # The studies in the order of the plan, one name a line.
 _LIST = "studies.txt"
-# Settings in which runs of one case may differ: they share the training and its tables.
+# Settings in which runs of one case may differ although they share training and tables.
 _OWN = ("name", "suspects", "analyses")
 _REMOVABLE = ("users", "attacks", "suspects")
 _TEXTS = ("row", "title", "paper", "note", "cost_row")
@@ -145,7 +145,7 @@ class Study:
         return run
 
     def rehearse(self) -> None:
-        """Make claims and figure of made-up results, before hours are spent on real ones.
+        """Evaluate claims and figure on made-up results, before hours are spent on real ones.
 
         Raises:
           SettingsError: a claim or the figure reads what no run of these settings will hold.
@@ -167,7 +167,7 @@ class Study:
 
 
 def _override(values: dict[str, Any], path: str, value: Any) -> None:
-    """Sets a value at a dotted path of plain settings; the settings' own check follows."""
+    """Set a value at a dotted path of plain settings, which are checked later."""
     *parents, last = path.split(".")
     level: Any = values
     for depth, name in enumerate(parents):
@@ -183,13 +183,13 @@ def _override(values: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _refuse_other_settings(run: Run, settings: lab.Settings) -> None:
-    """Results of other settings than the study's are no results of the study.
+    """Refuse results that were made with other settings than the study's.
 
-    Of settings only those that both know are compared: those added since have their defaults.
-    A user, an attack, a suspect or a parameter that only one of them names is a difference.
+    Only settings that both name are compared: those added later have their defaults. A user,
+    an attack, a suspect or a parameter that only one of them names is a difference.
     """
-    now = dict(_flat(_with_names(plain(settings.to_dict()))))
-    before = dict(_flat(_with_names(run.at("settings"))))
+    now = dict(flatten(_with_names(plain(settings.to_dict()))))
+    before = dict(flatten(_with_names(run.at("settings"))))
     changed = [path for path in now if path in before and now[path] != before[path]]
     if changed:
         path = changed[0]
@@ -200,7 +200,7 @@ def _refuse_other_settings(run: Run, settings: lab.Settings) -> None:
 
 
 def _with_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with what is named freely as a list of names, and parameters as one value."""
+    """Settings with lists of the freely chosen names, and parameters as one value."""
     full = dict(settings)
     for kind in _REMOVABLE:
         entries = dict(full.get(kind) or {})
@@ -209,16 +209,6 @@ def _with_names(settings: Mapping[str, Any]) -> dict[str, Any]:
             given = sorted((entry.get("parameters") or {}).items())
             full[kind][name] = {**entry, "parameters": [list(pair) for pair in given]}
     return full
-
-
-def _flat(value: Any, path: str = "") -> list[tuple[str, Any]]:
-    if not isinstance(value, dict):
-        return [(path, value)]
-    return [
-        pair
-        for name, item in value.items()
-        for pair in _flat(item, f"{path}.{name}" if path else name)
-    ]
 
 
 def load_study(file: str | pathlib.Path, variant: str = "paper") -> Study:
