@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from anw_jax.audit.declare import beacon_of, check_unchanged, refusal_limit, rul
 from anw_jax.audit.seal import read_blind
 from anw_jax.audit.statements import check_controls, check_release, read_statements
 from anw_jax.errors import CaseError
-from anw_jax.keys import AccessRule, Assignment, MarkKey, Plan, assign
+from anw_jax.keys import AccessRule, Assignment, Manifest, MarkKey, Plan, assign
 from anw_jax.stats import format_p, how_many, log_e_from_p, which_units
 from anw_jax.verify import Verdict, decide
 
@@ -126,12 +126,10 @@ def _test(
     sealed_digest: str,
 ) -> dict[str, Any]:
     published = case.owners[owner].published
-    verdict = decide(
+    tested = judge_table(
         table,
         mark_key,
-        published.manifest,
-        published.plan,
-        commitment=published.commitment,
+        published,
         sealed_digest=sealed_digest,
         beacon=beacon_of(declared, owner),
         rule=own_rule(published.plan, rule),
@@ -139,12 +137,53 @@ def _test(
         menu=basis.menu,
         other_conditions=basis.conditions,
     )
-    return {
-        **_stated(verdict),
-        "stated": list(basis.stated),
-        "how_many": None,
-        "which": None,
-    }
+    return {**tested, "stated": list(basis.stated), "how_many": None, "which": None}
+
+
+class HasCommitment(Protocol):
+    """The public side of an owner, before any key is opened."""
+
+    manifest: Manifest
+    plan: Plan
+    commitment: str
+
+
+def judge_table(
+    table: np.ndarray,
+    mark_key: MarkKey,
+    owner: HasCommitment,
+    *,
+    sealed_digest: str,
+    beacon: bytes,
+    **basis: Any,
+) -> dict[str, Any]:
+    """Open one owner's key and make the declared test on a sealed table.
+
+    Args:
+      table: float32 `[n, num_slots]` nats.
+      mark_key: the owner's.
+      owner: with manifest, plan and commitment.
+      sealed_digest: of the table, from its seal.
+      beacon: value of the plan's beacon.
+      **basis: of `verify.decide`: `rule`, `statements`, `menu`, `other_conditions`.
+
+    Returns:
+      Plain values of the verdict.
+
+    Raises:
+      CommitmentError: as `verify.decide`.
+    """
+    verdict = decide(
+        table,
+        mark_key,
+        owner.manifest,
+        owner.plan,
+        commitment=owner.commitment,
+        sealed_digest=sealed_digest,
+        beacon=beacon,
+        **basis,
+    )
+    return _stated(verdict)
 
 
 def own_rule(plan: Plan, rule: AccessRule) -> AccessRule | None:

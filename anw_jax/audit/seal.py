@@ -1,6 +1,7 @@
 """Sealed mode: every table is asked and sealed before any key is opened."""
 
-from collections.abc import Callable
+import pathlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from anw_jax.audit.files import check_same, digest_of, read_arrays
 from anw_jax.audit.query import asked, queries_of
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
-from anw_jax.keys import AccessRule
+from anw_jax.keys import AccessRule, Manifest
 from anw_jax.stats.bounds import confidence
 from anw_jax.verify import check_jax, infer_signatures, seal
 
@@ -59,15 +60,19 @@ def seal_case(
         owners = dict(zip(case.owners, tables, strict=True))
         _files.write_npz(case.table_file(name), owners)
         results[name] |= {
-            "file": digest_of(case.table_file(name)),
             "declaration": declared["suspects"][name]["declaration"],
             "declaration_digest": declared["suspects"][name]["declaration_digest"],
-            "owners": {
-                o: _blind(case.owners[o], table, rule_of(declared, name))
-                | {"unusable": counts[o]}
-                for o, table in owners.items()
-            },
+            **sealed_tables(
+                case.table_file(name),
+                owners,
+                {
+                    o: (one.published.manifest, _statistic_of(one, rule_of(declared, name)))
+                    for o, one in case.owners.items()
+                },
+            ),
         }
+        for o, count in counts.items():
+            results[name]["owners"][o]["unusable"] = count
     body = {
         "format": FORMATS["blind.json"],
         "previous": case.digest("declared.json"),
@@ -85,9 +90,64 @@ def _tables(panel, saving, on_progress) -> list[np.ndarray]:
     return panel.saving_tables(*saving, on_progress)
 
 
-def _blind(owner: Owner, table: np.ndarray, rule: AccessRule) -> dict[str, Any]:
+def _statistic_of(owner: Owner, rule: AccessRule) -> str:
+    return owner.published.plan.statistic_of(rule)
+
+
+def sealed_tables(
+    file: pathlib.Path,
+    tables: Mapping[str, np.ndarray],
+    units: Mapping[str, tuple[Manifest, str]],
+) -> dict[str, Any]:
+    """Seal the tables of one suspect: digest them, and infer what needs no key.
+
+    Args:
+      file: the written file that holds the tables.
+      tables: float32 `[n, num_slots]` nats of each owner, as they will be tested.
+      units: each owner's manifest and declared statistic.
+
+    Returns:
+      Plain values: "file", its SHA-256; and "owners", by name: the digest of the table
+      ("table"), and slots, degrees and confidence of each unit.
+    """
+    return {
+        "file": digest_of(file),
+        "owners": {name: _blind(table, *units[name]) for name, table in tables.items()},
+    }
+
+
+def open_sealed(
+    file: pathlib.Path,
+    sealed: Mapping[str, Any],
+    named_by: str,
+    read: Callable[[pathlib.Path], dict[str, np.ndarray]] = read_arrays,
+) -> dict[str, np.ndarray]:
+    """Read the tables of a seal, and refuse others.
+
+    Args:
+      file: the file that holds the tables.
+      sealed: what `sealed_tables` returned.
+      named_by: the file that holds the seal, for messages.
+      read: reads each owner's table from the file.
+
+    Raises:
+      CaseError: the file is missing.
+      ChangedFileError: it was changed, or lacks an owner's table.
+    """
+    check_same(file, sealed.get("file", ""), named_by)
+    tables = read(file)
+    for owner, blind in sealed["owners"].items():
+        table = tables.get(owner)
+        if table is None or seal(table) != blind["table"]:
+            raise ChangedFileError(
+                f"{file} is not the table that was sealed (owner {owner!r}): restore the file; "
+                "a sealed table is not asked again"
+            )
+    return tables
+
+
+def _blind(table: np.ndarray, manifest: Manifest, statistic: str) -> dict[str, Any]:
     """What is inferred without the key, one entry for each unit."""
-    manifest, statistic = owner.published.manifest, owner.published.plan.statistic_of(rule)
     slots = infer_signatures(table, manifest)
     ahead = confidence(table, manifest.units, statistic)
     return {
@@ -131,13 +191,5 @@ def read_blind(case: Case) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarr
                 "whether the table is theirs; restore the file"
             )
         check_same(case.answers_file(name), result.get("answers", ""), "blind.json")
-        check_same(case.table_file(name), result.get("file", ""), "blind.json")
-        tables[name] = read_arrays(case.table_file(name))
-        for owner, blind in result["owners"].items():
-            table = tables[name].get(owner)
-            if table is None or seal(table) != blind["table"]:
-                raise ChangedFileError(
-                    f"{case.table_file(name)} is not the table that was sealed (owner "
-                    f"{owner!r}): restore the file; a sealed table is not asked again"
-                )
+        tables[name] = open_sealed(case.table_file(name), result, "blind.json")
     return body, tables

@@ -1,11 +1,12 @@
 """Stage "proof": open the keys, make the one declared test, run the controls."""
 
-import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 
 from anw_jax import stats, train, verify
+from anw_jax.audit.judge import judge_table
 from anw_jax.keys import Assignment, MarkKey, SignatureSpace
 from anw_jax.lab.journal import Journal
 from anw_jax.lab.owners import Prepared, User
@@ -14,6 +15,9 @@ from anw_jax.lab.training import TrainedRun
 from anw_jax.lab.workdir import Workdir
 
 ANOTHER_TEST = "not evidence: another test with a key that was opened before"
+
+# Of a verdict: a run makes no statements, and its results have another name for the table.
+_NOT_IN_RESULTS = ("log_e_value", "factor", "conditions", "table")
 
 _NULL_BINS = 400
 
@@ -94,35 +98,22 @@ def _conditions(standing: str) -> str:
 def prove_user(user: User, fine_table: np.ndarray, sealed_digest: str) -> dict[str, Any]:
     """Test one user's table; return plain values for `results.json`."""
     table = at_slots(fine_table, user.manifest.space)
-    verdict = verify.decide(
-        table,
-        user.mark_key,
-        user.manifest,
-        user.plan,
-        commitment=user.commitment,
-        sealed_digest=sealed_digest,
-        beacon=user.beacon,
+    verdict = judge_table(
+        table, user.mark_key, user, sealed_digest=sealed_digest, beacon=user.beacon
     )
     return {
-        **dataclasses.asdict(verdict.result),
-        "p_text": stats.format_p(verdict.result.log10_p),
-        "bits": verdict.result.bits,
+        **{name: value for name, value in verdict.items() if name not in _NOT_IN_RESULTS},
+        "table_digest": verdict["table"],
+        "bits": abs(verdict["log10_p"]) * math.log2(10.0),
         "kind": user.settings.kind,
         "mark_kind": user.settings.mark,
         "scheme": user.settings.scheme,
         "excluded": user.is_excluded,
         "num_images": len(user.originals),
-        "standing": verdict.standing,
-        "sentence": verdict.sentence,
-        "num_hits": verdict.num_hits,
-        "diagnostics": verdict.diagnostics,
         "commitment": user.commitment,
-        "table_digest": verdict.table_digest,
         "mark": user.plan.mark,
-        "inferred_slots": verdict.inferred_slots,
-        "true_slots": verdict.true_slots,
         "losses": _mean_losses(table, user.assignment),
-        "curve": _aligned_curve(fine_table, user.assignment),
+        "curve": _aligned_curve(user, fine_table),
         "one_signature": _one_signature(user, fine_table),
     }
 
@@ -140,12 +131,12 @@ def _mean_losses(table: np.ndarray, assignment: Assignment) -> dict[str, float]:
     }
 
 
-def _aligned_curve(fine_table: np.ndarray, assignment: Assignment) -> dict[str, np.ndarray]:
+def _aligned_curve(user: User, fine_table: np.ndarray) -> dict[str, np.ndarray]:
     """Mean loss against the distance from each image's secret hue (Fig. 2 of the paper)."""
     num = fine_table.shape[1]
-    refinement = num // assignment.space.num_slots
+    refinement = num // user.manifest.space.num_slots
     offsets = np.arange(num) - num // 2
-    columns = assignment.slots[:, None] * refinement + offsets
+    columns = user.assignment.slots[:, None] * refinement + offsets
     aligned = np.take_along_axis(fine_table, columns % num, axis=1)
     return {
         "offset_degrees": offsets * (360.0 / num),

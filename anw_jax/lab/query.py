@@ -2,12 +2,16 @@
 
 import dataclasses
 import hashlib
+import pathlib
+from typing import Any
 
 import jax
 import numpy as np
 
 from anw_jax import data, verify
-from anw_jax.errors import CommitmentError
+from anw_jax.audit.files import digest_of
+from anw_jax.audit.seal import open_sealed, sealed_tables
+from anw_jax.errors import CaseError, CommitmentError
 from anw_jax.keys import Manifest, MarkKey, SignatureSpace
 from anw_jax.lab.journal import Journal
 from anw_jax.lab.owners import Prepared, User
@@ -20,6 +24,8 @@ from anw_jax.progress import Estimator
 _BLOCK_IMAGES = 1024
 
 TABLES = "tables"
+
+_SEAL_FORMAT = "anw_jax sealed table of a run, version 2"
 
 # No user's name contains a dot.
 _WRONG = ".wrong_basis"
@@ -34,14 +40,14 @@ class QueryBatch:
       originals: the unmarked photos with labels, user after user.
       marks: each user's mark family (with a private basis, that basis).
       mark_of_image: int64 `[n]`, the user of each photo, as an index into `marks`.
-      manifests: the units of each user.
+      units: manifest and declared statistic of each user, by the user's name.
     """
 
     name: str
     originals: data.Dataset
     marks: tuple[Mark, ...]
     mark_of_image: np.ndarray
-    manifests: tuple[Manifest, ...]
+    units: dict[str, tuple[Manifest, str]]
 
     @classmethod
     def of(cls, name: str, users: tuple[User, ...]) -> "QueryBatch":
@@ -60,7 +66,7 @@ class QueryBatch:
             originals=originals,
             marks=tuple(user.mark for user in users),
             mark_of_image=np.repeat(np.arange(len(users)), list(map(len, albums))),
-            manifests=tuple(user.manifest for user in users),
+            units={user.name: (user.manifest, user.plan.statistic) for user in users},
         )
 
     def with_wrong_bases(self, seed: int) -> "QueryBatch":
@@ -71,6 +77,11 @@ class QueryBatch:
         )
         marks = tuple(UserLCT.from_sub_key(guess.sub_key("basis")) for guess in guesses)
         return dataclasses.replace(self, name=wrong_name(self.name), marks=marks)
+
+    @property
+    def space(self) -> SignatureSpace:
+        """The slots, the same for all users of a run."""
+        return next(iter(self.units.values()))[0].space
 
     @property
     def is_wrong(self) -> bool:
@@ -121,22 +132,17 @@ def query(
         queries.
     """
     tables = {}
-    model_digest = digest_of(trained_run)
+    model = digest_of_model(trained_run)
     for batch in batches:
         file, sealed = files_of(batch.name, folder)
         if workdir.exists(sealed):
             table = workdir.read_arrays(file)["losses"]
-            if workdir.read_json(sealed) != _seal(batch, grid, table, model_digest):
-                raise CommitmentError(
-                    f"{workdir.path / sealed} does not match its table, this model or these "
-                    "queries: a sealed table is not filled again; start afresh in another "
-                    "--workdir"
-                )
+            _check_seal(batch, grid, table, model, workdir, folder)
         else:
             so_far = f"{folder}/{batch.name}.so_far.npz"
-            table = _fill(batch, grid, trained_run, workdir, so_far, model_digest, journal)
+            table = _fill(batch, grid, trained_run, workdir, so_far, model, journal)
             workdir.write_arrays(file, losses=table, degrees=grid.degrees)
-            workdir.write_json(sealed, _seal(batch, grid, table, model_digest))
+            workdir.write_json(sealed, _seal(batch, grid, table, model, workdir, folder))
             workdir.remove(so_far)
         tables[batch.name] = table
     return tables
@@ -148,19 +154,78 @@ def files_of(name: str, folder: str = TABLES) -> tuple[str, str]:
 
 
 def _seal(
-    batch: QueryBatch, grid: SignatureSpace, table: np.ndarray, model_digest: str
+    batch: QueryBatch,
+    grid: SignatureSpace,
+    table: np.ndarray,
+    model: str,
+    workdir: Workdir,
+    folder: str,
+) -> dict[str, Any]:
+    """Seal a table as audits do, with digests of the finer grid and of the query's inputs."""
+    return {
+        "format": _SEAL_FORMAT,
+        "previous": digest_of(workdir.path / "commitments.json"),
+        **_inputs(batch, grid, table, model),
+        **sealed_tables(
+            workdir.path / files_of(batch.name, folder)[0],
+            _tested_tables(batch, table),
+            batch.units,
+        ),
+    }
+
+
+def _check_seal(
+    batch: QueryBatch,
+    grid: SignatureSpace,
+    table: np.ndarray,
+    model: str,
+    workdir: Workdir,
+    folder: str,
+) -> None:
+    """Refuse a table that is not the one sealed, for this model and these queries."""
+    file, sealed = files_of(batch.name, folder)
+    stored = workdir.read_json(sealed)
+
+    def tested(_: pathlib.Path) -> dict[str, np.ndarray]:
+        return _tested_tables(batch, table)
+
+    is_same = _inputs(batch, grid, table, model).items() <= stored.items()
+    try:
+        if is_same and "format" in stored:  # version 1 had the inputs alone
+            before = digest_of(workdir.path / "commitments.json")
+            is_same = (stored["format"], stored["previous"]) == (_SEAL_FORMAT, before)
+            open_sealed(workdir.path / file, stored, sealed, tested)
+    except CaseError:
+        is_same = False
+    if not is_same:
+        raise CommitmentError(
+            f"{workdir.path / sealed} does not match its table, this model or these queries: a "
+            "sealed table is not filled again; start afresh in another --workdir"
+        )
+
+
+def _inputs(
+    batch: QueryBatch, grid: SignatureSpace, table: np.ndarray, model: str
 ) -> dict[str, str]:
     """Digest the whole table, the tested part, and what both were made from."""
     queries = hashlib.sha256(b"anw_jax/v1/questions\0")
-    for manifest, mark in zip(batch.manifests, batch.marks, strict=True):
+    for (manifest, _), mark in zip(batch.units.values(), batch.marks, strict=True):
         queries.update(manifest.to_json().encode() + b"\0" + mark.description.encode() + b"\0")
     queries.update(batch.originals.labels.astype("<i4").tobytes())
     queries.update(grid.degrees.astype("<f8").tobytes())
     return {
         "table": verify.seal(table),
-        "tested_table": verify.seal(at_slots(table, batch.manifests[0].space)),
-        "model": model_digest,
+        "tested_table": verify.seal(at_slots(table, batch.space)),
+        "model": model,
         "questions": queries.hexdigest(),
+    }
+
+
+def _tested_tables(batch: QueryBatch, table: np.ndarray) -> dict[str, np.ndarray]:
+    """Each user's rows at the slots, by the user's name."""
+    tested = at_slots(table, batch.space)
+    return {
+        name: tested[batch.mark_of_image == index] for index, name in enumerate(batch.units)
     }
 
 
@@ -169,7 +234,7 @@ def at_slots(fine_table: np.ndarray, space: SignatureSpace) -> np.ndarray:
     return fine_table[:, :: fine_table.shape[1] // space.num_slots]
 
 
-def digest_of(trained_run: TrainedRun) -> str:
+def digest_of_model(trained_run: TrainedRun) -> str:
     """Return SHA-256 of architecture and weights: ties a table to its model."""
     message = hashlib.sha256(b"anw_jax/v1/weights\0" + repr(trained_run.predict.func).encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(trained_run.predict):
@@ -185,14 +250,14 @@ def _fill(
     trained_run: TrainedRun,
     workdir: Workdir,
     file: str,
-    model_digest: str,
+    model: str,
     journal: Journal,
 ) -> np.ndarray:
     """Fill one table block by block; a kill loses at most one block."""
     done = np.zeros((0, grid.num_slots), np.float32)
     if workdir.exists(file):
         stored = workdir.read_arrays(file)
-        if str(stored["model"]) == model_digest:
+        if str(stored["model"]) == model:
             done = stored["losses"]
     total, estimator = len(batch.originals), Estimator()
     num_queries = total * grid.num_slots
@@ -215,5 +280,5 @@ def _fill(
         )
         done = np.concatenate([done, block])
         if stop < total:
-            workdir.write_arrays(file, losses=done, model=np.array(model_digest))
+            workdir.write_arrays(file, losses=done, model=np.array(model))
     return done

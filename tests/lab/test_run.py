@@ -202,10 +202,57 @@ def test_a_table_changed_after_its_seal_is_refused_not_asked_again(reopened):
     assert "CommitmentError" in (folder / "FAILED.txt").read_text()
 
 
+OLD_SEAL = {"table", "tested_table", "model", "questions"}
+
+
+def test_a_seal_of_version_1_is_still_checked(reopened):
+    """Its fields are those that older runs wrote."""
+    settings, folder = reopened
+    file = folder / "tables/keyed.seal.json"
+    seal = {
+        name: part for name, part in json.loads(file.read_text()).items() if name in OLD_SEAL
+    }
+    file.write_text(json.dumps(seal))
+    batches = query.query_batches(
+        owners.prepare(settings, workdir.Workdir(folder)), settings.seed
+    )
+    batch = next(batch for batch in batches if batch.name == "keyed")
+    with np.load(folder / "tables/keyed.npz") as arrays:
+        table = arrays["losses"]
+    arguments = (workdir.Workdir(folder), query.TABLES)
+    query._check_seal(batch, settings.verify.grid, table, seal["model"], *arguments)
+    for name in OLD_SEAL:
+        file.write_text(json.dumps(seal | {name: "0" * 64}))
+        with pytest.raises(CommitmentError, match=r"keyed.seal.json does not match its table"):
+            query._check_seal(batch, settings.verify.grid, table, seal["model"], *arguments)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("previous",), "0" * 64),
+        (("file",), "0" * 64),
+        (("owners", "keyed", "table"), "0" * 64),
+        (("format",), "anw_jax sealed table of a run, version 3"),
+    ],
+)
+def test_a_changed_seal_is_refused(reopened, place, value):
+    settings, folder = reopened
+    file = folder / "tables/keyed.seal.json"
+    body = seal = json.loads(file.read_text())
+    *parents, last = place
+    for name in parents:
+        body = body[name]
+    body[last] = value
+    file.write_text(json.dumps(seal))
+    with pytest.raises(CommitmentError, match=r"keyed.seal.json does not match its table"):
+        lab.run(settings, folder)
+
+
 def test_a_table_of_another_model_is_refused(reopened):
     settings, folder = reopened
     seal = json.loads((folder / "tables/keyed.seal.json").read_text())
-    assert set(seal) == {"table", "tested_table", "model", "questions"}
+    assert OLD_SEAL < set(seal)
     (folder / "tables/keyed.seal.json").write_text(json.dumps(seal | {"model": "0" * 64}))
     with pytest.raises(CommitmentError, match="this model"):
         lab.run(settings, folder)
