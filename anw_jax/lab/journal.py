@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import datetime
-import json
 import os
 import signal
 import sys
@@ -12,8 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, TextIO
 
-from anw_jax import train
-from anw_jax.lab.workdir import Workdir, plain, to_json
+from anw_jax import _json, train
+from anw_jax.lab.workdir import Workdir, plain
 from anw_jax.progress import Estimator, format_seconds
 
 # A small file once a second costs nothing beside the work that it reports.
@@ -78,7 +77,7 @@ class Journal:
             "text": text,
             **event,
         }
-        line = json.dumps(json.loads(to_json(record)))
+        line = _json.dumps(plain(record))
         with self._workdir.file("log.jsonl").open("a+b") as file:
             # A kill may have left half a line; this one must not be appended to it.
             if file.tell() and not _ends_in_newline(file):

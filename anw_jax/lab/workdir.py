@@ -1,7 +1,6 @@
 """The folder of a run's files; each is written whole: beside its place, then renamed."""
 
 import contextlib
-import json
 import os
 import pathlib
 import zipfile
@@ -65,7 +64,7 @@ class Workdir:
 
         With `durable` it waits until the file is on disk; a heartbeat does not need that.
         """
-        _files.write_whole(self.path / name, to_json(value).encode(), durable=durable)
+        _json.write(self.path / name, plain(value), durable=durable)
 
     def read_json(self, name: str) -> Any:
         """Read a JSON file."""
@@ -128,23 +127,14 @@ class Workdir:
             )
 
 
-def to_json(value: Any) -> str:
-    """Return strict JSON text of plain values, NumPy ones included."""
-    return json.dumps(_plain(value), indent=1, allow_nan=False) + "\n"
-
-
 def plain(value: Any) -> Any:
-    """Return a value as it comes back from a JSON file."""
-    return json.loads(to_json(value))
-
-
-def _plain(value: Any) -> Any:
+    """Return a value as it comes back from a JSON file: lists, and null for NaN."""
     if isinstance(value, dict):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not np.isfinite(value):

@@ -1,10 +1,11 @@
 """A run that is over in seconds."""
 
 import copy
+import shutil
 
 import pytest
 
-from anw_jax.lab import settings_from_config
+from anw_jax.lab import run, settings_from_config
 
 TINY = {
     "name": "tiny",
@@ -33,3 +34,21 @@ def tiny_config() -> dict:
 def tiny_settings(tiny_config):
     """Checked settings of the tiny run."""
     return settings_from_config(tiny_config)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """One finished tiny run, shared by the tests that only look."""
+    folder = tmp_path_factory.mktemp("run")
+    settings = settings_from_config(TINY)
+    return settings, folder, run(settings, folder)
+
+
+@pytest.fixture
+def reopened(finished, tmp_path):
+    """A copy of the finished run that has lost its DONE."""
+    settings, folder, _ = finished
+    copied = tmp_path / "copy"
+    shutil.copytree(folder, copied)
+    (copied / "DONE").unlink()
+    return settings, copied

@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from anw_jax.lab.workdir import to_json
+from anw_jax.lab.workdir import plain
 from tools.reproduction.study import load_studies
 
 SETTINGS = {
@@ -175,7 +175,7 @@ def made_up_result(study, arm: str = "main", seed: int = 0, **changes) -> dict:
         "stage_seconds": {"mark": 1.0, "train": 60.0, "verify": 3.0, "proof": 1.0},
         **changes,
     }
-    return json.loads(to_json(values))
+    return plain(values)
 
 
 def write_result(results: pathlib.Path, study, arm: str = "main", seed: int = 0, **changes):

@@ -1,0 +1,109 @@
+"""Loss tables of a run and their seals."""
+
+import json
+import types
+
+import numpy as np
+import pytest
+
+from anw_jax import lab
+from anw_jax.errors import CommitmentError
+from anw_jax.lab import journal, owners, query, training, workdir
+
+pytestmark = pytest.mark.filterwarnings(
+    # Orbax warns when it has to guess shardings; a resumed run tells it all of them.
+    "ignore:Sharding info not provided"
+)
+
+OLD_SEAL = {"table", "tested_table", "model", "questions"}
+
+
+def test_a_table_changed_after_its_seal_is_refused_not_asked_again(reopened):
+    settings, folder = reopened
+    with np.load(folder / "tables/keyed.npz") as arrays:
+        changed = dict(arrays)
+    changed["losses"][0, 0] += 1
+    np.savez(folder / "tables/keyed.npz", **changed)
+    with pytest.raises(CommitmentError, match=r"keyed.seal.json does not match its table"):
+        lab.run(settings, folder)
+    assert "CommitmentError" in (folder / "FAILED.txt").read_text()
+
+
+def test_a_seal_of_version_1_is_still_checked(reopened):
+    """Its fields are those that older runs wrote."""
+    settings, folder = reopened
+    file = folder / "tables/keyed.seal.json"
+    seal = {
+        name: part for name, part in json.loads(file.read_text()).items() if name in OLD_SEAL
+    }
+    file.write_text(json.dumps(seal))
+    batches = query.query_batches(
+        owners.prepare(settings, workdir.Workdir(folder)), settings.seed
+    )
+    batch = next(batch for batch in batches if batch.name == "keyed")
+    with np.load(folder / "tables/keyed.npz") as arrays:
+        table = arrays["losses"]
+    arguments = (workdir.Workdir(folder), query.TABLES)
+    query._check_seal(batch, settings.verify.grid, table, seal["model"], *arguments)
+    for name in OLD_SEAL:
+        file.write_text(json.dumps(seal | {name: "0" * 64}))
+        with pytest.raises(CommitmentError, match=r"keyed.seal.json does not match its table"):
+            query._check_seal(batch, settings.verify.grid, table, seal["model"], *arguments)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("previous",), "0" * 64),
+        (("file",), "0" * 64),
+        (("owners", "keyed", "table"), "0" * 64),
+        (("format",), "anw_jax sealed table of a run, version 3"),
+    ],
+)
+def test_a_changed_seal_is_refused(reopened, place, value):
+    settings, folder = reopened
+    file = folder / "tables/keyed.seal.json"
+    body = seal = json.loads(file.read_text())
+    *parents, last = place
+    for name in parents:
+        body = body[name]
+    body[last] = value
+    file.write_text(json.dumps(seal))
+    with pytest.raises(CommitmentError, match=r"keyed.seal.json does not match its table"):
+        lab.run(settings, folder)
+
+
+def test_a_table_of_another_model_is_refused(reopened):
+    settings, folder = reopened
+    seal = json.loads((folder / "tables/keyed.seal.json").read_text())
+    assert OLD_SEAL < set(seal)
+    (folder / "tables/keyed.seal.json").write_text(json.dumps(seal | {"model": "0" * 64}))
+    with pytest.raises(CommitmentError, match="this model"):
+        lab.run(settings, folder)
+
+
+def test_a_killed_table_resumes_at_its_last_block(finished, tmp_path, monkeypatch):
+    """Answered blocks are not queried again; the table is the same."""
+    settings, _, _ = finished
+    opened = owners.prepare(settings, workdir.Workdir(tmp_path))
+    queried: list[int] = []
+    whole = np.random.default_rng(0).random((12, settings.verify.grid.num_slots), np.float32)
+
+    def answer(predict, images, *_, **__):
+        if len(queried) == 2:
+            raise KeyboardInterrupt
+        start = 4 * len(queried)
+        queried.append(len(images))
+        return whole[start : start + len(images)]
+
+    monkeypatch.setattr(query, "_BLOCK_IMAGES", 4)
+    monkeypatch.setattr(query.verify, "loss_table", answer)
+    trained_run = training.TrainedRun(types.SimpleNamespace(predict=None), {})
+    folder = workdir.Workdir(tmp_path)
+    batch = query.query_batches(opened, settings.seed)[0]
+    arguments = (batch, settings.verify.grid, trained_run, folder, "so_far.npz", "m")
+    log = journal.Journal(folder)
+    with pytest.raises(KeyboardInterrupt):
+        query._fill(*arguments, log)
+    monkeypatch.setattr(query.verify, "loss_table", lambda p, images, *_, **__: whole[8:])
+    np.testing.assert_array_equal(query._fill(*arguments, log), whole)
