@@ -1,18 +1,19 @@
 """The owner's secrets, and what is public about them.
 
 * `SignatureSpace`: the N hue slots; slot 0 means "unmarked".
-* `MarkKey`: 256 secret bits. **Secret:** its bytes, its sub-keys, every `Assignment`.
+* `MarkKey`: 256 secret bits. **Secret:** its bytes, its sub-keys.
 * `Manifest`: which photos form which units. Public to the arbitrator; holds no slot.
+* `Units`, `Assignment`: the unit of each image; and, **secret**, the slot of each unit.
 * `Plan`, `AccessRule`: how the test will be made, fixed before training; `beacons` are public
   random values that a plan may name.
 * `commit`, `check_commitment`: what is fixed before training, and the check.
 * `assign`: key + manifest + plan + beacon's value → one slot per unit, by a keyed
   pseudo-random function.
-* `commit_units`, `open_leaf`, `check_leaf`: the same for the sequential mode, unit by unit.
+* `commit_units`, `UnitTree`, `LeafChecker`: the same for the sequential mode, unit by unit.
   **Secret:** a `UnitTree`, and a `LeafOpening` until its bet is written.
 
-Guarantee that the statistics rest on: for a key drawn by `MarkKey.generate`, the slots of
-distinct units are independent and uniform over the N - 1 valid slots, as seen by anybody
+The statistics rely on this guarantee: for a key drawn by `MarkKey.generate`, the slots of
+distinct units are independent and uniform over the N - 1 valid slots, for anybody
 without the key (HMAC-SHA-256 as a pseudo-random function; rejection, so no modulo bias).
 """
 
@@ -24,10 +25,8 @@ from anw_jax.keys.leaves import (
     LeafOpening,
     UnitTree,
     audit_order,
-    check_leaf,
     commit_units,
     leaves_not_from,
-    open_leaf,
 )
 from anw_jax.keys.manifest import ChangedPixelsWarning, Manifest
 from anw_jax.keys.mark_key import MarkKey
@@ -55,11 +54,9 @@ __all__ = [
     "augmentation_seed",
     "beacons",
     "check_commitment",
-    "check_leaf",
     "commit",
     "commit_units",
     "image_digest",
     "leaves_not_from",
-    "open_leaf",
     "public_seed",
 ]

@@ -10,7 +10,7 @@ when and at which address it appears:
   `outputValue`.
 * `arbitrator:WHO`: 32 bytes that the arbitrator draws once he holds the commitment.
 
-No signature is checked here: whoever judges fetches the value himself.
+No signature is checked here: the arbitrator fetches the value.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ _NUM_BYTES = {"drand": 32, "nist": 64, "arbitrator": 32}
 
 @dataclasses.dataclass(frozen=True)
 class Beacon:
-    """What the name of a beacon says.
+    """What the name of a beacon tells: its kind, and where and when its value appears.
 
     Attributes:
       name: as a plan has it.
@@ -87,7 +87,7 @@ def read_beacon(name: str) -> Beacon:
 
 
 def drand_after(moment: datetime.datetime, hours: float = 2.0, chain: str = QUICKNET) -> str:
-    """The name of the first drand round at least so many hours after a moment.
+    """Returns the name of the first drand round at least `hours` after a moment.
 
     Args:
       moment: with a time zone.
@@ -110,7 +110,7 @@ def drand_after(moment: datetime.datetime, hours: float = 2.0, chain: str = QUIC
 
 
 def value_of(name: str, text: str) -> bytes:
-    """The value of a beacon, from hexadecimal digits or the JSON at its address.
+    """Reads the value of a beacon from hexadecimal digits, or from the JSON at its address.
 
     Raises:
       ValueError: no such digits, the JSON of another round or pulse, or another length.
@@ -163,7 +163,7 @@ def _drand_time(chain: str, number: int) -> datetime.datetime | None:
 
 
 def _digits_in(beacon: Beacon, text: str) -> str:
-    """The digits in the JSON that the beacon's address serves."""
+    """Reads the hexadecimal digits in the JSON that the beacon's address serves."""
     try:
         body = _json.loads(text)
         if beacon.kind == "drand":

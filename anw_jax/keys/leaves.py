@@ -75,7 +75,7 @@ class LeafOpening:
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """The opening as JSON has it."""
+        """Returns the opening as plain JSON values."""
         return {**dataclasses.asdict(self), "path": list(self.path)}
 
     @classmethod
@@ -126,7 +126,7 @@ class UnitTree:
         self.root = _root(header, self._levels[-1][0])
 
     def turned_slots(self, beacon: bytes = b"") -> list[int]:
-        """The slot with which each unit is marked, in 1 … N - 1: turned by the beacon.
+        """Returns the slot with which each unit is marked, in 1 … N - 1: turned by the beacon.
 
         Raises:
           CommitmentError: the beacon's value is missing, not planned, or of another length.
@@ -184,7 +184,8 @@ def commit_units(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
       >>> manifest = Manifest.of(photos, SignatureSpace())
       >>> key, plan = MarkKey.for_experiment(0), Plan("losses", 0.1, mode="sequential")
       >>> root = commit_units(key, manifest, plan)
-      >>> slot = check_leaf(root, open_leaf(key, manifest, plan, 1), manifest, plan, unit=1)
+      >>> opening = UnitTree(key, manifest, plan).open(1)
+      >>> slot = LeafChecker(root, manifest, plan).check(opening, unit=1)
       >>> from anw_jax.keys import assign
       >>> bool(slot == assign(key, manifest, plan).slot_of_unit[1])
       True
@@ -192,17 +193,6 @@ def commit_units(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
     tree = UnitTree(mark_key, manifest, plan)
     plan.check_is_current()
     return tree.root
-
-
-def open_leaf(mark_key: MarkKey, manifest: Manifest, plan: Plan, unit: int) -> LeafOpening:
-    """Opens one unit of `commit_units`; keep a `UnitTree` to open many.
-
-    Open a leaf only for a bet that stands in the hash-chained record.
-
-    Raises:
-      TypeError, ValueError: see `UnitTree`; a number that is no unit's.
-    """
-    return UnitTree(mark_key, manifest, plan).open(unit)
 
 
 class LeafChecker:
@@ -227,7 +217,7 @@ class LeafChecker:
         self._offsets = slots.offsets(commitment, manifest, plan, beacon)
 
     def check(self, opening: LeafOpening, *, unit: int) -> int:
-        """The slot of `unit`, in 1 … N - 1, if the opening is that of its leaf.
+        """Checks an opening and returns the slot of its unit, in 1 … N - 1.
 
         Raises:
           CommitmentError: another unit's opening, a slot or nonce that was not committed to,
@@ -263,41 +253,13 @@ class LeafChecker:
         return _root(self._header, node)
 
 
-def check_leaf(
-    commitment: str,
-    opening: LeafOpening,
-    manifest: Manifest,
-    plan: Plan,
-    *,
-    unit: int,
-    beacon: bytes = b"",
-) -> int:
-    """The slot of one unit, in 1 … N - 1, if the opening is that of its committed leaf.
-
-    Args:
-      commitment: the root of `commit_units`.
-      opening: what the owner showed.
-      manifest: as committed to.
-      plan: as committed to.
-      unit: the unit that was to be opened; another one's leaf is refused.
-      beacon: the value of the beacon that the plan names.
-
-    Returns:
-      The slot with which the unit was marked, the beacon's turn included.
-
-    Raises:
-      CommitmentError: anything differs from what was committed to.
-    """
-    return LeafChecker(commitment, manifest, plan, beacon).check(opening, unit=unit)
-
-
 def leaves_not_from(
     mark_key: MarkKey, manifest: Manifest, plan: Plan, openings: Iterable[LeafOpening]
 ) -> list[int]:
-    """Units whose opened leaf is not the one that the key gives: for a key opened later.
+    """Finds the units whose opened leaf is not the one that the key, opened later, gives.
 
-    Such leaves are no forgery, since a beacon's offset makes any committed slot uniform; but an
-    owner who wrote them did not use this program, and should say why.
+    Such leaves are no forgery, since a beacon's offset makes any committed slot uniform. But
+    they were not written by this program: the owner should say why.
 
     Returns:
       The units' numbers, in order.
@@ -307,7 +269,7 @@ def leaves_not_from(
 
 
 def audit_order(commitment: str, plan: Plan, manifest: Manifest) -> tuple[int, ...]:
-    """The order in which a sequential audit asks the units: public, nobody's choice.
+    """Computes the order in which a sequential audit asks the units; nobody can choose it.
 
     Units are sorted by SHA-256(public seed ‖ unit digest), which no library's version
     changes.

@@ -1,10 +1,9 @@
-"""The manifest: which originals were marked, and how they form units. No slot in it."""
+"""The manifest: which originals were marked, and how they form units. It holds no slot."""
 
 import collections
 import dataclasses
 import functools
 import hashlib
-import json
 import numbers
 import os
 import pathlib
@@ -57,7 +56,7 @@ _ENTRIES = (
 
 
 def _digests_of(images: Iterable[np.ndarray], digests: Sequence[str] | None) -> tuple[str, ...]:
-    """The digests given, one for each image; hashed from the images where none are."""
+    """Returns the digests given, one for each image, or hashes the images."""
     if digests is None:
         return tuple(
             digest_of_one(**{f"images[{number}]": image}) for number, image in enumerate(images)
@@ -249,7 +248,7 @@ class Manifest:
         return hashlib.sha256(_TAG_MANIFEST + framed([*header, top])).hexdigest()
 
     def bytes_of_version_1(self, **more: object) -> bytes:
-        """All that a commitment of version 1 bound of a manifest, and more."""
+        """Serialises what a commitment of version 1 binds of a manifest, with more fields."""
         body = {
             "file_names": self.file_names,
             "image_digests": self.image_digests,
@@ -321,7 +320,7 @@ class Manifest:
         return np.asarray(found, np.int64)
 
     def to_json(self) -> str:
-        """The manifest as JSON text."""
+        """Writes the manifest as JSON text."""
         body = {
             "format": _FORMAT,
             "scheme": self.scheme,
@@ -337,7 +336,7 @@ class Manifest:
                 )
             ],
         }
-        return json.dumps(body, indent=1) + "\n"
+        return _json.dumps(body, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
@@ -363,7 +362,7 @@ class Manifest:
             raise ValueError(str(error)) from None
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the manifest whole: to a neighbour first, then renamed."""
+        """Writes the manifest atomically: to a temporary file, which is then renamed."""
         _files.write_whole(path, self.to_json().encode())
 
     @classmethod
@@ -379,7 +378,7 @@ class Manifest:
 
 
 def _parsed(text: str) -> Any:
-    """The text as JSON; None where it is none."""
+    """Parses JSON text; returns None where it is not JSON."""
     try:
         return _json.loads(text)
     except _json.FieldTwiceError:

@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import json
 import os
 import pathlib
 import secrets
@@ -80,7 +79,7 @@ class MarkKey:
         """
         seed = _check.integer_at_least(0, seed=seed)
         _check.is_instance(str, name=name)
-        message = _TAG_EXPERIMENT + json.dumps([seed, name]).encode()
+        message = _TAG_EXPERIMENT + _json.dumps([seed, name]).encode()
         return cls(hashlib.sha256(message).digest(), origin="experiment")
 
     def sub_key(self, purpose: str) -> bytes:
@@ -99,7 +98,7 @@ class MarkKey:
             "key": self.secret.hex(),
             "check": _check_digits(self.secret, self.origin),
         }
-        text = json.dumps(body, indent=1) + "\n"
+        text = _json.dumps(body, indent=1) + "\n"
         _files.write_new(path, text.encode(), mode=0o600)
 
     @classmethod

@@ -22,7 +22,7 @@ MODES = ("sealed", "sequential")
 # Which question several tests answer together; `stats.several` has the corrections.
 CLAIMS = ("one model", "any model", "each model", "list of models")
 
-# Version 1 is read and replayed, never made: its slots did not depend on the whole manifest,
+# Version 1 is only read and replayed: its slots did not depend on the whole manifest,
 # and its plans left the choice of access to the arbitrator (`keys.slots`).
 VERSION = 2
 
@@ -120,7 +120,7 @@ class Plan:
         for field in dataclasses.fields(self):
             known = field.name in (*_FIELDS_OF_VERSION_1, "version")
             if version == 1 and not known and getattr(self, field.name) != field.default:
-                # It would stand in no commitment, and so could be added afterwards.
+                # No commitment would cover it, so it could be added afterwards.
                 raise ValueError(
                     f"{field.name} must be left out of a plan of version 1, which has no such "
                     f"field; got {getattr(self, field.name)!r:.60}"
@@ -155,11 +155,11 @@ class Plan:
             raise ValueError("plan.version is 1: such plans are replayed, and no longer made")
 
     def statistic_of(self, rule: AccessRule | None) -> str:
-        """The statistic of one kind of access."""
+        """Returns the statistic of one kind of access."""
         return rule.statistic or self.statistic if rule is not None else self.statistic
 
     def open_rules(self, reachable: tuple[str, ...]) -> tuple[AccessRule, ...]:
-        """The rules from which one may be declared for a suspect; more than one is a menu.
+        """Returns the rules from which one may be declared for a suspect; several are a menu.
 
         Args:
           reachable: the kinds of access that its answers can be turned into.
@@ -176,7 +176,7 @@ class Plan:
         return tuple(rule for rule in rules if rule.kind == best)
 
     def as_json(self) -> dict[str, Any]:
-        """The plan as `commitment.json` holds it."""
+        """Returns the plan as plain JSON values, as `commitment.json` holds it."""
         if self.version == 1:
             return {name: getattr(self, name) for name in _FIELDS_OF_VERSION_1}
         names = [field.name for field in dataclasses.fields(self)]
@@ -195,10 +195,10 @@ class Plan:
         return cls(**{**body, "rules": rules, "version": body.get("version", 1)})
 
     def to_bytes(self) -> bytes:
-        """Canonical bytes: JSON with sorted names and no spaces.
+        """Serialises the plan as canonical JSON.
 
-        Version 1 left out what says nothing (no beacon, one model, no labels): that is the
-        form in which its plans were committed to, and golden commitments hold it fast.
+        Version 1 omits fields with their default value (no beacon, one model, no labels), as
+        in the commitments made over its plans.
         """
         body = self.as_json()
         if self.version == 1:
@@ -213,7 +213,7 @@ class Plan:
 
 
 def labels_digest(labels: Sequence[int]) -> str:
-    """SHA-256, as hex, over class numbers in the manifest's order; see `Plan.labels`.
+    """Computes the SHA-256, as hex, of class numbers in the manifest's order (`Plan.labels`).
 
     Example:
       >>> labels_digest([0, 2])[:16]
@@ -224,12 +224,12 @@ def labels_digest(labels: Sequence[int]) -> str:
 
 
 def public_seed(commitment: str, plan: Plan) -> int:
-    """The seed of the arbitrator's random choices: SHA-256(commitment ‖ plan).
+    """Computes the seed of the arbitrator's random choices: SHA-256(commitment ‖ plan).
 
-    It never comes from the owner's key, and nobody can choose it after the commitment.
+    It does not depend on the owner's key, and nobody can choose it after the commitment.
 
     Returns:
-      An integer of 64 bits. (`augmentation_seed` has the bytes that changes of pictures want.)
+      An integer of 64 bits. (`augmentation_seed` is that of image augmentations.)
 
     Example:
       >>> public_seed("00" * 32, Plan("losses", 0.1)) < 2**64
@@ -240,11 +240,11 @@ def public_seed(commitment: str, plan: Plan) -> int:
 
 
 def augmentation_seed(commitment: str, plan: Plan) -> bytes:
-    """The seed of the changes of pictures in label-only audits: SHA-256(commitment ‖ plan).
+    """Computes the seed of image augmentations in label-only audits.
 
-    For `suspects.ask` and `anw audit`. As with `public_seed` nobody can choose it after the
-    commitment, and no key is in it; other owners of a case have no part in it either, so that
-    none can pick a commitment that suits a friend's pictures.
+    SHA-256(commitment ‖ plan), for `suspects.ask` and `anw audit`. As with `public_seed`,
+    nobody can choose it after the commitment, and it depends on no key. Other owners of a case
+    do not affect it either, so none can choose a commitment that favours another owner.
 
     Returns:
       32 bytes.

@@ -54,6 +54,14 @@ LABEL_SOURCES = ("owner", "arbitrator", "model")
 # Of what the lower bound on the number of units is made.
 BOUNDS = ("hits", "ranks")
 
+_ALLOWED = {
+    "kind": KINDS,
+    "labels": LABEL_SOURCES,
+    "statistic": ("", *STATISTICS),
+    "fit": FITS,
+    "bound_by": BOUNDS,
+}
+
 # Augmented views for each picture where only the label is answered; one view otherwise.
 DEFAULT_LABEL_VIEWS = 16
 
@@ -62,7 +70,7 @@ MOST_VIEWS = 1024
 
 
 def check_mark(mark: str) -> str:
-    """Refuses what no mark of this library has as its `description`, and is no "own:…".
+    """Refuses what is neither the `description` of a mark of this library nor "own:…".
 
     Raises:
       ValueError: an unknown name, or parts that are not of its form.
@@ -115,7 +123,7 @@ def _is_count(text: str) -> bool:
 
 
 def _is_scale(text: str) -> bool:
-    """Whether it is spelled as `PixelMark` spells a scale, and lies in (0, 1]."""
+    """Tells whether a text is a scale in (0, 1], written as `PixelMark` writes it."""
     try:
         scale = float(text)
     except ValueError:
@@ -165,16 +173,11 @@ class AccessRule:
     list_rate: float = 0.05
 
     def __post_init__(self):
-        for name in ("kind", "labels", "statistic", "fit", "bound_by"):
-            _check.plain_text(**{name: getattr(self, name)})
-        _check.one_of(KINDS, kind=self.kind)
-        _check.one_of(LABEL_SOURCES, labels=self.labels)
-        _check.one_of(("", *STATISTICS), statistic=self.statistic)
-        _check.one_of(FITS, fit=self.fit)
-        _check.one_of(BOUNDS, bound_by=self.bound_by)
-        views = self.views
-        if views is None:
-            views = DEFAULT_LABEL_VIEWS if self.kind == "label" else 1
+        for name, allowed in _ALLOWED.items():
+            text = _check.plain_text(**{name: getattr(self, name)})
+            _check.one_of(allowed, **{name: text})
+        default = DEFAULT_LABEL_VIEWS if self.kind == "label" else 1
+        views = default if self.views is None else self.views
         self._set(views=_check.integer_at_least(1, views=views))
         if self.views > MOST_VIEWS:
             raise ValueError(f"views must be at most {MOST_VIEWS}, got {self.views}")
@@ -211,7 +214,7 @@ class AccessRule:
             object.__setattr__(self, name, value)
 
     def as_json(self) -> dict[str, Any]:
-        """The rule as JSON has it."""
+        """Returns the rule as plain JSON values."""
         saving = None if self.saving is None else list(self.saving)
         return {**dataclasses.asdict(self), "saving": saving}
 
@@ -224,5 +227,5 @@ class AccessRule:
 
 
 def default_rules(labels: str) -> tuple[AccessRule, ...]:
-    """One rule for each kind of answer that a suspect may give."""
+    """Returns one rule for each kind of answer that a suspect may give."""
     return tuple(AccessRule(kind, labels) for kind in DEFAULT_KINDS)

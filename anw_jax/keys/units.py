@@ -62,7 +62,7 @@ class SignatureSpace:
 
     @staticmethod
     def distance(first_degrees, second_degrees) -> np.ndarray:
-        """Circular distance in degrees, in [0, 180]; broadcasts.
+        """Computes the circular distance in degrees, in [0, 180]; broadcasts.
 
         Example:
           >>> float(SignatureSpace.distance(350.0, 20.0))
@@ -72,18 +72,8 @@ class SignatureSpace:
         return np.minimum(difference, 360.0 - difference)
 
     def matches(self, inferred_degrees: float, true_degrees: float) -> bool:
-        """Whether an inferred signature lies strictly within τ of the true one."""
+        """Tells whether an inferred signature lies strictly within τ of the true one."""
         return bool(self.distance(inferred_degrees, true_degrees) < self.tau_degrees)
-
-    def slot_of(self, degrees: float) -> int:
-        """The slot whose centre is nearest; at a border the higher slot.
-
-        Example:
-          >>> [SignatureSpace().slot_of(d) for d in (0, 14.9, 15, 359, 300)]
-          [0, 0, 1, 0, 10]
-        """
-        turns = _check.finite(degrees=degrees) % 360.0 / (2.0 * self.tau_degrees)
-        return int(np.floor(turns + 0.5)) % self.num_slots
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -245,7 +235,7 @@ def group_into_units(
 
 
 def _integer_vector(**named) -> np.ndarray:
-    """A read-only copy of a non-empty vector of integers, int64."""
+    """Returns a read-only int64 copy of a non-empty vector of integers."""
     ((name, value),) = named.items()
     array = np.array(value)
     if array.ndim != 1 or array.size == 0 or not np.issubdtype(array.dtype, np.integer):

@@ -75,7 +75,7 @@ def apply_lct(matrix: Array, image: Array) -> Array:
 
 
 def _product(matrix: Array, image: Array) -> Array:
-    """The matrix product of `matrix` with every pixel; both of one dtype."""
+    """Multiplies every pixel by `matrix`; both of one dtype."""
     if library_of(matrix, image) is np:
         return image @ matrix.T
     # Column by column: XLA fuses these sums with what stands before and after, which on CPU
@@ -126,11 +126,11 @@ class LinearColorMark:
 
     @staticmethod
     def mark_pixels(image: Array, degrees: float | Array, constants: Array) -> Array:
-        """The map of any linear colour mark, given its `constants`."""
+        """Marks one image as the linear colour mark with these `constants`."""
         return apply_lct(matrix_at(constants, degrees), image)
 
     def matrix(self, degrees: float | np.ndarray) -> np.ndarray:
-        """`lct_matrix` of the basis: float64 `[..., 3, 3]` for angles `[...]`."""
+        """Returns `lct_matrix` of the basis: float64 `[..., 3, 3]` for angles `[...]`."""
         return matrix_at(self.constants, degrees)
 
     # Fixed point, for `publish`: the same integers on every machine.
@@ -145,7 +145,7 @@ class LinearColorMark:
         return int(np.floor(np.log2((2**31 - 1) / (255.0 * largest_row + 1.0))))
 
     def parameters(self, degrees: float | np.ndarray) -> dict[str, np.ndarray]:
-        """Fixed-point pixel maps for angles of shape `[...]`.
+        """Returns fixed-point pixel maps for angles of shape `[...]`.
 
         Returns:
           "matrix": int32 `[..., 3, 3]`, the pixel maps times 2^shift; "shift": int32 `[...]`.

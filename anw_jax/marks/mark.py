@@ -1,4 +1,4 @@
-"""What every mark offers, and what it asks of one image and one signature."""
+"""The protocol of marks, and checks of an image and its signature."""
 
 from typing import Any, Protocol
 
@@ -37,7 +37,7 @@ class Mark(Protocol):
         """Marks as the mark of this type that the `constants` belong to; checks nothing."""
 
     def parameters(self, degrees: np.ndarray) -> Any:
-        """Integer tables for signatures `[...]`: a pytree with leading axes `[...]`."""
+        """Returns integer tables for signatures `[...]`: a pytree with leading axes `[...]`."""
 
     @staticmethod
     def publish_pixels(image: Array, parameters: Any) -> Array:
@@ -72,5 +72,5 @@ def check_sub_key(sub_key: bytes, name: str) -> None:
 
 
 def library_of(*operands: Any) -> Any:
-    """`jax.numpy` where any operand is a JAX array, else NumPy."""
+    """Returns `jax.numpy` where any operand is a JAX array, else NumPy."""
     return jnp if any(isinstance(operand, jax.Array) for operand in operands) else np

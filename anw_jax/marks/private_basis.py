@@ -100,7 +100,7 @@ class UserLCT(LinearColorMark):
 
 
 def rms_change(mark: LinearColorMark) -> float:
-    """RMS change of a 5×5×5 lattice of colours over the angles 30°, 60° … 330°.
+    """Computes the RMS change of a 5×5×5 lattice of colours over the angles 30° … 330°.
 
     Example:
       >>> from anw_jax.marks import HueRotation
@@ -115,7 +115,7 @@ def rms_change(mark: LinearColorMark) -> float:
 
 
 def _draw_basis(sub_key: bytes, counter: int) -> np.ndarray:
-    """Nine numbers of U(-1, 1), 53 bits each, from HMAC-SHA-256 in counter mode."""
+    """Draws nine numbers of U(-1, 1), 53 bits each, from HMAC-SHA-256 in counter mode."""
     prefix = _TAG_DRAW + counter.to_bytes(4, "big")
     blocks = [hmac.digest(sub_key, prefix + bytes([i]), "sha256") for i in range(3)]
     words = np.frombuffer(b"".join(blocks)[:72], ">u8").astype(np.uint64)

@@ -1,4 +1,4 @@
-"""From a mark to the 8-bit images that go online, the same bytes on every machine."""
+"""Published images: exact 8-bit pixels, the same bytes on every machine."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -138,7 +138,7 @@ def publish(mark: Mark, images: np.ndarray, degrees: float | np.ndarray) -> np.n
 def clipped_fraction(
     mark: LinearColorMark, images: np.ndarray, degrees: float | np.ndarray
 ) -> float:
-    """The share of pixels that a linear colour mark pushes out of [0, 1] before clipping.
+    """Computes the share of pixels that a linear colour mark pushes out of [0, 1].
 
     Arguments as for `publish`; 0 where there are no images.
 

@@ -22,14 +22,14 @@ _TAG_HEADS = b"anw_jax/v1/audit-heads\0"
 
 
 def chained(previous: str, body: dict[str, Any]) -> str:
-    """One line of a record: the body, the hash of the line before, and its own hash."""
+    """Writes one line of a record: the body, the hash of the line before, and its own hash."""
     body = {**body, "previous": previous}
     digest = hashlib.sha256(_TAG_LINE + _json.canonical(body)).hexdigest()
     return _json.canonical({**body, "hash": digest}).decode()
 
 
 def whole_line(line: str) -> dict[str, Any]:
-    """The body of one line with its two hashes, which are its own.
+    """Reads one line and checks its hash; returns the body with both hashes.
 
     Raises:
       ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError: it is no
@@ -43,13 +43,13 @@ def whole_line(line: str) -> dict[str, Any]:
 
 
 def leaf_body(opening: LeafOpening, slot: int, heads: str | None) -> dict[str, Any]:
-    """What a leaf's line says."""
+    """Builds the body of a leaf's line."""
     body = {"kind": "leaf", "opening": opening.to_dict(), "slot": slot}
     return body if heads is None else {**body, "heads": heads}
 
 
 def row_digest(losses: list) -> str:
-    """SHA-256 of a finished row as it is written: 64 hex digits.
+    """Computes the SHA-256 of a finished row as it is written: 64 hex digits.
 
     Example:
       >>> row_digest([0.5, None])[:12]
@@ -59,7 +59,7 @@ def row_digest(losses: list) -> str:
 
 
 def heads_digest(heads: Mapping[str, str]) -> str:
-    """SHA-256 over the heads of an owner's records, by suspect: 64 hex digits.
+    """Computes the SHA-256 of the heads of an owner's records, by suspect: 64 hex digits.
 
     Example:
       >>> heads_digest({"net": "00", "other": "11"})[:12]
@@ -98,7 +98,7 @@ class RecordGroup:
         object.__setattr__(self, "suspects", names)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, which `from_json` reads back."""
+        """Returns plain values, which `from_json` reads back."""
         return {**dataclasses.asdict(self), "suspects": list(self.suspects)}
 
     @classmethod

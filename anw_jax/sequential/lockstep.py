@@ -1,4 +1,4 @@
-"""All suspects of one owner, unit by unit side by side.
+"""The records of all suspects of one owner, kept in step unit by unit.
 
 For each unit a finished row and a bet are written for *every* suspect who is still asked, each
 into a record of its own; only then the unit's leaf is opened, once, and settles all bets. A
@@ -120,7 +120,7 @@ class Lockstep:
         self.records[name].write_row(self.next_unit, losses)
 
     def heads(self) -> dict[str, str]:
-        """What the owner opens the leaf for: the head of every record, the frozen ones too.
+        """Returns what the owner opens the leaf for: the head of every record, frozen or not.
 
         Raises:
           RecordError: a row is not written yet.
@@ -131,7 +131,7 @@ class Lockstep:
         return heads
 
     def open_leaf(self, opening: LeafOpening) -> int:
-        """Settles the bets of all records that are open, and closes those that are through.
+        """Settles the bets of all open records, and closes those that have ended.
 
         Returns:
           The unit's slot.
@@ -176,7 +176,7 @@ class Lockstep:
 
 
 def _check_bound(records: dict[str, SequentialRecord]) -> None:
-    """All of one case, each under its own name, none missing."""
+    """Checks that all records are of one case, each under its own name, none missing."""
     bound = {name: record.group for name, record in records.items()}
     if not records or (len(records) > 1 and None in bound.values()):
         raise RecordError("records of single tests do not belong together")
@@ -196,14 +196,14 @@ def _check_bound(records: dict[str, SequentialRecord]) -> None:
 
 
 def shared_header(line: str) -> dict:
-    """What the headers of an owner's records have in common."""
+    """Returns what the headers of an owner's records have in common."""
     body = _json.loads(line)
     group = {field: value for field, value in body["joint"].items() if field != "suspect"}
     return {**body, "joint": group, "hash": "", "previous": ""}
 
 
 def _check_rounds(records: dict[str, SequentialRecord]) -> None:
-    """Every leaf names the heads that the records had; a stop by hand is one for all."""
+    """Checks that every leaf names the heads that the records had, and stops by hand."""
     num_opened = max(len(record.leaves) for record in records.values())
     for step in range(num_opened):
         heads = _heads_at(records, step)
@@ -225,7 +225,7 @@ def _check_rounds(records: dict[str, SequentialRecord]) -> None:
 
 
 def _heads_at(records: dict[str, SequentialRecord], step: int) -> dict[str, str] | None:
-    """The head of every record when leaf `step` was asked for; None while a row is missing."""
+    """Returns every record's head when leaf `step` was due; None while a row is missing."""
     heads = {}
     for name, record in records.items():
         if step < len(record.rows):

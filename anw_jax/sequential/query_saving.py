@@ -1,11 +1,11 @@
-"""Fewer queries for a row: coarse over the hue circle first, then around the best.
+"""Coarse-to-fine rows: fewer queries, first around the hue circle, then beside the best.
 
 The rule looks at answers, never at slots, and every unit still ends with a full row of N - 1
-losses: slots that were not asked lie on straight lines between the asked ones beside them,
-around the circle. The finished row is then as good as any other for the tests: it was written
-down before its slot was opened. On real tables losses are smooth in hue, and what tells most
-is where they are high: filled with the worst asked loss instead, a row is worth less per query
-than one that was asked in full (`benchmarks/coin_flip_real.py`).
+losses: slots that were not asked are interpolated between the asked ones beside them, around
+the circle. The finished row is as valid as any other: it was written before its slot was
+opened. On real tables losses are smooth in hue, and high losses carry most evidence: filled
+with the worst asked loss instead, a row gives less evidence per query than one that was asked
+in full (`benchmarks/coin_flip_real.py`).
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ AskFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CompletedRows:
-    """Full rows, and what they cost.
+    """Full rows, and which of their entries were asked.
 
     Attributes:
       losses: float64 `[num_units, N - 1]`; column s - 1 is slot s. Lower is evidence.
@@ -37,7 +37,7 @@ class CompletedRows:
         return int(self.asked.sum())
 
     def table(self) -> np.ndarray:
-        """A loss table `[num_units, N]`; slot 0, which is never tested, was not asked: NaN."""
+        """Returns a loss table `[num_units, N]`; slot 0, which is never tested, is NaN."""
         return np.insert(self.losses, 0, np.nan, axis=1)
 
 
@@ -95,7 +95,7 @@ def coarse_to_fine(
 
 
 def fill_between(row: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """A row whose unasked entries lie on lines between the asked ones, around the circle.
+    """Interpolates the unasked entries of a row linearly, around the circle.
 
     Args:
       row: float64 `[N - 1]`, finite where asked.
@@ -122,7 +122,7 @@ def _answers(ask: AskFn, units: np.ndarray, slots: np.ndarray) -> np.ndarray:
 
 
 def _neighbours_of_best(losses: np.ndarray, asked: np.ndarray, num_best: int) -> np.ndarray:
-    """Slots beside each row's lowest losses; the two ends are neighbours of slot 0 only."""
+    """Marks the slots beside each row's lowest losses; slot 0 lies between the two ends."""
     num_units, num_valid = losses.shape
     known = np.where(asked & np.isfinite(losses), losses, np.inf)
     best = np.argsort(known, axis=1, kind="stable")[:, :num_best]

@@ -266,7 +266,7 @@ class SequentialRecord:
         return why
 
     def result(self) -> SequentialResult:
-        """The result at this stop.
+        """Returns the result at this stop.
 
         Raises:
           RecordError: the audit is not closed.
@@ -287,7 +287,7 @@ class SequentialRecord:
             raise RecordError("a leaf of a record group must name the heads of all records")
 
     def _end(self) -> str:
-        """Why the audit is over, or ""."""
+        """Returns why the audit is over, or ""."""
         if self.closed_because:
             return self.closed_because
         if self.wealth.has_reached(self._level):

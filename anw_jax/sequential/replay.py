@@ -1,9 +1,9 @@
 """Replays sequential audits from their lines, and resumes one from its file.
 
-An expert who trusts neither side needs the lines, the manifest and the plan: the order of the
-units, the digests, the leaves against the root, the bets against the declared bettor, the
-reason to stop and the wealth are all computed anew. Where a case has several tests, all records
-of an owner are replayed together, since each names the others' heads.
+A replay needs the lines, the manifest and the plan, and trusts neither side: it recomputes the
+order of the units, the digests, the bets, the reason to stop and the wealth, and checks the
+leaves against the root. Where a case has several tests, all records of an owner are replayed
+together, since each names the others' heads.
 """
 
 import os
@@ -184,7 +184,7 @@ def _repeat(record: SequentialRecord, body: dict[str, Any]) -> None:
 
 
 def _near(written: list[float]):
-    """Takes the bet as it was written, if it is the bettor's to the last bits."""
+    """Returns a function that accepts the written bet if it is the bettor's up to rounding."""
 
     def choose(bet: np.ndarray) -> np.ndarray:
         given = np.asarray(written, np.float64)
@@ -196,7 +196,7 @@ def _near(written: list[float]):
 
 
 def _unchained(lines: list[str]) -> list[dict[str, Any]]:
-    """The bodies of lines whose chain of hashes is whole."""
+    """Parses lines, checks their chain of hashes, and returns their bodies."""
     if not lines:
         raise RecordError("the record is empty")
     bodies, previous = [], ""

@@ -98,7 +98,7 @@ class ExactNull:
         return float(np.log(best.sum(axis=1) / best.shape[1]).sum())
 
     def log_p_value(self, observed: int) -> float:
-        """Natural log of P(S ≥ observed), never below the true value, at most 0.
+        """Computes the natural log of P(S ≥ observed), never below the true value, at most 0.
 
         The bound on the rounding error is added; the best possible outcome, where no finite
         tilt reaches, has its closed form Π (number of best slots) / (N - 1).
@@ -138,7 +138,7 @@ class ExactNull:
         return self._tilted(0.0)[1]
 
     def _tilt(self, observed: int) -> float:
-        """θ ≥ 0 at which the tilted mean is `observed`."""
+        """Finds θ ≥ 0 at which the tilted mean is `observed`."""
         values = self.integers.astype(np.float64)
 
         def excess(theta: float) -> float:
@@ -154,7 +154,7 @@ class ExactNull:
         return float(scipy.optimize.brentq(excess, 0.0, high, xtol=1e-12, rtol=1e-6))
 
     def _tilted(self, theta: float) -> tuple[float, np.ndarray, float]:
-        """Σ log E e^{θ (a - max a)}, the pmf of the tilted sum, a bound on its L1 error.
+        """Computes Σ log E e^{θ (a - max a)}, the tilted sum's pmf, a bound on its L1 error.
 
         Exponents count down from each row's maximum: θ times the whole sum would lose as
         many digits as it has before its point.
@@ -199,7 +199,7 @@ def convolve_all(pmfs: list[np.ndarray]) -> tuple[np.ndarray, float]:
 
 
 def _transform_size(length: int) -> int:
-    """The next of …, 64, 96, 128, 192, …: few sizes, so that batches are large."""
+    """Returns the next of …, 64, 96, 128, 192, …: few sizes, so that batches are large."""
     power = 1 << (length - 1).bit_length()
     return power * 3 // 4 if power >= 8 and length <= power * 3 // 4 else power
 

@@ -1,4 +1,4 @@
-"""Before the first query: how many units and queries an audit will take.
+"""Planning an audit: how many units and queries it will take.
 
 The model behind the numbers: a unit's scores at the wrong slots are independent and Gaussian
 with deviation 1, the score at its own slot is raised by d, and d varies from unit to unit
@@ -34,7 +34,7 @@ _BATCH_FLOATS = 2**22
 
 @dataclasses.dataclass(frozen=True)
 class AuditPlan:
-    """What an audit will take.
+    """How many units and queries an audit will take.
 
     Attributes:
       num_units: the fewest units with which the level is reached with the asked power; None
@@ -166,32 +166,28 @@ def stopping_times(
     num_valid: int,
     alpha: float,
     num_units: int,
-    num_runs: int,
     rng: np.random.Generator,
     on_progress: ProgressFn = silent,
 ) -> np.ndarray:
-    """Units until the default bet's wealth reaches 1 / alpha; num_units + 1 if it does not."""
+    """Simulates the units until the bet's wealth reaches 1 / alpha; num_units + 1 if never."""
     batch = max(1, _BATCH_FLOATS // (num_units * num_valid))
     times = []
-    for start in range(0, num_runs, batch):
-        count = min(batch, num_runs - start)
+    for start in range(0, _NUM_RUNS, batch):
+        count = min(batch, _NUM_RUNS - start)
         scores = simulated_scores(separations, count, num_units, num_valid, rng)
         wealth = mixture_log_wealth(scores, np.ones((count, num_units), np.int64))
         reached = wealth >= -math.log(alpha)
         times.append(np.where(reached.any(1), reached.argmax(1) + 1, num_units + 1))
-        on_progress(start + count, num_runs)
+        on_progress(start + count, _NUM_RUNS)
     return np.concatenate(times)
 
 
 def _sequential_units(separations, num_valid, alpha, power, max_units, rng, on_progress):
-    """(fewest units or None, power reached, median units): quantiles of the stopping times."""
+    """Returns (fewest units or None, power reached, median units), from stopping times."""
     num_units = min(64, max_units)
     while True:
-        times = np.sort(
-            stopping_times(
-                separations, num_valid, alpha, num_units, _NUM_RUNS, rng, on_progress
-            )
-        )
+        times = stopping_times(separations, num_valid, alpha, num_units, rng, on_progress)
+        times = np.sort(times)
         reached = float((times <= num_units).mean())
         if reached >= power or num_units == max_units:
             break
@@ -205,7 +201,7 @@ def _sequential_units(separations, num_valid, alpha, power, max_units, rng, on_p
 
 
 def _sealed_units(separations, num_valid, alpha, power, max_units, rng, on_progress):
-    """(fewest units or None, power reached, the same units), by bisection over the units."""
+    """Returns (fewest units or None, power reached, the same units), by bisection."""
 
     def power_of(num_units: int) -> float:
         return sealed_power(separations, num_valid, alpha, num_units, rng, on_progress)
@@ -229,7 +225,7 @@ def _sealed_units(separations, num_valid, alpha, power, max_units, rng, on_progr
 
 
 def sealed_power(separations, num_valid, alpha, num_units, rng, on_progress=silent) -> float:
-    """The share of simulated tables whose sealed test reaches alpha."""
+    """Computes the share of simulated tables whose sealed test reaches alpha."""
     batch = max(1, _BATCH_FLOATS // (8 * num_units * num_valid))
     shown = 0
     for start in range(0, _NUM_RUNS, batch):
@@ -241,7 +237,7 @@ def sealed_power(separations, num_valid, alpha, num_units, rng, on_progress=sile
 
 
 def log_tails(scores: np.ndarray) -> np.ndarray:
-    """The log p of the sealed test on each table, secret slot 1, by a saddlepoint.
+    """Approximates the log p of the sealed test on each table, secret slot 1 (saddlepoint).
 
     The formula of Lugannani and Rice for a sum of independent draws, one from each row; never
     above Chernoff's bound, which is exact where the secret slot is the best of every row.
@@ -272,7 +268,7 @@ def log_tails(scores: np.ndarray) -> np.ndarray:
 
 
 def _tilted(shifted: np.ndarray, tilt: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Cumulant function of the sum at a tilt, its slope and its curvature, for each table."""
+    """Computes each sum's cumulant function at a tilt, its slope and its curvature."""
     exponents = tilt[:, None, None] * shifted
     largest = exponents.max(axis=2, keepdims=True)
     weights = np.exp(exponents - largest)

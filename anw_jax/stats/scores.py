@@ -66,7 +66,7 @@ def unit_losses(loss_table: np.ndarray, units: Units) -> np.ndarray:
 
 
 def usable_rows(loss_table: np.ndarray, units: Units) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of distinct images whose losses are all usable, and the unit of each.
+    """Returns the rows of distinct images whose losses are all usable, and the unit of each.
 
     Args:
       loss_table: `[num_images, num_slots]` nats, slot 0 first; any real dtype.
@@ -117,13 +117,13 @@ def sum_by_unit(rows: np.ndarray, unit: np.ndarray, num_units: int) -> np.ndarra
 
 
 def is_usable(losses: np.ndarray) -> np.ndarray:
-    """Which losses a test can use, bool of any shape: neither NaN, infinite nor absurd."""
+    """Tells which losses a test can use: neither NaN, infinite nor absurd."""
     with np.errstate(invalid="ignore"):
         return np.abs(losses) <= _LARGEST_LOSS
 
 
 def blind_argmin(losses: np.ndarray) -> np.ndarray:
-    """The valid slot with the lowest loss in each row, found without the key.
+    """Finds the valid slot with the lowest loss in each row, without the key.
 
     Args:
       losses: `[num_units, num_slots - 1]` as `unit_losses` gives; ties, and rows of NaN,
@@ -168,13 +168,13 @@ def bounded_scores(losses: np.ndarray, unit: np.ndarray, num_units: int) -> np.n
 
 
 def log_scores(losses: np.ndarray) -> np.ndarray:
-    """-log(loss + 0.3) of each entry, less the row's median."""
+    """Computes -log(loss + 0.3) of each entry, minus the row's median."""
     scores = _log_losses(losses)
     return scores - np.median(scores, axis=1, keepdims=True)
 
 
 def scale_of(row_spreads: np.ndarray) -> float:
-    """The median spread of the rows that vary, at most `LARGEST_SCALE`.
+    """Computes the median spread of the rows that vary, at most `LARGEST_SCALE`.
 
     Example:
       >>> scale_of(np.array([0.0, 0.2, 0.3, 50.0])), scale_of(np.array([0.0]))
@@ -327,7 +327,7 @@ class RowScorer:
         self._num_units = 0
 
     def score(self, losses: np.ndarray) -> np.ndarray:
-        """The next unit's scores, float64 `[N - 1]`: of its row and of earlier units only.
+        """Scores the next unit, float64 `[N - 1]`, from its row and earlier units only.
 
         Args:
           losses: float `[N - 1]`, summed over the unit's images (see `unit_losses`); of a
@@ -350,7 +350,7 @@ class RowScorer:
 
 
 def row_shapes(units: Units, statistic: str) -> list[tuple[int, ...]]:
-    """What `RowScorer` takes of each unit: `(N - 1,)`, or `(number of distinct images, N - 1)`.
+    """Returns the shape of each unit's rows in `RowScorer`: `(N - 1,)` or `(images, N - 1)`.
 
     Example:
       >>> from anw_jax.keys import SignatureSpace

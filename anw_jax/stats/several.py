@@ -1,4 +1,4 @@
-"""Several tests at once: which correction answers which question.
+"""Corrections for several tests at once.
 
 The plan names one claim (`keys.Plan.claim`) before the first query:
 
@@ -34,7 +34,7 @@ _FACTOR_ROUNDING = 4 * sys.float_info.epsilon
 
 
 def log_e_from_p(p_value: float, kappa: float = 0.5) -> float:
-    """Natural log of the e-value κ p^(κ - 1) of a valid p-value.
+    """Computes the natural log of the e-value κ p^(κ - 1) of a valid p-value.
 
     Its integral over uniform p is 1 (Vovk & Wang 2021, eq. 1,
     https://doi.org/10.1214/20-AOS2020). κ is fixed before the test.
@@ -148,7 +148,7 @@ def _logs(log_e_values: Sequence[float]) -> np.ndarray:
 
 
 def multiplied(result: TestResult, factor: float) -> TestResult:
-    """The result of an exact test whose p, and smallest attainable p, cost a factor.
+    """Multiplies p, and the smallest attainable p, of an exact test by a factor.
 
     Args:
       result: uncorrected.
@@ -181,7 +181,7 @@ def multiplied(result: TestResult, factor: float) -> TestResult:
 
 
 def divided(result: SequentialResult, factor: float, num_valid: int) -> SequentialResult:
-    """The result of a sequential test whose wealth is divided by a factor.
+    """Divides the wealth of a sequential test by a factor.
 
     Args:
       result: uncorrected, at its stop.
@@ -224,6 +224,6 @@ def _log_factor(factor: float) -> float:
 
 
 def _raised(log10_p: float, log_factor: float) -> float:
-    """Natural log of p times the factor, at most 0, rounded up."""
+    """Computes the natural log of p times the factor, at most 0, rounded up."""
     log_p = log10_p * math.log(10.0)
     return min(0.0, log_p + log_factor + _FACTOR_ROUNDING * (1 + abs(log_p) + log_factor))

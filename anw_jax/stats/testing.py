@@ -85,7 +85,7 @@ def in_words(result: Any, event: str) -> str:
 
 
 def format_p(log10_p: float) -> str:
-    """A p-value as text, rounded up, from its base-10 logarithm.
+    """Formats a p-value, rounded up, from its base-10 logarithm.
 
     Two digits, or four decimals from 0.001 on: the least such number whose logarithm is not
     below the one given, to the last bits of that.
@@ -179,22 +179,19 @@ def exact_test(
     )
 
 
-def hits(loss_table: np.ndarray, assignment: Assignment) -> tuple[int, TestResult]:
-    """Counts the units whose blind argmin is their secret slot; exact binomial tail.
+def count_hits(loss_table: np.ndarray, assignment: Assignment) -> int:
+    """Counts the units whose blind argmin is their secret slot.
 
     The argmin is over valid slots, ties to the lowest slot, so that a unit hits with
-    probability exactly 1 / (N - 1) under H0. A unit without usable answers never hits.
-
-    Returns:
-      The number of hits, and the result of `exact_test` with statistic "hits".
+    probability exactly 1 / (N - 1) under H0: `exact_test(…, statistic="hits")` has the binomial
+    tail. A unit without usable answers never hits.
     """
     losses = unit_losses(loss_table, check_is_assignment(assignment).units)
-    count = int(is_hit(losses, assignment).sum())
-    return count, exact_test(loss_table, assignment, statistic="hits")
+    return int(is_hit(losses, assignment).sum())
 
 
 def is_hit(losses: np.ndarray, assignment: Assignment) -> np.ndarray:
-    """Whether each unit's blind argmin is its slot: bool `[num_units]` of `unit_losses`."""
+    """Tells whether each unit's blind argmin is its slot: bool `[num_units]`."""
     return (blind_argmin(losses) == assignment.slot_of_unit) & ~np.isnan(losses[:, 0])
 
 
@@ -209,7 +206,7 @@ def check_is_assignment(assignment: Assignment) -> Assignment:
 
 
 def observed_sum(integers: np.ndarray, assignment: Assignment) -> int:
-    """The observed statistic on quantised scores."""
+    """Computes the observed statistic on quantised scores."""
     return int(integers[np.arange(len(integers)), assignment.slot_of_unit - 1].sum())
 
 
@@ -227,17 +224,17 @@ def decide_outcome(log_p: float, smallest_log_p: float, alpha: float) -> tuple[s
 
 
 def at_most(log_p: float, alpha: float) -> bool:
-    """Whether p ≤ alpha, by its logarithm (nothing underflows) and as it is printed."""
+    """Tells whether p ≤ alpha, by its logarithm (nothing underflows) and as it is printed."""
     return log_p <= math.log(alpha) and exp_up(log_p) <= alpha
 
 
 def to_base_10(log_p: float) -> float:
-    """From natural to base-10 logarithm, rounded up."""
+    """Converts a natural to a base-10 logarithm, rounded up."""
     return log_p / math.log(10.0) * (1 - 8 * sys.float_info.epsilon)
 
 
 def exp_up(log_p: float) -> float:
-    """exp, rounded up; never 0."""
+    """Computes exp, rounded up; never 0."""
     # Among subnormal numbers exp is off by a whole unit of 5e-324, which no factor mends.
     return min(1.0, math.exp(log_p) * (1 + 1e-15) + 5e-324)
 
@@ -286,7 +283,7 @@ def fresh_p_values(
     assignments: Iterable[Assignment],
     statistic: str = DEFAULT_STATISTIC,
 ) -> np.ndarray:
-    """The p-value of one table under many fresh keys; the null is convolved once.
+    """Computes the p-value of one table under many fresh keys; the null is convolved once.
 
     Args:
       loss_table: float `[num_images, num_slots]` nats.
@@ -316,7 +313,7 @@ def fresh_p_values(
 
 
 def super_uniformity(p_values: np.ndarray, confidence: float = 0.999) -> tuple[bool, float]:
-    """Whether p-values look super-uniform: #{p ≤ t} / n ≤ t for every t, within chance.
+    """Tests whether p-values are super-uniform: #{p ≤ t} / n ≤ t for every t, within chance.
 
     One-sided Dvoretzky-Kiefer-Wolfowitz band (Massart 1990,
     https://doi.org/10.1214/aop/1176990746): for super-uniform p-values the excess

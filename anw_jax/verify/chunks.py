@@ -34,7 +34,7 @@ TRACED_BATCH = 7
 # XLA keeps the operands of one operation and the results of the next alive together.
 _LIVE_FACTOR = 2
 
-# Chunks dispatched before the oldest is read: hides the host's work behind the device's.
+# Chunks dispatched before the oldest is read, so that host and device work at the same time.
 _IN_FLIGHT = 2
 
 Answers = Iterator[tuple["Chunk", np.ndarray]]
@@ -147,7 +147,7 @@ def plan_queries(
 
 
 def _equal_chunks(num_pairs: int, largest: int) -> int:
-    """A chunk size of at most `largest` that leaves the last chunk little padding.
+    """Returns a chunk size of at most `largest` that leaves the last chunk little padding.
 
     Sizes are coarse, so that tables of different lengths share a few compiled programs.
     """
@@ -201,8 +201,8 @@ def run_traced(
     shared = NamedSharding(mesh, PartitionSpec())
     split = NamedSharding(mesh, PartitionSpec("pairs"))
     predict, parameters = jax.device_put((predict, tables.parameters), shared)
-    # Programs that share several CPU devices share a few threads too: two in flight, with a
-    # sum over the batch inside, can wait for each other for ever.
+    # Programs on several CPU devices share a few threads: two in flight, with a sum over the
+    # batch inside, can deadlock.
     on_shared_threads = len(devices) > 1 and devices[0].platform == "cpu"
     in_flight = 0 if on_shared_threads else _IN_FLIGHT
     pending: collections.deque[tuple[Chunk, jax.Array]] = collections.deque()
@@ -213,17 +213,14 @@ def run_traced(
         losses = chunk_losses(predict, tables.publish_pixels, parameters, *block, *pairs)
         pending.append((chunk, losses))
         if len(pending) > in_flight:
-            yield _read(*pending.popleft())
-    while pending:
-        yield _read(*pending.popleft())
-
-
-def _read(chunk: Chunk, losses: jax.Array) -> tuple[Chunk, np.ndarray]:
-    return chunk, np.asarray(losses)[: chunk.num_pairs]
+            chunk, losses = pending.popleft()
+            yield chunk, np.asarray(losses)[: chunk.num_pairs]
+    for chunk, losses in pending:
+        yield chunk, np.asarray(losses)[: chunk.num_pairs]
 
 
 def devices_for(predict: Callable) -> list[jax.Device]:
-    """The devices that the weights are bound to, else all local ones."""
+    """Returns the devices that the weights are committed to, else all local ones."""
     for leaf in jax.tree.leaves(predict):
         if isinstance(leaf, jax.Array) and leaf.committed:
             return sorted(leaf.sharding.device_set, key=lambda device: device.id)
@@ -289,7 +286,7 @@ def trace_answers(
 
 @jax.jit
 def _answer(predict: jax.tree_util.Partial, images: jax.Array) -> Any:
-    """Only ever traced; `jit` remembers the trace for checkpoints of equal shape."""
+    """Is only traced; `jit` caches the trace for checkpoints of equal shape."""
     return predict(images)
 
 
@@ -337,7 +334,7 @@ def _largest_operation(jaxpr: Any, weights: set[int]) -> int:
 
 
 def _inner_jaxprs(equation: Any) -> Iterator[Any]:
-    """The jaxprs inside one operation: calls, loops, and the branches of a condition."""
+    """Yields the jaxprs inside one operation: calls, loops, branches of a condition."""
     for parameter in equation.params.values():
         for item in parameter if isinstance(parameter, tuple | list) else (parameter,):
             inner = getattr(item, "jaxpr", item)

@@ -1,4 +1,4 @@
-"""Opening the commitment and stating the result."""
+"""The verdict: opens the commitment, makes the declared test and states the result."""
 
 import collections
 import dataclasses
@@ -25,8 +25,8 @@ from anw_jax.stats import (
     STATISTICS,
     TestResult,
     blind_argmin,
+    count_hits,
     exact_test,
-    hits,
     monte_carlo_test,
     multiplied,
     unit_losses,
@@ -56,10 +56,10 @@ class Verdict:
 
     Attributes:
       result: the one test named in the plan, multiplied by `factor`.
-      standing: whether this is evidence at all: "not evidence: …", "evidence under the
-        committed plan", or the conditions on which it rests.
-      conditions: what was not stated, not compared or not counted; empty for evidence, and
-        where it is none whatever was stated.
+      standing: "evidence under the committed plan", "not evidence: …", or the conditions on
+        which it depends.
+      conditions: what was not stated, compared or counted; empty for evidence, and where it
+        cannot be evidence.
       factor: by which p was multiplied: commitments found, models tried, open declarations.
       sentence: the result in words a court can read.
       num_hits: units whose blind argmin was the secret slot (diagnostic).
@@ -104,7 +104,7 @@ def verdict_text(
     conditions: Sequence[str],
     stated: Sequence[str] = (),
 ) -> str:
-    """One verdict in words; several lines.
+    """Writes one verdict in several lines.
 
     Example:
       >>> print(verdict_text("shown", 0.05, "S.", "conditional", ["A (a)", "B (b)"]))
@@ -126,7 +126,7 @@ def verdict_text(
 def standing_of(
     origin: str, commitment: str | None, statements: Statements, conditions: Sequence[str]
 ) -> str:
-    """Whether a test is evidence, or on what it rests."""
+    """Returns the standing: whether a test is evidence, or which conditions it depends on."""
     if origin == "experiment":
         return EXPERIMENT_KEY
     if commitment is None:
@@ -137,12 +137,12 @@ def standing_of(
 
 
 def on_conditions(conditions: Sequence[str]) -> str:
-    """The standing that names conditions."""
+    """Returns the standing of a test that depends on conditions."""
     return f"holds only if {'; and if '.join(conditions)}"
 
 
 def is_evidence(standing: str) -> bool:
-    """Whether a standing is one of evidence.
+    """Tells whether a standing says that the test is evidence.
 
     Example:
       >>> is_evidence(EVIDENCE), is_evidence(NO_COMMITMENT)
@@ -153,7 +153,7 @@ def is_evidence(standing: str) -> bool:
 
 
 def is_conditional(standing: str) -> bool:
-    """Whether a standing names conditions.
+    """Tells whether a standing names conditions.
 
     Example:
       >>> is_conditional("holds only if A"), is_conditional(EXPERIMENT_KEY)
@@ -163,7 +163,7 @@ def is_conditional(standing: str) -> bool:
 
 
 def seal(loss_table: np.ndarray) -> str:
-    """The digest of a finished table: 64 hex digits, written down before the key opens.
+    """Computes the digest of a finished table: 64 hex digits, noted before the key is opened.
 
     Example:
       >>> seal(np.zeros((1, 2), np.float32))[:12]
@@ -250,7 +250,7 @@ def decide(
         conditions=tuple(conditions) if is_conditional(standing) else (),
         factor=factor,
         sentence=result.sentence,
-        num_hits=hits(loss_table, assignment)[0],
+        num_hits=count_hits(loss_table, assignment),
         inferred_slots=infer_signatures(loss_table, manifest),
         true_slots=assignment.slot_of_unit,
         diagnostics=_diagnostics(loss_table, assignment, statistic, commitment, plan),
@@ -283,7 +283,7 @@ def infer_signatures(loss_table: np.ndarray, units: Units | Manifest) -> np.ndar
 
 
 def _check_rule(plan: Plan, rule: AccessRule | None, menu: int) -> int:
-    """The menu, which counts at least the plan's rules for the kind of access that was used."""
+    """Checks that the menu counts the plan's rules for the kind of access that was used."""
     _check.integer_at_least(1, menu=menu)
     if rule is not None and rule not in plan.rules:
         raise CommitmentError(f"the plan has no such rule: {rule}")
@@ -299,7 +299,7 @@ def _check_rule(plan: Plan, rule: AccessRule | None, menu: int) -> int:
 
 
 def _least_menu(plan: Plan, rule: AccessRule | None) -> int:
-    """How many rules stood beside the one declared, whatever the suspect offers beyond it."""
+    """Counts the rules that were open for declaration with this kind of access."""
     if rule is None:
         counts = collections.Counter(each.kind for each in plan.rules)
         return max([1, *counts.values()]) if plan.highest else len(plan.rules)
@@ -316,7 +316,7 @@ def _diagnostics(
     commitment: str | None,
     plan: Plan,
 ) -> dict[str, float]:
-    """P of the other statistics, and the Monte-Carlo p of the named one, uncorrected."""
+    """Computes uncorrected p: of the other statistics, and by Monte-Carlo of the named one."""
     diagnostics = {
         f"log10_p_{name}": exact_test(loss_table, assignment, statistic=name).log10_p
         for name in STATISTICS
@@ -329,6 +329,6 @@ def _diagnostics(
 
 
 def _sealed_form(loss_table: np.ndarray) -> np.ndarray:
-    """The table as little-endian float32."""
+    """Converts the table to little-endian float32."""
     with np.errstate(over="ignore"):  # a loss too large for float32 is infinite: unusable
         return np.ascontiguousarray(loss_table, "<f4")

@@ -208,7 +208,7 @@ def _audit(suspect, owner):
     return {
         "matched": bool(_SPACE.slot_of(ONE_HUE) == one_hue.mean(axis=0).argmin()),
         "log10_p": round(result.log10_p, 3),
-        "hits": stats.hits(keyed, owner.assignment)[0],
+        "hits": stats.count_hits(keyed, owner.assignment),
         "num_wrong_at_most": [int((wrong <= level).sum()) for level in LEVELS],
     }
 

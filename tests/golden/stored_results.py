@@ -77,7 +77,7 @@ def numbers_of(table: Table) -> dict[str, Any]:
             name: stats.exact_test(losses, secret, statistic=name).log10_p
             for name in sorted(stats.STATISTICS)
         },
-        "hits": stats.hits(losses, secret)[0],
+        "hits": stats.count_hits(losses, secret),
         "at_least": {
             by: stats.how_many(losses, secret, alpha=0.05, by=by).num_used
             for by in stats.INVERSIONS

@@ -37,9 +37,6 @@ def test_every_leaf_opens_to_the_assigned_slot(num_units):
     checker = keys.LeafChecker(tree.root, manifest, PLAN)
     opened = [checker.check(tree.open(unit), unit=unit) for unit in range(num_units)]
     assert opened == keys.assign(KEY, manifest, PLAN).slot_of_unit.tolist()
-    wrapped = keys.open_leaf(KEY, manifest, PLAN, num_units - 1)
-    slot = keys.check_leaf(tree.root, wrapped, manifest, PLAN, unit=num_units - 1)
-    assert slot == opened[-1]
 
 
 def test_the_root_is_that_of_a_naive_tree():
@@ -88,7 +85,7 @@ def test_the_root_is_that_of_a_naive_tree():
 def test_a_changed_leaf_does_not_open(changes):
     lie = dataclasses.replace(TREE.open(2), **changes)
     with pytest.raises(CommitmentError, match="the leaf of unit 2 does not open"):
-        keys.check_leaf(TREE.root, lie, MANIFEST, PLAN, unit=2)
+        keys.LeafChecker(TREE.root, MANIFEST, PLAN).check(lie, unit=2)
 
 
 def test_no_other_slot_opens():
@@ -105,13 +102,13 @@ def test_no_other_slot_opens():
 
 def test_one_units_leaf_is_not_taken_for_anothers():
     with pytest.raises(CommitmentError, match="leaf of unit 1 is to be opened, got that of 2"):
-        keys.check_leaf(TREE.root, TREE.open(2), MANIFEST, PLAN, unit=1)
+        keys.LeafChecker(TREE.root, MANIFEST, PLAN).check(TREE.open(2), unit=1)
     moved = dataclasses.replace(TREE.open(2), unit=1)
     with pytest.raises(CommitmentError, match="leaf of unit 1 does not open"):
-        keys.check_leaf(TREE.root, moved, MANIFEST, PLAN, unit=1)
+        keys.LeafChecker(TREE.root, MANIFEST, PLAN).check(moved, unit=1)
     beyond = dataclasses.replace(TREE.open(2), unit=6)
     with pytest.raises(CommitmentError, match="leaf of unit 6 does not open"):
-        keys.check_leaf(TREE.root, beyond, MANIFEST, PLAN, unit=6)
+        keys.LeafChecker(TREE.root, MANIFEST, PLAN).check(beyond, unit=6)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +122,7 @@ def test_one_units_leaf_is_not_taken_for_anothers():
 )
 def test_manifest_and_plan_are_bound(manifest, plan):
     with pytest.raises(CommitmentError, match="does not open"):
-        keys.check_leaf(TREE.root, TREE.open(2), manifest, plan, unit=2)
+        keys.LeafChecker(TREE.root, manifest, plan).check(TREE.open(2), unit=2)
 
 
 def test_an_opening_tells_nothing_of_its_neighbours():

@@ -6,8 +6,6 @@ import runpy
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from anw_jax.keys import (
     Assignment,
@@ -197,15 +195,6 @@ def test_tau_follows_from_the_number_of_slots():
 def test_two_slots_leave_no_choice(small_images):
     manifest = Manifest.of(small_images, SignatureSpace(2))
     assert assign(KEY, manifest, PLAN).slots.tolist() == [1] * 6
-
-
-@settings(derandomize=True, deadline=None, max_examples=30)
-@given(st.integers(2, 400), st.floats(-1e6, 1e6))
-def test_every_angle_has_its_nearest_slot(num_slots, degrees):
-    space = SignatureSpace(num_slots)
-    distances = space.distance(space.degrees, degrees)
-    assert distances[space.slot_of(degrees)] <= distances.min() + 1e-6
-    assert distances.min() <= space.tau_degrees + 1e-6
 
 
 def test_image_digest_separates_shape_and_pixels():

@@ -44,9 +44,8 @@ def test_sequential_plans_replay():
     slots = keys.assign(KEY, MANIFEST, SEQUENTIAL, beacon=b"value").slots
     assert slots.tolist() == stored["slots"]
     opening = keys.LeafOpening.from_dict(stored["opening"])
-    slot = keys.check_leaf(
-        stored["root"], opening, MANIFEST, SEQUENTIAL, unit=2, beacon=b"value"
-    )
+    checker = keys.LeafChecker(stored["root"], MANIFEST, SEQUENTIAL, b"value")
+    slot = checker.check(opening, unit=2)
     assert slot == stored["slots"][2]
 
 

@@ -27,7 +27,7 @@ def test_the_sealed_plan_reaches_its_power(rng):
 
 def test_the_sequential_plan_reaches_its_power_and_stops_early(rng):
     plan = stats.plan_audit(2.0, alpha=1e-3, power=0.9, mode="sequential", augmentations=4)
-    times = power.stopping_times(np.array([2.0]), 11, 1e-3, plan.num_units, 400, rng)
+    times = power.stopping_times(np.array([2.0]), 11, 1e-3, plan.num_units, rng)
     assert (times <= plan.num_units).mean() >= 0.75
     assert plan.median_units < plan.num_units
     assert plan.median_queries == plan.median_units * 44

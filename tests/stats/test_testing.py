@@ -43,7 +43,9 @@ def test_p_is_the_enumerated_one(statistic, rng, plain_assignment, exact_log_tai
 def test_hits_are_binomial(rng, plain_assignment):
     for num_units, effect in ((40, 0.0), (40, 1.0), (300, 1.0), (300, 4.0)):
         slots = rng.integers(1, 12, num_units)
-        count, result = stats.hits(_marked_table(rng, slots, effect), plain_assignment(slots))
+        table, assignment = _marked_table(rng, slots, effect), plain_assignment(slots)
+        count = stats.count_hits(table, assignment)
+        result = stats.exact_test(table, assignment, statistic="hits")
         mass = scipy.stats.binom.logpmf(np.arange(count, num_units + 1), num_units, 1 / 11)
         true = min(0.0, scipy.special.logsumexp(mass))
         assert result.log10_p * math.log(10) == pytest.approx(true, abs=1e-8, rel=1e-9)
@@ -232,7 +234,7 @@ def test_units_without_answers_are_no_evidence(statistic, plain_assignment):
         )
         assert (result.p_value, result.outcome) == (1.0, "inconclusive")
         assert result.num_unusable == 10
-        assert stats.hits(np.full((10, 12), value), plain_assignment(slots))[0] == 0
+        assert stats.count_hits(np.full((10, 12), value), plain_assignment(slots)) == 0
 
 
 @pytest.mark.parametrize("statistic", STATISTICS)

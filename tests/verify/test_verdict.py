@@ -7,7 +7,7 @@ import pytest
 
 from anw_jax.errors import CommitmentError
 from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign, commit
-from anw_jax.stats import STATISTICS, exact_test, hits
+from anw_jax.stats import STATISTICS, count_hits, exact_test
 from anw_jax.verify import decide, infer_signatures, seal
 from anw_jax.verify.verdict import EXPERIMENT_KEY, NO_COMMITMENT, is_conditional
 
@@ -52,7 +52,7 @@ def test_a_test_under_a_commitment(table, key, manifest):
     assert is_conditional(verdict.standing)
     assert "evidence" not in verdict.text
     assert verdict.table_digest == seal(table)
-    assert verdict.num_hits == hits(table, assignment)[0] == NUM_UNITS
+    assert verdict.num_hits == count_hits(table, assignment) == NUM_UNITS
     np.testing.assert_array_equal(verdict.true_slots, assignment.slot_of_unit)
     np.testing.assert_array_equal(verdict.inferred_slots, infer_signatures(table, manifest))
     assert re.fullmatch(
