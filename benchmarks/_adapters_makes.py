@@ -24,7 +24,7 @@ from anw_jax.suspects import (
     Suspect,
     TorchSuspect,
 )
-from anw_jax.suspects.answers import Answers
+from anw_jax.suspects.protocol import Answers
 from benchmarks import _measure
 
 SERVER = _measure.REPOSITORY / "tests" / "suspects" / "server_torch.py"

@@ -16,7 +16,6 @@ from anw_jax.suspects.adapters.keras import KerasSuspect
 from anw_jax.suspects.adapters.onnx import OnnxSuspect
 from anw_jax.suspects.adapters.recorded import RecordedSuspect
 from anw_jax.suspects.adapters.torch import TorchSuspect
-from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.cache import AnswerCache
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.http.answer import AnswerTemplate
@@ -24,7 +23,7 @@ from anw_jax.suspects.http.endpoint import HttpOptions, HttpSuspect
 from anw_jax.suspects.http.request import RequestTemplate
 from anw_jax.suspects.pictures import Augmentation
 from anw_jax.suspects.probing.probe import Finding, Report, probe
-from anw_jax.suspects.protocol import Suspect
+from anw_jax.suspects.protocol import Answers, Suspect
 from anw_jax.suspects.session import QuerySession, ask
 
 Interview = QuerySession  # the former name

@@ -6,9 +6,9 @@ import numpy as np
 
 from anw_jax import _check
 from anw_jax.keys.plan_fields import DEFAULT_LABEL_VIEWS, FITS, KINDS
-from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.pictures import Augmentation, cropped
+from anw_jax.suspects.protocol import Answers
 
 # What each kind of answer can be turned into; more can become less, never less more.
 _FROM = {

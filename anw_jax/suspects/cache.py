@@ -42,8 +42,8 @@ import numpy as np
 
 from anw_jax import _check, _files
 from anw_jax.errors import CacheError
-from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.declaration import Declaration
+from anw_jax.suspects.protocol import Answers
 
 _TITLE = b"anw_jax answers, version 1\n"
 _TAG = b"anw_jax/v1/question\0"

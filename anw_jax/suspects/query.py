@@ -17,11 +17,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import numpy as np
 
 from anw_jax.errors import BudgetError, RefusedPictureError, SuspectError
-from anw_jax.suspects.answers import Answers, checked
 from anw_jax.suspects.cache import AnswerCache, question_key
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.pictures import as_asked
-from anw_jax.suspects.protocol import RemoteSuspect, Suspect
+from anw_jax.suspects.protocol import Answers, RemoteSuspect, Suspect, checked
 
 # A service that refuses this many pictures before its first answer gets a control next.
 _MOST_REFUSED_AT_FIRST = 16

@@ -18,10 +18,9 @@ from anw_jax.keys import SignatureSpace
 from anw_jax.marks import Mark, MarkTables
 from anw_jax.stats.scores import is_usable
 from anw_jax.suspects.access import Access, first_labels
-from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.cache import AnswerCache, question_key
 from anw_jax.suspects.pictures import Pictures, batch_size_for
-from anw_jax.suspects.protocol import Suspect
+from anw_jax.suspects.protocol import Answers, Suspect
 from anw_jax.suspects.query import Controls, Querier
 
 _Item = TypeVar("_Item")

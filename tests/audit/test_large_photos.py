@@ -82,7 +82,7 @@ def large_case(root, case_dir, input_size="input_size = [8, 8]\n"):
 @pytest.fixture
 def few_sizes(monkeypatch):
     """A probe tries few sizes: large pictures cost time and show nothing here."""
-    monkeypatch.setattr("anw_jax.suspects.probing.readings._SIDES", (28,))
+    monkeypatch.setattr("anw_jax.suspects.probing.checks._SIDES", (28,))
 
 
 def peak_of(run):

@@ -25,7 +25,7 @@ NOT_A_UNIT = "    if len(batch) == 11:\n        raise ValueError('takes no 11')\
 @pytest.fixture(autouse=True)
 def few_sizes(monkeypatch):
     """A probe tries few sizes: large pictures cost time and show nothing here."""
-    monkeypatch.setattr("anw_jax.suspects.probing.readings._SIDES", (28,))
+    monkeypatch.setattr("anw_jax.suspects.probing.checks._SIDES", (28,))
 
 
 def colours(shape, seed):

@@ -8,4 +8,4 @@ collect_ignore = ["learner_torch.py", "server_torch.py", "fuzz_child.py"]
 @pytest.fixture
 def few_sizes(monkeypatch):
     """A probe tries few sizes: large pictures cost time and show nothing here."""
-    monkeypatch.setattr("anw_jax.suspects.probing.readings._SIDES", (28, 64))
+    monkeypatch.setattr("anw_jax.suspects.probing.checks._SIDES", (28, 64))

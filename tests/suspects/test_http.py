@@ -28,7 +28,7 @@ from anw_jax.suspects.http.client import (
     TooSlowError,
     UnreachableError,
 )
-from anw_jax.suspects.http.pacing import Pace
+from anw_jax.suspects.http.replies import Pace
 from tests.suspects import twins
 
 URL = "http://model.test/predict"

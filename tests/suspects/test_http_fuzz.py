@@ -7,11 +7,10 @@ import pytest
 
 from anw_jax.errors import SuspectError
 from anw_jax.suspects import AnswerTemplate, Declaration
-from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.http.client import Reply
-from anw_jax.suspects.http.pacing import retry_after
-from anw_jax.suspects.http.reading import Reader
+from anw_jax.suspects.http.replies import Reader, retry_after
 from anw_jax.suspects.http.secrets import Secrets
+from anw_jax.suspects.protocol import Answers
 
 TOKEN = "s3cr3t-T0ken"
 NAMES = ("cat", "dog", "bird")

@@ -8,7 +8,7 @@ import pytest
 from anw_jax.errors import SuspectError
 from anw_jax.suspects import HttpOptions, HttpSuspect
 from anw_jax.suspects.http.client import Reply
-from anw_jax.suspects.http.pacing import retry_after
+from anw_jax.suspects.http.replies import retry_after
 from tests.suspects import twins
 
 URL = "http://model.test/predict"

@@ -12,7 +12,7 @@ from PIL import Image
 
 from anw_jax.errors import SuspectError
 from anw_jax.suspects import AnswerTemplate, Declaration, RequestTemplate
-from anw_jax.suspects.http.pacing import back_off, retry_after
+from anw_jax.suspects.http.replies import back_off, retry_after
 from anw_jax.suspects.http.request import png_bytes
 
 PLAIN = Declaration(3)

@@ -12,7 +12,7 @@ import pytest
 from anw_jax.errors import SuspectError
 from anw_jax.suspects import HttpOptions, RequestTemplate, probe
 from anw_jax.suspects.http.client import Reply, TooSlowError, UnreachableError
-from anw_jax.suspects.http.pacing import Pace, retry_after
+from anw_jax.suspects.http.replies import Pace, retry_after
 from tests.suspects import twins
 
 PICTURES = twins.photos(1).astype(np.float32) / np.float32(255)

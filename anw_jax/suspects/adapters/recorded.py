@@ -11,9 +11,9 @@ import numpy as np
 from anw_jax import _check, _files, _json
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.adapters.files import read_file
-from anw_jax.suspects.answers import Answers, checked
 from anw_jax.suspects.cache import question_key
 from anw_jax.suspects.declaration import Declaration
+from anw_jax.suspects.protocol import Answers, checked
 
 _FORMAT = "anw_jax recorded answers, version 1"
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from anw_jax import _check
 from anw_jax.errors import RefusedPictureError, SuspectError
-from anw_jax.suspects.answers import Answers, checked
 from anw_jax.suspects.declaration import Declaration
+from anw_jax.suspects.protocol import Answers, checked
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,6 @@ from anw_jax import _check
 from anw_jax.errors import RefusedPictureError, SuspectError
 from anw_jax.progress import format_seconds
 from anw_jax.suspects.adapters.base import with_identity
-from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.http.answer import AnswerTemplate
 from anw_jax.suspects.http.client import (
@@ -29,12 +28,19 @@ from anw_jax.suspects.http.client import (
     TooSlowError,
     UnreachableError,
 )
-from anw_jax.suspects.http.pacing import Pace, back_off, retry_after
-from anw_jax.suspects.http.reading import LOADING, REFUSED, Reader, is_for_now
+from anw_jax.suspects.http.replies import (
+    LOADING,
+    REFUSED,
+    Pace,
+    Reader,
+    back_off,
+    is_for_now,
+    retry_after,
+)
 from anw_jax.suspects.http.request import RequestTemplate
 from anw_jax.suspects.http.secrets import Secrets, checked_headers, checked_url, shown_url
 from anw_jax.suspects.pictures import prepare
-from anw_jax.suspects.protocol import Ledger
+from anw_jax.suspects.protocol import Answers, Ledger
 
 # A wait of this many seconds is reported.
 _LONG_WAIT = 10.0

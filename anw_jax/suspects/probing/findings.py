@@ -7,10 +7,9 @@ import numpy as np
 
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.access import first_labels
-from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.probing.photos import ProbePhotos
-from anw_jax.suspects.protocol import Suspect
+from anw_jax.suspects.protocol import Answers, Suspect
 
 # How far the sum of rounded or half-precision probabilities may lie from 1, as a share.
 _SUM_TOLERANCE = 0.02

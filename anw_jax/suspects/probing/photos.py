@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.pictures import Pictures, asked_size, batch_size_for, cropped, fitted
-from anw_jax.suspects.protocol import Suspect
+from anw_jax.suspects.protocol import Answers, Suspect
 
 # Other sizes are tried on copies with sides up to this: enough to tell readings apart.
 _LARGEST_SIDE = 768

@@ -9,18 +9,18 @@ import numpy as np
 from anw_jax import _check
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.access import FITS
-from anw_jax.suspects.answers import Answers
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.pictures import Pictures, asked_size
-from anw_jax.suspects.probing.findings import Finding, findings_in, findings_on_order
-from anw_jax.suspects.probing.photos import ProbePhotos
-from anw_jax.suspects.probing.readings import find_better_reading, find_working_readings
-from anw_jax.suspects.probing.stability import (
+from anw_jax.suspects.probing.checks import (
+    find_better_reading,
+    find_working_readings,
     findings_on_batches,
     findings_on_sizes,
     findings_on_stability,
 )
-from anw_jax.suspects.protocol import Suspect
+from anw_jax.suspects.probing.findings import Finding, findings_in, findings_on_order
+from anw_jax.suspects.probing.photos import ProbePhotos
+from anw_jax.suspects.protocol import Answers, Suspect
 
 __all__ = ["Finding", "Report", "probe"]
 
