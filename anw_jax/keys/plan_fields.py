@@ -27,6 +27,7 @@ SEQUENTIAL_STATISTICS = (*ROW_STATISTICS, *IMAGE_STATISTICS)
 HUE_ROTATION = "hue_rotation"
 USER_LCT = "user_lct"
 PIXEL_MARK = "pixel_mark"
+LIGHT_FIELD = "light_field"
 # Of a mark that is not in this library: whoever judges must have its code.
 OWN = "own"
 
@@ -35,6 +36,7 @@ _FORMS = {
     HUE_ROTATION: "hue_rotation",
     USER_LCT: "user_lct:DIGEST",
     PIXEL_MARK: "pixel_mark:NUMBER:SCALE:DIGEST",
+    LIGHT_FIELD: "light_field:STRENGTH:CELLS:SLOTS:DIGEST",
     OWN: "own:TEXT",
 }
 
@@ -113,6 +115,9 @@ def _has_form(name: str, parts: list[str]) -> bool:
         return len(parts) == 1 and is_digest(parts[0])
     if name == PIXEL_MARK and len(parts) == 3:
         return _is_count(parts[0]) and _is_scale(parts[1]) and is_digest(parts[2])
+    if name == LIGHT_FIELD and len(parts) == 4:
+        counts = _is_count(parts[1]) and _is_count(parts[2])
+        return _is_scale(parts[0]) and counts and is_digest(parts[3])
     if name == OWN:
         return any(parts)
     return name == HUE_ROTATION and not parts

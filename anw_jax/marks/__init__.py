@@ -2,7 +2,7 @@
 
 Units: images are float32 `[H, W, 3]` in [0, 1], channels last, RGB; signatures are hue
 angles in degrees, counter-clockwise in the (I, Q) plane as in eq. 4 of the paper, or, for
-`PixelMark`, positions on that same dial.
+`PixelMark` and `LightField`, positions on that same dial.
 
 Two faces of each mark:
 
@@ -14,6 +14,7 @@ Two faces of each mark:
 
 from anw_jax.marks.hue import HueRotation
 from anw_jax.marks.lct import LinearColorMark, apply_lct, lct_matrix
+from anw_jax.marks.light_field import LightField
 from anw_jax.marks.mark import Mark
 from anw_jax.marks.pixels import PixelMark
 from anw_jax.marks.private_basis import UserLCT
@@ -21,6 +22,7 @@ from anw_jax.marks.publish import MarkTables, clipped_fraction, publish
 
 __all__ = [
     "HueRotation",
+    "LightField",
     "LinearColorMark",
     "Mark",
     "MarkTables",

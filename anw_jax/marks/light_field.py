@@ -1,0 +1,235 @@
+"""A mark in soft light and shade: what photographers call dodge and burn."""
+
+import dataclasses
+import functools
+import hashlib
+import hmac
+
+import numpy as np
+
+from anw_jax import _check
+from anw_jax.keys import plan_fields
+from anw_jax.marks.mark import Array, check_input, check_sub_key, library_of
+
+_TAG_DRAW = b"anw_jax/v1/light-draw\0"
+_TAG_DESCRIBE = b"anw_jax/v1/light\0"
+
+MOST_CELLS = 64
+_MOST_PATTERNS = 2**10
+_LARGEST_SIDE = 2**16
+
+# The curve's coefficient a is held as an integer in steps of 255 / 2^20: with it
+# a · x · (255 - x) stays below 2^27, and the division is a shift.
+_CURVE_SHIFT = 20
+_WEIGHT_SHIFT = 8
+
+# Of int32 numbers that are worked on together in NumPy: they fit into a core's cache.
+_STRIP_NUMBERS = 2**15
+
+
+@dataclasses.dataclass(frozen=True)
+class LightField:
+    """Lightens and darkens soft patches of an image by a pattern of its signature.
+
+    The frame is divided into cells x cells. Each signature has a sign for each cell; between
+    the centres of cells the signs are interpolated linearly, which gives a field a(u, v) in
+    [-strength, strength]. Each channel value x in [0, 1] becomes
+
+        x + a(u, v) · x · (1 - x),
+
+    a tone curve that keeps black, white, the order of values, and every grey. The middle tones
+    change most, by at most strength / 4. Nothing is clipped.
+
+    The field is defined relative to the frame, so it survives resizing. It lies in luminance:
+    grey photos can carry it, and a learner who trains on grey images does not erase it.
+
+    **Signatures stand on the same dial as hues**, so that keys, slots, commitments and the
+    exact test stay as they are: slot s of `SignatureSpace(num_slots)` has pattern s, slot 0
+    none. Between two slots the patterns are interpolated. Each cell is light in half of the
+    patterns and dark in the others (one more or less where their number is odd), which keeps
+    any two further apart than independent draws.
+
+    Attributes:
+      sub_key: the 32 secret bytes, `mark_key.sub_key("light")`, that draw the patterns. They
+        say nothing about the slots, and go to the arbitrator before the queries; the repr hides
+        them. A learner who knew them could fit the patterns and take them out.
+      strength: largest |a|, in (0, 1].
+      cells: cells along each side, 2 to 64; a frame needs one pixel for each.
+      num_slots: N of the signature space, 2 to 1024.
+
+    Raises:
+      TypeError, ValueError: not 32 bytes, or a number out of its range.
+
+    Example:
+      >>> mark = LightField(bytes(32), strength=0.2)
+      >>> grey = np.full((32, 32, 3), 0.5, np.float32)
+      >>> marked = mark.mark(grey, 60.0)
+      >>> round(float(abs(marked - grey).max()), 3), bool(np.ptp(marked, axis=-1).max() == 0)
+      (0.05, True)
+    """
+
+    sub_key: bytes = dataclasses.field(repr=False)
+    strength: float = 0.25
+    cells: int = 16
+    num_slots: int = 12
+
+    def __post_init__(self):
+        check_sub_key(self.sub_key, "light")
+        _check.positive(strength=self.strength)
+        strength = _check.in_interval(0.0, 1.0, strength=self.strength)
+        object.__setattr__(self, "strength", strength)
+        for name, least, most in (
+            ("cells", 2, MOST_CELLS),
+            ("num_slots", 2, _MOST_PATTERNS),
+        ):
+            number = _check.integer_at_least(least, **{name: getattr(self, name)})
+            if number > most:
+                raise ValueError(f"{name} must be at most {most}, got {number}")
+            object.__setattr__(self, name, number)
+
+    @property
+    def description(self) -> str:
+        """Public name; its digest binds and hides the patterns."""
+        digest = hashlib.sha256(_TAG_DESCRIBE + self.sub_key).hexdigest()
+        numbers = f"{self.strength!r}:{self.cells}:{self.num_slots}"
+        return f"{plan_fields.LIGHT_FIELD}:{numbers}:{digest}"
+
+    @functools.cached_property
+    def patterns(self) -> np.ndarray:
+        """The sign of each cell, int8 `[num_slots, cells, cells]`; zeros at slot 0."""
+        signs = _draw_signs(self.sub_key, self.num_slots - 1, self.cells)
+        unmarked = np.zeros((1, self.cells, self.cells), np.int8)
+        return np.concatenate([unmarked, signs])
+
+    def mark(self, image: Array, degrees: float | Array) -> Array:
+        """Marks one image; arguments, result and errors as for `LinearColorMark.mark`.
+
+        Raises:
+          ValueError: besides, an image with fewer pixels along a side than cells.
+        """
+        check_input(image, degrees)
+        return self.mark_pixels(image, degrees, self.constants)
+
+    @property
+    def constants(self) -> np.ndarray:
+        """The field at the centres of cells, float64 `[num_slots, cells, cells]`."""
+        return self.strength * self.patterns.astype(np.float64)
+
+    @staticmethod
+    def mark_pixels(image: Array, degrees: float | Array, constants: Array) -> Array:
+        """The map of any light field, given its `constants`."""
+        xp = library_of(image, degrees, constants)
+        cells = _at(xp.asarray(constants, image.dtype), xp.asarray(degrees, float))
+        field = _interpolate(cells, image.shape[0], image.shape[1]).astype(image.dtype)
+        return image + field[..., None] * image * (1 - image)
+
+    def parameters(self, degrees: float | np.ndarray) -> dict[str, np.ndarray]:
+        """Integer tables for angles of shape `[...]`.
+
+        Returns:
+          "cells": int32 `[..., cells, cells]`, the field at the centres of cells in steps of
+          255 / 2^20.
+        """
+        cells = _at(self.constants, np.asarray(degrees, np.float64))
+        return {"cells": np.rint(cells * (2.0**_CURVE_SHIFT / 255.0)).astype(np.int32)}
+
+    @staticmethod
+    def publish_pixels(image: Array, parameters: dict) -> Array:
+        """Marks one 8-bit image exactly: uint8 `[H, W, 3]`, `parameters` of one angle."""
+        cells = parameters["cells"]
+        height, width, channels = image.shape
+        columns = _interpolate_axis(_weights(width, cells.shape[-1]), cells.swapaxes(-1, -2))
+        rows = _weights(height, cells.shape[-2])
+        if library_of(image, cells) is not np:
+            return _curve(image, _interpolate_axis(rows, columns.swapaxes(-1, -2)))
+        marked = np.empty_like(image)
+        step = max(1, _STRIP_NUMBERS // (width * channels))
+        columns = np.ascontiguousarray(columns.T)
+        for top in range(0, height, step):
+            strip = slice(top, top + step)
+            field = _interpolate_axis([each[strip] for each in rows], columns)
+            marked[strip] = _curve(image[strip], field)
+        return marked
+
+
+def _curve(image: Array, field: Array) -> Array:
+    """Compute x + a · x · (255 - x) / 255 in integers; stays in [0, 255] without a clip."""
+    levels = image.astype(np.int32)
+    moved = levels * (np.int32(255) - levels) * field[..., None]
+    moved += np.int32(1 << (_CURVE_SHIFT - 1))
+    return (levels + (moved >> np.int32(_CURVE_SHIFT))).astype(np.uint8)
+
+
+def _weights(num_pixels: int, num_cells: int) -> list[np.ndarray]:
+    """For each pixel along a side: the two cells it lies between, and the second one's share.
+
+    Returns:
+      int32 `[num_pixels]` each: cell before, cell after, share of the latter in 1/256.
+
+    Raises:
+      ValueError: fewer pixels than cells, or more than 65536.
+    """
+    if not num_cells <= num_pixels <= _LARGEST_SIDE:
+        raise ValueError(
+            f"an image's sides must have {num_cells} (one for each cell of the light field) to "
+            f"{_LARGEST_SIDE} pixels, got {num_pixels}"
+        )
+    one = 1 << _WEIGHT_SHIFT
+    middles = (2 * np.arange(num_pixels, dtype=np.int64) + 1) * num_cells * one
+    position = middles // (2 * num_pixels) - one // 2
+    before = position >> _WEIGHT_SHIFT
+    last = num_cells - 1
+    cells = np.clip(before, 0, last), np.clip(before + 1, 0, last)
+    return [each.astype(np.int32) for each in (*cells, position & (one - 1))]
+
+
+def _interpolate_axis(weights: list[np.ndarray], cells: Array) -> Array:
+    """Interpolates integers `[cells, …]` along their first axis, rounded half up."""
+    before, after, share = weights
+    share = share.reshape(-1, *(1,) * (cells.ndim - 1))
+    one = np.int32(1 << _WEIGHT_SHIFT)
+    total = cells[before] * (one - share) + cells[after] * share
+    return (total + one // 2) >> np.int32(_WEIGHT_SHIFT)
+
+
+def _interpolate(cells: Array, height: int, width: int) -> Array:
+    """The float twin of the field: `[height, width]` from `[cells, cells]`."""
+    for size in (height, width):
+        before, after, share = _weights(size, cells.shape[0])
+        share = (share / 2.0**_WEIGHT_SHIFT).astype(cells.dtype)[:, None]
+        cells = (cells[before] * (1 - share) + cells[after] * share).T
+    return cells
+
+
+def _at(patterns: Array, degrees: Array) -> Array:
+    """Patterns `[N, …]` at angles `[...]`, interpolated linearly between slots."""
+    xp = library_of(patterns, degrees)
+    num_slots = len(patterns)
+    position = degrees % 360.0 * (num_slots / 360.0)
+    floor = xp.floor(position)
+    before, share = floor.astype(int), (position - floor)[..., None, None]
+    share = share.astype(patterns.dtype)
+    first, second = patterns[before % num_slots], patterns[(before + 1) % num_slots]
+    return first * (1 - share) + second * share
+
+
+def _draw_signs(sub_key: bytes, num_patterns: int, cells: int) -> np.ndarray:
+    """One random order of balanced signs for each cell, int8 `[num_patterns, cells, cells]`."""
+    num_cells = cells * cells
+    size = 8 * num_patterns * num_cells
+    stream = _stream(sub_key, size).view(">u8").reshape(num_cells, num_patterns)
+    # The order of independent 64-bit numbers is uniform; an equal pair has chance 2^-40.
+    ranks = np.argsort(np.argsort(stream, axis=1, kind="stable"), axis=1)
+    # Of an odd number of patterns one sign is left over: its own bit of the stream decides.
+    odd = (stream[:, :1] & np.uint64(1)).astype(np.int64) * (num_patterns % 2)
+    signs = np.where(2 * ranks < num_patterns - odd, 1, -1)
+    return signs.T.reshape(num_patterns, cells, cells).astype(np.int8)
+
+
+def _stream(sub_key: bytes, size: int) -> np.ndarray:
+    """Uint8 `[size]` of HMAC-SHA-256 in counter mode."""
+    blocks = [
+        hmac.digest(sub_key, _TAG_DRAW + counter.to_bytes(4, "big"), "sha256")
+        for counter in range(-(-size // 32))
+    ]
+    return np.frombuffer(b"".join(blocks), np.uint8)[:size]
