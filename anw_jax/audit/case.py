@@ -1,6 +1,6 @@
 """The folder of a case: its files, and the fields that each must have.
 
-owners/<name>/      manifest.json, commitment.json (basis.json) from the owner;
+owners/<name>/      manifest.json, commitment.json (basis.json, light.json) from the owner;
                     originals/ with labels.csv, or originals.npz
 suspects/<name>.toml
 probe.json          → declared.json → blind.json (tables/) or closed.json (records/)

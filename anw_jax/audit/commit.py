@@ -32,8 +32,7 @@ from anw_jax.audit.published import (
 )
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, SignatureSpace, image_digest
-from anw_jax.keys.plan_fields import USER_LCT
-from anw_jax.marks import HueRotation, UserLCT
+from anw_jax.marks import Mark
 
 REGISTRY = "anw-commitments.jsonl"
 
@@ -177,7 +176,8 @@ def commit_folder(
 ) -> Committed:
     """Commits to every photo of a folder, before any slot is known; nothing is marked yet.
 
-    `out` gets `manifest.json` and `commitment.json` (and `basis.json`), and appears under its
+    `out` gets `manifest.json` and `commitment.json` (and `basis.json` or `light.json`, what a
+    mark's secret is drawn from), and appears under its
     name when it is complete. The same call again finds the commitment that is there. Numbers
     come from the registry beside the key file.
 
@@ -209,7 +209,9 @@ def commit_folder(
         choices = _committed_choices(before, choices)
     slots = 12 if choices.slots is None else choices.slots
     _check_auditable(choices, slots)
-    manifest = _manifest(files, names, choices.scheme or "per_image", slots, on_progress)
+    mark = choices.make_mark(mark_key, slots)
+    scheme, least_side = choices.scheme or "per_image", getattr(mark, "cells", 1)
+    manifest = _manifest(files, names, scheme, slots, least_side, on_progress)
     table = _labels(labels, labels_map, manifest)
     given = None if table is None else table.digest
     warnings: tuple[str, ...] = ()
@@ -218,7 +220,7 @@ def commit_folder(
             check_later(choices.beacon or "", _now())
             warnings = _warn(registry, mark_key, manifest, choices.beacon or "", again)
             number = registry.next_number
-            published = _write(out, mark_key, manifest, choices, given or "", number)
+            published = _write(out, mark_key, manifest, mark, choices, given or "", number)
         else:
             published = before
             _check_committed(before, out, mark_key, manifest, given)
@@ -260,17 +262,16 @@ def _write(
     out: pathlib.Path,
     mark_key: MarkKey,
     manifest: Manifest,
+    mark: Mark,
     choices: Choices,
     labels: str,
     number: int,
 ) -> Published:
     """Writes a new commitment; `out` appears under its name when it is complete."""
-    basis = mark_key.sub_key("basis") if choices.private_basis else None
-    mark = HueRotation() if basis is None else UserLCT.from_sub_key(basis)
     plan = choices.plan(mark.description, labels, number)
     partial = fresh_folder(out)
     commitment = commitment_of(mark_key, manifest, plan)
-    write_published(partial, manifest, plan, commitment, basis)
+    write_published(partial, mark_key, manifest, plan, commitment)
     os.replace(partial, out)
     return read_published(out)
 
@@ -286,7 +287,6 @@ def _committed_choices(before: Published, choices: Choices) -> Choices:
         choices,
         scheme=before.manifest.scheme,
         slots=before.manifest.space.num_slots,
-        private_basis=before.plan.mark.startswith(f"{USER_LCT}:"),
         mode=before.plan.mode,
     )
 
@@ -366,11 +366,19 @@ def _manifest(
     names: list[str],
     scheme: str,
     num_slots: int,
+    least_side: int,
     on_progress: progress.ProgressFn,
 ) -> Manifest:
     digests, file_digests = [], []
     for number, file in enumerate(files):
-        digests.append(image_digest(data.read_photo(file)))
+        image = data.read_photo(file)
+        if min(image.shape[:2]) < least_side:
+            height, width = image.shape[:2]
+            raise CaseError(
+                f"{file} has {width} x {height} pixels, and the mark needs {least_side} along "
+                "each side: leave the photo out, or take another mark"
+            )
+        digests.append(image_digest(image))
         file_digests.append(digest_of(file))
         on_progress(number + 1, len(files))
     groups = None

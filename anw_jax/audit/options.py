@@ -7,11 +7,15 @@ from typing import Any
 
 from anw_jax import _check
 from anw_jax.errors import CaseError
-from anw_jax.keys import AccessRule, Plan
-from anw_jax.keys.plan_fields import DEFAULT_KINDS
+from anw_jax.keys import AccessRule, MarkKey, Plan
+from anw_jax.keys.plan_fields import DEFAULT_KINDS, HUE_ROTATION, LIGHT_FIELD, USER_LCT
+from anw_jax.marks import HueRotation, LightField, Mark, UserLCT
 from anw_jax.stats import DEFAULT_ALPHA, DEFAULT_STATISTIC, INVERSIONS
 from anw_jax.suspects import Access, Declaration
 from anw_jax.suspects.access import reachable
+
+MARKS_BY_NAME = {HUE_ROTATION: "hue", LIGHT_FIELD: "light", USER_LCT: "private_basis"}
+MARKS = tuple(MARKS_BY_NAME.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +25,8 @@ class Choices:
     Attributes:
       scheme: "per_image", "per_group" or "per_user".
       slots: N.
-      private_basis: the owner's own colour basis in place of the hue.
+      mark: one of `MARKS`; "hue" by default. The two others have a secret, drawn from the key.
+      strength: of the mark "light", in (0, 1]; see `marks.LightField`.
       statistic, alpha, mode, claim, beacon, place: as in `keys.Plan`.
       access: kinds of access; None for the highest that a suspect offers. Several are a menu.
       augmentations: numbers of views; several are a menu.
@@ -35,7 +40,8 @@ class Choices:
 
     scheme: str | None = None
     slots: int | None = None
-    private_basis: bool | None = None
+    mark: str | None = None
+    strength: float | None = None
     statistic: str | None = None
     alpha: float | None = None
     mode: str | None = None
@@ -54,6 +60,23 @@ class Choices:
     bound_by: str | None = None
     list_rate: float | None = None
     label_source: str | None = None
+
+    def make_mark(self, mark_key: MarkKey, num_slots: int) -> Mark:
+        """Makes the mark, its secret drawn from the key.
+
+        Raises:
+          CaseError: a strength of a mark that has none.
+          ValueError: a number out of its range.
+        """
+        if self.strength is not None and self.mark != "light":
+            raise CaseError(f"strength must be left out of the mark {self.mark or 'hue'!r}")
+        if self.mark == "light":
+            more = {} if self.strength is None else {"strength": self.strength}
+            return LightField(mark_key.sub_key("light"), num_slots=num_slots, **more)
+        if self.mark == "private_basis":
+            return UserLCT.from_sub_key(mark_key.sub_key("basis"))
+        _check.one_of(MARKS, mark=self.mark or "hue")
+        return HueRotation()
 
     def plan(self, mark: str, labels: str, number: int) -> Plan:
         """The plan that these choices make, defaults filled in.
@@ -124,7 +147,8 @@ class Choices:
             **{name: getattr(plan, name) for name in ("claim", "place")},
             "scheme": scheme,
             "slots": slots,
-            "private_basis": plan.mark.startswith("user_lct:"),
+            "mark": MARKS_BY_NAME[plan.mark.split(":")[0]],
+            "strength": _strength_of(plan),
         }
         for name, value in committed.items():
             given = getattr(self, name)
@@ -142,6 +166,11 @@ class Choices:
                     f"committed to ({rules[0]} and {plan.rules[0]}): leave these options out, "
                     "or commit anew in another folder"
                 )
+
+
+def _strength_of(plan: Plan) -> float | None:
+    name, *parts = plan.mark.split(":")
+    return float(parts[0]) if name == LIGHT_FIELD else None
 
 
 _OF_RULES = (

@@ -20,13 +20,17 @@ from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, Plan, assign, commit, commit_units, image_digest
 from anw_jax.keys.beacons import read_beacon
 from anw_jax.keys.digests import check_is_commitment
-from anw_jax.keys.plan_fields import USER_LCT
-from anw_jax.marks import HueRotation, Mark, UserLCT, publish
+from anw_jax.marks import Mark, mark_named, publish, sub_key_name
 
-COMMITMENT, MANIFEST, BASIS = "commitment.json", "manifest.json", "basis.json"
+COMMITMENT, MANIFEST = "commitment.json", "manifest.json"
+
+# What draws a mark's secret, by the name of its sub-key: for the arbitrator alone.
+_SECRETS = {
+    "basis": ("basis.json", "anw_jax private basis, version 1: for the arbitrator alone"),
+    "light": ("light.json", "anw_jax light patterns, version 1: for the arbitrator alone"),
+}
 
 _COMMITMENT_FORMAT = "anw_jax commitment, version 1"
-_BASIS_FORMAT = "anw_jax private basis, version 1: for the arbitrator alone"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Published:
       commitment: 64 hex digits.
       plan: as committed to.
       manifest: the units.
-      mark: the map, with the private basis where the plan names one.
+      mark: the map, with the secret patterns or basis where the plan names one.
       digests: SHA-256 of each file read, by name.
       time_utc: when the owner says that it was made, ISO; "" in older files.
     """
@@ -57,13 +61,16 @@ def commitment_of(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
 
 
 def write_published(
-    folder: pathlib.Path, manifest: Manifest, plan: Plan, commitment: str, basis: bytes | None
+    folder: pathlib.Path, mark_key: MarkKey, manifest: Manifest, plan: Plan, commitment: str
 ) -> None:
     """Writes the files of the owner's public side into a folder."""
     manifest.save(folder / MANIFEST)
-    if basis is not None:
-        text = _json.dumps({"format": _BASIS_FORMAT, "sub_key": basis.hex()}) + "\n"
-        _files.write_new(folder / BASIS, text.encode(), mode=0o600)
+    secret = sub_key_name(plan.mark)
+    if secret is not None:
+        name, file_format = _SECRETS[secret]
+        sub_key = mark_key.sub_key(secret).hex()
+        text = _json.dumps({"format": file_format, "sub_key": sub_key}) + "\n"
+        _files.write_new(folder / name, text.encode(), mode=0o600)
     _json.write(
         folder / COMMITMENT,
         {
@@ -82,7 +89,7 @@ def read_published(folder: pathlib.Path) -> Published:
 
     Raises:
       CaseError: a file is missing or damaged, the manifest is not the one that the commitment
-        names, or the basis is not the one that the plan's mark names.
+        names, or the sub-key is not the one that the plan's mark names.
     """
     body = read_json(folder / COMMITMENT, _COMMITMENT_FORMAT)
     digests = {name: digest_of(folder / name) for name in (COMMITMENT, MANIFEST)}
@@ -103,7 +110,7 @@ def read_published(folder: pathlib.Path) -> Published:
             f"{folder / COMMITMENT} counts {num_units!r:.40} units, and its manifest has "
             f"{manifest.num_units}"
         )
-    mark = _mark_of(folder, plan, digests)
+    mark = _mark_of(folder, plan, manifest, digests)
     return Published(commitment, plan, manifest, mark, digests, time_utc)
 
 
@@ -116,22 +123,25 @@ def _read_manifest(path: pathlib.Path) -> Manifest:
         raise CaseError(f"{path}: {error!s:.120}") from None
 
 
-def _mark_of(folder: pathlib.Path, plan: Plan, digests: dict[str, str]) -> Mark:
-    if plan.mark == HueRotation().description:
-        return HueRotation()
-    if not plan.mark.startswith(f"{USER_LCT}:"):
-        raise CaseError(
-            f"{folder / COMMITMENT} names the mark {plan.mark!r:.60}; audits know hue_rotation "
-            "and user_lct:…"
-        )
-    body: dict[str, Any] = read_json(folder / BASIS, _BASIS_FORMAT)
-    digests[BASIS] = digest_of(folder / BASIS)
+def _mark_of(folder: pathlib.Path, plan: Plan, manifest: Manifest, digests: dict) -> Mark:
+    secret = sub_key_name(plan.mark)
+    where, sub_key = folder / COMMITMENT, None
+    if secret is not None:
+        name, file_format = _SECRETS[secret]
+        where = folder / name
+        body: dict[str, Any] = read_json(where, file_format)
+        digests[name] = digest_of(where)
+        try:
+            sub_key = bytes.fromhex(body["sub_key"])
+        except (KeyError, TypeError, ValueError):
+            raise CaseError(f"{where} holds no sub-key of 64 hex digits") from None
     try:
-        mark = UserLCT.from_sub_key(bytes.fromhex(body["sub_key"]))
-    except (KeyError, TypeError, ValueError):
-        raise CaseError(f"{folder / BASIS} holds no sub-key of 64 hex digits") from None
-    if mark.description != plan.mark:
-        raise CaseError(f"{folder / BASIS} is not the basis committed to (its digest differs)")
+        mark = mark_named(plan.mark, sub_key)
+    except ValueError as error:
+        raise CaseError(f"{where}: {error}") from None
+    num_slots, wanted = getattr(mark, "num_slots", None), manifest.space.num_slots
+    if num_slots not in (None, wanted):
+        raise CaseError(f"{where}: the mark has {num_slots} slots, and the manifest {wanted}")
     return mark
 
 
@@ -145,7 +155,7 @@ class Marked:
     Attributes:
       commitment: 64 hex digits.
       num_written: PNG files written.
-      num_unchanged: photos that no hue changes (grey ones): they carry no mark.
+      num_unchanged: photos that the mark does not change, such as grey ones under a hue.
     """
 
     commitment: str

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from anw_jax.audit.options import Choices
+from anw_jax.audit.options import MARKS, Choices
 from anw_jax.keys import CLAIMS, MODES, SCHEMES, Plan
 from anw_jax.keys.beacons import value_of
 from anw_jax.keys.plan_fields import BOUNDS, FITS, KINDS
@@ -72,10 +72,17 @@ _OPTIONS = (
         help="Rows 'word,class number' for labels in words; else the arbitrator maps them.",
     ),
     click.option(
+        "--mark",
+        type=click.Choice(MARKS),
+        help="What is done to your photos: turn the hue (default), add soft light and shade, or "
+        "turn the colours in a secret basis of your own.",
+    ),
+    click.option("--strength", type=float, help="Of --mark light, up to 1; 0.25 by default."),
+    click.option(
         "--private-basis",
         is_flag=True,
         default=None,
-        help="Use a secret colour basis of your own instead of the hue.",
+        help="The same as --mark private_basis.",
     ),
     click.option(
         "--access",
@@ -155,6 +162,10 @@ def choices_of(given: dict[str, Any], beacon: str | None) -> Choices:
             "--labels, --own-labels and --no-labels exclude one another: class numbers come "
             "from one source"
         )
+    if given.pop("private_basis"):
+        if given["mark"] not in (None, "private_basis"):
+            raise click.UsageError(f"--private-basis and --mark {given['mark']} differ")
+        given["mark"] = "private_basis"
     source = "model" if no_labels else "arbitrator" if own_labels else None
     return Choices(**given, beacon=beacon, label_source=source)
 

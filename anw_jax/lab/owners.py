@@ -15,7 +15,7 @@ from anw_jax.errors import SettingsError
 from anw_jax.keys import Assignment, Manifest, MarkKey, Plan, SignatureSpace
 from anw_jax.lab.settings import AttackSettings, Settings, UserSettings
 from anw_jax.lab.workdir import Workdir
-from anw_jax.marks import HueRotation, Mark, PixelMark, UserLCT, publish
+from anw_jax.marks import HueRotation, LightField, Mark, PixelMark, UserLCT, publish
 
 _TAG_BEACON = "anw_jax/v2/beacon of a run"
 
@@ -276,7 +276,7 @@ def _open_user(
 
     def committed(mark_key: MarkKey) -> User:
         try:
-            mark = mark_of(user, mark_key, originals.images.shape[1:3])
+            mark = mark_of(user, mark_key, originals.images.shape[1:3], verify.space.num_slots)
         except ValueError as error:
             raise SettingsError(f"config.users.{name}: {error}") from None
         beacon_name = f"seed {settings.seed} of this run"
@@ -312,8 +312,13 @@ def _open_user(
     return chosen
 
 
-def mark_of(user: UserSettings, mark_key: MarkKey, shape: tuple[int, int]) -> Mark:
+def mark_of(
+    user: UserSettings, mark_key: MarkKey, shape: tuple[int, int], num_slots: int
+) -> Mark:
     """Make the mark that a user's settings name, with secrets derived from the key."""
+    if user.mark == "light":
+        sub_key = mark_key.sub_key("light")
+        return LightField(sub_key, user.strength, num_slots=num_slots)
     if user.mark == "private_basis":
         return UserLCT.from_sub_key(mark_key.sub_key("basis"))
     if user.mark == "pixels":

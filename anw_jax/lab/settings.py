@@ -7,9 +7,10 @@ from typing import Any
 
 from anw_jax import _check, attacks, data, keys, models, stats, train
 from anw_jax.keys import SignatureSpace
+from anw_jax.marks import LightField
 
 KEY_ORIGINS = ("experiment", "secret")
-MARKS = ("hue", "private_basis", "pixels")
+MARKS = ("hue", "private_basis", "pixels", "light")
 ANALYSES = ("gradient_search", "membership_inference", "shadow_models", "radioactive_data")
 
 _NAME_RULE = "must consist of letters, digits, _ and -, since it names files"
@@ -40,9 +41,10 @@ class UserSettings:
       kind: "marked", "unmarked" (in training, but without a mark) or "held_out".
       scheme: "per_image", "per_group" or "per_user".
       num_groups: number of albums with "per_group"; photos are dealt to them in turn.
-      mark: "hue" (rotation in YIQ), "private_basis" (rotation in a secret basis T_u) or
-        "pixels" (blue channel of secret pixels).
+      mark: "hue" (rotation in YIQ), "private_basis" (rotation in a secret basis T_u), "pixels"
+        (blue channel of secret pixels) or "light" (soft light and shade).
       num_pixels: how many pixels the mark "pixels" changes.
+      strength: of the mark "light", in (0, 1].
       signature: degrees chosen by hand, as in the paper, instead of drawn by the key; needs
         scheme "per_user" and an experiment key, and is never evidence.
       count: number of users in a group; None for a single user. Users of a group have one
@@ -55,6 +57,7 @@ class UserSettings:
     num_groups: int | None = None
     mark: str = "hue"
     num_pixels: int = 512
+    strength: float = LightField.strength
     signature: float | None = None
     count: int | None = None
 
@@ -64,6 +67,8 @@ class UserSettings:
         _check.one_of(keys.SCHEMES, scheme=self.scheme)
         _check.one_of(MARKS, mark=self.mark)
         _check.integer_at_least(1, num_pixels=self.num_pixels)
+        _check.positive(strength=self.strength)
+        _check.in_interval(0.0, 1.0, strength=self.strength)
         if (self.num_groups is None) == (self.scheme == "per_group"):
             raise ValueError(
                 "num_groups must be given with scheme 'per_group' and only then, got "

@@ -16,6 +16,7 @@ from anw_jax.marks.hue import HueRotation
 from anw_jax.marks.lct import LinearColorMark, apply_lct, lct_matrix
 from anw_jax.marks.light_field import LightField
 from anw_jax.marks.mark import Mark
+from anw_jax.marks.named import mark_named, sub_key_name
 from anw_jax.marks.pixels import PixelMark
 from anw_jax.marks.private_basis import UserLCT
 from anw_jax.marks.publish import MarkTables, clipped_fraction, publish
@@ -31,5 +32,7 @@ __all__ = [
     "apply_lct",
     "clipped_fraction",
     "lct_matrix",
+    "mark_named",
     "publish",
+    "sub_key_name",
 ]

@@ -127,7 +127,7 @@ def test_the_basis_is_never_readable_by_others(root, monkeypatch):
     key, plan = MarkKey.for_experiment(1), Plan("losses", 0.1)
     before = os.umask(0)
     try:
-        mark_folder(root / "photos", key, root / "out", plan, private_basis=True)
+        mark_folder(root / "photos", key, root / "out", plan, mark="private_basis")
     finally:
         os.umask(before)
     assert (root / "out" / "basis.json").stat().st_mode & 0o777 == 0o600

@@ -1,4 +1,5 @@
 import functools
+import json
 import pathlib
 import shutil
 
@@ -8,7 +9,7 @@ import pytest
 from anw_jax import audit, data
 from anw_jax.errors import CaseError, SourceError
 from anw_jax.keys import Manifest, MarkKey, Plan, assign, check_commitment, commit_units
-from anw_jax.marks import HueRotation, UserLCT, publish
+from anw_jax.marks import HueRotation, LightField, UserLCT, publish
 from tests.audit.conftest import write_photos
 from tests.audit.owners import mark_folder
 
@@ -64,7 +65,7 @@ def test_an_album_shares_a_hue_and_keeps_its_folder(root):
 
 
 def test_a_private_basis_goes_to_the_arbitrator_in_a_file_of_its_own(root, photos):
-    mark_folder(photos, KEY, root / "out", PLAN, private_basis=True)
+    mark_folder(photos, KEY, root / "out", PLAN, mark="private_basis")
     basis = root / "out" / "basis.json"
     assert basis.stat().st_mode & 0o077 == 0
     mark = UserLCT.from_sub_key(KEY.sub_key("basis"))
@@ -74,6 +75,31 @@ def test_a_private_basis_goes_to_the_arbitrator_in_a_file_of_its_own(root, photo
     degrees = assign(KEY, Manifest.load(root / "out" / "manifest.json"), plan).degrees
     original = data.read_photo(photos / name)
     assert np.array_equal(marked, publish(mark, original[None], float(degrees[0]))[0])
+
+
+def test_light_patterns_go_to_the_arbitrator_and_leave_greys_grey(root, photos):
+    with pytest.raises(CaseError, match=r"photo00.png has 8 x 8 pixels, .* needs 16"):
+        mark_folder(photos, KEY, root / "out", PLAN, mark="light")
+    for number, file in enumerate(data.list_photos(photos)):
+        grey = np.random.default_rng(number).integers(0, 256, (20, 24, 1), np.uint8)
+        file.write_bytes(data.png_of(np.repeat(grey, 3, axis=2)))
+    done = mark_folder(photos, KEY, root / "out", PLAN, mark="light", strength=0.3)
+    assert done.num_unchanged == 0
+    marked = data.read_photo(root / "out" / "published" / "photo00.png")
+    assert np.ptp(marked.astype(int), axis=-1).max() == 0
+    published = audit.read_published(root / "out")
+    assert published.mark == LightField(KEY.sub_key("light"), 0.3)
+    secret = root / "out" / "light.json"
+    assert secret.stat().st_mode & 0o077 == 0
+    body = json.loads(secret.read_text())
+    secret.write_text(json.dumps(body | {"sub_key": "00" * 32}))
+    with pytest.raises(CaseError, match=r"light\.json: sub_key is not the one committed to"):
+        audit.read_published(root / "out")
+
+
+def test_a_strength_needs_the_light_mark(root, photos):
+    with pytest.raises(CaseError, match="strength must be left out of the mark 'hue'"):
+        mark_folder(photos, KEY, root / "out", PLAN, strength=0.3)
 
 
 def test_a_sequential_plan_commits_to_units(root, photos):

@@ -45,7 +45,7 @@ def test_photos_of_several_sizes_and_marks_share_a_case(root, case_dir):
     (root / "bob_photos" / "wide.png").write_bytes(data.png_of(wide))
     key = MarkKey.for_experiment(2)
     plan = Plan("log_losses", 1e-3)
-    mark_folder(root / "bob_photos", key, root / "bob_marked", plan, private_basis=True)
+    mark_folder(root / "bob_photos", key, root / "bob_marked", plan, mark="private_basis")
     receive(root / "bob_marked", root / "bob_photos", case_dir, "bob")
     panel, cache = panel_of(case_dir)
     ann, bob = panel.full_tables()

@@ -1,0 +1,51 @@
+"""The mark that a plan names."""
+
+from anw_jax.keys import plan_fields
+from anw_jax.marks.hue import HueRotation
+from anw_jax.marks.light_field import LightField
+from anw_jax.marks.mark import Mark
+from anw_jax.marks.private_basis import UserLCT
+
+# Of marks with a secret: the sub-key that draws it, `MarkKey.sub_key(name)`. The arbitrator
+# gets it before the queries.
+_SUB_KEYS = {plan_fields.USER_LCT: "basis", plan_fields.LIGHT_FIELD: "light"}
+
+
+def sub_key_name(description: str) -> str | None:
+    """Return the name of the sub-key that a mark is drawn from; None of a public mark.
+
+    Example:
+      >>> sub_key_name("hue_rotation"), sub_key_name("user_lct:" + "0f" * 32)
+      (None, 'basis')
+    """
+    return _SUB_KEYS.get(description.split(":")[0])
+
+
+def mark_named(description: str, sub_key: bytes | None = None) -> Mark:
+    """Make the mark of a `Mark.description`, from the sub-key where it is drawn from one.
+
+    Raises:
+      ValueError: a mark that audits do not know, or a sub-key whose digest is not the one in
+        the description.
+
+    Example:
+      >>> mark_named("hue_rotation")
+      HueRotation()
+      >>> mark = LightField(bytes(32), strength=0.2)
+      >>> mark_named(mark.description, bytes(32)) == mark
+      True
+    """
+    name, *parts = description.split(":")
+    if name == plan_fields.HUE_ROTATION:
+        return HueRotation()
+    if name == plan_fields.USER_LCT:
+        mark = UserLCT.from_sub_key(sub_key)
+    elif name == plan_fields.LIGHT_FIELD:
+        strength, cells, num_slots = float(parts[0]), int(parts[1]), int(parts[2])
+        mark = LightField(sub_key, strength, cells, num_slots)
+    else:
+        known = ", ".join((plan_fields.HUE_ROTATION, *_SUB_KEYS))
+        raise ValueError(f"mark must be one of {known} in an audit, got {description!r:.60}")
+    if mark.description != description:
+        raise ValueError("sub_key is not the one committed to: its digest differs")
+    return mark
