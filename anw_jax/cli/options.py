@@ -74,8 +74,8 @@ _OPTIONS = (
     click.option(
         "--mark",
         type=click.Choice(MARKS),
-        help="What is done to your photos: turn the hue (default), add soft light and shade, or "
-        "turn the colours in a secret basis of your own.",
+        help="What is done to your photos: turn the hue (default), add soft light and shade, "
+        "or turn the colours in a secret basis of your own.",
     ),
     click.option("--strength", type=float, help="Of --mark light, up to 1; 0.25 by default."),
     click.option(
