@@ -240,6 +240,7 @@ def grid_mean(x_bhwc: jax.Array, side: int) -> jax.Array:
     Raises:
       ValueError: if no pixel is left.
     """
+    chex.assert_rank(x_bhwc, 4)
     height, width = x_bhwc.shape[1:3]
     _refuse_no_pixel(height, width)
     if (height, width) == (side, side):
@@ -264,4 +265,5 @@ def _cell_weights(size: int, num_cells: int) -> np.ndarray:
 
 def global_mean(x_bhwc: jax.Array) -> jax.Array:
     """Return the mean over all pixels: `[b, H, W, c]` to float32 `[b, c]`."""
+    chex.assert_rank(x_bhwc, 4)
     return x_bhwc.astype(jnp.float32).mean(axis=(1, 2))

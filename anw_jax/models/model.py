@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -158,6 +159,8 @@ class Model:
         return self._net.apply(variables, self._normalise(images), False, features_only=True)
 
     def _normalise(self, images: jax.Array) -> jax.Array:
+        chex.assert_shape(images, (None, None, None, 3))
+        chex.assert_type(images, float)
         mean = jnp.asarray(self.mean, jnp.float32).reshape(1, 1, 1, 3)
         std = jnp.asarray(self.std, jnp.float32).reshape(1, 1, 1, 3)
         return (images - mean) / std

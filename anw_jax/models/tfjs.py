@@ -6,7 +6,6 @@ follow each other in that stream without gaps
 (https://github.com/tensorflow/tfjs/blob/master/tfjs-core/src/io/types.ts).
 """
 
-import json
 import math
 import os
 import pathlib
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from anw_jax import _json
 from anw_jax.errors import CheckpointError
 
 _INDEX = "model.json"
@@ -60,7 +60,7 @@ def load_tfjs(path: str | os.PathLike) -> dict[str, np.ndarray]:
       >>> _ = (folder / "one.bin").write_bytes(np.float32([1, 2]).tobytes())
       >>> weights = [{"name": "fc/bias", "shape": [2], "dtype": "float32"}]
       >>> manifest = {"weightsManifest": [{"paths": ["one.bin"], "weights": weights}]}
-      >>> _ = (folder / "model.json").write_text(json.dumps(manifest))
+      >>> _ = (folder / "model.json").write_text(_json.dumps(manifest))
       >>> load_tfjs(folder)
       {'fc/bias': array([1., 2.], dtype=float32)}
     """
@@ -141,8 +141,8 @@ def _only_index(files: _Files, path: pathlib.Path) -> str:
 
 def _parse(text: bytes, where: str) -> tuple[_Group, ...]:
     try:
-        index = json.loads(text)
-    except ValueError as error:
+        index = _json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{where} is not JSON: fetch it again") from error
     try:
         return tuple(_group(group) for group in index["weightsManifest"])

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 import re
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import verify
+from anw_jax import _json, verify
 from anw_jax.keys import Manifest, SignatureSpace
 
 
@@ -118,19 +117,19 @@ def read_run(workdir: str | os.PathLike) -> RunRecord:
     folder = pathlib.Path(workdir)
     if not (folder / "results.json").is_file():
         raise FileNotFoundError(f"{folder} holds no results.json: the run has not ended")
-    return record_of(_json(folder, "results.json"), folder)
+    return record_of(_read_json(folder, "results.json"), folder)
 
 
 def record_of(results: dict[str, Any], folder: pathlib.Path) -> RunRecord:
     """Join results with the other files of their folder, where these exist."""
-    commitments = _json(folder, "commitments.json") or {}
+    commitments = _read_json(folder, "commitments.json") or {}
     examples = _arrays(folder, "examples.npz") or {}
     slugs = _slugs(list(results["users"]))
     users = [
         _read_user(folder, name, slugs[name], results, commitments, examples)
         for name in results["users"]
     ]
-    provenance = _json(folder, "provenance.json") or results.get("provenance") or {}
+    provenance = _read_json(folder, "provenance.json") or results.get("provenance") or {}
     users.sort(key=lambda user: not user.is_claim)
     return RunRecord(results, provenance, tuple(users), _stage_times(folder))
 
@@ -154,7 +153,7 @@ def _read_user(
         space=SignatureSpace(settings["num_slots"]),
         refinement=settings["grid_refinement"],
         table=None if table is None else table["losses"],
-        seal=_json(folder, f"tables/{name}.seal.json"),
+        seal=_read_json(folder, f"tables/{name}.seal.json"),
         null=_arrays(folder, f"nulls/{name}.npz"),
         original=examples.get(f"{name}/original"),
         published=examples.get(f"{name}/published"),
@@ -183,13 +182,13 @@ def _inside(folder: pathlib.Path, name: str) -> pathlib.Path | None:
     return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
 
 
-def _json(folder: pathlib.Path, name: str) -> Any:
+def _read_json(folder: pathlib.Path, name: str) -> Any:
     path = _inside(folder, name)
     if path is None:
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return _json.read(path)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
 
 
@@ -210,7 +209,7 @@ def _stage_times(folder: pathlib.Path) -> dict[str, tuple[str, str]]:
     times: dict[str, tuple[str, str]] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path else []:
         try:
-            event = json.loads(line)
+            event = _json.loads(line)
             stage, time = event["stage"], event["time_utc"]
         except (ValueError, KeyError, TypeError):
             continue

@@ -1,6 +1,5 @@
 """The results of several seeds as one Markdown table."""
 
-import json
 import math
 import os
 import pathlib
@@ -9,7 +8,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from anw_jax import stats
+from anw_jax import _json, stats
 from anw_jax.report.reading import training_origin, training_seconds
 
 _HEAD = (
@@ -59,8 +58,8 @@ def read_seeds(folder: str | os.PathLike) -> list[dict[str, Any]]:
     runs = []
     for file in files:
         try:
-            runs.append(json.loads(file.read_text(encoding="utf-8")))
-        except ValueError as error:
+            runs.append(_json.read(file))
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{file} is damaged: {error}") from None
     return sorted(runs, key=lambda run: run["seed"])
 

@@ -9,7 +9,6 @@ and checked before these are read.
 import contextlib
 import errno
 import hashlib
-import json
 import logging
 import os
 import pathlib
@@ -23,6 +22,7 @@ import numpy as np
 from jax.sharding import Sharding, SingleDeviceSharding
 from orbax.checkpoint import v1 as ocp
 
+from anw_jax import _json
 from anw_jax.errors import CheckpointError
 from anw_jax.models import Model
 from anw_jax.train.step import TrainState
@@ -345,11 +345,8 @@ def _compare(there: dict[str, Any], here: dict[str, Any], show: Callable[[Any], 
 
 def write_file_list(folder: pathlib.Path) -> None:
     """Write size and SHA-256 of every file in the folder to a list there."""
-    files = {name: _describe(path) for name, path in _files(folder).items()}
-    # Under its name only when complete, in case the process is killed here.
-    draft = folder / f"{_LIST}.draft"
-    draft.write_text(json.dumps(files, indent=1, sort_keys=True) + "\n")
-    draft.replace(folder / _LIST)
+    files = {name: _describe(path) for name, path in sorted(_files(folder).items())}
+    _json.write(folder / _LIST, files)
 
 
 def find_damage(folder: pathlib.Path) -> str | None:
@@ -361,8 +358,8 @@ def find_damage(folder: pathlib.Path) -> str | None:
     if not listing.exists():
         return None
     try:
-        expected = json.loads(listing.read_text())
-    except ValueError:
+        expected = _json.read(listing)
+    except (ValueError, RecursionError):
         return f"{_LIST} is damaged"
     present = _files(folder)
     for name, described in expected.items():

@@ -35,7 +35,7 @@ def classification_loss(
     """
 
     def loss_fn(
-        params: Any, model_state: Any, batch: Batch, rng: chex.PRNGKey
+        params: chex.ArrayTree, model_state: chex.ArrayTree, batch: Batch, rng: chex.PRNGKey
     ) -> tuple[jax.Array, tuple[Any, Metrics]]:
         images, labels, targets = batch
         chex.assert_rank(images, 4)
@@ -74,7 +74,7 @@ def with_penalties(loss_fn: LossFn, **penalties: PenaltyFn) -> LossFn:
     """
 
     def total_fn(
-        params: Any, model_state: Any, batch: Any, rng: chex.PRNGKey
+        params: chex.ArrayTree, model_state: chex.ArrayTree, batch: Any, rng: chex.PRNGKey
     ) -> tuple[jax.Array, tuple[Any, Metrics]]:
         loss, (moved, metrics) = loss_fn(params, model_state, batch, rng)
         added = {

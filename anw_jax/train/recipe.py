@@ -62,7 +62,12 @@ class Privatizer(Protocol):
     """A gradient that bounds the influence of each example."""
 
     def gradient(
-        self, loss_fn: Any, params: Any, model_state: Any, batch: Any, rng: chex.PRNGKey
+        self,
+        loss_fn: Any,
+        params: chex.ArrayTree,
+        model_state: chex.ArrayTree,
+        batch: Any,
+        rng: chex.PRNGKey,
     ) -> tuple[tuple[jax.Array, tuple[Any, dict[str, jax.Array]]], Any]:
         """Return loss, metrics and gradient, as a `gradient_fn` of `make_step`."""
 
@@ -158,7 +163,9 @@ def classification_batch(
     turn labels into soft targets), then its adversary, which is given the loss.
     """
 
-    def prepare_fn(params: Any, model_state: Any, batch: Batch, rng: chex.PRNGKey) -> Batch:
+    def prepare_fn(
+        params: chex.ArrayTree, model_state: chex.ArrayTree, batch: Batch, rng: chex.PRNGKey
+    ) -> Batch:
         images = augment(rng, batch.images.astype(jnp.float32) / 255.0, settings)
         batch = _transformed(rng, batch._replace(images=images), model, settings, recipe)
         if recipe.adversary is None:
@@ -168,7 +175,9 @@ def classification_batch(
             return loss_fn(params, model_state, batch._replace(images=images), key)[0]
 
         key = jax.random.fold_in(rng, _ADVERSARY)
-        return batch._replace(images=recipe.adversary.perturb(key, batch.images, image_loss))
+        images = recipe.adversary.perturb(key, batch.images, image_loss)
+        chex.assert_trees_all_equal_shapes_and_dtypes(images, batch.images)
+        return batch._replace(images=images)
 
     return prepare_fn
 
@@ -186,7 +195,9 @@ def _transformed(
         targets = optax.smooth_labels(targets, settings.label_smoothing)
     key = jax.random.fold_in(rng, _TRANSFORMS)
     for index, transform in enumerate(recipe.transforms):
-        images, targets = transform.transform(jax.random.fold_in(key, index), images, targets)
+        before = images, targets
+        images, targets = transform.transform(jax.random.fold_in(key, index), *before)
+        chex.assert_trees_all_equal_shapes_and_dtypes((images, targets), before)
     return Batch(images, labels, targets)
 
 
@@ -236,4 +247,6 @@ def crop(images: jax.Array, offsets: jax.Array, padding: int) -> jax.Array:
 
 def mirror(images: jax.Array, is_mirrored: jax.Array) -> jax.Array:
     """Mirror images left to right where `is_mirrored` (bool `[b]`)."""
+    chex.assert_rank(images, 4)
+    chex.assert_shape(is_mirrored, (len(images),))
     return jnp.where(is_mirrored[:, None, None, None], images[:, :, ::-1], images)

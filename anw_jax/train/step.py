@@ -83,7 +83,11 @@ class Step:
 
 
 def value_and_grad(
-    loss_fn: LossFn, params: Any, model_state: Any, batch: Any, rng: chex.PRNGKey
+    loss_fn: LossFn,
+    params: chex.ArrayTree,
+    model_state: chex.ArrayTree,
+    batch: Any,
+    rng: chex.PRNGKey,
 ) -> tuple[tuple[jax.Array, tuple[Any, Metrics]], Any]:
     """Return the loss of the batch and its gradient: the default `gradient_fn`."""
     return jax.value_and_grad(loss_fn, has_aux=True)(params, model_state, batch, rng)
@@ -175,7 +179,7 @@ class _LossStep:
             self._part(state.params),
         )
 
-    def _part(self, params: Any) -> Any:
+    def _part(self, params: chex.ArrayTree) -> chex.ArrayTree:
         """Return the parameters that get gradients."""
         if self.trained is None:
             return params
@@ -187,14 +191,14 @@ class _LossStep:
             )
         return {name: params[name] for name in self.trained}
 
-    def _merged(self, params: Any, moved: Any) -> Any:
+    def _merged(self, params: chex.ArrayTree, moved: chex.ArrayTree) -> Any:
         return moved if self.trained is None else params | moved
 
     def _loss_of_part(self, state: TrainState) -> LossFn:
         """Return the loss as a function of the parameters that get gradients, checked."""
 
         def loss_of_part(
-            params: Any, model_state: Any, batch: Any, rng: chex.PRNGKey
+            params: chex.ArrayTree, model_state: chex.ArrayTree, batch: Any, rng: chex.PRNGKey
         ) -> tuple[jax.Array, tuple[Any, Metrics]]:
             whole = self._merged(state.params, params)
             return _checked(self.loss_fn(whole, model_state, batch, rng), model_state)
@@ -251,7 +255,9 @@ def chain(**steps: Step) -> Step:
     return Step(init, update, check)
 
 
-def _checked(outcome: Any, model_state: Any) -> tuple[jax.Array, tuple[Any, Metrics]]:
+def _checked(
+    outcome: Any, model_state: chex.ArrayTree
+) -> tuple[jax.Array, tuple[Any, Metrics]]:
     """Check the return value of a loss; return it with scalars as float32."""
     try:
         loss, (moved, metrics) = outcome
@@ -283,7 +289,7 @@ def _checked(outcome: Any, model_state: Any) -> tuple[jax.Array, tuple[Any, Metr
     return loss.astype(jnp.float32), (moved, floats)
 
 
-def _refuse_unreached(loss_fn: Callable[[Any], jax.Array], params: Any) -> None:
+def _refuse_unreached(loss_fn: Callable[[Any], jax.Array], params: chex.ArrayTree) -> None:
     """Refuse parameters on which the loss does not depend at any value."""
     jaxpr = jax.make_jaxpr(jax.grad(loss_fn))(params).jaxpr
     # JAX emits the gradient of an unused parameter as a literal zero.

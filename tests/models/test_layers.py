@@ -2,6 +2,7 @@
 
 import math
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,21 @@ def test_grid_mean_agrees_with_loops(rng, height, width, side):
     x = rng.standard_normal((2, height, width, 3), dtype=np.float32)
     got = layers.grid_mean(jnp.asarray(x), side)
     np.testing.assert_allclose(got, _naive_grid_mean(x, side), rtol=1e-5, atol=1e-6)
+
+
+class TestPoolsAsPureFunctions(chex.TestCase):
+    """Pools give the same numbers inside and outside jit."""
+
+    @chex.variants(with_jit=True, without_jit=True)
+    def test_pools(self):
+        x = np.random.default_rng(0).standard_normal((2, 5, 7, 3), dtype=np.float32)
+        grid = self.variant(layers.grid_mean, static_argnums=1)(x, 2)
+        np.testing.assert_allclose(grid, _naive_grid_mean(x, 2), rtol=1e-5, atol=1e-6)
+        even = x[:, :4, :6].reshape(2, 2, 2, 3, 2, 3)
+        half = self.variant(layers.half_mean)(x)
+        np.testing.assert_allclose(half, even.mean((2, 4)), atol=1e-6)
+        highest = self.variant(layers.half_max_pool)(x)
+        np.testing.assert_array_equal(highest[:, :2, :3], even.max((2, 4)))
 
 
 def test_no_pixel_has_no_mean():

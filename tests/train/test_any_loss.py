@@ -97,6 +97,24 @@ def test_many_regressions_at_once(line):
         assert result.reports[-1].loss == pytest.approx(np.mean(losses), rel=1e-5)
 
 
+@pytest.mark.parametrize("how", ["map", "vmap"])
+def test_only_the_models_that_diverge_are_named(how):
+    def loss_fn(params, model_state, batch, rng):
+        return (params["w"] * batch).mean() ** 4, (model_state, {})
+
+    step = train.make_step(loss_fn, optax.sgd(1.0))
+    state = step.init({"w": np.float32([1e-3, 1e3, 2e-3])})
+    plan = data.BatchPlan(16, 4, seed=0)
+
+    def rows(first, count):
+        return np.stack([plan.rows(first, count)] * 3, axis=1)
+
+    batches = train.Batches(np.ones(16, np.float32), rows)
+    keys = jnp.stack([jax.random.key(0)] * 3)
+    with pytest.raises(DivergenceError, match=r"of model\(s\) 1 became infinite or NaN"):
+        train.fit(step, state, batches, num_steps=4, key=keys, over_models=how, segment_steps=4)
+
+
 class Perceptron(nn.Module):
     """One hidden layer, whose activations are given back."""
 

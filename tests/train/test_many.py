@@ -219,7 +219,8 @@ def test_nothing_is_begun_that_would_end_too_late(many):
         assert result.accuracies.shape == (0,)
 
 
-@pytest.mark.parametrize("execution", ["map", pytest.param("vmap", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("execution", ["map", "vmap"])
 def test_divergence_names_the_models(model, settings, photos, execution):
     """The first step of the warm-up has rate 0; the second has one nobody survives."""
     wild = dataclasses.replace(settings, learning_rate=1e38, warmup_epochs=3)

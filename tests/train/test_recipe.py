@@ -60,10 +60,10 @@ class Mean:
 FADED = train.Recipe(transforms=(Invert(), Fade()))
 
 
-def _step(model, settings, *options, shape=(8, 8, 3), **more):
+def _step(model, settings, *options, **more):
     """A step, compiled, and its first state."""
     step = train.classification_step(model, settings, 4, *options, **more)
-    return jax.jit(step), first_state(step, model, settings, shape)
+    return jax.jit(step), first_state(step, model, settings, (8, 8, 3))
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ def test_a_head_resumes_without_the_optimizer_of_the_rest(tiny, tmp_path):
 
 
 def test_a_net_without_batch_statistics_is_saved_and_loaded(settings, tmp_path):
-    model = models.create("testing", 4, norm="group")
+    model = models.create("vgg_testing", 4, norm="group")
     _, state = _step(model, settings)
     assert state.model_state == {}
     with Checkpoints(tmp_path, {}) as checkpoints:
@@ -317,19 +317,21 @@ def test_wrong_changes_are_refused(tiny, targets, changes, error, message):
 
 
 def test_weights_of_another_net_are_named(tiny):
-    other = models.create("testing", 5).init(jax.random.key(0), (8, 8, 3))
+    other = models.create("vgg_testing", 5).init(jax.random.key(0), (8, 8, 3))
     with pytest.raises(ValueError) as raised:
         train.train(*tiny, initial_variables=other)
     message = str(raised.value)
-    assert message.startswith("initial_variables must be of model 'testing' with 4 classes: ")
+    assert message.startswith(
+        "initial_variables must be of model 'vgg_testing' with 4 classes: "
+    )
     assert "is float32[5] there and float32[4] here" in message
 
 
 def test_dropout_draws_anew_in_each_step():
-    model = models.create("alexnet_testing", 4, dropout=0.5)
+    model = models.create("vgg_testing", 4, dropout=0.5)
     settings = _plain(train.TrainSettings(batch_size=8))
-    step_fn, state = _step(model, settings, shape=(32, 32, 3))
-    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    step_fn, state = _step(model, settings)
+    images = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
     batch = train.Batch(images, np.arange(8, dtype=np.int32) % 4)
     first, other, again = (
         float(step_fn(state, batch, jax.random.key(seed))[1]["loss"]) for seed in (0, 1, 0)

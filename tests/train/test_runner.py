@@ -1,10 +1,10 @@
-import dataclasses
-
 import chex
+import jax
 import numpy as np
+import optax
 import pytest
 
-from anw_jax import train
+from anw_jax import data, train
 from anw_jax.errors import DivergenceError
 
 
@@ -55,19 +55,17 @@ def test_no_segment_is_begun_that_would_end_too_late(tiny):
     assert int(result.state.step) == 0
 
 
-def test_divergence_names_the_steps_and_keeps_the_checkpoint_before(tiny, tmp_path):
-    model, settings, *rest = tiny
-    # The warm-up's first step has rate 0; the second has one nobody survives.
-    wild = dataclasses.replace(settings, learning_rate=1e38, warmup_epochs=3)
+def test_divergence_names_the_steps_and_keeps_the_checkpoint_before(tmp_path):
+    def loss_fn(params, model_state, batch, rng):
+        return (params["w"] * batch).mean() ** 2, (model_state, {})
+
+    # The first step has rate 0; the next ones have rates at which the weight overflows.
+    step = train.make_step(loss_fn, optax.sgd(lambda count: 1e38 * count))
+    batches = train.Batches(np.ones(16, np.float32), data.BatchPlan(16, 4, seed=0).rows)
+    options = {"segment_steps": 1, "checkpoint_seconds": 0.0, "checkpoint_dir": tmp_path}
+    state = step.init({"w": np.float32(1)}, {})
     with pytest.raises(DivergenceError, match=r"in steps (\d) to \1 .* of step \1 is from"):
-        train.train(
-            model,
-            wild,
-            *rest,
-            checkpoint_dir=tmp_path,
-            segment_steps=1,
-            checkpoint_seconds=0.0,
-        )
+        train.fit(step, state, batches, num_steps=8, key=jax.random.key(0), **options)
     variables = train.load_variables(tmp_path)
     chex.assert_tree_all_finite(variables)
 
