@@ -1,1 +1,1 @@
-"""Timed comparisons; see README.md. Not tests: nothing here passes or fails."""
+"""Timed comparisons and studies; see README.md. They are not tests: none passes or fails."""

@@ -23,18 +23,18 @@ WORLDS = ("with", "without")
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What decides the numbers of a run.
+    """The settings that determine the numbers of a run.
 
     Attributes:
-      source: of the photos, as `data.load` takes it.
-      num_train: photos that the learner has, the marked ones among them.
-      num_marked: of these, photos of the owner.
-      num_test: photos on which the learner's accuracy is told.
+      source: of the photos, for `data.load`.
+      num_train: photos of the learner, the marked ones included.
+      num_marked: photos of the owner among these.
+      num_test: photos on which the learner's accuracy is measured.
       epochs, batch, rate, width: of the learner.
       statistic, alpha: of the owner's plan.
       decimals: of the rounded probabilities.
-      label_queries: K, changes of each picture asked of a model that answers with one label.
-      noise_levels: of these changes, as `Augmentation` takes it.
+      label_queries: K, changes of each image, for models that answer with one label.
+      noise_levels: of these changes, for `Augmentation`.
       num_wrong_keys: fresh keys for the negative control.
     """
 
@@ -56,14 +56,14 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """The files of one seed below `folder`, and what the arbitrator has of the owner.
+    """The files of one seed below `folder`, and what the owner gave to the arbitrator.
 
     Attributes:
       folder: of this seed.
       originals: uint8 `[num_marked, H, W, 3]`, in the order of the manifest.
       labels: int64 `[num_marked]`.
-      published: commitment, plan and manifest, as read from the owner's files.
-      learner: what the learner told about each of its two trainings.
+      published: commitment, plan and manifest, read from the owner's files.
+      learner: the learner's report of each of its two trainings.
     """
 
     folder: pathlib.Path
@@ -74,7 +74,7 @@ class Case:
 
     @property
     def key(self) -> MarkKey:
-        """The owner's key; opened for verdicts only, after a table was sealed."""
+        """Return the owner's key, which is opened only after a table was sealed."""
         return MarkKey.load(self.folder / "owner.key")
 
 
@@ -85,10 +85,10 @@ def prepare(
     load: Callable[[], data.Splits],
     worlds: tuple[str, ...] = WORLDS,
 ) -> Case:
-    """Makes what is not there yet: the owner's files first, then the trainings, side by side.
+    """Make the missing files: the owner's, then those of both trainings at once.
 
-    In the world "with" the learner has the owner's published photos, in "without" it has
-    none of the owner's, marked or not. `load` is called only where photos are still wanted.
+    In the world "with" the learner has the owner's published photos; in "without" it has
+    no photos of the owner, marked or not. `load` is called only if photos are needed.
     """
     if not (folder / "labels.npy").exists():
         _photos(folder, seed, settings, load())
@@ -105,7 +105,7 @@ def prepare(
 
 
 def _photos(folder: pathlib.Path, seed: int, settings: Settings, splits: data.Splits) -> None:
-    """The owner's files, and what the learner has in both worlds; `labels.npy` comes last."""
+    """Write the owner's files and the learner's photos of both worlds, `labels.npy` last."""
     rows = np.random.default_rng(seed).permutation(len(splits.train))[: settings.num_train]
     photos = np.asarray(splits.train.images[rows])
     labels = np.asarray(splits.train.labels[rows], np.int64)
@@ -132,7 +132,7 @@ def _photos(folder: pathlib.Path, seed: int, settings: Settings, splits: data.Sp
 def _owner(
     folder: pathlib.Path, seed: int, settings: Settings, originals: np.ndarray
 ) -> np.ndarray:
-    """Originals, key, commitment and published PNG files; gives what was published."""
+    """Write originals, key, commitment and published PNG files; return what was published."""
     photos = folder / "originals"
     photos.mkdir(parents=True, exist_ok=True)
     for number, image in enumerate(originals):
@@ -147,7 +147,7 @@ def _owner(
 
 
 def _read_all(folder: pathlib.Path) -> np.ndarray:
-    """uint8 `[n, H, W, 3]`, in the order of the manifest, which is that of the names."""
+    """Read uint8 `[n, H, W, 3]`, in the order of the manifest, which is that of the names."""
     return np.stack([data.read_photo(file) for file in data.list_photos(folder)])
 
 
@@ -159,7 +159,7 @@ def _start(
         command += [f"--{name}", str(getattr(settings, name))]
     log = folder / "log.txt"
     print(f"training in {folder.parent.name}/{folder.name}; progress: {log}", flush=True)
-    # A learner of its own: none of this project's strictness, nothing of it to import.
+    # The learner is a separate program, with none of this project's settings of Python.
     environment = {name: os.environ[name] for name in os.environ if name != "PYTHONPATH"}
     with log.open("w") as file:
         process = subprocess.Popen(

@@ -19,13 +19,13 @@ from benchmarks._adapters_case import Case, Settings
 OWN = ", own labels"
 LEVELS = (0.05, 0.01)
 
-# Logits of one network in several makes: sums of float32 in other orders, and no more.
+# Logits of one network in several makes differ only by the order of float32 sums.
 LOSS_TOLERANCE = 1e-4
 LOG10_P_TOLERANCE = 0.001
 
 
 def rungs_of(settings: Settings) -> dict[str, Access]:
-    """The rungs of the table by name, with true labels and then without."""
+    """Return the rungs of the table by name, with true labels and then without."""
     change = Augmentation(noise_levels=settings.noise_levels)
     number = settings.label_queries
     kinds = {
@@ -42,7 +42,7 @@ def rungs_of(settings: Settings) -> dict[str, Access]:
 
 
 def table_of(suspect: Suspect, case: Case, access: Access, cache: AnswerCache) -> np.ndarray:
-    """One table, asked under the slots of the owner's manifest."""
+    """Query one table, with the slots of the owner's manifest."""
     published = case.published
     return ask(
         suspect,
@@ -57,7 +57,7 @@ def table_of(suspect: Suspect, case: Case, access: Access, cache: AnswerCache) -
 
 
 def judged(case: Case, table: np.ndarray) -> dict[str, Any]:
-    """Seals a table, then opens the key and makes the one test that was committed to."""
+    """Seal a table, then open the key and run the one test of the commitment."""
     published, digest = case.published, verify.seal(table)
     verdict = verify.decide(
         table,
@@ -79,7 +79,7 @@ def judged(case: Case, table: np.ndarray) -> dict[str, Any]:
 
 
 def row(case: Case, world: str, make: str, rungs: dict[str, Access]) -> dict[str, Any]:
-    """The cells of one make by rung, each told as it comes."""
+    """Return the cells of one make by rung, and print each."""
     found = {}
     with makes.Service(case.folder / world) as service:
         for name, access in rungs.items():
@@ -95,7 +95,7 @@ def row(case: Case, world: str, make: str, rungs: dict[str, Access]) -> dict[str
 def cell(
     case: Case, world: str, make: str, name: str, access: Access, service: makes.Service
 ) -> dict[str, Any]:
-    """One cell, from its file where it was made before with the same access."""
+    """Return one cell, from its file if it was made before with the same access."""
     path = case.folder / "cells" / f"{world}-{make}-{name.replace(OWN, '-own')}.json"
     asked = {"access": access.describe(), "noise_levels": access.augmentation.noise_levels}
     if path.exists():
@@ -118,18 +118,18 @@ def cell(
 
 
 def table_file(case: Case, world: str, make: str, name: str) -> np.ndarray:
-    """The table behind a cell that was made."""
+    """Return the path of the table of a cell."""
     file = f"{world}-{make}-{name.replace(OWN, '-own')}.npy"
     return np.load(case.folder / "cells" / file)
 
 
 def write_json(path: pathlib.Path, body: Any) -> None:
-    """JSON that a kill cannot leave half written."""
+    """Write a JSON file whole or not at all."""
     _files.write_whole(path, (json.dumps(body, indent=1) + "\n").encode())
 
 
 def record(case: Case, rungs: dict[str, Access]) -> None:
-    """Answers of the PyTorch network to all that the rungs ask, kept in a file."""
+    """Record the PyTorch network's answers to all queries of the rungs in a file."""
     folder = case.folder / "with"
     about = json.dumps({name: dataclasses.asdict(rungs[name]) for name in rungs})
     note = folder / "answers.txt"
@@ -146,10 +146,10 @@ def record(case: Case, rungs: dict[str, Access]) -> None:
 
 
 def agreement(case: Case, cells: dict[str, dict[str, dict]]) -> dict[str, dict[str, float]]:
-    """How far the makes are from the first one that answered, rung by rung.
+    """Return the largest differences between the makes and the first one, rung by rung.
 
     Raises:
-      RuntimeError: tables from logits that differ by more than float32 sums do.
+      RuntimeError: if tables from logits differ by more than the rounding of float32 sums.
     """
     found = {}
     made = [make for make in cells if not any("missing" in c for c in cells[make].values())]
@@ -178,10 +178,10 @@ def _check_agreement(name: str, gaps: dict[str, float]) -> None:
 
 
 def wrong_keys(case: Case, table: np.ndarray, number: int, seed: int) -> dict[str, Any]:
-    """How often the same table is a match for keys that had no part in the training.
+    """Return how often the same table matches keys that had no part in the training.
 
     The share of p at most a level has to lie in the two-sided 99.9 % band of a binomial with
-    that chance; p is discrete, but 50 units of 11 slots leave no steps that one could see.
+    that chance; p is discrete, but with 50 units of 11 slots its steps are negligible.
     """
     manifest, plan = case.published.manifest, case.published.plan
     fresh = (

@@ -1,4 +1,4 @@
-"""One network that PyTorch trained, in every make that a suspect can have."""
+"""One network that PyTorch trained, as a suspect of every make."""
 
 import contextlib
 import os
@@ -31,12 +31,12 @@ SERVER = _measure.REPOSITORY / "tests" / "suspects" / "server_torch.py"
 IMAGES_PER_REQUEST = 32
 RECORDING = "answers.npz"
 
-# The learner's normalisation, told to the arbitrator with the model.
+# The learner's normalisation, which the arbitrator gets with the model.
 _NORMALISED = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
 
 
 def weights_of(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    """The learner's state dict as arrays."""
+    """Return the learner's state dict as arrays."""
     import torch
 
     state = torch.load(folder / "weights.pt", weights_only=True)
@@ -44,7 +44,7 @@ def weights_of(folder: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def layers_of(weights: dict[str, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(weight, bias) of the three convolutions and the dense layer, as PyTorch lays them."""
+    """Return (weight, bias) of three convolutions and the dense layer, in PyTorch's layout."""
     numbers = sorted({int(name.split(".")[0]) for name in weights})
     return [(weights[f"{i}.weight"], weights[f"{i}.bias"]) for i in numbers]
 
@@ -71,7 +71,7 @@ def _forward(layers, x):
 
 
 def _channels_last(weights: dict[str, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Kernels `[H, W, in, out]` and a dense matrix `[in, out]`."""
+    """Return kernels `[H, W, in, out]` and a dense matrix `[in, out]`."""
     axes = {4: (2, 3, 1, 0), 2: (1, 0)}
     return [
         (np.ascontiguousarray(weight.transpose(axes[weight.ndim])), bias)
@@ -92,7 +92,7 @@ def in_torch(folder: pathlib.Path) -> TorchSuspect:
 
 
 def in_keras(folder: pathlib.Path) -> KerasSuspect:
-    # JAX is here anyway; Keras needs no other framework then.
+    # JAX is installed anyway, so Keras needs no other framework.
     os.environ.setdefault("KERAS_BACKEND", "jax")
     path, weights = folder / "net.keras", weights_of(folder)
     declaration = declaration_of(weights, "NHWC")
@@ -122,7 +122,7 @@ def in_onnx(folder: pathlib.Path) -> OnnxSuspect:
 
 
 def write_onnx(path: pathlib.Path, weights: dict[str, np.ndarray]) -> None:
-    """The graph, node by node: PyTorch's exporter needs one more library."""
+    """Write the graph node by node, since PyTorch's exporter needs another library."""
     from onnx import TensorProto, helper, numpy_helper
 
     *convolutions, (dense, offset) = layers_of(weights)
@@ -157,7 +157,7 @@ def write_onnx(path: pathlib.Path, weights: dict[str, np.ndarray]) -> None:
 
 
 class Recorder:
-    """Passes questions on to a suspect and keeps them with their answers."""
+    """A suspect that records the queries to another one, and their answers."""
 
     def __init__(self, suspect: Suspect):
         self._suspect, self._asked, self._given = suspect, [], []
@@ -183,7 +183,7 @@ def recorded(folder: pathlib.Path) -> RecordedSuspect:
 
 
 def over_http(folder: pathlib.Path, port: int, access: Access) -> HttpSuspect:
-    """The endpoint that tells as much as the rung needs and no more."""
+    """Return the endpoint that answers exactly what the rung needs."""
     weights = weights_of(folder)
     kinds = {
         "logits": ("logits", "logits", {}),
@@ -208,7 +208,7 @@ def over_http(folder: pathlib.Path, port: int, access: Access) -> HttpSuspect:
 
 
 class Service:
-    """The network in another process, started when its port is first wanted; a context."""
+    """The network in another process, started when its port is first used; a context."""
 
     def __init__(self, folder: pathlib.Path):
         self._folder, self._process, self._port = folder, None, None
@@ -233,7 +233,7 @@ class Service:
 
 @contextlib.contextmanager
 def opened(make: str, folder: pathlib.Path, access: Access, service: Service):
-    """A context with the suspect of a make, one of `MAKES`, that answers at least `access`."""
+    """Open the suspect of a make, one of `MAKES`, that answers at least `access`; a context."""
     if make == "HTTP":
         with over_http(folder, service.port, access) as suspect:
             yield suspect

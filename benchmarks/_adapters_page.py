@@ -1,4 +1,4 @@
-"""docs/adapters.md: its tables are made from results/adapters.json; its end is kept."""
+"""Make the tables of docs/adapters.md from results/adapters.json; keep the end of the page."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -57,13 +57,13 @@ _BY_HAND = "\n<!-- Written by hand from here on. -->\n"
 
 
 def renewed(text: str, body: dict[str, Any]) -> str:
-    """The page of a result file, with the part of an earlier page that is written by hand."""
+    """Return the page of a result file, with the handwritten part of the earlier page."""
     _, mark, by_hand = text.partition(_BY_HAND)
     return page(body) + mark + by_hand
 
 
 def page(body: dict[str, Any]) -> str:
-    """The part of the page that a result file makes."""
+    """Return the part of the page that comes from a result file."""
     results, settings = body["results"], body["results"]["settings"]
     parts = [_HEAD.format(command=body["command"], **settings)]
     parts += ["## The table\n", _CELLS.format(**settings)]

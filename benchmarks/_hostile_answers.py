@@ -1,7 +1,7 @@
-"""What a suspect may answer to a few photos so that the others' evidence drowns.
+"""Answers to a few photos by which a suspect may hide the evidence of the others.
 
-He knows the statistic, but not the slots. He may know his own photos again: then he answers
-absurdly at the hue that he was trained on, or makes that hue the worst of all.
+The suspect knows the statistic, but not the slots. It may recognise the photos of its training:
+then it answers absurdly at the hue that it was trained on, or makes that hue the worst of all.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ AnswerFn = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
 
 def attacks(values: tuple[float, ...] = VALUES) -> Iterator[tuple[str, float, int, AnswerFn]]:
-    """Kind, absurd value, number of hues, and the answer to one photo."""
+    """Yield kind, absurd value, number of hues, and the answer to one photo."""
     for kind in (BLIND, GUESSES, KNOWS):
         for value in values:
             for number in range(1, 12):
@@ -41,7 +41,7 @@ def _absurd(kind: str, value: float, number: int) -> AnswerFn:
 
 
 def _counter(rest: float, number: int) -> AnswerFn:
-    """His hue the worst, `number` others the best, what is left `rest` (NaN: honest)."""
+    """Make the trained hue the worst, `number` others the best, others `rest` (NaN: honest)."""
 
     def answer(losses, own, rng):
         others = rng.permutation(np.delete(np.arange(11), own))
@@ -60,9 +60,9 @@ def _with(losses: np.ndarray, columns, value: float) -> np.ndarray:
 def attacked(
     losses: np.ndarray, slots: np.ndarray, answer: AnswerFn, num_photos: int, seed: int = 0
 ) -> np.ndarray:
-    """A table `[n, 12]` whose `num_photos` clearest photos are answered so.
+    """Return a table `[n, 12]` in which the `num_photos` clearest photos have such answers.
 
-    The clearest are those whose own hue stands out most: the worst that could be lost.
+    The clearest are those whose own hue stands out most: the largest possible loss of evidence.
     """
     rng, table = np.random.default_rng(seed), np.array(losses, np.float64)
     logs = -np.log(np.maximum(table[:, 1:], 0.0) + 0.3)

@@ -1,7 +1,7 @@
-"""A small model behind HTTP, in a process of its own: `python -m benchmarks._http_model`.
+"""A small model behind HTTP, in its own process: `python -m benchmarks._http_model`.
 
-Prints its port. POST takes float32 bytes of one picture and answers {"scores": [4 numbers]};
-GET tells how often each picture was asked. `--seconds` is how long an answer takes, during
+Prints its port. POST takes float32 bytes of one image and answers {"scores": [4 numbers]};
+GET answers how often each image was queried. `--seconds` is the time of an answer, during
 which others are served: the network and the work of a real service.
 """
 
@@ -18,7 +18,7 @@ _ASKED: collections.Counter[str] = collections.Counter()
 
 
 def scores(body: bytes) -> list[float]:
-    """Logits of one picture: its mean colour through a dense layer."""
+    """Return the logits of one image: its mean colour through a dense layer."""
     colour = np.frombuffer(body, "<f4").reshape(-1, 3).mean(axis=0)
     return (colour @ _WEIGHTS).tolist()
 

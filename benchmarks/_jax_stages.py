@@ -1,4 +1,4 @@
-"""One side of `jax_numbers`: every stage once, in a process of its own, to an `.npz`.
+"""One side of `jax_numbers`: run every stage once, in its own process, and write an `.npz`.
 
 `python -m benchmarks._jax_stages OUT.npz with|without`
 """
@@ -14,7 +14,7 @@ NETWORKS = ("small", "alexnet_small", "vgg_small", "wide_resnet_small", "densene
 
 
 def stages() -> dict[str, np.ndarray]:
-    """Marks, loss tables, steps of training and gradients of each network, by name."""
+    """Return marks, loss tables, training steps and gradients of each network, by name."""
     from anw_jax import models, verify
     from anw_jax.keys import SignatureSpace
     from anw_jax.marks import HueRotation, UserLCT
@@ -46,7 +46,7 @@ def stages() -> dict[str, np.ndarray]:
         found[f"training_step/{name}/parameters"] = np.concatenate(
             [np.ravel(leaf) for leaf in jax.device_get(jax.tree.leaves(variables["params"]))]
         )
-        # Weights that all sides share: those of the first step, not what each has trained.
+        # All sides share the weights of the first step, not those that each has trained.
         fixed = model.init(jax.random.key(1), (32, 32, 3))
         predict = model.predict_fn(fixed)
         found[f"loss_table/{name}"] = verify.loss_table(predict, images, labels, hue, space)
@@ -55,7 +55,7 @@ def stages() -> dict[str, np.ndarray]:
 
 
 def _training(model: Any, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Any]:
-    """Losses of three steps of 32 images, each from the state before it, and the variables."""
+    """Return the losses of three steps on 32 images, and the variables after them."""
     from anw_jax import train
 
     settings = train.TrainSettings(
@@ -76,7 +76,7 @@ def _training(model: Any, images: np.ndarray, labels: np.ndarray) -> tuple[np.nd
 
 @jax.jit
 def _slopes(predict: Any, images: jax.Array, labels: jax.Array) -> jax.Array:
-    """Gradient of the summed loss with respect to the pictures."""
+    """Return the gradient of the summed loss with respect to the images."""
 
     def loss(batch: jax.Array) -> jax.Array:
         log_probabilities = jax.nn.log_softmax(predict(batch))

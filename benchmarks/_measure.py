@@ -1,4 +1,4 @@
-"""Two sides timed in turns, and the file that keeps what came out."""
+"""Time two sides in turns, and write the results to a file."""
 
 import json
 import os
@@ -30,7 +30,7 @@ _PACKAGES = (
 
 
 def alternate(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each side, timed in turns so that a busy machine slows both alike.
+    """Return the seconds of each side, timed in turns so that a busy machine slows both alike.
 
     Every side runs once beforehand, for compilation and caches.
     """
@@ -38,7 +38,7 @@ def alternate(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
         fun()
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds):
-        # Every other round backwards, so that no side always follows the same other.
+        # Every other round is reversed, so that no side always follows the same other side.
         for name in list(sides)[:: 1 if number % 2 == 0 else -1]:
             start = time.perf_counter()
             sides[name]()
@@ -47,18 +47,18 @@ def alternate(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
 
 
 def ratio(seconds: dict[str, list[float]], ours: str, other: str) -> dict[str, float]:
-    """How many times faster `ours` is than `other`: median and spread over the rounds."""
+    """Return how many times as fast `ours` is as `other`: median and spread over rounds."""
     ratios = [b / a for a, b in zip(seconds[ours], seconds[other], strict=True)]
     return {"median": statistics.median(ratios), "low": min(ratios), "high": max(ratios)}
 
 
 def say(label: str, value: dict[str, float]) -> None:
-    """Prints a ratio with its spread."""
+    """Print a ratio with its spread."""
     print(f"{label}: {value['median']:.2f} ({value['low']:.2f} to {value['high']:.2f})")
 
 
 def write(name: str, results: dict, folder: pathlib.Path = RESULTS) -> None:
-    """Keeps results in `folder`, with what is needed to repeat them."""
+    """Write results to `folder`, with what is needed to repeat them."""
     folder.mkdir(parents=True, exist_ok=True)
     body = {
         "benchmark": name,

@@ -1,9 +1,9 @@
-"""One training that used a known share of each of several owners' photos, and its tables.
+"""A training on a known share of the photos of each of several owners, and its tables.
 
 Owners of 40 photos each, one key and one manifest per owner, a hue per photo; 0, 10, 20, 30
 and 40 of the marked photos are in the training, the others of the same owner are not. All
-photos come from the training split and are dealt by `data.assign_users`, so that trained and
-left-out ones differ in nothing but that.
+photos come from the training split and are assigned by `data.assign_users`, so that trained and
+left-out ones differ in nothing else.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 NUM_PHOTOS = 40
 NUM_TRAIN = 2_000
 SPACE = keys.SignatureSpace()
-# The rules by which the stored rows were marked and replay: slots of version 1.
+# The stored rows were marked with slots of version 1.
 RULES = keys.Plan("log_losses", 1e-6, version=1)
 # As `experiments/common.py` trains its small cases: minutes on two cores.
 TRAIN = train.TrainSettings(
@@ -30,14 +30,14 @@ TRAIN = train.TrainSettings(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Rows:
-    """The rows of all owners of one training, owner after owner, the trained photos first.
+    """The rows of all owners of one training, owner after owner, with trained photos first.
 
     Attributes:
       seed: of data, keys, network and training.
       losses: float32 `[200, 12]` nats.
       slots: int64 `[200]`, the secret slots.
-      digests: the photos' digests, which fresh keys draw slots from.
-      accuracies: of the model, on what it trained on and on the test photos.
+      digests: the photos' digests, from which fresh keys draw slots.
+      accuracies: of the model, on its training photos and on the test photos.
     """
 
     seed: int
@@ -48,23 +48,23 @@ class Rows:
 
     @functools.cached_property
     def trained(self) -> np.ndarray:
-        """Bool `[200]`: which photos the model was trained on."""
+        """Return bool `[200]`: whether the model was trained on each photo."""
         counts = [num_trained(share) for share in SHARES]
         return np.concatenate([np.arange(NUM_PHOTOS) < count for count in counts])
 
     def owner(self, share: float) -> slice:
-        """The rows of the owner of whose photos this share was used."""
+        """Return the rows of the owner of whose photos this share was used."""
         first = SHARES.index(share) * NUM_PHOTOS
         return slice(first, first + NUM_PHOTOS)
 
 
 def num_trained(share: float) -> int:
-    """How many of an owner's photos are in the training."""
+    """Return how many of an owner's photos are in the training."""
     return round(share * NUM_PHOTOS)
 
 
 def train_and_ask(source: str, seed: int, settings: train.TrainSettings = TRAIN) -> Rows:
-    """Trains one model on the parts of all owners' photos that are used, and asks it."""
+    """Train one model on the used photos of all owners, and query it."""
     splits = data.load(source)
     specs = [data.UserSpec(name, size) for name, size in _parts()]
     left_out = [name for name, _ in _parts() if name.startswith("left")]
@@ -99,7 +99,7 @@ def train_and_ask(source: str, seed: int, settings: train.TrainSettings = TRAIN)
 
 
 def _parts() -> list[tuple[str, int]]:
-    """Each owner's used and left-out photos, as users of a partition."""
+    """Return each owner's used and left-out photos, as users of a partition."""
     parts = [
         (f"{what}{share:g}", size)
         for share in SHARES
@@ -112,7 +112,7 @@ def _parts() -> list[tuple[str, int]]:
 
 
 def _album(splits: data.Splits, partition: data.UserPartition, share: float) -> data.Dataset:
-    """All photos of one owner, the used ones first."""
+    """Return all photos of one owner, the used ones first."""
     mine = [f"{what}{share:g}" for what in ("used", "left")]
     known = [name for name, _ in _parts() if name in mine]
     rows = np.concatenate([partition.user(name).indices for name in known])
@@ -133,14 +133,14 @@ def _trained(learner: data.Dataset, settings: train.TrainSettings):
 
 
 def save(path: pathlib.Path, trainings: list[Rows]) -> None:
-    """Writes the rows of all trainings: with them every figure can be replayed."""
+    """Write the rows of all trainings, from which every figure can be replayed."""
     fields = [field.name for field in dataclasses.fields(Rows)]
     columns = {name: np.stack([getattr(rows, name) for rows in trainings]) for name in fields}
     np.savez_compressed(path, **columns)
 
 
 def load(path: pathlib.Path) -> list[Rows]:
-    """Reads what `save` wrote."""
+    """Read a file of `save`."""
     with np.load(path) as arrays:
         columns = dict(arrays)
     fields = [columns[field.name] for field in dataclasses.fields(Rows)]

@@ -1,8 +1,7 @@
 """Loss tables of real trainings with their secret slots, in one small file.
 
-From finished workdirs: every user with a hue per photo and an experiment key, asked of the
-trained model and of changed models. What is kept is enough to replay each figure without
-training.
+From finished workdirs: the tables of every user with a hue per photo and an experiment key, on
+the trained model and on changed models. They are enough to replay each figure without training.
 """
 
 import dataclasses
@@ -14,13 +13,13 @@ import numpy as np
 
 from anw_jax import keys
 
-# Changed models that answer almost as the trained one does: their tables would count it twice.
+# Changed models with almost the answers of the trained one, whose tables would count twice.
 ALMOST_UNCHANGED = ("noisy", "pruned10", "pruned30")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Table:
-    """One keyed user's answers.
+    """The loss table of one keyed user.
 
     Attributes:
       facts: study, seed, model, attacks in training, changed model, user, and "kind":
@@ -35,14 +34,14 @@ class Table:
 
     @property
     def win_rate(self) -> float:
-        """How often the secret slot has a lower loss than another valid one."""
+        """Return how often the secret slot has a lower loss than another valid one."""
         valid = self.losses[:, 1:]
         own = np.take_along_axis(valid, self.slots[:, None] - 1, axis=1)
         return float((own < valid).sum(axis=1).mean() / (valid.shape[1] - 1))
 
 
 def collect(folders: list[pathlib.Path]) -> list[Table]:
-    """All such tables in folders of workdirs, in the order of their paths."""
+    """Return all such tables in folders of workdirs, in the order of their paths."""
     found = []
     for folder in folders:
         for file in sorted(folder.rglob("settings.json")):
@@ -54,7 +53,7 @@ def collect(folders: list[pathlib.Path]) -> list[Table]:
 
 
 def assignment_of_run(workdir: pathlib.Path, user: str) -> keys.Assignment:
-    """The slots with which a run marked a user's photos, by the rules of its plan's version."""
+    """Return the slots of a run's user, by the rules of its plan's version."""
     fixed = json.loads((workdir / "commitments.json").read_text())
     return keys.assign(
         keys.MarkKey.load(workdir / "keys" / f"{user}.key"),
@@ -105,7 +104,7 @@ def _facts(settings: dict[str, Any], user: str, folder: str) -> dict[str, Any]:
 
 
 def save(path: pathlib.Path, tables: list[Table]) -> None:
-    """Writes all tables, rows one after another."""
+    """Write all tables, rows one after another."""
     np.savez_compressed(
         path,
         facts=np.array([json.dumps(table.facts) for table in tables]),
@@ -116,7 +115,7 @@ def save(path: pathlib.Path, tables: list[Table]) -> None:
 
 
 def load(path: pathlib.Path) -> list[Table]:
-    """Reads what `save` wrote."""
+    """Read a file of `save`."""
     with np.load(path) as arrays:
         parts = dict(arrays)
     ends = np.cumsum(parts["lengths"])[:-1]

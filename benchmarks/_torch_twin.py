@@ -1,4 +1,4 @@
-"""The networks of `anw_jax.models` in PyTorch, with weights carried over."""
+"""The networks of `anw_jax.models` in PyTorch, with the same weights."""
 
 import jax
 import numpy as np
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut."""
+    """Two 3x3 convolutions with a shortcut."""
 
     def __init__(self, num_in: int, width: int, stride: int):
         super().__init__()
@@ -21,14 +21,14 @@ class Block(nn.Module):
             self.shortcut = nn.Sequential(projection, nn.BatchNorm2d(width))
 
     def forward(self, x):
-        """Features `[b, c, H, W]` to `[b, width, H / stride, W / stride]`."""
+        """Map features `[b, c, H, W]` to `[b, width, H / stride, W / stride]`."""
         y = torch.relu(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
         return torch.relu(y + (x if self.shortcut is None else self.shortcut(x)))
 
 
 class Twin(nn.Module):
-    """A ResNet of basic blocks with the CIFAR stem; normalises as ours does."""
+    """A ResNet of basic blocks with the CIFAR stem and our normalisation."""
 
     def __init__(self, model, depths: tuple[int, ...], stem_stride: int):
         super().__init__()
@@ -45,7 +45,7 @@ class Twin(nn.Module):
         self.dense = nn.Linear(num_in, model.num_classes)
 
     def forward(self, images):
-        """Images `[b, 3, H, W]` in [0, 1] to logits."""
+        """Map images `[b, 3, H, W]` in [0, 1] to logits."""
         x = (images - self.mean) / self.std
         x = self.blocks(torch.relu(self.norm(self.stem(x))))
         return self.dense(x.mean((2, 3)))
@@ -55,7 +55,7 @@ SHAPES = {"small": ((0, 1, 1), 2), "testing": ((1, 1), 2), "resnet18": ((2, 2, 2
 
 
 def twin_of(model, variables) -> Twin:
-    """The PyTorch twin of one of our models, with the same weights, channels last."""
+    """Return the PyTorch twin of one of our models, with the same weights, channels last."""
     twin = Twin(model, *SHAPES[model.name])
     params, stats = jax.tree.map(np.asarray, (variables["params"], variables["batch_stats"]))
     with torch.no_grad():

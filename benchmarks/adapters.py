@@ -1,16 +1,16 @@
-"""One network asked in every make and through every kind of answer: p, queries, seconds.
+"""Query one network in every make and through every kind of answer: p, queries, seconds.
 
-A plain PyTorch program (`tests/suspects/learner_torch.py`), which knows nothing of this
-project, trains a small network on CIFAR-10 photos, 50 of which their owner had marked,
-committed to and published as PNG files. The arbitrator then asks the network as PyTorch, JAX,
-ONNX, Keras, over HTTP from another process and from recorded answers; each cell is an audit of
-its own. Beside it: the same table under keys that had no part, and a twin that never had the
-50 photos.
+A plain PyTorch program (`tests/suspects/learner_torch.py`), which does not use this project,
+trains a small network on CIFAR-10 photos, 50 of which their owner had marked, committed to and
+published as PNG files. The arbitrator then queries the network as PyTorch, JAX, ONNX, Keras,
+over HTTP from another process and from recorded answers; each cell is a separate audit.
+Controls: the same table with keys that had no part, and a twin that was trained without the 50
+photos.
 
     python -m benchmarks.adapters            # results/adapters.json, docs/adapters.md
-    python -m benchmarks.adapters --tune     # beforehand, on other seeds: label-only access
+    python -m benchmarks.adapters --tune     # first, on other seeds: label-only access
 
-Every training and every cell is a file in `--workdir`: killed and called again, it goes on.
+Every training and every cell is a file in `--workdir`, so a killed run resumes when repeated.
 """
 
 import argparse
@@ -51,7 +51,7 @@ SEEDS = (0,)
 
 LoadFn = Callable[[], data.Splits]
 
-# How many queries label-only access wants is measured on these, which stand in no other number.
+# The number of queries of label-only access is measured on these, which are used nowhere else.
 TUNING_SEEDS = (100,)
 TUNED_QUERIES = (1, 4, 8, 16, 32)
 TUNED_NOISE = (8, 32)
@@ -64,7 +64,7 @@ _OF_TRAINING += ("width", "statistic", "alpha")
 def audit_seed(
     workdir: pathlib.Path, seed: int, settings: Settings, load: LoadFn, used_makes
 ) -> dict[str, Any]:
-    """All cells of one seed with both controls."""
+    """Return all cells of one seed with both controls."""
     case = prepare(workdir / f"seed{seed}", seed, settings, load)
     rungs = cells.rungs_of(settings)
     if "recorded" in used_makes:
@@ -84,13 +84,13 @@ def audit_seed(
 
 
 def tune(workdir: pathlib.Path, settings: Settings, load: LoadFn) -> dict[str, Any]:
-    """log10 p of label-only access by number of queries and strength of the noise."""
+    """Return log10 p of label-only access by number of queries and strength of the noise."""
     found = []
     for seed in TUNING_SEEDS:
         case = prepare(workdir / f"seed{seed}", seed, settings, load, ("with",))
         suspect = makes.in_torch(case.folder / "with")
         for noise in TUNED_NOISE:
-            # Changes are numbered: fewer are the first of more, and are not asked again.
+            # Changes are numbered: fewer are the first of more, and are not queried again.
             with AnswerCache(None, suspect.declaration) as cache:
                 for number in sorted(TUNED_QUERIES, reverse=True):
                     found += [
@@ -121,7 +121,7 @@ def _tuned(case, suspect, cache, seed, number, noise, true_labels) -> dict[str, 
 
 
 def check_settings(workdir: pathlib.Path, settings: Settings) -> None:
-    """Refuses a folder whose trainings were made with other settings."""
+    """Refuse a folder whose trainings were made with other settings."""
     mine = {name: getattr(settings, name) for name in _OF_TRAINING}
     path = workdir / "settings.json"
     workdir.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,7 @@ def run(
     load: LoadFn,
     used_makes: tuple[str, ...] = makes.MAKES,
 ) -> dict[str, Any]:
-    """The results of all seeds; what was made before is taken up."""
+    """Return the results of all seeds; resume from existing files."""
     check_settings(workdir, settings)
     start = time.perf_counter()
     found = [audit_seed(workdir, seed, settings, load, used_makes) for seed in seeds]

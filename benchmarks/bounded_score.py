@@ -1,13 +1,14 @@
-"""How to bound a row: evidence of clean tables, and what is left after absurd answers.
+"""Ways to bound a row: evidence of clean tables, and the evidence left after absurd answers.
 
-The candidates are compared on trainings with seeds >= 100, which stand in no result: each used
-all photos of some owners (`_partly_trained`), and its trained rows are dealt into tables of 50
-photos. Then the chosen statistic on the stored tables of the real trainings, which it was not
-chosen on (`coin_flip_real_tables.npz`).
+The candidates are compared on trainings with seeds >= 100, which are in no result: each used
+all photos of some owners (`_partly_trained`), and its trained rows are split into tables of 50
+photos. Then the chosen statistic is applied to the stored tables of the real trainings, which
+were not used to choose it (`coin_flip_real_tables.npz`).
 
-A suspect answers 1 to 5 of 50 photos absurdly, those that say most (`_hostile_answers`):
-blindly, where it guesses the hue it saw, or knowing that hue again. "worst" is the worst of
-all such attacks for each table; all figures are log10 p, medians over tables.
+A suspect answers absurdly to 1 to 5 of 50 photos, those with most evidence
+(`_hostile_answers`): at random hues, at a guess of the hue of its training, or knowing that
+hue. "worst" is the worst of all such attacks for each table; all figures are log10 p, medians
+over tables.
 
     python -m benchmarks.bounded_score                         # from the stored rows
     python -m benchmarks.bounded_score --train 100:40 101:20   # SEED:EPOCHS, trains first
@@ -39,7 +40,7 @@ ScoreFn = Callable[[np.ndarray], np.ndarray]
 def candidate(
     table: np.ndarray, *, below: float, above: float, centring: float, scaled: bool
 ) -> np.ndarray:
-    """The family that was compared: cut at fixed nats of log loss, or at the rows' scale."""
+    """Return a candidate: log loss cut at fixed nats, or at the rows' scale."""
     valid = np.asarray(table[:, 1:], np.float64)
     usable = (np.abs(valid) <= 1e30).all(axis=1)
     logs = -np.log(np.maximum(valid[usable], 0.0) + 0.3)
@@ -53,12 +54,12 @@ def candidate(
 
 
 def named(statistic: str, table: np.ndarray) -> np.ndarray:
-    """The scores of a statistic of the library."""
+    """Return the scores of a statistic of the library."""
     return stats.score_units(table, keys.Units(np.arange(len(table)), SPACE), statistic)
 
 
 def candidates() -> dict[str, ScoreFn]:
-    """By name; the library's own two first."""
+    """Return all candidates by name, the library's own two first."""
     found: dict[str, ScoreFn] = {n: functools.partial(named, n) for n in (TODAY, CHOSEN)}
     grid = [
         (1.5, 2.0, 0.0, False),
@@ -94,14 +95,14 @@ def log10_p(score: ScoreFn, table: np.ndarray, slots: np.ndarray) -> float:
 
 
 def tables_of(rows: Rows) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The trained rows of one training, dealt into tables of 50 photos, and their slots."""
+    """Split the trained rows of one training into tables of 50 photos, with their slots."""
     trained = np.random.default_rng(rows.seed).permutation(np.flatnonzero(rows.trained))
     parts = [trained[start : start + SIZE] for start in range(0, len(trained) - SIZE + 1, SIZE)]
     return [(rows.losses[part], rows.slots[part]) for part in parts]
 
 
 def worst_of(score: ScoreFn, tables, num_photos: int, values) -> list[dict[str, tuple]]:
-    """For each table, by kind of attack: the largest log10 p, the value and number of hues."""
+    """Return per table and kind of attack the largest log10 p, the value and number of hues."""
     found = []
     for table, slots in tables:
         worst: dict[str, tuple] = {}
@@ -115,7 +116,7 @@ def worst_of(score: ScoreFn, tables, num_photos: int, values) -> list[dict[str, 
 
 
 def figures(score: ScoreFn, tables, photos, values) -> dict:
-    """Medians over tables: clean, and after the worst attack of each kind and of all."""
+    """Return medians over tables: clean, and after the worst attack of each kind and of all."""
     clean = [log10_p(score, table, slots) for table, slots in tables]
     result: dict = {
         "clean": float(np.median(clean)),
@@ -138,7 +139,7 @@ def figures(score: ScoreFn, tables, photos, values) -> dict:
 
 
 def by_hues(tables, num_photos: int) -> dict[str, list[float]]:
-    """Median log10 p of the chosen statistic at each number of absurd hues, 1 to 11."""
+    """Return the median log10 p of the chosen statistic for 1 to 11 absurd hues."""
     score, found = functools.partial(named, CHOSEN), {}
     for kind, value, number, answer in _hostile_answers.attacks():
         if kind != KINDS[0] or not np.isfinite(value):
@@ -153,7 +154,7 @@ def by_hues(tables, num_photos: int) -> dict[str, list[float]]:
 
 
 def wealth(tables) -> dict[str, float]:
-    """Median log10 of the largest wealth in 50 random orders: the sequential mode."""
+    """Return the median log10 of the largest wealth in 50 random orders (sequential mode)."""
     found: dict[str, list[float]] = {}
     for name in (TODAY, CHOSEN):
         for table, slots in tables:
@@ -170,7 +171,7 @@ def wealth(tables) -> dict[str, float]:
 
 
 def hostile_wealth(tables) -> dict[str, float]:
-    """The same after the attack of 3 photos that costs the sealed test most."""
+    """Return the same after the attack on 3 photos that costs the sealed test most."""
     score, changed = functools.partial(named, CHOSEN), []
     for table, slots in tables:
         options = [

@@ -4,9 +4,9 @@
 slots and independent Gaussian scores at the matched separation d = √2 Φ⁻¹(q), against pairs
 of the published audit. Medians over audits; goals: fewer pairs in every cell of (i) and
 within 15 % of ln(1/p) / KL(q‖½) at 1e-6; at most a third of the units in every cell of (ii).
-(iii) runs under H0 through the default bet on one real and several adversarial tables, and
-under the bold bet that no table can beat: the share that *ever* reaches 1/α, the worst
-stopping rule there is.
+(iii) runs under H0 with the default bet on one real and several adversarial tables, and with
+the bold bet, which no table can beat: the share that *ever* reaches 1/α, which is the worst
+possible stopping rule.
 """
 
 import argparse
@@ -23,10 +23,10 @@ CHANCES = (0.6, 0.7, 0.8, 0.9)
 LEVELS = (0.05, 1e-6)
 ALPHAS = (0.05, 0.01, 0.001)
 NUM_PAIRS = 5_000
-# Units simulated at most, by chance of a win: 4 times what the ideal bet needs at 1e-6.
+# Most simulated units, by chance of a win: 4 times those that the ideal bet needs at 1e-6.
 LONGEST = {0.6: 2_800, 0.7: 700, 0.8: 300, 0.9: 160}
-# Medians of pairs for the published audit from another simulation of it, with 5,000 pairs at
-# most; ours are held against the smaller of these and of those simulated here.
+# Medians of pairs for the published audit from another simulation of it, with at most 5,000
+# pairs; ours are compared with the smaller of these and of those simulated here.
 PUBLISHED = {
     (0.6, 0.05): 418,
     (0.7, 0.05): 79,
@@ -46,7 +46,7 @@ def batches(num_runs: int, floats_per_run: int) -> list[int]:
 
 
 def times(make, chance: float, num_runs: int, num_slots: int, rng) -> dict[float, np.ndarray]:
-    """Stopping times of the same simulated audits at each level; inf where none was seen."""
+    """Return stopping times of simulated audits at each level; inf where none was seen."""
     length = LONGEST[chance] if num_slots == 2 else LONGEST[chance] // 3
     found: dict[float, list] = {level: [] for level in LEVELS}
     for count in batches(num_runs, length * num_slots):
@@ -58,20 +58,20 @@ def times(make, chance: float, num_runs: int, num_slots: int, rng) -> dict[float
 
 
 def coins(chance: float, num_runs: int, length: int, rng):
-    """Two slots; the secret one, slot 1, has the higher score with the given chance."""
+    """Draw two slots; the secret one, slot 1, has the higher score with this chance."""
     won = rng.random((num_runs, length)) < chance
     return np.stack([won, ~won], axis=-1).astype(float), np.ones(won.shape, np.int64)
 
 
 def gaussians(chance: float, num_runs: int, length: int, rng):
-    """Eleven slots; independent scores, the secret one raised by √2 Φ⁻¹(chance)."""
+    """Draw independent scores of eleven slots, the secret one raised by √2 Φ⁻¹(chance)."""
     scores = rng.standard_normal((num_runs, length, 11))
     scores[..., 0] += np.sqrt(2) * scipy.stats.norm.ppf(chance)
     return scores, np.ones(scores.shape[:2], np.int64)
 
 
 def cells_of(chance: float, num_runs: int) -> list[dict]:
-    """One win rate: pairs of the published audit, pairs and units of ours, at each level."""
+    """Return pairs of the published audit, and pairs and units of ours, at each level."""
     rng = np.random.default_rng(int(100 * chance))
     won = rng.random((num_runs, NUM_PAIRS)) < chance
     pairs = times(coins, chance, num_runs, 2, rng)
@@ -81,7 +81,7 @@ def cells_of(chance: float, num_runs: int) -> list[dict]:
 
 
 def cell(chance: float, level: float, theirs, pairs, units) -> dict:
-    """Medians of one cell, and whether they reach the goals."""
+    """Return medians of one cell, and whether they reach the goals."""
     divergence = chance * np.log(2 * chance) + (1 - chance) * np.log(2 * (1 - chance))
     ideal = -np.log(level) / divergence
     fewest = min(float(np.median(theirs)), PUBLISHED[chance, level])
@@ -104,7 +104,7 @@ def cell(chance: float, level: float, theirs, pairs, units) -> dict:
 
 
 def null_tables(num_units: int) -> dict[str, np.ndarray]:
-    """One real innocent table of losses and adversarial ones, `[num_units, 11]`."""
+    """Return one real innocent table of losses and adversarial ones, `[num_units, 11]`."""
     rng = np.random.default_rng(5)
     angles = 2 * np.pi * np.arange(1, 12) / 12
     noise = rng.normal(2.0, 1.0, (num_units, 11))
@@ -121,7 +121,7 @@ def null_tables(num_units: int) -> dict[str, np.ndarray]:
 
 
 def false_alarms(table: np.ndarray, num_runs: int, seed: int) -> dict:
-    """The share of runs under uniform slots whose wealth ever reaches 1 / alpha."""
+    """Return the share of runs under uniform slots whose wealth ever reaches 1 / alpha."""
     rng = np.random.default_rng(seed)
     scores = np.array([stats.score_row(row) for row in table])
     highest = []
@@ -132,10 +132,10 @@ def false_alarms(table: np.ndarray, num_runs: int, seed: int) -> dict:
 
 
 def bold_play(num_runs: int, num_units: int, alpha: float, seed: int) -> np.ndarray:
-    """Highest log wealth of the bet that stakes just enough on one slot to reach 1 / alpha.
+    """Return the highest log wealth of a bet that stakes just enough on one slot for 1 / alpha.
 
-    What is left lies evenly on the other ten; this is about the most that any stopping rule
-    and any bet can make of luck, so its share must be near alpha, not only below.
+    The rest is staked evenly on the other ten. No stopping rule and no bet gains much more from
+    luck, so its share must be close to alpha, not only below.
     """
     rng = np.random.default_rng(seed)
     wealth = np.ones(num_runs)

@@ -4,11 +4,11 @@ The published audit: a unit is a pair of marked versions, one published; from a 
 valid slots it gets the secret one and another drawn at random, or the opposite one, and is
 won if the secret one has the lower loss. Ours: the sequential mode
 (`stats.mixture_log_wealth`) on the whole row; on rows completed by `sequential.coarse_to_fine`;
-and on 4 or 2 of the slots, as if the owner had drawn the hue from so few. All sides ask each
-version once (the published audit averages 16 crops of each; any number multiplies the queries
-of all sides alike).
+and on 4 or 2 of the slots, as if the owner had drawn the hue from so few. All sides query
+each version once (the published audit averages 16 crops of each; any number multiplies the
+queries of all sides alike).
 
-First what is real: each table's own units in many random orders, without replacement. Then a
+First the real data: each table's own units in many random orders, without replacement. Then a
 simulation: units drawn from the table with replacement, as from an owner with many more such
 photos (the published audit with 5,000 pairs in all).
 
@@ -30,22 +30,22 @@ from benchmarks._real_tables import Table
 TABLES = _measure.RESULTS / "coin_flip_real_tables.npz"
 LEVELS = (0.05, 1e-6)
 NUM_PAIRS = 5_000
-# Units drawn at most in the simulation: of our audits, first so many and then more where some
-# quarter of them is still undecided, and of the published one's.
+# Most units drawn in the simulation: for our audits, at first and if a quarter of them is still
+# undecided, and for the published one.
 LENGTHS, LONGEST_PAIRS = (120, 400), 2_500
-# (stride, best) of `coarse_to_fine`: asked first slots only, and around the best too.
+# (stride, best) of `coarse_to_fine`: only the first slots, and also those around the best.
 SAVING = {"11 slots, saving 3, 0": (3, 0), "11 slots, saving 3, 1": (3, 1)}
 TWO_OPPOSITE = "2 slots, opposite hues"
 FEWER_SLOTS = {"4 slots": 4, "2 slots": 2, TWO_OPPOSITE: 2}
 PUBLISHED, OPPOSITE = "published coin flips", "published coin flips, opposite hues"
-# What the rule is compared with: the same slots asked, the others as bad as the worst of them.
+# The rule is compared with the same queried slots, the others being as bad as the worst.
 WORST = "11 slots, saving 3, 1, rest worst"
 ARMS = (PUBLISHED, OPPOSITE, "11 slots", *SAVING, WORST, *FEWER_SLOTS)
 BANDS = ((0.0, 0.65), (0.65, 0.72), (0.72, 1.0))
 
 
 def reached(log_wealth: np.ndarray) -> dict[float, np.ndarray]:
-    """First unit after which each level is reached, int64 `[runs]`; 0 where none is."""
+    """Return the first unit at which each level is reached, int64 `[runs]`; 0 where none."""
     found = {}
     for level in LEVELS:
         over = log_wealth >= -np.log(level)
@@ -56,7 +56,7 @@ def reached(log_wealth: np.ndarray) -> dict[float, np.ndarray]:
 def published(
     table: Table, order: np.ndarray, others: np.ndarray, num_pairs: int, rng
 ) -> dict[float, np.ndarray]:
-    """The same for the published audit of `num_pairs` pairs, units in the given orders."""
+    """Return the same for the published audit of `num_pairs` pairs, in the given orders."""
     own = table.losses[order, table.slots[order]]
     other = table.losses[order, others[..., 0]]
     won = np.where(own == other, rng.random(order.shape) < 0.5, own < other)
@@ -68,32 +68,32 @@ def published(
 
 
 def random_others(slots: np.ndarray, num: int, rng) -> np.ndarray:
-    """Valid slots beside the secret ones, `[..., num]`, all different."""
+    """Draw valid slots other than the secret ones, `[..., num]`, all different."""
     steps = np.argsort(rng.random((*slots.shape, 10)), axis=-1)[..., :num] + 1
     return 1 + (slots[..., None] - 1 + steps) % 11
 
 
 def opposite(slots: np.ndarray, rng) -> np.ndarray:
-    """The slots 180 degrees away, `[..., 1]`; 150 for slot 6, whose opposite is unmarked."""
+    """Return slots 180 degrees away, `[..., 1]`; 150 for slot 6, whose opposite is unmarked."""
     turned = (slots + 6) % 12
     near = np.where(rng.random(slots.shape) < 0.5, 1, 11)
     return np.where(turned == 0, near, turned)[..., None]
 
 
 def fewer(table: Table, order: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Log wealth if the owner had drawn from these slots only: the secret one and `others`."""
+    """Return log wealth if the owner had drawn only from the secret slot and `others`."""
     known = np.concatenate([table.slots[order][..., None], others], axis=-1)
     scores = scores_of(table.losses)[order[..., None], known]
     return stats.mixture_log_wealth(scores, np.ones(order.shape, np.int64))
 
 
 def scores_of(losses: np.ndarray) -> np.ndarray:
-    """Scores of the plan's default statistic, row by row."""
+    """Return scores of the plan's default statistic, row by row."""
     return np.array([stats.score_row(row) for row in losses])
 
 
 def completed(table: Table, saving: tuple[int, int]) -> sequential.CompletedRows:
-    """The rows as the saving rule leaves them."""
+    """Return the rows as the query-saving rule completes them."""
 
     def ask(units: np.ndarray, slots: np.ndarray) -> np.ndarray:
         return table.losses[units, slots]
@@ -105,16 +105,16 @@ def completed(table: Table, saving: tuple[int, int]) -> sequential.CompletedRows
 
 
 def with_the_worst(rows: sequential.CompletedRows) -> np.ndarray:
-    """The rows if unasked slots got the worst asked loss instead of their neighbours' line."""
+    """Return the rows with the worst queried loss at slots that were not queried."""
     worst = np.where(rows.asked, rows.losses, -np.inf).max(axis=1, keepdims=True)
     return np.where(rows.asked, rows.losses, worst)
 
 
 def play(table: Table, order: np.ndarray, pairs: np.ndarray, num_pairs: int, rng) -> dict:
-    """Units and queries at which each side decides, by arm and level; 0 where it does not.
+    """Return units and queries until each side decides, by arm and level; 0 if it does not.
 
-    `order` and `pairs` are int64 `[runs, units]`: the units as our audits and the published
-    ones meet them.
+    `order` and `pairs` are int64 `[runs, units]`: the order of units in our audits and in the
+    published ones.
     """
     found = {}
     for name in (PUBLISHED, OPPOSITE):
@@ -134,12 +134,12 @@ def play(table: Table, order: np.ndarray, pairs: np.ndarray, num_pairs: int, rng
 
 
 def others_of(slots: np.ndarray, opposed: bool, num_slots: int, rng) -> np.ndarray:
-    """The slots beside the secret ones, `[..., num_slots - 1]`."""
+    """Return the slots other than the secret ones, `[..., num_slots - 1]`."""
     return opposite(slots, rng) if opposed else random_others(slots, num_slots - 1, rng)
 
 
 def rows_of(table: Table) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Finished rows `[n, 11]` and their queries `[n]`, of each arm with eleven slots."""
+    """Return completed rows `[n, 11]` and their queries `[n]` of each arm with all slots."""
     rows = {"11 slots": (table.losses[:, 1:], np.full(len(table.slots), 11))}
     for name, saving in SAVING.items():
         done = completed(table, saving)
@@ -149,7 +149,7 @@ def rows_of(table: Table) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def quartiles(values: np.ndarray) -> list[float | None]:
-    """Lower quartile, median, upper quartile; null where the audit did not decide."""
+    """Return lower quartile, median, upper quartile; null where the audit did not decide."""
     known = np.where(values > 0, values.astype(float), np.inf)
     return [
         float(q) if np.isfinite(q) else None
@@ -158,7 +158,7 @@ def quartiles(values: np.ndarray) -> list[float | None]:
 
 
 def simulate(table: Table, num_draws: int, rng) -> dict:
-    """As `play`, of units drawn with replacement."""
+    """Return the same as `play`, with units drawn with replacement."""
     pairs = rng.integers(0, len(table.slots), (num_draws, LONGEST_PAIRS))
     for length in LENGTHS:
         drawn = rng.integers(0, len(table.slots), (num_draws, length))
@@ -170,12 +170,12 @@ def simulate(table: Table, num_draws: int, rng) -> dict:
 
 
 def study(table: Table, num_orders: int, num_draws: int, seed: int) -> dict:
-    """All figures of one table."""
+    """Return all figures of one table."""
     rng, num_units = np.random.default_rng(seed), len(table.slots)
     real = np.argsort(rng.random((num_orders, num_units)), axis=1)
     within = play(table, real, real, num_units, rng)
     if table.facts["kind"] == "innocent":
-        # Luck that is drawn again and again is luck no more: nothing to simulate.
+        # Drawing luck with replacement would turn it into a signal, so it is not simulated.
         beyond = {cell: (np.zeros(1), np.zeros(1)) for cell in within}
     else:
         beyond = simulate(table, num_draws, rng)
@@ -197,7 +197,7 @@ def study(table: Table, num_orders: int, num_draws: int, seed: int) -> dict:
 
 
 def summary(studies: list[dict]) -> list[dict]:
-    """Over tables of one kind or of one band of win rates: shares, and medians of medians."""
+    """Return shares and medians of medians over tables of one kind or band of win rates."""
     groups = {kind: [s for s in studies if s["kind"] == kind] for kind in kinds(studies)}
     guilty = [s for s in studies if s["kind"] != "innocent"]
     for low, high in BANDS:

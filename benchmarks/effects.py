@@ -1,9 +1,9 @@
-"""Writes anw_jax/audit/effects.json from results/: python -m benchmarks.effects.
+"""Write anw_jax/audit/effects.json from results/: python -m benchmarks.effects.
 
-Which runs count: users whose photos were marked with the hue rotation, one slot for each photo,
-learned by a plain training (no attack, not left out), tested with the default statistic. A
-training that stands in several results counts once. Of other kinds of access the table of
-adapters knows: the network asked through PyTorch, since all makes answer alike.
+The runs that count: users whose photos were marked with the hue rotation, one slot for each
+photo, learned by a plain training (no attack, not left out), tested with the default statistic.
+A training in several results counts once. Other kinds of access come from the table of
+adapters: the network queried through PyTorch, since all makes give the same answers.
 """
 
 import argparse
@@ -32,7 +32,7 @@ ABOUT = (
 
 
 def collect(folder: pathlib.Path) -> dict[str, Any]:
-    """All measured effects of a folder of results."""
+    """Return all measured effects of a folder of results."""
     access: dict[str, dict[str, Any]] = {name: {} for name in ACCESS}
     seen: set[str] = set()
     for file in sorted(folder.rglob("*.json")):
@@ -62,7 +62,7 @@ def collect(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def adapter_runs(file: pathlib.Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Kind of access, study and run of each cell of the table of adapters, one make."""
+    """Yield access, study and run of each cell of one make in the table of adapters."""
     if not file.exists():
         return
     body = json.loads(file.read_text())["results"]
@@ -84,7 +84,7 @@ def adapter_runs(file: pathlib.Path) -> Iterator[tuple[str, str, dict[str, Any]]
 
 
 def users_of(body: Any) -> list[tuple[str, dict[str, Any]]]:
-    """The users of a results file that count."""
+    """Yield the users of a results file that count."""
     if not isinstance(body, dict) or not isinstance(body.get("users"), dict):
         return []
     settings = body.get("settings", {})

@@ -1,10 +1,10 @@
-"""The exact test against its Monte-Carlo twin, and how its time grows with the units.
+"""The exact test compared with a Monte-Carlo test, and the growth of its time with the units.
 
 The floor is the last convolution alone, three transforms as long as the null's grid.
 
 Measured on two idle CPU cores: 0.15 s at 5,000 units and 2.6 s at 50,000, of which 6 to 9 %
-is the floor; the rest goes into the many small convolutions below the last one. It loses to 999
-draws in time, but those can see no p below 0.001, and here p is 1e-367 and 1e-3665.
+is the floor; the rest goes into the many small convolutions below the last one. It takes longer
+than 999 draws, but these cannot resolve p below 0.001, and here p is 1e-367 and 1e-3665.
 """
 
 import argparse
@@ -20,7 +20,7 @@ SPACE = SignatureSpace()
 
 
 def compare(num_units: int, rounds: int) -> dict:
-    """Times both tests on the table of a model that leans towards the secret slots."""
+    """Time both tests on the table of a model that prefers the secret slots."""
     rng = np.random.default_rng(num_units)
     slots = rng.integers(1, 12, num_units)
     table = rng.exponential(size=(num_units, 12)).astype(np.float32)

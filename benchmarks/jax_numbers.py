@@ -1,12 +1,12 @@
-"""Whether the flag of `anw_jax._jax_flags` changes a stage's numbers, and another jax does.
+"""Effects of the flag of `anw_jax._jax_flags`, and of another jax, on each stage's numbers.
 
     python -m benchmarks.jax_numbers [--python PATH_OF_ANOTHER_PYTHON]
 
 Runs marks, loss tables, training steps and gradients once with the flag and once without it,
-each in a process of its own, under this Python and under others (of another jax), and compares
-all of them with this Python under the flag. Committed results up to November 2026 were made
-with jax 0.10.2 *without* the flag. Also counts the compiled programs that hold a
-`__ynn_fusion`, which is what the flag turns off.
+each in its own process, with this Python and with others (of another jax), and compares all of
+them with this Python with the flag. Committed results up to November 2026 were made
+with jax 0.10.2 *without* the flag. Also counts the compiled programs with a
+`__ynn_fusion`, which the flag turns off.
 """
 
 import argparse
@@ -28,7 +28,7 @@ _VERSIONS = (
 
 
 def side(python: str, flag: str, folder: pathlib.Path) -> dict[str, Any]:
-    """One Python, with the flag or without it: its versions, its numbers, its programs."""
+    """Return versions, numbers and programs of one Python, with the flag or without it."""
     out, dump = folder / "numbers.npz", folder / "programs"
     environment = {name: v for name, v in os.environ.items() if name != "XLA_FLAGS"} | {
         "XLA_FLAGS": f"--xla_dump_to={dump} --xla_dump_hlo_as_text",
@@ -54,7 +54,7 @@ def side(python: str, flag: str, folder: pathlib.Path) -> dict[str, Any]:
 
 
 def compare(reference: dict[str, np.ndarray], numbers: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Largest difference of each stage, relative to its largest number; marks bit for bit."""
+    """Return each stage's largest relative difference; compare marks bit for bit."""
     found: dict[str, Any] = {}
     for name, right in reference.items():
         if name.startswith("self_check/") or name.endswith("/numpy"):
@@ -86,7 +86,7 @@ def main() -> None:
             for name, v in numbers.items()
             if name.startswith("self_check/")
         }
-        # Marks: whether they are those of NumPy; else the difference from the first side.
+        # Marks: whether they equal those of NumPy; others: the difference from the first side.
         one["differences"] = compare(reference, numbers)
         worst: dict[str, float] = {}
         for name, value in one["differences"].items():

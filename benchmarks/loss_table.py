@@ -29,7 +29,7 @@ SPACE = SignatureSpace(36)
 
 
 class MarkedPhotos(torch.utils.data.Dataset):
-    """Photos marked with one hue when they are read, as the usual script has it."""
+    """Photos that are marked with one hue when they are read, as in the usual script."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, degrees: float):
         self.images, self.labels = images, labels
@@ -46,7 +46,7 @@ class MarkedPhotos(torch.utils.data.Dataset):
 
 @torch.inference_mode()
 def torch_table(twin, images: np.ndarray, labels: np.ndarray, batch_size: int) -> np.ndarray:
-    """The whole program: for each hue, mark, batch, ask, cross-entropy."""
+    """Run the whole program: for each hue, mark, batch, query, cross-entropy."""
     columns = []
     for degrees in SPACE.degrees:
         loader = torch.utils.data.DataLoader(
@@ -62,14 +62,14 @@ def torch_table(twin, images: np.ndarray, labels: np.ndarray, batch_size: int) -
 
 
 def forward_flops(predict, image_shape: tuple[int, int, int]) -> float:
-    """Floating-point operations of one answer: 2 per multiply-add of each convolution."""
+    """Return the FLOPs of one answer: 2 per multiply-add of each convolution."""
     images = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
     lowered = jax.jit(lambda p, x: p(x)).lower(predict, images)
     return float(lowered.cost_analysis()["flops"])
 
 
 def peak_flops() -> float:
-    """Floating-point operations per second of a large matrix product, here and now."""
+    """Measure the FLOPs per second of a large matrix product."""
     size = 2048
     square = torch.rand(size, size)
     seconds = _measure.alternate({"product": lambda: square @ square}, 5)["product"]
@@ -77,7 +77,7 @@ def peak_flops() -> float:
 
 
 def compare(name: str, num_images: int, rounds: int, batch_size: int) -> dict:
-    """Times both programs, and both networks alone, on one set of photos."""
+    """Time both programs, and both networks alone, on one set of photos."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (num_images, 32, 32, 3), dtype=np.uint8)
     labels = rng.integers(0, 10, num_images)
@@ -92,7 +92,7 @@ def compare(name: str, num_images: int, rounds: int, batch_size: int) -> dict:
         return torch_table(twin, images, labels, batch_size)
 
     difference = np.abs(ours() - theirs()).max()
-    # A picture value within rounding error of a half may go either way in float32.
+    # A level within rounding error of a half may be rounded either way in float32.
     print(f"{name}: tables differ by at most {difference:.1e} nats")
     program = _measure.alternate({"ours": ours, "torch": theirs}, rounds)
     program_ratio = _measure.ratio(program, "ours", "torch")

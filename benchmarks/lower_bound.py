@@ -1,11 +1,11 @@
-"""How many and which: coverage of the lower bound and false entries of the list, real rows.
+"""Coverage of the lower bound and false entries of the unit list, on real rows.
 
 Rows come from trainings that used 0, 25, 50, 75 and 100 % of five owners' photos
 (`_partly_trained`). A resample is a table of 40 units: trained rows with the slots they were
 trained with, drawn with replacement, and rows of left-out photos with slots that a fresh key
-draws for them through `keys.assign`. "every imprint clear" takes trained rows whose blind
-guess is right only: with them the bound has the least room. Then the bounds and lists of the
-trainings themselves, each owner under his own key.
+draws for them through `keys.assign`. "every imprint clear" takes only trained rows whose
+inferred slot is correct: with them the bound has the least slack. Then come the bounds and
+lists of the trainings themselves, for each owner with the owner's key.
 
     python -m benchmarks.lower_bound                  # from the stored rows
     python -m benchmarks.lower_bound --train 0 1 2    # trains (CIFAR-10) and stores them first
@@ -39,7 +39,7 @@ _bound_by_ranks = functools.cache(lower_bound_by_ranks)
 
 
 def fresh_slots(rows: Rows, num_keys: int) -> np.ndarray:
-    """Slots that fresh keys draw for the left-out photos, `[num_keys, number left out]`."""
+    """Draw slots of the left-out photos with fresh keys, `[num_keys, number left out]`."""
     digests = tuple(rows.digests[~rows.trained].tolist())
     names = tuple(f"{index:06d}" for index in range(len(digests)))
     manifest = keys.Manifest(digests, names, tuple(range(len(digests))), SPACE, "per_image")
@@ -53,7 +53,7 @@ def fresh_slots(rows: Rows, num_keys: int) -> np.ndarray:
 def resample(
     rows: Rows, share: float, pool: str, slots: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers and slots of one table for each row of `slots`, the trained units first."""
+    """Return row numbers and slots of a table per row of `slots`, trained units first."""
     trained, left = np.flatnonzero(rows.trained), np.flatnonzero(~rows.trained)
     if pool == POOLS[1]:
         right = stats.blind_argmin(rows.losses[trained, 1:]) == rows.slots[trained]
@@ -67,10 +67,9 @@ def resample(
 
 
 def outcomes(rows: Rows, numbers: np.ndarray, slots: np.ndarray) -> dict[str, np.ndarray]:
-    """What `how_many` and `which_units` say of many tables; `[num_runs]` each.
+    """Return the results of `how_many` and `which_units` on many tables, `[num_runs]` each.
 
-    The same functions on numbers that are computed once for each row, which the tests compare
-    with the public calls.
+    Numbers of each row are computed once; tests compare the results with the public calls.
     """
     guess = stats.blind_argmin(rows.losses[:, 1:])
     ranks = np.stack(
@@ -88,7 +87,7 @@ def outcomes(rows: Rows, numbers: np.ndarray, slots: np.ndarray) -> dict[str, np
 
 
 def _listed(sure: np.ndarray, hit: np.ndarray) -> np.ndarray:
-    """Bool `[40]`: the units that the list names."""
+    """Return bool `[40]`: the units in the list."""
     order = np.argsort(-sure, kind="stable")
     prefix = order[: longest_prefix(hit[order], 11, Q)]
     named = np.zeros(len(hit), bool)
@@ -97,7 +96,7 @@ def _listed(sure: np.ndarray, hit: np.ndarray) -> np.ndarray:
 
 
 def judged(found: dict[str, np.ndarray], share: float) -> dict:
-    """Coverage and share of wrong entries, each against a 99.9 % band around its goal."""
+    """Return coverage and share of wrong entries, each with a 99.9 % band around its goal."""
     count, num_runs = num_trained(share), len(found["hits"])
     result: dict = {"share": share, "num_used": count, "num_resamples": num_runs}
     least = float(scipy.stats.binom.ppf(0.001, num_runs, 1 - ALPHA)) / num_runs
@@ -122,7 +121,7 @@ def judged(found: dict[str, np.ndarray], share: float) -> dict:
 
 
 def resampled(trainings: list[Rows], num_runs: int) -> dict[str, list[dict]]:
-    """Figures of each pool and share; the runs are dealt to the trainings in equal parts."""
+    """Return figures of each pool and share; all trainings get equally many runs."""
     rng, parts = np.random.default_rng(0), -(-num_runs // len(trainings))
     fresh = [fresh_slots(rows, parts) for rows in trainings]
     tables: dict[str, list[dict]] = {pool: [] for pool in POOLS}
@@ -139,7 +138,7 @@ def resampled(trainings: list[Rows], num_runs: int) -> dict[str, list[dict]]:
 
 
 def real(rows: Rows) -> list[dict]:
-    """The bounds and the list of each owner of one training, under the owner's own key."""
+    """Return the bounds and the list of each owner of one training, with the owner's key."""
     found = []
     for share in SHARES:
         mine, count = rows.owner(share), num_trained(share)

@@ -1,11 +1,11 @@
-"""Marking, in megapixels per second, against a copy of the same bytes.
+"""Speed of marking, in megapixels per second, relative to a copy of the same bytes.
 
-A copy is the floor: every byte must be read and written once.
+A copy is the limit: every byte must be read and written once.
 
 Measured on two idle CPU cores: written out as sums over channels, the float map runs at 0.88
 (0.57 to 1.23) of a copy's speed, some ten times a matrix product of width 3. The published
-8-bit map reaches 0.25 of a copy under jit, since a byte is little to copy and three int32
-products a channel are not, and 0.01 on NumPy, which takes an image at a time through int32.
+8-bit map reaches 0.25 of a copy under jit, since copying a byte is cheap and three int32
+products per channel are not, and 0.01 in NumPy, which takes an image at a time through int32.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from benchmarks import _measure
 
 
 def compare(num_images: int, rounds: int) -> dict:
-    """Times the float map, the published map under jit, and the host's, each by a copy."""
+    """Time the float map, the published map under jit and in NumPy, relative to a copy."""
     rng = np.random.default_rng(0)
     mark = HueRotation()
     pixels = rng.integers(0, 256, (num_images, 32, 32, 3), dtype=np.uint8)

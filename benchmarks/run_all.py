@@ -1,4 +1,4 @@
-"""Runs the timed benchmarks, each in its own process: about 8 minutes on two idle cores."""
+"""Run the timed benchmarks, each in its own process: about 8 minutes on two idle cores."""
 
 import subprocess
 import sys

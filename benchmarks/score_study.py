@@ -1,10 +1,10 @@
-"""Which score to put into the plan: log10 p of each statistic on seeds that stand in no result.
+"""Choice of the plan's score: log10 p of each statistic on seeds that are in no result.
 
 Command: python -m benchmarks.score_study WORKDIR [WORKDIR ...] (runs with seeds >= 100)
 Writes:  results/score_study.json
 
 For the keyed user of each run: p of the whole set, and the mean log10 p of random twenties
-of its photos, which is closer to what a small owner would see. More negative is better.
+of its photos, which is closer to the case of a small owner. More negative is better.
 """
 
 import json

@@ -1,21 +1,21 @@
-"""What asking costs beside the model: an ONNX audit, and an endpoint under load.
+"""The cost of queries beyond the model's own: an ONNX audit, and an endpoint under load.
 
 1. The share of its time that an ONNX audit spends inside the model: seconds inside
    `InferenceSession.run` over seconds of the whole `ask`, answers kept on disk.
 2. Ten thousand queries to a model behind HTTP on this machine, 8 in flight: `ask`, with every
-   query written to disk before it leaves and as it is answered, against a bare load generator
-   (8 threads of `http.client` that send bytes prepared before and throw answers away). The
+   query written to disk before it is sent and when it is answered, against a bare load
+   generator (8 threads of `http.client` that send prepared bytes and discard the answers). The
    service takes `--milliseconds` for an answer and serves others meanwhile.
 
-The network of the first part is made here, with random weights: three convolutions of 64, 128
-and 256 channels on pictures of 32 pixels, 117 million multiply-adds, a fifth of a ResNet-18.
+The network of the first part has random weights: three convolutions of 64, 128
+and 256 channels on images of 32 pixels, 117 million multiply-adds, a fifth of a ResNet-18.
 
-Both goals (90 % and 80 %) want an idle machine: server, client and load share its cores, and
-the file of results names the load at which it was measured. Two cores, idle: 94 % inside the
-model with 600 photos (7,200 queries, 5 s), 88 % with 150, where 70 ms of start and end weigh
-more; 90 % of the bare load at 20 ms an answer. With answers that take no time at all it is
-19 %: then our own work (marking, two records on disk for each query, JSON) is all that is
-measured. At a load of 12, and with httpx in place of urllib3, it was 62 %.
+Both goals (90 % and 80 %) need an idle machine: server, client and load share its cores, and
+the results contain the load at which they were measured. Two cores, idle: 94 % inside the model
+with 600 photos (7,200 queries, 5 s), 88 % with 150, where 70 ms of start and end weigh more; 90
+% of the bare load at 20 ms an answer. With answers that take no time it is 19 %: then only our
+own work is measured (marking, two records on disk for each query, JSON). At a load of 12, and
+with httpx in place of urllib3, it was 62 %.
 """
 
 import argparse
@@ -52,7 +52,7 @@ _CHANNELS = (3, 64, 128, 256)
 
 
 def write_onnx(path: pathlib.Path) -> None:
-    """The network described above."""
+    """Write the network described above."""
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(0)
@@ -84,7 +84,7 @@ def write_onnx(path: pathlib.Path) -> None:
 
 
 class _Timed:
-    """A session that adds up the seconds spent in it."""
+    """A session that adds up the seconds of its calls."""
 
     def __init__(self, session):
         self._session, self.seconds = session, 0.0
@@ -98,7 +98,7 @@ class _Timed:
 
 
 def onnx_audit(num_images: int, rounds: int) -> dict:
-    """Shares of time inside the model, one for each round."""
+    """Return the shares of time inside the model, one for each round."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (num_images, 32, 32, 3), dtype=np.uint8)
     labels = rng.integers(0, 10, num_images)
@@ -127,7 +127,7 @@ def onnx_audit(num_images: int, rounds: int) -> dict:
 
 @contextlib.contextmanager
 def served(seconds: float) -> Iterator[int]:
-    """The model of `_http_model` in another process; gives its port."""
+    """Run the model of `_http_model` in another process; yield its port."""
     command = [sys.executable, "-m", "benchmarks._http_model", "--seconds", str(seconds)]
     process = subprocess.Popen(
         command, cwd=_measure.REPOSITORY, stdout=subprocess.PIPE, text=True
@@ -140,7 +140,7 @@ def served(seconds: float) -> Iterator[int]:
 
 
 def bare_load(port: int, bodies: list[bytes]) -> None:
-    """Sends prepared bytes over `IN_FLIGHT` kept connections; throws answers away."""
+    """Send prepared bytes over `IN_FLIGHT` open connections; discard the answers."""
 
     def work(part: list[bytes]) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port)
@@ -159,7 +159,7 @@ def bare_load(port: int, bodies: list[bytes]) -> None:
 
 
 def http_audit(num_images: int, milliseconds: float, rounds: int) -> dict:
-    """Both sides in turns, against one server."""
+    """Time both sides in turns, against one server."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (num_images, 32, 32, 3), dtype=np.uint8)
     labels = rng.integers(0, 4, num_images)

@@ -25,7 +25,7 @@ from benchmarks.loss_table import forward_flops, peak_flops
 
 
 class Photos(torch.utils.data.Dataset):
-    """Photos cropped and mirrored at random when they are read."""
+    """Photos that are cropped and mirrored at random when they are read."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, padding: int):
         self.images, self.labels, self.padding = images, labels, padding
@@ -45,7 +45,7 @@ class Photos(torch.utils.data.Dataset):
 
 
 def compare(name: str, batch_size: int, num_steps: int, rounds: int) -> dict:
-    """Times the same number of steps on both sides."""
+    """Time the same number of steps on both sides."""
     rng = np.random.default_rng(0)
     num_images = batch_size * num_steps
     images = rng.integers(0, 256, (num_images, 32, 32, 3), dtype=np.uint8)

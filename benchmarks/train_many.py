@@ -28,7 +28,7 @@ from benchmarks import _measure
 
 
 def make(name: str, num_models: int, batch_size: int, num_steps: int) -> SimpleNamespace:
-    """Photos of noise, and one step, batch plan, key and first state for each model."""
+    """Return photos of noise, and one step, batch plan, key and first state for each model."""
     rng = np.random.default_rng(0)
     num_images = batch_size * num_steps
     images = rng.integers(0, 256, (num_images, 32, 32, 3), dtype=np.uint8)
@@ -47,7 +47,7 @@ def make(name: str, num_models: int, batch_size: int, num_steps: int) -> SimpleN
 
 
 def side(runs: list[Run], states: list[Any], num_steps: int) -> SimpleNamespace:
-    """Something that takes some steps with each run, and notes the losses."""
+    """Return a function that takes some steps with each run, and records the losses."""
     kept = SimpleNamespace(states=states, losses=[], done=0)
 
     def advance() -> None:
@@ -64,7 +64,7 @@ def side(runs: list[Run], states: list[Any], num_steps: int) -> SimpleNamespace:
 
 
 def one_after_another(made: SimpleNamespace, num_steps: int) -> SimpleNamespace:
-    """Trains each model for some steps, and then the next."""
+    """Train each model for some steps, one after another."""
     runs = [
         prepare(made.step, Batches(made.columns, plan.rows), 10**6, key, None, 1)
         for plan, key in zip(made.plans, made.keys, strict=True)
@@ -73,7 +73,7 @@ def one_after_another(made: SimpleNamespace, num_steps: int) -> SimpleNamespace:
 
 
 def together(made: SimpleNamespace, num_steps: int, over_models: str) -> SimpleNamespace:
-    """Trains all models for some steps in one program."""
+    """Train all models for some steps in one program."""
 
     def rows(first_step: int, count: int) -> np.ndarray:
         return np.stack([plan.rows(first_step, count) for plan in made.plans], axis=1)
@@ -86,7 +86,7 @@ def together(made: SimpleNamespace, num_steps: int, over_models: str) -> SimpleN
 
 
 def compare(name: str, num_models: int, batch_size: int, num_steps: int, rounds: int) -> dict:
-    """Times the same steps of the same models on all sides."""
+    """Time the same steps of the same models on all sides."""
     made = make(name, num_models, batch_size, num_steps)
     sides = {"sequence": one_after_another(made, num_steps)}
     sides |= {how: together(made, num_steps, how) for how in ("map", "vmap")}

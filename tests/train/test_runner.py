@@ -60,7 +60,7 @@ def test_divergence_names_the_steps_and_keeps_the_checkpoint_before(tmp_path):
         return (params["w"] * batch).mean() ** 2, (model_state, {})
 
     # The first step has rate 0; the next ones have rates at which the weight overflows.
-    step = train.make_step(loss_fn, optax.sgd(lambda count: 1e38 * count))
+    step = train.make_step(loss_fn, optax.sgd(lambda count: 1e38 * count.astype(np.float32)))
     batches = train.Batches(np.ones(16, np.float32), data.BatchPlan(16, 4, seed=0).rows)
     options = {"segment_steps": 1, "checkpoint_seconds": 0.0, "checkpoint_dir": tmp_path}
     state = step.init({"w": np.float32(1)}, {})
