@@ -1,4 +1,4 @@
-"""What a learner may do against the mark: before, during and after training."""
+"""Attacks on the mark: what a learner may do before, during and after training."""
 
 from anw_jax.attacks.kinds import (
     Attack,

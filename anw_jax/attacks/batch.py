@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+import chex
 import dm_pix
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ from anw_jax.marks import HueRotation, apply_lct, lct_matrix
 
 @dataclasses.dataclass(frozen=True)
 class ColorJitter:
-    """Moves the colours of each image, anew in each step.
+    """Shifts brightness, contrast, saturation and hue of each image at random.
 
     In this order, clipped to [0, 1] after each: brightness, `x + u` with u uniform in
     ±brightness; contrast, `m + f (x - m)` about each channel's mean m, f uniform in
@@ -53,7 +54,7 @@ class ColorJitter:
     hue: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuses ranges beyond the scale of each quantity."""
+        """Check the range of each quantity."""
         _check.in_interval(0.0, 1.0, brightness=self.brightness)
         _check.in_interval(0.0, 1.0, contrast=self.contrast)
         _check.in_interval(0.0, 1.0, saturation=self.saturation)
@@ -85,11 +86,11 @@ def _turn_hue(image: jax.Array, degrees: jax.Array) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Grayscale:
-    """Turns an image into its luma, with a probability, anew in each step.
+    """Replaces an image by its luma with some probability, drawn anew in each step.
 
     Luma is .2989 R + .587 G + .114 B (dm_pix, TensorFlow), the quantity that a hue rotation in
     YIQ keeps but for .0001: a grey copy of a marked photo is that of the original, up to
-    clipping. At probability 1 nothing of the mark is left to learn, nor of any colour.
+    clipping. At probability 1 nothing of the mark, or of any colour, is left to learn.
 
     Attributes:
       probability: in [0, 1].
@@ -108,7 +109,7 @@ class Grayscale:
     probability: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses what is no probability."""
+        """Check the probability."""
         _check.in_interval(0.0, 1.0, probability=self.probability)
 
     def transform(
@@ -130,7 +131,7 @@ class GaussianNoise:
       std: standard deviation on the scale of [0, 1], at least 0.
 
     Raises:
-      ValueError: if the spread is out of range.
+      ValueError: if `std` is out of range.
       TypeError: if it is not a number.
 
     Example:
@@ -143,7 +144,7 @@ class GaussianNoise:
     std: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuses spreads below 0 or beyond the whole scale."""
+        """Check the standard deviation."""
         _check.in_interval(0.0, 1.0, std=self.std)
 
     def transform(
@@ -156,10 +157,10 @@ class GaussianNoise:
 
 @dataclasses.dataclass(frozen=True)
 class LabelSmoothing:
-    """Moves a share of each target to all classes alike.
+    """Moves a share of each target to all classes equally.
 
     Szegedy et al. 2016 (https://arxiv.org/abs/1512.00567), section 7: t' = (1 - ε) t + ε / c.
-    The same as `TrainSettings.label_smoothing`; if both are given, both act.
+    The same as `TrainSettings.label_smoothing`; if both are given, both apply.
 
     Attributes:
       epsilon: the share, in [0, 1).
@@ -178,19 +179,19 @@ class LabelSmoothing:
     epsilon: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuses shares that leave nothing to the label."""
+        """Check the share."""
         _check.in_interval(0.0, 0.9999, epsilon=self.epsilon)
 
     def transform(
         self, key: jax.Array, images: jax.Array, targets: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """See `BatchAttack.transform`; images stay, nothing is drawn."""
+        """See `BatchAttack.transform`; images stay, and nothing is drawn."""
         return images, optax.smooth_labels(targets, self.epsilon)
 
 
 @dataclasses.dataclass(frozen=True)
 class Cutout:
-    """Paints a square of one grey over each image, at a random place.
+    """Paints a grey square over each image at a random place.
 
     DeVries and Taylor 2017 (https://arxiv.org/abs/1708.04552): the centre is uniform over the
     pixels, so part of the square may lie outside. 8 pixels and grey .5 are those of the
@@ -215,7 +216,7 @@ class Cutout:
     fill: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuses squares without area and greys that no image has."""
+        """Check side and grey."""
         _check.integer_at_least(1, size=self.size)
         _check.in_interval(0.0, 1.0, fill=self.fill)
 
@@ -231,7 +232,7 @@ class Cutout:
 
 @dataclasses.dataclass(frozen=True)
 class Cutmix:
-    """Pastes a box of another image; the target follows the pixels that are left.
+    """Pastes a box of another image; targets are mixed by the share of pixels kept.
 
     Yun et al. 2019 (https://arxiv.org/abs/1905.04899), section 3.1: λ ~ Beta(α, α), a box of
     √(1 - λ) of each side, rounded down, its centre uniform over the pixels, cut off at the
@@ -239,7 +240,7 @@ class Cutmix:
     each image; the authors' code draws one λ and box for the batch.
 
     Attributes:
-      alpha: of the Beta distribution, above 0; 1 = uniform, as in the paper.
+      alpha: parameter of the Beta distribution, above 0; 1 = uniform, as in the paper.
 
     Raises:
       ValueError: if `alpha` is out of range.
@@ -255,7 +256,7 @@ class Cutmix:
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuses what is no parameter of a Beta distribution."""
+        """Check the parameter of the Beta distribution."""
         _check.positive(alpha=self.alpha)
 
     def transform(
@@ -277,14 +278,14 @@ class Cutmix:
 
 @dataclasses.dataclass(frozen=True)
 class Mixup:
-    """λ x + (1 - λ) x' with λ t + (1 - λ) t' as target, λ ~ Beta(α, α).
+    """Blends images and targets: λ x + (1 - λ) x', λ t + (1 - λ) t', λ ~ Beta(α, α).
 
     Zhang et al. 2018 (https://arxiv.org/abs/1710.09412), eq. 2. λ is drawn for each image;
     the authors' code draws one for the batch. x' is the image in that place of a random
     permutation of the batch.
 
     Attributes:
-      alpha: of the Beta distribution, above 0; 1 = uniform, towards 0 = hardly any blending.
+      alpha: parameter of the Beta distribution, above 0; 1 = uniform, near 0 = little blending.
 
     Raises:
       ValueError: if `alpha` is out of range.
@@ -300,7 +301,7 @@ class Mixup:
     alpha: float = 0.2
 
     def __post_init__(self) -> None:
-        """Refuses what is no parameter of a Beta distribution."""
+        """Check the parameter of the Beta distribution."""
         _check.positive(alpha=self.alpha)
 
     def transform(
@@ -315,7 +316,7 @@ class Mixup:
 
 
 def draw_centres(key: jax.Array, num_images: int, height: int, width: int) -> jax.Array:
-    """Int32 `[b, 2]`: row and column, uniform over the pixels."""
+    """Draw the centre of a box for each image: int32 `[b, 2]`, row and column, uniform."""
     row_key, column_key = jax.random.split(key)
     rows = jax.random.randint(row_key, (num_images,), 0, height)
     columns = jax.random.randint(column_key, (num_images,), 0, width)
@@ -323,17 +324,18 @@ def draw_centres(key: jax.Array, num_images: int, height: int, width: int) -> ja
 
 
 def box_masks(centres: jax.Array, sides: jax.Array, height: int, width: int) -> jax.Array:
-    """Where each image's box is.
+    """Return a mask of each image's box, cut off at the border.
 
     Args:
       centres: int32 `[b, 2]`, row and column.
       sides: int32 `[b, 2]`, rows and columns of the whole box.
-      height: of the image.
-      width: of the image.
+      height: rows of the image.
+      width: columns of the image.
 
     Returns:
       bool `[b, H, W]`; a box covers pixels `c - s // 2` to `c - s // 2 + s - 1`.
     """
+    chex.assert_shape([centres, sides], (None, 2))
     first = centres - sides // 2
     last = first + sides
     inside = [
@@ -345,18 +347,20 @@ def box_masks(centres: jax.Array, sides: jax.Array, height: int, width: int) -> 
 
 
 def draw_partners(key: jax.Array, num_images: int) -> jax.Array:
-    """Int32 `[b]`: a random permutation of the batch; an image may be its own partner."""
+    """Draw a permutation of the batch, int32 `[b]`; an image may be its own partner."""
     return jax.random.permutation(key, num_images)
 
 
 def draw_shares(key: jax.Array, alpha: float, num_images: int) -> jax.Array:
-    """Float32 `[b]`: λ ~ Beta(α, α) for each image."""
+    """Draw λ ~ Beta(α, α) for each image, float32 `[b]`."""
     if alpha == 1.0:  # Sampling a general Beta takes seconds to compile.
         return jax.random.uniform(key, (num_images,), jnp.float32)
     return jax.random.beta(key, alpha, alpha, (num_images,), jnp.float32)
 
 
 def blend(first: jax.Array, second: jax.Array, share: jax.Array) -> jax.Array:
-    """`share` of the first and the rest of the second; `[b, ...]` twice, and `[b]`."""
+    """Mix two arrays `[b, ...]`: `share` `[b]` of the first, the rest of the second."""
+    chex.assert_equal_shape([first, second])
+    chex.assert_shape(share, (len(first),))
     share = share.reshape(-1, *(1,) * (first.ndim - 1))
     return share * first + (1.0 - share) * second

@@ -1,4 +1,4 @@
-"""A student learns from the answers of the trained model, which then goes offline."""
+"""Distillation: a student learns from the trained model's answers and replaces it online."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from anw_jax import _check, models
+from anw_jax import _check, data, models
 from anw_jax.attacks.kinds import Material, TrainedModel, derive_seed
 from anw_jax.attacks.model import retrain
 from anw_jax.models import Model
@@ -24,15 +24,15 @@ class Distil:
     targets are softmax(z / T) of the teacher's logits z, and the student's softmax(z' / T) is
     fitted to them by cross-entropy. The student's network computes z' / T and its answers are
     multiplied by T, which is the same model; the factor T² that Hinton adds for mixing with
-    hard labels is not needed. The teacher is asked once per photo, without augmentation; the
-    student sees crops and mirror images as the teacher did. Nobody's labels are used.
+    hard labels is not needed. The teacher is queried once per image, without augmentation; the
+    student sees crops and mirror images as the teacher did. No labels are used.
 
     Attributes:
       student: architecture, one of `models.NAMES`, with that network's own norm, widths and
         dropout; None = the teacher's own.
-      photos: "own", what the teacher was trained on, or "clean", photos without any mark.
+      photos: "own", the teacher's training images, or "clean", images without any mark.
       temperature: T, above 0.
-      num_epochs: passes over the photos; None = as many as the teacher's. Warm-up is that of
+      num_epochs: passes over the images; None = as many as the teacher's. Warm-up is that of
         the teacher, or all epochs but the last.
 
     Raises:
@@ -50,7 +50,7 @@ class Distil:
     num_epochs: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuses settings that cannot be meant."""
+        """Check names and numbers."""
         if self.student is not None:
             _check.one_of(models.NAMES, student=self.student)
         _check.one_of(PHOTOS, photos=self.photos)
@@ -58,19 +58,19 @@ class Distil:
         if self.num_epochs is not None:
             _check.integer_at_least(1, num_epochs=self.num_epochs)
 
-    def change(self, suspect: TrainedModel, material: Material) -> TrainedModel:
-        """The student of `suspect.predict`, whatever was done to those answers before.
+    def change(self, trained: TrainedModel, material: Material) -> TrainedModel:
+        """Return a student of `trained.predict`, whose answers may have been changed before.
 
         `details` hold the student's last training loss (nats; at least the mean entropy of the
         targets, `target_entropy`).
 
         Raises:
-          ValueError: if there are fewer photos than one batch holds.
+          ValueError: if there are fewer images than one batch holds.
         """
         is_own = self.photos == "own"
         images = material.images if is_own else material.clean_images
         labels = material.labels if is_own else material.clean_labels
-        targets = soft_targets(answers(suspect.predict, images), self.temperature)
+        targets = soft_targets(answers(trained.predict, images), self.temperature)
         num_epochs = self.num_epochs or material.settings.num_epochs
         settings = dataclasses.replace(
             material.settings,
@@ -79,7 +79,7 @@ class Distil:
             label_smoothing=0.0,
             seed=derive_seed(material.seed, "distil"),
         )
-        student = _student(suspect.model, self.student, images)
+        student = _student(trained.model, self.student, images)
         variables, details = retrain(student, settings, images, labels, targets=targets)
         predict = jax.tree_util.Partial(
             _scaled, student.predict_fn(variables), jnp.float32(self.temperature)
@@ -89,7 +89,7 @@ class Distil:
 
 
 def soft_targets(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """softmax(z / T), float32 `[n, c]`, of logits `[n, c]`.
+    """Return softmax(z / T), float32 `[n, c]`, of logits `[n, c]`.
 
     Example:
       >>> soft_targets(np.array([[0.0, np.log(9.0)]]), 2.0).round(2).tolist()
@@ -101,13 +101,13 @@ def soft_targets(logits: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def mean_entropy(targets: np.ndarray) -> float:
-    """Mean entropy in nats of distributions `[n, c]`; 0 log 0 = 0."""
+    """Return the mean entropy in nats of distributions `[n, c]`; 0 log 0 = 0."""
     logs = np.log(targets, out=np.zeros(targets.shape), where=targets > 0)
     return float(-(targets * logs).sum(axis=1).mean())
 
 
 def _student(teacher: Model, name: str | None, images: np.ndarray) -> Model:
-    """The teacher's own network, or another that normalises by the photos it learns from.
+    """Return the teacher's network, or another that normalises by the images it learns from.
 
     A teacher with pretrained weights may want inputs on another scale than [0, 1].
     """
@@ -131,15 +131,10 @@ def _scaled(
 
 
 def answers(predict: jax.tree_util.Partial, images: np.ndarray) -> np.ndarray:
-    """Logits float32 `[n, c]` of uint8 photos `[n, H, W, 3]`, n at least 1.
-
-    The last batch is padded, so that one program serves any number of photos.
-    """
-    batches = []
-    for start in range(0, len(images), _BATCH_SIZE):
-        rows = np.minimum(np.arange(start, start + _BATCH_SIZE), len(images) - 1)
-        batches.append(np.asarray(_batch_logits(predict, images[rows])))
-    return np.concatenate(batches)[: len(images)]
+    """Return logits float32 `[n, c]` of uint8 images `[n, H, W, 3]`, n at least 1."""
+    batches = data.padded_rows(len(images), _BATCH_SIZE)
+    logits = [np.asarray(_batch_logits(predict, images[rows])) for rows in batches]
+    return np.concatenate(logits)[: len(images)]
 
 
 @jax.jit

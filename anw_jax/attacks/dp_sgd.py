@@ -1,4 +1,4 @@
-"""DP-SGD: no photo moves the weights by more than a bounded, noisy amount."""
+"""DP-SGD: each image's gradient is clipped, and Gaussian noise is added to the sum."""
 
 import contextlib
 import dataclasses
@@ -21,22 +21,22 @@ _TRAINING_LIBRARIES = ("jax_privacy.clipping", "jax_privacy.noise_addition")
 
 @dataclasses.dataclass(frozen=True)
 class DpSgd:
-    """Clips each photo's gradient, sums, adds Gaussian noise, divides by the batch size.
+    """Clips each image's gradient, sums, adds Gaussian noise, divides by the batch size.
 
     Abadi et al. 2016 (https://arxiv.org/abs/1607.00133), algorithm 1, with jax-privacy's
     `clipped_grad` and `gaussian_privatizer`. What the optimizer makes of the result (weight
     decay, momentum) is post-processing and costs no privacy. Crops, mirror images and
-    transforms that treat each photo alone are harmless; those that mix photos are refused, and
-    so is BatchNorm. Training metrics (loss, accuracy) are not private, nor is what was done to
-    all photos together before (`HistogramMatching`).
+    transforms that treat each image alone are harmless; those that mix images are refused, and
+    so is BatchNorm. Not private are training metrics (loss, accuracy) and what was computed
+    from all images together before training (`HistogramMatching`).
 
     Needs jax-privacy (extra `dp`), both for training and for `epsilon`.
 
     Attributes:
-      clip_norm: largest L2 norm of one photo's gradient over all trained parameters.
+      clip_norm: largest L2 norm of one image's gradient over all trained parameters.
       noise_multiplier: standard deviation of the noise on the sum, over `clip_norm`; 0 = none.
-      delta: the δ at which `epsilon` is given, in (0, 1); below 1 / number of photos.
-      microbatch_size: photos whose gradients are held at once, a divisor of the batch size;
+      delta: the δ at which `epsilon` is given, in (0, 1); below 1 / number of images.
+      microbatch_size: images whose gradients are held at once, a divisor of the batch size;
         None = the whole batch. Each takes the memory of one copy of the parameters.
 
     Raises:
@@ -54,7 +54,7 @@ class DpSgd:
     microbatch_size: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuses numbers that give no mechanism."""
+        """Check the parameters of the mechanism."""
         _check.positive(clip_norm=self.clip_norm)
         _check.in_interval(0.0, 1e6, noise_multiplier=self.noise_multiplier)
         _check.in_open_interval(0.0, 1.0, delta=self.delta)
@@ -62,10 +62,10 @@ class DpSgd:
             _check.integer_at_least(1, microbatch_size=self.microbatch_size)
 
     def add_to(self, recipe: train.Recipe) -> train.Recipe:
-        """The recipe with private gradients.
+        """Return the recipe with private gradients.
 
         Raises:
-          ValueError: if it has a privatizer already, or a transform that mixes photos.
+          ValueError: if it has a privatizer already, or a transform that mixes images.
         """
         if recipe.privacy is not None:
             raise ValueError(
@@ -114,7 +114,7 @@ class DpSgd:
             return_values=True,
             microbatch_size=self.microbatch_size,
         )
-        # One key for each step makes the noise a function of (seed, step), as resuming needs.
+        # One key per step makes the noise a function of (seed, step), which resuming needs.
         privatizer = noise_addition.gaussian_privatizer(
             stddev=self.noise_multiplier * self.clip_norm / num_examples, prng_key=noise_key
         )
@@ -127,16 +127,16 @@ class DpSgd:
     def epsilon(
         self, num_steps: int, batch_size: int, num_images: int, sampling: str = "shuffled"
     ) -> float:
-        """The ε of (ε, δ) differential privacy after `num_steps` steps.
+        """Return the ε of (ε, δ) differential privacy after `num_steps` steps.
 
         "shuffled" is what holds for the batches of this package, between two trainings that
-        differ in one photo's gradients being there or being zero. Each photo is in one batch of
+        differ in one image's gradients being present or zero. Each image is in one batch of
         each epoch at most, so k epochs are k Gaussian mechanisms, or one with
         noise_multiplier / √k; its ε is exact (Balle and Wang 2018, theorem 8,
-        https://arxiv.org/abs/1805.06530). That batches are chosen at random counts for nothing.
+        https://arxiv.org/abs/1805.06530). The random choice of batches does not count.
 
-        "poisson" is what most papers quote, for adding or removing one photo: it counts as if
-        each step drew each photo anew with probability `batch_size / num_images`, by the
+        "poisson" is what most papers quote, for adding or removing one image: it counts as if
+        each step drew each image anew with probability `batch_size / num_images`, by the
         accountant of privacy loss distributions (Koskela, Jälkö, Honkela 2020,
         https://arxiv.org/abs/1906.03049). It is far smaller, and not guaranteed for shuffled
         batches (Chua et al. 2024, https://arxiv.org/abs/2403.17673): quote it as "under Poisson
@@ -144,8 +144,8 @@ class DpSgd:
 
         Args:
           num_steps: optimizer steps.
-          batch_size: photos per step.
-          num_images: photos in the training set.
+          batch_size: images per step.
+          num_images: images in the training set.
           sampling: "shuffled" or "poisson".
 
         Returns:
@@ -184,7 +184,7 @@ class DpSgd:
 
 @contextlib.contextmanager
 def _tolerant() -> Iterator[None]:
-    """Lets jax-privacy 2.0.0 be traced: it mixes dtypes, and calls what optax deprecates."""
+    """Allow what jax-privacy 2.0.0 does when traced: mixed dtypes, deprecated optax calls."""
     with (
         jax.numpy_dtype_promotion("standard"),
         jax.numpy_rank_promotion("allow"),

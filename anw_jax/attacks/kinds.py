@@ -1,7 +1,7 @@
-"""What an attack is: four kinds, by the moment at which the learner acts.
+"""The four kinds of attack, by what they change: images, batches, training steps, models.
 
-An attack is a frozen dataclass of plain values (it is compared by value and stands in settings,
-fingerprints and results). What it needs beside its own values is handed to it.
+An attack is a frozen dataclass of plain values: attacks are compared by value and written to
+settings, fingerprints and results. Everything else that an attack needs is an argument.
 """
 
 import dataclasses
@@ -19,36 +19,57 @@ from anw_jax.models import Model
 
 @runtime_checkable
 class PhotoAttack(Protocol):
-    """Acts on the scraped files, once, before training."""
+    """Changes the scraped images, once, before training."""
 
     def prepare(self, images: np.ndarray, *, seed: int) -> np.ndarray:
-        """uint8 `[n, H, W, 3]` to uint8 of the same shape; a pure function of both."""
+        """Return the changed images, a pure function of images and seed.
+
+        Args:
+          images: uint8 `[n, H, W, 3]`.
+          seed: at least 0; not used where nothing is drawn.
+
+        Returns:
+          uint8 `[n, H, W, 3]`, a new array.
+
+        Raises:
+          TypeError, ValueError: images that are not 8-bit colour, or a negative seed.
+          ImportError: if a library that the attack needs is missing.
+        """
 
 
 @runtime_checkable
 class BatchAttack(Protocol):
-    """Acts on each training batch, after crop and flip; is jitted into the step."""
+    """Changes each training batch, after crop and flip, inside the jitted step."""
 
     def transform(
         self, key: jax.Array, images: jax.Array, targets: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """float32 images `[b, H, W, 3]` in [0, 1] and targets `[b, c]`, to the same."""
+        """Return changed images and targets.
+
+        Args:
+          key: typed PRNG key of this step.
+          images: float32 `[b, H, W, 3]` in [0, 1].
+          targets: float32 `[b, c]`, rows that sum to 1.
+
+        Returns:
+          `(images, targets)` of the same shapes, dtypes and ranges.
+        """
 
 
 @runtime_checkable
 class StepAttack(Protocol):
-    """Changes how a step gets its gradient (adversarial training, DP-SGD)."""
+    """Changes how a training step computes its gradient (adversarial training, DP-SGD)."""
 
     def add_to(self, recipe: train.Recipe) -> train.Recipe:
-        """The recipe with this attack in it."""
+        """Return the recipe with this attack added."""
 
 
 @runtime_checkable
 class ModelAttack(Protocol):
-    """Acts on a trained model, or on its answers."""
+    """Changes a trained model, or its answers."""
 
-    def change(self, suspect: "TrainedModel", material: "Material") -> "TrainedModel":
-        """What the learner puts online in place of `suspect`."""
+    def change(self, trained: "TrainedModel", material: "Material") -> "TrainedModel":
+        """Return the model that the learner puts online in place of `trained`."""
 
 
 Attack = PhotoAttack | BatchAttack | StepAttack | ModelAttack
@@ -56,14 +77,14 @@ Attack = PhotoAttack | BatchAttack | StepAttack | ModelAttack
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A model as it stands online.
+    """A model as the learner puts it online.
 
     Attributes:
       model: the architecture.
       variables: its weights.
       predict: [0, 1] images `[b, H, W, 3]` → logits, a traceable `Partial` with its weights as
         arguments; differs from `model.predict_fn(variables)` where answers are changed.
-      details: plain numbers worth a place in the results (share pruned, accuracy, ...).
+      details: plain values for the results (share pruned, accuracy, ...).
     """
 
     model: Model
@@ -73,19 +94,19 @@ class TrainedModel:
 
     @classmethod
     def of(cls, model: Model, variables: dict[str, Any], **details: Any) -> "TrainedModel":
-        """A model that answers with its plain logits."""
+        """Return a model that answers with its unchanged logits."""
         return cls(model, variables, model.predict_fn(variables), details)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Material:
-    """What a learner has at hand for changing a trained model.
+    """What a learner has for changing a trained model.
 
     Attributes:
       settings: how the model was trained.
-      images: uint8 `[n, H, W, 3]`, what it was trained on, marked photos among them.
+      images: uint8 `[n, H, W, 3]`, the training images, marked photos among them.
       labels: int32 `[n]`.
-      clean_images: uint8 `[m, H, W, 3]`, photos of the same classes that were never trained
+      clean_images: uint8 `[m, H, W, 3]`, images of the same classes that were never trained
         on and carry no mark (fine-tuning, distillation).
       clean_labels: int32 `[m]`.
       seed: of everything random.
@@ -100,7 +121,7 @@ class Material:
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
-    """A seed in [0, 2³¹) for one named use, so that no two uses share random numbers.
+    """Return a seed in [0, 2³¹) for one named use, so that no two uses share random numbers.
 
     Example:
       >>> derive_seed(0, "ensemble", 1) != derive_seed(0, "ensemble", 2)
@@ -111,15 +132,15 @@ def derive_seed(seed: int, *names: str | int) -> int:
 
 
 def libraries(needed_by: str, extra: str, *names: str) -> list[types.ModuleType]:
-    """The modules, imported when they are needed.
+    """Import optional modules when they are needed.
 
     Args:
-      needed_by: what the error calls the attack.
-      extra: of the package, which installs them.
-      *names: of the modules.
+      needed_by: the attack, as the error names it.
+      extra: the extra of this package that installs them.
+      *names: the modules, with dots.
 
     Raises:
-      ImportError: if one is missing; says how to install it.
+      ImportError: if one is missing; the message says how to install it.
     """
     try:
         return [importlib.import_module(name) for name in names]

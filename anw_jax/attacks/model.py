@@ -23,19 +23,19 @@ _LARGEST_SEGMENT = 2048
 
 @dataclasses.dataclass(frozen=True)
 class FineTune:
-    """Trains the weights on with photos that carry no mark.
+    """Continues the training on images that carry no mark.
 
     The two ways of Adi et al. 2018 (https://arxiv.org/abs/1802.04633, section 5), "fine-tune
-    all layers" and "fine-tune last layer". Momentum starts from 0, the schedule of the
-    training is run through anew over `num_epochs` without warm-up, crops and mirror images are
-    those of the training. Labels are hard.
+    all layers" and "fine-tune last layer". Momentum starts from 0, the learning rate
+    follows the schedule of the training over `num_epochs` without warm-up; crops and mirror
+    images are those of the training. Labels are hard.
 
     Attributes:
       layers: "all", or "head" for the last dense layer alone; then the rest of the weights and
         all averages of BatchNorm stay bit for bit.
-      num_epochs: passes over the clean photos, at least 1.
+      num_epochs: passes over the clean images, at least 1.
       learning_rate: peak learning rate, above 0.
-      batch_size: photos per step, at most the number of clean photos.
+      batch_size: images per step, at most the number of clean images.
 
     Raises:
       ValueError: if a number is out of range or `layers` unknown.
@@ -52,17 +52,17 @@ class FineTune:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
-        """Refuses settings that cannot be meant."""
+        """Check names and numbers."""
         _check.one_of(LAYERS, layers=self.layers)
         _check.integer_at_least(1, num_epochs=self.num_epochs)
         _check.positive(learning_rate=self.learning_rate)
         _check.integer_at_least(1, batch_size=self.batch_size)
 
-    def change(self, suspect: TrainedModel, material: Material) -> TrainedModel:
-        """The model after more training on `material.clean_images`; plain logits.
+    def change(self, trained: TrainedModel, material: Material) -> TrainedModel:
+        """Return the model after more training on `material.clean_images`.
 
         Raises:
-          ValueError: if there are fewer clean photos than one batch holds.
+          ValueError: if there are fewer clean images than one batch holds.
         """
         settings = dataclasses.replace(
             material.settings,
@@ -74,26 +74,25 @@ class FineTune:
             seed=derive_seed(material.seed, "fine_tune"),
         )
         variables, details = retrain(
-            suspect.model,
+            trained.model,
             settings,
             material.clean_images,
             material.clean_labels,
-            initial_variables=suspect.variables,
+            initial_variables=trained.variables,
             trainable=self.layers,
         )
-        return TrainedModel.of(suspect.model, variables, **details)
+        return TrainedModel.of(trained.model, variables, **details)
 
 
 @dataclasses.dataclass(frozen=True)
 class EarlyStopping:
-    """The same training, stopped after a share of its epochs.
+    """Repeats the training and stops it after a share of its epochs.
 
-    Stops memorisation where it begins (Prechelt 1998, https://doi.org/10.1007/3-540-49430-8_3,
-    with a fixed time in place of a validation set). As a model attack it trains anew from
-    `material` with `material.settings`, seed included, and the plain recipe: same first
-    weights, same batches (`BatchPlan` of `settings.seed`), same learning rates, which have not
-    yet fallen as far as they would have. If the suspect was trained that way, the result is the
-    suspect as it stood at that epoch.
+    Stops before images are memorised (Prechelt 1998, https://doi.org/10.1007/3-540-49430-8_3,
+    with a fixed time in place of a validation set). It trains anew from `material` with
+    `material.settings`, seed included, and the plain recipe: the same first weights, batches
+    (`BatchPlan` of `settings.seed`) and learning rates, up to that epoch. If the model was
+    trained that way, the result is the same model at that epoch.
 
     Attributes:
       fraction: share of the epochs, strictly between 0 and 1; rounded to whole epochs, halves
@@ -111,21 +110,21 @@ class EarlyStopping:
     fraction: float = 0.25
 
     def __post_init__(self) -> None:
-        """Refuses a share that is no share."""
+        """Check the share."""
         _check.in_open_interval(0.0, 1.0, fraction=self.fraction)
 
     def num_epochs(self, planned_epochs: int) -> int:
-        """Whole epochs out of those planned, at least 1."""
+        """Return how many of the planned epochs are trained, at least 1."""
         return max(1, math.floor(self.fraction * planned_epochs + 0.5))
 
-    def change(self, suspect: TrainedModel, material: Material) -> TrainedModel:
-        """The model at the earlier epoch; `details` hold it as `num_epochs`."""
+    def change(self, trained: TrainedModel, material: Material) -> TrainedModel:
+        """Return the model at the earlier epoch, which `details` hold as `num_epochs`."""
         settings = material.settings
         num_epochs = self.num_epochs(settings.num_epochs)
         last_step = num_epochs * settings.steps_per_epoch(len(material.images))
         steps_taken = []
         variables, details = retrain(
-            suspect.model,
+            trained.model,
             settings,
             material.images,
             material.labels,
@@ -133,11 +132,11 @@ class EarlyStopping:
             on_segment=lambda report: steps_taken.append(report.step),
             should_stop=lambda: steps_taken[-1] >= last_step,
         )
-        return TrainedModel.of(suspect.model, variables, num_epochs=num_epochs, **details)
+        return TrainedModel.of(trained.model, variables, num_epochs=num_epochs, **details)
 
 
 def _segment_steps(last_step: int) -> int:
-    """The longest segment that ends at `last_step`: its largest divisor within the limit.
+    """Return the longest segment that ends at `last_step`: its largest allowed divisor.
 
     Example:
       >>> _segment_steps(300), _segment_steps(4096)
@@ -151,15 +150,15 @@ def _segment_steps(last_step: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Ensemble:
-    """Trains more models on the same photos and averages the answers of all.
+    """Trains more models on the same images and averages the answers of all.
 
     Deep ensembles (Lakshminarayanan et al. 2017, https://arxiv.org/abs/1612.01474) average
     probabilities; averaging their logarithms gives the geometric mean, which the softmax makes
-    sum to 1. The suspect is the first member; each other one is trained plainly with
+    sum to 1. The given model is the first member; each other one is trained plainly with
     `material.settings` from a seed of its own.
 
     Attributes:
-      num_models: members, the suspect among them, at least 2.
+      num_models: members, the given model among them, at least 2.
       average: "probabilities" or "log_probabilities".
 
     Raises:
@@ -175,28 +174,28 @@ class Ensemble:
     average: str = "probabilities"
 
     def __post_init__(self) -> None:
-        """Refuses settings that cannot be meant."""
+        """Check names and numbers."""
         _check.integer_at_least(2, num_models=self.num_models)
         _check.one_of(AVERAGES, average=self.average)
 
-    def change(self, suspect: TrainedModel, material: Material) -> TrainedModel:
-        """The ensemble: `predict` holds all members' weights, `variables` the suspect's only.
+    def change(self, trained: TrainedModel, material: Material) -> TrainedModel:
+        """Return the ensemble: `predict` holds all members' weights, `variables` the first's.
 
-        A white-box look at `variables` therefore sees one member of several.
+        A white-box test of `variables` therefore sees one member of several.
         """
-        predicts = [suspect.predict]
+        predicts = [trained.predict]
         for member in range(1, self.num_models):
             seed = derive_seed(material.seed, "ensemble", member)
             settings = dataclasses.replace(material.settings, seed=seed)
-            variables, _ = retrain(suspect.model, settings, material.images, material.labels)
-            predicts.append(suspect.model.predict_fn(variables))
+            variables, _ = retrain(trained.model, settings, material.images, material.labels)
+            predicts.append(trained.model.predict_fn(variables))
         predict = averaged(predicts, self.average)
         details = {"num_models": self.num_models}
-        return TrainedModel(suspect.model, suspect.variables, predict, details)
+        return TrainedModel(trained.model, trained.variables, predict, details)
 
 
 def averaged(predicts: list[jax.tree_util.Partial], average: str) -> jax.tree_util.Partial:
-    """One function of images for several, which are its arguments: traced once per shape."""
+    """Average several functions of images, which become arguments of one traced function."""
     fun = _mean_probability if average == "probabilities" else _mean_log_probability
     return jax.tree_util.Partial(fun, tuple(predicts))
 
@@ -204,7 +203,7 @@ def averaged(predicts: list[jax.tree_util.Partial], average: str) -> jax.tree_ut
 def _mean_probability(
     predicts: tuple[jax.tree_util.Partial, ...], images: jax.Array
 ) -> jax.Array:
-    """Logarithm of the mean of the probabilities, `[b, c]`."""
+    """Return the logarithm of the mean of the probabilities, `[b, c]`."""
     logs = _log_probabilities(predicts, images)
     return jax.nn.logsumexp(logs, axis=0) - jnp.float32(math.log(len(predicts)))
 
@@ -218,13 +217,13 @@ def _mean_log_probability(
 def _log_probabilities(
     predicts: tuple[jax.tree_util.Partial, ...], images: jax.Array
 ) -> jax.Array:
-    """float32 `[k, b, c]`."""
+    """Return float32 `[k, b, c]`."""
     return jnp.stack([jax.nn.log_softmax(predict(images)) for predict in predicts])
 
 
 @dataclasses.dataclass(frozen=True)
 class Prune:
-    """Zeroes the share of weights with the smallest magnitudes, over all layers together.
+    """Sets the weights with the smallest magnitudes, over all layers together, to 0.
 
     Global magnitude pruning without retraining (Han et al. 2015,
     https://arxiv.org/abs/1506.02626): all kernels of convolutions and dense layers compete,
@@ -249,22 +248,22 @@ class Prune:
     fraction: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuses a share that is no share."""
+        """Check the share."""
         _check.in_open_interval(0.0, 1.0, fraction=self.fraction)
 
-    def change(self, suspect: TrainedModel, material: Material) -> TrainedModel:
-        """The pruned model; answers come from its plain logits, `material` is not used.
+    def change(self, trained: TrainedModel, material: Material) -> TrainedModel:
+        """Return the pruned model; `material` is not used.
 
-        `details` say how many weights there are and were pruned, and the largest magnitude
-        that was.
+        `details` hold the numbers of weights and of pruned weights, and the largest magnitude
+        that was pruned.
         """
-        params, details = prune_kernels(suspect.variables["params"], self.fraction)
-        variables = unbound(suspect.variables | {"params": params})
-        return TrainedModel.of(suspect.model, variables, **details)
+        params, details = prune_kernels(trained.variables["params"], self.fraction)
+        variables = unbound(trained.variables | {"params": params})
+        return TrainedModel.of(trained.model, variables, **details)
 
 
 def prune_kernels(params: Any, fraction: float) -> tuple[Any, dict[str, Any]]:
-    """A copy of a parameter tree with its smallest kernel weights zeroed, and plain numbers.
+    """Copy a parameter tree with its smallest kernel weights set to 0.
 
     Args:
       params: tree of float arrays; leaves named "kernel" are pruned.
@@ -293,11 +292,11 @@ def prune_kernels(params: Any, fraction: float) -> tuple[Any, dict[str, Any]]:
 
 
 def _zero_smallest(weights: np.ndarray, num_pruned: int) -> tuple[np.ndarray, float]:
-    """Zeroes `num_pruned` of `[n]` weights, ties by order; and the largest magnitude zeroed."""
+    """Set `num_pruned` of `[n]` weights to 0, ties by order; also return the largest."""
     if not num_pruned:
         return weights, 0.0
     magnitudes = np.abs(weights)
-    # Linear in n, where a stable sort of the millions of weights of a ResNet-152 is not.
+    # Linear in n; a stable sort of the millions of weights of a ResNet-152 is not.
     threshold = np.partition(magnitudes, num_pruned - 1)[num_pruned - 1]
     is_pruned = magnitudes < threshold
     ties = np.flatnonzero(magnitudes == threshold)[: num_pruned - is_pruned.sum()]
@@ -312,18 +311,18 @@ def retrain(
     labels: np.ndarray,
     **options: Any,
 ) -> tuple[Variables, dict[str, float]]:
-    """Trains to the end, batches ordered by `settings.seed`.
+    """Train a model to the end, with batches ordered by `settings.seed`.
 
     Args:
-      model: what to train.
-      settings: how.
+      model: the architecture.
+      settings: how it is trained.
       images: uint8 `[n, H, W, 3]`.
       labels: integers `[n]`.
       **options: further keyword arguments of `train.train`.
 
     Returns:
       `(variables, details)`: weights bound to no device, so that models of several trainings
-      meet in one program; the last segment's mean training loss in nats and accuracy.
+      can be used in one program; the last segment's mean training loss in nats and accuracy.
 
     Raises:
       ValueError: if there are fewer images than one batch holds, or shapes do not fit.
@@ -337,5 +336,5 @@ def retrain(
 
 
 def unbound(variables: Variables) -> Variables:
-    """A copy of weights that JAX may use on whatever devices a caller shares them over."""
+    """Copy weights so that they are bound to no device."""
     return jax.tree.map(jnp.asarray, jax.device_get(variables))

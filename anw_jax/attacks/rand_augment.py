@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import dm_pix
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ OPERATIONS = (
     "equalize",
 )
 
-# What magnitude 10 stands for; shares of the side for translations.
+# Strengths at magnitude 10; translations are shares of the side.
 _MAX_SHEAR, _MAX_TRANSLATION, _MAX_DEGREES = 0.3, 0.45, 30.0
 _MAX_ENHANCEMENT, _MAX_LOST_BITS = 0.9, 4
 _FILL = 0.5
@@ -39,17 +40,17 @@ class RandAugment:
     a scale of 0 to 10. The 14 operations are those of the paper, and at magnitude 10: shear by
     .3 of the distance from the centre, translate by .45 of the side, rotate by 30°; brightness,
     contrast, colour (saturation) and sharpness by a factor of 1 ± .9; keep 4 bits; invert what
-    is at or above level 0 (256 at magnitude 0). Signs are drawn for each image. Colours are
-    changed, but hue is not: no operation turns the chroma plane.
+    is at or above level 0 (256 at magnitude 0). Signs are drawn for each image. Colours
+    change, but hue does not: no operation rotates the chroma plane.
 
-    Where implementations differ, this one: takes factors 1 ± .9 m / 10, as torchvision
-    (TensorFlow's first code: .1 + 1.8 m / 10, without sign); turns and shears about the centre;
-    takes the nearest pixel and fills with grey .5; clips after each operation.
+    Where implementations differ, this one uses factors 1 ± .9 m / 10, as torchvision
+    (TensorFlow's first code: .1 + 1.8 m / 10, without sign), rotates and shears about the
+    centre, takes the nearest pixel, fills with grey .5 and clips after each operation.
     Levels are those of Pillow's `ImageOps`. dm_pix gives solarize and luma; its
     warps interpolate between channels too and refuse strict promotion, its contrast is about
     each channel's mean and not about the mean luma. Every operation is computed for
-    all images of the batch and one is kept: maps of one kind share one pass, so a batch costs
-    one warp, one blend and one equalization per operation drawn.
+    all images of the batch and one result is kept; operations of one kind share one pass, so a
+    batch costs one warp, one blend and one equalization per operation drawn.
 
     Attributes:
       num_ops: operations in a row, at least 1.
@@ -68,7 +69,7 @@ class RandAugment:
     magnitude: float = 9.0
 
     def __post_init__(self) -> None:
-        """Refuses numbers beyond the paper's scale."""
+        """Check the numbers against the paper's scale."""
         _check.integer_at_least(1, num_ops=self.num_ops)
         _check.in_interval(0.0, 10.0, magnitude=self.magnitude)
 
@@ -88,17 +89,19 @@ class RandAugment:
 def apply_operations(
     images: jax.Array, choices: jax.Array, signs: jax.Array, magnitude: float
 ) -> jax.Array:
-    """One operation on each image.
+    """Apply one operation to each image.
 
     Args:
       images: float32 `[b, H, W, 3]` in [0, 1].
       choices: int32 `[b]`, places in `OPERATIONS`.
-      signs: float32 `[b]`, 1 or -1: the direction of maps that have one.
+      signs: float32 `[b]`, 1 or -1: the direction of operations that have one.
       magnitude: in [0, 10].
 
     Returns:
       float32 `[b, H, W, 3]` in [0, 1].
     """
+    chex.assert_shape(images, (None, None, None, 3))
+    chex.assert_shape([choices, signs], (len(images),))
     share = magnitude / 10.0
     num_bits = 8 - round(_MAX_LOST_BITS * share)
     threshold = 256.0 / 255.0 * (1.0 - share)
@@ -120,7 +123,7 @@ def apply_operations(
 
 
 def _matrices(choices: jax.Array, amounts: jax.Array, height: int, width: int) -> jax.Array:
-    """float32 `[b, 2, 3]`: from the result's coordinates to the source's, for `warp`."""
+    """Return the matrices for `warp`, float32 `[b, 2, 3]`."""
 
     def amount(name: str, most: float) -> jax.Array:
         is_chosen = choices == OPERATIONS.index(name)
@@ -142,7 +145,7 @@ def _matrices(choices: jax.Array, amounts: jax.Array, height: int, width: int) -
 
 
 def _enhanced(images: jax.Array, choices: jax.Array, factors: jax.Array) -> jax.Array:
-    """`d + f (x - d)`, clipped; d is the image without the quantity that is enhanced."""
+    """Return `d + f (x - d)`, clipped; d is the image without the enhanced quantity."""
 
     def is_chosen(name: str) -> jax.Array:
         return (choices == OPERATIONS.index(name))[:, None, None, None]
@@ -157,7 +160,7 @@ def _enhanced(images: jax.Array, choices: jax.Array, factors: jax.Array) -> jax.
 
 
 def _smooth(images: jax.Array) -> jax.Array:
-    """Pillow's SMOOTH filter: weights 1, and 5 in the middle; the border stays."""
+    """Apply Pillow's SMOOTH filter: weights 1, and 5 in the middle; the border stays."""
     height, width = images.shape[1:3]
     neighbours = sum(
         images[:, i : height - 2 + i, j : width - 2 + j] for i in range(3) for j in range(3)
@@ -167,19 +170,20 @@ def _smooth(images: jax.Array) -> jax.Array:
 
 
 def warp(images: jax.Array, matrices: jax.Array, fill: float) -> jax.Array:
-    """Moves the pixels of each image, taking the nearest.
+    """Apply an affine map to each image, taking the nearest pixel.
 
-    A pixel's centre has coordinates (x, y) from the centre of the image, x to the right and y
-    downwards. What lies outside is `fill`.
+    Coordinates (x, y) of a pixel's centre are measured from the centre of the image, x to the
+    right and y downwards.
 
     Args:
       images: float `[b, H, W, 3]`.
       matrices: float32 `[b, 2, 3]`, from (x, y, 1) of the result to (x, y) of the source.
-      fill: the value outside.
+      fill: the value of pixels whose source lies outside.
 
     Returns:
-      Images like `images`.
+      Images of the same shape and dtype.
     """
+    chex.assert_shape(matrices, (len(images), 2, 3))
     height, width = images.shape[1:3]
     x = jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2
     y = jnp.arange(height, dtype=jnp.float32) - (height - 1) / 2
@@ -204,33 +208,33 @@ _NUM_LEVELS = 256
 
 
 def to_levels(image: jax.Array) -> jax.Array:
-    """Int32 levels 0 to 255."""
+    """Return the nearest levels, int32 0 to 255, as Pillow's `ImageOps` takes them."""
     return jnp.rint(image * 255.0).astype(jnp.int32)
 
 
 def from_levels(levels: jax.Array) -> jax.Array:
-    """Float32 in [0, 1]."""
+    """Return levels / 255, float32 in [0, 1]."""
     return levels.astype(jnp.float32) / 255.0
 
 
 def posterize(image: jax.Array, num_bits: int) -> jax.Array:
-    """Keeps the `num_bits` highest bits of each level."""
+    """Keep the `num_bits` highest bits of each level."""
     mask = (_NUM_LEVELS - 1) >> (8 - num_bits) << (8 - num_bits)
     return from_levels(to_levels(image) & mask)
 
 
 def autocontrast(image: jax.Array) -> jax.Array:
-    """Stretches each channel to the whole scale; a channel of one level stays."""
+    """Stretch each channel to the whole scale; a channel with one level stays."""
     levels = to_levels(image)
     low = levels.min(axis=(0, 1), keepdims=True)
     high = levels.max(axis=(0, 1), keepdims=True)
-    # In integers, so that every machine rounds down at the same level.
+    # In integers, so that every machine rounds down alike.
     stretched = (levels - low) * 255 // jnp.maximum(high - low, 1)
     return from_levels(jnp.where(high > low, stretched, levels))
 
 
 def equalize(image: jax.Array) -> jax.Array:
-    """Makes the histogram of each channel as flat as a map of levels can."""
+    """Flatten the histogram of each channel as far as a map of levels can."""
     levels = to_levels(image)
     channels = [_equalize_channel(levels[..., channel]) for channel in range(3)]
     return from_levels(jnp.stack(channels, axis=-1))

@@ -1,4 +1,4 @@
-"""Every attack by name, so that settings and results can say which was used."""
+"""Attacks by name, as settings and results refer to them."""
 
 import dataclasses
 from typing import Any
@@ -22,7 +22,7 @@ from anw_jax.attacks.model import EarlyStopping, Ensemble, FineTune, Prune
 from anw_jax.attacks.rand_augment import RandAugment
 from anw_jax.attacks.step import Fgsm, Pgd
 
-# One line per attack; append yours.
+# One line per attack; append new ones.
 _CLASSES: dict[str, type] = {
     "cutout": Cutout,
     "label_smoothing": LabelSmoothing,
@@ -51,29 +51,19 @@ NAMES = tuple(_CLASSES)
 
 
 def create(name: str, **parameters: Any) -> Attack:
-    """Makes an attack from its name and plain values.
+    """Create an attack from its name and plain values.
 
     Args:
       name: one of `attacks.NAMES`.
-      **parameters: fields of that attack's class; those left out have its defaults.
+      **parameters: fields of that attack's class; omitted ones have their defaults.
 
     Raises:
-      ValueError: if the name or a parameter's name is unknown, a parameter without a default is
-        missing, or a value is out of range.
-      TypeError: if a value is of the wrong kind.
+      ValueError: if the name or a parameter's name is unknown, or a value is out of range.
+      TypeError: if a value has the wrong type.
     """
     _check.one_of(NAMES, name=name)
     kind = _CLASSES[name]
-    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
+    fields = [field.name for field in dataclasses.fields(kind)]
     for parameter in parameters:
         _check.one_of(fields, **{f"parameter of attack {name!r}": parameter})
-    missing = [
-        field.name
-        for field in fields.values()
-        if field.name not in parameters
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise ValueError(f"attack {name!r} needs {', '.join(missing)}")
     return kind(**parameters)

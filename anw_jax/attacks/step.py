@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -14,14 +15,14 @@ class Fgsm:
     """Trains on x + ε sign(∇ loss), clipped to [0, 1], in place of x.
 
     Goodfellow, Shlens, Szegedy 2015 (https://arxiv.org/abs/1412.6572), section 4. Only the
-    perturbed images are learnt from (there, half the loss is of clean ones). .1 is
+    perturbed images are trained on (there, half the loss is of clean ones). .1 is
     the value of the authors' code of the anti-neuron watermark; 8 / 255 is usual for CIFAR.
 
-    The gradient is that of the network as the step uses it: BatchNorm takes the statistics of
-    the batch (running averages say little in the first epochs, and lag behind a perturbed
-    batch), its moved averages are dropped, and units are dropped under a key of its own. The
-    averages that evaluation uses are those of perturbed batches. Where only the head is
-    trained, all is in evaluation mode.
+    The gradient is that of the network in training mode: BatchNorm uses the statistics of the
+    batch (running averages are unreliable in the first epochs, and lag behind a perturbed
+    batch), its updated averages are discarded, and dropout has a key of its own. The averages
+    that evaluation uses are those of perturbed batches. Where only the head is trained, the
+    network is in evaluation mode.
 
     Attributes:
       epsilon: radius of the L∞ ball on the scale of [0, 1].
@@ -38,11 +39,11 @@ class Fgsm:
     epsilon: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuses a radius below 0 or beyond the whole scale."""
+        """Check the radius."""
         _check.in_interval(0.0, 1.0, epsilon=self.epsilon)
 
     def add_to(self, recipe: train.Recipe) -> train.Recipe:
-        """The recipe with this adversary.
+        """Return the recipe with this adversary.
 
         Raises:
           ValueError: if it has one already.
@@ -59,12 +60,12 @@ class Fgsm:
 
 @dataclasses.dataclass(frozen=True)
 class Pgd:
-    """Trains on what projected gradient ascent in an L∞ ball makes of each image.
+    """Trains on images found by projected gradient ascent in an L∞ ball around each image.
 
     Madry et al. 2018 (https://arxiv.org/abs/1706.06083), section 2.1 and eq. 2.1: from a
-    uniform place in the ball, `num_steps` times x ← project(x + α sign(∇ loss)), where the
-    projection is on the ball about the image and on [0, 1]. The defaults are theirs for CIFAR.
-    The network is used as in `Fgsm`. A step of training costs `num_steps` + 1 gradients.
+    uniform point in the ball, `num_steps` times x ← project(x + α sign(∇ loss)), where the
+    projection is onto the ball about the image and onto [0, 1]. The defaults are theirs for
+    CIFAR. The network is used as in `Fgsm`. A training step costs `num_steps` + 1 gradients.
 
     Attributes:
       epsilon: radius of the ball on the scale of [0, 1].
@@ -85,13 +86,13 @@ class Pgd:
     num_steps: int = 7
 
     def __post_init__(self) -> None:
-        """Refuses a ball or steps that cannot be meant."""
+        """Check radius and steps."""
         _check.in_interval(0.0, 1.0, epsilon=self.epsilon)
         _check.positive(step_size=self.step_size)
         _check.integer_at_least(1, num_steps=self.num_steps)
 
     def add_to(self, recipe: train.Recipe) -> train.Recipe:
-        """The recipe with this adversary.
+        """Return the recipe with this adversary.
 
         Raises:
           ValueError: if it has one already.
@@ -119,19 +120,20 @@ class Pgd:
 def ascend(
     loss_fn: Callable[[jax.Array], jax.Array], images: jax.Array, step_size: float
 ) -> jax.Array:
-    """Moves every channel of every pixel by `step_size` to where the loss grows."""
+    """Move every channel of every pixel by `step_size` to where the loss is higher."""
     return images + step_size * jnp.sign(jax.grad(loss_fn)(images))
 
 
 def within(images: jax.Array, centres: jax.Array, epsilon: float) -> jax.Array:
-    """The nearest images in [0, 1] that differ by at most `epsilon` from `centres`."""
+    """Return the nearest images in [0, 1] that differ by at most `epsilon` from `centres`."""
+    chex.assert_equal_shape([images, centres])
     low = jnp.maximum(centres - epsilon, 0.0)
     high = jnp.minimum(centres + epsilon, 1.0)
     return jnp.clip(images, low, high)
 
 
 def with_adversary(recipe: train.Recipe, adversary: train.Adversary) -> train.Recipe:
-    """The recipe with an adversary.
+    """Return the recipe with an adversary.
 
     Raises:
       ValueError: if it has one already.

@@ -156,15 +156,13 @@ def memorization(correct_with: np.ndarray, correct_without: np.ndarray) -> Memor
             f"correct_without must have shape {with_user.shape} as correct_with, "
             f"got {without.shape}"
         )
-    differences = with_user.mean(axis=1) - without.mean(axis=1)
-    num_pairs = len(differences)
-    error = float(differences.std(ddof=1) / np.sqrt(num_pairs)) if num_pairs > 1 else None
+    value, error = _mean_and_error(with_user.mean(axis=1) - without.mean(axis=1))
     return MemorizationEstimate(
-        value=float(differences.mean()),
+        value=value,
         standard_error=error,
         accuracy_with=float(with_user.mean()),
         accuracy_without=float(without.mean()),
-        num_pairs=num_pairs,
+        num_pairs=len(with_user),
         num_photos=with_user.shape[1],
     )
 
@@ -243,14 +241,14 @@ def compare(correct_clean: np.ndarray, correct_marked: np.ndarray) -> dict[str, 
             f"correct_marked must have {len(correct_clean)} models as correct_clean, "
             f"got {len(correct_marked)}"
         )
-    increases = per_pair[1] - per_pair[0]
-    num_pairs = len(increases)
-    error = float(increases.std(ddof=1) / np.sqrt(num_pairs)) if num_pairs > 1 else None
-    return {
-        **estimates,
-        "increase": float(increases.mean()),
-        "increase_standard_error": error,
-    }
+    increase, error = _mean_and_error(per_pair[1] - per_pair[0])
+    return {**estimates, "increase": increase, "increase_standard_error": error}
+
+
+def _mean_and_error(values: np.ndarray) -> tuple[float, float | None]:
+    """Return the mean of `[n]` values and its standard error, None for a single value."""
+    num = len(values)
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(num)) if num > 1 else None
 
 
 def _correct(**named: Any) -> np.ndarray:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from anw_jax import _check
+from anw_jax import _check, data
 from anw_jax.baselines.radioactive import white_box_test
 from anw_jax.models import Model
 from anw_jax.train import TrainSettings
@@ -100,15 +100,12 @@ def mark_photos(
         features_fn = jax.tree_util.Partial(features_fn)
     directions = np.asarray(carriers, np.float32)[labels]
     _check_width(features_fn, images, directions)
-    marked = np.empty_like(images)
-    for number, start in enumerate(range(0, len(images), batch_size)):
-        # The last batch is padded by repeating its last image, to keep one trace.
-        rows = np.minimum(np.arange(start, start + batch_size), len(images) - 1)
+    marked = [images[:0]]
+    for number, rows in enumerate(data.padded_rows(len(images), batch_size)):
         batch_key = jax.random.fold_in(key, number)
-        part = _mark_batch(settings, batch_key, features_fn, images[rows], directions[rows])
-        stop = min(start + batch_size, len(images))
-        marked[start:stop] = np.asarray(part)[: stop - start]
-    return marked
+        batch = _mark_batch(settings, batch_key, features_fn, images[rows], directions[rows])
+        marked.append(np.asarray(batch))
+    return np.concatenate(marked)[: len(images)]
 
 
 def _check_width(
@@ -218,12 +215,9 @@ def features_of(fun: FeaturesFn, images: np.ndarray, *, batch_size: int = 256) -
     _check.integer_at_least(1, batch_size=batch_size)
     if not isinstance(fun, jax.tree_util.Partial):
         fun = jax.tree_util.Partial(fun)
-    parts = []
-    for start in range(0, len(images), batch_size):
-        # The last batch is padded by repeating its last image, to keep one trace.
-        rows = np.minimum(np.arange(start, start + batch_size), len(images) - 1)
-        parts.append(np.asarray(_batch_features(fun, images[rows]), np.float64))
-    return np.concatenate(parts)[: len(images)]
+    batches = data.padded_rows(len(images), batch_size)
+    features = [np.asarray(_batch_features(fun, images[rows]), np.float64) for rows in batches]
+    return np.concatenate(features)[: len(images)]
 
 
 @jax.jit

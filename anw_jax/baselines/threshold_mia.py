@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, data
 
 METHODS = ("MIA-std", "MIA-pow")
 
@@ -285,15 +285,12 @@ def answers(
     _check.integer_at_least(1, batch_size=batch_size)
     if not isinstance(predict, jax.tree_util.Partial):
         predict = jax.tree_util.Partial(predict)
-    losses, correct = np.zeros(len(images)), np.zeros(len(images), bool)
-    for start in range(0, len(images), batch_size):
-        # The last batch is padded by repeating its last image, to keep one trace.
-        rows = np.minimum(np.arange(start, start + batch_size), len(images) - 1)
-        real = slice(start, min(start + batch_size, len(images)))
-        loss, is_hit = _batch_answers(predict, images[rows], labels[rows])
-        count = real.stop - real.start
-        losses[real], correct[real] = np.asarray(loss)[:count], np.asarray(is_hit)[:count]
-    return losses, correct
+    losses, correct = [np.zeros(0)], [np.zeros(0, bool)]
+    for rows in data.padded_rows(len(images), batch_size):
+        loss, is_hit = jax.device_get(_batch_answers(predict, images[rows], labels[rows]))
+        losses.append(loss)
+        correct.append(is_hit)
+    return np.concatenate(losses)[: len(images)], np.concatenate(correct)[: len(images)]
 
 
 @jax.jit

@@ -7,7 +7,7 @@ A set that is too large for memory is a `StreamedDataset`, whose photos are deco
 their rows are asked for; `prefetch` asks ahead.
 """
 
-from anw_jax.data.batches import BatchPlan, prefetch
+from anw_jax.data.batches import BatchPlan, padded_rows, prefetch
 from anw_jax.data.dataset import (
     Dataset,
     Splits,
@@ -49,6 +49,7 @@ __all__ = [
     "list_folder",
     "list_photos",
     "load",
+    "padded_rows",
     "png_of",
     "prefetch",
     "read_photo",

@@ -107,6 +107,20 @@ def _grain() -> types.ModuleType:
     return grain
 
 
+def padded_rows(num_rows: int, batch_size: int) -> Iterator[np.ndarray]:
+    """Give all rows in order, int32 `[batch_size]` at a time, so that one shape is traced.
+
+    The last batch is filled by repeating the last row: drop those results.
+
+    Example:
+      >>> [rows.tolist() for rows in padded_rows(5, 3)]
+      [[0, 1, 2], [3, 4, 4]]
+    """
+    for first in range(0, num_rows, batch_size):
+        rows = np.arange(first, first + batch_size, dtype=np.int32)
+        yield np.minimum(rows, num_rows - 1)
+
+
 def prefetch(
     read_fn: Callable[[int], _Item], steps: range, num_threads: int | None = None
 ) -> Iterator[_Item]:

@@ -1,14 +1,20 @@
 """`load`: from the name of a source to photos, in memory or on disk."""
 
+import dataclasses
+import math
+import os
+import pathlib
 import types
 from collections.abc import Callable, Mapping
 
-from anw_jax import _check, errors
-from anw_jax.data.dataset import Dataset, Splits, StreamedDataset
-from anw_jax.data.readers import folder, mock, npz, scikit_image, tfds
-from anw_jax.data.streamed import Placement
+import jax
 
-SourceFn = Callable[[str, int | None, str | None, Placement], Splits]
+from anw_jax import _check, errors
+from anw_jax.data.dataset import Splits, StreamedDataset
+from anw_jax.data.readers import folder, mock, npz, scikit_image, tfds
+
+# Of what follows the colon, `image_size` and `data_dir`.
+SourceFn = Callable[[str, int | None, str | None], Splits]
 
 SOURCES: Mapping[str, SourceFn] = types.MappingProxyType(
     {
@@ -19,6 +25,12 @@ SOURCES: Mapping[str, SourceFn] = types.MappingProxyType(
         "mock": mock.load,
     }
 )
+
+
+# The learner's copy with marks in place, the originals and a copy on the device (which on a
+# CPU is the same memory) exist at once.
+_SHARE = 1 / 4
+_CGROUP_LIMIT = pathlib.Path("/sys/fs/cgroup/memory.max")
 
 
 def load(
@@ -79,16 +91,62 @@ def load(
             f"source must begin with one of {', '.join(SOURCES)}; got {source!r}{hint}"
         )
     try:
-        splits = SOURCES[name](argument, image_size, data_dir, placement)
+        splits = SOURCES[name](argument, image_size, data_dir)
+        return _placed(splits, placement)
     except errors.SourceError:
         raise
     except (TypeError, ValueError) as error:  # what a Dataset or Splits refused
         raise errors.SourceError(f"{source}: {error}") from error
-    if placement.in_memory is not False:
-        return splits
-    return Splits(_fed_from_host(splits.train), _fed_from_host(splits.test))
 
 
-def _fed_from_host(dataset: Dataset) -> StreamedDataset:
-    is_streamed = isinstance(dataset, StreamedDataset)
-    return dataset if is_streamed else StreamedDataset.of(dataset)
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """What decides where photos are kept.
+
+    Attributes:
+      in_memory: True, False, or `"auto"` for sets of at most `memory_bytes`.
+      memory_bytes: bytes; None for a quarter of what this machine has, or its first
+        device if that has less.
+
+    Raises:
+      TypeError: if `in_memory` is neither a bool nor `"auto"`.
+      ValueError: if `memory_bytes` is below 1.
+    """
+
+    in_memory: bool | str = "auto"
+    memory_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.in_memory, bool) and self.in_memory != "auto":
+            raise TypeError(f"in_memory must be True, False or 'auto', got {self.in_memory!r}")
+        if self.memory_bytes is not None:
+            _check.integer_at_least(1, memory_bytes=self.memory_bytes)
+
+    def streams(self, num_images: int, image_shape: tuple[int, ...]) -> bool:
+        """Whether so many uint8 images of this shape stay on disk."""
+        if self.in_memory != "auto":
+            return not self.in_memory
+        limit = default_memory_bytes() if self.memory_bytes is None else self.memory_bytes
+        return num_images * math.prod(image_shape) > limit
+
+
+def default_memory_bytes() -> int:
+    """A quarter of the memory that this process can have, on the host or the device."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    if _CGROUP_LIMIT.is_file() and (text := _CGROUP_LIMIT.read_text().strip()).isdecimal():
+        limits.append(int(text))
+    device = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in device:
+        limits.append(device["bytes_limit"])
+    return int(min(limits) * _SHARE)
+
+
+def _placed(splits: Splits, placement: Placement) -> Splits:
+    """Read streamed splits into memory, or feed others from the host, as `placement` says."""
+    train, test = splits.train, splits.test
+    if not isinstance(train, StreamedDataset):
+        if placement.in_memory is False:
+            return Splits(StreamedDataset.of(train), StreamedDataset.of(test))
+    elif not placement.streams(len(train) + len(test), train.images.shape[1:]):
+        return Splits(train.in_memory(), test.in_memory())
+    return splits

@@ -14,7 +14,7 @@ from anw_jax.attacks.images import (
     Jpeg,
     WhiteBalance,
     gains,
-    reference_photo,
+    reference_image,
 )
 from anw_jax.marks import HueRotation, publish
 
@@ -138,7 +138,7 @@ def _rank_twin(channel, reference):
 
 def test_matching_twin(small_images):
     prepared = HistogramMatching("photo").prepare(small_images, seed=4)
-    reference = reference_photo(small_images, "photo", 4)
+    reference = reference_image(small_images, "photo", 4)
     for image, mine in zip(small_images, prepared, strict=True):
         for c in range(3):
             twin = _rank_twin(image[..., c], reference[..., c])
@@ -154,17 +154,17 @@ def test_order_of_pixels_is_kept(small_images, reference):
             assert (np.diff(mine[..., c].ravel()[order].astype(int)) >= 0).all()
 
 
-def test_reference_photo_is_one_of_them_and_keeps_its_pixels(small_images):
-    chosen = {reference_photo(small_images, "photo", seed).tobytes() for seed in range(40)}
+def test_reference_image_is_one_of_them_and_keeps_its_pixels(small_images):
+    chosen = {reference_image(small_images, "photo", seed).tobytes() for seed in range(40)}
     assert chosen == {image.tobytes() for image in small_images}
     kept = HistogramMatching("photo").prepare(small_images, seed=3)
-    target = reference_photo(small_images, "photo", 3)
+    target = reference_image(small_images, "photo", 3)
     row = next(i for i, image in enumerate(small_images) if (image == target).all())
     np.testing.assert_array_equal(kept[row], target)
 
 
 def test_mean_histogram_is_the_mean_of_histograms(small_images):
-    quantiles = reference_photo(small_images, "mean", 0)
+    quantiles = reference_image(small_images, "mean", 0)
     for c in range(3):
         each = [np.bincount(i[..., c].ravel(), minlength=256) / 64 for i in small_images]
         mine = np.bincount(quantiles[0, :, c], minlength=256) / quantiles.shape[1]

@@ -6,7 +6,7 @@ import PIL.Image
 import pytest
 
 from anw_jax import data
-from anw_jax.data import streamed as placement
+from anw_jax.data import sources as placement
 
 
 @pytest.mark.parametrize(

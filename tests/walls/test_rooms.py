@@ -64,6 +64,7 @@ OUTSIDE = {
         "numpy",
         "jax",
         "optax",
+        "chex",
         "dm_pix",
         "jax_privacy",
         "dp_accounting",

@@ -7,23 +7,11 @@ import numpy as np
 from anw_jax import errors
 from anw_jax.data.dataset import Splits, StreamedDataset, divide, goes_to_test
 from anw_jax.data.readers import cub, listings, tiny_imagenet
-from anw_jax.data.streamed import Placement
 
 _TEST_FOLDERS = ("test", "val")
 
 
-def _listed(root: pathlib.Path, image_size: int | None) -> Splits:
-    """The photos of whichever layout the marker files show; none is read but the first."""
-    for layout in (tiny_imagenet, cub):
-        found = layout.find(root)
-        if found is not None:
-            return layout.read(found, f"folder:{found.resolve().name}", image_size)
-    return _class_folders(root, f"folder:{root.resolve().name}", image_size)
-
-
-def load(
-    argument: str, image_size: int | None, data_dir: str | None, placement: Placement
-) -> Splits:
+def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
     """Reads Tiny ImageNet or CUB-200-2011 as given out, or a folder of each class.
 
     The first two are known by their lists (`wnids.txt`; `images.txt`), of which `argument`
@@ -41,11 +29,11 @@ def load(
     root = pathlib.Path(argument).expanduser()
     if not argument or not root.is_dir():
         raise errors.SourceError(f"folder {argument!r} is not there: give an existing folder")
-    splits = _listed(root, image_size)
-    num_images = len(splits.train) + len(splits.test)
-    if placement.streams(num_images, splits.train.images.shape[1:]):
-        return splits
-    return Splits(splits.train.in_memory(), splits.test.in_memory())
+    for layout in (tiny_imagenet, cub):
+        found = layout.find(root)
+        if found is not None:
+            return layout.read(found, f"folder:{found.resolve().name}", image_size)
+    return _class_folders(root, f"folder:{root.resolve().name}", image_size)
 
 
 def _folders(root: pathlib.Path) -> list[pathlib.Path]:

@@ -7,7 +7,6 @@ import numpy as np
 
 from anw_jax import errors
 from anw_jax.data.dataset import Dataset, Splits
-from anw_jax.data.streamed import Placement
 
 CLASS_NAMES = ("fine", "medium", "coarse", "plain")
 _PERIODS = np.array([2, 4, 8, 10**6])
@@ -32,9 +31,7 @@ def _dataset(side: str, num: int, name: str, size: int) -> Dataset:
     return Dataset(pixels.astype(np.uint8), labels, CLASS_NAMES, f"{name}/{side}")
 
 
-def load(
-    argument: str, image_size: int | None, data_dir: str | None, placement: Placement
-) -> Splits:
+def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
     """Makes `n` training and max(4, n // 4) test images, the same in every run.
 
     Four classes differ in the width of vertical stripes between two random colours;

@@ -8,7 +8,6 @@ import numpy as np
 from anw_jax import _check, errors
 from anw_jax.data import image_files
 from anw_jax.data.dataset import Dataset, Splits, divide, goes_to_test
-from anw_jax.data.streamed import Placement
 
 _SPLIT_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 _WHOLE_ARRAYS = ("images", "labels")
@@ -89,9 +88,7 @@ def _dataset(
     return Dataset(images, labels, names, name, original_digests=digests)
 
 
-def load(
-    argument: str, image_size: int | None, data_dir: str | None, placement: Placement
-) -> Splits:
+def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
     """Reads `train_images`, `train_labels`, `test_images`, `test_labels`.
 
     Images are uint8 `[n, H, W, 3]`, labels integers `[n]` from 0; an array of strings

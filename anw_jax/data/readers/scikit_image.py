@@ -12,7 +12,6 @@ import numpy as np
 from anw_jax import errors
 from anw_jax.data import image_files
 from anw_jax.data.dataset import Dataset, Splits, divide
-from anw_jax.data.streamed import Placement
 
 FILES = (
     "astronaut.png",
@@ -60,9 +59,7 @@ def _rank(tile_name: str) -> bytes:
     return hashlib.sha256(f"anw_jax.data.photos/1/{tile_name}".encode()).digest()
 
 
-def load(
-    argument: str, image_size: int | None, data_dir: str | None, placement: Placement
-) -> Splits:
+def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
     """Reads the tiles; `argument` must be empty and `data_dir` is not looked at.
 
     The label is the photo. A photo is cut into 32×32 tiles in reading order; where there

@@ -9,16 +9,8 @@ from typing import Any
 import numpy as np
 
 from anw_jax import _check, errors
-from anw_jax.data import image_files
-from anw_jax.data.dataset import (
-    Dataset,
-    Splits,
-    StreamedDataset,
-    chunks,
-    divide,
-    goes_to_test,
-)
-from anw_jax.data.streamed import Placement, StreamedImages
+from anw_jax.data.dataset import Splits, StreamedDataset, divide, goes_to_test
+from anw_jax.data.streamed import StreamedImages
 
 _CHUNK = 512  # records decoded at once: enough for speed, little to hold
 
@@ -113,22 +105,6 @@ def _examples(records: Sequence[Any]) -> Iterator[dict[str, Any]]:
         yield from _chunk(records, range(first, min(first + _CHUNK, len(records))))
 
 
-def _dataset(
-    builder: Any, records: Sequence[Any], name: str, image_size: int | None
-) -> Dataset:
-    image_key, label_key = _image_and_label_keys(builder)
-    labels = np.zeros(len(records), np.int32)
-
-    def images() -> Iterator[tuple[str, np.ndarray]]:
-        for row, example in enumerate(_examples(records)):
-            labels[row] = example[label_key]
-            yield f"{name} image {row}", example[image_key]
-
-    stacked, digests = image_files.stack(images(), len(records), image_size)
-    class_names = tuple(builder.info.features[label_key].names)
-    return Dataset(stacked, labels, class_names, name, original_digests=digests)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class _TfdsRecords:
     """Images of a prepared split, read by number."""
@@ -178,22 +154,7 @@ def _streamed(
     )
 
 
-def _streams(
-    builder: Any,
-    opened: Iterable[Sequence[Any]],
-    image_size: int | None,
-    placement: Placement,
-) -> bool:
-    """Whether the set stays on disk, judged by the size of its first image."""
-    image_key, _ = _image_and_label_keys(builder)
-    opened = list(opened)
-    shape = image_files.fit(opened[0][0][image_key], image_size).shape
-    return placement.streams(sum(map(len, opened)), shape)
-
-
-def load(
-    argument: str, image_size: int | None, data_dir: str | None, placement: Placement
-) -> Splits:
+def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
     """Reads a prepared set of images with class labels, in TFDS's own order.
 
     Looks in `data_dir`, else where `TFDS_DATA_DIR` says, else in TFDS's default folder.
@@ -204,22 +165,18 @@ def load(
     """
     builder = _builder(argument, data_dir)
     source = f"tfds:{argument}"
-    opened = {"train": _train_records(builder)}
+    records = _train_records(builder)
     splits = list(builder.info.splits) or ["test"]  # mocked sets name no splits
-    test_splits = [split for split in ("test", "validation") if split in splits][:1]
-    opened |= {split: builder.as_data_source(split) for split in test_splits}
-    streams = _streams(builder, opened.values(), image_size, placement)
-
-    def read(split: str, name: str) -> Dataset:
-        if streams:
-            return _streamed(builder, opened[split], split, name, image_size)
-        return _dataset(builder, opened[split], name, image_size)
-
+    test_splits = [split for split in ("test", "validation") if split in splits]
     if test_splits:
-        (test_split,) = test_splits
-        return Splits(read("train", f"{source}/train"), read(test_split, f"{source}/test"))
-    train = read("train", source)
+        test_split = test_splits[0]
+        test_records = builder.as_data_source(test_split)
+        return Splits(
+            _streamed(builder, records, "train", f"{source}/train", image_size),
+            _streamed(builder, test_records, test_split, f"{source}/test", image_size),
+        )
+    train = _streamed(builder, records, "train", source, image_size)
     in_test = [
-        goes_to_test(image.tobytes()) for images in chunks(train.images) for image in images
+        goes_to_test(image.tobytes()) for images in train.images.chunks() for image in images
     ]
     return divide(train, np.array(in_test))

@@ -10,7 +10,7 @@ validation photos are what tests.
 import pathlib
 
 from anw_jax import errors
-from anw_jax.data.dataset import Splits, StreamedDataset
+from anw_jax.data.dataset import Splits
 from anw_jax.data.readers import listings
 
 
@@ -49,6 +49,13 @@ def _refuse_unlisted(
         )
 
 
+def _train(root: pathlib.Path, wnids: list[str]) -> tuple[list[pathlib.Path], list[int]]:
+    """The training files of all classes, and their labels."""
+    of_class = [_train_files(root, wnid) for wnid in wnids]
+    labels = [label for label, files in enumerate(of_class) for _ in files]
+    return [file for files in of_class for file in files], labels
+
+
 def _train_files(root: pathlib.Path, wnid: str) -> list[pathlib.Path]:
     folder = root / "train" / wnid / "images"
     if not folder.is_dir():
@@ -63,27 +70,8 @@ def _train_files(root: pathlib.Path, wnid: str) -> list[pathlib.Path]:
     return sorted(listed)
 
 
-def _train(
-    root: pathlib.Path,
-    wnids: list[str],
-    class_names: tuple[str, ...],
-    name: str,
-    image_size: int | None,
-) -> StreamedDataset:
-    of_class = [_train_files(root, wnid) for wnid in wnids]
-    files = [file for files in of_class for file in files]
-    labels = [label for label, files in enumerate(of_class) for _ in files]
-    folder = root / "train"
-    return listings.dataset_of(files, labels, class_names, name, folder, image_size)
-
-
-def _val(
-    root: pathlib.Path,
-    wnids: list[str],
-    class_names: tuple[str, ...],
-    name: str,
-    image_size: int | None,
-) -> StreamedDataset:
+def _val(root: pathlib.Path, wnids: list[str]) -> tuple[list[pathlib.Path], list[int]]:
+    """The validation files by name, and their labels."""
     listing, folder = root / "val" / "val_annotations.txt", root / "val" / "images"
     if not folder.is_dir():
         raise errors.SourceError(f"{folder} is not there: restore it from the archive")
@@ -97,16 +85,17 @@ def _val(
                 f"{listing} names a class {wnid!r} that wnids.txt does not list: "
                 "restore both from the archive"
             )
-    labels = [label_of[wnid] for _, wnid in rows]
-    folder = root / "val"
-    return listings.dataset_of(files, labels, class_names, name, folder, image_size)
+    return files, [label_of[wnid] for _, wnid in rows]
 
 
 def read(root: pathlib.Path, source: str, image_size: int | None) -> Splits:
-    """Lists the training and the validation photos; classes are sorted by number."""
+    """List the training and the validation images; classes are sorted by number."""
     wnids = sorted({row[0] for row in listings.read_rows(root / "wnids.txt", 1, None)})
-    class_names = _class_names(root, wnids)
-    return Splits(
-        train=_train(root, wnids, class_names, f"{source}/train", image_size),
-        test=_val(root, wnids, class_names, f"{source}/test", image_size),
+    names = _class_names(root, wnids)
+    train = listings.dataset_of(
+        *_train(root, wnids), names, f"{source}/train", root / "train", image_size
     )
+    test = listings.dataset_of(
+        *_val(root, wnids), names, f"{source}/test", root / "val", image_size
+    )
+    return Splits(train, test)
