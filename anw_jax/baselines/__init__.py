@@ -1,8 +1,8 @@
-"""The rivals the paper compares with, and the measures it compares by.
+"""Other methods that the paper compares with, and the measures of the comparison.
 
 Sign conventions, in one place: a loss *below* a threshold means "member"; a *positive*
 cosine with a carrier is evidence; a pair is *won* if its published twin scores higher;
-*higher* adv^P is better protection; *higher* memorisation is more known by heart.
+*higher* adv^P is better protection; *higher* memorisation means that more is memorised.
 """
 
 from anw_jax.baselines import (

@@ -1,9 +1,9 @@
-"""The published coin-flip audit: one of two twins is published, the other hidden.
+"""The published coin-flip audit: of two copies of an image one is published, one hidden.
 
 Huang, Gong, Reiter, "A General Framework for Data-Use Auditing of ML Models" (CCS 2024,
 https://arxiv.org/abs/2407.15100), as reconstructed from the authors' code. A pair is *won* if
-the model's score is higher on the published twin; under H0 wins are fair coin flips. The level
-p is split in halves: a threshold T for the wins of *all* N pairs, from a Chernoff bound at
+the model's score is higher on the published copy; under H0 wins are fair coin flips. The level
+p is split into halves: a threshold T for the wins of *all* N pairs, from a Chernoff bound at
 p / 2, and a confidence sequence at p / 2 for that total while pairs are drawn without
 replacement (prior-posterior ratio, Waudby-Smith & Ramdas 2020,
 https://arxiv.org/abs/2006.04347). The audit accuses as soon as the sequence's lower limit
@@ -20,7 +20,7 @@ from anw_jax import _check
 
 
 def win_threshold(num_pairs: int, level: float) -> int | None:
-    """The smallest T with Chernoff bound P(Bin(N, 1/2) ≥ T) ≤ level, or None.
+    """Return the smallest T with Chernoff bound P(Bin(N, 1/2) ≥ T) ≤ level, or None.
 
     The bound is (e^δ / (1 + δ)^(1 + δ))^(N/2) with T = (1 + δ) N / 2.
 
@@ -48,7 +48,7 @@ class CoinFlipAudit:
 
     Attributes:
       num_pairs: N, the pairs of the whole publication.
-      p: the asked false-alarm rate, in (0, 1).
+      p: the false-alarm rate, in (0, 1).
 
     Raises:
       TypeError, ValueError: N below 1, p outside (0, 1).
@@ -70,15 +70,15 @@ class CoinFlipAudit:
 
     @functools.cached_property
     def threshold(self) -> int | None:
-        """T: wins of all N pairs that accuse; None where no count does."""
+        """T, the number of wins of all N pairs that accuses; None if no number does."""
         return win_threshold(self.num_pairs, self.p / 2)
 
     @functools.cached_property
     def wins_needed(self) -> np.ndarray:
         """The fewest wins among the first n pairs that accuse, for n = 1 … N, int64 `[N]`.
 
-        n + 1 where no number does. The lower limit reaches T when the prior-posterior ratio of
-        T - 1 is at least 2 / p; with the uniform prior it is
+        It is n + 1 where no number does. The lower limit reaches T when the prior-posterior
+        ratio of T - 1 is at least 2 / p; with the uniform prior it is
         1 / ((n + 1) · hypergeometric pmf(wins; N, T - 1, n)), and grows with the wins above
         their mean, so the fewest are found by bisection, all n at once.
         """
@@ -87,7 +87,7 @@ class CoinFlipAudit:
             return drawn + 1
         total = self.threshold - 1
         low = np.ceil(drawn * total / self.num_pairs).astype(np.int64) - 1  # do not accuse
-        high = drawn + 1  # accuse, or do not exist
+        high = drawn + 1  # accuse, or are impossible
         while (high - low > 1).any():
             middle = (low + high) // 2
             log_ratio = -_log_hypergeometric(middle, self.num_pairs, total, drawn)
@@ -97,10 +97,10 @@ class CoinFlipAudit:
         return high
 
     def decided_after(self, wins: np.ndarray) -> np.ndarray | int:
-        """Pairs asked until the audit accuses; N + 1 where it never does.
+        """Return the number of pairs queried until the audit accuses; N + 1 if it never does.
 
         Args:
-          wins: bool `[..., n]`, pairs in the random order asked, n at most N.
+          wins: bool `[..., n]`, pairs in the random order of queries, n at most N.
 
         Returns:
           int64 `[...]`, or an int for a vector.
@@ -121,7 +121,7 @@ class CoinFlipAudit:
 
 
 def _log_hypergeometric(wins, num_pairs, total_wins, drawn) -> np.ndarray:
-    """Log pmf of `wins` among `drawn` of `num_pairs` that hold `total_wins`; -inf outside."""
+    """Return the log pmf of `wins` among `drawn` of `num_pairs` with `total_wins` in all."""
     losses, all_losses = drawn - wins, num_pairs - total_wins
     possible = (wins >= 0) & (wins <= total_wins) & (losses >= 0) & (losses <= all_losses)
     value = (

@@ -1,12 +1,13 @@
-"""How far a model knows a photo by heart: the estimate of Feldman and Zhang.
+"""Memorisation of images by a model: the estimates of Feldman and Zhang.
 
-Sign convention: **higher is more memorised**. mem(i) = P(label of i is hit | i was trained on)
-- P(... | it was not), over the randomness of training: 1 for a photo that is only known by
-heart, 0 for one that follows from the others (Feldman and Zhang 2020, eq. 1,
+Sign convention: **higher is more memorised**. mem(i) = P(label of i is predicted | i was
+trained on) - P(... | it was not), over the randomness of training: 1 for an image that is only
+memorised, 0 for one whose label follows from the other images (Feldman and Zhang 2020, eq. 1,
 https://arxiv.org/abs/2008.03703).
 
-The leave-user-out form takes models in pairs that share a seed and differ in one user's photos.
-Zou et al. 2022, section 5.6, report 26.8 % for a user's photos and 34.8 % once they are marked.
+The leave-user-out estimate uses pairs of models that share a seed and differ in one user's
+images. Zou et al. 2022, section 5.6, report 26.8 % for a user's images and 34.8 % for the
+marked ones.
 """
 
 import dataclasses
@@ -26,14 +27,14 @@ NUM_VERSIONS = 3
 class LeaveUserOut:
     """Arguments of `train_many` for `num_pairs` triples of models.
 
-    Of each seed there are three: with the user's clean photos, with the marked ones, and with
-    spare photos in their place. Model `NUM_VERSIONS * pair + version` is version `version`
+    Each seed has three: with the user's clean images, with the marked ones, and with spare
+    images in their place. Model `NUM_VERSIONS * pair + version` is version `version`
     (`CLEAN`, `MARKED`, `WITHOUT`) of pair `pair`.
 
     Attributes:
       seeds: `[3 num_pairs]`.
       membership: bool `[3 num_pairs, n]`.
-      replaced_rows: the user's rows.
+      replaced_rows: rows of the user's images.
       replacements: uint8 `[3 num_pairs, k, H, W, 3]`.
     """
 
@@ -43,7 +44,7 @@ class LeaveUserOut:
     replacements: np.ndarray
 
     def arguments(self) -> dict[str, Any]:
-        """As keywords of `train_many`."""
+        """Return them as keyword arguments of `train_many`."""
         return {
             field.name: getattr(self, field.name) for field in dataclasses.fields(LeaveUserOut)
         }
@@ -56,26 +57,26 @@ def leave_user_out(
     marked: np.ndarray,
     seeds: Sequence[int],
 ) -> LeaveUserOut:
-    """Who trains on what, so that the memorisation of one user can be estimated.
+    """Plan the trainings for an estimate of one user's memorisation.
 
     Args:
-      images: uint8 `[n, H, W, 3]`: everybody's photos, the user's clean ones and the spare ones
-        among them.
-      user_rows: integers `[k]`, the user's.
-      spare_rows: integers `[k]`, photos that take the place of the user's in the models without
-        them, and are in no other model.
-      marked: uint8 `[k, H, W, 3]`, the user's photos as published.
+      images: uint8 `[n, H, W, 3]`: all images, among them the user's clean ones and the spare
+        ones.
+      user_rows: integers `[k]`, rows of the user's images.
+      spare_rows: integers `[k]`, rows of the images that replace the user's in the models
+        without them, and are in no other model.
+      marked: uint8 `[k, H, W, 3]`, the user's images as published.
       seeds: one per pair.
 
     Returns:
       The plan.
 
     Raises:
-      ValueError: if there are not as many spare photos as the user's, or rows occur twice.
+      ValueError: if there are not as many spare images as the user's, or rows repeat.
 
     Example:
-      >>> photos = np.zeros((5, 2, 2, 3), np.uint8)
-      >>> plan = leave_user_out(photos, [0], [4], photos[:1] + np.uint8(9), seeds=[7, 8])
+      >>> images = np.zeros((5, 2, 2, 3), np.uint8)
+      >>> plan = leave_user_out(images, [0], [4], images[:1] + np.uint8(9), seeds=[7, 8])
       >>> plan.seeds, plan.membership[WITHOUT].tolist()
       ((7, 7, 7, 8, 8, 8), [False, True, True, True, True])
     """
@@ -107,15 +108,15 @@ def leave_user_out(
 
 @dataclasses.dataclass(frozen=True)
 class MemorizationEstimate:
-    """Mean memorisation of a user's photos.
+    """Mean memorisation of a user's images.
 
     Attributes:
       value: accuracy with - accuracy without, in [-1, 1].
       standard_error: over pairs of models; None for a single pair.
-      accuracy_with: of the models trained on the photos, on those photos.
-      accuracy_without: of their twins that were not.
+      accuracy_with: accuracy on the images of the models trained on them.
+      accuracy_without: accuracy on the images of the models that were not.
       num_pairs: pairs of models.
-      num_photos: photos.
+      num_photos: images.
     """
 
     value: float
@@ -127,15 +128,15 @@ class MemorizationEstimate:
 
 
 def memorization(correct_with: np.ndarray, correct_without: np.ndarray) -> MemorizationEstimate:
-    """The leave-user-out estimate from pairs of models.
+    """Estimate the memorisation of one user's images from pairs of models.
 
     The standard error is that of the mean over pairs, each of which counts as one number: the
-    photos of one model are not independent of each other.
+    images of one model are not independent.
 
     Args:
       correct_with: bool `[num_pairs, k]`: whether the model of a pair that was trained on the
-        user's photos hits their labels.
-      correct_without: bool `[num_pairs, k]`: whether its twin does.
+        user's images predicts their labels.
+      correct_without: bool `[num_pairs, k]`: whether the other model does.
 
     Returns:
       The estimate.
@@ -168,16 +169,16 @@ def memorization(correct_with: np.ndarray, correct_without: np.ndarray) -> Memor
 
 
 def memorization_by_subsets(correct: np.ndarray, membership: np.ndarray) -> np.ndarray:
-    """Each photo's memorisation, from models trained on random subsets.
+    """Estimate each image's memorisation from models trained on random subsets.
 
-    Algorithm 1 of Feldman and Zhang 2020: one set of models serves all photos.
+    Algorithm 1 of Feldman and Zhang 2020: one set of models serves all images.
 
     Args:
-      correct: bool `[num_models, n]`: whether a model hits a photo's label.
+      correct: bool `[num_models, n]`: whether a model predicts an image's label.
       membership: bool `[num_models, n]`: whether it was trained on it.
 
     Returns:
-      float64 `[n]` in [-1, 1]; NaN where all models, or none, were trained on a photo.
+      float64 `[n]` in [-1, 1]; NaN where all models, or none, were trained on an image.
 
     Raises:
       ValueError: if shapes differ or are empty.
@@ -203,11 +204,11 @@ def memorization_by_subsets(correct: np.ndarray, membership: np.ndarray) -> np.n
 
 
 def compare(correct_clean: np.ndarray, correct_marked: np.ndarray) -> dict[str, Any]:
-    """Section 5.6 as numbers: memorisation before and after marking.
+    """Compare memorisation before and after marking (section 5.6 of the paper).
 
     Args:
       correct_clean: bool `[3 num_pairs, k]`, of the models of `leave_user_out` on the user's
-        clean photos.
+        clean images.
       correct_marked: bool, same shape, on the marked ones.
 
     Returns:
@@ -257,5 +258,5 @@ def _correct(**named: Any) -> np.ndarray:
     if correct.dtype != bool:
         raise TypeError(f"{name} must be bool, got {correct.dtype}")
     if correct.ndim != 2 or not correct.size:
-        raise ValueError(f"{name} must have shape [models, photos], got {correct.shape}")
+        raise ValueError(f"{name} must have shape [models, images], got {correct.shape}")
     return correct

@@ -1,10 +1,10 @@
-"""adv^P: how much better than luck a method names what it should (eq. 7 of the paper).
+"""adv^P: how much more often than by chance a method is right (eq. 7 of the paper).
 
 Zou, Gong, Wang 2022, https://arxiv.org/abs/2109.09023: adv^P = (M - N p) / N, with M matches
-in N trials and p the chance of a lucky guess. Sign convention: **higher is better protection**;
-0 is luck. Its ceiling is 1 - p: 1/2 for membership inference, whose guess is a coin's, and
-10/11 for the linear colour map, whose signature is one of 11 (11/12 where "no mark" counts
-as an answer too). Membership advantage as Yeom et al. have it is twice adv^P at p = 1/2.
+in N trials and p the probability of a right guess. Sign convention: **higher is better
+protection**; 0 is chance. Its maximum is 1 - p: 1/2 for membership inference, where p is 1/2,
+and 10/11 for the linear colour map, whose signature is one of 11 (11/12 where "no mark" counts
+as an answer too). Membership advantage as defined by Yeom et al. is twice adv^P at p = 1/2.
 """
 
 import dataclasses
@@ -20,16 +20,16 @@ CHANCE_LCT = 1 / 11
 
 @dataclasses.dataclass(frozen=True)
 class ProtectionAdvantage:
-    """adv^P with its interval.
+    """adv^P with a confidence interval.
 
     Attributes:
       num_matches: M.
       num_trials: N.
-      chance: p, of a lucky guess.
+      chance: p, the probability of a right guess.
       value: (M - N p) / N, in [-p, 1 - p].
       low: lower end of the interval.
       high: upper end.
-      confidence: of the interval; it covers the true value at least this often.
+      confidence: coverage of the interval.
     """
 
     num_matches: int
@@ -42,27 +42,27 @@ class ProtectionAdvantage:
 
     @property
     def ceiling(self) -> float:
-        """The highest value there can be, 1 - p."""
+        """The largest possible value, 1 - p."""
         return 1.0 - self.chance
 
     def plain(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """Return all of it as plain values."""
         return {**dataclasses.asdict(self), "ceiling": self.ceiling}
 
 
 def protection_advantage(
     num_matches: int, num_trials: int, chance: float, *, confidence: float = 0.95
 ) -> ProtectionAdvantage:
-    """adv^P from counts, with the exact (Clopper and Pearson 1934) binomial interval.
+    """Compute adv^P from counts, with the exact (Clopper and Pearson 1934) binomial interval.
 
-    Trials are counted as independent of each other. Photos of one model are not quite, so
-    the interval says how well this model's rate is known, not how models vary.
+    Trials are treated as independent. Images of one model are not quite independent, so the
+    interval says how well this model's rate is known, not how models vary.
 
     Args:
-      num_matches: M, right answers; in [0, num_trials].
+      num_matches: M, number of right answers, in [0, num_trials].
       num_trials: N, at least 1.
-      chance: p, chance that a guess is right, strictly between 0 and 1.
-      confidence: of the interval, strictly between 0 and 1.
+      chance: p, probability of a right guess, strictly between 0 and 1.
+      confidence: coverage of the interval, strictly between 0 and 1.
 
     Returns:
       The value and its interval.
@@ -99,14 +99,14 @@ def protection_advantage(
 def compare(
     methods: dict[str, tuple[int, int, float]], *, confidence: float = 0.95
 ) -> dict[str, dict[str, Any]]:
-    """The table behind Fig. 5c: adv^P of several methods.
+    """Compute adv^P of several methods (Fig. 5c of the paper).
 
     Args:
       methods: name to (matches, trials, chance).
-      confidence: of each interval.
+      confidence: coverage of each interval.
 
     Returns:
-      For each name, everything of a `ProtectionAdvantage` and its ceiling.
+      For each name, the fields of a `ProtectionAdvantage` and its ceiling.
 
     Raises:
       ValueError: if a number is out of range.

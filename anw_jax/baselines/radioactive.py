@@ -1,16 +1,15 @@
-"""Radioactive data: photos whose features lean towards a secret direction, and the test for it.
+"""Radioactive data: images whose features lean towards a secret direction, and the test.
 
 Sablayrolles, Douze, Schmid, Jégou 2020, https://arxiv.org/abs/2002.00937, in its white-box
 form: the test needs the suspect's weights. Each class has a secret random unit vector, its
-carrier. Marking moves photos of a class, within a few grey levels, so that their features in
-a marking network move along that carrier; a network trained on them comes to have classifier
-weights that lean the same way.
+carrier. Marking changes images of a class by a few grey levels so that their features in a
+marking network move along the carrier; the classifier weights of a network trained on them
+lean the same way.
 
 Sign convention: **a positive cosine is evidence**; p = P(cosine of a random carrier ≥ seen).
 
-What the p-values need: carriers drawn at random and fixed before training. What they do not
-cover: who else knew the carriers. Carriers here come from a NumPy seed: an experiment's,
-not evidence.
+The p-values assume carriers that were drawn at random and fixed before training, and that
+nobody else knew them. Carriers here come from a NumPy seed: for experiments, not evidence.
 """
 
 import dataclasses
@@ -24,10 +23,10 @@ from anw_jax import _check
 
 
 def draw_carriers(seed: int, num_classes: int, num_features: int) -> np.ndarray:
-    """One random direction per class, uniform on the sphere.
+    """Draw one random direction per class, uniform on the sphere.
 
     Args:
-      seed: of the draw; the secret.
+      seed: the secret seed of the draw.
       num_classes: c.
       num_features: d, at least 2.
 
@@ -50,11 +49,11 @@ def draw_carriers(seed: int, num_classes: int, num_features: int) -> np.ndarray:
 
 
 def cosine_tail(cosine: float, num_features: int) -> float:
-    """P(a random direction has at least this cosine with a fixed one), exact.
+    """Return P(a random direction has at least this cosine with a fixed one), exact.
 
     In d dimensions the squared cosine is Beta(1/2, (d - 1)/2), so the tail is half the
     regularised incomplete beta function of 1 - cosine² with parameters (d - 1)/2 and 1/2, as
-    the paper has it.
+    in the paper.
 
     ===========  =======================
     cosine       tail
@@ -64,11 +63,11 @@ def cosine_tail(cosine: float, num_features: int) -> float:
     1            0
     d = 2        arccos(cosine) / pi
     d = 3        (1 - cosine) / 2
-    NaN          1 (no direction at all)
+    NaN          1 (no direction)
     ===========  =======================
 
     Args:
-      cosine: in [-1, 1]; beyond by rounding is taken as the end.
+      cosine: in [-1, 1]; values beyond, from rounding, are clipped.
       num_features: d, at least 2.
 
     Returns:
@@ -85,7 +84,7 @@ def cosine_tail(cosine: float, num_features: int) -> float:
     if np.isnan(cosine):
         return 1.0
     cosine = float(np.clip(cosine, -1.0, 1.0))
-    # (1 - c)(1 + c) keeps the digits that 1 - c² loses near 1.
+    # (1 - c)(1 + c) is more accurate than 1 - c² near 1.
     outside = (1.0 - abs(cosine)) * (1.0 + abs(cosine))
     half = 0.5 * float(scipy.special.betainc((num_features - 1) / 2, 0.5, outside))
     return half if cosine >= 0.0 else 1.0 - half
@@ -93,16 +92,16 @@ def cosine_tail(cosine: float, num_features: int) -> float:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RadioactiveTest:
-    """What the white-box test found.
+    """The result of the white-box test.
 
     Attributes:
       cosines: float64 `[c]`, of each class's aligned weights with its carrier; NaN where a
-        class has no weights.
-      p_values: float64 `[c]`, tails under a random carrier.
-      log10_p: of all classes together, by Fisher's method.
+        class's weights are 0.
+      p_values: float64 `[c]`, tail probabilities for a random carrier.
+      log10_p: log10 of the combined p of all classes, by Fisher's method.
       num_features: d of the marking network.
       residual: share of the suspect's features that the alignment leaves unexplained, in
-        [0, 1]; near 1 the test says nothing.
+        [0, 1]; near 1 the test has no power.
     """
 
     cosines: np.ndarray
@@ -113,13 +112,13 @@ class RadioactiveTest:
 
     @property
     def p_value(self) -> float:
-        """Of all classes together; 0 where it underflows."""
+        """The combined p of all classes; 0 where it underflows."""
         return 10.0**self.log10_p
 
     def plain(self) -> dict[str, Any]:
-        """Its numbers as plain values; the mean and std are those of Table 1.
+        """Return plain values; mean and standard deviation are those of Table 1.
 
-        A cosine that is not there is None, as are mean and std where none is.
+        A cosine that is NaN is None, and so are mean and standard deviation of none.
         """
         there = self.cosines[~np.isnan(self.cosines)]
         return {
@@ -136,27 +135,27 @@ class RadioactiveTest:
 def align(
     marking_features: np.ndarray, suspect_features: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """The linear map from the marking network's features to the suspect's.
+    """Fit the linear map from the marking network's features to the suspect's.
 
-    Least squares: suspect ≈ marking @ X. With fewer photos than features it is the smallest
-    such map.
+    Least squares: suspect ≈ marking @ X. With fewer images than features it is the smallest
+    solution.
 
     Args:
-      marking_features: float `[n, d]`, photos neither network was trained on.
-      suspect_features: float `[n, e]`, the same photos.
+      marking_features: float `[n, d]`, of images that neither network was trained on.
+      suspect_features: float `[n, e]`, of the same images.
 
     Returns:
       `(X, residual)`: float64 `[d, e]`, and the share of the suspect's squared features left
       unexplained, in [0, 1].
 
     Raises:
-      ValueError: if there are not as many photos in both, or features are not finite.
+      ValueError: if the numbers of images differ, or features are not finite.
     """
     marking = _finite_matrix(marking_features=marking_features)
     suspect = _finite_matrix(suspect_features=suspect_features)
     if len(marking) != len(suspect):
         raise ValueError(
-            f"suspect_features must be of the same {len(marking)} photos as marking_features, "
+            f"suspect_features must be of the same {len(marking)} images as marking_features, "
             f"got {len(suspect)}"
         )
     solution = np.linalg.lstsq(marking, suspect, rcond=None)[0]
@@ -171,12 +170,12 @@ def white_box_test(
     marking_features: np.ndarray,
     suspect_features: np.ndarray,
 ) -> RadioactiveTest:
-    """Whether a suspect's classifier weights lean towards the carriers.
+    """Test whether a suspect's classifier weights lean towards the carriers.
 
     Where suspect ≈ marking @ X, a logit `suspect @ w` is about `marking @ (X w)`: X w are the
-    class's weights in the marking network's space, where its carrier lives. Given the weights,
-    the carriers of an innocent suspect are uniform and independent, so the tails are exact
-    whatever the alignment is worth, and Fisher's method combines them.
+    class's weights in the marking network's feature space. Given the weights of an innocent
+    suspect, the carriers are uniform and independent, so the tail probabilities are exact
+    however good the alignment is, and Fisher's method combines them.
 
     Args:
       carriers: float `[c, d]`, unit rows.
@@ -188,7 +187,7 @@ def white_box_test(
       The result.
 
     Raises:
-      ValueError: if shapes do not fit or a carrier has not length 1.
+      ValueError: if shapes do not fit or a carrier does not have length 1.
 
     Example:
       >>> carriers = draw_carriers(0, 4, 16)
@@ -225,7 +224,7 @@ def white_box_test(
 
 
 def fisher_log10(p_values: np.ndarray) -> float:
-    """log10 of the combined p of independent p-values (Fisher 1925), without underflow of it.
+    """Return log10 of the combined p of independent p-values (Fisher 1925).
 
     Args:
       p_values: float `[c]` in [0, 1]; 0 is taken as the smallest positive float.
@@ -247,7 +246,7 @@ def fisher_log10(p_values: np.ndarray) -> float:
 
 
 def _log10_chi2_tail(statistic: float, half_degrees: int) -> float:
-    # With 2k degrees of freedom the tail is that of k events of a Poisson: a sum of k terms.
+    # With 2k degrees of freedom this is a Poisson probability of fewer than k events.
     half = statistic / 2.0
     if half == 0.0:
         return 0.0

@@ -1,4 +1,4 @@
-"""Radioactive data on networks: marking images, and the row of Table 1 on tracing them."""
+"""Radioactive data with networks: mark images, and test trained networks (Table 1)."""
 
 import dataclasses
 import functools
@@ -22,18 +22,18 @@ Variables = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class RadioactiveSettings:
-    """How photos are marked; radius and weights follow the authors' published command.
+    """How images are marked; radius and weights follow the authors' published command.
 
     Attributes:
-      radius_levels: most that a value may change, in grey levels of 255 (L-infinity).
+      radius_levels: largest change of a value, in grey levels of 255 (L-infinity).
       num_steps: gradient steps.
-      step_levels: size of the first steps in grey levels; it falls to 0 along a cosine. They
-        are Adam's, so that their size does not depend on the scale of the features (the
-        authors use plain SGD, tuned to one network).
+      step_levels: size of the first steps in grey levels; it decays to 0 along a cosine. Adam
+        makes it independent of the scale of the features (the authors use plain SGD, tuned
+        to one network).
       feature_penalty: weight of the length of the features' displacement.
       pixel_penalty: weight of the squared length of the change of pixels, in [0, 1].
-      crop_padding: as the learner is expected to crop; each step sees another crop.
-      flip: whether each step mirrors half the photos at random.
+      crop_padding: pixels of padding of each step's random crop, as expected of the learner.
+      flip: whether each step mirrors half the images at random.
 
     Raises:
       ValueError: if a number is out of range.
@@ -49,7 +49,7 @@ class RadioactiveSettings:
     flip: bool = True
 
     def __post_init__(self) -> None:
-        """Refuses settings that cannot be meant."""
+        """Check the numbers."""
         _check.integer_at_least(1, radius_levels=self.radius_levels)
         _check.integer_at_least(1, num_steps=self.num_steps)
         _check.positive(step_levels=self.step_levels)
@@ -59,7 +59,7 @@ class RadioactiveSettings:
         _check.is_instance(bool, flip=self.flip)
 
 
-def mark_photos(
+def mark_images(
     key: jax.Array,
     features_fn: FeaturesFn,
     images: np.ndarray,
@@ -69,28 +69,28 @@ def mark_photos(
     *,
     batch_size: int = 64,
 ) -> np.ndarray:
-    """Marks photos so that their features move along the carrier of their class.
+    """Mark images so that their features move along the carrier of their class.
 
-    Minimises, over photos within the radius, - (φ(F(x')) - φ(x)) · u + feature_penalty
+    Minimises, over images within the radius, - (φ(F(x')) - φ(x)) · u + feature_penalty
     |φ(F(x')) - φ(x)| + pixel_penalty |x' - x|² (Sablayrolles et al. 2020,
     https://arxiv.org/abs/2002.00937), F a fresh random crop and mirror image at each step.
 
     Args:
-      key: typed PRNG key, of the crops.
+      key: typed PRNG key for the crops.
       features_fn: the marking network: float32 images `[b, H, W, 3]` in [0, 1] to `[b, d]`,
-        differentiable; a `jax.tree_util.Partial` compiles once whatever its weights.
+        differentiable; a `jax.tree_util.Partial` compiles once for all weights.
       images: uint8 `[n, H, W, 3]`.
       labels: integers `[n]`, each a row of `carriers`.
       carriers: float `[c, d]`, unit rows.
-      settings: how.
-      batch_size: photos marked together.
+      settings: how the images are marked.
+      batch_size: images marked together.
 
     Returns:
       uint8 `[n, H, W, 3]`, no value further than `radius_levels` from the original.
 
     Raises:
       ValueError: if shapes do not fit.
-      TypeError: if an argument is of the wrong kind.
+      TypeError: if an argument has the wrong type.
     """
     images = _check.uint8_images(images=images)
     labels = _check.class_labels(len(images), len(carriers), labels=labels)
@@ -140,7 +140,7 @@ def _mark_batch(
         seen = augment(key, originals + change, crops)
         moved = features_fn(seen) - features
         along = (moved * directions).sum()
-        # The smallest float keeps the slope finite where nothing has moved yet.
+        # The smallest float keeps the gradient finite where nothing has moved yet.
         lengths = jnp.sqrt((moved**2).sum(axis=1) + jnp.finfo(jnp.float32).tiny).sum()
         pixels = (change**2).sum()
         return settings.feature_penalty * lengths + settings.pixel_penalty * pixels - along
@@ -150,7 +150,7 @@ def _mark_batch(
     ) -> tuple[jax.Array, optax.OptState]:
         change, state = carry
         slope = jax.grad(loss_fn)(change, jax.random.fold_in(key, step))
-        # Optax's bias correction raises a Python float to an int32.
+        # Optax's bias correction raises a Python float to an int32 power.
         with jax.numpy_dtype_promotion("standard"):
             updates, state = optimizer.update(slope, state)
         change = jnp.clip(optax.apply_updates(change, updates), -radius, radius)
@@ -164,7 +164,7 @@ def _mark_batch(
 
 @dataclasses.dataclass(frozen=True)
 class _ModelFeatures:
-    """`Model.features`, comparing by value, so that equal models share what is compiled."""
+    """`Model.features` as a callable that compares by value, so that it compiles once."""
 
     model: Model
 
@@ -173,7 +173,7 @@ class _ModelFeatures:
 
 
 def features_fn(model: Model, variables: Variables) -> jax.tree_util.Partial:
-    """The input of a network's last dense layer, as a traced function of images.
+    """Return the input of a network's last dense layer as a traceable function of images.
 
     Args:
       model: the architecture.
@@ -188,7 +188,7 @@ def features_fn(model: Model, variables: Variables) -> jax.tree_util.Partial:
 
 
 def class_weights(model: Model, variables: Variables) -> np.ndarray:
-    """The kernel of a network's last dense layer, float64 `[d, c]`.
+    """Return the kernel of a network's last dense layer, float64 `[d, c]`.
 
     Its logits are `features @ class_weights + bias`.
     """
@@ -196,11 +196,11 @@ def class_weights(model: Model, variables: Variables) -> np.ndarray:
 
 
 def features_of(fun: FeaturesFn, images: np.ndarray, *, batch_size: int = 256) -> np.ndarray:
-    """Features of all images, in batches of one shape.
+    """Compute the features of all images, in batches of one shape.
 
     Args:
       fun: float32 images `[b, H, W, 3]` in [0, 1] to `[b, d]`; a `jax.tree_util.Partial`
-        compiles once whatever its weights.
+        compiles once for all weights.
       images: uint8 `[n, H, W, 3]`, at least one.
       batch_size: images per call.
 
@@ -233,14 +233,14 @@ def trace(
     *,
     batch_size: int = 256,
 ) -> dict[str, dict[str, Any]]:
-    """The row of Table 1 on dataset tracing: each suspect's cosines and p.
+    """Test several networks (the row of Table 1 on dataset tracing).
 
     Args:
       carriers: float `[c, d]`, unit rows, d the features of the marking network.
-      marking: the network the photos were marked with, and its weights.
+      marking: the network that the images were marked with, and its weights.
       suspects: name ("before", "after", "control", ...) to a network and its weights.
-      heldout_images: uint8 `[n, H, W, 3]`, photos that no network was trained on; n well above
-        d, so that the alignment means something.
+      heldout_images: uint8 `[n, H, W, 3]`, images that no network was trained on; n well above
+        d, so that the alignment is determined.
       batch_size: images per call.
 
     Returns:
@@ -266,7 +266,7 @@ def trace(
 def signature_cosines(
     inferred_degrees: np.ndarray, secret_degrees: np.ndarray
 ) -> dict[str, Any]:
-    """The other row of Table 1: cosines of inferred and secret signatures.
+    """Compute cosines of inferred and secret signatures (the other row of Table 1).
 
     Args:
       inferred_degrees: float `[n]`, one per user or model.

@@ -1,9 +1,9 @@
 """Membership inference with a user's own shadow model (section 5.5 and Fig. 5b of the paper).
 
-A user who knows nothing of the learner trains a model on their own photos alone, takes its
-mean training loss as the threshold of MIA-std, and asks the learner's model. The paper finds
-that the threshold lies far above every loss of the learner's model, so that held-out photos
-are all called members: accuracy 50 %.
+A user who knows nothing of the learner trains a model on their own images alone, takes its
+mean training loss as the threshold of MIA-std, and queries the learner's model. The paper
+finds the threshold far above every loss of the learner's model, so that held-out images are
+all called members: accuracy 50 %.
 
 Sign convention, as in `threshold_mia`: **a loss below the threshold means "member"**.
 """
@@ -28,25 +28,25 @@ def train_shadows(
     seeds: list[int],
     **options: Any,
 ) -> ManyResult:
-    """Trains one shadow model per user, on that user's photos and no others.
+    """Train one shadow model per user, on that user's images only.
 
-    The threshold of user `u` is `result.losses[u]`, the mean loss of their model on the photos
-    it was trained on.
+    The threshold of user `u` is `result.losses[u]`, the mean loss of their model on its
+    training images.
 
     Args:
-      model: what a user trains.
-      settings: how; `batch_size` at most the number of photos of a user.
+      model: the architecture.
+      settings: how it is trained; `batch_size` at most the number of images of a user.
       images: uint8 `[n, H, W, 3]`.
       labels: integers `[n]`.
-      rows_of_user: integers `[num_users, k]`, rows of `images`; as many for each user.
+      rows_of_user: integers `[num_users, k]`, rows of `images`.
       seeds: one per user.
-      **options: what else `train_many` takes (`checkpoint_dir`, `on_progress`, ...).
+      **options: further arguments of `train_many` (`checkpoint_dir`, `on_progress`, ...).
 
     Returns:
       The models and their losses, one per user.
 
     Raises:
-      ValueError: if a row is out of range or a user has one twice.
+      ValueError: if a row is out of range or repeats.
       TypeError: if rows are not integers.
     """
     rows_of_user = np.asarray(rows_of_user)
@@ -60,7 +60,7 @@ def train_shadows(
     membership = np.zeros((len(rows_of_user), len(images)), bool)
     np.put_along_axis(membership, rows_of_user, True, axis=1)
     if (membership.sum(axis=1) != rows_of_user.shape[1]).any():
-        raise ValueError("rows_of_user must name each photo of a user once")
+        raise ValueError("rows_of_user must name each image of a user once")
     return train_many(
         model, settings, images, labels, seeds=seeds, membership=membership, **options
     )
@@ -69,13 +69,13 @@ def train_shadows(
 def attack_users(
     thresholds: np.ndarray, member_losses: np.ndarray, heldout_losses: np.ndarray
 ) -> list[MembershipResult]:
-    """Applies each user's threshold to the learner's losses on their photos.
+    """Apply each user's threshold to the learner's losses on their images.
 
     Args:
       thresholds: float `[num_users]`, nats: mean training loss of each shadow model.
-      member_losses: float `[num_users, k]`, nats: the learner's model on photos of the user
-        that it was trained on, as it saw them.
-      heldout_losses: float `[num_users, m]`, nats: on photos of the user that it was not.
+      member_losses: float `[num_users, k]`, nats: the learner's model on images of the user
+        that it was trained on, as published.
+      heldout_losses: float `[num_users, m]`, nats: on images that it was not trained on.
 
     Returns:
       One result per user.
@@ -96,7 +96,7 @@ def attack_users(
     for name, losses in (("member_losses", members), ("heldout_losses", heldout)):
         if losses.ndim != 2 or len(losses) != len(thresholds):
             raise ValueError(
-                f"{name} must have shape [{len(thresholds)}, photos], got {losses.shape}"
+                f"{name} must have shape [{len(thresholds)}, images], got {losses.shape}"
             )
     return [
         apply_threshold(*of_user) for of_user in zip(thresholds, members, heldout, strict=True)
@@ -110,20 +110,20 @@ def compare(
     *,
     watermark_matches: int | None = None,
 ) -> dict[str, Any]:
-    """Fig. 5b as numbers: where the thresholds lie, and what they get right.
+    """Compare thresholds and losses over users (Fig. 5b of the paper).
 
     Args:
       thresholds: float `[num_users]`, nats.
       member_losses: float `[num_users, k]`, nats, of the learner's model.
       heldout_losses: float `[num_users, m]`, nats, of the learner's model.
-      watermark_matches: how many of the same users' signatures were inferred, if asked.
+      watermark_matches: number of the same users whose signature was inferred; None to omit.
 
     Returns:
       `accuracy` (mean over users; the paper: 0.5), its standard deviation, `advantage`,
       `false_positive_rate` (the paper: 1), mean losses of shadow (`threshold`), members and
       held-out, the share of users whose threshold lies above their mean held-out loss
       (`share_threshold_above_heldout`; the paper: all), `per_user` lists of the three losses
-      and the accuracy, and `watermark_accuracy` where it was asked for.
+      and the accuracy, and `watermark_accuracy` if requested.
 
     Raises:
       ValueError: if shapes do not fit or a threshold is not finite.

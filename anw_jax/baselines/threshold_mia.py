@@ -1,10 +1,10 @@
 """Membership inference by a threshold on the loss: MIA-std and MIA-pow.
 
-Sign convention: **a photo is called a member where its loss is below the threshold**,
+Sign convention: **an image is called a member if its loss is below the threshold**,
 strictly. Advantage = true positive rate - false positive rate, in [-1, 1] (definition 4 of
 Yeom et al. 2018, https://arxiv.org/abs/1709.01604); below 0 the attack is worse than guessing.
-With as many members as others it is 2 (accuracy - 0.5), the scale on which the original code
-of the paper prints percents; adv^P (see `protection_advantage`) is accuracy - 0.5, half of it.
+With as many members as others it is 2 (accuracy - 0.5), as printed in percent by the original
+code of the paper; adv^P (see `protection_advantage`) is accuracy - 0.5, half of it.
 """
 
 import dataclasses
@@ -22,12 +22,12 @@ METHODS = ("MIA-std", "MIA-pow")
 
 @dataclasses.dataclass(frozen=True)
 class MembershipResult:
-    """What a threshold says of photos whose membership is known.
+    """Counts of a threshold's calls on images whose membership is known.
 
     Attributes:
       threshold: nats; a loss below it means "member".
-      num_members: members asked about.
-      num_others: photos asked about that are no members.
+      num_members: number of members.
+      num_others: number of images that are not members.
       true_positives: members called members.
       false_positives: others called members.
     """
@@ -40,22 +40,22 @@ class MembershipResult:
 
     @property
     def num_right(self) -> int:
-        """Photos, of either kind, that are called what they are."""
+        """Number of images, of either kind, that are called correctly."""
         return self.true_positives + self.num_others - self.false_positives
 
     @property
     def accuracy(self) -> float:
-        """Share of all photos that are called what they are."""
+        """Share of all images that are called correctly."""
         return self.num_right / (self.num_members + self.num_others)
 
     @property
     def true_positive_rate(self) -> float:
-        """Share of the members called members."""
+        """Share of the members that are called members."""
         return self.true_positives / self.num_members
 
     @property
     def false_positive_rate(self) -> float:
-        """Share of the others called members."""
+        """Share of the others that are called members."""
         return self.false_positives / self.num_others
 
     @property
@@ -65,11 +65,11 @@ class MembershipResult:
 
     @property
     def balanced_accuracy(self) -> float:
-        """Mean share of right calls over both kinds of photo; (1 + advantage) / 2."""
+        """Mean of the shares of correct calls of both kinds; (1 + advantage) / 2."""
         return (1.0 + self.advantage) / 2.0
 
     def plain(self) -> dict[str, Any]:
-        """All of it as plain values."""
+        """Return all of it as plain values."""
         return {
             **dataclasses.asdict(self),
             "accuracy": self.accuracy,
@@ -79,7 +79,7 @@ class MembershipResult:
 
 
 def std_threshold(known_member_losses: np.ndarray) -> float:
-    """MIA-std: the mean loss of photos known to be members.
+    """Return the threshold of MIA-std: the mean loss of known members.
 
     After Yeom et al. 2018, https://arxiv.org/abs/1709.01604.
 
@@ -106,7 +106,7 @@ def pow_threshold(
     num_candidates: int = 1001,
     span: float = 5.0,
 ) -> float:
-    """MIA-pow: the best of many thresholds on photos of both kinds that are known.
+    """Return the threshold of MIA-pow: the best of many on known images of both kinds.
 
     Candidates are mean + c std for `num_candidates` values of c, evenly spaced over
     [-span, span]; mean and standard deviation are those of the known members. The candidate
@@ -120,13 +120,13 @@ def pow_threshold(
       known_member_losses: float `[k]`, nats, at least one.
       known_other_losses: float `[m]`, nats, at least one.
       num_candidates: at least 1.
-      span: how many standard deviations to look, above 0.
+      span: half-width of the grid in standard deviations, above 0.
 
     Returns:
       The threshold in nats.
 
     Raises:
-      ValueError: if there are no photos of a kind, a loss is not finite, or a number is out
+      ValueError: if there are no images of a kind, a loss is not finite, or a number is out
         of range.
 
     Example:
@@ -141,7 +141,7 @@ def pow_threshold(
     candidates = members.mean() + members.std() * np.linspace(-span, span, num_candidates)
     true_positives = np.searchsorted(np.sort(members), candidates, side="left")
     false_positives = np.searchsorted(np.sort(others), candidates, side="left")
-    # In whole numbers, so that equal advantages are equal.
+    # In integers, so that ties are exact.
     advantages = true_positives * len(others) - false_positives * len(members)
     return float(candidates[advantages.argmax()])
 
@@ -149,9 +149,9 @@ def pow_threshold(
 def apply_threshold(
     threshold: float, member_losses: np.ndarray, other_losses: np.ndarray
 ) -> MembershipResult:
-    """Calls photos of known membership by a threshold, and counts.
+    """Count the calls of a threshold on images of known membership.
 
-    A loss that is not a number, or infinite, calls no member.
+    A loss that is NaN or infinite does not call a member.
 
     Args:
       threshold: nats.
@@ -162,7 +162,7 @@ def apply_threshold(
       The counts.
 
     Raises:
-      ValueError: if there are no photos of a kind, or the threshold is not finite.
+      ValueError: if there are no images of a kind, or the threshold is not finite.
 
     Example:
       >>> result = apply_threshold(0.3, np.array([0.1, 0.2, 0.4]), np.array([0.2, 0.3, 5.0]))
@@ -192,22 +192,22 @@ def compare(
     num_known: int = 100,
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
-    """MIA-std and MIA-pow on one model, with known photos drawn from each kind.
+    """Compare MIA-std and MIA-pow on one model, with known images drawn from each kind.
 
     `num_known` members and as many others are drawn and used for the thresholds alone; the
     rest are the targets. The paper's code takes 100 + 100 known and 5000 + 5000 targets.
 
     Args:
-      member_losses: float `[k]`, nats, of photos the model was trained on; k above `num_known`.
-      other_losses: float `[m]`, nats, of photos it was not; m above `num_known`.
-      num_known: photos of each kind that are known to the attacker.
-      seed: of the draw.
+      member_losses: float `[k]`, nats, of images the model was trained on; k above `num_known`.
+      other_losses: float `[m]`, nats, of other images; m above `num_known`.
+      num_known: number of images of each kind that are known to the attacker.
+      seed: seed of the draw.
 
     Returns:
       For each name in `METHODS`, threshold, counts, accuracy, balanced accuracy, advantage.
 
     Raises:
-      ValueError: if there are too few photos or a known loss is not finite.
+      ValueError: if there are too few images or a known loss is not finite.
 
     Example:
       >>> rng = np.random.default_rng(0)
@@ -221,7 +221,7 @@ def compare(
     for name, losses in (("member_losses", members), ("other_losses", others)):
         if len(losses) <= num_known:
             raise ValueError(
-                f"{name} must hold more than num_known = {num_known} photos, got {len(losses)}"
+                f"{name} must hold more than num_known = {num_known} images, got {len(losses)}"
             )
     rng = np.random.default_rng(_check.integer_at_least(0, seed=seed))
     members, others = rng.permutation(members), rng.permutation(others)
@@ -253,18 +253,18 @@ def answers(
     *,
     batch_size: int = 256,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Loss and correctness of each photo, asked as it is, without augmentation.
+    """Return loss and correctness of each image, without augmentation.
 
     Args:
       predict: float32 images `[b, H, W, 3]` in [0, 1] to logits `[b, c]`; a
-        `jax.tree_util.Partial` is traced once per shape of image, whatever its weights.
+        `jax.tree_util.Partial` is traced once per shape of image, for all weights.
       images: uint8 `[n, H, W, 3]`.
       labels: integers `[n]`.
       batch_size: images per call.
 
     Returns:
-      `(losses, correct)`: float64 `[n]`, softmax cross-entropy in nats (**of the softmax**: the
-      original code takes raw logits for log-probabilities), and bool `[n]`, whether the
+      `(losses, correct)`: float64 `[n]`, softmax cross-entropy in nats (the original
+      code wrongly takes raw logits for log-probabilities), and bool `[n]`, whether the
       largest logit is the label's.
 
     Raises:
@@ -275,8 +275,8 @@ def answers(
       >>> def redness(batch):  # two classes: red or not
       ...     red = batch[..., 0].mean((1, 2)) - batch.mean((1, 2, 3))
       ...     return jnp.stack([red, -red], axis=1) * 10
-      >>> photos = np.full((2, 4, 4, 3), [200, 60, 60], np.uint8)
-      >>> losses, correct = answers(redness, photos, np.array([0, 1]))
+      >>> images = np.full((2, 4, 4, 3), [200, 60, 60], np.uint8)
+      >>> losses, correct = answers(redness, images, np.array([0, 1]))
       >>> correct.tolist(), bool(losses[0] < losses[1])
       ([True, False], True)
     """

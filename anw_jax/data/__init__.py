@@ -1,10 +1,10 @@
-"""Photos and who owns them: sources, users, the learner's set, the batch plan.
+"""Image data: sources, users and their images, batches, and owners' photo files.
 
-`load` reads a source into `Splits`; `assign_users` says whose photos are whose;
-`training_set` puts published (marked) photos in their places; `BatchPlan` says which rows
-each step of training sees. Images are uint8 `[n, H, W, 3]`, channels last, in all of them.
-A set that is too large for memory is a `StreamedDataset`, whose photos are decoded when
-their rows are asked for; `prefetch` asks ahead.
+`load` reads a source into `Splits`; `assign_users` gives users their images; `training_set`
+replaces originals by published (marked) images; `BatchPlan` gives the rows of each training
+step. Images are uint8 `[n, H, W, 3]`, channels last. A set that is too large for memory is a
+`StreamedDataset`, whose images are decoded when they are indexed; `prefetch` reads ahead.
+`list_photos`, `read_photo` and `png_of` handle the photo files of an owner.
 """
 
 from anw_jax.data.batches import BatchPlan, padded_rows, prefetch

@@ -1,4 +1,4 @@
-"""Batches: which rows each step of training sees, and reading ahead in threads (Grain)."""
+"""Batches: the rows of each training step, and reading ahead in threads (Grain)."""
 
 import dataclasses
 import functools
@@ -13,27 +13,27 @@ import numpy as np
 from anw_jax import _check, errors
 
 _Item = TypeVar("_Item")
-# Decoders let go of Python's lock, so threads do; processes would need absl's flags parsed.
+# Decoders release Python's lock, so threads suffice; processes would need absl's flags parsed.
 _MOST_THREADS = 16
 
 
 @functools.lru_cache(maxsize=4)
 def _epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
     order = permutation(seed, epoch, num_examples)
-    order.flags.writeable = False  # it is shared by all who ask
+    order.flags.writeable = False  # it is cached
     return order
 
 
 @dataclasses.dataclass(frozen=True)
 class BatchPlan:
-    """The order of training rows; to resume it needs the step number and nothing else.
+    """The order of training rows, a pure function of seed and step number.
 
-    Epoch `e` goes through the permutation drawn from `fold_in(key(seed), e)`, so each
-    row is seen at most once per epoch; the last, partial batch is dropped.
+    Epoch `e` follows the permutation drawn from `fold_in(key(seed), e)`, so each row is seen
+    at most once per epoch; the last, partial batch is dropped.
 
     Attributes:
       num_examples: rows of the training set, at least `batch_size`.
-      batch_size: rows of a step.
+      batch_size: rows per step.
       seed: integer in `[0, 2**32)`.
 
     Raises:
@@ -61,11 +61,11 @@ class BatchPlan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Full batches in one pass."""
+        """Number of full batches in one epoch."""
         return self.num_examples // self.batch_size
 
     def indices(self, epoch: int, step_in_epoch: int) -> np.ndarray:
-        """Returns int32 `[batch_size]` rows of one step.
+        """Return the rows of one step, int32 `[batch_size]`.
 
         Args:
           epoch: from 0.
@@ -82,7 +82,7 @@ class BatchPlan:
         return order[step * self.batch_size : (step + 1) * self.batch_size]
 
     def rows(self, first_step: int, num_steps: int) -> np.ndarray:
-        """Returns int32 `[num_steps, batch_size]` rows from global step `first_step` on.
+        """Return the rows of several steps, int32 `[num_steps, batch_size]`.
 
         Args:
           first_step: counted from 0 across epochs.
@@ -102,7 +102,7 @@ def _grain() -> types.ModuleType:
         import grain
     except ImportError:
         raise errors.SourceError(
-            "reading photos ahead needs Grain: pip install 'grain>=0.2.18,<0.3'"
+            "reading images ahead needs Grain: pip install 'grain>=0.2.18,<0.3'"
         ) from None
     return grain
 
@@ -124,14 +124,14 @@ def padded_rows(num_rows: int, batch_size: int) -> Iterator[np.ndarray]:
 def prefetch(
     read_fn: Callable[[int], _Item], steps: range, num_threads: int | None = None
 ) -> Iterator[_Item]:
-    """Calls `read_fn` on each step, ahead of need in threads; gives results in order.
+    """Call `read_fn` on each step, ahead of need in threads; yield results in order.
 
-    As many results wait as there are threads. The threads end with the iterator: at its
-    last step, when it is closed, or when nobody holds it any more.
+    As many results are buffered as there are threads. The threads end with the iterator: at its
+    last step, when it is closed, or when it is garbage-collected.
 
     Args:
       read_fn: a pure function of the step, safe to call from several threads at once.
-      steps: which steps, in order.
+      steps: the arguments of `read_fn`, in order.
       num_threads: at least 1; None for one per processor, at most 16.
 
     Returns:
@@ -156,7 +156,7 @@ def _read_ahead(
     grain: types.ModuleType, read_fn: Callable[[int], _Item], steps: range, num_threads: int
 ) -> Iterator[_Item]:
     def read(step: int) -> tuple[_Item | None, Exception | None]:
-        # Grain writes a note of its own into errors that pass through it.
+        # Grain adds a note to errors that pass through it.
         try:
             return read_fn(step), None
         except Exception as error:
@@ -174,7 +174,7 @@ def _read_ahead(
 
 
 def check_seed(seed: int) -> int:
-    """An integer in [0, 2**32), so that no two seeds fall together."""
+    """Check that a seed is an integer in [0, 2**32), so that no two seeds coincide."""
     seed = _check.integer_at_least(0, seed=seed)
     if seed >= 2**32:
         raise ValueError(f"seed must be below 2**32, got {seed}")
@@ -182,7 +182,7 @@ def check_seed(seed: int) -> int:
 
 
 def permutation(seed: int, stream: int, num: int) -> np.ndarray:
-    """Int32 permutation `[num]` number `stream` of `seed`."""
-    # The implementation is named because JAX's default is a setting of the caller's.
+    """Return permutation number `stream` of `seed`, int32 `[num]`."""
+    # The implementation is named because JAX's default is a setting of the caller.
     key = jax.random.fold_in(jax.random.key(int(seed), impl="threefry2x32"), stream)
     return np.asarray(jax.random.permutation(key, num)).astype(np.int32)

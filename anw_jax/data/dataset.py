@@ -18,15 +18,15 @@ _CHUNK = 4096
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled 8-bit colour photos; the arrays are read-only views.
+    """Labelled 8-bit colour images; the arrays are read-only views.
 
     Attributes:
       images: uint8 `[n, H, W, 3]`, red green blue.
       labels: int32 `[n]`, each in `[0, len(class_names))`.
       class_names: what each label means.
       name: for reports, for example `"tfds:cifar10/train"`.
-      file_names: `[n]` names where the photos were files, else None.
-      original_digests: `[n]` of `keys.image_digest`, taken before the photos were resized;
+      file_names: `[n]` names where the images were files, else None.
+      original_digests: `[n]` of `keys.image_digest`, computed before the images were resized;
         None where `images` are the originals.
 
     Raises:
@@ -35,8 +35,8 @@ class Dataset:
 
     Example:
       >>> grey = np.full((3, 2, 2, 3), 128, np.uint8)
-      >>> photos = Dataset(grey, [0, 1, 1], ("cat", "dog"), "grey")
-      >>> len(photos), photos.num_classes, photos.take([2, 0]).labels.tolist()
+      >>> dataset = Dataset(grey, [0, 1, 1], ("cat", "dog"), "grey")
+      >>> len(dataset), dataset.num_classes, dataset.take([2, 0]).labels.tolist()
       (3, 2, [1, 0])
     """
 
@@ -72,11 +72,11 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """How many classes the labels tell apart."""
+        """Number of classes."""
         return len(self.class_names)
 
     def take(self, indices: npt.ArrayLike) -> "Dataset":
-        """Returns the rows `indices` (integers in `[0, n)`), in that order.
+        """Return the rows `indices` (integers in `[0, n)`), in that order.
 
         Raises:
           TypeError: if `indices` are not integers.
@@ -94,13 +94,13 @@ class Dataset:
         )
 
     def in_memory(self) -> "Dataset":
-        """Returns the photos as arrays: this very set, unless it is a streamed one."""
+        """Return a dataset in memory: this one, unless it is streamed."""
         return self
 
     def digest(self) -> str:
-        """Returns a SHA-256 (64 hex digits) of shape, pixels and labels, in order.
+        """Return the SHA-256 (64 hex digits) of shape, pixels and labels, in order.
 
-        Of the photos as they are here, resized or not.
+        Of the images as they are here, resized or not.
         """
         sha = hashlib.sha256(_DIGEST_TAG)
         sha.update(repr(self.images.shape).encode() + b"\0")
@@ -112,28 +112,30 @@ class Dataset:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StreamedDataset(Dataset):
-    """A `Dataset` whose images are read when they are asked for.
+    """A `Dataset` whose images are read when they are indexed.
 
-    Labels and names are in memory. `take` gives another streamed set; `in_memory` reads
-    all photos of it. `digest()` reads them too, and is that of `in_memory()`.
+    Labels and names are in memory. `take` returns another streamed set; `in_memory` reads
+    all images. `digest()` reads them too, and equals that of `in_memory()`.
 
     Attributes:
       images: `StreamedImages`, of shape `[n, H, W, 3]`; index it to get arrays.
-      original_digests: None, though photos may be resized, until `in_memory()`; digests of
-        the originals take a reading of them all.
+      original_digests: None, though images may be resized, until `in_memory()`: digests of
+        the originals need all of them to be read.
 
     Example:
       >>> from anw_jax import data
-      >>> photos = data.load("mock:8", image_size=4, in_memory=False).train
-      >>> photos.images.shape, photos.images[[5, 2]].shape, photos.take([5, 2]).labels.tolist()
-      ((8, 4, 4, 3), (2, 4, 4, 3), [1, 2])
+      >>> streamed = data.load("mock:8", image_size=4, in_memory=False).train
+      >>> streamed.images.shape, streamed.images[[5, 2]].shape
+      ((8, 4, 4, 3), (2, 4, 4, 3))
+      >>> streamed.take([5, 2]).labels.tolist()
+      [1, 2]
     """
 
     images: StreamedImages
 
     @classmethod
     def of(cls, dataset: Dataset) -> "StreamedDataset":
-        """A set that is in the host's memory, to be fed to a device batch by batch."""
+        """Wrap a set in the host's memory, to be sent to a device batch by batch."""
         records = ArrayRecords(dataset.images, dataset.name)
         return cls(
             StreamedImages.of(records, None),
@@ -151,10 +153,10 @@ class StreamedDataset(Dataset):
         return self.images.take(rows)
 
     def in_memory(self) -> Dataset:
-        """Returns the same photos as arrays, with the digests of their originals.
+        """Return the same images as arrays, with the digests of their originals.
 
         Raises:
-          SourceError: for a photo that cannot be decoded or has another size.
+          SourceError: for an image that cannot be decoded or has another size.
         """
         images, digests = self.images.load()
         return Dataset(
@@ -169,11 +171,11 @@ class StreamedDataset(Dataset):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Splits:
-    """What a source gives: photos to train on and photos to test with.
+    """The training and test images of a source.
 
     Attributes:
-      train: the photos a learner may train on.
-      test: photos of the same classes and size that nobody trains on.
+      train: the images a learner may train on.
+      test: images of the same classes and size that nobody trains on.
 
     Raises:
       ValueError: if class names or image sizes of the two differ.
@@ -196,17 +198,17 @@ class Splits:
 
 
 def goes_to_test(content: bytes) -> bool:
-    """Whether a photo with these bytes is one of the fifth that tests.
+    """Return whether an image with these bytes belongs to the test fifth.
 
-    The photo alone decides, so adding others moves none, and byte-identical copies are
-    never on both sides.
+    It depends on the image alone, so adding others moves none, and byte-identical copies
+    are never on both sides.
     """
     digest = hashlib.sha256(_SPLIT_TAG + content).digest()
     return int.from_bytes(digest[:8]) % 5 == 0
 
 
 def divide(everything: Dataset, in_test: np.ndarray) -> Splits:
-    """Splits by the bool array `in_test` `[n]`; an error where a side would be empty."""
+    """Split by the bool array `in_test` `[n]`; an empty side is an error."""
     sides = {}
     for name, rows in (("train", ~in_test), ("test", in_test)):
         if not rows.any():
@@ -220,7 +222,7 @@ def divide(everything: Dataset, in_test: np.ndarray) -> Splits:
 
 
 def chunks(images: np.ndarray | StreamedImages) -> Iterator[np.ndarray]:
-    """Gives images in order, uint8 `[k, H, W, 3]` at a time; streamed ones are read ahead.
+    """Yield images in order, uint8 `[k, H, W, 3]` at a time; streamed ones are read ahead.
 
     Args:
       images: uint8 `[n, H, W, 3]`.
@@ -243,7 +245,7 @@ def chunks(images: np.ndarray | StreamedImages) -> Iterator[np.ndarray]:
 
 
 def channel_statistics(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each channel, over all pixels, in one pass.
+    """Return mean and standard deviation of each channel over all pixels, in one pass.
 
     From exact counts of the 256 levels, so a streamed set and one in memory give the same
     bits: `mean = sum_k p_k k / 255`, `std = sqrt(sum_k p_k (k / 255)^2 - mean^2)`, where

@@ -1,4 +1,4 @@
-"""Image files (Pillow): which are read, what they hold, and images brought to one size."""
+"""Image files (Pillow): which are read, decoding, and resizing to one size."""
 
 import contextlib
 import io
@@ -15,7 +15,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
 _MODES = ("RGB", "RGBA", "L", "LA", "1", "P")
 
-# Endings of pictures, by what they are; photos that are read have `ENDINGS`.
+# Endings of image files that are not read, by kind; those that are read have `ENDINGS`.
 _KINDS = {
     "GIF": "gif giff",
     "BMP": "bmp dib rle",
@@ -40,7 +40,7 @@ _KIND_OF_ENDING = {
     f".{ending}": kind for kind, endings in _KINDS.items() for ending in endings.split()
 }
 
-# First bytes of the commonest kinds: a picture need not be named as one.
+# First bytes of the commonest kinds: an image file may have any ending.
 _SIGNATURES = (
     b"\x89PNG\r\n\x1a\n",
     b"\xff\xd8\xff",
@@ -55,12 +55,12 @@ _SIGNATURES = (
 )
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"avif", b"avis", b"crx ")
 
-# So many bytes decide.
+# `is_image` looks at this many bytes.
 HEAD = 16
 
 
 def kind_of_ending(ending: str) -> str:
-    """What a file with this ending (lower case, with its dot) is; "" if no picture.
+    """Return what kind of image has this ending (lower case, with its dot); "" if none.
 
     Example:
       >>> kind_of_ending(".heic"), kind_of_ending(".txt")
@@ -69,11 +69,11 @@ def kind_of_ending(ending: str) -> str:
     return _KIND_OF_ENDING.get(ending, "")
 
 
-def is_picture(head: bytes) -> bool:
-    """Whether a file that begins like this is a picture.
+def is_image(head: bytes) -> bool:
+    """Return whether a file that begins with these bytes is an image.
 
     Example:
-      >>> is_picture(b"GIF89a..."), is_picture(b"file,label")
+      >>> is_image(b"GIF89a..."), is_image(b"file,label")
       (True, False)
     """
     in_riff = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
@@ -83,7 +83,7 @@ def is_picture(head: bytes) -> bool:
 
 
 def pillow() -> types.ModuleType:
-    """Pillow, or a line that says what to install."""
+    """Import Pillow; the error says what to install."""
     try:
         import PIL.Image
         import PIL.ImageOps
@@ -97,10 +97,10 @@ def pillow() -> types.ModuleType:
 
 @contextlib.contextmanager
 def opened(content: bytes | pathlib.Path, name: str) -> Iterator[Any]:
-    """Pillow's image of a PNG, JPEG or WebP file, not decoded yet; `name` is for errors.
+    """Open a PNG, JPEG or WebP file with Pillow, not decoded yet; `name` is for errors.
 
     Raises:
-      SourceError: whatever goes wrong with it in the body, in one line.
+      SourceError: for any error of Pillow in the body, in one line.
     """
     pil = pillow()
     file = io.BytesIO(content) if isinstance(content, bytes) else content
@@ -114,7 +114,7 @@ def opened(content: bytes | pathlib.Path, name: str) -> Iterator[Any]:
         raise errors.SourceError(
             f"{name} claims more than {most:,} pixels, the most that are read: scale it down"
         ) from None
-    except Exception as error:  # of Pillow's readers, which share no base
+    except Exception as error:  # Pillow's readers share no base class
         reason = str(error).partition(" <_io")[0]  # Pillow shows the buffer's address
         raise errors.SourceError(
             f"{name} cannot be decoded ({type(error).__name__}: {reason:.80}): "
@@ -123,12 +123,12 @@ def opened(content: bytes | pathlib.Path, name: str) -> Iterator[Any]:
 
 
 def _is_animated(image: Any) -> bool:
-    """Whether Pillow's image moves; a JPEG with a second picture (a gain map) does not."""
+    """Return whether the image is animated; a JPEG with a second picture (gain map) is not."""
     return image.format != "JPEG" and image.format != "MPO" and image.is_animated
 
 
 class NotHeldError(errors.SourceError):
-    """8-bit RGB would not hold all that a photo file shows; `reason` says what."""
+    """An image file shows what 8-bit RGB cannot hold; `reason` says what."""
 
     def __init__(self, name: str, reason: str, repair: str):
         super().__init__(f"{name} has {reason}: {repair}")
@@ -136,7 +136,7 @@ class NotHeldError(errors.SourceError):
 
 
 def why_not(path: pathlib.Path) -> str:
-    """What of a photo file 8-bit RGB would not hold; "" where it does, or it is damaged."""
+    """Return what 8-bit RGB cannot hold of an image file; "" if nothing, or if damaged."""
     try:
         with opened(path, str(path)) as image:
             raw_mode = _checked_raw_mode(image, "")
@@ -146,12 +146,12 @@ def why_not(path: pathlib.Path) -> str:
     except NotHeldError as error:
         return error.reason
     except errors.SourceError:
-        pass  # whoever reads the photo says so
+        pass  # reported when the file is read
     return ""
 
 
 def _checked_raw_mode(image: Any, name: str) -> str:
-    """How the file holds its numbers, before Pillow cuts them to 8 bits or to one frame."""
+    """Return the file's raw mode, before Pillow reduces it to 8 bits or to one frame."""
     if _is_animated(image):
         repair = "save the one that you want as a picture of its own"
         raise NotHeldError(name, f"{image.n_frames} frames of an animation", repair)
@@ -172,7 +172,7 @@ def _transparent(name: str) -> errors.SourceError:
 
 
 def _has_colour(image: Any, colour: Any, raw_mode: str) -> bool:
-    """Whether a pixel has the colour that a PNG without alpha declares transparent."""
+    """Return whether a pixel has the colour that a PNG without alpha declares transparent."""
     scale = {"L;2": 85, "L;4": 17}.get(raw_mode, 1)
     if image.mode == "1":
         image, scale = image.convert("L"), 1 if colour > 1 else 255
@@ -182,7 +182,7 @@ def _has_colour(image: Any, colour: Any, raw_mode: str) -> bool:
 
 
 def _to_rgb(image: Any, name: str, raw_mode: str) -> Any:
-    """Converts to RGB where that invents nothing; `image` is Pillow's."""
+    """Convert Pillow's image to RGB where no colour has to be made up."""
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     if image.mode in ("RGBA", "LA"):
@@ -196,10 +196,10 @@ def _to_rgb(image: Any, name: str, raw_mode: str) -> Any:
 
 
 def decode(content: bytes, name: str) -> np.ndarray:
-    """Uint8 `[H, W, 3]` of a PNG, JPEG or WebP file; `name` is for errors.
+    """Decode a PNG, JPEG or WebP file to uint8 `[H, W, 3]`; `name` is for errors.
 
-    One rule for what 8-bit RGB cannot hold: animations, 16 bits and transparent pixels are
-    refused, so that what is hashed is all that the file shows.
+    Animations, 16 bits and transparent pixels, which 8-bit RGB cannot hold, are refused, so
+    that the hashed pixels are all that the file shows.
     """
     with opened(content, name) as image:
         raw_mode = _checked_raw_mode(image, name)
@@ -209,9 +209,9 @@ def decode(content: bytes, name: str) -> np.ndarray:
 
 
 def fit(image: np.ndarray, image_size: int | None) -> np.ndarray:
-    """Resizes the short side to `image_size` (bicubic), then cuts out the centre square.
+    """Resize the short side to `image_size` (bicubic), then cut out the centre square.
 
-    An image that has that size already, or `image_size=None`, passes untouched.
+    An image that has that size already, or `image_size=None`, is returned unchanged.
     """
     height, width = image.shape[:2]
     if image_size is None or (height, width) == (image_size, image_size):
@@ -227,13 +227,13 @@ def fit(image: np.ndarray, image_size: int | None) -> np.ndarray:
 def stack(
     named_images: Iterable[tuple[str, np.ndarray]], count: int, image_size: int | None
 ) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Uint8 `[count, H, W, 3]`, and the digests of the originals where they are resized.
+    """Stack images to uint8 `[count, H, W, 3]`; also return digests of resized originals.
 
     Holds one decoded image at a time beside the result.
     """
     stacked, digests = None, []
     for row, (name, image) in enumerate(named_images):
-        if image_size is not None:  # a key's slots hang on these, so never on the resizing
+        if image_size is not None:  # slots depend on these, so never on the resizing
             digests.append(keys.image_digest(image))
         image = fit(image, image_size)
         if stacked is None:
@@ -247,7 +247,7 @@ def stack(
 def sizes_differ(
     first_name: str, first_shape: tuple[int, ...], name: str, shape: tuple[int, ...]
 ) -> errors.SourceError:
-    """The error for two images `[H, W, 3]` that do not go into one array."""
+    """Return the error for two images `[H, W, 3]` that do not fit into one array."""
     first_size, size = ("x".join(map(str, s[:2])) for s in (first_shape, shape))
     return errors.SourceError(
         f"{first_name} is {first_size} and {name} is {size} (height x width): set "

@@ -1,4 +1,4 @@
-"""What a photo's file says beside its numbers: how they are meant, and what else is in it."""
+"""The colour information of a photo file: ICC profile, PNG chunks, EXIF."""
 
 import dataclasses
 import os
@@ -11,7 +11,7 @@ import numpy as np
 from anw_jax import errors
 from anw_jax.data import image_files
 
-# PNG's own words about colour, which are kept as they stand.
+# PNG chunks about colour, which are copied unchanged.
 _CHUNKS = (b"cICP", b"gAMA", b"cHRM")
 _SRGB_CICP = b"\x01\x0d\x00\x01"
 _GAMMA, _NEAR_GAMMA = 45455, 1000
@@ -30,12 +30,12 @@ LOST_PICTURES = "further pictures in the file, which are neither marked nor publ
 
 @dataclasses.dataclass(frozen=True)
 class PhotoColour:
-    """How the numbers of a photo file are meant.
+    """How the pixel values of a photo file are to be interpreted.
 
     Attributes:
-      profile: an ICC profile of RGB; b"" where there is none.
+      profile: an ICC profile of RGB; b"" for none.
       chunks: (name, content) of PNG chunks about colour.
-      notes: what its owner has to know, each the end of "photos with …"; none for plain sRGB.
+      notes: notes to the owner, each the end of "photos with …"; none for plain sRGB.
     """
 
     profile: bytes = b""
@@ -44,10 +44,10 @@ class PhotoColour:
 
 
 def colour_of(path: str | os.PathLike) -> PhotoColour:
-    """What a photo file says about its colours, without decoding it.
+    """Read the colour information of a photo file, without decoding it.
 
-    The numbers are marked and hashed as the file holds them. What it says about them goes into
-    the published PNG (`png_of`), so that a viewer sees both pictures alike but for the mark.
+    Pixel values are marked and hashed as the file holds them. The colour information goes into
+    the published PNG (`png_of`), so that both look alike in a viewer but for the mark.
 
     Raises:
       SourceError: it cannot be read.
@@ -68,13 +68,13 @@ def colour_of(path: str | os.PathLike) -> PhotoColour:
             notes.append(LOST_EXIF)
         if image.format == "MPO":
             notes.append(LOST_PICTURES)
-        if profile or "srgb" in image.info:  # stronger than gAMA and cHRM
+        if profile or "srgb" in image.info:  # these override gAMA and cHRM
             chunks = tuple(pair for pair in chunks if pair[0] == b"cICP")
         return PhotoColour(profile, chunks, tuple(notes))
 
 
 def _chunks(path: pathlib.Path) -> tuple[tuple[bytes, bytes], ...]:
-    """The chunks about colour, which stand before the pixels; each once."""
+    """Return the chunks about colour, which come before the pixels; each once."""
     found: dict[bytes, bytes] = {}
     try:
         with path.open("rb") as file:
@@ -93,7 +93,7 @@ def _chunks(path: pathlib.Path) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _differ(chunks: tuple[tuple[bytes, bytes], ...], named_otherwise: bool) -> bool:
-    """Whether chunks name other colours than sRGB, and nothing stronger overrules them."""
+    """Return whether chunks name other colours than sRGB, and nothing overrides them."""
     by_name = dict(chunks)
     if b"cICP" in by_name:
         return by_name[b"cICP"] != _SRGB_CICP
@@ -109,16 +109,16 @@ def _differ(chunks: tuple[tuple[bytes, bytes], ...], named_otherwise: bool) -> b
 
 
 def _is_adobe(image: Any) -> bool:
-    """Whether a camera said Adobe RGB in its EXIF, and gave no profile."""
+    """Return whether the EXIF data name Adobe RGB."""
     try:
         exif = image.getexif()
         interoperability = exif.get_ifd(0xA005).get(1) or ""
         return exif.get_ifd(0x8769).get(0xA001) == 2 or str(interoperability).startswith("R03")
-    except Exception:  # damaged EXIF, which says nothing
+    except Exception:  # damaged EXIF data are ignored
         return False
 
 
-# Colourants of sRGB, adapted to D50 as profiles hold them.
+# Colourants of sRGB, adapted to D50 as in profiles.
 _COLOURANTS = {
     b"rXYZ": (0.4361, 0.2225, 0.0139),
     b"gXYZ": (0.3851, 0.7169, 0.0971),
@@ -132,14 +132,14 @@ _NEAR_CURVE = 0.01
 
 
 def is_rgb_profile(profile: bytes) -> bool:
-    """Whether these bytes can stand in an RGB picture: a header of a profile of RGB."""
+    """Return whether these bytes are an ICC profile of RGB, by their header."""
     return len(profile) >= 132 and profile[36:40] == b"acsp" and profile[16:20] == b"RGB "
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Whether a profile has sRGB's colourants and curves, whatever it calls itself.
+    """Return whether a profile has sRGB's colourants and curves, whatever its name.
 
-    A profile by look-up tables, or one that cannot be read, is not taken for sRGB.
+    A profile with look-up tables, or one that cannot be read, does not count as sRGB.
     """
     try:
         tags = _tags(profile)
@@ -168,7 +168,7 @@ def _tags(profile: bytes) -> dict[bytes, bytes]:
 
 
 def _curve(tag: bytes) -> np.ndarray:
-    """A tone curve at `_LEVELS`."""
+    """Return a tone curve at `_LEVELS`."""
     if tag[:4] == b"para":
         return _parametric(tag)
     if tag[:4] != b"curv":
@@ -184,7 +184,7 @@ def _curve(tag: bytes) -> np.ndarray:
 
 
 def _parametric(tag: bytes) -> np.ndarray:
-    """ICC's function types 0 to 4."""
+    """Return a parametric curve of ICC's types 0 to 4 at `_LEVELS`."""
     (kind,) = struct.unpack(">H", tag[8:10])
     number = (1, 3, 4, 5, 7)[kind]
     g, *rest = (v / 65536 for v in struct.unpack(f">{number}i", tag[12 : 12 + 4 * number]))

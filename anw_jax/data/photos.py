@@ -1,4 +1,4 @@
-"""An owner's photos: what lies below a folder, reading a photo, writing it back as PNG."""
+"""An owner's photo files: list a folder, read a photo, encode it as PNG."""
 
 import collections
 import dataclasses
@@ -18,16 +18,16 @@ _PLAIN = PhotoColour()
 
 @dataclasses.dataclass(frozen=True)
 class FolderListing:
-    """Every file below a folder, in one of four lists: nothing is left out of all of them.
+    """All files below a folder, each in one of four lists.
 
     Attributes:
       photos: PNG, JPEG and WebP files, in the order of their paths.
-      passed_over: pictures that cannot be marked, and why: other formats, what 8-bit RGB would
-        not hold (animations, 16 bits, transparent pixels, CMYK), broken links, links to folders
-        (which may hold pictures), pipes and devices named like photos.
-      others: how many files are no pictures, by their endings in lower case.
-      num_hidden: files that are hidden or a system's own (`_files.is_hidden`), or lie in a
-        folder that is.
+      passed_over: images that cannot be marked, and why: other formats, what 8-bit RGB cannot
+        hold (animations, 16 bits, transparent pixels, CMYK), broken links, links to folders
+        (which may hold images), pipes and devices named like photos.
+      others: number of files that are not images, by their endings in lower case.
+      num_hidden: number of hidden and system files (`_files.is_hidden`), and of files in such
+        folders.
     """
 
     photos: tuple[pathlib.Path, ...]
@@ -37,13 +37,13 @@ class FolderListing:
 
 
 def list_folder(folder: str | os.PathLike) -> FolderListing:
-    """Sorts every file below a folder into one of the four lists of `FolderListing`.
+    """List every file below a folder, each in one of the four lists of `FolderListing`.
 
     Links to files are followed, links to folders are not.
 
     Raises:
-      SourceError: no such folder, or one below it that cannot be read: what is in it would be
-        left out unseen.
+      SourceError: no such folder, or one below it that cannot be read, whose files would be
+        left out unnoticed.
     """
     root = pathlib.Path(folder)
     if not root.is_dir():
@@ -77,11 +77,11 @@ def list_folder(folder: str | os.PathLike) -> FolderListing:
 def list_photos(
     folder: str | os.PathLike, listing: FolderListing | None = None
 ) -> tuple[pathlib.Path, ...]:
-    """The photo files below a folder, ordered by their paths; `list_folder` has the others.
+    """List the photo files below a folder by path; `list_folder` also lists the others.
 
     Args:
-      folder: of any depth.
-      listing: that folder's, where it is known already.
+      folder: with subfolders of any depth.
+      listing: that of the folder, if it is known already.
 
     Raises:
       SourceError: no such folder, one below it that cannot be read, or no photo in it.
@@ -94,10 +94,10 @@ def list_photos(
 
 
 def read_photo(path: str | os.PathLike) -> np.ndarray:
-    """One photo as uint8 `[H, W, 3]`, upright, as every source of this room decodes it.
+    """Read a photo as uint8 `[H, W, 3]`, upright, decoded as by every source.
 
     Raises:
-      SourceError: it cannot be read or decoded, or 8-bit RGB would not hold all of it:
+      SourceError: it cannot be read or decoded, or has what 8-bit RGB cannot hold:
         transparent pixels, 16 bits, an animation.
     """
     path = pathlib.Path(path)
@@ -112,12 +112,11 @@ def read_photo(path: str | os.PathLike) -> np.ndarray:
 
 
 def png_of(image: np.ndarray, colour: PhotoColour = _PLAIN) -> bytes:
-    r"""One uint8 `[H, W, 3]` picture as a PNG file: without loss, without metadata.
+    r"""Encode a uint8 `[H, W, 3]` image as PNG, without metadata.
 
     Args:
-      image: the picture.
-      colour: what the file that it comes from says about its colours (`colour_of`), which is
-        written along.
+      image: the image.
+      colour: colour information of its original file (`colour_of`), which is written too.
 
     Example:
       >>> png_of(np.zeros((2, 2, 3), np.uint8))[:4]
@@ -136,7 +135,7 @@ def png_of(image: np.ndarray, colour: PhotoColour = _PLAIN) -> bytes:
 
 
 def _entries(folder: pathlib.Path) -> Iterator[os.DirEntry]:
-    """Files, links and hidden folders below a folder; folders of photos are gone into."""
+    """Yield files, links and hidden folders below a folder; other folders are entered."""
     try:
         with os.scandir(folder) as found:
             entries = list(found)
@@ -146,7 +145,7 @@ def _entries(folder: pathlib.Path) -> Iterator[os.DirEntry]:
             "left out: make it readable, or move it away"
         ) from None
     for entry in entries:
-        # A folder named like a photo may be a bundle of some program's: not gone into.
+        # A folder named like a photo may be some program's bundle: it is not entered.
         is_folder = entry.is_dir(follow_symlinks=False)
         named_as_photo = pathlib.Path(entry.name).suffix.lower() in image_files.ENDINGS
         if is_folder and not named_as_photo and not _files.is_hidden(entry.name):
@@ -156,14 +155,14 @@ def _entries(folder: pathlib.Path) -> Iterator[os.DirEntry]:
 
 
 def _count(entry: os.DirEntry) -> int:
-    """How many files a hidden file or folder stands for."""
+    """Count the files of a hidden file or folder."""
     if not entry.is_dir(follow_symlinks=False):
         return 1
     return sum(len(files) for _, _, files in os.walk(entry.path))
 
 
 def _reason(entry: os.DirEntry, path: pathlib.Path) -> str:
-    """Why what looks like a picture cannot be marked; "" for photos and for no pictures."""
+    """Return why an image cannot be marked; "" for photos and for files that are no images."""
     ending = path.suffix.lower()
     try:
         mode = entry.stat().st_mode
@@ -178,13 +177,13 @@ def _reason(entry: os.DirEntry, path: pathlib.Path) -> str:
         return irregular or image_files.why_not(path)
     if kind := image_files.kind_of_ending(ending):
         return kind
-    if not irregular and image_files.is_picture(_head(path)):
+    if not irregular and image_files.is_image(_head(path)):
         return "a picture whose ending is not that of one"
     return ""
 
 
 def _head(path: pathlib.Path) -> bytes:
-    """A file's first bytes; none where it cannot be read."""
+    """Return a file's first bytes; none if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(image_files.HEAD)

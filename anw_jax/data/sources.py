@@ -1,4 +1,4 @@
-"""`load`: from the name of a source to photos, in memory or on disk."""
+"""`load`: read a source by name, into memory or streamed from disk."""
 
 import dataclasses
 import math
@@ -13,7 +13,7 @@ from anw_jax import _check, errors
 from anw_jax.data.dataset import Splits, StreamedDataset
 from anw_jax.data.readers import folder, mock, npz, scikit_image, tfds
 
-# Of what follows the colon, `image_size` and `data_dir`.
+# From the text after the colon, `image_size` and `data_dir`.
 SourceFn = Callable[[str, int | None, str | None], Splits]
 
 SOURCES: Mapping[str, SourceFn] = types.MappingProxyType(
@@ -27,8 +27,8 @@ SOURCES: Mapping[str, SourceFn] = types.MappingProxyType(
 )
 
 
-# The learner's copy with marks in place, the originals and a copy on the device (which on a
-# CPU is the same memory) exist at once.
+# The learner's copy with marked images, the originals and a copy on the device (on a CPU in the
+# same memory) exist at once.
 _SHARE = 1 / 4
 _CGROUP_LIMIT = pathlib.Path("/sys/fs/cgroup/memory.max")
 
@@ -41,39 +41,39 @@ def load(
     in_memory: bool | str = "auto",
     memory_bytes: int | None = None,
 ) -> Splits:
-    """Loads the photos of a source.
+    """Load the images of a source.
 
-    A set that is too large for memory is streamed: it keeps lists of files, and photos are
-    decoded each time they are wanted. Rows, labels, users and batches are the same for
-    either, and so is what is trained on them.
+    A set that is too large for memory is streamed: it holds lists of files, and images are
+    decoded each time they are indexed. Rows, labels, users, batches and trained weights are the
+    same either way.
 
     Args:
       source: one of
-        `photos` – 1,842 tiles of photos inside scikit-image, no download;
+        `photos` – 1,842 tiles of images inside scikit-image, no download;
         `tfds:<name>` – a TensorFlow Datasets set, for example `tfds:cifar10`;
-        `folder:<path>` – `<class>/<photo>`, or `train/…` and `test/…` (or `val/…`), or
-        Tiny ImageNet or CUB-200-2011 as they are given out;
+        `folder:<path>` – `<class>/<file>`, or `train/…` and `test/…` (or `val/…`), or
+        Tiny ImageNet or CUB-200-2011 as distributed;
         `npz:<path>` – arrays `train_images`, `train_labels`, `test_images`, `test_labels`;
         `mock:<n>` – `n` made-up images for tests.
       image_size: pixels; every image's short side is resized to this (bicubic), then the
-        centre square is cut out. None leaves images as they are, which must then all be
-        of one size.
-      data_dir: where TFDS keeps prepared sets; only `tfds:` looks at it.
+        centre square is cut out. None leaves images as they are; then all must have one
+        size.
+      data_dir: where TFDS keeps prepared sets; only `tfds:` uses it.
       in_memory: True, False (streamed), or `"auto"`: in memory if the set takes at most
         `memory_bytes`. Sources `npz`, `photos` and `mock` are always read whole; with
-        False their photos still go to the device batch by batch.
+        False their images still go to the device batch by batch.
       memory_bytes: bytes of uint8 pixels; None for a quarter of this machine's memory, or
         of its first device's if that has less.
 
     Returns:
-      Training and test photos, uint8, in an order that is the same in every run: of class
+      Training and test images, uint8, in an order that is the same in every run: of class
       `Dataset`, or `StreamedDataset` where they are streamed.
 
     Raises:
-      TypeError: if an argument is of the wrong kind.
+      TypeError: if an argument has the wrong type.
       ValueError: if a number is below 1.
       SourceError: if the source is unknown, cannot be read or needs a package that is
-        missing; the message says what to do.
+        missing; the message says how to repair it.
 
     Example:
       >>> splits = load("mock:16", image_size=8)
@@ -101,7 +101,7 @@ def load(
 
 @dataclasses.dataclass(frozen=True)
 class Placement:
-    """What decides where photos are kept.
+    """Where images are kept, in memory or on disk.
 
     Attributes:
       in_memory: True, False, or `"auto"` for sets of at most `memory_bytes`.
@@ -123,7 +123,7 @@ class Placement:
             _check.integer_at_least(1, memory_bytes=self.memory_bytes)
 
     def streams(self, num_images: int, image_shape: tuple[int, ...]) -> bool:
-        """Whether so many uint8 images of this shape stay on disk."""
+        """Return whether this many uint8 images of this shape stay on disk."""
         if self.in_memory != "auto":
             return not self.in_memory
         limit = default_memory_bytes() if self.memory_bytes is None else self.memory_bytes
@@ -131,7 +131,7 @@ class Placement:
 
 
 def default_memory_bytes() -> int:
-    """A quarter of the memory that this process can have, on the host or the device."""
+    """Return a quarter of the memory available to this process, on the host or the device."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     if _CGROUP_LIMIT.is_file() and (text := _CGROUP_LIMIT.read_text().strip()).isdecimal():
         limits.append(int(text))

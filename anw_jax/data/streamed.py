@@ -1,4 +1,4 @@
-"""Images that stay on disk: what is read of them, and an array-like view, `StreamedImages`."""
+"""Images that stay on disk: records of files, and `StreamedImages`, indexed like an array."""
 
 import dataclasses
 import hashlib
@@ -14,27 +14,27 @@ from anw_jax import _check, _files, errors, keys
 from anw_jax.data import image_files
 from anw_jax.data.batches import prefetch
 
-# What one thread decodes at a time: enough for speed, little to hold.
+# What one thread decodes at a time: fast enough, and small in memory.
 _CHUNK_IMAGES, _CHUNK_BYTES = 256, 2**23
 
 
 class Records(Protocol):
-    """Original photos in a fixed order; may be read from several threads at once."""
+    """Original images in a fixed order; may be read from several threads at once."""
 
     def __len__(self) -> int: ...
 
     def read(self, rows: Sequence[int]) -> Iterable[np.ndarray]:
-        """Uint8 `[H, W, 3]` of each row, not resized."""
+        """Return uint8 `[H, W, 3]` of each row, not resized."""
 
     def name(self, row: int) -> str:
-        """What errors call the photo."""
+        """Return the name of an image for errors."""
 
     def identity(self) -> bytes:
-        """What is equal when the same photos are opened again; reads no pixels."""
+        """Return bytes that are the same when the images are opened again; reads no pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
-class PhotoFiles:
+class ImageFiles:
     """PNG, JPEG and WebP files."""
 
     paths: tuple[pathlib.Path, ...]
@@ -43,17 +43,17 @@ class PhotoFiles:
         return len(self.paths)
 
     def read(self, rows: Sequence[int]) -> Iterable[np.ndarray]:
-        """Decodes one file at a time."""
+        """Decode one file at a time."""
         for row in rows:
             _files.check_regular(self.paths[row])
             yield image_files.decode(self.paths[row].read_bytes(), self.name(row))
 
     def name(self, row: int) -> str:
-        """The path."""
+        """Return the path."""
         return str(self.paths[row])
 
     def identity(self) -> bytes:
-        """A hash of file names and sizes, wherever the folder lies."""
+        """Hash file names and sizes, but not the path of the folder."""
         sha = hashlib.sha256()
         for path in self.paths:
             sha.update(f"{path.parent.name}/{path.name} {path.stat().st_size}\0".encode())
@@ -62,7 +62,7 @@ class PhotoFiles:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ArrayRecords:
-    """An array that is in the host's memory already."""
+    """An array in the host's memory."""
 
     images: np.ndarray
     source: str
@@ -71,34 +71,33 @@ class ArrayRecords:
         return len(self.images)
 
     def read(self, rows: Sequence[int]) -> Iterable[np.ndarray]:
-        """Views of the array."""
+        """Return views of the array."""
         return (self.images[row] for row in rows)
 
     def name(self, row: int) -> str:
-        """The source and the row."""
+        """Return the source and the row."""
         return f"{self.source} image {row}"
 
     def identity(self) -> bytes:
-        """A hash of the pixels, which are at hand."""
+        """Hash the pixels."""
         return hashlib.sha256(np.ascontiguousarray(self.images).data).digest()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StreamedImages:
-    """Uint8 images `[n, H, W, 3]` on disk; indexing them gives arrays.
+    """Uint8 images `[n, H, W, 3]` on disk; indexing them returns arrays.
 
-    Only integers, slices and integer arrays index it, along the first axis, and each time
-    the photos are read, decoded and resized anew; published photos that took the places
-    of originals are held in memory. It never becomes an array by itself: `images[:]` does
-    that for those who mean it.
+    They are indexed by integers, slices and integer arrays along the first axis, and are read,
+    decoded and resized anew each time; published images that replaced originals are held in
+    memory. They are not converted to an array implicitly: use `images[:]`.
 
     Attributes:
-      records: the original photos.
-      rows: int32 `[n]` which of them.
-      image_size: pixels of the square that each is brought to; None for none.
+      records: the original images.
+      rows: int32 `[n]`, rows of `records`.
+      image_size: side in pixels of the square that each is resized to; None for no resizing.
       shape: `(n, H, W, 3)`.
-      published: uint8 `[m, H, W, 3]`, what took the place of originals.
-      published_rows: int32 `[n]` row of `published`, or -1 where the original stands.
+      published: uint8 `[m, H, W, 3]`, images that replace originals.
+      published_rows: int32 `[n]`, row of `published`, or -1 for the original.
 
     Example:
       >>> from anw_jax import data
@@ -116,7 +115,7 @@ class StreamedImages:
 
     @classmethod
     def of(cls, records: Records, image_size: int | None) -> "StreamedImages":
-        """All records (at least one) in their order; the first is read for its size."""
+        """Take all records (at least one) in their order; the first is read for its size."""
         (first,) = records.read([0])
         image_shape = image_files.fit(first, image_size).shape
         num = len(records)
@@ -131,31 +130,31 @@ class StreamedImages:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the arrays that indexing gives: uint8."""
+        """The dtype of indexed arrays: uint8."""
         return np.dtype(np.uint8)
 
     @property
     def ndim(self) -> int:
-        """Always 4."""
+        """The number of axes, 4."""
         return 4
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __array__(self, *arguments: Any, **named: Any) -> np.ndarray:
-        """Refuses, as a slip would read a whole set into memory."""
+        """Refuse the implicit conversion, which would read a whole set into memory."""
         raise TypeError(
-            f"{len(self)} streamed images do not become an array by themselves: index the "
+            f"{len(self)} streamed images are not converted to an array implicitly: index the "
             "rows you need, or call in_memory() on their dataset"
         )
 
     def __getitem__(self, index: int | slice | npt.ArrayLike) -> np.ndarray:
-        """Uint8 `[H, W, 3]` of an integer, `[k, H, W, 3]` of a slice or of k integers.
+        """Read uint8 `[H, W, 3]` for an integer, `[k, H, W, 3]` for a slice or k integers.
 
         Raises:
           TypeError: for any other index.
-          IndexError: for a row that is not there.
-          SourceError: for a photo that cannot be decoded or has another size.
+          IndexError: for a row that does not exist.
+          SourceError: for an image that cannot be decoded or has another size.
         """
         if not isinstance(index, slice):
             index = np.asarray(index)
@@ -177,10 +176,10 @@ class StreamedImages:
     def _read(
         self, positions: np.ndarray, *, with_digests: bool
     ) -> tuple[np.ndarray, tuple[str, ...]]:
-        """The images, and where wanted the digests of their originals."""
+        """Read images, and on request the digests of their originals."""
         images = np.empty((len(positions), *self.shape[1:]), np.uint8)
         replaced = self.published_rows[positions]
-        # With digests every original is read, be it replaced or not.
+        # For digests every original is read, even if it is replaced.
         places = np.flatnonzero((replaced < 0) | with_digests)
         rows, digests = self.rows[positions[places]].tolist(), []
         for place, row, original in zip(places, rows, self.records.read(rows), strict=True):
@@ -200,7 +199,7 @@ class StreamedImages:
         )
 
     def take(self, rows: npt.ArrayLike) -> "StreamedImages":
-        """The rows (integers in `[0, n)`) in that order; reads nothing."""
+        """Return the rows (integers in `[0, n)`) in that order; reads nothing."""
         rows = np.asarray(rows, np.int32)
         return dataclasses.replace(
             self,
@@ -210,7 +209,7 @@ class StreamedImages:
         )
 
     def replace(self, rows: npt.ArrayLike, images: np.ndarray) -> "StreamedImages":
-        """These images, uint8 `[k, H, W, 3]`, in the places of the k different `rows`."""
+        """Replace the k different `rows` by images uint8 `[k, H, W, 3]`."""
         images = _check.uint8_images(images=images)
         rows = np.asarray(rows, np.int32)
         if images.shape != (len(rows), *self.shape[1:]):
@@ -222,7 +221,7 @@ class StreamedImages:
         return dataclasses.replace(self, published=published, published_rows=published_rows)
 
     def chunks(self) -> Iterator[np.ndarray]:
-        """All images in order, uint8 `[<= 256, H, W, 3]` at a time, read ahead in threads."""
+        """Yield all images in order, uint8 `[<= 256, H, W, 3]` at a time, read ahead."""
         for images, _ in self._chunks(with_digests=False):
             yield images
 
@@ -237,7 +236,7 @@ class StreamedImages:
         return prefetch(read, range(0, len(self), size))
 
     def load(self) -> tuple[np.ndarray, tuple[str, ...] | None]:
-        """All images as one array, and the digests of the originals if they are resized."""
+        """Read all images into one array; also return digests of the originals if resized."""
         images, digests = np.empty(self.shape, np.uint8), []
         is_resized, first = self.image_size is not None, 0
         for chunk, chunk_digests in self._chunks(with_digests=is_resized):
@@ -247,9 +246,9 @@ class StreamedImages:
         return images, tuple(digests) if is_resized else None
 
     def identity(self) -> str:
-        """64 hex digits, equal when the same images are opened again; decodes nothing.
+        """Return 64 hex digits, equal when the same images are opened again; decodes nothing.
 
-        Of the names and sizes of files, the rows, the resizing and the published photos.
+        A hash of file names and sizes, rows, resizing and the published images.
         """
         sha = hashlib.sha256(b"anw_jax.data.StreamedImages/1\0" + self.records.identity())
         sha.update(repr((self.shape, self.image_size)).encode())

@@ -1,4 +1,4 @@
-"""Whose photos are whose."""
+"""Users and their images: who owns which, and the training set with marked images."""
 
 import collections
 import dataclasses
@@ -19,12 +19,12 @@ _SUBSET_STREAM, _TRAIN_STREAM, _TEST_STREAM = 0x75736500, 0x75736501, 0x75736502
 
 @dataclasses.dataclass(frozen=True)
 class UserSpec:
-    """A user to be made up.
+    """A user of an experiment, who is given images.
 
     Attributes:
       name: unique among the users.
-      num_images: how many photos this user owns, at least 1.
-      kind: `"marked"` – the photos are trained on with a mark; `"unmarked"` – trained on as
+      num_images: number of images the user owns, at least 1.
+      kind: `"marked"` – the images are trained on with a mark; `"unmarked"` – trained on as
         they are; `"held_out"` – from the test split, never trained on.
 
     Raises:
@@ -44,16 +44,16 @@ class UserSpec:
 
     @property
     def split(self) -> str:
-        """Which split the photos come from: `"train"` or `"test"`."""
+        """The split that the images come from: `"train"` or `"test"`."""
         return "test" if self.kind == "held_out" else "train"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class UserImages:
-    """The photos of one user.
+    """The images of one user.
 
     Attributes:
-      spec: who it is.
+      spec: the user.
       indices: int32 `[num_images]` rows of `splits.train`, or of `splits.test` where the
         user is held out (`spec.split` says which), in the user's own order.
     """
@@ -64,11 +64,11 @@ class UserImages:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class UserPartition:
-    """What `assign_users` decides.
+    """The result of `assign_users`.
 
     Attributes:
       train_indices: int32 `[num_train]` rows of `splits.train` that are trained on,
-        ascending; whether marked, unmarked or nobody's.
+        ascending, with or without an owner.
       users: in the order of the specs.
     """
 
@@ -76,7 +76,7 @@ class UserPartition:
     users: tuple[UserImages, ...]
 
     def user(self, name: str) -> UserImages:
-        """Returns the user of that name.
+        """Return the user with this name.
 
         Raises:
           ValueError: if there is none.
@@ -88,9 +88,9 @@ class UserPartition:
         return {user.spec.name: user for user in self.users}
 
     def images_of(self, splits: Splits, name: str) -> Dataset:
-        """Returns the user's own, unmarked photos, in the order of their indices.
+        """Return the user's unmarked images, in the order of their indices.
 
-        In memory, even where the source is streamed.
+        In memory, even if the source is streamed.
 
         Raises:
           ValueError: if there is no such user.
@@ -99,15 +99,15 @@ class UserPartition:
         return getattr(splits, user.spec.split).take(user.indices).in_memory()
 
     def spare_test_rows(self, splits: Splits) -> np.ndarray:
-        """Returns the rows of the test split that are free for other uses.
+        """Return the rows of the test split that are free for other uses.
 
-        To fine-tune or distil on, or to stand for photos that were not trained on: no
-        held-out user owns them, and none is equal to the byte to a photo of the training
-        subset, to one of a held-out user, or to an earlier spare one. Reads the training
-        subset and the test split once.
+        For fine-tuning, distillation, or as images that were not trained on: no held-out
+        user owns them, and none is byte-identical to an image of the training subset, of a
+        held-out user, or to an earlier spare one. Reads the training subset and the test
+        split once.
 
         Args:
-          splits: what the partition was made for.
+          splits: the splits that the partition was made for.
 
         Returns:
           int32 `[k]` rows of `splits.test`, ascending.
@@ -120,7 +120,7 @@ class UserPartition:
 
 
 def _fingerprints(images: np.ndarray | StreamedImages) -> list[bytes]:
-    """SHA-256 of each image, in one pass that keeps no pixels."""
+    """Return the SHA-256 of each image, in one pass that keeps no pixels."""
     return [hashlib.sha256(i.data).digest() for chunk in chunks(images) for i in chunk]
 
 
@@ -139,7 +139,7 @@ def _train_subset(num_available: int, num_train: int | None, seed: int) -> np.nd
     num_train = _check.integer_at_least(1, num_train=num_train)
     if num_train > num_available:
         raise ValueError(
-            f"num_train must be at most {num_available}, the training photos there are, "
+            f"num_train must be at most {num_available}, the training images there are, "
             f"got {num_train}"
         )
     return np.sort(permutation(seed, _SUBSET_STREAM, num_available)[:num_train])
@@ -148,14 +148,14 @@ def _train_subset(num_available: int, num_train: int | None, seed: int) -> np.nd
 def _deal(
     specs: Sequence[UserSpec], candidates: np.ndarray, seed: int, stream: int
 ) -> dict[str, np.ndarray]:
-    """Disjoint rows for each user: one shuffled deck, dealt in the order of the specs."""
+    """Deal disjoint rows to users from one shuffled deck, in the order of the specs."""
     deck = candidates[permutation(seed, stream, len(candidates))]
     ends = np.cumsum([spec.num_images for spec in specs], dtype=int)
     for spec, end in zip(specs, ends, strict=True):
         if end > len(deck):
             raise ValueError(
                 f"num_images of user {spec.name!r} ({spec.num_images}) exceeds the "
-                f"{len(deck) - (end - spec.num_images)} different {spec.split} photos left of "
+                f"{len(deck) - (end - spec.num_images)} different {spec.split} images left of "
                 f"{len(deck)}: ask for fewer or take more data"
             )
     hands = np.split(deck, ends)
@@ -165,25 +165,25 @@ def _deal(
 def assign_users(
     splits: Splits, specs: Iterable[UserSpec], seed: int, num_train: int | None = None
 ) -> UserPartition:
-    """Chooses, by the seed alone, what is trained on and whose photos are whose.
+    """Choose the training subset and each user's images, by the seed alone.
 
-    Marked and unmarked users own photos of the training subset, held-out users photos of
-    the test split; no photo has two owners. Byte-identical copies are kept apart: a
-    user's training photo has no twin in the training subset, and a held-out photo has
-    none there and none among the other held-out ones. The subset does not depend on the
-    users, and a user added at the end changes nothing for those before.
+    Marked and unmarked users own images of the training subset, held-out users images of
+    the test split; no image has two owners. Byte-identical copies are kept apart: a user's
+    training image has no copy in the training subset, and a held-out image has none there
+    and none among the other held-out ones. The subset does not depend on the users, and a
+    user added at the end changes nothing for those before.
 
     Args:
-      splits: what `load` gave.
-      specs: the users, with different names.
+      splits: the result of `load`.
+      specs: the users, with distinct names.
       seed: integer in `[0, 2**32)`.
-      num_train: how many training photos the learner gets; None for all.
+      num_train: number of training images the learner gets; None for all.
 
     Returns:
       The chosen rows; the same on every platform.
 
     Raises:
-      ValueError: if names repeat, a number is out of range, or the photos do not suffice.
+      ValueError: if names repeat, a number is out of range, or there are too few images.
 
     Example:
       >>> from anw_jax import data
@@ -194,7 +194,7 @@ def assign_users(
       (24, (4,))
     """
     specs = _check_specs(specs)
-    return _assign(splits, lambda num_photos: specs, seed, num_train)
+    return _assign(splits, lambda num_distinct: specs, seed, num_train)
 
 
 def share_equally(
@@ -206,26 +206,26 @@ def share_equally(
     kind: str = "marked",
     prefix: str = "user",
 ) -> UserPartition:
-    """Deals the whole training subset to users, in shares that differ by at most one photo.
+    """Deal the whole training subset to users, in shares that differ by at most one image.
 
-    For the world in which everybody marks (Fig. 5a of Zou et al. 2022: 1,000 users of 100
-    photos each). Photos that have a byte-identical twin in the subset go to nobody, as in
-    `assign_users`, and stay as they are; so with twins some shares are smaller.
+    For experiments in which everybody marks (Fig. 5a of Zou et al. 2022: 1,000 users of 100
+    images each). Images with a byte-identical copy in the subset get no owner, as in
+    `assign_users`, and stay unmarked.
 
     Args:
-      splits: what `load` gave.
+      splits: the result of `load`.
       num_users: at least 1; named `user0000`, `user0001`, ….
       seed: integer in `[0, 2**32)`.
-      num_train: how many training photos the learner gets; None for all.
+      num_train: number of training images the learner gets; None for all.
       kind: of all users, `"marked"` or `"unmarked"`.
       prefix: of their names.
 
     Returns:
-      The chosen rows; the earlier users have the larger shares.
+      The chosen rows; earlier users have the larger shares.
 
     Raises:
       ValueError: if a number is out of range, the kind is another or there are fewer
-        different photos than users.
+        distinct images than users.
 
     Example:
       >>> from anw_jax import data
@@ -237,13 +237,13 @@ def share_equally(
     _check.one_of(KINDS[:2], kind=kind)
     _check.is_instance(str, prefix=prefix)
 
-    def specs_of(num_photos: int) -> tuple[UserSpec, ...]:
-        if num_photos < num_users:
+    def specs_of(num_distinct: int) -> tuple[UserSpec, ...]:
+        if num_distinct < num_users:
             raise ValueError(
-                f"num_users must be at most {num_photos}, the different training photos "
+                f"num_users must be at most {num_distinct}, the distinct training images "
                 f"there are, got {num_users}"
             )
-        share, num_larger = divmod(num_photos, num_users)
+        share, num_larger = divmod(num_distinct, num_users)
         sizes = (share + (user < num_larger) for user in range(num_users))
         return tuple(UserSpec(f"{prefix}{i:04d}", size, kind) for i, size in enumerate(sizes))
 
@@ -256,7 +256,7 @@ def _assign(
     seed: int,
     num_train: int | None,
 ) -> UserPartition:
-    """Deals to the users that `specs_of` names, given how many photos can have an owner."""
+    """Deal to the users of `specs_of`, given the number of images that can have an owner."""
     _check.is_instance(Splits, splits=splits)
     seed = check_seed(seed)
     subset = _train_subset(len(splits.train), num_train, seed)
@@ -272,14 +272,14 @@ def _assign(
 
 
 def _count_kinds(splits: Splits, subset: np.ndarray) -> tuple[Collection[bytes], np.ndarray]:
-    """What is in the training subset, and which of its photos (bool) have no twin there."""
+    """Count equal images of the training subset; also return (bool) which occur once."""
     prints = _fingerprints(splits.train.take(subset).images)
     counts = collections.Counter(prints)
     return counts, np.array([counts[fingerprint] == 1 for fingerprint in prints], bool)
 
 
 def _first_of_kind(images: np.ndarray | StreamedImages, seen: Collection[bytes]) -> np.ndarray:
-    """Int32 rows whose bytes are neither in `seen` nor in an earlier row."""
+    """Return the rows, int32, whose bytes are neither in `seen` nor in an earlier row."""
     first_row = {}
     for row, fingerprint in enumerate(_fingerprints(images)):
         if fingerprint not in seen:
@@ -290,7 +290,7 @@ def _first_of_kind(images: np.ndarray | StreamedImages, seen: Collection[bytes])
 def _check_published(
     published: Mapping[str, np.ndarray], marked: Mapping[str, UserImages], shape: tuple
 ) -> dict[str, np.ndarray]:
-    """Published images by name: one array for each marked user, of the right shape."""
+    """Check the published images: one array for each marked user, of the right shape."""
     for name in published:
         _check.one_of(marked, **{"each name in published": name})
     checked = {}
@@ -313,19 +313,19 @@ def training_set(
     published: Mapping[str, np.ndarray],
     exclude: Collection[str] = (),
 ) -> Dataset:
-    """Builds what the learner trains on.
+    """Build the images that the learner trains on.
 
     Args:
-      splits: what `load` gave.
-      partition: what `assign_users` gave for it.
+      splits: the result of `load`.
+      partition: the result of `assign_users` for them.
       published: for each marked user uint8 `[num_images, H, W, 3]`, in the order of the
-        user's indices; these take the places of the originals.
-      exclude: users whose photos are left out altogether (the world in which they never
-        published); they need not be in `published`.
+        user's indices; these replace the originals.
+      exclude: users whose images are left out (as if they had never published); they need
+        not be in `published`.
 
     Returns:
-      The photos of `partition.train_indices`, in that order, less the excluded ones;
-      streamed where the source is, with the published photos in memory.
+      The images of `partition.train_indices`, in that order, without the excluded ones;
+      streamed if the source is, with the published images in memory.
 
     Raises:
       ValueError: if `published` lacks a marked user, names another, or has a wrong shape;
@@ -351,7 +351,7 @@ def training_set(
 def _replaced(
     images: np.ndarray | StreamedImages, rows: Sequence[np.ndarray], new: Sequence[np.ndarray]
 ) -> np.ndarray | StreamedImages:
-    """The images with new ones in some rows; streamed ones are not read for that."""
+    """Replace some rows of images; streamed ones are not read for that."""
     if not rows:
         return images
     if isinstance(images, StreamedImages):

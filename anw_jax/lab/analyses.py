@@ -229,7 +229,7 @@ def radioactive_data(
     width = len(radioactive_networks.class_weights(model, marking.variables))
     carriers = radioactive.draw_carriers(settings.seed, learner.num_classes, width)
     images = learner.images.copy()
-    images[rows] = radioactive_networks.mark_photos(
+    images[rows] = radioactive_networks.mark_images(
         jax.random.fold_in(jax.random.key(settings.seed), _MARK_STREAM),
         radioactive_networks.features_fn(model, marking.variables),
         photos.images,

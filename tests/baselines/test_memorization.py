@@ -178,7 +178,7 @@ TRUE = np.ones((2, 3), bool)
         (
             lambda: mem.memorization(TRUE[:0], TRUE[:0]),
             ValueError,
-            "correct_with must have shape [models, photos], got (0, 3)",
+            "correct_with must have shape [models, images], got (0, 3)",
         ),
         (
             lambda: mem.memorization_by_subsets(TRUE, TRUE[:, :2]),

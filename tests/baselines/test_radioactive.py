@@ -198,7 +198,7 @@ GOOD = np.eye(3)
         ),
         (
             (GOOD, GOOD, GOOD, GOOD[:2]),
-            "suspect_features must be of the same 3 photos as marking_features, got 2",
+            "suspect_features must be of the same 3 images as marking_features, got 2",
         ),
         ((GOOD, GOOD, GOOD[0], GOOD), "marking_features must be a matrix, got shape (3,)"),
         ((GOOD, GOOD * np.nan, GOOD, GOOD), "class_weights must be finite"),

@@ -11,7 +11,7 @@ from anw_jax.baselines.radioactive import draw_carriers, white_box_test
 from anw_jax.baselines.radioactive_networks import (
     RadioactiveSettings,
     features_of,
-    mark_photos,
+    mark_images,
 )
 
 PLAIN = RadioactiveSettings(num_steps=30, crop_padding=0, flip=False)
@@ -52,7 +52,7 @@ def _along(network, images, marked, labels, carriers):
 
 def test_features_move_along_the_carriers_within_the_radius(network, photos, carriers):
     images, labels = photos
-    marked = mark_photos(jax.random.key(0), network, images, labels, carriers, PLAIN)
+    marked = mark_images(jax.random.key(0), network, images, labels, carriers, PLAIN)
     assert marked.dtype == np.uint8
     assert 1 <= np.abs(marked.astype(int) - images.astype(int)).max() <= 10
     along, _ = _along(network, images, marked, labels, carriers)
@@ -77,7 +77,7 @@ def test_a_linear_network_has_a_known_best_change(photos):
     def features(batch):
         return batch.reshape(batch.shape[0], -1) @ jnp.asarray(basis)
 
-    marked = mark_photos(jax.random.key(0), features, images, labels, carriers, free)
+    marked = mark_images(jax.random.key(0), features, images, labels, carriers, free)
     direction = np.sign(carriers[labels] @ basis.T).reshape(images.shape)
     np.testing.assert_array_equal(marked, images + 3 * direction)
 
@@ -87,7 +87,7 @@ def test_penalties_hold_the_change_back(network, photos, carriers):
     sizes = []
     for penalty in (PLAIN.pixel_penalty, 1e5):
         settings = dataclasses.replace(PLAIN, pixel_penalty=penalty)
-        marked = mark_photos(jax.random.key(0), network, images, labels, carriers, settings)
+        marked = mark_images(jax.random.key(0), network, images, labels, carriers, settings)
         sizes.append(np.abs(marked.astype(int) - images).mean())
     assert sizes[1] < 0.5 < sizes[0]
 
@@ -95,20 +95,20 @@ def test_penalties_hold_the_change_back(network, photos, carriers):
 def test_the_mark_survives_the_crops_it_was_made_for(network, photos, carriers):
     images, labels = photos
     settings = dataclasses.replace(PLAIN, crop_padding=1, flip=True, num_steps=60)
-    marked = mark_photos(jax.random.key(0), network, images, labels, carriers, settings)
+    marked = mark_images(jax.random.key(0), network, images, labels, carriers, settings)
     along, _ = _along(network, images, marked, labels, carriers)
     assert along.mean() > 0.02
     # The key decides the crops, and nothing else does.
-    again = mark_photos(jax.random.key(0), network, images, labels, carriers, settings)
+    again = mark_images(jax.random.key(0), network, images, labels, carriers, settings)
     np.testing.assert_array_equal(again, marked)
-    other = mark_photos(jax.random.key(1), network, images, labels, carriers, settings)
+    other = mark_images(jax.random.key(1), network, images, labels, carriers, settings)
     assert (other != marked).any()
 
 
 def test_batches_change_nothing_without_crops(network, photos, carriers):
     images, labels = photos
-    whole = mark_photos(jax.random.key(0), network, images, labels, carriers, PLAIN)
-    parts = mark_photos(
+    whole = mark_images(jax.random.key(0), network, images, labels, carriers, PLAIN)
+    parts = mark_images(
         jax.random.key(0), network, images, labels, carriers, PLAIN, batch_size=4
     )
     # Adam makes a whole step of a slope that is next to nothing, so rounding can show.
@@ -140,7 +140,7 @@ def test_a_learner_on_marked_photos_is_found_and_one_on_clean_photos_is_not(netw
     images = rng.integers(0, 256, (200, 8, 8, 3), dtype=np.uint8)
     labels = rng.integers(0, 4, 200)
     carriers = draw_carriers(9, 4, 16)
-    marked = mark_photos(
+    marked = mark_images(
         jax.random.key(0), network, images, labels, carriers, PLAIN, batch_size=10
     )
     heldout = features_of(network, rng.integers(0, 256, (100, 8, 8, 3), dtype=np.uint8))
@@ -177,7 +177,7 @@ def test_bad_arguments(change, error, message, network, photos, carriers):
         "carriers": carriers,
     }
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
-        mark_photos(**(arguments | change))
+        mark_images(**(arguments | change))
 
 
 @pytest.mark.parametrize(

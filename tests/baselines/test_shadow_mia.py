@@ -85,7 +85,7 @@ def test_answers_of_nothing_are_nothing():
         ([[0.5]], TypeError, "rows_of_user must be integers [num_users, k], got float64 of "),
         ([0, 1], TypeError, "rows_of_user must be integers [num_users, k], got int64 of shape"),
         ([[0, 24]], ValueError, "rows_of_user must lie in [0, 24)"),
-        ([[0, 0]], ValueError, "rows_of_user must name each photo of a user once"),
+        ([[0, 0]], ValueError, "rows_of_user must name each image of a user once"),
     ],
 )
 def test_bad_rows(rows, error, message):
@@ -105,10 +105,10 @@ def test_bad_rows(rows, error, message):
     ("arguments", "message"),
     [
         (([], [[1.0]], [[1.0]]), "thresholds must have shape [num_users], got (0,)"),
-        (([1.0], [1.0], [[1.0]]), "member_losses must have shape [1, photos], got (1,)"),
+        (([1.0], [1.0], [[1.0]]), "member_losses must have shape [1, images], got (1,)"),
         (
             ([1.0], [[1.0]], [[1.0]] * 2),
-            "heldout_losses must have shape [1, photos], got (2, 1)",
+            "heldout_losses must have shape [1, images], got (2, 1)",
         ),
         (([np.nan], [[1.0]], [[1.0]]), "threshold must be finite, got nan"),
         (

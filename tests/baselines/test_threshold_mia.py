@@ -175,7 +175,7 @@ def test_known_photos_are_no_targets():
         ),
         (
             lambda: mia.compare(np.ones(100), np.ones(200)),
-            "member_losses must hold more than num_known = 100 photos, got 100",
+            "member_losses must hold more than num_known = 100 images, got 100",
         ),
     ],
 )

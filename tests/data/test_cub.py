@@ -144,5 +144,5 @@ def test_a_side_without_photos(root, flag, side):
     lines = "".join(f"{number} {flag}\n" for number, *_ in PHOTOS)
     (root / "train_test_split.txt").write_text(lines)
     assert _message(root) == (
-        f"ROOT/train_test_split.txt leaves no photo to {side}: restore it from the archive"
+        f"ROOT/train_test_split.txt leaves no image to {side}: restore it from the archive"
     )

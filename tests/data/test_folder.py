@@ -138,14 +138,14 @@ def test_no_image_at_all(folder):
 def test_empty_class(folder):
     (folder / "train/emu").mkdir()
     assert _message(folder) == (
-        "ROOT/train/emu holds no photos: add .png, .jpg, .jpeg, .webp files or remove the "
+        "ROOT/train/emu holds no images: add .png, .jpg, .jpeg, .webp files or remove the "
         "folder"
     )
 
 
 def test_empty_folder(tmp_path):
     assert _message(tmp_path) == (
-        "ROOT holds no class folders: put each class's photos into a folder of its own"
+        "ROOT holds no class folders: put each class's images into a folder of its own"
     )
 
 

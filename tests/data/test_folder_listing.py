@@ -175,7 +175,9 @@ def test_a_training_folder_warns_of_pictures_that_it_does_not_read(folder, tmp_p
             PIL.Image.fromarray(picture).save(tmp_path / "set" / name / f"{number}.png")
     PICTURE.save(tmp_path / "set" / "cat" / "a.gif")
     (tmp_path / "set" / "dog" / "b.HEIC").write_bytes(b"")
-    with pytest.warns(UserWarning, match=r"pictures that are not read .*: 1 \.gif, 1 \.heic"):
+    with pytest.warns(
+        UserWarning, match=r"image files that are not read .*: 1 \.gif, 1 \.heic"
+    ):
         splits = data.load(f"folder:{tmp_path / 'set'}")
     assert splits.train.class_names == ("cat", "dog")
     assert len(splits.train) + len(splits.test) == 12

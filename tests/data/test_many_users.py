@@ -94,7 +94,7 @@ def test_shares_are_those_of_assign_users():
     [
         (
             {"num_users": 21},
-            "num_users must be at most 20, the different training photos there are, got 21",
+            "num_users must be at most 20, the distinct training images there are, got 21",
         ),
         ({"num_users": 0}, "num_users must be at least 1, got 0"),
         (

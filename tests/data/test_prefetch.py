@@ -76,5 +76,5 @@ def test_without_grain(monkeypatch):
     with pytest.raises(errors.SourceError) as caught:
         data.prefetch(abs, range(3))
     assert str(caught.value) == (
-        "reading photos ahead needs Grain: pip install 'grain>=0.2.18,<0.3'"
+        "reading images ahead needs Grain: pip install 'grain>=0.2.18,<0.3'"
     )

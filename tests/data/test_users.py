@@ -101,13 +101,13 @@ def test_a_test_photo_outside_the_subset_is_unseen(splits):
         (
             [data.UserSpec("a", 30), data.UserSpec("b", 11, "unmarked")],
             40,
-            "num_images of user 'b' (11) exceeds the 10 different train photos left of 40: "
+            "num_images of user 'b' (11) exceeds the 10 different train images left of 40: "
             "ask for fewer or take more data",
         ),
         (
             [data.UserSpec("c", 17, "held_out")],
             None,
-            "num_images of user 'c' (17) exceeds the 16 different test photos left of 16: "
+            "num_images of user 'c' (17) exceeds the 16 different test images left of 16: "
             "ask for fewer or take more data",
         ),
         (
@@ -115,7 +115,7 @@ def test_a_test_photo_outside_the_subset_is_unseen(splits):
             None,
             "users must have different names, got 'a' 2 times",
         ),
-        ([], 65, "num_train must be at most 64, the training photos there are, got 65"),
+        ([], 65, "num_train must be at most 64, the training images there are, got 65"),
         ([], 0, "num_train must be at least 1, got 0"),
     ],
 )

@@ -1,1 +1,1 @@
-"""One reader for each source of `data.load`."""
+"""Readers: one module for each source of `data.load`, and for each layout of `folder:`."""

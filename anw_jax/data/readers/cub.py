@@ -1,9 +1,9 @@
 """The layout of Caltech-UCSD Birds-200-2011 (`CUB_200_2011.tgz`).
 
-`images.txt`, `image_class_labels.txt` and `train_test_split.txt` say, by number of the
-image, its path below `images/`, its class (from 1) and whether it is for training (1) or
-test (0); `classes.txt` names the classes. Wah et al. 2011, CNS-TR-2011-001,
-https://www.vision.caltech.edu/datasets/cub_200_2011/. Photos are not cut to their bounding
+`images.txt`, `image_class_labels.txt` and `train_test_split.txt` give, by image number, the
+path below `images/`, the class (from 1) and whether it is for training (1) or test (0);
+`classes.txt` names the classes. Wah et al. 2011, CNS-TR-2011-001,
+https://www.vision.caltech.edu/datasets/cub_200_2011/. Images are not cropped to their bounding
 boxes.
 """
 
@@ -18,7 +18,7 @@ _LISTS = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "class
 
 
 def find(root: pathlib.Path) -> pathlib.Path | None:
-    """`root`, or `CUB_200_2011` in it, if it has the marker files of this layout."""
+    """Return `root`, or `CUB_200_2011` in it, if it has the files of this layout."""
     for folder in (root, root / "CUB_200_2011"):
         if (folder / "images.txt").is_file() and (folder / "images").is_dir():
             return folder
@@ -26,7 +26,7 @@ def find(root: pathlib.Path) -> pathlib.Path | None:
 
 
 def _table(path: pathlib.Path) -> dict[str, str]:
-    """What a list says of each number; an error if it names one twice."""
+    """Read what a list says of each number; a number given twice is an error."""
     rows = listings.read_rows(path, 2, None)
     table = {number: text.strip() for number, text in rows}
     if len(table) != len(rows):
@@ -37,7 +37,7 @@ def _table(path: pathlib.Path) -> dict[str, str]:
 def _refuse_unequal(
     root: pathlib.Path, images: Mapping[str, str], name: str, other: Mapping[str, str]
 ) -> None:
-    """An error unless both lists are about the same images."""
+    """Raise unless both lists are about the same images."""
     differing = sorted(images.keys() ^ other.keys())
     if differing:
         missing_in = name if differing[0] in images else "images.txt"
@@ -48,7 +48,7 @@ def _refuse_unequal(
 
 
 def _refuse_other(path: pathlib.Path, table: Mapping[str, str], allowed: set[str]) -> None:
-    """An error if the list says something of an image that it cannot say."""
+    """Raise if the list has a value that is not allowed."""
     for number, text in table.items():
         if text not in allowed:
             raise errors.SourceError(
@@ -57,7 +57,7 @@ def _refuse_other(path: pathlib.Path, table: Mapping[str, str], allowed: set[str
 
 
 def read(root: pathlib.Path, source: str, image_size: int | None) -> Splits:
-    """Lists the photos of both sides, by path; classes are in the order of `classes.txt`."""
+    """List the images of both splits, by path; classes are in the order of `classes.txt`."""
     images, labels, is_train, classes = (_table(root / name) for name in _LISTS)
     for name, table in zip(_LISTS[1:3], (labels, is_train), strict=True):
         _refuse_unequal(root, images, name, table)
@@ -71,7 +71,7 @@ def read(root: pathlib.Path, source: str, image_size: int | None) -> Splits:
         numbers = sorted((n for n in images if is_train[n] == flag), key=images.__getitem__)
         if not numbers:
             raise errors.SourceError(
-                f"{root / _LISTS[2]} leaves no photo to {name}: restore it from the archive"
+                f"{root / _LISTS[2]} leaves no image to {name}: restore it from the archive"
             )
         return listings.dataset_of(
             files=[folder / images[number] for number in numbers],

@@ -1,4 +1,4 @@
-"""`folder:<path>`: image files, in one of the layouts in which sets are given out."""
+"""`folder:<path>`: image files, in class folders or in the layout of a known set."""
 
 import pathlib
 
@@ -12,19 +12,18 @@ _TEST_FOLDERS = ("test", "val")
 
 
 def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
-    """Reads Tiny ImageNet or CUB-200-2011 as given out, or a folder of each class.
+    """List the images of Tiny ImageNet, CUB-200-2011, or a folder for each class.
 
-    The first two are known by their lists (`wnids.txt`; `images.txt`), of which `argument`
-    is the folder or the folder above; else it holds `<class>/<photo>`, or
-    `train/<class>/<photo>` beside `test/` or `val/`.
+    The first two are recognised by their lists (`wnids.txt`; `images.txt`) in the folder
+    `argument` or one below; otherwise it holds `<class>/<file>`, or `train/<class>/<file>`
+    beside `test/` or `val/`.
 
-    PNG, JPEG and WebP; pictures of other kinds are passed over with a warning, other and hidden
-    files without. Photos are turned upright by their EXIF tag; grey ones get three equal
-    channels (they have no hue, so a mark leaves them as they are). What 8-bit RGB would not
-    hold is refused: animations, 16 bits, transparent pixels (an opaque alpha channel is
-    dropped). Colour profiles are not applied. Photos of different sizes need `image_size`.
-    Where the set is streamed, a photo that cannot be read is noticed when its turn comes.
-    `data_dir` is not looked at.
+    PNG, JPEG and WebP are read; other image files are skipped with a warning, other and hidden
+    files without. Images are turned upright by their EXIF tag; grey ones get three equal
+    channels (they have no hue, so a mark does not change them). What 8-bit RGB cannot hold is
+    refused: animations, 16 bits, transparent pixels (an opaque alpha channel is dropped).
+    Colour profiles are not applied. Images of different sizes need `image_size`. If the set is
+    streamed, a file that cannot be read is noticed when it is indexed. `data_dir` is not used.
     """
     root = pathlib.Path(argument).expanduser()
     if not argument or not root.is_dir():
@@ -40,7 +39,7 @@ def _folders(root: pathlib.Path) -> list[pathlib.Path]:
     folders = listings.folders_in(root)
     if not folders:
         raise errors.SourceError(
-            f"{root} holds no class folders: put each class's photos into a folder of its own"
+            f"{root} holds no class folders: put each class's images into a folder of its own"
         )
     return folders
 
@@ -48,7 +47,7 @@ def _folders(root: pathlib.Path) -> list[pathlib.Path]:
 def _list(
     root: pathlib.Path, class_names: tuple[str, ...], name: str, image_size: int | None
 ) -> StreamedDataset:
-    """Every photo below `root`, class by class, file names in order."""
+    """List every image below `root`, class by class, file names in order."""
     folders = _folders(root)
     label_of = {class_name: label for label, class_name in enumerate(class_names)}
     unknown = [folder.name for folder in folders if folder.name not in label_of]
@@ -56,17 +55,17 @@ def _list(
         raise errors.SourceError(
             f"{root} has a class {unknown[0]!r} that is not in the training folder"
         )
-    listings.warn_of_other_pictures(folders)
-    files = [file for folder in folders for file in listings.photos_in(folder)]
+    listings.warn_of_other_images(folders)
+    files = [file for folder in folders for file in listings.images_in(folder)]
     labels = [label_of[file.parent.name] for file in files]
     return listings.dataset_of(files, labels, class_names, name, root, image_size)
 
 
 def _class_folders(root: pathlib.Path, source: str, image_size: int | None) -> Splits:
-    """Lists `<class>/<photo>`, or `train/<class>/<photo>` beside `test/` or `val/`.
+    """List `<class>/<file>`, or `train/<class>/<file>` beside `test/` or `val/`.
 
-    Classes are sorted by name. Without `test/` or `val/` a photo goes to test if a hash of
-    its file's bytes falls into the lowest fifth, so later additions move none.
+    Classes are sorted by name. Without `test/` or `val/` an image goes to test if a hash of its
+    file's bytes is divisible by 5, so later additions move none.
     """
     test_roots = [root / name for name in _TEST_FOLDERS if (root / name).is_dir()]
     if (root / "train").is_dir() and test_roots:

@@ -1,4 +1,4 @@
-"""From lists of photo files to sets, for the layouts that `folder:` knows."""
+"""Files and lists of files, for the layouts that `folder:` reads."""
 
 import collections
 import pathlib
@@ -10,16 +10,16 @@ import numpy as np
 from anw_jax import _files, errors
 from anw_jax.data import image_files
 from anw_jax.data.dataset import StreamedDataset
-from anw_jax.data.streamed import PhotoFiles, StreamedImages
+from anw_jax.data.streamed import ImageFiles, StreamedImages
 
 
-def photos_in(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The photos in a folder, by name; other and hidden files are passed over."""
+def images_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Return the image files in a folder, by name; other and hidden files are skipped."""
     files = sorted(p for p in _visible(folder) if p.suffix.lower() in image_files.ENDINGS)
     if not files:
         endings = ", ".join(image_files.ENDINGS)
         raise errors.SourceError(
-            f"{folder} holds no photos: add {endings} files or remove the folder"
+            f"{folder} holds no images: add {endings} files or remove the folder"
         )
     return files
 
@@ -29,17 +29,17 @@ def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def folders_in(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The folders in a folder, by name; hidden ones and a system's own are passed over."""
+    """Return the folders in a folder, by name; hidden and system folders are skipped."""
     return sorted(path for path in _visible(folder) if path.is_dir())
 
 
-def warn_of_other_pictures(folders: Iterable[pathlib.Path]) -> None:
-    """Says how many pictures of kinds that are not read lie in folders of photos."""
+def warn_of_other_images(folders: Iterable[pathlib.Path]) -> None:
+    """Warn of image files of kinds that are not read, with their number."""
     endings = (path.suffix.lower() for folder in folders for path in _visible(folder))
     counts = collections.Counter(e for e in endings if image_files.kind_of_ending(e))
     if counts:
         found = ", ".join(f"{number} {ending}" for ending, number in sorted(counts.items()))
-        warnings.warn(f"pictures that are not read are passed over: {found}", stacklevel=2)
+        warnings.warn(f"image files that are not read are skipped: {found}", stacklevel=2)
 
 
 def dataset_of(
@@ -50,9 +50,9 @@ def dataset_of(
     root: pathlib.Path,
     image_size: int | None,
 ) -> StreamedDataset:
-    """A set of files below `root`, none of which is read but the first."""
+    """Make a streamed set of files below `root`; only the first is read."""
     return StreamedDataset(
-        images=StreamedImages.of(PhotoFiles(tuple(files)), image_size),
+        images=StreamedImages.of(ImageFiles(tuple(files)), image_size),
         labels=np.array(list(labels), np.int32),
         class_names=class_names,
         name=name,
@@ -61,7 +61,7 @@ def dataset_of(
 
 
 def read_rows(path: pathlib.Path, num_columns: int, separator: str | None) -> list[list[str]]:
-    """The rows of a list that comes with photos, each with at least `num_columns` texts."""
+    """Read the rows of a list file, each with at least `num_columns` columns."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -81,7 +81,7 @@ def read_rows(path: pathlib.Path, num_columns: int, separator: str | None) -> li
 
 
 def refuse_missing(files: Iterable[pathlib.Path], listing: pathlib.Path) -> None:
-    """An error if a photo that the list names is not there."""
+    """Raise if a file that the list names does not exist."""
     for file in files:
         if not file.is_file():
             raise errors.SourceError(

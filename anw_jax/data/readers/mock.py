@@ -1,4 +1,4 @@
-"""`mock:<n>`: made-up photos for tests, learnable and tiny."""
+"""`mock:<n>`: synthetic images for tests, small and learnable."""
 
 import hashlib
 import math
@@ -14,14 +14,14 @@ _MAX_IMAGES = 10_000
 
 
 def _noise(stream: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Int32 levels in [0, 255]: bytes of a hash, which are the same everywhere."""
+    """Return int32 levels in [0, 255]: bytes of a hash, the same on every platform."""
     digest = hashlib.shake_256(f"anw_jax.data.mock/1/{stream}".encode())
     levels = np.frombuffer(digest.digest(math.prod(shape)), np.uint8)
     return levels.astype(np.int32).reshape(shape)
 
 
 def _dataset(side: str, num: int, name: str, size: int) -> Dataset:
-    """Stripes between two random colours, as wide as the class says, under noise."""
+    """Draw noisy stripes of two random colours, whose width is given by the class."""
     labels = np.arange(num) % len(CLASS_NAMES)
     half_periods = (_PERIODS[labels] // 2)[:, None]
     stripe = (np.arange(size) // half_periods % 2)[:, None, :, None]
@@ -32,10 +32,10 @@ def _dataset(side: str, num: int, name: str, size: int) -> Dataset:
 
 
 def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
-    """Makes `n` training and max(4, n // 4) test images, the same in every run.
+    """Make `n` training and max(4, n // 4) test images, the same in every run.
 
     Four classes differ in the width of vertical stripes between two random colours;
-    images are 32×32 unless `image_size` says otherwise; `data_dir` is not looked at.
+    images are 32×32 unless `image_size` is given; `data_dir` is not used.
     """
     if not argument.isdecimal() or not 4 <= int(argument) <= _MAX_IMAGES:
         raise errors.SourceError(

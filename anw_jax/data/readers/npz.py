@@ -14,7 +14,7 @@ _WHOLE_ARRAYS = ("images", "labels")
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """All arrays that are looked for and there; pickled ones are refused."""
+    """Read those of the known arrays that the file has; pickled ones are refused."""
     if not path.is_file():
         raise errors.SourceError(f"{path} is not there: give the path of a .npz file")
     try:
@@ -29,7 +29,7 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _wanted(arrays: dict[str, np.ndarray], path: pathlib.Path) -> tuple[str, ...]:
-    """The names of the form that the file has; an error names the missing arrays."""
+    """Return the names of the arrays to use; an error names the missing ones."""
     whole = "images" in arrays and "train_images" not in arrays
     wanted = _WHOLE_ARRAYS if whole else _SPLIT_ARRAYS
     missing = [name for name in wanted if name not in arrays]
@@ -53,7 +53,7 @@ def _check_pair(arrays: dict[str, np.ndarray], images: str, labels: str) -> None
 
 
 def _class_names(arrays: dict[str, np.ndarray], wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Array `class_names`, or the numbers; labels beyond the names are an error."""
+    """Return array `class_names`, or numbers; labels beyond the names are an error."""
     highest = {name: int(arrays[name].max()) for name in wanted[1::2]}
     if "class_names" not in arrays:
         return tuple(str(label) for label in range(max(highest.values()) + 1))
@@ -69,7 +69,7 @@ def _class_names(arrays: dict[str, np.ndarray], wanted: tuple[str, ...]) -> tupl
 def _checked_class_names(
     arrays: dict[str, np.ndarray], wanted: tuple[str, ...], path: pathlib.Path
 ) -> tuple[str, ...]:
-    """The class names, once all arrays have passed; errors name file and array."""
+    """Check all arrays and return the class names; errors name file and array."""
     try:
         for images, labels in zip(wanted[::2], wanted[1::2], strict=True):
             _check_pair(arrays, images, labels)
@@ -89,11 +89,11 @@ def _dataset(
 
 
 def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
-    """Reads `train_images`, `train_labels`, `test_images`, `test_labels`.
+    """Read `train_images`, `train_labels`, `test_images`, `test_labels`.
 
     Images are uint8 `[n, H, W, 3]`, labels integers `[n]` from 0; an array of strings
-    `class_names` may say what they mean. A file with `images` and `labels` only is split
-    80/20 by a hash of each image's pixels. `data_dir` is not looked at.
+    `class_names` may name them. A file with `images` and `labels` only is split 80/20 by a
+    hash of each image's pixels. `data_dir` is not used.
     """
     path = pathlib.Path(argument).expanduser()
     arrays = _read(path)

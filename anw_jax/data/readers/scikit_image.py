@@ -1,7 +1,4 @@
-"""`photos`: tiles of eight colour photos that come inside the scikit-image wheel.
-
-Needs no network and no download, so it is what tests and a first try run on.
-"""
+"""`photos`: tiles of eight colour images inside the scikit-image wheel, without a download."""
 
 import hashlib
 import importlib.util
@@ -27,8 +24,8 @@ TILE = 32
 MAX_TILES = 250
 
 
-def _photo(file_name: str) -> np.ndarray:
-    """Uint8 `[H, W, 3]`; reads the file directly, as skimage.data may want a network."""
+def _read(file_name: str) -> np.ndarray:
+    """Read a file, uint8 `[H, W, 3]`; directly, as `skimage.data` may use the network."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
         raise errors.SourceError("source 'photos' needs scikit-image: pip install scikit-image")
@@ -41,15 +38,15 @@ def _photo(file_name: str) -> np.ndarray:
     return image_files.decode(path.read_bytes(), file_name)
 
 
-def _tiles(photo: np.ndarray) -> np.ndarray:
-    """All whole tiles `[n, TILE, TILE, 3]` in reading order."""
-    down, across = photo.shape[0] // TILE, photo.shape[1] // TILE
-    grid = photo[: down * TILE, : across * TILE].reshape(down, TILE, across, TILE, 3)
+def _tiles(image: np.ndarray) -> np.ndarray:
+    """Cut out all whole tiles `[n, TILE, TILE, 3]` in reading order."""
+    down, across = image.shape[0] // TILE, image.shape[1] // TILE
+    grid = image[: down * TILE, : across * TILE].reshape(down, TILE, across, TILE, 3)
     return grid.swapaxes(1, 2).reshape(-1, TILE, TILE, 3)
 
 
 def _chosen(tiles: np.ndarray) -> np.ndarray:
-    """At most MAX_TILES tiles: the most colourful of each of as many equal runs."""
+    """Choose at most MAX_TILES tiles: the most colourful of each of as many equal runs."""
     colour = (tiles.max(-1).astype(np.int64) - tiles.min(-1)).sum((1, 2))
     runs = np.array_split(np.arange(len(tiles)), min(len(tiles), MAX_TILES))
     return tiles[[run[np.argmax(colour[run])] for run in runs]]
@@ -60,23 +57,22 @@ def _rank(tile_name: str) -> bytes:
 
 
 def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
-    """Reads the tiles; `argument` must be empty and `data_dir` is not looked at.
+    """Read the tiles; `argument` must be empty and `data_dir` is not used.
 
-    The label is the photo. A photo is cut into 32×32 tiles in reading order; where there
-    are more than 250, they are divided into 250 runs of equal length and the most
-    colourful tile of each run (sum of max − min over channels) stays, since a black tile
-    has no hue to mark. That gives 1,842 tiles: 126 of chelsea, 216 of coffee, 250 of each
-    other photo. Ordered by a hash of their names, the first 80 % (1,473) are for training,
-    the other 369 for test. A few tiles stay black; where two are equal to the byte (two
-    dozen are), `assign_users` gives them to nobody in training.
+    The label is the file. Each image is cut into 32×32 tiles in reading order; if there are
+    more than 250, they are divided into 250 runs of equal length and the most colourful tile of
+    each run (sum of max − min over channels) is kept, since a black tile has no hue to mark.
+    There are 1,842 tiles: 126 of chelsea, 216 of coffee, 250 of each other image. Ordered by a
+    hash of their names, the first 80 % (1,473) are for training, the other 369 for test. A few
+    tiles are black; byte-identical ones (two dozen) get no owner from `assign_users`.
     """
     if argument:
         raise errors.SourceError(f"source 'photos' takes no argument, got {argument!r}")
-    photos = [_chosen(_tiles(_photo(file_name))) for file_name in FILES]
-    names = [f"{i}/{tile}" for i, tiles in enumerate(photos) for tile in range(len(tiles))]
-    labels = np.repeat(np.arange(len(FILES)), [len(tiles) for tiles in photos])
+    chosen = [_chosen(_tiles(_read(file_name))) for file_name in FILES]
+    names = [f"{i}/{tile}" for i, tiles in enumerate(chosen) for tile in range(len(tiles))]
+    labels = np.repeat(np.arange(len(FILES)), [len(tiles) for tiles in chosen])
     order = sorted(range(len(names)), key=lambda tile: _rank(names[tile]))
-    tiles = zip(names, np.concatenate(photos), strict=True)
+    tiles = zip(names, np.concatenate(chosen), strict=True)
     images, digests = image_files.stack(tiles, len(names), image_size)
     class_names = tuple(file_name.partition(".")[0] for file_name in FILES)
     in_test = np.zeros(len(names), bool)

@@ -12,7 +12,7 @@ from anw_jax import _check, errors
 from anw_jax.data.dataset import Splits, StreamedDataset, divide, goes_to_test
 from anw_jax.data.streamed import StreamedImages
 
-_CHUNK = 512  # records decoded at once: enough for speed, little to hold
+_CHUNK = 512  # records read at once: fast enough, and small in memory
 
 
 def _tfds() -> types.ModuleType:
@@ -50,7 +50,7 @@ def _has_tensorflow() -> bool:
 
 
 def _prepare(builder: Any) -> None:
-    """Downloads and prepares the set, which is the one thing that needs TensorFlow."""
+    """Download and prepare the set, which alone needs TensorFlow."""
     what = f"{builder.name} is not prepared as array_record in {builder.data_dir}"
     if not _has_tensorflow():
         raise errors.SourceError(
@@ -67,7 +67,7 @@ def _prepare(builder: Any) -> None:
 
 
 def _train_records(builder: Any) -> Sequence[Any]:
-    """The training records; prepares the set first where it is not there."""
+    """Open the training records; prepare the set first if it is missing."""
     not_prepared = (KeyError, NotImplementedError, OSError)
     try:
         return builder.as_data_source("train")
@@ -97,7 +97,7 @@ def _chunk(records: Sequence[Any], rows: Sequence[int]) -> Sequence[dict[str, An
     try:
         return records.__getitems__(rows)  # twice as fast as one by one
     except TypeError:
-        return [records[row] for row in rows]  # all that tfds.testing.mock_data can do
+        return [records[row] for row in rows]  # tfds.testing.mock_data has no more
 
 
 def _examples(records: Sequence[Any]) -> Iterator[dict[str, Any]]:
@@ -107,7 +107,7 @@ def _examples(records: Sequence[Any]) -> Iterator[dict[str, Any]]:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _TfdsRecords:
-    """Images of a prepared split, read by number."""
+    """Images of a prepared split."""
 
     source: Sequence[Any]
     image_key: str
@@ -117,20 +117,20 @@ class _TfdsRecords:
         return len(self.source)
 
     def read(self, rows: Sequence[int]) -> Iterable[np.ndarray]:
-        """All rows at once."""
+        """Read all rows at once."""
         return [example[self.image_key] for example in _chunk(self.source, rows)]
 
     def name(self, row: int) -> str:
-        """The split and the row."""
+        """Return the split and the row."""
         return f"{self.full_name} image {row}"
 
     def identity(self) -> bytes:
-        """Name, version and split; prepared sets of one version are the same."""
+        """Return name, version, split and length; prepared sets of one version are equal."""
         return f"{self.full_name} {len(self.source)}".encode()
 
 
 def _labels(builder: Any, split: str, label_key: str, image_key: str) -> np.ndarray:
-    """Int32 labels of a split, without decoding its images where TFDS can do that."""
+    """Read the labels of a split, int32, without decoding its images where possible."""
     skip = {image_key: _tfds().decode.SkipDecoding()}
     try:
         records = builder.as_data_source(split, decoders=skip)
@@ -155,9 +155,9 @@ def _streamed(
 
 
 def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
-    """Reads a prepared set of images with class labels, in TFDS's own order.
+    """Open a prepared set of images with class labels, in TFDS's order.
 
-    Looks in `data_dir`, else where `TFDS_DATA_DIR` says, else in TFDS's default folder.
+    It is looked for in `data_dir`, else in `TFDS_DATA_DIR`, else in TFDS's default folder.
     A set that is not prepared there is downloaded and prepared if TensorFlow is
     installed. Test is the split `test`, else `validation`, else a fifth of `train` chosen
     by a hash of each image's pixels. Labels are those of the set's supervised task, for

@@ -1,10 +1,10 @@
-"""The layout of Tiny ImageNet as Stanford gives it out (`tiny-imagenet-200.zip`).
+"""The layout of Tiny ImageNet as distributed by Stanford (`tiny-imagenet-200.zip`).
 
-`wnids.txt` lists the classes, `words.txt` says what they mean; training photos lie in
-`train/<wnid>/images/`, listed in `train/<wnid>/<wnid>_boxes.txt`; validation photos in
+`wnids.txt` lists the classes, `words.txt` names them; training images are in
+`train/<wnid>/images/`, listed in `train/<wnid>/<wnid>_boxes.txt`; validation images in
 `val/images/`, their classes in `val/val_annotations.txt`. Described at
-https://www.kaggle.com/c/tiny-imagenet. The photos in `test/` have no public labels, so the
-validation photos are what tests.
+https://www.kaggle.com/c/tiny-imagenet. The images in `test/` have no public labels, so the
+validation images are the test split.
 """
 
 import pathlib
@@ -15,16 +15,16 @@ from anw_jax.data.readers import listings
 
 
 def find(root: pathlib.Path) -> pathlib.Path | None:
-    """`root`, or `tiny-imagenet-200` in it, if it has the marker files of this layout."""
+    """Return `root`, or `tiny-imagenet-200` in it, if it has the files of this layout."""
     for folder in (root, root / "tiny-imagenet-200"):
-        # A copy whose photos were sorted into plain class folders may keep its wnids.txt.
+        # A copy that was sorted into plain class folders may still have wnids.txt.
         if (folder / "wnids.txt").is_file() and any(folder.glob("train/*/images")):
             return folder
     return None
 
 
 def _class_names(root: pathlib.Path, wnids: list[str]) -> tuple[str, ...]:
-    """Such as `n01443537 goldfish`; the bare number where `words.txt` does not name it."""
+    """Return names such as `n01443537 goldfish`; the number alone if `words.txt` lacks it."""
     words = {}
     if (root / "words.txt").is_file():
         words = dict(listings.read_rows(root / "words.txt", 2, "\t"))
@@ -35,14 +35,14 @@ def _class_names(root: pathlib.Path, wnids: list[str]) -> tuple[str, ...]:
 def _refuse_unlisted(
     folder: pathlib.Path, listed: list[pathlib.Path], listing: pathlib.Path
 ) -> None:
-    """An error unless the photos of `folder` are the listed ones."""
+    """Raise unless the images of `folder` are the listed ones."""
     if len(set(listed)) != len(listed):
         twice = next(file for file in listed if listed.count(file) > 1)
         raise errors.SourceError(
             f"{listing} lists {twice.name} twice: restore it from the archive"
         )
     listings.refuse_missing(listed, listing)
-    unlisted = sorted(set(listings.photos_in(folder)) - set(listed))
+    unlisted = sorted(set(listings.images_in(folder)) - set(listed))
     if unlisted:
         raise errors.SourceError(
             f"{unlisted[0]} is not listed in {listing}: remove it or restore the list"
@@ -50,7 +50,7 @@ def _refuse_unlisted(
 
 
 def _train(root: pathlib.Path, wnids: list[str]) -> tuple[list[pathlib.Path], list[int]]:
-    """The training files of all classes, and their labels."""
+    """Return the training files of all classes, and their labels."""
     of_class = [_train_files(root, wnid) for wnid in wnids]
     labels = [label for label, files in enumerate(of_class) for _ in files]
     return [file for files in of_class for file in files], labels
@@ -71,7 +71,7 @@ def _train_files(root: pathlib.Path, wnid: str) -> list[pathlib.Path]:
 
 
 def _val(root: pathlib.Path, wnids: list[str]) -> tuple[list[pathlib.Path], list[int]]:
-    """The validation files by name, and their labels."""
+    """Return the validation files by name, and their labels."""
     listing, folder = root / "val" / "val_annotations.txt", root / "val" / "images"
     if not folder.is_dir():
         raise errors.SourceError(f"{folder} is not there: restore it from the archive")
