@@ -44,11 +44,11 @@ class OutputNoise:
         """Check the standard deviation."""
         _check.in_interval(0.0, 1e6, std=self.std)
 
-    def change(self, suspect: TrainedModel, material: Material) -> TrainedModel:
+    def change(self, trained: TrainedModel, material: Material) -> TrainedModel:
         """Return the same weights with noisy answers; the noise depends on `material.seed`."""
         seed = derive_seed(material.seed, "output_noise")
-        predict = noisy_predict_fn(suspect.predict, seed, self.std)
-        return dataclasses.replace(suspect, predict=predict)
+        predict = noisy_predict_fn(trained.predict, seed, self.std)
+        return dataclasses.replace(trained, predict=predict)
 
 
 def noisy_predict_fn(
@@ -136,10 +136,10 @@ class Rounding:
         if self.decimals > _MOST_DECIMALS:
             raise ValueError(f"decimals must be at most {_MOST_DECIMALS}, got {self.decimals}")
 
-    def change(self, suspect: TrainedModel, material: Material) -> TrainedModel:
+    def change(self, trained: TrainedModel, material: Material) -> TrainedModel:
         """Return the same weights with rounded answers; `material` is not used."""
-        predict = rounded_predict_fn(suspect.predict, self.decimals)
-        return dataclasses.replace(suspect, predict=predict)
+        predict = rounded_predict_fn(trained.predict, self.decimals)
+        return dataclasses.replace(trained, predict=predict)
 
 
 def rounded_predict_fn(predict: jax.tree_util.Partial, decimals: int) -> jax.tree_util.Partial:

@@ -19,15 +19,15 @@ class ColorJitter:
 
     In this order, clipped to [0, 1] after each: brightness, `x + u` with u uniform in
     ±brightness; contrast, `m + f (x - m)` about each channel's mean m, f uniform in
-    1 ± contrast; saturation of HSV times f, f uniform in 1 ± saturation; hue, turned by an
+    1 ± contrast; saturation of HSV times f, f uniform in 1 ± saturation; hue, rotated by an
     angle uniform in ±hue of a full turn.
 
-    **Hue is turned in YIQ, as the mark turns it**, which is what the paper does ("the same hue
+    **Hue is rotated in YIQ, as by the mark**, which is what the paper does ("the same hue
     transformation we used for watermarking", section 5.3) and the hardest case for the owner:
-    the jittered mark is another mark, and at hue = .5 all marks are equally likely in every
+    a jittered mark is another mark, and at hue = .5 all marks are equally likely in every
     step. `dm_pix.adjust_hue` (like torchvision and TensorFlow) shifts the hue of HSV
-    instead, with the opposite sign and other colours; it would leave a marked photo beside the
-    marks, and the test would be easier to pass than it should.
+    instead, with the opposite sign and other colours; it would turn a marked image into
+    none of the marks, and weaken the attack.
 
     The other three are dm_pix's, which follow TensorFlow. Other than in torchvision, brightness
     is added and not multiplied, contrast is about each channel's mean, saturation is
@@ -89,7 +89,7 @@ class Grayscale:
     """Replaces an image by its luma with some probability, drawn anew in each step.
 
     Luma is .2989 R + .587 G + .114 B (dm_pix, TensorFlow), the quantity that a hue rotation in
-    YIQ keeps but for .0001: a grey copy of a marked photo is that of the original, up to
+    YIQ keeps but for .0001: a grey copy of a marked image is that of the original, up to
     clipping. At probability 1 nothing of the mark, or of any colour, is left to learn.
 
     Attributes:

@@ -84,8 +84,8 @@ class DpSgd:
     ) -> tuple[tuple[jax.Array, tuple[Any, dict[str, jax.Array]]], Any]:
         """Return the mean loss and metrics, and the private gradient.
 
-        A `gradient_fn` of `train.make_step`, whatever the loss: each example is shown to it as
-        a batch of one. What the loss makes of `model_state` is dropped.
+        A `gradient_fn` of `train.make_step` for any loss, which is called on each example as a
+        batch of one. Changes of `model_state` are discarded.
 
         Raises:
           ValueError: if `microbatch_size` does not divide the batch.

@@ -1,7 +1,7 @@
 """Other methods that the paper compares with, and the measures of the comparison.
 
 Sign conventions, in one place: a loss *below* a threshold means "member"; a *positive*
-cosine with a carrier is evidence; a pair is *won* if its published twin scores higher;
+cosine with a carrier is evidence; a pair is *won* if its published copy scores higher;
 *higher* adv^P is better protection; *higher* memorisation means that more is memorised.
 """
 

@@ -127,7 +127,7 @@ def _is_animated(image: Any) -> bool:
     return image.format != "JPEG" and image.format != "MPO" and image.is_animated
 
 
-class NotHeldError(errors.SourceError):
+class NotRgbError(errors.SourceError):
     """An image file shows what 8-bit RGB cannot hold; `reason` says what."""
 
     def __init__(self, name: str, reason: str, repair: str):
@@ -135,7 +135,7 @@ class NotHeldError(errors.SourceError):
         self.reason = reason
 
 
-def why_not(path: pathlib.Path) -> str:
+def why_not_rgb(path: pathlib.Path) -> str:
     """Return what 8-bit RGB cannot hold of an image file; "" if nothing, or if damaged."""
     try:
         with opened(path, str(path)) as image:
@@ -143,7 +143,7 @@ def why_not(path: pathlib.Path) -> str:
             if "A" in image.getbands() or "transparency" in image.info:
                 image.load()
                 _to_rgb(image, "", raw_mode)
-    except NotHeldError as error:
+    except NotRgbError as error:
         return error.reason
     except errors.SourceError:
         pass  # reported when the file is read
@@ -154,17 +154,17 @@ def _checked_raw_mode(image: Any, name: str) -> str:
     """Return the file's raw mode, before Pillow reduces it to 8 bits or to one frame."""
     if _is_animated(image):
         repair = "save the one that you want as a picture of its own"
-        raise NotHeldError(name, f"{image.n_frames} frames of an animation", repair)
+        raise NotRgbError(name, f"{image.n_frames} frames of an animation", repair)
     raw_mode = str(image.tile[0][3]) if image.tile else ""
     if image.format == "PNG" and ";16" in raw_mode:
-        raise NotHeldError(name, "16 bits per channel", "save it as 8-bit RGB")
+        raise NotRgbError(name, "16 bits per channel", "save it as 8-bit RGB")
     if image.mode not in _MODES:
-        raise NotHeldError(name, f"colour mode {image.mode}", "save it as 8-bit RGB")
+        raise NotRgbError(name, f"colour mode {image.mode}", "save it as 8-bit RGB")
     return raw_mode
 
 
 def _transparent(name: str) -> errors.SourceError:
-    return NotHeldError(
+    return NotRgbError(
         name,
         "transparent pixels, whose colour depends on what lies under them",
         "save it without transparency",

@@ -137,7 +137,7 @@ def is_rgb_profile(profile: bytes) -> bool:
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Return whether a profile has sRGB's colourants and curves, whatever its name.
+    """Return whether a profile has sRGB's colourants and curves, under any name.
 
     A profile with look-up tables, or one that cannot be read, does not count as sRGB.
     """

@@ -174,7 +174,7 @@ def _reason(entry: os.DirEntry, path: pathlib.Path) -> str:
     if irregular == "a folder":
         return "a link to a folder" if entry.is_symlink() else "a folder named like a photo"
     if ending in image_files.ENDINGS:
-        return irregular or image_files.why_not(path)
+        return irregular or image_files.why_not_rgb(path)
     if kind := image_files.kind_of_ending(ending):
         return kind
     if not irregular and image_files.is_image(_head(path)):

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from anw_jax import _check, _files, errors, keys
+from anw_jax import _check, errors, keys
 from anw_jax.data import image_files
 from anw_jax.data.batches import prefetch
+from anw_jax.data.photos import read_photo
 
 # What one thread decodes at a time: fast enough, and small in memory.
 _CHUNK_IMAGES, _CHUNK_BYTES = 256, 2**23
@@ -44,9 +45,7 @@ class ImageFiles:
 
     def read(self, rows: Sequence[int]) -> Iterable[np.ndarray]:
         """Decode one file at a time."""
-        for row in rows:
-            _files.check_regular(self.paths[row])
-            yield image_files.decode(self.paths[row].read_bytes(), self.name(row))
+        return (read_photo(self.paths[row]) for row in rows)
 
     def name(self, row: int) -> str:
         """Return the path."""

