@@ -1,6 +1,7 @@
-"""The walls of the house: who may import whom, and what a bare import pulls in."""
+"""The import contract: which package may import which, and what a bare import loads."""
 
 import ast
+import graphlib
 import pathlib
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[2] / "anw_jax"
 
-RING = {
+LAYER = {
     "_check": 0,
     "_console": 0,
     "_files": 0,
@@ -34,8 +35,8 @@ RING = {
     "lab": 4,
     "cli": 5,
 }
-# Beside lower rings (rooms of ring 0 share freely): who changes or questions trainings makes
-# some, and a run ends with its page.
+# Imports within a layer, beside those of layer 0: attacks and baselines train models, and a run
+# ends with its report.
 SIDEWAYS = {
     ("lab", "report"),
     ("attacks", "train"),
@@ -79,12 +80,10 @@ OUTSIDE = {
 }
 
 
-def modules() -> list[tuple[str, pathlib.Path]]:
-    """Each file of the package with its room."""
-    files = [file for file in PACKAGE.rglob("*.py") if file.parent != PACKAGE]
-    rooms = [(file.relative_to(PACKAGE).parts[0], file) for file in files]
-    top = [(file.stem, file) for file in PACKAGE.glob("*.py") if file.stem != "__init__"]
-    return sorted(rooms + top)
+def files_of(package: str) -> list[pathlib.Path]:
+    """The Python files of a package, or the one file of a module."""
+    module = PACKAGE / f"{package}.py"
+    return [module] if module.exists() else sorted((PACKAGE / package).rglob("*.py"))
 
 
 def imports(file: pathlib.Path) -> set[str]:
@@ -99,43 +98,58 @@ def imports(file: pathlib.Path) -> set[str]:
     return names
 
 
-def violations(room: str, names: set[str]) -> list[str]:
-    """What a room may not import."""
+def packages_imported(package: str) -> set[str]:
+    """The other packages of anw_jax that a package imports."""
+    names = {name for file in files_of(package) for name in imports(file)}
+    inside = {name.split(".")[1] for name in names if name.startswith("anw_jax.")}
+    return inside - {package}
+
+
+def violations(package: str, names: set[str]) -> list[str]:
+    """What a package may not import."""
     found = []
     for name in sorted(names):
         top, _, rest = name.partition(".")
         if top == "anw_jax":
             other = rest.split(".")[0]
-            lower = RING[other] < RING[room] or RING[other] == RING[room] == 0
-            if not (other == room or lower or (room, other) in SIDEWAYS):
+            is_lower = LAYER[other] < LAYER[package] or LAYER[other] == LAYER[package] == 0
+            if not (other == package or is_lower or (package, other) in SIDEWAYS):
                 found.append(name)
-        elif top not in sys.stdlib_module_names and top not in OUTSIDE[room]:
+        elif top not in sys.stdlib_module_names and top not in OUTSIDE[package]:
             found.append(name)
     return found
 
 
-@pytest.mark.parametrize(
-    ("room", "file"), modules(), ids=lambda value: getattr(value, "name", value)
-)
-def test_imports_stay_within_the_walls(room, file):
-    assert violations(room, imports(file)) == []
+@pytest.mark.parametrize("package", LAYER)
+def test_a_package_keeps_the_import_contract(package):
+    found = {
+        str(file.relative_to(PACKAGE)): violations(package, imports(file))
+        for file in files_of(package)
+    }
+    assert {file: names for file, names in found.items() if names} == {}
 
 
-def test_the_wall_check_sees_a_hole():
+def test_the_check_sees_a_violation():
     assert violations("stats", {"jax.numpy"}) == ["jax.numpy"]
     assert violations("verify", {"anw_jax.train.train"}) == ["anw_jax.train.train"]
     assert violations("data", {"anw_jax.models.create"}) == ["anw_jax.models.create"]
 
 
+def test_packages_import_each_other_in_no_circle():
+    graph = {package: packages_imported(package) for package in LAYER}
+    assert list(graphlib.TopologicalSorter(graph).static_order())
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter(graph | {"keys": {"cli"}}).prepare()
+
+
 def test_each_library_of_a_suspect_enters_by_one_file():
-    """And lazily: a bare import of the room needs none of them (see below)."""
-    rooms = {"onnxruntime", "torch", "keras", "urllib3"}
+    """And lazily: a bare import of `suspects` needs none of them (see below)."""
+    libraries = {"onnxruntime", "torch", "keras", "urllib3"}
     used = [
         (name.partition(".")[0], file.relative_to(PACKAGE / "suspects").as_posix())
-        for room, file in modules()
-        if room == "suspects"
+        for file in files_of("suspects")
         for name in imports(file)
-        if name.partition(".")[0] in rooms
+        if name.partition(".")[0] in libraries
     ]
     assert sorted(set(used)) == [
         ("keras", "adapters/keras.py"),
@@ -145,8 +159,10 @@ def test_each_library_of_a_suspect_enters_by_one_file():
     ]
 
 
-def test_every_room_has_a_ring():
-    assert {room for room, _ in modules()} == set(RING) == set(OUTSIDE)
+def test_every_package_has_a_layer():
+    found = {file.relative_to(PACKAGE).parts[0] for file in PACKAGE.rglob("*.py")}
+    assert {name.removesuffix(".py") for name in found} - {"__init__"} == set(LAYER)
+    assert set(LAYER) == set(OUTSIDE)
 
 
 def test_no_file_is_over_400_lines():
@@ -162,7 +178,7 @@ def test_no_file_is_over_400_lines():
 def test_only_run_py_and_notebooks_print():
     printing = [
         file.relative_to(PACKAGE).as_posix()
-        for _, file in modules()
+        for file in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
     ]
@@ -192,9 +208,9 @@ assert not jax._src.xla_bridge._backends, "a device was grabbed at import"
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=120)
 
 
-@pytest.mark.parametrize("room", ["keys", "verify", "suspects", "audit", "cli"])
-def test_json_is_read_strictly(room):
+@pytest.mark.parametrize("package", ["keys", "verify", "suspects", "audit", "cli"])
+def test_json_is_read_strictly(package):
     """Where verdicts are made, no file says one thing here and another elsewhere."""
-    for file in (PACKAGE / room).rglob("*.py"):
+    for file in files_of(package):
         used = {ast.unparse(node) for node in ast.walk(ast.parse(file.read_text()))}
         assert not used & {"json.load", "json.loads"}, f"{file}: _json.loads reads JSON"
