@@ -42,7 +42,7 @@ def _is_plain_text(entry: object) -> bool:
     return True
 
 
-# Digests of any other form could be framed so that two units share a slot.
+# Digests of another length could make two units look alike, and so share a slot.
 _ENTRIES = (
     ("image_digests", is_digest, "64 lower-case hex digits each"),
     ("file_names", _is_plain_text, "plain text that UTF-8 can hold"),
@@ -358,7 +358,7 @@ class Manifest:
             raise ValueError(f"not a manifest: expected {_FORMAT!r} as JSON") from None
         try:
             return cls(*columns, space, scheme, files)
-        except TypeError as error:  # a value of another kind in the file
+        except TypeError as error:  # the file holds a value of another type
             raise ValueError(str(error)) from None
 
     def save(self, path: str | os.PathLike) -> None:

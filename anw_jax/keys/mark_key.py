@@ -110,7 +110,7 @@ class MarkKey:
         """
         path = pathlib.Path(path)
         try:
-            with path.open("rb") as file:  # a device would never end
+            with path.open("rb") as file:  # bounded: a device has no end
                 body = _json.loads(file.read(_MOST_BYTES))
             if body["format"] != _FORMAT:
                 raise KeyError("format")

@@ -15,23 +15,23 @@ from anw_jax.keys.digests import is_digest
 # `stats.STATISTICS` has a score for each, in this order.
 STATISTICS = ("log_losses", "losses", "centred", "ranks", "hits", "bounded_log_losses")
 
-# Those that bound the row of each image before a unit's sum: they need the images' rows.
+# Statistics that bound each image's row before the unit's sum: they take images' rows.
 IMAGE_STATISTICS = ("bounded_log_losses",)
 
-# Those that look at one unit's row alone.
+# Statistics of one unit's row alone.
 ROW_STATISTICS = ("log_losses", "losses", "ranks", "hits")
 
-# Those that look at no later unit: what a sequential audit can score.
+# Statistics that use no later unit: what a sequential audit can score.
 SEQUENTIAL_STATISTICS = (*ROW_STATISTICS, *IMAGE_STATISTICS)
 
 HUE_ROTATION = "hue_rotation"
 USER_LCT = "user_lct"
 PIXEL_MARK = "pixel_mark"
 LIGHT_FIELD = "light_field"
-# Of a mark that is not in this library: whoever judges must have its code.
+# A mark that is not in this library: the arbitrator must have its code.
 OWN = "own"
 
-# What follows the name in a `Mark.description`; a new kind of mark adds its form here.
+# The forms of a `Mark.description`; a new kind of mark adds its form here.
 _FORMS = {
     HUE_ROTATION: "hue_rotation",
     USER_LCT: "user_lct:DIGEST",
@@ -40,20 +40,20 @@ _FORMS = {
     OWN: "own:TEXT",
 }
 
-# What of an answer is used, from most to least; `suspects.Access` says what each means.
+# Kinds of access, from most to least informative (see `suspects.Access`).
 KINDS = ("logits", "probabilities", "rounded", "top_k", "label")
 
-# The kinds that a default plan has a rule for: "rounded" is nobody's own kind of answer.
+# The kinds that a default plan has a rule for; no suspect answers "rounded" by itself.
 DEFAULT_KINDS = ("logits", "probabilities", "top_k", "label")
 
-# How a photo is brought to the model's input size where the two differ in shape.
+# How a photo is fitted to the model's input size.
 FITS = ("squash", "crop")
 
 # Who gives the class numbers: the owner, as committed to; the arbitrator; or the model's own
 # answers on the unmarked originals.
 LABEL_SOURCES = ("owner", "arbitrator", "model")
 
-# Of what the lower bound on the number of units is made.
+# What the lower bound on the number of units is computed from.
 BOUNDS = ("hits", "ranks")
 
 _ALLOWED = {
@@ -64,10 +64,10 @@ _ALLOWED = {
     "bound_by": BOUNDS,
 }
 
-# Augmented views for each picture where only the label is answered; one view otherwise.
+# Augmented views of each image with label-only access; one view otherwise.
 DEFAULT_LABEL_VIEWS = 16
 
-# A plan is the owner's, and the arbitrator's memory must hold what it asks for.
+# The owner writes the plan, and the arbitrator's memory must hold these views.
 MOST_VIEWS = 1024
 
 

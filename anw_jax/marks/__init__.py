@@ -12,8 +12,7 @@ Two faces of each mark:
   on 8-bit pixels; the same bytes on every machine.
 """
 
-from anw_jax.marks.hue import HueRotation
-from anw_jax.marks.lct import LinearColorMark, apply_lct, lct_matrix
+from anw_jax.marks.lct import HueRotation, LinearColorMark, apply_lct, lct_matrix
 from anw_jax.marks.light_field import LightField
 from anw_jax.marks.mark import Mark
 from anw_jax.marks.named import mark_named, sub_key_name

@@ -10,12 +10,16 @@ NumPy in, NumPy out; a JAX array among the arguments gives JAX, under `jit`, `vm
 alike.
 """
 
+import dataclasses
 import functools
 
 import jax
 import numpy as np
 
+from anw_jax.keys import plan_fields
 from anw_jax.marks.mark import Array, check_input, library_of
+
+YIQ = ((0.299, 0.587, 0.114), (0.596, -0.275, -0.321), (0.212, -0.523, 0.311))
 
 # R(θ) is linear in (1, cos θ, sin θ): its three coefficients.
 _ROTATION = np.array(
@@ -56,7 +60,7 @@ def lct_terms(basis: Array) -> Array:
 def matrix_at(terms: Array, degrees: float | Array) -> Array:
     """Returns the pixel maps `[..., 3, 3]` at angles `[...]` from `lct_terms`."""
     xp = library_of(terms, degrees)
-    # `float`, so that an angle of half precision is not rounded to a whole degree.
+    # In float, since half precision would round an angle to a whole degree.
     theta = xp.deg2rad(xp.asarray(degrees, float))
     fixed, even, odd = xp.asarray(terms, float).reshape(3, *(1,) * theta.ndim, 3, 3)
     theta = theta[..., None, None]
@@ -160,5 +164,35 @@ class LinearColorMark:
         xp = library_of(image, matrix)
         half = xp.left_shift(np.int32(1), shift - np.int32(1))
         sums = _product(matrix, image.astype(np.int32)) + half
-        # For bounds that are Python's integers NumPy would look up the dtype's range each time.
+        # With Python integers as bounds NumPy would look up the dtype's range each time.
         return xp.clip(sums >> shift, np.int32(0), np.int32(255)).astype(np.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
+class HueRotation(LinearColorMark):
+    """Rotates the hue by an angle in the YIQ colour space (eq. 3-5 of the paper).
+
+    Before clipping it keeps luma, `.299 R + .587 G + .114 B`, and every grey; rotations
+    compose by adding angles. A grey image is therefore a fixed point: it can carry no
+    mark. Clipping to [0, 1] breaks these where a colour leaves the gamut.
+
+    This is not the hue shift of HSV (`dm_pix.adjust_hue`, torchvision): that one has the
+    opposite sign and other colours.
+
+    Example:
+      >>> image = np.full((1, 1, 3), [0.6, 0.4, 0.3], np.float32)
+      >>> [round(float(v), 3) for v in HueRotation().mark(image, 60.0).ravel()]
+      [0.596, 0.342, 0.608]
+      >>> bool(np.allclose(HueRotation().mark(image, 0.0), image, atol=1e-6))
+      True
+    """
+
+    @property
+    def basis(self) -> np.ndarray:
+        """The YIQ matrix of eq. 3."""
+        return np.array(YIQ, np.float64)
+
+    @property
+    def description(self) -> str:
+        """See `LinearColorMark.description`."""
+        return plan_fields.HUE_ROTATION

@@ -49,7 +49,7 @@ def check_input(image: Array, degrees: float | Array) -> None:
 
     Values are not seen, and so not checked, under a JAX transformation.
     """
-    # Of a JAX array only the type is read, so that it may be traced.
+    # Only the type of a JAX array is read, so that it may be traced.
     _check.colour_image(image=jax.typeof(image) if isinstance(image, jax.Array) else image)
     if not isinstance(image, jax.core.Tracer):
         _check.unit_range(image=image)

@@ -1,7 +1,7 @@
 """The mark that a plan names."""
 
 from anw_jax.keys import plan_fields
-from anw_jax.marks.hue import HueRotation
+from anw_jax.marks.lct import HueRotation
 from anw_jax.marks.light_field import LightField
 from anw_jax.marks.mark import Mark
 from anw_jax.marks.private_basis import UserLCT

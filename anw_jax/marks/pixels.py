@@ -209,7 +209,7 @@ def _draw_positions(sub_key: bytes, height: int, width: int, num_pixels: int) ->
         j = i + _below(len(left) - i, words)
         left[i], left[j] = left[j], left[i]
     chosen = left[:num_pixels].copy()
-    chosen.flags.writeable = False  # it is shared by all who ask
+    chosen.flags.writeable = False  # the cached array is shared
     return chosen
 
 

@@ -15,7 +15,7 @@ from anw_jax.marks.mark import check_sub_key
 MAX_CONDITION = 4.0
 MAX_RMS_CHANGE = 0.45
 
-# Of any basis at all: int32 sums of its pixel maps still have 10 fractional bits.
+# The limit for any basis: int32 sums of its pixel maps still have 10 fractional bits.
 _LARGEST_CONDITION = 1e3
 
 _TAG_DRAW = b"anw_jax/v1/basis-draw\0"

@@ -47,7 +47,7 @@ OUT_OF_REACH = "the level cannot be reached any more"
 ALL_ASKED = "all units are asked"
 STOPPED = "stopped by the arbitrator"
 NOT_OPENED = "the owner did not open the leaf that was due"
-# These two are somebody's choice, the others a rule on the record's own wealth.
+# Somebody chose these two; the others follow from the record's own wealth.
 BY_HAND = (STOPPED, NOT_OPENED)
 
 
@@ -137,7 +137,7 @@ class SequentialRecord:
         self._path = None
         self._write(header)
         if path is not None:
-            # Whole or not there: no kill leaves a part of a first line.
+            # Atomic: a killed process leaves no part of a first line.
             _files.write_new(path, f"{self.lines[0]}\n".encode())
             self.write_to(path)
 

@@ -21,7 +21,7 @@ from anw_jax.sequential.lockstep import Lockstep
 from anw_jax.sequential.record import SequentialRecord
 from anw_jax.stats import SequentialResult
 
-# Another machine's exponentials may differ in the last bits, no more.
+# Exponentials of another machine may differ in the last bits.
 _BET_TOLERANCE = 1e-9
 
 

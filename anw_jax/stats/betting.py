@@ -40,13 +40,13 @@ from anw_jax.stats.testing import at_most, exp_up, format_p, in_words, to_base_1
 
 _EPS = sys.float_info.epsilon
 
-# A bet whose sum misses 1 by more is a mistake; less is rounding, and divided out.
+# A sum further from 1 is an error; less is rounding, and divided out.
 _SUM_TOLERANCE = 1e-9
 
 # Separations in pooled standard deviations: from coin flips won at 57 % to certainty.
 _STRENGTHS = np.geomspace(0.15, 4.0, 7)
 
-# Shares of units with an imprint, and what each is trusted beforehand.
+# Shares of units with an imprint, and their prior weights.
 _SHARES = {1.0: 0.9, 0.25: 0.1}
 
 # The component that does not bet: the wealth never falls below this.
@@ -90,7 +90,7 @@ class EProcess:
 
     Example:
       >>> wealth = EProcess(num_valid=11)
-      >>> wealth.multiply(np.eye(11)[4], slot=5)  # all on the slot that came
+      >>> wealth.multiply(np.eye(11)[4], slot=5)  # all on the true slot
       >>> round(wealth.e_value, 9), round(wealth.p_value, 4)
       (11.0, 0.0909)
       >>> wealth.multiply(np.eye(11)[4], slot=1)
@@ -121,7 +121,7 @@ class EProcess:
             self.log_wealth = -math.inf
             return
         log_e = math.log(share) + math.log(self._num_valid)
-        # Rounding must never make evidence: each step's error is taken off.
+        # Rounding must not create evidence: each step's error bound is subtracted.
         self.log_wealth += log_e - 4 * _EPS * (2 + abs(log_e) + abs(self.log_wealth))
         self.largest_log_wealth = max(self.largest_log_wealth, self.log_wealth)
 
@@ -195,7 +195,7 @@ class SequentialResult:
         verdict = f"{self.outcome}: {self.reason}" if self.reason else self.outcome
         log10_e = self.log_e_value / math.log(10.0)
         if math.isfinite(log10_e):
-            log10_e = math.floor(log10_e * 10) / 10  # in words never more than it is
+            log10_e = math.floor(log10_e * 10) / 10  # rounded down
         return (
             f"{verdict} at level {self.alpha:g} (running p = {format_p(self.log10_p)}, "
             f"e-value 10^{log10_e:.1f}, {self.num_opened} of {self.num_units} units, "
@@ -387,7 +387,7 @@ def mixture_log_wealth(scores: np.ndarray, slots: np.ndarray) -> np.ndarray:
     )[..., 0]
     total = np.full(index.shape, -np.inf)
     for strength, share, prior in zip(*components(), strict=True):
-        # Relative to the row's normaliser: one pass for each component keeps memory small.
+        # One pass for each component keeps memory small.
         normaliser = scipy.special.logsumexp(strength * standard, axis=-1)
         mean = normaliser - np.log(scores.shape[-1])
         gains = (

@@ -139,7 +139,7 @@ def lower_bound_by_hits(hits: int, num_units: int, num_valid: int, alpha: float)
     """
     numbers = np.arange(num_units + 1)
     tails = scipy.stats.binom.sf(hits - numbers - 1, num_units - numbers, 1 / num_valid)
-    # A tail that rounding may have put on either side of alpha counts as above it.
+    # A tail within rounding of alpha counts as above it.
     return int(np.argmax(tails > alpha * (1 - 1e-12)))
 
 

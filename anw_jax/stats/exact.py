@@ -147,7 +147,7 @@ class ExactNull:
 
         if excess(0.0) >= 0:
             return 0.0
-        # Beyond 40 per grid step every row sits on its best slot to within e^-40.
+        # Beyond 40 per grid step all but e^-40 of each row's weight is on its best slot.
         high = 40.0
         if excess(high) <= 0:
             return high

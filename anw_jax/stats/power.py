@@ -24,7 +24,7 @@ from anw_jax.stats.betting import mixture_log_wealth
 # Audits simulated; the standard error of a power near .9 is then 1.5 %.
 _NUM_RUNS = 400
 
-# Scores have deviation 1: beyond this tilt a row is its largest score and nothing else.
+# Scores have deviation 1: beyond this tilt only a row's largest score has weight.
 _LARGEST_TILT = 60.0
 _NEWTON_STEPS = 40
 

@@ -2,15 +2,15 @@
 
 The statistic "bounded_log_losses" cannot be undone by absurd answers to a few photos. A sum of
 scores is only as good as its largest terms: a model that answers three of fifty photos with
-losses of 1e29 at some hues rules the null's spread, and hides what the other photos show. So
-each image's row of scores -log(loss + 0.3) is counted from its own median and cut off on both
-sides, at multiples of a scale that a minority of images cannot move: the median, over images,
-of the rows' standard deviations, and at most 1. The unit's sum is counted from its median and
-cut off again, √k times as far out for k images, as chance makes it spread. Half of what the
-other units show on average at each hue is then taken away: what a model likes or dislikes in
-all photos is no imprint of this one. (All of it would take away evidence where few units share
-a slot.) In the sequential mode the others are the earlier units. The numbers were chosen on
-trainings that stand in no result (`benchmarks/bounded_score.py`).
+losses of 1e29 at some hues dominates the null's spread, and hides the other photos' evidence.
+So each image's row of scores -log(loss + 0.3) is counted from its own median and cut off on
+both sides, at multiples of a scale that a minority of images cannot move: the median, over
+images, of the rows' standard deviations, and at most 1. The unit's sum is counted from its
+median and cut off again, √k times as far out for k images, as chance makes it spread. Half of
+the other units' mean at each hue is then subtracted: what a model prefers in all photos is no
+imprint of this one. (Subtracting all of it would remove evidence where few units share a
+slot.) In the sequential mode the others are the earlier units. The constants were chosen on
+trainings that are in no result (`benchmarks/bounded_score.py`).
 """
 
 from collections.abc import Callable
@@ -21,26 +21,26 @@ import scipy.stats
 from anw_jax import _check
 from anw_jax.keys import Units, plan_fields
 
-# Beyond this a loss is an accident of arithmetic, and sums of it could overflow.
+# Larger losses are numerical failures, and their sums could overflow.
 _LARGEST_LOSS = 1e30
 
-# Differences below this share of the numbers they come from are rounding, hence ties.
+# Relative differences below this are rounding, and count as ties.
 _NOISE = 1e-12
 
-# Losses well below this are alike: the model knows the photo, and how well says little.
+# Added to losses: differences between losses far below it carry little evidence.
 DAMPING_NATS = 0.3
 
 # How far below and above its median a row may reach, in units of the scale.
 BELOW, ABOVE = 0.75, 1.5
 
-# The scale's upper end, in nats of the logarithm: the first rows of a sequential audit have
-# few others beside them, and a model may answer all of them absurdly.
+# The largest scale, in nats: the first rows of a sequential audit are compared with few
+# others, and a model may answer all of them absurdly.
 LARGEST_SCALE = 1.0
 
-# Rows that vary by less do not tell their slots apart: rounding.
+# Rows with a smaller spread do not distinguish slots: it is rounding.
 LEAST_SPREAD = 1e-6
 
-# The share of the others' mean that is taken away.
+# The share of the other units' mean that is subtracted.
 CENTRING = 0.5
 
 
@@ -228,15 +228,15 @@ _SCORE_FNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     ).astype(float),
 }
 
-# The names are those that a plan can hold: `keys` refuses any other before it is committed to.
+# The names that a plan can hold: `keys` refuses any other when a plan is made.
 STATISTICS = plan_fields.STATISTICS
 ROW_STATISTICS = plan_fields.ROW_STATISTICS
 SEQUENTIAL_STATISTICS = plan_fields.SEQUENTIAL_STATISTICS
 
 # Chosen on seeds >= 100, which stand in no result (`benchmarks/score_study.py` made
 # results/score_study.json). A memorised photo's loss is near 0 and the others' spread over
-# decades: raw losses let a few photos with huge losses rule the null's variance, ranks throw
-# the size of the gap away, and removing column means removes evidence where few photos
+# decades: raw losses let a few photos with huge losses dominate the null's variance, ranks
+# discard the size of the gap, and removing column means removes evidence where few photos
 # share a slot. The damped logarithm was first in 7 of 10 comparisons and within 0.2 decades
 # of the first in the others; centred ranks and sums of scores were behind in all.
 DEFAULT_STATISTIC = "log_losses"
@@ -321,7 +321,7 @@ class RowScorer:
     def __init__(self, statistic: str):
         self._statistic = _check.one_of(SEQUENTIAL_STATISTICS, statistic=statistic)
         self.takes_images = statistic in plan_fields.IMAGE_STATISTICS
-        # Of earlier units, for the scale and the mean of bounded rows.
+        # Of earlier units: spreads for the scale, and the sum for the mean of bounded rows.
         self._spreads: list[float] = []
         self._sum_of_rows: np.ndarray | float = 0.0
         self._num_units = 0

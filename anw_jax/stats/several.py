@@ -20,6 +20,7 @@ import dataclasses
 import math
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import scipy.special
@@ -28,7 +29,7 @@ from anw_jax import _check
 from anw_jax.stats.betting import SequentialResult
 from anw_jax.stats.testing import TestResult, decide_outcome, exp_up, format_p, to_base_10
 
-# More than a few operations on logarithms can be off by, relative to their size.
+# Bounds the relative rounding error of a few operations on logarithms.
 _ROUNDING = 8 * np.finfo(float).eps
 _FACTOR_ROUNDING = 4 * sys.float_info.epsilon
 
@@ -134,7 +135,7 @@ def e_bh(log_e_values: Sequence[float], q: float) -> np.ndarray:
     passing = np.flatnonzero(largest_first >= np.log(len(logs) / (q * ranks)))
     if not len(passing):
         return np.zeros(len(logs), bool)
-    # Equal e-values stand or fall together: both reach the bar of the higher rank.
+    # Equal e-values are listed together: both reach the bar of the higher rank.
     return logs >= largest_first[passing[-1]]
 
 
@@ -160,24 +161,11 @@ def multiplied(result: TestResult, factor: float) -> TestResult:
     log_factor = _log_factor(factor)
     if log_factor == 0.0:
         return result
-    log_p = _raised(result.log10_p, log_factor)
     smallest = _raised(result.smallest_log10_p, log_factor)
     # A table that can give no evidence stays so; a factor alone makes no test impossible.
-    untestable = result.smallest_log10_p == 0.0
-    outcome, reason = decide_outcome(log_p, 0.0 if untestable else smallest, result.alpha)
-    if not untestable and smallest == 0.0:
-        reason = (
-            f"the smallest p these units can give, times {factor:g}, is 1, above the level "
-            f"{result.alpha:g}"
-        )
-    return dataclasses.replace(
-        result,
-        p_value=exp_up(log_p),
-        log10_p=to_base_10(log_p),
-        smallest_log10_p=to_base_10(smallest),
-        outcome=outcome,
-        reason=reason,
-    )
+    is_testable = result.smallest_log10_p < 0.0
+    fields = _corrected(result, factor, smallest if is_testable else None)
+    return dataclasses.replace(result, smallest_log10_p=to_base_10(smallest), **fields)
 
 
 def divided(result: SequentialResult, factor: float, num_valid: int) -> SequentialResult:
@@ -194,26 +182,33 @@ def divided(result: SequentialResult, factor: float, num_valid: int) -> Sequenti
     log_factor = _log_factor(factor)
     if log_factor == 0.0:
         return result
-    log_p = _raised(result.log10_p, log_factor)
     smallest = min(0.0, log_factor - result.num_units * math.log(num_valid))
-    outcome, reason = decide_outcome(log_p, smallest, result.alpha)
-    if outcome == "inconclusive":
-        smallest_p = format_p(to_base_10(smallest))
-        reason = (
-            f"the smallest p these units can give, times {factor:g}, is {smallest_p}, above "
-            f"the level {result.alpha:g}"
-        )
     log_e = result.log_e_value
     if math.isfinite(log_e):
         log_e -= log_factor + _FACTOR_ROUNDING * (1 + abs(log_e))
     return dataclasses.replace(
-        result,
-        p_value=exp_up(log_p),
-        log10_p=to_base_10(log_p),
-        log_e_value=log_e,
-        outcome=outcome,
-        reason=reason,
+        result, log_e_value=log_e, **_corrected(result, factor, smallest)
     )
+
+
+def _corrected(
+    result: TestResult | SequentialResult, factor: float, smallest_log_p: float | None
+) -> dict[str, Any]:
+    """Returns p and outcome of a result with p times the factor; None: no test possible."""
+    log_p = _raised(result.log10_p, math.log(factor))
+    outcome, reason = decide_outcome(log_p, smallest_log_p or 0.0, result.alpha)
+    if outcome == "inconclusive" and smallest_log_p is not None:
+        smallest = format_p(to_base_10(smallest_log_p))
+        reason = (
+            f"the smallest p these units can give, times {factor:g}, is {smallest}, above "
+            f"the level {result.alpha:g}"
+        )
+    return {
+        "p_value": exp_up(log_p),
+        "log10_p": to_base_10(log_p),
+        "outcome": outcome,
+        "reason": reason,
+    }
 
 
 def _log_factor(factor: float) -> float:

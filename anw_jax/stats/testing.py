@@ -39,7 +39,7 @@ class TestResult:
         A description, not evidence.
     """
 
-    __test__ = False  # not a test class, whatever pytest thinks of its name
+    __test__ = False  # for pytest: not a test class
 
     statistic: str
     p_value: float
@@ -235,7 +235,7 @@ def to_base_10(log_p: float) -> float:
 
 def exp_up(log_p: float) -> float:
     """Computes exp, rounded up; never 0."""
-    # Among subnormal numbers exp is off by a whole unit of 5e-324, which no factor mends.
+    # Among subnormal numbers exp errs by up to 5e-324, which no relative factor covers.
     return min(1.0, math.exp(log_p) * (1 + 1e-15) + 5e-324)
 
 

@@ -24,7 +24,7 @@ DEFAULT_MEMORY_BYTES = 2**30
 # Larger chunks gain nothing on CPU, the only backend measured, and cost cache locality.
 _LARGEST_CHUNK = 512
 
-# Chunk sizes above it are multiples of it.
+# Chunks larger than this are a multiple of it.
 _CHUNK_STEP = 64
 
 # Models are traced on this many images to learn their shapes: an odd number, rare as the

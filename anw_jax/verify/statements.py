@@ -14,7 +14,7 @@ from anw_jax.errors import CommitmentError
 from anw_jax.keys import Plan
 from anw_jax.keys.beacons import Beacon, read_beacon
 
-# Beyond this no count is meant, and every p is 1.
+# Larger numbers are no counts; every p would be 1.
 _MOST = 10**12
 
 

@@ -148,7 +148,7 @@ def is_evidence(standing: str) -> bool:
       >>> is_evidence(EVIDENCE), is_evidence(NO_COMMITMENT)
       (True, False)
     """
-    # By its beginning: files written earlier say there, too, what it rests on.
+    # Files of earlier versions append the conditions.
     return standing.startswith(EVIDENCE)
 
 
@@ -223,7 +223,7 @@ def decide(
             f"the plan's mode is {plan.mode!r}: its verdict is the record's "
             "(SequentialRecord.result); no exact test is made on what was opened until a stop"
         )
-    # The test is made on the very numbers that were sealed.
+    # The test uses exactly the numbers that were sealed.
     loss_table = _sealed_form(loss_table)
     digest = seal(loss_table)
     if sealed_digest is not None and sealed_digest != digest:
@@ -303,7 +303,7 @@ def _least_menu(plan: Plan, rule: AccessRule | None) -> int:
     if rule is None:
         counts = collections.Counter(each.kind for each in plan.rules)
         return max([1, *counts.values()]) if plan.highest else len(plan.rules)
-    # Rounding is the arbitrator's: whoever answers so answers with probabilities at least.
+    # The arbitrator rounds: such a suspect answers at least with probabilities.
     highest = KINDS.index("probabilities" if rule.kind == "rounded" else rule.kind)
     kinds = (rule.kind,) if plan.highest else KINDS[highest:]
     return sum(each.kind in kinds for each in plan.rules)

@@ -314,7 +314,7 @@ def test_counts_multiply_p(changes, menu, factor):
 def test_a_factor_can_take_the_evidence_away():
     verdict = decide(dataclasses.replace(PLAN, alpha=1e-16), menu=10)
     assert verdict.result.outcome == "inconclusive"
-    assert "the smallest p these units can give is" in verdict.sentence
+    assert "the smallest p these units can give" in verdict.sentence
     verdict = decide(menu=10**300)
     assert verdict.result.p_value == 1.0
     assert "times 1e+300, is 1, above the level 1e-06" in verdict.sentence

@@ -118,7 +118,7 @@ REFUSED = {
         {"mark": HueRotation},
         TypeError,
         "mark must be a Mark, such as HueRotation(), got type: "
-        "<class 'anw_jax.marks.hue.HueRotation'>",
+        "<class 'anw_jax.marks.lct.HueRotation'>",
     ),
     "two types": (
         {"mark": [HueRotation(), CROWDS["own bases"][0]]},
