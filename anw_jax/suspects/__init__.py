@@ -1,13 +1,13 @@
-"""Ways to ask any model, and what its answers become.
+"""Query any model, and turn its answers into a loss table.
 
-A *suspect* is anything with a `declaration` (how it wants pictures, how it answers) and a
-method `answers(images)`. `probe` finds the classic mistakes in a declaration before evidence is
-gathered; `ask` fills the loss table that `anw_jax.stats` tests; `Interview` asks some pairs of
-image and slot; `AnswerCache` keeps every answer, so that none is paid twice. `Access` says what
-of an answer is used: the exact test serves every rung of that ladder.
+A *suspect* is any object with a `declaration` (which pictures it takes, how it answers) and a
+method `answers(images)`. `probe` finds the usual mistakes in a declaration before evidence is
+gathered. `ask` fills the loss table that `anw_jax.stats` tests; a `QuerySession` queries single
+pairs of image and slot. `AnswerCache` stores every answer, so that no query is paid for twice.
+`Access` says what of an answer is used; the exact test serves all kinds.
 
-Libraries of the adapters are imported where they are needed; a missing one is named with the
-extra that brings it: onnx, torch, keras, http.
+The adapters import their libraries only when they are used; the error about a missing one
+names the extra to install: onnx, torch, keras, http.
 """
 
 from anw_jax.suspects.access import Access

@@ -1,4 +1,4 @@
-"""The access ladder: what of an answer is used, and the number it becomes."""
+"""Access: what of an answer is used, and the loss that is computed from it."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.pictures import Augmentation, cropped
 from anw_jax.suspects.protocol import Answers
 
-# What each kind of answer can be turned into; more can become less, never less more.
+# The kinds of access that each kind of answer allows: itself and all with less information.
 _FROM = {
     "logits": KINDS,
     "probabilities": KINDS[1:],
@@ -18,54 +18,54 @@ _FROM = {
     "label": ("label",),
 }
 
-# The smallest probability that a float32 holds in full: a logarithm stays finite.
+# The smallest normal float32: logarithms stay finite.
 _TINY = float(np.finfo(np.float32).tiny)
 
 
 def reachable(declaration: Declaration) -> tuple[str, ...]:
-    """The kinds of access that a suspect's answers can be turned into, from most to least."""
+    """Return the kinds of access that a suspect's answers allow, the most first."""
     return _FROM[declaration.answer]
 
 
 @dataclasses.dataclass(frozen=True)
 class Access:
-    """One rung of the ladder; part of the plan, fixed before the first query.
+    """What of an answer is used; part of the plan, fixed before the first query.
 
-    Every rung gives one real number for each image and slot, **lower is evidence**, and the
-    same exact test serves all, since its validity does not depend on the score. With y the
-    true label, or with `true_labels=False` the model's own answer on the unmarked original:
+    Each kind gives one real number for each image and slot, **lower is evidence**. The same
+    exact test serves all, because its validity does not depend on the score. With y the true
+    label, or with `true_labels=False` the model's own answer on the unmarked original:
 
     * "logits": −log softmax(logits)[y], nats.
     * "probabilities": −log max(p_y, 1.2e-38).
     * "rounded": p rounded to `decimals` digits (half to even, as IEEE does), then
       −log max(p_y, ½·10^−decimals). Rounded values are not made to sum to one.
     * "top_k": the k listed labels keep their probability; every other class gets
-      min((1 − sum of the listed) / (C − k), the smallest listed), at least 0, for it
-      cannot be above what is listed; then the logarithm as before, with ½·10^−decimals as the
-      least where the suspect declares `decimals`.
+      min((1 − sum of the listed) / (C − k), the smallest listed), at least 0, because it
+      cannot be above a listed one; then the logarithm as before, with ½·10^−decimals as the
+      smallest probability if the suspect declares `decimals`.
     * "label": of K changes of the picture (`augmentation`) h are answered with y:
       −log((h + ½) / (K + 1)).
 
     With several changes and another kind than "label" the number is the mean over them. An
-    answer with a NaN or infinity in it gives NaN, and so does its image and slot; such a photo
-    is left out of its unit by the test, key unseen.
+    answer that contains NaN or infinity gives NaN for its image and slot; the test leaves such
+    a photo out of its unit, before the key is opened.
 
-    The rung above "logits", gradients through the weights, is `verify.gradient_search` on a
-    model of JAX; its evidence is the same table.
+    More than "logits" is access to the weights: `verify.gradient_search` on a model of JAX;
+    its evidence is the same table.
 
     Attributes:
       kind: one of `KINDS`.
-      true_labels: False where they are not known or not to be relied on.
+      true_labels: False if they are not known or not reliable.
       num_augmentations: K, the number of queries for each image and slot; None for
         16 with "label" and 1 otherwise. K = 1 asks the picture as it is.
       decimals: for "rounded", digits after the point, 1 to 12.
       k: for "top_k"; None for as many as the suspect lists.
       augmentation: how the changes are drawn.
-      fit: how a picture gets the shape of the suspect's `input_size`, alike for all slots:
+      fit: how a picture gets the shape of the suspect's `input_size`, the same for all slots:
         "squash" resizes it whole, "crop" resizes the largest centred part of that shape.
 
     Raises:
-      TypeError, ValueError: an unknown kind, or numbers that do not belong to it.
+      TypeError, ValueError: an unknown kind, or numbers that do not fit it.
 
     Example:
       >>> Access("label").num_augmentations, Access("logits").num_augmentations
@@ -90,7 +90,7 @@ class Access:
         if self.num_augmentations is None:
             number = DEFAULT_LABEL_VIEWS if self.kind == "label" else 1
             object.__setattr__(self, "num_augmentations", number)
-        # As plain numbers: NumPy's would stand in no JSON.
+        # As plain numbers: JSON has none of NumPy's.
         for name in ("num_augmentations", "decimals", "k"):
             value = getattr(self, name)
             if value is not None:
@@ -108,11 +108,11 @@ class Access:
 
     @classmethod
     def best_of(cls, declaration: Declaration, **others) -> "Access":
-        """The highest rung that a suspect's answers reach."""
+        """Return the access that uses all of a suspect's answers."""
         return cls(declaration.answer, **others)
 
     def describe(self) -> str:
-        """One line for plans and reports."""
+        """Return one line for plans and reports."""
         kind = {
             "rounded": f"probabilities rounded to {self.decimals} decimals",
             "top_k": f"top {self.k or 'k'} labels with probabilities",
@@ -125,10 +125,10 @@ class Access:
         return f"{kind}, {labels}, {queries} per image and slot{crop}"
 
     def check_fits(self, declaration: Declaration) -> None:
-        """Refuses a rung that a suspect's answers do not reach.
+        """Refuse a kind of access that a suspect's answers do not allow.
 
         Raises:
-          ValueError: names the rungs that they reach.
+          ValueError: names the kinds that they allow.
         """
         allowed = _FROM[declaration.answer]
         if self.kind not in allowed:
@@ -145,13 +145,13 @@ class Access:
             raise ValueError(f"k must be at most the {listed} that the suspect lists")
 
     def fitted(self, picture: np.ndarray, declaration: Declaration) -> np.ndarray:
-        """What of a uint8 picture `[H, W, 3]` is asked about, before it is resized."""
+        """Return the part of a uint8 picture `[H, W, 3]` to query, before it is resized."""
         return cropped(picture, declaration.input_size) if self.fit == "crop" else picture
 
     def losses(
         self, answers: Answers, labels: np.ndarray, declaration: Declaration
     ) -> np.ndarray:
-        """One number for each answer, float64 `[b]`; with "label" 0 for y and 1 otherwise.
+        """Return a loss for each answer, float64 `[b]`; with "label" 0 for y and 1 otherwise.
 
         Args:
           answers: of b pictures.
@@ -178,7 +178,7 @@ class Access:
         return np.where(_is_usable(answers), values, np.nan)
 
     def merge(self, losses: np.ndarray) -> np.ndarray:
-        """From the losses of K changes, `[..., K]`, to the table's number, `[...]`."""
+        """Turn the losses of K changes, `[..., K]`, into entries of the table, `[...]`."""
         if self.kind != "label":
             return losses.mean(axis=-1)
         number = losses.shape[-1]
@@ -187,7 +187,7 @@ class Access:
 
 
 def first_labels(answers: Answers) -> np.ndarray:
-    """The label with the best score, int64 `[b]`; ties to the first, NaN never the best."""
+    """Return the label with the best score, int64 `[b]`; the first of ties, never a NaN."""
     if answers.kind == "label":
         return answers.labels
     best = np.where(np.isnan(answers.scores), -np.inf, answers.scores).argmax(axis=1)
@@ -226,9 +226,9 @@ def _as_probabilities(answers: Answers) -> np.ndarray:
 def _share_of(
     answers: Answers, labels: np.ndarray, k: int | None, declaration: Declaration
 ) -> np.ndarray:
-    """Each label's probability as the listed ones tell it, float64 `[b]`."""
+    """Return each label's probability derived from the listed ones, float64 `[b]`."""
     table = _as_probabilities(answers)
-    # Also what comes as a list: no suspect is bound to send it best first.
+    # Lists are sorted too: a suspect may not send them best first.
     order = np.argsort(-table, axis=1, kind="stable")[:, :k]
     scores = np.take_along_axis(table, order, axis=1)
     listed = order

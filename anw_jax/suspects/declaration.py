@@ -1,4 +1,4 @@
-"""What a suspect declares about itself: how it wants pictures, and how it answers."""
+"""What a suspect declares: the pictures that it takes, and how it answers."""
 
 import dataclasses
 import functools
@@ -17,27 +17,27 @@ _TAG = b"anw_jax/v1/declaration\0"
 
 @dataclasses.dataclass(frozen=True)
 class Declaration:
-    """How a model wants to be asked and what it answers; frozen before the first query.
+    """What a model takes and how it answers; frozen before the first query.
 
-    The pictures that an audit asks are RGB, `[b, H, W, 3]`, in [0, 1]; `prepare` turns them
-    into what is declared here, the same way for every adapter.
+    Pictures of an audit are RGB, `[b, H, W, 3]`, in [0, 1]; `prepare` converts them to what is
+    declared here, in the same way for every adapter.
 
     Attributes:
       num_classes: C, at least 2.
       answer: "logits", "probabilities", "top_k" (labels with probabilities) or "label".
-      input_size: (H, W) that the model wants; None asks pictures at their own size.
+      input_size: (H, W) that the model takes; None for pictures of any size.
       layout: "NHWC" (channels last) or "NCHW".
       channels: "RGB" or "BGR".
       value_range: "unit" [0, 1], "bytes" [0, 255] or "signed" [-1, 1].
       mean: subtracted from each channel after the range is applied, and in its units; always
         in the order red, green, blue.
-      std: what the difference is divided by, above 0; in the order of `mean`.
-      k: how many labels a "top_k" answer lists, else None.
+      std: divisor of the difference, above 0; in the order of `mean`.
+      k: number of labels in a "top_k" answer, else None.
       decimals: digits after the point to which the model rounds its probabilities, None for
-        all of them.
-      deterministic: whether one picture always gets one answer. The probe takes a breach of
-        this for a mistake, and says so of a service that adds noise on purpose.
-      cost_per_query: of one picture, in whatever unit the caller counts.
+        no rounding.
+      deterministic: whether a picture always gets the same answer. If not, the probe reports
+        an error, or only a warning if False is declared, as for a service that adds noise.
+      cost_per_query: of one picture, in any unit.
       identity: which model this is, such as the SHA-256 of its file; adapters fill it in.
 
     Raises:
@@ -64,7 +64,7 @@ class Declaration:
     identity: str = ""
 
     def __post_init__(self):
-        # As plain numbers: NumPy's would stand in no JSON.
+        # As plain numbers: JSON has none of NumPy's.
         for name, least in (("num_classes", 2), ("k", 1), ("decimals", 1)):
             value = getattr(self, name)
             if value is not None or name == "num_classes":
@@ -101,26 +101,23 @@ class Declaration:
                 f"got answer={self.answer!r}, decimals={self.decimals}"
             )
 
-    @functools.cached_property  # every question asks for it
+    @functools.cached_property  # every query needs it
     def digest(self) -> str:
-        """SHA-256, as hex, of everything that decides what an answer means.
-
-        Cost is left out: the same answer at another price is the same answer.
-        """
+        """SHA-256, as hex, of all fields but the cost: they decide what an answer means."""
         fields = self.as_json()
         del fields["cost_per_query"]
         return hashlib.sha256(_TAG + _json.canonical(fields)).hexdigest()
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, which `from_json` reads back."""
+        """Return plain values for `from_json`."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "Declaration":
-        """A declaration from plain values.
+        """Read a declaration from plain values.
 
         Raises:
-          TypeError, ValueError: an unknown field, or one with a value out of range.
+          TypeError, ValueError: an unknown field, or a value out of range.
         """
         names = [field.name for field in dataclasses.fields(cls)]
         for name in fields:

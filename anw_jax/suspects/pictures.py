@@ -1,4 +1,4 @@
-"""Pictures: read one by one, changed by a public seed, resized and laid out for a model."""
+"""Pictures: read one by one, changed from a public seed, prepared and batched for a model."""
 
 import dataclasses
 import functools
@@ -14,11 +14,11 @@ from anw_jax.suspects.protocol import RemoteSuspect, Suspect
 
 
 class Pictures(Sequence):
-    """Uint8 pictures behind a function; the last one read is kept.
+    """Uint8 pictures that a function reads one by one; the last one is kept.
 
     Args:
       shapes: (H, W, 3) of each.
-      read: gives picture number i.
+      read: returns picture number i.
 
     Attributes:
       shapes: as given.
@@ -36,7 +36,7 @@ class Pictures(Sequence):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(n, H, W, 3), as of an array.
+        """(n, H, W, 3), as for an array.
 
         Raises:
           ValueError: pictures of several sizes, or none.
@@ -51,22 +51,22 @@ class Pictures(Sequence):
     def __getitem__(self, index: int) -> np.ndarray:
         number = range(len(self))[index]
         if self._last is None or self._last[0] != number:
-            self._last = None  # two large ones need not be held at once
+            self._last = None  # do not hold two large ones at once
             self._last = number, self._read(number)
         return self._last[1]
 
 
-# A large picture is turned into float64 in parts of so many values, 8 MiB.
+# A large picture is converted to float64 in parts of this many values, 8 MiB.
 _BLOCK_VALUES = 2**20
 
 
 def prepare(images: np.ndarray, declaration: Declaration) -> np.ndarray:
-    """Resizes, scales, normalises, orders the channels and lays the axes out.
+    """Resize and scale pictures, normalise them, order the channels and lay out the axes.
 
-    In this order: size, range, mean and std, channel order, layout. Resizing averages over
-    the pixels that fall together when shrinking and interpolates linearly when growing (a
-    triangle filter, as in Pillow's and JAX's antialiased "bilinear"), in float64, so
-    that it has one answer on every machine to the last bit of float32 or nearly so.
+    In this order: size, range, mean and std, channel order, layout. Resizing averages pixels
+    when shrinking and interpolates linearly when growing (a triangle filter, as in Pillow's
+    and JAX's antialiased "bilinear"), in float64, so that the result is the same on every
+    machine, up to about the last bit of float32.
 
     Args:
       images: float32 `[b, H, W, 3]`, RGB in [0, 1].
@@ -94,15 +94,15 @@ def prepare(images: np.ndarray, declaration: Declaration) -> np.ndarray:
     if declaration.layout == "NCHW":
         pixels = pixels.transpose(0, 3, 1, 2)
     prepared = np.ascontiguousarray(pixels, np.float32)
-    # What a model does to its input must not reach the caller's pictures.
+    # A model may change its input, but not the caller's pictures.
     return prepared.copy() if np.may_share_memory(prepared, images) else prepared
 
 
 def fitted(pictures: Sequence[np.ndarray], size: tuple[int, int] | None) -> np.ndarray:
-    """8-bit pictures as suspects are asked: divided by 255, and of the size declared.
+    """Divide 8-bit pictures by 255 and resize them to the declared size, for a suspect.
 
-    Each picture is resized before the next one is looked at, so that photos of 12 megapixels
-    take no more memory than what the model takes of them.
+    Each picture is resized before the next one is read, so that photos of 12 megapixels take
+    only the memory of the model's input.
 
     Args:
       pictures: uint8 `[H, W, 3]` each; sizes may differ where `size` is given.
@@ -128,9 +128,9 @@ def fitted(pictures: Sequence[np.ndarray], size: tuple[int, int] | None) -> np.n
 
 
 def cropped(picture: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
-    """The largest centred part of a picture `[H, W, 3]` that has the shape of `size`.
+    """Return the largest centred part of a picture `[H, W, 3]` with the shape of `size`.
 
-    To the nearest pixel; what is odd goes to the right and below. None leaves the picture.
+    To the nearest pixel; an odd pixel is cut off right and below. None cuts nothing.
 
     Example:
       >>> cropped(np.zeros((10, 30, 3), np.uint8), (4, 8)).shape
@@ -147,12 +147,6 @@ def cropped(picture: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
     return np.ascontiguousarray(picture[top : top + rows, left : left + columns])
 
 
-def asked_bytes(shape: tuple[int, ...], size: tuple[int, int] | None) -> int:
-    """Memory of one asked picture `[H, W, 3]`: as it is marked, and as the model takes it."""
-    pixels = int(np.prod(shape))
-    return 4 * pixels if size is None else pixels + 12 * size[0] * size[1]
-
-
 def _resized(images: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
     if size is None or size == images.shape[1:3]:
         return images
@@ -163,7 +157,7 @@ def _resized(images: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
 
 
 def _resize(picture: np.ndarray, out: np.ndarray) -> None:
-    """Fills `out` `[H', W', 3]` with a picture of another size, uint8 or float32 in [0, 1]."""
+    """Fill `out` `[H', W', 3]` with a picture of another size, uint8 or float32 in [0, 1]."""
     rows = _filter(picture.shape[0], out.shape[0])
     columns = _filter(picture.shape[1], out.shape[1])
     wide = max(1, _BLOCK_VALUES // (picture.shape[0] * picture.shape[2]))
@@ -179,7 +173,7 @@ def _resize(picture: np.ndarray, out: np.ndarray) -> None:
 
 @functools.lru_cache(maxsize=64)
 def _filter(num_in: int, num_out: int) -> np.ndarray:
-    """Weights `[num_out, num_in]` of a triangle filter; rows sum to 1."""
+    """Return weights `[num_out, num_in]` of a triangle filter; rows sum to 1."""
     scale = num_in / num_out
     width = max(1.0, scale)
     centres = (np.arange(num_out) + 0.5) * scale - 0.5
@@ -195,19 +189,19 @@ _TAG = b"anw_jax/v1/augmentation\0"
 class Augmentation:
     """Shift, mirror and noise, on 8-bit pixels; declared in the plan.
 
-    A model that answers with one label gives one bit per question. Asked about several small
-    changes of a picture it gives a count: how far the picture lies inside its class. The
-    changes are drawn from a public seed and the *unmarked* original, so that all slots of an
-    image get the same ones and the owner's key decides nothing. Change 0 leaves the picture as
-    it is.
+    A model that answers with one label gives one bit per query. Several small changes of a
+    picture give a count: how far the picture is inside its class. The changes are drawn from a
+    public seed and the *unmarked* original, so that all slots of an image get the same ones
+    and no change depends on the owner's key. Change 0 is the picture itself.
 
-    Integers throughout and SHAKE-256 as the source: the same bytes on any machine, for ever.
+    All arithmetic is on integers and SHAKE-256 is the source, so the bytes are the same on
+    every machine.
 
     Attributes:
       max_shift: largest shift along each axis, as a share of the side, in [0, 0.5]; edges are
         filled by reflection.
       mirror: whether a change may flip left and right (with probability 1/2).
-      noise_levels: each value moves by a whole number drawn from ± this many of 255 levels.
+      noise_levels: each value changes by a random whole number within ± this, of 255 levels.
 
     Example:
       >>> picture = np.full((4, 4, 3), 100, np.uint8)
@@ -230,7 +224,7 @@ class Augmentation:
             raise ValueError(f"noise_levels must be at most 127, got {self.noise_levels}")
 
     def draw(self, seed: bytes, original: np.ndarray, number: int) -> "Draw":
-        """Change `number` of a uint8 `[H, W, 3]` original; depends on nothing else."""
+        """Draw change `number` of a uint8 `[H, W, 3]` original; no other input."""
         if number == 0:
             return Draw(0, 0, False, None)
         height, width, _ = original.shape
@@ -242,14 +236,14 @@ class Augmentation:
         right = _one_of(self._reach(width), first[2] * 256 + first[3])
         noise = None
         if self.noise_levels:
-            # At most 255 · 255, and then within ± 127: a large photo has many of these.
+            # At most 255 · 255, then within ± 127: small types, as a large photo has many.
             levels = drawn[8:] * np.uint16(2 * self.noise_levels + 1) // np.uint16(256)
             noise = (levels.astype(np.int16) - self.noise_levels).astype(np.int8)
             noise = noise.reshape(original.shape)
         return Draw(down, right, self.mirror and bool(drawn[4] & 1), noise)
 
     def apply(self, image: np.ndarray, draw: "Draw") -> np.ndarray:
-        """The changed picture, uint8 `[H, W, 3]`: shifted, mirrored, with noise, clipped."""
+        """Return the uint8 `[H, W, 3]` picture shifted, mirrored, with noise, clipped."""
         if draw.down or draw.right:
             rows = _reflected(image.shape[0], draw.down)
             image = image[rows][:, _reflected(image.shape[1], draw.right)]
@@ -274,39 +268,39 @@ class Draw:
 
 
 def _one_of(reach: int, drawn: int) -> int:
-    """A whole number in ±reach from 16 random bits (uneven by less than 1 in 65,536 / reach).
+    """Return a whole number in ±reach from 16 random bits.
 
-    Evenness is a matter of taste here: no error rate rests on these draws.
+    It is uneven by less than 1 in 65,536 / reach; no error rate depends on it.
     """
     return int(drawn * (2 * reach + 1) // 65536 - reach)
 
 
 def _reflected(side: int, shift: int) -> np.ndarray:
-    """Indices of a shifted axis, reflected at its ends."""
+    """Return the indices of a shifted axis, reflected at its ends."""
     places = np.abs(np.arange(side) - shift)
     return np.where(places < side, places, 2 * (side - 1) - places)
 
 
-# At most so many pictures together, and no more than so many bytes of them; twice as many
-# bytes for a service, to which they go at once.
+# Largest number of pictures in a batch, and of their bytes; twice the bytes for a suspect
+# that takes more at once.
 _BATCH, _BATCH_BYTES = 256, 2**28
 
 
 def asked_size(suspect: Suspect) -> tuple[int, int] | None:
-    """The size to which pictures are brought before they are handed over; None for their own.
+    """Return the size to which a suspect's pictures are resized first; None for their own.
 
-    It is the declared one, except for suspects that know whole pictures (recorded answers).
+    It is the declared one, except for recorded answers, which need the original pixels.
     """
     return getattr(suspect, "asked_size", suspect.declaration.input_size)
 
 
 def as_asked(suspect: Suspect, pixels: Sequence[np.ndarray]) -> np.ndarray:
-    """Uint8 pictures `[H, W, 3]` as float32 `[b, H', W', 3]`, large ones made small at once."""
+    """Return uint8 pictures `[H, W, 3]` as float32 `[b, H', W', 3]` for a suspect."""
     return fitted(pixels, asked_size(suspect))
 
 
 def batch_size_for(suspect: Suspect, shape: tuple[int, ...]) -> int:
-    """Pictures `[H, W, 3]` handed to a suspect together.
+    """Return the number of pictures `[H, W, 3]` in one call of a suspect.
 
     256, or fewer where they would fill more than 256 MiB, but as many as it takes at once
     (`num_together`) if these fill no more than 512 MiB.
@@ -317,16 +311,18 @@ def batch_size_for(suspect: Suspect, shape: tuple[int, ...]) -> int:
       >>> batch_size_for(suspect, (32, 32, 3)), batch_size_for(suspect, (3000, 4000, 3))
       (256, 7)
     """
-    num_bytes = max(1, asked_bytes(shape, asked_size(suspect)))
+    size, pixels = asked_size(suspect), int(np.prod(shape))
+    # As it is marked, and as the model takes it.
+    num_bytes = max(1, 4 * pixels if size is None else pixels + 12 * size[0] * size[1])
     at_once = min(getattr(suspect, "num_together", 1), 2 * _BATCH_BYTES // num_bytes)
     return max(1, at_once, min(_BATCH, _BATCH_BYTES // num_bytes))
 
 
 def sizes_asked(suspect: Suspect, totals: Iterable[int], batch_size: int) -> set[int]:
-    """The numbers of pictures that a model meets in one call when `totals` are asked.
+    """Return the numbers of pictures in the calls of a model for queries of `totals` pictures.
 
-    Full batches, the last one of each total, and one alone, which follows a spent budget. A
-    service meets requests, which carry fewer (`images_per_request`).
+    Full batches, the last one of each total, and one alone, as after a spent budget. For a
+    service these are requests, which have fewer (`images_per_request`).
 
     Example:
       >>> from anw_jax.suspects import CallableSuspect, Declaration

@@ -1,4 +1,4 @@
-"""How an answer is read, as plain data."""
+"""The template of an answer."""
 
 import dataclasses
 import json
@@ -16,23 +16,23 @@ from anw_jax.suspects.protocol import Answers, checked
 
 @dataclasses.dataclass(frozen=True)
 class AnswerTemplate:
-    """Where in the JSON of an answer the numbers stand.
+    """Where the numbers are in the JSON of an answer.
 
-    A path is names and whole numbers with dots between, "*" for "each entry of this list":
+    A path is names and whole numbers separated by dots, "*" for "each entry of this list":
     "predictions", "outputs.0.data", "results.*.confidence". The path "." or "" is the value
-    itself. False stands for None, which TOML cannot say.
+    itself. False means None, which TOML does not have.
 
     Attributes:
       pictures: path to the list with one entry per picture, or to the flat list of all
-        numbers, picture after picture; None where a request carries one picture and the whole
-        answer is about it.
+        numbers, picture after picture; None if a request has one picture and the whole answer
+        is about it.
       scores: within such an entry, path to the list of numbers, or to an object
         {class: number}; None for "label".
       labels: within an entry, path to the label, or to the list of labels that belongs to the
-        list of scores. Where it is given, and in an object, scores are put in the order of the
+        list of scores. With it, and in an object, scores are sorted into the order of the
         classes by their labels, and those of the top k best first.
-      classes: names by class number, where labels come as names.
-      scale: what scores are multiplied by, 0.01 for percent.
+      classes: names by class number, if labels are names.
+      scale: factor of the scores, 0.01 for percent.
 
     Example:
       >>> template = AnswerTemplate(pictures="predictions")
@@ -58,11 +58,11 @@ class AnswerTemplate:
             object.__setattr__(self, "classes", _names(self.classes))
 
     def check_fits(self, declaration: Declaration) -> None:
-        """Refuses paths that do not belong to the kind of answer.
+        """Refuse paths that do not fit the kind of answer.
 
         Raises:
-          ValueError: a missing path, names of another number of classes, or names that no
-            answer could be held against.
+          ValueError: a missing path, names of another number of classes, or names although
+            scores come without them.
         """
         if declaration.answer == "label" and self.labels is None:
             raise ValueError("labels must be a path for answers of label")
@@ -82,12 +82,12 @@ class AnswerTemplate:
             raise ValueError(_NO_ORDER)
 
     def read(self, body: Any, declaration: Declaration, num_images: int) -> Answers:
-        """Answers from parsed JSON; numbers that JSON lacks (null) become NaN.
+        """Read answers from parsed JSON; null becomes NaN.
 
         Raises:
           RefusedPictureError: a picture has no answer, or fewer labels or scores than declared.
-          SuspectError: a path that leads nowhere, more than was asked for, names that are no
-            classes, values that are no numbers.
+          SuspectError: nothing at a path, more answers than pictures, names that are not
+            classes, values that are not numbers.
         """
         found = self.read_each(body, declaration, num_images)
         for one in found:
@@ -98,7 +98,7 @@ class AnswerTemplate:
     def read_each(
         self, body: Any, declaration: Declaration, num_images: int
     ) -> list[Answers | RefusedPictureError]:
-        """As `read`, a batch of one for each picture, or why that picture has no answer.
+        """Read a batch of one for each picture, or the error why that picture has no answer.
 
         Raises:
           RefusedPictureError: fewer entries than pictures: it is not known which are missing.
@@ -139,10 +139,10 @@ class AnswerTemplate:
         kind, scores, labels = declaration.answer, None, None
         try:
             if kind == "label":
-                labels = _integers([self._class_number(self._at(entry, self.labels))])
+                labels = np.array([self._class_number(self._at(entry, self.labels))])
             elif kind == "top_k":
                 pairs = self._best_first(entry, declaration)
-                labels = _integers([[label for label, _ in pairs]])
+                labels = np.array([[label for label, _ in pairs]])
                 scores = self._scaled([score for _, score in pairs])
             else:
                 scores = self._scaled(self._in_order(entry, declaration))
@@ -151,11 +151,11 @@ class AnswerTemplate:
         return checked(Answers(kind, scores, labels), declaration, 1)
 
     def _scaled(self, scores: list[float]) -> np.ndarray:
-        with np.errstate(over="ignore"):  # infinity makes an answer unusable, no error
+        with np.errstate(over="ignore"):  # infinity makes an answer unusable
             return np.array([scores], np.float64) * self.scale
 
     def _at(self, entry: Any, path: str) -> Any:
-        """What stands at a path of an entry; a picture may lack it, a whole answer may not."""
+        """Return the value at a path of an entry; if it lacks, the picture is refused."""
         try:
             value = follow(entry, path)
         except SuspectError as error:
@@ -167,7 +167,7 @@ class AnswerTemplate:
         return value
 
     def _in_order(self, entry: Any, declaration: Declaration) -> list[float]:
-        """All scores of one picture, in the order of the classes."""
+        """Return all scores of one picture in the order of the classes."""
         values, width = self._at(entry, self.scores), declaration.num_classes
         if self.labels is None and not isinstance(values, dict):
             if self.classes is not None:
@@ -177,7 +177,7 @@ class AnswerTemplate:
             if not numbers:
                 raise RefusedPictureError(f"the answer has 0 scores at {self.scores!r}")
             return numbers
-        # Names beside the classes, such as of a background, are left aside.
+        # Other names than the classes, such as of a background, are ignored.
         pairs = self._pairs(entry, values, leave_others=True)
         too_high = max(pairs, default=0)
         if too_high >= width:
@@ -194,7 +194,7 @@ class AnswerTemplate:
         return [pairs[number] for number in range(width)]
 
     def _check_no_names(self, entry: Any) -> None:
-        """Refuses scores that stand beside names: most services list such best first."""
+        """Refuse scores with names beside them: most services list such scores best first."""
         before, star, _ = f".{self.scores}".rpartition(".*")
         items = follow(entry, before) if star else []
         for item in items if isinstance(items, list) else []:
@@ -208,7 +208,7 @@ class AnswerTemplate:
                 )
 
     def _best_first(self, entry: Any, declaration: Declaration) -> list[tuple[int, float]]:
-        """Labels and scores of the top k of one picture."""
+        """Return labels and scores of the top k of one picture, best first."""
         pairs = self._pairs(entry, self._at(entry, self.scores))
         if len(pairs) < declaration.k:
             raise RefusedPictureError(
@@ -218,7 +218,7 @@ class AnswerTemplate:
         return sorted(pairs.items(), key=lambda pair: (pair[1] != pair[1], -pair[1]))
 
     def _pairs(self, entry: Any, values: Any, leave_others: bool = False) -> dict[int, float]:
-        """Score by class number."""
+        """Return scores by class number."""
         if isinstance(values, dict) and self.labels is None:
             names, values = list(values), list(values.values())
         elif self.labels is None:
@@ -264,6 +264,8 @@ class AnswerTemplate:
                 f"the answer's label must be a class number, got {value!r:.60}: name the "
                 "classes in the answer template if they come as text"
             )
+        if abs(value) >= 2**63:
+            raise SuspectError("the answer holds a number too large to be one")
         return value
 
 
@@ -285,10 +287,10 @@ def _names(classes: Any) -> tuple[str, ...]:
 
 
 def follow(value: Any, path: str) -> Any:
-    """The part of parsed JSON that a path leads to.
+    """Return the part of parsed JSON at a path.
 
     Raises:
-      SuspectError: it leads nowhere.
+      SuspectError: there is none.
 
     Example:
       >>> follow({"results": [{"score": 1}, {"score": 2}]}, "results.*.score")
@@ -338,12 +340,5 @@ def _number(value: Any) -> float:
         raise SuspectError(f"scores must be numbers, got {value!r:.60}")
     try:
         return float(value)
-    except OverflowError:
-        raise SuspectError("the answer holds a number too large to be one") from None
-
-
-def _integers(rows: list) -> np.ndarray:
-    try:
-        return np.array(rows, np.int64)
     except OverflowError:
         raise SuspectError("the answer holds a number too large to be one") from None

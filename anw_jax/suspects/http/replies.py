@@ -18,53 +18,53 @@ from anw_jax.suspects.http.client import Reply
 from anw_jax.suspects.http.secrets import Secrets, not_shown, shown_url
 from anw_jax.suspects.protocol import Answers
 
-# Statuses of a service that is there and will not answer now. It did no work for these two.
+# Statuses of a service that is running and does not answer now; it did no work for them.
 LOADING = 503
 REFUSED = (429, LOADING)
 _TRY_AGAIN = (408, 429)
 
 _ANSWERED = (200, 201)
-# Of the statuses 4xx, those that refuse whatever is asked: credentials, payment, address,
-# method, proxy, time, a service that is gone, speed.
+# The statuses 4xx that are not about one picture: credentials, payment, address, method,
+# proxy, time, a service that is gone, speed.
 _OF_ALL = (401, 402, 403, 404, 405, 407, 408, 410, 429)
 
 
 def is_for_now(status: int) -> bool:
-    """Whether a status says that another attempt may be answered: 408, 429, and 5xx."""
+    """Return whether another attempt may be answered: after 408, 429 and 5xx."""
     return status in _TRY_AGAIN or status >= 500
 
 
 class Reader:
-    """Reads the replies of one service; every message about them is made here.
+    """Reads the replies of one service and writes every message about them.
 
     Args:
       url: of the service.
-      template: how an answer is read.
-      secrets: what no message may repeat.
+      template: of an answer.
+      secrets: which no message may repeat.
     """
 
     def __init__(self, url: str, template: AnswerTemplate, secrets: Secrets):
         self._url, self._template, self._secrets = url, template, secrets
 
     def trouble(self, what: str, said: str | None = None) -> str:
-        """A message: the URL, what happened, and the beginning of what the service said.
+        """Return a message: the URL, what happened, and the beginning of the reply.
 
         Args:
-          what: of our own words alone.
-          said: by the service.
+          what: happened; contains no text of the service.
+          said: text of the service.
         """
         message = f"{shown_url(self._url)} {what}"
         return message if said is None else f"{message}: {self._secrets.shown(said)}"
 
     def quoting(self, what: str, joint: str = ": ") -> str:
-        """A message with words of the service in the midst of ours, `joint` after the URL."""
+        """Return a message with text of the service inside ours, `joint` after the URL."""
         name = self._secrets.repeated_in(what)
         if name is not None:
             what, joint = f"the answer is not as declared {not_shown(name)}", ": "
         return f"{shown_url(self._url)}{joint}{what}"
 
     def status(self, reply: Reply) -> str:
-        """What to say of a reply that is no answer."""
+        """Return a message about a reply that is not an answer."""
         what = f"answers with status {reply.status}"
         location = reply.headers.get("location")
         if 300 <= reply.status < 400 and location is not None:
@@ -74,11 +74,11 @@ class Reader:
     def answers(
         self, reply: Reply, declaration: Declaration, num_images: int
     ) -> list[Answers | RefusedPictureError]:
-        """An answer for each picture, or why it has none.
+        """Return an answer for each picture, or the error why it has none.
 
         Raises:
-          RefusedPictureError: at least one of the pictures is refused, not known which.
-          SuspectError: what concerns the whole service.
+          RefusedPictureError: one or more of the pictures are refused; it is not known which.
+          SuspectError: an error of the whole service.
         """
         if reply.status not in _ANSWERED:
             is_of_picture = 400 <= reply.status < 500 and reply.status not in _OF_ALL
@@ -98,7 +98,7 @@ class Reader:
         ]
 
     def _place(self, location: str) -> str:
-        """Where a redirect leads, which is not followed."""
+        """Return where a redirect leads; it is not followed."""
         try:
             place = shown_url(urllib.parse.urljoin(self._url, location))
         except ValueError:
@@ -126,7 +126,7 @@ _BEGINNINGS = '{["-0123456789tfnNI'  # of JSON, with NaN and Infinity
 
 
 def _problem(reply: Reply, text: str, error: ValueError) -> str:
-    """Why a body is no JSON."""
+    """Return why a body is not JSON."""
     if not text.strip():
         return "answers with an empty body"
     if reply.body[:2] == _GZIP:
@@ -146,20 +146,20 @@ def _problem(reply: Reply, text: str, error: ValueError) -> str:
 
 _LONGEST_BACK_OFF = 60.0
 _LONGEST_DIGITS = 12
-# Waits that end within so many seconds of each other are told of once.
+# Waits that end within this many seconds of each other are reported once.
 _SAME_END = 5.0
 
 
 class Pace:
-    """Spaces the requests of all threads; one for each endpoint.
+    """Spaces the requests of all threads to one endpoint.
 
     Args:
-      per_second: most requests in a second; None for no limit.
+      per_second: largest number of requests in a second; None for no limit.
       clock: seconds, monotonic.
       sleep: waits; takes seconds.
 
     Attributes:
-      is_down: whether the service was last given up because it did not answer at all.
+      is_down: whether the last request ended without any answer of the service.
     """
 
     def __init__(
@@ -176,11 +176,10 @@ class Pace:
         self.is_down = False
 
     def wait(self, sleep: Callable[[float], object] | None = None) -> None:
-        """Returns when a request may leave, or once `sleep` comes back early.
+        """Wait until a request may be sent, or until `sleep` returns True.
 
         Args:
-          sleep: in place of the one given at first, such as the `wait` of an event that ends
-            all waiting.
+          sleep: in place of the one of the constructor, such as the `wait` of an event.
         """
         sleep = self._sleep if sleep is None else sleep
         start = self._next_turn()
@@ -188,7 +187,7 @@ class Pace:
             left = start - self._clock()
             if left > 0 and sleep(left):
                 return
-            # A pause may have been asked for while this thread slept towards its turn.
+            # There may be a new pause since this thread began to wait.
             with self._lock:
                 if self._paused_until <= start:
                     return
@@ -201,15 +200,15 @@ class Pace:
         return start
 
     def pause(self, seconds: float) -> None:
-        """Lets no request of any thread leave for so long."""
+        """Keep all threads from sending requests for some seconds."""
         with self._lock:
             self._paused_until = max(self._paused_until, self._clock() + seconds)
             self._next = max(self._next, self._paused_until)
 
     def is_news(self, seconds: float) -> bool:
-        """Whether a wait of so long ends later than every wait that this was asked about.
+        """Return whether a wait ends later than every wait reported so far.
 
-        Several threads wait for one service; one line tells of all of them.
+        Several threads wait for one service; one warning reports all of them.
         """
         with self._lock:
             end = self._clock() + seconds
@@ -220,10 +219,10 @@ class Pace:
 
 
 def back_off(attempt: int, first_seconds: float) -> float:
-    """Seconds before attempt `attempt` + 1: doubled each time, at most a minute.
+    """Return the seconds before attempt `attempt` + 1: doubled each time, at most a minute.
 
-    Up to a quarter is taken off at random, so that threads that failed together do not come
-    back together; when a request is sent decides nothing about its answer.
+    Up to a quarter is subtracted at random, so that threads that failed together do not retry
+    together; no answer depends on it.
 
     Example:
       >>> 3.0 <= back_off(3, 1.0) <= 4.0
@@ -234,7 +233,7 @@ def back_off(attempt: int, first_seconds: float) -> float:
 
 
 def retry_after(header: str | None, now: float) -> float | None:
-    """Seconds that a Retry-After header asks to wait; None without a readable one.
+    """Return the seconds of a Retry-After header; None without a readable one.
 
     Args:
       header: a number of seconds, or a date (RFC 9110, section 10.2.3).
@@ -252,6 +251,6 @@ def retry_after(header: str | None, now: float) -> float | None:
         return float(text)
     try:
         moment = email.utils.parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, IndexError, OverflowError):  # a service may send anything
+    except (ValueError, TypeError, IndexError, OverflowError):  # the header may be anything
         return None
     return max(0.0, moment - now)

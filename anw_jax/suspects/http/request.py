@@ -1,4 +1,4 @@
-"""How a request is written, as plain data."""
+"""The template of a request."""
 
 import base64
 import dataclasses
@@ -18,7 +18,7 @@ BODIES = ("json", "png", "float32")
 PLACEHOLDERS = ("$batch", "$picture", "$png", "$pngs", "$float32", "$shape")
 _FOR_ONE = ("$picture", "$png")
 _TEXTS = ("$png", "$float32")
-# What looks like a placeholder: "$png", "${png}".
+# Anything that looks like a placeholder: "$png", "${png}".
 _NAME = re.compile(r"\$\{?[A-Za-z_][A-Za-z0-9_]*\}?")
 _TYPES = {
     "json": "application/json",
@@ -29,21 +29,21 @@ _TYPES = {
 
 @dataclasses.dataclass(frozen=True)
 class RequestTemplate:
-    """The body of a request.
+    """How the body of a request is written.
 
-    Placeholders stand for the prepared pictures anywhere in the values of the JSON:
+    Placeholders anywhere in the values of the JSON are replaced by the prepared pictures:
 
     * "$batch": nested lists of numbers, `[b, …]`; "$picture": those of the one picture.
     * "$pngs": a list of base64 texts of PNG files; "$png": the one.
     * "$float32": base64 of the little-endian float32 bytes; "$shape": their shape.
 
-    "$png" and "$float32" may stand within a longer text, as in a data URI; the others are a
-    whole value, and are refused elsewhere.
+    "$png" and "$float32" may be part of a longer text, as in a data URI; each of the others
+    must be a whole value.
 
     Attributes:
-      body: "json", or the bare bytes of one "png" or of the "float32" batch.
+      body: "json", or only the bytes of one "png" or of the "float32" batch.
       template: for "json", any JSON with at least one placeholder of pictures.
-      images_per_request: how many pictures one request carries.
+      images_per_request: number of pictures in one request.
       method: "POST" or "PUT".
 
     Example:
@@ -79,7 +79,7 @@ class RequestTemplate:
                 raise ValueError(f"{name} needs images_per_request=1, got {number}")
 
     def check_fits(self, declaration: Declaration) -> None:
-        """Refuses a declaration whose pictures a PNG cannot hold.
+        """Refuse a declaration whose pictures a PNG cannot hold.
 
         Raises:
           ValueError: normalised or signed values, or channels first.
@@ -95,7 +95,7 @@ class RequestTemplate:
             )
 
     def content(self, batch: np.ndarray, declaration: Declaration) -> tuple[bytes, str]:
-        """The bytes of a request for a prepared batch, and their media type."""
+        """Return the bytes of a request for a prepared batch, and their media type."""
         if self.body == "png":
             return png_bytes(_levels(batch[0], declaration)), _TYPES["png"]
         if self.body == "float32":
@@ -105,7 +105,7 @@ class RequestTemplate:
 
 
 def _levels(picture: np.ndarray, declaration: Declaration) -> np.ndarray:
-    """A prepared picture as the 8-bit levels of a PNG."""
+    """Return a prepared picture as the 8-bit levels of a PNG."""
     factor = 255.0 / RANGES[declaration.value_range][1]
     return np.clip(np.rint(picture * np.float32(factor)), 0, 255).astype(np.uint8)
 
@@ -120,7 +120,7 @@ def _check_is_json(template: Any) -> None:
 
 
 def _placeholders(template: Any) -> Iterator[str]:
-    """The placeholders in a template, each checked for where it stands."""
+    """Yield the placeholders in a template; check the position of each."""
     if isinstance(template, dict):
         for name, value in template.items():
             if name in PLACEHOLDERS:
@@ -174,7 +174,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def png_bytes(image: np.ndarray) -> bytes:
-    r"""One uint8 `[H, W, 3]` picture as a PNG of 8-bit RGB (unfiltered rows).
+    r"""Encode a uint8 `[H, W, 3]` picture as a PNG of 8-bit RGB (unfiltered rows).
 
     Source: W3C, Portable Network Graphics, https://www.w3.org/TR/png-3/ (sections 5 and 11).
 

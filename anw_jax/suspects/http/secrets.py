@@ -1,4 +1,4 @@
-"""Addresses and headers: which may be sent, and how secrets in them stay out of messages."""
+"""Check URLs and headers, and keep the secrets in them out of messages."""
 
 import base64
 import binascii
@@ -12,26 +12,25 @@ from collections.abc import Callable, Mapping
 
 from anw_jax import _check
 
-# So many letters of a value in a row give it away; shorter values count as a whole.
+# This many letters of a value in a row reveal it; shorter values count as a whole.
 _TELLING = 6
 _SHORTEST = 3
-# How much of a service's words is looked through; less of them is shown.
+# How much of a service's text is searched for secrets; less of it is shown.
 _LOOKED_AT, _LONGEST = 2000, 100
 _SCHEMES = ("bearer", "basic", "token", "key", "apikey", "digest", "negotiate")
-# What these say is no secret, and is repeated by many an honest error message.
+# The values of these are not secret, and ordinary error messages repeat them.
 _PLAIN = ("accept", "accept-language", "host", "user-agent")
-# The client writes these itself.
+# The client sets these itself.
 _OWN = ("content-length", "content-type", "transfer-encoding")
 
 
 def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    r"""Headers as they are sent: names in lower case, values without space around them.
+    r"""Return the headers to send: names in lower case, values without space around them.
 
-    A line end at the end of a value, as files of secrets have it, is cut off. No error shows a
-    value.
+    A line end after a value, as in files of secrets, is cut off. No error shows a value.
 
     Raises:
-      TypeError, ValueError: what cannot be sent as a header.
+      TypeError, ValueError: it cannot be sent as a header.
 
     Example:
       >>> checked_headers({"Authorization": "Bearer abc\n"})
@@ -58,11 +57,11 @@ def checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class Secrets:
-    """Finds values of headers in what a service says, however it spells them.
+    """Finds values of headers in text of a service, in any spelling.
 
     Args:
-      headers: as `checked_headers` gives them.
-      further: other secrets that are sent, by what they are called.
+      headers: from `checked_headers`.
+      further: other secrets that are sent, by what messages call them.
 
     Example:
       >>> secrets = Secrets({"authorization": "Bearer abc123xyz"})
@@ -82,7 +81,7 @@ class Secrets:
         ]
 
     def repeated_in(self, text: str) -> str | None:
-        """What of the secrets stands in a text, by its name; None for nothing."""
+        """Return the name of a secret in a text; None if there is none."""
         if not self._needles:
             return None
         spellings = _spellings(text[:_LOOKED_AT])
@@ -93,7 +92,7 @@ class Secrets:
         return None
 
     def shown(self, text: str) -> str:
-        """The beginning of a text in quotes, or that it is not shown."""
+        """Return the beginning of a text in quotes, or that it is not shown."""
         name = self.repeated_in(text)
         if name is not None:
             return not_shown(name)
@@ -102,12 +101,12 @@ class Secrets:
 
 
 def not_shown(name: str) -> str:
-    """What stands in place of words that repeat a secret."""
+    """Return what replaces a text that repeats a secret."""
     return f"(it repeats {name} and is not shown)"
 
 
 def _pieces(value: str) -> list[str]:
-    """The parts of a header's value that are secret, without the name of the scheme."""
+    """Return the secret parts of a header's value, without the name of the scheme."""
     words = re.split(r"[\s,;]+", value)
     if len(words) > 1 and words[0].lower() in _SCHEMES:
         words = words[1:]
@@ -132,7 +131,7 @@ def _letters(text: str) -> str:
 
 
 def _spellings(text: str) -> set[str]:
-    """A text, and what comes out where it is decoded once or twice."""
+    """Return a text and its decodings, once or twice."""
     found, new = {text}, {text}
     for _ in range(2):
         new = {
@@ -151,7 +150,7 @@ def _unescaped(text: str) -> list[str]:
 
 
 def _from_base64(text: str) -> list[str]:
-    """What the runs of base64 in a text say, from each place at which a group may begin."""
+    """Decode the runs of base64 in a text, from each place at which a group may begin."""
     found = []
     for run in re.findall("[A-Za-z0-9+/_-]{4,}", text):
         run = run.replace("-", "+").replace("_", "/")
@@ -171,7 +170,7 @@ def _from_hex(text: str) -> list[str]:
 
 
 def _from_numbers(text: str) -> list[str]:
-    """Lists of character codes."""
+    """Decode lists of character codes."""
     runs = re.findall(r"[0-9]{2,3}(?:\s*,\s*[0-9]{2,3}){2,}", text)
     return ["".join(chr(int(number)) for number in re.findall("[0-9]+", run)) for run in runs]
 
@@ -195,10 +194,10 @@ _LONGEST_LABEL = 63
 
 
 def checked_url(url: str) -> str:
-    """The URL of a service, if it can be asked and holds no secret.
+    """Return the URL of a service if it can be queried and holds no secret.
 
     Raises:
-      TypeError, ValueError: no URL of http or https with a host; a name, a password, or a
+      TypeError, ValueError: not a URL of http or https with a host; a name, a password, or a
         parameter such as `key` or `access_token` in it.
 
     Example:
@@ -219,7 +218,7 @@ def checked_url(url: str) -> str:
     if not is_whole:
         raise ValueError(f"url must be a URL, got {shown_url(url)!r}")
     if "@" in urllib.parse.unquote(parts.netloc):
-        # The URL stands in declarations and messages. It is not shown here either.
+        # Declarations and messages contain the URL. It is not shown here either.
         raise ValueError("url must hold no name or password: give them as a header")
     if not parts.hostname:
         raise ValueError(f"url must name a host, got {shown_url(url)!r}")
@@ -230,7 +229,7 @@ def checked_url(url: str) -> str:
 
 
 def shown_url(url: str) -> str:
-    """A URL for messages: without name, password, fragment, and without what follows "?".
+    """Return a URL for messages, without name, password, fragment and query.
 
     Example:
       >>> shown_url("http://ann:pw@model.test/predict?model=3#x")
@@ -243,13 +242,13 @@ def shown_url(url: str) -> str:
 
 
 def proxy_for(url: str) -> tuple[str, str] | None:
-    """The proxy for a checked URL as the environment names it; None for none.
+    """Return the proxy that the environment names for a checked URL; None for none.
 
     Returns:
       The name of the variable, and its value.
 
     Raises:
-      ValueError: the proxy is no URL of http or https. Names the variable only.
+      ValueError: the proxy is not a URL of http or https. Shows the variable's name only.
     """
     parts = urllib.parse.urlsplit(url)
     proxy = urllib.request.getproxies().get(parts.scheme)
@@ -257,7 +256,7 @@ def proxy_for(url: str) -> tuple[str, str] | None:
         return None
     wanted = f"{parts.scheme}_proxy"
     named = [name for name in os.environ if name.lower() == wanted]
-    name = sorted(named)[-1] if named else f"the system's {wanted}"  # lower case goes first
+    name = sorted(named)[-1] if named else f"the system's {wanted}"  # lower case has priority
     try:
         split = urllib.parse.urlsplit(proxy)
         is_url = split.scheme in ("http", "https") and bool(split.hostname) and split.port != 0
@@ -272,7 +271,7 @@ def proxy_for(url: str) -> tuple[str, str] | None:
 
 
 def password_of(proxy: str) -> tuple[str, str] | None:
-    """Name and password that a proxy's URL holds; None without a name."""
+    """Return name and password in a proxy's URL; None without a name."""
     parts = urllib.parse.urlsplit(proxy)
     if parts.username is None:
         return None
