@@ -165,7 +165,8 @@ class Access:
             return np.where(_is_usable(answers), values, np.nan)
         if self.kind == "logits":
             return _cross_entropy(answers.scores, labels)
-        floor = _floor(self.decimals or declaration.decimals)
+        decimals = self.decimals or declaration.decimals
+        floor = _TINY if decimals is None else 0.5 * 10.0**-decimals
         if self.kind == "top_k":
             chosen = _share_of(answers, labels, self.k, declaration)
         else:
@@ -200,10 +201,6 @@ def _is_usable(answers: Answers) -> np.ndarray:
     if answers.scores is None:
         return np.ones(len(answers), bool)
     return np.isfinite(answers.scores).all(axis=1)
-
-
-def _floor(decimals: int | None) -> float:
-    return _TINY if decimals is None else 0.5 * 10.0**-decimals
 
 
 def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -189,13 +189,13 @@ class Asked:
 
 
 class FakeClient:
-    """A `Client` that opens no socket: `handler` takes an `Asked` and gives a `Reply`."""
+    """A `PooledClient` without sockets: `handler` takes an `Asked` and gives a `Reply`."""
 
     def __init__(self, handler):
         self._handler = handler
 
     def send(self, method, url, body, headers, seconds, max_bytes):
-        """See `Client.send`."""
+        """See `PooledClient.send`."""
         return self._handler(Asked(body, headers))
 
 

@@ -10,7 +10,7 @@ import threading
 import time
 import types
 from collections.abc import Mapping
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from anw_jax.suspects.adapters.base import missing
 from anw_jax.suspects.http.secrets import checked_url, password_of, proxy_for
@@ -57,38 +57,8 @@ class NoAnswerError(Exception):
     """The reply is not an answer, and was paid for; the message continues after the URL."""
 
 
-class Client(Protocol):
-    """Sends requests from several threads at once."""
-
-    def send(
-        self,
-        method: str,
-        url: str,
-        body: bytes,
-        headers: dict[str, str],
-        seconds: float,
-        max_bytes: int,
-    ) -> Reply:
-        """Send one request and wait for the whole reply; follow no redirect.
-
-        Args:
-          method: of HTTP.
-          url: of the service.
-          body: to send.
-          headers: to send.
-          seconds: from now to the last byte.
-          max_bytes: largest size of the unpacked reply.
-
-        Raises:
-          UnreachableError, TooSlowError, BrokenOffError, NoAnswerError: no whole reply.
-        """
-
-    def close(self) -> None:
-        """Close the connections."""
-
-
 class PooledClient:
-    """A `Client` on urllib3; uses the proxy that the environment names.
+    """Sends requests from several threads; uses the proxy that the environment names.
 
     Certificates are checked against those of the system. Errors say what happened and show
     nothing of what was sent: messages of urllib3 contain headers, URLs and proxy passwords.
@@ -131,7 +101,19 @@ class PooledClient:
         seconds: float,
         max_bytes: int,
     ) -> Reply:
-        """See `Client.send`."""
+        """Send one request and wait for the whole reply; follow no redirect.
+
+        Args:
+          method: of HTTP.
+          url: of the service.
+          body: to send.
+          headers: to send.
+          seconds: from now to the last byte.
+          max_bytes: largest size of the unpacked reply.
+
+        Raises:
+          UnreachableError, TooSlowError, BrokenOffError, NoAnswerError: no whole reply.
+        """
         deadline, errors = time.monotonic() + seconds, self._urllib3.exceptions
         with _Watch(seconds) as watch:
             try:
@@ -178,7 +160,7 @@ class PooledClient:
         return BrokenOffError(type(error).__name__)  # messages of these show values
 
     def close(self) -> None:
-        """See `Client.close`."""
+        """Close the connections."""
         self._pool.clear()
 
 

@@ -21,7 +21,6 @@ from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.http.answer import AnswerTemplate
 from anw_jax.suspects.http.client import (
     BrokenOffError,
-    Client,
     NoAnswerError,
     PooledClient,
     Reply,
@@ -106,7 +105,8 @@ class HttpSuspect:
       headers: sent with each request, such as an authorisation; they enter no digest. No
         message shows their values, or text of the service that repeats one in any spelling.
       options: time-outs, attempts, speed.
-      client: used in place of a new `PooledClient`; the caller closes it.
+      client: in place of a new `PooledClient`, or any object with its methods; the caller
+        closes it.
       sleep: takes seconds; waits in place of the default, which an error and Ctrl-C wake.
 
     Raises:
@@ -125,7 +125,7 @@ class HttpSuspect:
         answer: AnswerTemplate | None = None,
         headers: dict[str, str] | None = None,
         options: HttpOptions | None = None,
-        client: Client | None = None,
+        client: PooledClient | None = None,
         sleep: Callable[[float], object] | None = None,
     ):
         self._url = checked_url(url)
@@ -296,14 +296,8 @@ class HttpSuspect:
         options, say = self._options, self._reader.trouble
         seconds = options.timeout_seconds
         try:
-            reply = self._client.send(
-                self._request.method,
-                self._url,
-                body,
-                headers,
-                seconds,
-                options.max_answer_bytes,
-            )
+            method, most = self._request.method, options.max_answer_bytes
+            reply = self._client.send(method, self._url, body, headers, seconds, most)
         except NoAnswerError as error:  # it was paid for
             raise SuspectError(self._reader.quoting(str(error), " ")) from None
         except UnreachableError as error:

@@ -67,9 +67,14 @@ class Reader:
         """Return a message about a reply that is not an answer."""
         what = f"answers with status {reply.status}"
         location = reply.headers.get("location")
-        if 300 <= reply.status < 400 and location is not None:
-            return self.trouble(f"{what}, which points to {self._place(location)}")
-        return self.trouble(what, reply.text)
+        if not 300 <= reply.status < 400 or location is None:
+            return self.trouble(what, reply.text)
+        try:
+            place = shown_url(urllib.parse.urljoin(self._url, location))
+        except ValueError:
+            place = shown_url(location)
+        place = f"{self._secrets.shown(place)}: give the address that answers as url"
+        return self.trouble(f"{what}, which points to {place}")
 
     def answers(
         self, reply: Reply, declaration: Declaration, num_images: int
@@ -96,14 +101,6 @@ class Reader:
             else one
             for one in found
         ]
-
-    def _place(self, location: str) -> str:
-        """Return where a redirect leads; it is not followed."""
-        try:
-            place = shown_url(urllib.parse.urljoin(self._url, location))
-        except ValueError:
-            place = shown_url(location)
-        return f"{self._secrets.shown(place)}: give the address that answers as url"
 
     def _parsed(self, reply: Reply) -> Any:
         text = reply.text.removeprefix("\ufeff")
