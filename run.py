@@ -1,4 +1,4 @@
-"""Runs an experiment: python run.py --config=experiments/quickstart.py."""
+"""Run an experiment: python run.py --config=experiments/quickstart.py."""
 
 import pathlib
 import shlex
@@ -13,19 +13,19 @@ from anw_jax.errors import AnwError
 from anw_jax.lab import config as lab_config
 from anw_jax.lab import run, settings_from_config
 
-_EPILOG = "Fields are overridden like --config.seed=3; the same command again resumes."
+_EPILOG = "Override fields like --config.seed=3; the same command again resumes."
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Settings file. " + _EPILOG)
 _WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
-    "Where to leave results; default workdir/<case>/seed<seed>. The case is the config's name "
-    "where it names no case; configs of one case share a training.",
+    "Folder for results; default workdir/<case>/seed<seed>. A config without a case has its "
+    "name as case; configs of one case share a training.",
 )
 _SAVE = flags.DEFINE_string("save_results", None, "Also copy results.json to this file.")
 
 
 def main(argv: list[str]) -> None:
-    """Flags → checked settings → the run; errors are one line and exit code 1 or 2."""
+    """Run the experiment of the flags; an error is one line, with exit code 1 or 2."""
     if len(argv) > 1:
         _stop(f"unexpected argument {argv[1]!r}: settings go in as --config.<field>=<value>", 2)
     workdir = _WORKDIR.value
@@ -49,9 +49,9 @@ def main(argv: list[str]) -> None:
     except AnwError as error:
         _stop(str(error), 1)
     except OSError as error:
-        _stop(f"workdir {workdir}: {error}; what is there is kept, the same command goes on", 1)
+        _stop(f"workdir {workdir}: {error}; finished work is kept; the same command resumes", 1)
     except KeyboardInterrupt:
-        _stop("stopped at once; the same command goes on from what was saved", 130)
+        _stop("stopped at once; the same command resumes from what was saved", 130)
     except Exception as error:
         _stop(f"{type(error).__name__}: {error!s:.200} (see {workdir}/FAILED.txt)", 1)
     if results is None:
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> None:
 
 
 def _row_command(file_and_variant: str) -> str:
-    """The command that takes all trainings of a config, at the scale that was asked for."""
+    """Return the command that runs all trainings of a config, at the same scale."""
     file, _, variant = file_and_variant.partition(":")
     path = pathlib.Path(file)
     words = ["python", "-m", "tools.reproduction", "run", "--rows", path.stem]
@@ -71,7 +71,7 @@ def _row_command(file_and_variant: str) -> str:
 
 
 def _config_file(argv: list[str]) -> str | None:
-    """The settings file that the words name; "--config FILE" is "--config=FILE" too."""
+    """Return the settings file of the arguments: "--config=FILE" or "--config FILE"."""
     for word, following in zip(argv, [*argv[1:], None], strict=True):
         if word == "--config":
             return following
@@ -81,14 +81,14 @@ def _config_file(argv: list[str]) -> str | None:
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-    """Parses flags; a mistake becomes one line instead of a traceback."""
+    """Parse flags; a mistake becomes one line instead of a traceback."""
     file = _config_file(argv)
     if file is None and not any(word.startswith("--help") for word in argv):
         _stop("name a settings file: python run.py --config=experiments/quickstart.py", 2)
     try:
         if file is not None:
             lab_config.check_overrides(lab_config.load_config(file), argv)
-        # absl's default is INFO, and Orbax has much to say; --verbosity=0 brings it back.
+        # At INFO, absl's default, Orbax logs much; --verbosity=0 restores it.
         logging.set_verbosity(logging.WARNING)
         return flags.FLAGS(argv)
     except (flags.Error, AnwError, AttributeError, KeyError, TypeError, ValueError) as error:

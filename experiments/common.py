@@ -1,4 +1,4 @@
-"""What the rows of the paper share: users, networks, training, at both scales.
+"""Settings that rows of the paper share: users, networks, training, at both scales.
 
 "paper" is the paper's scale, for an accelerator; "quick" shows the same direction on real
 photos with two CPU cores. Score and level were chosen on seeds >= 100
@@ -98,9 +98,10 @@ BASE_CASE = {
     },
 }
 
-# The same with fewer users, for rows that train models of their own. The quick users had 20
-# photos (keyed: 30) at first; with those a training without any attack, seed 0, matched 3 of 5,
-# too few to see an attack by. They have what the base case has since; no claim was loosened.
+# The same with fewer users, for rows that train their own models. At first the quick users had
+# 20 photos (keyed: 30); a training without any attack, seed 0, then matched 3 of 5, too few to
+# see the effect of an attack. Since then they have those of the base case; no claim was
+# loosened.
 OWN_CASE = {
     "paper": {
         "data": CIFAR10,
@@ -143,8 +144,8 @@ def quantity_study(
 ) -> ml_collections.ConfigDict:
     """Fig. 2a-c: how many marked photos suffice.
 
-    The paper trains a model per number; here users with different numbers of photos, and with
-    signatures of their own, share a training, so that each number is tried by several users.
+    The paper trains a model per number; here users with different numbers of photos and
+    signatures share a training, so that several users test each number.
 
     Args:
       name: of the results.

@@ -4,11 +4,11 @@ Command:   python -m tools.reproduction run --rows fig2h [--variant quick]
 Expect:    with depth the lowest loss falls and the minimum grows sharper.
 
 Quick takes networks of a quarter of the width on CIFAR-10, with the stem for large images. A
-ResNet-101 stood in it and was taken out before any result of it was seen: its training takes 25
-minutes on a core, and at most 15 were asked for. Quick trainings were made side by side on two
-cores, and some are over that: Fig. 2f, from which §5.4 is read, at any rate (28 to 49 minutes,
-4,000 photos of 64 pixels); Fig. 2e (15 to 24), the training without marks of Accuracy cost (11
-to 25), ResNet-34 and ResNet-50 here and VGG of Fig. 2g (to 16) where they shared the cores.
+ResNet-101 was planned and removed before any of its results was seen: its training takes 25
+minutes on a core, and the limit was 15. Quick trainings ran side by side on two cores, and some
+exceed it: Fig. 2f, which §5.4 shares (28 to 49 minutes, 4,000 photos of 64 pixels); Fig. 2e (15
+to 24), the training without marks of Accuracy cost (11 to 25), ResNet-34 and ResNet-50 here and
+VGG of Fig. 2g (up to 16) when they shared the cores.
 """
 
 import statistics

@@ -4,7 +4,7 @@ Command:   python run.py --config=experiments/fig2i.py[:quick]
 Expect:    the signature is matched.
 
 The paper fine-tunes ResNet-50 on CUB-200 at 448 pixels ($CUB_200 holds the unpacked set, which
-was not to be had); quick fine-tunes it on photos of flowers ($FLOWERS17) at 96 pixels. Weights:
+we could not obtain); quick fine-tunes it on photos of flowers ($FLOWERS17) at 96 pixels. Weights:
 $ANW_IMAGENET_WEIGHTS, see `anw_jax.models.load_pretrained`. CUB overlaps ImageNet's training
 photos, so that transfer there is easier than it looks.
 """
@@ -19,10 +19,10 @@ from tools.reproduction.runs import Runs
 JITTER = {"brightness": 0.1, "contrast": 0.2, "saturation": 0.2, "hue": 0.05}
 MODEL = {"name": "resnet50_v1", "stem": "imagenet", "pretrained": "$ANW_IMAGENET_WEIGHTS"}
 TRAIN = {"learning_rate": 0.02, "schedule": "cosine", "warmup_epochs": 2}
-# At .02 and 16 photos a batch two of the first three quick trainings diverged once warm (39
-# and 71 % of their own photos right at the end; keyed p .17 and .057, 4.8e-9 of the third).
-# The rate was lowered by the training loss of seed 100 alone, and all seeds run anew; the
-# claims are as before. The first runs lie in results/superseded/fig2i_quick.
+# At .02 and 16 photos per batch two of the first three quick trainings diverged after warm-up
+# (final training accuracy 39 and 71 %; keyed p .17 and .057, third 4.8e-9). The rate was
+# lowered by the training loss of seed 100 alone, and all seeds were repeated; the claims are
+# unchanged. The first runs are in results/superseded/fig2i_quick.
 QUICK = {"learning_rate": 0.005, "batch_size": 16, "num_epochs": 25, "crop_padding": 8}
 USERS = {"paper": ("hue60",), "quick": ("hue60", "hue180")}
 CASES = {

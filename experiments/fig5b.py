@@ -1,4 +1,4 @@
-"""Fig. 5b: shadow models of the users own photos do not help membership inference.
+"""Fig. 5b: shadow models of the users' own photos do not help membership inference.
 
 Command:   python run.py --config=experiments/fig5b.py[:quick]
 Expect:    our matches 100 %; the shadow threshold calls every held-out photo a member (50 %).

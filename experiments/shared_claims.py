@@ -1,4 +1,4 @@
-"""Measures that several experiments read from a run, and the claims and figures they share.
+"""Measures, claims and figures that several experiments share.
 
 A measure takes a `Run`: the trained model, or a changed model of the same training. Angles are
 differences on the hue circle, in degrees.

@@ -122,11 +122,15 @@ class TrainingLog:
     def on_start(self, start: train.StartReport) -> None:
         """Report the first step and the expected duration."""
         begins = "resumed at" if start.first_step else "starts at"
+        left = (
+            f"about {format_seconds(start.remaining_seconds)} of training on this machine "
+            f"({start.num_devices} device(s))"
+        )
+        if start.first_step >= start.num_steps:
+            left = "the training is complete"
         self._estimator.update(start.first_step, start.num_steps)
         self._journal.say(
-            f"{self._what}{begins} step {start.first_step} of {start.num_steps}; about "
-            f"{format_seconds(start.remaining_seconds)} of training on this machine "
-            f"({start.num_devices} device(s))",
+            f"{self._what}{begins} step {start.first_step} of {start.num_steps}; {left}",
             **dataclasses.asdict(start),
         )
 

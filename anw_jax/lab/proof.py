@@ -10,7 +10,7 @@ from anw_jax.audit.judge import judge_table
 from anw_jax.keys import Assignment, MarkKey, SignatureSpace
 from anw_jax.lab.journal import Journal
 from anw_jax.lab.owners import Prepared, User
-from anw_jax.lab.query import TABLES, at_slots, files_of, wrong_name
+from anw_jax.lab.query import TABLES, at_slots, sealed_digest, wrong_name
 from anw_jax.lab.training import TrainedRun
 from anw_jax.lab.workdir import Workdir
 
@@ -49,8 +49,7 @@ def prove(
     users = {}
     for name, user in prepared.users.items():
         table = at_slots(tables[name], user.manifest.space)
-        sealed = workdir.read_json(files_of(name)[1])["tested_table"]
-        users[name] = prove_user(user, tables[name], sealed)
+        users[name] = prove_user(user, tables[name], sealed_digest(workdir, name))
         users[name]["wrong_keys"] = wrong_keys(user, table, num_fresh_keys, seed)
         users[name]["accuracy"] = _accuracy(trained_run, user)
         workdir.write_arrays(f"nulls/{name}.npz", **_null(user, table))
@@ -74,7 +73,7 @@ def prove_changed(
     """
     users = {}
     for user_name, user in prepared.users.items():
-        sealed = workdir.read_json(files_of(user_name, f"{TABLES}/{name}")[1])["tested_table"]
+        sealed = sealed_digest(workdir, user_name, f"{TABLES}/{name}")
         users[user_name] = prove_user(user, tables[user_name], sealed)
         if user.mark_key.origin != "experiment":
             users[user_name]["standing"] = ANOTHER_TEST

@@ -1,4 +1,4 @@
-"""Where numbers come from: code, versions, machine, command."""
+"""Describe the origin of numbers: code, versions, machine, command."""
 
 import datetime
 import hashlib
@@ -31,7 +31,7 @@ _PACKAGES = (
 
 
 def provenance() -> dict[str, Any]:
-    """Commit, uncommitted changes, versions, devices, processor, command, time (UTC), and jax.
+    """Return commit, uncommitted changes, versions, machine, command, time (UTC), and jax.
 
     "jax" is `verify.jax_record()`: the settings that decide numbers, and the self-check.
 
@@ -54,17 +54,17 @@ def provenance() -> dict[str, Any]:
 
 
 def command_line() -> str:
-    """The command as it was typed, with the interpreter's name in place of its path.
+    """Return the typed command, with the interpreter's name instead of its path.
 
-    `python -m a.b c` stays what it was: `sys.argv` would name the file behind `a.b`, and with
-    it a folder of this machine.
+    `python -m a.b c` stays as it is: `sys.argv` would name the file of `a.b`, and so a folder
+    of this machine.
     """
     interpreter, *rest = sys.orig_argv or [sys.executable]
     return shlex.join([os.path.basename(interpreter), *rest])
 
 
 def hardware() -> str:
-    """The devices that computed, in words.
+    """Describe the devices in words.
 
     Example:
       >>> hardware().endswith("CPU cores") or "x" in hardware()
@@ -77,7 +77,7 @@ def hardware() -> str:
 
 
 def processor() -> str:
-    """The processor's name, in words."""
+    """Return the processor's name."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
         names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
@@ -87,7 +87,7 @@ def processor() -> str:
 
 
 def version(name: str) -> str | None:
-    """Version of an installed package; None where it is not there."""
+    """Return the version of an installed package; None if it is missing."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -95,7 +95,7 @@ def version(name: str) -> str | None:
 
 
 def git(*arguments: str) -> str | None:
-    """What git says of the checkout this package lies in; None outside one."""
+    """Return git's output for the checkout of this package; None outside of one."""
     folder = pathlib.Path(__file__).resolve().parent
     try:
         answer = subprocess.run(
@@ -111,6 +111,6 @@ def git(*arguments: str) -> str | None:
 
 
 def _dirty_digest() -> str | None:
-    """Digest of uncommitted changes to tracked files; None where there are none."""
+    """Digest the uncommitted changes to tracked files; None if there are none."""
     changes = git("diff", "HEAD")
     return hashlib.sha256(changes.encode()).hexdigest() if changes else None

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import pathlib
 from typing import Any
 
 import jax
@@ -131,102 +130,22 @@ def query(
       CommitmentError: a sealed table was changed, or belongs to another model or other
         queries.
     """
-    tables = {}
     model = digest_of_model(trained_run)
+    tables = {}
     for batch in batches:
-        file, sealed = files_of(batch.name, folder)
-        if workdir.exists(sealed):
-            table = workdir.read_arrays(file)["losses"]
-            _check_seal(batch, grid, table, model, workdir, folder)
-        else:
-            so_far = f"{folder}/{batch.name}.so_far.npz"
-            table = _fill(batch, grid, trained_run, workdir, so_far, model, journal)
-            workdir.write_arrays(file, losses=table, degrees=grid.degrees)
-            workdir.write_json(sealed, _seal(batch, grid, table, model, workdir, folder))
-            workdir.remove(so_far)
-        tables[batch.name] = table
+        stored = _StoredTable(batch, grid, model, workdir, folder)
+        if not workdir.exists(stored.seal_file):
+            table = stored.fill(trained_run.predict, journal)
+            workdir.write_arrays(stored.file, losses=table, degrees=grid.degrees)
+            workdir.write_json(stored.seal_file, stored.seal(table))
+            workdir.remove(stored.partial_file)
+        tables[batch.name] = stored.read()
     return tables
 
 
-def files_of(name: str, folder: str = TABLES) -> tuple[str, str]:
-    """Name the files of a batch's table and of its seal, in the workdir."""
-    return f"{folder}/{name}.npz", f"{folder}/{name}.seal.json"
-
-
-def _seal(
-    batch: QueryBatch,
-    grid: SignatureSpace,
-    table: np.ndarray,
-    model: str,
-    workdir: Workdir,
-    folder: str,
-) -> dict[str, Any]:
-    """Seal a table as audits do, with digests of the finer grid and of the query's inputs."""
-    return {
-        "format": _SEAL_FORMAT,
-        "previous": digest_of(workdir.path / "commitments.json"),
-        **_inputs(batch, grid, table, model),
-        **sealed_tables(
-            workdir.path / files_of(batch.name, folder)[0],
-            _tested_tables(batch, table),
-            batch.units,
-        ),
-    }
-
-
-def _check_seal(
-    batch: QueryBatch,
-    grid: SignatureSpace,
-    table: np.ndarray,
-    model: str,
-    workdir: Workdir,
-    folder: str,
-) -> None:
-    """Refuse a table that is not the one sealed, for this model and these queries."""
-    file, sealed = files_of(batch.name, folder)
-    stored = workdir.read_json(sealed)
-
-    def tested(_: pathlib.Path) -> dict[str, np.ndarray]:
-        return _tested_tables(batch, table)
-
-    is_same = _inputs(batch, grid, table, model).items() <= stored.items()
-    try:
-        if is_same and "format" in stored:  # version 1 had the inputs alone
-            before = digest_of(workdir.path / "commitments.json")
-            is_same = (stored["format"], stored["previous"]) == (_SEAL_FORMAT, before)
-            open_sealed(workdir.path / file, stored, sealed, tested)
-    except CaseError:
-        is_same = False
-    if not is_same:
-        raise CommitmentError(
-            f"{workdir.path / sealed} does not match its table, this model or these queries: a "
-            "sealed table is not filled again; start afresh in another --workdir"
-        )
-
-
-def _inputs(
-    batch: QueryBatch, grid: SignatureSpace, table: np.ndarray, model: str
-) -> dict[str, str]:
-    """Digest the whole table, the tested part, and what both were made from."""
-    queries = hashlib.sha256(b"anw_jax/v1/questions\0")
-    for (manifest, _), mark in zip(batch.units.values(), batch.marks, strict=True):
-        queries.update(manifest.to_json().encode() + b"\0" + mark.description.encode() + b"\0")
-    queries.update(batch.originals.labels.astype("<i4").tobytes())
-    queries.update(grid.degrees.astype("<f8").tobytes())
-    return {
-        "table": verify.seal(table),
-        "tested_table": verify.seal(at_slots(table, batch.space)),
-        "model": model,
-        "questions": queries.hexdigest(),
-    }
-
-
-def _tested_tables(batch: QueryBatch, table: np.ndarray) -> dict[str, np.ndarray]:
-    """Each user's rows at the slots, by the user's name."""
-    tested = at_slots(table, batch.space)
-    return {
-        name: tested[batch.mark_of_image == index] for index, name in enumerate(batch.units)
-    }
+def sealed_digest(workdir: Workdir, name: str, folder: str = TABLES) -> str:
+    """Return the sealed digest of the tested part of a table."""
+    return workdir.read_json(f"{folder}/{name}.seal.json")["tested_table"]
 
 
 def at_slots(fine_table: np.ndarray, space: SignatureSpace) -> np.ndarray:
@@ -244,41 +163,116 @@ def digest_of_model(trained_run: TrainedRun) -> str:
     return message.hexdigest()
 
 
-def _fill(
-    batch: QueryBatch,
-    grid: SignatureSpace,
-    trained_run: TrainedRun,
-    workdir: Workdir,
-    file: str,
-    model: str,
-    journal: Journal,
-) -> np.ndarray:
-    """Fill one table block by block; a kill loses at most one block."""
-    done = np.zeros((0, grid.num_slots), np.float32)
-    if workdir.exists(file):
-        stored = workdir.read_arrays(file)
-        if str(stored["model"]) == model:
-            done = stored["losses"]
-    total, estimator = len(batch.originals), Estimator()
-    num_queries = total * grid.num_slots
-    while len(done) < total:
-        start, stop = len(done), min(len(done) + _BLOCK_IMAGES, total)
+@dataclasses.dataclass(frozen=True, eq=False)
+class _StoredTable:
+    """The files of one batch's table: of the filled part, of the whole, and of its seal.
 
-        def on_progress(pairs: int, _: int, start: int = start) -> None:
-            answered = start * grid.num_slots + pairs
-            text = f"{batch.name}: {answered:,} of {num_queries:,} queries"
-            journal.beat(answered, num_queries, estimator, text)
+    Attributes:
+      batch: of the queries.
+      grid: the angles.
+      model: digest of the model.
+      workdir: of the run.
+      folder: in the workdir.
+    """
 
-        block = verify.loss_table(
-            trained_run.predict,
-            batch.originals.images[start:stop],
-            batch.originals.labels[start:stop],
-            batch.marks,
-            grid,
-            mark_of_image=batch.mark_of_image[start:stop],
-            on_progress=on_progress,
-        )
-        done = np.concatenate([done, block])
-        if stop < total:
-            workdir.write_arrays(file, losses=done, model=np.array(model))
-    return done
+    batch: QueryBatch
+    grid: SignatureSpace
+    model: str
+    workdir: Workdir
+    folder: str
+
+    @property
+    def file(self) -> str:
+        return f"{self.folder}/{self.batch.name}.npz"
+
+    @property
+    def seal_file(self) -> str:
+        return f"{self.folder}/{self.batch.name}.seal.json"
+
+    @property
+    def partial_file(self) -> str:
+        return f"{self.folder}/{self.batch.name}.so_far.npz"
+
+    def fill(self, predict: jax.tree_util.Partial, journal: Journal) -> np.ndarray:
+        """Query the model block by block; a kill loses at most one block."""
+        batch, num_slots = self.batch, self.grid.num_slots
+        done = np.zeros((0, num_slots), np.float32)
+        if self.workdir.exists(self.partial_file):
+            stored = self.workdir.read_arrays(self.partial_file)
+            if str(stored["model"]) == self.model:
+                done = stored["losses"]
+        total, estimator = len(batch.originals), Estimator()
+        while len(done) < total:
+            start, stop = len(done), min(len(done) + _BLOCK_IMAGES, total)
+
+            def on_progress(pairs: int, _: int, start: int = start) -> None:
+                answered, queries = start * num_slots + pairs, total * num_slots
+                text = f"{batch.name}: {answered:,} of {queries:,} queries"
+                journal.beat(answered, queries, estimator, text)
+
+            block = verify.loss_table(
+                predict,
+                batch.originals.images[start:stop],
+                batch.originals.labels[start:stop],
+                batch.marks,
+                self.grid,
+                mark_of_image=batch.mark_of_image[start:stop],
+                on_progress=on_progress,
+            )
+            done = np.concatenate([done, block])
+            if stop < total:
+                model = np.array(self.model)
+                self.workdir.write_arrays(self.partial_file, losses=done, model=model)
+        return done
+
+    def seal(self, table: np.ndarray) -> dict[str, Any]:
+        """Seal a table as audits do, with digests of the finer grid and of the queries."""
+        file = self.workdir.path / self.file
+        return {
+            "format": _SEAL_FORMAT,
+            "previous": digest_of(self.workdir.path / "commitments.json"),
+            **self._inputs(table),
+            **sealed_tables(file, self._tested(table), self.batch.units),
+        }
+
+    def read(self) -> np.ndarray:
+        """Read the sealed table; refuse any other, also of another model or other queries."""
+        table = self.workdir.read_arrays(self.file)["losses"]
+        stored, file = self.workdir.read_json(self.seal_file), self.workdir.path / self.file
+        is_same = self._inputs(table).items() <= stored.items()
+        try:
+            if is_same and "format" in stored:  # version 1 had the inputs alone
+                before = digest_of(self.workdir.path / "commitments.json")
+                is_same = (stored["format"], stored["previous"]) == (_SEAL_FORMAT, before)
+                open_sealed(file, stored, self.seal_file, lambda _: self._tested(table))
+        except CaseError:
+            is_same = False
+        if not is_same:
+            raise CommitmentError(
+                f"{self.workdir.path / self.seal_file} does not match its table, this model or "
+                "these queries: a sealed table is not filled again; start afresh in another "
+                "--workdir"
+            )
+        return table
+
+    def _inputs(self, table: np.ndarray) -> dict[str, str]:
+        """Digest the whole table, the tested part, and what both were made from."""
+        queries = hashlib.sha256(b"anw_jax/v1/questions\0")
+        for (manifest, _), mark in zip(
+            self.batch.units.values(), self.batch.marks, strict=True
+        ):
+            description = mark.description.encode()
+            queries.update(manifest.to_json().encode() + b"\0" + description + b"\0")
+        queries.update(self.batch.originals.labels.astype("<i4").tobytes())
+        queries.update(self.grid.degrees.astype("<f8").tobytes())
+        return {
+            "table": verify.seal(table),
+            "tested_table": verify.seal(at_slots(table, self.batch.space)),
+            "model": self.model,
+            "questions": queries.hexdigest(),
+        }
+
+    def _tested(self, table: np.ndarray) -> dict[str, np.ndarray]:
+        """Each user's rows at the slots, by the user's name."""
+        tested, users = at_slots(table, self.batch.space), self.batch.mark_of_image
+        return {name: tested[users == i] for i, name in enumerate(self.batch.units)}

@@ -67,8 +67,8 @@ def train_model(
         f"{learner.num_classes} classes, {settings.num_epochs} epochs"
     )
     guess = train.forecast_seconds(model, settings, len(learner), image_shape)
-    about = f"very roughly {format_seconds(guess)} by FLOPs; " if guess else ""
-    journal.say(f"{about}compiling and timing a step …")
+    about = f"estimate from FLOPs: {format_seconds(guess)}; " if guess else ""
+    journal.say(f"{about}compiling and timing one step …")
     log, record = TrainingLog(journal), TrainingRecord(workdir)
 
     def on_start(report: train.StartReport) -> None:
@@ -201,41 +201,30 @@ class TrainingRecord:
         """Write the final seconds; a process that only loads the model adds none."""
         if self._origin is not None:
             self._update(is_completed=is_completed)
-        elif is_completed and self._before is None:
-            # Trained by a version without this record: the workdir's first provenance.
-            name = "provenance.json"
-            origin = self._workdir.read_json(name) if self._workdir.exists(name) else None
-            self._write(None, origin, [], is_completed=True)
-        elif is_completed and not self._before["completed"]:  # killed after the last step
-            self._workdir.write_json(_RECORD_FILE, self._before | {"completed": True})
+        elif is_completed:
+            record = self._before or self._without_record()
+            self._workdir.write_json(_RECORD_FILE, record | {"completed": True})
+
+    def _without_record(self) -> dict[str, Any]:
+        """Describe a training by a version without records, by the workdir's provenance."""
+        name = "provenance.json"
+        origin = self._workdir.read_json(name) if self._workdir.exists(name) else None
+        return {"seconds": None, "provenance": origin, "earlier_commits": []}
 
     def _update(self, *, is_completed: bool) -> None:
         self._last_update = time.monotonic()
-        seconds = None
-        if self._seconds_before is not None:
-            seconds = self._seconds_before + self._last_update - self._start
-        self._write(seconds, self._origin, self._earlier_commits(), is_completed=is_completed)
-
-    def _earlier_commits(self) -> list[str | None]:
-        """Other commits that took steps of the same training."""
-        if self._before is None:
-            return []
-        found = [*self._before["earlier_commits"], self._before["provenance"]["commit"]]
-        return [c for c in dict.fromkeys(found) if c != self._origin["commit"]]
-
-    def _write(
-        self,
-        seconds: float | None,
-        origin: dict[str, Any] | None,
-        earlier_commits: list[str | None],
-        *,
-        is_completed: bool,
-    ) -> None:
+        seconds, earlier = self._seconds_before, []
+        if seconds is not None:
+            seconds += self._last_update - self._start
+        if self._before is not None:
+            earlier = [*self._before["earlier_commits"], self._before["provenance"]["commit"]]
         record = {
             "completed": is_completed,
             "seconds": seconds,
-            "provenance": origin,
-            "earlier_commits": earlier_commits,
+            "provenance": self._origin,
+            "earlier_commits": [
+                commit for commit in dict.fromkeys(earlier) if commit != self._origin["commit"]
+            ],
         }
         self._workdir.write_json(_RECORD_FILE, record)
 

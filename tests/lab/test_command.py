@@ -144,7 +144,7 @@ def test_ctrl_c_keeps_what_was_computed_and_the_same_command_resumes(tmp_path):
     command = [*TINY, "--config.train.num_epochs=100000", f"--workdir={tmp_path}"]
     code, output = interrupt_after("[train]   starts at step 0 ", command)
     assert code == 130, output
-    assert "the same command goes on from here" in output
+    assert "the same command resumes here" in output
     assert "Traceback" not in output
     code, output = interrupt_after("[train]   resumed at step ", command)
     assert code == 130, output

@@ -1,14 +1,13 @@
 """Loss tables of a run and their seals."""
 
 import json
-import types
 
 import numpy as np
 import pytest
 
 from anw_jax import lab
 from anw_jax.errors import CommitmentError
-from anw_jax.lab import journal, owners, query, training, workdir
+from anw_jax.lab import journal, owners, query, workdir
 
 pytestmark = pytest.mark.filterwarnings(
     # Orbax warns when it has to guess shardings; a resumed run tells it all of them.
@@ -43,12 +42,13 @@ def test_a_seal_of_version_1_is_still_checked(reopened):
     batch = next(batch for batch in batches if batch.name == "keyed")
     with np.load(folder / "tables/keyed.npz") as arrays:
         table = arrays["losses"]
-    arguments = (workdir.Workdir(folder), query.TABLES)
-    query._check_seal(batch, settings.verify.grid, table, seal["model"], *arguments)
+    grid, where = settings.verify.grid, workdir.Workdir(folder)
+    stored = query._StoredTable(batch, grid, seal["model"], where, query.TABLES)
+    np.testing.assert_array_equal(stored.read(), table)
     for name in OLD_SEAL:
         file.write_text(json.dumps(seal | {name: "0" * 64}))
         with pytest.raises(CommitmentError, match=r"keyed.seal.json does not match its table"):
-            query._check_seal(batch, settings.verify.grid, table, seal["model"], *arguments)
+            stored.read()
 
 
 @pytest.mark.parametrize(
@@ -98,12 +98,11 @@ def test_a_killed_table_resumes_at_its_last_block(finished, tmp_path, monkeypatc
 
     monkeypatch.setattr(query, "_BLOCK_IMAGES", 4)
     monkeypatch.setattr(query.verify, "loss_table", answer)
-    trained_run = training.TrainedRun(types.SimpleNamespace(predict=None), {})
     folder = workdir.Workdir(tmp_path)
     batch = query.query_batches(opened, settings.seed)[0]
-    arguments = (batch, settings.verify.grid, trained_run, folder, "so_far.npz", "m")
+    stored = query._StoredTable(batch, settings.verify.grid, "m", folder, "tables")
     log = journal.Journal(folder)
     with pytest.raises(KeyboardInterrupt):
-        query._fill(*arguments, log)
+        stored.fill(None, log)
     monkeypatch.setattr(query.verify, "loss_table", lambda p, images, *_, **__: whole[8:])
-    np.testing.assert_array_equal(query._fill(*arguments, log), whole)
+    np.testing.assert_array_equal(stored.fill(None, log), whole)
