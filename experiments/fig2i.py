@@ -4,9 +4,9 @@ Command:   python run.py --config=experiments/fig2i.py[:quick]
 Expect:    the signature is matched.
 
 The paper fine-tunes ResNet-50 on CUB-200 at 448 pixels ($CUB_200 holds the unpacked set, which
-we could not obtain); quick fine-tunes it on photos of flowers ($FLOWERS17) at 96 pixels. Weights:
-$ANW_IMAGENET_WEIGHTS, see `anw_jax.models.load_pretrained`. CUB overlaps ImageNet's training
-photos, so that transfer there is easier than it looks.
+we could not obtain); quick fine-tunes it on photos of flowers ($FLOWERS17) at 96 pixels.
+Weights: $ANW_IMAGENET_WEIGHTS, see `anw_jax.models.load_pretrained`. CUB overlaps ImageNet's
+training photos, so that transfer there is easier than it looks.
 """
 
 import ml_collections
