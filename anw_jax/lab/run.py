@@ -69,8 +69,7 @@ def run(settings: Settings, workdir: str | os.PathLike) -> dict[str, Any] | None
 def _run_stages(
     settings: Settings, folder: Workdir, journal: Journal, results_file: str
 ) -> dict[str, Any] | None:
-    start, how = time.monotonic(), settings.verify
-    origin = provenance()
+    start, origin = time.monotonic(), provenance()
     if note := training.check_same_jax(folder, training.jax_settings_in(origin)):
         journal.say(note)
     if not folder.exists("provenance.json"):
@@ -90,6 +89,36 @@ def _run_stages(
     if stopped:
         journal.say("stopped; the same command resumes here")
         return None
+    results = {
+        "name": settings.name,
+        "seed": settings.seed,
+        "model": trained_run.numbers,
+        **_measured(settings, prepared, trained_run, folder, journal),
+        "settings": settings.to_dict(),
+        "provenance": origin,
+        "training": training.training_of(folder),
+        "stage_seconds": journal.stage_seconds,
+    }
+    folder.write_json("results.json", results)
+    folder.write_json(results_file, results)
+    with journal.stage("report"):
+        write_report(folder.path)
+    folder.finish()
+    journal.say(
+        f"done in {format_seconds(time.monotonic() - start)}: {folder.path / 'report.html'}"
+    )
+    return folder.read_json("results.json")
+
+
+def _measured(
+    settings: Settings,
+    prepared: owners.Prepared,
+    trained_run: training.TrainedRun,
+    folder: Workdir,
+    journal: Journal,
+) -> dict[str, Any]:
+    """Query and test the trained model, then its changed versions; run the analyses."""
+    how = settings.verify
     with journal.stage("verify"):
         batches = queries.query_batches(prepared, settings.seed)
         tables = queries.query(batches, how.grid, trained_run, folder, journal)
@@ -136,27 +165,7 @@ def _run_stages(
             )
             for name in settings.analyses
         }
-    results = {
-        "name": settings.name,
-        "seed": settings.seed,
-        "model": trained_run.numbers,
-        **proved,
-        "suspects": changed_models,
-        "analyses": analyses,
-        "settings": settings.to_dict(),
-        "provenance": origin,
-        "training": training.training_of(folder),
-        "stage_seconds": journal.stage_seconds,
-    }
-    folder.write_json("results.json", results)
-    folder.write_json(results_file, results)
-    with journal.stage("report"):
-        write_report(folder.path)
-    folder.finish()
-    journal.say(
-        f"done in {format_seconds(time.monotonic() - start)}: {folder.path / 'report.html'}"
-    )
-    return folder.read_json("results.json")
+    return {**proved, "suspects": changed_models, "analyses": analyses}
 
 
 def _once(

@@ -66,7 +66,7 @@ def test_chosen_signatures_are_what_is_published(finished):
 def test_the_page_tells_of_crowds_and_single_users(finished):
     _, folder, _ = finished
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "Crowds: users with one hue each" in page
+    assert "users with one hue each" in page
     assert ">own</th><td>private basis</td>" in page
 
 

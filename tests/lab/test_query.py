@@ -28,6 +28,23 @@ def test_a_table_changed_after_its_seal_is_refused_not_asked_again(reopened):
     assert "CommitmentError" in (folder / "FAILED.txt").read_text()
 
 
+def test_a_seal_is_that_of_an_audit(finished):
+    """It names the file before it, its table, and what is inferred without the key."""
+    settings, folder, results = finished
+    for name, numbers in results["users"].items():
+        sealed = json.loads((folder / f"tables/{name}.seal.json").read_text())
+        fixed = (folder / "commitments.json").read_bytes()
+        assert sealed["previous"] == hashlib.sha256(fixed).hexdigest()
+        table = (folder / f"tables/{name}.npz").read_bytes()
+        assert sealed["file"] == hashlib.sha256(table).hexdigest()
+        assert list(sealed["owners"]) == [name]
+        blind = sealed["owners"][name]
+        assert blind["table"] == sealed["tested_table"] == numbers["table_digest"]
+        assert blind["inferred_slots"] == numbers["inferred_slots"]
+        assert len(blind["confidence"]) == numbers["num_units"]
+        assert blind["num_unusable"] == 0
+
+
 def test_a_seal_of_version_1_is_still_checked(reopened):
     """Its fields are those that older runs wrote."""
     settings, folder = reopened
