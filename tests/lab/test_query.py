@@ -1,5 +1,6 @@
 """Loss tables of a run and their seals."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -30,7 +31,7 @@ def test_a_table_changed_after_its_seal_is_refused_not_asked_again(reopened):
 
 def test_a_seal_is_that_of_an_audit(finished):
     """It names the file before it, its table, and what is inferred without the key."""
-    settings, folder, results = finished
+    _, folder, results = finished
     for name, numbers in results["users"].items():
         sealed = json.loads((folder / f"tables/{name}.seal.json").read_text())
         fixed = (folder / "commitments.json").read_bytes()
