@@ -4,7 +4,7 @@ import contextlib
 import io
 import pathlib
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -163,14 +163,6 @@ def _checked_raw_mode(image: Any, name: str) -> str:
     return raw_mode
 
 
-def _transparent(name: str) -> errors.SourceError:
-    return NotRgbError(
-        name,
-        "transparent pixels, whose colour depends on what lies under them",
-        "save it without transparency",
-    )
-
-
 def _has_colour(image: Any, colour: Any, raw_mode: str) -> bool:
     """Return whether a pixel has the colour that a PNG without alpha declares transparent."""
     scale = {"L;2": 85, "L;4": 17}.get(raw_mode, 1)
@@ -186,12 +178,16 @@ def _to_rgb(image: Any, name: str, raw_mode: str) -> Any:
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     if image.mode in ("RGBA", "LA"):
-        if image.getchannel("A").getextrema()[0] < 255:
-            raise _transparent(name)
-        return image.convert("RGB")
-    colour = image.info.pop("transparency", None)
-    if colour is not None and _has_colour(image, colour, raw_mode):
-        raise _transparent(name)
+        is_transparent = image.getchannel("A").getextrema()[0] < 255
+    else:
+        colour = image.info.pop("transparency", None)
+        is_transparent = colour is not None and _has_colour(image, colour, raw_mode)
+    if is_transparent:
+        raise NotRgbError(
+            name,
+            "transparent pixels, whose colour depends on what lies under them",
+            "save it without transparency",
+        )
     return image.convert("RGB")
 
 
@@ -224,32 +220,14 @@ def fit(image: np.ndarray, image_size: int | None) -> np.ndarray:
     return np.asarray(resized)[top : top + image_size, left : left + image_size]
 
 
-def stack(
-    named_images: Iterable[tuple[str, np.ndarray]], count: int, image_size: int | None
+def fit_all(
+    images: np.ndarray, image_size: int | None
 ) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Stack images to uint8 `[count, H, W, 3]`; also return digests of resized originals.
-
-    Holds one decoded image at a time beside the result.
-    """
-    stacked, digests = None, []
-    for row, (name, image) in enumerate(named_images):
-        if image_size is not None:  # slots depend on these, so never on the resizing
-            digests.append(keys.image_digest(image))
-        image = fit(image, image_size)
-        if stacked is None:
-            first_name, stacked = name, np.empty((count, *image.shape), np.uint8)
-        if image.shape != stacked.shape[1:]:
-            raise sizes_differ(first_name, stacked.shape[1:], name, image.shape)
-        stacked[row] = image
-    return stacked, None if image_size is None else tuple(digests)
-
-
-def sizes_differ(
-    first_name: str, first_shape: tuple[int, ...], name: str, shape: tuple[int, ...]
-) -> errors.SourceError:
-    """Return the error for two images `[H, W, 3]` that do not fit into one array."""
-    first_size, size = ("x".join(map(str, s[:2])) for s in (first_shape, shape))
-    return errors.SourceError(
-        f"{first_name} is {first_size} and {name} is {size} (height x width): set "
-        "image_size to bring all images to one size"
-    )
+    """Resize uint8 images `[n, H, W, 3]`; also return digests of the originals if resized."""
+    if image_size is None:
+        return images, None
+    fitted = np.empty((len(images), image_size, image_size, 3), np.uint8)
+    for row, image in enumerate(images):
+        fitted[row] = fit(image, image_size)
+    # Slots depend on the digests, so never on the resizing.
+    return fitted, tuple(keys.image_digest(image) for image in images)

@@ -1,6 +1,5 @@
 """`load`: read a source by name, into memory or streamed from disk."""
 
-import dataclasses
 import math
 import os
 import pathlib
@@ -83,7 +82,10 @@ def load(
     _check.is_instance(str, source=source)
     if image_size is not None:
         image_size = _check.integer_at_least(1, image_size=image_size)
-    placement = Placement(in_memory, memory_bytes)
+    if not isinstance(in_memory, bool) and in_memory != "auto":
+        raise TypeError(f"in_memory must be True, False or 'auto', got {in_memory!r}")
+    if memory_bytes is not None:
+        memory_bytes = _check.integer_at_least(1, memory_bytes=memory_bytes)
     name, _, argument = source.partition(":")
     if name not in SOURCES:
         hint = _check.did_you_mean(name, SOURCES)
@@ -92,42 +94,11 @@ def load(
         )
     try:
         splits = SOURCES[name](argument, image_size, data_dir)
-        return _placed(splits, placement)
+        return _placed(splits, in_memory, memory_bytes)
     except errors.SourceError:
         raise
     except (TypeError, ValueError) as error:  # what a Dataset or Splits refused
         raise errors.SourceError(f"{source}: {error}") from error
-
-
-@dataclasses.dataclass(frozen=True)
-class Placement:
-    """Where images are kept, in memory or on disk.
-
-    Attributes:
-      in_memory: True, False, or `"auto"` for sets of at most `memory_bytes`.
-      memory_bytes: bytes; None for a quarter of what this machine has, or its first
-        device if that has less.
-
-    Raises:
-      TypeError: if `in_memory` is neither a bool nor `"auto"`.
-      ValueError: if `memory_bytes` is below 1.
-    """
-
-    in_memory: bool | str = "auto"
-    memory_bytes: int | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.in_memory, bool) and self.in_memory != "auto":
-            raise TypeError(f"in_memory must be True, False or 'auto', got {self.in_memory!r}")
-        if self.memory_bytes is not None:
-            _check.integer_at_least(1, memory_bytes=self.memory_bytes)
-
-    def streams(self, num_images: int, image_shape: tuple[int, ...]) -> bool:
-        """Return whether this many uint8 images of this shape stay on disk."""
-        if self.in_memory != "auto":
-            return not self.in_memory
-        limit = default_memory_bytes() if self.memory_bytes is None else self.memory_bytes
-        return num_images * math.prod(image_shape) > limit
 
 
 def default_memory_bytes() -> int:
@@ -141,12 +112,23 @@ def default_memory_bytes() -> int:
     return int(min(limits) * _SHARE)
 
 
-def _placed(splits: Splits, placement: Placement) -> Splits:
-    """Read streamed splits into memory, or feed others from the host, as `placement` says."""
+def stays_on_disk(
+    num_bytes: int, in_memory: bool | str = "auto", memory_bytes: int | None = None
+) -> bool:
+    """Return whether a set of so many bytes is streamed; see `load` for the other arguments."""
+    if in_memory != "auto":
+        return not in_memory
+    return num_bytes > (default_memory_bytes() if memory_bytes is None else memory_bytes)
+
+
+def _placed(splits: Splits, in_memory: bool | str, memory_bytes: int | None) -> Splits:
+    """Read streamed splits into memory, or feed others from the host, as asked."""
     train, test = splits.train, splits.test
     if not isinstance(train, StreamedDataset):
-        if placement.in_memory is False:
+        if in_memory is False:
             return Splits(StreamedDataset.of(train), StreamedDataset.of(test))
-    elif not placement.streams(len(train) + len(test), train.images.shape[1:]):
-        return Splits(train.in_memory(), test.in_memory())
-    return splits
+        return splits
+    num_bytes = (len(train) + len(test)) * math.prod(train.images.shape[1:])
+    if stays_on_disk(num_bytes, in_memory, memory_bytes):
+        return splits
+    return Splits(train.in_memory(), test.in_memory())

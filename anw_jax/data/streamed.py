@@ -192,9 +192,11 @@ class StreamedImages:
         return images, tuple(digests)
 
     def _other_size(self, row: int, image: np.ndarray) -> errors.SourceError:
-        (first,) = self.rows[:1].tolist()
-        return image_files.sizes_differ(
-            self.records.name(first), self.shape[1:], self.records.name(row), image.shape
+        first = self.records.name(int(self.rows[0]))
+        size, other = ("x".join(map(str, s)) for s in (self.shape[1:3], image.shape[:2]))
+        return errors.SourceError(
+            f"{first} is {size} and {self.records.name(row)} is {other} (height x width): set "
+            "image_size to bring all images to one size"
         )
 
     def take(self, rows: npt.ArrayLike) -> "StreamedImages":

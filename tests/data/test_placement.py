@@ -6,7 +6,7 @@ import PIL.Image
 import pytest
 
 from anw_jax import data
-from anw_jax.data import sources as placement
+from anw_jax.data import sources
 
 
 @pytest.mark.parametrize(
@@ -20,22 +20,21 @@ from anw_jax.data import sources as placement
     ],
 )
 def test_what_is_streamed(in_memory, memory_bytes, streams):
-    where = placement.Placement(in_memory, memory_bytes)
-    assert where.streams(10, (8, 8, 3)) is streams
+    assert sources.stays_on_disk(10 * 8 * 8 * 3, in_memory, memory_bytes) is streams
 
 
 def test_the_least_memory_counts(monkeypatch, tmp_path):
     stats = {"bytes_limit": 4_000}
     device = types.SimpleNamespace(memory_stats=lambda: stats)
     monkeypatch.setattr(jax, "local_devices", lambda: [device])
-    monkeypatch.setattr(placement, "_CGROUP_LIMIT", tmp_path / "memory.max")
-    assert placement.default_memory_bytes() == 1_000
+    monkeypatch.setattr(sources, "_CGROUP_LIMIT", tmp_path / "memory.max")
+    assert sources.default_memory_bytes() == 1_000
     (tmp_path / "memory.max").write_text("2000\n")
-    assert placement.default_memory_bytes() == 500
+    assert sources.default_memory_bytes() == 500
     (tmp_path / "memory.max").write_text("max\n")
-    assert placement.default_memory_bytes() == 1_000
+    assert sources.default_memory_bytes() == 1_000
     monkeypatch.setattr(device, "memory_stats", lambda: None)
-    assert placement.default_memory_bytes() > 10**8
+    assert sources.default_memory_bytes() > 10**8
 
 
 @pytest.mark.parametrize("in_memory", ["Auto", None, 1])

@@ -66,25 +66,10 @@ def _class_names(arrays: dict[str, np.ndarray], wanted: tuple[str, ...]) -> tupl
     return names
 
 
-def _checked_class_names(
-    arrays: dict[str, np.ndarray], wanted: tuple[str, ...], path: pathlib.Path
-) -> tuple[str, ...]:
-    """Check all arrays and return the class names; errors name file and array."""
-    try:
-        for images, labels in zip(wanted[::2], wanted[1::2], strict=True):
-            _check_pair(arrays, images, labels)
-        return _class_names(arrays, wanted)
-    except (TypeError, ValueError) as error:
-        raise errors.SourceError(f"{path}: {error}") from None
-
-
 def _dataset(
     images: np.ndarray, labels: np.ndarray, names: tuple[str, ...], name: str, size: int | None
 ) -> Dataset:
-    digests = None
-    if size is not None:
-        rows = ((f"row {row}", image) for row, image in enumerate(images))
-        images, digests = image_files.stack(rows, len(images), size)
+    images, digests = image_files.fit_all(images, size)
     return Dataset(images, labels, names, name, original_digests=digests)
 
 
@@ -98,7 +83,9 @@ def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
     path = pathlib.Path(argument).expanduser()
     arrays = _read(path)
     wanted = _wanted(arrays, path)
-    names = _checked_class_names(arrays, wanted, path)
+    for images, labels in zip(wanted[::2], wanted[1::2], strict=True):
+        _check_pair(arrays, images, labels)
+    names = _class_names(arrays, wanted)
     source = f"npz:{path.name}"
     if wanted == _WHOLE_ARRAYS:
         in_test = [goes_to_test(image.tobytes()) for image in arrays["images"]]

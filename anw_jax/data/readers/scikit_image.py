@@ -72,8 +72,7 @@ def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
     names = [f"{i}/{tile}" for i, tiles in enumerate(chosen) for tile in range(len(tiles))]
     labels = np.repeat(np.arange(len(FILES)), [len(tiles) for tiles in chosen])
     order = sorted(range(len(names)), key=lambda tile: _rank(names[tile]))
-    tiles = zip(names, np.concatenate(chosen), strict=True)
-    images, digests = image_files.stack(tiles, len(names), image_size)
+    images, digests = image_files.fit_all(np.concatenate(chosen), image_size)
     class_names = tuple(file_name.partition(".")[0] for file_name in FILES)
     in_test = np.zeros(len(names), bool)
     in_test[order[len(names) * 4 // 5 :]] = True
