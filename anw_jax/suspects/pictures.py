@@ -70,7 +70,7 @@ def prepare(images: np.ndarray, declaration: Declaration) -> np.ndarray:
 
     Args:
       images: float32 `[b, H, W, 3]`, RGB in [0, 1].
-      declaration: what the model wants.
+      declaration: what the model takes.
 
     Returns:
       float32, contiguous, `[b, H', W', 3]` or `[b, 3, H', W']`.

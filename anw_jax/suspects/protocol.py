@@ -126,7 +126,7 @@ class Suspect(Protocol):
     """Any model that can be queried.
 
     Attributes:
-      declaration: how it wants pictures and how it answers; never changes.
+      declaration: which pictures it takes and how it answers; never changes.
     """
 
     @property

@@ -284,7 +284,7 @@ class _BatchLedger:
 
 
 def _filler(declaration: Declaration) -> Answers:
-    """Return a batch of one that stands where there is no answer."""
+    """Return a batch of one that fills the place of a missing answer."""
     width = declaration.k if declaration.answer == "top_k" else declaration.num_classes
     scores, labels = np.full((1, width), np.nan, np.float32), np.zeros((1, width), np.int64)
     if declaration.answer == "label":

@@ -50,7 +50,7 @@ class QuerySession:
       labels: integers `[n]`; None with `access.true_labels=False`.
       mark: the mark, or a sequence of marks of one type with `mark_of_image`.
       space: which signatures are queried; slot 0 is the unmarked original.
-      access: what of an answer is used; None for the most that the suspect gives.
+      access: what of an answer is used; None for all of it.
       seed: public bytes (`keys.augmentation_seed`) from which changes of pictures are drawn;
         needed if `access.num_augmentations` > 1. Never the owner's key. A list holds one for
         each image: with several owners each uses their own, so that no other can choose it.
@@ -67,7 +67,7 @@ class QuerySession:
       unusable: by index of the image, the first reason why it has no usable row.
 
     Raises:
-      TypeError, ValueError: a bad argument; an access that the answers do not give; labels
+      TypeError, ValueError: a bad argument; an access that the answers do not allow; labels
         beyond the declared classes; a cache of another suspect.
 
     Example:

@@ -61,7 +61,7 @@ def test_no_onnx_model(onnx, tmp_path):
     for body, message in [
         (b"<html>404</html>", "is a web page and no model: fetch the file behind it"),
         (b"", "is empty"),
-        (b"not a model", "is no ONNX model, or is damaged or cut off (no field at byte 1)"),
+        (b"not a model", "is not an ONNX model, or is damaged or cut off (no field at byte 1)"),
         (
             b"\x08\x09",
             "cannot be opened as an ONNX model (InvalidArgument: No graph was found ",
@@ -74,7 +74,7 @@ def test_no_onnx_model(onnx, tmp_path):
 def test_an_onnx_model_cut_off(onnx, tmp_path):
     path = twins.write_onnx(tmp_path / "model.onnx")
     path.write_bytes(path.read_bytes()[:200])
-    assert "is no ONNX model, or is damaged or cut off (a field at" in says(
+    assert "is not an ONNX model, or is damaged or cut off (a field at" in says(
         OnnxSuspect, path, twins.NCHW
     )
 
@@ -196,7 +196,7 @@ def test_a_module_in_train_mode_is_asked_as_it_is_and_probed(torch):
 
 def test_torch_asked_in_another_shape(torch):
     said = says(TorchSuspect(twins.torch_module(), twins.NHWC).answers, ZEROS)
-    assert said.startswith("the suspect cannot answer to shape (3, 8, 8, 3) (")
+    assert said.startswith("the suspect fails on a batch of shape (3, 8, 8, 3) (")
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -144,7 +144,7 @@ def test_scores_beside_names_that_nobody_reads_are_refused(name):
     scores, body = BESIDE[name]
     template = AnswerTemplate(None, scores)
     template.check_fits(FULL)
-    with pytest.raises(SuspectError, match="each score stands beside a name"):
+    with pytest.raises(SuspectError, match="each score has a name beside it"):
         template.read(body, FULL, 1)
 
 

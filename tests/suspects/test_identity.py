@@ -132,7 +132,7 @@ def broken(batch):
 
 def test_every_error_of_a_model_is_one_of_its_shape():
     suspect = CallableSuspect(broken, Declaration(2), identity="broken")
-    message = r"^the suspect cannot answer to shape \(2, 4, 4, 3\) \(AssertionError\)$"
+    message = r"^the suspect fails on a batch of shape \(2, 4, 4, 3\) \(AssertionError\)$"
     with pytest.raises(SuspectError, match=message):
         suspect.answers(np.zeros((2, 4, 4, 3), np.float32))
     flat = JaxSuspect(Partial(_total, WEIGHTS), Declaration(2))

@@ -117,7 +117,7 @@ def test_a_suspect_that_fails_is_tried_at_other_shapes(fun, name, do):
     report = probe(suspect_of(fun, Declaration(5)), PHOTOS, LABELS)
     assert names(report) == [("error", "fails"), ("error", name)]
     assert report.findings[0].seen.startswith(
-        "the suspect does not answer: the suspect cannot answer to shape (60, 8, 8, 3) ("
+        "the suspect does not answer: the suspect fails on a batch of shape (60, 8, 8, 3) ("
     )
     assert report.findings[1].do == do
     assert report.accuracy is None

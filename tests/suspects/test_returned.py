@@ -125,7 +125,7 @@ def leaves(batch):
     ("fun", "message"),
     [
         (later, "got coroutine: return the answer itself, from a plain def"),
-        (leaves, r"cannot answer to shape \(2, 8, 8, 3\) \(SystemExit: 0\)"),
+        (leaves, r"fails on a batch of shape \(2, 8, 8, 3\) \(SystemExit: 0\)"),
         (lambda batch: 1 / 0, r"\(ZeroDivisionError: division by zero\)"),
         (lambda batch: leaves.missing, "AttributeError: 'function' object has no attribute"),
     ],

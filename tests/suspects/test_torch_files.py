@@ -67,9 +67,9 @@ MISFITS = {
     "complex": (lambda: changed("4.bias", lambda w: w * 1j), "4.bias is of torch.complex64"),
     "no values": (lambda: changed("4.bias", lambda w: w.to("meta")), "4.bias has no values"),
     "no tensor": (lambda: changed("4.bias", lambda w: 3), "4.bias is a int and no tensor"),
-    "a tensor": (lambda: torch.ones(3), "it holds a Tensor, and no weights by name"),
-    "a list": (lambda: list(state().values()), "it holds a list, and no weights by name"),
-    "numbers": (lambda: dict(enumerate(state().values())), "it holds a dict, and no weights"),
+    "a tensor": (lambda: torch.ones(3), "it holds a Tensor and not weights by name"),
+    "a list": (lambda: list(state().values()), "it holds a list and not weights by name"),
+    "numbers": (lambda: dict(enumerate(state().values())), "it holds a dict and not weights"),
 }
 
 
@@ -124,7 +124,7 @@ def test_torchscript_that_leans_on_other_files(tmp_path, monkeypatch, make, foun
     monkeypatch.chdir(tmp_path)
     path = scripted(tmp_path / "m.pt", make())
     np.zeros(15, "f4").tofile(tmp_path / "weights.bin")
-    message = rf"is not whole: its program reads or writes other files \({re.escape(found)}\)"
+    message = rf"is incomplete: its program reads or writes other files \({re.escape(found)}\)"
     with pytest.raises(SuspectError, match=message):
         TorchSuspect.from_script(path, twins.NCHW)
 

@@ -1,1 +1,1 @@
-"""Adapters: one file for each way in which a model can be at hand."""
+"""Adapters: one file for each kind of model."""

@@ -55,7 +55,7 @@ class PreparedSuspect:
 
     @property
     def declaration(self) -> Declaration:
-        """How the model wants pictures and how it answers."""
+        """Which pictures the model takes and how it answers."""
         return self._declaration
 
     def answers(self, images: np.ndarray) -> Answers:
@@ -81,7 +81,7 @@ class PreparedSuspect:
             raise
         except BaseException as error:  # libraries and models have errors of their own
             shape = (number, *batch.shape[1:])
-            message = f"{self.who} cannot answer to shape {shape} ({cause_of(error)})"
+            message = f"{self.who} fails on a batch of shape {shape} ({cause_of(error)})"
             raise SuspectError(message) from error
         return answers.rows(slice(number))
 

@@ -28,9 +28,9 @@ class CallableSuspect(PreparedSuspect):
     """A function from prepared pictures to answers.
 
     Args:
-      fun: takes float32 batches as `declaration` wants them; returns logits or probabilities
+      fun: takes float32 batches as in `declaration`; returns logits or probabilities
         `[b, C]`, integer labels `[b]`, or for "top_k" a pair (labels, scores) `[b, k]`.
-      declaration: how it wants pictures and what it answers.
+      declaration: which pictures it takes and how it answers.
       identity: names the model, so that its answers are never taken for another's: code cannot
         be hashed. Not needed if the declaration has one.
       together: largest number of pictures in one call; None for no limit.
@@ -73,7 +73,7 @@ class JaxSuspect(PreparedSuspect):
     products. Without a cache, `verify.loss_table` computes the same table in one program.
 
     Args:
-      predict: maps a batch, as `declaration` wants it, to logits or probabilities. What is
+      predict: maps a batch, as in `declaration`, to logits or probabilities. What is
         bound to the function is traced: arrays only. Flags and modules go into the function,
         as in `Partial(functools.partial(apply, train=False), variables)`.
       declaration: its identity becomes the SHA-256 of the function's name, of what is bound to

@@ -159,16 +159,16 @@ def _open(
 def _check_whole(path: pathlib.Path, body: bytes) -> None:
     """Refuse what is not an ONNX model, or not a whole one."""
     if kind := kind_of(body):
-        raise SuspectError(f"{path} is no ONNX model but {kind}")
+        raise SuspectError(f"{path} is not an ONNX model but {kind}")
     try:
         outside = outside_in(body)
     except NotOnnxError as error:
         raise SuspectError(
-            f"{path} is no ONNX model, or is damaged or cut off ({error})"
+            f"{path} is not an ONNX model, or is damaged or cut off ({error})"
         ) from None
     if outside:
         raise SuspectError(
-            f"{path} is not whole: {outside}, which could be exchanged unseen; ask for one "
+            f"{path} is incomplete: {outside}, which could be replaced unnoticed; ask for one "
             "file with everything inside (onnx.save(model, path) without external data)"
         )
 

@@ -246,8 +246,8 @@ def _check_script(path: pathlib.Path, body: bytes) -> None:
                 continue
             if found := _FILE_OPERATORS.search(archive.read(name).decode(errors="replace")):
                 raise SuspectError(
-                    f"{path} is not whole: its program reads or writes other files "
-                    f"({found[0]}), which could be exchanged unseen; ask for a model with "
+                    f"{path} is incomplete: its program reads or writes other files "
+                    f"({found[0]}), which could be replaced unnoticed; ask for a model with "
                     "everything inside"
                 )
 
@@ -304,7 +304,7 @@ def _load_into(module: Any, weights: Any, path: pathlib.Path) -> None:
 
 def _misfit(wanted: Mapping[str, Any], weights: Any) -> str:
     if not isinstance(weights, Mapping) or not all(isinstance(name, str) for name in weights):
-        return f"it holds a {type(weights).__name__}, and no weights by name"
+        return f"it holds a {type(weights).__name__} and not weights by name"
     missing = [name for name in wanted if name not in weights]
     unexpected = [name for name in weights if name not in wanted]
     if missing or unexpected:

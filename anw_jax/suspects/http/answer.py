@@ -202,7 +202,7 @@ class AnswerTemplate:
             texts = [value for value in values if isinstance(value, str)]
             if texts:
                 raise SuspectError(
-                    f"each score stands beside a name, such as {texts[0]!r:.60}, and such "
+                    f"each score has a name beside it, such as {texts[0]!r:.60}, and such "
                     "lists are seldom in class order: give labels a path to the names, and "
                     "classes"
                 )

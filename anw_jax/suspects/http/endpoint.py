@@ -90,7 +90,7 @@ class HttpSuspect:
     unwelcome. Redirects are not followed.
 
     A picture that the service refuses (another status 4xx, or an answer that lacks it) does
-    not stop the others, and the ledger is told which one it is. If a request with several
+    not stop the others, and the ledger records which one it is. If a request with several
     pictures is refused, they are queried one by one.
 
     Each picture of each attempt counts against the budget, unless the service certainly did no
@@ -99,7 +99,7 @@ class HttpSuspect:
     Args:
       url: of the endpoint.
       declaration: its identity becomes the URL with a digest of the templates, unless it has
-        one; put the model's version there if the service tells it.
+        one; put the model's version there if the service reports it.
       request: template of a request.
       answer: template of an answer.
       headers: sent with each request, such as an authorisation; they enter no digest. No
@@ -292,7 +292,7 @@ class HttpSuspect:
         raise SuspectError(f"{trouble}, in {limit} attempt{'s' * (limit > 1)}")
 
     def _send(self, body: bytes, headers: dict[str, str]) -> tuple[Reply | None, str, bool]:
-        """Return a reply or None, the trouble, and whether the service surely did no work."""
+        """Return a reply or None, the trouble, and if the service certainly did no work."""
         options, say = self._options, self._reader.trouble
         seconds = options.timeout_seconds
         try:

@@ -26,7 +26,7 @@ __all__ = ["Finding", "Report", "probe"]
 
 # Findings that a few photos without a usable answer may cause.
 _OF_SOME_PHOTOS = ("fails", "not_finite")
-# If more than one photo in so many is refused, the suspect is queried in a wrong way.
+# If more than one photo in so many is refused, the suspect is not queried correctly.
 _ONE_IN = 10
 _NO_LABELS = Finding(
     "no_labels",
