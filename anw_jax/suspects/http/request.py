@@ -141,29 +141,32 @@ def _placeholders(template: Any) -> Iterator[str]:
 
 
 def _filled(template: Any, batch: np.ndarray, declaration: Declaration) -> Any:
-    if isinstance(template, dict):
-        return {name: _filled(value, batch, declaration) for name, value in template.items()}
-    if isinstance(template, (list, tuple)):
-        return [_filled(value, batch, declaration) for value in template]
-    match template:
-        case "$batch":
-            return batch.tolist()
-        case "$picture":
-            return batch[0].tolist()
-        case "$pngs":
-            return [_base64(png_bytes(_levels(one, declaration))) for one in batch]
-        case "$shape":
-            return list(batch.shape)
-        case str():
-            return _NAME.sub(lambda name: _text(name.group(), batch, declaration), template)
-        case _:
-            return template
+    """Return a template with the values of its placeholders."""
 
+    def png(picture: np.ndarray) -> str:
+        return _base64(png_bytes(_levels(picture, declaration)))
 
-def _text(name: str, batch: np.ndarray, declaration: Declaration) -> str:
-    if name == "$png":
-        return _base64(png_bytes(_levels(batch[0], declaration)))
-    return _base64(batch.astype("<f4").tobytes())
+    value_of = {
+        "$batch": batch.tolist,
+        "$picture": lambda: batch[0].tolist(),
+        "$png": lambda: png(batch[0]),
+        "$pngs": lambda: [png(picture) for picture in batch],
+        "$float32": lambda: _base64(batch.astype("<f4").tobytes()),
+        "$shape": lambda: list(batch.shape),
+    }
+
+    def filled(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {name: filled(value) for name, value in part.items()}
+        if isinstance(part, (list, tuple)):
+            return [filled(value) for value in part]
+        if not isinstance(part, str):
+            return part
+        if part in value_of:
+            return value_of[part]()
+        return _NAME.sub(lambda name: value_of[name.group()](), part)
+
+    return filled(template)
 
 
 def _base64(body: bytes) -> str:
