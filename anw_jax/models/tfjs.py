@@ -1,6 +1,6 @@
-"""Weights in TensorFlow.js's form: `model.json` beside binary shards; no TensorFlow needed.
+"""Weights in the format of TensorFlow.js: `model.json` and binary shards, without TensorFlow.
 
-The form is that of `tf.loadLayersModel` and `tf.loadGraphModel`: `weightsManifest` is a list
+The format is that of `tf.loadLayersModel` and `tf.loadGraphModel`: `weightsManifest` is a list
 of groups, the shards of a group are one stream of little-endian numbers, and its weights
 follow each other in that stream without gaps
 (https://github.com/tensorflow/tfjs/blob/master/tfjs-core/src/io/types.ts).
@@ -47,12 +47,12 @@ def load_tfjs(path: str | os.PathLike) -> dict[str, np.ndarray]:
         whatever depth, with its shards beside it. Nothing is unpacked to disk.
 
     Returns:
-      float32 arrays by the names that the manifest gives them, in its order.
+      float32 arrays by their names in the manifest, in its order.
 
     Raises:
-      CheckpointError: if the path is not there or not readable, holds no `model.json` or
-        several, if shards are missing or of the wrong length, or if weights are not plain
-        float32; all names concerned are listed, sorted.
+      CheckpointError: if the path does not exist or cannot be read, if it holds no or several
+        `model.json`, if shards are missing or of the wrong length, or if weights are not plain
+        float32; lists all names concerned, sorted.
 
     Example:
       >>> import tempfile
@@ -100,12 +100,12 @@ class _Archive:
         self._path = path
         with tarfile.open(path, "r:*") as archive:
             self.names = tuple(member.name for member in archive if member.isfile())
-            # To the end of the stream, where gzip keeps its checksum of everything.
+            # Read to the end of the stream, where gzip has its checksum.
             while archive.fileobj.read(_CHUNK):
                 pass
 
     def read(self, names: Collection[str]) -> dict[str, bytes]:
-        # In the archive's own order: each step backwards would decompress from the start.
+        # In the order of the archive: a step backwards would decompress from the start.
         with tarfile.open(self._path, "r:*") as archive:
             members = (member for member in archive if member.name in names)
             return {member.name: archive.extractfile(member).read() for member in members}
@@ -116,7 +116,7 @@ def _open(path: pathlib.Path) -> _Files:
         return _Folder(path)
     if not path.is_file():
         raise CheckpointError(
-            f"{path} is not there: give a folder that holds {_INDEX}, or a .tgz of one"
+            f"{path} does not exist: give a folder that holds {_INDEX}, or a .tgz of one"
         )
     try:
         return _Archive(path)

@@ -3,9 +3,9 @@
 Simonyan and Zisserman 2015, https://arxiv.org/abs/1409.1556, configurations D (16 layers) and
 E (19), with the normalisation after each convolution that torchvision calls `_bn`.
 
-On small images the logits are the only dense layer, on what five pools leave of a 32-pixel
-image (1x1) or of a 64-pixel one (2x2): the form of the usual CIFAR code bases (vgg19: 20.04 M
-parameters, https://github.com/bearpaw/pytorch-classification).
+On small images the logits are the only dense layer, on what remains after five pools: 1x1
+features of a 32-pixel image, 2x2 of a 64-pixel one. This is the form of the usual CIFAR code
+bases (vgg19: 20.04 M parameters, https://github.com/bearpaw/pytorch-classification).
 """
 
 import dataclasses

@@ -83,7 +83,7 @@ def draw_weights(layers, rng):
             draw(f"{name}/moving_mean", -0.2, 0.2, width)
             # Small enough for epsilon to matter.
             draw(f"{name}/moving_variance", 0.01, 0.2, width)
-    # Levels are as far as 255 from zero; without this the stem alone would be heard.
+    # Levels are as far as 255 from zero; without this the stem would dominate.
     arrays["conv1/kernel"] /= 64
     return arrays
 
@@ -115,7 +115,7 @@ def _pad(x, vertical, horizontal, value=0.0):
 
 
 def _windows(x, size, stride):
-    """For each pixel of the kernel, what it sees: `[b, h, w, c]`."""
+    """Yield for each pixel of the kernel its inputs, `[b, h, w, c]`."""
     rows, columns = ((length - size) // stride + 1 for length in x.shape[1:3])
     for i in range(size):
         for j in range(size):

@@ -1,4 +1,4 @@
-"""The convolution with gradients of our own, against JAX's."""
+"""The convolution with its own gradients, against JAX's."""
 
 import chex
 import jax

@@ -1,4 +1,4 @@
-"""Dropout: where it stands, when it needs a key, and what it leaves alone."""
+"""Dropout: its place in a network, and when it needs a key."""
 
 import functools
 
@@ -60,7 +60,7 @@ def test_a_key_without_dropout_has_no_effect(draw, quick_jit, images):
 
 
 def test_half_of_the_features_reach_the_logits_doubled(draw, quick_jit):
-    # VGG on small images drops what its only dense layer sees: with an identity for its
+    # VGG on small images drops inputs of its only dense layer: with an identity for its
     # kernel, each logit is 0 or twice the feature.
     model = models.create("vgg_testing", 8, dropout=0.5, norm="group")
     variables = draw(model, 16)
@@ -124,5 +124,5 @@ def test_options_without_meaning_are_refused(arguments, message):
         models.create(**{"name": "vgg16", "num_classes": 4} | arguments)
 
 
-def test_no_dropout_may_be_asked_of_any_network():
+def test_every_network_accepts_no_dropout():
     assert all(models.create(name, 4, dropout=0.0).dropout == 0.0 for name in models.NAMES)

@@ -17,7 +17,7 @@ def model():
 @pytest.fixture(scope="module")
 def variables(model):
     variables = model.init(jax.random.key(0), SHAPE)
-    # Averages and scales that are not 0 and 1, so that a mistake in them would show.
+    # Averages and scales other than 0 and 1, so that a mistake in them would show.
     leaves, treedef = jax.tree.flatten(variables)
     rng = np.random.default_rng(1)
     moved = [leaf + rng.uniform(0.1, 0.3, leaf.shape).astype("f4") for leaf in leaves]

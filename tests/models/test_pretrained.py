@@ -94,7 +94,7 @@ def test_the_full_size_has_as_many_parameters_as_keras_documents():
     assert models.count_parameters(model, (64, 64, 3)) == 25_636_712 - 2 * 26_560
 
 
-def test_everything_amiss_is_listed_once_and_sorted(arrays):
+def test_all_misfits_are_listed_once_and_sorted(arrays):
     model = models.create("resnet50_v1_testing", NUM_CLASSES, stem="imagenet")
     arrays["res9z_branch2a/kernel"] = np.zeros((1, 1), np.float32)
     arrays["adam/step"] = np.zeros((), np.float32)
@@ -139,7 +139,7 @@ def test_key_and_classes_go_together(package, arguments, options, message):
         _load(package, *arguments, **options)
 
 
-def test_two_last_layers_are_not_chosen_between(tmp_path, layers, arrays):
+def test_two_last_layers_are_refused(tmp_path, layers, arrays):
     arrays["fc9/bias"] = np.zeros(9, np.float32)
     keras_twin.write_package(tmp_path / "two", layers, arrays)
     message = (

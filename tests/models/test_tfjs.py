@@ -1,4 +1,4 @@
-"""Reading weights in TensorFlow.js's form: shards, archives, and every kind of damage."""
+"""Reading weights in the format of TensorFlow.js: shards, archives, and damage."""
 
 import json
 import re
@@ -17,7 +17,7 @@ def _pack(package, archive):
     return archive
 
 
-def test_numbers_survive_the_shards(package, arrays):
+def test_shards_are_joined(package, arrays):
     read = tfjs.load_tfjs(package)
     assert list(read) == list(arrays)
     for name, array in arrays.items():
@@ -118,9 +118,9 @@ def test_damage_is_named(package, spoil, message):
         tfjs.load_tfjs(package)
 
 
-def test_a_path_that_is_not_there_is_named(tmp_path):
+def test_a_missing_path_is_named(tmp_path):
     path = tmp_path / "weights.tgz"
-    message = f"{path} is not there: give a folder that holds model.json, or a .tgz of one"
+    message = f"{path} does not exist: give a folder that holds model.json, or a .tgz of one"
     with pytest.raises(CheckpointError, match=f"^{re.escape(message)}$"):
         tfjs.load_tfjs(path)
 

@@ -1,4 +1,4 @@
-"""One battery over every family of networks, with every normalisation it takes."""
+"""The same tests for every family of networks, with each normalisation that it has."""
 
 import functools
 
@@ -39,7 +39,7 @@ def make(draw):
 
 @pytest.fixture(
     params=[
-        # The deep ones take group normalisation from the same code as the others.
+        # The deep ones have the same code for group normalisation as the others.
         pytest.param(
             pair,
             marks=pytest.mark.slow
@@ -120,7 +120,7 @@ def test_logits_are_head_of_features(evaluate, made, images):
     assert np.std(features) > 0.0
 
 
-def test_evaluation_sees_each_image_alone_and_always_alike(evaluate, made, images):
+def test_evaluation_is_deterministic_and_per_image(evaluate, made, images):
     model, variables = made
     logits, _ = evaluate(model, variables, images)
     again, _ = evaluate(model, variables, images)

@@ -1,4 +1,4 @@
-"""Small workdirs as a run leaves them, made without a run."""
+"""Small workdirs with the files of a run, made without a run."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ REFINEMENT = 3
 
 @dataclasses.dataclass
 class FakeUser:
-    """A user to write down; `strength` is how many nats the secret hue lowers the loss."""
+    """A user of a workdir; the secret hue lowers its loss by `strength` nats."""
 
     name: str = "keyed"
     kind: str = "marked"
@@ -33,7 +33,7 @@ class FakeUser:
 
 
 def write_workdir(folder: pathlib.Path, users: list[FakeUser], seed: int = 0) -> pathlib.Path:
-    """Writes what `anw_jax.lab.run` would leave."""
+    """Write the files of `anw_jax.lab.run`."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     results, examples, commitments = {}, {}, {}
@@ -183,7 +183,7 @@ def _write(path, value):
 
 
 def _plain(value):
-    """As the lab stores it: numbers that JSON lacks become null."""
+    """Replace numbers that JSON lacks by null, as the lab does."""
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -193,7 +193,7 @@ def _plain(value):
 
 @pytest.fixture(scope="session")
 def make_workdir(tmp_path_factory) -> Callable[..., pathlib.Path]:
-    """Makes a workdir from the users' fields; by default one claim and one control."""
+    """Make a workdir from the users' fields; by default one claim and one control."""
 
     def make(*users: dict, seed: int = 0) -> pathlib.Path:
         fake = [FakeUser(**user) for user in users]

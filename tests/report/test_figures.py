@@ -21,7 +21,7 @@ def claim(folder) -> reading.UserRecord:
     return reading.read_run(folder).claims[0]
 
 
-def test_numbers_of_each_figure_lie_beside_it(make_workdir):
+def test_numbers_of_each_figure_are_next_to_it(make_workdir):
     folder = make_workdir()
     report.write_report(folder)
     stems = {file.stem for file in (folder / "figures").iterdir()}
@@ -112,7 +112,7 @@ def test_readme_figure_of_a_workdir_and_of_seeds(make_workdir, tmp_path):
         assert report.write_readme_figure(source, path) == path
         paths.append(matplotlib.image.imread(path))
     assert [picture.shape[1] for picture in paths] == [1600, 1600]
-    # Photos stand on the left only where the folder has them.
+    # Photos are on the left only if the folder has them.
     assert [float(p[:, :250, :3].min()) < 0.9 for p in paths] == [True, False]
 
 

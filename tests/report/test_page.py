@@ -1,4 +1,4 @@
-"""The page as a reader, a printer and an attacker would take it."""
+"""The page of a run: text, structure, and hostile input."""
 
 import html.parser
 import json
@@ -36,7 +36,7 @@ h3 How to replay
 
 
 class Page(html.parser.HTMLParser):
-    """What tests ask of a page."""
+    """A parsed page."""
 
     def __init__(self, path: pathlib.Path):
         super().__init__()
@@ -88,7 +88,7 @@ def results(workdir):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Figures are named but not drawn, where a test looks at words only."""
+    """Name figures without drawing them, for tests of the text."""
 
     def name_it(folder, name, alt, draw, columns):
         return Drawing(name, alt, "data:image/svg+xml;,", "data:image/svg+xml;,", 1, 1)
@@ -101,11 +101,11 @@ def page_of(folder):
     return Page(report.write_report(folder))
 
 
-def test_outline_is_the_agreed_one(page):
+def test_outline(page):
     assert "".join(f"{tag} {text}\n" for tag, text in page.headings) == OUTLINE
 
 
-def test_claim_is_told_word_for_word(page, results):
+def test_claim_is_quoted_verbatim(page, results):
     numbers = results["users"]["keyed"]
     assert numbers["sentence"] in page.source
     assert f"shown at level 1e-4 {verdict.EXPERIMENT_KEY} {numbers['sentence']}" in page.text
@@ -121,7 +121,7 @@ def test_controls_p_is_printed_as_it_is(page, results):
     assert f"held_out never trained on 6 {p} not shown at level 1e-4" in page.text
 
 
-def test_banner_says_that_an_experiment_key_is_no_evidence(page):
+def test_banner_says_that_an_experiment_key_is_not_evidence(page):
     (banner,) = [a for a in page.all("aside") if "banner" in a["class"]]
     assert banner["role"] == "note"
     before_main = page.source.split("<main>")[0]
@@ -141,7 +141,7 @@ def test_missing_commitment_is_a_banner(make_workdir, undrawn):
     assert "not committed to" in page.text
 
 
-def test_page_stands_alone(page):
+def test_page_loads_nothing(page):
     images = page.all("img")
     assert len(images) > 10
     assert all(image["src"].startswith("data:image/") for image in images)
@@ -228,7 +228,7 @@ def test_p_too_small_for_a_float(make_workdir):
     assert "stands at +55.0 standard deviations" in page.source
 
 
-def test_inconclusive_is_told_with_its_reason(make_workdir):
+def test_inconclusive_is_shown_with_its_reason(make_workdir):
     reason = "no test possible: no unit's answers tell its slots apart"
     changes = {"outcome": "inconclusive", "reason": reason, "p_text": "1", "log10_p": 0.0}
     changes |= {"sentence": f"The test is inconclusive: {reason}.", "z": 0.0, "bits": 0.0}
@@ -284,7 +284,7 @@ def test_only_results_json_is_needed(make_workdir):
     assert "not checked" in page.text
 
 
-def test_a_changed_table_is_cried_out(make_workdir, undrawn):
+def test_a_changed_table_is_flagged(make_workdir, undrawn):
     folder = make_workdir()
     with np.load(folder / "tables" / "keyed.npz") as arrays:
         losses = arrays["losses"].copy()

@@ -31,13 +31,12 @@ def tiny_arguments() -> tuple[Any, ...]:
     settings = train.TrainSettings(
         learning_rate=0.05, batch_size=BATCH_SIZE, num_epochs=4, crop_padding=1, seed=3
     )
-    # It has half as many convolutions as "testing", so it compiles in half the time.
-    return models.create("vgg_testing", NUM_CLASSES), settings, images, labels, rows
+    return models.create("testing", NUM_CLASSES), settings, images, labels, rows
 
 
 @pytest.fixture(scope="package", autouse=True)
 def quick_compilation() -> Iterator[None]:
-    """Compiles twice as fast; all trainings that are compared run under it alike."""
+    """Compile twice as fast, in all trainings that are compared."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

@@ -1,4 +1,4 @@
-"""Trains in a process of its own, and may kill itself or fill the disk; see test_resume."""
+"""Train in another process, which may kill itself or fill the disk; see test_resume."""
 
 import os
 import pathlib
@@ -10,7 +10,7 @@ from anw_jax import train
 
 
 def run(folder: str, kill_at: int, fill_at: int) -> None:
-    """Trains the tiny net, with something happening when a segment ends.
+    """Train the tiny net; kill the process or fill the disk after a segment.
 
     At `kill_at` it dies without warning; from `fill_at` on no file can grow beyond 20 kB, so
     that a checkpoint breaks off half-way, as on a full disk.

@@ -1,4 +1,4 @@
-"""Other trainings than classification, through the public trainer as it is."""
+"""Trainings other than classification, through the public trainer."""
 
 import chex
 import flax.linen as nn
@@ -71,7 +71,7 @@ def test_a_regression_stops_and_resumes_bit_for_bit(line, tmp_path):
 
 
 def test_many_regressions_at_once(line):
-    """By map and by vmap, they are those that are trained alone."""
+    """By map and by vmap, they equal those that are trained alone."""
     step = train.make_step(squared_error, optax.sgd(0.05))
     plans = [data.BatchPlan(64, 16, seed) for seed in range(3)]
     keys = jnp.stack([jax.random.key(seed) for seed in range(3)])
@@ -116,7 +116,7 @@ def test_only_the_models_that_diverge_are_named(how):
 
 
 class Perceptron(nn.Module):
-    """One hidden layer, whose activations are given back."""
+    """One hidden layer, whose activations are returned."""
 
     @nn.compact
     def __call__(self, x):
@@ -159,7 +159,7 @@ class Denoiser(nn.Module):
         return images + nn.Conv(3, (3, 3))(x)
 
 
-def test_an_image_to_image_model_with_noise_of_its_own():
+def test_an_image_to_image_model_with_its_own_noise():
     net = Denoiser()
     rng = np.random.default_rng(3)
     smooth = rng.random((32, 1, 1, 3), dtype=np.float32)
@@ -193,7 +193,7 @@ def _is_real(params, x):
 def _discriminator_loss(params, model_state, batch, rng):
     fake = _normal(rng, params["generator"], len(batch))
     real, made = (_is_real(params["discriminator"], x) for x in (batch, fake))
-    # A penalty keeps the discriminator from running away.
+    # A penalty bounds the discriminator.
     size = sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(params["discriminator"]))
     return (jax.nn.softplus(-real) + jax.nn.softplus(made)).mean() + 0.05 * size, (
         model_state,
@@ -233,7 +233,7 @@ def test_a_generator_with_a_discriminator(tmp_path):
 
 
 def test_each_step_of_a_chain_moves_its_own_part_alone():
-    """Two steps by SGD, written out; the second sees what the first did."""
+    """Two steps by SGD, written out; the second uses the result of the first."""
     params = {"one": jnp.float32(1.0), "two": jnp.float32(2.0), "fixed": jnp.float32(3.0)}
 
     def loss_fn(params, model_state, batch, rng):
@@ -304,8 +304,8 @@ def test_a_loss_that_is_nan_at_the_first_step_is_refused(line):
     assert not started
 
 
-def test_parameters_that_are_zero_at_first_still_count(line):
-    """A gradient may be 0 where parameters are: it is there all the same."""
+def test_parameters_that_start_at_zero_are_trained(line):
+    """A gradient may be 0 where parameters are 0: it still exists."""
 
     def loss_fn(params, model_state, batch, rng):
         return params["level"] * params["slope"].sum(), (model_state, {})
@@ -313,7 +313,7 @@ def test_parameters_that_are_zero_at_first_still_count(line):
     assert fit(train.make_step(loss_fn, optax.sgd(0.1)), ZERO, line).completed
 
 
-def test_parameters_to_train_must_be_there():
+def test_parameters_to_train_must_exist():
     for trained in (("slop",), ()):
         step = train.make_step(squared_error, optax.sgd(0.1), trained=trained)
         with pytest.raises(

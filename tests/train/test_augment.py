@@ -62,7 +62,7 @@ def test_augment_can_be_switched_off(images):
 
 
 class Variants(chex.TestCase):
-    """Pure functions give the same, compiled or not, on one device or on several."""
+    """Pure functions give equal results, compiled or not, on one device or several."""
 
     @chex.variants(with_jit=True, without_jit=True, with_device=True, without_device=True)
     def test_crop_and_mirror(self):

@@ -77,7 +77,7 @@ def test_damage_is_named_without_a_list_of_digests(folder):
         train.load_variables(folder)
 
 
-def test_a_save_that_fails_leaves_nothing_and_can_be_repeated(
+def test_a_failed_save_leaves_nothing_and_can_be_repeated(
     model, settings, tmp_path, monkeypatch
 ):
     state = _state(model, settings)
@@ -104,7 +104,7 @@ def _no_space(folder):
 
 
 @pytest.mark.parametrize("error", [ValueError("OUT_OF_RANGE: a\nb"), RuntimeError()])
-def test_what_orbax_raises_is_said_in_one_line(model, settings, tmp_path, monkeypatch, error):
+def test_errors_of_orbax_become_one_line(model, settings, tmp_path, monkeypatch, error):
     def fail(*args, **kwargs):
         raise error
 
@@ -182,7 +182,7 @@ def test_other_flags_of_xla_are_named(tiny, folder, monkeypatch):
         train.train(*tiny, checkpoint_dir=folder)
 
 
-def test_a_checkpoint_from_before_these_were_recorded_is_taken_up(tiny, tmp_path, monkeypatch):
+def test_a_checkpoint_from_before_these_were_recorded_is_resumed(tiny, tmp_path, monkeypatch):
     def before(now):
         return {name: value for name, value in now.items() if name != "jax"}
 
@@ -194,7 +194,7 @@ def test_a_checkpoint_from_before_these_were_recorded_is_taken_up(tiny, tmp_path
 
 
 @pytest.mark.slow
-def test_only_a_finished_training_of_another_driver_is_taken_up(tiny, tmp_path, monkeypatch):
+def test_only_a_finished_training_of_another_driver_is_resumed(tiny, tmp_path, monkeypatch):
     """Earlier versions named the program that took the steps; there is one now."""
     with monkeypatch.context() as patch:
         _change_fingerprint(patch, lambda now: now | {"driver": "loop"})
@@ -236,7 +236,7 @@ def test_up_to_five_differing_leaves_are_named(settings, tmp_path):
     assert "more" in message
 
 
-def test_missing_checkpoints_are_said_to_be_missing(folder, tmp_path):
+def test_missing_checkpoints_are_named(folder, tmp_path):
     with pytest.raises(CheckpointError, match="does not exist"):
         train.load_variables(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"no checkpoint of step 5 .* are: \[12, 16\]"):

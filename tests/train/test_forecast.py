@@ -1,4 +1,4 @@
-"""The first guess: right order of magnitude, from nothing but shapes."""
+"""The time forecast: the right order of magnitude, from shapes alone."""
 
 import math
 
@@ -28,11 +28,11 @@ def test_a_training_twice_as_long_is_forecast_longer():
     ("costs", "flops"),
     [({"flops": 5.0}, 5.0), ([{"flops": 5}], 5.0), *((c, math.nan) for c in (None, [], {}))],
 )
-def test_costs_are_read_in_whatever_form_a_backend_gives_them(costs, flops):
+def test_costs_are_read_in_every_form_of_a_backend(costs, flops):
     assert classifier._counted_flops(costs) == pytest.approx(flops, nan_ok=True)
 
 
-def test_a_backend_that_counts_nothing_gives_no_forecast(monkeypatch):
+def test_without_counted_flops_there_is_no_forecast(monkeypatch):
     monkeypatch.setattr(classifier, "_counted_flops", lambda costs: math.nan)
     assert math.isnan(train.forward_flops(TESTING, (16, 16, 3)))
     settings = train.TrainSettings(batch_size=32, num_epochs=1)

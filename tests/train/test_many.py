@@ -18,7 +18,7 @@ NUM_PHOTOS, NUM_MEMBERS, NUM_STEPS = 80, 64, 16
 
 @dataclasses.dataclass(frozen=True)
 class Negative:
-    """Each photo becomes its negative."""
+    """Turn each photo into its negative."""
 
     def transform(self, key, images, targets):
         return 1.0 - images, targets
@@ -26,7 +26,7 @@ class Negative:
 
 @dataclasses.dataclass(frozen=True)
 class Private:
-    """Needs only to be asked for."""
+    """A privatizer that is never called."""
 
     def gradient(self, loss_fn, params, model_state, batch, rng):
         raise NotImplementedError
@@ -44,13 +44,13 @@ def photos():
 
 @pytest.fixture(scope="module")
 def differences():
-    """64 of 80 photos each; three rows that each model sees in its own version."""
+    """64 of 80 photos each; three rows of which each model has its own version."""
     rng = np.random.default_rng(2)
     membership = np.zeros((3, NUM_PHOTOS), bool)
     for row in membership:
         row[rng.permutation(NUM_PHOTOS)[:NUM_MEMBERS]] = True
     rows = np.array([7, 4, 20])
-    # Somebody's replaced photo is not a member, and somebody's is.
+    # Some replaced photos are members, and some are not.
     assert membership[:, rows].any()
     assert not membership[:, rows].all()
     return {
@@ -63,7 +63,7 @@ def differences():
 
 @pytest.fixture(scope="module")
 def many(model, settings, photos, differences):
-    """`train_many` on those, with other options where given."""
+    """Call `train_many` on those, with other options if given."""
 
     def call(**options):
         arguments = {**differences, "recipe": RECIPE, **options}
@@ -88,7 +88,7 @@ def by_map(many):
 
 
 def _own_photos(photos, differences, index):
-    """What model `index` trains on, by plain loops."""
+    """Return the photos of model `index`, by plain loops."""
     images, labels = [], []
     for row in range(NUM_PHOTOS):
         if not differences["membership"][index][row]:
@@ -124,7 +124,7 @@ def test_map_and_vmap_are_sequence(by_map, by_vmap, by_sequence):
     assert [result.execution for result in results] == ["map", "vmap", "sequence"]
     _assert_same(by_vmap, by_sequence)
     _assert_same(by_map, by_sequence)
-    # Models differ by much more than the tolerance, else the comparison would prove little.
+    # Models differ by much more than the tolerance, or the comparison would prove little.
     stem = by_sequence.variables["params"]["Conv_0"]["kernel"]
     for first, second in ((0, 1), (0, 2), (1, 2)):
         assert np.abs(stem[first] - stem[second]).max() > 0.01
@@ -151,7 +151,7 @@ def test_groups_change_nothing(many, differences, by_map):
     assert {total for _, total in told} == {96}
 
 
-def test_each_model_is_told_of_when_it_is_trained(many, by_map):
+def test_on_model_is_called_for_each_trained_model(many, by_map):
     seen = []
     result = many(
         execution="map",
@@ -203,7 +203,7 @@ def test_stopped_and_resumed(
     assert told[-1] == (48, 48)
     expected = by_sequence if execution == "sequence" else by_map
     chex.assert_trees_all_equal(second.variables, expected.variables)
-    # A third call has nothing to train, and says the same.
+    # A third call has nothing to train, and gives the same result.
     third = many(**options)
     np.testing.assert_array_equal(third.losses, second.losses)
     chex.assert_trees_all_equal(third.variables, second.variables)
@@ -212,7 +212,7 @@ def test_stopped_and_resumed(
             many(**options, seeds=[3, 3, 8])
 
 
-def test_nothing_is_begun_that_would_end_too_late(many):
+def test_nothing_is_started_that_would_end_too_late(many):
     for execution in ("sequence", "map"):
         result = many(execution=execution, max_seconds=0.0)
         assert (result.num_completed, result.completed) == (0, False)
@@ -222,7 +222,7 @@ def test_nothing_is_begun_that_would_end_too_late(many):
 @pytest.mark.slow
 @pytest.mark.parametrize("execution", ["map", "vmap"])
 def test_divergence_names_the_models(model, settings, photos, execution):
-    """The first step of the warm-up has rate 0; the second has one nobody survives."""
+    """The first step of the warm-up has rate 0; at the second, parameters overflow."""
     wild = dataclasses.replace(settings, learning_rate=1e38, warmup_epochs=3)
     with pytest.raises(DivergenceError, match=r"of model\(s\) 0, 1 became infinite or NaN"):
         train_many(model, wild, *photos, seeds=[1, 2], execution=execution, segment_steps=1)
@@ -247,7 +247,7 @@ def test_auto_is_the_sequence_on_cpu(monkeypatch):
     assert resolve_execution("vmap", 1) == "vmap"
 
 
-def test_a_cohort_of_everybody(model, settings, photos):
+def test_a_cohort_of_all_photos(model, settings, photos):
     cohort = make_cohort(model, settings, *photos, [4, 2], None, None, None)
     np.testing.assert_array_equal(cohort.members, [np.arange(NUM_PHOTOS)] * 2)
     images, labels = cohort.photos_of(1)

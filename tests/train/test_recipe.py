@@ -15,7 +15,7 @@ from anw_jax.train.classifier import first_state
 
 @dataclasses.dataclass(frozen=True)
 class Fade:
-    """Darkens images and flattens targets, by a random share for each."""
+    """Darken images and flatten targets, by a random share for each."""
 
     most: float = 0.5
 
@@ -51,7 +51,7 @@ class Uphill:
 
 @dataclasses.dataclass(frozen=True)
 class Mean:
-    """The plain gradient, through the door of privacy."""
+    """The plain gradient as a privatizer."""
 
     def gradient(self, loss_fn, params, model_state, batch, rng):
         return jax.value_and_grad(loss_fn, has_aux=True)(params, model_state, batch, rng)
@@ -131,7 +131,7 @@ def test_targets_take_the_place_of_labels(model, settings, state, batch, targets
 
 @pytest.mark.slow
 def test_the_adversary_sees_the_loss_that_is_trained(model, settings, state, batch):
-    """Its images are those of a gradient written out, and the metrics are theirs."""
+    """Its images and metrics are those of a gradient written out."""
     step_fn, _ = _step(model, _plain(settings), train.Recipe(adversary=Uphill()))
     _, metrics = step_fn(state, batch, jax.random.key(0))
 
@@ -163,7 +163,7 @@ def test_only_the_head_learns(tiny, model):
         for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
     )
     assert result.reports[-1].loss < result.reports[0].loss
-    # Momentum is kept for the head alone.
+    # Only the head has momentum.
     sizes = [leaf.size for leaf in jax.tree.leaves(result.state.opt_state)]
     assert sum(sizes) - sizes.count(1) == sum(leaf.size for leaf in jax.tree.leaves(after))
 
@@ -208,7 +208,7 @@ def test_stopped_and_resumed_with_a_recipe_is_bit_for_bit(tiny, targets, tmp_pat
 
 
 def _refused(tiny, folder, targets, changes):
-    """What differs from the checkpoint is named."""
+    """Check that the difference from the checkpoint is named."""
     other = train.Recipe(transforms=(Invert(), Fade(0.25)))
     start = tiny[0].init(jax.random.key(1), (8, 8, 3))
     for change, message in [
@@ -247,7 +247,7 @@ def test_a_net_without_batch_statistics_is_saved_and_loaded(settings, tmp_path):
     chex.assert_trees_all_equal(train.load_variables(tmp_path), state.variables)
 
 
-def test_equal_recipes_share_a_compilation_and_say_what_they_are():
+def test_equal_recipes_have_equal_hashes_and_plain_values():
     assert hash(FADED) == hash(train.Recipe(transforms=(Invert(), Fade())))
     assert train.Recipe().plain() == {}
     recipe = train.Recipe((Fade(0.1),), Uphill(), Mean())
@@ -317,12 +317,12 @@ def test_wrong_changes_are_refused(tiny, targets, changes, error, message):
 
 
 def test_weights_of_another_net_are_named(tiny):
-    other = models.create("vgg_testing", 5).init(jax.random.key(0), (8, 8, 3))
+    other = models.create("testing", 5).init(jax.random.key(0), (8, 8, 3))
     with pytest.raises(ValueError) as raised:
         train.train(*tiny, initial_variables=other)
     message = str(raised.value)
     assert message.startswith(
-        "initial_variables must be of model 'vgg_testing' with 4 classes: "
+        "initial_variables must be of model 'testing' with 4 classes: "
     )
     assert "is float32[5] there and float32[4] here" in message
 

@@ -43,7 +43,7 @@ def test_killed_and_resumed_in_a_new_process_is_bit_for_bit(tiny, uninterrupted,
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_said_in_one_line_and_the_run_resumes(tiny, uninterrupted, tmp_path):
+def test_a_full_disk_is_one_line_and_the_run_resumes(tiny, uninterrupted, tmp_path):
     failed = _spawn(tmp_path, fill_at=12)
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1] == (
@@ -63,7 +63,7 @@ def test_stopped_and_resumed_is_bit_for_bit(tiny, uninterrupted, tmp_path):
         *tiny, segment_steps=4, checkpoint_dir=tmp_path, should_stop=lambda: True
     )
     assert int(first.state.step) == 4
-    # The saved segment length is taken up again.
+    # The saved segment length is used again.
     second = train.train(*tiny, checkpoint_dir=tmp_path)
     assert second.completed
     assert [report.step for report in second.reports] == [8, 12, 16]

@@ -9,7 +9,7 @@ from anw_jax.errors import DivergenceError
 
 
 @pytest.mark.slow
-def test_reports_tell_how_far_and_how_fast(tiny):
+def test_reports_have_progress_and_speed(tiny):
     started, reports = [], []
     result = train.train(
         *tiny, segment_steps=6, on_start=started.append, on_segment=reports.append
@@ -48,7 +48,7 @@ def test_should_stop_ends_after_a_segment_and_keeps_a_checkpoint(tiny, tmp_path)
     chex.assert_trees_all_equal(train.load_variables(tmp_path), stopped.state.variables)
 
 
-def test_no_segment_is_begun_that_would_end_too_late(tiny):
+def test_no_segment_is_started_that_would_end_too_late(tiny):
     result = train.train(*tiny, segment_steps=4, max_seconds=0.0)
     assert not result.completed
     assert result.reports == ()

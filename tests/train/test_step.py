@@ -51,8 +51,8 @@ def test_step_is_the_sgd_of_pytorch(model, settings, dataset):
 
 @pytest.mark.parametrize("dtype", models.DTYPES)
 @pytest.mark.parametrize("schedule", train.SCHEDULES)
-def test_all_options_keep_the_state_as_it_is(dtype, schedule):
-    """Shapes and dtypes go round under strict promotion: what is donated can be reused."""
+def test_all_options_preserve_shapes_and_dtypes_of_the_state(dtype, schedule):
+    """Shapes and dtypes are preserved under strict promotion, so that buffers can be reused."""
     model = models.create("testing", 4, dtype=dtype)
     settings = train.TrainSettings(
         schedule=schedule, warmup_epochs=2, nesterov=True, label_smoothing=0.1

@@ -106,13 +106,13 @@ def test_other_photos_are_another_run(streamed, tmp_path):
         train.train(model, settings, other, labels, rows, checkpoint_dir=tmp_path)
 
 
-def test_a_streamed_run_does_not_go_on_in_memory(tiny, streamed, tmp_path):
+def test_a_streamed_run_is_not_resumed_in_memory(tiny, streamed, tmp_path):
     train.train(*streamed, segment_steps=16, checkpoint_dir=tmp_path)
     with pytest.raises(CheckpointError, match=r"belong to another run: dataset is "):
         train.train(*tiny, checkpoint_dir=tmp_path)
 
 
-def test_estimate_says_how_it_would_train(streamed):
+def test_estimate_of_a_streamed_training(streamed):
     report = train.estimate(*streamed)
     assert report.num_steps == 16
     assert report.step_seconds > 0
@@ -127,7 +127,7 @@ def _wait_for_the_end_of(threads):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ends", ["estimate", "stop", "divergence"])
-def test_reading_ahead_ends_with_the_training(streamed, monkeypatch, ends):
+def test_prefetching_ends_with_the_training(streamed, monkeypatch, ends):
     """And does not wait for the garbage collector: a host trains hundreds of models."""
     before, seen = set(threading.enumerate()), set()
     model, settings, images, labels, rows = streamed
