@@ -30,13 +30,22 @@ CIFAR = {
 }
 
 
-@pytest.mark.parametrize(("name", "count"), IMAGENET.items())
+def _cases(counts):
+    """The deepest networks take seconds to trace."""
+    deep = ("resnet152", "densenet121", "densenet161")
+    return [
+        pytest.param(*case, marks=pytest.mark.slow if case[0] in deep else ())
+        for case in counts.items()
+    ]
+
+
+@pytest.mark.parametrize(("name", "count"), _cases(IMAGENET))
 def test_imagenet_counts(name, count):
     model = models.create(name, 1000, stem="imagenet")
     assert models.count_parameters(model, (224, 224, 3)) == count
 
 
-@pytest.mark.parametrize(("name", "count"), CIFAR.items())
+@pytest.mark.parametrize(("name", "count"), _cases(CIFAR))
 def test_cifar_counts(name, count):
     assert models.count_parameters(models.create(name, 10), (32, 32, 3)) == count
 

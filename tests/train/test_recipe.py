@@ -321,9 +321,7 @@ def test_weights_of_another_net_are_named(tiny):
     with pytest.raises(ValueError) as raised:
         train.train(*tiny, initial_variables=other)
     message = str(raised.value)
-    assert message.startswith(
-        "initial_variables must be of model 'testing' with 4 classes: "
-    )
+    assert message.startswith("initial_variables must be of model 'testing' with 4 classes: ")
     assert "is float32[5] there and float32[4] here" in message
 
 
