@@ -55,7 +55,7 @@ class Beacon:
 
 
 def read_beacon(name: str) -> Beacon:
-    """Reads the name of a beacon.
+    """Read the name of a beacon.
 
     Raises:
       ValueError: it begins like a known kind, or nearly, and is not of its form.
@@ -87,7 +87,7 @@ def read_beacon(name: str) -> Beacon:
 
 
 def drand_after(moment: datetime.datetime, hours: float = 2.0, chain: str = QUICKNET) -> str:
-    """Returns the name of the first drand round at least `hours` after a moment.
+    """Return the name of the first drand round at least `hours` after a moment.
 
     Args:
       moment: with a time zone.
@@ -110,7 +110,7 @@ def drand_after(moment: datetime.datetime, hours: float = 2.0, chain: str = QUIC
 
 
 def value_of(name: str, text: str) -> bytes:
-    """Reads the value of a beacon from hexadecimal digits, or from the JSON at its address.
+    """Read the value of a beacon from hexadecimal digits, or from the JSON at its address.
 
     Raises:
       ValueError: no such digits, the JSON of another round or pulse, or another length.
@@ -135,7 +135,7 @@ def value_of(name: str, text: str) -> bytes:
 
 
 def check_value(name: str, value: bytes) -> None:
-    """Refuses a value whose length is not that of the beacon named.
+    """Refuse a value whose length is not that of the beacon named.
 
     Raises:
       TypeError: not bytes.
@@ -163,7 +163,7 @@ def _drand_time(chain: str, number: int) -> datetime.datetime | None:
 
 
 def _digits_in(beacon: Beacon, text: str) -> str:
-    """Reads the hexadecimal digits in the JSON that the beacon's address serves."""
+    """Read the hexadecimal digits in the JSON that the beacon's address serves."""
     try:
         body = _json.loads(text)
         if beacon.kind == "drand":

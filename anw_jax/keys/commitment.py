@@ -18,7 +18,7 @@ _TAG_COMMIT = b"anw_jax/v2/commitment\0"
 
 
 def commit(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
-    """Commits to key, units, space, scheme, mark, statistic and level: 64 hex digits.
+    """Commit to key, units, space, scheme, mark, statistic and level: 64 hex digits.
 
     The whole manifest is bound, file names and the order of the images included: a photo
     whose pixels changed is found by its name, so no name may be changed afterwards.
@@ -78,7 +78,7 @@ def _commitment(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
 def check_commitment(
     commitment: str, mark_key: MarkKey, manifest: Manifest, plan: Plan
 ) -> None:
-    """Accepts what was committed to, and nothing else.
+    """Accept what was committed to, and nothing else.
 
     Raises:
       CommitmentError: key, manifest (a missing or an added photo, another order or file name
@@ -101,7 +101,7 @@ def check_commitment(
 def assign(
     mark_key: MarkKey, manifest: Manifest, plan: Plan, *, beacon: bytes = b""
 ) -> Assignment:
-    """Draws one valid slot per unit with a pseudo-random function of the key.
+    """Draw one valid slot per unit with a pseudo-random function of the key.
 
     In the sealed mode the slot of a unit is HMAC-SHA-256(slot sub-key, tag ‖ N ‖ manifest
     digest ‖ plan digest ‖ beacon name ‖ beacon value ‖ unit digest ‖ counter), reduced to

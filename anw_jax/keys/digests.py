@@ -18,7 +18,7 @@ _TAG_PAD = b"anw_jax/v1/unit-pad\0"
 
 
 def image_digest(image: np.ndarray) -> str:
-    """Computes the SHA-256, as hex, of the canonical pixels of one original.
+    """Compute the SHA-256, as hex, of the canonical pixels of one original.
 
     Canonical pixels are the shape and the uint8 RGB bytes of the original *before any
     resizing*. Hash once, when marking, and keep the manifest: another JPEG decoder may
@@ -35,7 +35,7 @@ def image_digest(image: np.ndarray) -> str:
 
 
 def digest_of_one(**named: np.ndarray) -> str:
-    """Computes `image_digest` of one image, which errors name by its keyword."""
+    """Compute `image_digest` of one image, which errors name by its keyword."""
     pixels = _check.uint8_image(**named)
     height, width, _ = pixels.shape
     header = _TAG_IMAGE + struct.pack(">QQ", height, width)
@@ -43,14 +43,14 @@ def digest_of_one(**named: np.ndarray) -> str:
 
 
 def unit_digest(scheme: str, image_digests: Iterable[str]) -> str:
-    """Computes the SHA-256, as hex, of the set of originals that form one unit."""
+    """Compute the SHA-256, as hex, of the set of originals that form one unit."""
     members = sorted(set(image_digests))
     message = _TAG_UNIT + scheme.encode() + b"\0" + "".join(members).encode()
     return hashlib.sha256(message).hexdigest()
 
 
 def is_digest(value: object) -> bool:
-    """Tells whether a value is a SHA-256 in lower-case hex.
+    """Tell whether a value is a SHA-256 in lower-case hex.
 
     Example:
       >>> is_digest("0f" * 32), is_digest("0F" * 32), is_digest(None)
@@ -60,7 +60,7 @@ def is_digest(value: object) -> bool:
 
 
 def check_is_commitment(commitment: str) -> str:
-    """Refuses a commitment that is not 64 lower-case hex digits."""
+    """Refuse a commitment that is not 64 lower-case hex digits."""
     _check.is_instance(str, commitment=commitment)
     if not is_digest(commitment):
         raise CommitmentError(
@@ -70,12 +70,12 @@ def check_is_commitment(commitment: str) -> str:
 
 
 def framed(parts: Sequence[bytes]) -> bytes:
-    """Joins parts, each after its length, so that different lists give different bytes."""
+    """Join parts, each after its length, so that different lists give different bytes."""
     return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
 
 
 def tree_levels(leaf_hashes: list[bytes]) -> list[list[bytes]]:
-    """Builds a hash tree from the leaves up, padded to a power of two; the top comes last.
+    """Build a hash tree from the leaves up, padded to a power of two; the top comes last.
 
     Merkle 1987, https://doi.org/10.1007/3-540-48184-2_32. Nodes and padding have tags of their
     own; leaves must be hashed under another one, so that none can stand for another (RFC 6962,
@@ -98,7 +98,7 @@ def tree_levels(leaf_hashes: list[bytes]) -> list[list[bytes]]:
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """Computes the SHA-256 of an inner node."""
+    """Compute the SHA-256 of an inner node."""
     return hashlib.sha256(_TAG_NODE + left + right).digest()
 
 

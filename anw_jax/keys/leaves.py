@@ -75,12 +75,12 @@ class LeafOpening:
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the opening as plain JSON values."""
+        """Return the opening as plain JSON values."""
         return {**dataclasses.asdict(self), "path": list(self.path)}
 
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> "LeafOpening":
-        """Reads what `to_dict` wrote.
+        """Read what `to_dict` wrote.
 
         Raises:
           ValueError: fields are missing, unknown, or of another form.
@@ -126,7 +126,7 @@ class UnitTree:
         self.root = _root(header, self._levels[-1][0])
 
     def turned_slots(self, beacon: bytes = b"") -> list[int]:
-        """Returns the slot with which each unit is marked, in 1 … N - 1: turned by the beacon.
+        """Return the slot with which each unit is marked, in 1 … N - 1: turned by the beacon.
 
         Raises:
           CommitmentError: the beacon's value is missing, not planned, or of another length.
@@ -137,7 +137,7 @@ class UnitTree:
         return [_turned(s, turn, num_valid) for s, turn in zip(committed, turns, strict=True)]
 
     def open(self, unit: int) -> LeafOpening:
-        """Opens the leaf of one unit.
+        """Open the leaf of one unit.
 
         Raises:
           TypeError, ValueError: not the number of a unit.
@@ -159,7 +159,7 @@ class UnitTree:
 
 
 def commit_units(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
-    """Commits to every unit on its own, for the sequential mode: 64 hex digits.
+    """Commit to every unit on its own, for the sequential mode: 64 hex digits.
 
     Publish it, or have it time-stamped, before the photos are published. It binds manifest,
     plan and one slot for each unit, and hides the slots. With a beacon the leaves bind the
@@ -217,7 +217,7 @@ class LeafChecker:
         self._offsets = slots.offsets(commitment, manifest, plan, beacon)
 
     def check(self, opening: LeafOpening, *, unit: int) -> int:
-        """Checks an opening and returns the slot of its unit, in 1 … N - 1.
+        """Check an opening and return the slot of its unit, in 1 … N - 1.
 
         Raises:
           CommitmentError: another unit's opening, a slot or nonce that was not committed to,
@@ -256,7 +256,7 @@ class LeafChecker:
 def leaves_not_from(
     mark_key: MarkKey, manifest: Manifest, plan: Plan, openings: Iterable[LeafOpening]
 ) -> list[int]:
-    """Finds the units whose opened leaf is not the one that the key, opened later, gives.
+    """Find the units whose opened leaf is not the one that the key, opened later, gives.
 
     Such leaves are no forgery, since a beacon's offset makes any committed slot uniform. But
     they were not written by this program: the owner should say why.
@@ -269,7 +269,7 @@ def leaves_not_from(
 
 
 def audit_order(commitment: str, plan: Plan, manifest: Manifest) -> tuple[int, ...]:
-    """Computes the order in which a sequential audit asks the units; nobody can choose it.
+    """Compute the order in which a sequential audit asks the units; nobody can choose it.
 
     Units are sorted by SHA-256(public seed ‖ unit digest), which no library's version
     changes.

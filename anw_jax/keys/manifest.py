@@ -56,7 +56,7 @@ _ENTRIES = (
 
 
 def _digests_of(images: Iterable[np.ndarray], digests: Sequence[str] | None) -> tuple[str, ...]:
-    """Returns the digests given, one for each image, or hashes the images."""
+    """Return the digests given, one for each image, or hashes the images."""
     if digests is None:
         return tuple(
             digest_of_one(**{f"images[{number}]": image}) for number, image in enumerate(images)
@@ -161,7 +161,7 @@ class Manifest:
         digests: Sequence[str] | None = None,
         file_digests: Sequence[str] = (),
     ) -> "Manifest":
-        """Hashes the originals and forms their units.
+        """Hash the originals and forms their units.
 
         Args:
           images: uint8 originals, each `[H, W, 3]`; sizes may differ.
@@ -248,7 +248,7 @@ class Manifest:
         return hashlib.sha256(_TAG_MANIFEST + framed([*header, top])).hexdigest()
 
     def bytes_of_version_1(self, **more: object) -> bytes:
-        """Serialises what a commitment of version 1 binds of a manifest, with more fields."""
+        """Serialise what a commitment of version 1 binds of a manifest, with more fields."""
         body = {
             "file_names": self.file_names,
             "image_digests": self.image_digests,
@@ -273,7 +273,7 @@ class Manifest:
         file_names: Sequence[str] | None = None,
         digests: Sequence[str] | None = None,
     ) -> np.ndarray:
-        """Finds each photo's place in the manifest: by its pixels, else by its name.
+        """Find each photo's place in the manifest: by its pixels, else by its name.
 
         A photo decoded by another library may differ by a level here and there; it is then
         found by its file name, with a `ChangedPixelsWarning`.
@@ -320,7 +320,7 @@ class Manifest:
         return np.asarray(found, np.int64)
 
     def to_json(self) -> str:
-        """Writes the manifest as JSON text."""
+        """Write the manifest as JSON text."""
         body = {
             "format": _FORMAT,
             "scheme": self.scheme,
@@ -340,7 +340,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> "Manifest":
-        """Reads what `to_json` wrote.
+        """Read what `to_json` wrote.
 
         Raises:
           ValueError: the text is not a manifest, or contradicts itself.
@@ -362,12 +362,12 @@ class Manifest:
             raise ValueError(str(error)) from None
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the manifest atomically: to a temporary file, which is then renamed."""
+        """Write the manifest atomically: to a temporary file, which is then renamed."""
         _files.write_whole(path, self.to_json().encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Manifest":
-        """Reads a manifest file.
+        """Read a manifest file.
 
         Raises:
           OSError: it cannot be read.
@@ -378,7 +378,7 @@ class Manifest:
 
 
 def _parsed(text: str) -> Any:
-    """Parses JSON text; returns None where it is not JSON."""
+    """Parse JSON text; return None where it is not JSON."""
     try:
         return _json.loads(text)
     except _json.FieldTwiceError:

@@ -66,12 +66,12 @@ class MarkKey:
 
     @classmethod
     def generate(cls) -> "MarkKey":
-        """Draws a key from the operating system's randomness."""
+        """Draw a key from the operating system's randomness."""
         return cls(secrets.token_bytes(_NUM_BYTES))
 
     @classmethod
     def for_experiment(cls, seed: int, name: str = "") -> "MarkKey":
-        """Derives a reproducible key from a public seed: for studies, never evidence.
+        """Derive a reproducible key from a public seed: for studies, never evidence.
 
         Args:
           seed: at least 0.
@@ -83,11 +83,11 @@ class MarkKey:
         return cls(hashlib.sha256(message).digest(), origin="experiment")
 
     def sub_key(self, purpose: str) -> bytes:
-        """Derives 32 bytes for one purpose; sub-keys reveal nothing about each other."""
+        """Derive 32 bytes for one purpose; sub-keys reveal nothing about each other."""
         return hmac.digest(self.secret, b"anw_jax/v1/sub-key\0" + purpose.encode(), "sha256")
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the key to a new file that only its owner can read (mode 0600).
+        """Write the key to a new file that only its owner can read (mode 0600).
 
         Raises:
           FileExistsError: there is a file already; a key is never overwritten.
@@ -103,7 +103,7 @@ class MarkKey:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "MarkKey":
-        """Reads a key file; warns if others on this machine can read it too.
+        """Read a key file; warns if others on this machine can read it too.
 
         Raises:
           KeyFileError: missing, damaged or not a key file; says which.
@@ -149,7 +149,7 @@ class MarkKey:
 
 
 def check_is_mark_key(mark_key: MarkKey) -> None:
-    """Refuses anything else, without showing it: it may be somebody's bare secret."""
+    """Refuse anything else, without showing it: it may be somebody's bare secret."""
     if not isinstance(mark_key, MarkKey):
         raise TypeError(
             f"mark_key must be a MarkKey, got {type(mark_key).__name__}; "

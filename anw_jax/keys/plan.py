@@ -146,7 +146,7 @@ class Plan:
             raise ValueError("rules must differ from one another, got one twice")
 
     def check_is_current(self) -> None:
-        """Refuses a plan of a version that is only replayed.
+        """Refuse a plan of a version that is only replayed.
 
         Raises:
           ValueError: it is of version 1.
@@ -155,11 +155,11 @@ class Plan:
             raise ValueError("plan.version is 1: such plans are replayed, and no longer made")
 
     def statistic_of(self, rule: AccessRule | None) -> str:
-        """Returns the statistic of one kind of access."""
+        """Return the statistic of one kind of access."""
         return rule.statistic or self.statistic if rule is not None else self.statistic
 
     def open_rules(self, reachable: tuple[str, ...]) -> tuple[AccessRule, ...]:
-        """Returns the rules from which one may be declared for a suspect; several are a menu.
+        """Return the rules from which one may be declared for a suspect; several are a menu.
 
         Args:
           reachable: the kinds of access that its answers can be turned into.
@@ -176,7 +176,7 @@ class Plan:
         return tuple(rule for rule in rules if rule.kind == best)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the plan as plain JSON values, as `commitment.json` holds it."""
+        """Return the plan as plain JSON values, as `commitment.json` holds it."""
         if self.version == 1:
             return {name: getattr(self, name) for name in _FIELDS_OF_VERSION_1}
         names = [field.name for field in dataclasses.fields(self)]
@@ -185,7 +185,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Plan":
-        """Reads what `as_json` gave; a plan that names no version is of version 1.
+        """Read what `as_json` gave; a plan that names no version is of version 1.
 
         Raises:
           TypeError, ValueError: fields that are unknown or out of range.
@@ -195,7 +195,7 @@ class Plan:
         return cls(**{**body, "rules": rules, "version": body.get("version", 1)})
 
     def to_bytes(self) -> bytes:
-        """Serialises the plan as canonical JSON.
+        """Serialise the plan as canonical JSON.
 
         Version 1 omits fields with their default value (no beacon, one model, no labels), as
         in the commitments made over its plans.
@@ -213,7 +213,7 @@ class Plan:
 
 
 def labels_digest(labels: Sequence[int]) -> str:
-    """Computes the SHA-256, as hex, of class numbers in the manifest's order (`Plan.labels`).
+    """Compute the SHA-256, as hex, of class numbers in the manifest's order (`Plan.labels`).
 
     Example:
       >>> labels_digest([0, 2])[:16]
@@ -224,7 +224,7 @@ def labels_digest(labels: Sequence[int]) -> str:
 
 
 def public_seed(commitment: str, plan: Plan) -> int:
-    """Computes the seed of the arbitrator's random choices: SHA-256(commitment ‖ plan).
+    """Compute the seed of the arbitrator's random choices: SHA-256(commitment ‖ plan).
 
     It does not depend on the owner's key, and nobody can choose it after the commitment.
 
@@ -240,7 +240,7 @@ def public_seed(commitment: str, plan: Plan) -> int:
 
 
 def augmentation_seed(commitment: str, plan: Plan) -> bytes:
-    """Computes the seed of image augmentations in label-only audits.
+    """Compute the seed of image augmentations in label-only audits.
 
     SHA-256(commitment ‖ plan), for `suspects.ask` and `anw audit`. As with `public_seed`,
     nobody can choose it after the commitment, and it depends on no key. Other owners of a case

@@ -72,7 +72,7 @@ MOST_VIEWS = 1024
 
 
 def check_mark(mark: str) -> str:
-    """Refuses what is neither the `description` of a mark of this library nor "own:…".
+    """Refuse what is neither the `description` of a mark of this library nor "own:…".
 
     Raises:
       ValueError: an unknown name, or parts that are not of its form.
@@ -98,7 +98,7 @@ def check_mark(mark: str) -> str:
 
 
 def check_statistic(statistic: str, mode: str) -> str:
-    """Refuses a statistic that is unknown, or that a plan of this mode can never compute.
+    """Refuse a statistic that is unknown, or that a plan of this mode can never compute.
 
     Example:
       >>> check_statistic("centred", "sealed")
@@ -128,7 +128,7 @@ def _is_count(text: str) -> bool:
 
 
 def _is_scale(text: str) -> bool:
-    """Tells whether a text is a scale in (0, 1], written as `PixelMark` writes it."""
+    """Tell whether a text is a scale in (0, 1], written as `PixelMark` writes it."""
     try:
         scale = float(text)
     except ValueError:
@@ -219,18 +219,18 @@ class AccessRule:
             object.__setattr__(self, name, value)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the rule as plain JSON values."""
+        """Return the rule as plain JSON values."""
         saving = None if self.saving is None else list(self.saving)
         return {**dataclasses.asdict(self), "saving": saving}
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "AccessRule":
-        """Reads what `as_json` gave."""
+        """Read what `as_json` gave."""
         _check.is_instance(Mapping, rule=body)
         saving = body.get("saving")
         return cls(**{**body, "saving": tuple(saving) if isinstance(saving, list) else saving})
 
 
 def default_rules(labels: str) -> tuple[AccessRule, ...]:
-    """Returns one rule for each kind of answer that a suspect may give."""
+    """Return one rule for each kind of answer that a suspect may give."""
     return tuple(AccessRule(kind, labels) for kind in DEFAULT_KINDS)

@@ -44,7 +44,7 @@ MacFn = Callable[[bytes], bytes]
 
 
 def fixed_fields(manifest: Manifest, plan: Plan) -> list[bytes]:
-    """Returns the fields of every draw: N, manifest digest, plan digest, beacon name."""
+    """Return the fields of every draw: N, manifest digest, plan digest, beacon name."""
     return [
         manifest.space.num_slots.to_bytes(4, "big"),
         bytes.fromhex(manifest.digest),
@@ -54,7 +54,7 @@ def fixed_fields(manifest: Manifest, plan: Plan) -> list[bytes]:
 
 
 def sealed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan, value: bytes) -> list[int]:
-    """Draws the slot of each unit, in 1 … N - 1, in the sealed mode.
+    """Draw the slot of each unit, in 1 … N - 1, in the sealed mode.
 
     HMAC-SHA-256(slot sub-key, tag ‖ N ‖ manifest digest ‖ plan digest ‖ beacon name ‖ beacon
     value ‖ unit digest ‖ counter), by rejection (`draw`).
@@ -69,7 +69,7 @@ def sealed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan, value: bytes
 
 
 def committed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[int]:
-    """Draws the slots that leaves commit to: without the beacon's value."""
+    """Draw the slots that leaves commit to: without the beacon's value."""
     slot_key = mark_key.sub_key("slots")
     if plan.version == 1:
         return _draws_1(slot_key, manifest)
@@ -78,7 +78,7 @@ def committed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[i
 
 
 def offsets(root: str, manifest: Manifest, plan: Plan, value: bytes) -> list[int]:
-    """Draws the public offset of each committed slot, in 0 … N - 2; zeros without a beacon.
+    """Draw the public offset of each committed slot, in 0 … N - 2; zeros without a beacon.
 
     Drawn from tag ‖ N ‖ root ‖ plan digest ‖ beacon name ‖ value ‖ unit digest. A uniform
     offset makes any committed slot uniform, whatever an owner put into his leaves.
@@ -98,13 +98,13 @@ def offsets(root: str, manifest: Manifest, plan: Plan, value: bytes) -> list[int
 
 
 def nonce(nonce_key: bytes, manifest: Manifest, plan: Plan) -> bytes:
-    """Derives the 32 bytes that hide what a commitment binds."""
+    """Derive the 32 bytes that hide what a commitment binds."""
     fields = [*fixed_fields(manifest, plan), b""]
     return hmac.digest(nonce_key, _TAG_NONCE + framed(fields), "sha256")
 
 
 def leaf_nonces(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[bytes]:
-    """Derives 32 bytes for each unit's leaf, from the fixed fields and the unit's digest."""
+    """Derive 32 bytes for each unit's leaf, from the fixed fields and the unit's digest."""
     nonce_key = mark_key.sub_key("unit nonces")
     if plan.version == 1:
         mac = _hmac(nonce_key, _TAG_NONCE_1)
@@ -114,7 +114,7 @@ def leaf_nonces(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[bytes
 
 
 def check_beacon(plan: Plan, value: bytes) -> bytes:
-    """Refuses a value where none is planned, none where one is, and one of another length.
+    """Refuse a value where none is planned, none where one is, and one of another length.
 
     Raises:
       CommitmentError: any of these.
@@ -134,7 +134,7 @@ def check_beacon(plan: Plan, value: bytes) -> bytes:
 
 
 def draw(mac: MacFn, message: bytes, num_valid: int, length: bytes = _COUNTER_LENGTH) -> int:
-    """Draws a number in 1 … num_valid from a pseudo-random function, by rejection.
+    """Draw a number in 1 … num_valid from a pseudo-random function, by rejection.
 
     Numbers of 256 bits beyond the last full multiple of `num_valid` are rejected and a counter
     raised, so no slot is favoured. The counter stands behind its `length`, b"" in version 1.
@@ -158,19 +158,19 @@ def _draws_1(slot_key: bytes, manifest: Manifest) -> list[int]:
 
 
 def _plain_units(manifest: Manifest) -> list[bytes]:
-    """Returns the digest of each unit without its length, as version 1 took it."""
+    """Return the digest of each unit without its length, as version 1 took it."""
     return [bytes.fromhex(digest) for digest in manifest.unit_digests]
 
 
 def _hmac(key: bytes, prefix: bytes) -> MacFn:
-    """Returns HMAC-SHA-256 of prefix ‖ message; the prefix is hashed once (RFC 2104)."""
+    """Return HMAC-SHA-256 of prefix ‖ message; the prefix is hashed once (RFC 2104)."""
     padded = key.ljust(_BLOCK, b"\0")
     inner, outer = _sha256(padded.translate(_INNER) + prefix), _sha256(padded.translate(_OUTER))
     return lambda message: outer(inner(message))
 
 
 def _sha256(prefix: bytes) -> MacFn:
-    """Returns SHA-256 of prefix ‖ message; the prefix is hashed once."""
+    """Return SHA-256 of prefix ‖ message; the prefix is hashed once."""
     started = hashlib.sha256(prefix)
 
     def finish(message: bytes) -> bytes:

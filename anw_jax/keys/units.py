@@ -62,7 +62,7 @@ class SignatureSpace:
 
     @staticmethod
     def distance(first_degrees, second_degrees) -> np.ndarray:
-        """Computes the circular distance in degrees, in [0, 180]; broadcasts.
+        """Compute the circular distance in degrees, in [0, 180]; broadcasts.
 
         Example:
           >>> float(SignatureSpace.distance(350.0, 20.0))
@@ -72,7 +72,7 @@ class SignatureSpace:
         return np.minimum(difference, 360.0 - difference)
 
     def matches(self, inferred_degrees: float, true_degrees: float) -> bool:
-        """Tells whether an inferred signature lies strictly within τ of the true one."""
+        """Tell whether an inferred signature lies strictly within τ of the true one."""
         return bool(self.distance(inferred_degrees, true_degrees) < self.tau_degrees)
 
 
@@ -204,7 +204,7 @@ class Assignment:
 def group_into_units(
     image_digests: Sequence[str], scheme: str, groups: Sequence[Hashable] | None
 ) -> list[int]:
-    """Numbers the units in order of appearance; returns the unit of each image.
+    """Number the units in order of appearance; return the unit of each image.
 
     Byte-identical originals always share a unit: a photo that lies in two albums belongs
     to the first, so that it is published with one hue and counted once.
@@ -235,7 +235,7 @@ def group_into_units(
 
 
 def _integer_vector(**named) -> np.ndarray:
-    """Returns a read-only int64 copy of a non-empty vector of integers."""
+    """Return a read-only int64 copy of a non-empty vector of integers."""
     ((name, value),) = named.items()
     array = np.array(value)
     if array.ndim != 1 or array.size == 0 or not np.issubdtype(array.dtype, np.integer):

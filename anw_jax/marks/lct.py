@@ -33,7 +33,7 @@ _ROTATION = np.array(
 
 
 def lct_matrix(basis: Array, degrees: float | Array) -> Array:
-    """Returns T⁻¹ R(θ) T, the map of one pixel: `[..., 3, 3]` for angles `[...]`.
+    """Return T⁻¹ R(θ) T, the map of one pixel: `[..., 3, 3]` for angles `[...]`.
 
     Args:
       basis: T, `[3, 3]`; its rows are the new axes in RGB.
@@ -50,7 +50,7 @@ def lct_matrix(basis: Array, degrees: float | Array) -> Array:
 
 
 def lct_terms(basis: Array) -> Array:
-    """Returns A, B, C `[3, 3, 3]` with T⁻¹ R(θ) T = A + cos θ · B + sin θ · C."""
+    """Return A, B, C `[3, 3, 3]` with T⁻¹ R(θ) T = A + cos θ · B + sin θ · C."""
     xp = library_of(basis)
     basis = xp.asarray(basis, float)
     with jax.default_matmul_precision("highest"):
@@ -58,7 +58,7 @@ def lct_terms(basis: Array) -> Array:
 
 
 def matrix_at(terms: Array, degrees: float | Array) -> Array:
-    """Returns the pixel maps `[..., 3, 3]` at angles `[...]` from `lct_terms`."""
+    """Return the pixel maps `[..., 3, 3]` at angles `[...]` from `lct_terms`."""
     xp = library_of(terms, degrees)
     # In float, since half precision would round an angle to a whole degree.
     theta = xp.deg2rad(xp.asarray(degrees, float))
@@ -68,7 +68,7 @@ def matrix_at(terms: Array, degrees: float | Array) -> Array:
 
 
 def apply_lct(matrix: Array, image: Array) -> Array:
-    """Applies a pixel map `[3, 3]` to a float image `[..., 3]` and clips to [0, 1].
+    """Apply a pixel map `[3, 3]` to a float image `[..., 3]` and clips to [0, 1].
 
     Example:
       >>> apply_lct(np.diag([1.0, 2.0, -1.0]), np.array([0.5, 0.75, 0.25])).tolist()
@@ -79,7 +79,7 @@ def apply_lct(matrix: Array, image: Array) -> Array:
 
 
 def _product(matrix: Array, image: Array) -> Array:
-    """Multiplies every pixel by `matrix`; both of one dtype."""
+    """Multiply every pixel by `matrix`; both of one dtype."""
     if library_of(matrix, image) is np:
         return image @ matrix.T
     # Column by column: XLA fuses these sums with what stands before and after, which on CPU
@@ -104,7 +104,7 @@ class LinearColorMark:
         raise NotImplementedError(f"{type(self).__name__} must define its description")
 
     def mark(self, image: Array, degrees: float | Array) -> Array:
-        """Marks one image.
+        """Mark one image.
 
         Args:
           image: float `[H, W, 3]` in [0, 1]. NumPy in, NumPy out; JAX in, JAX out. Wrap it
@@ -130,11 +130,11 @@ class LinearColorMark:
 
     @staticmethod
     def mark_pixels(image: Array, degrees: float | Array, constants: Array) -> Array:
-        """Marks one image as the linear colour mark with these `constants`."""
+        """Mark one image as the linear colour mark with these `constants`."""
         return apply_lct(matrix_at(constants, degrees), image)
 
     def matrix(self, degrees: float | np.ndarray) -> np.ndarray:
-        """Returns `lct_matrix` of the basis: float64 `[..., 3, 3]` for angles `[...]`."""
+        """Return `lct_matrix` of the basis: float64 `[..., 3, 3]` for angles `[...]`."""
         return matrix_at(self.constants, degrees)
 
     # Fixed point, for `publish`: the same integers on every machine.
@@ -149,7 +149,7 @@ class LinearColorMark:
         return int(np.floor(np.log2((2**31 - 1) / (255.0 * largest_row + 1.0))))
 
     def parameters(self, degrees: float | np.ndarray) -> dict[str, np.ndarray]:
-        """Returns fixed-point pixel maps for angles of shape `[...]`.
+        """Return fixed-point pixel maps for angles of shape `[...]`.
 
         Returns:
           "matrix": int32 `[..., 3, 3]`, the pixel maps times 2^shift; "shift": int32 `[...]`.
@@ -159,7 +159,7 @@ class LinearColorMark:
 
     @staticmethod
     def publish_pixels(image: Array, parameters: dict) -> Array:
-        """Marks one 8-bit image exactly: uint8 `[H, W, 3]`, `parameters` of one angle."""
+        """Mark one 8-bit image exactly: uint8 `[H, W, 3]`, `parameters` of one angle."""
         matrix, shift = parameters["matrix"], parameters["shift"]
         xp = library_of(image, matrix)
         half = xp.left_shift(np.int32(1), shift - np.int32(1))

@@ -102,7 +102,7 @@ class LightField:
         return np.concatenate([unmarked, signs])
 
     def mark(self, image: Array, degrees: float | Array) -> Array:
-        """Marks one image; arguments, result and errors as for `LinearColorMark.mark`.
+        """Mark one image; arguments, result and errors as for `LinearColorMark.mark`.
 
         Raises:
           ValueError: besides, an image with fewer pixels along a side than cells.
@@ -135,7 +135,7 @@ class LightField:
 
     @staticmethod
     def publish_pixels(image: Array, parameters: dict) -> Array:
-        """Marks one 8-bit image exactly: uint8 `[H, W, 3]`, `parameters` of one angle."""
+        """Mark one 8-bit image exactly: uint8 `[H, W, 3]`, `parameters` of one angle."""
         cells = parameters["cells"]
         height, width, channels = image.shape
         columns = _interpolate_axis(_weights(width, cells.shape[-1]), cells.swapaxes(-1, -2))
@@ -184,7 +184,7 @@ def _weights(num_pixels: int, num_cells: int) -> list[np.ndarray]:
 
 
 def _interpolate_axis(weights: list[np.ndarray], cells: Array) -> Array:
-    """Interpolates integers `[cells, …]` along their first axis, rounded half up."""
+    """Interpolate integers `[cells, …]` along their first axis, rounded half up."""
     before, after, share = weights
     share = share.reshape(-1, *(1,) * (cells.ndim - 1))
     one = np.int32(1 << _WEIGHT_SHIFT)

@@ -26,7 +26,7 @@ class Mark(Protocol):
         """The public name in plans (`keys.plan_fields`); "own:…" of marks defined elsewhere."""
 
     def mark(self, image: Array, degrees: float | Array) -> Array:
-        """Marks a float `[H, W, 3]` image in [0, 1]; differentiable."""
+        """Mark a float `[H, W, 3]` image in [0, 1]; differentiable."""
 
     @property
     def constants(self) -> Any:
@@ -34,18 +34,18 @@ class Mark(Protocol):
 
     @staticmethod
     def mark_pixels(image: Array, degrees: float | Array, constants: Any) -> Array:
-        """Marks as the mark of this type that the `constants` belong to; checks nothing."""
+        """Mark as the mark of this type that the `constants` belong to; checks nothing."""
 
     def parameters(self, degrees: np.ndarray) -> Any:
-        """Returns integer tables for signatures `[...]`: a pytree with leading axes `[...]`."""
+        """Return integer tables for signatures `[...]`: a pytree with leading axes `[...]`."""
 
     @staticmethod
     def publish_pixels(image: Array, parameters: Any) -> Array:
-        """Marks one uint8 image exactly, in NumPy or JAX, with one entry of the tables."""
+        """Mark one uint8 image exactly, in NumPy or JAX, with one entry of the tables."""
 
 
 def check_input(image: Array, degrees: float | Array) -> None:
-    """Refuses anything but one float colour image in [0, 1] and one finite angle.
+    """Refuse anything but one float colour image in [0, 1] and one finite angle.
 
     Values are not seen, and so not checked, under a JAX transformation.
     """
@@ -63,7 +63,7 @@ def check_input(image: Array, degrees: float | Array) -> None:
 
 
 def check_sub_key(sub_key: bytes, name: str) -> None:
-    """Refuses anything but 32 bytes; never shows them."""
+    """Refuse anything but 32 bytes; never shows them."""
     if not isinstance(sub_key, bytes) or len(sub_key) != _NUM_KEY_BYTES:
         raise ValueError(
             f'sub_key must be {_NUM_KEY_BYTES} bytes (mark_key.sub_key("{name}")); '
@@ -72,5 +72,5 @@ def check_sub_key(sub_key: bytes, name: str) -> None:
 
 
 def library_of(*operands: Any) -> Any:
-    """Returns `jax.numpy` where any operand is a JAX array, else NumPy."""
+    """Return `jax.numpy` where any operand is a JAX array, else NumPy."""
     return jnp if any(isinstance(operand, jax.Array) for operand in operands) else np

@@ -108,7 +108,7 @@ class PixelMark:
         return mask.reshape(self.height, self.width)
 
     def value_of(self, degrees: float | np.ndarray) -> np.ndarray:
-        """Returns what a position of the dial adds to the blue channel, in [0, full_scale).
+        """Return what a position of the dial adds to the blue channel, in [0, full_scale).
 
         Example:
           >>> mark = PixelMark(bytes(32), 32, 32)
@@ -118,7 +118,7 @@ class PixelMark:
         return _added_value(np.asarray(degrees, np.float64), self.full_scale)
 
     def degrees_of(self, value: float | np.ndarray) -> np.ndarray:
-        """Returns the position of a value in [0, full_scale) on the dial; inverts `value_of`.
+        """Return the position of a value in [0, full_scale) on the dial; inverts `value_of`.
 
         Raises:
           ValueError: a value outside [0, full_scale), which the dial does not hold.
@@ -133,7 +133,7 @@ class PixelMark:
         return values / self.full_scale * 360.0
 
     def mark(self, image: Array, degrees: float | Array) -> Array:
-        """Marks one image; arguments, result and errors as for `LinearColorMark.mark`.
+        """Mark one image; arguments, result and errors as for `LinearColorMark.mark`.
 
         The gradient by the angle is full_scale / 360 at each chosen pixel that the border
         does not clip, and 0 elsewhere.
@@ -151,7 +151,7 @@ class PixelMark:
 
     @staticmethod
     def mark_pixels(image: Array, degrees: float | Array, constants: dict) -> Array:
-        """Marks one image as the pixel mark with these `constants`."""
+        """Mark one image as the pixel mark with these `constants`."""
         mask, full_scale = constants["mask"], constants["full_scale"]
         _check_shape(image, mask)
         xp = library_of(image, degrees, mask)
@@ -162,7 +162,7 @@ class PixelMark:
         return xp.stack([image[..., 0], image[..., 1], blue], axis=-1)
 
     def parameters(self, degrees: float | np.ndarray) -> dict[str, np.ndarray]:
-        """Returns integer tables for angles of shape `[...]`.
+        """Return integer tables for angles of shape `[...]`.
 
         Returns:
           "level": int32 `[...]`, the value in steps of 1/255, rounded to even at halves;
@@ -174,7 +174,7 @@ class PixelMark:
 
     @staticmethod
     def publish_pixels(image: Array, parameters: dict) -> Array:
-        """Marks one 8-bit image exactly: uint8 `[H, W, 3]`, `parameters` of one angle."""
+        """Mark one 8-bit image exactly: uint8 `[H, W, 3]`, `parameters` of one angle."""
         level, mask = parameters["level"], parameters["mask"]
         _check_shape(image, mask)
         xp = library_of(image, mask)
@@ -184,14 +184,14 @@ class PixelMark:
 
 
 def _added_value(degrees: Array, full_scale: float | Array) -> Array:
-    """Returns what a position of the dial adds, in [0, full_scale)."""
+    """Return what a position of the dial adds, in [0, full_scale)."""
     turns = degrees % 360.0 / 360.0
     # A tiny negative angle is rounded to a whole turn, which is none.
     return library_of(degrees, full_scale).where(turns < 1, turns, 0.0) * full_scale
 
 
 def _check_shape(image: Array, mask: Array) -> None:
-    """Refuses an image of another shape than the mask; shapes are known when tracing."""
+    """Refuse an image of another shape than the mask; shapes are known when tracing."""
     if tuple(image.shape) != (*mask.shape, 3):
         raise ValueError(
             f"image must have shape {(*mask.shape, 3)}, for which this mark's pixels were "
@@ -201,7 +201,7 @@ def _check_shape(image: Array, mask: Array) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def _draw_positions(sub_key: bytes, height: int, width: int, num_pixels: int) -> np.ndarray:
-    """Draws the first `num_pixels` of a keyed shuffle (Fisher and Yates; Durstenfeld 1964)."""
+    """Draw the first `num_pixels` of a keyed shuffle (Fisher and Yates; Durstenfeld 1964)."""
     prefix = _TAG_DRAW + height.to_bytes(4, "big") + width.to_bytes(4, "big")
     words = _words(sub_key, prefix)
     left = np.arange(height * width)
@@ -214,13 +214,13 @@ def _draw_positions(sub_key: bytes, height: int, width: int, num_pixels: int) ->
 
 
 def _below(bound: int, words: Iterator[int]) -> int:
-    """Draws a uniform number in [0, bound), by rejection."""
+    """Draw a uniform number in [0, bound), by rejection."""
     limit = 2**32 // bound * bound
     return next(word for word in words if word < limit) % bound
 
 
 def _words(sub_key: bytes, prefix: bytes) -> Iterator[int]:
-    """Yields uniform 32-bit words: HMAC-SHA-256 in counter mode."""
+    """Yield uniform 32-bit words: HMAC-SHA-256 in counter mode."""
     counter = 0
     while True:
         block = hmac.digest(sub_key, prefix + counter.to_bytes(4, "big"), "sha256")

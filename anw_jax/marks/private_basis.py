@@ -71,7 +71,7 @@ class UserLCT(LinearColorMark):
 
     @classmethod
     def from_sub_key(cls, sub_key: bytes) -> "UserLCT":
-        """Draws T_u from 32 secret bytes, `mark_key.sub_key("basis")`.
+        """Draw T_u from 32 secret bytes, `mark_key.sub_key("basis")`.
 
         The sub-key goes to the arbitrator before the queries; its digest stands in the
         plan, and so in the commitment. It says nothing about the slots.
@@ -100,7 +100,7 @@ class UserLCT(LinearColorMark):
 
 
 def rms_change(mark: LinearColorMark) -> float:
-    """Computes the RMS change of a 5×5×5 lattice of colours over the angles 30° … 330°.
+    """Compute the RMS change of a 5×5×5 lattice of colours over the angles 30° … 330°.
 
     Example:
       >>> from anw_jax.marks import HueRotation
@@ -115,7 +115,7 @@ def rms_change(mark: LinearColorMark) -> float:
 
 
 def _draw_basis(sub_key: bytes, counter: int) -> np.ndarray:
-    """Draws nine numbers of U(-1, 1), 53 bits each, from HMAC-SHA-256 in counter mode."""
+    """Draw nine numbers of U(-1, 1), 53 bits each, from HMAC-SHA-256 in counter mode."""
     prefix = _TAG_DRAW + counter.to_bytes(4, "big")
     blocks = [hmac.digest(sub_key, prefix + bytes([i]), "sha256") for i in range(3)]
     words = np.frombuffer(b"".join(blocks)[:72], ">u8").astype(np.uint64)

@@ -34,7 +34,7 @@ class MarkTables:
         num_images: int,
         degrees: np.ndarray,
     ) -> "MarkTables":
-        """Builds the tables of one or several marks at the angles `[num_slots]`.
+        """Build the tables of one or several marks at the angles `[num_slots]`.
 
         Raises:
           TypeError, ValueError: see `check_marks`; pixel marks for photos of two sizes.
@@ -44,7 +44,7 @@ class MarkTables:
         return cls(type(marks[0]).publish_pixels, parameters, mark_of_image)
 
     def publish(self, image: np.ndarray, index: int, slot: int) -> np.ndarray:
-        """Publishes one uint8 image, number `index`, on the host."""
+        """Publish one uint8 image, number `index`, on the host."""
         entry = (self.mark_of_image[index], slot)
         return self.publish_pixels(image, jax.tree.map(lambda t: t[entry], self.parameters))
 
@@ -52,7 +52,7 @@ class MarkTables:
 def check_marks(
     mark: Mark | Sequence[Mark], mark_of_image: np.ndarray | None, num_images: int
 ) -> tuple[Sequence[Mark], np.ndarray]:
-    """Checks that one program can serve the marks; returns them, and int32 `[num_images]`.
+    """Check that one program can serve the marks; return them, and int32 `[num_images]`.
 
     Args:
       mark: one mark, or those of several owners.
@@ -79,7 +79,7 @@ def check_marks(
 
 
 def stacked(trees: Sequence[Any]) -> Any:
-    """Stacks host trees of equal structure along a new first axis.
+    """Stack host trees of equal structure along a new first axis.
 
     Raises:
       ValueError: leaves of different shapes, such as pixel marks for photos of two sizes.
@@ -99,7 +99,7 @@ def stacked(trees: Sequence[Any]) -> Any:
 
 
 def publish(mark: Mark, images: np.ndarray, degrees: float | np.ndarray) -> np.ndarray:
-    """Marks originals, clips, and rounds to uint8: what is published and what is asked.
+    """Mark originals, clips, and rounds to uint8: what is published and what is asked.
 
     Computed in int32 fixed point, so that owner and arbitrator get identical bytes on any
     machine; it agrees with `round(255 * mark.mark(image))` except where that value lies
@@ -138,7 +138,7 @@ def publish(mark: Mark, images: np.ndarray, degrees: float | np.ndarray) -> np.n
 def clipped_fraction(
     mark: LinearColorMark, images: np.ndarray, degrees: float | np.ndarray
 ) -> float:
-    """Computes the share of pixels that a linear colour mark pushes out of [0, 1].
+    """Compute the share of pixels that a linear colour mark pushes out of [0, 1].
 
     Arguments as for `publish`; 0 where there are no images.
 

@@ -22,14 +22,14 @@ _TAG_HEADS = b"anw_jax/v1/audit-heads\0"
 
 
 def chained(previous: str, body: dict[str, Any]) -> str:
-    """Writes one line of a record: the body, the hash of the line before, and its own hash."""
+    """Write one line of a record: the body, the hash of the line before, and its own hash."""
     body = {**body, "previous": previous}
     digest = hashlib.sha256(_TAG_LINE + _json.canonical(body)).hexdigest()
     return _json.canonical({**body, "hash": digest}).decode()
 
 
 def whole_line(line: str) -> dict[str, Any]:
-    """Reads one line and checks its hash; returns the body with both hashes.
+    """Read one line and check its hash; return the body with both hashes.
 
     Raises:
       ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError: it is no
@@ -43,13 +43,13 @@ def whole_line(line: str) -> dict[str, Any]:
 
 
 def leaf_body(opening: LeafOpening, slot: int, heads: str | None) -> dict[str, Any]:
-    """Builds the body of a leaf's line."""
+    """Build the body of a leaf's line."""
     body = {"kind": "leaf", "opening": opening.to_dict(), "slot": slot}
     return body if heads is None else {**body, "heads": heads}
 
 
 def row_digest(losses: list) -> str:
-    """Computes the SHA-256 of a finished row as it is written: 64 hex digits.
+    """Compute the SHA-256 of a finished row as it is written: 64 hex digits.
 
     Example:
       >>> row_digest([0.5, None])[:12]
@@ -59,7 +59,7 @@ def row_digest(losses: list) -> str:
 
 
 def heads_digest(heads: Mapping[str, str]) -> str:
-    """Computes the SHA-256 of the heads of an owner's records, by suspect: 64 hex digits.
+    """Compute the SHA-256 of the heads of an owner's records, by suspect: 64 hex digits.
 
     Example:
       >>> heads_digest({"net": "00", "other": "11"})[:12]
@@ -98,12 +98,12 @@ class RecordGroup:
         object.__setattr__(self, "suspects", names)
 
     def as_json(self) -> dict[str, Any]:
-        """Returns plain values, which `from_json` reads back."""
+        """Return plain values, which `from_json` reads back."""
         return {**dataclasses.asdict(self), "suspects": list(self.suspects)}
 
     @classmethod
     def from_json(cls, body: Any) -> "RecordGroup":
-        """Reads what `as_json` wrote.
+        """Read what `as_json` wrote.
 
         Raises:
           RecordError: it is something else.

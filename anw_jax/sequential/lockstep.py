@@ -109,7 +109,7 @@ class Lockstep:
         ]
 
     def write_row(self, name: str, losses: np.ndarray) -> None:
-        """Writes one suspect's finished row and its bet: see `SequentialRecord.write_row`.
+        """Write one suspect's finished row and its bet: see `SequentialRecord.write_row`.
 
         Raises:
           RecordError: no row of this suspect is due.
@@ -120,7 +120,7 @@ class Lockstep:
         self.records[name].write_row(self.next_unit, losses)
 
     def heads(self) -> dict[str, str]:
-        """Returns what the owner opens the leaf for: the head of every record, frozen or not.
+        """Return what the owner opens the leaf for: the head of every record, frozen or not.
 
         Raises:
           RecordError: a row is not written yet.
@@ -131,7 +131,7 @@ class Lockstep:
         return heads
 
     def open_leaf(self, opening: LeafOpening) -> int:
-        """Settles the bets of all open records, and closes those that have ended.
+        """Settle the bets of all open records, and close those that have ended.
 
         Returns:
           The unit's slot.
@@ -149,7 +149,7 @@ class Lockstep:
         return slot
 
     def recover(self) -> None:
-        """Completes a step that a kill cut short: a leaf, or a close, in some records only."""
+        """Complete a step that a kill cut short: a leaf, or a close, in some records only."""
         records = self.records.values()
         if any(r.leaf_is_due and len(r.leaves) < self.num_opened for r in records):
             ahead = next(r for r in records if len(r.leaves) == self.num_opened)
@@ -160,7 +160,7 @@ class Lockstep:
             self.close()
 
     def close(self) -> dict[str, str]:
-        """Ends all records, at any time; returns why, by suspect.
+        """End all records, at any time; return why, by suspect.
 
         All bets whose leaf is due are lost.
         """
@@ -176,7 +176,7 @@ class Lockstep:
 
 
 def _check_bound(records: dict[str, SequentialRecord]) -> None:
-    """Checks that all records are of one case, each under its own name, none missing."""
+    """Check that all records are of one case, each under its own name, none missing."""
     bound = {name: record.group for name, record in records.items()}
     if not records or (len(records) > 1 and None in bound.values()):
         raise RecordError("records of single tests do not belong together")
@@ -196,14 +196,14 @@ def _check_bound(records: dict[str, SequentialRecord]) -> None:
 
 
 def shared_header(line: str) -> dict:
-    """Returns what the headers of an owner's records have in common."""
+    """Return what the headers of an owner's records have in common."""
     body = _json.loads(line)
     group = {field: value for field, value in body["joint"].items() if field != "suspect"}
     return {**body, "joint": group, "hash": "", "previous": ""}
 
 
 def _check_rounds(records: dict[str, SequentialRecord]) -> None:
-    """Checks that every leaf names the heads that the records had, and stops by hand."""
+    """Check that every leaf names the heads that the records had, and stops by hand."""
     num_opened = max(len(record.leaves) for record in records.values())
     for step in range(num_opened):
         heads = _heads_at(records, step)
@@ -225,7 +225,7 @@ def _check_rounds(records: dict[str, SequentialRecord]) -> None:
 
 
 def _heads_at(records: dict[str, SequentialRecord], step: int) -> dict[str, str] | None:
-    """Returns every record's head when leaf `step` was due; None while a row is missing."""
+    """Return every record's head when leaf `step` was due; None while a row is missing."""
     heads = {}
     for name, record in records.items():
         if step < len(record.rows):

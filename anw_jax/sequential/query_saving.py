@@ -37,14 +37,14 @@ class CompletedRows:
         return int(self.asked.sum())
 
     def table(self) -> np.ndarray:
-        """Returns a loss table `[num_units, N]`; slot 0, which is never tested, is NaN."""
+        """Return a loss table `[num_units, N]`; slot 0, which is never tested, is NaN."""
         return np.insert(self.losses, 0, np.nan, axis=1)
 
 
 def coarse_to_fine(
     ask: AskFn, num_units: int, num_slots: int, *, stride: int = 3, num_best: int = 1
 ) -> CompletedRows:
-    """Completes rows with few queries, all units side by side.
+    """Complete rows with few queries, all units side by side.
 
     Slot 1 and every `stride`-th after it are asked first. Then, until nothing new is to be
     asked: the neighbours of each unit's `num_best` lowest losses so far. Slots that stay
@@ -95,7 +95,7 @@ def coarse_to_fine(
 
 
 def fill_between(row: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Interpolates the unasked entries of a row linearly, around the circle.
+    """Interpolate the unasked entries of a row linearly, around the circle.
 
     Args:
       row: float64 `[N - 1]`, finite where asked.
@@ -122,7 +122,7 @@ def _answers(ask: AskFn, units: np.ndarray, slots: np.ndarray) -> np.ndarray:
 
 
 def _neighbours_of_best(losses: np.ndarray, asked: np.ndarray, num_best: int) -> np.ndarray:
-    """Marks the slots beside each row's lowest losses; slot 0 lies between the two ends."""
+    """Mark the slots beside each row's lowest losses; slot 0 lies between the two ends."""
     num_units, num_valid = losses.shape
     known = np.where(asked & np.isfinite(losses), losses, np.inf)
     best = np.argsort(known, axis=1, kind="stable")[:, :num_best]

@@ -173,11 +173,11 @@ class SequentialRecord:
         return self._bet is not None or not self._end()
 
     def write_to(self, path: str | os.PathLike) -> None:
-        """Lets further lines go to a file that holds the lines so far."""
+        """Let further lines go to a file that holds the lines so far."""
         self._path = pathlib.Path(path)
 
     def write_row(self, unit: int, losses: np.ndarray, choose: ChooseFn | None = None) -> str:
-        """Writes a finished row and its bet; ask the owner for the leaf only afterwards.
+        """Write a finished row and its bet; ask the owner for the leaf only afterwards.
 
         Args:
           unit: must be `next_unit`.
@@ -222,7 +222,7 @@ class SequentialRecord:
         return head
 
     def open_leaf(self, opening: LeafOpening, heads: str | None = None) -> int:
-        """Checks the owner's opening for the row just written, and settles the bet.
+        """Check the owner's opening for the row just written, and settles the bet.
 
         Args:
           opening: the owner's.
@@ -248,7 +248,7 @@ class SequentialRecord:
         return slot
 
     def close(self) -> str:
-        """Ends the audit, at any time, and returns why.
+        """End the audit, at any time, and return why.
 
         An owner who does not open the leaf that is due loses the stake: the e-value is 0, and
         the running p stays what it was.
@@ -266,7 +266,7 @@ class SequentialRecord:
         return why
 
     def result(self) -> SequentialResult:
-        """Returns the result at this stop.
+        """Return the result at this stop.
 
         Raises:
           RecordError: the audit is not closed.
@@ -287,7 +287,7 @@ class SequentialRecord:
             raise RecordError("a leaf of a record group must name the heads of all records")
 
     def _end(self) -> str:
-        """Returns why the audit is over, or ""."""
+        """Return why the audit is over, or ""."""
         if self.closed_because:
             return self.closed_because
         if self.wealth.has_reached(self._level):

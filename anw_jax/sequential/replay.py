@@ -33,7 +33,7 @@ def replay(
     commitment: str | None = None,
     beacon: bytes | None = None,
 ) -> SequentialResult:
-    """Recomputes a closed audit from its lines; trusts nothing written there.
+    """Recompute a closed audit from its lines; trusts nothing written there.
 
     Args:
       lines: of the record, as in its file; of a single test (see `replay_together`).
@@ -68,7 +68,7 @@ def replay_together(
     commitment: str | None = None,
     beacon: bytes | None = None,
 ) -> dict[str, SequentialResult]:
-    """Recomputes the closed records of one owner, and checks them against one another.
+    """Recompute the closed records of one owner, and check them against one another.
 
     Args:
       lines: of each record, by suspect.
@@ -104,7 +104,7 @@ def resume(
     commitment: str | None = None,
     beacon: bytes | None = None,
 ) -> SequentialRecord:
-    """Resumes an audit from its file, as it was when its process ended.
+    """Resume an audit from its file, as it was when its process ended.
 
     Every line is checked as by `replay`, with the same arguments. A last line that was cut
     while it was written is dropped: nobody has seen its hash.
@@ -168,7 +168,7 @@ def _replayed(
 
 
 def _repeat(record: SequentialRecord, body: dict[str, Any]) -> None:
-    """Repeats the step that one line records."""
+    """Repeat the step that one line records."""
     if record.closed_because:
         raise RecordError("nothing may follow the close")
     if body["kind"] == "row":
@@ -184,7 +184,7 @@ def _repeat(record: SequentialRecord, body: dict[str, Any]) -> None:
 
 
 def _near(written: list[float]):
-    """Returns a function that accepts the written bet if it is the bettor's up to rounding."""
+    """Return a function that accepts the written bet if it is the bettor's up to rounding."""
 
     def choose(bet: np.ndarray) -> np.ndarray:
         given = np.asarray(written, np.float64)
@@ -196,7 +196,7 @@ def _near(written: list[float]):
 
 
 def _unchained(lines: list[str]) -> list[dict[str, Any]]:
-    """Parses lines, checks their chain of hashes, and returns their bodies."""
+    """Parse lines, check their chain of hashes, and return their bodies."""
     if not lines:
         raise RecordError("the record is empty")
     bodies, previous = [], ""

@@ -54,7 +54,7 @@ _NO_BET = 0.03
 
 
 def check_bet(num_valid: int, **named) -> np.ndarray:
-    """Checks a bet: float64 `[num_valid]`, at least 0, with sum 1 to within 1e-9."""
+    """Check a bet: float64 `[num_valid]`, at least 0, with sum 1 to within 1e-9."""
     ((name, value),) = named.items()
     bet = np.asarray(value, np.float64)
     if bet.shape != (num_valid,):
@@ -104,7 +104,7 @@ class EProcess:
         self.num_steps = 0
 
     def multiply(self, bet: np.ndarray, slot: int) -> None:
-        """Settles one bet, made before the slot was opened.
+        """Settle one bet, made before the slot was opened.
 
         Args:
           bet: w over the slots 1 … N - 1, `[N - 1]`.
@@ -126,7 +126,7 @@ class EProcess:
         self.largest_log_wealth = max(self.largest_log_wealth, self.log_wealth)
 
     def forfeit(self) -> None:
-        """Loses all wealth: the owner did not open the leaf that is due."""
+        """Lose all wealth: the owner did not open the leaf that is due."""
         self.num_steps += 1
         self.log_wealth = -math.inf
 
@@ -146,11 +146,11 @@ class EProcess:
         return exp_up(self.log_p)
 
     def has_reached(self, alpha: float) -> bool:
-        """Tells whether the running p is at most alpha."""
+        """Tell whether the running p is at most alpha."""
         return at_most(self.log_p, _check.in_open_interval(0.0, 1.0, alpha=alpha))
 
     def can_reach(self, alpha: float, num_left: int) -> bool:
-        """Tells whether alpha is reached, or `num_left` more perfect bets would reach it.
+        """Tell whether alpha is reached, or `num_left` more perfect bets would reach it.
 
         One unit multiplies the wealth by at most N - 1.
         """
@@ -206,7 +206,7 @@ class SequentialResult:
 def sequential_result(
     wealth: EProcess, *, statistic: str, alpha: float, num_units: int
 ) -> SequentialResult:
-    """States the result of an e-process that has stopped.
+    """State the result of an e-process that has stopped.
 
     Returns:
       *shown* if the running p is at most alpha; *inconclusive* where even perfect bets on all
@@ -234,7 +234,7 @@ def sequential_result(
 
 @functools.cache
 def components() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the mixture's strengths λ, shares ρ and priors, float64 `[num_components]` each.
+    """Return the mixture's strengths λ, shares ρ and priors, float64 `[num_components]` each.
 
     The first component does not bet (λ = 0); the priors sum to 1.
 
@@ -254,7 +254,7 @@ def components() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def component_bets(standard_scores: np.ndarray) -> np.ndarray:
-    """Computes each component's bets on rows of standardised scores.
+    """Compute each component's bets on rows of standardised scores.
 
     Args:
       standard_scores: float64 `[..., N - 1]`.
@@ -271,7 +271,7 @@ def component_bets(standard_scores: np.ndarray) -> np.ndarray:
 
 
 def standardise(scores: np.ndarray) -> np.ndarray:
-    """Centres each row and divides it by the pooled deviation of it and earlier rows.
+    """Centre each row and divides it by the pooled deviation of it and earlier rows.
 
     Constant rows count neither as evidence nor as spread.
 
@@ -321,7 +321,7 @@ class MixtureBettor:
         self._pending: np.ndarray | None = None
 
     def bet(self, scores: np.ndarray) -> np.ndarray:
-        """Computes the bet on the slots 1 … N - 1 of the next unit.
+        """Compute the bet on the slots 1 … N - 1 of the next unit.
 
         Args:
           scores: its finished row, finite float64 `[N - 1]`; higher is evidence.
@@ -351,7 +351,7 @@ class MixtureBettor:
         return bet / bet.sum()
 
     def settle(self, slot: int) -> None:
-        """Learns the opened slot, in 1 … N - 1, of the unit last bet on.
+        """Learn the opened slot, in 1 … N - 1, of the unit last bet on.
 
         Raises:
           TypeError, ValueError: no slot, or no bet to settle.
@@ -365,7 +365,7 @@ class MixtureBettor:
 
 
 def mixture_log_wealth(scores: np.ndarray, slots: np.ndarray) -> np.ndarray:
-    """Computes the log wealth of `MixtureBettor` after each unit, of many audits at once.
+    """Compute the log wealth of `MixtureBettor` after each unit, of many audits at once.
 
     Args:
       scores: finite float64 `[..., num_units, N - 1]`; higher is evidence.

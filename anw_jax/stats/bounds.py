@@ -52,7 +52,7 @@ class LowerBound:
 
 
 def confidence_text(alpha: float) -> str:
-    """Formats 1 - alpha, rounded down, with as many digits as alpha needs; never "1".
+    """Format 1 - alpha, rounded down, with as many digits as alpha needs; never "1".
 
     Example:
       >>> confidence_text(0.05), confidence_text(0.05 / 3), confidence_text(1e-7)
@@ -68,7 +68,7 @@ def confidence_text(alpha: float) -> str:
 def how_many(
     loss_table: np.ndarray, assignment: Assignment, *, alpha: float = 0.05, by: str = "ranks"
 ) -> LowerBound:
-    """Bounds from below how many units the model depends on.
+    """Bound from below how many units the model depends on.
 
     By hits: the smallest m with P(m + Bin(n - m, 1/(N-1)) ≥ hits) > alpha, that is, even if
     m units hit for sure, the others' luck explains what was seen. By ranks: the same, with
@@ -114,7 +114,7 @@ def how_many(
 
 
 def slot_ranks(losses: np.ndarray, slots: np.ndarray) -> np.ndarray:
-    """Ranks the loss at each unit's slot: N - 1 is the lowest loss, 1 the highest.
+    """Rank the loss at each unit's slot: N - 1 is the lowest loss, 1 the highest.
 
     Ties go to the lower slot, by a fixed rule, so that a rank is uniform under H0.
 
@@ -131,7 +131,7 @@ def slot_ranks(losses: np.ndarray, slots: np.ndarray) -> np.ndarray:
 
 
 def lower_bound_by_hits(hits: int, num_units: int, num_valid: int, alpha: float) -> int:
-    """Finds the smallest m with P(m + Bin(n - m, 1/num_valid) ≥ hits) > alpha.
+    """Find the smallest m with P(m + Bin(n - m, 1/num_valid) ≥ hits) > alpha.
 
     Example:
       >>> lower_bound_by_hits(10, 20, 11, 0.05), lower_bound_by_hits(2, 20, 11, 0.05)
@@ -144,7 +144,7 @@ def lower_bound_by_hits(hits: int, num_units: int, num_valid: int, alpha: float)
 
 
 def lower_bound_by_ranks(rank_sum: int, num_units: int, num_valid: int, alpha: float) -> int:
-    """Finds the smallest m with P(m (N-1) + n - m uniform ranks ≥ rank_sum) > alpha.
+    """Find the smallest m with P(m (N-1) + n - m uniform ranks ≥ rank_sum) > alpha.
 
     The tail grows with m, so m is found by bisection; the convolution is that of the exact
     test, whose added error bound can only lower the bound.
@@ -192,7 +192,7 @@ class UnitList:
 
 
 def confidence(loss_table: np.ndarray, units: Units, statistic: str) -> np.ndarray:
-    """Computes how far each unit's best score is above its second best.
+    """Compute how far each unit's best score is above its second best.
 
     Returns:
       float64 `[num_units]`, at least 0; -1 for units without usable answers.
@@ -209,7 +209,7 @@ def which_units(
     q: float = 0.05,
     statistic: str = DEFAULT_STATISTIC,
 ) -> UnitList:
-    """Lists units that the model learned from, with expected share of wrong ones ≤ q.
+    """List units that the model learned from, with expected share of wrong ones ≤ q.
 
     Units are ordered by `confidence`, a function of the table alone. A hit is a unit whose
     blind argmin is its slot. The longest prefix with (1 + misses) / ((N - 2) · hits) ≤ q is
@@ -263,7 +263,7 @@ def which_units(
 
 
 def longest_prefix(hits_in_order: np.ndarray, num_valid: int, q: float) -> int:
-    """Finds the longest prefix with (1 + misses) / ((num_valid - 1) · hits) ≤ q; or 0.
+    """Find the longest prefix with (1 + misses) / ((num_valid - 1) · hits) ≤ q; or 0.
 
     Example:
       >>> longest_prefix(np.array([True, True, True, False, True, False]), 11, 0.05)

@@ -33,7 +33,7 @@ _BATCH_BYTES = 2**26
 
 
 def quantise(scores: np.ndarray) -> np.ndarray:
-    """Rounds scores to integers on one grid; each row starts at 0.
+    """Round scores to integers on one grid; each row starts at 0.
 
     Subtracting a constant from a row moves observed and null statistic alike. The grid's
     step is the sum of all row ranges over max(2^16, 64 U): a function of the scores alone.
@@ -98,7 +98,7 @@ class ExactNull:
         return float(np.log(best.sum(axis=1) / best.shape[1]).sum())
 
     def log_p_value(self, observed: int) -> float:
-        """Computes the natural log of P(S ≥ observed), never below the true value, at most 0.
+        """Compute the natural log of P(S ≥ observed), never below the true value, at most 0.
 
         The bound on the rounding error is added; the best possible outcome, where no finite
         tilt reaches, has its closed form Π (number of best slots) / (N - 1).
@@ -138,7 +138,7 @@ class ExactNull:
         return self._tilted(0.0)[1]
 
     def _tilt(self, observed: int) -> float:
-        """Finds θ ≥ 0 at which the tilted mean is `observed`."""
+        """Find θ ≥ 0 at which the tilted mean is `observed`."""
         values = self.integers.astype(np.float64)
 
         def excess(theta: float) -> float:
@@ -154,7 +154,7 @@ class ExactNull:
         return float(scipy.optimize.brentq(excess, 0.0, high, xtol=1e-12, rtol=1e-6))
 
     def _tilted(self, theta: float) -> tuple[float, np.ndarray, float]:
-        """Computes Σ log E e^{θ (a - max a)}, the tilted sum's pmf, a bound on its L1 error.
+        """Compute Σ log E e^{θ (a - max a)}, the tilted sum's pmf, a bound on its L1 error.
 
         Exponents count down from each row's maximum: θ times the whole sum would lose as
         many digits as it has before its point.
@@ -175,7 +175,7 @@ class ExactNull:
 
 
 def convolve_all(pmfs: list[np.ndarray]) -> tuple[np.ndarray, float]:
-    """Convolves probability vectors pairwise, shortest first.
+    """Convolve probability vectors pairwise, shortest first.
 
     Returns:
       The convolution, of length 1 + Σ (length - 1), with rounding noise below zero cut off,
@@ -199,7 +199,7 @@ def convolve_all(pmfs: list[np.ndarray]) -> tuple[np.ndarray, float]:
 
 
 def _transform_size(length: int) -> int:
-    """Returns the next of …, 64, 96, 128, 192, …: few sizes, so that batches are large."""
+    """Return the next of …, 64, 96, 128, 192, …: few sizes, so that batches are large."""
     power = 1 << (length - 1).bit_length()
     return power * 3 // 4 if power >= 8 and length <= power * 3 // 4 else power
 
@@ -207,7 +207,7 @@ def _transform_size(length: int) -> int:
 def _convolve_pairs(
     pairs: list[tuple[np.ndarray, np.ndarray]], size: int
 ) -> tuple[list[np.ndarray], float]:
-    """Convolves pairs through real FFTs of one size, in batches of bounded memory."""
+    """Convolve pairs through real FFTs of one size, in batches of bounded memory."""
     batch = max(1, _BATCH_BYTES // (32 * size))
     merged, error = [], 0.0
     for start in range(0, len(pairs), batch):

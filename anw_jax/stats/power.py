@@ -75,7 +75,7 @@ def plan_audit(
     seed: int = 0,
     on_progress: ProgressFn = silent,
 ) -> AuditPlan:
-    """Finds the fewest units that reach a level with a power, and the queries they take.
+    """Find the fewest units that reach a level with a power, and the queries they take.
 
     Args:
       effect: the separation d of a unit's score at its own slot, in standard deviations of
@@ -155,7 +155,7 @@ def simulated_scores(
     num_valid: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Scores `[num_runs, num_units, num_valid]` with the secret slot always slot 1."""
+    """Score `[num_runs, num_units, num_valid]` with the secret slot always slot 1."""
     scores = rng.standard_normal((num_runs, num_units, num_valid))
     scores[..., 0] += rng.choice(separations, (num_runs, num_units))
     return scores
@@ -169,7 +169,7 @@ def stopping_times(
     rng: np.random.Generator,
     on_progress: ProgressFn = silent,
 ) -> np.ndarray:
-    """Simulates the units until the bet's wealth reaches 1 / alpha; num_units + 1 if never."""
+    """Simulate the units until the bet's wealth reaches 1 / alpha; num_units + 1 if never."""
     batch = max(1, _BATCH_FLOATS // (num_units * num_valid))
     times = []
     for start in range(0, _NUM_RUNS, batch):
@@ -183,7 +183,7 @@ def stopping_times(
 
 
 def _sequential_units(separations, num_valid, alpha, power, max_units, rng, on_progress):
-    """Returns (fewest units or None, power reached, median units), from stopping times."""
+    """Return (fewest units or None, power reached, median units), from stopping times."""
     num_units = min(64, max_units)
     while True:
         times = stopping_times(separations, num_valid, alpha, num_units, rng, on_progress)
@@ -201,7 +201,7 @@ def _sequential_units(separations, num_valid, alpha, power, max_units, rng, on_p
 
 
 def _sealed_units(separations, num_valid, alpha, power, max_units, rng, on_progress):
-    """Returns (fewest units or None, power reached, the same units), by bisection."""
+    """Return (fewest units or None, power reached, the same units), by bisection."""
 
     def power_of(num_units: int) -> float:
         return sealed_power(separations, num_valid, alpha, num_units, rng, on_progress)
@@ -225,7 +225,7 @@ def _sealed_units(separations, num_valid, alpha, power, max_units, rng, on_progr
 
 
 def sealed_power(separations, num_valid, alpha, num_units, rng, on_progress=silent) -> float:
-    """Computes the share of simulated tables whose sealed test reaches alpha."""
+    """Compute the share of simulated tables whose sealed test reaches alpha."""
     batch = max(1, _BATCH_FLOATS // (8 * num_units * num_valid))
     shown = 0
     for start in range(0, _NUM_RUNS, batch):
@@ -237,7 +237,7 @@ def sealed_power(separations, num_valid, alpha, num_units, rng, on_progress=sile
 
 
 def log_tails(scores: np.ndarray) -> np.ndarray:
-    """Approximates the log p of the sealed test on each table, secret slot 1 (saddlepoint).
+    """Approximate the log p of the sealed test on each table, secret slot 1 (saddlepoint).
 
     The formula of Lugannani and Rice for a sum of independent draws, one from each row; never
     above Chernoff's bound, which is exact where the secret slot is the best of every row.
@@ -268,7 +268,7 @@ def log_tails(scores: np.ndarray) -> np.ndarray:
 
 
 def _tilted(shifted: np.ndarray, tilt: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Computes each sum's cumulant function at a tilt, its slope and its curvature."""
+    """Compute each sum's cumulant function at a tilt, its slope and its curvature."""
     exponents = tilt[:, None, None] * shifted
     largest = exponents.max(axis=2, keepdims=True)
     weights = np.exp(exponents - largest)

@@ -45,7 +45,7 @@ CENTRING = 0.5
 
 
 def unit_losses(loss_table: np.ndarray, units: Units) -> np.ndarray:
-    """Sums the rows of each unit over its distinct, usable images.
+    """Sum the rows of each unit over its distinct, usable images.
 
     Args:
       loss_table: `[num_images, num_slots]` nats, slot 0 first; any real dtype.
@@ -66,7 +66,7 @@ def unit_losses(loss_table: np.ndarray, units: Units) -> np.ndarray:
 
 
 def usable_rows(loss_table: np.ndarray, units: Units) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the rows of distinct images whose losses are all usable, and the unit of each.
+    """Return the rows of distinct images whose losses are all usable, and the unit of each.
 
     Args:
       loss_table: `[num_images, num_slots]` nats, slot 0 first; any real dtype.
@@ -97,7 +97,7 @@ def usable_rows(loss_table: np.ndarray, units: Units) -> tuple[np.ndarray, np.nd
 
 
 def sum_by_unit(rows: np.ndarray, unit: np.ndarray, num_units: int) -> np.ndarray:
-    """Sums rows `[num_rows, …]` by unit, smallest first: their order changes no bit.
+    """Sum rows `[num_rows, …]` by unit, smallest first: their order changes no bit.
 
     Returns:
       float64 `[num_units, …]`; zeros where a unit has no row.
@@ -117,13 +117,13 @@ def sum_by_unit(rows: np.ndarray, unit: np.ndarray, num_units: int) -> np.ndarra
 
 
 def is_usable(losses: np.ndarray) -> np.ndarray:
-    """Tells which losses a test can use: neither NaN, infinite nor absurd."""
+    """Tell which losses a test can use: neither NaN, infinite nor absurd."""
     with np.errstate(invalid="ignore"):
         return np.abs(losses) <= _LARGEST_LOSS
 
 
 def blind_argmin(losses: np.ndarray) -> np.ndarray:
-    """Finds the valid slot with the lowest loss in each row, without the key.
+    """Find the valid slot with the lowest loss in each row, without the key.
 
     Args:
       losses: `[num_units, num_slots - 1]` as `unit_losses` gives; ties, and rows of NaN,
@@ -140,7 +140,7 @@ def blind_argmin(losses: np.ndarray) -> np.ndarray:
 
 
 def bounded_scores(losses: np.ndarray, unit: np.ndarray, num_units: int) -> np.ndarray:
-    """Scores all units of a sealed table.
+    """Score all units of a sealed table.
 
     Args:
       losses: usable float64 `[num_rows, N - 1]`, one row for each distinct image.
@@ -168,13 +168,13 @@ def bounded_scores(losses: np.ndarray, unit: np.ndarray, num_units: int) -> np.n
 
 
 def log_scores(losses: np.ndarray) -> np.ndarray:
-    """Computes -log(loss + 0.3) of each entry, minus the row's median."""
+    """Compute -log(loss + 0.3) of each entry, minus the row's median."""
     scores = _log_losses(losses)
     return scores - np.median(scores, axis=1, keepdims=True)
 
 
 def scale_of(row_spreads: np.ndarray) -> float:
-    """Computes the median spread of the rows that vary, at most `LARGEST_SCALE`.
+    """Compute the median spread of the rows that vary, at most `LARGEST_SCALE`.
 
     Example:
       >>> scale_of(np.array([0.0, 0.2, 0.3, 50.0])), scale_of(np.array([0.0]))
@@ -187,7 +187,7 @@ def scale_of(row_spreads: np.ndarray) -> float:
 def bounded_rows(
     logs: np.ndarray, unit: np.ndarray, num_units: int, scale: float
 ) -> np.ndarray:
-    """Cuts off each image's row, sums by unit, and cuts off the sums, `[num_units, N - 1]`."""
+    """Cut off each image's row, sum by unit, and cut off the sums, `[num_units, N - 1]`."""
     low, high = -BELOW * scale, ABOVE * scale
     sums = sum_by_unit(np.clip(logs, low, high), unit, num_units)
     sums -= np.median(sums, axis=1, keepdims=True)
@@ -196,7 +196,7 @@ def bounded_rows(
 
 
 def _without_column_means(values: np.ndarray, losses: np.ndarray) -> np.ndarray:
-    """Removes what all units share: the model's general liking for some hues.
+    """Remove what all units share: the model's general liking for some hues.
 
     Entries of a row that differ by less than the rounding of `losses` become equal, so that
     ties stay ties: what is left of equal rows is nothing, not noise scaled up.
@@ -245,7 +245,7 @@ DEFAULT_STATISTIC = "log_losses"
 def score_units(
     loss_table: np.ndarray, units: Units, statistic: str = DEFAULT_STATISTIC
 ) -> np.ndarray:
-    """Scores every valid slot of every unit; a function of the table and the units alone.
+    """Score every valid slot of every unit; a function of the table and the units alone.
 
     Statistics: "log_losses" (minus the logarithm of loss + 0.3 nats), "losses" (the negative
     loss), "centred" (each column's mean removed), "ranks" (rank within the row, mid-ranks for
@@ -274,7 +274,7 @@ def score_units(
 
 
 def score_row(losses: np.ndarray, statistic: str = DEFAULT_STATISTIC) -> np.ndarray:
-    """Scores one unit's finished row, as `score_units` does where rows are scored alone.
+    """Score one unit's finished row, as `score_units` does where rows are scored alone.
 
     Args:
       losses: float `[N - 1]`, the unit's losses at the valid slots, summed over its images.
@@ -327,7 +327,7 @@ class RowScorer:
         self._num_units = 0
 
     def score(self, losses: np.ndarray) -> np.ndarray:
-        """Scores the next unit, float64 `[N - 1]`, from its row and earlier units only.
+        """Score the next unit, float64 `[N - 1]`, from its row and earlier units only.
 
         Args:
           losses: float `[N - 1]`, summed over the unit's images (see `unit_losses`); of a
@@ -350,7 +350,7 @@ class RowScorer:
 
 
 def row_shapes(units: Units, statistic: str) -> list[tuple[int, ...]]:
-    """Returns the shape of each unit's rows in `RowScorer`: `(N - 1,)` or `(images, N - 1)`.
+    """Return the shape of each unit's rows in `RowScorer`: `(N - 1,)` or `(images, N - 1)`.
 
     Example:
       >>> from anw_jax.keys import SignatureSpace

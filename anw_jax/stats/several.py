@@ -35,7 +35,7 @@ _FACTOR_ROUNDING = 4 * sys.float_info.epsilon
 
 
 def log_e_from_p(p_value: float, kappa: float = 0.5) -> float:
-    """Computes the natural log of the e-value κ p^(κ - 1) of a valid p-value.
+    """Compute the natural log of the e-value κ p^(κ - 1) of a valid p-value.
 
     Its integral over uniform p is 1 (Vovk & Wang 2021, eq. 1,
     https://doi.org/10.1214/20-AOS2020). κ is fixed before the test.
@@ -59,7 +59,7 @@ def log_e_from_p(p_value: float, kappa: float = 0.5) -> float:
 
 
 def mean_of_e_values(log_e_values: Sequence[float]) -> tuple[float, float]:
-    """Tests "at least one of these" by the mean of the e-values.
+    """Test "at least one of these" by the mean of the e-values.
 
     The mean of e-values is one under any dependence, and P(mean ≥ 1/α) ≤ α (Markov).
 
@@ -87,7 +87,7 @@ def mean_of_e_values(log_e_values: Sequence[float]) -> tuple[float, float]:
 
 
 def bonferroni(p_values: Sequence[float], alpha: float) -> np.ndarray:
-    """Tests "each named one": where p ≤ alpha / number of tests.
+    """Test "each named one": where p ≤ alpha / number of tests.
 
     The probability that any false one is named is at most alpha, under any dependence.
 
@@ -109,7 +109,7 @@ def bonferroni(p_values: Sequence[float], alpha: float) -> np.ndarray:
 
 
 def e_bh(log_e_values: Sequence[float], q: float) -> np.ndarray:
-    """Lists tests so that the expected share of false ones among them is at most q.
+    """List tests so that the expected share of false ones among them is at most q.
 
     The k largest are listed for the largest k with e_(k) ≥ m / (q k). Holds under any
     dependence (Wang & Ramdas 2022, theorem 5.1, https://doi.org/10.1111/rssb.12489).
@@ -149,7 +149,7 @@ def _logs(log_e_values: Sequence[float]) -> np.ndarray:
 
 
 def multiplied(result: TestResult, factor: float) -> TestResult:
-    """Multiplies p, and the smallest attainable p, of an exact test by a factor.
+    """Multiply p, and the smallest attainable p, of an exact test by a factor.
 
     Args:
       result: uncorrected.
@@ -169,7 +169,7 @@ def multiplied(result: TestResult, factor: float) -> TestResult:
 
 
 def divided(result: SequentialResult, factor: float, num_valid: int) -> SequentialResult:
-    """Divides the wealth of a sequential test by a factor.
+    """Divide the wealth of a sequential test by a factor.
 
     Args:
       result: uncorrected, at its stop.
@@ -194,7 +194,7 @@ def divided(result: SequentialResult, factor: float, num_valid: int) -> Sequenti
 def _corrected(
     result: TestResult | SequentialResult, factor: float, smallest_log_p: float | None
 ) -> dict[str, Any]:
-    """Returns p and outcome of a result with p times the factor; None: no test possible."""
+    """Return p and outcome of a result with p times the factor; None: no test possible."""
     log_p = _raised(result.log10_p, math.log(factor))
     outcome, reason = decide_outcome(log_p, smallest_log_p or 0.0, result.alpha)
     if outcome == "inconclusive" and smallest_log_p is not None:
@@ -219,6 +219,6 @@ def _log_factor(factor: float) -> float:
 
 
 def _raised(log10_p: float, log_factor: float) -> float:
-    """Computes the natural log of p times the factor, at most 0, rounded up."""
+    """Compute the natural log of p times the factor, at most 0, rounded up."""
     log_p = log10_p * math.log(10.0)
     return min(0.0, log_p + log_factor + _FACTOR_ROUNDING * (1 + abs(log_p) + log_factor))

@@ -75,7 +75,7 @@ class TestResult:
 
 
 def in_words(result: Any, event: str) -> str:
-    """States what the p-value of a result bounds: the probability of an event under H0."""
+    """State what the p-value of a result bounds: the probability of an event under H0."""
     if result.outcome == "inconclusive":
         return f"The test is inconclusive: {result.reason}."
     return (
@@ -85,7 +85,7 @@ def in_words(result: Any, event: str) -> str:
 
 
 def format_p(log10_p: float) -> str:
-    """Formats a p-value, rounded up, from its base-10 logarithm.
+    """Format a p-value, rounded up, from its base-10 logarithm.
 
     Two digits, or four decimals from 0.001 on: the least such number whose logarithm is not
     below the one given, to the last bits of that.
@@ -114,7 +114,7 @@ def exact_test(
     statistic: str = DEFAULT_STATISTIC,
     alpha: float = DEFAULT_ALPHA,
 ) -> TestResult:
-    """Tests whether the model's answers depend on the secret slots.
+    """Test whether the model's answers depend on the secret slots.
 
     Guarantee: for any model and any table fixed before the slots were looked at,
     P(p_value ≤ t) ≤ t for every t, if the slots came from `assign` under a key that was
@@ -180,7 +180,7 @@ def exact_test(
 
 
 def count_hits(loss_table: np.ndarray, assignment: Assignment) -> int:
-    """Counts the units whose blind argmin is their secret slot.
+    """Count the units whose blind argmin is their secret slot.
 
     The argmin is over valid slots, ties to the lowest slot, so that a unit hits with
     probability exactly 1 / (N - 1) under H0: `exact_test(…, statistic="hits")` has the binomial
@@ -191,12 +191,12 @@ def count_hits(loss_table: np.ndarray, assignment: Assignment) -> int:
 
 
 def is_hit(losses: np.ndarray, assignment: Assignment) -> np.ndarray:
-    """Tells whether each unit's blind argmin is its slot: bool `[num_units]`."""
+    """Tell whether each unit's blind argmin is its slot: bool `[num_units]`."""
     return (blind_argmin(losses) == assignment.slot_of_unit) & ~np.isnan(losses[:, 0])
 
 
 def check_is_assignment(assignment: Assignment) -> Assignment:
-    """Refuses anything else, such as a bare array of slots, without showing it."""
+    """Refuse anything else, such as a bare array of slots, without showing it."""
     if not isinstance(assignment, Assignment):
         raise TypeError(
             f"assignment must be an Assignment, got {type(assignment).__name__}: a bare array "
@@ -206,12 +206,12 @@ def check_is_assignment(assignment: Assignment) -> Assignment:
 
 
 def observed_sum(integers: np.ndarray, assignment: Assignment) -> int:
-    """Computes the observed statistic on quantised scores."""
+    """Compute the observed statistic on quantised scores."""
     return int(integers[np.arange(len(integers)), assignment.slot_of_unit - 1].sum())
 
 
 def decide_outcome(log_p: float, smallest_log_p: float, alpha: float) -> tuple[str, str]:
-    """Names the outcome; "shown" is possible exactly where it is not "inconclusive"."""
+    """Name the outcome; "shown" is possible exactly where it is not "inconclusive"."""
     if smallest_log_p == 0.0:
         return "inconclusive", "no test possible: no unit's answers tell its slots apart"
     if not at_most(smallest_log_p, alpha):
@@ -224,17 +224,17 @@ def decide_outcome(log_p: float, smallest_log_p: float, alpha: float) -> tuple[s
 
 
 def at_most(log_p: float, alpha: float) -> bool:
-    """Tells whether p ≤ alpha, by its logarithm (nothing underflows) and as it is printed."""
+    """Tell whether p ≤ alpha, by its logarithm (nothing underflows) and as it is printed."""
     return log_p <= math.log(alpha) and exp_up(log_p) <= alpha
 
 
 def to_base_10(log_p: float) -> float:
-    """Converts a natural to a base-10 logarithm, rounded up."""
+    """Convert a natural to a base-10 logarithm, rounded up."""
     return log_p / math.log(10.0) * (1 - 8 * sys.float_info.epsilon)
 
 
 def exp_up(log_p: float) -> float:
-    """Computes exp, rounded up; never 0."""
+    """Compute exp, rounded up; never 0."""
     # Among subnormal numbers exp errs by up to 5e-324, which no relative factor covers.
     return min(1.0, math.exp(log_p) * (1 + 1e-15) + 5e-324)
 
@@ -247,7 +247,7 @@ def monte_carlo_test(
     seed: int,
     statistic: str = DEFAULT_STATISTIC,
 ) -> float:
-    """Estimates the exact p by drawing slots afresh: p = (1 + b) / (1 + B).
+    """Estimate the exact p by drawing slots afresh: p = (1 + b) / (1 + B).
 
     Valid for every B (Phipson and Smyth 2010, https://doi.org/10.2202/1544-6115.1585), and
     never below 1 / (1 + B). A diagnostic: it checks the convolution.
@@ -283,7 +283,7 @@ def fresh_p_values(
     assignments: Iterable[Assignment],
     statistic: str = DEFAULT_STATISTIC,
 ) -> np.ndarray:
-    """Computes the p-value of one table under many fresh keys; the null is convolved once.
+    """Compute the p-value of one table under many fresh keys; the null is convolved once.
 
     Args:
       loss_table: float `[num_images, num_slots]` nats.
@@ -313,7 +313,7 @@ def fresh_p_values(
 
 
 def super_uniformity(p_values: np.ndarray, confidence: float = 0.999) -> tuple[bool, float]:
-    """Tests whether p-values are super-uniform: #{p ≤ t} / n ≤ t for every t, within chance.
+    """Test whether p-values are super-uniform: #{p ≤ t} / n ≤ t for every t, within chance.
 
     One-sided Dvoretzky-Kiefer-Wolfowitz band (Massart 1990,
     https://doi.org/10.1214/aop/1176990746): for super-uniform p-values the excess

@@ -120,7 +120,7 @@ def plan_queries(
     chunk_size: int | None = None,
     multiple_of: int = 1,
 ) -> QueryPlan:
-    """Chooses the largest chunk that stays within a memory budget.
+    """Choose the largest chunk that stays within a memory budget.
 
     Args:
       num_images: originals.
@@ -147,7 +147,7 @@ def plan_queries(
 
 
 def _equal_chunks(num_pairs: int, largest: int) -> int:
-    """Returns a chunk size of at most `largest` that leaves the last chunk little padding.
+    """Return a chunk size of at most `largest` that leaves the last chunk little padding.
 
     Sizes are coarse, so that tables of different lengths share a few compiled programs.
     """
@@ -168,7 +168,7 @@ def chunk_losses(
     image_of_pair: jax.Array,
     slot_of_pair: jax.Array,
 ) -> jax.Array:
-    """Computes the terms of `objective` for one chunk of pairs, float32 `[chunk_size]`.
+    """Compute the terms of `objective` for one chunk of pairs, float32 `[chunk_size]`.
 
     The grid's `vmap` over signatures, cut into pairs, so that a chunk may end anywhere and the
     model is given one plain batch.
@@ -190,7 +190,7 @@ def run_traced(
     tables: MarkTables,
     plan: QueryPlan,
 ) -> Answers:
-    """Marks and asks inside one compiled program; yields losses chunk by chunk.
+    """Mark and asks inside one compiled program; yields losses chunk by chunk.
 
     Weights and mark tables are arguments of the program, not constants, so one trace serves
     all chunks, all checkpoints of equal shape and all marks of a type. Pairs are shared out
@@ -220,7 +220,7 @@ def run_traced(
 
 
 def devices_for(predict: Callable) -> list[jax.Device]:
-    """Returns the devices that the weights are committed to, else all local ones."""
+    """Return the devices that the weights are committed to, else all local ones."""
     for leaf in jax.tree.leaves(predict):
         if isinstance(leaf, jax.Array) and leaf.committed:
             return sorted(leaf.sharding.device_set, key=lambda device: device.id)
@@ -234,7 +234,7 @@ def run_called(
     tables: MarkTables,
     plan: QueryPlan,
 ) -> Answers:
-    """Marks on the host and calls any function on NumPy batches; padding is not asked."""
+    """Mark on the host and calls any function on NumPy batches; padding is not asked."""
     for chunk in plan:
         of_image = chunk.images[chunk.image_of_pair[: chunk.num_pairs]]
         pairs = zip(of_image, chunk.slot_of_pair, strict=False)  # slots are padded
@@ -244,7 +244,7 @@ def run_called(
 
 
 def host_losses(logits: Any, labels: np.ndarray) -> np.ndarray:
-    """Computes the cross-entropy in nats, float32, of a function's answers on the host.
+    """Compute the cross-entropy in nats, float32, of a function's answers on the host.
 
     Raises:
       ValueError: the answers are not `[batch, num_classes]`, or miss a label.
@@ -266,7 +266,7 @@ def host_losses(logits: Any, labels: np.ndarray) -> np.ndarray:
 def trace_answers(
     predict: jax.tree_util.Partial, image_shape: tuple[int, ...], labels: np.ndarray
 ) -> Any:
-    """Returns the jaxpr of a model on `TRACED_BATCH` images, weights first; runs nothing.
+    """Return the jaxpr of a model on `TRACED_BATCH` images, weights first; runs nothing.
 
     Raises:
       ValueError: the answers are not `[batch, num_classes]`, or miss a label.
@@ -291,7 +291,7 @@ def _answer(predict: jax.tree_util.Partial, images: jax.Array) -> Any:
 
 
 def check_classes(num_classes: int, labels: np.ndarray) -> None:
-    """Refuses labels that the model has no class for."""
+    """Refuse labels that the model has no class for."""
     if labels.size and labels.max() >= num_classes:
         raise ValueError(
             f"labels must be below the model's {num_classes} classes, got {labels.max()}"
@@ -301,7 +301,7 @@ def check_classes(num_classes: int, labels: np.ndarray) -> None:
 def traced_bytes_per_pair(
     predict: jax.tree_util.Partial, image_shape: tuple[int, ...], labels: np.ndarray
 ) -> int:
-    """Estimates the memory one answer takes, from the operations of a model.
+    """Estimate the memory one answer takes, from the operations of a model.
 
     The largest sum of one operation's inputs and outputs that depend on the image, weights
     excluded, doubled. Nothing is compiled or run.
@@ -334,7 +334,7 @@ def _largest_operation(jaxpr: Any, weights: set[int]) -> int:
 
 
 def _inner_jaxprs(equation: Any) -> Iterator[Any]:
-    """Yields the jaxprs inside one operation: calls, loops, branches of a condition."""
+    """Yield the jaxprs inside one operation: calls, loops, branches of a condition."""
     for parameter in equation.params.values():
         for item in parameter if isinstance(parameter, tuple | list) else (parameter,):
             inner = getattr(item, "jaxpr", item)

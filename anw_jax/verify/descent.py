@@ -21,10 +21,10 @@ class Optimizer(Protocol):
     """
 
     def init(self, degrees: np.ndarray) -> Any:
-        """Returns the state before the first step."""
+        """Return the state before the first step."""
 
     def update(self, slopes: np.ndarray, state: Any, degrees: np.ndarray) -> tuple[Any, Any]:
-        """Returns what is added to the angles, and the next state."""
+        """Return what is added to the angles, and the next state."""
 
 
 class CosineAdam:
@@ -65,7 +65,7 @@ def descend(
     num_steps: int,
     on_progress: progress.ProgressFn,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns angles and losses `[num_steps + 1, num_starts, k]` along the descents.
+    """Return angles and losses `[num_steps + 1, num_starts, k]` along the descents.
 
     Raises:
       TypeError: an optimizer without `init` and `update`.
@@ -94,7 +94,7 @@ def mean_of_chunks(
     chunk_images: int,
     theta: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Computes mean losses and slopes at angles `[num_starts, k]`, one per signature.
+    """Compute mean losses and slopes at angles `[num_starts, k]`, one per signature.
 
     Args:
       evaluate: takes a block of `rows` and the angles `[num_starts, b]` of its images.

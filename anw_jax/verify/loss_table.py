@@ -30,7 +30,7 @@ def loss_table(
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     on_progress: progress.ProgressFn = progress.silent,
 ) -> np.ndarray:
-    """Asks a model for its loss on every original under every signature, of one or many owners.
+    """Ask a model for its loss on every original under every signature, of one or many owners.
 
     Entry `[i, s]` is the cross-entropy of original `i`, marked with slot `s` exactly as its
     owner would publish it (marked, clipped, rounded to uint8), against its label. **Lower

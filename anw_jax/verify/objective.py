@@ -30,7 +30,7 @@ def objective(
     mark: Callable[[jax.Array, Any], jax.Array],
     signatures: Any,
 ) -> tuple[jax.Array, jax.Array]:
-    """Computes L and its terms. **Lower is evidence** of training on those signatures.
+    """Compute L and its terms. **Lower is evidence** of training on those signatures.
 
     Pure: safe under `jit`, `vmap` and `grad`. Checks nothing.
 

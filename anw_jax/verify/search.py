@@ -40,7 +40,7 @@ class GridSearchResult:
     num_usable: Any
 
     def matches(self, true_degrees: Any, space: SignatureSpace) -> Any:
-        """Tells whether inferred signatures lie within τ of the true ones: bool, `[num_users]`.
+        """Tell whether inferred signatures lie within τ of the true ones: bool, `[num_users]`.
 
         `space` is the one the owner drew from, whatever grid was searched. One match is never
         stronger evidence than 1 in N - 1; the share of matches among many users is the
@@ -50,7 +50,7 @@ class GridSearchResult:
         return close if np.ndim(close) else bool(close)
 
     def lowest_degrees(self, num_starts: int = 2) -> np.ndarray:
-        """Returns the angles with the lowest mean losses, lowest first: `[num_starts, …]`.
+        """Return the angles with the lowest mean losses, lowest first: `[num_starts, …]`.
 
         Starts for `gradient_search(..., starts_degrees=)`. Ties, and users without usable
         images, go to the lower slot.
@@ -72,7 +72,7 @@ def grid_search(
     grid: SignatureSpace,
     user_of_image: np.ndarray | None = None,
 ) -> GridSearchResult:
-    """Infers signatures: argmin over the grid of the mean loss (eq. 6).
+    """Infer signatures: argmin over the grid of the mean loss (eq. 6).
 
     Zou, Gong, Wang (ECCV 2022), eq. 6, https://arxiv.org/abs/2109.09023. Slot 0 takes part:
     the paper's held-out users are inferred as "unmarked".
@@ -169,7 +169,7 @@ def gradient_search(
     seed: int = 0,
     on_progress: progress.ProgressFn = progress.silent,
 ) -> GradientSearchResult:
-    """Infers signatures by multi-start descent on the angle, with access to gradients.
+    """Infer signatures by multi-start descent on the angle, with access to gradients.
 
     Minimises the mean loss of the marked originals over the angle (section 4.2 of the paper):
     the mean of `objective`, by its `jax.value_and_grad`. Starts are spread evenly over the
@@ -277,7 +277,7 @@ def losses_and_slopes(
     mark_of_image: jax.Array,
     theta: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Computes losses and their derivatives per degree at angles `[num_starts, b]`."""
+    """Compute losses and their derivatives per degree at angles `[num_starts, b]`."""
     own = jax.tree.map(lambda table: table[mark_of_image], constants)
     floats = images.astype(jnp.float32) / jnp.float32(255.0)
 
@@ -291,7 +291,7 @@ def losses_and_slopes(
 
 
 def _checked_starts(starts_degrees: np.ndarray, num_signatures: int) -> np.ndarray:
-    """Checks the first angles and returns them as float64 `[num_starts, k]`."""
+    """Check the first angles and return them as float64 `[num_starts, k]`."""
     starts = np.asarray(starts_degrees, np.float64)
     fits = starts.ndim == 1 or starts.shape[1:] == (num_signatures,)
     if not starts.size or not fits or not np.isfinite(starts).all():
@@ -323,7 +323,7 @@ def _best(degrees: np.ndarray, losses: np.ndarray, num_images: int) -> GradientS
 def signature_cosine(
     inferred_degrees: float | np.ndarray, true_degrees: float | np.ndarray
 ) -> np.ndarray:
-    """Computes the cosine of the angle between an inferred signature and the true one.
+    """Compute the cosine of the angle between an inferred signature and the true one.
 
     The scale of Table 1 of Zou, Gong, Wang (ECCV 2022), https://arxiv.org/abs/2109.09023, which
     marks .1 % of the data. Before and after marking, dataset tracing stays at -.005 ± .030 and

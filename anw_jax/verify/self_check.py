@@ -21,7 +21,7 @@ _TOLERANCE = 1e-4
 
 
 def check_jax() -> dict[str, Any]:
-    """Compares jax with NumPy on programs that some versions compute wrongly.
+    """Compare jax with NumPy on programs that some versions compute wrongly.
 
     Takes about .2 s the first time, nothing afterwards. Called before the first loss table
     and the first training.
@@ -39,7 +39,7 @@ def check_jax() -> dict[str, Any]:
 
 
 def jax_record() -> dict[str, Any]:
-    """Returns version, settings and self-check of jax, for provenance and seals.
+    """Return version, settings and self-check of jax, for provenance and seals.
 
     Returns:
       "jax" and "jaxlib" (versions), "settings" (what decides numbers, by name), and
@@ -88,7 +88,7 @@ def _is_wrong(error: float | None) -> bool:
 
 
 def _row_sums() -> tuple[np.ndarray, np.ndarray]:
-    """Reproduces JAX issue 39103: wrong last 32 of 32,800 rows, jaxlib 0.9.2 to 0.10.2."""
+    """Reproduce JAX issue 39103: wrong last 32 of 32,800 rows, jaxlib 0.9.2 to 0.10.2."""
     rows = np.arange(3 * 32_800, dtype=np.float32).reshape(-1, 3) % 7 - 3
     matrix = np.array([[1, 2, -1], [0, 3, 1], [2, -1, 1]], np.float32)
     got = jax.jit(jax.vmap(lambda row: (matrix @ row).sum()))(rows)
@@ -96,7 +96,7 @@ def _row_sums() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _broadcast_product() -> tuple[np.ndarray, np.ndarray]:
-    """Reproduces a product with a broadcast scalar that is wrong in jaxlib 0.10.2 to 0.12.0.1.
+    """Reproduce a product with a broadcast scalar that is wrong in jaxlib 0.10.2 to 0.12.0.1.
 
     Gradients of sums hold such products.
     """
@@ -109,7 +109,7 @@ def _broadcast_product() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _loss_table() -> tuple[np.ndarray, np.ndarray]:
-    """Computes the losses of a network of two layers as tables do, and with NumPy.
+    """Compute the losses of a network of two layers as tables do, and with NumPy.
 
     The mark is the cheapest to compile: an exclusive or with the slot.
     """

@@ -84,7 +84,7 @@ class Statements:
         return (self.found or self.in_case) / self.in_case * (self.models_tried or 1)
 
     def lines(self) -> list[str]:
-        """Lists what was stated, each line as the arbitrator's own words."""
+        """List what was stated, each line as the arbitrator's own words."""
         said = []
         if self.commitment and self.held_since:
             source = f", from {self.held_from}" if self.held_from else ""
@@ -106,12 +106,12 @@ NOTHING_STATED = Statements()
 
 
 def as_stated(lines: Iterable[str]) -> list[str]:
-    """Marks lines as the arbitrator's own words, whose truth no file shows."""
+    """Mark lines as the arbitrator's own words, whose truth no file shows."""
     return [f"the arbitrator states: {line}" for line in lines]
 
 
 def check_against(statements: Statements, plan: Plan, commitment: str) -> None:
-    """Compares the statements with what the owner handed over.
+    """Compare the statements with what the owner handed over.
 
     Raises:
       CommitmentError: another commitment than the one the arbitrator had.
@@ -130,7 +130,7 @@ def check_against(statements: Statements, plan: Plan, commitment: str) -> None:
 
 
 def conditions_of(plan: Plan, statements: Statements) -> tuple[str, ...]:
-    """Lists the assumptions that plan and statements leave open, each with its reason."""
+    """List the assumptions that plan and statements leave open, each with its reason."""
     beacon = read_beacon(plan.beacon) if plan.version > 1 else Beacon("", "", 0, "", None)
     found = [_of_beacon(plan, beacon), _of_order(plan, beacon, statements)]
     if not statements.commitment:
@@ -197,7 +197,7 @@ def _of_order(plan: Plan, beacon: Beacon, statements: Statements) -> str:
 
 
 def moment(latest: bool = True, **named: str) -> datetime.datetime:
-    """Parses a date, or date and time, in UTC; a date means its last moment, or its first.
+    """Parse a date, or date and time, in UTC; a date means its last moment, or its first.
 
     Raises:
       ValueError: another text.

@@ -104,7 +104,7 @@ def verdict_text(
     conditions: Sequence[str],
     stated: Sequence[str] = (),
 ) -> str:
-    """Writes one verdict in several lines.
+    """Write one verdict in several lines.
 
     Example:
       >>> print(verdict_text("shown", 0.05, "S.", "conditional", ["A (a)", "B (b)"]))
@@ -126,7 +126,7 @@ def verdict_text(
 def standing_of(
     origin: str, commitment: str | None, statements: Statements, conditions: Sequence[str]
 ) -> str:
-    """Returns the standing: whether a test is evidence, or which conditions it depends on."""
+    """Return the standing: whether a test is evidence, or which conditions it depends on."""
     if origin == "experiment":
         return EXPERIMENT_KEY
     if commitment is None:
@@ -137,12 +137,12 @@ def standing_of(
 
 
 def on_conditions(conditions: Sequence[str]) -> str:
-    """Returns the standing of a test that depends on conditions."""
+    """Return the standing of a test that depends on conditions."""
     return f"holds only if {'; and if '.join(conditions)}"
 
 
 def is_evidence(standing: str) -> bool:
-    """Tells whether a standing says that the test is evidence.
+    """Tell whether a standing says that the test is evidence.
 
     Example:
       >>> is_evidence(EVIDENCE), is_evidence(NO_COMMITMENT)
@@ -153,7 +153,7 @@ def is_evidence(standing: str) -> bool:
 
 
 def is_conditional(standing: str) -> bool:
-    """Tells whether a standing names conditions.
+    """Tell whether a standing names conditions.
 
     Example:
       >>> is_conditional("holds only if A"), is_conditional(EXPERIMENT_KEY)
@@ -163,7 +163,7 @@ def is_conditional(standing: str) -> bool:
 
 
 def seal(loss_table: np.ndarray) -> str:
-    """Computes the digest of a finished table: 64 hex digits, noted before the key is opened.
+    """Compute the digest of a finished table: 64 hex digits, noted before the key is opened.
 
     Example:
       >>> seal(np.zeros((1, 2), np.float32))[:12]
@@ -188,7 +188,7 @@ def decide(
     menu: int = 1,
     other_conditions: Sequence[str] = (),
 ) -> Verdict:
-    """Checks the commitment, derives the slots and makes the one declared test.
+    """Check the commitment, derives the slots and makes the one declared test.
 
     Args:
       loss_table: float32 `[num_images, num_slots]` nats, one row for each image of the
@@ -260,7 +260,7 @@ def decide(
 
 
 def infer_signatures(loss_table: np.ndarray, units: Units | Manifest) -> np.ndarray:
-    """Infers each unit's signature blindly: argmin over the valid slots of its row.
+    """Infer each unit's signature blindly: argmin over the valid slots of its row.
 
     Args:
       loss_table: float `[num_images, num_slots]` nats.
@@ -283,7 +283,7 @@ def infer_signatures(loss_table: np.ndarray, units: Units | Manifest) -> np.ndar
 
 
 def _check_rule(plan: Plan, rule: AccessRule | None, menu: int) -> int:
-    """Checks that the menu counts the plan's rules for the kind of access that was used."""
+    """Check that the menu counts the plan's rules for the kind of access that was used."""
     _check.integer_at_least(1, menu=menu)
     if rule is not None and rule not in plan.rules:
         raise CommitmentError(f"the plan has no such rule: {rule}")
@@ -299,7 +299,7 @@ def _check_rule(plan: Plan, rule: AccessRule | None, menu: int) -> int:
 
 
 def _least_menu(plan: Plan, rule: AccessRule | None) -> int:
-    """Counts the rules that were open for declaration with this kind of access."""
+    """Count the rules that were open for declaration with this kind of access."""
     if rule is None:
         counts = collections.Counter(each.kind for each in plan.rules)
         return max([1, *counts.values()]) if plan.highest else len(plan.rules)
@@ -316,7 +316,7 @@ def _diagnostics(
     commitment: str | None,
     plan: Plan,
 ) -> dict[str, float]:
-    """Computes uncorrected p: of the other statistics, and by Monte-Carlo of the named one."""
+    """Compute uncorrected p: of the other statistics, and by Monte-Carlo of the named one."""
     diagnostics = {
         f"log10_p_{name}": exact_test(loss_table, assignment, statistic=name).log10_p
         for name in STATISTICS
@@ -329,6 +329,6 @@ def _diagnostics(
 
 
 def _sealed_form(loss_table: np.ndarray) -> np.ndarray:
-    """Converts the table to little-endian float32."""
+    """Convert the table to little-endian float32."""
     with np.errstate(over="ignore"):  # a loss too large for float32 is infinite: unusable
         return np.ascontiguousarray(loss_table, "<f4")
