@@ -129,7 +129,16 @@ class SequentialRecord:
         self.lines: list[str] = []
         self.rows: list[str] = []
         self.leaves: list[str | None] = []
-        header = _header(commitment, plan, beacon, self._bettor.name, manifest)
+        header = {
+            "kind": "header",
+            "format": _FORMAT,
+            "commitment": commitment,
+            "plan": _json.loads(plan.to_bytes()),
+            "beacon": beacon.hex(),
+            "bettor": self._bettor.name,
+            "num_units": manifest.num_units,
+            "num_slots": self._num_valid + 1,
+        }
         if _check.is_instance(str, about=about):
             header["about"] = about
         if group is not None:
@@ -308,18 +317,3 @@ class SequentialRecord:
         self.lines.append(line)
         self._head = _json.loads(line)["hash"]
         return self._head
-
-
-def _header(
-    commitment: str, plan: Plan, beacon: bytes, bettor: str, manifest: Manifest
-) -> dict[str, Any]:
-    return {
-        "kind": "header",
-        "format": _FORMAT,
-        "commitment": commitment,
-        "plan": _json.loads(plan.to_bytes()),
-        "beacon": beacon.hex(),
-        "bettor": bettor,
-        "num_units": manifest.num_units,
-        "num_slots": manifest.space.num_slots,
-    }

@@ -13,6 +13,7 @@ import numpy as np
 from anw_jax import keys, stats, verify
 from anw_jax.keys import Assignment, Manifest, MarkKey, Plan, SignatureSpace, leaves
 from anw_jax.keys.digests import tree_levels
+from anw_jax.keys.slots import offsets
 from anw_jax.marks import HueRotation
 
 SPACE = SignatureSpace()
@@ -182,7 +183,7 @@ def forged_tree(manifest, plan, table, beacon, tries) -> HandMadeTree:
     perfect; with it each tree turns its leaves anew, and only trying helps.
     """
     wanted = best_slots(table)
-    turns = leaves._offsets("00" * 32, manifest, plan, beacon)
+    turns = offsets("00" * 32, manifest, plan, beacon)
     slots = 1 + (wanted - 1 - turns) % NUM_VALID
     trees = [HandMadeTree(manifest, plan, slots, salt) for salt in range(tries)]
     return max(trees, key=lambda tree: log_wealths(tree, table, [beacon]).max())

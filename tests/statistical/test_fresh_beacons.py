@@ -76,9 +76,9 @@ def note(record_property, shares) -> None:
 
 def p_under_fresh_values(made: owners.Choice, number: int) -> np.ndarray:
     """As `stats.fresh_p_values` has them; slots as `assign` draws them, less its checks."""
-    slot_key, first = made.key.sub_key("slots"), made.assignment(owners.value(0))
+    first = made.assignment(owners.value(0))
     drawn = [
-        slots.sealed_slots(slot_key, made.manifest, made.plan, owners.value(i))
+        slots.sealed_slots(made.key, made.manifest, made.plan, owners.value(i))
         for i in range(number)
     ]
     assert drawn[0] == first.slot_of_unit.tolist()
