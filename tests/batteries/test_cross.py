@@ -206,7 +206,9 @@ def _audit(suspect, owner):
     result = stats.exact_test(keyed, owner.assignment)
     wrong = stats.fresh_p_values(keyed, owner.wrong)
     return {
-        "matched": bool(_SPACE.slot_of(ONE_HUE) == one_hue.mean(axis=0).argmin()),
+        "matched": bool(
+            _SPACE.distance(_SPACE.degrees, ONE_HUE).argmin() == one_hue.mean(axis=0).argmin()
+        ),
         "log10_p": round(result.log10_p, 3),
         "hits": stats.count_hits(keyed, owner.assignment),
         "num_wrong_at_most": [int((wrong <= level).sum()) for level in LEVELS],
