@@ -1,12 +1,12 @@
-"""An audit in files: what an arbitrator does with any suspect, and what an owner answers.
+"""An audit in files: the steps of an arbitrator for any suspect, and the answers of an owner.
 
 The order is enforced by the files of a `Case`, each of which names the SHA-256 of the one
-before: `probe_case` → `declare` → `seal_case` (or `go_on` with `answer_request`, leaf by leaf)
-→ `judge_case` (or `judge_record`). Only the verdict of a sealed case opens keys. Everything
-may be killed and called again: answers are on disk, and none is paid twice.
+before: `probe_case` → `declare` → `seal_case` (or `run_rounds` with `answer_request`, leaf by
+leaf) → `judge_case` (or `judge_record`). Only the verdict of a sealed case opens keys. Every
+step may be killed and called again: answers are on disk, and no query is paid twice.
 
-`commit_folder` and `publish_folder` are the owner's steps; `estimate` says what an audit will
-take; `replay_case` computes a verdict anew from the files.
+`commit_folder` and `publish_folder` are the owner's steps; `estimate` computes what an audit
+will need; `replay_case` computes a verdict again from the files.
 """
 
 from anw_jax.audit.case import Case, Owner
@@ -30,11 +30,12 @@ from anw_jax.audit.published import (
 )
 from anw_jax.audit.records import judge_record
 from anw_jax.audit.replay import Replayed, replay_case
-from anw_jax.audit.rounds import RecordStanding, Standing, Waiting, go_on
+from anw_jax.audit.rounds import AuditState, RecordState, Waiting, run_rounds
 from anw_jax.audit.seal import seal_case
 from anw_jax.audit.suspect_file import SuspectFile
 
 __all__ = [
+    "AuditState",
     "Case",
     "Choices",
     "Committed",
@@ -45,9 +46,8 @@ __all__ = [
     "Options",
     "Owner",
     "Published",
-    "RecordStanding",
+    "RecordState",
     "Replayed",
-    "Standing",
     "SuspectFile",
     "Waiting",
     "answer_request",
@@ -57,7 +57,6 @@ __all__ = [
     "declare",
     "effects",
     "estimate",
-    "go_on",
     "judge_case",
     "judge_record",
     "probe_case",
@@ -68,5 +67,6 @@ __all__ = [
     "replay_case",
     "report_lines",
     "report_on",
+    "run_rounds",
     "seal_case",
 ]

@@ -19,12 +19,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from anw_jax import _files
-from anw_jax.audit.files import digest_of, only_one, read_json
+from anw_jax.audit.files import check_same, digest_of, only_one, read_json
 from anw_jax.audit.labels import LABELS_MAP, check_label_files
 from anw_jax.audit.originals import Originals, read_originals
 from anw_jax.audit.published import Published, read_published
 from anw_jax.audit.suspect_file import SuspectFile
 from anw_jax.errors import CaseError, ChangedFileError
+from anw_jax.keys import Plan
 
 FORMATS = {
     "probe.json": "anw_jax probe, version 1",
@@ -34,7 +35,7 @@ FORMATS = {
     "verdict.json": "anw_jax verdict, version 1",
 }
 
-# Older ones that are read too.
+# Older formats that are still read.
 OLDER = {"closed.json": ("anw_jax closed sequential audit, version 1",)}
 
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -56,7 +57,7 @@ class Owner:
 
 
 class Case:
-    """A case folder, read and checked.
+    """A case folder; each file is read and checked when it is used.
 
     Args:
       path: the folder.
@@ -74,7 +75,7 @@ class Case:
 
     @functools.cached_property
     def owners(self) -> dict[str, Owner]:
-        """By name, sorted; originals are read when first asked for."""
+        """The owners by name, sorted."""
         folder = self.path / "owners"
         found = sorted(p for p in _visible(folder) if p.is_dir())
         if not found:
@@ -92,7 +93,7 @@ class Case:
 
     @functools.cached_property
     def suspects(self) -> dict[str, SuspectFile]:
-        """By name, sorted."""
+        """The files of suspects by name, sorted."""
         folder = self.path / "suspects"
         files = [p for p in _visible(folder) if p.suffix in (".toml", ".json")]
         if not files:
@@ -102,27 +103,37 @@ class Case:
             raise CaseError(f"{folder} has two files of one name")
         return suspects
 
+    @property
+    def plan(self) -> Plan:
+        """The plan of the first owner: mode, claim and level are the same for all owners."""
+        return next(iter(self.owners.values())).published.plan
+
+    @property
+    def num_tests(self) -> int:
+        """Owners times suspects."""
+        return len(self.owners) * len(self.suspects)
+
     def locked(self) -> contextlib.AbstractContextManager[None]:
-        """Keeps other processes out while this one asks.
+        """Lock the folder while this process works in it.
 
         Raises:
-          CaseError: another one is at work here.
+          CaseError: another process holds the lock.
         """
         return only_one(self.path)
 
     def file(self, name: str) -> pathlib.Path:
-        """A file's path."""
+        """The path of a file in the folder."""
         return self.path / name
 
     def has(self, name: str) -> bool:
-        """Whether a step's file is written."""
+        """Whether the file of a step is written."""
         return self.file(name).exists()
 
     def read(self, name: str) -> dict[str, Any]:
-        """A step's file.
+        """Read the file of a step, and check its fields.
 
         Raises:
-          CaseError: missing or damaged; names the first field of another kind.
+          CaseError: missing or damaged; names the first field of a wrong type.
         """
         body = read_json(self.file(name), FORMATS[name], *OLDER.get(name, ()))
         found = damage(body, SHAPES[name])
@@ -131,34 +142,48 @@ class Case:
         return body
 
     def digest(self, name: str) -> str | None:
-        """SHA-256 of a step's file; None where it is not written."""
+        """The SHA-256 of the file of a step; None where it is not written."""
         return digest_of(self.file(name)) if self.has(name) else None
 
     def check_link(self, name: str, before: str) -> dict[str, Any]:
-        """A step's file, if it names the one before as it is now.
+        """Read the file of a step, and check that it names the file before as it is now.
 
         Raises:
-          ChangedFileError: the one before was changed, or is gone.
+          ChangedFileError: the file before was changed, or is gone.
         """
         body = self.read(name)
         if body.get("previous") != self.digest(before):
             raise ChangedFileError(
                 f"{self.file(before)} is not the one that {name} names (its SHA-256 differs): "
-                "restore it, or start afresh in another case folder"
+                "restore it, or start again in another case folder"
             )
         return body
 
     def answers_file(self, suspect: str) -> pathlib.Path:
-        """Where a suspect's answers are kept."""
+        """The path of a suspect's answers."""
         return self.file("answers") / f"{suspect}.answers"
 
+    def check_answers(self, suspect: str, digest: str, named_by: str) -> None:
+        """Check that a suspect's answers are those that a later file names.
+
+        Raises:
+          ChangedFileError: they are not, or are gone.
+        """
+        file = self.answers_file(suspect)
+        if not file.exists():
+            raise ChangedFileError(
+                f"{file} is gone: without the answers nobody can check the losses made from "
+                "them; restore the file"
+            )
+        check_same(file, digest, named_by)
+
     def table_file(self, suspect: str) -> pathlib.Path:
-        """Where a suspect's sealed tables lie."""
+        """The path of a suspect's sealed tables."""
         return self.file("tables") / f"{suspect}.npz"
 
 
 def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
-    """What lies in a folder, but for hidden and system files; nothing if it is not there."""
+    """The entries of a folder without hidden and system files; none if it is not there."""
     found = folder.iterdir() if folder.is_dir() else ()
     return [path for path in found if not _files.is_hidden(path.name)]
 
@@ -175,7 +200,8 @@ def _name(path: pathlib.Path) -> str:
 _COUNT = {"num_images": int, "num_unusable": int, "photos": {"*": str}}
 _ACCESS = {"kind": str, "augmentation?": dict}
 
-# By field; "*" stands for every other name, "?" for what older files lack or may be null.
+# The type of each field that is read. "*" is any name; a field with "?" may lack or be null,
+# as in older files.
 SHAPES: dict[str, dict[str, Any]] = {
     "probe.json": {
         "sizes?": [[int]],
@@ -247,7 +273,7 @@ _WORDS = {
 
 
 def damage(value: Any, shape: Any, where: str = "") -> str:
-    """The first field of another kind than the shape says; "" for none.
+    """Find the first field of another type than the shape says; "" for none.
 
     Example:
       >>> damage({"beacons": {"ann": 3}}, {"beacons": {"*": str}, "budget?": int})
@@ -265,7 +291,7 @@ def damage(value: Any, shape: Any, where: str = "") -> str:
 
 
 def _parts(value: Any, shape: Any) -> list[tuple[str, Any, Any]]:
-    """Name, shape and value of everything inside; None where a field lacks."""
+    """Name, shape and value of each part; the value is None where a field lacks."""
     if isinstance(shape, list):
         return [(str(number), shape[0], part) for number, part in enumerate(value)]
     if not isinstance(shape, Mapping):

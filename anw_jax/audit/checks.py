@@ -24,10 +24,10 @@ from anw_jax.suspects.protocol import RemoteSuspect
 
 
 def check_probe(case: Case, despite_probe: bool) -> None:
-    """Every suspect was probed as it is now, and found fit.
+    """Check that every suspect was probed as it is now, and passed.
 
     Raises:
-      CaseError: it was not.
+      CaseError: one was not, or did not.
     """
     if despite_probe:
         return
@@ -41,13 +41,13 @@ def check_probe(case: Case, despite_probe: bool) -> None:
             raise CaseError(f"{file.path} is new or was changed since the probe: probe again")
         if not reports[name]["is_fit"]:
             raise CaseError(
-                f"the probe found that suspect {name!r} is not asked correctly: correct "
+                f"the probe found errors in how suspect {name!r} is queried: correct "
                 f"{file.path} and probe again"
             )
 
 
 def check_same_models(case: Case, opened: dict[str, Suspect]) -> None:
-    """The models opened are those probed.
+    """Check that the models opened are those that were probed.
 
     Raises:
       CaseError: one is not.
@@ -59,49 +59,35 @@ def check_same_models(case: Case, opened: dict[str, Suspect]) -> None:
 
 
 def check_owners(case: Case, controls: Collection[str] = ()) -> None:
-    """One case has one mode, one claim, one level, and one signature space."""
+    """Check that all owners have one mode, claim, level and signature space.
+
+    Raises:
+      CaseError: they do not, one commitment is there twice, or the claim does not fit the
+        number of suspects.
+    """
     plans = {name: owner.published for name, owner in case.owners.items()}
     for field in ("mode", "claim", "alpha", "version"):
-        _agree(field, {name: getattr(p.plan, field) for name, p in plans.items()})
-    _agree("num_slots", {n: p.manifest.space.num_slots for n, p in plans.items()})
-    holder: dict[str, str] = {}
+        _check_equal(field, {name: getattr(p.plan, field) for name, p in plans.items()})
+    _check_equal("num_slots", {n: p.manifest.space.num_slots for n, p in plans.items()})
+    owner_of: dict[str, str] = {}
     for name, published in plans.items():
-        other = holder.setdefault(published.commitment, name)
+        other = owner_of.setdefault(published.commitment, name)
         if other != name:
             raise CaseError(
                 f"owners {other!r} and {name!r} have the same commitment, which may be in a "
                 "case only once"
             )
-    plan = next(iter(plans.values())).plan
     accused = len(case.suspects) - len(controls)
     if not accused:
         raise CaseError("every suspect of the case is a control: there is nothing to test")
-    if plan.claim == "one model" and accused > 1:
+    if case.plan.claim == "one model" and accused > 1:
         raise CaseError(
             f"the owners' plans claim 'one model' and the case has {accused} suspects: keep "
             "one of them, or commit to another claim"
         )
 
 
-def check_complete(case: Case) -> None:
-    """Every photo committed to is here.
-
-    An owner knows the slots, and may know the model's answers: leaving out photos whose hue
-    does not match would make a match of those that are left.
-    """
-    for name, owner in case.owners.items():
-        here = set(owner.originals.present)
-        names = owner.published.manifest.file_names
-        missing = [name for index, name in enumerate(names) if index not in here]
-        if missing:
-            raise CaseError(
-                f"owner {name!r} lacks {len(missing)} of {len(owner.originals.images)} "
-                f"originals ({missing[0]!r}): get them all, since whoever may leave photos out "
-                "can keep just those that match"
-            )
-
-
-def _agree(field: str, values: dict[str, Any]) -> None:
+def _check_equal(field: str, values: dict[str, Any]) -> None:
     (first, expected), *others = values.items()
     for name, value in others:
         if value != expected:
@@ -111,27 +97,95 @@ def _agree(field: str, values: dict[str, Any]) -> None:
             )
 
 
+def check_complete(case: Case) -> None:
+    """Check that every photo committed to is in the case.
+
+    An owner knows the slots, and may know the model's answers: leaving out the photos whose
+    hues do not match would turn the others into a match.
+
+    Raises:
+      CaseError: one is not.
+    """
+    for name, owner in case.owners.items():
+        present = set(owner.originals.present)
+        names = owner.published.manifest.file_names
+        missing = [file for index, file in enumerate(names) if index not in present]
+        if missing:
+            raise CaseError(
+                f"owner {name!r} lacks {len(missing)} of {len(names)} originals "
+                f"({missing[0]!r}): get them all, since whoever may leave photos out can keep "
+                "only those that match"
+            )
+
+
 def sizes_of(case: Case) -> list[tuple[int, int]]:
-    """(H, W) of the originals, each once, sorted."""
+    """List the sizes (H, W) of the originals, each once, sorted."""
     shapes = (shape for o in case.owners.values() for shape in o.originals.images.shapes)
     return sorted({tuple(shape[:2]) for shape in shapes if shape is not None})
 
 
-def largest_label(case: Case) -> int:
-    """The largest class number that any photo of the case has; -1 where none has one."""
-    labels = [known_labels(case, name) for name in case.owners]
-    return max((int(some.max(initial=-1)) for some in labels if some is not None), default=-1)
+def check_sizes_fit(case: Case, opened: Mapping[str, Suspect], *, was_probed: bool) -> None:
+    """Refuse photos of sizes that a suspect cannot take, since its audit could not end.
+
+    A probe has queried every size that was there. Where it is overridden, models that cost
+    nothing get one unmarked original of each size; services are not queried. If a model
+    refuses some of several sizes, that is a warning: those photos are unusable, like every
+    image that a suspect refuses.
+
+    Raises:
+      CaseError: names the size and the suspect.
+    """
+    if was_probed:
+        known = case.read("probe.json").get("sizes")
+        new = [s for s in sizes_of(case) if known is not None and list(s) not in known]
+        if new:
+            raise CaseError(
+                f"the case has photos of {_size_text(new[0])}, which were not there when the "
+                "suspects were probed: probe again"
+            )
+        return
+    for name, suspect in opened.items():
+        if not isinstance(suspect, RemoteSuspect | RecordedSuspect):
+            _try_sizes(case, name, suspect)
+
+
+def _try_sizes(case: Case, name: str, suspect: Suspect) -> None:
+    sizes = sizes_of(case) if asked_size(suspect) is None else sizes_of(case)[:1]
+    refused = {}
+    for size in sizes:
+        try:
+            suspect.answers(as_asked(suspect, [_original_of(case, size)]))
+        except (SuspectError, ValueError) as error:
+            refused[_size_text(size)] = error
+    for size, error in refused.items():
+        what = f"suspect {name!r} cannot take photos of {size} ({error})"
+        if len(refused) == len(sizes):
+            raise CaseError(f"{what}: declare the input_size and layout that it expects")
+        warnings.warn(f"{what}: they will count as unusable", stacklevel=4)
+
+
+def _original_of(case: Case, size: tuple[int, int]) -> np.ndarray:
+    for owner in case.owners.values():
+        images = owner.originals.images
+        for index, shape in enumerate(images.shapes):
+            if shape is not None and tuple(shape[:2]) == size:
+                return images[index]
+    raise ValueError(f"size must be that of an original, got {size}")
+
+
+def _size_text(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def check_labels_fit(
     case: Case, opened: Mapping[str, Suspect], labels_of: Mapping[str, np.ndarray | None]
 ) -> None:
-    """Refuses labels that are no class of a suspect's: its audit could not end.
+    """Refuse labels that are no class of a suspect, since its audit could not end.
 
     Args:
       case: with the owners' photos.
       opened: suspects by name.
-      labels_of: by owner, the class numbers that are asked about; None for the model's own.
+      labels_of: by owner, the class numbers of the photos; None for the model's own.
 
     Raises:
       CaseError: names the owner, the photo and the suspect.
@@ -150,86 +204,16 @@ def check_labels_fit(
                 )
 
 
-def check_sizes_fit(case: Case, opened: Mapping[str, Suspect], *, was_probed: bool) -> None:
-    """Refuses photos of sizes that a suspect cannot take: its audit could not end.
-
-    A probe has asked about every size that was there. Where it is overridden, models that cost
-    nothing to ask get one unmarked original of each size; services are not asked. Sizes that
-    such a model refuses beside others are a warning: their photos are unusable, as every
-    picture is that a suspect refuses.
-
-    Raises:
-      CaseError: names the size and the suspect.
-    """
-    if was_probed:
-        known = case.read("probe.json").get("sizes")
-        new = [s for s in sizes_of(case) if known is not None and list(s) not in known]
-        if new:
-            raise CaseError(
-                f"the case has photos of {_named(new[0])}, which were not there when the "
-                "suspects were probed: probe again"
-            )
-        return
-    for name, suspect in opened.items():
-        if not isinstance(suspect, RemoteSuspect | RecordedSuspect):
-            _try_sizes(case, name, suspect)
-
-
-def _try_sizes(case: Case, name: str, suspect: Suspect) -> None:
-    sizes = sizes_of(case) if asked_size(suspect) is None else sizes_of(case)[:1]
-    refused = {}
-    for size in sizes:
-        try:
-            suspect.answers(as_asked(suspect, [_one_of(case, size)]))
-        except (SuspectError, ValueError) as error:
-            refused[_named(size)] = error
-    for size, error in refused.items():
-        what = f"suspect {name!r} cannot be asked about photos of {size} ({error})"
-        if len(refused) == len(sizes):
-            raise CaseError(f"{what}: declare the input_size and layout that it expects")
-        warnings.warn(f"{what}: they will count as unusable", stacklevel=4)
-
-
-def _one_of(case: Case, size: tuple[int, int]) -> np.ndarray:
-    for owner in case.owners.values():
-        images = owner.originals.images
-        for index, shape in enumerate(images.shapes):
-            if shape is not None and tuple(shape[:2]) == size:
-                return images[index]
-    raise ValueError(f"size must be that of an original, got {size}")
-
-
-def _named(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
-
-
 def source_of(plan: Plan) -> str:
-    """Who gives the class numbers under a plan of version 2, whose rules agree in it."""
-    return plan.rules[0].labels
-
-
-def wanted_labels(case: Case, name: str, source: str) -> np.ndarray | None:
-    """The class numbers from the declared source, int64 `[n]`; None for the model's own.
-
-    Raises:
-      CaseError: there are none, or the owner's are not those committed to.
-    """
-    table = source_table(case, name, source)
-    if table is None:
-        return None
-    if (table.classes < 0).all():
-        raise CaseError(
-            f"no photo of owner {name!r} has a class: give labels_map.csv with rows "
-            "'word,class number', or audit without labels (--no-labels)"
-        )
-    return table.classes
+    """Who gives the class numbers under a plan: all its rules agree in it."""
+    return "owner" if plan.version == 1 else plan.rules[0].labels
 
 
 def source_table(case: Case, name: str, source: str) -> Labels | None:
-    """The table of labels of the declared source; None for the model's own answers.
+    """The table of labels from the declared source; None for the model's own answers.
 
     Raises:
-      CaseError: as `wanted_labels`.
+      CaseError: there is none, or the owner's labels are not those committed to.
     """
     owner = case.owners[name]
     if source == "model":
@@ -251,24 +235,41 @@ def source_table(case: Case, name: str, source: str) -> Labels | None:
     )
 
 
+def wanted_labels(case: Case, name: str, source: str) -> np.ndarray | None:
+    """The class numbers from the declared source, int64 `[n]`; None for the model's own.
+
+    Raises:
+      CaseError: as `source_table`, or no photo has a class.
+    """
+    table = source_table(case, name, source)
+    if table is None:
+        return None
+    if (table.classes < 0).all():
+        raise CaseError(
+            f"no photo of owner {name!r} has a class: give labels_map.csv with rows "
+            "'word,class number', or audit without labels (--no-labels)"
+        )
+    return table.classes
+
+
 def known_labels(case: Case, name: str) -> np.ndarray | None:
     """The class numbers that a probe compares answers with; None where none are known yet."""
     owner = case.owners[name]
-    if owner.published.plan.version > 1 and source_of(owner.published.plan) == "arbitrator":
+    if source_of(owner.published.plan) == "arbitrator":
         table = arbitrator_labels(case.path, name, owner.published.manifest)
         return None if table is None else table.classes
     return owner.originals.labels
 
 
 def with_labels(case: Case, name: str, source: str) -> Owner:
-    """The owner with the class numbers that are asked about."""
+    """The owner with the class numbers that are used in queries."""
     owner = case.owners[name]
     originals = dataclasses.replace(owner.originals, labels=wanted_labels(case, name, source))
     return dataclasses.replace(owner, originals=originals)
 
 
 def digest_of_labels(labels: np.ndarray | None) -> str:
-    """For `declared.json`; "" where the model's own answers stand in."""
+    """The digest in `declared.json`; "" for the model's own labels."""
     return "" if labels is None else labels_digest(labels)
 
 

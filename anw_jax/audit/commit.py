@@ -25,7 +25,7 @@ from anw_jax.audit.published import (
     Published,
     check_later,
     commitment_of,
-    fresh_folder,
+    new_folder,
     read_published,
     report_on,
     write_published,
@@ -39,13 +39,13 @@ REGISTRY = "anw-commitments.jsonl"
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One commitment.
+    """One commitment in the registry.
 
     Attributes:
       number: from 1.
       time_utc: when it was made, ISO.
       commitment: 64 hex digits.
-      key: tells keys apart and reveals nothing of them.
+      key: a fingerprint that tells keys apart and reveals nothing about them.
       photos: the image digests.
     """
 
@@ -60,7 +60,7 @@ class Registry:
     """The commitments of all keys in one folder.
 
     Args:
-      folder: where the key files lie.
+      folder: the folder of the key files.
 
     Raises:
       CaseError: the file is damaged.
@@ -68,8 +68,8 @@ class Registry:
 
     def __init__(self, folder: pathlib.Path):
         self.path = folder / REGISTRY
-        self.is_writable = True
-        self.entries = _read(self.path) if self.path.exists() else []
+        self.is_writable = os.access(folder, os.W_OK)
+        self.entries = _read_entries(self.path) if self.path.exists() else []
 
     @property
     def next_number(self) -> int:
@@ -87,13 +87,9 @@ class Registry:
         return sum(entry.key == _fingerprint(mark_key) for entry in self.entries)
 
     def add(self, mark_key: MarkKey, published: Published) -> None:
-        """Appends one commitment; once it is there, nothing is added again.
-
-        Keys may lie where nothing can be written: then nothing is added.
-        """
-        if not self.is_writable or any(
-            entry.commitment == published.commitment for entry in self.entries
-        ):
+        """Append one commitment, unless it is there or the folder cannot be written."""
+        known = {entry.commitment for entry in self.entries}
+        if not self.is_writable or published.commitment in known:
             return
         entry = Entry(
             published.plan.number,
@@ -103,20 +99,17 @@ class Registry:
             published.manifest.image_digests,
         )
         self.entries.append(entry)
-        lines = [_json.dumps(dataclasses.asdict(one), sort_keys=True) for one in self.entries]
+        lines = [_json.dumps(dataclasses.asdict(e), sort_keys=True) for e in self.entries]
         _files.write_whole(self.path, ("\n".join(lines) + "\n").encode())
 
 
 @contextlib.contextmanager
 def open_registry(folder: pathlib.Path) -> Iterator[Registry]:
-    """The registry, with other processes kept out while a number is taken."""
-    if not os.access(folder, os.W_OK):
-        registry = Registry(folder)
-        registry.is_writable = False
-        yield registry
-        return
+    """Open the registry and lock its folder while a number is taken, if it can be written."""
     message = f"another process is committing with the keys in {folder}: wait for it"
-    with _files.only_one(folder, lambda: CaseError(message)):
+    with contextlib.ExitStack() as stack:
+        if os.access(folder, os.W_OK):
+            stack.enter_context(_files.only_one(folder, lambda: CaseError(message)))
         yield Registry(folder)
 
 
@@ -124,7 +117,7 @@ def _fingerprint(mark_key: MarkKey) -> str:
     return hashlib.sha256(mark_key.sub_key("registry")).hexdigest()[:16]
 
 
-def _read(path: pathlib.Path) -> list[Entry]:
+def _read_entries(path: pathlib.Path) -> list[Entry]:
     try:
         lines = read_bytes(path).decode().splitlines()
         entries = [Entry(**_json.loads(line)) for line in lines if line.strip()]
@@ -134,7 +127,7 @@ def _read(path: pathlib.Path) -> list[Entry]:
         return [dataclasses.replace(entry, photos=tuple(entry.photos)) for entry in entries]
     except (ValueError, TypeError, RecursionError):
         raise CaseError(
-            f"{path} is damaged: restore it, it says how many commitments you have made"
+            f"{path} is damaged: restore it, since it counts your commitments"
         ) from None
 
 
@@ -147,9 +140,9 @@ class Committed:
       num_images: photos in the manifest.
       num_units: units that carry independent slots.
       number: which of the owner's commitments this is.
-      beacon: the name of the public value that is waited for; "" for none.
-      is_new: False where the same commitment stood there already.
-      report: what was found below the folder, pictures that cannot be marked among it.
+      beacon: the name of the public value that decides the slots; "" for none.
+      is_new: False if the same commitment was there already.
+      report: what was found in the folder, with pictures that cannot be marked.
       warnings: what the owner should know, one line each.
     """
 
@@ -174,22 +167,21 @@ def commit_folder(
     again: bool = False,
     on_progress: progress.ProgressFn = progress.silent,
 ) -> Committed:
-    """Commits to every photo of a folder, before any slot is known; nothing is marked yet.
+    """Commit to every photo of a folder, before any slot is known; nothing is marked yet.
 
-    `out` gets `manifest.json` and `commitment.json` (and `basis.json` or `light.json`, what a
-    mark's secret is drawn from), and appears under its
-    name when it is complete. The same call again finds the commitment that is there. Numbers
-    come from the registry beside the key file.
+    `out` gets `manifest.json`, `commitment.json` and, for a mark with a secret, `basis.json` or
+    `light.json`; it appears under its name when it is complete. The same call again finds the
+    commitment that is there. Numbers come from the registry beside the key file.
 
     Args:
       photos: the folder of originals, of any depth; only read.
       key_file: the owner's secret.
       out: a folder that is not there yet, neither `photos` nor inside it.
       choices: what is committed to.
-      labels: a file of rows 'file,label' to commit to: audits take no other labels from an
+      labels: a file of rows 'file,label' to commit to: audits accept no other labels from an
         owner; None commits to none. A label is a class number, a word, or "-".
       labels_map: a file of rows 'word,class number', committed to with the labels.
-      again: commit to photos that stand in the registry already.
+      again: commit to photos that are in the registry already.
       on_progress: called with (photos done, photos in all).
 
     Raises:
@@ -201,29 +193,32 @@ def commit_folder(
     photos, out, key_file = pathlib.Path(photos), pathlib.Path(out), pathlib.Path(key_file)
     mark_key = MarkKey.load(key_file)
     report = report_on(photos)
-    files, names = report.photos, list(report.names)
-    _refuse_in_the_way(photos, out)
-    target_names(names)
+    _check_out(photos, out)
+    target_names(report.names)
     before = read_published(out) if out.exists() else None
     if before is not None:
         choices = _committed_choices(before, choices)
     slots = 12 if choices.slots is None else choices.slots
-    _check_auditable(choices, slots)
+    if choices.mode == "sequential":  # no audit could ever test fewer
+        _check.integer_at_least(3, slots=slots)
     mark = choices.make_mark(mark_key, slots)
-    scheme, least_side = choices.scheme or "per_image", getattr(mark, "cells", 1)
-    manifest = _manifest(files, names, scheme, slots, least_side, on_progress)
-    table = _labels(labels, labels_map, manifest)
-    given = None if table is None else table.digest
+    least_side = getattr(mark, "cells", 1)
+    manifest = _manifest(report, choices.scheme or "per_image", slots, least_side, on_progress)
+    table = None if labels is None else read_labels(labels, manifest, labels_map)
+    if labels is None and labels_map is not None:
+        raise ValueError(f"labels_map needs labels, got {labels_map} alone")
+    digest = None if table is None else table.digest
     warnings: tuple[str, ...] = ()
     with open_registry(key_file.parent) as registry:
         if before is None:
-            check_later(choices.beacon or "", _now())
+            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            check_later(choices.beacon or "", now)
             warnings = _warn(registry, mark_key, manifest, choices.beacon or "", again)
             number = registry.next_number
-            published = _write(out, mark_key, manifest, mark, choices, given or "", number)
+            published = _write(out, mark_key, manifest, mark, choices, digest or "", number)
         else:
             published = before
-            _check_committed(before, out, mark_key, manifest, given)
+            _check_committed(before, out, mark_key, manifest, digest)
         registry.add(mark_key, published)
     return Committed(
         published.commitment,
@@ -237,18 +232,8 @@ def commit_folder(
     )
 
 
-def _labels(
-    labels: str | os.PathLike | None, labels_map: str | os.PathLike | None, manifest: Manifest
-) -> Labels | None:
-    if labels is not None:
-        return read_labels(labels, manifest, labels_map)
-    if labels_map is not None:
-        raise ValueError(f"labels_map needs labels, got {labels_map} alone")
-    return None
-
-
 def _about_labels(table: Labels | None) -> tuple[str, ...]:
-    """What an owner should know of labels that are not all class numbers."""
+    """What an owner should know about labels that are not all class numbers."""
     if table is None:
         return ()
     if table.needs_map:
@@ -267,9 +252,9 @@ def _write(
     labels: str,
     number: int,
 ) -> Published:
-    """Writes a new commitment; `out` appears under its name when it is complete."""
+    """Write a new commitment; `out` appears under its name when it is complete."""
     plan = choices.plan(mark.description, labels, number)
-    partial = fresh_folder(out)
+    partial = new_folder(out)
     commitment = commitment_of(mark_key, manifest, plan)
     write_published(partial, mark_key, manifest, plan, commitment)
     os.replace(partial, out)
@@ -277,7 +262,7 @@ def _write(
 
 
 def _committed_choices(before: Published, choices: Choices) -> Choices:
-    """What was committed to, once no choice that was given differs from it.
+    """What was committed to, if no choice that was given differs from it.
 
     Raises:
       CaseError: one does.
@@ -298,7 +283,7 @@ def _check_committed(
     manifest: Manifest,
     labels: str | None,
 ) -> None:
-    """Refuses another key, other photos or other labels than those committed to."""
+    """Refuse another key, other photos or other labels than those committed to."""
     if labels not in (None, before.plan.labels):
         raise CaseError(f"the labels are not those committed to in {out}")
     if commitment_of(mark_key, manifest, before.plan) != before.commitment:
@@ -311,9 +296,9 @@ def _check_committed(
 def _warn(
     registry: Registry, mark_key: MarkKey, manifest: Manifest, beacon: str, again: bool
 ) -> tuple[str, ...]:
-    """Refuses photos committed to before, and warns of a key used before.
+    """Refuse photos committed to before, and warn of a key used before.
 
-    Without a beacon it warns of both: such a commitment is conditional anyhow.
+    Without a beacon both are warnings: such a commitment is conditional in any case.
     """
     warnings = []
     twice = registry.photos_again(manifest)
@@ -334,23 +319,13 @@ def _warn(
         )
     if not registry.is_writable:
         warnings.append(
-            f"{registry.path} cannot be written, so this commitment is not counted there: put "
-            "your keys into a folder that can be written to"
+            f"{registry.path} cannot be written, so this commitment is not counted there: move "
+            "your keys to a folder that can be written to"
         )
     return tuple(warnings)
 
 
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _check_auditable(choices: Choices, slots: int) -> None:
-    """A commitment that no audit could ever test would be found out years later."""
-    if choices.mode == "sequential":
-        _check.integer_at_least(3, slots=slots)
-
-
-def _refuse_in_the_way(photos: pathlib.Path, out: pathlib.Path) -> None:
+def _check_out(photos: pathlib.Path, out: pathlib.Path) -> None:
     source, target = photos.resolve(), out.resolve()
     if target == source or source in target.parents:
         raise CaseError(f"out must lie outside the folder of originals {photos}, got {out}")
@@ -362,34 +337,33 @@ def _refuse_in_the_way(photos: pathlib.Path, out: pathlib.Path) -> None:
 
 
 def _manifest(
-    files: tuple[pathlib.Path, ...],
-    names: list[str],
+    report: FolderReport,
     scheme: str,
     num_slots: int,
     least_side: int,
     on_progress: progress.ProgressFn,
 ) -> Manifest:
     digests, file_digests = [], []
-    for number, file in enumerate(files):
+    for number, file in enumerate(report.photos):
         image = data.read_photo(file)
         if min(image.shape[:2]) < least_side:
             height, width = image.shape[:2]
             raise CaseError(
                 f"{file} has {width} x {height} pixels, and the mark needs {least_side} along "
-                "each side: leave the photo out, or take another mark"
+                "each side: leave the photo out, or use another mark"
             )
         digests.append(image_digest(image))
         file_digests.append(digest_of(file))
-        on_progress(number + 1, len(files))
+        on_progress(number + 1, len(report.photos))
     groups = None
     if scheme == "per_group":
-        groups = [str(pathlib.PurePosixPath(name).parent) for name in names]
+        groups = [str(pathlib.PurePosixPath(name).parent) for name in report.names]
     return Manifest.of(
         digests,
         SignatureSpace(num_slots),
         scheme,
         groups,
-        names,
+        list(report.names),
         digests=digests,
         file_digests=file_digests,
     )

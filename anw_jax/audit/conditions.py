@@ -1,13 +1,18 @@
-"""From a test to what is said of it: statements, conditions, factor, text."""
+"""What a verdict rests on, and how it is worded: statements, conditions, factor, texts."""
 
 import dataclasses
 import math
 from typing import Any
 
-from anw_jax.audit.case import Case
+from anw_jax.audit.case import FORMATS, Case
 from anw_jax.audit.corrections import SHOWN
-from anw_jax.audit.declare import labels_by, menu_of
-from anw_jax.audit.statements import CaseStatements
+from anw_jax.audit.declare import Declared, check_unchanged
+from anw_jax.audit.statements import (
+    CaseStatements,
+    check_controls,
+    check_release,
+    read_statements,
+)
 from anw_jax.errors import ChangedFileError
 from anw_jax.stats import format_p
 from anw_jax.verify import Statements
@@ -21,7 +26,8 @@ from anw_jax.verify.verdict import (
     verdict_text,
 )
 
-CONTROL = "control"
+# Tests as `verdict.json` holds them: by owner, by suspect.
+Tests = dict[str, dict[str, dict[str, Any]]]
 
 _OVERRIDDEN = (
     "the suspect was asked correctly (there was no probe, or its findings were overridden)"
@@ -34,14 +40,13 @@ _FREELY_DECLARED = (
     "the declaration was not chosen among several by their results (a plan of version 1 leaves "
     "access, views and saving rule to the arbitrator)"
 )
-_LABELS_SEEN = (
-    "the class numbers were given by somebody who did not know the hues (nobody stated that)"
-)
+_LABELED_BLIND = "the class numbers were given by somebody who did not know the hues"
+_LABELS_SEEN = f"{_LABELED_BLIND} (nobody stated that)"
 
 
 @dataclasses.dataclass(frozen=True)
 class Basis:
-    """What one owner's test against one suspect rests on.
+    """What the test of one owner against one suspect rests on.
 
     Attributes:
       statements: of the arbitrator.
@@ -61,110 +66,162 @@ class Basis:
         return self.statements.factor * self.menu
 
 
-def check_blind(case: Case, name: str, given: str | None) -> bool:
-    """Whether the digest that both sides noted at the audit was compared.
+class CaseBasis:
+    """What all tests of a case rest on: unchanged files, and the arbitrator's statements.
+
+    Args:
+      case: declared.
+
+    Attributes:
+      case: as given.
+      declared: `declared.json`.
+      statements: of the arbitrator.
+
+    Raises:
+      CaseError: nothing declared, wrong statements, or a suspect that cannot have learned.
+      ChangedFileError: a file was changed.
+    """
+
+    def __init__(self, case: Case):
+        self.case = case
+        self.declared: Declared = check_unchanged(case)
+        self.statements: CaseStatements = read_statements(case)
+        check_controls(self.statements, self.declared.body)
+        check_release(case, self.statements)
+
+    def of(self, owner: str, suspect: str, is_compared: bool) -> Basis:
+        """Gather what the test of one owner against one suspect rests on.
+
+        Args:
+          owner: name.
+          suspect: name.
+          is_compared: whether the digest noted at the audit was compared.
+        """
+        published = self.case.owners[owner].published
+        conditions = [] if is_compared else [NOT_COMPARED]
+        conditions += self._of_probe(suspect)
+        if published.plan.version == 1:
+            conditions.append(_FREELY_DECLARED)
+        source, table = self.declared.labels_by(owner), self.case.owners[owner].originals.table
+        # Words that were committed to become numbers by a map that somebody made afterwards.
+        is_mapped = source == "owner" and table is not None and table.by_arbitrators_map
+        are_fixed = source == "model" or (
+            source == "owner" and published.plan.beacon and not is_mapped
+        )
+        said, model = self.statements.of(owner, suspect), self.statements.suspects[suspect]
+        more = []
+        if not are_fixed:
+            is_stated = self.statements.owners[owner]["labels_given_blind"]
+            (more if is_stated else conditions).append(
+                _LABELED_BLIND if is_stated else _LABELS_SEEN
+            )
+        if model["released"]:
+            source = f", from {model['released_from']}" if model["released_from"] else ""
+            more.append(f"the suspect was released on {model['released']}{source}")
+        stated = (*said.lines(), *as_stated(more))
+        return Basis(said, self.declared.menu(suspect), tuple(conditions), stated)
+
+    def _of_probe(self, suspect: str) -> list[str]:
+        """What the probe leaves open of how a suspect is queried."""
+        if self.declared.body.get("despite_probe", False) or not self.case.has("probe.json"):
+            return [_OVERRIDDEN]
+        report = self.case.read("probe.json")["suspects"].get(suspect, {})
+        is_same = report.get("file") == self.case.suspects[suspect].digest
+        if report.get("is_fit") is not True or not is_same:
+            return [_OVERRIDDEN]
+        return [_RECORDED] if "unprobed" in report else []
+
+    def verdict(
+        self,
+        mode: str,
+        before: str,
+        is_compared: bool,
+        tests: Tests,
+        end: dict[str, Any],
+        queries: dict[str, int],
+    ) -> dict[str, Any]:
+        """Put a verdict together, as `verdict.json` holds it.
+
+        Args:
+          mode: "sealed" or "sequential".
+          before: the file that the verdict is made from.
+          is_compared: whether the digest of that file, noted at the audit, was compared.
+          tests: with outcomes as corrected; each gets its text.
+          end: the outcome after the correction for all tests; gets texts under "any model".
+          queries: number of queries, by suspect.
+        """
+        _add_texts(tests, end)
+        return {
+            "format": FORMATS["verdict.json"],
+            "previous": self.case.digest(before),
+            "mode": mode,
+            "tests": tests,
+            "corrected": end,
+            "case": self._circumstances(before),
+            "blind_compared": is_compared,
+            "queries": queries,
+        }
+
+    def _circumstances(self, before: str) -> dict[str, Any]:
+        """What a verdict states of the case beside its tests: digests, beacons, statements."""
+        declared = self.declared
+        return {
+            "declared_sha256": self.case.digest("declared.json"),
+            "blind_sha256": self.case.digest(before),
+            "statements_sha256": self.statements.digest,
+            "despite_probe": declared.body.get("despite_probe", False),
+            "owners": {
+                name: {
+                    "commitment": owner.published.commitment,
+                    "number": owner.published.plan.number,
+                    "beacon": owner.published.plan.beacon,
+                    "beacon_value": declared.body["beacons"].get(name, ""),
+                    "labels_by": declared.labels_by(name),
+                    "stated": self.statements.owners[name],
+                }
+                for name, owner in self.case.owners.items()
+            },
+            "suspects": {
+                name: {
+                    "access": declared.access_text(name),
+                    "menu": declared.menu(name),
+                    "stated": self.statements.suspects[name],
+                }
+                for name in declared.body["suspects"]
+            },
+        }
+
+
+def check_blind(case: Case, name: str, noted: str | None) -> bool:
+    """Compare the digest that both sides noted at the audit, if it is given.
 
     Args:
       case: with a blind result.
       name: its file, "blind.json" or "closed.json".
-      given: what was noted; None for nothing.
+      noted: the digest; None for nothing.
+
+    Returns:
+      Whether it was compared.
 
     Raises:
       ChangedFileError: the file is another one.
     """
-    if given is None:
+    if noted is None:
         return False
     now = case.digest(name)
-    if given.strip().lower() != now:
+    if noted.strip().lower() != now:
         raise ChangedFileError(
             f"{case.file(name)} is not the one noted at the audit: its SHA-256 is {now}, and "
-            f"{given!r:.80} was noted"
+            f"{noted!r:.80} was noted"
         )
     return True
 
 
-def basis_of(
-    case: Case,
-    declared: dict[str, Any],
-    statements: CaseStatements,
-    owner: str,
-    suspect: str,
-    is_compared: bool,
-) -> Basis:
-    """Gathers what a test rests on."""
-    plan = case.owners[owner].published.plan
-    conditions = []
-    if not is_compared:
-        conditions.append(NOT_COMPARED)
-    conditions += _of_probe(case, declared, suspect)
-    if plan.version == 1:
-        conditions.append(_FREELY_DECLARED)
-    source = labels_by(declared, owner)
-    table = case.owners[owner].originals.table
-    # Words that were committed to become numbers by a map that somebody made afterwards.
-    is_mapped = source == "owner" and table is not None and table.by_arbitrators_map
-    are_fixed = source == "model" or (source == "owner" and plan.beacon and not is_mapped)
-    were_blind = statements.owners[owner]["labels_given_blind"]
-    if not are_fixed and not were_blind:
-        conditions.append(_LABELS_SEEN)
-    said, model = statements.of(owner, suspect), statements.suspects[suspect]
-    more = []
-    if not are_fixed and were_blind:
-        more.append("the class numbers were given by somebody who did not know the hues")
-    if model["released"]:
-        source = f", from {model['released_from']}" if model["released_from"] else ""
-        more.append(f"the suspect was released on {model['released']}{source}")
-    stated = (*said.lines(), *as_stated(more))
-    return Basis(said, menu_of(declared, suspect), tuple(conditions), stated)
+def _add_texts(tests: Tests, end: dict[str, Any]) -> None:
+    """Add to each test its text, by the outcome after the correction.
 
-
-def _of_probe(case: Case, declared: dict[str, Any], suspect: str) -> list[str]:
-    """What the probe leaves open of how a suspect is asked, whatever `declared.json` says."""
-    if declared.get("despite_probe", False) or not case.has("probe.json"):
-        return [_OVERRIDDEN]
-    report = case.read("probe.json")["suspects"].get(suspect, {})
-    is_fit = report.get("is_fit") is True
-    if not is_fit or report.get("file") != case.suspects[suspect].digest:
-        return [_OVERRIDDEN]
-    return [_RECORDED] if "unprobed" in report else []
-
-
-def circumstances(
-    case: Case, declared: dict[str, Any], statements: CaseStatements, blind: str
-) -> dict[str, Any]:
-    """What a verdict states of the case beside its tests: digests, beacons, who said what."""
-    return {
-        "declared_sha256": case.digest("declared.json"),
-        "blind_sha256": case.digest(blind),
-        "statements_sha256": statements.digest,
-        "despite_probe": declared.get("despite_probe", False),
-        "owners": {
-            name: {
-                "commitment": owner.published.commitment,
-                "number": owner.published.plan.number,
-                "beacon": owner.published.plan.beacon,
-                "beacon_value": declared["beacons"].get(name, ""),
-                "labels_by": labels_by(declared, name),
-                "stated": statements.owners[name],
-            }
-            for name, owner in case.owners.items()
-        },
-        "suspects": {
-            name: {
-                "access": one.get("access_text", declared.get("access_text")),
-                "menu": menu_of(declared, name),
-                "stated": statements.suspects[name],
-            }
-            for name, one in declared["suspects"].items()
-        },
-    }
-
-
-def with_texts(tests: dict[str, dict[str, dict[str, Any]]], end: dict[str, Any]) -> None:
-    """Adds to each test its text, by the outcome after the correction.
-
-    Under "any model" no test is shown by itself: each owner of whom the claim is shown has a
-    text in `end`, with the conditions of all tests whose e-values it rests on.
+    Under "any model" no test is shown by itself: each owner for whom the claim is shown has a
+    text in `end`, with the conditions of all tests whose e-values it uses.
     """
     level = end["level"]
     for by_name in tests.values():
@@ -195,37 +252,28 @@ def _factor_line(factor: float) -> list[str]:
 
 
 def _text_of_any(tests: list[dict[str, Any]], level: float, p_value: float) -> str:
-    """That at least one of an owner's suspects met the photos, and on what it rests."""
+    """The text that at least one of an owner's suspects learned from the photos."""
     conditions = list(dict.fromkeys(text for test in tests for text in test["conditions"]))
-    no_evidence = [
-        test["standing"]
-        for test in tests
-        if not is_evidence(test["standing"]) and not is_conditional(test["standing"])
-    ]
     standing = on_conditions(conditions) if conditions else EVIDENCE
+    for test in tests:
+        if not is_evidence(test["standing"]) and not is_conditional(test["standing"]):
+            standing, conditions = test["standing"], []
+            break
     sentence = (
         f"If all of these {len(tests)} models had been made without these marked photos, "
         "whatever else they learned from, a mean of e-values this large would occur with "
         f"probability at most {format_p(math.log10(p_value))}."
     )
-    return verdict_text(
-        SHOWN,
-        level,
-        sentence,
-        no_evidence[0] if no_evidence else standing,
-        () if no_evidence else conditions,
-        list(dict.fromkeys(line for test in tests for line in test["stated"])),
-    )
+    stated = list(dict.fromkeys(line for test in tests for line in test["stated"]))
+    return verdict_text(SHOWN, level, sentence, standing, conditions, stated)
 
 
-def split_controls(
-    tests: dict[str, dict[str, dict[str, Any]]], statements: CaseStatements
-) -> tuple[dict[str, dict[str, dict[str, Any]]], dict[str, dict[str, dict[str, Any]]]]:
-    """Tests of suspects, and of controls, which are shown and accused of nothing."""
-    suspects: dict[str, dict[str, dict[str, Any]]] = {owner: {} for owner in tests}
-    controls: dict[str, dict[str, dict[str, Any]]] = {owner: {} for owner in tests}
+def split_controls(tests: Tests, statements: CaseStatements) -> tuple[Tests, Tests]:
+    """Separate the tests of suspects from those of controls, which are not accused."""
+    suspects: Tests = {owner: {} for owner in tests}
+    controls: Tests = {owner: {} for owner in tests}
     for owner, by_name in tests.items():
         for name, test in by_name.items():
-            group = controls if statements.is_control(name) else suspects
+            group = controls if name in statements.controls else suspects
             group[owner][name] = test
     return suspects, controls

@@ -5,20 +5,10 @@ import datetime
 from typing import Any
 
 from anw_jax import _check, _json
+from anw_jax.audit import checks
 from anw_jax.audit.case import FORMATS, Case, Owner
-from anw_jax.audit.checks import (
-    check_complete,
-    check_labels_fit,
-    check_owners,
-    check_probe,
-    check_same_models,
-    check_sizes_fit,
-    digest_of_labels,
-    source_of,
-    wanted_labels,
-)
 from anw_jax.audit.corrections import level_of_record
-from anw_jax.audit.options import Chosen, Options, choose_rule
+from anw_jax.audit.options import Chosen, Options, access_of_rule, choose_rule
 from anw_jax.audit.statements import (
     CaseStatements,
     check_release,
@@ -32,6 +22,89 @@ from anw_jax.keys.beacons import check_value
 from anw_jax.suspects import Access, Augmentation, Declaration, Suspect
 from anw_jax.suspects.access import reachable
 
+# How older files of declared audits say who gave the class numbers.
+_OLDER_SOURCES = {
+    "the model": "model",
+    "the arbitrator": "arbitrator",
+    "the owner, before training": "owner",
+}
+
+
+class Declared:
+    """What `declared.json` fixes, in files of this version and of earlier ones.
+
+    Args:
+      case: the case.
+      body: of its file `declared.json`.
+
+    Attributes:
+      case, body: as given.
+    """
+
+    def __init__(self, case: Case, body: dict[str, Any]):
+        self.case, self.body = case, body
+
+    def declaration(self, suspect: str) -> Declaration:
+        """The declaration of one suspect."""
+        return Declaration.from_json(self.body["suspects"][suspect]["declaration"])
+
+    def access(self, suspect: str) -> Access:
+        """The declared access of one suspect; older files have one for all."""
+        fields = self.body["suspects"][suspect].get("access") or self.body["access"]
+        return Access(**{**fields, "augmentation": Augmentation(**fields["augmentation"])})
+
+    def access_text(self, suspect: str) -> str | None:
+        """The declared access of one suspect in words."""
+        return self.body["suspects"][suspect].get("access_text", self.body.get("access_text"))
+
+    def rule(self, suspect: str) -> AccessRule:
+        """The declared rule of one suspect; older files have options for all instead."""
+        fields = self.body["suspects"][suspect].get("rule")
+        if fields is not None:
+            return AccessRule.from_json(fields)
+        access, saving = self.body["access"], self.body["saving"]
+        return AccessRule(
+            access["kind"],
+            "owner" if access["true_labels"] else "model",
+            views=access["num_augmentations"],
+            decimals=access["decimals"],
+            top=access["k"],
+            saving=None if saving is None else tuple(saving),
+            bound_level=self.body["bound"]["level"],
+            bound_by=self.body["bound"]["by"],
+            list_rate=self.body["list_rate"],
+        )
+
+    def menu(self, suspect: str) -> int:
+        """M, how many declarations the plan left open for one suspect."""
+        return self.body["suspects"][suspect].get("menu", 1)
+
+    def refusal_limit(self, suspect: str) -> float | None:
+        """Share of an owner's photos that a suspect may refuse; None in older files."""
+        if "rule" not in self.body["suspects"][suspect]:
+            return self.body.get("refusal_limit")
+        return self.rule(suspect).refusals
+
+    def labels_by(self, owner: str) -> str:
+        """Who gives the class numbers of an owner's photos."""
+        source = self.body["owners"][owner].get("labels_by") or self.body.get("labels_by")
+        return _OLDER_SOURCES.get(source, source)
+
+    def beacon(self, owner: str) -> bytes:
+        """The value of an owner's beacon; empty where the plan names none.
+
+        Raises:
+          CaseError: no hexadecimal digits.
+        """
+        digits = self.body["beacons"].get(owner, "")
+        try:
+            return bytes.fromhex(digits)
+        except ValueError:
+            raise CaseError(
+                f"declared.json is damaged: beacons.{owner} must be hexadecimal digits, got "
+                f"{digits!r:.40}"
+            ) from None
+
 
 def declare(
     case: Case,
@@ -40,12 +113,12 @@ def declare(
     despite_probe: bool = False,
     makers: dict[str, MakerFn] | None = None,
 ) -> dict[str, Any]:
-    """Writes `declared.json`; nothing may change afterwards.
+    """Write `declared.json`; nothing may change afterwards.
 
     Args:
       case: with owners, suspects, and a probe.
       options: the arbitrator's choices.
-      despite_probe: go on although the probe found errors, or was not made.
+      despite_probe: continue although the probe found errors, or was not made.
       makers: further kinds of suspects.
 
     Returns:
@@ -55,27 +128,30 @@ def declare(
       CaseError: declared already, no probe or one that found errors, owners that cannot share
         a case, missing originals, labels that are missing or were not committed to, a
         beacon's value missing or not planned.
-      ValueError: a rung that a suspect's answers do not reach.
+      ValueError: an access that a suspect's answers do not allow.
     """
     if case.has("declared.json"):
         raise CaseError(
             f"{case.file('declared.json')} exists: an audit is declared once; another "
             "declaration needs another case folder, and counts as another test"
         )
-    check_probe(case, despite_probe)
+    checks.check_probe(case, despite_probe)
     statements = read_statements(case)
-    controls = sorted(name for name in case.suspects if statements.is_control(name))
-    check_owners(case, controls)
-    check_complete(case)
+    controls = statements.controls
+    checks.check_owners(case, controls)
+    checks.check_complete(case)
     check_release(case, statements)
     opened = {name: file.open(makers) for name, file in case.suspects.items()}
     if not despite_probe:
-        check_same_models(case, opened)
+        checks.check_same_models(case, opened)
     chosen = {n: _chosen(case, n, s.declaration, options) for n, s in opened.items()}
-    sources = {n: _source(case, n, options) for n in case.owners}
-    labels = {name: wanted_labels(case, name, sources[name]) for name in case.owners}
-    check_labels_fit(case, opened, labels)
-    check_sizes_fit(case, opened, was_probed=not despite_probe)
+    sources = {
+        name: options.label_source or checks.source_of(owner.published.plan)
+        for name, owner in case.owners.items()
+    }
+    labels = {name: checks.wanted_labels(case, name, sources[name]) for name in case.owners}
+    checks.check_labels_fit(case, opened, labels)
+    checks.check_sizes_fit(case, opened, was_probed=not despite_probe)
     body = {
         "format": FORMATS["declared.json"],
         "previous": case.digest("probe.json"),
@@ -84,7 +160,7 @@ def declare(
             name: {
                 **_owner(owner),
                 "labels_by": sources[name],
-                "labels_sha256": digest_of_labels(labels[name]),
+                "labels_sha256": checks.digest_of_labels(labels[name]),
             }
             for name, owner in case.owners.items()
         },
@@ -117,65 +193,52 @@ def _chosen(case: Case, name: str, declaration: Declaration, options: Options) -
     """The rule of one suspect, at its own highest kind of access."""
     plans = {owner: one.published.plan for owner, one in case.owners.items()}
     if any(plan.version == 1 for plan in plans.values()):
-        chosen = Chosen(_rule_of_version_1(declaration, options), 1)
+        # These plans left everything to the arbitrator; their verdicts say so.
+        wanted = options.wanted()
+        kind = wanted.pop("kind", None) or reachable(declaration)[0]
+        chosen = Chosen(AccessRule(kind, **{"labels": "owner", **wanted}), 1)
     else:
         chosen = choose_rule(name, declaration, plans, options.wanted())
     try:
-        chosen.access.check_fits(declaration)
+        access_of_rule(chosen.rule).check_fits(declaration)
     except ValueError as error:
         raise CaseError(f"suspect {name!r}: {error}") from None
     return chosen
 
 
-def _rule_of_version_1(declaration: Declaration, options: Options) -> AccessRule:
-    """Plans of version 1 left all of it to the arbitrator; their verdicts say so."""
-    wanted = options.wanted()
-    kind = wanted.pop("kind", None) or reachable(declaration)[0]
-    return AccessRule(kind, **{"labels": "owner", **wanted})
-
-
-def _source(case: Case, name: str, options: Options) -> str:
-    """Who gives the class numbers of an owner's photos."""
-    plan = case.owners[name].published.plan
-    if plan.version == 1:
-        return options.label_source or "owner"
-    return options.label_source or source_of(plan)
-
-
 def close(suspect: Suspect) -> None:
-    """Ends what a suspect keeps open, if anything."""
+    """Close a suspect, if it has anything to close."""
     end = getattr(suspect, "close", None)
     if end is not None:
         end()
 
 
 def public_seeds(case: Case) -> dict[str, str]:
-    """For each owner the seed of changes of pictures: nobody's choice, no key in it."""
+    """The seed of image augmentations of each owner: it can be chosen by nobody."""
     return {
         name: augmentation_seed(owner.published.commitment, owner.published.plan).hex()
         for name, owner in case.owners.items()
     }
 
 
-def check_unchanged(case: Case) -> dict[str, Any]:
-    """Holds owners, suspects and probe against `declared.json`; returns it.
+def check_unchanged(case: Case) -> Declared:
+    """Compare owners, suspects and probe with `declared.json`, and return it.
 
     Raises:
       CaseError: nothing is declared yet.
-      ChangedFileError: something was changed, added or taken away since.
+      ChangedFileError: something was changed, added or removed since.
     """
+    file = case.file("declared.json")
     if not case.has("declared.json"):
-        raise CaseError(
-            f"{case.file('declared.json')} is not there: declare the audit first (anw declare)"
-        )
-    declared = case.check_link("declared.json", "probe.json")
-    check_complete(case)
+        raise CaseError(f"{file} is not there: declare the audit first (anw declare)")
+    declared = Declared(case, case.check_link("declared.json", "probe.json"))
+    checks.check_complete(case)
     now = {
         "owners": {name: _owner(owner) for name, owner in case.owners.items()},
         "suspects": {name: {"file": file.digest} for name, file in case.suspects.items()},
     }
     for group, entries in now.items():
-        before = declared[group]
+        before = declared.body[group]
         if sorted(before) != sorted(entries):
             raise ChangedFileError(
                 f"{case.path} was declared with the {group} {', '.join(sorted(before))}, and "
@@ -184,59 +247,55 @@ def check_unchanged(case: Case) -> dict[str, Any]:
         for name, fields in entries.items():
             for field, value in fields.items():
                 if before[name].get(field) != value:
-                    raise ChangedFileError(
-                        f"{case.path}: {field} of {group[:-1]} {name!r} was changed after "
-                        "declared.json named it: restore it, or start afresh in another case "
-                        "folder"
-                    )
-    for name, owner in declared["owners"].items():
+                    raise _changed(case, f"{field} of {group[:-1]} {name!r}")
+    for name, owner in declared.body["owners"].items():
         if "labels_sha256" not in owner:
             continue  # older files hold labels to the originals' digest
-        now = digest_of_labels(wanted_labels(case, name, labels_by(declared, name)))
-        if now != owner["labels_sha256"]:
-            raise ChangedFileError(
-                f"{case.path}: the labels of owner {name!r} were changed after declared.json "
-                "named them: restore them, or start afresh in another case folder"
-            )
-    _check_rules(case, declared)
-    if declared.get("public_seeds") != public_seeds(case):
-        raise ChangedFileError(
-            f"{case.file('declared.json')} names other public seeds than the commitments give"
-        )
+        labels = checks.wanted_labels(case, name, declared.labels_by(name))
+        if checks.digest_of_labels(labels) != owner["labels_sha256"]:
+            raise _changed(case, f"the table of labels of owner {name!r}")
+    _check_rules(declared)
+    if declared.body.get("public_seeds") != public_seeds(case):
+        raise ChangedFileError(f"{file} names other public seeds than the commitments give")
     return declared
 
 
-def _check_rules(case: Case, declared: dict[str, Any]) -> None:
-    """What is declared is what the plans leave open, and the menu as long as it is.
+def _changed(case: Case, what: str) -> ChangedFileError:
+    return ChangedFileError(
+        f"{case.path}: {what} was changed after declared.json named it: restore it, or start "
+        "again in another case folder"
+    )
+
+
+def _check_rules(declared: Declared) -> None:
+    """Check that the plans allow what is declared, and that the menu has its true length.
 
     Raises:
       ChangedFileError: `declared.json` says otherwise.
     """
-    plans = {name: owner.published.plan for name, owner in case.owners.items()}
+    file = declared.case.file("declared.json")
+    plans = {name: owner.published.plan for name, owner in declared.case.owners.items()}
     if any(plan.version == 1 for plan in plans.values()):
         return
-    for name, said in declared["suspects"].items():
+    for name, written in declared.body["suspects"].items():
         try:
-            rule = rule_of(declared, name)
+            rule = declared.rule(name)
             wanted = {f.name: getattr(rule, f.name) for f in dataclasses.fields(rule)}
-            declaration = Declaration.from_json(said["declaration"])
-            chosen = choose_rule(name, declaration, plans, wanted).as_json()
-            holds = all(said[field] == value for field, value in chosen.items())
+            chosen = choose_rule(name, declared.declaration(name), plans, wanted).as_json()
+            holds = all(written[field] == value for field, value in chosen.items())
         except (CaseError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ChangedFileError(
-                f"{case.file('declared.json')} declares for suspect {name!r} what the plans do "
-                f"not leave open ({error!s:.120})"
+                f"{file} declares for suspect {name!r} what the plans do not leave open "
+                f"({error!s:.120})"
             ) from None
         if not holds:
             raise ChangedFileError(
-                f"{case.file('declared.json')} declares another rule or menu for suspect "
-                f"{name!r} than the plans give"
+                f"{file} declares another rule or menu for suspect {name!r} than the plans give"
             )
     for name, plan in plans.items():
-        if declared["owners"][name].get("labels_by") != source_of(plan):
+        if declared.body["owners"][name].get("labels_by") != checks.source_of(plan):
             raise ChangedFileError(
-                f"{case.file('declared.json')} takes the labels of owner {name!r} from another "
-                "source than the plan does"
+                f"{file} takes the labels of owner {name!r} from another source than the plan"
             )
 
 
@@ -257,28 +316,26 @@ def _owner(owner: Owner) -> dict[str, Any]:
 def _sequential(
     case: Case, statements: CaseStatements, chosen: dict[str, Chosen]
 ) -> dict[str, Any]:
-    """Where each record may stop: fixed here, and named by its header.
+    """The level at which each record may stop: fixed here, and repeated in its header.
 
-    The stop allows for the largest factor stated so far; one that is stated later multiplies
-    the running p all the same.
+    The level allows for the largest factor stated so far; a factor that is stated later
+    multiplies the running p as well.
     """
-    plan = next(iter(case.owners.values())).published.plan
+    plan = case.plan
     if plan.mode != "sequential":
         return {}
-    controls = [name for name in case.suspects if statements.is_control(name)]
-    if controls:
+    if statements.controls:
         raise CaseError(
-            f"a sequential case has no controls, and {controls[0]!r} is stated to be one: give "
-            "it a case of its own"
+            "a sequential case has no controls, and the statements name "
+            f"{statements.controls[0]!r} as one: give it a case of its own"
         )
-    num_owners, num_suspects = len(case.owners), len(case.suspects)
     factor = max(
         statements.of(owner, name).factor * chosen[name].menu
         for owner in case.owners
         for name in case.suspects
     )
-    level = level_of_record(plan, num_owners, num_suspects, factor)
-    return {"sequential": {"num_tests": num_owners * num_suspects, "level": level}}
+    level = level_of_record(plan, len(case.owners), len(case.suspects), factor)
+    return {"sequential": {"num_tests": case.num_tests, "level": level}}
 
 
 def _beacons(case: Case, options: Options) -> dict[str, str]:
@@ -290,7 +347,7 @@ def _beacons(case: Case, options: Options) -> dict[str, str]:
         planned, value = owner.published.plan.beacon, values.get(name, b"")
         if bool(planned) != bool(value):
             what = (
-                f"names the beacon {planned!r}: give the value that you fetched (--beacon)"
+                f"names the beacon {planned!r}: give its value (--beacon)"
                 if planned
                 else "names no beacon: leave --beacon out"
             )
@@ -306,70 +363,3 @@ def _beacons(case: Case, options: Options) -> dict[str, str]:
                 f"{value.hex()} for it"
             )
     return {name: value.hex() for name, value in values.items()}
-
-
-# How older files of declared audits say who gave the class numbers.
-_OLDER_SOURCES = {
-    "the model": "model",
-    "the arbitrator": "arbitrator",
-    "the owner, before training": "owner",
-}
-
-
-def access_of(declared: dict[str, Any], suspect: str) -> Access:
-    """The declared rung of one suspect; older files have one for all."""
-    fields = dict(declared["suspects"][suspect].get("access") or declared["access"])
-    return Access(**{**fields, "augmentation": Augmentation(**fields["augmentation"])})
-
-
-def rule_of(declared: dict[str, Any], suspect: str) -> AccessRule:
-    """The declared rule of one suspect; older files have no rules but options for all."""
-    body = declared["suspects"][suspect].get("rule")
-    if body is not None:
-        return AccessRule.from_json(body)
-    access, saving = declared["access"], declared["saving"]
-    return AccessRule(
-        access["kind"],
-        "owner" if access["true_labels"] else "model",
-        views=access["num_augmentations"],
-        decimals=access["decimals"],
-        top=access["k"],
-        saving=None if saving is None else tuple(saving),
-        bound_level=declared["bound"]["level"],
-        bound_by=declared["bound"]["by"],
-        list_rate=declared["list_rate"],
-    )
-
-
-def refusal_limit(declared: dict[str, Any], suspect: str) -> float | None:
-    """Share of an owner's photos that a suspect may refuse; None in cases without a limit."""
-    if "rule" not in declared["suspects"][suspect]:
-        return declared.get("refusal_limit")
-    return rule_of(declared, suspect).refusals
-
-
-def labels_by(declared: dict[str, Any], owner: str) -> str:
-    """Who gives the class numbers of an owner's photos."""
-    source = declared["owners"][owner].get("labels_by") or declared.get("labels_by")
-    return _OLDER_SOURCES.get(source, source)
-
-
-def beacon_of(declared: dict[str, Any], owner: str) -> bytes:
-    """The value of an owner's beacon; empty where the plan names none.
-
-    Raises:
-      CaseError: no hexadecimal digits.
-    """
-    digits = declared["beacons"].get(owner, "")
-    try:
-        return bytes.fromhex(digits)
-    except ValueError:
-        raise CaseError(
-            f"declared.json is damaged: beacons.{owner} must be hexadecimal digits, got "
-            f"{digits!r:.40}"
-        ) from None
-
-
-def menu_of(declared: dict[str, Any], suspect: str) -> int:
-    """M, how many declarations the plan left open for one suspect."""
-    return declared["suspects"][suspect].get("menu", 1)

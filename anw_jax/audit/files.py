@@ -12,12 +12,12 @@ import numpy as np
 from anw_jax import _files, _json
 from anw_jax.errors import CaseError, ChangedFileError, FileKindError
 
-# A digest needs no memory, but time.
+# Bytes that are hashed at most: it takes time, though no memory.
 MOST_HASHED = 2**37
 
 
 def digest_of(path: pathlib.Path) -> str:
-    """SHA-256, as hex, of a file's bytes.
+    """Compute the SHA-256 of a file, as hex.
 
     Raises:
       CaseError: the file cannot be read, or is no regular one.
@@ -27,7 +27,7 @@ def digest_of(path: pathlib.Path) -> str:
 
 
 def read_bytes(path: pathlib.Path, most_bytes: int = _files.MOST_BYTES) -> bytes:
-    """A regular file's bytes; what is wrong in one line.
+    """Read a regular file.
 
     Raises:
       CaseError: it is missing, too large, or a folder, a pipe or a device.
@@ -50,7 +50,7 @@ def _readable(path: pathlib.Path) -> Iterator[None]:
 
 
 def read_json(path: pathlib.Path, kind: str, *others: str) -> dict[str, Any]:
-    """A JSON file of this package whose field "format" is `kind`, or one of the others.
+    """Read a JSON file of this package whose field "format" is `kind`, or one of the others.
 
     Raises:
       CaseError: missing, damaged, or another kind of file.
@@ -67,7 +67,7 @@ def read_json(path: pathlib.Path, kind: str, *others: str) -> dict[str, Any]:
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """Reads an `.npz` file; nothing in it can run code.
+    """Read an `.npz` file; nothing in it can run code.
 
     Raises:
       CaseError: missing or damaged.
@@ -80,7 +80,7 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def check_same(path: pathlib.Path, digest: str, named_by: str) -> None:
-    """Refuses a file that is not the one an earlier step named.
+    """Check that a file is the one that another file names.
 
     Raises:
       CaseError: it is missing.
@@ -89,20 +89,20 @@ def check_same(path: pathlib.Path, digest: str, named_by: str) -> None:
     if digest_of(path) != digest:
         raise ChangedFileError(
             f"{path} was changed after {named_by} named it (its SHA-256 differs): restore the "
-            "file, or start afresh in another case folder"
+            "file, or start again in another case folder"
         )
 
 
 @contextlib.contextmanager
 def only_one(folder: pathlib.Path) -> Iterator[None]:
-    """Keeps other processes out of a case while this one writes (where the system can)."""
+    """Lock a folder while this process writes in it (where the system can)."""
     message = f"another process is at work in {folder}: wait for it"
     with _files.only_one(folder, lambda: CaseError(message)):
         yield
 
 
 def canonical_name(name: str) -> str:
-    r"""A name or word as it is compared: in the Unicode form NFC, without outer spaces.
+    r"""Return the form in which names are compared: Unicode NFC, without outer spaces.
 
     Example:
       >>> canonical_name(" cafe\u0301.png") == "café.png"
@@ -112,13 +112,13 @@ def canonical_name(name: str) -> str:
 
 
 def _folded(name: str) -> str:
-    """Equal for names that some file system takes for one: in case, or in Unicode form."""
+    """A form that is equal for names that some file system does not tell apart."""
     decomposed = unicodedata.normalize("NFD", name).casefold()
     return unicodedata.normalize("NFC", decomposed)
 
 
 def target_names(names: Sequence[str]) -> list[str]:
-    """The published file of each photo.
+    """Name the published file of each photo.
 
     Raises:
       CaseError: two photos would get one name, on some file system.

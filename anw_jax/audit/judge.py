@@ -8,20 +8,12 @@ import numpy as np
 
 from anw_jax import _json
 from anw_jax.audit import refusals
-from anw_jax.audit.case import FORMATS, Case, Owner
+from anw_jax.audit.case import Case, Owner
 from anw_jax.audit.checks import source_of
-from anw_jax.audit.conditions import (
-    Basis,
-    basis_of,
-    check_blind,
-    circumstances,
-    split_controls,
-    with_texts,
-)
+from anw_jax.audit.conditions import Basis, CaseBasis, Tests, check_blind, split_controls
 from anw_jax.audit.corrections import SHOWN, corrected, restate
-from anw_jax.audit.declare import beacon_of, check_unchanged, refusal_limit, rule_of
+from anw_jax.audit.declare import Declared
 from anw_jax.audit.seal import read_blind
-from anw_jax.audit.statements import check_controls, check_release, read_statements
 from anw_jax.errors import CaseError
 from anw_jax.keys import AccessRule, Assignment, Manifest, MarkKey, Plan, assign
 from anw_jax.stats import format_p, how_many, log_e_from_p, which_units
@@ -31,7 +23,7 @@ from anw_jax.verify import Verdict, decide
 def judge_case(
     case: Case, mark_keys: dict[str, MarkKey], *, blind: str | None = None
 ) -> dict[str, Any]:
-    """Opens every owner's commitment, makes each declared test once, writes `verdict.json`.
+    """Open every owner's commitment, make each declared test once, and write `verdict.json`.
 
     Args:
       case: with sealed tables.
@@ -57,82 +49,57 @@ def judge_case(
 def recompute_case(
     case: Case, mark_keys: dict[str, MarkKey], *, blind: str | None = None
 ) -> dict[str, Any]:
-    """The verdict of a sealed case from its files; writes nothing. See `judge_case`."""
-    declared = check_unchanged(case)
-    _check_names(case, mark_keys)
-    statements = read_statements(case)
-    check_controls(statements, declared)
-    check_release(case, statements)
-    sealed, tables = read_blind(case)
-    is_compared = check_blind(case, "blind.json", blind)
-    tests = {
-        owner: {
-            name: refusals.limited(
-                _test(
-                    case,
-                    owner,
-                    mark_keys[owner],
-                    tables[name][owner],
-                    rule_of(declared, name),
-                    basis_of(case, declared, statements, owner, name, is_compared),
-                    declared,
-                    sealed["suspects"][name]["owners"][owner]["table"],
-                ),
-                sealed["suspects"][name]["owners"][owner].get("unusable"),
-                refusal_limit(declared, name),
-            )
-            for name in sealed["suspects"]
-        }
-        for owner in case.owners
-    }
-    suspects, controls = split_controls(tests, statements)
-    end = corrected(_plan_of(case), suspects)
-    suspects = restate(suspects, end)
-    _add_units(case, declared, mark_keys, tables, suspects)
-    with_texts(suspects, end)
-    return {
-        "format": FORMATS["verdict.json"],
-        "previous": case.digest("blind.json"),
-        "mode": "sealed",
-        "tests": suspects,
-        "controls": controls,
-        "corrected": end,
-        "case": circumstances(case, declared, statements, "blind.json"),
-        "blind_compared": is_compared,
-        "queries": {n: r["num_queries"] for n, r in sealed["suspects"].items()},
-    }
-
-
-def _plan_of(case: Case):
-    return next(iter(case.owners.values())).published.plan
-
-
-def _check_names(case: Case, mark_keys: dict[str, MarkKey]) -> None:
+    """Compute the verdict of a sealed case from its files; write nothing. See `judge_case`."""
+    basis = CaseBasis(case)
+    declared = basis.declared
     if sorted(mark_keys) != sorted(case.owners):
         raise CaseError(
             f"give the key of each owner ({', '.join(case.owners)}) and of no other; got "
             f"{', '.join(sorted(mark_keys)) or 'none'}"
         )
+    sealed, tables = read_blind(case)
+    is_compared = check_blind(case, "blind.json", blind)
+    tests: Tests = {owner: {} for owner in case.owners}
+    for name, result in sealed["suspects"].items():
+        for owner, by_owner in tests.items():
+            test = _test(
+                declared,
+                owner,
+                name,
+                mark_keys[owner],
+                tables[name][owner],
+                basis.of(owner, name, is_compared),
+                result["owners"][owner]["table"],
+            )
+            by_owner[name] = refusals.limited(
+                test, result["owners"][owner].get("unusable"), declared.refusal_limit(name)
+            )
+    suspects, controls = split_controls(tests, basis.statements)
+    end = corrected(case.plan, suspects)
+    suspects = restate(suspects, end)
+    _add_units(declared, mark_keys, tables, suspects)
+    queries = {name: result["num_queries"] for name, result in sealed["suspects"].items()}
+    verdict = basis.verdict("sealed", "blind.json", is_compared, suspects, end, queries)
+    return {**verdict, "controls": controls}
 
 
 def _test(
-    case: Case,
+    declared: Declared,
     owner: str,
+    suspect: str,
     mark_key: MarkKey,
     table: np.ndarray,
-    rule: AccessRule,
     basis: Basis,
-    declared: dict[str, Any],
     sealed_digest: str,
 ) -> dict[str, Any]:
-    published = case.owners[owner].published
+    published = declared.case.owners[owner].published
     tested = judge_table(
         table,
         mark_key,
         published,
         sealed_digest=sealed_digest,
-        beacon=beacon_of(declared, owner),
-        rule=own_rule(published.plan, rule),
+        beacon=declared.beacon(owner),
+        rule=own_rule(published.plan, declared.rule(suspect)),
         statements=basis.statements,
         menu=basis.menu,
         other_conditions=basis.conditions,
@@ -141,7 +108,7 @@ def _test(
 
 
 class HasCommitment(Protocol):
-    """The public side of an owner, before any key is opened."""
+    """What an owner publishes, before any key is opened."""
 
     manifest: Manifest
     plan: Plan
@@ -183,7 +150,7 @@ def judge_table(
         beacon=beacon,
         **basis,
     )
-    return _stated(verdict)
+    return _fields(verdict)
 
 
 def own_rule(plan: Plan, rule: AccessRule) -> AccessRule | None:
@@ -196,7 +163,7 @@ def own_rule(plan: Plan, rule: AccessRule) -> AccessRule | None:
     return dataclasses.replace(rule, labels=source_of(plan))
 
 
-def _stated(verdict: Verdict) -> dict[str, Any]:
+def _fields(verdict: Verdict) -> dict[str, Any]:
     result = verdict.result
     return {
         **dataclasses.asdict(result),
@@ -223,31 +190,39 @@ def _log_e(log10_p: float, factor: float) -> float:
     return log_e_from_p(max(math.exp(min(log_p, 0.0)), 5e-324)) - math.log(factor)
 
 
-def _add_units(case, declared, mark_keys, tables, tests) -> None:
-    """Bounds and lists, where the corrected outcome is "shown" and nowhere else."""
+def _add_units(
+    declared: Declared,
+    mark_keys: dict[str, MarkKey],
+    tables: dict[str, dict[str, np.ndarray]],
+    tests: Tests,
+) -> None:
+    """Add bounds and lists where the corrected outcome is "shown", and nowhere else."""
     num_tests = sum(map(len, tests.values()))
-    for owner, by_name in tests.items():
-        one = case.owners[owner]
-        manifest, plan = one.published.manifest, one.published.plan
-        for name, test in by_name.items():
+    for name, by_name in tests.items():
+        owner = declared.case.owners[name]
+        for suspect, test in by_name.items():
             if test["outcome"] != SHOWN:
                 continue
-            slots = assign(mark_keys[owner], manifest, plan, beacon=beacon_of(declared, owner))
-            rule = rule_of(declared, name)
-            factor = num_tests * test["factor"]
-            test |= units_of(one, rule, slots, tables[name][owner], factor)
+            assignment = assign(
+                mark_keys[name],
+                owner.published.manifest,
+                owner.published.plan,
+                beacon=declared.beacon(name),
+            )
+            rule, factor = declared.rule(suspect), num_tests * test["factor"]
+            test |= units_of(owner, rule, assignment, tables[suspect][name], factor)
 
 
 def units_of(
     owner: Owner, rule: AccessRule, assignment: Assignment, table: np.ndarray, factor: float
 ) -> dict[str, Any]:
-    """The lower bound and the list of units of one test that was shown.
+    """Compute the lower bound and the list of units of one test that was shown.
 
     Each rate holds for all owners and suspects of the case together, and for whatever the
-    test was chosen from: it is divided by the same factor as the level of the test, as
-    Bonferroni. Of a hundred innocent models some would else have a bound or a list. Where
-    nothing is shown neither is stated: for one audit of an innocent model in twenty there would
-    be a bound above 0 beside "not shown".
+    test was chosen from: it is divided by the same factor as the level of the test, as in
+    Bonferroni. Otherwise, of a hundred innocent models some would have a bound or a list. Where
+    nothing is shown neither is stated: otherwise one audit of an innocent model in twenty would
+    have a bound above 0 beside "not shown".
 
     Args:
       owner: whose units.

@@ -1,4 +1,4 @@
-"""Class numbers of photos from a table of rows, by an owner or by the arbitrator."""
+"""Read class numbers of photos from a table of an owner or of the arbitrator."""
 
 import csv
 import dataclasses
@@ -23,11 +23,11 @@ LABELS_MAP = "labels_map.csv"
 NO_CLASS = -1
 
 _TAG = b"anw_jax/v1/labels in words\0"
-# A class number of more digits is no class number, and could overflow.
+# A number of more digits could overflow.
 MOST_CLASS = 10**9 - 1
 _CLASS_NUMBER = re.compile("[0-9]{1,9}", re.ASCII)
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
-# A first row that names the columns is passed over.
+# A first row with the names of the columns is skipped.
 _LABEL_HEADS = (("file", "label"), ("file", "class number"))
 _MAP_HEADS = (("word", "class number"), ("label", "class number"))
 _MOST_BYTES = 2**25
@@ -38,22 +38,19 @@ class Labels:
     """Labels of all photos of a manifest, in its order.
 
     Attributes:
-      entries: class numbers, words, and -1 for "-", which says that no class fits.
-      words: what the owner's own map makes of words; None where the owner gave none.
+      entries: class numbers, words, and -1 for "-", which means that no class fits.
+      words: the owner's map from words to class numbers; None without one.
       classes: int64 `[n]`; -1 for "-" and for a word without a class: such a photo has a
         constant row, and its unit stays.
-      file_digest: SHA-256 of the table's bytes (with those of the arbitrator's map, if one was
-        used), for `declared.json`.
     """
 
     entries: tuple[int | str, ...]
     words: Mapping[str, int] | None
     classes: np.ndarray
-    file_digest: str
 
     @property
     def digest(self) -> str:
-        """What a plan commits to (`Plan.labels`): the rows, and the owner's map with them."""
+        """The digest in `Plan.labels`, of the rows and the owner's map."""
         if all(isinstance(entry, int) for entry in self.entries):
             return labels_digest(self.entries)
         words = None if self.words is None else dict(self.words)
@@ -62,7 +59,7 @@ class Labels:
 
     @property
     def num_without(self) -> int:
-        """Photos without a class."""
+        """Number of photos without a class."""
         return int((self.classes < 0).sum())
 
     @functools.cached_property
@@ -79,7 +76,7 @@ class Labels:
 
     @property
     def needs_map(self) -> bool:
-        """Whether there are words that nobody has given class numbers for."""
+        """Whether there are words, and no map of the owner's."""
         return self.words is None and any(isinstance(entry, str) for entry in self.entries)
 
 
@@ -89,18 +86,17 @@ def read_labels(
     words: str | os.PathLike | None = None,
     arbitrator_words: str | os.PathLike | None = None,
 ) -> Labels:
-    """Reads rows 'file,label' for the photos of a manifest.
+    """Read rows 'file,label' for the photos of a manifest.
 
     A label is a class number, "-" (no class fits), or a word that a map of rows
     'word,class number' turns into a class number. Columns are separated by commas, semicolons
-    or tabs. File names and words are compared in the Unicode form NFC, so a name that a Mac
-    wrote is found, and without outer spaces where no name has any.
+    or tabs. File names and words are compared in the Unicode form NFC and without outer spaces.
 
     Args:
       path: the table.
       manifest: names the photos.
-      words: the owner's map, which is part of what is committed to.
-      arbitrator_words: the arbitrator's map, used where the owner gave none.
+      words: the owner's map, which is committed to with the table.
+      arbitrator_words: the arbitrator's map, used if the owner gave none.
 
     Raises:
       CaseError: other rows, a row that names no photo, two labels for a photo, a photo without
@@ -108,9 +104,7 @@ def read_labels(
     """
     path = pathlib.Path(path)
     known = {canonical_name(name) for name in manifest.file_names}
-    body, rows = _rows(
-        path, "file,label", "photo.png,3", lambda row: canonical_name(row[0]) in known
-    )
+    rows = _rows(path, "file,label", "photo.png,3", lambda row: canonical_name(row[0]) in known)
     if (
         rows
         and _head(rows[0]) in _LABEL_HEADS
@@ -119,25 +113,24 @@ def read_labels(
         rows = rows[1:]
     entries = _in_order(path, rows, manifest)
     own = None if words is None else _read_words(pathlib.Path(words))
-    used, digest = own, hashlib.sha256(body)
+    used = own
     has_words = any(isinstance(entry, str) for entry in entries)
     if own is not None and not has_words:
         raise CaseError(f"{words} maps words, but {path} holds none: leave it out")
     if own is None and has_words and arbitrator_words is not None:
         arbitrator_words = pathlib.Path(arbitrator_words)
         used = _read_words(arbitrator_words)
-        digest.update(hashlib.sha256(read_bytes(arbitrator_words)).digest())
     classes = [e if isinstance(e, int) else (used or {}).get(e, NO_CLASS) for e in entries]
-    return Labels(entries, own, np.array(classes, np.int64), digest.hexdigest())
+    return Labels(entries, own, np.array(classes, np.int64))
 
 
 def arbitrator_labels(case: str | os.PathLike, owner: str, manifest: Manifest) -> Labels | None:
-    """The arbitrator's own labels of an owner's photos: `CASE/labels/<owner>.csv`.
+    """Read the arbitrator's own labels of an owner's photos, `CASE/labels/<owner>.csv`.
 
     Rows as in `read_labels`; words get their classes from `CASE/labels_map.csv`.
 
     Returns:
-      The labels; None where the arbitrator gave none.
+      The labels; None if the arbitrator gave none.
 
     Raises:
       CaseError: as `read_labels`, or words and no map.
@@ -158,7 +151,7 @@ def arbitrator_labels(case: str | os.PathLike, owner: str, manifest: Manifest) -
 
 
 def check_label_files(case: str | os.PathLike, owners: Collection[str]) -> None:
-    """Refuses a table in `CASE/labels` that is nobody's: its name may be misspelt.
+    """Refuse a table in `CASE/labels` that belongs to no owner: its name may be misspelt.
 
     Raises:
       CaseError: names the file.
@@ -169,8 +162,8 @@ def check_label_files(case: str | os.PathLike, owners: Collection[str]) -> None:
         if _files.is_hidden(path.name) or (path.suffix == ".csv" and path.stem in owners):
             continue
         raise CaseError(
-            f"{path} is of no owner of the case: it must be called <owner>.csv, with one of "
-            f"{', '.join(owners)} in it"
+            f"{path} belongs to no owner of the case: its name must be <owner>.csv, with one "
+            f"of {', '.join(owners)}"
         )
 
 
@@ -203,7 +196,7 @@ def _in_order(
 
 
 def _unique_places(manifest: Manifest) -> dict[str, int]:
-    """The place of each photo by its canonical name, where no other photo has it too."""
+    """The place of each photo by its canonical name, if no other photo has the same."""
     of_canonical: dict[str, list[int]] = {}
     for place, name in enumerate(manifest.file_names):
         of_canonical.setdefault(canonical_name(name), []).append(place)
@@ -225,7 +218,7 @@ def _label(path: pathlib.Path, name: str, text: str) -> int | str:
 
 
 def _is_number(text: str) -> bool:
-    """Whether a text is no word, or meant as a number: "-1", "3.0", "0x1", "nan", "²"."""
+    """Whether a text is not a word but a number: "-1", "3.0", "0x1", "nan", "²"."""
     if not any(map(str.isalpha, text)):
         return True
     for reads in (float, lambda body: int(body, 0)):
@@ -238,7 +231,7 @@ def _is_number(text: str) -> bool:
 
 
 def _read_words(path: pathlib.Path) -> dict[str, int]:
-    _, rows = _rows(
+    rows = _rows(
         path, "word,class number", "cat,3", lambda row: _CLASS_NUMBER.fullmatch(row[1].strip())
     )
     if rows and _head(rows[0]) in _MAP_HEADS:
@@ -261,13 +254,16 @@ def _read_words(path: pathlib.Path) -> dict[str, int]:
 
 def _rows(
     path: pathlib.Path, rule: str, example: str, is_likely: Callable[[list[str]], object]
-) -> tuple[bytes, list[list[str]]]:
-    """A table's bytes and its rows of two columns, by the separator that makes such rows."""
-    body = _bounded(path)
-    text = _text(path, body)
+) -> list[list[str]]:
+    """Read rows of two columns, with the separator that gives such rows."""
+    if path.is_file() and path.stat().st_size > _MOST_BYTES:
+        raise CaseError(
+            f"{path} has more than {_MOST_BYTES:,} bytes, and is no table of labels"
+        )
+    text = _text(path, read_bytes(path))
     tables = {mark: _split(text, mark) for mark in _SEPARATORS}
     fitting = {m: rows for m, rows in tables.items() if rows and all(len(r) == 2 for r in rows)}
-    if len(fitting) > 1:  # a name may hold a separator
+    if len(fitting) > 1:  # a name may contain a separator
         counts = {m: sum(map(bool, map(is_likely, rows))) for m, rows in fitting.items()}
         best = max(counts.values())
         fitting = {m: rows for m, rows in fitting.items() if counts[m] == best}
@@ -282,19 +278,11 @@ def _rows(
         raise CaseError(
             f"{path} can be read with two separators ({found}): put names in quotes"
         )
-    return body, next(iter(fitting.values()))
-
-
-def _bounded(path: pathlib.Path) -> bytes:
-    if path.is_file() and path.stat().st_size > _MOST_BYTES:
-        raise CaseError(
-            f"{path} has more than {_MOST_BYTES:,} bytes, and is no table of labels"
-        )
-    return read_bytes(path)
+    return next(iter(fitting.values()))
 
 
 def _text(path: pathlib.Path, body: bytes) -> str:
-    """The text of a table in UTF-8, or in UTF-16 with its mark, with any line ends."""
+    """Decode a table in UTF-8, or in UTF-16 with a byte-order mark, with any line ends."""
     encoding = "utf-16" if body[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = body.decode(encoding)
@@ -308,7 +296,7 @@ def _text(path: pathlib.Path, body: bytes) -> str:
 
 
 def _split(text: str, separator: str) -> list[list[str]] | None:
-    """Rows that are not blank; None where the text cannot be split so."""
+    """Split a text into rows that are not blank; None if that is impossible."""
     reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
     try:
         return [row for row in reader if any(map(str.strip, row))]

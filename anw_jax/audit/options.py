@@ -17,10 +17,15 @@ from anw_jax.suspects.access import reachable
 MARKS_BY_NAME = {HUE_ROTATION: "hue", LIGHT_FIELD: "light", USER_LCT: "private_basis"}
 MARKS = tuple(MARKS_BY_NAME.values())
 
+_OF_PLAN = ("statistic", "alpha", "beacon", "mode", "claim", "place")
+_OF_RULES = ("fit", "refusals", "bound_level", "bound_by", "list_rate")
+
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-    """The committed options; None takes the default, or what was committed to before.
+    """The options that an owner commits to.
+
+    None takes the default, or what was committed to before.
 
     Attributes:
       scheme: "per_image", "per_group" or "per_user".
@@ -31,9 +36,9 @@ class Choices:
       access: kinds of access; None for the highest that a suspect offers. Several are a menu.
       augmentations: numbers of views; several are a menu.
       decimals, top, fit, refusals, bound_level, bound_by, list_rate: as in `keys.AccessRule`.
-      save_queries: strides of the coarse-to-fine rule, 0 for asking every slot; several are a
+      save_queries: strides of the coarse-to-fine rule, 0 to query every slot; several are a
         menu.
-      best: around how many the coarse-to-fine rule goes on.
+      best: around how many slots the coarse-to-fine rule continues.
       label_source: one of `keys.plan_fields.LABEL_SOURCES`; None for the owner's where labels
         are committed to, else the arbitrator's.
     """
@@ -61,17 +66,21 @@ class Choices:
     list_rate: float | None = None
     label_source: str | None = None
 
+    def _given(self, *names: str) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
     def make_mark(self, mark_key: MarkKey, num_slots: int) -> Mark:
-        """Makes the mark, its secret drawn from the key.
+        """Make the mark, with its secret drawn from the key.
 
         Raises:
-          CaseError: a strength of a mark that has none.
+          CaseError: a strength for a mark that has none.
           ValueError: a number out of its range.
         """
         if self.strength is not None and self.mark != "light":
             raise CaseError(f"strength must be left out of the mark {self.mark or 'hue'!r}")
         if self.mark == "light":
-            more = {} if self.strength is None else {"strength": self.strength}
+            more = self._given("strength")
             return LightField(mark_key.sub_key("light"), num_slots=num_slots, **more)
         if self.mark == "private_basis":
             return UserLCT.from_sub_key(mark_key.sub_key("basis"))
@@ -79,7 +88,7 @@ class Choices:
         return HueRotation()
 
     def plan(self, mark: str, labels: str, number: int) -> Plan:
-        """The plan that these choices make, defaults filled in.
+        """Make the plan, with defaults filled in.
 
         Args:
           mark: the mark's description.
@@ -89,15 +98,11 @@ class Choices:
         Raises:
           TypeError, ValueError: a choice out of its range.
         """
+        defaults = {"statistic": DEFAULT_STATISTIC, "alpha": DEFAULT_ALPHA}
         return Plan(
-            statistic=self.statistic or DEFAULT_STATISTIC,
-            alpha=DEFAULT_ALPHA if self.alpha is None else self.alpha,
+            **{**defaults, **self._given(*_OF_PLAN)},
             mark=mark,
-            beacon=self.beacon or "",
-            mode=self.mode or "sealed",
-            claim=self.claim or "one model",
             labels=labels,
-            place=self.place or "",
             number=number,
             rules=self._rules(labels),
             highest=self.access is None or len(self.access) == 1,
@@ -105,12 +110,6 @@ class Choices:
 
     def _rules(self, labels: str) -> tuple[AccessRule, ...]:
         """Each combination of what was given: more than one of a kind is a menu."""
-        source = self.label_source or ("owner" if labels else "arbitrator")
-        fixed = {
-            name: getattr(self, name)
-            for name in ("fit", "refusals", "bound_level", "bound_by", "list_rate")
-            if getattr(self, name) is not None
-        }
         kinds = self.access or DEFAULT_KINDS
         for name, needs, there in (
             ("decimals", "access 'rounded'", "rounded" in kinds),
@@ -118,54 +117,49 @@ class Choices:
             ("best", "save_queries", self.save_queries is not None),
         ):
             if getattr(self, name) is not None and not there:
-                raise ValueError(f"{name} belongs to {needs}, which is not asked for")
-        strides = self.save_queries or (0,)
+                raise ValueError(f"{name} belongs to {needs}, which is not chosen")
         best = 1 if self.best is None else self.best
         return tuple(
             AccessRule(
                 kind,
-                source,
+                self.label_source or ("owner" if labels else "arbitrator"),
                 views=views,
                 decimals=self.decimals if kind == "rounded" else None,
                 top=self.top if kind == "top_k" else None,
                 saving=(stride, best) if stride else None,
-                **fixed,
+                **self._given(*_OF_RULES),
             )
             for kind, views, stride in itertools.product(
-                kinds, self.augmentations or (None,), strides
+                kinds, self.augmentations or (None,), self.save_queries or (0,)
             )
         )
 
     def check_same(self, plan: Plan, scheme: str, slots: int) -> None:
-        """Refuses a choice that was given and differs from what was committed to.
+        """Refuse a choice that differs from what was committed to.
 
         Raises:
           CaseError: names the choice and both values.
         """
-        committed: dict[str, Any] = {
-            **{name: getattr(plan, name) for name in ("statistic", "alpha", "beacon", "mode")},
-            **{name: getattr(plan, name) for name in ("claim", "place")},
+        committed = {
+            **{name: getattr(plan, name) for name in _OF_PLAN},
             "scheme": scheme,
             "slots": slots,
             "mark": MARKS_BY_NAME[plan.mark.split(":")[0]],
             "strength": _strength_of(plan),
         }
-        for name, value in committed.items():
-            given = getattr(self, name)
-            if given not in (None, value):
+        given = self._given(*(field.name for field in dataclasses.fields(self)))
+        for name, value in given.items():
+            if value != committed.get(name, value):
                 raise CaseError(
-                    f"{name} is {given!r}, and {value!r} was committed to: leave it out, or "
-                    "commit anew in another folder"
+                    f"{name} is {value!r}, but {committed[name]!r} was committed to: leave the "
+                    "option out, or make a new commitment in another folder"
                 )
-        if any(getattr(self, name) is not None for name in _OF_RULES):
-            given = dataclasses.replace(self, statistic=plan.statistic, mode=plan.mode)
-            rules = given._rules(plan.labels)
-            if rules != plan.rules:
-                raise CaseError(
-                    "what is to be asked for each kind of access differs from what was "
-                    f"committed to ({rules[0]} and {plan.rules[0]}): leave these options out, "
-                    "or commit anew in another folder"
-                )
+        rules = self._rules(plan.labels) if given.keys() - committed.keys() else plan.rules
+        if rules != plan.rules:
+            raise CaseError(
+                f"the options for access differ from those committed to ({rules[0]} and "
+                f"{plan.rules[0]}): leave them out, or make a new commitment in another folder"
+            )
 
 
 def _strength_of(plan: Plan) -> float | None:
@@ -173,27 +167,11 @@ def _strength_of(plan: Plan) -> float | None:
     return float(parts[0]) if name == LIGHT_FIELD else None
 
 
-_OF_RULES = (
-    "access",
-    "augmentations",
-    "decimals",
-    "top",
-    "save_queries",
-    "best",
-    "fit",
-    "refusals",
-    "bound_level",
-    "bound_by",
-    "list_rate",
-    "label_source",
-)
-
-
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The arbitrator's own choices.
+    """The options that an arbitrator declares.
 
-    Under a plan of version 2 the first eleven may only repeat the plan, or choose from a menu
+    Under a plan of version 2 the first ten may only repeat the plan, or choose from a menu
     that it leaves open; None leaves them to the plan.
 
     Attributes:
@@ -202,7 +180,7 @@ class Options:
       augmentations: queries for each photo and slot.
       decimals: for "rounded".
       k: for "top_k".
-      saving: (stride, number of best) of the coarse-to-fine rule; (0, 0) asks every slot.
+      saving: (stride, number of best) of the coarse-to-fine rule; (0, 0) queries every slot.
       bound_level: level of the lower bound on the number of units used.
       bound_by: "hits" or "ranks"; on real tables ranks gave the higher bounds.
       list_rate: expected share of wrong entries in the list of units.
@@ -241,7 +219,7 @@ class Options:
             _check.one_of(INVERSIONS, bound_by=self.bound_by)
 
     def wanted(self) -> dict[str, Any]:
-        """The fields of a rule that were given."""
+        """The fields of an `AccessRule` that were given."""
         given = {
             "kind": self.access,
             "labels": self.label_source,
@@ -259,39 +237,31 @@ class Options:
         return wanted
 
 
-# What of a rule may differ between the owners of a case: each brings his own labels.
-_OWN = "labels"
-
-
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """What is declared for one suspect.
+    """The rule declared for one suspect.
 
     Attributes:
-      rule: how it is asked.
+      rule: how it is queried.
       menu: M, how many declarations the plan left open for it.
     """
 
     rule: AccessRule
     menu: int
 
-    @property
-    def access(self) -> Access:
-        """The rung of the ladder that the rule names."""
-        return access_of_rule(self.rule)
-
     def as_json(self) -> dict[str, Any]:
-        """As `declared.json` holds it."""
+        """The fields of `declared.json`."""
+        access = access_of_rule(self.rule)
         return {
             "rule": self.rule.as_json(),
             "menu": self.menu,
-            "access": dataclasses.asdict(self.access),
-            "access_text": self.access.describe(),
+            "access": dataclasses.asdict(access),
+            "access_text": access.describe(),
         }
 
 
 def access_of_rule(rule: AccessRule) -> Access:
-    """The rung of the ladder that a rule names."""
+    """Return the access that a rule names."""
     return Access(
         rule.kind,
         rule.labels != "model",
@@ -305,26 +275,26 @@ def access_of_rule(rule: AccessRule) -> Access:
 def choose_rule(
     suspect: str, declaration: Declaration, plans: Mapping[str, Plan], wanted: Mapping[str, Any]
 ) -> Chosen:
-    """The one rule of the owners' plans that what was asked for leaves.
+    """Choose the one rule of the owners' plans that agrees with the arbitrator's options.
 
     Args:
       suspect: name, for errors.
-      declaration: what the suspect offers.
+      declaration: of the suspect.
       plans: of each owner of the case, all of version 2.
-      wanted: fields of a rule that the arbitrator gave; nothing may be given but what repeats
-        the plan or chooses from a menu that it leaves open.
+      wanted: fields of a rule that the arbitrator gave; they may only repeat the plan, or
+        choose from a menu that it leaves open.
 
     Raises:
-      CaseError: no rule for what the suspect offers, owners whose rules differ, a wish that no
-        rule meets, or several that it leaves.
+      CaseError: no rule for what the suspect offers, owners whose rules differ, options that
+        agree with no rule, or with several.
     """
     (first, plan), *others = plans.items()
     rules = plan.open_rules(reachable(declaration))
     for name, other in others:
         if _shared(other.open_rules(reachable(declaration))) != _shared(rules):
             raise CaseError(
-                f"the plans of owners {first!r} and {name!r} ask suspect {suspect!r} in "
-                "different ways: give each a case of its own"
+                f"the plans of owners {first!r} and {name!r} have different rules for suspect "
+                f"{suspect!r}: give each a case of its own"
             )
     if not rules:
         kinds = ", ".join(dict.fromkeys(rule.kind for rule in plan.rules))
@@ -335,35 +305,27 @@ def choose_rule(
     left = [rule for rule in rules if all(getattr(rule, f) == v for f, v in wanted.items())]
     if not left:
         named = ", ".join(f"{name} {value!r}" for name, value in wanted.items())
-        fixed = "; or ".join(_told(rule, wanted) for rule in rules)
+        fixed = "; or ".join(_values(rule, wanted) for rule in rules)
         raise CaseError(
             f"the plan fixes {fixed} for suspect {suspect!r}, and does not leave {named} open: "
             "leave these options out"
         )
     if len(left) > 1:
+        fields = [field.name for field in dataclasses.fields(AccessRule)]
+        varied = [name for name in fields if len({getattr(rule, name) for rule in left}) > 1]
         raise CaseError(
             f"the plan leaves {len(left)} declarations open for suspect {suspect!r}, choose "
-            f"one: {'; or '.join(_differences(left))}"
+            f"one: {'; or '.join(_values(rule, varied) for rule in left)}"
         )
     return Chosen(left[0], len(rules))
 
 
 def _shared(rules: tuple[AccessRule, ...]) -> list[tuple[Any, ...]]:
-    """What the owners of a case must agree on: all but who of two gave the labels."""
+    """What the owners of a case must agree on; each owner may have labels of their own."""
     return [
         (dataclasses.replace(rule, labels="owner"), rule.labels == "model") for rule in rules
     ]
 
 
-def _told(rule: AccessRule, wanted: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {getattr(rule, name)!r}" for name in wanted)
-
-
-def _differences(rules: list[AccessRule]) -> list[str]:
-    """Each rule by the fields in which it differs from the others."""
-    names = [
-        field.name
-        for field in dataclasses.fields(AccessRule)
-        if len({getattr(rule, field.name) for rule in rules}) > 1
-    ]
-    return [", ".join(f"{name} {getattr(rule, name)!r}" for name in names) for rule in rules]
+def _values(rule: AccessRule, names: Any) -> str:
+    return ", ".join(f"{name} {getattr(rule, name)!r}" for name in names)

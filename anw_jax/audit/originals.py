@@ -16,20 +16,20 @@ from anw_jax.audit.labels import LABELS, LABELS_MAP, MOST_CLASS, NO_CLASS, Label
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import ChangedPixelsWarning, Manifest, image_digest
 
-# Pixels that are held; other photos are decoded anew whenever they are asked for.
+# Bytes of pixels held in memory; other photos are decoded again whenever they are read.
 _HELD_BYTES = 2**30
 
 
 class StoredPhotos(Sequence):
-    """Uint8 photos `[H, W, 3]`, each decoded once to learn its digest; None where one lacks.
+    """Uint8 photos `[H, W, 3]`, each decoded once for its digest; None for a missing photo.
 
-    What is read again must have the pixels that it had at first.
+    A photo that is read again must have the pixels that it had at first.
 
     Args:
-      sources: files, or arrays, which stay where they are.
+      sources: files, or arrays.
 
     Attributes:
-      digests: `image_digest` of each, None where the photo is not here.
+      digests: `image_digest` of each, or None.
       shapes: (H, W, 3) of each, or None.
 
     Raises:
@@ -57,7 +57,7 @@ class StoredPhotos(Sequence):
                 num_bytes += image.nbytes
 
     def ordered(self, places: Sequence[int | None]) -> Self:
-        """The same photos in another order, with gaps and repetitions; nothing is copied."""
+        """Reorder the photos, with gaps and repetitions; no pixels are copied."""
         other = object.__new__(type(self))
         other._sources, other._held = self._sources, self._held
         other._places = [None if p is None else self._places[p] for p in places]
@@ -66,7 +66,7 @@ class StoredPhotos(Sequence):
         return other
 
     def file_digest(self, index: int) -> str | None:
-        """SHA-256 of a photo's file; None where it came from an array, or is not here."""
+        """The SHA-256 of a photo's file; None for an array or a missing photo."""
         place = self._places[index]
         source = None if place is None else self._sources[place]
         return digest_of(source) if isinstance(source, pathlib.Path) else None
@@ -75,7 +75,7 @@ class StoredPhotos(Sequence):
         return len(self._places)
 
     def __getitem__(self, index: int) -> np.ndarray | None:
-        """A photo's pixels.
+        """Return the pixels of a photo.
 
         Raises:
           ChangedFileError: its file was changed since it was first read.
@@ -105,12 +105,12 @@ class Originals:
     """Originals in the manifest's order.
 
     Attributes:
-      images: uint8 `[H, W, 3]` each, decoded when asked for; None where the owner brought
-        none: nothing is declared before all are here.
+      images: uint8 `[H, W, 3]` each, decoded when used; None for a missing photo, but nothing
+        is declared before all are there.
       labels: class numbers `[n]`, -1 where there is none (a label "-", or a word without a
         class): such a photo has a constant row; None if there are no labels at all.
-      labels_file: the name of the file that gave them.
-      table: the labels as that file has them; its digest is what a plan commits to.
+      labels_file: the name of their file.
+      table: the labels as in that file; a plan commits to its digest.
     """
 
     images: StoredPhotos
@@ -120,12 +120,12 @@ class Originals:
 
     @property
     def present(self) -> np.ndarray:
-        """Indices of the photos that are here, int64."""
+        """Indices of the photos that are there, int64."""
         return np.flatnonzero([shape is not None for shape in self.images.shapes])
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 over shapes, pixels and labels: what will be asked about."""
+        """SHA-256 over shapes, pixels and labels."""
         message = hashlib.sha256(_TAG)
         for image in self.images:
             message.update(repr(None if image is None else image.shape).encode() + b"\0")
@@ -137,18 +137,18 @@ class Originals:
 def read_originals(
     folder: pathlib.Path, manifest: Manifest, arbitrator_words: pathlib.Path | None = None
 ) -> Originals:
-    """Reads `originals/` with `labels.csv`, or `originals.npz`, of one owner.
+    """Read `originals/` with `labels.csv`, or `originals.npz`, of one owner.
 
     Labels in words get class numbers from the owner's `labels_map.csv`, which was committed to
-    with them, or else from the arbitrator's, `arbitrator_words`, where that is there.
+    with them, or else from the arbitrator's, `arbitrator_words`, if there is one.
 
-    **There is one source of each.** If photos or labels lay there twice, those that the owner
-    handed over could stand in silently for the arbitrator's own.
+    **There must be one source of each.** Otherwise photos or labels from the owner could
+    replace the arbitrator's own without notice.
 
     **Pixels must be those committed to.** A photo with other pixels under a known name is
     refused: an owner knows the slots by now, and could hand over "originals" that look natural
-    only under the secret hue, which any model would prefer. A file whose very bytes were
-    committed to is accepted with a warning, however it is decoded here.
+    only under the secret hue, which any model would prefer. A file whose bytes were committed
+    to is accepted with a warning if it is decoded differently here.
 
     Raises:
       CaseError: neither is there, or both are; labels in two places; a photo whose pixels are
@@ -163,7 +163,7 @@ def read_originals(
     if labels is not None:
         in_order = np.full(manifest.num_images, NO_CLASS, np.int64)
         in_order[places] = labels
-        table = Labels(tuple(in_order.tolist()), None, in_order, digest_of(folder / ARRAYS))
+        table = Labels(tuple(in_order.tolist()), None, in_order)
         return Originals(ordered, in_order, ARRAYS, table)
     path, words = folder / LABELS, folder / LABELS_MAP
     if not path.exists():
@@ -230,7 +230,7 @@ def _texts(num_images: int, names: np.ndarray) -> list[str]:
 
 
 def _class_numbers(num_images: int, labels: np.ndarray) -> np.ndarray:
-    """Class numbers of an array, in which -1 says that no class fits."""
+    """Check class numbers, with -1 where no class fits."""
     labels = np.asarray(labels)
     if np.issubdtype(labels.dtype, np.integer) and (labels > MOST_CLASS).any():
         raise ValueError(f"labels must be at most {MOST_CLASS}, got {labels.max()}")

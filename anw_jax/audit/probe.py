@@ -1,4 +1,4 @@
-"""The probe of a case: is every suspect asked correctly?"""
+"""Probe every suspect of a case: is it queried correctly?"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,8 +8,9 @@ import numpy as np
 
 from anw_jax import _check, _json
 from anw_jax.audit.case import FORMATS, Case, Owner
-from anw_jax.audit.checks import known_labels, largest_label, sizes_of
+from anw_jax.audit.checks import known_labels, sizes_of
 from anw_jax.audit.declare import close
+from anw_jax.audit.query import pictures_of
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError
 from anw_jax.suspects import Report, Suspect, probe
@@ -18,15 +19,15 @@ from anw_jax.suspects.pictures import Pictures, asked_size, batch_size_for, size
 from anw_jax.suspects.probing.findings import findings_on_classes
 
 _FEWEST = 2
-# Photos asked of each size that is not the commonest one.
+# Photos of each size that is not the most frequent one.
 _NUM_OF_OTHERS = 2
-# Different numbers of pictures tried together, at most.
+# Different batch sizes tried, at most.
 _MOST_BATCHES = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class _Photo:
-    """One original of a case: whose, which, its shape, its class or None."""
+    """One original of a case: its owner, index, shape, and class (None if not known)."""
 
     owner: Owner
     index: int
@@ -39,16 +40,16 @@ def probe_case(
     num_photos: int = 48,
     makers: dict[str, MakerFn] | None = None,
 ) -> dict[str, Any]:
-    """Probes every suspect on unmarked originals and writes `probe.json`.
+    """Probe every suspect on unmarked originals and write `probe.json`.
 
-    May be repeated until the audit is declared. Queries of a probe are paid and not kept.
-    Recorded answers cannot be asked anything new and pass unprobed. Asked is what the audit
-    will ask: photos of every size, one alone, and batches as large as the audit's.
+    May be repeated until the audit is declared. Queries of a probe are paid for and not kept.
+    Recorded answers cannot be probed, and pass. The queries are like those of the audit:
+    photos of every size, one alone, and batches as large as the audit's.
 
     Args:
       case: with owners and suspects.
-      num_photos: originals used, at least 2, of the size most of them have; with two more of
-        each other size. A suspect that declares its `input_size` gets all sizes alike.
+      num_photos: originals used, at least 2, of the most frequent size; and two more of each
+        other size. For a suspect that declares its `input_size`, sizes make no difference.
       makers: further kinds of suspects.
 
     Returns:
@@ -94,7 +95,7 @@ def probe_case(
 
 
 def _fit_of(case: Case, suspect: Suspect) -> str:
-    """How the owners' plans bring photos to this suspect's size."""
+    """How the owners' plans resize photos for this suspect."""
     for owner in case.owners.values():
         for rule in owner.published.plan.open_rules(reachable(suspect.declaration)):
             return rule.fit
@@ -102,7 +103,7 @@ def _fit_of(case: Case, suspect: Suspect) -> str:
 
 
 def _photos(case: Case) -> list[_Photo]:
-    """All originals that are here."""
+    """All originals of the case."""
     photos = []
     for owner in case.owners.values():
         images, labels = owner.originals.images, known_labels(case, owner.name)
@@ -140,26 +141,18 @@ def _probed(
 
 
 def _chosen(photos: list[_Photo], number: int) -> list[_Photo]:
-    """A share of each owner's photos; those with labels, where there are any."""
-    labelled = [photo for photo in photos if photo.label is not None]
-    photos = labelled if len(labelled) >= _FEWEST else photos
+    """A share of each owner's photos."""
     return photos[:: max(1, len(photos) // number)][:number]
 
 
 def _pictures(photos: list[_Photo]) -> Pictures:
-    """Photos that are read one by one."""
-
-    def read(number: int) -> np.ndarray:
-        photo = photos[number]
-        return photo.owner.originals.images[photo.index]
-
-    return Pictures([photo.shape for photo in photos], read)
+    return pictures_of([(photo.owner.originals.images, photo.index) for photo in photos])
 
 
 def _batch_sizes(
     suspect: Suspect, photos: Sequence[_Photo], shape: tuple[int, ...]
 ) -> list[int]:
-    """How many pictures an audit hands over at once: of all photos, and of one unit."""
+    """The batch sizes of an audit: of all photos, and of one unit."""
     num_valid = photos[0].owner.published.manifest.space.num_valid
     groups: dict[tuple, int] = {}
     for photo in photos:
@@ -177,7 +170,11 @@ def _batch_sizes(
 
 
 def _with_classes(report: Report, case: Case, suspect: Suspect) -> Report:
-    """With an error where any label of the case, probed or not, is no class."""
-    found = findings_on_classes(largest_label(case), suspect.declaration)
+    """Add an error where any label of the case, probed or not, is no class."""
+    labels = [known_labels(case, name) for name in case.owners]
+    largest = max(
+        (int(some.max(initial=-1)) for some in labels if some is not None), default=-1
+    )
+    found = findings_on_classes(largest, suspect.declaration)
     others = [finding for finding in report.findings if finding.name != "classes"]
     return dataclasses.replace(report, findings=(*found, *others))

@@ -22,9 +22,9 @@ from anw_jax.keys.beacons import read_beacon
 from anw_jax.keys.digests import check_is_commitment
 from anw_jax.marks import Mark, mark_named, publish, sub_key_name
 
-COMMITMENT, MANIFEST = "commitment.json", "manifest.json"
+COMMITMENT, MANIFEST, PHOTOS = "commitment.json", "manifest.json", "published"
 
-# What draws a mark's secret, by the name of its sub-key: for the arbitrator alone.
+# The file of a mark's secret, by the name of its sub-key: for the arbitrator alone.
 _SECRETS = {
     "basis": ("basis.json", "anw_jax private basis, version 1: for the arbitrator alone"),
     "light": ("light.json", "anw_jax light patterns, version 1: for the arbitrator alone"),
@@ -35,15 +35,15 @@ _COMMITMENT_FORMAT = "anw_jax commitment, version 1"
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """One owner's public side, as read from a folder.
+    """What one owner publishes, as read from a folder.
 
     Attributes:
       commitment: 64 hex digits.
       plan: as committed to.
       manifest: the units.
-      mark: the map, with the secret patterns or basis where the plan names one.
+      mark: the mark, with its secret where it has one.
       digests: SHA-256 of each file read, by name.
-      time_utc: when the owner says that it was made, ISO; "" in older files.
+      time_utc: when it was made, according to the owner, ISO; "" in older files.
     """
 
     commitment: str
@@ -55,7 +55,7 @@ class Published:
 
 
 def commitment_of(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
-    """The commitment that a plan's mode asks for."""
+    """Compute the commitment of the kind that the plan's mode needs."""
     make = commit_units if plan.mode == "sequential" else commit
     return make(mark_key, manifest, plan)
 
@@ -63,14 +63,13 @@ def commitment_of(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
 def write_published(
     folder: pathlib.Path, mark_key: MarkKey, manifest: Manifest, plan: Plan, commitment: str
 ) -> None:
-    """Writes the files of the owner's public side into a folder."""
+    """Write the files that an owner publishes into a folder."""
     manifest.save(folder / MANIFEST)
     secret = sub_key_name(plan.mark)
     if secret is not None:
-        name, file_format = _SECRETS[secret]
-        sub_key = mark_key.sub_key(secret).hex()
-        text = _json.dumps({"format": file_format, "sub_key": sub_key}) + "\n"
-        _files.write_new(folder / name, text.encode(), mode=0o600)
+        name, kind = _SECRETS[secret]
+        body = {"format": kind, "sub_key": mark_key.sub_key(secret).hex()}
+        _files.write_new(folder / name, (_json.dumps(body) + "\n").encode(), mode=0o600)
     _json.write(
         folder / COMMITMENT,
         {
@@ -85,7 +84,7 @@ def write_published(
 
 
 def read_published(folder: pathlib.Path) -> Published:
-    """Reads the owner's public side and holds its files against each other.
+    """Read what an owner publishes, and compare its files with one another.
 
     Raises:
       CaseError: a file is missing or damaged, the manifest is not the one that the commitment
@@ -93,7 +92,10 @@ def read_published(folder: pathlib.Path) -> Published:
     """
     body = read_json(folder / COMMITMENT, _COMMITMENT_FORMAT)
     digests = {name: digest_of(folder / name) for name in (COMMITMENT, MANIFEST)}
-    manifest = _read_manifest(folder / MANIFEST)
+    try:
+        manifest = Manifest.load(folder / MANIFEST)
+    except (OSError, ValueError) as error:
+        raise CaseError(f"{folder / MANIFEST}: {error!s:.120}") from None
     try:
         plan = Plan.from_json(body["plan"])
         commitment, named = check_is_commitment(body["commitment"]), body["manifest"]
@@ -114,22 +116,15 @@ def read_published(folder: pathlib.Path) -> Published:
     return Published(commitment, plan, manifest, mark, digests, time_utc)
 
 
-def _read_manifest(path: pathlib.Path) -> Manifest:
-    if not path.exists():
-        raise CaseError(f"{path} is not there")
-    try:
-        return Manifest.load(path)
-    except (OSError, ValueError) as error:
-        raise CaseError(f"{path}: {error!s:.120}") from None
-
-
-def _mark_of(folder: pathlib.Path, plan: Plan, manifest: Manifest, digests: dict) -> Mark:
+def _mark_of(
+    folder: pathlib.Path, plan: Plan, manifest: Manifest, digests: dict[str, str]
+) -> Mark:
     secret = sub_key_name(plan.mark)
     where, sub_key = folder / COMMITMENT, None
     if secret is not None:
-        name, file_format = _SECRETS[secret]
+        name, kind = _SECRETS[secret]
         where = folder / name
-        body: dict[str, Any] = read_json(where, file_format)
+        body = read_json(where, kind)
         digests[name] = digest_of(where)
         try:
             sub_key = bytes.fromhex(body["sub_key"])
@@ -143,9 +138,6 @@ def _mark_of(folder: pathlib.Path, plan: Plan, manifest: Manifest, digests: dict
     if num_slots not in (None, wanted):
         raise CaseError(f"{where}: the mark has {num_slots} slots, and the manifest {wanted}")
     return mark
-
-
-PHOTOS = "published"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,10 +163,10 @@ def publish_folder(
     beacon: bytes = b"",
     on_progress: progress.ProgressFn = progress.silent,
 ) -> Marked:
-    """Marks every photo that `commit_folder` committed to: PNG files in `out/published`.
+    """Mark every photo that `commit_folder` committed to, as PNG files in `out/published`.
 
     Args:
-      photos: the same folder of originals, every photo there and unchanged.
+      photos: the same folder of originals, complete and unchanged.
       key_file: the same key.
       out: the folder that holds the commitment.
       beacon: the value of the beacon that the plan names; b"" where it names none.
@@ -206,10 +198,10 @@ def publish_folder(
 
 
 def check_later(beacon: str, time_utc: str) -> None:
-    """Refuses a beacon whose value appeared before a commitment was made.
+    """Refuse a beacon whose value appeared before a commitment was made.
 
     Raises:
-      CaseError: it did; where no time can be computed it is the arbitrator who knows.
+      CaseError: it did. Where the name gives no time, the arbitrator has to know.
     """
     appears = read_beacon(beacon).time
     if appears and time_utc and appears <= datetime.datetime.fromisoformat(time_utc):
@@ -220,7 +212,7 @@ def check_later(beacon: str, time_utc: str) -> None:
 
 
 def _check_names_committed(names: list[str], manifest: Manifest, photos: pathlib.Path) -> None:
-    """Names may have come by a file system that writes them in another Unicode form."""
+    """Compare names, which a file system may have changed to another Unicode form."""
     found = {canonical_name(name): name for name in names}
     wanted = {canonical_name(name): name for name in manifest.file_names}
     missing = sorted(wanted[name] for name in wanted.keys() - found.keys())
@@ -244,7 +236,7 @@ def _publish(
     folder: pathlib.Path,
     on_progress: progress.ProgressFn,
 ) -> dict[str, Any]:
-    partial, num_unchanged = fresh_folder(folder), 0
+    partial, num_unchanged = new_folder(folder), 0
     for number, (file, target, degrees) in enumerate(pairs):
         image = data.read_photo(file)
         if image_digest(image) != manifest.image_digests[number]:
@@ -257,8 +249,8 @@ def _publish(
     return {"num_written": len(pairs), "num_unchanged": num_unchanged}
 
 
-def fresh_folder(folder: pathlib.Path) -> pathlib.Path:
-    """An empty neighbour to fill; what a kill left of an earlier one goes."""
+def new_folder(folder: pathlib.Path) -> pathlib.Path:
+    """Make an empty folder beside `folder`, to be renamed; remove one that a kill left."""
     partial = folder.with_name(folder.name + ".partial")
     if partial.exists():
         shutil.rmtree(partial)
@@ -266,21 +258,21 @@ def fresh_folder(folder: pathlib.Path) -> pathlib.Path:
     return partial
 
 
-# So many files are named in words; JSON names all.
+# The number of files that the lines name; JSON names all.
 _NAMED = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class FolderReport:
-    """What `anw mark` found below a folder: nothing is passed over without a word.
+    """The files found in a folder of photos.
 
     Attributes:
       photos: their files, in the order of their names.
       names: of the photos, relative to the folder.
-      notes: what photo files say beside their pixels that their owner has to know, and in how
-        many of them: each the end of "photos with …".
+      notes: properties of photo files that their owner should know, each the end of "photos
+        with …", and the number of photos that have it.
       passed_over: pictures that cannot be marked, each with the reason.
-      others: files that are no pictures, counted by their endings.
+      others: files that are not pictures, counted by extension.
       num_hidden: hidden and system files.
     """
 
@@ -292,7 +284,7 @@ class FolderReport:
     num_hidden: int
 
     def as_json(self) -> dict[str, Any]:
-        """All but the photos, for `--json`."""
+        """Everything except the photos, for `--json`."""
         return {
             "notes": self.notes,
             "passed_over": [{"file": name, "reason": why} for name, why in self.passed_over],
@@ -302,7 +294,7 @@ class FolderReport:
 
 
 def report_on(folder: str | os.PathLike) -> FolderReport:
-    """Looks through a folder of any depth; reads no pixels.
+    """List the files of a folder and its subfolders; read no pixels.
 
     Raises:
       SourceError: no such folder, no photo in it, a folder below it or a photo that cannot be
@@ -323,10 +315,11 @@ def report_on(folder: str | os.PathLike) -> FolderReport:
 
 
 def report_lines(report: FolderReport) -> list[str]:
-    """The same in words; none where there is nothing to tell."""
+    """Format a report as lines; none if there is nothing to report."""
     lines = [f"{plural(number, 'photo')} with {note}" for note, number in report.notes.items()]
     if report.passed_over:
-        endings = collections.Counter(_ending(name) for name, _ in report.passed_over)
+        suffixes = (pathlib.PurePosixPath(name).suffix for name, _ in report.passed_over)
+        endings = collections.Counter(suffix.lower() for suffix in suffixes)
         lines.append(
             f"NOT MARKED: {plural(len(report.passed_over), 'picture')} ({_counts(endings)})"
         )
@@ -341,12 +334,8 @@ def report_lines(report: FolderReport) -> list[str]:
     return lines
 
 
-def _ending(name: str) -> str:
-    return pathlib.PurePosixPath(name).suffix.lower()
-
-
 def plural(number: int, what: str) -> str:
-    """A number of things.
+    """Format a number of things.
 
     Example:
       >>> plural(1, "photo"), plural(2, "photo")
@@ -357,4 +346,4 @@ def plural(number: int, what: str) -> str:
 
 def _counts(of_ending: dict[str, int]) -> str:
     pairs = sorted(of_ending.items(), key=lambda pair: (-pair[1], pair[0]))
-    return ", ".join(f"{number} {ending or 'without an ending'}" for ending, number in pairs)
+    return ", ".join(f"{number} {ending or 'without an extension'}" for ending, number in pairs)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from anw_jax import progress
-from anw_jax.audit.case import Case, Owner
+from anw_jax.audit.case import Owner
 from anw_jax.audit.checks import with_labels
-from anw_jax.audit.declare import access_of, close, labels_by, rule_of
+from anw_jax.audit.declare import Declared, close
 from anw_jax.audit.files import digest_of
 from anw_jax.audit.originals import StoredPhotos
 from anw_jax.audit.suspect_file import MakerFn
@@ -20,23 +20,23 @@ from anw_jax.sequential import coarse_to_fine
 from anw_jax.sequential.query_saving import fill_between
 from anw_jax.stats import unit_losses
 from anw_jax.stats.scores import is_usable
-from anw_jax.suspects import Access, AnswerCache, Answers, Declaration, Interview, Suspect
+from anw_jax.suspects import Access, AnswerCache, Answers, Declaration, QuerySession, Suspect
 from anw_jax.suspects.pictures import Pictures
 from anw_jax.suspects.query import Controls
 
 
-class Panel:
-    """Asks one suspect about any slots of any photos of a case.
+class QueryBatch:
+    """Queries one suspect about any slots of any photos of a case.
 
-    Photos of one size under marks of one type share an `Interview`, whoever owns them, unless
-    their pictures are changed by draws from a seed.
+    Photos of one size under marks of one type share a `QuerySession`, whoever owns them, unless
+    their images are augmented with draws from an owner's seed.
 
     Args:
       suspect: the model.
       owners: in the order in which their photos are numbered.
-      access: the rung of the ladder, as declared.
+      access: as declared.
       seeds: the public seed of each owner.
-      cache: of this suspect.
+      cache: the answers of this suspect.
       budget: queries over the life of the cache; None for any number.
       rule: as declared; it may name a statistic of its own.
     """
@@ -58,7 +58,7 @@ class Panel:
         self.starts = np.cumsum([0, *sizes])
         groups: dict[tuple, list[tuple[int, int, int]]] = {}
         for number, owner in enumerate(owners):
-            for index in _asked(owner, access):
+            for index in _with_losses(owner, access):
                 shape = owner.originals.images.shapes[index]
                 key = (shape, type(owner.published.mark).__name__)
                 if access.num_augmentations > 1:  # drawn from the owner's own seed
@@ -67,26 +67,24 @@ class Panel:
                     (number, int(index), self._place(number, index))
                 )
         self._place_of = np.full((self.starts[-1], 2), -1, np.int64)
-        self._interviews = []
+        self._sessions: list[QuerySession] = []
         self._controls = Controls()  # of all sizes and owners
         for members in groups.values():
             for place, (_, _, photo) in enumerate(members):
-                self._place_of[photo] = len(self._interviews), place
-            self._interviews.append(
-                self._interview(suspect, members, access, seeds, cache, budget)
-            )
+                self._place_of[photo] = len(self._sessions), place
+            self._sessions.append(self._session(suspect, members, access, seeds, cache, budget))
 
     def _place(self, owner: int, index: int) -> int:
         return int(self.starts[owner] + index)
 
-    def _interview(self, suspect, members, access, seeds, cache, budget) -> Interview:
+    def _session(self, suspect, members, access, seeds, cache, budget) -> QuerySession:
         numbers = sorted({number for number, _, _ in members})
         labels = None
         if access.true_labels:
             labels = np.array([self.owners[n].originals.labels[i] for n, i, _ in members])
-        return Interview(
+        return QuerySession(
             suspect,
-            _pictures([(self.owners[n].originals.images, i) for n, i, _ in members]),
+            pictures_of([(self.owners[n].originals.images, i) for n, i, _ in members]),
             labels,
             [self.owners[number].published.mark for number in numbers],
             self.space,
@@ -104,14 +102,14 @@ class Panel:
         slots: np.ndarray,
         on_progress: progress.ProgressFn = progress.silent,
     ) -> np.ndarray:
-        """Losses, float32 `[m]`, for photos (numbered over all owners) and slots `[m]`.
+        """Compute losses, float32 `[m]`, for photos (numbered over all owners) and slots `[m]`.
 
-        NaN for a photo that its owner did not bring or that has no class, and where there is no
-        usable answer.
+        NaN for a photo that is not in the case or has no class, and where there is no usable
+        answer.
         """
         values = np.full(len(photos), np.nan, np.float32)
         done = 0
-        for number, interview in enumerate(self._interviews):
+        for number, session in enumerate(self._sessions):
             rows = np.flatnonzero(self._place_of[photos, 0] == number)
             if not len(rows):
                 continue
@@ -120,35 +118,45 @@ class Panel:
                 on_progress(before + now, len(photos))
 
             places = self._place_of[photos[rows], 1]
-            values[rows] = interview.losses(places, slots[rows], report)
+            values[rows] = session.losses(places, slots[rows], report)
             done += len(rows)
         return values
 
     def unusable(self, owner: int, photos: Sequence[int] | None = None) -> dict[str, str]:
-        """Why photos of an owner are unusable, by file name; of what was asked so far.
+        """Say why photos of an owner are unusable, by file name; of the queries so far.
 
         Args:
           owner: number of the owner.
           photos: indices of the owner's photos; None for all.
         """
-        # A photo without a class was not asked about, so no suspect refused it.
+        # No suspect refused a photo without a class, since none was queried about it.
         manifest, reasons = self.owners[owner].published.manifest, {}
         for index in range(manifest.num_images) if photos is None else photos:
-            interview, place = self._place_of[self._place(owner, index)]
+            session, place = self._place_of[self._place(owner, index)]
             if place < 0:
                 continue
-            why = self._interviews[interview].unusable.get(int(place))
+            why = self._sessions[session].unusable.get(int(place))
             if why is not None:
                 reasons[manifest.file_names[index]] = why
         return reasons
 
+    def tables(
+        self,
+        saving: tuple[int, int] | None,
+        on_progress: progress.ProgressFn = progress.silent,
+    ) -> list[np.ndarray]:
+        """Fill the table of each owner as the declared rule says: `saving`, or every slot."""
+        if saving is None:
+            return self.full_tables(on_progress)
+        return self.saving_tables(*saving, on_progress)
+
     def full_tables(
         self, on_progress: progress.ProgressFn = progress.silent
     ) -> list[np.ndarray]:
-        """Every valid slot of every photo: one float32 `[n, N]` for each owner.
+        """Query every valid slot of every photo: one float32 `[n, N]` for each owner.
 
-        Slot 0, which is never tested, is not asked: NaN. A row of NaN where any answer to a
-        photo is missing or unusable, whichever others there are.
+        Slot 0, which is never tested, is NaN. A row is NaN as a whole where any answer to its
+        photo is missing or unusable.
         """
         num_photos, num_slots = int(self.starts[-1]), self.space.num_slots
         photos, slots = np.indices((num_photos, num_slots - 1)).reshape(2, -1)
@@ -161,10 +169,10 @@ class Panel:
     def saving_tables(
         self, stride: int, num_best: int, on_progress: progress.ProgressFn = progress.silent
     ) -> list[np.ndarray]:
-        """The same from fewer queries, coarse to fine over the slots, units side by side.
+        """Fill the same tables with fewer queries, coarse to fine over the slots.
 
-        A unit's finished row stands on its first photo; rows of its other photos are NaN. Where
-        the owner's statistic bounds each image's row, every photo's row stands on that photo.
+        A unit's finished row is that of its first photo; rows of its other photos are NaN.
+        Where the owner's statistic bounds the row of each image, every photo has its own row.
         """
         members = [
             [self.starts[number] + index for index in photos]
@@ -186,10 +194,10 @@ class Panel:
     def unit_row(
         self, owner: int, unit: int, saving: tuple[int, int] | None = None
     ) -> np.ndarray:
-        """The finished row of one unit, float64 `[N - 1]`; NaN where it has no answers.
+        """Query one unit: its finished row, float64 `[N - 1]`; NaN where it has no answers.
 
-        Where the owner's statistic bounds each image's row, `[k, N - 1]`: the finished rows of
-        its k distinct photos.
+        Where the owner's statistic bounds the row of each image, `[k, N - 1]`: the rows of the
+        unit's k distinct photos.
         """
         manifest = self.owners[owner].published.manifest
         photos = self.starts[owner] + np.array(photos_of_units(manifest)[unit])
@@ -257,23 +265,12 @@ class Panel:
         return completed.losses, unusable
 
 
-def _asked(owner: Owner, access: Access) -> np.ndarray:
-    """The photos that can have losses; one without a class gets a constant row, unasked."""
+def _with_losses(owner: Owner, access: Access) -> np.ndarray:
+    """The photos that can have losses; one without a class has a constant row instead."""
     present = owner.originals.present
     if not access.true_labels:
         return present
     return present[owner.originals.labels[present] >= 0]
-
-
-def _pictures(members: list[tuple[StoredPhotos, int]]) -> Pictures:
-    """Photos of one size, read one by one."""
-    shapes = [photos.shapes[index] for photos, index in members]
-
-    def read(number: int) -> np.ndarray:
-        photos, index = members[number]
-        return photos[index]
-
-    return Pictures(shapes, read)
 
 
 def photos_of_units(manifest: Manifest) -> list[list[int]]:
@@ -287,92 +284,106 @@ def photos_of_units(manifest: Manifest) -> list[list[int]]:
     return members
 
 
+def pictures_of(members: list[tuple[StoredPhotos, int]]) -> Pictures:
+    """Photos of one size, read one by one."""
+    shapes = [photos.shapes[index] for photos, index in members]
+
+    def read(number: int) -> np.ndarray:
+        photos, index = members[number]
+        return photos[index]
+
+    return Pictures(shapes, read)
+
+
 @contextlib.contextmanager
-def asked(
-    case: Case,
-    declared: dict[str, Any],
+def query_batch(
+    declared: Declared,
     name: str,
     *,
     budget: int | None,
     makers: dict[str, MakerFn] | None,
     is_kept: bool = True,
-) -> Iterator[tuple[Panel, AnswerCache]]:
-    """A panel of all owners before one suspect; closes it and its answers afterwards.
+) -> Iterator[tuple[QueryBatch, AnswerCache]]:
+    """Open one suspect for the photos of all owners; close it and its answers afterwards.
 
     Args:
-      case: declared.
       declared: `declared.json`.
       name: of the suspect.
       budget: most queries over the life of the answers.
       makers: further kinds of suspects.
-      is_kept: whether answers go to disk and are taken from there; False asks anew.
+      is_kept: whether answers are written to disk and read from there; False queries again.
 
     Raises:
       ChangedFileError: the model is not the one declared.
     """
-    suspect = case.suspects[name].open(makers)
+    suspect = declared.case.suspects[name].open(makers)
     try:
-        known = declared["suspects"][name]["declaration_digest"]
+        known = declared.body["suspects"][name]["declaration_digest"]
         if suspect.declaration.digest != known:
             raise ChangedFileError(
                 f"suspect {name!r} is not the model declared (its identity or declaration "
-                "differs): restore it, or start afresh in another case folder"
+                "differs): restore it, or start again in another case folder"
             )
-        file = case.answers_file(name) if is_kept else None
+        file = declared.case.answers_file(name) if is_kept else None
         with AnswerCache(file, suspect.declaration) as cache:
-            yield _panel(case, declared, name, suspect, cache, budget), cache
+            yield _batch_of(declared, name, suspect, cache, budget), cache
     finally:
         close(suspect)
 
 
 @contextlib.contextmanager
-def answered(case: Case, declared: dict[str, Any], name: str) -> Iterator[Panel]:
+def stored_batch(declared: Declared, name: str) -> Iterator[QueryBatch]:
     """The same from the answers on disk alone; the suspect is not opened.
 
     Raises:
-      CacheError: the file is damaged, or another suspect's.
-      ChangedFileError, once asked: an answer is not there.
+      CacheError: the file is damaged, or belongs to another suspect.
+      ChangedFileError: raised by a query whose answer is not there.
     """
-    declaration = Declaration.from_json(declared["suspects"][name]["declaration"])
-    with AnswerCache(case.answers_file(name), declaration) as cache:
-        yield _panel(case, declared, name, _OnDisk(declaration, name), cache, None)
+    declaration = declared.declaration(name)
+    with AnswerCache(declared.case.answers_file(name), declaration) as cache:
+        yield _batch_of(declared, name, _OnDisk(declaration, name), cache, None)
 
 
 class _OnDisk:
-    """A suspect of which nothing is left but the answers that it gave."""
+    """A suspect that is not there: only its stored answers are."""
 
     def __init__(self, declaration: Declaration, name: str):
         self.declaration, self._name = declaration, name
 
     def answers(self, images: np.ndarray) -> Answers:
-        """Refuses: what is asked here is not among the answers."""
+        """Refuse: these images have no stored answer."""
         raise ChangedFileError(
             f"answers/{self._name}.answers lacks {len(images)} answers that the sealed result "
             "was made from: restore the file"
         )
 
 
-def _panel(case, declared, name, suspect, cache, budget) -> Panel:
-    return Panel(
+def _batch_of(
+    declared: Declared,
+    name: str,
+    suspect: Suspect,
+    cache: AnswerCache,
+    budget: int | None,
+) -> QueryBatch:
+    case = declared.case
+    return QueryBatch(
         suspect,
-        [with_labels(case, owner, labels_by(declared, owner)) for owner in case.owners],
-        access_of(declared, name),
-        [bytes.fromhex(declared["public_seeds"][owner]) for owner in case.owners],
+        [with_labels(case, owner, declared.labels_by(owner)) for owner in case.owners],
+        declared.access(name),
+        [bytes.fromhex(declared.body["public_seeds"][owner]) for owner in case.owners],
         cache,
         budget,
-        rule_of(declared, name),
+        declared.rule(name),
     )
 
 
-def queries_of(
-    case: Case, cache: AnswerCache, declared: dict[str, Any], name: str
-) -> dict[str, Any]:
-    """What was asked so far, for the files; their digest says from which answers."""
+def queries_of(declared: Declared, name: str, cache: AnswerCache) -> dict[str, Any]:
+    """Count the queries so far, for the files; a digest names the answers."""
     cache.sync()
-    price = declared["suspects"][name]["declaration"]["cost_per_query"]
+    price = declared.body["suspects"][name]["declaration"]["cost_per_query"]
     return {
         "num_queries": cache.num_queries,
         "num_in_doubt": cache.num_in_doubt,
-        "answers": digest_of(case.answers_file(name)),
+        "answers": digest_of(declared.case.answers_file(name)),
         "cost": cache.num_queries * price,
     }

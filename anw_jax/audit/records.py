@@ -7,13 +7,12 @@ from typing import Any
 
 from anw_jax import _files, _json
 from anw_jax.audit import refusals
-from anw_jax.audit.case import FORMATS, Case, Owner
-from anw_jax.audit.conditions import Basis, basis_of, check_blind, circumstances, with_texts
+from anw_jax.audit.case import Case, Owner
+from anw_jax.audit.conditions import Basis, CaseBasis, Tests, check_blind
 from anw_jax.audit.corrections import corrected, level_of_record, restate
-from anw_jax.audit.declare import beacon_of, check_unchanged, refusal_limit
+from anw_jax.audit.declare import Declared
 from anw_jax.audit.files import check_same, digest_of, read_bytes
 from anw_jax.audit.published import Published
-from anw_jax.audit.statements import check_controls, check_release, read_statements
 from anw_jax.errors import CaseError, ChangedFileError, RecordError
 from anw_jax.keys import MarkKey
 from anw_jax.sequential import (
@@ -25,114 +24,109 @@ from anw_jax.sequential import (
     resume,
 )
 from anw_jax.sequential.record import BY_HAND
-from anw_jax.stats import SequentialResult, divided
-from anw_jax.stats.testing import format_p
+from anw_jax.stats import SequentialResult, divided, format_p
 from anw_jax.verify.statements import check_against, conditions_of
 from anw_jax.verify.verdict import is_conditional, standing_of
 
 
 def record_file(case: Case, owner: str, suspect: str) -> pathlib.Path:
-    """The hash-chained record of one owner and suspect."""
+    """The path of the hash-chained record of one owner and suspect."""
     folder = case.file("records")
     if len(case.suspects) == 1:
         return folder / f"{owner}.jsonl"
     return folder / owner / f"{suspect}.jsonl"
 
 
-def group_of(case: Case, declared: dict[str, Any], suspect: str) -> RecordGroup | None:
-    """What a record's header binds; None where it is one test at the plan's own level."""
-    num_tests = len(case.owners) * len(case.suspects)
-    plan = next(iter(case.owners.values())).published.plan
-    highest = level_of_record(plan, len(case.owners), len(case.suspects))
-    said = declared.get("sequential") or {}
-    level = said.get("level")
-    is_level = isinstance(level, float) and 0.0 < level <= highest
-    if said.get("num_tests") != num_tests or not is_level:
-        raise ChangedFileError(
-            f"{case.file('declared.json')} does not declare a level of at most {highest:g} for "
-            f"each of {num_tests} tests: declare the audit afresh in another case folder"
-        )
-    if num_tests == 1 and level == plan.alpha:
-        return None
-    return RecordGroup(level, suspect, tuple(sorted(case.suspects)))
+def record_bodies(case: Case, owner: str, suspect: str) -> list[dict[str, Any]]:
+    """Read the lines of one record."""
+    text = read_bytes(record_file(case, owner, suspect)).decode("utf-8", "replace")
+    return [_json.loads(line) for line in text.splitlines()]
 
 
-def fresh(
-    case: Case,
-    declared: dict[str, Any],
-    owner: Owner,
-    suspect: str,
-    path: pathlib.Path | None = None,
-) -> SequentialRecord:
-    """A record with nothing but its header, as this case has it."""
-    published = owner.published
-    return SequentialRecord(
-        published.commitment,
-        published.manifest,
-        published.plan,
-        beacon=beacon_of(declared, owner.name),
-        path=path,
-        about=digest_of(case.file("declared.json")),
-        group=group_of(case, declared, suspect),
-    )
-
-
-def take_up(case: Case, declared: dict[str, Any], owner: Owner) -> Lockstep:
-    """An owner's records as they were when a process ended, or new ones.
+def resume_records(declared: Declared, owner: Owner) -> Lockstep:
+    """Resume an owner's records as they were when a process ended, or begin them.
 
     Raises:
       ChangedFileError: they were begun under another declaration.
       RecordError, CommitmentError: a record breaks the rules, or they do not fit together.
     """
-    return Lockstep({name: _record(case, declared, owner, name) for name in case.suspects})
+    return Lockstep({name: _record(declared, owner, name) for name in declared.case.suspects})
 
 
-def _record(
-    case: Case, declared: dict[str, Any], owner: Owner, suspect: str
-) -> SequentialRecord:
-    path = record_file(case, owner.name, suspect)
+def _record(declared: Declared, owner: Owner, suspect: str) -> SequentialRecord:
+    case = declared.case
+    path, file = record_file(case, owner.name, suspect), case.file("declared.json")
     if path.exists() and b"\n" not in read_bytes(path):
         path.unlink()  # killed while its first line was written
     started = path.with_suffix(".declared")
     if path.exists():
-        check_same(
-            case.file("declared.json"), read_bytes(started).decode().strip(), started.name
-        )
+        check_same(file, read_bytes(started).decode().strip(), started.name)
         record = resume(
             path,
             owner.published.manifest,
             owner.published.plan,
             commitment=owner.published.commitment,
-            beacon=beacon_of(declared, owner.name),
+            beacon=declared.beacon(owner.name),
         )
-        check_header(case, declared, owner, suspect, record.lines[0])
+        _check_header(declared, owner, suspect, record.lines[0])
         return record
-    _files.write_whole(started, digest_of(case.file("declared.json")).encode() + b"\n")
-    return fresh(case, declared, owner, suspect, path)
+    _files.write_whole(started, digest_of(file).encode() + b"\n")
+    return _new_record(declared, owner, suspect, path)
 
 
-def check_header(
-    case: Case, declared: dict[str, Any], owner: Owner, suspect: str, line: str
-) -> None:
-    """Refuses a record that was begun for anything but this owner, suspect and case.
+def _new_record(
+    declared: Declared, owner: Owner, suspect: str, path: pathlib.Path | None = None
+) -> SequentialRecord:
+    """A record that holds only the header that it has in this case."""
+    return SequentialRecord(
+        owner.published.commitment,
+        owner.published.manifest,
+        owner.published.plan,
+        beacon=declared.beacon(owner.name),
+        path=path,
+        about=digest_of(declared.case.file("declared.json")),
+        group=_group_of(declared, suspect),
+    )
+
+
+def _group_of(declared: Declared, suspect: str) -> RecordGroup | None:
+    """The record group in a header; None for a single test at the plan's own level."""
+    case, plan = declared.case, declared.case.plan
+    highest = level_of_record(plan, len(case.owners), len(case.suspects))
+    said = declared.body.get("sequential") or {}
+    level = said.get("level")
+    is_level = isinstance(level, float) and 0.0 < level <= highest
+    if said.get("num_tests") != case.num_tests or not is_level:
+        raise ChangedFileError(
+            f"{case.file('declared.json')} does not declare a level of at most {highest:g} for "
+            f"each of {case.num_tests} tests: declare the audit again in another case folder"
+        )
+    if case.num_tests == 1 and level == plan.alpha:
+        return None
+    return RecordGroup(level, suspect, tuple(sorted(case.suspects)))
+
+
+def _check_header(declared: Declared, owner: Owner, suspect: str, line: str) -> None:
+    """Refuse a record that was begun for another owner, suspect or case.
 
     Raises:
       RecordError: it was.
     """
-    if fresh(case, declared, owner, suspect).lines[0] == line:
+    if _new_record(declared, owner, suspect).lines[0] == line:
         return
     whose = (_json.loads(line).get("joint") or {}).get("suspect", suspect)
     also = "" if whose == suspect else f" (it has the header of {whose!r})"
     raise RecordError(
-        f"{record_file(case, owner.name, suspect)} is not the record of {owner.name!r} against "
-        f"{suspect!r} in this case{also}: commitment, beacon, level or declaration differ"
+        f"{record_file(declared.case, owner.name, suspect)} is not the record of "
+        f"{owner.name!r} against {suspect!r} in this case{also}: commitment, beacon, level or "
+        "declaration differ"
     )
 
 
 def judge_record(
     case: Case, mark_keys: dict[str, MarkKey], *, blind: str | None = None
 ) -> dict[str, Any]:
-    """The verdict of a sequential case: all records replayed line by line; no key is needed.
+    """Replay every record of a sequential case and write `verdict.json`; no key is needed.
 
     Args:
       case: closed.
@@ -156,108 +150,72 @@ def judge_record(
 def recompute_record(
     case: Case, mark_keys: dict[str, MarkKey], *, blind: str | None = None
 ) -> dict[str, Any]:
-    """The verdict of a sequential case from its files; writes nothing. See `judge_record`."""
-    declared = check_unchanged(case)
+    """Compute the verdict of a sequential case; write nothing. See `judge_record`."""
+    basis = CaseBasis(case)
     if mark_keys:
         raise CaseError("a sequential verdict opens no key: leave --key out")
     if not case.has("closed.json"):
         raise CaseError(
             f"{case.file('closed.json')} is not there: the audit is not closed (anw audit)"
         )
-    statements = read_statements(case)
-    check_controls(statements, declared)
-    check_release(case, statements)
     closed = _read_closed(case)
-    _check_names(case, closed)
     is_compared = check_blind(case, "closed.json", blind)
-    tests = {}
+    tests: Tests = {}
     for name, owner in case.owners.items():
-        bases = {
-            suspect: basis_of(case, declared, statements, name, suspect, is_compared)
-            for suspect in case.suspects
-        }
-        tests[name] = _tests_of(case, declared, owner, closed["records"][name], bases)
+        bases = {suspect: basis.of(name, suspect, is_compared) for suspect in case.suspects}
+        tests[name] = _tests_of(basis.declared, owner, closed["records"][name], bases)
     _check_answers(case, closed)
-    end = corrected(next(iter(case.owners.values())).published.plan, tests)
-    tests = restate(tests, end)
-    with_texts(tests, end)
-    return {
-        "format": FORMATS["verdict.json"],
-        "previous": case.digest("closed.json"),
-        "mode": "sequential",
-        "tests": _as_json(tests),
-        "corrected": end,
-        "case": circumstances(case, declared, statements, "closed.json"),
-        "blind_compared": is_compared,
-        "queries": {name: s["num_queries"] for name, s in closed["suspects"].items()},
-    }
+    end = corrected(case.plan, tests)
+    queries = {name: one["num_queries"] for name, one in closed["suspects"].items()}
+    body = basis.verdict(
+        "sequential", "closed.json", is_compared, restate(tests, end), end, queries
+    )
+    return {**body, "tests": _without_infinity(body["tests"])}
 
 
 def _read_closed(case: Case) -> dict[str, Any]:
-    """`closed.json`; one of a single test, as it was written before there were several."""
+    """`closed.json`, with a record for each owner and suspect; also of version 1."""
     closed = case.check_link("closed.json", "declared.json")
     single = ("suspect", "record", "head", "because", "num_queries")
-    if not all(field in closed for field in single) or len(case.owners) > 1:
-        return closed
-    (owner,) = case.owners
-    suspect = closed["suspect"]
-    one = {field: closed[field] for field in ("record", "head", "because")}
-    return {
-        "records": {owner: {suspect: one}},
-        "suspects": {suspect: {name: closed.get(name) for name in ("num_queries", "answers")}},
-    }
-
-
-def _check_names(case: Case, closed: dict[str, Any]) -> None:
-    """Every owner and suspect has a record with all fields, and its queries."""
+    if all(field in closed for field in single) and len(case.owners) == 1:
+        (owner,), suspect = case.owners, closed["suspect"]
+        record = {field: closed[field] for field in ("record", "head", "because")}
+        queries = {name: closed.get(name) for name in ("num_queries", "answers")}
+        closed = {"records": {owner: {suspect: record}}, "suspects": {suspect: queries}}
+    records = closed.get("records") or {}
+    names = {owner: sorted(by_name) for owner, by_name in records.items()}
     suspects = sorted(case.suspects)
-    try:
-        whole = sorted(closed["records"]) == sorted(case.owners)
-        for by_name in closed["records"].values():
-            whole &= sorted(by_name) == suspects
-            whole &= all(isinstance(one["record"], str) for one in by_name.values())
-        whole &= sorted(closed["suspects"]) == suspects
-        whole &= all("num_queries" in suspect for suspect in closed["suspects"].values())
-    except (KeyError, TypeError, AttributeError):
-        whole = False
-    if not whole:
-        raise CaseError(f"{case.file('closed.json')} is damaged")
+    if names != dict.fromkeys(case.owners, suspects) or (
+        sorted(closed.get("suspects") or {}) != suspects
+    ):
+        raise CaseError(
+            f"{case.file('closed.json')} is damaged: it does not hold one record for each "
+            "owner and suspect"
+        )
+    return closed
 
 
 def _check_answers(case: Case, closed: dict[str, Any]) -> None:
-    """Without the answers nobody can tell whether the rows are theirs."""
     versions = {owner.published.plan.version for owner in case.owners.values()}
     for name, suspect in closed["suspects"].items():
         if versions == {1} and "answers" not in suspect:
             continue  # older files do not name them
-        named = suspect.get("answers", "")
-        if named is None:
-            continue  # stopped before anything was asked
-        if not case.answers_file(name).exists():
-            raise ChangedFileError(
-                f"{case.answers_file(name)} is gone: without the answers nobody can tell "
-                "whether the rows are theirs; restore the file"
-            )
-        check_same(case.answers_file(name), named, "closed.json")
+        digest = suspect.get("answers", "")
+        if digest is not None:  # None: stopped before the first query
+            case.check_answers(name, digest, "closed.json")
 
 
 def _tests_of(
-    case: Case,
-    declared: dict[str, Any],
-    owner: Owner,
-    closed: dict[str, dict[str, str]],
-    bases: dict[str, Basis],
+    declared: Declared, owner: Owner, closed: dict[str, dict[str, Any]], bases: dict[str, Basis]
 ) -> dict[str, dict[str, Any]]:
     """The tests of one owner, by suspect."""
-    lines = {}
+    case, public, lines = declared.case, owner.published, {}
     for name in case.suspects:
         file = record_file(case, owner.name, name)
         check_same(file, closed[name]["record"], "closed.json")
         lines[name] = read_bytes(file).decode("utf-8", "replace").splitlines()
-    public = owner.published
-    known = {"commitment": public.commitment, "beacon": beacon_of(declared, owner.name)}
-    num_tests = len(case.owners) * len(case.suspects)
-    if group_of(case, declared, next(iter(lines))) is None:
+    known = {"commitment": public.commitment, "beacon": declared.beacon(owner.name)}
+    if _group_of(declared, next(iter(lines))) is None:
         ((name, record),) = lines.items()
         results = {name: replay(record, public.manifest, public.plan, **known)}
     else:
@@ -266,15 +224,15 @@ def _tests_of(
         if _json.loads(record[0]).get("about") != case.digest("declared.json"):
             file = record_file(case, owner.name, name)
             raise ChangedFileError(f"{file} is the record of another declaration")
-        check_header(case, declared, owner, name, record[0])
+        _check_header(declared, owner, name, record[0])
     return {
         name: refusals.limited(
             {
-                **_test(result, lines[name], bases[name].factor, public, num_tests),
+                **_test(result, lines[name], bases[name].factor, public, case.num_tests),
                 **_standing(lines[name], public, bases[name]),
             },
             closed[name].get("unusable"),
-            refusal_limit(declared, name),
+            declared.refusal_limit(name),
         )
         for name, result in results.items()
     }
@@ -287,8 +245,8 @@ def _test(
     # The level at which a record may stop allows for a factor already; it is applied here.
     at_level = dataclasses.replace(result, alpha=public.plan.alpha / num_tests)
     result = divided(at_level, factor, public.manifest.space.num_valid)
-    # Who stops one of several by hand may have seen what another suspect's answers say of
-    # slots to come: the wealth there is no e-value. The running p holds under any stop.
+    # Who stops one record of several by hand may have seen what another suspect's answers say
+    # of slots to come: the wealth there is no e-value. The running p holds under any stop.
     was_cut = because in BY_HAND and num_tests > 1
     return {
         **dataclasses.asdict(result),
@@ -298,7 +256,7 @@ def _test(
         "p_text": format_p(result.log10_p),
         "sentence": result.sentence,
         "because": because,
-        # An exact test on what a stop left over would not hold, nor would these.
+        # An exact test on the units that were left would not be valid, nor would these.
         "how_many": None,
         "which": None,
     }
@@ -318,14 +276,8 @@ def _standing(lines: list[str], public: Published, basis: Basis) -> dict[str, An
     }
 
 
-def _as_json(tests: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
-    """JSON knows no infinity: null where all was lost."""
-    return {
-        owner: {
-            name: {
-                field: None if value == -math.inf else value for field, value in test.items()
-            }
-            for name, test in by_name.items()
-        }
-        for owner, by_name in tests.items()
-    }
+def _without_infinity(value: Any) -> Any:
+    """The tests with null where all was lost: JSON has no infinity."""
+    if isinstance(value, dict):
+        return {name: _without_infinity(part) for name, part in value.items()}
+    return None if value == -math.inf else value

@@ -1,10 +1,10 @@
-"""Images to which a suspect had no usable answer: counted, named, and limited.
+"""Images to which a suspect gave no usable answer: count, name and limit them.
 
-One picture without a usable answer (refused, too few numbers in it, NaN) makes its image
-unusable: the image's row is left out for all slots alike, which is fixed before any slot is
-known. So a suspect that refuses where it recognises its training pictures takes evidence away
-and can make no p smaller. How much it may take away is declared: above that share of an owner's
-images the test is inconclusive, whatever the other images say.
+One query without a usable answer (refused, too few numbers in it, NaN) makes its image
+unusable: the image's row is left out for all slots, which is decided before any slot is known.
+A suspect that refuses where it recognises its training images can therefore remove evidence,
+but make no p smaller. How much it may remove is declared: above that share of an owner's images
+the test is inconclusive, whatever the other images say.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import Any
 from anw_jax import _json
 from anw_jax.audit.case import Owner
 from anw_jax.audit.files import read_json
-from anw_jax.audit.query import Panel, photos_of_units
+from anw_jax.audit.query import QueryBatch, photos_of_units
 from anw_jax.stats import log_e_from_p
 
 _FORMAT = "anw_jax unusable photos, version 1"
@@ -23,11 +23,11 @@ _MOST_SHOWN = 5
 
 
 def counted(photos: dict[str, str], num_images: int) -> dict[str, Any]:
-    """What the files of a case say of one owner before one suspect.
+    """The count that the files of a case hold for one owner and one suspect.
 
     Args:
       photos: why a photo is unusable, by the photo's file name.
-      num_images: the owner's images that were asked about; copies are not.
+      num_images: the owner's images that were queried; copies are not.
 
     Example:
       >>> counted({"b.png": "status 400", "a.png": "status 400"}, 20)["num_unusable"]
@@ -40,14 +40,14 @@ def counted(photos: dict[str, str], num_images: int) -> dict[str, Any]:
     }
 
 
-def sealed_counts(panel: Panel, owner: int) -> dict[str, Any]:
-    """The count of one owner once all tables are filled."""
-    manifest = panel.owners[owner].published.manifest
-    return counted(panel.unusable(owner), sum(map(len, photos_of_units(manifest))))
+def sealed_counts(batch: QueryBatch, owner: int) -> dict[str, Any]:
+    """The count of one owner, once all tables are filled."""
+    manifest = batch.owners[owner].published.manifest
+    return counted(batch.unusable(owner), sum(map(len, photos_of_units(manifest))))
 
 
 def reason(count: dict[str, Any] | None, limit: float | None) -> str:
-    """Why a test is inconclusive; "" within the limit, and where none was declared.
+    """Say why a test is inconclusive; "" within the limit, or where none was declared.
 
     Example:
       >>> reason(counted({"a.png": "status 400"}, 5), 0.1)
@@ -66,12 +66,12 @@ def reason(count: dict[str, Any] | None, limit: float | None) -> str:
 def limited(
     test: dict[str, Any], count: dict[str, Any] | None, limit: float | None
 ) -> dict[str, Any]:
-    """A test with its count; inconclusive, with nothing that accuses, above the limit.
+    """Add its count to a test; above the limit the test becomes inconclusive.
 
     Args:
       test: of one owner and suspect, as `verdict.json` holds it.
-      count: as `counted` gives it; None in cases of before there were counts.
-      limit: as declared; None in cases of before there was one.
+      count: as `counted` gives it; None in older cases, which have no counts.
+      limit: as declared; None in older cases, which have no limit.
     """
     body = {**test, "unusable": count and {**count, "limit": limit}, "refused_too_many": False}
     why = reason(count, limit)
@@ -86,7 +86,7 @@ def limited(
         "p_value": 1.0,
         "log10_p": 0.0,
         "p_text": "1",
-        # What p = 1 is worth, or the wealth of who bets on nothing more.
+        # The e-value of p = 1; a record of bets counts as lost.
         "log_e_value": -math.inf if "log_wealth" in test else log_e_from_p(1.0),
         **({"z": 0.0, "diagnostics": {}} if "z" in test else {"log_wealth": -math.inf}),
         "how_many": None,
@@ -95,7 +95,7 @@ def limited(
 
 
 def line(count: dict[str, Any] | None) -> str:
-    """The count in words; "" where every image has its answers.
+    """Format a count; "" where every image has its answers.
 
     Example:
       >>> line(counted({"a.png": "status 400"}, 10) | {"limit": 0.1})
@@ -117,26 +117,26 @@ def line(count: dict[str, Any] | None) -> str:
     )
 
 
-def note_unit(record: pathlib.Path, panel: Panel, owner: int, unit: int) -> None:
-    """Keeps beside a sequential record which photos of a unit are unusable; before its row.
+def note_unit(record: pathlib.Path, batch: QueryBatch, owner: int, unit: int) -> None:
+    """Note beside a sequential record which photos of a unit are unusable, before its row.
 
-    The row itself shows no more than whether any of the unit's photos is usable.
+    The row itself shows only whether any of the unit's photos is usable.
 
     Args:
       record: the file of the record.
-      panel: that asked about the unit.
-      owner: number of the owner in the panel.
-      unit: whose row will be written next.
+      batch: with the queries about the unit.
+      owner: number of the owner in the batch.
+      unit: the unit whose row will be written next.
     """
-    manifest = panel.owners[owner].published.manifest
-    photos = panel.unusable(owner, photos_of_units(manifest)[unit])
+    manifest = batch.owners[owner].published.manifest
+    photos = batch.unusable(owner, photos_of_units(manifest)[unit])
     if photos:
         body = {"format": _FORMAT, "photos": _noted(record) | photos}
         _json.write(_file(record), body)
 
 
 def record_count(record: pathlib.Path, lines: Sequence[str], owner: Owner) -> dict[str, Any]:
-    """The count of one sequential record: of the units that have a row.
+    """The count of one sequential record, over the units that have a row.
 
     Args:
       record: the file of the record.

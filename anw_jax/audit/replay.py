@@ -1,4 +1,4 @@
-"""Anybody's check of a verdict: computed anew from the files, and from answers asked again."""
+"""Replay a verdict: compute it again from the files, and query a share of the units again."""
 
 import dataclasses
 import math
@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from anw_jax import _check, _json
-from anw_jax.audit.case import Case
-from anw_jax.audit.declare import check_unchanged, rule_of
-from anw_jax.audit.files import read_bytes
+from anw_jax.audit.case import Case, Owner
+from anw_jax.audit.declare import Declared, check_unchanged
 from anw_jax.audit.judge import recompute_case
-from anw_jax.audit.query import Panel, answered, asked
-from anw_jax.audit.records import recompute_record, record_file
+from anw_jax.audit.query import query_batch, stored_batch
+from anw_jax.audit.records import recompute_record, record_bodies
 from anw_jax.audit.seal import read_blind
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
@@ -33,15 +32,14 @@ _ANSWER_TOLERANCE = 1e-3
 
 @dataclasses.dataclass(frozen=True)
 class Replayed:
-    """What `replay_case` found; whatever did not hold was raised.
+    """What `replay_case` found; any other difference is an error.
 
     Attributes:
-      verdict: computed anew, as `verdict.json` holds it.
-      num_rows: rows that were computed anew from the answers on disk.
-      num_asked: units asked again.
+      verdict: computed again, as `verdict.json` holds it.
+      num_rows: rows that were computed again from the answers on disk.
+      num_asked: units queried again.
       num_differing: those of them whose rows differ from what was sealed.
-      wording: the first sentence that `verdict.json` words otherwise than `verdict`; "" for
-        none.
+      wording: the first sentence that is worded differently in `verdict.json`; "" for none.
       foreign_leaves: by owner, units whose opened leaf is not the one that the key gives; None
         where no key was given.
     """
@@ -61,15 +59,15 @@ def replay_case(
     ask: float = 0.0,
     makers: dict[str, MakerFn] | None = None,
 ) -> Replayed:
-    """Recomputes a verdict from the files, and compares it with the one that is written.
+    """Compute a verdict again from the files, and compare it with the one that is written.
 
-    The sealed rows are computed from the answers, the tests from the rows. Nothing is written.
+    Rows are computed from the answers, tests from the rows. Nothing is written.
 
     Args:
       case: with `verdict.json`.
       mark_keys: of each owner of a sealed case; of a sequential one optional, to report leaves
         that do not come from them.
-      ask: share of the units to ask the suspects about again, in [0, 1].
+      ask: share of the units to query again, in [0, 1].
       makers: further kinds of suspects.
 
     Raises:
@@ -78,25 +76,25 @@ def replay_case(
       RecordError, CommitmentError: as the verdict.
     """
     _check.in_interval(0.0, 1.0, ask=ask)
+    file = case.file("verdict.json")
     if not case.has("verdict.json"):
-        raise CaseError(f"{case.file('verdict.json')} is not there: there is nothing to replay")
+        raise CaseError(f"{file} is not there: there is nothing to replay")
     written, declared = case.read("verdict.json"), check_unchanged(case)
     noted = written["case"]["blind_sha256"] if written.get("blind_compared") else None
-    if written["mode"] == "sequential":
+    is_sequential = written["mode"] == "sequential"
+    if is_sequential:
         verdict = recompute_record(case, {}, blind=noted)
-        num_rows = sum(1 for _ in _checked_records(case, declared))
+        num_rows = sum(1 for _ in _checked_records(declared))
     else:
         verdict = recompute_case(case, mark_keys, blind=noted)
-        num_rows = sum(_checked_tables(case, declared))
+        num_rows = sum(_checked_tables(declared))
     remade = _json.loads(_json.dumps(verdict))
     difference = first_difference(remade, written, wording=False)
     if difference:
-        raise ChangedFileError(
-            f"{case.file('verdict.json')} is not what the files give: {difference}"
-        )
-    num_asked, num_differing = _ask_again(case, declared, ask, makers) if ask else (0, 0)
+        raise ChangedFileError(f"{file} is not what the files give: {difference}")
+    num_asked, num_differing = _query_again(declared, ask, makers) if ask else (0, 0)
     foreign = None
-    if written["mode"] == "sequential" and mark_keys:
+    if is_sequential and mark_keys:
         foreign = {name: _foreign(case, name, key) for name, key in mark_keys.items()}
     wording = first_difference(remade, written)
     return Replayed(verdict, num_rows, num_asked, num_differing, wording, foreign)
@@ -105,10 +103,10 @@ def replay_case(
 def first_difference(
     one: Any, other: Any, *, wording: bool = True, path: tuple[str, ...] = ()
 ) -> str:
-    """The first field in which two JSON values differ, numbers up to rounding; "" for none.
+    """Find the first field in which two JSON values differ, up to rounding; "" for none.
 
     Args:
-      one: a verdict computed anew, or a part of it.
+      one: a verdict computed again, or a part of it.
       other: the same as it is written.
       wording: whether two wordings of one sentence differ. If not, sentences are equal unless
         one is empty; a description (of access or correction) must also hold the same numbers.
@@ -165,13 +163,13 @@ def _numbers(text: str) -> list[float]:
     return sorted(float(number.replace(",", "")) for number in _NUMBER.findall(text))
 
 
-def _checked_tables(case: Case, declared: dict[str, Any]) -> Iterator[int]:
-    """Holds each sealed table against the answers; yields its number of rows."""
+def _checked_tables(declared: Declared) -> Iterator[int]:
+    """Compare each sealed table with the answers; yield its number of rows."""
+    case = declared.case
     body, _ = read_blind(case)
     for name, result in body["suspects"].items():
-        saving = rule_of(declared, name).saving
-        with answered(case, declared, name) as panel:
-            tables = panel.full_tables() if saving is None else panel.saving_tables(*saving)
+        with stored_batch(declared, name) as batch:
+            tables = batch.tables(declared.rule(name).saving)
         for owner, table in zip(case.owners, tables, strict=True):
             if seal(table) != result["owners"][owner]["table"]:
                 raise ChangedFileError(
@@ -181,17 +179,17 @@ def _checked_tables(case: Case, declared: dict[str, Any]) -> Iterator[int]:
             yield len(table)
 
 
-def _checked_records(case: Case, declared: dict[str, Any]) -> Iterator[int]:
-    """Holds each written row of each record against the answers; yields its unit."""
+def _checked_records(declared: Declared) -> Iterator[int]:
+    """Compare each written row of each record with the answers; yield its unit."""
+    case = declared.case
     for number, owner in enumerate(case.owners):
         for name in case.suspects:
-            rows = [b for b in _bodies(case, owner, name) if b["kind"] == "row"]
+            rows = [b for b in record_bodies(case, owner, name) if b["kind"] == "row"]
             if not rows:
                 continue
-            saving = rule_of(declared, name).saving
-            with answered(case, declared, name) as panel:
+            with stored_batch(declared, name) as batch:
                 for body in rows:
-                    row = panel.unit_row(number, body["unit"], saving)
+                    row = batch.unit_row(number, body["unit"], declared.rule(name).saving)
                     if not _same(row, body["losses"], _TOLERANCE):
                         raise ChangedFileError(
                             f"the row of unit {body['unit']} of {owner!r} before {name!r} is "
@@ -200,52 +198,47 @@ def _checked_records(case: Case, declared: dict[str, Any]) -> Iterator[int]:
                     yield body["unit"]
 
 
-def _bodies(case: Case, owner: str, suspect: str) -> list[dict[str, Any]]:
-    lines = read_bytes(record_file(case, owner, suspect)).decode("utf-8", "replace")
-    return [_json.loads(line) for line in lines.splitlines()]
-
-
 def _foreign(case: Case, owner: str, mark_key: MarkKey) -> list[int]:
+    """Units of an owner whose opened leaf does not come from the key."""
     published = case.owners[owner].published
-    openings = {}
-    for name in case.suspects:
-        for body in _bodies(case, owner, name):
-            if body["kind"] == "leaf":
-                openings[body["opening"]["unit"]] = LeafOpening.from_dict(body["opening"])
+    openings = {
+        body["opening"]["unit"]: LeafOpening.from_dict(body["opening"])
+        for name in case.suspects
+        for body in record_bodies(case, owner, name)
+        if body["kind"] == "leaf"
+    }
     return leaves_not_from(mark_key, published.manifest, published.plan, openings.values())
 
 
-def _ask_again(case, declared, share: float, makers) -> tuple[int, int]:
-    """Asks about a random share of the units anew, and counts the rows that differ."""
-    num_asked, num_differing = 0, 0
+def _query_again(
+    declared: Declared, share: float, makers: dict[str, MakerFn] | None
+) -> tuple[int, int]:
+    """Query a random share of the units again, and count the rows that differ."""
+    num_asked, num_differing, case = 0, 0, declared.case
     rng = np.random.default_rng()
     for name in case.suspects:
-        saving = rule_of(declared, name).saving
-        opened = asked(case, declared, name, budget=None, makers=makers, is_kept=False)
-        with answered(case, declared, name) as before, opened as (now, _):
+        saving = declared.rule(name).saving
+        opened = query_batch(declared, name, budget=None, makers=makers, is_kept=False)
+        with stored_batch(declared, name) as before, opened as (now, _):
             for number, owner in enumerate(case.owners.values()):
-                units = _units_answered(case, owner, name)
+                units = _queried_units(case, owner, name)
                 size = min(len(units), math.ceil(share * len(units)))
                 for unit in rng.choice(units, size, replace=False).tolist():
+                    rows = [batch.unit_row(number, unit, saving) for batch in (before, now)]
                     num_asked += 1
-                    num_differing += not _rows_agree(before, now, number, unit, saving)
+                    num_differing += not _same(*rows, _ANSWER_TOLERANCE)
     return num_asked, num_differing
 
 
-def _rows_agree(before: Panel, now: Panel, owner: int, unit: int, saving) -> bool:
-    rows = [panel.unit_row(owner, unit, saving) for panel in (before, now)]
-    return _same(*rows, _ANSWER_TOLERANCE)
-
-
-def _units_answered(case: Case, owner: Any, suspect: str) -> list[int]:
-    published = owner.published
-    if published.plan.mode != "sequential":
-        return list(range(published.manifest.num_units))
-    return [b["unit"] for b in _bodies(case, owner.name, suspect) if b["kind"] == "row"]
+def _queried_units(case: Case, owner: Owner, suspect: str) -> list[int]:
+    if case.plan.mode != "sequential":
+        return list(range(owner.published.manifest.num_units))
+    bodies = record_bodies(case, owner.name, suspect)
+    return [body["unit"] for body in bodies if body["kind"] == "row"]
 
 
 def _same(row: Any, written: Any, tolerance: float) -> bool:
-    """Whether two rows agree, NaN with NaN; a record writes None for what is not finite."""
+    """Whether two rows agree, NaN with NaN; a record writes null for what is not finite."""
     one, other = (np.asarray(values, np.float64) for values in (row, written))
     one, other = (np.where(np.isfinite(values), values, np.nan) for values in (one, other))
     return bool(np.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True))

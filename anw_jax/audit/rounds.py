@@ -1,4 +1,4 @@
-"""Sequential mode: rows and bets, then one leaf, unit by unit, until all is settled."""
+"""Run the rounds of a sequential case: rows and bets, then one leaf, unit by unit."""
 
 import contextlib
 import dataclasses
@@ -14,31 +14,31 @@ from typing import Any
 from anw_jax import _json, progress
 from anw_jax.audit import refusals
 from anw_jax.audit.case import FORMATS, Case
-from anw_jax.audit.declare import check_unchanged, rule_of
+from anw_jax.audit.declare import Declared, check_unchanged
 from anw_jax.audit.exchange import read_opening, write_request
 from anw_jax.audit.files import digest_of
-from anw_jax.audit.query import Panel, asked, queries_of
-from anw_jax.audit.records import record_file, take_up
+from anw_jax.audit.query import QueryBatch, queries_of, query_batch
+from anw_jax.audit.records import record_file, resume_records
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import OpenerError
 from anw_jax.keys import LeafOpening
 from anw_jax.sequential import Lockstep
-from anw_jax.suspects import AnswerCache, Declaration
+from anw_jax.suspects import AnswerCache
 from anw_jax.verify import check_jax
 
 
 @dataclasses.dataclass(frozen=True)
-class RecordStanding:
-    """How far the record of one owner and suspect has come.
+class RecordState:
+    """The state of the record of one owner and suspect.
 
     Attributes:
       owner: name.
       suspect: name.
-      closed_because: why it ended; "" while it goes on.
+      closed_because: why it ended; "" while it is open.
       num_opened: leaves opened for it.
       num_units: units of the owner.
       log_wealth: natural log of the wealth now; None once all was lost.
-      p_value: the running p, corrected for nothing.
+      p_value: the running p, not corrected.
     """
 
     owner: str
@@ -52,12 +52,12 @@ class RecordStanding:
 
 @dataclasses.dataclass(frozen=True)
 class Waiting:
-    """One owner who is waited for.
+    """A request that an owner has not answered yet.
 
     Attributes:
       owner: name.
-      request: the file that waits for the owner.
-      opening: where the answer is looked for.
+      request: the file of the request.
+      opening: the file in which the answer is expected.
     """
 
     owner: str
@@ -66,15 +66,15 @@ class Waiting:
 
 
 @dataclasses.dataclass(frozen=True)
-class Standing:
-    """How far a sequential audit has come.
+class AuditState:
+    """The state of a sequential audit.
 
     Attributes:
       records: one for each owner and suspect.
-      waiting: the owners who are waited for; empty once closed.
+      waiting: requests without an answer; empty once closed.
     """
 
-    records: tuple[RecordStanding, ...]
+    records: tuple[RecordState, ...]
     waiting: tuple[Waiting, ...]
 
     @property
@@ -86,12 +86,12 @@ class Standing:
 
     @property
     def request(self) -> pathlib.Path | None:
-        """The first file that waits for an owner; None once closed."""
+        """The first request without an answer; None once closed."""
         return self.waiting[0].request if self.waiting else None
 
     @property
     def opening(self) -> pathlib.Path | None:
-        """Where that owner's answer is looked for."""
+        """The file in which its answer is expected."""
         return self.waiting[0].opening if self.waiting else None
 
     @property
@@ -109,11 +109,11 @@ class Standing:
 
     @property
     def p_value(self) -> float:
-        """The smallest running p, corrected for nothing."""
+        """The smallest running p, not corrected."""
         return min(record.p_value for record in self.records)
 
 
-def go_on(
+def run_rounds(
     case: Case,
     *,
     opener: str | None = None,
@@ -121,13 +121,13 @@ def go_on(
     budget: int | None = None,
     on_progress: progress.ProgressFn = progress.silent,
     makers: dict[str, MakerFn] | None = None,
-) -> Standing:
-    """Takes a sequential audit as far as it goes without the owners.
+) -> AuditState:
+    """Continue a sequential audit until every owner has to open a leaf, or it is closed.
 
-    For each owner: asks all suspects about the next unit, writes their rows and bets to
-    `records/`, then looks for the owner's opening in `exchange/`; where there is none it writes
-    the request and turns to the next owner. With an opener it runs that command for each leaf
-    and goes on to the end, one owner after the other. May be killed at any moment.
+    For each owner: queries all suspects about the next unit, writes their rows and bets to
+    `records/`, then looks for the owner's opening in `exchange/`. Without one it writes the
+    request and turns to the next owner. An opener is a command that is run for each leaf; then
+    the audit runs to its end, one owner after the other. May be killed at any moment.
 
     Args:
       case: declared, with plans whose mode is "sequential".
@@ -139,7 +139,7 @@ def go_on(
       makers: further kinds of suspects.
 
     Returns:
-      Where it stands. Once closed, `closed.json` is written and nothing is asked again.
+      The state. Once closed, `closed.json` is written and nothing is queried again.
 
     Raises:
       CaseError: not declared, anything changed, or damaged files.
@@ -149,57 +149,51 @@ def go_on(
       BudgetError, SuspectError: as the suspects.
     """
     declared = check_unchanged(case)
-    all_records = {name: take_up(case, declared, owner) for name, owner in case.owners.items()}
+    all_records = {name: resume_records(declared, owner) for name, owner in case.owners.items()}
     if not case.has("closed.json"):
         for together in all_records.values():
             together.recover()
         if not stop and any(together.is_open for together in all_records.values()):
-            budget = declared.get("budget") if budget is None else budget
-            with contextlib.ExitStack() as panels:
-                panel_of = _panels(case, declared, budget, makers, panels)
-                _Rounds(case, declared, all_records, panel_of, opener, on_progress).go_on()
+            budget = declared.body.get("budget") if budget is None else budget
+            with contextlib.ExitStack() as batches:
+
+                @functools.cache  # open from a suspect's first query on
+                def batch_of(name: str) -> QueryBatch:
+                    batch = query_batch(declared, name, budget=budget, makers=makers)
+                    return batches.enter_context(batch)[0]
+
+                _Rounds(declared, all_records, batch_of, opener, on_progress).run()
         if stop or not any(together.is_open for together in all_records.values()):
             for together in all_records.values():
                 together.close()
-            _write_closed(case, declared, all_records)
-    return _standing(case, all_records)
-
-
-def _panels(
-    case: Case,
-    declared: dict[str, Any],
-    budget: int | None,
-    makers: dict[str, MakerFn] | None,
-    panels: contextlib.ExitStack,
-) -> Callable[[str], Panel]:
-    """Opens a suspect when it is first to be asked; it stays open for the units to come."""
-
-    @functools.cache
-    def panel_of(name: str) -> Panel:
-        opened = asked(case, declared, name, budget=budget, makers=makers)
-        return panels.enter_context(opened)[0]
-
-    return panel_of
+            _write_closed(declared, all_records)
+    return _state(case, all_records)
 
 
 class _Rounds:
-    """Unit after unit of each owner, before all suspects who are still asked."""
+    """Unit after unit of each owner, for all suspects whose records are open."""
 
-    def __init__(self, case, declared, all_records, panel_of, opener, on_progress):
-        self._case, self._declared = case, declared
-        self._all_records: dict[str, Lockstep] = all_records
-        self._panel_of, self._opener, self._on_progress = panel_of, opener, on_progress
-        self._digest = digest_of(case.file("declared.json"))
+    def __init__(
+        self,
+        declared: Declared,
+        all_records: dict[str, Lockstep],
+        batch_of: Callable[[str], QueryBatch],
+        opener: str | None,
+        on_progress: progress.ProgressFn,
+    ):
+        self._case, self._declared, self._all_records = declared.case, declared, all_records
+        self._batch_of, self._opener, self._on_progress = batch_of, opener, on_progress
+        self._digest = digest_of(self._case.file("declared.json"))
         self._num_units = sum(
-            owner.published.manifest.num_units for owner in case.owners.values()
+            owner.published.manifest.num_units for owner in self._case.owners.values()
         )
 
-    def go_on(self) -> None:
-        """Until each owner is waited for, or through."""
+    def run(self) -> None:
+        """Run until every owner has a request to answer, or no open record."""
         for number, owner in enumerate(self._case.owners):
             together = self._all_records[owner]
             while together.is_open:
-                self._write_rows(number, together)
+                self._write_rows(number, owner, together)
                 leaf = self._leaf(owner, together)
                 if leaf is None:
                     break
@@ -207,15 +201,13 @@ class _Rounds:
                 done = sum(records.num_opened for records in self._all_records.values())
                 self._on_progress(done, self._num_units)
 
-    def _write_rows(self, number: int, together: Lockstep) -> None:
-        """All rows before the leaf: it would give the slot away for those not written."""
+    def _write_rows(self, number: int, owner: str, together: Lockstep) -> None:
+        """Write all rows before the leaf, which would reveal the slot of those not written."""
         unit = together.next_unit
         for name in together.rows_due:
-            saving = rule_of(self._declared, name).saving
-            panel = self._panel_of(name)
-            row = panel.unit_row(number, unit, saving)
-            owner = list(self._case.owners)[number]
-            refusals.note_unit(record_file(self._case, owner, name), panel, number, unit)
+            batch = self._batch_of(name)
+            row = batch.unit_row(number, unit, self._declared.rule(name).saving)
+            refusals.note_unit(record_file(self._case, owner, name), batch, number, unit)
             together.write_row(name, row)
 
     def _leaf(self, owner: str, together: Lockstep) -> LeafOpening | None:
@@ -237,14 +229,14 @@ def _paths(case: Case, owner: str) -> tuple[pathlib.Path, pathlib.Path]:
 
 
 def _environment(case: Case) -> dict[str, str]:
-    """What the owner's command may know: not the arbitrator's tokens for the suspects."""
+    """The environment of the owner's command, without the arbitrator's tokens for suspects."""
     tables = [file.fields.get("headers_from_env", {}) for file in case.suspects.values()]
     hidden = {name for table in tables for name in table.values()}
     return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
 def _run(opener: str, case: Case, **names: Any) -> None:
-    """Runs the owner's command for one leaf; its output is shown only where it fails."""
+    """Run the owner's command for one leaf; its output is shown only where it fails."""
     try:
         words = [word.format(**names) for word in shlex.split(opener)]
     except (KeyError, IndexError, ValueError) as error:
@@ -264,13 +256,12 @@ def _run(opener: str, case: Case, **names: Any) -> None:
     except OSError as error:
         raise OpenerError(f"the opener {words[0]!r} cannot be run: {error.strerror}") from None
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["nothing was said"]
+        said = (done.stderr or done.stdout).strip().splitlines() or ["it printed nothing"]
         raise OpenerError(f"the opener failed with code {done.returncode}: {said[-1]:.200}")
 
 
-def _write_closed(
-    case: Case, declared: dict[str, Any], all_records: dict[str, Lockstep]
-) -> None:
+def _write_closed(declared: Declared, all_records: dict[str, Lockstep]) -> None:
+    case = declared.case
     _json.write(
         case.file("closed.json"),
         {
@@ -295,24 +286,23 @@ def _write_closed(
                 name: {
                     "declaration": suspect["declaration"],
                     "declaration_digest": suspect["declaration_digest"],
-                    **_queries(case, declared, name),
+                    **_queries(declared, name),
                 }
-                for name, suspect in declared["suspects"].items()
+                for name, suspect in declared.body["suspects"].items()
             },
         },
     )
 
 
-def _queries(case: Case, declared: dict[str, Any], name: str) -> dict[str, Any]:
-    path = case.answers_file(name)
-    if not path.exists():  # stopped before this one was asked anything
+def _queries(declared: Declared, name: str) -> dict[str, Any]:
+    path = declared.case.answers_file(name)
+    if not path.exists():  # stopped before the first query
         return {"num_queries": 0, "num_in_doubt": 0, "answers": None, "cost": 0.0}
-    declaration = Declaration.from_json(declared["suspects"][name]["declaration"])
-    with AnswerCache(path, declaration) as cache:
-        return queries_of(case, cache, declared, name)
+    with AnswerCache(path, declared.declaration(name)) as cache:
+        return queries_of(declared, name, cache)
 
 
-def _standing(case: Case, all_records: dict[str, Lockstep]) -> Standing:
+def _state(case: Case, all_records: dict[str, Lockstep]) -> AuditState:
     records, waiting = [], []
     for owner, together in all_records.items():
         if together.is_open:
@@ -321,7 +311,7 @@ def _standing(case: Case, all_records: dict[str, Lockstep]) -> Standing:
             wealth = record.wealth
             finite = math.isfinite(wealth.log_wealth)
             records.append(
-                RecordStanding(
+                RecordState(
                     owner=owner,
                     suspect=name,
                     closed_because=record.closed_because,
@@ -331,4 +321,4 @@ def _standing(case: Case, all_records: dict[str, Lockstep]) -> Standing:
                     p_value=wealth.p_value,
                 )
             )
-    return Standing(tuple(records), tuple(waiting))
+    return AuditState(tuple(records), tuple(waiting))

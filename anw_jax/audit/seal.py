@@ -1,4 +1,4 @@
-"""Sealed mode: every table is asked and sealed before any key is opened."""
+"""Fill and seal every table of a sealed case, before any key is opened."""
 
 import pathlib
 from collections.abc import Callable, Mapping
@@ -8,13 +8,13 @@ import numpy as np
 
 from anw_jax import _files, _json, progress
 from anw_jax.audit import refusals
-from anw_jax.audit.case import FORMATS, Case, Owner
-from anw_jax.audit.declare import check_unchanged, rule_of
+from anw_jax.audit.case import FORMATS, Case
+from anw_jax.audit.declare import check_unchanged
 from anw_jax.audit.files import check_same, digest_of, read_arrays
-from anw_jax.audit.query import asked, queries_of
+from anw_jax.audit.query import queries_of, query_batch
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
-from anw_jax.keys import AccessRule, Manifest
+from anw_jax.keys import Manifest
 from anw_jax.stats.bounds import confidence
 from anw_jax.verify import check_jax, infer_signatures, seal
 
@@ -28,10 +28,10 @@ def seal_case(
     on_progress: ReportFn = lambda name: progress.silent,
     makers: dict[str, MakerFn] | None = None,
 ) -> dict[str, Any]:
-    """Asks every suspect about every photo, and writes `tables/` and `blind.json`.
+    """Query every suspect about every photo, and write `tables/` and `blind.json`.
 
-    May be killed at any moment: called again it takes up every answer that is there. Once
-    `blind.json` stands, nothing is asked again. No key comes in here.
+    May be killed at any moment: the next call starts from the answers on disk. Once
+    `blind.json` is written, nothing is queried again. No key is needed.
 
     Args:
       case: declared, with plans whose mode is "sealed".
@@ -50,29 +50,28 @@ def seal_case(
     declared = check_unchanged(case)
     if case.has("blind.json"):
         return read_blind(case)[0]
-    budget = declared.get("budget") if budget is None else budget
+    budget = declared.body.get("budget") if budget is None else budget
     results = {}
     for name in case.suspects:
-        with asked(case, declared, name, budget=budget, makers=makers) as (panel, cache):
-            tables = _tables(panel, rule_of(declared, name).saving, on_progress(name))
-            results[name] = queries_of(case, cache, declared, name)
-            counts = {o: refusals.sealed_counts(panel, i) for i, o in enumerate(case.owners)}
-        owners = dict(zip(case.owners, tables, strict=True))
-        _files.write_npz(case.table_file(name), owners)
-        results[name] |= {
-            "declaration": declared["suspects"][name]["declaration"],
-            "declaration_digest": declared["suspects"][name]["declaration_digest"],
-            **sealed_tables(
-                case.table_file(name),
-                owners,
-                {
-                    o: (one.published.manifest, _statistic_of(one, rule_of(declared, name)))
-                    for o, one in case.owners.items()
-                },
-            ),
+        rule, said = declared.rule(name), declared.body["suspects"][name]
+        with query_batch(declared, name, budget=budget, makers=makers) as (batch, cache):
+            tables = dict(
+                zip(case.owners, batch.tables(rule.saving, on_progress(name)), strict=True)
+            )
+            queries = queries_of(declared, name, cache)
+            counts = {o: refusals.sealed_counts(batch, i) for i, o in enumerate(case.owners)}
+        _files.write_npz(case.table_file(name), tables)
+        units = {
+            owner: (one.published.manifest, one.published.plan.statistic_of(rule))
+            for owner, one in case.owners.items()
         }
-        for o, count in counts.items():
-            results[name]["owners"][o]["unusable"] = count
+        results[name] = queries | {
+            "declaration": said["declaration"],
+            "declaration_digest": said["declaration_digest"],
+            **sealed_tables(case.table_file(name), tables, units),
+        }
+        for owner, count in counts.items():
+            results[name]["owners"][owner]["unusable"] = count
     body = {
         "format": FORMATS["blind.json"],
         "previous": case.digest("declared.json"),
@@ -82,16 +81,6 @@ def seal_case(
     }
     _json.write(case.file("blind.json"), body)
     return body
-
-
-def _tables(panel, saving, on_progress) -> list[np.ndarray]:
-    if saving is None:
-        return panel.full_tables(on_progress)
-    return panel.saving_tables(*saving, on_progress)
-
-
-def _statistic_of(owner: Owner, rule: AccessRule) -> str:
-    return owner.published.plan.statistic_of(rule)
 
 
 def sealed_tables(
@@ -141,7 +130,7 @@ def open_sealed(
         if table is None or seal(table) != blind["table"]:
             raise ChangedFileError(
                 f"{file} is not the table that was sealed (owner {owner!r}): restore the file; "
-                "a sealed table is not asked again"
+                "a sealed table is not filled again"
             )
     return tables
 
@@ -149,29 +138,18 @@ def open_sealed(
 def _blind(table: np.ndarray, manifest: Manifest, statistic: str) -> dict[str, Any]:
     """What is inferred without the key, one entry for each unit."""
     slots = infer_signatures(table, manifest)
-    ahead = confidence(table, manifest.units, statistic)
+    lead = confidence(table, manifest.units, statistic)
     return {
         "table": seal(table),
         "inferred_slots": slots.tolist(),
         "inferred_degrees": manifest.space.degrees[slots].tolist(),
-        "confidence": [round(float(value), 9) for value in ahead],
-        "num_unusable": int((ahead < 0).sum()),
+        "confidence": [round(float(value), 9) for value in lead],
+        "num_unusable": int((lead < 0).sum()),
     }
 
 
-def _check_all_are_there(case: Case, body: dict[str, Any]) -> None:
-    """A table that was left out would make the correction for the others too small."""
-    for name in case.suspects:
-        owners = body["suspects"].get(name, {}).get("owners", {})
-        if sorted(owners) != sorted(case.owners) or len(body["suspects"]) != len(case.suspects):
-            raise ChangedFileError(
-                f"{case.file('blind.json')} does not hold one table for each owner and suspect "
-                "that were declared: restore the file"
-            )
-
-
 def read_blind(case: Case) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
-    """The blind result and its tables, by suspect and owner, as they were sealed.
+    """Read the blind result and its tables, by suspect and owner, as they were sealed.
 
     Raises:
       CaseError: there is none yet.
@@ -183,13 +161,14 @@ def read_blind(case: Case) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarr
             "opened (anw audit)"
         )
     body, tables = case.check_link("blind.json", "declared.json"), {}
-    _check_all_are_there(case, body)
+    # Without one of the tables, the correction for the others would be too small.
+    names = {name: sorted(result["owners"]) for name, result in body["suspects"].items()}
+    if names != dict.fromkeys(case.suspects, sorted(case.owners)):
+        raise ChangedFileError(
+            f"{case.file('blind.json')} does not hold one table for each owner and suspect "
+            "that were declared: restore the file"
+        )
     for name, result in body["suspects"].items():
-        if not case.answers_file(name).exists():
-            raise ChangedFileError(
-                f"{case.answers_file(name)} is gone: without the answers nobody can tell "
-                "whether the table is theirs; restore the file"
-            )
-        check_same(case.answers_file(name), result.get("answers", ""), "blind.json")
+        case.check_answers(name, result.get("answers", ""), "blind.json")
         tables[name] = open_sealed(case.table_file(name), result, "blind.json")
     return body, tables

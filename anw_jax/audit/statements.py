@@ -1,4 +1,4 @@
-"""`CASE/statements.toml`: what the arbitrator states, in one commented file."""
+"""Read `CASE/statements.toml`, in which the arbitrator states what no other file can show."""
 
 import dataclasses
 import datetime
@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from anw_jax import _check, _files
-from anw_jax.audit.case import Case
+from anw_jax.audit.case import Case, Owner
 from anw_jax.audit.files import digest_of, read_bytes
 from anw_jax.errors import CaseError
-from anw_jax.keys import Plan
 from anw_jax.keys.beacons import read_beacon
 from anw_jax.verify import Statements
 from anw_jax.verify.statements import moment
@@ -83,11 +82,11 @@ _SUSPECT_FIELDS: dict[str, Any] = {
 
 @dataclasses.dataclass(frozen=True)
 class CaseStatements:
-    """All statements of a case.
+    """The statements of a case.
 
     Attributes:
-      owners: by owner, each field of the file.
-      suspects: by suspect.
+      owners: the fields of the file, by owner.
+      suspects: the fields of the file, by suspect.
       digest: SHA-256 of the file; None where there is none.
     """
 
@@ -96,7 +95,7 @@ class CaseStatements:
     digest: str | None
 
     def of(self, owner: str, suspect: str) -> Statements:
-        """What a test of one owner against one suspect rests on."""
+        """The statements for the test of one owner against one suspect."""
         said, model = self.owners[owner], self.suspects[suspect]
         names = ("commitment", "held_since", "held_from", "value_appeared", "found_at")
         return Statements(
@@ -108,9 +107,10 @@ class CaseStatements:
             opened_before=said["opened_before"],
         )
 
-    def is_control(self, suspect: str) -> bool:
-        """Whether a suspect is shown and accused of nothing."""
-        return self.suspects[suspect]["control"]
+    @property
+    def controls(self) -> list[str]:
+        """Suspects whose result is printed but which are not accused, sorted."""
+        return sorted(name for name, said in self.suspects.items() if said["control"])
 
     def _in_case(self, owner: str) -> int:
         """B, how many commitments of the person behind an owner are in the case."""
@@ -119,7 +119,7 @@ class CaseStatements:
 
 
 def read_statements(case: Case) -> CaseStatements:
-    """Reads the statements of a case; whoever is not in the file has stated nothing.
+    """Read the statements of a case; a name that the file lacks has nothing stated.
 
     Raises:
       CaseError: no valid TOML, an unknown name or field, or a value of another type.
@@ -152,7 +152,7 @@ def read_statements(case: Case) -> CaseStatements:
 
 
 def _check_one_number(owner: str, said: dict[str, Any], other: dict[str, Any]) -> None:
-    """Of one person's commitments so many were found, whichever batch is asked about."""
+    """The batches of one person must state the same number of commitments found."""
     if said["found"] and other["found"] and said["found"] != other["found"]:
         raise ValueError(
             f"found must be one number for {owner!r} and {said['batch_of']!r}, which are "
@@ -160,10 +160,10 @@ def _check_one_number(owner: str, said: dict[str, Any], other: dict[str, Any]) -
         )
 
 
-def write_template(case: Case) -> bool:
-    """Writes the commented file where there is none; says whether it did."""
+def write_template(case: Case) -> None:
+    """Write the commented file where there is none."""
     if case.file(NAME).exists():
-        return False
+        return
     parts = [_HEAD]
     for name, owner in case.owners.items():
         place = owner.published.plan.place
@@ -175,14 +175,13 @@ def write_template(case: Case) -> bool:
         )
     parts += [_SUSPECT.format(name=_key(name)) for name in case.suspects]
     _files.write_whole(case.file(NAME), "".join(parts).encode())
-    return True
 
 
 def check_release(case: Case, statements: CaseStatements) -> None:
-    """Refuses suspects that are older than the value of an owner's beacon.
+    """Refuse suspects that are older than the value of an owner's beacon.
 
-    Where the beacon's name does not say when its value appeared, the statements may: the
-    arbitrator's own is drawn once he holds the commitment.
+    Where the beacon's name does not say when its value appeared, the statements may; an
+    arbitrator's own beacon is drawn after the commitment was received.
 
     Raises:
       CaseError: one is; it cannot have learned from marks that did not exist.
@@ -192,7 +191,7 @@ def check_release(case: Case, statements: CaseStatements) -> None:
             continue
         released = moment(released=said["released"])
         for owner, one in case.owners.items():
-            appears = _appeared(one.published.plan, statements.owners[owner])
+            appears = _appeared(one, statements.owners[owner])
             if appears is not None and released < appears:
                 raise CaseError(
                     f"suspect {suspect!r} was released on {said['released']}, before the value "
@@ -203,8 +202,9 @@ def check_release(case: Case, statements: CaseStatements) -> None:
                 )
 
 
-def _appeared(plan: Plan, said: Mapping[str, Any]) -> datetime.datetime | None:
-    """The earliest moment at which a beacon's value can have appeared; None if unknown."""
+def _appeared(owner: Owner, said: Mapping[str, Any]) -> datetime.datetime | None:
+    """The earliest time at which a beacon's value can have appeared; None if unknown."""
+    plan = owner.published.plan
     beacon = read_beacon(plan.beacon) if plan.version > 1 else None
     if beacon is None or not beacon.kind:
         return None
@@ -217,18 +217,16 @@ def _appeared(plan: Plan, said: Mapping[str, Any]) -> datetime.datetime | None:
 
 
 def check_controls(statements: CaseStatements, declared: Mapping[str, Any]) -> None:
-    """Controls are named before the first query: they leave the correction for all tests.
+    """Check that the controls are those declared, since they do not count as tests.
 
     Raises:
-      CaseError: one was named, or taken back, after `declared.json` was written.
+      CaseError: one was added or removed after `declared.json` was written.
     """
-    fixed = declared.get("controls") or []
-    now = sorted(name for name in statements.suspects if statements.is_control(name))
+    fixed, now = declared.get("controls") or [], statements.controls
     if now != fixed:
         raise CaseError(
             f"{NAME} names the controls {', '.join(now) or 'none'}, and declared.json "
-            f"{', '.join(fixed) or 'none'}: which suspects are controls is fixed before the "
-            "first query"
+            f"{', '.join(fixed) or 'none'}: controls are fixed before the first query"
         )
 
 
@@ -259,5 +257,5 @@ _KINDS = {str: "text in quotes", int: "a number, 0 for not stated", bool: "true 
 
 
 def _key(name: str) -> str:
-    """A name as TOML has it; one with a dot would be read as two."""
+    """Quote a name with a dot, which TOML would read as two names."""
     return f'"{name}"' if "." in name else name

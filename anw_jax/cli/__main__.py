@@ -7,7 +7,7 @@ from anw_jax.errors import MissingLibraryError
 
 
 def main() -> NoReturn:
-    """Runs the command; one line says what to install where a library is missing."""
+    """Run the command; one line says which library is missing, if one is."""
     try:
         from anw_jax.cli.main import main as run
     except MissingLibraryError as error:

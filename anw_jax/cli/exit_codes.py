@@ -1,4 +1,4 @@
-"""What the command says to other programs."""
+"""The exit codes of the command, and errors as one line."""
 
 from typing import Any
 
@@ -18,15 +18,15 @@ NO_EVIDENCE, CONDITIONAL, PASSED_OVER, INTERRUPTED = 9, 10, 11, 130
 
 MEANINGS = {
     DONE: "done; verdict: shown at the declared level, and evidence",
-    FAILED: "something is wrong with a file, a value or a suspect; the line says what",
-    USAGE: "the command line is wrong",
+    FAILED: "an error in a file, a value or a suspect; the message says which",
+    USAGE: "an error in the command line",
     NOT_SHOWN: "verdict: not shown (never 'innocent')",
     INCONCLUSIVE: "verdict: inconclusive; no result could have reached the level, or a suspect "
     "refused more images than allowed",
     WAITING: "audit: owners have to open units; then run the same command again",
     BUDGET: "audit: the query budget is spent; the answers are kept",
-    UNFIT: "probe: a suspect is not asked correctly",
-    BROKEN: "a commitment, a hash or a record does not match: something was changed",
+    UNFIT: "probe: a suspect is not queried correctly",
+    BROKEN: "a commitment, a hash or a record does not match: a file was changed",
     NO_EVIDENCE: "verdict: shown, but not evidence; the verdict says why",
     CONDITIONAL: "verdict: shown, if the conditions that it lists hold",
     PASSED_OVER: "commit, mark: done, but pictures that cannot be marked were skipped",
@@ -37,10 +37,7 @@ OF_OUTCOME = {"shown": DONE, "not shown": NOT_SHOWN, "inconclusive": INCONCLUSIV
 
 
 def of_verdict(body: dict[str, Any]) -> int:
-    """The exit code of a verdict: 0 only where all that is shown is also evidence.
-
-    The first that fits of 9 (no evidence), 10 (shown, on conditions), 0.
-    """
+    """The exit code of a verdict: 0 only if all that is shown is also evidence."""
     code = OF_OUTCOME[body["corrected"]["outcome"]]
     owners = {owner for owner, *_ in body["corrected"]["named"]}
     standings = [test["standing"] for o in owners for test in body["tests"][o].values()]
@@ -51,7 +48,7 @@ def of_verdict(body: dict[str, Any]) -> int:
 
 
 def table() -> str:
-    """The exit codes, one a line.
+    """Format the exit codes, one per line.
 
     Example:
       >>> table().splitlines()[0]
@@ -61,7 +58,7 @@ def table() -> str:
 
 
 def printable(text: str) -> str:
-    r"""A line in which nothing but letters steers a terminal; it may come from either side.
+    r"""Escape the characters that control a terminal; a text may come from either side.
 
     Example:
       >>> printable("photo\x1b[2J.png ✓")
@@ -84,7 +81,7 @@ def of_error(error: BaseException) -> int:
 
 
 def line_of(error: BaseException) -> str:
-    """An error as one line."""
+    """Format an error as one line."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return "stopped; finished work is kept, run the same command again to continue"
     if isinstance(error, click.ClickException):

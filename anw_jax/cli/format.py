@@ -1,27 +1,81 @@
-"""Format the results of commands as lines of text."""
+"""Format the results of commands as lines of text, and print them."""
 
 import dataclasses
 import math
+import sys
+import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from anw_jax.audit import Case, RecordStanding, Replayed, Standing, reached, refusals
+import click
+
+from anw_jax import _json
+from anw_jax.audit import AuditState, Case, RecordState, Replayed, reached, refusals
 from anw_jax.audit.checks import source_table
 from anw_jax.audit.corrections import uses_e_values
-from anw_jax.audit.declare import menu_of, refusal_limit
+from anw_jax.audit.declare import Declared
 from anw_jax.audit.labels import Labels
 from anw_jax.audit.statements import NAME as STATEMENTS
+from anw_jax.cli.exit_codes import printable
+from anw_jax.progress import Estimator, format_seconds
 from anw_jax.stats import format_p
+
+_SECONDS_BETWEEN = 0.2
+
+
+def show(as_json: bool, body: dict[str, Any], lines: Iterable[str]) -> None:
+    """Print the result of a command: its lines, or the whole body as JSON.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    texts = [_json.dumps(body)] if as_json else map(printable, lines)
+    try:
+        # Named, since click would write UTF-8 where standard output is ASCII.
+        for text in texts:
+            click.echo(text, file=sys.stdout)
+    except BrokenPipeError:  # click would end with a code and no message
+        raise OSError(
+            "nobody reads standard output any more; the files are written all the same"
+        ) from None
+
+
+class ProgressLine:
+    """A line with the time left on a terminal; silent where standard error is piped.
+
+    Args:
+      what: the text before the numbers.
+      unit: what is counted.
+    """
+
+    def __init__(self, what: str, unit: str):
+        self._what, self._unit = what, unit
+        self._estimator, self._last = Estimator(), 0.0
+        self._is_shown = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show the progress, a few times per second."""
+        left = self._estimator.update(done, total)
+        is_last = done >= total
+        now = time.monotonic()
+        if not self._is_shown or (now - self._last < _SECONDS_BETWEEN and not is_last):
+            return
+        self._last = now
+        eta = "" if left is None or is_last else f", {format_seconds(left)} left"
+        text = f"{self._what}: {done:,} of {total:,} {self._unit}{eta}"
+        # Padded, so that a shorter line overwrites a longer one.
+        click.echo(f"\r{text:<78}", nl=is_last, err=True)
 
 
 def estimate_lines(body: dict[str, Any], alpha: float, power: float, slots: int) -> list[str]:
-    """What an audit will take."""
+    """Format how many units and queries an audit will need."""
     if body["num_units"] is None:
         return [f"{body['access']}: {body['reason']}"]
     lines = [
         f"{body['num_units']} units, {slots - 1} slots each, {body['num_queries']:,} queries "
         f"reach p ≤ {alpha:g} with power {power:g} ({body['access']})"
     ]
-    # A sealed audit asks everything; only a sequential one can be through earlier.
+    # A sealed audit makes all its queries; only a sequential one can end earlier.
     if body["median_queries"] < body["num_queries"]:
         lines.append(
             f"half of such audits end after {body['median_units']} units, "
@@ -34,16 +88,16 @@ def estimate_lines(body: dict[str, Any], alpha: float, power: float, slots: int)
 
 
 def state_of(case: Case) -> dict[str, Any]:
-    """How far a case is, and what it reached."""
+    """Gather the state of a case: the steps done, owners, suspects, and what was reached."""
     steps = ("probe", "declared", "blind", "closed", "verdict")
     body: dict[str, Any] = {"steps": [s for s in steps if case.has(f"{s}.json")]}
     if case.has("declared.json"):
-        declared = case.read("declared.json")
-        body["budget"] = declared.get("budget")
-        body["suspects"] = {n: access_text(declared, n) for n in declared["suspects"]}
+        declared = Declared(case, case.read("declared.json"))
+        body["budget"] = declared.body.get("budget")
+        body["suspects"] = {n: declared.access_text(n) for n in declared.body["suspects"]}
         body["owners"] = {
             name: {f: owner[f] for f in ("num_units", "num_images", "num_slots")}
-            for name, owner in declared["owners"].items()
+            for name, owner in declared.body["owners"].items()
         }
     if case.has("verdict.json"):
         body["reached"] = reached(case)
@@ -51,7 +105,7 @@ def state_of(case: Case) -> dict[str, Any]:
 
 
 def state_lines(body: dict[str, Any]) -> list[str]:
-    """The same in words."""
+    """Format the state of a case."""
     lines = [f"steps done: {', '.join(body['steps']) or 'none'}"]
     for name, owner in body.get("owners", {}).items():
         lines.append(
@@ -67,17 +121,16 @@ def state_lines(body: dict[str, Any]) -> list[str]:
         )
     if body.get("reached"):
         lines.append(
-            "each p is that of one test and not corrected for the others: anw verdict says "
-            "what is shown"
+            "each p is that of one test, not corrected for the other tests: see anw verdict"
         )
     return lines
 
 
 def probe_lines(body: dict[str, Any]) -> list[str]:
-    """Findings, the worst first."""
+    """Format the findings of a probe, the worst first."""
     lines = []
     for name, report in body["suspects"].items():
-        state = "asked correctly" if report["is_fit"] else "NOT asked correctly"
+        state = "queried correctly" if report["is_fit"] else "NOT queried correctly"
         accuracy = report["accuracy"]
         right = "" if accuracy is None else f", {100 * accuracy:.0f} % of the labels right"
         why = f" ({report['unprobed']})" if "unprobed" in report else ""
@@ -88,54 +141,46 @@ def probe_lines(body: dict[str, Any]) -> list[str]:
 
 
 def digest_line(case: Case, name: str) -> str:
-    """What binds whoever holds the file, once others have it in writing."""
+    """Format the digest of a file, which both sides should note."""
     return f"SHA-256 of {name}, for both sides: {case.digest(name)}"
 
 
 def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
-    """What was fixed."""
+    """Format a declaration."""
+    declared = Declared(case, body)
     lines = [
-        f"{case.file('declared.json')} written: nothing may be changed now",
+        f"{case.file('declared.json')} written: from now on nothing may be changed",
         digest_line(case, "declared.json"),
     ]
     for name, owner in body["owners"].items():
         plan = owner["plan"]
-        lines.append(
+        lines += [
             f"owner {name}: {owner['num_units']} units, {owner['num_images']} photos; "
-            f"{plan['statistic']} at level {plan['alpha']:g}, as committed to"
-        )
-        lines.append(f"class numbers of {name} come from: {owner['labels_by']}")
+            f"{plan['statistic']} at level {plan['alpha']:g}, as committed to",
+            f"class numbers of {name} come from: {owner['labels_by']}",
+        ]
         table = source_table(case, name, owner["labels_by"])
         lines += [] if table is None else _without_class(table)
     for name in body["suspects"]:
-        menu = menu_of(body, name)
-        times = (
-            f"; one of {menu} that the plan allows: p is multiplied by {menu}"
-            if menu > 1
-            else ""
-        )
-        lines.append(f"suspect {name}: {access_text(body, name)}{times}")
-        lines.append(
-            f"suspect {name} may leave up to {100 * refusal_limit(body, name):g} % of an "
-            "owner's photos without a usable answer; above that its test is inconclusive"
-        )
+        menu = declared.menu(name)
+        times = f"; one of {menu} that the plan allows: p is multiplied by {menu}"
+        lines += [
+            f"suspect {name}: {declared.access_text(name)}{times if menu > 1 else ''}",
+            f"suspect {name} may leave up to {100 * declared.refusal_limit(name):g} % of an "
+            "owner's photos without a usable answer; above that its test is inconclusive",
+        ]
     stops = body.get("sequential", {"num_tests": 1})
     if stops["num_tests"] > 1:
         lines.append(f"{stops['num_tests']} records, each may stop at level {stops['level']:g}")
     return [
         *lines,
         "send the SHA-256 above to both sides before the first query",
-        f"fill in {case.file(STATEMENTS)} before the verdict: what no file can show",
+        f"state what no file can show in {case.file(STATEMENTS)} before the verdict",
     ]
 
 
-def access_text(declared: dict[str, Any], suspect: str) -> str:
-    """How a suspect is asked; older files have one way for all."""
-    return declared["suspects"][suspect].get("access_text") or declared["access_text"]
-
-
 def _without_class(table: Labels) -> list[str]:
-    """How many photos will have a constant row, and which words have no class."""
+    """Format how many photos will have a constant row, and which words have no class."""
     if not table.num_without:
         return []
     words = ", ".join(table.unknown_words)
@@ -147,9 +192,9 @@ def _without_class(table: Labels) -> list[str]:
 
 
 def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
-    """What was sealed."""
+    """Format a blind result."""
     lines = [
-        f"{case.file('blind.json')} sealed; a key may be opened now (anw verdict)",
+        f"{case.file('blind.json')} sealed; keys may be opened now (anw verdict)",
         digest_line(case, "blind.json"),
     ]
     for name, result in body["suspects"].items():
@@ -165,63 +210,62 @@ def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
 
 
 def _refusal_lines(whose: str, body: dict[str, Any]) -> list[str]:
-    """Which images a suspect gave no usable answers to, where there are any."""
+    """Format which images a suspect gave no usable answers to, if there are any."""
     text = refusals.line(body.get("unusable"))
     return [f"{whose}: {text}"] if text else []
 
 
-def standing_body(standing: Standing) -> dict[str, Any]:
-    """A sequential audit's standing as plain values."""
+def state_body(state: AuditState) -> dict[str, Any]:
+    """The state of a sequential audit as plain values."""
     waiting = [
-        {name: str(value) for name, value in dataclasses.asdict(owner).items()}
-        for owner in standing.waiting
+        {name: str(value) for name, value in dataclasses.asdict(one).items()}
+        for one in state.waiting
     ]
-    first = waiting[0] if waiting else {}
     return {
-        "closed_because": standing.closed_because,
-        "request": first.get("request"),
-        "opening": first.get("opening"),
-        "num_opened": standing.num_opened,
-        "num_units": standing.num_units,
-        "p_value": standing.p_value,
+        "closed_because": state.closed_because,
+        "request": waiting[0]["request"] if waiting else None,
+        "opening": waiting[0]["opening"] if waiting else None,
+        "num_opened": state.num_opened,
+        "num_units": state.num_units,
+        "p_value": state.p_value,
         "waiting": waiting,
-        "records": [dataclasses.asdict(record) for record in standing.records],
+        "records": [dataclasses.asdict(record) for record in state.records],
     }
 
 
-def standing_lines(standing: Standing) -> list[str]:
-    """The same in words."""
-    if len(standing.records) == 1:
+def audit_lines(state: AuditState) -> list[str]:
+    """Format the state of a sequential audit."""
+    if len(state.records) == 1:
         so_far = (
-            f"{standing.num_opened} of {standing.num_units} units opened, running p "
-            f"{format_p(math.log10(standing.p_value))}"
+            f"{state.num_opened} of {state.num_units} units opened, running p "
+            f"{format_p(math.log10(state.p_value))}"
         )
-        if not standing.waiting:
-            return [f"closed: {standing.closed_because}; {so_far}"]
+        if not state.waiting:
+            return [f"closed: {state.closed_because}; {so_far}"]
         lines = [so_far]
     else:
         head = ("owner", "suspect", "units", "wealth", "running p", "")
-        lines = columns([head, *map(_record_row, standing.records)])
-        if not standing.waiting:
+        lines = columns([head, *map(_record_row, state.records)])
+        if not state.waiting:
             return [*lines, "closed"]
-    waits = "; ".join(f"{owner.request} → {owner.opening}" for owner in standing.waiting)
-    who = "owner" if len(standing.waiting) == 1 else "owners"
+    waits = "; ".join(f"{one.request} → {one.opening}" for one in state.waiting)
+    who = "owner" if len(state.waiting) == 1 else "owners"
     return [*lines, f"waiting for the {who}: {waits}"]
 
 
-def _record_row(record: RecordStanding) -> tuple[str, ...]:
+def _record_row(record: RecordState) -> tuple[str, ...]:
     return (
         record.owner,
         record.suspect,
         f"{record.num_opened} of {record.num_units}",
         wealth_text(record.log_wealth),
         format_p(math.log10(record.p_value)),
-        record.closed_because or "continues",
+        record.closed_because or "open",
     )
 
 
 def wealth_text(log_wealth: float | None) -> str:
-    """A wealth of any size, rounded down: in words never more than it is.
+    """Format a wealth of any size, rounded down so that it is never overstated.
 
     Example:
       >>> wealth_text(7.0), wealth_text(2000.0), wealth_text(None)
@@ -237,7 +281,7 @@ def wealth_text(log_wealth: float | None) -> str:
 
 
 def columns(rows: list[tuple[str, ...]]) -> list[str]:
-    """Rows of text under one another.
+    """Align rows of text in columns.
 
     Example:
       >>> columns([("a", "long"), ("word", "b")])
@@ -250,16 +294,22 @@ def columns(rows: list[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def verdict_lines(body: dict[str, Any]) -> list[str]:
-    """The verdict of every test, then of the case."""
-    if body["mode"] == "sequential" and body["corrected"]["num_tests"] > 1:
-        lines = [*_record_lines(body), *_claim_lines(body["corrected"])]
-        return [*lines, *_case_lines(body), _end_line(body["corrected"])]
-    lines = []
-    for owner, by_name in body["tests"].items():
+def _pairs(tests: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Owner, suspect and test of each test."""
+    for owner, by_name in tests.items():
         for name, test in by_name.items():
+            yield owner, name, test
+
+
+def verdict_lines(body: dict[str, Any]) -> list[str]:
+    """Format the verdict of every test, then that of the case."""
+    end, level = body["corrected"], body["corrected"]["level"]
+    if body["mode"] == "sequential" and end["num_tests"] > 1:
+        lines = _record_lines(body)
+    else:
+        lines = []
+        for owner, name, test in _pairs(body["tests"]):
             reason = f": {test['reason']}" if test["reason"] else ""
-            level = body["corrected"]["level"]
             at = "" if level is None else f", level {level:g}"
             opened = f"{test['num_opened']} of " if "num_opened" in test else ""
             lines.append(
@@ -268,40 +318,23 @@ def verdict_lines(body: dict[str, Any]) -> list[str]:
             )
             lines += [f"  {line}" for line in test["text"].splitlines()]
             lines += _refusal_lines(f"  {name}", test)
-            for part in ("how_many", "which"):
-                if test[part] is not None:
-                    lines.append(f"  {test[part]['text']}")
-    lines += [*_claim_lines(body["corrected"]), *_control_lines(body)]
-    return [*lines, *_case_lines(body), _end_line(body["corrected"])]
-
-
-def _claim_lines(end: dict[str, Any]) -> list[str]:
-    """What is shown of an owner's suspects together, and on which conditions."""
-    return [
-        line
-        for owner, text in end.get("texts", {}).items()
-        for line in f"{owner}, at least one of the models: {text}".splitlines()
-    ]
-
-
-def _control_lines(body: dict[str, Any]) -> list[str]:
-    return [
-        f"control {name}, not a suspect: {owner}'s p {test['p_text']}"
-        for owner, by_name in body.get("controls", {}).items()
-        for name, test in by_name.items()
-    ]
+            found = [test[part] for part in ("how_many", "which") if test[part] is not None]
+            lines += [f"  {part['text']}" for part in found]
+    for owner, text in end.get("texts", {}).items():
+        lines += f"{owner}, at least one of the models: {text}".splitlines()
+    for owner, name, test in _pairs(body.get("controls", {})):
+        lines.append(f"control {name}, not a suspect: {owner}'s p {test['p_text']}")
+    return [*lines, *_case_lines(body), _end_line(end)]
 
 
 def _case_lines(body: dict[str, Any]) -> list[str]:
-    """What the verdict rests on: commitments, beacons, access, digests."""
-    case = body["case"]
-    lines = []
+    """Format what the verdict rests on: commitments, beacons, access, digests."""
+    case, lines = body["case"], []
     for name, owner in case["owners"].items():
-        beacon = owner["beacon"] or "none"
-        found = owner["stated"]["found"] or "not stated"
         lines.append(
             f"{name}: commitment {owner['commitment']} (number {owner['number']}; found: "
-            f"{found}), beacon {beacon}, class numbers by {owner['labels_by']}"
+            f"{owner['stated']['found'] or 'not stated'}), beacon {owner['beacon'] or 'none'}, "
+            f"class numbers by {owner['labels_by']}"
         )
     for name, suspect in case["suspects"].items():
         tried = suspect["stated"]["models_tried"] or "not stated"
@@ -315,38 +348,6 @@ def _case_lines(body: dict[str, Any]) -> list[str]:
     ]
 
 
-def replayed_body(done: Replayed) -> dict[str, Any]:
-    """A replay as plain values."""
-    return dataclasses.asdict(done)
-
-
-def replayed_lines(done: Replayed) -> list[str]:
-    """The same in words."""
-    lines = [
-        f"replayed: {done.num_rows} rows from the answers, and the verdict from the rows: "
-        "nothing differs from the files"
-    ]
-    if done.wording:
-        lines += [
-            f"verdict.json is worded otherwise: {done.wording}; by this version it reads",
-            *verdict_lines(done.verdict),
-        ]
-    if done.num_asked:
-        lines.append(
-            f"asked again: {done.num_asked} units, {done.num_differing} of them with other "
-            "answers than those sealed"
-        )
-    if done.verdict["blind_compared"]:
-        lines.append(
-            "verdict.json says that the digest noted at the audit was compared; who noted it "
-            f"can compare again: {done.verdict['case']['blind_sha256']}"
-        )
-    for owner, units in (done.foreign_leaves or {}).items():
-        what = f"units {units}" if units else "none"
-        lines.append(f"{owner}: leaves that do not come from the key: {what}")
-    return [*lines, _end_line(done.verdict["corrected"])]
-
-
 def _end_line(end: dict[str, Any]) -> str:
     named = "; ".join(" against ".join(entry) for entry in end["named"])
     reason = f", {end['reason']}" if end["reason"] else ""
@@ -355,34 +356,55 @@ def _end_line(end: dict[str, Any]) -> str:
 
 
 def _record_lines(body: dict[str, Any]) -> list[str]:
-    """One table of all records, and what holds of each."""
+    """Format one table of all records, and then the text of each."""
     by_e = uses_e_values(body["corrected"]["claim"])
-    head = ("owner", "suspect", "units", "wealth", "e-value" if by_e else "p", "outcome", "")
-    rows, standings = [head], []
-    for owner, by_name in body["tests"].items():
-        for name, test in by_name.items():
-            value = wealth_text(test["log_e_value"]) if by_e else test["p_text"]
-            reason = f": {test['reason']}" if test["reason"] else ""
-            units = f"{test['num_opened']} of {test['num_units']}"
-            wealth = wealth_text(test["log_wealth"])
-            outcome = test["outcome"] + reason
-            rows.append((owner, name, units, wealth, value, outcome, test["because"]))
-            standings += [f"{owner}: {test['standing']}", *test["stated"]]
-    sentences = [
-        line
-        for owner, by_name in body["tests"].items()
-        for name, test in by_name.items()
-        if test["outcome"] == "shown"
-        for line in f"{owner} against {name}: {test['text']}".splitlines()
+    rows = [("owner", "suspect", "units", "wealth", "e-value" if by_e else "p", "outcome", "")]
+    shown, refused, rests_on = [], [], []
+    for owner, name, test in _pairs(body["tests"]):
+        rows.append(
+            (
+                owner,
+                name,
+                f"{test['num_opened']} of {test['num_units']}",
+                wealth_text(test["log_wealth"]),
+                wealth_text(test["log_e_value"]) if by_e else test["p_text"],
+                test["outcome"] + (f": {test['reason']}" if test["reason"] else ""),
+                test["because"],
+            )
+        )
+        rests_on += [f"{owner}: {test['standing']}", *test["stated"]]
+        refused += _refusal_lines(f"{owner} against {name}", test)
+        if test["outcome"] == "shown":
+            shown += f"{owner} against {name}: {test['text']}".splitlines()
+    means = [
+        f"{owner}: p of the mean {format_p(math.log10(p))}"
+        for owner, p in body["corrected"].get("p_values", {}).items()
     ]
-    p_values = body["corrected"].get("p_values", {})
-    of_means = [
-        f"{owner}: p of the mean {format_p(math.log10(p))}" for owner, p in p_values.items()
+    return [*columns(rows), *shown, *refused, *means, *dict.fromkeys(rests_on)]
+
+
+def replayed_lines(done: Replayed) -> list[str]:
+    """Format the result of a replay."""
+    lines = [
+        f"replayed: {done.num_rows} rows from the answers, and the verdict from the rows: "
+        "nothing differs from the files"
     ]
-    refused = [
-        text
-        for owner, by_name in body["tests"].items()
-        for name, test in by_name.items()
-        for text in _refusal_lines(f"{owner} against {name}", test)
-    ]
-    return [*columns(rows), *sentences, *refused, *of_means, *dict.fromkeys(standings)]
+    if done.wording:
+        lines += [
+            f"verdict.json is worded differently: {done.wording}; this version prints",
+            *verdict_lines(done.verdict),
+        ]
+    if done.num_asked:
+        lines.append(
+            f"queried again: {done.num_asked} units, {done.num_differing} of them with other "
+            "answers than those sealed"
+        )
+    if done.verdict["blind_compared"]:
+        lines.append(
+            "verdict.json says that the digest noted at the audit was compared; compare it "
+            f"with your own note: {done.verdict['case']['blind_sha256']}"
+        )
+    for owner, units in (done.foreign_leaves or {}).items():
+        what = f"units {units}" if units else "none"
+        lines.append(f"{owner}: leaves that do not come from the key: {what}")
+    return [*lines, _end_line(done.verdict["corrected"])]

@@ -1,4 +1,4 @@
-"""The command group, and the one place where errors become a line and an exit code."""
+"""The command group; turns every error into one line and an exit code."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ except ImportError:
 
 from anw_jax.cli import arbitrator, exit_codes, owner
 
-_HELP = f"""Mark photos with secret hues; test whether a model was trained on them.
+_HELP = f"""Mark photos with secret hues, and test whether a model was trained on them.
 
 \b
 The owner:       anw key new, anw commit, anw mark, anw open
@@ -53,7 +53,7 @@ for command in (
     arbitrator.plan,
     arbitrator.probe,
     arbitrator.declare,
-    arbitrator.audit,
+    arbitrator.run_audit,
     arbitrator.verdict,
     arbitrator.replay,
 ):
@@ -61,7 +61,7 @@ for command in (
 
 
 def run(arguments: list[str]) -> int:
-    """Runs a command; whatever goes wrong is one line on standard error.
+    """Run a command; an error is one line on standard error.
 
     Args:
       arguments: without the program's name.
@@ -78,7 +78,7 @@ def run(arguments: list[str]) -> int:
         click.echo(error.format_message(), file=sys.stderr)
         return exit_codes.USAGE
     except (Exception, KeyboardInterrupt, SystemExit) as error:
-        # A suspect's code that exits with 0 is no audit that is done.
+        # An audit is not done if a suspect's code exits with 0.
         line, code = exit_codes.line_of(error), exit_codes.of_error(error)
         click.echo(f"anw: {line}", file=sys.stderr)
         if "--json" in arguments:
@@ -89,7 +89,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _show_once() -> Callable[..., None]:
-    """What shows warnings, each text once for a command, from however many places it comes."""
+    """Return a function that shows each text of a warning once."""
     shown = set()
 
     def show(message, category, filename, lineno, file=None, line=None) -> None:
@@ -102,9 +102,9 @@ def _show_once() -> Callable[..., None]:
 
 
 def main() -> NoReturn:
-    """The console script."""
+    """Run the console script."""
     code = run(sys.argv[1:])
-    # What a suspect's code still prints while the process ends stands beside the result.
+    # What a suspect's code prints while the process ends must not follow the result.
     with contextlib.suppress(Exception):
         sys.stdout.flush()
         os.dup2(2, 1)

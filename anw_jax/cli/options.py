@@ -2,7 +2,7 @@
 
 import contextlib
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -13,9 +13,97 @@ from anw_jax.keys.beacons import value_of
 from anw_jax.keys.plan_fields import BOUNDS, FITS, KINDS
 from anw_jax.stats import DEFAULT_ALPHA, DEFAULT_STATISTIC, STATISTICS
 
+_PATH = click.Path(path_type=pathlib.Path)
+
+# What a commitment fixes beside its rules: option, type, help.
+_COMMITTED = (
+    (
+        "--scheme",
+        click.Choice(SCHEMES),
+        "What gets a hue of its own: a photo (default), a subfolder, or all your photos.",
+    ),
+    ("--slots", int, "Number of hues on the circle; 12 by default."),
+    (
+        "--statistic",
+        click.Choice(list(STATISTICS)),
+        f"The one statistic of the test; {DEFAULT_STATISTIC} by default.",
+    ),
+    (
+        "--alpha",
+        float,
+        f"The level: the largest p that counts as shown; {DEFAULT_ALPHA:g} by default.",
+    ),
+    (
+        "--mode",
+        click.Choice(MODES),
+        "How hues are revealed: all at the end (sealed, default), or unit by unit.",
+    ),
+    (
+        "--claim",
+        click.Choice(CLAIMS),
+        'What is claimed about several models; "one model" by default.',
+    ),
+    ("--place", str, "Where you publish your commitments, such as an address."),
+    (
+        "--labels",
+        _PATH,
+        "Rows 'file,label'; audits accept no other labels from you. A label is a class "
+        "number, a word, or '-' where no class fits.",
+    ),
+    (
+        "--labels-map",
+        _PATH,
+        "Rows 'word,class number' for labels in words; otherwise the arbitrator maps them.",
+    ),
+    (
+        "--mark",
+        click.Choice(MARKS),
+        "What is done to your photos: turn the hue (default), add soft light and shade, or "
+        "turn the colours in a secret basis of your own.",
+    ),
+    ("--strength", float, "Of --mark light, up to 1; 0.25 by default."),
+    ("--private-basis", None, "The same as --mark private_basis."),
+)
+# How a suspect is queried: option, type, help, default of a commitment.
+_RULE = (
+    (
+        "--access",
+        click.Choice(KINDS),
+        "Which part of an answer is used",
+        "the most detailed that a suspect offers",
+    ),
+    ("--augmentations", click.INT, "Queries for each photo and hue", "16 for labels, else 1"),
+    ("--decimals", int, "Number of decimals, for --access rounded", ""),
+    ("--top", int, "Number of labels, for --access top_k", ""),
+    (
+        "--save-queries",
+        click.INT,
+        "Query every STRIDE-th hue first, then the hues around the best; 0 queries all",
+        "0",
+    ),
+    ("--best", int, "Number of best hues for --save-queries", "1"),
+    (
+        "--fit",
+        click.Choice(FITS),
+        "How photos are resized to the model's input: squash, or crop the centre",
+        "squash",
+    ),
+    (
+        "--bound-level",
+        float,
+        "Level of the lower bound on the number of units used",
+        "0.05",
+    ),
+    ("--bound-by", click.Choice(BOUNDS), "What the lower bound counts", "ranks"),
+    ("--list-rate", float, "Expected share of wrong entries in the list of units", "0.05"),
+    ("--no-labels", None, "Use the model's own answers on the originals as labels", ""),
+    ("--own-labels", None, "Use labels that the arbitrator gives, not the owner", ""),
+)
+_MENUS = ("--access", "--augmentations", "--save-queries")
+
 
 class _Several(click.ParamType):
-    """Values with commas between them: more than one is a menu."""
+    """Values separated by commas: more than one is a menu."""
 
     name = "list"
 
@@ -32,146 +120,74 @@ class _Several(click.ParamType):
         return found
 
 
-_OPTIONS = (
-    click.option(
-        "--scheme",
-        type=click.Choice(SCHEMES),
-        help="What gets a hue of its own: a photo (default), a subfolder, or all your photos.",
-    ),
-    click.option("--slots", type=int, help="Number of hues on the circle; 12 by default."),
-    click.option(
-        "--statistic",
-        type=click.Choice(list(STATISTICS)),
-        help=f"The one statistic of the test; {DEFAULT_STATISTIC} by default.",
-    ),
-    click.option(
-        "--alpha",
-        type=float,
-        help=f"The level: the largest p that counts as shown; {DEFAULT_ALPHA:g} by default.",
-    ),
-    click.option(
-        "--mode",
-        type=click.Choice(MODES),
-        help="How hues are revealed: all at the end (sealed, default), or unit by unit.",
-    ),
-    click.option(
-        "--claim",
-        type=click.Choice(CLAIMS),
-        help='What is claimed if several models are asked; "one model" by default.',
-    ),
-    click.option("--place", help="Where you publish your commitments, such as an address."),
-    click.option(
-        "--labels",
-        type=click.Path(path_type=pathlib.Path),
-        help="Rows 'file,label'; audits accept no other labels from you. A label is a class "
-        "number, a word, or '-' where no class fits.",
-    ),
-    click.option(
-        "--labels-map",
-        type=click.Path(path_type=pathlib.Path),
-        help="Rows 'word,class number' for labels in words; else the arbitrator maps them.",
-    ),
-    click.option(
-        "--mark",
-        type=click.Choice(MARKS),
-        help="What is done to your photos: turn the hue (default), add soft light and shade, "
-        "or turn the colours in a secret basis of your own.",
-    ),
-    click.option("--strength", type=float, help="Of --mark light, up to 1; 0.25 by default."),
-    click.option(
-        "--private-basis",
-        is_flag=True,
-        default=None,
-        help="The same as --mark private_basis.",
-    ),
-    click.option(
-        "--access",
-        type=_Several(click.Choice(KINDS)),
-        help="Kinds of access, separated by commas; by default the highest a suspect offers.",
-    ),
-    click.option(
-        "--augmentations",
-        type=_Several(click.INT),
-        help="Queries for each photo and hue; by default 16 for labels, otherwise 1.",
-    ),
-    click.option("--decimals", type=int, help="For --access rounded."),
-    click.option("--top", type=int, help="For top_k: how many labels are used."),
-    click.option(
-        "--save-queries",
-        type=_Several(click.INT),
-        metavar="STRIDE",
-        help="Ask about every STRIDE-th hue first, then around the best; 0, the default, asks "
-        "about all.",
-    ),
-    click.option(
-        "--best", type=int, help="With --save-queries: the number of best hues; 1 by default."
-    ),
-    click.option(
-        "--fit",
-        type=click.Choice(FITS),
-        help="How photos are brought to the model's input size: squash (default), or crop the "
-        "centre.",
-    ),
-    click.option(
-        "--refusals",
-        type=float,
-        help="Largest share of your photos that a suspect may refuse; 0.1 by default.",
-    ),
-    click.option(
-        "--bound-level",
-        type=float,
-        help="Level of the lower bound on the number of units used; 0.05 by default.",
-    ),
-    click.option(
-        "--bound-by",
-        type=click.Choice(BOUNDS),
-        help="What the lower bound counts; ranks by default.",
-    ),
-    click.option(
-        "--list-rate",
-        type=float,
-        help="Expected share of wrong entries in the list of units; 0.05 by default.",
-    ),
-    click.option(
-        "--no-labels", is_flag=True, help="Labels are the model's own answers on originals."
-    ),
-    click.option(
-        "--own-labels", is_flag=True, help="Labels come from the arbitrator, not from you."
-    ),
-)
+def _option(name: str, kind: Any, text: str) -> Callable[[Any], Any]:
+    if kind is None:
+        return click.option(name, is_flag=True, default=None, help=text)
+    metavar = "STRIDE" if name == "--save-queries" else None
+    return click.option(name, type=kind, help=text, metavar=metavar)
 
 
-def committed_options(command: Any) -> Any:
-    """Adds every option that a commitment fixes."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
+def rule_options(command: Any) -> Any:
+    """Add the options for how a suspect is queried, with one value each."""
+    for name, kind, text, _ in reversed(_RULE):
+        command = _option(name, kind, f"{text}.")(command)
     return command
 
 
+def committed_options(command: Any) -> Any:
+    """Add every option that a commitment fixes; some take several values, a menu."""
+    limit = "Largest share of your photos that a suspect may refuse; 0.1 by default."
+    command = _option("--refusals", float, limit)(command)
+    for name, kind, text, default in reversed(_RULE):
+        text += f"; default: {default}" if default else ""
+        if name in _MENUS:
+            kind, text = _Several(kind), f"{text}. Several values with commas are a menu"
+        command = _option(name, kind, f"{text}.")(command)
+    for name, kind, text in reversed(_COMMITTED):
+        command = _option(name, kind, text)(command)
+    return command
+
+
+def json_option(command: Any) -> Any:
+    """Add --json."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
+    )(command)
+
+
+def pop_label_source(given: dict[str, Any]) -> str | None:
+    """Take --no-labels and --own-labels from the options given; None for neither.
+
+    Raises:
+      click.UsageError: labels from two sources.
+    """
+    no_labels, own_labels = given.pop("no_labels"), given.pop("own_labels")
+    if sum(map(bool, (no_labels, own_labels, given.get("labels")))) > 1:
+        raise click.UsageError(
+            "--labels, --own-labels and --no-labels exclude one another: class numbers come "
+            "from one source"
+        )
+    return "model" if no_labels else "arbitrator" if own_labels else None
+
+
 def choices_of(given: dict[str, Any], beacon: str | None) -> Choices:
-    """What was given on the command line.
+    """The owner's choices from the options given.
 
     Raises:
       click.UsageError: labels from two sources.
     """
     given = dict(given)
-    no_labels, own_labels = given.pop("no_labels"), given.pop("own_labels")
-    labels, _ = given.pop("labels"), given.pop("labels_map")
-    if sum([no_labels, own_labels, labels is not None]) > 1:
-        raise click.UsageError(
-            "--labels, --own-labels and --no-labels exclude one another: class numbers come "
-            "from one source"
-        )
+    source = pop_label_source(given)
+    del given["labels"], given["labels_map"]
     if given.pop("private_basis"):
         if given["mark"] not in (None, "private_basis"):
             raise click.UsageError(f"--private-basis and --mark {given['mark']} differ")
         given["mark"] = "private_basis"
-    source = "model" if no_labels else "arbitrator" if own_labels else None
     return Choices(**given, beacon=beacon, label_source=source)
 
 
 def by_owner(option: str, given: tuple[str, ...], owners: Iterable[str]) -> dict[str, str]:
-    """Values by owner.
+    """Parse an option that is given once for each owner: NAME=VALUE, or VALUE for the only one.
 
     Raises:
       click.UsageError: a bare value where there are several owners, or two for one.
@@ -198,7 +214,7 @@ def by_owner(option: str, given: tuple[str, ...], owners: Iterable[str]) -> dict
 
 
 def parse_beacon_value(plan: Plan, text: str) -> bytes:
-    """The value of a plan's beacon, given as digits, as JSON, or as a file that holds either.
+    """Read the value of a plan's beacon from digits, from JSON, or from a file of either.
 
     Raises:
       click.UsageError: a value where the plan names no beacon.

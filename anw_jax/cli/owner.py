@@ -1,32 +1,37 @@
-"""The owner's commands: a key, marked photos, opened leaves."""
+"""The owner's commands: create a key, commit to photos, mark them, open leaves."""
 
 import dataclasses
 import datetime
 import pathlib
 import shlex
+from typing import Any
 
 import click
 
-from anw_jax.audit.published import plural, report_lines
+from anw_jax import audit
+from anw_jax.audit.published import COMMITMENT, plural
 from anw_jax.cli import exit_codes
-from anw_jax.cli.options import choices_of, committed_options, parse_beacon_value
-from anw_jax.cli.output import ProgressLine, json_option, show
+from anw_jax.cli.format import ProgressLine, show
+from anw_jax.cli.options import choices_of, committed_options, json_option, parse_beacon_value
 from anw_jax.keys import MarkKey
 from anw_jax.keys.beacons import drand_after, read_beacon
+
+_PATH = click.Path(path_type=pathlib.Path)
+_KEY = click.option("--key", "key_file", required=True, help="The key file.")
 
 
 @click.group()
 def key() -> None:
-    """The owner's secret."""
+    """The owner's secret key."""
 
 
 @key.command("new", short_help="Create a key in a new file.")
-@click.argument("file", type=click.Path(path_type=pathlib.Path))
+@click.argument("file", type=_PATH)
 @json_option
 def key_new(file: pathlib.Path, as_json: bool) -> None:
-    """Create a random key of 256 bits in FILE, readable by you alone; never overwrite one.
+    """Create a random key of 256 bits in FILE, readable only by you; never overwrite one.
 
-    Use a new key for each publication, and keep a copy of it: without it nothing can be proved.
+    Use a new key for each publication, and keep a copy: without it nothing can be proved.
 
     \b
     Example:
@@ -39,42 +44,42 @@ def key_new(file: pathlib.Path, as_json: bool) -> None:
     show(as_json, {"key": str(file)}, [f"{file} written. Keep it secret, and keep a copy."])
 
 
-_FOLDER = click.argument("folder", type=click.Path(path_type=pathlib.Path))
-_KEY = click.option("--key", "key_file", required=True, help="The key file.")
-_OUT = click.option(
-    "--out", required=True, type=click.Path(path_type=pathlib.Path), help="A new folder."
-)
-_BEACON = click.option(
-    "--beacon",
-    default=None,
-    metavar="NAME",
-    help="drand:CHAIN:ROUND, nist:CHAIN:PULSE or arbitrator:WHO: a public random value that "
-    "does not exist yet.",
-)
-_AGAIN = click.option(
-    "--again", is_flag=True, help="Allow photos that you have committed to before."
-)
+def _commit_options(command: Any) -> Any:
+    """Add the arguments and options that `anw commit` and `anw mark` share."""
+    for add in (
+        json_option,
+        click.option(
+            "--again", is_flag=True, help="Allow photos that you have committed to before."
+        ),
+        click.option(
+            "--beacon",
+            default=None,
+            metavar="NAME",
+            help="drand:CHAIN:ROUND, nist:CHAIN:PULSE or arbitrator:WHO: a public random value "
+            "that does not exist yet.",
+        ),
+        committed_options,
+        click.option("--out", required=True, type=_PATH, help="A new folder."),
+        _KEY,
+        click.argument("folder", type=_PATH),
+    ):
+        command = add(command)
+    return command
 
 
-@click.command(short_help="Commit to every photo in a folder; the first step.")
-@_FOLDER
-@_KEY
-@_OUT
-@committed_options
-@_BEACON
+@click.command(short_help="Commit to every photo in a folder: the first step.")
+@_commit_options
 @click.option(
-    "--no-beacon", is_flag=True, help="Use no beacon; every verdict is conditional then."
+    "--no-beacon", is_flag=True, help="Use no beacon; every verdict is then conditional."
 )
-@_AGAIN
-@json_option
 def commit(folder, key_file, out, beacon, no_beacon, again, as_json, **given) -> int:
     """Commit to every photo in FOLDER and its subfolders; nothing is marked yet.
 
     Writes OUT/commitment.json. Hues depend on the commitment and on the value of a public
-    beacon that appears only later, by default a drand round two hours ahead, so nobody can
+    beacon that appears later, by default a drand round two hours ahead, so that nobody can
     choose a key or photos by their hues. The options below are part of the commitment. Publish
     it before the value appears; the output says when and where that is, and the next command.
-    Pictures that cannot be marked (GIF, HEIC, RAW, animations, broken links) are named, and
+    Pictures that cannot be marked (GIF, HEIC, RAW, animations, broken links) are listed, and
     the exit code is then 11.
 
     \b
@@ -86,33 +91,28 @@ def commit(folder, key_file, out, beacon, no_beacon, again, as_json, **given) ->
         raise click.UsageError("--beacon and --no-beacon exclude one another")
     if no_beacon:
         beacon = ""
-    elif beacon is None and not (out / "commitment.json").exists():
+    elif beacon is None and not (out / COMMITMENT).exists():
         beacon = drand_after(datetime.datetime.now(datetime.UTC))
     done = _commit(folder, key_file, out, beacon, again, given)
-    show(as_json, _body(done), _about_commitment(done, folder, key_file, out))
+    show(as_json, _body(done), _commitment_lines(done, folder, key_file, out))
     return _code(done)
 
 
-@click.command(short_help="Mark every photo that was committed to; the second step.")
-@_FOLDER
-@_KEY
-@_OUT
-@committed_options
-@_BEACON
+@click.command(short_help="Mark every photo that was committed to: the second step.")
+@_commit_options
 @click.option(
     "--beacon-value",
     default=None,
     metavar="HEX|FILE",
-    help="The value of the beacon: hexadecimal digits, or the JSON saved from its address.",
+    help="The value of the beacon: hexadecimal digits, or a file with the JSON from its "
+    "address.",
 )
-@_AGAIN
-@json_option
 def mark(folder, key_file, out, beacon, beacon_value, again, as_json, **given) -> int:
     """Mark every photo in FOLDER, as PNG files in OUT/published; originals are only read.
 
-    After `anw commit`, give --beacon-value; all options are read from OUT. Without a
+    After `anw commit`, give --beacon-value; all other options are read from OUT. Without a
     commitment in OUT this commits and marks at once, without a beacon; a verdict can then be
-    "shown, if …" at best. With --beacon NAME it only commits, as `anw commit` does.
+    "shown, if …" at best. With --beacon NAME it only commits, like `anw commit`.
 
     \b
     Examples:
@@ -120,9 +120,7 @@ def mark(folder, key_file, out, beacon, beacon_value, again, as_json, **given) -
       anw mark photos --key ann.key --out marked --labels labels.csv
       anw mark photos --key ann.key --out marked --mode sequential --alpha 1e-4
     """
-    from anw_jax import audit
-
-    is_committed = (out / "commitment.json").exists()
+    is_committed = (out / COMMITMENT).exists()
     if beacon_value is not None and not is_committed:
         raise click.UsageError(
             f"--beacon-value belongs to a commitment, and {out} holds none: anw commit first"
@@ -131,7 +129,7 @@ def mark(folder, key_file, out, beacon, beacon_value, again, as_json, **given) -
         folder, key_file, out, beacon or (None if is_committed else ""), again, given
     )
     if done.beacon and beacon_value is None:
-        show(as_json, _body(done), _about_commitment(done, folder, key_file, out))
+        show(as_json, _body(done), _commitment_lines(done, folder, key_file, out))
         return _code(done)
     plan = audit.read_published(out).plan
     value = b"" if beacon_value is None else parse_beacon_value(plan, beacon_value)
@@ -139,17 +137,15 @@ def mark(folder, key_file, out, beacon, beacon_value, again, as_json, **given) -
         folder, key_file, out, beacon=value, on_progress=ProgressLine("marking", "photos")
     )
     body = {**_body(done), **dataclasses.asdict(marked)}
-    show(as_json, body, _about_marks(done, marked, out))
+    show(as_json, body, _marked_lines(done, marked, out))
     return _code(done)
 
 
-def _code(done) -> int:
+def _code(done: audit.Committed) -> int:
     return exit_codes.PASSED_OVER if done.report.passed_over else exit_codes.DONE
 
 
-def _commit(folder, key_file, out, beacon, again, given):
-    from anw_jax import audit
-
+def _commit(folder, key_file, out, beacon, again, given) -> audit.Committed:
     return audit.commit_folder(
         folder,
         key_file,
@@ -162,13 +158,15 @@ def _commit(folder, key_file, out, beacon, again, given):
     )
 
 
-def _body(done) -> dict:
+def _body(done: audit.Committed) -> dict[str, Any]:
     fields = {field.name: getattr(done, field.name) for field in dataclasses.fields(done)}
     return {**fields, "warnings": list(done.warnings), "report": done.report.as_json()}
 
 
-def _about_commitment(done, folder, key_file, out: pathlib.Path) -> list[str]:
-    lines = [*report_lines(done.report), *(f"warning: {text}" for text in done.warnings)]
+def _commitment_lines(
+    done: audit.Committed, folder: pathlib.Path, key_file: str, out: pathlib.Path
+) -> list[str]:
+    lines = [*audit.report_lines(done.report), *(f"warning: {w}" for w in done.warnings)]
     lines += [
         f"commitment {done.commitment}",
         f"number {done.number} of your commitments, {plural(done.num_units, 'unit')} in {out}; "
@@ -179,27 +177,25 @@ def _about_commitment(done, folder, key_file, out: pathlib.Path) -> list[str]:
     )
     if not done.beacon:
         return [*lines, "publish the commitment before the photos", f"then: {command}"]
-    beacon = read_beacon(done.beacon)
+    beacon, value = read_beacon(done.beacon), "HEX"
     if beacon.kind == "arbitrator":
         appears = "ask the arbitrator for 32 random bytes, drawn after receiving the commitment"
-        value = "HEX"
     elif beacon.address:
         when = "" if beacon.time is None else f" at {beacon.time:%Y-%m-%d %H:%M:%S} UTC"
         appears = f"the beacon's value appears{when} at {beacon.address}: save that file"
         value = "FILE"
     else:
         appears = f"wait for the value of {done.beacon!r}, which is not a known kind of beacon"
-        value = "HEX"
     return [
         *lines,
-        "publish the commitment now, before the value appears, where others can prove when",
+        "publish the commitment now, before the value appears, where the time can be proved",
         appears,
         f"then: {command} --beacon-value {value}",
     ]
 
 
-def _about_marks(done, marked, out: pathlib.Path) -> list[str]:
-    lines = report_lines(done.report)
+def _marked_lines(done: audit.Committed, marked: audit.Marked, out: pathlib.Path) -> list[str]:
+    lines = audit.report_lines(done.report)
     lines += [f"warning: {text}" for text in done.warnings if done.is_new]
     lines += [
         f"commitment {done.commitment}",
@@ -207,37 +203,28 @@ def _about_marks(done, marked, out: pathlib.Path) -> list[str]:
         f"{out}/published: publish these, never the originals",
     ]
     if not done.beacon:
-        lines.append("publish the commitment before them")
-        lines.append(
+        lines += [
+            "publish the commitment before them",
             'a verdict on these can at best be "shown, if …", since hues without a beacon can '
-            "be computed in advance; anw commit, then anw mark --beacon-value, avoids that"
-        )
+            "be computed in advance; use anw commit and anw mark --beacon-value to avoid that",
+        ]
     if marked.num_unchanged:
         lines.append(f"grey photos, which carry no mark: {marked.num_unchanged}")
     return lines
 
 
 @click.command("open", short_help="Open one unit for an arbitrator's request.")
-@click.argument("request", type=click.Path(path_type=pathlib.Path))
-@click.option("--key", "key_file", required=True, help="The key file.")
+@click.argument("request", type=_PATH)
+@_KEY
 @click.option(
-    "--from",
-    "folder",
-    required=True,
-    type=click.Path(path_type=pathlib.Path),
-    help="The folder that `anw mark` wrote.",
+    "--from", "folder", required=True, type=_PATH, help="The folder that `anw mark` wrote."
 )
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(path_type=pathlib.Path),
-    help="The opening to write.",
-)
+@click.option("--out", required=True, type=_PATH, help="The opening to write.")
 @json_option
 def open_request(request, key_file, folder, out, as_json) -> None:
     """Open one leaf for an arbitrator's REQUEST, if the bet on it is already recorded.
 
-    Reveals the hue of this one unit and of no other. If several models are asked, the bets on
+    Reveals the hue of this one unit and of no other. If several models are tested, the bets on
     all of them must be recorded. Every opening is logged in FOLDER/openings.jsonl; a unit is
     opened for one row of each model only.
 
@@ -246,8 +233,6 @@ def open_request(request, key_file, folder, out, as_json) -> None:
       anw open case/exchange/ann.request.json --key ann.key --from marked \\
           --out case/exchange/ann.opening.json
     """
-    from anw_jax import audit
-
     done = audit.answer_request(request, MarkKey.load(key_file), folder, out)
     again = " (again)" if done.again else ""
     show(

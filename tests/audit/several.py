@@ -44,8 +44,8 @@ def open_all(root, waiting, keys):
 def to_the_end(root, case_dir, keys, num_rounds=NUM_PHOTOS + 1):
     """Arbitrator and owners in turns; every call reads the case anew."""
     for _ in range(num_rounds):
-        standing = audit.go_on(audit.Case(case_dir))
+        standing = audit.run_rounds(audit.Case(case_dir))
         if not standing.waiting:
             return standing
         open_all(root, standing.waiting, keys)
-    return audit.go_on(audit.Case(case_dir))
+    return audit.run_rounds(audit.Case(case_dir))

@@ -19,7 +19,7 @@ SHAPES = ["[]", '"text"', "3", "null", "[" * 100_000, '{"kind": "row"}', "\u2028
 @pytest.mark.parametrize("shape", range(len(SHAPES)))
 def test_lines_of_other_shapes_are_one_line(root, case_dir, field, shape):
     key = opened_case(root, case_dir)
-    standing = audit.go_on(audit.Case(case_dir))
+    standing = audit.run_rounds(audit.Case(case_dir))
     body = json.loads(standing.request.read_text())
     standing.request.write_text(json.dumps({**body, field: SHAPES[shape]}))
     with pytest.raises(RecordError, match="the request holds no"):
@@ -30,7 +30,7 @@ def test_lines_of_other_shapes_are_one_line(root, case_dir, field, shape):
 @pytest.mark.parametrize("log", ["[]\n", "3\n", "{}\n", '{"step": 0}\n', "no json\n"])
 def test_a_damaged_log_opens_nothing(root, case_dir, log):
     key = opened_case(root, case_dir)
-    standing = audit.go_on(audit.Case(case_dir))
+    standing = audit.run_rounds(audit.Case(case_dir))
     (root / "ann_marked" / "openings.jsonl").write_text(log)
     with pytest.raises(CaseError, match="is damaged: restore it, no leaf is opened without it"):
         audit.answer_request(standing.request, key, root / "ann_marked", standing.opening)
@@ -40,7 +40,7 @@ def test_a_damaged_log_opens_nothing(root, case_dir, log):
 def test_two_requests_at_once_open_one_leaf(root, case_dir):
     pytest.importorskip("fcntl")
     key = opened_case(root, case_dir)
-    standing = audit.go_on(audit.Case(case_dir))
+    standing = audit.run_rounds(audit.Case(case_dir))
     folder = root / "ann_marked"
     with (
         _files.only_one(folder, RuntimeError),
@@ -52,7 +52,7 @@ def test_two_requests_at_once_open_one_leaf(root, case_dir):
 
 def test_a_request_cannot_name_another_declaration_than_its_record(root, case_dir):
     key = opened_case(root, case_dir)
-    standing = audit.go_on(audit.Case(case_dir))
+    standing = audit.run_rounds(audit.Case(case_dir))
     body = json.loads(standing.request.read_text())
     standing.request.write_text(json.dumps({**body, "declared": "ab" * 32}))
     with pytest.raises(RecordError, match="names another declaration than the record's first"):
@@ -68,7 +68,7 @@ def test_a_record_is_no_verdict_on_another_model(root, case_dir):
     toml.write_text(toml.read_text() + "\n# another model\n")
     (other / "declared.json").unlink()
     audit.declare(audit.Case(other), audit.Options(), despite_probe=True)
-    assert audit.go_on(audit.Case(other), stop=True).num_opened == 0
+    assert audit.run_rounds(audit.Case(other), stop=True).num_opened == 0
     to_the_end(root, case_dir, key)
     record = other / "records" / "ann.jsonl"
     shutil.copy(case_dir / "records" / "ann.jsonl", record)
@@ -84,13 +84,13 @@ def test_an_opener_that_speaks_in_bytes(root, case_dir):
     program = "import sys; sys.stderr.buffer.write(bytes([255, 10])); sys.exit(3)"
     opener = f"{sys.executable} -c '{program}'"
     with pytest.raises(OpenerError, match="the opener failed with code 3: \ufffd"):
-        audit.go_on(audit.Case(case_dir), opener=opener)
+        audit.run_rounds(audit.Case(case_dir), opener=opener)
 
 
 def test_chained_lines_have_one_spelling(root, case_dir):
     """Two fields of one name, spaces, or a number spelled otherwise make another line."""
     key = opened_case(root, case_dir)
-    standing = audit.go_on(audit.Case(case_dir))
+    standing = audit.run_rounds(audit.Case(case_dir))
     body = json.loads(standing.request.read_text())
     row = json.loads(body["row"])
     rest = {n: v for n, v in row.items() if n not in ("hash", "previous")}

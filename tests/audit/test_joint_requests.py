@@ -16,7 +16,7 @@ NOT_FOLLOWING = "the request's line does not follow the leaf that was opened bef
 def waiting(root, case_dir):
     """A first request, and the owner's key."""
     keys = declared_case(root, case_dir, claim="each model")
-    (waits,) = audit.go_on(audit.Case(case_dir)).waiting
+    (waits,) = audit.run_rounds(audit.Case(case_dir)).waiting
     return waits, keys["ann"]
 
 
@@ -53,7 +53,7 @@ def test_the_request_names_the_heads_of_all_records(root, case_dir, waiting):
     }
     assert body["heads"] == heads_digest({name: line["hash"] for name, line in heads.items()})
     audit.answer_request(waits.request, key, root / "ann_marked", waits.opening)
-    audit.go_on(audit.Case(case_dir))
+    audit.run_rounds(audit.Case(case_dir))
     for name in NAMES:
         lines = (case_dir / f"records/ann/{name}.jsonl").read_text().splitlines()
         assert json.loads(lines[2])["heads"] == body["heads"]
@@ -142,16 +142,16 @@ def test_a_row_changed_after_its_leaf_was_opened_is_refused(root, waiting):
 
 def test_a_frozen_record_is_neither_changed_nor_taken_up_again(root, case_dir):
     keys = declared_case(root, case_dir, claim="each model")
-    standing = audit.go_on(audit.Case(case_dir))
+    standing = audit.run_rounds(audit.Case(case_dir))
     while not any(record.closed_because for record in standing.records):
         before = json.loads(standing.request.read_text())["records"]["guilty"]
         open_all(root, standing.waiting, keys)
-        standing = audit.go_on(audit.Case(case_dir))
+        standing = audit.run_rounds(audit.Case(case_dir))
     (waits,) = standing.waiting
     frozen = json.loads(waits.request.read_text())["records"]["guilty"]
     assert json.loads(frozen["line"])["because"] == "the level is reached"
     open_all(root, standing.waiting, keys)
-    (waits,) = audit.go_on(audit.Case(case_dir)).waiting
+    (waits,) = audit.run_rounds(audit.Case(case_dir)).waiting
     honest = waits.request.read_text()
     assert json.loads(honest)["records"]["guilty"] == frozen  # the same line in every request
     for lie, message in (

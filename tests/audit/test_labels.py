@@ -144,7 +144,6 @@ def test_words_become_class_numbers_by_a_map(table, body, words, classes, unknow
     assert not own.needs_map
     # A map is committed to only by the owner who gave it; the arbitrator's is his own.
     assert own.digest != late.digest == table(body).digest
-    assert own.file_digest != late.file_digest
 
 
 def test_words_without_a_map_wait_for_one(table):
@@ -254,7 +253,7 @@ def test_the_arbitrators_own_labels(tmp_path):
     assert second.classes.tolist() == [5, -1]
     (tmp_path / "labels_map.csv").write_text("cat,6\n")
     third = audit.arbitrator_labels(tmp_path, "ann", TWO)
-    assert len({labels.file_digest for labels in (first, second, third)}) == 3
+    assert third.classes.tolist() == [6, -1]
     assert audit.arbitrator_labels(tmp_path, "bob", TWO) is None
 
 
@@ -265,5 +264,5 @@ def test_a_table_of_nobody_is_refused(tmp_path, name):
         (tmp_path / "labels" / allowed).write_text("")
     check_label_files(tmp_path, ["ann", "bob.b"])
     (tmp_path / "labels" / name).write_text("")
-    with pytest.raises(CaseError, match=f"{name} is of no owner of the case"):
+    with pytest.raises(CaseError, match=f"{name} belongs to no owner of the case"):
         check_label_files(tmp_path, ["ann", "bob.b"])

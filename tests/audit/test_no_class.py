@@ -99,7 +99,7 @@ def test_a_sequential_audit_bets_nothing_on_them(root, case_dir):
     audit.probe_case(audit.Case(case_dir))
     audit.declare(audit.Case(case_dir), audit.Options())
     for _ in range(NUM_PHOTOS + 1):
-        standing = audit.go_on(audit.Case(case_dir))
+        standing = audit.run_rounds(audit.Case(case_dir))
         if not standing.waiting:
             break
         (waiting,) = standing.waiting

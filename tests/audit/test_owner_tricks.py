@@ -185,7 +185,7 @@ def judged(case_dir, key, mode="sealed"):
         audit.seal_case(audit.Case(case_dir))
         verdict = audit.judge_case(audit.Case(case_dir), {"ann": key})
     else:
-        audit.go_on(audit.Case(case_dir), stop=True)
+        audit.run_rounds(audit.Case(case_dir), stop=True)
         verdict = audit.judge_record(audit.Case(case_dir), {})
     return verdict["tests"]["ann"]["net"]
 
@@ -261,9 +261,9 @@ def test_a_whole_record_for_a_key_drawn_later_is_refused(root, case_dir):
         receive(marked, root / "photos", folder, "ann")
         write_suspect(folder, root / "marked2" / "published" if seed == 2 else None)
         audit.declare(audit.Case(folder), audit.Options(), despite_probe=True)
-    while (standing := audit.go_on(audit.Case(root / "later"))).request:
+    while (standing := audit.run_rounds(audit.Case(root / "later"))).request:
         audit.answer_request(standing.request, key, marked, standing.opening)
-    audit.go_on(audit.Case(case_dir), stop=True)
+    audit.run_rounds(audit.Case(case_dir), stop=True)
     (case_dir / "records" / "ann.jsonl").write_bytes(
         (root / "later" / "records" / "ann.jsonl").read_bytes()
     )

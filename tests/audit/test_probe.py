@@ -79,7 +79,7 @@ def test_what_an_audit_would_ask_and_a_model_cannot_take(root, case_dir, code, s
     is_fit, found = probed(case_dir)
     assert not is_fit
     assert ("error", name) in found
-    with pytest.raises(CaseError, match="is not asked correctly"):
+    with pytest.raises(CaseError, match="errors in how suspect 'net' is queried"):
         audit.declare(audit.Case(case_dir), audit.Options())
 
 
@@ -116,7 +116,7 @@ def test_declare_refuses_sizes_that_were_not_probed(root, case_dir):
 
 def test_declare_without_a_probe_still_asks_each_size(root, case_dir):
     make_case(root, case_dir, FIXED, ((8, 10),) * 6 + ((10, 8),) * 6)
-    with pytest.raises(CaseError, match=r"suspect 'net' cannot be asked about photos of 8x10"):
+    with pytest.raises(CaseError, match=r"suspect 'net' cannot take photos of 8x10"):
         audit.declare(audit.Case(case_dir), audit.Options(), despite_probe=True)
     assert not audit.Case(case_dir).has("declared.json")
     text = SUSPECT.format(file="model.py") + "input_size = [8, 8]\n"

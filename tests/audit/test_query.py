@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anw_jax import audit, data
-from anw_jax.audit.query import Panel, photos_of_units
+from anw_jax.audit.query import QueryBatch, photos_of_units
 from anw_jax.keys import MarkKey, Plan
 from anw_jax.stats import unit_losses
 from anw_jax.suspects import Access, AnswerCache, CallableSuspect, Declaration, ask
@@ -18,18 +18,18 @@ SUSPECT = CallableSuspect(
 )
 
 
-def panel_of(case_dir, suspect=SUSPECT, access=None):
+def batch_of(case_dir, suspect=SUSPECT, access=None):
     owners = list(audit.Case(case_dir).owners.values())
     cache = AnswerCache(None, suspect.declaration)
     seeds = [bytes([number] * 32) for number in range(len(owners))]
-    return Panel(suspect, owners, access or Access("logits"), seeds, cache, None), cache
+    return QueryBatch(suspect, owners, access or Access("logits"), seeds, cache, None), cache
 
 
 def test_tables_are_those_of_asking_each_owner_alone(root, case_dir):
     for seed, name in enumerate(("ann", "bob"), start=1):
         hand_over(root, case_dir, name, seed)
-    panel, _ = panel_of(case_dir)
-    for owner, table in zip(panel.owners, panel.full_tables(), strict=True):
+    batch, _ = batch_of(case_dir)
+    for owner, table in zip(batch.owners, batch.full_tables(), strict=True):
         published, originals = owner.published, owner.originals
         images = np.stack(originals.images)
         space = published.manifest.space
@@ -47,12 +47,12 @@ def test_photos_of_several_sizes_and_marks_share_a_case(root, case_dir):
     plan = Plan("log_losses", 1e-3)
     mark_folder(root / "bob_photos", key, root / "bob_marked", plan, mark="private_basis")
     receive(root / "bob_marked", root / "bob_photos", case_dir, "bob")
-    panel, cache = panel_of(case_dir)
-    ann, bob = panel.full_tables()
+    batch, cache = batch_of(case_dir)
+    ann, bob = batch.full_tables()
     assert np.isfinite(ann[:, 1:]).all()
     assert np.isfinite(bob[:, 1:]).all()
     assert cache.num_queries == (12 + 3) * 11
-    owner = panel.owners[1]
+    owner = batch.owners[1]
     twin = ask(
         SUSPECT,
         owner.originals.images[2][None],
@@ -80,13 +80,13 @@ def test_a_units_row_is_that_of_the_table(root, case_dir, saving):
     copy = (root / "photos" / "a" / "photo00.png").read_bytes()
     (root / "photos" / "b" / "copy.png").write_bytes(copy)
     mark_and_receive_groups(root, case_dir)
-    panel, _ = panel_of(case_dir, access=Access("logits", true_labels=False))
-    manifest = panel.owners[0].published.manifest
+    batch, _ = batch_of(case_dir, access=Access("logits", true_labels=False))
+    manifest = batch.owners[0].published.manifest
     assert [len(photos) for photos in photos_of_units(manifest)] == [3, 2]
-    (table,) = panel.full_tables() if saving is None else panel.saving_tables(*saving)
+    (table,) = batch.full_tables() if saving is None else batch.saving_tables(*saving)
     rows = unit_losses(table, manifest.units)
     for unit in range(2):
-        np.testing.assert_allclose(panel.unit_row(0, unit, saving), rows[unit], rtol=1e-6)
+        np.testing.assert_allclose(batch.unit_row(0, unit, saving), rows[unit], rtol=1e-6)
 
 
 @pytest.mark.parametrize("slot", [1, 5, 11])
@@ -99,19 +99,19 @@ def test_one_unusable_answer_costs_one_photo_not_its_unit(root, case_dir, saving
     key, plan = MarkKey.for_experiment(2), Plan("losses", 0.1)
     mark_folder(folder, key, root / "out", plan, scheme="per_user", labels=labels)
     receive(root / "out", folder, case_dir, "ann")
-    panel, _ = panel_of(case_dir)
-    photos = np.arange(len(panel.owners[0].originals.images))
+    batch, _ = batch_of(case_dir)
+    photos = np.arange(len(batch.owners[0].originals.images))
     valid = np.arange(1, 12)
-    true = {p: panel.losses(np.full(11, p), valid).astype(float) for p in photos}
-    answer, asked = panel.losses, set()
+    true = {p: batch.losses(np.full(11, p), valid).astype(float) for p in photos}
+    answer, asked = batch.losses, set()
 
     def with_a_hole(photos, slots, on_progress=None):
         losses = answer(photos, slots)
         asked.update(slots.tolist())
         return np.where((photos == 3) & (slots == slot), np.nan, losses)
 
-    panel.losses = with_a_hole
-    row = panel.unit_row(0, 0, saving)
+    batch.losses = with_a_hole
+    row = batch.unit_row(0, 0, saving)
     twin = sum(true[p] for p in photos if p != 3)
     if slot not in asked:  # nothing is missing
         twin = sum(true.values())
@@ -125,8 +125,8 @@ def test_units_with_unusable_answers_side_by_side(root, case_dir):
     for group, number in (("a", 3), ("b", 2), ("c", 4)):
         write_photos(root / "photos" / group, seed=ord(group), number=number)
     mark_and_receive_groups(root, case_dir)
-    panel, _ = panel_of(case_dir, access=Access("logits", true_labels=False))
-    answer = panel.losses
+    batch, _ = batch_of(case_dir, access=Access("logits", true_labels=False))
+    answer = batch.losses
 
     def with_holes(photos, slots, on_progress=None):
         losses = answer(photos, slots)
@@ -134,11 +134,11 @@ def test_units_with_unusable_answers_side_by_side(root, case_dir):
         losses[(photos == 6) & (slots == 1)] = 1e31
         return np.where(photos == 3, -np.inf, losses)
 
-    panel.losses = with_holes
-    (table,) = panel.saving_tables(3, 1)
-    members = photos_of_units(panel.owners[0].published.manifest)
+    batch.losses = with_holes
+    (table,) = batch.saving_tables(3, 1)
+    members = photos_of_units(batch.owners[0].published.manifest)
     for unit, photos in enumerate(members):
-        alone = panel.unit_row(0, unit, (3, 1))
+        alone = batch.unit_row(0, unit, (3, 1))
         np.testing.assert_allclose(table[photos[0], 1:], alone, rtol=1e-6)
     coarse = np.arange(1, 12, 3)
     for photos, left in zip(members, [[0, 2], [4], [5, 7, 8]], strict=True):
@@ -149,12 +149,12 @@ def test_units_with_unusable_answers_side_by_side(root, case_dir):
 def test_labels_and_photos_from_arrays(root, case_dir):
     hand_over(root, case_dir)
     folder = case_dir / "owners" / "ann"
-    before, _ = panel_of(case_dir)
+    before, _ = batch_of(case_dir)
     arrays = arrays_of(folder / "originals")
     arrays["labels"] = np.zeros(len(arrays["images"]), int)
     order = np.random.default_rng(0).permutation(len(arrays["images"]))
     shutil.rmtree(folder / "originals")
     (folder / "labels.csv").unlink()
     np.savez(folder / "originals.npz", **{name: a[order] for name, a in arrays.items()})
-    after, _ = panel_of(case_dir)
+    after, _ = batch_of(case_dir)
     assert before.owners[0].originals.digest == after.owners[0].originals.digest

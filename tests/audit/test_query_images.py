@@ -11,7 +11,7 @@ from anw_jax.keys import MarkKey, Plan
 from anw_jax.suspects import Access
 from tests.audit.conftest import NUM_PHOTOS, hand_over, write_photos, write_suspect
 from tests.audit.owners import mark_folder, saving_choices
-from tests.audit.test_query import panel_of
+from tests.audit.test_query import batch_of
 from tests.audit.test_rounds import to_the_end
 
 NAME = "bounded_log_losses"
@@ -39,12 +39,12 @@ def albums_of(root, case_dir, statistic=NAME, **plan):
 @pytest.mark.parametrize("saving", [None, (3, 1), (2, 0)])
 def test_a_units_rows_are_those_of_the_table(root, case_dir, saving):
     albums_of(root, case_dir)
-    panel, _ = panel_of(case_dir, access=ACCESS)
-    (table,) = panel.full_tables() if saving is None else panel.saving_tables(*saving)
-    members = photos_of_units(panel.owners[0].published.manifest)
+    batch, _ = batch_of(case_dir, access=ACCESS)
+    (table,) = batch.full_tables() if saving is None else batch.saving_tables(*saving)
+    members = photos_of_units(batch.owners[0].published.manifest)
     assert [len(photos) for photos in members] == [2, 2, 4]
     for unit, photos in enumerate(members):
-        rows = panel.unit_row(0, unit, saving)
+        rows = batch.unit_row(0, unit, saving)
         assert rows.shape == (len(photos), 11)
         assert np.isfinite(rows).all()
         np.testing.assert_allclose(rows, table[photos, 1:], rtol=1e-6)
@@ -55,10 +55,10 @@ def test_saved_rows_are_the_answers_where_asked_and_sum_to_the_units_row(
     root, case_dir, saving
 ):
     albums_of(root, case_dir)
-    panel, _ = panel_of(case_dir, access=ACCESS)
-    (full,), (table,) = panel.full_tables(), panel.saving_tables(*saving)
-    sums = panel_of_sums(panel, saving)
-    for unit, photos in enumerate(photos_of_units(panel.owners[0].published.manifest)):
+    batch, _ = batch_of(case_dir, access=ACCESS)
+    (full,), (table,) = batch.full_tables(), batch.saving_tables(*saving)
+    sums = batch_of_sums(batch, saving)
+    for unit, photos in enumerate(photos_of_units(batch.owners[0].published.manifest)):
         np.testing.assert_allclose(table[photos, 1:].sum(axis=0), sums[unit], rtol=1e-5)
         at = np.arange(1, 12, saving[0])
         np.testing.assert_array_equal(table[photos][:, at], full[photos][:, at])
@@ -87,10 +87,10 @@ def test_a_rule_that_names_the_statistic_keeps_every_photos_row(root, case_dir, 
     assert verdict["tests"]["ann"]["net"]["statistic"] == NAME
 
 
-def panel_of_sums(panel, saving):
+def batch_of_sums(batch, saving):
     """The units' rows as other statistics see them."""
-    panel._takes_images = lambda owner: False
-    rows = [panel.unit_row(0, unit, saving) for unit in range(3)]
+    batch._takes_images = lambda owner: False
+    rows = [batch.unit_row(0, unit, saving) for unit in range(3)]
     assert all(row.shape == (11,) for row in rows)
     return rows
 
@@ -99,20 +99,20 @@ def panel_of_sums(panel, saving):
 @pytest.mark.parametrize("saving", [None, (3, 1)])
 def test_one_unusable_answer_costs_one_photo(root, case_dir, saving, bad):
     albums_of(root, case_dir)
-    panel, _ = panel_of(case_dir, access=ACCESS)
-    members = photos_of_units(panel.owners[0].published.manifest)
-    hole, answer = members[2][1], panel.losses
+    batch, _ = batch_of(case_dir, access=ACCESS)
+    members = photos_of_units(batch.owners[0].published.manifest)
+    hole, answer = members[2][1], batch.losses
 
     def with_a_hole(photos, slots, on_progress=None):
         losses = answer(photos, slots)
         return np.where((photos == hole) & (slots == 1), np.float32(bad), losses)
 
-    panel.losses = with_a_hole
-    rows = panel.unit_row(0, 2, saving)
+    batch.losses = with_a_hole
+    rows = batch.unit_row(0, 2, saving)
     usable = (np.abs(rows) <= 1e30).all(axis=1)
     assert usable.tolist() == [True, False, True, True]
     if saving is not None:
-        (table,) = panel.saving_tables(*saving)
+        (table,) = batch.saving_tables(*saving)
         assert np.isnan(table[hole, 1:]).all()
         np.testing.assert_allclose(table[members[2]][usable, 1:], rows[usable], rtol=1e-6)
 

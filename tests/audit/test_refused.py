@@ -189,8 +189,8 @@ def test_in_a_group_the_other_images_stand_for_it(root, case_dir, how):
 
 def test_killed_anywhere_the_result_is_the_same(root, case_dir, monkeypatch):
     refusing_case(root, case_dir, [0, 7])
-    in_small_batches = functools.partial(query.Interview, batch_size=16)
-    monkeypatch.setattr(query, "Interview", in_small_batches)
+    in_small_batches = functools.partial(query.QuerySession, batch_size=16)
+    monkeypatch.setattr(query, "QuerySession", in_small_batches)
     case = audit.Case(case_dir)
     whole = audit.seal_case(case)
     (case_dir / "blind.json").unlink()

@@ -23,7 +23,7 @@ def open_all(root, waiting, key):
 
 def to_the_end(root, case_dir, key):
     for _ in range(NUM_PHOTOS + 1):
-        standing = audit.go_on(audit.Case(case_dir))
+        standing = audit.run_rounds(audit.Case(case_dir))
         if not standing.waiting:
             return standing
         open_all(root, standing.waiting, key)
@@ -75,13 +75,13 @@ def test_above_the_limit_it_is_inconclusive(root, case_dir, how):
 
 def test_stopped_by_hand_only_units_with_a_row_count(root, case_dir):
     key = refusing_case(root, case_dir, range(12), mode="sequential")
-    open_all(root, audit.go_on(audit.Case(case_dir)).waiting, key)
-    audit.go_on(audit.Case(case_dir))
+    open_all(root, audit.run_rounds(audit.Case(case_dir)).waiting, key)
+    audit.run_rounds(audit.Case(case_dir))
     noted = case_dir / "records" / "ann.unusable.json"
     body = json.loads(noted.read_text())
     body["photos"] |= {f"photo{n:02d}.png": "noted, and killed" for n in range(12)}
     noted.write_text(json.dumps(body))
-    audit.go_on(audit.Case(case_dir), stop=True)
+    audit.run_rounds(audit.Case(case_dir), stop=True)
     closed = json.loads((case_dir / "closed.json").read_text())["records"]["ann"]["net"]
     assert closed["unusable"]["num_images"] == len(rows_of(case_dir)) == 2
     assert closed["unusable"]["num_unusable"] == 2
@@ -101,9 +101,9 @@ def test_killed_between_note_and_row(root, case_dir, monkeypatch):
     while not (case_dir / "closed.json").exists():
         monkeypatch.setattr(Lockstep, "write_row", die)
         with contextlib.suppress(KeyboardInterrupt):  # none, where all is settled
-            audit.go_on(audit.Case(case_dir))
+            audit.run_rounds(audit.Case(case_dir))
         monkeypatch.setattr(Lockstep, "write_row", write_row)
-        open_all(root, audit.go_on(audit.Case(case_dir)).waiting, key)
+        open_all(root, audit.run_rounds(audit.Case(case_dir)).waiting, key)
     assert asked
     verdict = audit.judge_record(audit.Case(case_dir), {})
     rows = rows_of(case_dir)

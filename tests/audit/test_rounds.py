@@ -33,7 +33,7 @@ def opened_case(root, case_dir, is_planted=True, choices=None, **options):
 def to_the_end(root, case_dir, key):
     """Arbitrator and owner in turns; every call reads the case anew."""
     for _ in range(NUM_PHOTOS + 1):
-        standing = audit.go_on(audit.Case(case_dir))
+        standing = audit.run_rounds(audit.Case(case_dir))
         if standing.request is None:
             return standing
         audit.answer_request(standing.request, key, root / "ann_marked", standing.opening)
@@ -75,36 +75,36 @@ def test_a_failing_opener_is_one_line_and_loses_nothing(root, case_dir):
         "cat {key}": "opener may name {request}, {opening} and {owner}",
     }.items():
         with pytest.raises(OpenerError) as error:
-            audit.go_on(audit.Case(case_dir), opener=opener)
+            audit.run_rounds(audit.Case(case_dir), opener=opener)
         assert message in str(error.value)
     assert to_the_end(root, case_dir, key).closed_because == "the level is reached"
 
 
 def test_killed_between_row_and_opening_the_same_row_waits(root, case_dir):
     key = opened_case(root, case_dir)
-    first = audit.go_on(audit.Case(case_dir))
+    first = audit.run_rounds(audit.Case(case_dir))
     asked = first.request.read_bytes()
     first.request.unlink()  # killed before the request was written
     record = case_dir / "records" / "ann.jsonl"
     with record.open("a") as file:
         file.write('{"half a li')
-    second = audit.go_on(audit.Case(case_dir))
+    second = audit.run_rounds(audit.Case(case_dir))
     assert second.request.read_bytes() == asked
     audit.answer_request(second.request, key, root / "ann_marked", second.opening)
-    assert audit.go_on(audit.Case(case_dir)).num_opened == 1
+    assert audit.run_rounds(audit.Case(case_dir)).num_opened == 1
 
 
 def test_a_record_killed_in_its_first_line_starts_anew(root, case_dir):
     opened_case(root, case_dir)
     (case_dir / "records").mkdir()
     (case_dir / "records" / "ann.jsonl").write_text('{"bea')
-    assert audit.go_on(audit.Case(case_dir)).num_opened == 0
+    assert audit.run_rounds(audit.Case(case_dir)).num_opened == 0
 
 
 def test_an_owner_who_does_not_open_loses_the_stake(root, case_dir):
     opened_case(root, case_dir)
-    audit.go_on(audit.Case(case_dir))
-    standing = audit.go_on(audit.Case(case_dir), stop=True)
+    audit.run_rounds(audit.Case(case_dir))
+    standing = audit.run_rounds(audit.Case(case_dir), stop=True)
     assert standing.closed_because == "the owner did not open the leaf that was due"
     test = audit.judge_record(audit.Case(case_dir), {})["tests"]["ann"]["net"]
     assert test["outcome"] == "not shown"
@@ -116,7 +116,7 @@ def test_once_closed_nothing_is_asked_again(root, case_dir):
     closed = to_the_end(root, case_dir, key)
     before = (case_dir / "closed.json").read_bytes()
     (case_dir / "answers" / "net.answers").unlink()
-    assert audit.go_on(audit.Case(case_dir)) == closed
+    assert audit.run_rounds(audit.Case(case_dir)) == closed
     assert (case_dir / "closed.json").read_bytes() == before
     assert not (case_dir / "answers" / "net.answers").exists()
 
@@ -155,7 +155,7 @@ FORGERIES = {
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_the_owner_opens_nothing_for_a_forged_row(root, case_dir, forgery):
     key = opened_case(root, case_dir)
-    standing = audit.go_on(audit.Case(case_dir))
+    standing = audit.run_rounds(audit.Case(case_dir))
     fields, message = FORGERIES[forgery]
     forged(standing.request, **fields)
     with pytest.raises(RecordError) as error:
@@ -167,7 +167,7 @@ def test_the_owner_opens_nothing_for_a_forged_row(root, case_dir, forgery):
 
 def test_a_leaf_is_opened_for_one_row_only(root, case_dir):
     key = opened_case(root, case_dir)
-    standing = audit.go_on(audit.Case(case_dir))
+    standing = audit.run_rounds(audit.Case(case_dir))
     folder = root / "ann_marked"
     first = audit.answer_request(standing.request, key, folder, standing.opening)
     answer = standing.opening.read_bytes()
@@ -184,9 +184,9 @@ def test_a_leaf_is_opened_for_one_row_only(root, case_dir):
 def test_a_second_row_does_not_jump_over_the_leaf_before(root, case_dir):
     key = opened_case(root, case_dir)
     folder = root / "ann_marked"
-    standing = audit.go_on(audit.Case(case_dir))
+    standing = audit.run_rounds(audit.Case(case_dir))
     audit.answer_request(standing.request, key, folder, standing.opening)
-    standing = audit.go_on(audit.Case(case_dir))
+    standing = audit.run_rounds(audit.Case(case_dir))
     forged(standing.request, previous="ab" * 32)
     with pytest.raises(RecordError, match="does not follow the leaf that was opened before"):
         audit.answer_request(standing.request, key, folder, standing.opening)
@@ -195,21 +195,21 @@ def test_a_second_row_does_not_jump_over_the_leaf_before(root, case_dir):
 def test_leaves_are_opened_for_one_declaration_only(root, case_dir):
     key = opened_case(root, case_dir)
     folder = root / "ann_marked"
-    standing = audit.go_on(audit.Case(case_dir))
+    standing = audit.run_rounds(audit.Case(case_dir))
     audit.answer_request(standing.request, key, folder, standing.opening)
     (case_dir / "declared.json").unlink()
     audit.declare(audit.Case(case_dir), audit.Options(budget=999))
     with pytest.raises(ChangedFileError, match=r"declared.json was changed after ann.declared"):
-        audit.go_on(audit.Case(case_dir))
+        audit.run_rounds(audit.Case(case_dir))
     shutil.rmtree(case_dir / "records")
-    again = audit.go_on(audit.Case(case_dir))
+    again = audit.run_rounds(audit.Case(case_dir))
     with pytest.raises(RecordError, match="comes from another declaration"):
         audit.answer_request(again.request, key, folder, again.opening)
 
 
 def test_the_owner_answers_about_the_own_commitment_with_the_own_key(root, case_dir):
     key = opened_case(root, case_dir)
-    standing = audit.go_on(audit.Case(case_dir))
+    standing = audit.run_rounds(audit.Case(case_dir))
     folder = root / "ann_marked"
     with pytest.raises(CommitmentError, match="the key is not the one behind"):
         audit.answer_request(standing.request, MarkKey.for_experiment(9), folder, root / "o")
@@ -221,14 +221,14 @@ def test_the_owner_answers_about_the_own_commitment_with_the_own_key(root, case_
 
 def test_a_wrong_opening_settles_nothing(root, case_dir):
     key = opened_case(root, case_dir)
-    standing = audit.go_on(audit.Case(case_dir))
+    standing = audit.run_rounds(audit.Case(case_dir))
     audit.answer_request(standing.request, key, root / "ann_marked", standing.opening)
     body = json.loads(standing.opening.read_text())
     slot = body["opening"]["slot"]
     body["opening"]["slot"] = slot % 11 + 1
     standing.opening.write_text(json.dumps(body))
     with pytest.raises(CommitmentError, match="does not open the commitment"):
-        audit.go_on(audit.Case(case_dir))
+        audit.run_rounds(audit.Case(case_dir))
     body["opening"]["slot"] = slot
     standing.opening.write_text(json.dumps(body))
-    assert audit.go_on(audit.Case(case_dir)).num_opened == 1
+    assert audit.run_rounds(audit.Case(case_dir)).num_opened == 1

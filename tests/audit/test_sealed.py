@@ -241,11 +241,11 @@ def test_killed_at_any_batch_no_answer_is_paid_twice(root, case_dir, monkeypatch
     planted(root, case_dir)
     case = declared(case_dir)
     store = AnswerCache.store
-    in_small_batches = functools.partial(query.Interview, batch_size=16)
-    monkeypatch.setattr(query, "Interview", in_small_batches)
+    in_small_batches = functools.partial(query.QuerySession, batch_size=16)
+    monkeypatch.setattr(query, "QuerySession", in_small_batches)
 
-    def store_then_die(self, keys, answers):
-        store(self, keys, answers)
+    def store_then_die(self, keys, answers, **more):
+        store(self, keys, answers, **more)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(AnswerCache, "store", store_then_die)

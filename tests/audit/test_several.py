@@ -63,13 +63,13 @@ def test_claims_by_e_values_use_the_wealth_at_each_stop(root, case_dir, claim):
 
 def test_two_owners_of_one_model(root, case_dir):
     keys = declared_case(root, case_dir, owners=("ann", "bob"), suspects=("guilty",))
-    first = audit.go_on(audit.Case(case_dir))
+    first = audit.run_rounds(audit.Case(case_dir))
     assert [waits.owner for waits in first.waiting] == ["ann", "bob"]
     assert len({waits.request for waits in first.waiting}) == 2
     assert (case_dir / "records" / "bob.jsonl").exists()
     # Only bob answers: ann is waited for, and bob goes on.
     open_all(root, first.waiting[1:], keys)
-    second = audit.go_on(audit.Case(case_dir))
+    second = audit.run_rounds(audit.Case(case_dir))
     assert [record.num_opened for record in second.records] == [0, 1]
     standing = to_the_end(root, case_dir, keys)
     assert standing.num_units == 24
@@ -108,8 +108,8 @@ def test_a_model_without_answers_gets_constant_rows_and_holds_nobody_up(root, ca
 def test_an_owner_who_does_not_open_loses_all_stakes(root, case_dir):
     keys = declared_case(root, case_dir, claim="any model")
     to_the_end(root, case_dir, keys, num_rounds=2)
-    audit.go_on(audit.Case(case_dir))
-    standing = audit.go_on(audit.Case(case_dir), stop=True)
+    audit.run_rounds(audit.Case(case_dir))
+    standing = audit.run_rounds(audit.Case(case_dir), stop=True)
     assert {r.closed_because for r in standing.records} == {
         "the owner did not open the leaf that was due"
     }
@@ -127,7 +127,7 @@ def test_a_stop_by_hand_leaves_the_running_p_and_no_e_value(root, case_dir):
         lines = path.read_text().splitlines(keepends=True)
         if json.loads(lines[-1])["kind"] == "row":
             path.write_text("".join(lines[:-1]))
-    audit.go_on(audit.Case(case_dir), stop=True)
+    audit.run_rounds(audit.Case(case_dir), stop=True)
     tests = verdict_of(case_dir)["tests"]["ann"]
     assert tests["guilty"]["because"] == "stopped by the arbitrator"
     assert tests["guilty"]["log_wealth"] > 0
@@ -139,7 +139,7 @@ def test_the_level_is_declared_and_stands_in_every_header(root, case_dir):
     declared_case(root, case_dir, owners=("ann", "bob"), claim="list of models")
     declared = json.loads((case_dir / "declared.json").read_text())
     assert declared["sequential"] == {"num_tests": 4, "level": 1e-3 / 4}
-    audit.go_on(audit.Case(case_dir))
+    audit.run_rounds(audit.Case(case_dir))
     for owner in ("ann", "bob"):
         for name in NAMES:
             path = case_dir / "records" / owner / f"{name}.jsonl"
@@ -151,21 +151,21 @@ def test_the_level_is_declared_and_stands_in_every_header(root, case_dir):
     with pytest.raises(
         ChangedFileError, match=r"does not declare a level of at most 0.00025 for each"
     ):
-        audit.go_on(audit.Case(case_dir))
+        audit.run_rounds(audit.Case(case_dir))
 
 
 def test_a_record_of_another_case_or_suspect_is_not_taken_up(root, case_dir):
     declared_case(root, case_dir, claim="each model")
-    audit.go_on(audit.Case(case_dir))
+    audit.run_rounds(audit.Case(case_dir))
     folder = case_dir / "records" / "ann"
     guilty, other = (folder / f"{name}.jsonl" for name in NAMES)
     texts = guilty.read_text(), other.read_text()
     guilty.write_text(texts[1])
     with pytest.raises(RecordError, match=r"has the header of 'other'"):
-        audit.go_on(audit.Case(case_dir))
+        audit.run_rounds(audit.Case(case_dir))
     guilty.write_text(texts[0])
     other.unlink()  # its row was written, and the request names it
-    audit.go_on(audit.Case(case_dir))
+    audit.run_rounds(audit.Case(case_dir))
     assert other.read_text() == texts[1]  # from the answers on disk, byte for byte
 
 
@@ -174,7 +174,7 @@ def test_a_record_lost_after_leaves_were_opened_is_not_begun_anew(root, case_dir
     to_the_end(root, case_dir, keys, num_rounds=1)
     (case_dir / "records" / "ann" / "other.jsonl").unlink()
     with pytest.raises(RecordError, match="opens leaf 1 for other heads than the records have"):
-        audit.go_on(audit.Case(case_dir))
+        audit.run_rounds(audit.Case(case_dir))
 
 
 def test_swapped_records_and_edited_rows_are_seen_by_the_verdict(root, case_dir):

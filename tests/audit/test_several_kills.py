@@ -70,10 +70,10 @@ class Writes:
 
 def walk(root, case_dir, keys):
     """Arbitrator and owners until the verdict."""
-    standing = audit.go_on(audit.Case(case_dir))
+    standing = audit.run_rounds(audit.Case(case_dir))
     while standing.waiting:
         open_all(root, standing.waiting, keys)
-        standing = audit.go_on(audit.Case(case_dir))
+        standing = audit.run_rounds(audit.Case(case_dir))
     audit.judge_record(audit.Case(case_dir), {})
 
 

@@ -122,7 +122,7 @@ def test_bad_values_of_mark(anw, root):
             "from one source"
         ),
         mark("--decimals", 2).err: (
-            "decimals belongs to access 'rounded', which is not asked for"
+            "decimals belongs to access 'rounded', which is not chosen"
         ),
     }.items():
         assert ran == f"anw: {message}\n"
@@ -270,10 +270,10 @@ def test_a_probe_with_errors_holds_the_audit_up(anw, case):
     )
     ran = anw("probe", case)
     assert ran.code == 7
-    assert "net: NOT asked correctly" in ran.out
+    assert "net: NOT queried correctly" in ran.out
     assert "declares 4 classes and answers with 3" in ran.out
     refusal = one_line(anw("declare", case), 1)
-    assert refusal.startswith("the probe found that suspect 'net' is not asked correctly")
+    assert refusal.startswith("the probe found errors in how suspect 'net' is queried")
     assert f"{case / 'suspects' / 'net.toml'} and probe again" in refusal
     (case / "suspects" / "net.toml").write_text(text)
     assert "was changed since the probe: probe again" in one_line(anw("declare", case), 1)

@@ -65,7 +65,7 @@ def test_sealed(anw, root, is_planted):
     ran = anw("replay", case, "--key", root / "ann.key", "--ask", 0.5)
     assert ran.code == (10 if is_planted else 3)
     assert "replayed: 12 rows from the answers" in ran.out
-    assert "asked again: 6 units, 0 of them with other answers" in ran.out
+    assert "queried again: 6 units, 0 of them with other answers" in ran.out
     assert f"ann against net: p {test['p_text']} after 12 units, 132 queries" in state
     _edit_sentences_and_values(anw, root, case, ran.code)
 
@@ -79,7 +79,7 @@ def _edit_sentences_and_values(anw, root, case, code):
     file.write_text(json.dumps(body))
     ran = anw("replay", case, "--key", root / "ann.key")
     assert ran.code == code
-    assert "verdict.json is worded otherwise: tests.ann.net.sentence is" in ran.out
+    assert "verdict.json is worded differently: tests.ann.net.sentence is" in ran.out
     assert "ann against net: " in ran.out
     body["case"]["suspects"]["net"]["access"] += ", as declared"
     body["corrected"]["correction"] = "only a single test, so there was no need to correct"

@@ -211,6 +211,6 @@ def test_answers_of_a_sequential_case_that_are_gone(anw, root, case_dir):
     answers.unlink()
     ran = anw("verdict", case_dir)
     assert (ran.code, ran.out) == (8, "")
-    assert "guilty.answers is gone: without the answers nobody can tell" in ran.err
+    assert "guilty.answers is gone" in ran.err
     answers.write_bytes(whole)
     assert anw("verdict", case_dir).code == 9
