@@ -1,7 +1,7 @@
 """Checks before a declaration: the probe, the owners, and the labels and sizes of the photos.
 
 A loss is read at a photo's class number, and another class number gives other losses over the
-hues: whoever may choose it after hues and answers are known chooses the evidence. Therefore the
+hues: choosing it after hues and answers are known would be choosing the evidence. Therefore the
 class numbers come from the owner only as committed to, from a file of the arbitrator's own, or
 from the model.
 """

@@ -45,7 +45,7 @@ class Entry:
       number: from 1.
       time_utc: when it was made, ISO.
       commitment: 64 hex digits.
-      key: a fingerprint that tells keys apart and reveals nothing about them.
+      key: a fingerprint that differs between keys and reveals nothing about them.
       photos: the image digests.
     """
 

@@ -30,11 +30,11 @@ from anw_jax.verify.verdict import (
 Tests = dict[str, dict[str, dict[str, Any]]]
 
 _OVERRIDDEN = (
-    "the suspect was asked correctly (there was no probe, or its findings were overridden)"
+    "the suspect was queried correctly (there was no probe, or its findings were overridden)"
 )
 _RECORDED = (
-    "the answers are those of the suspect, asked correctly (they were recorded before "
-    "the declaration, and no probe could ask it)"
+    "the answers are those of the suspect, queried correctly (they were recorded before "
+    "the declaration, and it could not be probed)"
 )
 _FREELY_DECLARED = (
     "the declaration was not chosen among several by their results (a plan of version 1 leaves "

@@ -1,4 +1,4 @@
-"""Several owners and models in one case: what is shown after correcting for all tests."""
+"""Correct the tests of a case for one another: what is shown of several owners and models."""
 
 import math
 from typing import Any
@@ -13,12 +13,12 @@ SHOWN, NOT_SHOWN, INCONCLUSIVE = "shown", "not shown", "inconclusive"
 
 
 def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Applies the correction that the owners' plans declare, and one over owners.
+    """Apply the correction that the owners' plans declare, and one over owners.
 
     With S suspects and O owners: "one model" tests each owner at α / O; "each model" tests each
     pair at α / (S · O) (Bonferroni); "any model" tests each owner's mean of e-values at α / O;
     "list of models" lists pairs by e-BH over all S · O of them with q = α. A case with one
-    owner and one suspect is corrected by nothing.
+    owner and one suspect needs no correction.
 
     Args:
       plan: of any owner: claim and level are the same for all.
@@ -26,9 +26,9 @@ def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[s
 
     Returns:
       "claim", "correction", "outcome", "reason" (why it is inconclusive), "named" (owner and
-      suspect, or owner alone for "any model"), "out_of_reach" (who would not be named even if
-      every test matched perfectly), "num_tests", "level" (of each single test, where there is
-      one).
+      suspect, or owner alone for "any model"), "out_of_reach" (pairs that would not be named
+      even if every test matched perfectly), "num_tests", "level" (of each single test, if there
+      is one).
 
     Example:
       >>> one = {"p_value": 0.02, "log_e_value": 1.0, "outcome": "shown"}
@@ -42,7 +42,7 @@ def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[s
     pairs = [(owner, name) for owner, by_name in tests.items() for name in by_name]
     results = [tests[owner][name] for owner, name in pairs]
     rule = {"any model": _any_model, "list of models": _list}.get(plan.claim, _each)
-    if len(pairs) == 1:  # all claims are one then
+    if len(pairs) == 1:  # all claims are the same then
         rule = _each
     body = rule(plan.alpha, tests, pairs, results)
     best = {
@@ -50,12 +50,12 @@ def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[s
         for owner, by_name in tests.items()
     }
     reachable = rule(plan.alpha, best, pairs, [best[owner][name] for owner, name in pairs])
-    # What could name nobody decides nothing.
+    # A test that could name nobody is inconclusive.
     could_name = reachable["named"]
     everybody = [[owner] for owner in tests] if rule is _any_model else map(list, pairs)
     outcome = SHOWN if body["named"] else NOT_SHOWN if could_name else INCONCLUSIVE
     refused = ""
-    if outcome != SHOWN:  # "not shown" would hide who refused too much
+    if outcome != SHOWN:  # "not shown" would hide that a suspect refused too much
         refused = "; ".join(
             test["reason"] if len(pairs) == 1 else f"{' against '.join(pair)}: {test['reason']}"
             for pair, test in zip(pairs, results, strict=True)
@@ -73,10 +73,10 @@ def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[s
 
 
 def _best(test: dict[str, Any]) -> dict[str, Any]:
-    """The same test as a perfect match would have it; one that was impossible as it is."""
+    """The test with the p of a perfect match; an inconclusive test as it is."""
     if test["outcome"] == INCONCLUSIVE:
         return test
-    # A record says itself, by its outcome, what it could not reach.
+    # The outcome of a record says already what it could not reach.
     log_p = max(test.get("smallest_log10_p", -math.inf), -300.0) * math.log(10.0)
     return {**test, "p_value": math.exp(log_p), "log_e_value": log_e_from_p(math.exp(log_p))}
 
@@ -84,12 +84,12 @@ def _best(test: dict[str, Any]) -> dict[str, Any]:
 def level_of_record(
     plan: Plan, num_owners: int, num_suspects: int, factor: float = 1.0
 ) -> float:
-    """The level at which one sequential record may stop, whatever the others come to.
+    """Compute the level at which one sequential record may stop, whatever the others reach.
 
-    With S suspects and O owners every claim comes to α / (S · O). Bonferroni ("one model",
+    With S suspects and O owners it is α / (S · O) for every claim. Bonferroni ("one model",
     "each model") tests at that level. For "any model" a wealth of S · O / α makes the mean over
-    S at least O / α by itself; for "list of models" it is the bar of the first place in e-BH
-    over S · O. Below its level a record goes on, since its e-value counts at any height.
+    S at least O / α by itself; for "list of models" it is the threshold of the first place in
+    e-BH over S · O. Until its level a record continues, since an e-value of any size counts.
 
     Example:
       >>> level_of_record(Plan("losses", 0.05, mode="sequential"), 2, 1)
@@ -99,17 +99,17 @@ def level_of_record(
 
 
 def uses_e_values(claim: str) -> bool:
-    """Whether a claim's correction reads e-values, or running p's."""
+    """Whether the correction of a claim uses e-values instead of running p-values."""
     return claim in ("any model", "list of models")
 
 
 def restate(
     tests: dict[str, dict[str, dict[str, Any]]], end: dict[str, Any]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """The tests with outcomes as corrected, so that none is called shown that is not.
+    """Give the tests their outcomes after the correction.
 
-    What each was before the correction stands in "outcome_uncorrected". Under "any model" no
-    single model is named: the outcome of each is "not claimed".
+    The outcome before it is "outcome_uncorrected". Under "any model" no single model is named:
+    the outcome of each test is "not claimed".
     """
     if end["num_tests"] == 1:
         return tests
@@ -129,7 +129,7 @@ def restate(
                 "reason": test.get("reason") or reason,
                 "outcome_uncorrected": test["outcome"],
             }
-            if "sentence" in test:  # its p is that of one test: none is read alone
+            if "sentence" in test:  # its p is that of one test, and must not be read alone
                 restated[owner][name]["sentence"] = (
                     f"{test['sentence']} This is one of {end['num_tests']} tests of the case; "
                     f"corrected for all of them: {outcome}."

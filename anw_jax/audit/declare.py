@@ -214,7 +214,7 @@ def close(suspect: Suspect) -> None:
 
 
 def public_seeds(case: Case) -> dict[str, str]:
-    """The seed of image augmentations of each owner: it can be chosen by nobody."""
+    """The seed of image augmentations of each owner: nobody can choose it."""
     return {
         name: augmentation_seed(owner.published.commitment, owner.published.plan).hex()
         for name, owner in case.owners.items()

@@ -1,4 +1,4 @@
-"""Before the first query: how many photos and queries, from effects that were measured."""
+"""Estimate how many photos and queries an audit needs, from measured effects."""
 
 import dataclasses
 import importlib.resources
@@ -13,7 +13,7 @@ NOT_MEASURED = "not yet measured"
 
 
 def effect_of(z: float, num_units: int, num_valid: int) -> float:
-    """The separation d behind the z of an exact test, for units that are all alike.
+    """Compute the separation d behind the z of an exact test, if all units are alike.
 
     With scores of deviation 1 at the m - 1 wrong slots and raised by d at the right one (m =
     N - 1), a row's mean is d / m and its variance (m - 1)/m · (1 + d²/m). Hence z / √U = r =
@@ -33,14 +33,14 @@ def effect_of(z: float, num_units: int, num_valid: int) -> float:
     """
     r = _check.finite(z=z) / math.sqrt(_check.integer_at_least(1, num_units=num_units))
     num_valid = _check.integer_at_least(2, num_valid=num_valid)
-    room = num_valid - 1 - r * r
-    if room <= 0:
+    rest = num_valid - 1 - r * r
+    if rest <= 0:
         return math.copysign(math.inf, r)
-    return r * math.sqrt(num_valid / room)
+    return r * math.sqrt(num_valid / rest)
 
 
 def effects() -> dict[str, Any]:
-    """What was measured, by access kind: see the file's own "about".
+    """Load the measured effects by kind of access; the file's "about" describes them.
 
     Example:
       >>> sorted(effects()["access"])
@@ -51,7 +51,7 @@ def effects() -> dict[str, Any]:
 
 
 def default_study(access: str, *, true_labels: bool = True, augmentations: int = 1) -> str:
-    """Where an access kind was measured: logits by many trainings, the rest in one table.
+    """Name the study that measured a kind of access.
 
     Example:
       >>> default_study("logits"), default_study("label", true_labels=False)
@@ -64,10 +64,10 @@ def default_study(access: str, *, true_labels: bool = True, augmentations: int =
 
 
 def measured_effect(access: str, study: str) -> float | None:
-    """The median d of a study's trainings under an access kind; None if not yet measured.
+    """Return the median d of a study under a kind of access; None if not yet measured.
 
     Raises:
-      ValueError: an unknown access kind, or a study that did not measure it.
+      ValueError: an unknown kind of access, or a study that did not measure it.
     """
     known = effects()["access"]
     studies = known[_check.one_of(known, access=access)]
@@ -85,21 +85,21 @@ def estimate(
     augmentations: int = 1,
     **options: Any,
 ) -> dict[str, Any]:
-    """Units, slots and queries for a level and a power, by access kind.
+    """Estimate units, slots and queries for a level and a power.
 
     Args:
-      access: kind of answer.
+      access: kind of access.
       effect: the separation d of a unit's score at its own slot; None takes the median
         measured in `study`.
       study: where the effect was measured; None takes `default_study`.
-      true_labels: False where the model's own labels stand in.
+      true_labels: False if the model's own answers are the labels.
       augmentations: queries for each photo and slot; several were measured with 16.
       **options: as `stats.plan_audit` takes them: `num_slots`, `alpha`, `power`, `mode`,
         `images_per_unit`, `max_units`, `seed`.
 
     Returns:
-      The fields of `stats.AuditPlan`, "effect" and where it comes from; `reason` says
-      "not yet measured" where no effect is known: none is ever invented.
+      The fields of `stats.AuditPlan`, "effect" and its source; `reason` says "not yet
+      measured" where no effect is known.
 
     Raises:
       TypeError, ValueError: an effect that is not one finite number; else as
@@ -128,15 +128,15 @@ def estimate(
 
 
 def reached(case: Case) -> list[dict[str, Any]]:
-    """What an audit reached, from its verdict: one entry for each owner and suspect.
+    """Read what an audit reached from its verdict: one entry for each owner and suspect.
 
     Returns:
-      "owner", "suspect", "p_text", "num_units" (asked), "num_queries", "effect": the
-      separation d that was met, None in the sequential mode.
+      "owner", "suspect", "p_text", "num_units" (queried), "num_queries", "effect": the
+      separation d that was found, None in sequential mode.
 
     Raises:
       CaseError: there is no verdict.
-      ChangedFileError: it is not the one on the files before it.
+      ChangedFileError: it names other files than those before it.
     """
     mode, declared = case.read("verdict.json")["mode"], case.read("declared.json")
     before = "blind.json" if mode == "sealed" else "closed.json"

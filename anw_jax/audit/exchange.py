@@ -153,7 +153,7 @@ def read_opening(path: pathlib.Path, request_digest: str) -> LeafOpening | None:
 def answer_request(
     request: pathlib.Path, mark_key: MarkKey, folder: pathlib.Path, out: pathlib.Path
 ) -> Opened:
-    """Open one leaf for an arbitrator, if the bet on it stands, and write the opening.
+    """Open one leaf for an arbitrator, if the bet on it is recorded, and write the opening.
 
     Every opening is logged in `openings.jsonl` beside the manifest before it is written. A
     leaf is opened once: the same request gets the same answer again; another line for a unit

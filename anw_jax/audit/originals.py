@@ -157,7 +157,7 @@ def read_originals(
     """
     names, images, labels = _photos(folder)
     places = _places(folder, manifest, images, names)
-    # One of two byte-identical photos stands for both.
+    # One of two byte-identical photos is used for both.
     brought = {manifest.image_digests[place]: i for i, place in enumerate(places)}
     ordered = images.ordered([brought.get(digest) for digest in manifest.image_digests])
     if labels is not None:
@@ -259,11 +259,11 @@ def _places(
             )
         warnings.warn(
             f"{folder}: {name} is the file committed to, and is decoded to other pixels here "
-            "than where it was marked (another library): they are asked as they are here",
+            "than where it was marked (another library): they are used as they are here",
             ChangedPixelsWarning,
             stacklevel=2,
         )
-    # A copy is found at its first place; its name tells which one it is.
+    # A copy is found at the place of its first photo; its name says which copy it is.
     by_name = {canonical_name(name): index for index, name in enumerate(manifest.file_names)}
     by_name |= {name: index for index, name in enumerate(manifest.file_names)}
     for number, (place, name) in enumerate(zip(places, names, strict=True)):

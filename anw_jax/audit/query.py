@@ -26,10 +26,10 @@ from anw_jax.suspects.query import Controls
 
 
 class QueryBatch:
-    """Queries one suspect about any slots of any photos of a case.
+    """Query one suspect about any slots of any photos of a case.
 
-    Photos of one size under marks of one type share a `QuerySession`, whoever owns them, unless
-    their images are augmented with draws from an owner's seed.
+    Photos of one size under marks of one type share a `QuerySession`, also if they are of
+    several owners, unless their images are augmented with draws from an owner's seed.
 
     Args:
       suspect: the model.
@@ -228,7 +228,7 @@ class QueryBatch:
             rows[to_do], unusable = self._rows_of(some, stride, num_best, on_progress, by_photo)
             by_photo[sorted(unusable)] = np.nan
             left = [[p for p in photos if p not in unusable] for photos in some]
-            # Once more without them: what was answered is not asked again.
+            # Again without them; stored answers are not paid for twice.
             again = [i for i, few in enumerate(left) if 0 < len(few) < len(some[i])]
             members = {to_do[i]: left[i] for i in again}
             to_do = list(members)
@@ -241,23 +241,23 @@ class QueryBatch:
 
         The photos' own rows, filled as their unit's, go to `by_photo`.
         """
-        total, asked, unusable = len(members) * self.space.num_valid, 0, set()
+        total, num_asked, unusable = len(members) * self.space.num_valid, 0, set()
 
-        def ask(units: np.ndarray, slots: np.ndarray) -> np.ndarray:
-            nonlocal asked
+        def query(units: np.ndarray, slots: np.ndarray) -> np.ndarray:
+            nonlocal num_asked
             sizes = [len(members[unit]) for unit in units]
             question = np.repeat(np.arange(len(units)), sizes)
             photos = np.concatenate([members[unit] for unit in units]).astype(np.int64)
             losses = self.losses(photos, slots[question]).astype(np.float64)
             unusable.update(photos[~is_usable(losses)].tolist())
             by_photo[photos, slots[question] - 1] = losses
-            asked += len(units)
-            on_progress(asked, total)
+            num_asked += len(units)
+            on_progress(num_asked, total)
             return np.bincount(question, losses, len(units))
 
         num_slots = self.space.num_slots
         completed = coarse_to_fine(
-            ask, len(members), num_slots, stride=stride, num_best=num_best
+            query, len(members), num_slots, stride=stride, num_best=num_best
         )
         for photos, asked_slots in zip(members, completed.asked, strict=True):
             for photo in set(photos) - unusable:

@@ -146,8 +146,8 @@ def record_count(record: pathlib.Path, lines: Sequence[str], owner: Owner) -> di
     manifest, rows = owner.published.manifest, map(_json.loads, lines)
     units = {row["unit"] for row in rows if row["kind"] == "row"}
     members = photos_of_units(manifest)
-    asked = {manifest.file_names[photo] for unit in units for photo in members[unit]}
-    noted = {photo: why for photo, why in _noted(record).items() if photo in asked}
+    queried = {manifest.file_names[photo] for unit in units for photo in members[unit]}
+    noted = {photo: why for photo, why in _noted(record).items() if photo in queried}
     return counted(noted, sum(len(members[unit]) for unit in units))
 
 

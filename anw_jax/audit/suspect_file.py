@@ -39,7 +39,7 @@ from anw_jax.suspects.adapters.surroundings import Surroundings, local_code
 
 @dataclasses.dataclass(frozen=True)
 class SuspectFile:
-    """A suspect as described in a file.
+    """A file that describes how a suspect is queried.
 
     Fields of the file:
 
@@ -47,21 +47,21 @@ class SuspectFile:
     * `file` (onnx, torch, keras, recorded): the model, relative to this file.
     * `function` (callable) or `module` (torch, for a file of weights): "file.py:name", a
       function of a batch, or one that returns the module. **It is run**: use your own.
-    * `files` (where there is a function or module): further files that it is made of, such as
-      its weights and code that it imports. They enter the identity, which else covers that one
-      file alone; local code that is not listed is warned of.
-    * `declaration`: a table with the fields of `suspects.Declaration`; recorded answers carry
+    * `files` (with a function or module): further files that it consists of, such as its
+      weights and code that it imports. They are part of the identity, which otherwise covers
+      only that one file; a warning names local code that is not listed.
+    * `declaration`: a table with the fields of `suspects.Declaration`; recorded answers have
       their own.
     * `options`: of the adapter (onnx: output, num_threads; torch: device; http: `HttpOptions`;
-      onnx, torch, keras and callable: together, how many pictures are asked at a time, 1 for a
+      onnx, torch, keras and callable: together, the number of images in a batch, 1 for a
       model whose answers change with the rest of the batch).
     * http also: `url`, `request`, `answer` (fields of the templates), and
-      `headers_from_env` = {header = "NAME_OF_VARIABLE"}: no secret stands in the file.
+      `headers_from_env` = {header = "NAME_OF_VARIABLE"}: no secret is in the file.
 
     Attributes:
-      name: of the file without its ending.
+      name: of the file without its extension.
       path: the file.
-      fields: what stands in it.
+      fields: its content.
       digest: SHA-256 of the file.
     """
 
@@ -72,7 +72,7 @@ class SuspectFile:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "SuspectFile":
-        """Reads the file.
+        """Read the file.
 
         Raises:
           CaseError: no TOML or JSON, or no `kind` in it.
@@ -94,7 +94,7 @@ class SuspectFile:
         return self.fields["kind"]
 
     def open(self, makers: Mapping[str, "MakerFn"] | None = None) -> Suspect:
-        """Opens the suspect.
+        """Open the suspect.
 
         Args:
           makers: further kinds, by name.
@@ -126,7 +126,7 @@ class SuspectFile:
 
 
 class _Fields:
-    """Takes fields one by one, so that what nobody took is a mistake."""
+    """The fields of a file; a field that no maker takes is an error."""
 
     def __init__(self, file: SuspectFile):
         self._file, self._used = file, {"kind"}
@@ -134,7 +134,7 @@ class _Fields:
         self._used_code: list[pathlib.Path] = []
 
     def text(self, name: str) -> str:
-        """A field that must be there."""
+        """Take a text that must be there."""
         value = self.get(name)
         if not isinstance(value, str) or not value:
             raise CaseError(
@@ -144,27 +144,27 @@ class _Fields:
         return value
 
     def get(self, name: str, default: Any = None) -> Any:
-        """A field that may be there."""
+        """Take a field that may be there."""
         self._used.add(name)
         return self._file.fields.get(name, default)
 
     def table(self, name: str) -> dict[str, Any]:
-        """A table that may be there."""
+        """Take a table that may be there."""
         value = self.get(name, {})
         return dict(_check.is_instance(dict, **{name: value}))
 
     def beside(self, name: str) -> pathlib.Path:
-        """A path, relative to the file."""
+        """Take a path that is relative to the file."""
         return self._file.path.parent / pathlib.Path(self.text(name)).expanduser()
 
     def declaration(self) -> Declaration:
-        """The declaration."""
+        """Take the declaration."""
         return Declaration.from_json(self.table("declaration"))
 
     def declaration_of_file(self) -> Declaration:
-        """The declaration of a model whose identity is the digest of its file.
+        """Take the declaration of a model whose identity is the digest of its file.
 
-        An identity of the caller's would stand in its stead, and the file could be exchanged
+        It must name no identity: that would replace the digest, and the file could be exchanged
         after it was declared.
         """
         declaration = self.declaration()
@@ -176,7 +176,7 @@ class _Fields:
         return declaration
 
     def function(self, name: str) -> tuple[Callable, str]:
-        """A function from "file.py:name", and what identifies it with the files listed."""
+        """Load a function from "file.py:name"; return its identity with the files too."""
         path, attribute = self._place_of(name)
         function, identity, self._used_code = load_function(path, attribute)
         listed = self.files()
@@ -186,7 +186,7 @@ class _Fields:
         return function, identity
 
     def code_folder(self) -> pathlib.Path | None:
-        """Where the file of a function lies; None where none is named."""
+        """The folder of the file of a function or module; None if there is none."""
         for name in ("function", "module"):
             if isinstance(self._file.fields.get(name), str):
                 return self._place_of(name)[0].parent
@@ -200,11 +200,11 @@ class _Fields:
         return self._file.path.parent / pathlib.Path(file).expanduser(), attribute
 
     def check_listed(self, used: set[pathlib.Path]) -> None:
-        """Warns of code that is used and not listed."""
+        """Warn of code that is used and not listed."""
         warn_of_unlisted(self._file.path, {*used, *self._used_code}, self.code)
 
     def files(self) -> list[pathlib.Path]:
-        """Further files that the model is made of, relative to the file; may be none."""
+        """Take further files that the model consists of, relative to the file."""
         names = self.get("files", [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise CaseError(
@@ -258,7 +258,7 @@ def _http(fields: _Fields) -> Suspect:
     headers = {}
     for header, variable in fields.table("headers_from_env").items():
         if not isinstance(variable, str) or variable not in os.environ:
-            # What is no usual name may be the secret itself, written into the file.
+            # An unusual name may be the secret itself, written into the file.
             is_name = isinstance(variable, str) and re.fullmatch("[A-Z_][A-Z0-9_]*", variable)
             named = variable if is_name else "(its name is not shown)"
             raise CaseError(f"the environment variable {named} for header {header} is not set")
@@ -291,23 +291,23 @@ _MOST_NAMED = 6
 def load_function(
     path: pathlib.Path, attribute: str
 ) -> tuple[Callable, str, list[pathlib.Path]]:
-    """A function of a Python file, which is run.
+    """Execute a Python file and return one of its functions.
 
     Returns:
-      The function; what identifies it; the local code files that its own file imports from.
+      The function; its identity; the local code files that its own file imports from.
 
     Raises:
       CaseError: no such file or function, or the file cannot be run.
     """
     body = read_bytes(path, _MOST_CODE)
     digest = hashlib.sha256(body).hexdigest()
-    # Two suspects may call their files alike.
+    # Two suspects may have files of the same name.
     module = types.ModuleType(f"_anw_suspect_{path.stem}_{digest[:16]}")
     module.__file__ = str(path)
-    # Where dataclasses, and so modules of Flax and Equinox, look for their own module.
+    # Dataclasses, and so modules of Flax and Equinox, look for their module here.
     sys.modules[module.__name__] = module
     try:
-        # The very bytes that were hashed: a compiled file beside them could hold other code.
+        # The bytes that were hashed: a compiled file beside them could hold other code.
         exec(compile(body, str(path), "exec", dont_inherit=True), module.__dict__)
     except KeyboardInterrupt:
         raise
@@ -323,7 +323,7 @@ def load_function(
 
 
 def called(path: pathlib.Path, function: Callable) -> Any:
-    """What a function of a suspect's file returns without arguments.
+    """Call a function of a suspect's file without arguments.
 
     Raises:
       CaseError: whatever it raises.
@@ -340,10 +340,7 @@ def called(path: pathlib.Path, function: Callable) -> Any:
 
 
 def _sources_in(names: Mapping[str, Any]) -> list[pathlib.Path]:
-    """Code files of the modules that a file's names come from.
-
-    Another suspect, or this program, may have read them before.
-    """
+    """Code files of the modules that a file's names come from, already imported or not."""
     modules = [
         value if isinstance(value, types.ModuleType) else sys.modules.get(_home(value))
         for value in names.values()
@@ -359,7 +356,7 @@ def _home(value: Any) -> str:
 def warn_of_unlisted(
     toml: pathlib.Path, used: Iterable[pathlib.Path], listed: Iterable[pathlib.Path]
 ) -> None:
-    """Warns of local code that a suspect is made of and its identity does not cover.
+    """Warn of local code that a suspect uses and its identity does not cover.
 
     Args:
       toml: the suspect's file, which could list them.

@@ -145,7 +145,7 @@ def test_photos_may_not_be_left_out(root, case_dir, mode):
     away.unlink()
     line = (
         "owner 'ann' lacks 1 of 12 originals ('photo03.png'): get them all, since whoever may "
-        "leave photos out can keep just those that match"
+        "leave photos out can keep only those that match"
     )
     with pytest.raises(CaseError) as error:
         audit.declare(audit.Case(case_dir), audit.Options())

@@ -157,7 +157,7 @@ def test_recorded_answers_that_no_probe_could_ask(anw, root, owner):
     ran, test = judged(anw, root, case)
     assert ran.code == 10, ran.err
     (condition,) = test["conditions"]
-    assert "recorded before the declaration, and no probe could ask it" in condition
+    assert "recorded before the declaration, and it could not be probed" in condition
 
 
 def _all_pictures(owner) -> np.ndarray:
