@@ -145,7 +145,8 @@ def _equal(one: Any, other: Any) -> bool:
 
 def _reworded(one: Any, other: Any, path: tuple[str, ...]) -> bool:
     """Whether two texts may be the same sentence, or description, in other words."""
-    if not (isinstance(one, str) and isinstance(other, str) and one and other):
+    texts = all(isinstance(value, str) and value for value in (one, other))
+    if not (texts and path):
         return False
     field = path[-2] if path[-1].isdigit() and len(path) > 1 else path[-1]
     if field in _SENTENCES:

@@ -60,24 +60,9 @@ released_from = ""
 control = false
 """
 
-_OWNER_FIELDS: dict[str, Any] = {
-    "commitment": "",
-    "held_since": "",
-    "held_from": "",
-    "value_appeared": "",
-    "found": 0,
-    "found_at": "",
-    "batch_of": "",
-    "nothing_else": False,
-    "opened_before": False,
-    "labels_given_blind": False,
-}
-_SUSPECT_FIELDS: dict[str, Any] = {
-    "models_tried": 0,
-    "released": "",
-    "released_from": "",
-    "control": False,
-}
+# The fields with the values that count as not stated.
+_OWNER_FIELDS = tomllib.loads(_OWNER.format(name="any", place=""))["owners"]["any"]
+_SUSPECT_FIELDS = tomllib.loads(_SUSPECT.format(name="any"))["suspects"]["any"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -248,7 +248,7 @@ def declare(case, top, save_queries, best, beacon, despite_probe, as_json, **giv
 def run_audit(case, opener, stop, budget, as_json) -> int:
     """Query the suspects, and seal the result; if interrupted, run the same command again.
 
-    Sealed mode: fills every table and seals them in CASE/blind.json, without any key.
+    Sealed mode: fills all tables and seals them in CASE/blind.json, without any key.
     Sequential mode: queries every suspect about an owner's next unit, writes the rows and bets,
     and runs --opener; without one it stops with exit code 5 and names the owners who have to
     open a unit. It ends when each record has reached its level or can no longer reach it.
