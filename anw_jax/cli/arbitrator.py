@@ -7,9 +7,8 @@ from typing import Any
 import click
 
 from anw_jax import audit
-from anw_jax.cli import exit_codes
+from anw_jax.cli import output
 from anw_jax.cli.format import (
-    ProgressLine,
     audit_lines,
     blind_lines,
     declared_lines,
@@ -17,7 +16,6 @@ from anw_jax.cli.format import (
     estimate_lines,
     probe_lines,
     replayed_lines,
-    show,
     state_body,
     state_lines,
     state_of,
@@ -30,6 +28,7 @@ from anw_jax.cli.options import (
     pop_label_source,
     rule_options,
 )
+from anw_jax.cli.output import ProgressLine, show
 from anw_jax.keys import MODES, MarkKey
 from anw_jax.keys.plan_fields import KINDS
 from anw_jax.stats import DEFAULT_ALPHA
@@ -179,7 +178,7 @@ def probe(case, photos, as_json) -> int:
         body = audit.probe_case(opened, photos, MAKERS)
     show(as_json, body, probe_lines(body))
     is_fit = all(report["is_fit"] for report in body["suspects"].values())
-    return exit_codes.DONE if is_fit else exit_codes.UNFIT
+    return output.DONE if is_fit else output.UNFIT
 
 
 @click.command(short_help="Fix how the suspects are queried, before the first query.")
@@ -272,7 +271,7 @@ def run_audit(case, opener, stop, budget, as_json) -> int:
             on_progress=lambda name: ProgressLine(name, "queries"),
         )
         show(as_json, body, blind_lines(opened, body))
-    return exit_codes.DONE
+    return output.DONE
 
 
 def _run_rounds(opened, opener, stop, budget, as_json) -> int:
@@ -289,7 +288,7 @@ def _run_rounds(opened, opener, stop, budget, as_json) -> int:
         body["closed_sha256"] = opened.digest("closed.json")
         lines.append(digest_line(opened, "closed.json"))
     show(as_json, body, lines)
-    return exit_codes.WAITING if state.request else exit_codes.DONE
+    return output.WAITING if state.request else output.DONE
 
 
 @click.command(short_help="Open the keys and compute the result.")
@@ -320,7 +319,7 @@ def verdict(case, key_files, blind, as_json) -> int:
     with opened.locked():
         body = judge(opened, keys, blind=blind)
     show(as_json, body, verdict_lines(body))
-    return exit_codes.of_verdict(body)
+    return output.code_of_verdict(body)
 
 
 @click.command(short_help="Compute a verdict again and compare it with the file.")
@@ -352,8 +351,8 @@ def replay(case, key_files, ask, as_json) -> int:
         done = audit.replay_case(opened, keys, ask=ask, makers=MAKERS)
     show(as_json, dataclasses.asdict(done), replayed_lines(done))
     if done.num_differing:
-        return exit_codes.BROKEN
-    return exit_codes.of_verdict(done.verdict)
+        return output.BROKEN
+    return output.code_of_verdict(done.verdict)
 
 
 def _keys(opened, key_files) -> dict[str, MarkKey]:

@@ -1,70 +1,17 @@
-"""Format the results of commands as lines of text, and print them."""
+"""Format the results of commands as lines of text."""
 
 import dataclasses
 import math
-import sys
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import click
-
-from anw_jax import _json
 from anw_jax.audit import AuditState, Case, RecordState, Replayed, reached, refusals
 from anw_jax.audit.checks import source_table
 from anw_jax.audit.corrections import uses_e_values
 from anw_jax.audit.declare import Declared
 from anw_jax.audit.labels import Labels
 from anw_jax.audit.statements import NAME as STATEMENTS
-from anw_jax.cli.exit_codes import printable
-from anw_jax.progress import Estimator, format_seconds
 from anw_jax.stats import format_p
-
-_SECONDS_BETWEEN = 0.2
-
-
-def show(as_json: bool, body: dict[str, Any], lines: Iterable[str]) -> None:
-    """Print the result of a command: its lines, or the whole body as JSON.
-
-    Raises:
-      OSError: it cannot be written.
-    """
-    texts = [_json.dumps(body)] if as_json else map(printable, lines)
-    try:
-        # Named, since click would write UTF-8 where standard output is ASCII.
-        for text in texts:
-            click.echo(text, file=sys.stdout)
-    except BrokenPipeError:  # click would end with a code and no message
-        raise OSError(
-            "nobody reads standard output any more; the files are written all the same"
-        ) from None
-
-
-class ProgressLine:
-    """A line with the time left on a terminal; silent where standard error is piped.
-
-    Args:
-      what: the text before the numbers.
-      unit: what is counted.
-    """
-
-    def __init__(self, what: str, unit: str):
-        self._what, self._unit = what, unit
-        self._estimator, self._last = Estimator(), 0.0
-        self._is_shown = sys.stderr.isatty()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Show the progress, a few times per second."""
-        left = self._estimator.update(done, total)
-        is_last = done >= total
-        now = time.monotonic()
-        if not self._is_shown or (now - self._last < _SECONDS_BETWEEN and not is_last):
-            return
-        self._last = now
-        eta = "" if left is None or is_last else f", {format_seconds(left)} left"
-        text = f"{self._what}: {done:,} of {total:,} {self._unit}{eta}"
-        # Padded, so that a shorter line overwrites a longer one.
-        click.echo(f"\r{text:<78}", nl=is_last, err=True)
 
 
 def estimate_lines(body: dict[str, Any], alpha: float, power: float, slots: int) -> list[str]:

@@ -17,7 +17,7 @@ except ImportError:
         "the anw command needs the extra 'cli': pip install '.[cli]' in the checkout"
     ) from None
 
-from anw_jax.cli import arbitrator, exit_codes, owner
+from anw_jax.cli import arbitrator, output, owner
 
 _HELP = f"""Mark photos with secret hues, and test whether a model was trained on them.
 
@@ -36,7 +36,7 @@ Examples:
 
 \b
 Exit codes:
-{exit_codes.table()}
+{output.exit_code_table()}
 """
 
 
@@ -67,19 +67,19 @@ def run(arguments: list[str]) -> int:
       arguments: without the program's name.
 
     Returns:
-      The exit code; `exit_codes.MEANINGS` says what it means.
+      The exit code; `output.MEANINGS` says what it means.
     """
     _console.make_streams_total()
     shown, warnings.showwarning = warnings.showwarning, _show_once()
     try:
         code = anw.main(arguments, prog_name="anw", standalone_mode=False)
-        return code or exit_codes.DONE
+        return code or output.DONE
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), file=sys.stderr)
-        return exit_codes.USAGE
+        return output.USAGE
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         # An audit is not done if a suspect's code exits with 0.
-        line, code = exit_codes.line_of(error), exit_codes.of_error(error)
+        line, code = output.line_of_error(error), output.code_of_error(error)
         click.echo(f"anw: {line}", file=sys.stderr)
         if "--json" in arguments:
             click.echo(_json.dumps({"error": line, "exit_code": code}), file=sys.stdout)
@@ -93,7 +93,7 @@ def _show_once() -> Callable[..., None]:
     shown = set()
 
     def show(message, category, filename, lineno, file=None, line=None) -> None:
-        text = exit_codes.printable(" ".join(str(message).split()))
+        text = output.printable(" ".join(str(message).split()))
         if text not in shown:
             shown.add(text)
             click.echo(f"anw: warning: {text}", file=sys.stderr)

@@ -10,9 +10,9 @@ import click
 
 from anw_jax import audit
 from anw_jax.audit.published import COMMITMENT, plural
-from anw_jax.cli import exit_codes
-from anw_jax.cli.format import ProgressLine, show
+from anw_jax.cli import output
 from anw_jax.cli.options import choices_of, committed_options, json_option, parse_beacon_value
+from anw_jax.cli.output import ProgressLine, show
 from anw_jax.keys import MarkKey
 from anw_jax.keys.beacons import drand_after, read_beacon
 
@@ -142,7 +142,7 @@ def mark(folder, key_file, out, beacon, beacon_value, again, as_json, **given) -
 
 
 def _code(done: audit.Committed) -> int:
-    return exit_codes.PASSED_OVER if done.report.passed_over else exit_codes.DONE
+    return output.PASSED_OVER if done.report.passed_over else output.DONE
 
 
 def _commit(folder, key_file, out, beacon, again, given) -> audit.Committed:

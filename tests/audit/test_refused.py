@@ -9,8 +9,8 @@ import pytest
 
 from anw_jax import audit, data
 from anw_jax.audit import query, refusals
-from anw_jax.cli import exit_codes
 from anw_jax.cli import format as telling
+from anw_jax.cli import output
 from anw_jax.errors import SuspectError
 from anw_jax.keys import AccessRule, Assignment, MarkKey, Plan, SignatureSpace, Units
 from anw_jax.stats import exact_test
@@ -81,7 +81,7 @@ def test_above_the_limit_it_is_inconclusive(root, case_dir, how, number):
     assert test["diagnostics"] == {}
     end = verdict["corrected"]
     assert (end["outcome"], end["reason"], end["named"]) == ("inconclusive", why, [])
-    assert exit_codes.of_verdict(verdict) == exit_codes.INCONCLUSIVE == 4
+    assert output.code_of_verdict(verdict) == output.INCONCLUSIVE == 4
     assert f"ann against net: inconclusive: {why}" in telling.verdict_lines(verdict)[0]
     assert telling.state_of(audit.Case(case_dir))["reached"][0]["p_text"] == "1"
 
@@ -236,11 +236,11 @@ def test_several_suspects_of_which_one_refuses(root, case_dir, claim, guilty_is_
     if guilty_is_asked:
         assert end["outcome"] == "shown"
         assert end["named"] == [["ann"] if claim == "any model" else ["ann", "other"]]
-        assert exit_codes.of_verdict(verdict) == exit_codes.NO_EVIDENCE  # experiment key
+        assert output.code_of_verdict(verdict) == output.NO_EVIDENCE  # experiment key
     else:  # "not shown" would hide who refused
         assert end["outcome"] == "inconclusive"
         assert end["reason"] == f"ann against refuser: {why}"
-        assert exit_codes.of_verdict(verdict) == 4
+        assert output.code_of_verdict(verdict) == 4
 
 
 def test_cases_of_before_there_were_counts_are_judged(root, case_dir):

@@ -7,8 +7,8 @@ import pytest
 
 from anw_jax import audit
 from anw_jax.audit import refusals
-from anw_jax.cli import exit_codes
 from anw_jax.cli import format as telling
+from anw_jax.cli import output
 from anw_jax.keys import MarkKey, Plan
 from anw_jax.sequential import Lockstep
 from tests.audit.conftest import NUM_PHOTOS, hand_over, write_photos, write_suspect
@@ -69,7 +69,7 @@ def test_above_the_limit_it_is_inconclusive(root, case_dir, how):
     assert (test["outcome"], test["reason"], test["p_value"]) == ("inconclusive", why, 1)
     assert test["log_e_value"] is test["log_wealth"] is None
     assert verdict["corrected"]["reason"] == why
-    assert exit_codes.of_verdict(verdict) == 4
+    assert output.code_of_verdict(verdict) == 4
     json.dumps(verdict, allow_nan=False)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import anw_jax
 from anw_jax.audit import originals
-from anw_jax.cli import exit_codes
+from anw_jax.cli import output
 from anw_jax.cli.main import run
 from anw_jax.verify import verdict
 
@@ -45,13 +45,13 @@ class Commands:
 
     def __init__(self, patch: pytest.MonkeyPatch):
         self._error: BaseException | None = None
-        line_of = exit_codes.line_of
+        line_of = output.line_of_error
 
         def remembered(error):
             self._error = error
             return line_of(error)
 
-        patch.setattr(exit_codes, "line_of", remembered)
+        patch.setattr(output, "line_of_error", remembered)
 
     def __call__(self, *words) -> Ended:
         self._error = None
@@ -65,7 +65,7 @@ class Commands:
     def checked(self, *words) -> Ended:
         """The same, where whatever is refused must be refused on purpose and in one line."""
         ended = self(*words)
-        assert ended.code in exit_codes.MEANINGS
+        assert ended.code in output.MEANINGS
         assert ended.err.count("\n") == 0, ended.err
         if ended.error is not None:
             assert is_on_purpose(ended.error), ended.error

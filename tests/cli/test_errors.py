@@ -5,7 +5,7 @@ import json
 import pytest
 
 from anw_jax import data
-from anw_jax.cli import exit_codes
+from anw_jax.cli import output
 from anw_jax.cli.main import anw as group
 from anw_jax.errors import BudgetError, CaseError, ChangedFileError, RecordError, SuspectError
 from anw_jax.verify.verdict import EVIDENCE, EXPERIMENT_KEY, NO_COMMITMENT, OPENED_BEFORE
@@ -23,7 +23,7 @@ def test_every_command_has_help_with_an_example(anw):
 
 def test_the_help_holds_the_table_of_exit_codes(anw):
     out = " ".join(anw("--help").out.split())
-    for code, meaning in exit_codes.MEANINGS.items():
+    for code, meaning in output.MEANINGS.items():
         assert f"{code} {meaning}" in out
     assert anw().code == 2
 
@@ -38,9 +38,9 @@ def test_errors_have_codes():
         RecordError("x"): 8,
         KeyboardInterrupt(): 130,
     }.items():
-        assert exit_codes.of_error(error) == code
-    assert exit_codes.line_of(KeyError("x")) == "KeyError: 'x'"
-    assert exit_codes.line_of(CaseError("two\n  lines")) == "two lines"
+        assert output.code_of_error(error) == code
+    assert output.line_of_error(KeyError("x")) == "KeyError: 'x'"
+    assert output.line_of_error(CaseError("two\n  lines")) == "two lines"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_is_shown_without_being_evidence_is_no_success(outcome, standing, c
         "corrected": {"outcome": outcome, "named": [named] if outcome == "shown" else []},
         "tests": {"ann": {"net": {"standing": standing}}},
     }
-    assert exit_codes.of_verdict(body) == code
+    assert output.code_of_verdict(body) == code
 
 
 def lines(ran):

@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from anw_jax.cli import exit_codes
+from anw_jax.cli import output
 from tests.audit.conftest import write_photos
 
 
@@ -29,7 +29,7 @@ def test_pictures_that_are_passed_over_have_an_exit_code(mark, root):
     for name in ("a.gif", "b.HEIC", "c.CR2", "d.tiff", "e.jfif", "f.svg"):
         (root / "photos" / name).write_bytes(b"")
     ran = mark()
-    assert ran.code == exit_codes.PASSED_OVER == 11
+    assert ran.code == output.PASSED_OVER == 11
     assert ran.err == ""
     assert ran.out.splitlines()[:7] == [
         "NOT MARKED: 6 pictures (1 .cr2, 1 .gif, 1 .heic, 1 .jfif, 1 .svg, 1 .tiff)",

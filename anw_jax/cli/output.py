@@ -1,9 +1,13 @@
-"""The exit codes of the command, and errors as one line."""
+"""What the command prints, and its exit codes."""
 
+import sys
+import time
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
+from anw_jax import _json
 from anw_jax.errors import (
     AnwError,
     BudgetError,
@@ -11,7 +15,10 @@ from anw_jax.errors import (
     CommitmentError,
     RecordError,
 )
+from anw_jax.progress import Estimator, format_seconds
 from anw_jax.verify.verdict import is_conditional, is_evidence
+
+_SECONDS_BETWEEN = 0.2
 
 DONE, FAILED, USAGE, NOT_SHOWN, INCONCLUSIVE, WAITING, BUDGET, UNFIT, BROKEN = range(9)
 NO_EVIDENCE, CONDITIONAL, PASSED_OVER, INTERRUPTED = 9, 10, 11, 130
@@ -36,7 +43,7 @@ MEANINGS = {
 OF_OUTCOME = {"shown": DONE, "not shown": NOT_SHOWN, "inconclusive": INCONCLUSIVE}
 
 
-def of_verdict(body: dict[str, Any]) -> int:
+def code_of_verdict(body: dict[str, Any]) -> int:
     """The exit code of a verdict: 0 only if all that is shown is also evidence."""
     code = OF_OUTCOME[body["corrected"]["outcome"]]
     owners = {owner for owner, *_ in body["corrected"]["named"]}
@@ -47,11 +54,11 @@ def of_verdict(body: dict[str, Any]) -> int:
     return CONDITIONAL if known else NO_EVIDENCE
 
 
-def table() -> str:
+def exit_code_table() -> str:
     """Format the exit codes, one per line.
 
     Example:
-      >>> table().splitlines()[0]
+      >>> exit_code_table().splitlines()[0]
       '  0  done; verdict: shown at the declared level, and evidence'
     """
     return "\n".join(f"{code:>3}  {text}" for code, text in MEANINGS.items())
@@ -67,7 +74,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def of_error(error: BaseException) -> int:
+def code_of_error(error: BaseException) -> int:
     """The exit code of an error."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return INTERRUPTED
@@ -80,7 +87,7 @@ def of_error(error: BaseException) -> int:
     return FAILED
 
 
-def line_of(error: BaseException) -> str:
+def line_of_error(error: BaseException) -> str:
     """Format an error as one line."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return "stopped; finished work is kept, run the same command again to continue"
@@ -90,3 +97,47 @@ def line_of(error: BaseException) -> str:
     if isinstance(error, (AnwError, OSError, ValueError, TypeError)) and text:
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def show(as_json: bool, body: dict[str, Any], lines: Iterable[str]) -> None:
+    """Print the result of a command: its lines, or the whole body as JSON.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    texts = [_json.dumps(body)] if as_json else map(printable, lines)
+    try:
+        # Named, since click would write UTF-8 where standard output is ASCII.
+        for text in texts:
+            click.echo(text, file=sys.stdout)
+    except BrokenPipeError:  # click would end with a code and no message
+        raise OSError(
+            "nobody reads standard output any more; the files are written all the same"
+        ) from None
+
+
+class ProgressLine:
+    """A line with the time left on a terminal; silent where standard error is piped.
+
+    Args:
+      what: the text before the numbers.
+      unit: what is counted.
+    """
+
+    def __init__(self, what: str, unit: str):
+        self._what, self._unit = what, unit
+        self._estimator, self._last = Estimator(), 0.0
+        self._is_shown = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show the progress, a few times per second."""
+        left = self._estimator.update(done, total)
+        is_last = done >= total
+        now = time.monotonic()
+        if not self._is_shown or (now - self._last < _SECONDS_BETWEEN and not is_last):
+            return
+        self._last = now
+        eta = "" if left is None or is_last else f", {format_seconds(left)} left"
+        text = f"{self._what}: {done:,} of {total:,} {self._unit}{eta}"
+        # Padded, so that a shorter line overwrites a longer one.
+        click.echo(f"\r{text:<78}", nl=is_last, err=True)
