@@ -1,4 +1,4 @@
-"""What marking costs in accuracy: the training that most rows are read from, and its twin.
+"""Accuracy cost of marking: the training that most rows share, and its unmarked twin.
 
 Command:   python -m tools.reproduction run --rows accuracy_cost [--variant quick]
 Expect:    test accuracy within a point of that without marks.

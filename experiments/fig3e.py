@@ -3,8 +3,8 @@
 Command:   python run.py --config=experiments/fig3e.py[:quick]
 Expect:    all five signatures still matched: noise averages out over photos.
 
-The paper adds N(0, .1) to the logits when asked, so no training is needed. Training with DP-SGD
-proper is `attacks.DpSgd`; see the battery.
+The paper adds N(0, .1) to the logits of each query, so no training is needed. For training with
+DP-SGD see `attacks.DpSgd`.
 """
 
 import ml_collections

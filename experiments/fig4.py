@@ -50,7 +50,7 @@ def claims(runs: Runs) -> list[Claim]:
             "largest error of the three values",
             paper=".06",
             measured=runs.each(largest),
-            # Below τ = .1: at .1 itself lies a mark of .1 that is read as none at all.
+            # Below τ = .1: an error of .1 is a mark of .1 that is inferred as no mark.
             confirm=at_most(0.099),
             direction=at_most(0.099),
         ),

@@ -4,8 +4,8 @@ Command:   python run.py --config=experiments/quickstart.py
 Takes:     about 80 seconds on two CPU cores (AMD EPYC).
 Expect:    the keyed user is shown with p <= 1e-4 (seeds 0-4); the controls are not.
 
-Tiles of eight photos that ship inside scikit-image; a learner tells which photo a tile
-comes from. One user's 40 tiles carry a secret hue each.
+Tiles of eight photos that scikit-image includes; the learner classifies from which photo a
+tile comes. One user's 40 tiles carry a secret hue each.
 """
 
 import ml_collections

@@ -94,8 +94,8 @@ def all_matched(
     """Claim that all signatures are inferred; 4 of 5 show the direction.
 
     Args:
-      runs: what is judged.
-      text: what is claimed.
+      runs: the results.
+      text: the claim.
       users: whose signatures.
       arms: in which trainings; None for all.
       suspect: in which changed model; None for the trained model itself.

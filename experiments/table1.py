@@ -1,4 +1,4 @@
-"""Table 1: cosine of what is read and what was written; radioactive data as the rival.
+"""Table 1: cosine of inferred and embedded signatures; radioactive data as the rival.
 
 Command:   python -m tools.reproduction run --rows table1 [--variant quick]
 Expect:    ours near 1 after training, the rival near 0.

@@ -154,7 +154,7 @@ def shadow_models(
     rows = np.arange(len(labels)).reshape(len(users), -1)
     if len(prepared.unseen) < rows.size:
         raise SettingsError(
-            f"config.analyses: shadow_models needs {rows.size} photos that nobody trained on, "
+            f"config.analyses: shadow_models needs {rows.size} photos outside training, "
             f"there are {len(prepared.unseen)}"
         )
     batch_size = max(1, min(settings.batch_size, rows.shape[1] // 2))
@@ -223,7 +223,7 @@ def radioactive_data(
     log = TrainingLog(journal, "marking network: ")
     seed = settings.seed + _MARKING_SEED
     marking = _train_again(dataclasses.replace(settings, seed=seed), model, clean, log)
-    rows = _rows_of_nobody(prepared)[: max(1, round(_MARKED_SHARE * len(learner)))]
+    rows = _rows_without_owner(prepared)[: max(1, round(_MARKED_SHARE * len(learner)))]
     photos = learner.take(rows)
     journal.say(f"marking {len(photos)} photos, and training on them …")
     width = len(radioactive_networks.class_weights(model, marking.variables))
@@ -255,7 +255,7 @@ def radioactive_data(
     }
 
 
-def _rows_of_nobody(prepared: Prepared) -> np.ndarray:
+def _rows_without_owner(prepared: Prepared) -> np.ndarray:
     """Rows of the learner's photos that belong to no user."""
     owned = {
         image.tobytes()

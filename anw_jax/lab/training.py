@@ -1,4 +1,4 @@
-"""Stage "train": the learner, who knows of no mark; and the record of each training."""
+"""Stage "train": train the learner's model without any key, and record seconds and code."""
 
 import dataclasses
 import os

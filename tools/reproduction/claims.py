@@ -10,7 +10,7 @@ from anw_jax import _check
 from tools.reproduction.runs import Measured
 
 NOT_YET_RUN = "not yet run"
-# What stands in place of a number that there is not.
+# Shown instead of a missing number.
 NO_RESULT = "–"
 # Units in which shares, and differences of shares, are shown times 100.
 _IN_HUNDREDTHS = ("%", "points")
@@ -69,7 +69,7 @@ class Claim:
     """One sentence of the paper, made checkable.
 
     Attributes:
-      text: what is claimed.
+      text: the claim.
       paper: the paper's value, as text.
       measured: what our runs gave.
       confirm: the paper's value with its tolerance.
@@ -130,7 +130,7 @@ class Claim:
 
     @property
     def _suffix(self) -> str:
-        """The unit behind a number; the degree sign stands close."""
+        """The unit after a number; a degree sign follows without a space."""
         return self.unit if self.unit in ("", "°") else f" {self.unit}"
 
     def _scaled(self, value: float) -> float:
@@ -149,7 +149,7 @@ class Claim:
 def verdict(claim: Claim, quick: Claim) -> str:
     """Say what the results mean for a claim.
 
-    Results at paper scale decide where there are any; quick ones can show the direction only.
+    Results at paper scale decide if there are any; quick ones can only show the direction.
     Fewer seeds than declared are mentioned.
 
     Args:

@@ -40,14 +40,14 @@ class Pair:
 
     @property
     def text(self) -> str:
-        """What is claimed, and what at quick scale where that differs (fewer photos, say)."""
+        """The claim, and that at quick scale if it differs (by fewer photos, for instance)."""
         if self.paper_scale.text == self.quick.text:
             return self.paper_scale.text
         return f"{self.paper_scale.text} (quick: {self.quick.text})"
 
     @property
     def verdict(self) -> str:
-        """What the results mean for it."""
+        """The verdict on the claim."""
         return verdict(self.paper_scale, self.quick)
 
 
@@ -85,7 +85,7 @@ class Row:
         return cls(paper_scale, quick, *runs, tuple(map(Pair, *claims)))
 
     def beside(self, text_of: Callable[[Study, Runs], str]) -> str:
-        """Say what stands beside all claims of the row, at both scales."""
+        """Return a text that applies to all claims of the row, at both scales."""
         found = text_of(self.paper_scale, self.paper_runs)
         small = text_of(self.quick, self.quick_runs)
         if found == small:
@@ -182,7 +182,7 @@ def _row_section(row: Row) -> str:
 
 
 def _open_section(rows: Sequence[Row]) -> str:
-    """What could not be confirmed, and what has not been run, in one place."""
+    """Collect the claims that are not confirmed or not yet run."""
     lines = ["## Not confirmed, not yet run\n"]
     for title, belongs in (
         ("Not confirmed", lambda text: text.startswith("not confirmed")),

@@ -1,6 +1,6 @@
 """The figures of studies: loss curves, bars and lines over what was measured on runs.
 
-They look as `anw_jax.report.style` defines. What has no results yet is left out.
+Their style is that of `anw_jax.report.style`. Series without results are left out.
 """
 
 import dataclasses
@@ -78,7 +78,7 @@ class Bars:
 
     Attributes:
       shown: what was measured, by label.
-      axis: what it is; names the axis.
+      axis: label of the axis.
       unit: with "%" shares are shown times 100.
     """
 
@@ -119,7 +119,7 @@ class Bars:
 
 @dataclasses.dataclass(eq=False)
 class Lines:
-    """What was measured against a number, in one or several lines.
+    """Measurements against a number, in one or several lines.
 
     Attributes:
       shown: what was measured, by x, by the name of the line; "" for a single line.
@@ -194,7 +194,7 @@ def loss_curve(run: Run, user: str) -> Curve:
     """Return a user's mean loss against k − k* (Fig. 2 and 3 of the paper).
 
     With one signature for all photos: the mean loss at each angle of the fine grid, turned so
-    that the signature stands at 0. With a hue per photo: each photo turned by its own.
+    that the signature is at 0. With a hue per photo: each photo turned by its own.
 
     Raises:
       ResultError: the results lack the user or its curve.
@@ -227,7 +227,7 @@ def mean_curve(of_seeds: Sequence[Curve]) -> Curve:
 
 
 def _known(shown: Mapping[Key, Measured]) -> dict[Key, Measured]:
-    """What has results."""
+    """Drop entries without results."""
     return {key: measured for key, measured in shown.items() if measured.values}
 
 
@@ -241,7 +241,7 @@ def _summary(shown: Iterable[Measured]) -> dict[str, list]:
 
 
 def _scale(unit: str) -> float:
-    """What numbers are multiplied by: 100 for percent."""
+    """Return the factor of displayed numbers: 100 for percent."""
     return 100.0 if unit == "%" else 1.0
 
 

@@ -1,4 +1,4 @@
-"""The plan of trainings: which row is read from which model, and what it costs."""
+"""Plan the trainings: the rows that share each model, and the time it takes."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -84,7 +84,7 @@ class Queue:
         self._num_items = len(items)
 
     def run(self) -> Outcome:
-        """Run until nothing is left, time is up, or it is told to stop."""
+        """Run until nothing is left, time is up, or it is interrupted."""
         outcome, todo = Outcome(), list(self._todo)
         self._say(f"{self._num_items} runs, {self._num_items - len(todo)} of them done before")
         self._refuse_stale(outcome)

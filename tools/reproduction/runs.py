@@ -23,7 +23,7 @@ _SIGNIFICANT_DIGITS = 6
 
 
 class ResultError(AnwError, ValueError):
-    """A result file is damaged, or lacks what is read from it; names file and field."""
+    """A result file is damaged or lacks a field; names both."""
 
 
 class NotYetRunError(ResultError):
@@ -57,10 +57,10 @@ class Run:
         return self if name is None else dataclasses.replace(self, part=f"suspects.{name}.")
 
     def at(self, path: str) -> Any:
-        """Return what stands at a dotted path.
+        """Return the value at a dotted path.
 
         Raises:
-          ResultError: nothing stands there; names the first part that is missing.
+          ResultError: there is no value; names the first missing part.
         """
         return self._walk(self.part + path)
 
@@ -85,7 +85,7 @@ class Run:
         return value
 
     def has(self, path: str) -> bool:
-        """Return whether something other than null stands at a dotted path."""
+        """Return whether there is a value other than null at a dotted path."""
         try:
             return self.at(path) is not None
         except ResultError:
@@ -97,7 +97,7 @@ class Run:
         Null, which stands for NaN and infinities, is NaN.
 
         Raises:
-          ResultError: nothing stands there, or what stands there is no number.
+          ResultError: there is no value, or it is not a number.
         """
         value = self.at(path)
         if value is None:
@@ -110,7 +110,7 @@ class Run:
         """Return the list of numbers at a dotted path, null as NaN.
 
         Raises:
-          ResultError: nothing stands there, or what stands there is no list of numbers.
+          ResultError: there is no value, or it is not a list of numbers.
         """
         values = self.at(path)
         if values is _ANYTHING:
@@ -154,7 +154,7 @@ class Seed:
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What was measured, seed by seed.
+    """Measured values, seed by seed.
 
     Attributes:
       values: one for each seed that has been run: numbers, or curves for a figure.
@@ -246,7 +246,7 @@ _ANYTHING = _Anything(1.0)
 
 
 def rehearsal(file: str, settings: Settings) -> Run:
-    """Return a run that knows the names of its settings and has 1 for every number.
+    """Return a run that has the names of its settings, and 1 for every number.
 
     A claim on a user, a user group, a changed model or an analysis that the settings do not
     name fails on it as it would on the results, hours later.

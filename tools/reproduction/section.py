@@ -28,7 +28,7 @@ def command(study: Study) -> str:
 
 
 def place(study: Study) -> tuple[int, str]:
-    """Sort rows as the paper has them: figures, tables, sections, then what is ours."""
+    """Sort rows as in the paper: figures, tables, sections, then our own rows."""
     kinds = ("Fig.", "Table", "§")
     found = [number for number, kind in enumerate(kinds) if study.row.startswith(kind)]
     return (found[0] if found else len(kinds), study.row)

@@ -44,7 +44,7 @@ class Study:
       file: name of the config file without folder and ending; names the study.
       variant: "paper" or "quick".
       config: plain settings that all arms begin with.
-      row: where it stands in the paper.
+      row: its place in the paper.
       title: a few words.
       paper: the paper's claim in short.
       seeds: of its trainings.
