@@ -69,10 +69,9 @@ def _two_searches(
 
     def descend() -> verify.GradientSearchResult:
         coarse = verify.grid_search(verify.loss_table(*queries, space), space)
-        starts = space.degrees[np.argsort(coarse.curve, kind="stable")[:_NUM_STARTS]]
         return verify.gradient_search(
             *queries,
-            starts_degrees=starts,
+            starts_degrees=coarse.lowest_degrees(_NUM_STARTS),
             num_steps=_NUM_STEPS,
             step_degrees=_STEP_DEGREES,
         )
