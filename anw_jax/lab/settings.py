@@ -282,7 +282,12 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        for user in values["users"].values():
+            if user["mark"] != "light":
+                # Workdirs from before this mark lack the field; they can still be resumed.
+                del user["strength"]
+        return values
 
     def case_dict(self) -> dict[str, Any]:
         """Return the plain values that experiments sharing a workdir must have in common."""

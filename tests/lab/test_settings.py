@@ -114,6 +114,12 @@ def test_the_seed_rules_training_too(tiny_settings):
     assert tiny_settings.train.seed == tiny_settings.seed == 3
 
 
+def test_a_run_without_the_light_mark_is_stored_as_before_there_was_one(tiny_config):
+    tiny_config["users"]["one_hue"]["mark"] = "light"
+    users = settings_from_config(tiny_config).to_dict()["users"]
+    assert [name for name, user in users.items() if "strength" in user] == ["one_hue"]
+
+
 def test_marked_users_come_first(tiny_settings):
     kinds = [user.kind for user in tiny_settings.users.values()]
     assert kinds == ["marked"] * 3 + ["unmarked", "held_out"]
