@@ -82,9 +82,9 @@ def check_mark(mark: str) -> str:
       ('hue_rotation', 'user_lct:0f0f0')
       >>> check_mark("hue_rotatoin")
       Traceback (most recent call last):
-      ValueError: mark must be hue_rotation, user_lct:DIGEST, pixel_mark:NUMBER:SCALE:DIGEST or
-      own:TEXT, as a mark's description says it; got 'hue_rotatoin'; did you mean
-      'hue_rotation'?
+      ValueError: mark must be hue_rotation, user_lct:DIGEST, pixel_mark:NUMBER:SCALE:DIGEST,
+      light_field:STRENGTH:CELLS:SLOTS:DIGEST or own:TEXT, as a mark's description says it; got
+      'hue_rotatoin'; did you mean 'hue_rotation'?
     """
     name, *parts = mark.split(":")
     if not _has_form(name, parts):
