@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib.resources
+import math
 import os
 import pathlib
 from collections.abc import Iterator
@@ -181,6 +182,7 @@ def render(record: RunRecord, drawings: list[UserDrawings]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "log10": math.log10,
         "number": words.number,
         "percent": words.percent,
         "seconds": words.seconds,

@@ -10,21 +10,6 @@ from anw_jax.verify import verdict
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def level(alpha: float) -> str:
-    """Return a declared level as text.
-
-    Example:
-      >>> level(1e-6), level(0.05)
-      ('1e-6', '0.05')
-    """
-    return stats.format_p(math.log10(alpha))
-
-
-def level_odds(alpha: float) -> str:
-    """Return a level as "1 in …"."""
-    return odds(math.log10(alpha))
-
-
 def odds(log10_p: float | None) -> str:
     """Return a probability as "1 in …", rounded up.
 
@@ -96,7 +81,7 @@ def outcome(numbers: dict[str, Any]) -> str:
     """Return the outcome with its level or its reason."""
     if numbers["outcome"] == "inconclusive":
         return f"inconclusive: {numbers['reason']}"
-    return f"{numbers['outcome']} at level {level(numbers['alpha'])}"
+    return f"{numbers['outcome']} at level {p_of(numbers['alpha'])}"
 
 
 def claim(user: UserRecord) -> str:
@@ -193,11 +178,11 @@ def time(text: str | None) -> str:
 
 
 def p_of(p_value: float | None) -> str:
-    """Return a p-value as text, rounded up.
+    """Return a p-value or a level as text, rounded up.
 
     Example:
-      >>> p_of(0.00023806), p_of(None)
-      ('2.4e-4', '–')
+      >>> p_of(0.00023806), p_of(1e-6), p_of(0.05), p_of(None)
+      ('2.4e-4', '1e-6', '0.05', '–')
     """
     return "–" if not p_value else stats.format_p(math.log10(p_value))
 

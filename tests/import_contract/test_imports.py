@@ -208,9 +208,11 @@ assert not jax._src.xla_bridge._backends, "a device was grabbed at import"
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=120)
 
 
-@pytest.mark.parametrize("package", ["keys", "verify", "suspects", "audit", "cli"])
+@pytest.mark.parametrize(
+    "package", ["keys", "verify", "suspects", "audit", "cli", "train", "models", "report"]
+)
 def test_json_is_read_strictly(package):
-    """Where verdicts are made, no file says one thing here and another elsewhere."""
+    """A JSON file that programs read differently is refused."""
     for file in files_of(package):
         used = {ast.unparse(node) for node in ast.walk(ast.parse(file.read_text()))}
         assert not used & {"json.load", "json.loads"}, f"{file}: _json.loads reads JSON"
