@@ -122,11 +122,11 @@ class Case:
         return only_one(self.path)
 
     def file(self, name: str) -> pathlib.Path:
-        """The path of a file in the folder."""
+        """Return the path of a file in the folder."""
         return self.path / name
 
     def has(self, name: str) -> bool:
-        """Whether the file of a step is written."""
+        """Return whether the file of a step is written."""
         return self.file(name).exists()
 
     def read(self, name: str) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class Case:
         return body
 
     def digest(self, name: str) -> str | None:
-        """The SHA-256 of the file of a step; None where it is not written."""
+        """Return the SHA-256 of the file of a step; None where it is not written."""
         return digest_of(self.file(name)) if self.has(name) else None
 
     def check_link(self, name: str, before: str) -> dict[str, Any]:
@@ -160,7 +160,7 @@ class Case:
         return body
 
     def answers_file(self, suspect: str) -> pathlib.Path:
-        """The path of a suspect's answers."""
+        """Return the path of a suspect's answers."""
         return self.file("answers") / f"{suspect}.answers"
 
     def check_answers(self, suspect: str, digest: str, named_by: str) -> None:
@@ -178,12 +178,12 @@ class Case:
         check_same(file, digest, named_by)
 
     def table_file(self, suspect: str) -> pathlib.Path:
-        """The path of a suspect's sealed tables."""
+        """Return the path of a suspect's sealed tables."""
         return self.file("tables") / f"{suspect}.npz"
 
 
 def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The entries of a folder without hidden and system files; none if it is not there."""
+    """List a folder without hidden and system files; empty if it is not there."""
     found = folder.iterdir() if folder.is_dir() else ()
     return [path for path in found if not _files.is_hidden(path.name)]
 

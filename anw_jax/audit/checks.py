@@ -205,12 +205,12 @@ def check_labels_fit(
 
 
 def source_of(plan: Plan) -> str:
-    """Who gives the class numbers under a plan: all its rules agree in it."""
+    """Say who gives the class numbers under a plan: all its rules agree in it."""
     return "owner" if plan.version == 1 else plan.rules[0].labels
 
 
 def source_table(case: Case, name: str, source: str) -> Labels | None:
-    """The table of labels from the declared source; None for the model's own answers.
+    """Return the table of labels from the declared source; None for the model's own answers.
 
     Raises:
       CaseError: there is none, or the owner's labels are not those committed to.
@@ -236,7 +236,7 @@ def source_table(case: Case, name: str, source: str) -> Labels | None:
 
 
 def wanted_labels(case: Case, name: str, source: str) -> np.ndarray | None:
-    """The class numbers from the declared source, int64 `[n]`; None for the model's own.
+    """Return the class numbers from the declared source, int64 `[n]`; None for the model's own.
 
     Raises:
       CaseError: as `source_table`, or no photo has a class.
@@ -253,7 +253,7 @@ def wanted_labels(case: Case, name: str, source: str) -> np.ndarray | None:
 
 
 def known_labels(case: Case, name: str) -> np.ndarray | None:
-    """The class numbers that a probe compares answers with; None where none are known yet."""
+    """Return the class numbers for a probe; None if none are known yet."""
     owner = case.owners[name]
     if source_of(owner.published.plan) == "arbitrator":
         table = arbitrator_labels(case.path, name, owner.published.manifest)
@@ -262,14 +262,14 @@ def known_labels(case: Case, name: str) -> np.ndarray | None:
 
 
 def with_labels(case: Case, name: str, source: str) -> Owner:
-    """The owner with the class numbers that are used in queries."""
+    """Return the owner with the class numbers that are used in queries."""
     owner = case.owners[name]
     originals = dataclasses.replace(owner.originals, labels=wanted_labels(case, name, source))
     return dataclasses.replace(owner, originals=originals)
 
 
 def digest_of_labels(labels: np.ndarray | None) -> str:
-    """The digest in `declared.json`; "" for the model's own labels."""
+    """Return the digest in `declared.json`; "" for the model's own labels."""
     return "" if labels is None else labels_digest(labels)
 
 

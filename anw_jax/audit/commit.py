@@ -83,7 +83,7 @@ class Registry:
         return [name for name, digest in pairs if digest in known]
 
     def uses_of(self, mark_key: MarkKey) -> int:
-        """How many commitments were made with a key."""
+        """Count the commitments that were made with a key."""
         return sum(entry.key == _fingerprint(mark_key) for entry in self.entries)
 
     def add(self, mark_key: MarkKey, published: Published) -> None:
@@ -233,7 +233,7 @@ def commit_folder(
 
 
 def _about_labels(table: Labels | None) -> tuple[str, ...]:
-    """What an owner should know about labels that are not all class numbers."""
+    """Say what an owner should know about labels that are not all class numbers."""
     if table is None:
         return ()
     if table.needs_map:
@@ -262,7 +262,7 @@ def _write(
 
 
 def _committed_choices(before: Published, choices: Choices) -> Choices:
-    """What was committed to, if no choice that was given differs from it.
+    """Return the choices committed to, if none that was given differs.
 
     Raises:
       CaseError: one does.

@@ -122,7 +122,7 @@ class CaseBasis:
         return Basis(said, self.declared.menu(suspect), tuple(conditions), stated)
 
     def _of_probe(self, suspect: str) -> list[str]:
-        """What the probe leaves open of how a suspect is queried."""
+        """List what the probe leaves open about the queries to a suspect."""
         if self.declared.body.get("despite_probe", False) or not self.case.has("probe.json"):
             return [_OVERRIDDEN]
         report = self.case.read("probe.json")["suspects"].get(suspect, {})
@@ -252,7 +252,7 @@ def _factor_line(factor: float) -> list[str]:
 
 
 def _text_of_any(tests: list[dict[str, Any]], level: float, p_value: float) -> str:
-    """The text that at least one of an owner's suspects learned from the photos."""
+    """Write the text that at least one of an owner's suspects learned from the photos."""
     conditions = list(dict.fromkeys(text for test in tests for text in test["conditions"]))
     standing = on_conditions(conditions) if conditions else EVIDENCE
     for test in tests:

@@ -73,7 +73,7 @@ def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[s
 
 
 def _best(test: dict[str, Any]) -> dict[str, Any]:
-    """The test with the p of a perfect match; an inconclusive test as it is."""
+    """Return the test with the p of a perfect match; an inconclusive test as it is."""
     if test["outcome"] == INCONCLUSIVE:
         return test
     # The outcome of a record says already what it could not reach.
@@ -99,7 +99,7 @@ def level_of_record(
 
 
 def uses_e_values(claim: str) -> bool:
-    """Whether the correction of a claim uses e-values instead of running p-values."""
+    """Return whether the correction of a claim uses e-values instead of running p-values."""
     return claim in ("any model", "list of models")
 
 

@@ -45,20 +45,20 @@ class Declared:
         self.case, self.body = case, body
 
     def declaration(self, suspect: str) -> Declaration:
-        """The declaration of one suspect."""
+        """Return the declaration of one suspect."""
         return Declaration.from_json(self.body["suspects"][suspect]["declaration"])
 
     def access(self, suspect: str) -> Access:
-        """The declared access of one suspect; older files have one for all."""
+        """Return the declared access of one suspect; older files have one for all."""
         fields = self.body["suspects"][suspect].get("access") or self.body["access"]
         return Access(**{**fields, "augmentation": Augmentation(**fields["augmentation"])})
 
     def access_text(self, suspect: str) -> str | None:
-        """The declared access of one suspect in words."""
+        """Return the declared access of one suspect in words."""
         return self.body["suspects"][suspect].get("access_text", self.body.get("access_text"))
 
     def rule(self, suspect: str) -> AccessRule:
-        """The declared rule of one suspect; older files have options for all instead."""
+        """Return the declared rule of one suspect; older files have options for all instead."""
         fields = self.body["suspects"][suspect].get("rule")
         if fields is not None:
             return AccessRule.from_json(fields)
@@ -86,12 +86,12 @@ class Declared:
         return self.rule(suspect).refusals
 
     def labels_by(self, owner: str) -> str:
-        """Who gives the class numbers of an owner's photos."""
+        """Say who gives the class numbers of an owner's photos."""
         source = self.body["owners"][owner].get("labels_by") or self.body.get("labels_by")
         return _OLDER_SOURCES.get(source, source)
 
     def beacon(self, owner: str) -> bytes:
-        """The value of an owner's beacon; empty where the plan names none.
+        """Return the value of an owner's beacon; empty where the plan names none.
 
         Raises:
           CaseError: no hexadecimal digits.
@@ -190,7 +190,7 @@ def declare(
 
 
 def _chosen(case: Case, name: str, declaration: Declaration, options: Options) -> Chosen:
-    """The rule of one suspect, at its own highest kind of access."""
+    """Return the rule of one suspect, at its own highest kind of access."""
     plans = {owner: one.published.plan for owner, one in case.owners.items()}
     if any(plan.version == 1 for plan in plans.values()):
         # These plans left everything to the arbitrator; their verdicts say so.
@@ -214,7 +214,7 @@ def close(suspect: Suspect) -> None:
 
 
 def public_seeds(case: Case) -> dict[str, str]:
-    """The seed of image augmentations of each owner: nobody can choose it."""
+    """Return the seed of image augmentations of each owner: nobody can choose it."""
     return {
         name: augmentation_seed(owner.published.commitment, owner.published.plan).hex()
         for name, owner in case.owners.items()
@@ -316,7 +316,7 @@ def _owner(owner: Owner) -> dict[str, Any]:
 def _sequential(
     case: Case, statements: CaseStatements, chosen: dict[str, Chosen]
 ) -> dict[str, Any]:
-    """The level at which each record may stop: fixed here, and repeated in its header.
+    """Return the level at which each record may stop: fixed here, and repeated in its header.
 
     The level allows for the largest factor stated so far; a factor that is stated later
     multiplies the running p as well.

@@ -256,7 +256,7 @@ def _group_records(body: dict[str, Any], published: Published) -> dict[str, Reco
 
 
 def _last_line(line: Any, kinds: tuple[str, ...]) -> dict[str, Any]:
-    """The body of a record's last line, if its hash is its own."""
+    """Return the body of a record's last line, if its hash is its own."""
     try:
         body = whole_line(line)
         if body["kind"] not in kinds:
@@ -342,7 +342,7 @@ def _check_follows(
 def _leaves_after(
     request: Request, opening: LeafOpening, published: Published
 ) -> dict[str, str]:
-    """The hash that the next line of each record will have, once the leaf is open."""
+    """Return the hash that the next line of each record will have, once the leaf is open."""
     heads, leaves = None if ONLY in request.records else heads_digest(request.heads), {}
     for name, record in request.rows.items():
         beacon = bytes.fromhex(_header(record.header, published)["beacon"])
@@ -353,7 +353,7 @@ def _leaves_after(
 
 
 def _log_entry(request: Request, leaves: dict[str, str]) -> dict[str, Any]:
-    """An entry of the owner's log: the heads that a leaf was opened for, and what follows."""
+    """Make an entry of the owner's log: the heads that a leaf was opened for, and the next."""
     entry = {"step": request.step, "unit": request.unit}
     if ONLY in request.records:
         return entry | {"row": request.heads[ONLY], "leaf": leaves[ONLY]}

@@ -112,7 +112,7 @@ def canonical_name(name: str) -> str:
 
 
 def _folded(name: str) -> str:
-    """A form that is equal for names that some file system does not tell apart."""
+    """Return a form that is equal for names that some file system does not tell apart."""
     decomposed = unicodedata.normalize("NFD", name).casefold()
     return unicodedata.normalize("NFC", decomposed)
 

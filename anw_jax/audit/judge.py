@@ -154,7 +154,7 @@ def judge_table(
 
 
 def own_rule(plan: Plan, rule: AccessRule) -> AccessRule | None:
-    """The declared rule as this owner's plan has it; owners may differ in who gave labels.
+    """Return the declared rule with this owner's source of labels, in which owners may differ.
 
     None under plans of version 1, which have no rules.
     """
@@ -185,7 +185,7 @@ def _fields(verdict: Verdict) -> dict[str, Any]:
 
 
 def _log_e(log10_p: float, factor: float) -> float:
-    """The e-value of the uncorrected p, divided by the factor that has multiplied p."""
+    """Return the e-value of the uncorrected p, divided by the factor that has multiplied p."""
     log_p = log10_p * math.log(10.0) - math.log(factor)
     return log_e_from_p(max(math.exp(min(log_p, 0.0)), 5e-324)) - math.log(factor)
 
@@ -267,7 +267,7 @@ def units_of(
 
 
 def _of_all(level: float) -> str:
-    """A level in words, rounded up.
+    """Return a level in words, rounded up.
 
     Example:
       >>> _of_all(0.05), _of_all(0.05 / 7)

@@ -196,7 +196,7 @@ def _in_order(
 
 
 def _unique_places(manifest: Manifest) -> dict[str, int]:
-    """The place of each photo by its canonical name, if no other photo has the same."""
+    """Return the place of each photo by its canonical name, if no other photo has the same."""
     of_canonical: dict[str, list[int]] = {}
     for place, name in enumerate(manifest.file_names):
         of_canonical.setdefault(canonical_name(name), []).append(place)
@@ -218,7 +218,7 @@ def _label(path: pathlib.Path, name: str, text: str) -> int | str:
 
 
 def _is_number(text: str) -> bool:
-    """Whether a text is not a word but a number: "-1", "3.0", "0x1", "nan", "²"."""
+    """Return whether a text is not a word but a number: "-1", "3.0", "0x1", "nan", "²"."""
     if not any(map(str.isalpha, text)):
         return True
     for reads in (float, lambda body: int(body, 0)):

@@ -109,7 +109,7 @@ class Choices:
         )
 
     def _rules(self, labels: str) -> tuple[AccessRule, ...]:
-        """Each combination of what was given: more than one of a kind is a menu."""
+        """Return each combination of what was given: more than one of a kind is a menu."""
         kinds = self.access or DEFAULT_KINDS
         for name, needs, there in (
             ("decimals", "access 'rounded'", "rounded" in kinds),
@@ -219,7 +219,7 @@ class Options:
             _check.one_of(INVERSIONS, bound_by=self.bound_by)
 
     def wanted(self) -> dict[str, Any]:
-        """The fields of an `AccessRule` that were given."""
+        """Return the fields of an `AccessRule` that were given."""
         given = {
             "kind": self.access,
             "labels": self.label_source,
@@ -250,7 +250,7 @@ class Chosen:
     menu: int
 
     def as_json(self) -> dict[str, Any]:
-        """The fields of `declared.json`."""
+        """Return the fields of `declared.json`."""
         access = access_of_rule(self.rule)
         return {
             "rule": self.rule.as_json(),
@@ -321,7 +321,7 @@ def choose_rule(
 
 
 def _shared(rules: tuple[AccessRule, ...]) -> list[tuple[Any, ...]]:
-    """What the owners of a case must agree on; each owner may have labels of their own."""
+    """Say what the owners of a case must agree on; each owner may have labels of their own."""
     return [
         (dataclasses.replace(rule, labels="owner"), rule.labels == "model") for rule in rules
     ]

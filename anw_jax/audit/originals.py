@@ -66,7 +66,7 @@ class StoredPhotos(Sequence):
         return other
 
     def file_digest(self, index: int) -> str | None:
-        """The SHA-256 of a photo's file; None for an array or a missing photo."""
+        """Return the SHA-256 of a photo's file; None for an array or a missing photo."""
         place = self._places[index]
         source = None if place is None else self._sources[place]
         return digest_of(source) if isinstance(source, pathlib.Path) else None

@@ -95,7 +95,7 @@ def probe_case(
 
 
 def _fit_of(case: Case, suspect: Suspect) -> str:
-    """How the owners' plans resize photos for this suspect."""
+    """Say how the owners' plans resize photos for this suspect."""
     for owner in case.owners.values():
         for rule in owner.published.plan.open_rules(reachable(suspect.declaration)):
             return rule.fit
@@ -103,7 +103,7 @@ def _fit_of(case: Case, suspect: Suspect) -> str:
 
 
 def _photos(case: Case) -> list[_Photo]:
-    """All originals of the case."""
+    """Return all originals of the case."""
     photos = []
     for owner in case.owners.values():
         images, labels = owner.originals.images, known_labels(case, owner.name)
@@ -141,7 +141,7 @@ def _probed(
 
 
 def _chosen(photos: list[_Photo], number: int) -> list[_Photo]:
-    """A share of each owner's photos."""
+    """Return a share of each owner's photos."""
     return photos[:: max(1, len(photos) // number)][:number]
 
 
@@ -152,7 +152,7 @@ def _pictures(photos: list[_Photo]) -> Pictures:
 def _batch_sizes(
     suspect: Suspect, photos: Sequence[_Photo], shape: tuple[int, ...]
 ) -> list[int]:
-    """The batch sizes of an audit: of all photos, and of one unit."""
+    """Return the batch sizes of an audit: of all photos, and of one unit."""
     num_valid = photos[0].owner.published.manifest.space.num_valid
     groups: dict[tuple, int] = {}
     for photo in photos:

@@ -237,7 +237,7 @@ class QueryBatch:
     def _rows_of(
         self, members, stride, num_best, on_progress, by_photo
     ) -> tuple[np.ndarray, set[int]]:
-        """Rows of units from all their photos, and the photos with unusable answers.
+        """Return rows of units from all their photos, and the photos with unusable answers.
 
         The photos' own rows, filled as their unit's, go to `by_photo`.
         """
@@ -266,7 +266,7 @@ class QueryBatch:
 
 
 def _with_losses(owner: Owner, access: Access) -> np.ndarray:
-    """The photos that can have losses; one without a class has a constant row instead."""
+    """Return the photos that can have losses: those with a class, if labels are used."""
     present = owner.originals.present
     if not access.true_labels:
         return present
@@ -274,7 +274,7 @@ def _with_losses(owner: Owner, access: Access) -> np.ndarray:
 
 
 def photos_of_units(manifest: Manifest) -> list[list[int]]:
-    """The distinct photos of each unit, first appearance first; copies are left out."""
+    """Return the distinct photos of each unit, first appearance first; copies are left out."""
     members: list[list[int]] = [[] for _ in range(manifest.num_units)]
     for index, (unit, copy) in enumerate(
         zip(manifest.unit_of_image, manifest.is_copy, strict=True)
@@ -285,7 +285,7 @@ def photos_of_units(manifest: Manifest) -> list[list[int]]:
 
 
 def pictures_of(members: list[tuple[StoredPhotos, int]]) -> Pictures:
-    """Photos of one size, read one by one."""
+    """Return photos of one size, read one by one."""
     shapes = [photos.shapes[index] for photos, index in members]
 
     def read(number: int) -> np.ndarray:
@@ -333,7 +333,7 @@ def query_batch(
 
 @contextlib.contextmanager
 def stored_batch(declared: Declared, name: str) -> Iterator[QueryBatch]:
-    """The same from the answers on disk alone; the suspect is not opened.
+    """Open the same batch with the answers on disk alone, without the suspect.
 
     Raises:
       CacheError: the file is damaged, or belongs to another suspect.

@@ -30,7 +30,7 @@ from anw_jax.verify.verdict import is_conditional, standing_of
 
 
 def record_file(case: Case, owner: str, suspect: str) -> pathlib.Path:
-    """The path of the hash-chained record of one owner and suspect."""
+    """Return the path of the hash-chained record of one owner and suspect."""
     folder = case.file("records")
     if len(case.suspects) == 1:
         return folder / f"{owner}.jsonl"
@@ -77,7 +77,7 @@ def _record(declared: Declared, owner: Owner, suspect: str) -> SequentialRecord:
 def _new_record(
     declared: Declared, owner: Owner, suspect: str, path: pathlib.Path | None = None
 ) -> SequentialRecord:
-    """A record that holds only the header that it has in this case."""
+    """Return a record that holds only the header that it has in this case."""
     return SequentialRecord(
         owner.published.commitment,
         owner.published.manifest,
@@ -90,7 +90,7 @@ def _new_record(
 
 
 def _group_of(declared: Declared, suspect: str) -> RecordGroup | None:
-    """The record group in a header; None for a single test at the plan's own level."""
+    """Return the record group in a header; None for a single test at the plan's own level."""
     case, plan = declared.case, declared.case.plan
     highest = level_of_record(plan, len(case.owners), len(case.suspects))
     said = declared.body.get("sequential") or {}
@@ -208,7 +208,7 @@ def _check_answers(case: Case, closed: dict[str, Any]) -> None:
 def _tests_of(
     declared: Declared, owner: Owner, closed: dict[str, dict[str, Any]], bases: dict[str, Basis]
 ) -> dict[str, dict[str, Any]]:
-    """The tests of one owner, by suspect."""
+    """Return the tests of one owner, by suspect."""
     case, public, lines = declared.case, owner.published, {}
     for name in case.suspects:
         file = record_file(case, owner.name, name)
@@ -277,7 +277,7 @@ def _standing(lines: list[str], public: Published, basis: Basis) -> dict[str, An
 
 
 def _without_infinity(value: Any) -> Any:
-    """The tests with null where all was lost: JSON has no infinity."""
+    """Return the tests with null where all was lost: JSON has no infinity."""
     if isinstance(value, dict):
         return {name: _without_infinity(part) for name, part in value.items()}
     return None if value == -math.inf else value

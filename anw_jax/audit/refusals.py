@@ -23,7 +23,7 @@ _MOST_SHOWN = 5
 
 
 def counted(photos: dict[str, str], num_images: int) -> dict[str, Any]:
-    """The count that the files of a case hold for one owner and one suspect.
+    """Return the count that the files of a case hold for one owner and one suspect.
 
     Args:
       photos: why a photo is unusable, by the photo's file name.
@@ -41,7 +41,7 @@ def counted(photos: dict[str, str], num_images: int) -> dict[str, Any]:
 
 
 def sealed_counts(batch: QueryBatch, owner: int) -> dict[str, Any]:
-    """The count of one owner, once all tables are filled."""
+    """Return the count of one owner, once all tables are filled."""
     manifest = batch.owners[owner].published.manifest
     return counted(batch.unusable(owner), sum(map(len, photos_of_units(manifest))))
 
@@ -136,7 +136,7 @@ def note_unit(record: pathlib.Path, batch: QueryBatch, owner: int, unit: int) ->
 
 
 def record_count(record: pathlib.Path, lines: Sequence[str], owner: Owner) -> dict[str, Any]:
-    """The count of one sequential record, over the units that have a row.
+    """Return the count of one sequential record, over the units that have a row.
 
     Args:
       record: the file of the record.

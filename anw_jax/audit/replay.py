@@ -144,7 +144,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _reworded(one: Any, other: Any, path: tuple[str, ...]) -> bool:
-    """Whether two texts may be the same sentence, or description, in other words."""
+    """Return whether two texts may be the same sentence, or description, in other words."""
     texts = all(isinstance(value, str) and value for value in (one, other))
     if not (texts and path):
         return False
@@ -160,7 +160,7 @@ def _reworded(one: Any, other: Any, path: tuple[str, ...]) -> bool:
 
 
 def _numbers(text: str) -> list[float]:
-    """The numbers in a text, sorted: another wording may name them in another order."""
+    """Return the numbers in a text, sorted: another wording may name them in another order."""
     return sorted(float(number.replace(",", "")) for number in _NUMBER.findall(text))
 
 
@@ -200,7 +200,7 @@ def _checked_records(declared: Declared) -> Iterator[int]:
 
 
 def _foreign(case: Case, owner: str, mark_key: MarkKey) -> list[int]:
-    """Units of an owner whose opened leaf does not come from the key."""
+    """Return units of an owner whose opened leaf does not come from the key."""
     published = case.owners[owner].published
     openings = {
         body["opening"]["unit"]: LeafOpening.from_dict(body["opening"])
@@ -239,7 +239,7 @@ def _queried_units(case: Case, owner: Owner, suspect: str) -> list[int]:
 
 
 def _same(row: Any, written: Any, tolerance: float) -> bool:
-    """Whether two rows agree, NaN with NaN; a record writes null for what is not finite."""
+    """Compare two rows, NaN with NaN; a record has null for what is not finite."""
     one, other = (np.asarray(values, np.float64) for values in (row, written))
     one, other = (np.where(np.isfinite(values), values, np.nan) for values in (one, other))
     return bool(np.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True))

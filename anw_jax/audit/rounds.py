@@ -229,7 +229,7 @@ def _paths(case: Case, owner: str) -> tuple[pathlib.Path, pathlib.Path]:
 
 
 def _environment(case: Case) -> dict[str, str]:
-    """The environment of the owner's command, without the arbitrator's tokens for suspects."""
+    """Return the environment without the arbitrator's tokens, for the owner's command."""
     tables = [file.fields.get("headers_from_env", {}) for file in case.suspects.values()]
     hidden = {name for table in tables for name in table.values()}
     return {name: value for name, value in os.environ.items() if name not in hidden}

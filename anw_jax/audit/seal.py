@@ -136,7 +136,7 @@ def open_sealed(
 
 
 def _blind(table: np.ndarray, manifest: Manifest, statistic: str) -> dict[str, Any]:
-    """What is inferred without the key, one entry for each unit."""
+    """Infer what needs no key, one entry for each unit."""
     slots = infer_signatures(table, manifest)
     lead = confidence(table, manifest.units, statistic)
     return {

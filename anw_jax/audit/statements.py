@@ -80,7 +80,7 @@ class CaseStatements:
     digest: str | None
 
     def of(self, owner: str, suspect: str) -> Statements:
-        """The statements for the test of one owner against one suspect."""
+        """Return the statements for the test of one owner against one suspect."""
         said, model = self.owners[owner], self.suspects[suspect]
         names = ("commitment", "held_since", "held_from", "value_appeared", "found_at")
         return Statements(
@@ -137,7 +137,7 @@ def read_statements(case: Case) -> CaseStatements:
 
 
 def _check_one_number(owner: str, said: dict[str, Any], other: dict[str, Any]) -> None:
-    """The batches of one person must state the same number of commitments found."""
+    """Refuse different numbers of commitments found for the batches of one person."""
     if said["found"] and other["found"] and said["found"] != other["found"]:
         raise ValueError(
             f"found must be one number for {owner!r} and {said['batch_of']!r}, which are "
@@ -188,7 +188,7 @@ def check_release(case: Case, statements: CaseStatements) -> None:
 
 
 def _appeared(owner: Owner, said: Mapping[str, Any]) -> datetime.datetime | None:
-    """The earliest time at which a beacon's value can have appeared; None if unknown."""
+    """Return the earliest time at which a beacon's value can have appeared; None if unknown."""
     plan = owner.published.plan
     beacon = read_beacon(plan.beacon) if plan.version > 1 else None
     if beacon is None or not beacon.kind:

@@ -186,7 +186,7 @@ class _Fields:
         return function, identity
 
     def code_folder(self) -> pathlib.Path | None:
-        """The folder of the file of a function or module; None if there is none."""
+        """Return the folder of the file of a function or module; None if there is none."""
         for name in ("function", "module"):
             if isinstance(self._file.fields.get(name), str):
                 return self._place_of(name)[0].parent

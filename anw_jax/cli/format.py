@@ -163,7 +163,7 @@ def _refusal_lines(whose: str, body: dict[str, Any]) -> list[str]:
 
 
 def state_body(state: AuditState) -> dict[str, Any]:
-    """The state of a sequential audit as plain values."""
+    """Return the state of a sequential audit as plain values."""
     waiting = [
         {name: str(value) for name, value in dataclasses.asdict(one).items()}
         for one in state.waiting

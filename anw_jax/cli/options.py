@@ -171,7 +171,7 @@ def pop_label_source(given: dict[str, Any]) -> str | None:
 
 
 def choices_of(given: dict[str, Any], beacon: str | None) -> Choices:
-    """The owner's choices from the options given.
+    """Return the owner's choices from the options given.
 
     Raises:
       click.UsageError: labels from two sources.

@@ -44,7 +44,7 @@ OF_OUTCOME = {"shown": DONE, "not shown": NOT_SHOWN, "inconclusive": INCONCLUSIV
 
 
 def code_of_verdict(body: dict[str, Any]) -> int:
-    """The exit code of a verdict: 0 only if all that is shown is also evidence."""
+    """Return the exit code of a verdict: 0 only if all that is shown is also evidence."""
     code = OF_OUTCOME[body["corrected"]["outcome"]]
     owners = {owner for owner, *_ in body["corrected"]["named"]}
     standings = [test["standing"] for o in owners for test in body["tests"][o].values()]
@@ -75,7 +75,7 @@ def printable(text: str) -> str:
 
 
 def code_of_error(error: BaseException) -> int:
-    """The exit code of an error."""
+    """Return the exit code of an error."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return INTERRUPTED
     if isinstance(error, click.ClickException):
