@@ -10,6 +10,8 @@ enforce:
 4. `decide`: opens the commitment, makes the one declared test, states the verdict: what was
    not stated (`Statements`), compared or counted is a condition that it rests on.
 
+A model need not be a classifier: `loss_table` and `gradient_search` take any loss (`losses`).
+
 Tables and searches take one owner or many at once. What they compute is one pure function,
 `objective`; `signature_cosine` is the scale of the paper's Table 1. With a plan whose mode is
 "sequential", `anw_jax.sequential` takes the place of 3 and 4.
@@ -19,6 +21,15 @@ Tables and searches take one owner or many at once. What they compute is one pur
 
 from anw_jax.verify.chunks import QueryPlan, plan_queries
 from anw_jax.verify.loss_table import loss_table
+from anw_jax.verify.losses import (
+    LossFn,
+    binary_cross_entropy,
+    contrastive_loss,
+    cross_entropy,
+    denoising_error,
+    reconstruction_error,
+    squared_error,
+)
 from anw_jax.verify.objective import objective
 from anw_jax.verify.search import (
     GradientSearchResult,
@@ -34,11 +45,16 @@ from anw_jax.verify.verdict import Verdict, decide, infer_signatures, seal
 __all__ = [
     "GradientSearchResult",
     "GridSearchResult",
+    "LossFn",
     "QueryPlan",
     "Statements",
     "Verdict",
+    "binary_cross_entropy",
     "check_jax",
+    "contrastive_loss",
+    "cross_entropy",
     "decide",
+    "denoising_error",
     "gradient_search",
     "grid_search",
     "infer_signatures",
@@ -46,6 +62,8 @@ __all__ = [
     "loss_table",
     "objective",
     "plan_queries",
+    "reconstruction_error",
     "seal",
     "signature_cosine",
+    "squared_error",
 ]

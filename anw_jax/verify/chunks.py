@@ -17,6 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from anw_jax import _check
 from anw_jax.marks import MarkTables
+from anw_jax.verify.losses import LossFn, as_partial, cross_entropy, rows_of
 from anw_jax.verify.objective import objective
 
 DEFAULT_MEMORY_BYTES = 2**30
@@ -159,11 +160,12 @@ def _equal_chunks(num_pairs: int, largest: int) -> int:
 
 @functools.partial(jax.jit, static_argnames="publish_pixels")
 def chunk_losses(
+    loss: jax.tree_util.Partial,
     predict: jax.tree_util.Partial,
     publish_pixels: Callable[[jax.Array, Any], jax.Array],
     parameters: Any,
     images: jax.Array,
-    labels: jax.Array,
+    targets: Any,
     mark_of_image: jax.Array,
     image_of_pair: jax.Array,
     slot_of_pair: jax.Array,
@@ -179,14 +181,15 @@ def chunk_losses(
 
     owner = mark_of_image[image_of_pair]
     entries = jax.tree.map(lambda table: table[owner, slot_of_pair], parameters)
-    rows = images[image_of_pair], labels[image_of_pair]
-    return objective(predict, *rows, publish, entries)[1]
+    images, targets = rows_of((images, targets), image_of_pair)
+    return objective(predict, images, targets, publish, entries, loss)[1]
 
 
 def run_traced(
+    loss: LossFn,
     predict: jax.tree_util.Partial,
     images: np.ndarray,
-    labels: np.ndarray,
+    targets: Any,
     tables: MarkTables,
     plan: QueryPlan,
 ) -> Answers:
@@ -200,23 +203,37 @@ def run_traced(
     mesh = jax.sharding.Mesh(np.asarray(devices), ("pairs",))
     shared = NamedSharding(mesh, PartitionSpec())
     split = NamedSharding(mesh, PartitionSpec("pairs"))
-    predict, parameters = jax.device_put((predict, tables.parameters), shared)
+    everywhere = (predict, tables.parameters, as_partial(loss))
+    predict, parameters, loss = jax.device_put(everywhere, shared)
     # Programs on several CPU devices share a few threads: two in flight, with a sum over the
     # batch inside, can deadlock.
     on_shared_threads = len(devices) > 1 and devices[0].platform == "cpu"
     in_flight = 0 if on_shared_threads else _IN_FLIGHT
     pending: collections.deque[tuple[Chunk, jax.Array]] = collections.deque()
     for chunk in plan:
-        rows = (images[chunk.images], labels[chunk.images], tables.mark_of_image[chunk.images])
+        rows = rows_of((images, targets, tables.mark_of_image), chunk.images)
         block = jax.device_put(rows, shared)
         pairs = jax.device_put((chunk.image_of_pair, chunk.slot_of_pair), split)
-        losses = chunk_losses(predict, tables.publish_pixels, parameters, *block, *pairs)
+        losses = chunk_losses(loss, predict, tables.publish_pixels, parameters, *block, *pairs)
         pending.append((chunk, losses))
         if len(pending) > in_flight:
             chunk, losses = pending.popleft()
             yield chunk, np.asarray(losses)[: chunk.num_pairs]
     for chunk, losses in pending:
         yield chunk, np.asarray(losses)[: chunk.num_pairs]
+
+
+def checked_targets(loss: LossFn, targets: Any, num_images: int) -> Any:
+    """Returns labels, or the targets of another loss, on the host."""
+    if not callable(loss):
+        raise TypeError(f"loss must be callable, got {type(loss).__name__}")
+    if loss is cross_entropy:
+        return _check.class_labels(num_images, labels=targets)
+    targets = jax.tree.map(np.asarray, targets)
+    shapes = [leaf.shape for leaf in jax.tree.leaves(targets)]
+    if any(shape[:1] != (num_images,) for shape in shapes):
+        raise ValueError(f"targets must have leading axis {num_images}, got shapes {shapes}")
+    return targets
 
 
 def devices_for(predict: Callable) -> list[jax.Device]:
@@ -228,9 +245,10 @@ def devices_for(predict: Callable) -> list[jax.Device]:
 
 
 def run_called(
+    loss: LossFn,
     predict: Callable[[np.ndarray], Any],
     images: np.ndarray,
-    labels: np.ndarray,
+    targets: Any,
     tables: MarkTables,
     plan: QueryPlan,
 ) -> Answers:
@@ -239,8 +257,22 @@ def run_called(
         of_image = chunk.images[chunk.image_of_pair[: chunk.num_pairs]]
         pairs = zip(of_image, chunk.slot_of_pair, strict=False)  # slots are padded
         marked = np.stack([tables.publish(images[i], i, slot) for i, slot in pairs])
-        answers = predict(marked.astype(np.float32) / np.float32(255))
-        yield chunk, host_losses(answers, labels[of_image])
+        batch = marked.astype(np.float32) / np.float32(255)
+        own = rows_of(targets, of_image)
+        if loss is cross_entropy:
+            yield chunk, host_losses(predict(batch), own)
+        else:
+            yield chunk, _checked_losses(loss(predict, batch, own), len(batch))
+
+
+def _checked_losses(losses: Any, num_images: int) -> np.ndarray:
+    losses = np.asarray(losses)
+    if losses.shape != (num_images,) or not np.issubdtype(losses.dtype, np.floating):
+        raise ValueError(
+            f"loss must return one float for each of {num_images} images, got "
+            f"{losses.dtype} {losses.shape}"
+        )
+    return losses.astype(np.float32)
 
 
 def host_losses(logits: Any, labels: np.ndarray) -> np.ndarray:
@@ -284,10 +316,39 @@ def trace_answers(
     return traced.jaxpr.jaxpr
 
 
+def trace_losses(
+    loss: LossFn, predict: jax.tree_util.Partial, image_shape: tuple[int, ...], targets: Any
+) -> Any:
+    """Returns the jaxpr of a loss on `TRACED_BATCH` images, weights first; runs nothing.
+
+    Raises:
+      ValueError: the loss does not return one float for each image.
+    """
+    if loss is cross_entropy:
+        return trace_answers(predict, image_shape, targets)
+    batch = jax.ShapeDtypeStruct((TRACED_BATCH, *image_shape), np.float32)
+    own = jax.tree.map(
+        lambda rows: jax.ShapeDtypeStruct((TRACED_BATCH, *rows.shape[1:]), rows.dtype), targets
+    )
+    traced = _loss.trace(predict, as_partial(loss), batch, own)
+    shape, dtype = (getattr(traced.out_info, name, None) for name in ("shape", "dtype"))
+    if shape != (TRACED_BATCH,) or not np.issubdtype(dtype, np.floating):
+        raise ValueError(
+            f"loss must return one float for each of {TRACED_BATCH} images, got {dtype} {shape}"
+        )
+    return traced.jaxpr.jaxpr
+
+
 @jax.jit
 def _answer(predict: jax.tree_util.Partial, images: jax.Array) -> Any:
     """Is only traced; `jit` caches the trace for checkpoints of equal shape."""
     return predict(images)
+
+
+@jax.jit
+def _loss(predict: Any, loss: jax.tree_util.Partial, images: jax.Array, targets: Any) -> Any:
+    """Is only traced, as `_answer`."""
+    return loss(predict, images, targets)
 
 
 def check_classes(num_classes: int, labels: np.ndarray) -> None:
@@ -299,7 +360,10 @@ def check_classes(num_classes: int, labels: np.ndarray) -> None:
 
 
 def traced_bytes_per_pair(
-    predict: jax.tree_util.Partial, image_shape: tuple[int, ...], labels: np.ndarray
+    predict: jax.tree_util.Partial,
+    image_shape: tuple[int, ...],
+    targets: Any,
+    loss: LossFn = cross_entropy,
 ) -> int:
     """Estimate the memory one answer takes, from the operations of a model.
 
@@ -307,10 +371,10 @@ def traced_bytes_per_pair(
     excluded, doubled. Nothing is compiled or run.
 
     Raises:
-      ValueError: see `trace_answers`.
+      ValueError: see `trace_losses`.
     """
-    jaxpr = trace_answers(predict, image_shape, labels)
-    num_weights = len(jax.tree.leaves(predict))
+    jaxpr = trace_losses(loss, predict, image_shape, targets)
+    num_weights = len(jax.tree.leaves((predict, loss)))
     weights = {id(variable) for variable in (*jaxpr.constvars, *jaxpr.invars[:num_weights])}
     largest = _largest_operation(jaxpr, weights) // TRACED_BATCH
     return _LIVE_FACTOR * max(largest, 4 * int(np.prod(image_shape)))

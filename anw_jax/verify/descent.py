@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from anw_jax import _check, progress
+from anw_jax.verify.losses import rows_of
 
 _DECAY_FIRST, _DECAY_SECOND, _TINY = 0.8, 0.95, 1e-12
 
@@ -89,7 +90,7 @@ def descend(
 
 def mean_of_chunks(
     evaluate: Evaluate,
-    rows: tuple[np.ndarray, ...],
+    rows: tuple[Any, ...],
     signature_of_image: np.ndarray,
     chunk_images: int,
     theta: np.ndarray,
@@ -98,7 +99,7 @@ def mean_of_chunks(
 
     Args:
       evaluate: takes a block of `rows` and the angles `[num_starts, b]` of its images.
-      rows: arrays `[n, …]`.
+      rows: pytrees of arrays `[n, …]`.
       signature_of_image: int32 `[n]`.
       chunk_images: rows in a block.
       theta: the angles.
@@ -115,7 +116,7 @@ def mean_of_chunks(
     for start in range(0, num_images, chunk_images):
         # The last chunk is padded by repeating its last image, to keep one trace.
         block = np.minimum(np.arange(start, start + chunk_images), num_images - 1)
-        part = evaluate(*(array[block] for array in rows), angles[:, block])
+        part = evaluate(*rows_of(rows, block), angles[:, block])
         answers.append((block, part))
     for block, part in answers:
         terms[:, :, block] = np.asarray(part)

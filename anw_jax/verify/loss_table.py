@@ -15,16 +15,18 @@ from anw_jax.keys import SignatureSpace
 from anw_jax.marks import Mark, MarkTables
 from anw_jax.verify import chunks
 from anw_jax.verify.chunks import DEFAULT_MEMORY_BYTES
+from anw_jax.verify.losses import LossFn, cross_entropy
 from anw_jax.verify.self_check import check_jax
 
 
 def loss_table(
-    predict: Callable[[Any], Any],
+    predict: Callable[..., Any],
     images: np.ndarray,
-    labels: np.ndarray,
+    labels: Any,
     mark: Mark | Sequence[Mark],
     space: SignatureSpace,
     *,
+    loss: LossFn = cross_entropy,
     mark_of_image: np.ndarray | None = None,
     chunk_size: int | None = None,
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
@@ -42,12 +44,16 @@ def loss_table(
         program; any other function is called on NumPy batches.
       images: *unmarked* uint8 originals `[n, H, W, 3]` (or floats with 8-bit values).
       labels: integers `[n]`, given by somebody who does not know the slots: of two likely
-        classes one often suits the secret slot, on any model.
+        classes one often suits the secret slot, on any model. With another loss, its targets:
+        a pytree of arrays with leading axis `[n]`.
       mark: the watermark map; or a sequence of those of many owners, all of one type, such as
         `UserLCT`. One compiled program then serves all owners, and chunks run across them, so
         that a thousand owners of a few photos fill the device as one of thousands would.
       space: which signatures to ask; slot 0 is the unmarked original. A finer grid is
         `SignatureSpace(36)`.
+      loss: what the model's loss is, one of `verify.losses` or a function of (predict, images,
+        targets); of a classifier by default. It decides what `predict` maps to what. Traced
+        with a `Partial`, else called on NumPy batches.
       mark_of_image: with several marks, whose mark each original carries: integers `[n]`.
       chunk_size: pairs asked together; by default as many as `memory_bytes` allows.
       memory_bytes: memory to use beyond the originals and the weights (an estimate for
@@ -64,7 +70,8 @@ def loss_table(
 
     Raises:
       TypeError, ValueError: images that are not 8-bit colour, labels of the wrong shape or
-        beyond the model's classes, answers of the wrong shape, marks of several types, or
+        beyond the model's classes, answers of the wrong shape, another loss that does not
+        return one finite float for each image, marks of several types, or
         indices beyond them.
       JaxError: jax computes wrong numbers; see `check_jax`.
 
@@ -88,7 +95,7 @@ def loss_table(
     check_jax()
     _check.is_instance(SignatureSpace, space=space)
     images = _check.uint8_images(images=images)
-    labels = _check.class_labels(len(images), labels=labels)
+    labels = chunks.checked_targets(loss, labels, len(images))
     tables = MarkTables.of(mark, mark_of_image, len(images), space.degrees)
     if not callable(predict):
         hint = ": anw_jax.suspects.ask takes a suspect" if hasattr(predict, "answers") else ""
@@ -99,7 +106,7 @@ def loss_table(
     image_shape, is_traced = images.shape[1:], isinstance(predict, jax.tree_util.Partial)
     bytes_per_pair = 16 * int(np.prod(image_shape))
     if is_traced:
-        bytes_per_pair = chunks.traced_bytes_per_pair(predict, image_shape, labels)
+        bytes_per_pair = chunks.traced_bytes_per_pair(predict, image_shape, labels, loss)
     plan = chunks.plan_queries(
         *table.shape,
         bytes_per_pair=bytes_per_pair,
@@ -108,8 +115,14 @@ def loss_table(
         multiple_of=len(chunks.devices_for(predict)) if is_traced else 1,
     )
     run = chunks.run_traced if is_traced else chunks.run_called
-    for chunk, losses in run(predict, images, labels, tables, plan):
+    for chunk, losses in run(loss, predict, images, labels, tables, plan):
         stop = chunk.start + chunk.num_pairs
         table.reshape(-1)[chunk.start : stop] = losses
+        if loss is not cross_entropy and not np.isfinite(losses).all():
+            first = chunk.start + int(np.isfinite(losses).argmin())
+            image, slot = divmod(first, plan.num_slots)
+            raise ValueError(
+                f"loss must be finite, and is not for image {image} at slot {slot}"
+            )
         on_progress(stop, plan.num_pairs)
     return table

@@ -3,7 +3,8 @@
     L(θ) = Σ CE(f(g_θ(I)), y)  over the owner's unmarked photos I with their labels y
 
 f is the model and g_θ the mark with signature θ (Zou, Gong, Wang, "Anti-Neuron Watermarking",
-ECCV 2022, https://arxiv.org/abs/2109.09023). Grid search is `objective` under `jax.vmap` over
+ECCV 2022, https://arxiv.org/abs/2109.09023); CE is the cross-entropy, and of a model that is no
+classifier another of `verify.losses`. Grid search is `objective` under `jax.vmap` over
 signatures, gradient search is its `jax.value_and_grad`:
 
     jax.vmap(objective, (None, None, None, None, 0))(predict, images, labels, mark, grid)
@@ -16,7 +17,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+
+from anw_jax.verify.losses import LossFn, cross_entropy
 
 # Models are traced with all bits of float32: on TF32 (GPU) or passes of bfloat16 (TPU) answers
 # would depend on the chunk size, and would not replay on other hardware.
@@ -24,11 +26,12 @@ PRECISION = "highest"
 
 
 def objective(
-    predict: Callable[[jax.Array], jax.Array],
+    predict: Callable[..., Any],
     images: jax.Array,
-    labels: jax.Array,
+    labels: Any,
     mark: Callable[[jax.Array, Any], jax.Array],
     signatures: Any,
+    loss: LossFn = cross_entropy,
 ) -> tuple[jax.Array, jax.Array]:
     """Compute L and its terms. **Lower is evidence** of training on those signatures.
 
@@ -37,14 +40,16 @@ def objective(
     Args:
       predict: maps float32 `[n, H, W, 3]` in [0, 1] to logits `[n, num_classes]`.
       images: unmarked images `[n, H, W, 3]`.
-      labels: integers `[n]`.
+      labels: integers `[n]`; with another loss its targets, a pytree with leading axis `[n]`.
       mark: maps one image and its signature to a float32 `[H, W, 3]` image in [0, 1].
       signatures: one for each image: a pytree with leading axis `[n]`.
+      loss: see `verify.losses`.
 
     Returns:
-      The sum of the cross-entropies in nats, and each image's own, float32 `[n]`.
+      The sum of the losses (of cross-entropies, in nats), and each image's own, float32 `[n]`.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> from anw_jax.marks import HueRotation
       >>> def redness(batch):  # two classes: red or not
       ...     red = batch[..., 0].mean((1, 2)) - batch.mean((1, 2, 3))
@@ -60,7 +65,5 @@ def objective(
     """
     marked = jax.vmap(mark)(images, signatures)
     with jax.default_matmul_precision(PRECISION):
-        logits = predict(marked)
-    log_probabilities = jax.nn.log_softmax(logits.astype(jnp.float32))
-    losses = -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
+        losses = loss(predict, marked, labels)
     return losses.sum(), losses

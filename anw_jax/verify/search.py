@@ -14,7 +14,8 @@ from anw_jax.keys import SignatureSpace
 from anw_jax.marks import Mark
 from anw_jax.marks.publish import check_marks, stacked
 from anw_jax.verify import descent
-from anw_jax.verify.chunks import trace_answers
+from anw_jax.verify.chunks import checked_targets, trace_losses
+from anw_jax.verify.losses import LossFn, as_partial, cross_entropy
 from anw_jax.verify.objective import objective
 from anw_jax.verify.self_check import check_jax
 
@@ -155,9 +156,10 @@ class GradientSearchResult:
 def gradient_search(
     predict: jax.tree_util.Partial,
     images: np.ndarray,
-    labels: np.ndarray,
+    labels: Any,
     mark: Mark | Sequence[Mark],
     *,
+    loss: LossFn = cross_entropy,
     mark_of_image: np.ndarray | None = None,
     signature_of_image: np.ndarray | None = None,
     num_starts: int = 12,
@@ -190,8 +192,9 @@ def gradient_search(
     Args:
       predict: `jax.tree_util.Partial(apply, variables)`, [0, 1] images → logits.
       images: *unmarked* uint8 originals `[n, H, W, 3]`.
-      labels: integers `[n]`.
+      labels: integers `[n]`; with another loss its targets, as in `loss_table`.
       mark: a mark that is differentiable in its angle, or a sequence of those of many owners.
+      loss: what the model's loss is, as in `loss_table`.
       mark_of_image: with several marks, whose mark each original carries: integers `[n]`.
       signature_of_image: which images share a signature: integers `[n]`, 0 … k - 1; None for
         one shared by all, `np.arange(n)` for one of each image.
@@ -240,7 +243,7 @@ def gradient_search(
         )
     images = _check.uint8_images(images=images)
     num_images = _check.integer_at_least(1, num_images=len(images))
-    labels = _check.class_labels(num_images, labels=labels)
+    labels = checked_targets(loss, labels, num_images)
     marks, mark_of_image = check_marks(mark, mark_of_image, num_images)
     if signature_of_image is None:
         signature_of_image = np.zeros(num_images, int)
@@ -254,10 +257,10 @@ def gradient_search(
         spread = np.arange(num_starts) / num_starts + np.random.default_rng(seed).random()
         starts_degrees = spread * 360.0
     theta = _checked_starts(starts_degrees, int(signature_of_image.max()) + 1)
-    trace_answers(predict, images.shape[1:], labels)
+    trace_losses(loss, predict, images.shape[1:], labels)
     constants = jax.device_put(stacked([each.constants for each in marks]))
     evaluate = functools.partial(
-        losses_and_slopes, predict, type(marks[0]).mark_pixels, constants
+        losses_and_slopes, as_partial(loss), predict, type(marks[0]).mark_pixels, constants
     )
     rows = (images, labels, mark_of_image)
     mean = functools.partial(
@@ -269,11 +272,12 @@ def gradient_search(
 
 @functools.partial(jax.jit, static_argnames="mark_pixels")
 def losses_and_slopes(
+    loss: jax.tree_util.Partial,
     predict: jax.tree_util.Partial,
     mark_pixels: Callable[[jax.Array, jax.Array, Any], jax.Array],
     constants: Any,
     images: jax.Array,
-    labels: jax.Array,
+    labels: Any,
     mark_of_image: jax.Array,
     theta: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
@@ -283,7 +287,9 @@ def losses_and_slopes(
 
     def of_start(angles: jax.Array) -> tuple[jax.Array, jax.Array]:
         signatures = (angles, own)
-        return objective(predict, floats, labels, lambda i, s: mark_pixels(i, *s), signatures)
+        return objective(
+            predict, floats, labels, lambda i, s: mark_pixels(i, *s), signatures, loss
+        )
 
     # Each term depends on its own angle alone, so the gradient of the sum is all slopes.
     (_, losses), slopes = jax.vmap(jax.value_and_grad(of_start, has_aux=True))(theta)

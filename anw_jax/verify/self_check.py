@@ -14,6 +14,7 @@ from anw_jax import _jax_flags, _jax_settings
 from anw_jax.errors import JaxError
 from anw_jax.marks import MarkTables
 from anw_jax.verify.chunks import QueryPlan, run_called, run_traced
+from anw_jax.verify.losses import cross_entropy
 from anw_jax.verify.objective import PRECISION
 
 # Right versions are within 1e-6 of the largest value on CPU, wrong ones off by 1e-2 and more.
@@ -129,8 +130,8 @@ def _loss_table() -> tuple[np.ndarray, np.ndarray]:
         hidden = batch.reshape(len(batch), -1) @ weights[0]
         return hidden.clip(0) @ weights[1]
 
-    traced = run_traced(jax.tree_util.Partial(network, weights), *asked)
-    called = run_called(functools.partial(network, weights), *asked)
+    traced = run_traced(cross_entropy, jax.tree_util.Partial(network, weights), *asked)
+    called = run_called(cross_entropy, functools.partial(network, weights), *asked)
     got, right = (np.concatenate([losses for _, losses in run]) for run in (traced, called))
     return got.astype(np.float64), right.astype(np.float64)
 

@@ -17,6 +17,7 @@ from anw_jax.verify import (
     search,
     signature_cosine,
 )
+from anw_jax.verify.losses import as_partial, cross_entropy
 
 NUM_IMAGES = 5
 SPACE = SignatureSpace()
@@ -194,6 +195,7 @@ def test_slopes_are_means_over_the_images_of_a_signature(photos):
     predict, labels = _remembering(photos, hues), np.zeros(NUM_IMAGES, int)
     evaluate = functools.partial(
         search.losses_and_slopes,
+        as_partial(cross_entropy),
         predict,
         HueRotation.mark_pixels,
         HueRotation().constants[None],
@@ -323,8 +325,9 @@ def test_descents_keep_all_bits_of_float32(photos):
     constants = HueRotation().constants[None]
     with jax.default_matmul_precision("bfloat16"):
         lowered = search.losses_and_slopes.lower(
-            predict, HueRotation.mark_pixels, constants, photos, labels, labels, theta
-        )
+            as_partial(cross_entropy), predict, HueRotation.mark_pixels, constants,
+            photos, labels, labels, theta,
+        )  # fmt: skip
     lines = lowered.as_text().splitlines()
     products = [line for line in lines if "dot_general" in line]
     assert len(products) >= 2  # there and back

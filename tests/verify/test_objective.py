@@ -9,6 +9,7 @@ import pytest
 from anw_jax.keys import SignatureSpace
 from anw_jax.marks import HueRotation, UserLCT, apply_lct, lct_matrix
 from anw_jax.verify import gradient_search, loss_table, objective, search
+from anw_jax.verify.losses import as_partial, cross_entropy
 
 NUM_IMAGES = 6
 SPACE, MARK = SignatureSpace(), HueRotation().mark
@@ -91,8 +92,9 @@ def test_the_descent_follows_the_gradient_of_the_objective(photos, labels, predi
     per_image, losses = slopes(predict, floats, labels, MARK, angles)
     constants, who = HueRotation().constants[None], np.zeros(NUM_IMAGES, int)
     ours = search.losses_and_slopes(
-        predict, HueRotation.mark_pixels, constants, photos, labels, who, angles[None]
-    )
+        as_partial(cross_entropy), predict, HueRotation.mark_pixels, constants,
+        photos, labels, who, angles[None],
+    )  # fmt: skip
     np.testing.assert_allclose(ours[0][0], losses, atol=1e-6)
     np.testing.assert_allclose(ours[1][0], per_image, rtol=1e-4, atol=1e-7)
     twin = jax.jit(jax.grad(lambda d: twin_objective(predict, floats, labels, d)))

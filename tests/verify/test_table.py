@@ -12,6 +12,7 @@ from anw_jax import models
 from anw_jax.keys import MarkKey, SignatureSpace
 from anw_jax.marks import HueRotation, MarkTables, PixelMark, UserLCT, publish
 from anw_jax.verify import chunks, loss_table
+from anw_jax.verify.losses import as_partial, cross_entropy
 
 MARKS = {
     "hue": HueRotation(),
@@ -86,7 +87,12 @@ def test_models_are_traced_with_all_bits_of_float32(
     loud_convnet, small_images, labels, default
 ):
     tables = MarkTables.of(HueRotation(), None, 6, SPACE.degrees)
-    arguments = (loud_convnet, tables.publish_pixels, tables.parameters)
+    arguments = (
+        as_partial(cross_entropy),
+        loud_convnet,
+        tables.publish_pixels,
+        tables.parameters,
+    )
     arguments += (small_images, labels, tables.mark_of_image)
     pairs = np.zeros(3, np.int32)
     with jax.default_matmul_precision(default):

@@ -1,0 +1,228 @@
+"""What a model's loss is: one number for each image, whatever the model was trained to do.
+
+A loss is a function `(predict, images, targets) -> losses`: it calls the model as it pleases
+and returns float `[b]`, one loss for each image; lower where the model fits the image better.
+All that it needs besides (noise, negatives, a schedule) is public, fixed before the queries,
+and the same for all slots of an image: the exact test compares slots with one another, so
+whatever treats them alike keeps its p. A loss with arrays of its own is a
+`jax.tree_util.Partial`.
+
+`loss_table`, `objective` and `gradient_search` take one; the default is `cross_entropy`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from anw_jax import _check
+
+LossFn = Callable[[Callable[..., Any], jax.Array, Any], jax.Array]
+
+
+def as_partial(loss: LossFn) -> jax.tree_util.Partial:
+    """Return a loss as a pytree, so that it is an argument of compiled programs."""
+    return loss if isinstance(loss, jax.tree_util.Partial) else jax.tree_util.Partial(loss)
+
+
+def rows_of(tree: Any, rows: np.ndarray) -> Any:
+    """Return the given rows of every array of a pytree.
+
+    Example:
+      >>> rows_of((np.arange(4), None), np.array([3, 0]))
+      (array([3, 0]), None)
+    """
+    return jax.tree.map(lambda array: array[rows], tree)
+
+
+def cross_entropy(
+    predict: Callable[[jax.Array], jax.Array], images: jax.Array, labels: jax.Array
+) -> jax.Array:
+    """Return the cross-entropy of a classifier in nats.
+
+    Args:
+      predict: maps float32 `[b, H, W, 3]` in [0, 1] to logits `[b, num_classes]`.
+      images: float32 `[b, H, W, 3]`.
+      labels: integers `[b]`.
+
+    Returns:
+      float32 `[b]`.
+
+    Example:
+      >>> logits = lambda images: jnp.zeros((len(images), 4))
+      >>> losses = cross_entropy(logits, jnp.zeros((1, 2, 2, 3)), jnp.array([3]))
+      >>> round(float(losses[0]), 3)
+      1.386
+    """
+    log_probabilities = jax.nn.log_softmax(predict(images).astype(jnp.float32))
+    return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
+
+
+def binary_cross_entropy(
+    predict: Callable[[jax.Array], jax.Array], images: jax.Array, targets: jax.Array
+) -> jax.Array:
+    """Return the summed cross-entropy of a multi-label classifier in nats.
+
+    Args:
+      predict: maps images to logits `[b, num_labels]`.
+      images: float32 `[b, H, W, 3]`.
+      targets: `[b, num_labels]`, 1 where a label fits and 0 elsewhere.
+
+    Example:
+      >>> logits = lambda images: jnp.zeros((len(images), 3))
+      >>> losses = binary_cross_entropy(logits, jnp.zeros((1, 2, 2, 3)), jnp.array([[1, 0, 0]]))
+      >>> round(float(losses[0]), 3)
+      2.079
+    """
+    logits = predict(images).astype(jnp.float32)
+    signs = 1 - 2 * jnp.asarray(targets, jnp.float32)
+    return jnp.logaddexp(0, signs * logits).sum(axis=1)
+
+
+def squared_error(
+    predict: Callable[[jax.Array], jax.Array], images: jax.Array, targets: jax.Array
+) -> jax.Array:
+    """Return the mean squared error of a regression.
+
+    Args:
+      predict: maps images to answers `[b, ...]`.
+      images: float32 `[b, H, W, 3]`.
+      targets: of the answers' shape.
+
+    Example:
+      >>> mean = lambda images: images.mean((1, 2, 3))
+      >>> squared_error(mean, jnp.ones((1, 2, 2, 3)), jnp.array([0.5])).tolist()
+      [0.25]
+    """
+    answers = predict(images).astype(jnp.float32)
+    return _mean_square(answers - jnp.asarray(targets, jnp.float32))
+
+
+def reconstruction_error(
+    predict: Callable[[jax.Array], jax.Array], images: jax.Array, targets: Any = None
+) -> jax.Array:
+    """Return the mean squared error of an auto-encoder; it has no targets.
+
+    Example:
+      >>> halve = lambda images: images / 2
+      >>> reconstruction_error(halve, jnp.ones((1, 2, 2, 3))).tolist()
+      [0.25]
+    """
+    return _mean_square(predict(images).astype(jnp.float32) - images)
+
+
+def contrastive_loss(other_texts: np.ndarray, temperature: float) -> jax.tree_util.Partial:
+    """Make the image-to-text half of a contrastive loss, in nats.
+
+    Radford et al., "Learning Transferable Visual Models From Natural Language Supervision"
+    (2021), figure 3, https://arxiv.org/abs/2103.00020. In training the other texts are those of
+    the batch; here they are public and the same for all images and slots.
+
+    Args:
+      other_texts: embeddings of texts that belong to none of the images, `[k, d]`.
+      temperature: the cosines are divided by it, above 0.
+
+    Returns:
+      A loss; its model maps images to embeddings `[b, d]`, its targets are the embeddings
+      `[b, d]` of the images' own texts.
+
+    Raises:
+      TypeError, ValueError: no texts, or a temperature that is not above 0.
+
+    Example:
+      >>> loss = contrastive_loss(np.array([[0.0, 1.0]]), temperature=1.0)
+      >>> along_x = lambda images: jnp.tile(jnp.array([[1.0, 0.0]]), (len(images), 1))
+      >>> own = jnp.array([[1.0, 0.0]])
+      >>> round(float(loss(along_x, jnp.zeros((1, 2, 2, 3)), own)[0]), 3)  # log(1 + 1/e)
+      0.313
+    """
+    others = np.asarray(other_texts, np.float32)
+    if others.ndim != 2 or not len(others):
+        raise ValueError(f"other_texts must have shape [k, d], got {others.shape}")
+    _check.positive(temperature=temperature)
+    return jax.tree_util.Partial(_contrast, jnp.asarray(others), jnp.float32(temperature))
+
+
+def denoising_error(
+    signal_shares: np.ndarray,
+    steps: np.ndarray,
+    image_shape: tuple[int, int, int],
+    *,
+    seed: int,
+    mirror: bool = True,
+) -> jax.tree_util.Partial:
+    """Make the loss of a diffusion model: how wrong it is about noise that is known.
+
+    Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models" (2020), eq. 14,
+    https://arxiv.org/abs/2006.11239, averaged over given steps, each with a noise of its own.
+    The noises are the same for all images and slots: differences between slots then do not come
+    from the noise.
+
+    Args:
+      signal_shares: ᾱ of each step of the model's schedule, `[num_steps]` in (0, 1].
+      steps: the steps to ask about, integers `[k]`; a step may come several times.
+      image_shape: `(H, W, 3)` of the images.
+      seed: of the noises; public.
+      mirror: ask about the mirror image as well, under the same noises.
+
+    Returns:
+      A loss; its model maps noisy images sqrt(ᾱ)(2x - 1) + sqrt(1 - ᾱ)ε, `[b, H, W, 3]`,
+      and their steps int32 `[b]` to the noise ε that it sees. Its targets are further arguments
+      of the model with leading axis `[b]`, such as labels, in a tuple; () for none.
+
+    Raises:
+      TypeError, ValueError: shares outside (0, 1], steps beyond them, or no steps.
+
+    Example:
+      >>> loss = denoising_error(np.array([0.9, 0.5]), np.array([0, 1]), (2, 2, 3), seed=0)
+      >>> blind = lambda noisy, steps: jnp.zeros_like(noisy)
+      >>> loss(blind, jnp.zeros((5, 2, 2, 3)), ()).shape
+      (5,)
+    """
+    shares = np.asarray(signal_shares, np.float32)
+    if shares.ndim != 1 or not ((shares > 0) & (shares <= 1)).all():
+        raise ValueError(f"signal_shares must be [num_steps] in (0, 1], got {shares!r:.80}")
+    steps = np.asarray(steps)
+    if steps.ndim != 1 or not len(steps) or not np.issubdtype(steps.dtype, np.integer):
+        raise ValueError(f"steps must be integers [k], at least one, got {steps!r:.80}")
+    if steps.min() < 0 or steps.max() >= len(shares):
+        raise ValueError(f"steps must be in [0, {len(shares)}), got {steps!r:.80}")
+    _check.integer_at_least(0, seed=seed)
+    noises = np.random.default_rng(seed).standard_normal((len(steps), *image_shape), np.float32)
+    levels = shares[steps], steps.astype(np.int32), noises
+    return jax.tree_util.Partial(
+        _denoise_and_mirror if mirror else _denoise, *map(jnp.asarray, levels)
+    )
+
+
+def _contrast(others: jax.Array, temperature: jax.Array, predict, images, own) -> jax.Array:
+    embeddings = _unit(predict(images).astype(jnp.float32))
+    right = (embeddings * _unit(jnp.asarray(own, jnp.float32))).sum(axis=1, keepdims=True)
+    cosines = jnp.concatenate([right, embeddings @ _unit(others).T], axis=1)
+    return -jax.nn.log_softmax(cosines / temperature)[:, 0]
+
+
+def _unit(vectors: jax.Array) -> jax.Array:
+    return vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _denoise(shares, steps, noises, predict, images, targets) -> jax.Array:
+    def error(level: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        share, step, noise = level
+        noisy = jnp.sqrt(share) * (2 * images - 1) + jnp.sqrt(1 - share) * noise[None]
+        seen = predict(noisy, jnp.full(len(images), step), *targets)
+        return _mean_square(seen.astype(jnp.float32) - noise[None])
+
+    # One noise after the other: the memory is that of one batch.
+    return jax.lax.map(error, (shares, steps, noises)).mean(axis=0)
+
+
+def _denoise_and_mirror(shares, steps, noises, predict, images, targets) -> jax.Array:
+    sides = images, images[:, :, ::-1]
+    return sum(_denoise(shares, steps, noises, predict, side, targets) for side in sides) / 2
+
+
+def _mean_square(differences: jax.Array) -> jax.Array:
+    return jnp.square(differences).reshape(len(differences), -1).mean(axis=1)
