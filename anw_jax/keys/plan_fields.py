@@ -13,13 +13,21 @@ from anw_jax import _check
 from anw_jax.keys.digests import is_digest
 
 # `stats.STATISTICS` has a score for each, in this order.
-STATISTICS = ("log_losses", "losses", "centred", "ranks", "hits", "bounded_log_losses")
+STATISTICS = (
+    "log_losses",
+    "losses",
+    "centred",
+    "ranks",
+    "hits",
+    "bounded_log_losses",
+    "log_errors",
+)
 
 # Statistics that bound each image's row before the unit's sum: they take images' rows.
 IMAGE_STATISTICS = ("bounded_log_losses",)
 
 # Statistics of one unit's row alone.
-ROW_STATISTICS = ("log_losses", "losses", "ranks", "hits")
+ROW_STATISTICS = ("log_losses", "losses", "ranks", "hits", "log_errors")
 
 # Statistics that use no later unit: what a sequential audit can score.
 SEQUENTIAL_STATISTICS = (*ROW_STATISTICS, *IMAGE_STATISTICS)

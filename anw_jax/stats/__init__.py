@@ -29,6 +29,7 @@ from anw_jax.stats.betting import (
     sequential_result,
 )
 from anw_jax.stats.bounds import INVERSIONS, LowerBound, UnitList, how_many, which_units
+from anw_jax.stats.calibration import calibrated_scores
 from anw_jax.stats.exact import ExactNull, quantise
 from anw_jax.stats.power import AuditPlan, plan_audit
 from anw_jax.stats.scores import (
@@ -80,6 +81,7 @@ __all__ = [
     "UnitList",
     "blind_argmin",
     "bonferroni",
+    "calibrated_scores",
     "count_hits",
     "divided",
     "e_bh",

@@ -27,6 +27,9 @@ _LARGEST_LOSS = 1e30
 # Relative differences below this are rounding, and count as ties.
 _NOISE = 1e-12
 
+# Smaller errors count as this one.
+_SMALLEST_ERROR = 1e-12
+
 # Added to losses: differences between losses far below it carry little evidence.
 DAMPING_NATS = 0.3
 
@@ -226,6 +229,7 @@ _SCORE_FNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "hits": lambda losses: (
         np.arange(1, losses.shape[1] + 1) == blind_argmin(losses)[:, None]
     ).astype(float),
+    "log_errors": lambda errors: -np.log(np.maximum(errors, _SMALLEST_ERROR)),
 }
 
 # The names that a plan can hold: `keys` refuses any other when a plan is made.
@@ -251,7 +255,8 @@ def score_units(
     loss), "centred" (each column's mean removed), "ranks" (rank within the row, mid-ranks for
     ties), "hits" (1 for the blind argmin, else 0), "bounded_log_losses" (each image's row of
     "log_losses" cut off on both sides of its median: absurd answers to a few photos cannot
-    undo what the others show).
+    undo what the others show), "log_errors" (minus the logarithm, for squared and denoising
+    errors, whose ratios count).
 
     Args:
       loss_table: `[num_images, num_slots]` nats.

@@ -23,6 +23,7 @@ def _naive_scores(losses, statistic):
     ranks = np.array([ranks_of(row) for row in -losses])
     return {
         "log_losses": np.array([[-math.log(max(x, 0) + 0.3) for x in row] for row in losses]),
+        "log_errors": np.array([[-math.log(max(x, 1e-12)) for x in row] for row in losses]),
         "losses": -losses,
         "centred": centred,
         "ranks": ranks,
