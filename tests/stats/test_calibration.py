@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from anw_jax import stats
 from anw_jax.stats import ExactNull, calibrated_scores, quantise
 
-NUM, VALID = 40, 11
+NUM, VALID = 25, 5
 
 
 def _scores(rng, imprint=0.0, slots=None):
@@ -61,8 +61,8 @@ def test_it_finds_an_imprint_that_the_plain_scores_hide():
     slots = rng.integers(1, VALID + 1, NUM)
     suspect, base, other = _scores(rng, imprint=0.5, slots=slots)
     plain = _log_p(suspect, slots)
-    assert _log_p(calibrated_scores(suspect, base), slots) < -20
-    assert plain > -12
+    assert _log_p(calibrated_scores(suspect, base), slots) < -10
+    assert plain > -9
     assert _log_p(calibrated_scores(suspect, other), slots) == pytest.approx(plain, abs=3)
 
 
@@ -74,11 +74,11 @@ def test_p_is_super_uniform_over_slots_and_a_reference_that_saw_them_is_a_near_l
     null = ExactNull(integers)
     draws = rng.integers(0, VALID, (4000, NUM))
     sums = integers[np.arange(NUM), draws].sum(axis=1)
-    p_values = np.exp([null.log_p_value(int(total)) for total in sums])
+    p_values = np.cumsum(null.pmf[::-1])[::-1][sums]  # P(sum >= observed)
     is_valid, _ = stats.super_uniformity(p_values)
     assert is_valid
     saw = []
-    for _ in range(200):
+    for _ in range(40):
         slots = rng.integers(1, VALID + 1, NUM)
         marked = base.copy()
         marked[np.arange(NUM), slots - 1] -= 1.0  # it was punished for the owner's versions
@@ -86,7 +86,7 @@ def test_p_is_super_uniform_over_slots_and_a_reference_that_saw_them_is_a_near_l
     assert not stats.super_uniformity(np.array(saw))[0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     hnp.arrays(np.float64, (6, 4), elements=st.floats(-50, 50)),
     hnp.arrays(np.float64, (6, 4), elements=st.floats(-50, 50)),
