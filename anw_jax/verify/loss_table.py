@@ -17,6 +17,7 @@ from anw_jax.verify import chunks
 from anw_jax.verify.chunks import DEFAULT_MEMORY_BYTES
 from anw_jax.verify.losses import LossFn, cross_entropy
 from anw_jax.verify.self_check import check_jax
+from anw_jax.verify.tracing import traced_bytes_per_pair
 
 
 def loss_table(
@@ -106,7 +107,7 @@ def loss_table(
     image_shape, is_traced = images.shape[1:], isinstance(predict, jax.tree_util.Partial)
     bytes_per_pair = 16 * int(np.prod(image_shape))
     if is_traced:
-        bytes_per_pair = chunks.traced_bytes_per_pair(predict, image_shape, labels, loss)
+        bytes_per_pair = traced_bytes_per_pair(predict, image_shape, labels, loss)
     plan = chunks.plan_queries(
         *table.shape,
         bytes_per_pair=bytes_per_pair,

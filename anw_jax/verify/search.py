@@ -14,10 +14,11 @@ from anw_jax.keys import SignatureSpace
 from anw_jax.marks import Mark
 from anw_jax.marks.publish import check_marks, stacked
 from anw_jax.verify import descent
-from anw_jax.verify.chunks import checked_targets, trace_losses
+from anw_jax.verify.chunks import checked_targets
 from anw_jax.verify.losses import LossFn, as_partial, cross_entropy
 from anw_jax.verify.objective import objective
 from anw_jax.verify.self_check import check_jax
+from anw_jax.verify.tracing import trace_losses
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -277,7 +277,7 @@ def test_marks_by_name(rng):
     }
     for name, kind in kinds.items():
         user = lab.UserSettings(num_images=1, mark=name, num_pixels=20)
-        assert isinstance(owners.mark_of(user, mark_key, (8, 8)), kind)
+        assert isinstance(owners.mark_of(user, mark_key, (8, 8), 12), kind)
 
 
 @pytest.mark.slow

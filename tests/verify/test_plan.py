@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anw_jax.verify import QueryPlan, plan_queries
-from anw_jax.verify.chunks import traced_bytes_per_pair
+from anw_jax.verify.tracing import traced_bytes_per_pair
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
