@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 # Found through the line above.
 from anw_jax.report import results_table, write_readme_figure  # noqa: E402
 
-_BEGIN = "<!-- results: begin (python docs/update_readme.py writes what stands here) -->"
+_BEGIN = "<!-- results: begin (written by python docs/update_readme.py) -->"
 _END = "<!-- results: end -->"
 
 # Folder in results/, heading, and the settings file.
@@ -63,8 +63,9 @@ def _without(file: pathlib.Path) -> str:
         f"{run['users'][name]['num_hits']} hits of {run['users'][name]['num_units']}"
         for name in excluded
     )
+    names = ", ".join(f"`{name}`" for name in excluded)
     return (
-        f"The same training of seed {run['seed']} without the photos of {', '.join(excluded)} "
+        f"Seed {run['seed']} retrained without the photos of {names} "
         f"(`--config.exclude={','.join(excluded)}`), tested with the same key: {outcomes}."
     )
 
