@@ -22,7 +22,6 @@ from anw_jax.keys import (
 )
 from anw_jax.keys.plan_fields import KINDS
 from anw_jax.stats import (
-    STATISTICS,
     TestResult,
     blind_argmin,
     count_hits,
@@ -39,6 +38,9 @@ from anw_jax.verify.statements import (
 )
 
 _TAG_TABLE = b"anw_jax/v1/loss-table\0"
+
+# Fixed: a replay compares them with those of verdicts that were written long before.
+_DIAGNOSTICS = ("log_losses", "losses", "centred", "ranks", "hits", "bounded_log_losses")
 
 NO_COMMITMENT = "not evidence: key not fixed before training"
 EXPERIMENT_KEY = "experiment key, not evidence"
@@ -319,7 +321,7 @@ def _diagnostics(
     """Compute uncorrected p: of the other statistics, and by Monte-Carlo of the named one."""
     diagnostics = {
         f"log10_p_{name}": exact_test(loss_table, assignment, statistic=name).log10_p
-        for name in STATISTICS
+        for name in _DIAGNOSTICS
         if name != statistic
     }
     diagnostics["p_monte_carlo"] = monte_carlo_test(

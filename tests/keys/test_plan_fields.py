@@ -9,7 +9,7 @@ import pytest
 from anw_jax import stats
 from anw_jax.keys import AccessRule, Plan, plan_fields
 from anw_jax.keys.plan_fields import DEFAULT_KINDS, KINDS, default_rules
-from anw_jax.marks import HueRotation, PixelMark, UserLCT
+from anw_jax.marks import HueRotation, LightField, PixelMark, UserLCT
 
 LOGITS = AccessRule("logits")
 
@@ -128,6 +128,8 @@ MARKS = (
     PixelMark(bytes(32), 32, 32),
     PixelMark(bytes(32), 8, 8, num_pixels=1, full_scale=1),
     PixelMark(bytes(32), 8, 8, num_pixels=20, full_scale=1e-7),
+    LightField(bytes(32)),
+    LightField(bytes(32), strength=1, cells=2, num_slots=2),
 )
 
 
@@ -153,7 +155,7 @@ def test_plans_refuse_a_statistic_that_nothing_computes(statistic):
         Plan(statistic, 1e-6)
     beginning = (
         "statistic must be one of log_losses, losses, centred, ranks, hits, "
-        "bounded_log_losses; got "
+        "bounded_log_losses, log_errors; got "
     )
     assert str(raised.value).startswith(beginning + repr(statistic))
 
@@ -162,8 +164,8 @@ def test_a_sequential_plan_refuses_what_needs_the_whole_table():
     with pytest.raises(ValueError) as raised:
         Plan("centred", 1e-6, mode="sequential")
     assert str(raised.value) == (
-        "statistic must be one of log_losses, losses, ranks, hits, bounded_log_losses; "
-        "got 'centred'"
+        "statistic must be one of log_losses, losses, ranks, hits, log_errors, "
+        "bounded_log_losses; got 'centred'"
     )
 
 
@@ -195,14 +197,21 @@ def test_plans_take_the_description_of_each_mark(mark):
         f"pixel_mark:512:0.0:{DIGEST}",
         f"pixel_mark:512:x:{DIGEST}",
         f"pixel_mark:0.6:{DIGEST}",
+        f"light_field:0.25:16:12:{DIGEST[1:]}",
+        f"light_field:0.25:16:{DIGEST}",
+        f"light_field:0.25:016:12:{DIGEST}",
+        f"light_field:0.250:16:12:{DIGEST}",
+        f"light_field:1.5:16:12:{DIGEST}",
+        f"light_field:0.25:16:12:{DIGEST}:{DIGEST}",
     ],
 )
 def test_plans_refuse_what_no_mark_says_of_itself(mark):
     with pytest.raises(ValueError) as raised:
         Plan("losses", 0.1, mark)
     assert str(raised.value).startswith(
-        "mark must be hue_rotation, user_lct:DIGEST, pixel_mark:NUMBER:SCALE:DIGEST or "
-        f"own:TEXT, as a mark's description says it; got {mark!r}"
+        "mark must be hue_rotation, user_lct:DIGEST, pixel_mark:NUMBER:SCALE:DIGEST, "
+        "light_field:STRENGTH:CELLS:SLOTS:DIGEST or own:TEXT, as a mark's description says "
+        f"it; got {mark!r}"
     )
 
 
