@@ -1,12 +1,12 @@
-"""An audit in files: the steps of an arbitrator for any suspect, and the answers of an owner.
+"""File-based audits: the arbitrator's workflow, and the owner's side of it.
 
-The order is enforced by the files of a `Case`, each of which names the SHA-256 of the one
-before: `probe_case` → `declare` → `seal_case` (or `run_rounds` with `answer_request`, leaf by
-leaf) → `judge_case` (or `judge_record`). Only the verdict of a sealed case opens keys. Every
-step may be killed and called again: answers are on disk, and no query is paid twice.
+The order is enforced by the files of a `Case`, each of which records the SHA-256 of its
+predecessor: `probe_case` → `declare` → `seal_case` (or `run_rounds` with `answer_request`, leaf
+by leaf) → `judge_case` (or `judge_record`). Only the verdict of a sealed case opens keys. Every
+step is resumable: answers are cached on disk, so no query is paid for twice.
 
 `commit_folder` and `publish_folder` are the owner's steps; `estimate` computes what an audit
-will need; `replay_case` computes a verdict again from the files.
+will need; `replay_case` recomputes a verdict from the files.
 """
 
 from anw_jax.audit.case import Case, Owner

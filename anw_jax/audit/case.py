@@ -57,7 +57,7 @@ class Owner:
 
 
 class Case:
-    """A case folder; each file is read and checked when it is used.
+    """A case folder. Files are read and validated lazily.
 
     Args:
       path: the folder.
@@ -146,7 +146,7 @@ class Case:
         return digest_of(self.file(name)) if self.has(name) else None
 
     def check_link(self, name: str, before: str) -> dict[str, Any]:
-        """Read the file of a step, and check that it names the file before as it is now.
+        """Read a step's file; check that it records its predecessor's current digest.
 
         Raises:
           ChangedFileError: the file before was changed, or is gone.
@@ -172,8 +172,8 @@ class Case:
         file = self.answers_file(suspect)
         if not file.exists():
             raise ChangedFileError(
-                f"{file} is gone: without the answers nobody can check the losses made from "
-                "them; restore the file"
+                f"{file} is gone: without the answers the losses made from them cannot be "
+                "checked; restore the file"
             )
         check_same(file, digest, named_by)
 

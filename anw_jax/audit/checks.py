@@ -1,9 +1,8 @@
 """Checks before a declaration: the probe, the owners, and the labels and sizes of the photos.
 
-A loss is read at a photo's class number, and another class number gives other losses over the
-hues: choosing it after hues and answers are known would be choosing the evidence. Therefore the
-class numbers come from the owner only as committed to, from a file of the arbitrator's own, or
-from the model.
+Losses depend on a photo's class number, so choosing it after seeing hues and answers would bias
+the test. Therefore class numbers come from the owner only as committed to, from a file of the
+arbitrator's own, or from the model.
 """
 
 import dataclasses
@@ -180,7 +179,7 @@ def _size_text(size: tuple[int, int]) -> str:
 def check_labels_fit(
     case: Case, opened: Mapping[str, Suspect], labels_of: Mapping[str, np.ndarray | None]
 ) -> None:
-    """Refuse labels that are no class of a suspect, since its audit could not end.
+    """Refuse labels that are not classes of a suspect, since its audit could not end.
 
     Args:
       case: with the owners' photos.
@@ -205,7 +204,7 @@ def check_labels_fit(
 
 
 def source_of(plan: Plan) -> str:
-    """Say who gives the class numbers under a plan: all its rules agree in it."""
+    """Return the label source of a plan (all its rules share one)."""
     return "owner" if plan.version == 1 else plan.rules[0].labels
 
 

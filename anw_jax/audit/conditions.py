@@ -1,4 +1,4 @@
-"""What a verdict rests on, and how it is worded: statements, conditions, factor, texts."""
+"""Assemble a verdict: statements, conditions, the factor that multiplies p, and the texts."""
 
 import dataclasses
 import math
@@ -78,7 +78,8 @@ class CaseBasis:
       statements: of the arbitrator.
 
     Raises:
-      CaseError: nothing declared, wrong statements, or a suspect that cannot have learned.
+      CaseError: nothing declared, wrong statements, or a suspect released before
+        the beacon value appeared.
       ChangedFileError: a file was changed.
     """
 
@@ -103,7 +104,7 @@ class CaseBasis:
         if published.plan.version == 1:
             conditions.append(_FREELY_DECLARED)
         source, table = self.declared.labels_by(owner), self.case.owners[owner].originals.table
-        # Words that were committed to become numbers by a map that somebody made afterwards.
+        # Labels committed to as words are mapped to numbers by a map made afterwards.
         is_mapped = source == "owner" and table is not None and table.by_arbitrators_map
         are_fixed = source == "model" or (
             source == "owner" and published.plan.beacon and not is_mapped

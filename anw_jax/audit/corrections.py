@@ -1,4 +1,4 @@
-"""Correct the tests of a case for one another: what is shown of several owners and models."""
+"""Multiple-testing corrections over the owners and suspects of a case."""
 
 import math
 from typing import Any
@@ -50,7 +50,7 @@ def corrected(plan: Plan, tests: dict[str, dict[str, dict[str, Any]]]) -> dict[s
         for owner, by_name in tests.items()
     }
     reachable = rule(plan.alpha, best, pairs, [best[owner][name] for owner, name in pairs])
-    # A test that could name nobody is inconclusive.
+    # If even perfect matches would name no one, the outcome is inconclusive.
     could_name = reachable["named"]
     everybody = [[owner] for owner in tests] if rule is _any_model else map(list, pairs)
     outcome = SHOWN if body["named"] else NOT_SHOWN if could_name else INCONCLUSIVE

@@ -1,4 +1,4 @@
-"""Fix what will be asked, in `declared.json`, before the first query; read it afterwards."""
+"""Write and read `declared.json`, which fixes how suspects are queried before any query."""
 
 import dataclasses
 import datetime
@@ -214,7 +214,7 @@ def close(suspect: Suspect) -> None:
 
 
 def public_seeds(case: Case) -> dict[str, str]:
-    """Return the seed of image augmentations of each owner: nobody can choose it."""
+    """Return each owner's image augmentation seed, fixed by commitment and plan."""
     return {
         name: augmentation_seed(owner.published.commitment, owner.published.plan).hex()
         for name, owner in case.owners.items()

@@ -136,7 +136,7 @@ def reached(case: Case) -> list[dict[str, Any]]:
 
     Raises:
       CaseError: there is no verdict.
-      ChangedFileError: it names other files than those before it.
+      ChangedFileError: it records other digests than those of the files before it.
     """
     mode, declared = case.read("verdict.json")["mode"], case.read("declared.json")
     before = "blind.json" if mode == "sealed" else "closed.json"

@@ -52,7 +52,7 @@ class RecordEnd:
 
     @property
     def is_row(self) -> bool:
-        """Whether a bet waits for the leaf; otherwise the record is closed."""
+        """True if this line is a bet that awaits its leaf; False if it closes the record."""
         return self.body["kind"] == "row"
 
 
@@ -145,7 +145,7 @@ def read_opening(path: pathlib.Path, request_digest: str) -> LeafOpening | None:
         return LeafOpening.from_dict(body["opening"])
     except (KeyError, TypeError, ValueError) as error:
         raise CaseError(
-            f"{path} holds no opening of a leaf ({error!s:.80}): move it away and ask the "
+            f"{path} is not an opening of a leaf ({error!s:.80}): move it away and ask the "
             "owner again"
         ) from None
 
@@ -156,9 +156,9 @@ def answer_request(
     """Open one leaf for an arbitrator, if the bet on it is recorded, and write the opening.
 
     Every opening is logged in `openings.jsonl` beside the manifest before it is written. A
-    leaf is opened once: the same request gets the same answer again; another line for a unit
-    that is open is refused, and so is a unit out of turn. With several suspects the rows of all
-    open records must be there, and a closed record must be as it was.
+    leaf is opened once: the same request gets the same answer again; a different line for an
+    opened unit, or a unit out of order, raises RecordError. With several suspects the rows of
+    all open records must be there, and a closed record must be as it was.
 
     Args:
       request: the arbitrator's file.
@@ -188,7 +188,7 @@ def _answer(
     if commitment_of(mark_key, published.manifest, published.plan) != published.commitment:
         raise CommitmentError(f"the key is not the one behind {folder}/commitment.json")
     if body.get("commitment") != published.commitment:
-        raise CommitmentError(f"{path} asks about another commitment than that in {folder}")
+        raise CommitmentError(f"{path} is for a different commitment than that in {folder}")
     log, declared = _read_log(folder / LOG), body.get("declared")
     if log and declared != log[0]["declared"]:
         raise RecordError(

@@ -20,7 +20,7 @@ def digest_of(path: pathlib.Path) -> str:
     """Compute the SHA-256 of a file, as hex.
 
     Raises:
-      CaseError: the file cannot be read, or is no regular one.
+      CaseError: the file cannot be read, or is not a regular file.
     """
     with _readable(path), _files.open_regular(path, MOST_HASHED) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

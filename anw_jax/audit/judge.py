@@ -36,7 +36,8 @@ def judge_case(
       it is shown, lower bound and list; and the outcome corrected for all tests of the case.
 
     Raises:
-      CaseError: no sealed tables, keys of other owners, or a suspect that cannot be guilty.
+      CaseError: no sealed tables, keys of other owners, or a suspect that predates its beacon
+        value.
       ChangedFileError: a file was changed, or is not the one noted.
       CommitmentError: a key that does not open its commitment, or a commitment that is not the
         one the arbitrator had.
@@ -220,9 +221,9 @@ def units_of(
 
     Each rate holds for all owners and suspects of the case together, and for whatever the
     test was chosen from: it is divided by the same factor as the level of the test, as in
-    Bonferroni. Otherwise, of a hundred innocent models some would have a bound or a list. Where
-    nothing is shown neither is stated: otherwise one audit of an innocent model in twenty would
-    have a bound above 0 beside "not shown".
+    Bonferroni. Otherwise some of many models that were not trained on the photos would
+    have a bound or a list by chance. Where nothing is shown neither is stated: otherwise one
+    audit of such a model in twenty would have a bound above 0 beside "not shown".
 
     Args:
       owner: whose units.

@@ -181,7 +181,9 @@ def _in_order(
         place = place_of.get(name, of_canonical.get(canonical_name(name)))
         if place is None:
             hint = _check.did_you_mean(name, manifest.file_names)
-            raise CaseError(f"{path} has a row for {name!r:.80}, which is no photo here{hint}")
+            raise CaseError(
+                f"{path} has a row for {name!r:.80}, which is not a photo of this case{hint}"
+            )
         label = _label(path, name, text)
         if found.setdefault(place, label) != label:
             raise CaseError(f"{path} gives {name!r} two labels")
@@ -258,7 +260,7 @@ def _rows(
     """Read rows of two columns, with the separator that gives such rows."""
     if path.is_file() and path.stat().st_size > _MOST_BYTES:
         raise CaseError(
-            f"{path} has more than {_MOST_BYTES:,} bytes, and is no table of labels"
+            f"{path} has more than {_MOST_BYTES:,} bytes, too many for a table of labels"
         )
     text = _text(path, read_bytes(path))
     tables = {mark: _split(text, mark) for mark in _SEPARATORS}
@@ -288,10 +290,10 @@ def _text(path: pathlib.Path, body: bytes) -> str:
         text = body.decode(encoding)
     except UnicodeDecodeError as error:
         raise CaseError(
-            f"{path} is no text in UTF-8 (byte {error.start}): save it as CSV in UTF-8"
+            f"{path} is not UTF-8 text (byte {error.start}): save it as CSV in UTF-8"
         ) from None
     if "\0" in text:
-        raise CaseError(f"{path} is no text in UTF-8 (it holds NUL): save it as CSV in UTF-8")
+        raise CaseError(f"{path} is not UTF-8 text (it contains NUL): save it as CSV in UTF-8")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

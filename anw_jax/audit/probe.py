@@ -170,7 +170,7 @@ def _batch_sizes(
 
 
 def _with_classes(report: Report, case: Case, suspect: Suspect) -> Report:
-    """Add an error where any label of the case, probed or not, is no class."""
+    """Add an error if any label of the case, probed or not, is not a class of the suspect."""
     labels = [known_labels(case, name) for name in case.owners]
     largest = max(
         (int(some.max(initial=-1)) for some in labels if some is not None), default=-1

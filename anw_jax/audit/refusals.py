@@ -2,8 +2,8 @@
 
 One query without a usable answer (refused, too few numbers in it, NaN) makes its image
 unusable: the image's row is left out for all slots, which is decided before any slot is known.
-A suspect that refuses where it recognises its training images can therefore remove evidence,
-but make no p smaller. How much it may remove is declared: above that share of an owner's images
+A suspect that selectively refuses its training images can therefore reduce power, but cannot
+make any p smaller. How much it may refuse is declared: above that share of an owner's images
 the test is inconclusive, whatever the other images say.
 """
 

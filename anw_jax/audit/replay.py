@@ -1,4 +1,4 @@
-"""Replay a verdict: compute it again from the files, and query a share of the units again."""
+"""Recompute a verdict from its files, and optionally re-query a sample of units."""
 
 import dataclasses
 import math
@@ -22,8 +22,8 @@ from anw_jax.verify import seal
 
 # Numbers of another machine may differ in their last bits.
 _TOLERANCE = 1e-9
-# Fields of sentences, which another version of the program may word otherwise. How many there
-# are, and whether there are any, is compared.
+# Fields of text, which another version of the program may word differently. Only their number
+# and whether there are any is compared.
 _SENTENCES = frozenset({"text", "sentence", "standing", "stated", "conditions", "reason"})
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
 # Answers of the same model on another machine or at another time.
@@ -35,11 +35,11 @@ class Replayed:
     """What `replay_case` found; any other difference is an error.
 
     Attributes:
-      verdict: computed again, as `verdict.json` holds it.
-      num_rows: rows that were computed again from the answers on disk.
+      verdict: recomputed, in the format of `verdict.json`.
+      num_rows: rows that were recomputed from the answers on disk.
       num_asked: units queried again.
       num_differing: those of them whose rows differ from what was sealed.
-      wording: the first sentence that is worded differently in `verdict.json`; "" for none.
+      wording: the first sentence of `verdict.json` that differs in wording only; "" for none.
       foreign_leaves: by owner, units whose opened leaf is not the one that the key gives; None
         where no key was given.
     """
@@ -59,7 +59,7 @@ def replay_case(
     ask: float = 0.0,
     makers: dict[str, MakerFn] | None = None,
 ) -> Replayed:
-    """Compute a verdict again from the files, and compare it with the one that is written.
+    """Recompute a verdict from the files, and compare it with `verdict.json`.
 
     Rows are computed from the answers, tests from the rows. Nothing is written.
 

@@ -79,7 +79,7 @@ class AuditState:
 
     @property
     def closed_because(self) -> str:
-        """Why it ended, each reason once; "" while a leaf is due."""
+        """The distinct reasons why the records closed; "" while the audit is open."""
         if self.waiting:
             return ""
         return "; ".join(dict.fromkeys(record.closed_because for record in self.records))

@@ -46,7 +46,8 @@ class SuspectFile:
     * `kind`: onnx, torch, keras, http, recorded, callable, and what `makers` adds.
     * `file` (onnx, torch, keras, recorded): the model, relative to this file.
     * `function` (callable) or `module` (torch, for a file of weights): "file.py:name", a
-      function of a batch, or one that returns the module. **It is run**: use your own.
+      function of a batch, or one that returns the module. Warning: **this code is executed**;
+      use only code that you trust.
     * `files` (with a function or module): further files that it consists of, such as its
       weights and code that it imports. They are part of the identity, which otherwise covers
       only that one file; a warning names local code that is not listed.

@@ -54,7 +54,7 @@ def _workdir(fields: Any) -> Suspect:
     except ImportError:
         from anw_jax.suspects.adapters.base import missing
 
-        raise missing("asking a workdir", "run") from None
+        raise missing("querying a workdir", "run") from None
     inside = folder / "checkpoints"
     model, variables = load_model(inside if inside.is_dir() else folder)
     declaration = Declaration.from_json({"num_classes": model.num_classes, **declared})
@@ -72,7 +72,7 @@ MAKERS = {"workdir": _workdir}
     show_default=True,
     help="The level: the largest p that counts as shown.",
 )
-@click.option("--power", default=0.9, show_default=True, help="Probability to reach it.")
+@click.option("--power", default=0.9, show_default=True, help="Probability of reaching it.")
 @click.option(
     "--access",
     type=click.Choice(KINDS),
@@ -88,7 +88,9 @@ MAKERS = {"workdir": _workdir}
     show_default=True,
     help="Test all units at once, or one by one until the level is reached.",
 )
-@click.option("--slots", default=12, show_default=True, help="Number of hues on the circle.")
+@click.option(
+    "--slots", default=12, show_default=True, help="Number of slots, slot 0 included."
+)
 @click.option(
     "--augmentations", default=1, show_default=True, help="Queries for each photo and slot."
 )
@@ -96,7 +98,7 @@ MAKERS = {"workdir": _workdir}
     "--images-per-unit",
     default=1,
     show_default=True,
-    help="Photos that share one hue, such as an album.",
+    help="Number of photos that share one hue, for example an album.",
 )
 @click.option(
     "--effect",
@@ -189,7 +191,7 @@ def probe(case, photos, as_json) -> int:
     "--beacon",
     multiple=True,
     metavar="[OWNER=]HEX|FILE",
-    help="The value of an owner's beacon, or a file with the JSON from its address.",
+    help="The value of an owner's beacon, or the JSON file downloaded from its URL.",
 )
 @click.option("--despite-probe", is_flag=True, help="Ignore a missing probe or its errors.")
 @json_option
@@ -198,9 +200,9 @@ def declare(case, top, save_queries, best, beacon, despite_probe, as_json, **giv
 
     The owners' plans have a rule for each kind of access, and a suspect is queried at the most
     detailed kind that it offers. The options may repeat the plan, or choose where it leaves a
-    menu; p is then multiplied by the number of entries. A plan of version 1 leaves all of them
-    open, and the verdict says so. Also writes CASE/statements.toml, in which you state what no
-    file can show; fill it in before the verdict.
+    choice; p is then multiplied by the number of choices. A plan of version 1 leaves all of
+    them open, and the verdict says so. Also writes CASE/statements.toml, in which you state
+    facts that cannot be derived from files; fill it in before the verdict.
 
     \b
     Examples:
@@ -239,18 +241,20 @@ def declare(case, top, save_queries, best, beacon, despite_probe, as_json, **giv
 @click.option(
     "--stop",
     is_flag=True,
-    help="Sequential mode: close the audit now; bets on a leaf that is due and not opened are "
-    "lost.",
+    help="Sequential mode: close the audit now; any outstanding bet on an unopened leaf is "
+    "forfeited.",
 )
 @click.option("--budget", type=int, default=None, help="Replaces the declared budget.")
 @json_option
 def run_audit(case, opener, stop, budget, as_json) -> int:
-    """Query the suspects, and seal the result; if interrupted, run the same command again.
+    """Query the suspects and seal the result; if interrupted, run the same command again.
 
-    Sealed mode: fills all tables and seals them in CASE/blind.json, without any key.
+    Sealed mode: compute all loss tables and write their digests to CASE/blind.json. No key is
+    needed.
     Sequential mode: queries every suspect about an owner's next unit, writes the rows and bets,
     and runs --opener; without one it stops with exit code 5 and names the owners who have to
-    open a unit. It ends when each record has reached its level or can no longer reach it.
+    open a unit. It ends once each record has reached its significance level or cannot reach it
+    any more.
 
     \b
     Examples:
@@ -304,8 +308,8 @@ def verdict(case, key_files, blind, as_json) -> int:
     """Open the keys, make each declared test once, and compute the result.
 
     A sequential case needs no key: its records are replayed line by line and compared with one
-    another. CASE/statements.toml states what no file can show; what is not stated there
-    becomes a condition. Exit code 0: shown, 3: not shown, 4: inconclusive, after the correction
+    another. CASE/statements.toml states facts that cannot be derived from files; what is not
+    stated there becomes a condition. Exit code 0: shown, 3: not shown, 4: inconclusive, after the correction
     for all tests of the case; 9: shown, but not evidence; 10: shown, on conditions.
 
     \b
@@ -322,7 +326,7 @@ def verdict(case, key_files, blind, as_json) -> int:
     return output.code_of_verdict(body)
 
 
-@click.command(short_help="Compute a verdict again and compare it with the file.")
+@click.command(short_help="Recompute a verdict and compare it with the file.")
 @_CASE
 @_KEYS
 @click.option(
@@ -330,13 +334,13 @@ def verdict(case, key_files, blind, as_json) -> int:
     type=float,
     default=0.0,
     metavar="SHARE",
-    help="Also query the suspects again about this share of the units, 0 to 1.",
+    help="Also re-query the suspects about this share of the units, 0 to 1.",
 )
 @json_option
 def replay(case, key_files, ask, as_json) -> int:
-    """Compute rows from answers and the verdict from rows, and compare; write nothing.
+    """Recompute rows from answers and the verdict from rows, and compare; write nothing.
 
-    Anybody who has the case folder can do this. A sealed case needs the opened keys. With the
+    Anyone who has the case folder can do this. A sealed case needs the opened keys. With the
     key of a sequential case, leaves that do not come from it are reported. Exit code 8 if
     anything differs from the files, otherwise that of the verdict.
 

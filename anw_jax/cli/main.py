@@ -24,7 +24,7 @@ _HELP = f"""Mark photos with secret hues, and test whether a model was trained o
 \b
 The owner:       anw key new, anw commit, anw mark, anw open
 The arbitrator:  anw plan, anw probe, anw declare, anw audit, anw verdict
-Anybody:         anw replay
+Anyone:          anw replay
 
 \b
 Examples:

@@ -20,9 +20,13 @@ _COMMITTED = (
     (
         "--scheme",
         click.Choice(SCHEMES),
-        "What gets a hue of its own: a photo (default), a subfolder, or all your photos.",
+        "What gets its own hue: each photo (default), each subfolder, or all photos together.",
     ),
-    ("--slots", int, "Number of hues on the circle; 12 by default."),
+    (
+        "--slots",
+        int,
+        "Number of hue slots, including slot 0 (unmarked, never drawn); 12 by default.",
+    ),
     (
         "--statistic",
         click.Choice(list(STATISTICS)),
@@ -47,21 +51,22 @@ _COMMITTED = (
     (
         "--labels",
         _PATH,
-        "Rows 'file,label'; audits accept no other labels from you. A label is a class "
-        "number, a word, or '-' where no class fits.",
+        "CSV file with rows 'file,label', the only labels that audits will accept from you. A "
+        "label is a class number, a word, or '-' if no class fits.",
     ),
     (
         "--labels-map",
         _PATH,
-        "Rows 'word,class number' for labels in words; otherwise the arbitrator maps them.",
+        "CSV file with rows 'word,class number', for labels that are words; without it the "
+        "arbitrator maps them.",
     ),
     (
         "--mark",
         click.Choice(MARKS),
-        "What is done to your photos: turn the hue (default), add soft light and shade, or "
-        "turn the colours in a secret basis of your own.",
+        "Type of mark: hue rotation (default), soft light and shade, or rotation of the "
+        "colours in a secret basis of your own.",
     ),
-    ("--strength", float, "Of --mark light, up to 1; 0.25 by default."),
+    ("--strength", float, "Strength of --mark light, above 0 and up to 1; 0.25 by default."),
     ("--private-basis", None, "The same as --mark private_basis."),
 )
 # How a suspect is queried: option, type, help, default of a commitment.
@@ -95,7 +100,7 @@ _RULE = (
         "0.05",
     ),
     ("--bound-by", click.Choice(BOUNDS), "What the lower bound counts", "ranks"),
-    ("--list-rate", float, "Expected share of wrong entries in the list of units", "0.05"),
+    ("--list-rate", float, "False discovery rate of the list of units", "0.05"),
     ("--no-labels", None, "Use the model's own answers on the originals as labels", ""),
     ("--own-labels", None, "Use labels that the arbitrator gives, not the owner", ""),
 )
@@ -103,7 +108,7 @@ _MENUS = ("--access", "--augmentations", "--save-queries")
 
 
 class _Several(click.ParamType):
-    """Values separated by commas: more than one is a menu."""
+    """Comma-separated values; more than one leave a choice to the arbitrator."""
 
     name = "list"
 
@@ -116,7 +121,7 @@ class _Several(click.ParamType):
         parts = [part.strip() for part in value.split(",")]
         found = tuple(self._one.convert(part, param, ctx) for part in parts)
         if len(set(found)) < len(found):
-            self.fail(f"names one value twice: {value}", param, ctx)
+            self.fail(f"contains a value twice: {value}", param, ctx)
         return found
 
 
@@ -135,13 +140,17 @@ def rule_options(command: Any) -> Any:
 
 
 def committed_options(command: Any) -> Any:
-    """Add every option that a commitment fixes; some take several values, a menu."""
+    """Add every option that a commitment fixes; some take several values."""
     limit = "Largest share of your photos that a suspect may refuse; 0.1 by default."
     command = _option("--refusals", float, limit)(command)
     for name, kind, text, default in reversed(_RULE):
         text += f"; default: {default}" if default else ""
         if name in _MENUS:
-            kind, text = _Several(kind), f"{text}. Several values with commas are a menu"
+            kind = _Several(kind)
+            text += (
+                ". Comma-separated values leave the choice to the arbitrator, and multiply p"
+            )
+            text += " by the number of choices"
         command = _option(name, kind, f"{text}.")(command)
     for name, kind, text in reversed(_COMMITTED):
         command = _option(name, kind, text)(command)
@@ -164,7 +173,7 @@ def pop_label_source(given: dict[str, Any]) -> str | None:
     no_labels, own_labels = given.pop("no_labels"), given.pop("own_labels")
     if sum(map(bool, (no_labels, own_labels, given.get("labels")))) > 1:
         raise click.UsageError(
-            "--labels, --own-labels and --no-labels exclude one another: class numbers come "
+            "--labels, --own-labels and --no-labels are mutually exclusive: class numbers come "
             "from one source"
         )
     return "model" if no_labels else "arbitrator" if own_labels else None
@@ -221,7 +230,9 @@ def parse_beacon_value(plan: Plan, text: str) -> bytes:
       ValueError: no digits, another round's JSON, or another length.
     """
     if not plan.beacon:
-        raise click.UsageError(f"a beacon's value is given ({text!r:.40}), and none was named")
+        raise click.UsageError(
+            f"got a beacon value ({text!r:.40}), but the plan names no beacon"
+        )
     path = pathlib.Path(text)
     with contextlib.suppress(OSError, ValueError):
         if path.is_file():

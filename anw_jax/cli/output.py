@@ -24,19 +24,19 @@ DONE, FAILED, USAGE, NOT_SHOWN, INCONCLUSIVE, WAITING, BUDGET, UNFIT, BROKEN = r
 NO_EVIDENCE, CONDITIONAL, PASSED_OVER, INTERRUPTED = 9, 10, 11, 130
 
 MEANINGS = {
-    DONE: "done; verdict: shown at the declared level, and evidence",
+    DONE: "success; verdict: shown at the declared level, and evidence (no open condition)",
     FAILED: "an error in a file, a value or a suspect; the message says which",
     USAGE: "an error in the command line",
-    NOT_SHOWN: "verdict: not shown (never 'innocent')",
-    INCONCLUSIVE: "verdict: inconclusive; no result could have reached the level, or a suspect "
-    "refused more images than allowed",
-    WAITING: "audit: owners have to open units; then run the same command again",
-    BUDGET: "audit: the query budget is spent; the answers are kept",
-    UNFIT: "probe: a suspect is not queried correctly",
+    NOT_SHOWN: "verdict: not shown (this does not establish that the photos were not used)",
+    INCONCLUSIVE: "verdict: inconclusive; no result could have reached the level (for example, "
+    "too few units), or a suspect refused more images than allowed",
+    WAITING: "audit: waiting for owners to open units; rerun the command afterwards",
+    BUDGET: "audit: the query budget is used up; the answers are kept",
+    UNFIT: "probe: errors found in how a suspect is queried",
     BROKEN: "a commitment, a hash or a record does not match: a file was changed",
-    NO_EVIDENCE: "verdict: shown, but not evidence; the verdict says why",
+    NO_EVIDENCE: "verdict: shown, but not evidence (reason in the verdict)",
     CONDITIONAL: "verdict: shown, if the conditions that it lists hold",
-    PASSED_OVER: "commit, mark: done, but pictures that cannot be marked were skipped",
+    PASSED_OVER: "commit, mark: success, but pictures that cannot be marked were skipped",
     INTERRUPTED: "interrupted; run the same command again to continue",
 }
 
@@ -59,13 +59,13 @@ def exit_code_table() -> str:
 
     Example:
       >>> exit_code_table().splitlines()[0]
-      '  0  done; verdict: shown at the declared level, and evidence'
+      '  0  success; verdict: shown at the declared level, and evidence (no open condition)'
     """
     return "\n".join(f"{code:>3}  {text}" for code, text in MEANINGS.items())
 
 
 def printable(text: str) -> str:
-    r"""Escape the characters that control a terminal; a text may come from either side.
+    r"""Escape terminal control characters, since a text may come from either side.
 
     Example:
       >>> printable("photo\x1b[2J.png ✓")
@@ -112,7 +112,7 @@ def show(as_json: bool, body: dict[str, Any], lines: Iterable[str]) -> None:
             click.echo(text, file=sys.stdout)
     except BrokenPipeError:  # click would end with a code and no message
         raise OSError(
-            "nobody reads standard output any more; the files are written all the same"
+            "standard output was closed by its reader; all files were written nevertheless"
         ) from None
 
 

@@ -73,12 +73,13 @@ def _commit_options(command: Any) -> Any:
     "--no-beacon", is_flag=True, help="Use no beacon; every verdict is then conditional."
 )
 def commit(folder, key_file, out, beacon, no_beacon, again, as_json, **given) -> int:
-    """Commit to every photo in FOLDER and its subfolders; nothing is marked yet.
+    """Create a commitment to all photos in FOLDER, recursively; marks none (see `anw mark`).
 
     Writes OUT/commitment.json. Hues depend on the commitment and on the value of a public
-    beacon that appears later, by default a drand round two hours ahead, so that nobody can
-    choose a key or photos by their hues. The options below are part of the commitment. Publish
-    it before the value appears; the output says when and where that is, and the next command.
+    beacon that appears later, by default a drand round two hours ahead, so that no one can
+    select keys or photos based on the resulting hues. The options below are part of the
+    commitment. Publish the commitment before the beacon value appears; the output gives the
+    time, the URL and the next command.
     Pictures that cannot be marked (GIF, HEIC, RAW, animations, broken links) are listed, and
     the exit code is then 11.
 
@@ -104,8 +105,8 @@ def commit(folder, key_file, out, beacon, no_beacon, again, as_json, **given) ->
     "--beacon-value",
     default=None,
     metavar="HEX|FILE",
-    help="The value of the beacon: hexadecimal digits, or a file with the JSON from its "
-    "address.",
+    help="The value of the beacon: hexadecimal digits, or the JSON file downloaded from "
+    "its URL.",
 )
 def mark(folder, key_file, out, beacon, beacon_value, again, as_json, **given) -> int:
     """Mark every photo in FOLDER, as PNG files in OUT/published; originals are only read.
@@ -123,7 +124,7 @@ def mark(folder, key_file, out, beacon, beacon_value, again, as_json, **given) -
     is_committed = (out / COMMITMENT).exists()
     if beacon_value is not None and not is_committed:
         raise click.UsageError(
-            f"--beacon-value belongs to a commitment, and {out} holds none: anw commit first"
+            f"--beacon-value needs a commitment, and {out} has none: run anw commit first"
         )
     done = _commit(
         folder, key_file, out, beacon or (None if is_committed else ""), again, given

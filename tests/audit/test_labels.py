@@ -172,9 +172,12 @@ def test_each_change_of_rows_or_map_changes_the_digest(table):
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("a.png,1\nb.png,2\nc.png,3\n", "has a row for 'c.png', which is no photo here"),
-        ("a.pgn,1\nb.png,2\n", "has a row for 'a.pgn', which is no photo here; did you mean"),
-        ("A.PNG,1\nb.png,2\n", "has a row for 'A.PNG', which is no photo here"),
+        ("a.png,1\nb.png,2\nc.png,3\n", "has a row for 'c.png', which is not a photo"),
+        (
+            "a.pgn,1\nb.png,2\n",
+            "has a row for 'a.pgn', which is not a photo of this case; did you mean",
+        ),
+        ("A.PNG,1\nb.png,2\n", "has a row for 'A.PNG', which is not a photo"),
         ("a.png,1\na.png,2\nb.png,2\n", "gives 'a.png' two labels"),
         ("a.png,cat\na.png,dog\nb.png,2\n", "gives 'a.png' two labels"),
         ("a.png,1\n", "gives 'b.png' no label (1 of 2 photos have none): write '-' where"),
@@ -192,11 +195,11 @@ def test_each_change_of_rows_or_map_changes_the_digest(table):
         ("a.png,1234567890\nb.png,2", "the label '1234567890'"),
         ("a.png,٣\nb.png,2", "the label '٣'"),
         ("a.png,—\nb.png,2", "the label '—'"),
-        ("caf\xe9.png,1\n".encode("latin-1"), "is no text in UTF-8 (byte 3): save it as CSV"),
-        ("a.png,1\nb.png,2".encode("utf-16-le"), "is no text in UTF-8 (it holds NUL)"),
-        ("a.png,1\nb.png,2".encode("utf-32"), "is no text in UTF-8 (it holds NUL)"),
-        (b"\xff\xfea", "is no text in UTF-8"),
-        (b"PK\x03\x04\x14\x00", "is no text in UTF-8 (it holds NUL)"),
+        ("caf\xe9.png,1\n".encode("latin-1"), "is not UTF-8 text (byte 3): save it as CSV"),
+        ("a.png,1\nb.png,2".encode("utf-16-le"), "is not UTF-8 text (it contains NUL)"),
+        ("a.png,1\nb.png,2".encode("utf-32"), "is not UTF-8 text (it contains NUL)"),
+        (b"\xff\xfea", "is not UTF-8 text"),
+        (b"PK\x03\x04\x14\x00", "is not UTF-8 text (it contains NUL)"),
     ],
 )
 def test_what_is_refused(table, body, said):
@@ -234,7 +237,7 @@ def test_a_table_that_never_ends_is_refused(tmp_path):
         audit.read_labels(tmp_path / "none", TWO)
     with (tmp_path / "large.csv").open("wb") as file:
         file.truncate(2**25 + 1)
-    with pytest.raises(CaseError, match="has more than 33,554,432 bytes, and is no table"):
+    with pytest.raises(CaseError, match="has more than 33,554,432 bytes"):
         audit.read_labels(tmp_path / "large.csv", TWO)
 
 

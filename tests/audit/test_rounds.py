@@ -215,7 +215,7 @@ def test_the_owner_answers_about_the_own_commitment_with_the_own_key(root, case_
         audit.answer_request(standing.request, MarkKey.for_experiment(9), folder, root / "o")
     body = json.loads(standing.request.read_text())
     standing.request.write_text(json.dumps({**body, "commitment": "0" * 64}))
-    with pytest.raises(CommitmentError, match="asks about another commitment"):
+    with pytest.raises(CommitmentError, match="is for a different commitment"):
         audit.answer_request(standing.request, key, folder, root / "o")
 
 

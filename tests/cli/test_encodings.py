@@ -82,7 +82,7 @@ def test_a_reader_that_goes_away_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdout", Closed())
     assert run(["plan", "--effect", "3"]) == 1
     assert capsys.readouterr().err.splitlines() == [
-        "anw: nobody reads standard output any more; the files are written all the same"
+        "anw: standard output was closed by its reader; all files were written nevertheless"
     ]
 
 

@@ -110,7 +110,7 @@ def test_bad_values_of_mark(anw, root):
         mark("--alpha", 2).err: "alpha must lie strictly between 0.0 and 1.0, got 2.0",
         mark("--slots", 1).err: "num_slots must be at least 2, got 1",
         mark("--beacon-value", "ab").err: (
-            f"--beacon-value belongs to a commitment, and {root / 'out'} holds none: anw "
+            f"--beacon-value needs a commitment, and {root / 'out'} has none: run anw "
             "commit first"
         ),
         mark("--beacon", "drand:12").err: (
@@ -118,7 +118,7 @@ def test_bad_values_of_mark(anw, root):
             "arbitrator:WHO, got 'drand:12'"
         ),
         mark("--no-labels", "--own-labels").err: (
-            "--labels, --own-labels and --no-labels exclude one another: class numbers come "
+            "--labels, --own-labels and --no-labels are mutually exclusive: class numbers come "
             "from one source"
         ),
         mark("--decimals", 2).err: (
