@@ -309,8 +309,9 @@ def verdict(case, key_files, blind, as_json) -> int:
 
     A sequential case needs no key: its records are replayed line by line and compared with one
     another. CASE/statements.toml states facts that cannot be derived from files; what is not
-    stated there becomes a condition. Exit code 0: shown, 3: not shown, 4: inconclusive, after the correction
-    for all tests of the case; 9: shown, but not evidence; 10: shown, on conditions.
+    stated there becomes a condition. Exit code 0: shown, 3: not shown, 4: inconclusive, after
+    the correction for all tests of the case; 9: shown, but not evidence; 10: shown, on
+    conditions.
 
     \b
     Examples:
