@@ -16,7 +16,7 @@ from anw_jax.audit.statements import (
 from anw_jax.errors import ChangedFileError
 from anw_jax.stats import format_p
 from anw_jax.verify import Statements
-from anw_jax.verify.statements import as_stated
+from anw_jax.verify.statements import prefix_statements
 from anw_jax.verify.verdict import (
     EVIDENCE,
     NOT_COMPARED,
@@ -119,7 +119,7 @@ class CaseBasis:
         if model["released"]:
             source = f", from {model['released_from']}" if model["released_from"] else ""
             more.append(f"the suspect was released on {model['released']}{source}")
-        stated = (*said.lines(), *as_stated(more))
+        stated = (*said.lines(), *prefix_statements(more))
         return Basis(said, self.declared.menu(suspect), tuple(conditions), stated)
 
     def _of_probe(self, suspect: str) -> list[str]:

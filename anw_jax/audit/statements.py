@@ -12,7 +12,7 @@ from anw_jax.audit.files import digest_of, read_bytes
 from anw_jax.errors import CaseError
 from anw_jax.keys.beacons import read_beacon
 from anw_jax.verify import Statements
-from anw_jax.verify.statements import moment
+from anw_jax.verify.statements import parse_utc
 
 NAME = "statements.toml"
 
@@ -130,7 +130,7 @@ def read_statements(case: Case) -> CaseStatements:
                 statements.of(owner, suspect)
         for said in suspects.values():
             if said["released"]:
-                moment(released=said["released"])
+                parse_utc(released=said["released"])
     except (TypeError, ValueError) as error:
         raise CaseError(f"{path}: {error}") from None
     return statements
@@ -174,7 +174,7 @@ def check_release(case: Case, statements: CaseStatements) -> None:
     for suspect, said in statements.suspects.items():
         if not said["released"] or said["control"]:
             continue
-        released = moment(released=said["released"])
+        released = parse_utc(released=said["released"])
         for owner, one in case.owners.items():
             appears = _appeared(one, statements.owners[owner])
             if appears is not None and released < appears:
@@ -198,7 +198,7 @@ def _appeared(owner: Owner, said: Mapping[str, Any]) -> datetime.datetime | None
     first = said["value_appeared"]
     if not first and beacon.kind == "arbitrator":
         first = said["held_since"]
-    return moment(latest=False, value_appeared=first) if first else None
+    return parse_utc(latest=False, value_appeared=first) if first else None
 
 
 def check_controls(statements: CaseStatements, declared: Mapping[str, Any]) -> None:

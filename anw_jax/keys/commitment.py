@@ -5,7 +5,7 @@ import hmac
 
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
-from anw_jax.keys.digests import check_is_commitment, framed
+from anw_jax.keys.digests import check_is_commitment, length_prefixed
 from anw_jax.keys.leaves import UnitTree
 from anw_jax.keys.manifest import Manifest
 from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
@@ -64,7 +64,7 @@ def _commitment(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
     if plan.version == 1:
         body = manifest.bytes_of_version_1(origin=mark_key.origin)
         parts = [mark_key.secret, nonce_key, body, plan.to_bytes()]
-        return hashlib.sha256(_TAG_COMMIT_1 + framed(parts)).hexdigest()
+        return hashlib.sha256(_TAG_COMMIT_1 + length_prefixed(parts)).hexdigest()
     parts = [
         mark_key.secret,
         nonce(nonce_key, manifest, plan),
@@ -72,7 +72,7 @@ def _commitment(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
         bytes.fromhex(manifest.digest),
         plan.to_bytes(),
     ]
-    return hashlib.sha256(_TAG_COMMIT + framed(parts)).hexdigest()
+    return hashlib.sha256(_TAG_COMMIT + length_prefixed(parts)).hexdigest()
 
 
 def check_commitment(
@@ -140,7 +140,7 @@ def assign(
     _check.is_instance(Plan, plan=plan)
     check_beacon(plan, beacon)
     if plan.mode == "sequential":
-        slots = UnitTree(mark_key, manifest, plan).turned_slots(beacon)
+        slots = UnitTree(mark_key, manifest, plan).offset_slots(beacon)
     else:
         slots = sealed_slots(mark_key, manifest, plan, beacon)
     return Assignment(manifest.units, slots)

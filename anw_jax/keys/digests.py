@@ -69,7 +69,7 @@ def check_is_commitment(commitment: str) -> str:
     return commitment
 
 
-def framed(parts: Sequence[bytes]) -> bytes:
+def length_prefixed(parts: Sequence[bytes]) -> bytes:
     """Join parts, each after its length, so that different lists give different bytes."""
     return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
 

@@ -25,8 +25,8 @@ from anw_jax.errors import CommitmentError
 from anw_jax.keys import slots
 from anw_jax.keys.digests import (
     check_is_commitment,
-    framed,
     is_digest,
+    length_prefixed,
     node_hash,
     tree_levels,
 )
@@ -125,7 +125,7 @@ class UnitTree:
         self._levels = tree_levels(hashes)
         self.root = _root(header, self._levels[-1][0])
 
-    def turned_slots(self, beacon: bytes = b"") -> list[int]:
+    def offset_slots(self, beacon: bytes = b"") -> list[int]:
         """Return the slot with which each unit is marked, in 1 … N - 1: turned by the beacon.
 
         Raises:
@@ -134,7 +134,9 @@ class UnitTree:
         turns = slots.offsets(self.root, self._manifest, self._plan, beacon)
         num_valid = self._manifest.space.num_valid
         committed = [slot for slot, _ in self._leaves]
-        return [_turned(s, turn, num_valid) for s, turn in zip(committed, turns, strict=True)]
+        return [
+            _add_offset(s, turn, num_valid) for s, turn in zip(committed, turns, strict=True)
+        ]
 
     def open(self, unit: int) -> LeafOpening:
         """Open the leaf of one unit.
@@ -240,7 +242,7 @@ class LeafChecker:
                 f"{self.commitment[:16]!r}…: slot, nonce, path, manifest or plan differ from "
                 "those fixed before training"
             )
-        return _turned(opening.slot, self._offsets[unit], self._num_valid)
+        return _add_offset(opening.slot, self._offsets[unit], self._num_valid)
 
     def _root_of(self, opening: LeafOpening) -> str:
         unit = opening.unit
@@ -290,18 +292,18 @@ def _header(manifest: Manifest, plan: Plan) -> bytes:
             f"plan.mode must be 'sequential' to commit to units one by one, got {plan.mode!r}"
         )
     if plan.version == 1:
-        return framed([manifest.bytes_of_version_1(), plan.to_bytes()])
-    return framed([bytes.fromhex(manifest.digest), plan.to_bytes()])
+        return length_prefixed([manifest.bytes_of_version_1(), plan.to_bytes()])
+    return length_prefixed([bytes.fromhex(manifest.digest), plan.to_bytes()])
 
 
-def _turned(slot: int, offset: int, num_valid: int) -> int:
+def _add_offset(slot: int, offset: int, num_valid: int) -> int:
     return 1 + (slot - 1 + offset) % num_valid
 
 
 def _leaf_hash(unit: int, digest: str, slot: int, nonce: bytes, origin: str) -> bytes:
     parts = [unit.to_bytes(8, "big"), bytes.fromhex(digest), slot.to_bytes(4, "big"), nonce]
-    return hashlib.sha256(_TAG_LEAF + framed([*parts, origin.encode()])).digest()
+    return hashlib.sha256(_TAG_LEAF + length_prefixed([*parts, origin.encode()])).digest()
 
 
 def _root(header: bytes, top: bytes) -> str:
-    return hashlib.sha256(_TAG_ROOT + framed([header, top])).hexdigest()
+    return hashlib.sha256(_TAG_ROOT + length_prefixed([header, top])).hexdigest()

@@ -16,8 +16,8 @@ import numpy as np
 from anw_jax import _check, _files, _json
 from anw_jax.keys.digests import (
     digest_of_one,
-    framed,
     is_digest,
+    length_prefixed,
     tree_levels,
     unit_digest,
 )
@@ -211,9 +211,9 @@ class Manifest:
         return tuple(unit_digest(self.scheme, member) for member in members)
 
     @functools.cached_property
-    def framed_units(self) -> tuple[bytes, ...]:
+    def length_prefixed_units(self) -> tuple[bytes, ...]:
         """The digest of each unit behind its length, as draws take it."""
-        return tuple(framed([bytes.fromhex(digest)]) for digest in self.unit_digests)
+        return tuple(length_prefixed([bytes.fromhex(digest)]) for digest in self.unit_digests)
 
     @functools.cached_property
     def digest(self) -> str:
@@ -236,7 +236,7 @@ class Manifest:
                 bytes.fromhex(self.file_digests[index]),
             ]
         leaves = [
-            hashlib.sha256(_TAG_UNIT + framed([bytes.fromhex(unit), *row])).digest()
+            hashlib.sha256(_TAG_UNIT + length_prefixed([bytes.fromhex(unit), *row])).digest()
             for unit, row in zip(self.unit_digests, rows, strict=True)
         ]
         header = [
@@ -245,7 +245,7 @@ class Manifest:
             self.num_units.to_bytes(8, "big"),
         ]
         top = tree_levels(leaves)[-1][0]
-        return hashlib.sha256(_TAG_MANIFEST + framed([*header, top])).hexdigest()
+        return hashlib.sha256(_TAG_MANIFEST + length_prefixed([*header, top])).hexdigest()
 
     def bytes_of_version_1(self, **more: object) -> bytes:
         """Serialise what a commitment of version 1 binds of a manifest, with more fields."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from anw_jax import _check, _json
 from anw_jax.keys.beacons import read_beacon
-from anw_jax.keys.digests import check_is_commitment, framed, is_digest
+from anw_jax.keys.digests import check_is_commitment, is_digest, length_prefixed
 from anw_jax.keys.plan_fields import (
     KINDS,
     AccessRule,
@@ -257,4 +257,4 @@ def augmentation_seed(commitment: str, plan: Plan) -> bytes:
       'fb1ff5f7439d3871'
     """
     parts = [check_is_commitment(commitment).encode(), plan.to_bytes()]
-    return hashlib.sha256(_TAG_CHANGES + framed(parts)).digest()
+    return hashlib.sha256(_TAG_CHANGES + length_prefixed(parts)).digest()

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
 from anw_jax.keys.beacons import check_value
-from anw_jax.keys.digests import framed
+from anw_jax.keys.digests import length_prefixed
 from anw_jax.keys.manifest import Manifest
 from anw_jax.keys.mark_key import MarkKey
 from anw_jax.keys.plan import Plan
@@ -38,7 +38,7 @@ _BLOCK = 64
 _INNER = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 
-_COUNTER_LENGTH = framed([bytes(4)])[:-4]
+_COUNTER_LENGTH = length_prefixed([bytes(4)])[:-4]
 
 MacFn = Callable[[bytes], bytes]
 
@@ -64,7 +64,7 @@ def sealed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan, value: bytes
         if value:
             slot_key = hmac.digest(slot_key, _TAG_BEACON_1 + value, "sha256")
         return _draws_1(slot_key, manifest)
-    prefix = _TAG_SLOT + framed([*fixed_fields(manifest, plan), value])
+    prefix = _TAG_SLOT + length_prefixed([*fixed_fields(manifest, plan), value])
     return _draws(_hmac(slot_key, prefix), manifest)
 
 
@@ -73,7 +73,7 @@ def committed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[i
     slot_key = mark_key.sub_key("slots")
     if plan.version == 1:
         return _draws_1(slot_key, manifest)
-    prefix = _TAG_COMMITTED + framed(fixed_fields(manifest, plan))
+    prefix = _TAG_COMMITTED + length_prefixed(fixed_fields(manifest, plan))
     return _draws(_hmac(slot_key, prefix), manifest)
 
 
@@ -93,14 +93,14 @@ def offsets(root: str, manifest: Manifest, plan: Plan, value: bytes) -> list[int
     else:
         num_slots, _, plan_digest, name = fixed_fields(manifest, plan)
         fields = [num_slots, bytes.fromhex(root), plan_digest, name, value]
-        draws = _draws(_sha256(_TAG_OFFSET + framed(fields)), manifest)
+        draws = _draws(_sha256(_TAG_OFFSET + length_prefixed(fields)), manifest)
     return [slot - 1 for slot in draws]
 
 
 def nonce(nonce_key: bytes, manifest: Manifest, plan: Plan) -> bytes:
     """Derive the 32 bytes that hide what a commitment binds."""
     fields = [*fixed_fields(manifest, plan), b""]
-    return hmac.digest(nonce_key, _TAG_NONCE + framed(fields), "sha256")
+    return hmac.digest(nonce_key, _TAG_NONCE + length_prefixed(fields), "sha256")
 
 
 def leaf_nonces(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[bytes]:
@@ -109,8 +109,8 @@ def leaf_nonces(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[bytes
     if plan.version == 1:
         mac = _hmac(nonce_key, _TAG_NONCE_1)
         return [mac(unit) for unit in _plain_units(manifest)]
-    mac = _hmac(nonce_key, _TAG_NONCE + framed(fixed_fields(manifest, plan)))
-    return [mac(unit) for unit in manifest.framed_units]
+    mac = _hmac(nonce_key, _TAG_NONCE + length_prefixed(fixed_fields(manifest, plan)))
+    return [mac(unit) for unit in manifest.length_prefixed_units]
 
 
 def check_beacon(plan: Plan, value: bytes) -> bytes:
@@ -148,7 +148,7 @@ def draw(mac: MacFn, message: bytes, num_valid: int, length: bytes = _COUNTER_LE
 
 def _draws(mac: MacFn, manifest: Manifest) -> list[int]:
     num_valid = manifest.space.num_valid
-    return [draw(mac, unit, num_valid) for unit in manifest.framed_units]
+    return [draw(mac, unit, num_valid) for unit in manifest.length_prefixed_units]
 
 
 def _draws_1(slot_key: bytes, manifest: Manifest) -> list[int]:

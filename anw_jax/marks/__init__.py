@@ -1,15 +1,15 @@
-"""Watermark maps: how a signature changes an image.
+"""Watermark transforms.
 
-Units: images are float32 `[H, W, 3]` in [0, 1], channels last, RGB; signatures are hue
-angles in degrees, counter-clockwise in the (I, Q) plane as in eq. 4 of the paper, or, for
-`PixelMark` and `LightField`, positions on that same dial.
+Units: images are float32 `[H, W, 3]` in [0, 1], channels last, RGB. Signatures are hue angles
+in degrees, counter-clockwise in the (I, Q) plane as in eq. 4 of the paper. For `PixelMark` and
+`LightField` the angle is only an index into [0, 360).
 
-Two faces of each mark:
+Each mark has two implementations:
 
-* `mark.mark(image, degrees)`: the map itself, on floats; differentiable in the angle. Of a
-  linear colour mark it is `apply_lct(lct_matrix(basis, degrees), image)`.
-* `publish(mark, images, degrees)`: what the owner puts online and the arbitrator asks with,
-  on 8-bit pixels; the same bytes on every machine.
+* `mark.mark(image, degrees)`: the float version, differentiable in the angle. For a linear
+  colour mark it is `apply_lct(lct_matrix(basis, degrees), image)`.
+* `publish(mark, images, degrees)`: the bit-exact uint8 version, used by the owner to publish
+  and by the arbitrator to query.
 """
 
 from anw_jax.marks.lct import HueRotation, LinearColorMark, apply_lct, lct_matrix

@@ -1,4 +1,4 @@
-"""A mark in soft light and shade: what photographers call dodge and burn."""
+"""A low-frequency brightness mark ("dodge and burn")."""
 
 import dataclasses
 import functools
@@ -9,7 +9,7 @@ import numpy as np
 
 from anw_jax import _check
 from anw_jax.keys import plan_fields
-from anw_jax.marks.mark import Array, check_input, check_sub_key, library_of
+from anw_jax.marks.mark import Array, array_namespace, check_input, check_sub_key
 
 _TAG_DRAW = b"anw_jax/v1/light-draw\0"
 _TAG_DESCRIBE = b"anw_jax/v1/light\0"
@@ -18,43 +18,43 @@ MOST_CELLS = 64
 _MOST_PATTERNS = 2**10
 _LARGEST_SIDE = 2**16
 
-# The curve's coefficient a is held as an integer in steps of 255 / 2^20: with it
-# a · x · (255 - x) stays below 2^27, and the division is a shift.
+# The curve's coefficient a is stored as an integer in steps of 255 / 2^20, so that
+# a · x · (255 - x) stays below 2^27 and the division is a shift.
 _CURVE_SHIFT = 20
 _WEIGHT_SHIFT = 8
 
-# Of int32 numbers that are worked on together in NumPy: they fit into a core's cache.
+# Number of int32 values per strip in NumPy, so that a strip fits into a core's cache.
 _STRIP_NUMBERS = 2**15
 
 
 @dataclasses.dataclass(frozen=True)
 class LightField:
-    """Lightens and darkens soft patches of an image by a pattern of its signature.
+    """A mark that modulates brightness with a smooth pattern selected by the signature.
 
-    The frame is divided into cells x cells. Each signature has a sign for each cell; between
-    the centres of cells the signs are interpolated linearly, which gives a field a(u, v) in
+    The image is divided into cells x cells. Each signature has a sign for each cell; between
+    cell centres the signs are interpolated linearly, which gives a field a(u, v) in
     [-strength, strength]. Each channel value x in [0, 1] becomes
 
         x + a(u, v) · x · (1 - x),
 
-    a tone curve that keeps black, white, the order of values, and every grey. The middle tones
-    change most, by at most strength / 4. Nothing is clipped.
+    a tone curve that preserves black, white, the order of values, and every grey. Mid-tones
+    change most, by at most strength / 4. No value is clipped.
 
-    The field is defined relative to the frame, so it survives resizing. It lies in luminance:
-    grey photos can carry it, and a learner who trains on grey images does not erase it.
+    The field is defined relative to the image size, so it survives resizing. It is in the
+    luminance: grey photos can be marked, and training on grey images does not remove the mark.
 
-    **Signatures stand on the same dial as hues**, so that keys, slots, commitments and the
-    exact test stay as they are: slot s of `SignatureSpace(num_slots)` has pattern s, slot 0
-    none. Between two slots the patterns are interpolated. Each cell is light in half of the
-    patterns and dark in the others (one more or less where their number is odd), which keeps
-    any two further apart than independent draws.
+    **Signatures are angles, as for hues**, so keys, slots, commitments and the exact test need
+    no changes: slot s of `SignatureSpace(num_slots)` has pattern s, and slot 0 none. Between
+    slots the patterns are interpolated. Each cell is lightened in half of the patterns and
+    darkened in the others (one more or less if their number is odd), so that patterns differ
+    from each other more than independent draws.
 
     Attributes:
-      sub_key: the 32 secret bytes, `mark_key.sub_key("light")`, that draw the patterns. They
-        say nothing about the slots, and go to the arbitrator before the queries; the repr hides
-        them. A learner who knew them could fit the patterns and take them out.
+      sub_key: the 32 secret bytes, `mark_key.sub_key("light")`, that the patterns are drawn
+        from. They are independent of the slots and are given to the arbitrator before
+        querying. Not shown in the repr: a learner who knew them could remove the mark.
       strength: largest |a|, in (0, 1].
-      cells: cells along each side, 2 to 64; a frame needs one pixel for each.
+      cells: number of cells along each side, 2 to 64; at most the number of pixels.
       num_slots: N of the signature space, 2 to 1024.
 
     Raises:
@@ -89,7 +89,7 @@ class LightField:
 
     @property
     def description(self) -> str:
-        """Public name; its digest binds and hides the patterns."""
+        """Public identifier; its digest commits to the patterns without revealing them."""
         digest = hashlib.sha256(_TAG_DESCRIBE + self.sub_key).hexdigest()
         numbers = f"{self.strength!r}:{self.cells}:{self.num_slots}"
         return f"{plan_fields.LIGHT_FIELD}:{numbers}:{digest}"
@@ -105,29 +105,29 @@ class LightField:
         """Mark one image; arguments, result and errors as for `LinearColorMark.mark`.
 
         Raises:
-          ValueError: besides, an image with fewer pixels along a side than cells.
+          ValueError: also if a side of the image has fewer pixels than cells.
         """
         check_input(image, degrees)
         return self.mark_pixels(image, degrees, self.constants)
 
     @property
     def constants(self) -> np.ndarray:
-        """The field at the centres of cells, float64 `[num_slots, cells, cells]`."""
+        """The field at the cell centres, float64 `[num_slots, cells, cells]`."""
         return self.strength * self.patterns.astype(np.float64)
 
     @staticmethod
     def mark_pixels(image: Array, degrees: float | Array, constants: Array) -> Array:
-        """The map of any light field, given its `constants`."""
-        xp = library_of(image, degrees, constants)
+        """Apply the light field given by `constants` to one image."""
+        xp = array_namespace(image, degrees, constants)
         cells = _at(xp.asarray(constants, image.dtype), xp.asarray(degrees, float))
         field = _interpolate(cells, image.shape[0], image.shape[1]).astype(image.dtype)
         return image + field[..., None] * image * (1 - image)
 
     def parameters(self, degrees: float | np.ndarray) -> dict[str, np.ndarray]:
-        """Integer tables for angles of shape `[...]`.
+        """Return integer tables for angles of shape `[...]`.
 
         Returns:
-          "cells": int32 `[..., cells, cells]`, the field at the centres of cells in steps of
+          "cells": int32 `[..., cells, cells]`, the field at the cell centres in steps of
           255 / 2^20.
         """
         cells = _at(self.constants, np.asarray(degrees, np.float64))
@@ -140,7 +140,7 @@ class LightField:
         height, width, channels = image.shape
         columns = _interpolate_axis(_weights(width, cells.shape[-1]), cells.swapaxes(-1, -2))
         rows = _weights(height, cells.shape[-2])
-        if library_of(image, cells) is not np:
+        if array_namespace(image, cells) is not np:
             return _curve(image, _interpolate_axis(rows, columns.swapaxes(-1, -2)))
         marked = np.empty_like(image)
         step = max(1, _STRIP_NUMBERS // (width * channels))
@@ -153,7 +153,7 @@ class LightField:
 
 
 def _curve(image: Array, field: Array) -> Array:
-    """Compute x + a · x · (255 - x) / 255 in integers; stays in [0, 255] without a clip."""
+    """Compute x + a · x · (255 - x) / 255 in integers; the result is always in [0, 255]."""
     levels = image.astype(np.int32)
     moved = levels * (np.int32(255) - levels) * field[..., None]
     moved += np.int32(1 << (_CURVE_SHIFT - 1))
@@ -161,10 +161,10 @@ def _curve(image: Array, field: Array) -> Array:
 
 
 def _weights(num_pixels: int, num_cells: int) -> list[np.ndarray]:
-    """For each pixel along a side: the two cells it lies between, and the second one's share.
+    """Compute each pixel's two neighbouring cells and the weight of the second.
 
     Returns:
-      int32 `[num_pixels]` each: cell before, cell after, share of the latter in 1/256.
+      Three arrays int32 `[num_pixels]`: cell before, cell after, weight of the latter in 1/256.
 
     Raises:
       ValueError: fewer pixels than cells, or more than 65536.
@@ -193,7 +193,7 @@ def _interpolate_axis(weights: list[np.ndarray], cells: Array) -> Array:
 
 
 def _interpolate(cells: Array, height: int, width: int) -> Array:
-    """The float twin of the field: `[height, width]` from `[cells, cells]`."""
+    """Interpolate the field in float: `[height, width]` from `[cells, cells]`."""
     for size in (height, width):
         before, after, share = _weights(size, cells.shape[0])
         share = (share / 2.0**_WEIGHT_SHIFT).astype(cells.dtype)[:, None]
@@ -202,8 +202,8 @@ def _interpolate(cells: Array, height: int, width: int) -> Array:
 
 
 def _at(patterns: Array, degrees: Array) -> Array:
-    """Patterns `[N, …]` at angles `[...]`, interpolated linearly between slots."""
-    xp = library_of(patterns, degrees)
+    """Interpolate patterns `[N, …]` linearly between slots, at angles `[...]`."""
+    xp = array_namespace(patterns, degrees)
     num_slots = len(patterns)
     position = degrees % 360.0 * (num_slots / 360.0)
     floor = xp.floor(position)
@@ -214,20 +214,20 @@ def _at(patterns: Array, degrees: Array) -> Array:
 
 
 def _draw_signs(sub_key: bytes, num_patterns: int, cells: int) -> np.ndarray:
-    """One random order of balanced signs for each cell, int8 `[num_patterns, cells, cells]`."""
+    """Draw balanced signs in random order per cell, int8 `[num_patterns, cells, cells]`."""
     num_cells = cells * cells
     size = 8 * num_patterns * num_cells
     stream = _stream(sub_key, size).view(">u8").reshape(num_cells, num_patterns)
-    # The order of independent 64-bit numbers is uniform; an equal pair has chance 2^-40.
+    # The order of independent 64-bit numbers is uniform; a tie has a probability of 2^-40.
     ranks = np.argsort(np.argsort(stream, axis=1, kind="stable"), axis=1)
-    # Of an odd number of patterns one sign is left over: its own bit of the stream decides.
+    # With an odd number of patterns, a separate bit of the stream decides the surplus sign.
     odd = (stream[:, :1] & np.uint64(1)).astype(np.int64) * (num_patterns % 2)
     signs = np.where(2 * ranks < num_patterns - odd, 1, -1)
     return signs.T.reshape(num_patterns, cells, cells).astype(np.int8)
 
 
 def _stream(sub_key: bytes, size: int) -> np.ndarray:
-    """Uint8 `[size]` of HMAC-SHA-256 in counter mode."""
+    """Return uint8 `[size]` of HMAC-SHA-256 in counter mode."""
     blocks = [
         hmac.digest(sub_key, _TAG_DRAW + counter.to_bytes(4, "big"), "sha256")
         for counter in range(-(-size // 32))

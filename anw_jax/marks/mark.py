@@ -1,4 +1,4 @@
-"""The protocol of marks, and checks of an image and its signature."""
+"""The `Mark` protocol, and validation of an image and its signature."""
 
 from typing import Any, Protocol
 
@@ -14,16 +14,16 @@ _NUM_KEY_BYTES = 32
 
 
 class Mark(Protocol):
-    """What `publish` and `anw_jax.verify` need of a mark.
+    """The interface of a mark, as used by `publish` and `anw_jax.verify`.
 
-    Both maps are static methods: all that belongs to one mark (its basis, its pixels) is in
-    the parameters they are given. So one compiled program serves every mark of a type, and
-    the parameters of a thousand owners are stacked along a leading axis.
+    Both transforms are static methods: everything specific to one mark (its basis, its pixels)
+    is passed as parameters. So one compiled program serves every mark of a type, and the
+    parameters of many owners are stacked along a leading axis.
     """
 
     @property
     def description(self) -> str:
-        """The public name in plans (`keys.plan_fields`); "own:…" of marks defined elsewhere."""
+        """Public identifier in plans (`keys.plan_fields`); "own:…" for custom marks."""
 
     def mark(self, image: Array, degrees: float | Array) -> Array:
         """Mark a float `[H, W, 3]` image in [0, 1]; differentiable."""
@@ -34,7 +34,7 @@ class Mark(Protocol):
 
     @staticmethod
     def mark_pixels(image: Array, degrees: float | Array, constants: Any) -> Array:
-        """Mark as the mark of this type that the `constants` belong to; checks nothing."""
+        """Apply the mark given by `constants` to one image, without validation."""
 
     def parameters(self, degrees: np.ndarray) -> Any:
         """Return integer tables for signatures `[...]`: a pytree with leading axes `[...]`."""
@@ -45,9 +45,9 @@ class Mark(Protocol):
 
 
 def check_input(image: Array, degrees: float | Array) -> None:
-    """Refuse anything but one float colour image in [0, 1] and one finite angle.
+    """Raise unless given one float colour image in [0, 1] and one finite angle.
 
-    Values are not seen, and so not checked, under a JAX transformation.
+    Under a JAX transformation, only shapes and dtypes are checked.
     """
     # Only the type of a JAX array is read, so that it may be traced.
     _check.colour_image(image=jax.typeof(image) if isinstance(image, jax.Array) else image)
@@ -63,7 +63,7 @@ def check_input(image: Array, degrees: float | Array) -> None:
 
 
 def check_sub_key(sub_key: bytes, name: str) -> None:
-    """Refuse anything but 32 bytes; never shows them."""
+    """Raise ValueError unless `sub_key` is 32 bytes, without printing its value."""
     if not isinstance(sub_key, bytes) or len(sub_key) != _NUM_KEY_BYTES:
         raise ValueError(
             f'sub_key must be {_NUM_KEY_BYTES} bytes (mark_key.sub_key("{name}")); '
@@ -71,6 +71,6 @@ def check_sub_key(sub_key: bytes, name: str) -> None:
         )
 
 
-def library_of(*operands: Any) -> Any:
-    """Return `jax.numpy` where any operand is a JAX array, else NumPy."""
+def array_namespace(*operands: Any) -> Any:
+    """Return `jax.numpy` if any operand is a JAX array, otherwise NumPy."""
     return jnp if any(isinstance(operand, jax.Array) for operand in operands) else np

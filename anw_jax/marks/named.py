@@ -1,4 +1,4 @@
-"""The mark that a plan names."""
+"""Create a mark from its description in a plan."""
 
 from anw_jax.keys import plan_fields
 from anw_jax.marks.lct import HueRotation
@@ -6,13 +6,13 @@ from anw_jax.marks.light_field import LightField
 from anw_jax.marks.mark import Mark
 from anw_jax.marks.private_basis import UserLCT
 
-# Of marks with a secret: the sub-key that draws it, `MarkKey.sub_key(name)`. The arbitrator
-# gets it before the queries.
+# For marks with secret parameters: the name of the sub-key, `MarkKey.sub_key(name)`, that they
+# are drawn from. The arbitrator receives it before querying.
 _SUB_KEYS = {plan_fields.USER_LCT: "basis", plan_fields.LIGHT_FIELD: "light"}
 
 
 def sub_key_name(description: str) -> str | None:
-    """Return the name of the sub-key that a mark is drawn from; None of a public mark.
+    """Return the name of the sub-key that a mark is drawn from; None for a public mark.
 
     Example:
       >>> sub_key_name("hue_rotation"), sub_key_name("user_lct:" + "0f" * 32)
@@ -22,11 +22,15 @@ def sub_key_name(description: str) -> str | None:
 
 
 def mark_named(description: str, sub_key: bytes | None = None) -> Mark:
-    """Make the mark of a `Mark.description`, from the sub-key where it is drawn from one.
+    """Create the mark with a given `Mark.description`.
+
+    Args:
+      description: the public identifier.
+      sub_key: the 32 bytes that the mark is drawn from; None for a public mark.
 
     Raises:
-      ValueError: a mark that audits do not know, or a sub-key whose digest is not the one in
-        the description.
+      ValueError: a mark that audits do not support, or a sub-key whose digest differs from the
+        one in the description.
 
     Example:
       >>> mark_named("hue_rotation")

@@ -10,7 +10,7 @@ import numpy as np
 
 from anw_jax import _check
 from anw_jax.keys import plan_fields
-from anw_jax.marks.mark import Array, check_input, check_sub_key, library_of
+from anw_jax.marks.mark import Array, array_namespace, check_input, check_sub_key
 
 _LARGEST_SIDE = 2**15  # so that the pixels of an image are numbered in 32 bits
 
@@ -20,38 +20,37 @@ _TAG_DESCRIBE = b"anw_jax/v1/pixels\0"
 
 @dataclasses.dataclass(frozen=True)
 class PixelMark:
-    """Adds one value to the blue channel of secretly chosen pixels, then clips to [0, 1].
+    """A mark that adds one value to the blue channel of secret pixels and clips to [0, 1].
 
     The "less noticeable" mark of Zou, Gong, Wang, "Anti-Neuron Watermarking" (ECCV 2022),
     section 5.3, https://arxiv.org/abs/2109.09023, after Yu, Tsai and Lin, "Digital
     watermarking based on neural networks for color images" (2001). The paper chooses 512
     pixels at random and gives .1, .3 and .5 as signatures, with τ = .1. It says that the
-    mark "adjusts the blue channel's intensity" and leaves open whether the value is added or
-    put in place of the blue, whether it scales with luma, whether one choice of pixels
-    serves all photos, and what is done at the border. Here it is added, whatever the luma,
+    mark "adjusts the blue channel's intensity" and does not specify whether the value is added
+    to the blue or replaces it, whether it scales with luma, whether all photos have the same
+    pixels, and how values beyond 1 are handled. Here it is added, independent of the luma,
     to the same pixels of all photos of an owner, and the sum is clipped.
 
-    **The signature is a position on the same dial as a hue**, so that keys, slots,
-    commitments and the exact test stay as they are: value = `full_scale` · degrees / 360. With
-    the default of .6, the paper's .1, .3 and .5 stand at 60°, 180° and 300°, and 0 is
-    unmarked. The distance |a - b| < .1 in values is then one below 60°, the τ of
-    `SignatureSpace(3)`.
+    **The signature is given as an angle, like a hue**, so keys, slots, commitments and the
+    exact test need no changes: value = `full_scale` · degrees / 360. With the default of .6,
+    the paper's .1, .3 and .5 correspond to 60°, 180° and 300°, and 0 is unmarked. The distance
+    |a - b| < .1 in values is then one below 60°, the τ of `SignatureSpace(3)`.
 
-    Distance is circular on the dial, but the value is not: 350° (.583) and 10° (.017) lie 20°
-    apart and mark most differently. Thus a match near the seam says less than elsewhere,
-    a descent that crosses it meets a jump of the loss, and neighbouring slots across it are
-    no look-alikes. The exact test compares slots and never degrees, so it does not care.
+    The angular distance is circular, but the value is not: 350° (.583) and 10° (.017) are 20°
+    apart and have very different values. Near the 360°/0° wrap-around, matches are therefore
+    less informative, the loss is discontinuous, and adjacent slots produce very different
+    images. The exact test compares slots, not degrees, and is unaffected.
 
-    Unlike a hue, this mark shows on grey photos. It shows less on blue ones: where the blue
-    is near 1 there is nothing to add.
+    Unlike a hue, this mark changes grey photos. It changes blue ones less: where the blue is
+    near 1, the sum is clipped.
 
     Attributes:
-      sub_key: the 32 secret bytes, `mark_key.sub_key("pixels")`, that choose the pixels. They
-        say nothing about the slots and go to the arbitrator before the queries; the repr
-        hides them.
-      height, width: the shape of the photos; another shape has other pixels.
-      num_pixels: how many are chosen, without replacement.
-      full_scale: the value of a whole turn, in (0, 1].
+      sub_key: the 32 secret bytes, `mark_key.sub_key("pixels")`, that the pixels are drawn
+        from. They are independent of the slots and are given to the arbitrator before
+        querying. Not shown in the repr.
+      height, width: the shape of the photos; other shapes have different pixels.
+      num_pixels: number of pixels, drawn without replacement.
+      full_scale: the value at 360°, in (0, 1].
 
     Raises:
       TypeError, ValueError: not 32 bytes, sides below 1 or beyond 32768, more pixels than the
@@ -91,7 +90,7 @@ class PixelMark:
 
     @property
     def description(self) -> str:
-        """Public name: how many pixels, the scale, and a digest that binds and hides them."""
+        """Public identifier: number of pixels, scale, and a digest of the secret pixels."""
         digest = hashlib.sha256(_TAG_DESCRIBE + self.sub_key).hexdigest()
         return f"{plan_fields.PIXEL_MARK}:{self.num_pixels}:{self.full_scale!r}:{digest}"
 
@@ -108,7 +107,7 @@ class PixelMark:
         return mask.reshape(self.height, self.width)
 
     def value_of(self, degrees: float | np.ndarray) -> np.ndarray:
-        """Return what a position of the dial adds to the blue channel, in [0, full_scale).
+        """Return the value that an angle adds to the blue channel, in [0, full_scale).
 
         Example:
           >>> mark = PixelMark(bytes(32), 32, 32)
@@ -118,10 +117,10 @@ class PixelMark:
         return _added_value(np.asarray(degrees, np.float64), self.full_scale)
 
     def degrees_of(self, value: float | np.ndarray) -> np.ndarray:
-        """Return the position of a value in [0, full_scale) on the dial; inverts `value_of`.
+        """Return the angle in degrees of a value in [0, full_scale); the inverse of `value_of`.
 
         Raises:
-          ValueError: a value outside [0, full_scale), which the dial does not hold.
+          ValueError: a value outside [0, full_scale).
 
         Example:
           >>> PixelMark(bytes(32), 32, 32).degrees_of([0.1, 0.3, 0.5]).round(6).tolist()
@@ -135,18 +134,18 @@ class PixelMark:
     def mark(self, image: Array, degrees: float | Array) -> Array:
         """Mark one image; arguments, result and errors as for `LinearColorMark.mark`.
 
-        The gradient by the angle is full_scale / 360 at each chosen pixel that the border
-        does not clip, and 0 elsewhere.
+        The derivative with respect to the angle is full_scale / 360 at each chosen pixel that
+        is not clipped, and 0 elsewhere.
 
         Raises:
-          ValueError: besides, an image of another shape than `[height, width, 3]`.
+          ValueError: also if the shape of the image is not `[height, width, 3]`.
         """
         check_input(image, degrees)
         return self.mark_pixels(image, degrees, self.constants)
 
     @property
     def constants(self) -> dict[str, np.ndarray]:
-        """What `mark_pixels` needs: "mask" bool `[height, width]`, "full_scale" float64."""
+        """Parameters of `mark_pixels`: "mask" bool `[height, width]`, "full_scale" float64."""
         return {"mask": self.mask, "full_scale": np.float64(self.full_scale)}
 
     @staticmethod
@@ -154,7 +153,7 @@ class PixelMark:
         """Mark one image as the pixel mark with these `constants`."""
         mask, full_scale = constants["mask"], constants["full_scale"]
         _check_shape(image, mask)
-        xp = library_of(image, degrees, mask)
+        xp = array_namespace(image, degrees, mask)
         wide = np.promote_types(image.dtype, np.float32)
         value = _added_value(xp.asarray(degrees, wide), xp.asarray(full_scale, wide))
         value = value.astype(image.dtype)
@@ -177,21 +176,21 @@ class PixelMark:
         """Mark one 8-bit image exactly: uint8 `[H, W, 3]`, `parameters` of one angle."""
         level, mask = parameters["level"], parameters["mask"]
         _check_shape(image, mask)
-        xp = library_of(image, mask)
+        xp = array_namespace(image, mask)
         added = xp.where(mask, level, np.int32(0))
         blue = xp.minimum(image[..., 2].astype(np.int32) + added, np.int32(255))
         return xp.stack([image[..., 0], image[..., 1], blue.astype(np.uint8)], axis=-1)
 
 
 def _added_value(degrees: Array, full_scale: float | Array) -> Array:
-    """Return what a position of the dial adds, in [0, full_scale)."""
+    """Return the value that an angle adds, in [0, full_scale)."""
     turns = degrees % 360.0 / 360.0
-    # A tiny negative angle is rounded to a whole turn, which is none.
-    return library_of(degrees, full_scale).where(turns < 1, turns, 0.0) * full_scale
+    # A tiny negative angle modulo 360 rounds to 360, which is the same as 0.
+    return array_namespace(degrees, full_scale).where(turns < 1, turns, 0.0) * full_scale
 
 
 def _check_shape(image: Array, mask: Array) -> None:
-    """Refuse an image of another shape than the mask; shapes are known when tracing."""
+    """Raise ValueError unless image and mask have the same height and width."""
     if tuple(image.shape) != (*mask.shape, 3):
         raise ValueError(
             f"image must have shape {(*mask.shape, 3)}, for which this mark's pixels were "

@@ -15,7 +15,7 @@ from anw_jax.marks.mark import check_sub_key
 MAX_CONDITION = 4.0
 MAX_RMS_CHANGE = 0.45
 
-# The limit for any basis: int32 sums of its pixel maps still have 10 fractional bits.
+# Limit for any basis: with it, int32 sums of the colour matrix keep 10 fractional bits.
 _LARGEST_CONDITION = 1e3
 
 _TAG_DRAW = b"anw_jax/v1/basis-draw\0"
@@ -24,21 +24,21 @@ _TAG_DESCRIBE = b"anw_jax/v1/basis\0"
 
 @dataclasses.dataclass(frozen=True)
 class UserLCT(LinearColorMark):
-    """Rotates the chroma plane of a private basis T_u in place of YIQ.
+    """A rotation of the chroma plane of a private basis T_u instead of YIQ.
 
     The paper draws T_u from U(-1, 1)^(3×3). Most such draws ruin the image, so
     `from_sub_key` rejects a draw unless its condition number is at most 4 and its RMS
-    change of an even lattice of colours, over the angles 30° … 330°, at most 0.45 (the hue
-    rotation's own is 0.41). Both depend on T_u alone, so they say nothing about the slots.
-    A private basis need not keep greys or luma.
+    change of an even lattice of colours, over the angles 30° … 330°, at most 0.45 (that of the
+    hue rotation is 0.41). Both depend only on T_u, so they reveal nothing about the slots.
+    A private basis does not preserve greys or luma in general.
 
     Attributes:
-      rows: T_u as three rows of three numbers. Secret until the queries; the repr hides it.
+      rows: T_u as three rows of three numbers. Secret until the queries; not shown in the repr.
       sub_key_digest: public digest of the sub-key it was drawn from, or of the rows.
 
     Raises:
-      ValueError: not 3×3 finite numbers, or a condition number above 1000, which leaves
-        too few bits to publish exactly; a digest that is none.
+      ValueError: not 3×3 finite numbers, a condition number above 1000, which leaves too few
+        bits for exact publishing, or an invalid digest.
 
     Example:
       >>> mark = UserLCT.from_sub_key(bytes(32))
@@ -73,8 +73,8 @@ class UserLCT(LinearColorMark):
     def from_sub_key(cls, sub_key: bytes) -> "UserLCT":
         """Draw T_u from 32 secret bytes, `mark_key.sub_key("basis")`.
 
-        The sub-key goes to the arbitrator before the queries; its digest stands in the
-        plan, and so in the commitment. It says nothing about the slots.
+        The sub-key is given to the arbitrator before querying; its digest is part of the plan,
+        and so of the commitment. It is independent of the slots.
 
         Raises:
           ValueError: not 32 bytes.
@@ -95,7 +95,7 @@ class UserLCT(LinearColorMark):
 
     @property
     def description(self) -> str:
-        """Public name: the digest hides the basis and binds it."""
+        """Public identifier; its digest commits to the basis without revealing it."""
         return f"{plan_fields.USER_LCT}:{self.sub_key_digest}"
 
 

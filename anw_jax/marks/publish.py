@@ -1,4 +1,4 @@
-"""Published images: exact 8-bit pixels, the same bytes on every machine."""
+"""Mark images in exact 8-bit arithmetic, with the same bytes on every machine."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -14,12 +14,12 @@ from anw_jax.marks.mark import Mark
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MarkTables:
-    """What it takes to publish any image of many owners at any slot, in one program.
+    """Stacked mark parameters, so that one compiled function can mark any (image, slot) pair.
 
     Attributes:
-      publish_pixels: the exact map shared by all marks of the type.
-      parameters: a pytree with leading axes `[num_marks, num_slots]`, on the host.
-      mark_of_image: int32 `[num_images]`, whose mark each image carries.
+      publish_pixels: the bit-exact transform shared by all marks of the type.
+      parameters: a pytree of NumPy arrays with leading axes `[num_marks, num_slots]`.
+      mark_of_image: int32 `[num_images]`, index of each image's mark.
     """
 
     publish_pixels: Callable[[Any, Any], Any]
@@ -40,11 +40,11 @@ class MarkTables:
           TypeError, ValueError: see `check_marks`; pixel marks for photos of two sizes.
         """
         marks, mark_of_image = check_marks(mark, mark_of_image, num_images)
-        parameters = stacked([mark.parameters(degrees) for mark in marks])
+        parameters = stack_parameters([mark.parameters(degrees) for mark in marks])
         return cls(type(marks[0]).publish_pixels, parameters, mark_of_image)
 
     def publish(self, image: np.ndarray, index: int, slot: int) -> np.ndarray:
-        """Publish one uint8 image, number `index`, on the host."""
+        """Mark one uint8 image, number `index`, with NumPy."""
         entry = (self.mark_of_image[index], slot)
         return self.publish_pixels(image, jax.tree.map(lambda t: t[entry], self.parameters))
 
@@ -52,12 +52,15 @@ class MarkTables:
 def check_marks(
     mark: Mark | Sequence[Mark], mark_of_image: np.ndarray | None, num_images: int
 ) -> tuple[Sequence[Mark], np.ndarray]:
-    """Check that one program can serve the marks; return them, and int32 `[num_images]`.
+    """Check that the marks can share a program; return them, and their indices.
 
     Args:
       mark: one mark, or those of several owners.
-      mark_of_image: whose mark each image carries; None with one mark.
-      num_images: how many images.
+      mark_of_image: index of each image's mark; may be None with one mark.
+      num_images: number of images.
+
+    Returns:
+      The marks, and int32 `[num_images]`.
 
     Raises:
       TypeError, ValueError: no marks, marks of several types, or indices that are not one of
@@ -78,8 +81,8 @@ def check_marks(
     return marks, _check.indices(num_images, len(marks), mark_of_image=mark_of_image)
 
 
-def stacked(trees: Sequence[Any]) -> Any:
-    """Stack host trees of equal structure along a new first axis.
+def stack_parameters(trees: Sequence[Any]) -> Any:
+    """Stack pytrees of NumPy arrays along a new first axis.
 
     Raises:
       ValueError: leaves of different shapes, such as pixel marks for photos of two sizes.
@@ -92,31 +95,31 @@ def stacked(trees: Sequence[Any]) -> Any:
                 "marks must have tables of one shape to share a program, got "
                 f"{shapes[0]} and {shapes[1]}"
             )
-        # One mark, the usual case, is not copied.
+        # A single mark, the usual case, is not copied.
         return np.asarray(leaves[0])[None] if len(leaves) == 1 else np.stack(leaves)
 
     return jax.tree.map(stack, *trees)
 
 
 def publish(mark: Mark, images: np.ndarray, degrees: float | np.ndarray) -> np.ndarray:
-    """Mark originals, clips, and rounds to uint8: what is published and what is asked.
+    """Mark originals, clip and round to uint8.
 
     Computed in int32 fixed point, so that owner and arbitrator get identical bytes on any
-    machine; it agrees with `round(255 * mark.mark(image))` except where that value lies
+    machine. The result equals `round(255 * mark.mark(image))` except where that value lies
     within 0.001 of a half (there, the two may round to neighbouring levels). That holds for
-    `HueRotation`, for bases as mild as `UserLCT.from_sub_key` draws them, and for `PixelMark`.
+    `HueRotation`, for bases drawn by `UserLCT.from_sub_key`, and for `PixelMark`.
 
     Args:
-      mark: the watermark map.
+      mark: the watermark transform.
       images: uint8 originals `[n, H, W, 3]`.
-      degrees: one signature, or one for each image `[n]`.
+      degrees: one signature, or one per image `[n]`.
 
     Returns:
       uint8 `[n, H, W, 3]`.
 
     Raises:
-      TypeError, ValueError: what is no mark; images that are not 8-bit colour with channels
-        last; signatures that are neither one nor n finite numbers.
+      TypeError, ValueError: `mark` does not implement the `Mark` protocol; images that are not
+        8-bit colour with channels last; signatures that are neither one nor n finite numbers.
 
     Example:
       >>> from anw_jax.marks import HueRotation
@@ -138,9 +141,9 @@ def publish(mark: Mark, images: np.ndarray, degrees: float | np.ndarray) -> np.n
 def clipped_fraction(
     mark: LinearColorMark, images: np.ndarray, degrees: float | np.ndarray
 ) -> float:
-    """Compute the share of pixels that a linear colour mark pushes out of [0, 1].
+    """Compute the fraction of pixels that a linear colour mark moves out of [0, 1].
 
-    Arguments as for `publish`; 0 where there are no images.
+    Takes the arguments of `publish`; returns 0 if there are no images.
 
     Raises:
       TypeError, ValueError: as `publish`, or a mark that is not a linear colour mark.
@@ -162,7 +165,7 @@ def clipped_fraction(
 
 
 def _check_is_mark(mark: object) -> None:
-    # Duck-typed: a mark may be defined elsewhere. The class itself is refused.
+    # Duck-typed, for custom marks. A class instead of an instance is an error.
     can = all(hasattr(mark, name) for name in ("parameters", "publish_pixels"))
     if isinstance(mark, type) or not can:
         raise TypeError(

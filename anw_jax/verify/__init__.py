@@ -1,20 +1,19 @@
-"""The arbitrator's library: from a model and unmarked originals to a verdict.
+"""Verification: compute loss tables, infer signatures and reach a verdict.
 
-Needs numpy, scipy and jax, nothing else. The order of work, which the files of a run
-enforce:
+Requires only numpy, scipy and jax. The steps, in the order that an audit's files enforce:
 
-1. `loss_table`: the only thing ever asked of a model.
-2. `grid_search`, `infer_signatures`, `gradient_search`: what the arbitrator infers *without*
-   the secret.
-3. `seal`: the digest of the table, written down before the key is opened.
-4. `decide`: opens the commitment, makes the one declared test, states the verdict: what was
-   not stated (`Statements`), compared or counted is a condition that it rests on.
+1. `loss_table`: the only model output that the verdict uses.
+2. `grid_search`, `infer_signatures`, `gradient_search`: estimate the signatures *without* the
+   secret key.
+3. `seal`: compute the digest of the table, which is recorded before the key is opened.
+4. `decide`: verify the commitment, run the declared test and return the verdict. Missing
+   `Statements`, comparisons and counts become conditions of the verdict.
 
 A model need not be a classifier: `loss_table` and `gradient_search` take any loss (`losses`).
 
-Tables and searches take one owner or many at once. What they compute is one pure function,
-`objective`; `signature_cosine` is the scale of the paper's Table 1. With a plan whose mode is
-"sequential", `anw_jax.sequential` takes the place of 3 and 4.
+Tables and searches take one owner or many at once. Both evaluate one pure function,
+`objective`; `signature_cosine` is the metric of Table 1 of the paper. With a plan whose mode is
+"sequential", use `anw_jax.sequential` instead of steps 3 and 4.
 
 `check_jax` compares jax with NumPy before the first table of a process.
 """

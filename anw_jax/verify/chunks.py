@@ -1,7 +1,7 @@
-"""`objective` at all pairs of image and slot, in equal chunks that fit the memory.
+"""Evaluate `objective` for every (image, slot) pair, in fixed-size chunks that fit in memory.
 
-A model in JAX is traced with the mark into one program (`run_traced`); any other function is
-called on NumPy batches (`run_called`).
+A JAX model is traced and compiled together with the mark (`run_traced`); any other function is
+called on NumPy batches (`run_untraced`).
 """
 
 import collections
@@ -40,11 +40,12 @@ class Chunk:
     """One chunk of pairs, padded to the plan's size by repeating its last pair.
 
     Attributes:
-      images: int64 `[chunk_images]`, the originals this chunk touches (padded likewise).
+      images: int64 `[chunk_images]`, indices of the originals used by this chunk, padded the
+        same way.
       image_of_pair: int32 `[chunk_size]`, positions in `images`.
       slot_of_pair: int32 `[chunk_size]`.
-      start: the flat index of the first pair.
-      num_pairs: how many pairs are real.
+      start: flat index of the first pair.
+      num_pairs: number of pairs without padding.
     """
 
     images: np.ndarray
@@ -56,12 +57,12 @@ class Chunk:
 
 @dataclasses.dataclass(frozen=True)
 class QueryPlan:
-    """Which pairs are asked together. Pairs are numbered image by image, slot by slot.
+    """Partition of all (image, slot) pairs into chunks; the slot index varies fastest.
 
     Attributes:
-      num_images: how many originals.
-      num_slots: how many slots, slot 0 included.
-      chunk_size: pairs in a chunk; every chunk has this many, so one trace serves all.
+      num_images: number of originals.
+      num_slots: number of slots, including slot 0.
+      chunk_size: number of pairs in every chunk, padding included, so that one trace suffices.
 
     Example:
       >>> plan = QueryPlan(num_images=3, num_slots=4, chunk_size=8)
@@ -80,12 +81,12 @@ class QueryPlan:
 
     @property
     def num_pairs(self) -> int:
-        """All pairs, without padding."""
+        """Number of pairs, without padding."""
         return self.num_images * self.num_slots
 
     @property
     def images_per_chunk(self) -> int:
-        """The most originals that one chunk can touch."""
+        """Largest number of originals that one chunk uses."""
         return min(self.num_images, -(-(self.chunk_size - 1) // self.num_slots) + 1)
 
     def __len__(self) -> int:
@@ -115,36 +116,36 @@ def plan_queries(
     chunk_size: int | None = None,
     multiple_of: int = 1,
 ) -> QueryPlan:
-    """Choose the largest chunk that stays within a memory budget.
+    """Choose the largest chunk size that fits a memory budget.
 
     Args:
-      num_images: originals.
-      num_slots: slots asked per original.
-      bytes_per_pair: memory one pair takes while the model answers it.
-      memory_bytes: the budget, beyond the originals and the weights.
-      chunk_size: overrides the choice.
-      multiple_of: the number of devices that share a chunk.
+      num_images: number of originals.
+      num_slots: number of slots queried per original.
+      bytes_per_pair: peak memory of one forward pass, per pair, in bytes.
+      memory_bytes: the budget in bytes, excluding the originals and the weights.
+      chunk_size: overrides the computed size; rounded up to a multiple of `multiple_of`.
+      multiple_of: number of devices that share a chunk.
 
     Example:
       >>> plan_queries(1000, 12, bytes_per_pair=2**20, memory_bytes=2**27).chunk_size
       128
     """
     _check.integer_at_least(1, memory_bytes=memory_bytes)
-    _check.integer_at_least(1, num_images=num_images)
-    _check.integer_at_least(1, num_slots=num_slots)
-    if chunk_size is None:
+    if chunk_size is not None:
+        _check.integer_at_least(1, chunk_size=chunk_size)
+    else:
         affordable = max(1, memory_bytes // max(1, bytes_per_pair))
         affordable = max(1, affordable // multiple_of) * multiple_of
         chunk_size = _equal_chunks(num_images * num_slots, min(affordable, _LARGEST_CHUNK))
-    _check.integer_at_least(1, chunk_size=chunk_size)
     chunk_size = -(-chunk_size // multiple_of) * multiple_of
     return QueryPlan(num_images, num_slots, chunk_size)
 
 
 def _equal_chunks(num_pairs: int, largest: int) -> int:
-    """Return a chunk size of at most `largest` that leaves the last chunk little padding.
+    """Return a chunk size of at most `largest` for which the last chunk has little padding.
 
-    Sizes are coarse, so that tables of different lengths share a few compiled programs.
+    Sizes are rounded up to a coarse step, so that tables of different lengths share compiled
+    programs.
     """
     if num_pairs <= largest:
         return num_pairs
@@ -166,8 +167,8 @@ def chunk_losses(
 ) -> jax.Array:
     """Compute the terms of `objective` for one chunk of pairs, float32 `[chunk_size]`.
 
-    The grid's `vmap` over signatures, cut into pairs, so that a chunk may end anywhere and the
-    model is given one plain batch.
+    Equivalent to `vmap` of `objective` over signatures, but flattened to (image, slot) pairs,
+    so that chunks can have any size and the model receives an ordinary batch.
     """
 
     def publish(image: jax.Array, entry: Any) -> jax.Array:
@@ -187,11 +188,11 @@ def run_traced(
     tables: MarkTables,
     plan: QueryPlan,
 ) -> Answers:
-    """Mark and asks inside one compiled program; yields losses chunk by chunk.
+    """Mark and query inside one compiled program; yield losses chunk by chunk.
 
     Weights and mark tables are arguments of the program, not constants, so one trace serves
-    all chunks, all checkpoints of equal shape and all marks of a type. Pairs are shared out
-    over the devices.
+    all chunks, all checkpoints of equal shape and all marks of a type. Pairs are sharded over
+    the devices.
     """
     devices = devices_for(predict)
     mesh = jax.sharding.Mesh(np.asarray(devices), ("pairs",))
@@ -199,8 +200,8 @@ def run_traced(
     split = NamedSharding(mesh, PartitionSpec("pairs"))
     everywhere = (predict, tables.parameters, as_partial(loss))
     predict, parameters, loss = jax.device_put(everywhere, shared)
-    # Programs on several CPU devices share a few threads: two in flight, with a sum over the
-    # batch inside, can deadlock.
+    # Programs on several CPU devices share a thread pool: two programs in flight that each
+    # reduce over the batch can deadlock.
     on_shared_threads = len(devices) > 1 and devices[0].platform == "cpu"
     in_flight = 0 if on_shared_threads else _IN_FLIGHT
     pending: collections.deque[tuple[Chunk, jax.Array]] = collections.deque()
@@ -218,7 +219,7 @@ def run_traced(
 
 
 def checked_targets(loss: LossFn, targets: Any, num_images: int) -> Any:
-    """Returns labels, or the targets of another loss, on the host."""
+    """Validate labels, or the targets of another loss, and return them as NumPy arrays."""
     if not callable(loss):
         raise TypeError(f"loss must be callable, got {type(loss).__name__}")
     if loss is cross_entropy:
@@ -231,14 +232,14 @@ def checked_targets(loss: LossFn, targets: Any, num_images: int) -> Any:
 
 
 def devices_for(predict: Callable) -> list[jax.Device]:
-    """Return the devices that the weights are committed to, else all local ones."""
+    """Return the devices that the weights are committed to, or all local devices."""
     for leaf in jax.tree.leaves(predict):
         if isinstance(leaf, jax.Array) and leaf.committed:
             return sorted(leaf.sharding.device_set, key=lambda device: device.id)
     return jax.local_devices()
 
 
-def run_called(
+def run_untraced(
     loss: LossFn,
     predict: Callable[[np.ndarray], Any],
     images: np.ndarray,
@@ -246,7 +247,7 @@ def run_called(
     tables: MarkTables,
     plan: QueryPlan,
 ) -> Answers:
-    """Mark on the host and calls any function on NumPy batches; padding is not asked."""
+    """Mark on the host and call `predict` on NumPy batches, without padding."""
     for chunk in plan:
         of_image = chunk.images[chunk.image_of_pair[: chunk.num_pairs]]
         pairs = zip(of_image, chunk.slot_of_pair, strict=False)  # slots are padded
@@ -270,10 +271,10 @@ def _checked_losses(losses: Any, num_images: int) -> np.ndarray:
 
 
 def host_losses(logits: Any, labels: np.ndarray) -> np.ndarray:
-    """Compute the cross-entropy in nats, float32, of a function's answers on the host.
+    """Compute the float32 cross-entropy of logits in nats, with NumPy.
 
     Raises:
-      ValueError: the answers are not `[batch, num_classes]`, or miss a label.
+      ValueError: the logits are not `[batch, num_classes]`, or a label is out of range.
     """
     scores = np.asarray(logits).astype(np.float64)
     if scores.ndim != 2 or len(scores) != len(labels):

@@ -1,4 +1,4 @@
-"""Descents of many signatures side by side: the steps, and means over chunks of images."""
+"""Batched gradient descent over signatures, and chunked evaluation of the mean loss."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -10,33 +10,33 @@ from anw_jax.verify.losses import rows_of
 
 _DECAY_FIRST, _DECAY_SECOND, _TINY = 0.8, 0.95, 1e-12
 
-# Losses and slopes per degree of a block of rows, at one angle for each row.
+# Returns losses and derivatives per degree for a block of rows, at one angle per row.
 Evaluate = Callable[..., tuple[Any, Any]]
 
 
 class Optimizer(Protocol):
     """The part of optax's `GradientTransformation` that a search uses.
 
-    Each start of each signature is an entry of one array: `update` must treat entries apart,
-    as SGD and Adam do, or the descents would depend on one another.
+    All starts of all signatures are entries of one array: `update` must be elementwise (as in
+    SGD and Adam), otherwise the descents interact.
     """
 
     def init(self, degrees: np.ndarray) -> Any:
         """Return the state before the first step."""
 
     def update(self, slopes: np.ndarray, state: Any, degrees: np.ndarray) -> tuple[Any, Any]:
-        """Return what is added to the angles, and the next state."""
+        """Return the increment of the angles in degrees, and the next state."""
 
 
 class CosineAdam:
-    """Adam with steps that shrink to nothing along a cosine; the default optimizer.
+    """Adam with cosine decay of the step size to zero; the default optimizer.
 
-    Kingma and Ba (2015), https://arxiv.org/abs/1412.6980, algorithm 1. It makes the size of a
-    step a number of degrees, whatever the scale of the loss.
+    Kingma and Ba (2015), https://arxiv.org/abs/1412.6980, algorithm 1. The step size is in
+    degrees and does not depend on the scale of the loss.
 
     Args:
-      step_degrees: the size of the first steps, above 0.
-      num_steps: after which the size is 0.
+      step_degrees: initial step size in degrees, above 0.
+      num_steps: number of steps over which the step size decays to 0.
     """
 
     def __init__(self, step_degrees: float, num_steps: int):
@@ -66,7 +66,7 @@ def descend(
     num_steps: int,
     on_progress: progress.ProgressFn,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return angles and losses `[num_steps + 1, num_starts, k]` along the descents.
+    """Run the descents; return angles and losses `[num_steps + 1, num_starts, k]`.
 
     Raises:
       TypeError: an optimizer without `init` and `update`.
@@ -95,18 +95,18 @@ def mean_of_chunks(
     chunk_images: int,
     theta: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute mean losses and slopes at angles `[num_starts, k]`, one per signature.
+    """Compute mean losses and derivatives at angles `[num_starts, k]`, one per signature.
 
     Args:
       evaluate: takes a block of `rows` and the angles `[num_starts, b]` of its images.
       rows: pytrees of arrays `[n, …]`.
       signature_of_image: int32 `[n]`.
-      chunk_images: rows in a block.
-      theta: the angles.
+      chunk_images: number of rows in a block.
+      theta: the angles in degrees.
 
     Returns:
-      float64, both of the shape of `theta`. Terms that are not finite are left out: of a
-      signature with no other, the loss is NaN and the slope 0.
+      Two float64 arrays with the shape of `theta`. Non-finite terms are excluded; for a
+      signature without finite terms the loss is NaN and the derivative 0.
     """
     num_images = len(signature_of_image)
     angles = theta[:, signature_of_image].astype(np.float32)

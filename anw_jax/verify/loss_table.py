@@ -1,7 +1,7 @@
-"""The loss table, all that is ever asked of a model: its losses on a grid of signatures.
+"""The loss table: a model's loss for every original under every signature.
 
-Entry [i, s] is the term of `objective` at image i and slot s, on the exact bytes that owners
-publish.
+Entry [i, s] is the term of `objective` for image i and slot s, computed from exactly the bytes
+that the owner would publish.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from anw_jax.verify import chunks
 from anw_jax.verify.chunks import DEFAULT_MEMORY_BYTES
 from anw_jax.verify.losses import LossFn, cross_entropy
 from anw_jax.verify.self_check import check_jax
-from anw_jax.verify.tracing import traced_bytes_per_pair
+from anw_jax.verify.tracing import check_binds_arrays, traced_bytes_per_pair
 
 
 def loss_table(
@@ -33,47 +33,48 @@ def loss_table(
     memory_bytes: int = DEFAULT_MEMORY_BYTES,
     on_progress: progress.ProgressFn = progress.silent,
 ) -> np.ndarray:
-    """Ask a model for its loss on every original under every signature, of one or many owners.
+    """Compute a model's loss on every original under every signature, for one or many owners.
 
-    Entry `[i, s]` is the cross-entropy of original `i`, marked with slot `s` exactly as its
-    owner would publish it (marked, clipped, rounded to uint8), against its label. **Lower
-    is evidence** that the model has seen that version.
+    Entry `[i, s]` is the cross-entropy of original `i` against its label, after marking it with
+    slot `s` exactly as its owner would publish it (marked, clipped, rounded to uint8). **Lower
+    values are evidence** that the model was trained on that version.
 
     Args:
       predict: maps float32 `[b, H, W, 3]` in [0, 1] to logits `[b, num_classes]`. A
-        `jax.tree_util.Partial(apply, variables)` is traced together with the mark into one
-        program; any other function is called on NumPy batches.
+        `jax.tree_util.Partial(apply, variables)` is traced and compiled together with the mark;
+        every argument that it binds is traced, so bind flags with `functools.partial(apply,
+        train=False)`. Any other function is called on NumPy batches.
       images: *unmarked* uint8 originals `[n, H, W, 3]` (or floats with 8-bit values).
-      labels: integers `[n]`, given by somebody who does not know the slots: of two likely
-        classes one often suits the secret slot, on any model. With another loss, its targets:
-        a pytree of arrays with leading axis `[n]`.
-      mark: the watermark map; or a sequence of those of many owners, all of one type, such as
-        `UserLCT`. One compiled program then serves all owners, and chunks run across them, so
-        that a thousand owners of a few photos fill the device as one of thousands would.
-      space: which signatures to ask; slot 0 is the unmarked original. A finer grid is
-        `SignatureSpace(36)`.
-      loss: what the model's loss is, one of `verify.losses` or a function of (predict, images,
-        targets); of a classifier by default. It decides what `predict` maps to what. Traced
-        with a `Partial`, else called on NumPy batches.
-      mark_of_image: with several marks, whose mark each original carries: integers `[n]`.
-      chunk_size: pairs asked together; by default as many as `memory_bytes` allows.
-      memory_bytes: memory to use beyond the originals and the weights (an estimate for
-        traced models; called ones are charged for their input only). Tables of the marks come
-        on top: 40 bytes for each mark and slot of a linear colour mark, height * width for a
+      labels: integers `[n]`. Must not be chosen by anyone who knows the slots; otherwise the
+        p-value is invalid, because a label can be picked to favour a slot. With another loss,
+        its targets: a pytree of arrays with leading axis `[n]`.
+      mark: the watermark transform, or a sequence of those of many owners, all of one type,
+        such as `UserLCT`. One compiled program then serves all owners, and chunks span owners,
+        so many owners with few photos each use the device as efficiently as one large owner.
+      space: the signatures to query; slot 0 is the unmarked original. Use `SignatureSpace(36)`
+        for a finer grid.
+      loss: the model's loss, one of `verify.losses` or a function of (predict, images,
+        targets); by default that of a classifier. It determines the inputs and outputs of
+        `predict`. Traced if `predict` is a `Partial`, otherwise called on NumPy batches.
+      mark_of_image: index into `mark` for each image, integers `[n]`; required with several
+        marks.
+      chunk_size: pairs per chunk; by default as many as `memory_bytes` allows.
+      memory_bytes: memory budget, excluding the originals and the weights (estimated for traced
+        models; for other callables only the input size is counted). Mark parameters are not
+        included: 40 bytes per mark and slot of a linear colour mark, height * width for a
         pixel mark.
-      on_progress: called with (pairs done, pairs in all).
+      on_progress: called with (pairs done, pairs in total).
 
     Returns:
-      float32 `[n, num_slots]`, nats. It does not depend on the chunk size, or on other owners,
-      beyond the rounding of float32: to 1e-6 of the largest losses. A traced model is asked
-      with float32 products of all bits on every backend (no TF32), whatever the caller's
-      default.
+      float32 `[n, num_slots]`, nats. Independent of the chunk size and of other owners up to
+      float32 rounding (1e-6 of the largest losses). Traced models run with matmul precision
+      "highest" on every backend (no TF32), whatever the caller's default.
 
     Raises:
-      TypeError, ValueError: images that are not 8-bit colour, labels of the wrong shape or
-        beyond the model's classes, answers of the wrong shape, another loss that does not
-        return one finite float for each image, marks of several types, or
-        indices beyond them.
+      TypeError, ValueError: images that are not 8-bit colour, a `Partial` that binds something
+        other than arrays, labels of the wrong shape or out of range, outputs of the wrong
+        shape, another loss that does not return one finite float for each image, marks of
+        several types, or indices out of range.
       JaxError: jax computes wrong numbers; see `check_jax`.
 
     Example:
@@ -107,6 +108,7 @@ def loss_table(
     image_shape, is_traced = images.shape[1:], isinstance(predict, jax.tree_util.Partial)
     bytes_per_pair = 16 * int(np.prod(image_shape))
     if is_traced:
+        check_binds_arrays(predict)
         bytes_per_pair = traced_bytes_per_pair(predict, image_shape, labels, loss)
     plan = chunks.plan_queries(
         *table.shape,
@@ -115,7 +117,7 @@ def loss_table(
         chunk_size=chunk_size,
         multiple_of=len(chunks.devices_for(predict)) if is_traced else 1,
     )
-    run = chunks.run_traced if is_traced else chunks.run_called
+    run = chunks.run_traced if is_traced else chunks.run_untraced
     for chunk, losses in run(loss, predict, images, labels, tables, plan):
         stop = chunk.start + chunk.num_pairs
         table.reshape(-1)[chunk.start : stop] = losses
@@ -123,7 +125,8 @@ def loss_table(
             first = chunk.start + int(np.isfinite(losses).argmin())
             image, slot = divmod(first, plan.num_slots)
             raise ValueError(
-                f"loss must be finite, and is not for image {image} at slot {slot}"
+                f"loss must be finite, got {losses[first - chunk.start]} for image {image} at "
+                f"slot {slot}"
             )
         on_progress(stop, plan.num_pairs)
     return table

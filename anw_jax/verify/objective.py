@@ -3,14 +3,14 @@
     L(θ) = Σ CE(f(g_θ(I)), y)  over the owner's unmarked photos I with their labels y
 
 f is the model and g_θ the mark with signature θ (Zou, Gong, Wang, "Anti-Neuron Watermarking",
-ECCV 2022, https://arxiv.org/abs/2109.09023); CE is the cross-entropy, and of a model that is no
-classifier another of `verify.losses`. Grid search is `objective` under `jax.vmap` over
-signatures, gradient search is its `jax.value_and_grad`:
+ECCV 2022, https://arxiv.org/abs/2109.09023). CE is the cross-entropy; models that are not
+classifiers use another loss of `verify.losses`. Grid search evaluates `objective` under
+`jax.vmap` over signatures, gradient search uses its `jax.value_and_grad`:
 
     jax.vmap(objective, (None, None, None, None, 0))(predict, images, labels, mark, grid)
     jax.value_and_grad(objective, argnums=4, has_aux=True)(predict, images, labels, mark, θ)
 
-`loss_table` and `search` do this in chunks that fit the memory, on all devices.
+`loss_table` and `gradient_search` compute the same in chunks that fit in memory.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,8 @@ import jax
 
 from anw_jax.verify.losses import LossFn, cross_entropy
 
-# Models are traced with all bits of float32: on TF32 (GPU) or passes of bfloat16 (TPU) answers
-# would depend on the chunk size, and would not replay on other hardware.
+# Matmul precision of traced models. With TF32 (GPU) or bfloat16 passes (TPU) the losses would
+# depend on the chunk size and could not be reproduced on other hardware.
 PRECISION = "highest"
 
 
@@ -33,20 +33,22 @@ def objective(
     signatures: Any,
     loss: LossFn = cross_entropy,
 ) -> tuple[jax.Array, jax.Array]:
-    """Compute L and its terms. **Lower is evidence** of training on those signatures.
+    """Compute L and its terms.
 
-    Pure: safe under `jit`, `vmap` and `grad`. Checks nothing.
+    **Lower values are evidence** that the model was trained on images with those signatures.
+    Pure; works under `jit`, `vmap` and `grad`. Does not validate its arguments.
 
     Args:
       predict: maps float32 `[n, H, W, 3]` in [0, 1] to logits `[n, num_classes]`.
       images: unmarked images `[n, H, W, 3]`.
       labels: integers `[n]`; with another loss its targets, a pytree with leading axis `[n]`.
       mark: maps one image and its signature to a float32 `[H, W, 3]` image in [0, 1].
-      signatures: one for each image: a pytree with leading axis `[n]`.
+      signatures: one per image, a pytree with leading axis `[n]`.
       loss: see `verify.losses`.
 
     Returns:
-      The sum of the losses (of cross-entropies, in nats), and each image's own, float32 `[n]`.
+      The sum of the losses (of cross-entropies, in nats), and the losses per image, float32
+      `[n]`.
 
     Example:
       >>> import jax.numpy as jnp
@@ -59,7 +61,7 @@ def objective(
       ...     return objective(redness, images, labels, HueRotation().mark, degrees[None])[0]
       >>> [round(float(loss), 2) for loss in jax.vmap(of)(jnp.array([0.0, 90.0, 180.0]))]
       [0.0, 1.76, 5.34]
-      >>> loss, slope = jax.value_and_grad(of)(jnp.array(90.0))  # for a descent
+      >>> loss, slope = jax.value_and_grad(of)(jnp.array(90.0))  # for gradient descent
       >>> round(float(slope), 3)
       0.077
     """

@@ -1,4 +1,4 @@
-"""Searches for signatures without the secret: on a grid, and by gradient descent."""
+"""Estimate signatures without the secret key, by grid search or gradient descent."""
 
 import dataclasses
 import functools
@@ -12,27 +12,27 @@ import numpy as np
 from anw_jax import _check, progress
 from anw_jax.keys import SignatureSpace
 from anw_jax.marks import Mark
-from anw_jax.marks.publish import check_marks, stacked
+from anw_jax.marks.publish import check_marks, stack_parameters
 from anw_jax.verify import descent
 from anw_jax.verify.chunks import checked_targets
 from anw_jax.verify.losses import LossFn, as_partial, cross_entropy
 from anw_jax.verify.objective import objective
 from anw_jax.verify.self_check import check_jax
-from anw_jax.verify.tracing import trace_losses
+from anw_jax.verify.tracing import check_binds_arrays, trace_losses
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GridSearchResult:
-    """The grid search of eq. 6 for one shared signature, or for one of each of many users.
+    """Result of the grid search of eq. 6, for one shared signature or one per user.
 
     Attributes:
       degrees: the grid, float64 `[num_slots]`.
       curve: mean loss at each angle, float64 `[num_slots]`, or `[num_users, num_slots]`, nats;
         NaN without usable images.
       inferred_degrees: the angle with the lowest mean loss, a float or float64 `[num_users]`;
-        0 means "unmarked", NaN that nothing could be inferred.
-      margin: mean loss of the second-lowest angle minus the lowest, in nats; likewise.
-      num_usable: images that were counted; likewise.
+        0 means "unmarked", NaN that there were no usable images.
+      margin: second-lowest mean loss minus the lowest, in nats; a number or `[num_users]`.
+      num_usable: number of images used; an integer or `[num_users]`.
     """
 
     degrees: np.ndarray
@@ -42,11 +42,10 @@ class GridSearchResult:
     num_usable: Any
 
     def matches(self, true_degrees: Any, space: SignatureSpace) -> Any:
-        """Tell whether inferred signatures lie within τ of the true ones: bool, `[num_users]`.
+        """Return whether inferred signatures lie within τ of the true ones, bool `[num_users]`.
 
-        `space` is the one the owner drew from, whatever grid was searched. One match is never
-        stronger evidence than 1 in N - 1; the share of matches among many users is the
-        accuracy of Fig. 5a.
+        Pass the owner's space here, not the search grid. A single match has probability
+        1 / (N - 1) by chance. The share of matches among many users is the accuracy of Fig. 5a.
         """
         close = space.distance(self.inferred_degrees, true_degrees) < space.tau_degrees
         return close if np.ndim(close) else bool(close)
@@ -54,8 +53,8 @@ class GridSearchResult:
     def lowest_degrees(self, num_starts: int = 2) -> np.ndarray:
         """Return the angles with the lowest mean losses, lowest first: `[num_starts, …]`.
 
-        Starts for `gradient_search(..., starts_degrees=)`. Ties, and users without usable
-        images, go to the lower slot.
+        Use them as `starts_degrees` of `gradient_search`. Ties are resolved to the lower slot;
+        users without usable images get the lowest slots.
 
         Raises:
           ValueError: `num_starts` below 1 or above the number of slots.
@@ -76,19 +75,19 @@ def grid_search(
 ) -> GridSearchResult:
     """Infer signatures: argmin over the grid of the mean loss (eq. 6).
 
-    Zou, Gong, Wang (ECCV 2022), eq. 6, https://arxiv.org/abs/2109.09023. Slot 0 takes part:
+    Zou, Gong, Wang (ECCV 2022), eq. 6, https://arxiv.org/abs/2109.09023. Slot 0 is included:
     the paper's held-out users are inferred as "unmarked".
 
     Args:
-      loss_table: float `[num_images, num_slots]` nats; images with a loss that is not
-        finite are left out.
-      grid: the space whose slots the table holds: 12 slots, or a finer grid.
+      loss_table: float `[num_images, num_slots]` nats; images with a non-finite loss are
+        excluded.
+      grid: the space of the table's columns: 12 slots, or a finer grid.
       user_of_image: integers `[num_images]`, 0 … num_users - 1: which images share a
         signature; None for all of them.
 
     Returns:
-      The `GridSearchResult` of one signature, or with `user_of_image` of one for each user:
-      the same numbers as for each user's rows alone.
+      The `GridSearchResult` for one signature, or with `user_of_image` for one per user, which
+      equals a separate search over each user's rows.
 
     Raises:
       TypeError, ValueError: the table's width is not the grid's; users of the wrong shape,
@@ -130,19 +129,19 @@ def grid_search(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GradientSearchResult:
-    """Where the descents went; `k` is the number of signatures sought.
+    """Result of `gradient_search`; `k` is the number of signatures.
 
     Attributes:
-      best_degrees: float64 `[k]`, the angle with the lowest loss met, in [0, 360); NaN
+      best_degrees: float64 `[k]`, the angle with the lowest loss found, in [0, 360); NaN
         where no loss was finite.
       best_loss: float64 `[k]`, its mean loss in nats.
-      best_start: int64 `[k]`, the start whose descent met it.
+      best_start: int64 `[k]`, index of the start that found it.
       degrees: float64 `[num_steps + 1, num_starts, k]`, all trajectories, not wrapped.
-      losses: float64, same shape, mean loss in nats along them.
-      num_forward: images sent forward through the model, (num_steps + 1) · num_starts ·
-        num_images, padding not counted. A grid of N angles sends N · num_images.
-      num_backward: images sent backward, for the gradient by the image (not by the
-        weights); as many. A grid sends none.
+      losses: float64, same shape, mean loss in nats along the trajectories.
+      num_forward: number of forward passes (one image each), (num_steps + 1) · num_starts ·
+        num_images, without padding. A grid of N angles needs N · num_images.
+      num_backward: number of backward passes, for the gradient with respect to the image (not
+        the weights); equal to `num_forward`. A grid needs none.
     """
 
     best_degrees: np.ndarray
@@ -172,60 +171,60 @@ def gradient_search(
     seed: int = 0,
     on_progress: progress.ProgressFn = progress.silent,
 ) -> GradientSearchResult:
-    """Infer signatures by multi-start descent on the angle, with access to gradients.
+    """Infer signatures by multi-start gradient descent on the angle.
 
     Minimises the mean loss of the marked originals over the angle (section 4.2 of the paper):
     the mean of `objective`, by its `jax.value_and_grad`. Starts are spread evenly over the
-    circle from a seeded offset. All starts go through the model in one `vmap`; every
-    signature descends on its own.
+    circle from a seeded offset. All starts are evaluated in one `vmap`; signatures are
+    optimised independently.
 
     By default it costs 61 · 12 = 732 forward and as many backward passes per image; a grid
-    of 2° costs 180 forward passes, a coarse one 12. The cheap way is to start from the best
-    slots of a coarse grid, as in the example: with two descents of 12 steps that is 12 + 26
-    forward passes and 26 backward. A descent moves by half of `num_steps · step_degrees` at
-    most, which must cover the half-width of a slot; it finds the nearest minimum alone.
+    of 2° costs 180 forward passes, a coarse one 12. It is cheaper to start from the best slots
+    of a coarse grid, as in the example: with two descents of 12 steps that is 12 + 26 forward
+    passes and 26 backward. A descent travels at most about `num_steps · step_degrees / 2`,
+    which must be at least half a slot, and converges only to the nearest local minimum.
 
-    Losses that are not finite are left out of the means, as in `grid_search`. Products of
-    float32 keep all their bits on every backend, as in `loss_table`. The marked images are
-    not rounded to 8 bits here, since rounding has no gradient. This is an estimator, not a
-    test: it gives no p-value.
+    Non-finite losses are excluded from the means. The matmul precision is "highest" on every
+    backend, as in `loss_table`. The marked images are not rounded to 8 bits here, since
+    rounding has no gradient. This is an estimator, not a test: it returns no p-value.
 
     Args:
-      predict: `jax.tree_util.Partial(apply, variables)`, [0, 1] images → logits.
+      predict: `jax.tree_util.Partial(apply, variables)`, [0, 1] images → logits; it binds
+        arrays only, as in `loss_table`.
       images: *unmarked* uint8 originals `[n, H, W, 3]`.
       labels: integers `[n]`; with another loss its targets, as in `loss_table`.
       mark: a mark that is differentiable in its angle, or a sequence of those of many owners.
-      loss: what the model's loss is, as in `loss_table`.
-      mark_of_image: with several marks, whose mark each original carries: integers `[n]`.
-      signature_of_image: which images share a signature: integers `[n]`, 0 … k - 1; None for
-        one shared by all, `np.arange(n)` for one of each image.
-      num_starts: descents per signature.
-      num_steps: steps of each.
-      step_degrees: size of the first steps of the default optimizer.
-      optimizer: anything with optax's `init` and `update`, such as `optax.adam(6.0)`; its
-        parameters are angles in degrees. By default Adam with steps that shrink to nothing
-        along a cosine.
-      starts_degrees: where to start, `[num_starts]` for all signatures or `[num_starts, k]`;
-        takes the place of `num_starts` and `seed`.
-      chunk_images: images that go through the model together, times the starts.
-      seed: of the offset of the starts; use `keys.public_seed` in a case.
-      on_progress: called with (steps done, steps in all).
+      loss: the model's loss, as in `loss_table`.
+      mark_of_image: index into `mark` for each image, integers `[n]`; required with several
+        marks.
+      signature_of_image: the index of each image's signature, integers `[n]`, 0 … k - 1; None
+        for one shared by all, `np.arange(n)` for one per image.
+      num_starts: number of descents per signature.
+      num_steps: number of steps of each descent.
+      step_degrees: initial step size of the default optimizer, in degrees.
+      optimizer: any object with optax's `init` and `update`, such as `optax.adam(6.0)`; its
+        parameters are angles in degrees. By default Adam with cosine decay to zero.
+      starts_degrees: initial angles, `[num_starts]` for all signatures or `[num_starts, k]`;
+        replaces `num_starts` and `seed`.
+      chunk_images: number of images per chunk; the batch is this times the number of starts.
+      seed: of the offset of the starts; use `keys.public_seed` in an audit.
+      on_progress: called with (steps done, steps in total).
 
     Returns:
       The `GradientSearchResult`. A signature without images is inferred as NaN.
 
     Raises:
-      TypeError, ValueError: `predict` that is not a `Partial`, bad images or labels (none,
-        or beyond the model's classes), answers of the wrong shape, marks and indices as in
-        `loss_table`, numbers below 1, an optimizer that is none, starts of another shape or
-        not finite.
+      TypeError, ValueError: `predict` that is not a `Partial` or binds something other than
+        arrays, bad images or labels (none, or out of range), outputs of the wrong shape, marks
+        and indices as in `loss_table`, numbers below 1, an optimizer without `init` and
+        `update`, starts of another shape or not finite.
 
     Example:
       >>> from anw_jax.marks import HueRotation
       >>> from anw_jax.verify import loss_table
       >>> mark, photo = HueRotation(), np.full((1, 2, 2, 3), [150, 120, 100], np.uint8)
       >>> stored = jnp.asarray(mark.mark(photo[0] / np.float32(255), 97.0))
-      >>> def remember(stored, images):  # class 0 is what looks like the stored image
+      >>> def remember(stored, images):  # class 0: close to the stored image
       ...     squares = ((images - stored[None]) ** 2).sum((1, 2, 3))
       ...     return jnp.stack([-squares, jnp.zeros_like(squares)], axis=1)
       >>> predict, label = jax.tree_util.Partial(remember, stored), np.array([0])
@@ -242,6 +241,7 @@ def gradient_search(
             "gradient_search needs predict = jax.tree_util.Partial(apply, variables), since "
             f"it differentiates the model; got {type(predict).__name__}"
         )
+    check_binds_arrays(predict)
     images = _check.uint8_images(images=images)
     num_images = _check.integer_at_least(1, num_images=len(images))
     labels = checked_targets(loss, labels, num_images)
@@ -259,7 +259,7 @@ def gradient_search(
         starts_degrees = spread * 360.0
     theta = _checked_starts(starts_degrees, int(signature_of_image.max()) + 1)
     trace_losses(loss, predict, images.shape[1:], labels)
-    constants = jax.device_put(stacked([each.constants for each in marks]))
+    constants = jax.device_put(stack_parameters([each.constants for each in marks]))
     evaluate = functools.partial(
         losses_and_slopes, as_partial(loss), predict, type(marks[0]).mark_pixels, constants
     )
@@ -292,13 +292,13 @@ def losses_and_slopes(
             predict, floats, labels, lambda i, s: mark_pixels(i, *s), signatures, loss
         )
 
-    # Each term depends on its own angle alone, so the gradient of the sum is all slopes.
+    # Each term depends on its own angle only, so the gradient of the sum holds all derivatives.
     (_, losses), slopes = jax.vmap(jax.value_and_grad(of_start, has_aux=True))(theta)
     return losses, slopes
 
 
 def _checked_starts(starts_degrees: np.ndarray, num_signatures: int) -> np.ndarray:
-    """Check the first angles and return them as float64 `[num_starts, k]`."""
+    """Validate the initial angles and return them as float64 `[num_starts, k]`."""
     starts = np.asarray(starts_degrees, np.float64)
     fits = starts.ndim == 1 or starts.shape[1:] == (num_signatures,)
     if not starts.size or not fits or not np.isfinite(starts).all():
@@ -311,7 +311,7 @@ def _checked_starts(starts_degrees: np.ndarray, num_signatures: int) -> np.ndarr
 
 
 def _best(degrees: np.ndarray, losses: np.ndarray, num_images: int) -> GradientSearchResult:
-    """Picks, for each signature, the lowest loss on any trajectory."""
+    """Select, for each signature, the lowest loss on any trajectory."""
     num_points, num_starts, columns = losses.shape
     safe = np.where(np.isfinite(losses), losses, np.inf)
     flat = safe.reshape(-1, columns).argmin(axis=0)
@@ -332,15 +332,15 @@ def signature_cosine(
 ) -> np.ndarray:
     """Compute the cosine of the angle between an inferred signature and the true one.
 
-    The scale of Table 1 of Zou, Gong, Wang (ECCV 2022), https://arxiv.org/abs/2109.09023, which
-    marks .1 % of the data. Before and after marking, dataset tracing stays at -.005 ± .030 and
-    -.005 ± .015; this method goes from .045 ± .52 to .999 ± .001. The true signature has 1, a
-    quarter of the circle away 0, and so has a uniform guess on average. The scale is kind
-    near 1: .999 stands for an error of 2.6°, and the border of τ = 15° still has .966.
+    The metric of Table 1 of Zou, Gong, Wang (ECCV 2022), https://arxiv.org/abs/2109.09023,
+    where .1 % of the data is marked. Before and after marking, dataset tracing stays at
+    -.005 ± .030 and -.005 ± .015; this method goes from .045 ± .52 to .999 ± .001. The true
+    signature scores 1; an error of 90° scores 0, as does a uniform guess on average. The metric
+    is flat near 1: .999 corresponds to an error of 2.6°, and .966 to τ = 15°.
 
     Args:
-      inferred_degrees: any real numbers; NaN (nothing inferred) gives NaN.
-      true_degrees: likewise; the two broadcast.
+      inferred_degrees: any real numbers; NaN (no inference) gives NaN.
+      true_degrees: any real numbers; broadcast with `inferred_degrees`.
 
     Example:
       >>> signature_cosine([62.6, 150.0, 240.0], 60.0).round(3).tolist()

@@ -1,4 +1,4 @@
-"""Whether this jax computes right numbers: once per process, before anything rests on them."""
+"""Check, once per process, that the installed jax computes correct results."""
 
 import functools
 import operator
@@ -13,19 +13,20 @@ import numpy as np
 from anw_jax import _jax_flags, _jax_settings
 from anw_jax.errors import JaxError
 from anw_jax.marks import MarkTables
-from anw_jax.verify.chunks import QueryPlan, run_called, run_traced
+from anw_jax.verify.chunks import QueryPlan, run_traced, run_untraced
 from anw_jax.verify.losses import cross_entropy
 from anw_jax.verify.objective import PRECISION
 
-# Right versions are within 1e-6 of the largest value on CPU, wrong ones off by 1e-2 and more.
+# On CPU, correct versions are within 1e-6 of the largest value; faulty ones are off by 1e-2 or
+# more.
 _TOLERANCE = 1e-4
 
 
 def check_jax() -> dict[str, Any]:
     """Compare jax with NumPy on programs that some versions compute wrongly.
 
-    Takes about .2 s the first time, nothing afterwards. Called before the first loss table
-    and the first training.
+    Takes about 0.2 s on the first call; the result is cached. Called before the first loss
+    table and the first training.
 
     Returns:
       `jax_record()`.
@@ -43,9 +44,9 @@ def jax_record() -> dict[str, Any]:
     """Return version, settings and self-check of jax, for provenance and seals.
 
     Returns:
-      "jax" and "jaxlib" (versions), "settings" (what decides numbers, by name), and
-      "self_check": "passed", and "errors", the largest difference from NumPy of each program
-      relative to its largest value (None: not finite).
+      "jax" and "jaxlib" (versions), "settings" (jax configuration that affects numerical
+      results) and "self_check": "passed", and "errors", the largest difference from NumPy of
+      each program relative to its largest value (None: not finite).
 
     Raises:
       JaxError: jax cannot start.
@@ -110,9 +111,9 @@ def _broadcast_product() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _loss_table() -> tuple[np.ndarray, np.ndarray]:
-    """Compute the losses of a network of two layers as tables do, and with NumPy.
+    """Compute the losses of a two-layer network as `loss_table` does, and with NumPy.
 
-    The mark is the cheapest to compile: an exclusive or with the slot.
+    The mark is cheap to compile: an exclusive or with the slot.
     """
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
@@ -131,7 +132,7 @@ def _loss_table() -> tuple[np.ndarray, np.ndarray]:
         return hidden.clip(0) @ weights[1]
 
     traced = run_traced(cross_entropy, jax.tree_util.Partial(network, weights), *asked)
-    called = run_called(cross_entropy, functools.partial(network, weights), *asked)
+    called = run_untraced(cross_entropy, functools.partial(network, weights), *asked)
     got, right = (np.concatenate([losses for _, losses in run]) for run in (traced, called))
     return got.astype(np.float64), right.astype(np.float64)
 

@@ -1,8 +1,8 @@
-"""The arbitrator's statements about what no file shows: printed as his, counted in p.
+"""Facts supplied by the arbitrator: quoted in the verdict, and used to correct p.
 
-A verdict is called evidence only where nothing is left open. Whatever was not stated, compared
-or counted becomes a *condition*: it names the assumption on which the result depends, and so
-the attack that is not ruled out.
+A verdict counts as evidence only if it has no open conditions. Each missing fact, comparison or
+count becomes a *condition*, which names the assumption made and the attack that it leaves
+possible.
 """
 
 import dataclasses
@@ -14,31 +14,34 @@ from anw_jax.errors import CommitmentError
 from anw_jax.keys import Plan
 from anw_jax.keys.beacons import Beacon, read_beacon
 
-# Larger numbers are no counts; every p would be 1.
+# Upper limit of every count; beyond it every p would be 1.
 _MOST = 10**12
 
 
 @dataclasses.dataclass(frozen=True)
 class Statements:
-    """What the arbitrator states about one owner and one suspect.
+    """Facts about one owner and one suspect that the arbitrator supplies.
 
     Attributes:
-      commitment: the owner's commitment as the arbitrator had it from elsewhere; "" for none.
-      held_since: when he had it, as an ISO date or date and time; "" where not stated.
-      held_from: from where he had it.
-      value_appeared: when the beacon's value appeared, where its name does not say so: the
-        `timeStamp` of a NIST pulse.
-      found: K, how many commitments of this owner stood at the place that the plan names and
-        at every other place known to him, this one included; None where not counted.
-      found_at: where he looked.
-      in_case: B, how many of the K are in this case, which corrects for those itself.
-      models_tried: T, on how many models the key was tried to find the suspect; 1 where it was
-        found by other means; None where not stated.
+      commitment: the owner's commitment, as the arbitrator received it independently; "" for
+        none.
+      held_since: when the arbitrator received it, an ISO date or date and time; "" if not
+        stated.
+      held_from: where the arbitrator received it from.
+      value_appeared: when the beacon's value was published, if its name does not determine it:
+        the `timeStamp` of a NIST pulse.
+      found: K, the number of this owner's commitments found at the place named in the plan or
+        anywhere else known to the arbitrator, including this one; None if not counted.
+      found_at: where the arbitrator searched.
+      in_case: B, how many of the K belong to this case (their multiplicity is already corrected
+        for).
+      models_tried: T, the number of models on which the key was tried to find the suspect; 1 if
+        it was found by other means; None if not stated.
       nothing_else: whether nothing else was published or made with this key.
-      opened_before: whether the key was opened before this suspect was asked.
+      opened_before: whether the key was opened before this suspect was queried.
 
     Raises:
-      TypeError, ValueError: numbers below 1, B above K, no date.
+      TypeError, ValueError: numbers below 1, B above K, invalid dates.
 
     Example:
       >>> Statements(found=3, models_tried=2).factor
@@ -66,7 +69,7 @@ class Statements:
             if value is not None:
                 value = _check.integer_at_least(1, **{name: value})
                 if value > _MOST:
-                    raise ValueError(f"{name} must be at most {_MOST}, got a larger one")
+                    raise ValueError(f"{name} must be at most {_MOST}, got {value:.3g}")
                 object.__setattr__(self, name, value)
         if self.found is not None and self.found < self.in_case:
             raise ValueError(
@@ -74,17 +77,17 @@ class Statements:
                 f"the case, got {self.found}"
             )
         if self.held_since:
-            moment(held_since=self.held_since)
+            parse_utc(held_since=self.held_since)
         if self.value_appeared:
-            moment(value_appeared=self.value_appeared)
+            parse_utc(value_appeared=self.value_appeared)
 
     @property
     def factor(self) -> float:
-        """K / B · T, by which p is multiplied; what is not stated counts as 1."""
+        """K / B · T, by which p is multiplied; missing counts are taken as 1."""
         return (self.found or self.in_case) / self.in_case * (self.models_tried or 1)
 
     def lines(self) -> list[str]:
-        """List what was stated, each line as the arbitrator's own words."""
+        """List the stated facts, one line each, attributed to the arbitrator."""
         said = []
         if self.commitment and self.held_since:
             source = f", from {self.held_from}" if self.held_from else ""
@@ -99,23 +102,23 @@ class Statements:
             said.append(f"the key was tried on {self.models_tried} model(s)")
         if self.nothing_else:
             said.append("nothing else was published or made with this key")
-        return as_stated(said)
+        return prefix_statements(said)
 
 
 NOTHING_STATED = Statements()
 
 
-def as_stated(lines: Iterable[str]) -> list[str]:
-    """Mark lines as the arbitrator's own words, whose truth no file shows."""
+def prefix_statements(lines: Iterable[str]) -> list[str]:
+    """Prefix each line with "the arbitrator states", because it cannot be checked."""
     return [f"the arbitrator states: {line}" for line in lines]
 
 
 def check_against(statements: Statements, plan: Plan, commitment: str) -> None:
-    """Compare the statements with what the owner handed over.
+    """Check that the statements are consistent with the owner's commitment and plan.
 
     Raises:
-      CommitmentError: another commitment than the one the arbitrator had.
-      ValueError: fewer commitments found than the plan itself says there were.
+      CommitmentError: the commitment differs from the one that the arbitrator received.
+      ValueError: fewer commitments found than the number in the plan.
     """
     if statements.commitment and statements.commitment != commitment:
         raise CommitmentError(
@@ -185,10 +188,10 @@ def _of_order(plan: Plan, beacon: Beacon, statements: Statements) -> str:
         return f"{older} (nobody stated when it was held)"
     appeared = beacon.time
     if appeared is None and statements.value_appeared:
-        appeared = moment(latest=False, value_appeared=statements.value_appeared)
+        appeared = parse_utc(latest=False, value_appeared=statements.value_appeared)
     if appeared is None and beacon.kind in ("drand", "nist"):
         return f"{older} (nobody stated when the value of {plan.beacon!r:.100} appeared)"
-    if appeared is not None and moment(held_since=statements.held_since) >= appeared:
+    if appeared is not None and parse_utc(held_since=statements.held_since) >= appeared:
         return (
             f"{older} (the arbitrator held it since {statements.held_since}, and the value "
             f"appeared at {appeared.isoformat()})"
@@ -196,14 +199,18 @@ def _of_order(plan: Plan, beacon: Beacon, statements: Statements) -> str:
     return ""
 
 
-def moment(latest: bool = True, **named: str) -> datetime.datetime:
-    """Parse a date, or date and time, in UTC; a date means its last moment, or its first.
+def parse_utc(latest: bool = True, **named: str) -> datetime.datetime:
+    """Parse an ISO date, or date and time, in UTC.
+
+    Args:
+      latest: read a date without a time as its last second, otherwise as its first.
+      **named: the text, under the name that errors show.
 
     Raises:
-      ValueError: another text.
+      ValueError: the text has another format.
 
     Example:
-      >>> moment(released="2026-11-03").isoformat()
+      >>> parse_utc(released="2026-11-03").isoformat()
       '2026-11-03T23:59:59+00:00'
     """
     ((name, text),) = named.items()

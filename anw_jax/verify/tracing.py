@@ -1,4 +1,4 @@
-"""What a loss does to a batch, seen by tracing it: whether its answers fit, and its memory."""
+"""Trace a model's loss without running it, to check its output and estimate its memory."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,30 +8,56 @@ import numpy as np
 
 from anw_jax.verify.losses import LossFn, as_partial, cross_entropy
 
-# Models are traced on this many images to learn their shapes: an odd number, rare as the
-# first axis of weights.
-TRACED_BATCH = 7
+# Number of images in the batch on which models are traced to find their shapes: an odd number,
+# rare as the first axis of weights.
+PROBE_BATCH_SIZE = 7
 
-# XLA keeps the operands of one operation and the results of the next alive together.
+# XLA keeps the operands of one operation and the results of the next in memory together.
 _LIVE_FACTOR = 2
+
+
+def check_binds_arrays(predict: jax.tree_util.Partial) -> None:
+    """Check that every argument bound to a `Partial` can be traced.
+
+    Raises:
+      TypeError: a bound argument is a Python bool, a string or another object that is not an
+        array.
+
+    Example:
+      >>> check_binds_arrays(jax.tree_util.Partial(max, np.ones(2)))
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path((predict.args, predict.keywords)):
+        kind = getattr(getattr(leaf, "dtype", None) or np.asarray(leaf).dtype, "kind", "")
+        if isinstance(leaf, bool) or (kind and kind in "OUSMm"):
+            raise TypeError(
+                f"predict must bind arrays only, since they are traced; got "
+                f"{type(leaf).__name__} {leaf!r:.40} at {_name_of_path(path)}: bind flags and "
+                "functions with functools.partial, as in "
+                "Partial(functools.partial(apply, train=False), variables)"
+            )
+
+
+def _name_of_path(path: tuple[Any, ...]) -> str:
+    """Return the argument's name in a call: "args[0]['w']" or "keywords['train']"."""
+    return ("args", "keywords")[path[0].idx] + jax.tree_util.keystr(path[1:])
 
 
 def trace_answers(
     predict: jax.tree_util.Partial, image_shape: tuple[int, ...], labels: np.ndarray
 ) -> Any:
-    """Return the jaxpr of a model on `TRACED_BATCH` images, weights first; runs nothing.
+    """Return the jaxpr of a model for `PROBE_BATCH_SIZE` images, weights first.
 
     Raises:
-      ValueError: the answers are not `[batch, num_classes]`, or miss a label.
+      ValueError: the logits are not `[batch, num_classes]`, or a label is out of range.
     """
-    batch = jax.ShapeDtypeStruct((TRACED_BATCH, *image_shape), np.float32)
+    batch = jax.ShapeDtypeStruct((PROBE_BATCH_SIZE, *image_shape), np.float32)
     traced = _answer.trace(predict, batch)
     shape = getattr(traced.out_info, "shape", None)
-    if shape is None or len(shape) != 2 or shape[0] != TRACED_BATCH:
+    if shape is None or len(shape) != 2 or shape[0] != PROBE_BATCH_SIZE:
         got = type(traced.out_info).__name__ if shape is None else f"shape {shape}"
         raise ValueError(
             f"predict must return logits [batch, num_classes], got {got} for a batch of "
-            f"{TRACED_BATCH}"
+            f"{PROBE_BATCH_SIZE}"
         )
     check_classes(shape[1], labels)
     return traced.jaxpr.jaxpr
@@ -40,40 +66,42 @@ def trace_answers(
 def trace_losses(
     loss: LossFn, predict: jax.tree_util.Partial, image_shape: tuple[int, ...], targets: Any
 ) -> Any:
-    """Returns the jaxpr of a loss on `TRACED_BATCH` images, weights first; runs nothing.
+    """Return the jaxpr of a loss for `PROBE_BATCH_SIZE` images, weights first.
 
     Raises:
       ValueError: the loss does not return one float for each image.
     """
     if loss is cross_entropy:
         return trace_answers(predict, image_shape, targets)
-    batch = jax.ShapeDtypeStruct((TRACED_BATCH, *image_shape), np.float32)
+    batch = jax.ShapeDtypeStruct((PROBE_BATCH_SIZE, *image_shape), np.float32)
     own = jax.tree.map(
-        lambda rows: jax.ShapeDtypeStruct((TRACED_BATCH, *rows.shape[1:]), rows.dtype), targets
+        lambda rows: jax.ShapeDtypeStruct((PROBE_BATCH_SIZE, *rows.shape[1:]), rows.dtype),
+        targets,
     )
     traced = _loss.trace(predict, as_partial(loss), batch, own)
     shape, dtype = (getattr(traced.out_info, name, None) for name in ("shape", "dtype"))
-    if shape != (TRACED_BATCH,) or not np.issubdtype(dtype, np.floating):
+    if shape != (PROBE_BATCH_SIZE,) or not np.issubdtype(dtype, np.floating):
         raise ValueError(
-            f"loss must return one float for each of {TRACED_BATCH} images, got {dtype} {shape}"
+            f"loss must return one float for each of {PROBE_BATCH_SIZE} images, got {dtype} "
+            f"{shape}"
         )
     return traced.jaxpr.jaxpr
 
 
 @jax.jit
 def _answer(predict: jax.tree_util.Partial, images: jax.Array) -> Any:
-    """Is only traced; `jit` caches the trace for checkpoints of equal shape."""
+    """Wrap a model for tracing; `jit` caches the trace for checkpoints of equal shape."""
     return predict(images)
 
 
 @jax.jit
 def _loss(predict: Any, loss: jax.tree_util.Partial, images: jax.Array, targets: Any) -> Any:
-    """Is only traced, as `_answer`."""
+    """Wrap a loss for tracing, like `_answer`."""
     return loss(predict, images, targets)
 
 
 def check_classes(num_classes: int, labels: np.ndarray) -> None:
-    """Refuse labels that the model has no class for."""
+    """Raise ValueError if a label is out of range for the model."""
     if labels.size and labels.max() >= num_classes:
         raise ValueError(
             f"labels must be below the model's {num_classes} classes, got {labels.max()}"
@@ -86,10 +114,10 @@ def traced_bytes_per_pair(
     targets: Any,
     loss: LossFn = cross_entropy,
 ) -> int:
-    """Estimate the memory one answer takes, from the operations of a model.
+    """Estimate the peak memory of a forward pass in bytes per image, from a model's operations.
 
-    The largest sum of one operation's inputs and outputs that depend on the image, weights
-    excluded, doubled. Nothing is compiled or run.
+    Twice the largest total size of one operation's inputs and outputs, weights excluded.
+    Nothing is compiled or run.
 
     Raises:
       ValueError: see `trace_losses`.
@@ -97,20 +125,20 @@ def traced_bytes_per_pair(
     jaxpr = trace_losses(loss, predict, image_shape, targets)
     num_weights = len(jax.tree.leaves((predict, loss)))
     weights = {id(variable) for variable in (*jaxpr.constvars, *jaxpr.invars[:num_weights])}
-    largest = _largest_operation(jaxpr, weights) // TRACED_BATCH
+    largest = _largest_operation(jaxpr, weights) // PROBE_BATCH_SIZE
     return _LIVE_FACTOR * max(largest, 4 * int(np.prod(image_shape)))
 
 
 def _largest_operation(jaxpr: Any, weights: set[int]) -> int:
-    """Bytes of the largest operation of a jaxpr, weights excluded."""
+    """Return the bytes of the largest operation of a jaxpr, weights excluded."""
     largest = 0
     for equation in jaxpr.eqns:
         operands = [v for v in (*equation.invars, *equation.outvars) if id(v) not in weights]
-        # The batch leads every array that grows with the images.
+        # Arrays that grow with the batch have it as their first axis.
         sizes = [
             v.aval.size * v.aval.dtype.itemsize
             for v in operands
-            if getattr(v.aval, "ndim", 0) > 1 and v.aval.shape[0] == TRACED_BATCH
+            if getattr(v.aval, "ndim", 0) > 1 and v.aval.shape[0] == PROBE_BATCH_SIZE
         ]
         largest = max(largest, sum(sizes))
         for inner in _inner_jaxprs(equation):

@@ -1,4 +1,4 @@
-"""The verdict: opens the commitment, makes the declared test and states the result."""
+"""Verify the commitment, run the declared test and report the result."""
 
 import collections
 import dataclasses
@@ -54,23 +54,23 @@ NOT_COMPARED = (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Verdict:
-    """What the arbitrator states.
+    """The result of one audit, and the conditions under which it is evidence.
 
     Attributes:
-      result: the one test named in the plan, multiplied by `factor`.
+      result: the test declared in the plan, with p multiplied by `factor`.
       standing: "evidence under the committed plan", "not evidence: …", or the conditions on
-        which it depends.
-      conditions: what was not stated, compared or counted; empty for evidence, and where it
-        cannot be evidence.
+        which the result depends.
+      conditions: facts that were not stated, compared or counted; empty for evidence, and if
+        the result cannot be evidence.
       factor: by which p was multiplied: commitments found, models tried, open declarations.
-      sentence: the result in words a court can read.
-      num_hits: units whose blind argmin was the secret slot (diagnostic).
-      inferred_slots: int64 `[num_units]`, inferred without the key.
-      true_slots: int64 `[num_units]`, opened afterwards.
-      diagnostics: p of the other statistics and the Monte-Carlo p of the named one. The
+      sentence: the result in plain language.
+      num_hits: number of units whose lowest-loss slot is the true slot (diagnostic only).
+      inferred_slots: int64 `[num_units]`, lowest-loss slot per unit.
+      true_slots: int64 `[num_units]`, slots derived from the key.
+      diagnostics: p of the other statistics and the Monte-Carlo p of the declared one. The
         verdict does not use them.
-      table_digest: SHA-256 of the loss table that was sealed.
-      stated: what the arbitrator stated, in words.
+      table_digest: SHA-256 of the sealed loss table.
+      stated: the arbitrator's statements, one sentence each.
     """
 
     result: TestResult
@@ -87,7 +87,7 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """The verdict in full: conditions first, then the sentence, then what was stated."""
+        """The full verdict: conditions, then the sentence, then the arbitrator's statements."""
         return verdict_text(
             self.result.outcome,
             self.result.alpha,
@@ -106,7 +106,7 @@ def verdict_text(
     conditions: Sequence[str],
     stated: Sequence[str] = (),
 ) -> str:
-    """Write one verdict in several lines.
+    """Format a verdict as several lines of text.
 
     Example:
       >>> print(verdict_text("shown", 0.05, "S.", "conditional", ["A (a)", "B (b)"]))
@@ -144,7 +144,7 @@ def on_conditions(conditions: Sequence[str]) -> str:
 
 
 def is_evidence(standing: str) -> bool:
-    """Tell whether a standing says that the test is evidence.
+    """Return whether a standing means that the test is evidence.
 
     Example:
       >>> is_evidence(EVIDENCE), is_evidence(NO_COMMITMENT)
@@ -155,7 +155,7 @@ def is_evidence(standing: str) -> bool:
 
 
 def is_conditional(standing: str) -> bool:
-    """Tell whether a standing names conditions.
+    """Return whether a standing lists conditions.
 
     Example:
       >>> is_conditional("holds only if A"), is_conditional(EXPERIMENT_KEY)
@@ -165,7 +165,7 @@ def is_conditional(standing: str) -> bool:
 
 
 def seal(loss_table: np.ndarray) -> str:
-    """Compute the digest of a finished table: 64 hex digits, noted before the key is opened.
+    """Compute the digest of a finished table, 64 hex digits, to record before opening the key.
 
     Example:
       >>> seal(np.zeros((1, 2), np.float32))[:12]
@@ -190,34 +190,36 @@ def decide(
     menu: int = 1,
     other_conditions: Sequence[str] = (),
 ) -> Verdict:
-    """Check the commitment, derives the slots and makes the one declared test.
+    """Check the commitment, derive the slots and run the declared test.
 
     Args:
       loss_table: float32 `[num_images, num_slots]` nats, one row for each image of the
-        manifest in its order; a row of NaN where the model gave no answer. No row is left out,
-        and nobody who knows the slots may have chosen rows or labels: p would be too small.
+        manifest, in its order; a row of NaN where the model gave no answer. No row may be
+        omitted, and rows and labels must not be chosen by anyone who knows the slots: p would
+        be too small.
       mark_key: the owner's key, opened now.
-      manifest: the one committed to.
-      plan: statistic, level and mark, as committed to.
-      commitment: what was published before training; None if there is none, and then the
-        standing says that this is not evidence.
-      sealed_digest: what `seal` gave before the key was opened; None skips the check, and is
-        a condition.
-      beacon: the value of the public beacon that the plan names; b"" where it names none.
-      rule: the one of the plan under which the table was asked, which may name a statistic of
-        its own; None for the plan's.
-      statements: what the arbitrator states; what is left out is a condition.
-      menu: M, how many declarations the plan left open; p is multiplied by it.
-      other_conditions: further assumptions that this verdict rests on, in words.
+      manifest: the committed manifest.
+      plan: the committed plan (statistic, level and mark).
+      commitment: the commitment published before training; None if there is none: the standing
+        is then "not evidence".
+      sealed_digest: the result of `seal` before the key was opened; None skips the check, which
+        then becomes a condition.
+      beacon: the value of the public beacon named in the plan; b"" if the plan names none.
+      rule: the rule of the plan under which the table was queried, which may declare its own
+        statistic; None for the plan's statistic.
+      statements: facts supplied by the arbitrator; every omitted one becomes a condition.
+      menu: M, the number of access rules that the plan allowed to choose from; p is multiplied
+        by M (Bonferroni).
+      other_conditions: further assumptions of this verdict, one sentence each.
 
     Returns:
       The `Verdict`.
 
     Raises:
-      CommitmentError: key, manifest or plan are not those committed to, the commitment is not
-        the one that the arbitrator had, the table is not the one sealed, the beacon's value is
-        missing or was not planned, or the plan's mode is "sequential".
-      ValueError: statements that contradict the plan; a menu that is smaller than the plan's.
+      CommitmentError: key, manifest or plan differ from those committed to, the commitment is
+        not the one that the arbitrator received, the table is not the sealed one, the beacon's
+        value is missing or unexpected, or the plan's mode is "sequential".
+      ValueError: statements that contradict the plan, or a menu smaller than the plan's.
     """
     _check.is_instance(Plan, plan=plan)
     if plan.mode != "sealed":
@@ -225,7 +227,7 @@ def decide(
             f"the plan's mode is {plan.mode!r}: its verdict is the record's "
             "(SequentialRecord.result); no exact test is made on what was opened until a stop"
         )
-    # The test uses exactly the numbers that were sealed.
+    # The test uses exactly the sealed values.
     loss_table = _sealed_form(loss_table)
     digest = seal(loss_table)
     if sealed_digest is not None and sealed_digest != digest:
@@ -262,15 +264,15 @@ def decide(
 
 
 def infer_signatures(loss_table: np.ndarray, units: Units | Manifest) -> np.ndarray:
-    """Infer each unit's signature blindly: argmin over the valid slots of its row.
+    """Estimate each unit's slot without the key: the argmin of its loss over valid slots.
 
     Args:
       loss_table: float `[num_images, num_slots]` nats.
-      units: which unit each image belongs to, or the manifest that says so.
+      units: the unit of each image, or a manifest, which contains it.
 
     Returns:
-      int64 `[num_units]`, slots in 1 … N - 1; ties, and units without usable answers, go
-      to the lowest slot.
+      int64 `[num_units]`, slots in 1 … N - 1. Ties are resolved to the lower slot; units
+      without usable answers get slot 1.
 
     Example:
       >>> from anw_jax.keys import SignatureSpace
@@ -285,10 +287,10 @@ def infer_signatures(loss_table: np.ndarray, units: Units | Manifest) -> np.ndar
 
 
 def _check_rule(plan: Plan, rule: AccessRule | None, menu: int) -> int:
-    """Check that the menu counts the plan's rules for the kind of access that was used."""
+    """Check that `menu` is at least the number of rules the plan left open; return it."""
     _check.integer_at_least(1, menu=menu)
     if rule is not None and rule not in plan.rules:
-        raise CommitmentError(f"the plan has no such rule: {rule}")
+        raise CommitmentError(f"rule must be one of the plan's {len(plan.rules)}, got {rule}")
     if rule is None and {plan.statistic_of(each) for each in plan.rules} - {plan.statistic}:
         raise ValueError("rule must be given: rules of the plan name statistics of their own")
     least = _least_menu(plan, rule)
@@ -301,11 +303,11 @@ def _check_rule(plan: Plan, rule: AccessRule | None, menu: int) -> int:
 
 
 def _least_menu(plan: Plan, rule: AccessRule | None) -> int:
-    """Count the rules that were open for declaration with this kind of access."""
+    """Count the rules that could be declared for this kind of access."""
     if rule is None:
         counts = collections.Counter(each.kind for each in plan.rules)
         return max([1, *counts.values()]) if plan.highest else len(plan.rules)
-    # The arbitrator rounds: such a suspect answers at least with probabilities.
+    # The arbitrator does the rounding, so the suspect returns at least probabilities.
     highest = KINDS.index("probabilities" if rule.kind == "rounded" else rule.kind)
     kinds = (rule.kind,) if plan.highest else KINDS[highest:]
     return sum(each.kind in kinds for each in plan.rules)
@@ -318,7 +320,7 @@ def _diagnostics(
     commitment: str | None,
     plan: Plan,
 ) -> dict[str, float]:
-    """Compute uncorrected p: of the other statistics, and by Monte-Carlo of the named one."""
+    """Compute uncorrected p of the other statistics, and the declared one's by Monte Carlo."""
     diagnostics = {
         f"log10_p_{name}": exact_test(loss_table, assignment, statistic=name).log10_p
         for name in _DIAGNOSTICS
@@ -332,5 +334,5 @@ def _diagnostics(
 
 def _sealed_form(loss_table: np.ndarray) -> np.ndarray:
     """Convert the table to little-endian float32."""
-    with np.errstate(over="ignore"):  # a loss too large for float32 is infinite: unusable
+    with np.errstate(over="ignore"):  # losses too large for float32 become infinite (unusable)
         return np.ascontiguousarray(loss_table, "<f4")

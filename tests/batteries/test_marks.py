@@ -9,7 +9,7 @@ import pytest
 
 from anw_jax.keys import MarkKey, SignatureSpace
 from anw_jax.marks import HueRotation, PixelMark, UserLCT, publish
-from anw_jax.marks.publish import stacked
+from anw_jax.marks.publish import stack_parameters
 
 KEY = MarkKey.for_experiment(1)
 LINEAR = {
@@ -118,8 +118,8 @@ def test_one_program_serves_the_marks_of_a_type(name, small_images, image):
         traces.append(image.shape)
         return type(marks[0]).mark_pixels(image, degrees, constants)
 
-    tables = stacked([mark.parameters(np.array([0.0, 100.0])) for mark in marks])
-    constants = stacked([mark.constants for mark in marks])
+    tables = stack_parameters([mark.parameters(np.array([0.0, 100.0])) for mark in marks])
+    constants = stack_parameters([mark.constants for mark in marks])
     for i, mark in enumerate(marks):
         one = jax.tree.map(lambda table, i=i: table[i, 1], tables)
         expected = publish(mark, small_images[:1], 100.0)[0]

@@ -195,7 +195,7 @@ def test_with_a_beacon_leaves_open_to_the_turned_slots():
     checker = keys.LeafChecker(tree.root, MANIFEST, BEACON_PLAN, beacon=VALUE)
     opened = [checker.check(tree.open(unit), unit=unit) for unit in range(6)]
     turned = keys.assign(KEY, MANIFEST, BEACON_PLAN, beacon=VALUE)
-    assert opened == turned.slot_of_unit.tolist() == tree.turned_slots(VALUE)
+    assert opened == turned.slot_of_unit.tolist() == tree.offset_slots(VALUE)
     assert opened != [tree.open(unit).slot for unit in range(6)]
     untouched = keys.assign(KEY, MANIFEST, PLAN).slot_of_unit.tolist()
     assert untouched == [TREE.open(unit).slot for unit in range(6)]
@@ -205,7 +205,7 @@ def test_leaves_say_nothing_of_the_value_and_stay_what_they_were():
     tree = keys.UnitTree(KEY, MANIFEST, BEACON_PLAN)
     openings = [tree.open(unit) for unit in range(6)]
     for value in (VALUE, VALUE[::-1]):
-        tree.turned_slots(value)
+        tree.offset_slots(value)
         assert [tree.open(unit) for unit in range(6)] == openings
 
 
@@ -227,7 +227,7 @@ def test_chosen_slots_become_uniform_and_independent_of_each_other():
     counts = np.bincount(pairs[:, 0] * 11 + pairs[:, 1], minlength=121)
     statistic = ((counts - 4_000 / 121) ** 2 / (4_000 / 121)).sum()
     assert 70 < statistic < 185  # chi-squared with 120 degrees of freedom, 1e-4 each side
-    turned = [leaves._turned(slot, 4, 11) for slot in range(1, 12)]
+    turned = [leaves._add_offset(slot, 4, 11) for slot in range(1, 12)]
     assert sorted(turned) == list(range(1, 12))
 
 

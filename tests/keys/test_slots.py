@@ -145,7 +145,7 @@ def test_sequential_slots_are_those_of_the_naive_twin(num_units, num_slots):
     num_valid = num_slots - 1
     turned = [(s - 1 + t) % num_valid + 1 for s, t in zip(committed, turns, strict=True)]
     found = keys.assign(KEY, manifest, SEQUENTIAL, beacon=VALUE).slot_of_unit.tolist()
-    assert found == tree.turned_slots(VALUE) == turned
+    assert found == tree.offset_slots(VALUE) == turned
     nonce_key = KEY.sub_key("unit nonces")
     for unit, digest in enumerate(manifest.unit_digests):
         fields = [*twin_fields(manifest, SEQUENTIAL), bytes.fromhex(digest)]

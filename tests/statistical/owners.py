@@ -172,7 +172,7 @@ def log_wealths(tree: HandMadeTree, table, beacons) -> np.ndarray:
     manifest, plan = tree._manifest, tree._plan
     order = list(keys.audit_order(tree.root, plan, manifest))
     scores = rows_scored(table[order, 1:], plan.statistic)
-    slots = np.array([tree.turned_slots(beacon) for beacon in beacons])[:, order]
+    slots = np.array([tree.offset_slots(beacon) for beacon in beacons])[:, order]
     return stats.mixture_log_wealth(scores, slots)
 
 

@@ -186,7 +186,7 @@ def _highest_wealths(name: str, seeds: range) -> np.ndarray:
     for seed in seeds:
         tree = UnitTree(MarkKey.for_experiment(seed), manifest, plan)
         orders.append(audit_order(tree.root, plan, manifest))
-        slots.append(np.array(tree.turned_slots(value))[list(orders[-1])])
+        slots.append(np.array(tree.offset_slots(value))[list(orders[-1])])
     scores = _scored_in_orders(table, np.array(orders))
     return stats.mixture_log_wealth(scores, np.array(slots)).max(axis=1)
 

@@ -185,7 +185,7 @@ def test_hand_made_leaves_open_and_are_named_once_the_key_is_known():
     checker = keys.LeafChecker(tree.root, manifest, plan, value)
     openings = [tree.open(unit) for unit in range(NUM_UNITS)]
     opened = [checker.check(opening, unit=unit) for unit, opening in enumerate(openings)]
-    assert opened == tree.turned_slots(value)
+    assert opened == tree.offset_slots(value)
     assert opened != owners.best_slots(table).tolist()
     found = keys.leaves_not_from(keys.MarkKey(bytes(32)), manifest, plan, openings)
     assert found == list(range(NUM_UNITS))
@@ -193,7 +193,7 @@ def test_hand_made_leaves_open_and_are_named_once_the_key_is_known():
 
 def test_in_version_1_a_known_value_forged_every_leaf():
     tree, table = forged("one winner", owners.OLD_SEQUENTIAL, 1)
-    assert tree.turned_slots(owners.GUESS) == owners.best_slots(table).tolist()
+    assert tree.offset_slots(owners.GUESS) == owners.best_slots(table).tolist()
     assert owners.log_wealths(tree, table, [owners.GUESS]).max() > math.log(1e6)
     # With the root in the offset the same leaves are turned to slots that suit nobody.
     tree, table = forged("one winner", owners.SEQUENTIAL, 1)

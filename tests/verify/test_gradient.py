@@ -247,6 +247,13 @@ def test_grey_pictures_hold_no_hue(photos):
 
 
 REFUSED = {
+    "a bound flag": (
+        {"predict": jax.tree_util.Partial(_memory, train=False)},
+        TypeError,
+        "predict must bind arrays only, since they are traced; got bool False at "
+        "keywords['train']: bind flags and functions with functools.partial, as in "
+        "Partial(functools.partial(apply, train=False), variables)",
+    ),
     "a function": (
         {"predict": _memory},
         TypeError,

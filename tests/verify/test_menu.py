@@ -38,5 +38,5 @@ def test_a_rule_is_one_of_the_plans():
     ):
         decide(plan)
     for rule in (AccessRule("label"), AccessRule("logits", views=2)):
-        with pytest.raises(CommitmentError, match="the plan has no such rule"):
+        with pytest.raises(CommitmentError, match="rule must be one of the plan's"):
             decide(plan, rule=rule)

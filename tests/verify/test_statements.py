@@ -3,7 +3,7 @@
 import pytest
 
 from anw_jax.verify import Statements
-from anw_jax.verify.statements import moment
+from anw_jax.verify.statements import parse_utc
 
 
 class Odd(str):
@@ -58,8 +58,8 @@ def test_bad_statements(fields, error, message):
     ],
 )
 def test_moments(text, latest, first):
-    assert moment(held_since=text).isoformat() == latest
-    assert moment(latest=False, held_since=text).isoformat() == first
+    assert parse_utc(held_since=text).isoformat() == latest
+    assert parse_utc(latest=False, held_since=text).isoformat() == first
 
 
 def test_what_is_not_stated_counts_as_one():

@@ -1,5 +1,6 @@
 """The loss table against a naive double loop, of models in JAX and of other functions."""
 
+import functools
 import re
 import types
 
@@ -258,6 +259,10 @@ def test_the_model_is_asked_what_is_published(called, small_images, labels):
     )
 
 
+def _brighter_if(weights, images, train):
+    return images.mean((1, 2)) @ weights + (1 if train else 0)
+
+
 REFUSED = {
     "labels beyond, traced": (
         {"labels": np.array([0, 3, 1, 2, 4, 0])},
@@ -303,6 +308,13 @@ REFUSED = {
         ValueError,
         "predict must return logits [batch, num_classes], got tuple for a batch of 7",
     ),
+    "a bound flag": (
+        {"predict": jax.tree_util.Partial(_brighter_if, np.zeros((3, 4)), train=False)},
+        TypeError,
+        "predict must bind arrays only, since they are traced; got bool False at "
+        "keywords['train']: bind flags and functions with functools.partial, as in "
+        "Partial(functools.partial(apply, train=False), variables)",
+    ),
     "not callable": ({"predict": 3}, TypeError, "predict must be callable, got int"),
     "a suspect": (
         {"predict": types.SimpleNamespace(answers=None)},
@@ -326,6 +338,21 @@ REFUSED = {
         "chunk_size must be at least 1, got 0",
     ),
 }
+
+
+def test_flags_bound_to_the_function_are_not_traced(small_images, labels):
+    weights = np.eye(3, 4, dtype=np.float32)
+    bound = functools.partial(_brighter_if, train=False)
+    predict = jax.tree_util.Partial(bound, weights)
+    table = loss_table(predict, small_images, labels, HueRotation(), SPACE)
+    expected = loss_table(
+        lambda images: _brighter_if(weights, images, False),
+        small_images,
+        labels,
+        HueRotation(),
+        SPACE,
+    )
+    np.testing.assert_allclose(table, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("change", "kind", "message"), REFUSED.values(), ids=REFUSED)

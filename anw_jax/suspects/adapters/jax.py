@@ -19,6 +19,7 @@ from anw_jax.suspects.adapters.base import (
     with_identity,
 )
 from anw_jax.suspects.declaration import Declaration
+from anw_jax.verify.tracing import check_binds_arrays
 
 # As in `verify`: answers do not depend on TF32 or bfloat16 passes.
 _PRECISION = "highest"
@@ -94,7 +95,7 @@ class JaxSuspect(PreparedSuspect):
 
     def __init__(self, predict: jax.tree_util.Partial, declaration: Declaration):
         _check.is_instance(jax.tree_util.Partial, predict=predict)
-        _check_leaves(predict)
+        check_binds_arrays(predict)
         super().__init__(with_identity(declaration, lambda: digest_of(predict)))
         self._predict = predict
 
@@ -116,17 +117,6 @@ class JaxSuspect(PreparedSuspect):
 @jax.jit
 def _answer(predict: jax.tree_util.Partial, batch: jax.Array) -> Any:
     return predict(batch)
-
-
-def _check_leaves(predict: jax.tree_util.Partial) -> None:
-    for path, leaf in jax.tree_util.tree_leaves_with_path((predict.args, predict.keywords)):
-        kind = getattr(getattr(leaf, "dtype", None) or np.asarray(leaf).dtype, "kind", "")
-        if isinstance(leaf, bool) or (kind and kind in "OUSMm"):
-            raise TypeError(
-                f"predict must hold arrays only, has {type(leaf).__name__} at "
-                f"{jax.tree_util.keystr(path)}: bind flags and functions into its function "
-                "(functools.partial)"
-            )
 
 
 _TAG = b"anw_jax/v1/weights\0"
