@@ -117,6 +117,25 @@ def check_complete(case: Case) -> None:
             )
 
 
+def check_marks_fit(case: Case) -> None:
+    """Refuse photos that are too small for their owner's mark: their audit could not end.
+
+    Raises:
+      CaseError: names the owner and the photo; `anw commit` accepts none.
+    """
+    for name, owner in case.owners.items():
+        least_side = getattr(owner.published.mark, "cells", 1)
+        shapes = zip(
+            owner.published.manifest.file_names, owner.originals.images.shapes, strict=True
+        )
+        for file, shape in shapes:
+            if shape is not None and min(shape[:2]) < least_side:
+                raise CaseError(
+                    f"owner {name!r} has the photo {file!r} of {_size_text(shape[:2])}, and "
+                    f"the mark needs {least_side} pixels along each side"
+                )
+
+
 def sizes_of(case: Case) -> list[tuple[int, int]]:
     """List the sizes (H, W) of the originals, each once, sorted."""
     shapes = (shape for o in case.owners.values() for shape in o.originals.images.shapes)

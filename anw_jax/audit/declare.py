@@ -126,8 +126,8 @@ def declare(
 
     Raises:
       CaseError: declared already, no probe or one that found errors, owners that cannot share
-        a case, missing originals, labels that are missing or were not committed to, a
-        beacon's value missing or not planned.
+        a case, originals missing or too small for their mark, labels that are missing or were
+        not committed to, a beacon's value missing or not planned.
       ValueError: an access that a suspect's answers do not allow.
     """
     if case.has("declared.json"):
@@ -140,6 +140,7 @@ def declare(
     controls = statements.controls
     checks.check_owners(case, controls)
     checks.check_complete(case)
+    checks.check_marks_fit(case)
     check_release(case, statements)
     opened = {name: file.open(makers) for name, file in case.suspects.items()}
     if not despite_probe:

@@ -28,8 +28,8 @@ from anw_jax.suspects.query import Controls
 class QueryBatch:
     """Query one suspect about any slots of any photos of a case.
 
-    Photos of one size under marks of one type share a `QuerySession`, also if they are of
-    several owners, unless their images are augmented with draws from an owner's seed.
+    Photos of one size under marks of one type and size share a `QuerySession`, also if they are
+    of several owners, unless their images are augmented with draws from an owner's seed.
 
     Args:
       suspect: the model.
@@ -59,8 +59,8 @@ class QueryBatch:
         groups: dict[tuple, list[tuple[int, int, int]]] = {}
         for number, owner in enumerate(owners):
             for index in _with_losses(owner, access):
-                shape = owner.originals.images.shapes[index]
-                key = (shape, type(owner.published.mark).__name__)
+                shape, mark = owner.originals.images.shapes[index], owner.published.mark
+                key = (shape, type(mark).__name__, getattr(mark, "cells", None))
                 if access.num_augmentations > 1:  # drawn from the owner's own seed
                     key = (*key, number)
                 groups.setdefault(key, []).append(

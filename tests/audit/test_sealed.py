@@ -1,14 +1,16 @@
 import functools
 import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from anw_jax import audit
-from anw_jax.audit import query
+from anw_jax.audit import checks, query
 from anw_jax.errors import BudgetError, CaseError, ChangedFileError, CommitmentError
 from anw_jax.keys import MarkKey
+from anw_jax.marks import LightField
 from anw_jax.suspects import AnswerCache
 from anw_jax.verify import seal
 from tests.audit.conftest import NUM_PHOTOS, hand_over, write_photos, write_suspect
@@ -260,3 +262,38 @@ def test_killed_at_any_batch_no_answer_is_paid_twice(root, case_dir, monkeypatch
     assert blind["num_queries"] == NUM_PHOTOS * 11
     with np.load(case_dir / "tables" / "net.npz") as tables:
         assert seal(tables["ann"]) == blind["owners"]["ann"]["table"]
+
+
+def test_owners_may_have_light_fields_of_different_cells(root, case_dir, monkeypatch):
+    """The command takes 16; an owner who writes another plan must not stop the others."""
+    keys = {}
+    for number, (name, cells) in enumerate({"ann": 4, "bob": 8}.items(), start=1):
+        monkeypatch.setattr(
+            audit.Choices,
+            "make_mark",
+            lambda self, key, n, cells=cells: LightField(
+                key.sub_key("light"), cells=cells, num_slots=n
+            ),
+        )
+        choices = {"mark": "light"}
+        keys[name] = hand_over(root, case_dir, name, seed=number, number=4, choices=choices)
+    write_suspect(case_dir, root / "ann_marked" / "published")
+    blind = audit.seal_case(declared(case_dir))
+    assert blind["suspects"]["net"]["num_queries"] == 2 * 4 * 11
+    verdict = audit.judge_case(audit.Case(case_dir), keys)
+    assert verdict["tests"]["ann"]["net"]["p_value"] < 0.01
+    assert verdict["tests"]["bob"]["net"]["p_value"] > 0.01
+
+
+def test_photos_too_small_for_the_mark_are_refused_at_the_declaration():
+    def owner(*shapes):
+        manifest = SimpleNamespace(file_names=tuple(f"{n}.png" for n in range(len(shapes))))
+        published = SimpleNamespace(mark=LightField(bytes(32), cells=8), manifest=manifest)
+        originals = SimpleNamespace(images=SimpleNamespace(shapes=list(shapes)))
+        return SimpleNamespace(published=published, originals=originals)
+
+    case = SimpleNamespace(owners={"ann": owner((8, 8, 3), None)})
+    checks.check_marks_fit(case)
+    case.owners["bob"] = owner((9, 9, 3), (9, 7, 3))
+    with pytest.raises(CaseError, match=r"'bob' has the photo '1.png' of 9x7, .* needs 8 pix"):
+        checks.check_marks_fit(case)
