@@ -239,13 +239,18 @@ class _StoredTable:
         """Read the sealed table; refuse any other, also of another model or other queries."""
         table = self.workdir.read_arrays(self.file)["losses"]
         stored, file = self.workdir.read_json(self.seal_file), self.workdir.path / self.file
-        is_same = self._inputs(table).items() <= stored.items()
+        inputs = self._inputs(table)
+        is_same = inputs.items() <= stored.items()
         try:
-            if is_same and "format" in stored:  # version 1 had the inputs alone
+            if is_same and stored != inputs:  # version 1 had the inputs alone
                 before = digest_of(self.workdir.path / "commitments.json")
-                is_same = (stored["format"], stored["previous"]) == (_SEAL_FORMAT, before)
-                open_sealed(file, stored, self.seal_file, lambda _: self._tested(table))
-        except CaseError:
+                is_same = (stored.get("format"), stored.get("previous")) == (
+                    _SEAL_FORMAT,
+                    before,
+                )
+                if is_same:
+                    open_sealed(file, stored, self.seal_file, lambda _: self._tested(table))
+        except (CaseError, KeyError):
             is_same = False
         if not is_same:
             raise CommitmentError(
