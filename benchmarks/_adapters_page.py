@@ -9,21 +9,21 @@ from benchmarks import _measure
 PAGE = _measure.REPOSITORY / "docs" / "adapters.md"
 
 _HEAD = """\
-# One network, asked in every make and through every kind of answer
+# One network, queried through every framework and every output format
 
-Made from `results/adapters.json` by `{command}`; do not edit. The last
-part, on [services over HTTP](#services-over-http), is written by hand.
+Generated from `results/adapters.json` by `{command}`; do not
+edit. The last part, on [services over HTTP](#services-over-http), is written by hand.
 
 A plain PyTorch program that knows nothing of this project (`tests/suspects/learner_torch.py`)
 trained a network of three convolutions on {num_train:,} CIFAR-10 photos for {epochs} epochs.
 The owner of {num_marked} of them had marked each with a hue drawn from the key, committed to
 key, photos, statistic (`{statistic}`) and level ({alpha:g}), and published them as 8-bit PNG
-files, which is what the learner took. The arbitrator then asked that one network: its weights
-copied into JAX, ONNX and Keras, the TorchScript file itself, the same file behind HTTP in
-another process, and answers of it that were written to a file.
+files, which the learner then used. The arbitrator queried this one network in six ways: its
+weights copied into JAX, ONNX and Keras, the TorchScript file itself, the same file behind HTTP
+in another process, and recorded answers.
 
-Every cell is an audit of its own under the committed plan: a full table of {num_marked} photos
-and 12 slots is asked and sealed, then the key is opened and the one declared test is made.
+Every cell is a separate audit under the committed plan: a full table of {num_marked} photos
+and 12 slots is queried and sealed, then the key is opened and the one declared test is run.
 Cells of one seed share network, photos and key, so they are not independent, and no case may
 take the best of them. Keys here come from a public seed: "experiment key, not evidence".
 
@@ -31,26 +31,27 @@ take the best of them. Keys here come from a public seed: "experiment key, not e
 |---|---|
 | logits | all scores in full |
 | rounded | probabilities rounded to {decimals} decimals; over HTTP the service rounds |
-| label once | one label of each marked picture |
-| label | one label; {label_queries} publicly seeded changes of each picture (shift, mirror, \
-noise of ±{noise_levels} levels); over HTTP the service tells nothing else |
-| own labels | no true labels: the network's first label on the unmarked original stands in |
+| label once | one label of each marked image |
+| label | one label; {label_queries} publicly seeded augmentations of each image (shift, \
+mirror, noise of ±{noise_levels} levels); over HTTP the service returns nothing else |
+| own labels | the network's top label on the unmarked original, not the true label |
 """
 
 _CELLS = """\
-Each cell: p, queries (pictures answered), seconds of the whole asking (marking the pictures,
-compiling where a make does, the model, the score). Recorded answers cost their queries when
-they were taken; here only the look-up is timed. "Twin" is a network that the same program
-trained without the {num_marked} photos, asked through PyTorch.
+Each cell: p, queries (images answered), seconds in total (marking the images, compilation if
+any, the model, the score). Recorded answers cost their queries when they were recorded; here
+only the look-up is timed. "Twin" is a network that the same program trained without the
+{num_marked} photos, queried through PyTorch.
 """
 
 _LABELS = """\
-## How many changes does label-only access need?
+## How many augmentations does label-only access need?
 
-log10 p on a seed that stands in no other number ({seeds}), PyTorch, by number of queries for
-each picture and slot and by strength of the noise. The tables above ask {label_queries} times
-with noise of ±{noise_levels}, the library's default, which was not changed after this was
-measured. With so few seeds differences below about a decade say nothing.
+log10 p on a seed that is used for no other number ({seeds}), PyTorch, by number of queries
+for each image and slot and by strength of the noise. The tables above use {label_queries}
+queries with noise of ±{noise_levels}, the library's default, which was not changed after
+this was measured. With so few seeds, differences below about a factor of ten are not
+meaningful.
 """
 
 _BY_HAND = "\n<!-- Written by hand from here on. -->\n"
@@ -122,11 +123,18 @@ def _agreement(seeds: Sequence[dict[str, Any]]) -> str:
         for seed in seeds
         for rung, gaps in seed["agreement"].items()
     ]
-    head = ["seed", "answers", "makes", "largest gap, nats", "entries apart", "gap of log10 p"]
+    head = [
+        "seed",
+        "answers",
+        "frameworks",
+        "largest gap, nats",
+        "entries apart",
+        "gap of log10 p",
+    ]
     return (
-        "## Do the makes agree?\n\nLogits differ by the order of float32 sums and no more; "
-        "the command stops where they do. A probability near a rounding edge, or a picture "
-        "near the edge of a class, can fall to either side.\n\n" + _table(head, rows)
+        "## Do the frameworks agree?\n\nLogits differ only by the order of float32 sums; the "
+        "command stops with an error otherwise. A probability near a rounding boundary, or an "
+        "image near a decision boundary, can fall to either side.\n\n" + _table(head, rows)
     )
 
 
@@ -146,7 +154,7 @@ def _wrong_keys(seeds: Sequence[dict[str, Any]]) -> str:
     head = ["seed", "fresh keys", "level", "share", "99.9 % band", "within"]
     return (
         "## Wrong keys\n\nThe table of the network that did learn the marked photos, logits "
-        "from PyTorch, tested under keys that had no part in it.\n\n" + _table(head, rows)
+        "from PyTorch, tested under unrelated keys.\n\n" + _table(head, rows)
     )
 
 

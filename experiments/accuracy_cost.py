@@ -40,7 +40,7 @@ def accuracy_cost(runs: Runs) -> Measured:
 
 
 def claims(runs: Runs) -> list[Claim]:
-    """Claim that marks leave the accuracy as it is."""
+    """Claim that marks do not reduce the accuracy by more than the tolerance."""
     return [
         Claim(
             "test accuracy without marks minus with, in points",

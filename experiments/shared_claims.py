@@ -118,7 +118,7 @@ def all_matched(
 def keyed_p(runs: Runs, arms: Sequence[str] | None = None, suspect: str | None = None) -> Claim:
     """Claim, beside the paper's, a small exact p of the photos with a hue each.
 
-    Of several arms the largest p: the smallest of several p is no p.
+    Takes the largest p of several arms, since the smallest of several is not a valid p.
     """
 
     def largest(seed: Seed) -> float:

@@ -9,11 +9,11 @@
 # ---
 
 # %% [markdown]
-# # Mark photos, train a model on them, prove it
+# # Mark photos, train a model on them, test it
 #
 # An owner gives each photo a secret hue; a learner trains on these photos among many others; an
-# arbitrator, who has only the model and the unmarked originals, reads the hues back and states
-# exactly how unlikely such a match is by chance.
+# arbitrator, who has only the model and the unmarked originals, recovers the hues and reports
+# an exact p-value for the match.
 #
 # On Colab choose *Runtime → Change runtime type → TPU or GPU* (CPU works too), and put a copy
 # of the repository into `/content/anw_jax` (with `!git clone`, or by upload).
@@ -43,7 +43,7 @@ jax.devices()
 # %% [markdown]
 # ## One call from photos to verdict
 #
-# The settings are those of `experiments/quickstart.py`: tiles of eight photos that ship inside
+# The settings are those of `experiments/quickstart.py`: tiles of eight photos that ship with
 # scikit-image; each of one user's 40 tiles carries a secret hue. If the cell is interrupted, run it
 # again: it continues from the last checkpoint.
 
@@ -85,7 +85,7 @@ with np.load("workdir/notebook/tables/keyed.npz") as stored:
 verify.infer_signatures(table, keys.Manifest.load("workdir/notebook/manifests/keyed.json"))
 
 # %% [markdown]
-# The verdict can be computed again from files: the table, the manifest, the key, and what was
+# The verdict can be recomputed from files: the table, the manifest, the key, and what was
 # written before training (commitment, plan, and the beacon's value). This run drew the value from
 # its seed after committing; an owner names a public beacon and waits for its value.
 

@@ -92,7 +92,7 @@ SERVERS = {
     "TorchServe image classifier": torchserve,
     "Triton, KServe v2": triton,
     "TensorFlow Serving": tf_serving,
-    "Chat with pictures, as OpenAI's API": chat,
+    "Chat with images, like OpenAI's API": chat,
 }
 
 
