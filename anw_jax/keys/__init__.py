@@ -1,20 +1,21 @@
-"""The owner's secrets, and what is public about them.
+"""Owner keys, manifests, plans and commitments.
 
 * `SignatureSpace`: the N hue slots; slot 0 means "unmarked".
-* `MarkKey`: 256 secret bits. **Secret:** its bytes, its sub-keys.
-* `Manifest`: which photos form which units. Public to the arbitrator; holds no slot.
+* `MarkKey`: 256 secret bits. **Secret:** its bytes and its sub-keys.
+* `Manifest`: which photos form which units. Public to the arbitrator; contains no slots.
 * `Units`, `Assignment`: the unit of each image; and, **secret**, the slot of each unit.
-* `Plan`, `AccessRule`: how the test will be made, fixed before training; `beacons` are public
+* `Plan`, `AccessRule`: how the test will be run, fixed before training; `beacons` are public
   random values that a plan may name.
-* `commit`, `check_commitment`: what is fixed before training, and the check.
-* `assign`: key + manifest + plan + beacon's value → one slot per unit, by a keyed
+* `commit`, `check_commitment`: make a commitment before training, and verify it.
+* `assign`: key + manifest + plan + beacon value → one slot per unit, by a keyed
   pseudo-random function.
 * `commit_units`, `UnitTree`, `LeafChecker`: the same for the sequential mode, unit by unit.
-  **Secret:** a `UnitTree`, and a `LeafOpening` until its bet is written.
+  `UnitTree` is **secret**; a `LeafOpening` must stay secret until the bet on its unit is
+  recorded.
 
 The statistics rely on this guarantee: for a key drawn by `MarkKey.generate`, the slots of
-distinct units are independent and uniform over the N - 1 valid slots, for anybody
-without the key (HMAC-SHA-256 as a pseudo-random function; rejection, so no modulo bias).
+distinct units are independent and uniform over the N - 1 valid slots for anyone without the
+key (HMAC-SHA-256 as a pseudo-random function; rejection sampling, so no modulo bias).
 """
 
 from anw_jax.keys import beacons

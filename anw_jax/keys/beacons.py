@@ -1,16 +1,16 @@
-"""Public beacons: random values that do not exist yet when a plan names them.
+"""Public beacons: random values that are published after a plan names them.
 
-Three kinds are known, and each is a name that says which value and, where it can be computed,
-when and at which address it appears:
+A beacon name identifies the value and, where these can be computed, when and at which URL it is
+published. There are three kinds:
 
 * `drand:CHAIN:ROUND`: a round of a drand chain (https://docs.drand.love), 32 bytes, the
   `randomness` of its JSON. Times follow from the chain's first round and its period.
 * `nist:CHAIN:PULSE`: a pulse of the NIST randomness beacon 2.0
   (https://csrc.nist.gov/projects/interoperable-randomness-beacons), 64 bytes, its
   `outputValue`.
-* `arbitrator:WHO`: 32 bytes that the arbitrator draws once he holds the commitment.
+* `arbitrator:WHO`: 32 bytes that the arbitrator draws after receiving the commitment.
 
-No signature is checked here: the arbitrator fetches the value.
+Signatures of beacons are not checked here: the arbitrator fetches the value.
 """
 
 import dataclasses
@@ -36,15 +36,15 @@ _NUM_BYTES = {"drand": 32, "nist": 64, "arbitrator": 32}
 
 @dataclasses.dataclass(frozen=True)
 class Beacon:
-    """What the name of a beacon tells: its kind, and where and when its value appears.
+    """A parsed beacon name: its kind, and where and when its value is published.
 
     Attributes:
-      name: as a plan has it.
-      kind: "drand", "nist", "arbitrator", or "" for any other text: such a value may have been
-        known beforehand, and no verdict rests on it alone.
-      num_bytes: length of the value; 0 where any length is taken.
-      address: where the value appears; "" where nobody can say.
-      time: when it appears; None where that cannot be computed.
+      name: the name, as in a plan.
+      kind: "drand", "nist", "arbitrator", or "" for any other text: its value may have been
+        known beforehand, so every verdict that uses it is conditional.
+      num_bytes: length of the value; 0 if any length is allowed.
+      address: URL of the value; "" if unknown.
+      time: publication time; None if it cannot be computed.
     """
 
     name: str
@@ -55,10 +55,10 @@ class Beacon:
 
 
 def read_beacon(name: str) -> Beacon:
-    """Read the name of a beacon.
+    """Parse the name of a beacon.
 
     Raises:
-      ValueError: it begins like a known kind, or nearly, and is not of its form.
+      ValueError: the name looks like a known kind but is malformed.
 
     Example:
       >>> read_beacon(f"drand:{QUICKNET}:1000").time.isoformat()
@@ -70,7 +70,8 @@ def read_beacon(name: str) -> Beacon:
     if kind not in _FORMS:
         hint = _check.did_you_mean(kind.strip().lower(), _FORMS)
         if hint:
-            raise ValueError(f"beacon begins like no known kind, got {name!r:.100}{hint}")
+            kinds = ", ".join(_FORMS)
+            raise ValueError(f"beacon must be of kind {kinds}, got {name!r:.100}{hint}")
         return Beacon(name, "", 0, "", None)
     match = _FORMS[kind].fullmatch(name)
     if match is None:
@@ -87,15 +88,15 @@ def read_beacon(name: str) -> Beacon:
 
 
 def drand_after(moment: datetime.datetime, hours: float = 2.0, chain: str = QUICKNET) -> str:
-    """Return the name of the first drand round at least `hours` after a moment.
+    """Return the name of the first drand round at least `hours` after a given time.
 
     Args:
-      moment: with a time zone.
-      hours: how far ahead, above 0.
+      moment: the time, with a time zone.
+      hours: the delay in hours, above 0.
       chain: hash of a known chain.
 
     Raises:
-      ValueError: a moment without a time zone, hours of 0 or less, an unknown chain.
+      ValueError: `moment` without a time zone, hours of 0 or less, an unknown chain.
 
     Example:
       >>> start = datetime.datetime(2026, 4, 20, 10, tzinfo=datetime.UTC)
@@ -110,10 +111,10 @@ def drand_after(moment: datetime.datetime, hours: float = 2.0, chain: str = QUIC
 
 
 def value_of(name: str, text: str) -> bytes:
-    """Read the value of a beacon from hexadecimal digits, or from the JSON at its address.
+    """Parse the value of a beacon from hexadecimal digits, or from the JSON at its address.
 
     Raises:
-      ValueError: no such digits, the JSON of another round or pulse, or another length.
+      ValueError: malformed text, the JSON of another round or pulse, or a wrong length.
 
     Example:
       >>> len(value_of("arbitrator:Jane Doe", "0f" * 32))
@@ -135,11 +136,11 @@ def value_of(name: str, text: str) -> bytes:
 
 
 def check_value(name: str, value: bytes) -> None:
-    """Refuse a value whose length is not that of the beacon named.
+    """Check that a value has the length of the named beacon's values.
 
     Raises:
       TypeError: not bytes.
-      ValueError: another length, or none.
+      ValueError: empty, or of another length.
     """
     _check.is_instance(bytes, beacon=value)
     beacon = read_beacon(name)
@@ -163,7 +164,7 @@ def _drand_time(chain: str, number: int) -> datetime.datetime | None:
 
 
 def _digits_in(beacon: Beacon, text: str) -> str:
-    """Read the hexadecimal digits in the JSON that the beacon's address serves."""
+    """Extract the hexadecimal digits from the JSON served at the beacon's address."""
     try:
         body = _json.loads(text)
         if beacon.kind == "drand":

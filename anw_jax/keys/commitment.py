@@ -1,4 +1,4 @@
-"""What is fixed before training, the check of it, and the slots that follow from it."""
+"""Make and verify the commitment, and derive the slots of the units."""
 
 import hashlib
 import hmac
@@ -20,12 +20,12 @@ _TAG_COMMIT = b"anw_jax/v2/commitment\0"
 def commit(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
     """Commit to key, units, space, scheme, mark, statistic and level: 64 hex digits.
 
-    The whole manifest is bound, file names and the order of the images included: a photo
-    whose pixels changed is found by its name, so no name may be changed afterwards.
+    It covers the whole manifest, including file names and the order of the images: a photo
+    whose pixels changed is found by its name, so no name may change afterwards.
 
-    Publish it, or have it time-stamped, before the photos are published. It hides what it
-    binds (SHA-256 over a 256-bit secret) and cannot be opened in two ways. The nonce is a
-    sub-key, so opening needs the key file and nothing else.
+    Publish it, or have it time-stamped, before the photos are published. The commitment is
+    hiding (SHA-256 over a 256-bit secret) and binding. The nonce is a sub-key, so opening
+    requires only the key file.
 
     Args:
       mark_key: the owner's secret.
@@ -78,11 +78,11 @@ def _commitment(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
 def check_commitment(
     commitment: str, mark_key: MarkKey, manifest: Manifest, plan: Plan
 ) -> None:
-    """Accept what was committed to, and nothing else.
+    """Raise CommitmentError unless key, manifest and plan match the commitment.
 
     Raises:
-      CommitmentError: key, manifest (a missing or an added photo, another order or file name
-        counts) or plan differ from those of the commitment.
+      CommitmentError: key, manifest (including the set, order and names of its photos) or plan
+        differ from those committed to.
       TypeError: an argument is not what its name says.
     """
     check_is_commitment(commitment)
@@ -105,26 +105,26 @@ def assign(
 
     In the sealed mode the slot of a unit is HMAC-SHA-256(slot sub-key, tag ‖ N ‖ manifest
     digest ‖ plan digest ‖ beacon name ‖ beacon value ‖ unit digest ‖ counter), reduced to
-    1 … N - 1 by rejection, so that no slot is favoured. In the sequential mode each committed
-    slot is drawn the same way without the value, and then turned by a public offset that
-    depends on the value (`keys.slots`).
+    1 … N - 1 by rejection sampling, so all slots are equally likely. In the sequential mode
+    each committed slot is drawn the same way without the value; then a public offset that
+    depends on the value is added (`keys.slots`).
 
-    Any other photo, name, order, level or beacon draws all slots anew, and with a beacon none
-    is known before its value is: nothing can be chosen by the slots it would get.
+    Changing any photo, name, order, level or beacon redraws every slot. With a beacon, no slot
+    is known until the beacon value is published.
 
     Args:
       mark_key: the owner's secret.
-      manifest: the units of the originals, as committed to.
-      plan: as committed to.
-      beacon: the value of the public beacon that the plan names, published after the
-        commitment; b"" where it names none.
+      manifest: the committed manifest.
+      plan: the committed plan.
+      beacon: the value of the public beacon named in the plan, published after the commitment;
+        b"" if the plan names none.
 
     Returns:
-      The `Assignment`: a pure function of its arguments. Secret.
+      The `Assignment`, a pure function of the arguments. Secret.
 
     Raises:
       TypeError: an argument is not what its name says.
-      CommitmentError: a value that is missing, not planned, or of another length.
+      CommitmentError: the beacon value is missing, unexpected or of the wrong length.
 
     Example:
       >>> import numpy as np

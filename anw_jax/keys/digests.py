@@ -22,7 +22,7 @@ def image_digest(image: np.ndarray) -> str:
 
     Canonical pixels are the shape and the uint8 RGB bytes of the original *before any
     resizing*. Hash once, when marking, and keep the manifest: another JPEG decoder may
-    give pixels that differ by one level, and so another digest.
+    return pixels that differ by one level, which changes the digest.
 
     Args:
       image: uint8 `[H, W, 3]` (or float in [0, 1] with 8-bit values).
@@ -35,7 +35,7 @@ def image_digest(image: np.ndarray) -> str:
 
 
 def digest_of_one(**named: np.ndarray) -> str:
-    """Compute `image_digest` of one image, which errors name by its keyword."""
+    """Compute `image_digest` of one image; errors show its keyword as the name."""
     pixels = _check.uint8_image(**named)
     height, width, _ = pixels.shape
     header = _TAG_IMAGE + struct.pack(">QQ", height, width)
@@ -50,7 +50,7 @@ def unit_digest(scheme: str, image_digests: Iterable[str]) -> str:
 
 
 def is_digest(value: object) -> bool:
-    """Tell whether a value is a SHA-256 in lower-case hex.
+    """Return whether a value is a SHA-256 in lower-case hex.
 
     Example:
       >>> is_digest("0f" * 32), is_digest("0F" * 32), is_digest(None)
@@ -60,7 +60,7 @@ def is_digest(value: object) -> bool:
 
 
 def check_is_commitment(commitment: str) -> str:
-    """Refuse a commitment that is not 64 lower-case hex digits."""
+    """Raise CommitmentError unless `commitment` is 64 lower-case hex digits; return it."""
     _check.is_instance(str, commitment=commitment)
     if not is_digest(commitment):
         raise CommitmentError(
@@ -70,16 +70,16 @@ def check_is_commitment(commitment: str) -> str:
 
 
 def length_prefixed(parts: Sequence[bytes]) -> bytes:
-    """Join parts, each after its length, so that different lists give different bytes."""
+    """Concatenate length-prefixed parts (an injective encoding)."""
     return b"".join(len(part).to_bytes(8, "big") + part for part in parts)
 
 
 def tree_levels(leaf_hashes: list[bytes]) -> list[list[bytes]]:
-    """Build a hash tree from the leaves up, padded to a power of two; the top comes last.
+    """Build a hash tree, padded to a power of two; return its levels from leaves to root.
 
-    Merkle 1987, https://doi.org/10.1007/3-540-48184-2_32. Nodes and padding have tags of their
-    own; leaves must be hashed under another one, so that none can stand for another (RFC 6962,
-    section 2.1).
+    Merkle 1987, https://doi.org/10.1007/3-540-48184-2_32. Nodes and padding are hashed with
+    separate tags, and leaves must have another one, so that none can be passed off as another
+    (domain separation, RFC 6962, section 2.1).
 
     Args:
       leaf_hashes: SHA-256 of each leaf, at least one.

@@ -1,17 +1,17 @@
-"""One commitment that opens unit by unit: a Merkle tree over (unit, slot, nonce).
+"""A Merkle-tree commitment over (unit, slot, nonce) that can be opened one unit at a time.
 
-In the sequential mode the owner opens one unit after each bet, so slots cannot come from a
-key that is shown once. Each unit is a leaf of a hash tree (Merkle 1987,
-https://doi.org/10.1007/3-540-48184-2_32): the root commits to all of them, and a leaf opens
-with the hashes beside its path. Leaves, nodes, padding and root are hashed under tags of
-their own, so that none can stand for another (RFC 6962, section 2.1).
+In the sequential mode the owner opens one unit after each bet, so the key itself cannot be
+revealed. Each unit is a leaf of a hash tree (Merkle 1987,
+https://doi.org/10.1007/3-540-48184-2_32): the root commits to all of them, and a leaf is opened
+with the sibling hashes along its path. Leaves, nodes, padding and root are hashed with separate
+tags, so that none can be passed off as another (domain separation, RFC 6962, section 2.1).
 
-What an opening reveals: this unit's slot and nonce, nothing of other units. The hashes
-beside the path hide theirs behind nonces of 256 bits, derived from the key by HMAC-SHA-256
-(as a pseudo-random function), and slots of other units are outputs of another sub-key.
+An opening reveals the slot and nonce of its unit, and nothing about other units: their slots
+are hidden by 256-bit nonces, derived from the key by HMAC-SHA-256 (as a pseudo-random
+function) with another sub-key than the slots.
 
-What the root binds: manifest (every digest, name and unit, in order), plan, and one slot for
-each unit. No leaf opens in two ways, unless SHA-256 collides.
+The root commits to the manifest (every digest, name and unit, in order), the plan, and one slot
+for each unit. No leaf can be opened in two ways, unless SHA-256 collides.
 """
 
 import dataclasses
@@ -41,17 +41,18 @@ _TAG_ROOT = b"anw_jax/v1/unit-root\0"
 
 @dataclasses.dataclass(frozen=True)
 class LeafOpening:
-    """What the owner shows of one unit, and nothing of any other.
+    """The opening of one unit's leaf.
 
     Attributes:
       unit: the unit's number in the manifest.
-      slot: the committed slot, in 1 … N - 1; with a beacon it is turned before use.
+      slot: the committed slot, in 1 … N - 1; with a beacon, a public offset is added modulo
+        N - 1 before use.
       nonce: 64 hex digits.
       origin: the key's origin; "experiment" is never evidence.
-      path: the hashes beside the way to the root, leaf first; 64 hex digits each.
+      path: sibling hashes from the leaf to the root; 64 hex digits each.
 
     Raises:
-      TypeError, ValueError: a field of another form.
+      TypeError, ValueError: an invalid field.
     """
 
     unit: int
@@ -126,17 +127,15 @@ class UnitTree:
         self.root = _root(header, self._levels[-1][0])
 
     def offset_slots(self, beacon: bytes = b"") -> list[int]:
-        """Return the slot with which each unit is marked, in 1 … N - 1: turned by the beacon.
+        """Return the slot each unit is marked with, in 1 … N - 1: the beacon's offset is added.
 
         Raises:
-          CommitmentError: the beacon's value is missing, not planned, or of another length.
+          CommitmentError: the beacon value is missing, unexpected or of the wrong length.
         """
-        turns = slots.offsets(self.root, self._manifest, self._plan, beacon)
+        offsets = slots.offsets(self.root, self._manifest, self._plan, beacon)
         num_valid = self._manifest.space.num_valid
-        committed = [slot for slot, _ in self._leaves]
-        return [
-            _add_offset(s, turn, num_valid) for s, turn in zip(committed, turns, strict=True)
-        ]
+        pairs = zip(self._leaves, offsets, strict=True)
+        return [_add_offset(slot, offset, num_valid) for (slot, _), offset in pairs]
 
     def open(self, unit: int) -> LeafOpening:
         """Open the leaf of one unit.
@@ -157,15 +156,15 @@ class UnitTree:
         return f"UnitTree(root={self.root!r}, <{len(self._leaves)} secret leaves>)"
 
     def __reduce__(self):
-        raise TypeError("a UnitTree is not pickled or copied: it holds every slot")
+        raise TypeError("a UnitTree cannot be pickled or copied: it holds every slot")
 
 
 def commit_units(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
-    """Commit to every unit on its own, for the sequential mode: 64 hex digits.
+    """Commit to every unit separately, for the sequential mode: 64 hex digits.
 
-    Publish it, or have it time-stamped, before the photos are published. It binds manifest,
-    plan and one slot for each unit, and hides the slots. With a beacon the leaves bind the
-    slots before they are turned by its value (`assign`).
+    Publish it, or have it time-stamped, before the photos are published. It is binding for
+    manifest, plan and one slot for each unit, and hides the slots. With a beacon, the leaves
+    hold the slots before the beacon's offset is added (`assign`).
 
     Args:
       mark_key: the owner's secret.
@@ -202,13 +201,13 @@ class LeafChecker:
 
     Args:
       commitment: the root published before training.
-      manifest: as committed to.
-      plan: as committed to.
-      beacon: the value of the beacon that the plan names, b"" where it names none.
+      manifest: the committed manifest.
+      plan: the committed plan.
+      beacon: the value of the beacon named in the plan; b"" if the plan names none.
 
     Raises:
-      CommitmentError: the root has another form, or the beacon's value is missing or was not
-        planned.
+      CommitmentError: the root is malformed, or the beacon value is missing, unexpected or of
+        the wrong length.
     """
 
     def __init__(self, commitment: str, manifest: Manifest, plan: Plan, beacon: bytes = b""):
@@ -222,13 +221,13 @@ class LeafChecker:
         """Check an opening and return the slot of its unit, in 1 … N - 1.
 
         Raises:
-          CommitmentError: another unit's opening, a slot or nonce that was not committed to,
-            or a path of the wrong length.
+          CommitmentError: the opening of another unit, a slot or nonce that was not committed
+            to, or a path of the wrong length.
         """
         _check.is_instance(LeafOpening, opening=opening)
         if opening.unit != unit:
             raise CommitmentError(
-                f"the leaf of unit {unit} is to be opened, got that of {opening.unit}"
+                f"opening must be of unit {unit}, got that of unit {opening.unit}"
             )
         depth = (len(self._digests) - 1).bit_length()
         fits = (
@@ -258,10 +257,10 @@ class LeafChecker:
 def leaves_not_from(
     mark_key: MarkKey, manifest: Manifest, plan: Plan, openings: Iterable[LeafOpening]
 ) -> list[int]:
-    """Find the units whose opened leaf is not the one that the key, opened later, gives.
+    """Return the units whose opened leaf was not derived from this key.
 
-    Such leaves are no forgery, since a beacon's offset makes any committed slot uniform. But
-    they were not written by this program: the owner should say why.
+    This is not necessarily fraud: with a beacon, any committed slot ends up uniform. It does
+    mean that other software made the leaves, which the owner should explain.
 
     Returns:
       The units' numbers, in order.
@@ -271,10 +270,10 @@ def leaves_not_from(
 
 
 def audit_order(commitment: str, plan: Plan, manifest: Manifest) -> tuple[int, ...]:
-    """Compute the order in which a sequential audit asks the units; nobody can choose it.
+    """Compute the order in which a sequential audit queries units.
 
-    Units are sorted by SHA-256(public seed ‖ unit digest), which no library's version
-    changes.
+    It is derived from public data, so no party controls it: units are sorted by SHA-256(public
+    seed ‖ unit digest), which does not depend on library versions.
 
     Returns:
       Each unit's number once.

@@ -1,4 +1,4 @@
-"""The manifest: which originals were marked, and how they form units. It holds no slot."""
+"""The manifest: which originals were marked, and how they form units. It contains no slots."""
 
 import collections
 import dataclasses
@@ -42,7 +42,7 @@ def _is_plain_text(entry: object) -> bool:
     return True
 
 
-# Digests of another length could make two units look alike, and so share a slot.
+# Digests of other lengths could give two units the same encoding, and so the same slot.
 _ENTRIES = (
     ("image_digests", is_digest, "64 lower-case hex digits each"),
     ("file_names", _is_plain_text, "plain text that UTF-8 can hold"),
@@ -56,7 +56,7 @@ _ENTRIES = (
 
 
 def _digests_of(images: Iterable[np.ndarray], digests: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the digests given, one for each image, or hashes the images."""
+    """Return the given digests, one for each image, or hash the images."""
     if digests is None:
         return tuple(
             digest_of_one(**{f"images[{number}]": image}) for number, image in enumerate(images)
@@ -78,21 +78,21 @@ class ChangedPixelsWarning(UserWarning):
 class Manifest:
     """The originals of one publication in their order, hashed once when marking.
 
-    Public to the arbitrator. Build it with `Manifest.of`; from then on the digests stored
-    here decide units and slots, never a second decoding of the same files.
+    Public to the arbitrator. Build it with `Manifest.of`; afterwards units and slots depend on
+    the digests stored here, even if the files are decoded again.
 
     Attributes:
       image_digests: hex SHA-256 of each original, in order.
-      file_names: a name for each original, unique.
+      file_names: a unique name for each original.
       unit_of_image: the unit number of each original.
       space: the signature space.
       scheme: "per_image", "per_group" or "per_user".
-      file_digests: hex SHA-256 of each original's file, "" where there was no file. A photo
-        whose file is the one committed to is accepted although another library decodes it to
-        pixels that differ by one level.
+      file_digests: hex SHA-256 of each original's file, "" if there was no file. A photo whose
+        file matches is accepted even if another library decodes it to pixels that differ by
+        one level.
 
     Raises:
-      ValueError: entries of another form, or columns that contradict each other.
+      ValueError: malformed entries, or columns that contradict each other.
 
     Example:
       >>> photos = np.arange(2 * 2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 2, 3)
@@ -161,18 +161,18 @@ class Manifest:
         digests: Sequence[str] | None = None,
         file_digests: Sequence[str] = (),
     ) -> "Manifest":
-        """Hash the originals and forms their units.
+        """Hash the originals and group them into units.
 
         Args:
           images: uint8 originals, each `[H, W, 3]`; sizes may differ.
           space: the signature space.
-          scheme: "per_image" (each distinct photo its own slot, the default), "per_group"
-            (one slot per album) or "per_user" (one slot for all, as in the paper).
+          scheme: "per_image" (one slot per distinct photo, the default), "per_group" (one slot
+            per album) or "per_user" (one slot for all, as in the paper).
           groups: with "per_group", the album of each image.
           file_names: a unique name for each; by default its number.
-          digests: digests of the originals (`image_digest`), where `images` were resized;
-            taken instead of hashing `images`.
-          file_digests: SHA-256 of each original's file, where there are files.
+          digests: digests of the originals (`image_digest`), if `images` were resized; used
+            instead of hashing `images`.
+          file_digests: SHA-256 of each original's file, if there are files.
 
         Raises:
           TypeError, ValueError: images that are not 8-bit colour, unknown scheme, groups or
@@ -187,24 +187,24 @@ class Manifest:
 
     @property
     def num_images(self) -> int:
-        """How many originals, copies included."""
+        """Number of originals, including copies."""
         return len(self.image_digests)
 
     @functools.cached_property
     def num_units(self) -> int:
-        """How many units carry independent slots."""
+        """Number of units, each with an independent slot."""
         return max(self.unit_of_image) + 1
 
     @functools.cached_property
     def units(self) -> Units:
-        """Which unit each original belongs to, as scores and searches take it."""
+        """The unit of each original, in the form that scores and searches take."""
         return Units(
             np.array(self.unit_of_image), self.space, self.scheme, np.array(self.is_copy)
         )
 
     @functools.cached_property
     def unit_digests(self) -> tuple[str, ...]:
-        """Hex SHA-256 of each unit, in order; what a commitment covers."""
+        """Hex SHA-256 of each unit, in order, as covered by the commitment."""
         members: list[list[str]] = [[] for _ in range(self.num_units)]
         for digest, unit in zip(self.image_digests, self.unit_of_image, strict=True):
             members[unit].append(digest)
@@ -212,18 +212,18 @@ class Manifest:
 
     @functools.cached_property
     def length_prefixed_units(self) -> tuple[bytes, ...]:
-        """The digest of each unit behind its length, as draws take it."""
+        """Length-prefixed digest of each unit, as used when drawing slots."""
         return tuple(length_prefixed([bytes.fromhex(digest)]) for digest in self.unit_digests)
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of the whole manifest, as hex: what every slot depends on.
+        """SHA-256 of the whole manifest, as hex; every slot depends on it.
 
         It covers scheme, N and a hash tree over the units in order, each with the number, name,
-        pixels and file of all its photos: none can be left out, added, renamed or moved.
+        pixels and file of all its photos: none can be omitted, added, renamed or moved.
 
         Raises:
-          ValueError: a file name that UTF-8 cannot hold: rename the file.
+          ValueError: a file name that cannot be encoded as UTF-8: rename the file.
         """
         for name in self.file_names:
             _check.plain_text(file_names=name)
@@ -248,7 +248,7 @@ class Manifest:
         return hashlib.sha256(_TAG_MANIFEST + length_prefixed([*header, top])).hexdigest()
 
     def bytes_of_version_1(self, **more: object) -> bytes:
-        """Serialise what a commitment of version 1 binds of a manifest, with more fields."""
+        """Serialise the manifest as a version 1 commitment covers it, with extra fields."""
         body = {
             "file_names": self.file_names,
             "image_digests": self.image_digests,
@@ -273,23 +273,23 @@ class Manifest:
         file_names: Sequence[str] | None = None,
         digests: Sequence[str] | None = None,
     ) -> np.ndarray:
-        """Find each photo's place in the manifest: by its pixels, else by its name.
+        """Find each photo's index in the manifest, by its pixels or otherwise by its name.
 
-        A photo decoded by another library may differ by a level here and there; it is then
+        A photo decoded by another library may differ by a level in some pixels; it is then
         found by its file name, with a `ChangedPixelsWarning`.
 
         Args:
           images: uint8 photos, each `[H, W, 3]`.
           file_names: their names, or None if there are none.
-          digests: digests of the originals (`image_digest`), where `images` were resized;
-            taken instead of hashing `images`.
+          digests: digests of the originals (`image_digest`), if `images` were resized; used
+            instead of hashing `images`.
 
         Returns:
-          int64 `[len(images)]`, the manifest's index of each.
+          int64 `[len(images)]`, index of each photo in the manifest.
 
         Raises:
-          ValueError: a photo that is in the manifest neither by pixels nor by name, fewer
-            names than photos, or digests of another number.
+          ValueError: a photo that is found neither by pixels nor by name, fewer names than
+            photos, or a wrong number of digests.
         """
         by_digest: dict[str, int] = {}
         for index, digest in enumerate(self.image_digests):
@@ -371,14 +371,14 @@ class Manifest:
 
         Raises:
           OSError: it cannot be read.
-          ValueError: it is no manifest, or no file.
+          ValueError: not a manifest file.
         """
         _files.check_regular(path)
         return cls.from_json(pathlib.Path(path).read_text())
 
 
 def _parsed(text: str) -> Any:
-    """Parse JSON text; return None where it is not JSON."""
+    """Parse JSON text; return None if it is not JSON."""
     try:
         return _json.loads(text)
     except _json.FieldTwiceError:

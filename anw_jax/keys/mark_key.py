@@ -19,11 +19,11 @@ _ORIGINS = ("secret", "experiment")
 
 
 class MarkKey:
-    """256 secret bits from which every slot and private basis of one owner derives.
+    """256 secret bits from which every slot and private basis of one owner is derived.
 
-    Make one with `generate` (evidence) or `for_experiment` (never evidence). Use a fresh
-    key for each publication: opening a commitment reveals it. It cannot be changed, copied
-    or pickled, and neither its repr nor `vars` nor `dataclasses.asdict` shows the secret.
+    Create one with `generate` (evidence) or `for_experiment` (never evidence). Use a new key
+    for each publication: opening a commitment reveals it. It cannot be changed, copied or
+    pickled, and its repr, `vars` and `dataclasses.asdict` do not show the secret.
 
     Attributes:
       secret: the 32 bytes.
@@ -75,7 +75,7 @@ class MarkKey:
 
         Args:
           seed: at least 0.
-          name: separates the keys of several users of one experiment.
+          name: distinguishes the keys of several users of one experiment.
         """
         seed = _check.integer_at_least(0, seed=seed)
         _check.is_instance(str, name=name)
@@ -90,7 +90,7 @@ class MarkKey:
         """Write the key to a new file that only its owner can read (mode 0600).
 
         Raises:
-          FileExistsError: there is a file already; a key is never overwritten.
+          FileExistsError: the file exists; a key is never overwritten.
         """
         body = {
             "format": _FORMAT,
@@ -103,14 +103,14 @@ class MarkKey:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "MarkKey":
-        """Read a key file; warns if others on this machine can read it too.
+        """Read a key file; warn if it is readable by other users.
 
         Raises:
-          KeyFileError: missing, damaged or not a key file; says which.
+          KeyFileError: the file is missing, damaged or not a key file.
         """
         path = pathlib.Path(path)
         try:
-            with path.open("rb") as file:  # bounded: a device has no end
+            with path.open("rb") as file:  # bounded, since a device may be endless
                 body = _json.loads(file.read(_MOST_BYTES))
             if body["format"] != _FORMAT:
                 raise KeyError("format")
@@ -145,11 +145,14 @@ class MarkKey:
         return hash(self.sub_key("hash"))
 
     def __reduce__(self):
-        raise TypeError("a MarkKey is not pickled or copied: use save and load")
+        raise TypeError("a MarkKey cannot be pickled or copied: use save and load")
 
 
 def check_is_mark_key(mark_key: MarkKey) -> None:
-    """Refuse anything else, without showing it: it may be somebody's bare secret."""
+    """Raise TypeError if this is not a `MarkKey`, without printing the value.
+
+    The value may be a raw secret.
+    """
     if not isinstance(mark_key, MarkKey):
         raise TypeError(
             f"mark_key must be a MarkKey, got {type(mark_key).__name__}; "

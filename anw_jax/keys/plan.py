@@ -1,4 +1,4 @@
-"""The plan: how the one test will be made, declared before training."""
+"""The plan: how the test will be run, declared before training."""
 
 import dataclasses
 import functools
@@ -19,11 +19,11 @@ from anw_jax.keys.plan_fields import (
 
 MODES = ("sealed", "sequential")
 
-# Which question several tests answer together; `stats.several` has the corrections.
+# The question that several tests answer together; `stats.several` has the corrections.
 CLAIMS = ("one model", "any model", "each model", "list of models")
 
-# Version 1 is only read and replayed: its slots did not depend on the whole manifest,
-# and its plans left the choice of access to the arbitrator (`keys.slots`).
+# Version 1 can only be read and replayed: its slots did not depend on the whole manifest, and
+# its plans left the choice of access to the arbitrator (`keys.slots`).
 VERSION = 2
 
 _TAG_PLAN = b"anw_jax/v2/plan\0"
@@ -35,40 +35,41 @@ _FIELDS_OF_VERSION_1 = ("statistic", "alpha", "mark", "beacon", "mode", "claim",
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How the one test will be made; declared before training, public.
+    """How the test will be run; public, and declared before training.
 
     Attributes:
-      statistic: the name of the one statistic the verdict uses (`stats.STATISTICS`); in the
-        sequential mode one of `stats.SEQUENTIAL_STATISTICS`.
-      alpha: the level below which use is called *shown*, in (0, 1).
-      mark: the mark's `description`, such as "hue_rotation"; a private basis stands here
-        with the digest of its sub-key. A mark that is not in `anw_jax.marks` calls itself
-        "own:" and more; who judges it needs its code, and `anw` does not audit it.
-      beacon: names a public random value that does not exist yet (`keys.beacons`); "" for
-        none. Its value is mixed into every slot (`assign`), so that an owner cannot have
-        chosen keys, photos or plans by their slots. A text of no known kind is allowed, and
-        makes every verdict conditional.
+      statistic: the name of the test statistic (`stats.STATISTICS`); in the sequential mode one
+        of `stats.SEQUENTIAL_STATISTICS`.
+      alpha: the significance level in (0, 1): use is *shown* if p ≤ alpha.
+      mark: the mark's `description`, such as "hue_rotation"; that of a private basis contains
+        the digest of its sub-key. Custom marks use a description that starts with "own:".
+        Verifying them requires their code; the `anw` command does not support them.
+      beacon: the name of a public random value that is published later (`keys.beacons`); ""
+        for none. Every slot depends on the value (`assign`), so an owner cannot select keys,
+        photos or plans for their slots. Text of no known kind is allowed, and makes every
+        verdict conditional.
       mode: "sealed" (full table, its hash, the key, `exact_test` once) or "sequential" (unit
         by unit, one leaf opened after each bet; see `sequential.SequentialRecord`).
-      claim: what is claimed where several models are asked: "one model", "any model" (at
-        least one of them), "each model" (each named one) or "list of models" (a list with an
-        expected share of false names).
-      labels: `labels_digest` of the photos' class numbers; "" where they are not fixed. A loss
-        is read at a photo's label, so whoever may choose labels when slots and answers are
-        known chooses the evidence: an audit takes an owner's labels only if they stand here.
-      place: where the owner publishes commitments, such as an address or a register; "" where
-        none is named. Commitments found there are counted against him.
-      number: which of the owner's commitments this is, from 1.
-      rules: what is asked for each kind of access; several rules of one kind are a menu from
-        which the arbitrator may choose, at the price of a factor. () for the default rules.
-      highest: whether the highest kind that a suspect offers is taken; else every rule that it
-        can answer is part of the menu.
-      version: of the rules by which slots are drawn; 2 for every new plan.
+      claim: the claim if several models are queried: "one model", "any model" (at least one of
+        them), "each model" (each named one) or "list of models" (a list with an expected share
+        of false names).
+      labels: `labels_digest` of the photos' class labels; "" if they are not fixed. Losses
+        depend on the label, so anyone who can choose labels after seeing slots and answers can
+        bias the test: an audit accepts an owner's labels only if their digest is given here.
+      place: where the owner publishes commitments, such as a URL or a register; "" if not
+        named. Commitments found there count towards the correction for multiple commitments.
+      number: the number of this commitment among the owner's, from 1.
+      rules: the query settings for each kind of access; with several rules of a kind the
+        arbitrator may pick one, and p is multiplied by the number of choices. () means
+        `default_rules`.
+      highest: whether the most informative kind that a suspect offers is used; otherwise every
+        rule that it can answer is one of the choices.
+      version: of the slot derivation; 2 for every new plan.
 
     Raises:
       TypeError, ValueError: a field of another type, alpha outside (0, 1), an unknown mode,
-        claim or statistic, a mark that no mark's description could be, labels that are no
-        digest, two equal rules.
+        claim or statistic, an invalid mark description, labels that are not a digest, two equal
+        rules.
 
     Example:
       >>> Plan(statistic="losses", alpha=1e-6, mark="hue_rotation").alpha
@@ -120,7 +121,7 @@ class Plan:
         for field in dataclasses.fields(self):
             known = field.name in (*_FIELDS_OF_VERSION_1, "version")
             if version == 1 and not known and getattr(self, field.name) != field.default:
-                # No commitment would cover it, so it could be added afterwards.
+                # The commitment would not cover it, so it could be added afterwards.
                 raise ValueError(
                     f"{field.name} must be left out of a plan of version 1, which has no such "
                     f"field; got {getattr(self, field.name)!r:.60}"
@@ -132,7 +133,7 @@ class Plan:
             check_statistic(self.statistic_of(rule), self.mode)
             if self.mode == "sequential" and self.statistic_of(rule) != self.statistic:
                 raise ValueError(
-                    "rules of a sequential plan have the plan's statistic, got "
+                    "rules of a sequential plan must have the plan's statistic, got "
                     f"{rule.statistic!r} for {rule.kind!r}"
                 )
             if rule.labels == "owner" and not self.labels:
@@ -146,23 +147,21 @@ class Plan:
             raise ValueError("rules must differ from one another, got one twice")
 
     def check_is_current(self) -> None:
-        """Refuse a plan of a version that is only replayed.
-
-        Raises:
-          ValueError: it is of version 1.
-        """
+        """Raise ValueError if this is a plan of version 1, which can only be replayed."""
         if self.version == 1:
-            raise ValueError("plan.version is 1: such plans are replayed, and no longer made")
+            raise ValueError(
+                f"plan.version must be {VERSION}, got 1: such plans can only be replayed"
+            )
 
     def statistic_of(self, rule: AccessRule | None) -> str:
-        """Return the statistic of one kind of access."""
+        """Return the statistic of a rule; the plan's if it is None or declares none."""
         return rule.statistic or self.statistic if rule is not None else self.statistic
 
     def open_rules(self, reachable: tuple[str, ...]) -> tuple[AccessRule, ...]:
-        """Return the rules from which one may be declared for a suspect; several are a menu.
+        """Return the rules that may be declared for a suspect; if several, one is chosen.
 
         Args:
-          reachable: the kinds of access that its answers can be turned into.
+          reachable: the kinds of access that its answers can be converted to.
 
         Example:
           >>> plan = Plan("losses", 0.05)
@@ -176,7 +175,7 @@ class Plan:
         return tuple(rule for rule in rules if rule.kind == best)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plan as plain JSON values, as `commitment.json` holds it."""
+        """Return the plan as plain JSON values, as in `commitment.json`."""
         if self.version == 1:
             return {name: getattr(self, name) for name in _FIELDS_OF_VERSION_1}
         names = [field.name for field in dataclasses.fields(self)]
@@ -185,7 +184,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Plan":
-        """Read what `as_json` gave; a plan that names no version is of version 1.
+        """Read the result of `as_json`; a plan without a version is of version 1.
 
         Raises:
           TypeError, ValueError: fields that are unknown or out of range.
@@ -208,12 +207,12 @@ class Plan:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of the plan, as hex: what slots depend on."""
+        """SHA-256 of the plan, as hex; every slot depends on it."""
         return hashlib.sha256(_TAG_PLAN + self.to_bytes()).hexdigest()
 
 
 def labels_digest(labels: Sequence[int]) -> str:
-    """Compute the SHA-256, as hex, of class numbers in the manifest's order (`Plan.labels`).
+    """Compute the SHA-256, as hex, of class labels in the manifest's order (`Plan.labels`).
 
     Example:
       >>> labels_digest([0, 2])[:16]
@@ -226,10 +225,11 @@ def labels_digest(labels: Sequence[int]) -> str:
 def public_seed(commitment: str, plan: Plan) -> int:
     """Compute the seed of the arbitrator's random choices: SHA-256(commitment ‖ plan).
 
-    It does not depend on the owner's key, and nobody can choose it after the commitment.
+    It is independent of the owner's key, and fixed by the commitment. Image augmentations have
+    their own seed, `augmentation_seed`.
 
     Returns:
-      An integer of 64 bits. (`augmentation_seed` is that of image augmentations.)
+      An unsigned 64-bit integer.
 
     Example:
       >>> public_seed("00" * 32, Plan("losses", 0.1)) < 2**64
@@ -242,15 +242,15 @@ def public_seed(commitment: str, plan: Plan) -> int:
 def augmentation_seed(commitment: str, plan: Plan) -> bytes:
     """Compute the seed of image augmentations in label-only audits.
 
-    SHA-256(commitment ‖ plan), for `suspects.ask` and `anw audit`. As with `public_seed`,
-    nobody can choose it after the commitment, and it depends on no key. Other owners of a case
-    do not affect it either, so none can choose a commitment that favours another owner.
+    SHA-256(commitment ‖ plan), for `suspects.ask` and `anw audit`. Like `public_seed` it is
+    fixed by the commitment and independent of keys. It does not depend on other owners of a
+    case either, so none can choose a commitment that favours another owner.
 
     Returns:
       32 bytes.
 
     Raises:
-      CommitmentError: what is no commitment.
+      CommitmentError: an invalid commitment.
 
     Example:
       >>> augmentation_seed("00" * 32, Plan("losses", 0.1)).hex()[:16]

@@ -1,8 +1,8 @@
-"""What the fields of a plan may hold: statistics, marks, and a rule for each kind of access.
+"""Valid values of a plan's fields: statistics, marks, and a rule for each kind of access.
 
 Statistics and marks are named here, below the packages that implement them (`stats`, `marks`),
-because a plan is committed to long before either is used: an unknown name would be found out
-after training, when no other plan can be fixed.
+because a plan is committed to long before either is used: an invalid name would otherwise be
+detected only after training, too late to fix.
 """
 
 import dataclasses
@@ -23,20 +23,20 @@ STATISTICS = (
     "log_errors",
 )
 
-# Statistics that bound each image's row before the unit's sum: they take images' rows.
+# Statistics that bound each image's row before summing over the unit; they take image rows.
 IMAGE_STATISTICS = ("bounded_log_losses",)
 
-# Statistics of one unit's row alone.
+# Statistics that use only one unit's row.
 ROW_STATISTICS = ("log_losses", "losses", "ranks", "hits", "log_errors")
 
-# Statistics that use no later unit: what a sequential audit can score.
+# Statistics that do not use later units, as a sequential audit requires.
 SEQUENTIAL_STATISTICS = (*ROW_STATISTICS, *IMAGE_STATISTICS)
 
 HUE_ROTATION = "hue_rotation"
 USER_LCT = "user_lct"
 PIXEL_MARK = "pixel_mark"
 LIGHT_FIELD = "light_field"
-# A mark that is not in this library: the arbitrator must have its code.
+# A custom mark, which is not in this library: the arbitrator must have its code.
 OWN = "own"
 
 # The forms of a `Mark.description`; a new kind of mark adds its form here.
@@ -51,17 +51,17 @@ _FORMS = {
 # Kinds of access, from most to least informative (see `suspects.Access`).
 KINDS = ("logits", "probabilities", "rounded", "top_k", "label")
 
-# The kinds that a default plan has a rule for; no suspect answers "rounded" by itself.
+# The kinds that a default plan has rules for; "rounded" is never a suspect's own output.
 DEFAULT_KINDS = ("logits", "probabilities", "top_k", "label")
 
 # How a photo is fitted to the model's input size.
 FITS = ("squash", "crop")
 
-# Who gives the class numbers: the owner, as committed to; the arbitrator; or the model's own
-# answers on the unmarked originals.
+# Who provides the class labels: the owner, as committed to; the arbitrator; or the model, by
+# its predictions on the unmarked originals.
 LABEL_SOURCES = ("owner", "arbitrator", "model")
 
-# What the lower bound on the number of units is computed from.
+# The statistics from which the lower bound on the number of units can be computed.
 BOUNDS = ("hits", "ranks")
 
 _ALLOWED = {
@@ -75,15 +75,15 @@ _ALLOWED = {
 # Augmented views of each image with label-only access; one view otherwise.
 DEFAULT_LABEL_VIEWS = 16
 
-# The owner writes the plan, and the arbitrator's memory must hold these views.
+# Limit on views: the owner chooses their number, and they must fit in the arbitrator's memory.
 MOST_VIEWS = 1024
 
 
 def check_mark(mark: str) -> str:
-    """Refuse what is neither the `description` of a mark of this library nor "own:…".
+    """Check that a text is the `description` of a mark of this library, or "own:…".
 
     Raises:
-      ValueError: an unknown name, or parts that are not of its form.
+      ValueError: an unknown name, or malformed parts.
 
     Example:
       >>> check_mark("hue_rotation"), check_mark("user_lct:" + "0f" * 32)[:14]
@@ -106,7 +106,7 @@ def check_mark(mark: str) -> str:
 
 
 def check_statistic(statistic: str, mode: str) -> str:
-    """Refuse a statistic that is unknown, or that a plan of this mode can never compute.
+    """Check that a statistic is known and can be computed in the given mode; return it.
 
     Example:
       >>> check_statistic("centred", "sealed")
@@ -136,7 +136,7 @@ def _is_count(text: str) -> bool:
 
 
 def _is_scale(text: str) -> bool:
-    """Tell whether a text is a scale in (0, 1], written as `PixelMark` writes it."""
+    """Return whether a text is a scale in (0, 1], formatted as by `PixelMark`."""
     try:
         scale = float(text)
     except ValueError:
@@ -150,13 +150,13 @@ class AccessRule:
 
     Attributes:
       kind: one of `KINDS`.
-      labels: who gives the class numbers, one of `LABEL_SOURCES`.
-      statistic: of this kind of access; "" for the plan's own.
-      views: queries for each photo and slot, 1 to 1024; None for 16 with "label" and 1
-        otherwise.
+      labels: who provides the class labels, one of `LABEL_SOURCES`.
+      statistic: of this kind of access; "" for the plan's statistic.
+      views: number of queries for each photo and slot, 1 to 1024; None for 16 with "label" and
+        1 otherwise.
       decimals: for "rounded", digits after the point, 1 to 12.
-      top: for "top_k", how many labels are used; None for as many as the suspect lists.
-      saving: (stride, number of best) of the coarse-to-fine rule; None asks every slot.
+      top: for "top_k", number of labels used; None for as many as the suspect returns.
+      saving: (stride, number of best) of the coarse-to-fine rule; None queries every slot.
       fit: one of `FITS`.
       refusals: largest share of an owner's photos that the suspect may refuse, in [0, 1);
         above it the audit is inconclusive.
@@ -233,12 +233,12 @@ class AccessRule:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "AccessRule":
-        """Read what `as_json` gave."""
+        """Read the result of `as_json`."""
         _check.is_instance(Mapping, rule=body)
         saving = body.get("saving")
         return cls(**{**body, "saving": tuple(saving) if isinstance(saving, list) else saving})
 
 
 def default_rules(labels: str) -> tuple[AccessRule, ...]:
-    """Return one rule for each kind of answer that a suspect may give."""
+    """Return one rule for each kind of output that a suspect may have."""
     return tuple(AccessRule(kind, labels) for kind in DEFAULT_KINDS)

@@ -1,15 +1,15 @@
-"""Slots, nonces and offsets are drawn from fields that are all fixed beforehand.
+"""Derive slots, nonces and offsets from committed inputs.
 
-Every slot depends on the whole manifest and the whole plan, and on a beacon's value that did
-not exist when both were committed to. So neither keys nor photos nor plans can be chosen by
-the slots they would get: changing any of them draws all slots anew, and none is known before
-the value is.
+Every slot depends on the whole manifest and the whole plan, and on a beacon value that is
+published after both were committed to. So keys, photos and plans cannot be selected for the
+slots that they produce: changing any of them redraws every slot, and no slot is known before
+the value is published.
 
-Each field stands behind its length, so that no two lists of fields look alike.
+Fields are length-prefixed so that the encoding is unambiguous.
 
-Under plans of version 1, which are replayed and no longer made, slots depended on key, N and
-the unit's own photos alone. An owner could preview them and publish only what suited a model,
-so a verdict under such a plan is always conditional.
+Under plans of version 1, which can only be replayed, slots depended only on the key, N and the
+unit's own photos. An owner could preview them and publish only photos that suited a model, so a
+verdict under such a plan is always conditional.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ MacFn = Callable[[bytes], bytes]
 
 
 def fixed_fields(manifest: Manifest, plan: Plan) -> list[bytes]:
-    """Return the fields of every draw: N, manifest digest, plan digest, beacon name."""
+    """Return the inputs of every draw: N, manifest digest, plan digest, beacon name."""
     return [
         manifest.space.num_slots.to_bytes(4, "big"),
         bytes.fromhex(manifest.digest),
@@ -57,7 +57,7 @@ def sealed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan, value: bytes
     """Draw the slot of each unit, in 1 … N - 1, in the sealed mode.
 
     HMAC-SHA-256(slot sub-key, tag ‖ N ‖ manifest digest ‖ plan digest ‖ beacon name ‖ beacon
-    value ‖ unit digest ‖ counter), by rejection (`draw`).
+    value ‖ unit digest ‖ counter), by rejection sampling (`draw`).
     """
     slot_key = mark_key.sub_key("slots")
     if plan.version == 1:
@@ -69,7 +69,7 @@ def sealed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan, value: bytes
 
 
 def committed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[int]:
-    """Draw the slots that leaves commit to: without the beacon's value."""
+    """Draw the slots that leaves commit to, which do not depend on the beacon value."""
     slot_key = mark_key.sub_key("slots")
     if plan.version == 1:
         return _draws_1(slot_key, manifest)
@@ -81,7 +81,7 @@ def offsets(root: str, manifest: Manifest, plan: Plan, value: bytes) -> list[int
     """Draw the public offset of each committed slot, in 0 … N - 2; zeros without a beacon.
 
     Drawn from tag ‖ N ‖ root ‖ plan digest ‖ beacon name ‖ value ‖ unit digest. A uniform
-    offset makes any committed slot uniform, whatever an owner put into his leaves.
+    offset makes the slot uniform, whatever slots the owner committed to.
 
     Raises:
       CommitmentError: see `check_beacon`.
@@ -98,7 +98,7 @@ def offsets(root: str, manifest: Manifest, plan: Plan, value: bytes) -> list[int
 
 
 def nonce(nonce_key: bytes, manifest: Manifest, plan: Plan) -> bytes:
-    """Derive the 32 bytes that hide what a commitment binds."""
+    """Derive the 32-byte nonce that makes a commitment hiding."""
     fields = [*fixed_fields(manifest, plan), b""]
     return hmac.digest(nonce_key, _TAG_NONCE + length_prefixed(fields), "sha256")
 
@@ -114,10 +114,10 @@ def leaf_nonces(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[bytes
 
 
 def check_beacon(plan: Plan, value: bytes) -> bytes:
-    """Refuse a value where none is planned, none where one is, and one of another length.
+    """Check that a beacon value is given if and only if the plan names a beacon; return it.
 
     Raises:
-      CommitmentError: any of these.
+      CommitmentError: the value is missing, unexpected or of the wrong length.
     """
     if bool(plan.beacon) != bool(_check.is_instance(bytes, beacon=value)):
         named = repr(plan.beacon) if plan.beacon else "no beacon"
@@ -134,10 +134,11 @@ def check_beacon(plan: Plan, value: bytes) -> bytes:
 
 
 def draw(mac: MacFn, message: bytes, num_valid: int, length: bytes = _COUNTER_LENGTH) -> int:
-    """Draw a number in 1 … num_valid from a pseudo-random function, by rejection.
+    """Draw a number in 1 … num_valid from a pseudo-random function, by rejection sampling.
 
-    Numbers of 256 bits beyond the last full multiple of `num_valid` are rejected and a counter
-    raised, so no slot is favoured. The counter stands behind its `length`, b"" in version 1.
+    256-bit numbers beyond the last full multiple of `num_valid` are rejected and a counter is
+    incremented, so all slots are equally likely. The counter is prefixed by its `length`, which
+    is b"" in version 1.
     """
     limit = 2**256 // num_valid * num_valid
     message, counter = message + length, 0
@@ -158,7 +159,7 @@ def _draws_1(slot_key: bytes, manifest: Manifest) -> list[int]:
 
 
 def _plain_units(manifest: Manifest) -> list[bytes]:
-    """Return the digest of each unit without its length, as version 1 took it."""
+    """Return the digest of each unit without a length prefix, as in version 1."""
     return [bytes.fromhex(digest) for digest in manifest.unit_digests]
 
 

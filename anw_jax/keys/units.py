@@ -1,4 +1,4 @@
-"""Signature space, units and assignment: N slots, which images share one, and which one."""
+"""Signature space (N slots), units (images that share a slot) and assignment (their slots)."""
 
 import dataclasses
 import functools
@@ -18,13 +18,13 @@ class SignatureSpace:
     """N non-overlapping slots of width 2τ that cover the hue circle.
 
     Slot `s` is centred on `s * 2τ` degrees. Slot 0 means "unmarked"; the N - 1 others are
-    the *valid* signatures. With N = 2 there is one valid signature, which every key draws, so
-    no answer of a model can tell it from chance: such a space can be asked but is never
-    evidence. From Zou, Gong, Wang, "Anti-Neuron Watermarking" (ECCV 2022),
-    section 4.2, https://arxiv.org/abs/2109.09023.
+    the *valid* signatures. With N = 2 there is only one valid signature, which every key draws,
+    so a match is certain: such a space can be searched but yields no evidence. From Zou, Gong,
+    Wang, "Anti-Neuron Watermarking" (ECCV 2022), section 4.2,
+    https://arxiv.org/abs/2109.09023.
 
     Attributes:
-      num_slots: N, from 2 to 65536 (8-bit pixels tell far fewer hues apart).
+      num_slots: N, from 2 to 65536 (8-bit pixels can distinguish far fewer hues).
 
     Raises:
       TypeError, ValueError: `num_slots` is not an integer in that range.
@@ -72,27 +72,27 @@ class SignatureSpace:
         return np.minimum(difference, 360.0 - difference)
 
     def matches(self, inferred_degrees: float, true_degrees: float) -> bool:
-        """Tell whether an inferred signature lies strictly within τ of the true one."""
+        """Return whether an inferred signature lies strictly within τ of the true one."""
         return bool(self.distance(inferred_degrees, true_degrees) < self.tau_degrees)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Units:
-    """Which unit each image belongs to: all that is public of an `Assignment`.
+    """The unit of each image: the public part of an `Assignment`.
 
-    A unit is an image, an album or a user: whatever carries one independent slot. Scores and
-    searches take this, so that none can look at a slot.
+    A unit is a set of images that share one independent slot: an image, an album or a user.
+    Scores and searches take this type, so they have no access to slots.
 
     Attributes:
       unit_of_image: int64 `[num_images]`, units numbered from 0 without gaps.
       space: the signature space, which holds N.
       scheme: "per_image", "per_group" or "per_user".
-      is_copy: bool `[num_images]`, true where an image is byte-identical to an earlier
-        one; copies are marked alike and counted once.
+      is_copy: bool `[num_images]`, true if an image is byte-identical to an earlier one;
+        copies get the same mark and are counted once.
 
     Raises:
       TypeError, ValueError: units with gaps, an unknown scheme, more than one unit with
-        scheme "per_user", copies of another shape.
+        scheme "per_user", `is_copy` of another shape.
 
     Example:
       >>> units = Units(np.array([0, 0, 1]), SignatureSpace(), "per_group")
@@ -116,7 +116,7 @@ class Units:
                 f"{unit_of_image.min()} … {unit_of_image.max()} for {num_units} units"
             )
         if self.scheme == "per_user" and num_units != 1:
-            raise ValueError(f"scheme 'per_user' has exactly one unit, got {num_units}")
+            raise ValueError(f"scheme 'per_user' must have exactly one unit, got {num_units}")
         is_copy = np.zeros(len(unit_of_image), bool) if self.is_copy is None else self.is_copy
         is_copy = np.array(is_copy, bool)
         if is_copy.shape != unit_of_image.shape:
@@ -129,12 +129,12 @@ class Units:
 
     @property
     def num_images(self) -> int:
-        """How many images, copies included."""
+        """Number of images, including copies."""
         return len(self.unit_of_image)
 
     @functools.cached_property
     def num_units(self) -> int:
-        """How many units carry independent slots."""
+        """Number of units, each with an independent slot."""
         return int(self.unit_of_image.max()) + 1
 
     @property
@@ -158,15 +158,15 @@ class Units:
 class Assignment:
     """The secret slot of each unit.
 
-    The tests take this and nothing less: the randomness belongs to units, and a bare array of
-    slots, one per image, would let one user's single draw count many times.
+    Tests require this type rather than an array of per-image slots: slots are drawn per unit,
+    and treating them as independent per image would count one draw many times.
 
     Attributes:
-      units: which unit each image belongs to; public.
+      units: the unit of each image; public.
       slot_of_unit: int64 `[num_units]`, each in 1 … N - 1. Secret.
 
     Raises:
-      TypeError, ValueError: `units` that are no `Units`; slots of another number, or outside
+      TypeError, ValueError: `units` of another type; a wrong number of slots, or slots outside
         1 … N - 1.
     """
 
@@ -187,7 +187,7 @@ class Assignment:
 
     @property
     def num_units(self) -> int:
-        """How many independent draws the slots are."""
+        """Number of units, that is, of independent draws."""
         return self.units.num_units
 
     @property
@@ -206,8 +206,8 @@ def group_into_units(
 ) -> list[int]:
     """Number the units in order of appearance; return the unit of each image.
 
-    Byte-identical originals always share a unit: a photo that lies in two albums belongs
-    to the first, so that it is published with one hue and counted once.
+    Byte-identical originals always share a unit: a photo in two albums belongs to the first, so
+    that it is published with one hue and counted once.
     """
     _check.one_of(SCHEMES, scheme=scheme)
     if (groups is None) == (scheme == "per_group"):

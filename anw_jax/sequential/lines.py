@@ -1,10 +1,10 @@
-"""The lines of a record: a chain of hashes, and the group that the records of one owner form.
+"""The lines of a record (a chain of hashes), and the group formed by one owner's records.
 
-Where a case has several tests, the records of an owner are a *record group*. The header of
-each names the level at which this record stops, its own suspect and all suspects of the owner;
-and each of its leaves names the heads of all the owner's records as they stood when the leaf
-was asked for. So nobody can add a suspect, a row or a bet after the leaf that it would profit
-from was opened.
+If a case has several tests, the records of an owner are a *record group*. The header of each
+contains the level at which this record stops, its suspect and all suspects of the owner; each
+of its leaf lines contains a digest of the heads of all the owner's records at the time the leaf
+was requested. So no suspect, row or bet can be added after the opening of a leaf from which it
+would profit.
 """
 
 import dataclasses
@@ -32,13 +32,13 @@ def whole_line(line: str) -> dict[str, Any]:
     """Read one line and check its hash; return the body with both hashes.
 
     Raises:
-      ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError: it is no
-        such line.
+      ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError: not a line
+        of a record.
     """
     body = _json.loads(line)
     rest = {name: value for name, value in body.items() if name not in ("hash", "previous")}
     if chained(body["previous"], rest) != line:
-        raise ValueError("the line's hash is not its own")
+        raise ValueError("the line's hash does not match its content")
     return body
 
 
@@ -70,15 +70,15 @@ def heads_digest(heads: Mapping[str, str]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class RecordGroup:
-    """The group that one record is in.
+    """The group to which one record belongs.
 
     Attributes:
-      level: this record alone stops where its running p is at most this, in (0, 1).
-      suspect: whose answers this record holds.
-      suspects: all who have a record of this owner, in the order of their names.
+      level: this record stops when its running p is at most this, in (0, 1).
+      suspect: the suspect of this record.
+      suspects: all suspects with a record of this owner, sorted by name.
 
     Raises:
-      TypeError, ValueError: a field of another form, or a suspect that is not among them.
+      TypeError, ValueError: an invalid field, or a suspect that is not among `suspects`.
 
     Example:
       >>> RecordGroup(0.005, "net", ("net", "other")).as_json()["suspects"]
@@ -98,7 +98,7 @@ class RecordGroup:
         object.__setattr__(self, "suspects", names)
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values, which `from_json` reads back."""
+        """Return plain JSON values for `from_json`."""
         return {**dataclasses.asdict(self), "suspects": list(self.suspects)}
 
     @classmethod
@@ -106,7 +106,7 @@ class RecordGroup:
         """Read what `as_json` wrote.
 
         Raises:
-          RecordError: it is something else.
+          RecordError: not a record group.
         """
         try:
             return cls(**body)

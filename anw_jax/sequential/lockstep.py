@@ -1,20 +1,20 @@
 """The records of all suspects of one owner, kept in step unit by unit.
 
-For each unit a finished row and a bet are written for *every* suspect who is still asked, each
-into a record of its own; only then the unit's leaf is opened, once, and settles all bets. A
-leaf opened for one suspect alone would give its slot away before the others' rows are written.
+For each unit a finished row and a bet are written for *every* suspect that is still queried,
+each into its own record; only then is the unit's leaf opened, once, and all bets are settled. A
+leaf opened for one suspect alone would reveal its slot before the other rows are written.
 
-**Each record bets, stops and is judged by its own rows alone.** Under H0 of one suspect its
-answers are independent of the slots, but those of another, guilty one are not: they may encode
-slots of units that are not opened yet. A bet or a stop of the first that looks at the second
-is no longer made without knowledge of the slots, and its wealth is no martingale. So a record
-that has reached its own level, or cannot reach it any more, is frozen at that wealth, and the
-others go on.
+**Each record bets, stops and is judged only by its own rows.** Under H0 of one suspect its
+answers are independent of the slots, but those of another, guilty suspect are not: they may
+encode slots of units that are not opened yet. If a bet or a stop of the first depended on the
+second, it would depend on the slots, and its wealth would not be a martingale. So a record that
+has reached its own level, or can no longer reach it, is frozen at that wealth, and the others
+continue.
 
-**A stop by hand** (`close` before the end) may have been made after a look at all of this. It
-ends all records at the same unit. The running p holds nevertheless, since the wealth ever
-reaches 1 / a with probability at most a, whenever one stops looking. The wealth at such a stop
-is no e-value: what counts then is 0, which is never above what the record would have come to.
+**A stop by hand** (`close` before the end) may depend on all records. It ends all of them at
+the same unit. The running p remains valid, since the wealth ever reaches 1 / a with probability
+at most a, for any stopping rule. The wealth at such a stop is not an e-value: 0 is used
+instead, which never exceeds the value that the record would have reached.
 """
 
 import numpy as np
@@ -27,19 +27,19 @@ from anw_jax.sequential.record import BY_HAND, SequentialRecord
 
 
 class Lockstep:
-    """The records of one owner, by suspect; one order of work only.
+    """The records of one owner, by suspect, which are extended in a fixed order of steps.
 
     Args:
-      records: by suspect: all that their headers name, or one of a single test.
+      records: by suspect: all that are listed in their headers, or the one of a single test.
 
     Attributes:
-      records: as given, sorted by name.
-      is_group: whether they form a record group; False for the one of a single test.
+      records: the records, sorted by name.
+      is_group: whether they form a record group; False for a single test.
 
     Raises:
       RecordError: records of different cases, one that is missing or under another name,
-        rows of different rounds, a leaf that was opened for other heads, or a record that went
-        on after another was stopped by hand.
+        rows of different rounds, a leaf that was opened for other heads, or a record that
+        continued after another was stopped by hand.
 
     Example:
       >>> from anw_jax import keys
@@ -72,23 +72,23 @@ class Lockstep:
 
     @property
     def is_open(self) -> bool:
-        """Whether any record takes another row, or waits for a leaf."""
+        """Whether any record accepts another row, or waits for a leaf."""
         return bool(self._open())
 
     @property
     def step(self) -> int:
-        """How many leaves of this owner are open in every record that goes on."""
+        """Number of leaves opened in every record that is not closed."""
         records = self._open().values() or self.records.values()
         return min(len(record.leaves) for record in records)
 
     @property
     def num_opened(self) -> int:
-        """How many leaves of this owner are open."""
+        """Number of leaves opened in any record."""
         return max(len(record.leaves) for record in self.records.values())
 
     @property
     def next_unit(self) -> int:
-        """The unit to ask now, or whose leaf is due.
+        """The unit to query now, or whose leaf is due.
 
         Raises:
           RecordError: no record is open.
@@ -96,7 +96,7 @@ class Lockstep:
         for record in self._open().values():
             if len(record.leaves) == self.step:
                 return record.next_unit
-        raise RecordError("no unit is to be asked: all records are stopped")
+        raise RecordError("no unit is left to query: all records are stopped")
 
     @property
     def rows_due(self) -> list[str]:
@@ -120,7 +120,7 @@ class Lockstep:
         self.records[name].write_row(self.next_unit, losses)
 
     def heads(self) -> dict[str, str]:
-        """Return what the owner opens the leaf for: the head of every record, frozen or not.
+        """Return the head of every record, frozen or not, for which the owner opens the leaf.
 
         Raises:
           RecordError: a row is not written yet.
@@ -149,7 +149,7 @@ class Lockstep:
         return slot
 
     def recover(self) -> None:
-        """Complete a step that a kill cut short: a leaf, or a close, in some records only."""
+        """Complete a leaf or a close that a killed process wrote to only some records."""
         records = self.records.values()
         if any(r.leaf_is_due and len(r.leaves) < self.num_opened for r in records):
             ahead = next(r for r in records if len(r.leaves) == self.num_opened)
@@ -160,7 +160,7 @@ class Lockstep:
             self.close()
 
     def close(self) -> dict[str, str]:
-        """End all records, at any time; return why, by suspect.
+        """Close all records, at any time; return the reasons, by suspect.
 
         All bets whose leaf is due are lost.
         """
@@ -176,7 +176,7 @@ class Lockstep:
 
 
 def _check_bound(records: dict[str, SequentialRecord]) -> None:
-    """Check that all records are of one case, each under its own name, none missing."""
+    """Check that the records are of one case, under their own names, and complete."""
     bound = {name: record.group for name, record in records.items()}
     if not records or (len(records) > 1 and None in bound.values()):
         raise RecordError("records of single tests do not belong together")
@@ -203,7 +203,7 @@ def shared_header(line: str) -> dict:
 
 
 def _check_rounds(records: dict[str, SequentialRecord]) -> None:
-    """Check that every leaf names the heads that the records had, and stops by hand."""
+    """Check that leaves name the heads that the records had, and check stops by hand."""
     num_opened = max(len(record.leaves) for record in records.values())
     for step in range(num_opened):
         heads = _heads_at(records, step)

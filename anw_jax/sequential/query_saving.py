@@ -1,11 +1,11 @@
-"""Coarse-to-fine rows: fewer queries, first around the hue circle, then beside the best.
+"""Coarse-to-fine querying: fewer queries, first a coarse grid, then the neighbours of the best.
 
-The rule looks at answers, never at slots, and every unit still ends with a full row of N - 1
-losses: slots that were not asked are interpolated between the asked ones beside them, around
-the circle. The finished row is as valid as any other: it was written before its slot was
-opened. On real tables losses are smooth in hue, and high losses carry most evidence: filled
-with the worst asked loss instead, a row gives less evidence per query than one that was asked
-in full (`benchmarks/coin_flip_real.py`).
+The rule uses answers, never slots, and every unit still ends with a full row of N - 1 losses:
+slots that were not queried are interpolated between the nearest queried ones, around the
+circle. The finished row is as valid as any other, since it is written before its slot is
+opened. On real tables losses are smooth in hue, and high losses carry most of the evidence: a
+row filled with the worst queried loss instead gives less evidence per query than a fully
+queried one (`benchmarks/coin_flip_real.py`).
 """
 
 import dataclasses
@@ -21,11 +21,11 @@ AskFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CompletedRows:
-    """Full rows, and which of their entries were asked.
+    """Full rows, and which of their entries were queried.
 
     Attributes:
-      losses: float64 `[num_units, N - 1]`; column s - 1 is slot s. Lower is evidence.
-      asked: bool, same shape.
+      losses: float64 `[num_units, N - 1]`; column s - 1 is slot s. Lower values are evidence.
+      asked: bool, same shape; True if the entry was queried.
     """
 
     losses: np.ndarray
@@ -33,7 +33,7 @@ class CompletedRows:
 
     @property
     def num_queries(self) -> int:
-        """How many answers were asked."""
+        """Number of queries."""
         return int(self.asked.sum())
 
     def table(self) -> np.ndarray:
@@ -44,24 +44,24 @@ class CompletedRows:
 def coarse_to_fine(
     ask: AskFn, num_units: int, num_slots: int, *, stride: int = 3, num_best: int = 1
 ) -> CompletedRows:
-    """Complete rows with few queries, all units side by side.
+    """Complete rows with few queries, for all units at once.
 
-    Slot 1 and every `stride`-th after it are asked first. Then, until nothing new is to be
-    asked: the neighbours of each unit's `num_best` lowest losses so far. Slots that stay
-    unasked are filled linearly between the nearest asked ones on either side, slots N - 1 and
-    1 being two steps apart (slot 0, unmarked, lies between them). A unit with an answer that
-    is NaN or infinite is asked no further, and its row is NaN, hence constant in every test.
+    Slot 1 and every `stride`-th after it are queried first. Then the neighbours of each unit's
+    `num_best` lowest losses so far are queried, until there are no new ones. The remaining
+    slots are interpolated linearly between the nearest queried ones on either side; slots N - 1
+    and 1 are two steps apart (slot 0, unmarked, is between them). A unit with a NaN or infinite
+    answer is not queried further, and its row is NaN, hence constant in every test.
 
     Args:
-      ask: answers units and slots with losses; called a few times with long lists.
-      num_units: rows to complete.
+      ask: maps units and slots to losses; called a few times with long lists.
+      num_units: number of rows to complete.
       num_slots: N, at least 2.
-      stride: declared in the plan; 1 asks every slot.
-      num_best: declared in the plan; 0 asks the first slots only, which takes the fewest
-        queries and more units.
+      stride: declared in the plan; 1 queries every slot.
+      num_best: declared in the plan; 0 queries only the first slots, which needs the fewest
+        queries but more units.
 
     Returns:
-      `CompletedRows`: a function of the asked answers alone.
+      `CompletedRows`, a function of the answers only.
 
     Raises:
       TypeError, ValueError: a number out of range, or answers of another shape.
@@ -98,8 +98,8 @@ def fill_between(row: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """Interpolate the unasked entries of a row linearly, around the circle.
 
     Args:
-      row: float64 `[N - 1]`, finite where asked.
-      asked: bool `[N - 1]`, somewhere True.
+      row: float64 `[N - 1]`, finite where `asked` is True.
+      asked: bool `[N - 1]`, with at least one True.
 
     Example:
       >>> row, asked = np.array([1.0, 0.0, 3.0]), np.array([True, False, True])
@@ -115,7 +115,7 @@ def _answers(ask: AskFn, units: np.ndarray, slots: np.ndarray) -> np.ndarray:
     answers = np.asarray(ask(units, slots), np.float64)
     if answers.shape != units.shape:
         raise ValueError(
-            f"ask must answer with one loss for each of {len(units)} questions, "
+            f"ask must return one loss for each of {len(units)} queries, "
             f"got shape {answers.shape}"
         )
     return answers

@@ -1,17 +1,17 @@
-"""The sequential audit's record: row and bet are written before the leaf is opened.
+"""The record of a sequential audit: row and bet are written before the leaf is opened.
 
-One JSON object a line, each with the hash of the line before, so that nothing can be put in,
-left out or reordered afterwards:
+One JSON object per line, each with the hash of the previous line, so that lines cannot be
+inserted, removed or reordered afterwards:
 
-    header  commitment, plan, beacon, bettor, number of units, what is asked about
-    row     step, unit, the finished row of losses (of a statistic that bounds each image's
-            row: the rows of the unit's images), its digest, the bet: its hash goes to the
-            owner, who answers with a leaf
-    leaf    the owner's opening of that unit's leaf, slot after the beacon's turn
+    header  commitment, plan, beacon, bettor, number of units, identity of the suspect
+    row     step, unit, the finished row of losses (with a statistic that bounds each image's
+            row: the rows of the unit's images), its digest, the bet; the line's hash is sent
+            to the owner, who replies with a leaf
+    leaf    the owner's opening of that unit's leaf, the slot after adding the beacon's offset
     …
     close   why the audit stopped
 
-`replay` recomputes all of it. Where a case has several tests, header and leaves also name the
+`replay` recomputes all of it. If a case has several tests, header and leaves also name the
 record group (`lines.RecordGroup`), and `Lockstep` keeps the records of an owner in step.
 """
 
@@ -47,36 +47,37 @@ OUT_OF_REACH = "the level cannot be reached any more"
 ALL_ASKED = "all units are asked"
 STOPPED = "stopped by the arbitrator"
 NOT_OPENED = "the owner did not open the leaf that was due"
-# Somebody chose these two; the others follow from the record's own wealth.
+# These two are decisions of a party; the others follow from the record's wealth.
 BY_HAND = (STOPPED, NOT_OPENED)
 
 
 class SequentialRecord:
-    """One sequential audit of one model: ask, bet, open, multiply; in this order only.
+    """One sequential audit of one model; the steps are query, bet, open, multiply.
 
-    A row is written, and forced to disk, before `write_row` returns the hash for which the
-    owner opens the unit's leaf. Units come in the public order of `audit_order`. The running
-    p is valid whenever the audit stops; `exact_test` on what was opened until then is not.
+    A row is written and flushed to disk before `write_row` returns the hash for which the owner
+    opens the unit's leaf. Units are in the public order of `audit_order`. The running p is
+    valid whenever the audit stops; `exact_test` on the units opened by then is not.
 
     Args:
       commitment: the root of `keys.commit_units`, published before training.
-      manifest: as committed to.
-      plan: as committed to, with mode "sequential" and a statistic that scores rows alone.
-      beacon: the value of the beacon that the plan names, b"" where it names none.
+      manifest: the committed manifest.
+      plan: the committed plan, with mode "sequential" and a statistic of single rows.
+      beacon: the value of the beacon named in the plan; b"" if the plan names none.
       path: the file to write, which must not exist; None keeps the record in memory.
-      group: where the case has several tests; None stops at the plan's own level.
-      about: which model is asked, and how, such as the digest of a declaration: the first line
-        and so every later hash hold it, and no record can pass for that of another model.
+      group: the record group if the case has several tests; None stops at the plan's level.
+      about: identifies the model and how it is queried, such as the digest of a declaration. It
+        is part of the first line, and so of every later hash: a record cannot be presented as
+        that of another model.
 
     Attributes:
-      group: as given.
+      group: the record group, or None.
       lines: the lines written so far.
       wealth: the `EProcess`.
       rows: the hash of each row's line, by step.
       leaves: by step, the heads that the leaf was opened for; None without `group`.
 
     Raises:
-      CommitmentError: a commitment of another form, a beacon's value missing or not planned.
+      CommitmentError: a malformed commitment, or a missing or unexpected beacon value.
       ValueError: a sealed plan, a statistic that needs the whole table, N = 2, a level above
         the plan's.
       FileExistsError: `path` exists; see `resume`.
@@ -146,29 +147,29 @@ class SequentialRecord:
         self._path = None
         self._write(header)
         if path is not None:
-            # Atomic: a killed process leaves no part of a first line.
+            # Atomic: a killed process does not leave a partial first line.
             _files.write_new(path, f"{self.lines[0]}\n".encode())
             self.write_to(path)
 
     @property
     def head(self) -> str:
-        """The hash of the last line, which stands for all lines so far."""
+        """The hash of the last line, which covers all lines so far."""
         return self._head
 
     @property
     def num_left(self) -> int:
-        """Units whose leaf is not opened yet."""
+        """Number of units whose leaf is not opened yet."""
         return len(self._order) - self.wealth.num_steps
 
     @property
     def next_unit(self) -> int:
-        """The unit to ask now, or whose leaf is due.
+        """The unit to query now, or whose leaf is due.
 
         Raises:
           RecordError: no unit is left, or the audit is closed.
         """
         if self.closed_because or not self.num_left:
-            raise RecordError(f"no unit is to be asked: {self.closed_because or ALL_ASKED}")
+            raise RecordError(f"no unit is left to query: {self.closed_because or ALL_ASKED}")
         return self._order[self.wealth.num_steps]
 
     @property
@@ -178,30 +179,30 @@ class SequentialRecord:
 
     @property
     def is_open(self) -> bool:
-        """Whether another unit is to be asked, or a leaf is due."""
+        """Whether another unit is to be queried, or a leaf is due."""
         return self._bet is not None or not self._end()
 
     def write_to(self, path: str | os.PathLike) -> None:
-        """Let further lines go to a file that holds the lines so far."""
+        """Append further lines to a file that contains the lines so far."""
         self._path = pathlib.Path(path)
 
     def write_row(self, unit: int, losses: np.ndarray, choose: ChooseFn | None = None) -> str:
-        """Write a finished row and its bet; ask the owner for the leaf only afterwards.
+        """Write a finished row and its bet; request the leaf only afterwards.
 
         Args:
           unit: must be `next_unit`.
           losses: the unit's losses at slots 1 … N - 1 in nats, summed over its images (see
-            `stats.unit_losses`), every slot filled; NaN or infinite entries make the unit
-            count as constant. Of a statistic of `names.IMAGE_STATISTICS` `[k, N - 1]`, the
-            rows of its k distinct images; NaN or infinite entries leave that image out.
+            `stats.unit_losses`), with no slot missing; NaN or infinite entries make the unit
+            count as constant. With a statistic of `plan_fields.IMAGE_STATISTICS`, `[k, N - 1]`,
+            the rows of its k distinct images; NaN or infinite entries exclude that image.
           choose: for replays: maps the bettor's bet to the same bet as it was written on
             another machine.
 
         Returns:
-          The hash of the line: what the owner answers to.
+          The hash of the line, which is sent to the owner.
 
         Raises:
-          RecordError: another unit's turn, a leaf is still due, or the audit has ended.
+          RecordError: another unit is next, a leaf is still due, or the audit has ended.
           ValueError: a row of another shape.
         """
         if self._bet is not None:
@@ -209,7 +210,7 @@ class SequentialRecord:
         if self._end():
             raise RecordError(f"no further row is taken: {self._end()}")
         if unit != self.next_unit:
-            raise RecordError(f"unit {self.next_unit} is to be asked now, got unit {unit}")
+            raise RecordError(f"unit must be {self.next_unit}, the next one, got {unit}")
         losses, shape = np.asarray(losses, np.float64), self._shapes[self.next_unit]
         if losses.shape != shape:
             raise ValueError(f"losses must have shape {shape}, got {losses.shape}")
@@ -231,18 +232,18 @@ class SequentialRecord:
         return head
 
     def open_leaf(self, opening: LeafOpening, heads: str | None = None) -> int:
-        """Check the owner's opening for the row just written, and settles the bet.
+        """Check the owner's opening for the last row, and settle the bet.
 
         Args:
-          opening: the owner's.
-          heads: in a group: `heads_digest` of all the owner's records, this row's line
-            among them, as named in the request.
+          opening: the owner's opening.
+          heads: in a group: `heads_digest` of all the owner's records, including this row's
+            line, as in the request.
 
         Returns:
           The unit's slot.
 
         Raises:
-          RecordError: no row was written for it; heads that are missing or not asked for.
+          RecordError: no row was written for it; missing or unexpected heads.
           CommitmentError: the leaf does not open the commitment; nothing is written.
         """
         if self._bet is None:
@@ -257,10 +258,10 @@ class SequentialRecord:
         return slot
 
     def close(self) -> str:
-        """End the audit, at any time, and return why.
+        """Close the audit, at any time, and return the reason.
 
-        An owner who does not open the leaf that is due loses the stake: the e-value is 0, and
-        the running p stays what it was.
+        If a leaf is due and not opened, its bet is lost: the e-value is 0, and the running p
+        does not change.
         """
         if self.closed_because:
             return self.closed_because

@@ -1,9 +1,9 @@
-"""Replays sequential audits from their lines, and resumes one from its file.
+"""Replay sequential audits from their lines, and resume one from its file.
 
-A replay needs the lines, the manifest and the plan, and trusts neither side: it recomputes the
+A replay needs the lines, the manifest and the plan, and trusts no party: it recomputes the
 order of the units, the digests, the bets, the reason to stop and the wealth, and checks the
-leaves against the root. Where a case has several tests, all records of an owner are replayed
-together, since each names the others' heads.
+leaves against the root. If a case has several tests, all records of an owner are replayed
+together, since each contains the others' heads.
 """
 
 import os
@@ -33,17 +33,17 @@ def replay(
     commitment: str | None = None,
     beacon: bytes | None = None,
 ) -> SequentialResult:
-    """Recompute a closed audit from its lines; trusts nothing written there.
+    """Recompute a closed audit from its lines, without trusting their content.
 
     Args:
-      lines: of the record, as in its file; of a single test (see `replay_together`).
-      manifest: as committed to.
-      plan: as committed to.
-      commitment: the root that was public before training. **Give it**: anybody can make a
-        whole record for a key drawn afterwards, under a root of its own. None takes the root
-        that stands in the record.
-      beacon: the value of the beacon that the plan names, fetched by yourself; None takes the
-        one that stands in the record.
+      lines: of the record of a single test, as in its file (see also `replay_together`).
+      manifest: the committed manifest.
+      plan: the committed plan.
+      commitment: the root that was public before training. **Supply it**: anyone can make a
+        complete record for a key drawn afterwards, with another root. None takes the root in
+        the record.
+      beacon: the value of the beacon named in the plan, fetched by yourself; None takes the
+        value in the record.
 
     Returns:
       The result.
@@ -72,18 +72,18 @@ def replay_together(
 
     Args:
       lines: of each record, by suspect.
-      manifest: as committed to.
-      plan: as committed to.
-      commitment: as `replay` takes it. **Give it.**
-      beacon: as `replay` takes it.
+      manifest: the committed manifest.
+      plan: the committed plan.
+      commitment: as for `replay`. **Supply it.**
+      beacon: as for `replay`.
 
     Returns:
-      The results, by suspect. Whether declaration and level in the headers are those of the
-      case is for the caller to see.
+      The results, by suspect. The caller must check that declaration and level in the headers
+      are those of the case.
 
     Raises:
-      RecordError: as `replay`; records that do not name one another's heads, of different
-        rounds or cases, or under another name; one that is missing.
+      RecordError: as `replay`; records that do not contain one another's heads, of different
+        rounds or cases, or under another name; a missing record.
       CommitmentError: as `replay`.
     """
     records = {}
@@ -104,13 +104,13 @@ def resume(
     commitment: str | None = None,
     beacon: bytes | None = None,
 ) -> SequentialRecord:
-    """Resume an audit from its file, as it was when its process ended.
+    """Resume an audit from its file, in the state in which its process ended.
 
-    Every line is checked as by `replay`, with the same arguments. A last line that was cut
-    while it was written is dropped: nobody has seen its hash.
+    Every line is checked as by `replay`, with the same arguments. A partially written last line
+    is dropped, since its hash was never sent.
 
     Raises:
-      RecordError: the file breaks the record's rules.
+      RecordError: the file is not a valid record.
       CommitmentError: a leaf that does not open, or another manifest or plan.
     """
     path = pathlib.Path(path)
@@ -170,7 +170,7 @@ def _replayed(
 def _repeat(record: SequentialRecord, body: dict[str, Any]) -> None:
     """Repeat the step that one line records."""
     if record.closed_because:
-        raise RecordError("nothing may follow the close")
+        raise RecordError("lines must not follow the close")
     if body["kind"] == "row":
         losses = np.array(body["losses"], np.float64)  # null is NaN
         record.write_row(body["unit"], losses, _near(body["bet"]))

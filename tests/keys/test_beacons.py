@@ -114,7 +114,7 @@ def test_what_begins_like_a_kind_has_its_form(name):
 )
 def test_a_near_miss_is_refused_when_the_plan_is_made(name, meant):
     """As a text of no known kind it would make every verdict conditional, found too late."""
-    with pytest.raises(ValueError, match=f"begins like no known kind.*did you mean '{meant}'"):
+    with pytest.raises(ValueError, match=f"must be of kind drand.*did you mean '{meant}'"):
         Plan("losses", 0.01, beacon=name)
 
 

@@ -101,7 +101,7 @@ def test_no_other_slot_opens():
 
 
 def test_one_units_leaf_is_not_taken_for_anothers():
-    with pytest.raises(CommitmentError, match="leaf of unit 1 is to be opened, got that of 2"):
+    with pytest.raises(CommitmentError, match="opening must be of unit 1, got that of unit 2"):
         keys.LeafChecker(TREE.root, MANIFEST, PLAN).check(TREE.open(2), unit=1)
     moved = dataclasses.replace(TREE.open(2), unit=1)
     with pytest.raises(CommitmentError, match="leaf of unit 1 does not open"):

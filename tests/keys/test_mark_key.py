@@ -28,7 +28,7 @@ def test_text_forms_never_show_the_secret():
 
 @pytest.mark.parametrize("take_out", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_no_copy_no_pickle(take_out):
-    with pytest.raises(TypeError, match="a MarkKey is not pickled or copied"):
+    with pytest.raises(TypeError, match="a MarkKey cannot be pickled or copied"):
         take_out(KEY)
 
 

@@ -90,7 +90,7 @@ def test_bad_assignments(arguments, message):
 
 
 def test_per_user_has_one_unit():
-    with pytest.raises(ValueError, match="'per_user' has exactly one unit, got 2"):
+    with pytest.raises(ValueError, match="'per_user' must have exactly one unit, got 2"):
         Units(np.arange(2), SPACE, "per_user")
     with pytest.raises(ValueError, match="got 'per_img'; did you mean 'per_image'"):
         Units(np.arange(1), SPACE, "per_img")

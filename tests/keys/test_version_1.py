@@ -51,11 +51,11 @@ def test_sequential_plans_replay():
 
 def test_no_new_one_is_made():
     with pytest.raises(
-        ValueError, match="version is 1: such plans are replayed, and no longer"
+        ValueError, match="version must be 2, got 1: such plans can only be replayed"
     ):
         keys.commit(KEY, MANIFEST, PLAN)
     with pytest.raises(
-        ValueError, match="version is 1: such plans are replayed, and no longer"
+        ValueError, match="version must be 2, got 1: such plans can only be replayed"
     ):
         keys.commit_units(KEY, MANIFEST, SEQUENTIAL)
 

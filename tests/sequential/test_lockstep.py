@@ -93,7 +93,7 @@ def test_a_record_that_is_through_is_frozen_and_the_others_go_on():
     assert guilty.result().alpha == LEVEL
     assert guilty.wealth.p_value <= LEVEL
     assert not together.is_open
-    with pytest.raises(RecordError, match="no unit is to be asked: all records are stopped"):
+    with pytest.raises(RecordError, match="no unit is left to query: all records are stopped"):
         _ = together.next_unit
 
 

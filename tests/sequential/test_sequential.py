@@ -82,7 +82,7 @@ def test_the_order_of_work_is_enforced():
     with pytest.raises(RecordError, match="no leaf is due: write the next unit's row and bet"):
         record.open_leaf(OWNER.open(unit))
     other = (unit + 1) % NUM_UNITS
-    with pytest.raises(RecordError, match=f"unit {unit} is to be asked now, got unit {other}"):
+    with pytest.raises(RecordError, match=f"unit must be {unit}, the next one, got {other}"):
         record.write_row(other, np.ones(11))
     with pytest.raises(ValueError, match=r"losses must have shape \(11,\), got \(12,\)"):
         record.write_row(unit, np.ones(12))
@@ -90,7 +90,7 @@ def test_the_order_of_work_is_enforced():
     assert head == record.head
     with pytest.raises(RecordError, match=f"the leaf of unit {unit} must be opened first"):
         record.write_row(unit, np.ones(11))
-    with pytest.raises(CommitmentError, match=f"leaf of unit {unit} is to be opened"):
+    with pytest.raises(CommitmentError, match=f"opening must be of unit {unit}, got"):
         record.open_leaf(OWNER.open(other))
     num_lines = len(record.lines)
     lie = dataclasses.replace(OWNER.open(unit), slot=int(SLOTS[unit]) % 11 + 1)
@@ -101,7 +101,7 @@ def test_the_order_of_work_is_enforced():
     record.close()
     with pytest.raises(RecordError, match="no further row is taken: stopped by the arbitrator"):
         record.write_row(unit, np.ones(11))
-    with pytest.raises(RecordError, match="no unit is to be asked"):
+    with pytest.raises(RecordError, match="no unit is left to query"):
         _ = record.next_unit
 
 
@@ -219,7 +219,7 @@ def test_a_forger_cannot_open_another_slot_or_another_plan(lines):
         sequential.replay(_rechained(bodies), MANIFEST, PLAN)
     with pytest.raises(CommitmentError, match="line 1: the header is that of another plan"):
         sequential.replay(list(lines), MANIFEST, dataclasses.replace(PLAN, alpha=0.05))
-    with pytest.raises(RecordError, match="nothing may follow the close"):
+    with pytest.raises(RecordError, match="must not follow the close"):
         sequential.replay(_rechained([*bodies_of(lines), {"kind": "close"}]), MANIFEST, PLAN)
     with pytest.raises(RecordError, match="not closed"):
         sequential.replay(list(lines[:-1]), MANIFEST, PLAN)
