@@ -78,7 +78,7 @@ def one_of(allowed: Iterable[str], **named: Any) -> str:
 
 
 def did_you_mean(value: Any, allowed: Iterable[str]) -> str:
-    """The end of an error that suggests the nearest name; "" where none is near."""
+    """The end of an error message that suggests the nearest name; "" if none is near."""
     near = difflib.get_close_matches(str(value), list(allowed), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
@@ -94,9 +94,9 @@ def is_instance(kind: type, **named: Any) -> Any:
 
 
 def plain_text(**named: Any) -> str:
-    """A `str` itself, of characters that UTF-8 can hold: it has one form wherever it goes.
+    """A `str` (no subclass) that UTF-8 can encode, so that its bytes are unambiguous.
 
-    A subclass may show one text and hash as another; a lone surrogate is written in two ways.
+    A subclass may show one text and hash as another; a lone surrogate has two encodings.
     """
     name, value = _single(named)
     if type(value) is not str:
@@ -158,7 +158,7 @@ def _of_one_size(name: str, value: Any) -> Any:
             if shape != shapes[0]:
                 raise ValueError(
                     f"{name} must be of one size, got {shapes[0]} and, as {name}[{number}], "
-                    f"{shape}: ask about the photos of each size by themselves"
+                    f"{shape}: query the photos of each size separately"
                 )
     return value
 
@@ -184,7 +184,7 @@ def _exact_levels(ndim: int, **named: Any) -> np.ndarray:
 
 
 def unit_range(**named: Any) -> np.ndarray:
-    """A float array whose values lie in [0, 1] (NaN is refused)."""
+    """A float array whose values lie in [0, 1] (NaN is an error)."""
     name, value = _single(named)
     array = np.asarray(value)
     if array.dtype == np.uint8:

@@ -1,4 +1,4 @@
-"""Standard streams that take any text, whatever the console or the pipe can hold."""
+"""Make the standard streams accept any text, whatever their encoding."""
 
 import codecs
 import sys

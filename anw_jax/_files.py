@@ -1,4 +1,4 @@
-"""Files that a kill cannot leave half written, and folders that one process holds."""
+"""Atomic file writes, safe reads of regular files, and locked folders."""
 
 import contextlib
 import errno
@@ -14,7 +14,7 @@ import numpy as np
 
 from anw_jax.errors import FileKindError
 
-# Beyond it a file is not read into memory: a sparse one can claim any size.
+# Larger files are not read into memory: a sparse file can have any size.
 MOST_BYTES = 2**33
 
 _KINDS = (
@@ -25,7 +25,7 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 
-# What systems and file managers leave beside one's own files: thumbnails, bins, settings.
+# Files and folders made by operating systems and file managers: thumbnails, bins, settings.
 _SYSTEM_NAMES = frozenset(
     (
         "@eadir",
@@ -43,7 +43,7 @@ _SYSTEM_NAMES = frozenset(
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is hidden or a system's own, never an owner's.
+    """Return whether a file or folder of this name is hidden or made by the system.
 
     Example:
       >>> [is_hidden(name) for name in ("._net.toml", "__MACOSX", "Thumbs.db", "net.toml")]
@@ -53,20 +53,19 @@ def is_hidden(name: str) -> bool:
 
 
 def irregular(mode: int) -> str:
-    """What a file's mode (`st_mode`) says it is, "a pipe" say; "" for a regular file."""
+    """Return the kind of a file from its `st_mode`, such as "a pipe"; "" for a regular file."""
     if stat.S_ISREG(mode):
         return ""
     return next((kind for test, kind in _KINDS if test(mode)), "no regular file")
 
 
 def check_regular(path: str | os.PathLike) -> None:
-    """Refuses what may never end or never answer when it is read: devices, pipes, sockets.
+    """Raise FileKindError for files whose reading may not end: devices, pipes, sockets.
 
-    Links are followed. What is not there, or may not be looked at, passes: the reader's own
-    error says so.
+    Links are followed. Missing or inaccessible files are left to the reader's own error.
 
     Raises:
-      FileKindError: a folder, a device, a pipe or a socket, or no possible path at all.
+      FileKindError: a folder, a device, a pipe or a socket, or an invalid path.
 
     Example:
       >>> check_regular(os.devnull)
@@ -85,14 +84,14 @@ def check_regular(path: str | os.PathLike) -> None:
 
 
 def open_regular(path: str | os.PathLike, most_bytes: int = MOST_BYTES) -> IO[bytes]:
-    """Opens a file to read, if it is a regular one: never a pipe, a device or a folder.
+    """Open a regular file for reading; never a pipe, a device or a folder.
 
     Args:
       path: the file; links are followed.
       most_bytes: its largest size.
 
     Raises:
-      OSError: it cannot be opened, is none, or is too large; `strerror` says which.
+      OSError: it cannot be opened, is not a regular file, or is too large; see `strerror`.
     """
     # Without O_NONBLOCK, opening a pipe waits for whoever writes into it.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -108,14 +107,14 @@ def open_regular(path: str | os.PathLike, most_bytes: int = MOST_BYTES) -> IO[by
 
 
 def read_regular(path: str | os.PathLike, most_bytes: int = MOST_BYTES) -> bytes:
-    """All bytes of a regular file.
+    """Read all bytes of a regular file.
 
     Raises:
-      OSError: as `open_regular`; or the file changed its size while it was read.
+      OSError: as `open_regular`, or the file changed its size while it was read.
     """
     with open_regular(path, most_bytes) as file:
         size = os.fstat(file.fileno()).st_size
-        # One more than it has: a file that grows for ever, as in /proc, is not followed.
+        # One byte more than its size, to detect growth: files in /proc may grow without end.
         with io.BufferedReader(file) as whole:
             body = whole.read(size + 1)
     if len(body) != size:
@@ -124,15 +123,15 @@ def read_regular(path: str | os.PathLike, most_bytes: int = MOST_BYTES) -> bytes
 
 
 def write_whole(path: str | os.PathLike, body: bytes, *, durable: bool = True) -> None:
-    """Writes a file whole or leaves the old one: to a neighbour first, then renamed.
+    """Write a file atomically: to a temporary file in its folder, which is then renamed.
 
     Args:
-      path: the file; its folder is made.
+      path: the file; its folder is created.
       body: all its bytes.
-      durable: wait for the disk, which a heartbeat or a picture need not.
+      durable: whether to wait for the disk.
 
     Raises:
-      OSError: it cannot be written; no partial file stays behind.
+      OSError: it cannot be written; no partial file is left.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,18 +148,18 @@ def write_whole(path: str | os.PathLike, body: bytes, *, durable: bool = True) -
 
 
 def write_new(path: str | os.PathLike, body: bytes, *, mode: int = 0o666) -> None:
-    """Writes a file whole that is not there yet: no part of it is ever seen under its name.
+    """Write a new file atomically: no partial content is ever visible under its name.
 
     Args:
-      path: the file; its folder must be there.
+      path: the file; its folder must exist.
       body: all its bytes.
-      mode: who may read it, from its first byte on; less what the process masks.
+      mode: its permissions from the first byte on, before the process's umask.
 
     Raises:
-      FileExistsError: it is there; nothing is overwritten.
-      OSError: it cannot be written; no partial file stays behind.
+      FileExistsError: the file exists; it is not overwritten.
+      OSError: it cannot be written; no partial file is left.
     """
-    # Written beside, then linked: linking, unlike renaming, replaces nothing.
+    # Written to a temporary file, then linked: unlike renaming, linking never overwrites.
     partial = pathlib.Path(f"{os.fspath(path)}.{secrets.token_hex(4)}.partial")
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -181,36 +180,36 @@ def write_new(path: str | os.PathLike, body: bytes, *, mode: int = 0o666) -> Non
 
 
 def write_npz(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes a compressed `.npz` whole."""
+    """Write a compressed `.npz` atomically."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_whole(path, buffer.getvalue())
 
 
 def read_npz(body: bytes, most_bytes: int = MOST_BYTES) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz` file; nothing in it can run code.
+    """Read the arrays of an `.npz` file, without running code from it.
 
     Raises:
-      MemoryError: they would fill more than `most_bytes`: a small file can claim any size.
-      Exception: of numpy, zipfile or zlib, which share no base: it is no such file.
+      MemoryError: they need more than `most_bytes`: a small file can expand to any size.
+      Exception: of numpy, zipfile or zlib, which have no common base: not such a file.
     """
     with np.load(io.BytesIO(body), allow_pickle=False) as stored:
         if sum(entry.file_size for entry in stored.zip.infolist()) > most_bytes:
             raise MemoryError(f"the arrays fill more than {most_bytes:,} bytes")
         if len(set(stored.files)) < len(stored.files):  # numpy takes the last of them
-            raise ValueError("one array stands twice")
+            raise ValueError("one array is stored twice")
         arrays = dict(stored.items())
     for name, value in arrays.items():
-        if not isinstance(value, np.ndarray):  # numpy hands out the bytes of what is no array
-            raise ValueError(f"{name!r} is no array")
+        if not isinstance(value, np.ndarray):  # numpy returns other entries as bytes
+            raise ValueError(f"{name!r} is not an array")
     return arrays
 
 
 def lock(file: IO, busy: Callable[[], Exception]) -> None:
-    """Keeps other processes out until `file` is closed (where the system can).
+    """Lock a file against other processes until it is closed (if the system supports it).
 
     Raises:
-      Exception: what `busy` makes, if another process holds the file.
+      Exception: the result of `busy`, if another process holds the lock.
     """
     try:
         import fcntl
@@ -224,24 +223,24 @@ def lock(file: IO, busy: Callable[[], Exception]) -> None:
 
 @contextlib.contextmanager
 def only_one(folder: pathlib.Path, busy: Callable[[], Exception]) -> Iterator[None]:
-    """Holds the file LOCK of a folder that is there, as `lock` does, while the body runs.
+    """Lock the file LOCK of an existing folder, as by `lock`, while the body runs.
 
-    The file is removed at the end, unless somebody wrote into it; one that a kill left behind
-    holds nobody up.
+    The file is removed at the end, unless it has content; one left by a killed process does not
+    block others.
     """
     path = folder / "LOCK"
     file = _held(path, busy)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # Windows removes no open file
+        with contextlib.suppress(OSError):  # Windows cannot remove an open file
             if not path.stat().st_size:
                 path.unlink()
         file.close()
 
 
 def _held(path: pathlib.Path, busy: Callable[[], Exception]) -> IO:
-    """The locked file that lies at `path`: who held it before may have removed it meanwhile."""
+    """Open and lock the file at `path`; retry if its last holder has removed it meanwhile."""
     while True:
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(path.open("a"))

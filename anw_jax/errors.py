@@ -1,8 +1,8 @@
-"""The few errors whose repair needs more than the name of an argument."""
+"""Exceptions of this package, for errors that are not about a single argument."""
 
 
 class AnwError(Exception):
-    """Base of the errors below; each is raised with a one-line repair."""
+    """Base class; messages say in one line how to fix the error."""
 
 
 class KeyFileError(AnwError, ValueError):
@@ -14,15 +14,15 @@ class CommitmentError(AnwError, ValueError):
 
 
 class RecordError(AnwError, ValueError):
-    """The record of a sequential audit is out of order, damaged, or breaks its own rules."""
+    """The record of a sequential audit is out of order, damaged or invalid."""
 
 
 class SourceError(AnwError, ValueError):
-    """A data source cannot be read; the message says what to install or mend."""
+    """A data source cannot be read; the message says what to install or fix."""
 
 
 class FileKindError(AnwError, ValueError):
-    """A path leads to a folder, a device, a pipe or a socket where a file is needed."""
+    """A path is that of a folder, a device, a pipe or a socket instead of a file."""
 
 
 class CheckpointError(AnwError, ValueError):
@@ -30,7 +30,7 @@ class CheckpointError(AnwError, ValueError):
 
 
 class SettingsError(AnwError, ValueError):
-    """A settings file or an override asks for something impossible."""
+    """A settings file or an override has an invalid setting."""
 
 
 class DivergenceError(AnwError, ArithmeticError):
@@ -38,38 +38,38 @@ class DivergenceError(AnwError, ArithmeticError):
 
 
 class SuspectError(AnwError, RuntimeError):
-    """A suspect cannot be opened or asked, or answers otherwise than it declares."""
+    """A suspect cannot be opened or queried, or its answers contradict its declaration."""
 
 
 class RefusedPictureError(SuspectError):
-    """A picture that the service refused: HTTP 4xx for it alone, or an answer without it.
+    """The service rejected an image: HTTP 4xx for it alone, or an answer without it.
 
-    Not the statuses 401, 403, 404, 405, 408 and 429, which refuse whatever is asked.
+    Not raised for the statuses 401, 403, 404, 405, 408 and 429, which concern every request.
     """
 
 
 class MissingLibraryError(AnwError, ImportError):
-    """An optional library is not installed; names the extra that brings it."""
+    """An optional library is not installed; names the extra that installs it."""
 
 
 class BudgetError(AnwError, RuntimeError):
-    """The query budget is spent; what was answered is kept."""
+    """The query budget is spent; the answers so far are kept."""
 
 
 class CacheError(AnwError, ValueError):
-    """A file of answers is damaged, in use, or belongs to another suspect."""
+    """An answer file is damaged, in use, or belongs to another suspect."""
 
 
 class CaseError(AnwError, ValueError):
-    """A file of an audit is missing, damaged, or out of turn."""
+    """A file of an audit is missing, damaged, or used in the wrong order."""
 
 
 class ChangedFileError(CaseError):
-    """A file of an audit is not the one that a later file names."""
+    """A file of an audit differs from the digest recorded in a later file."""
 
 
 class OpenerError(AnwError, RuntimeError):
-    """The owner's command that opens leaves failed; nothing is lost."""
+    """The owner's command that opens leaves failed; the audit can be resumed."""
 
 
 class JaxError(AnwError, RuntimeError):

@@ -1,8 +1,8 @@
-"""How far long work has come, and when it will end. Prints nothing itself.
+"""Progress and remaining time of long computations. Prints nothing itself.
 
 Long functions of this package take `on_progress`, a callable `(done, total) → None`;
-`Estimator` turns such calls into an estimate that leaves out the first interval, where
-compilation hides.
+`Estimator` turns such calls into an estimate that excludes the first interval, which includes
+compilation.
 """
 
 import dataclasses
@@ -20,13 +20,13 @@ def silent(done: int, total: int) -> None:
 class Estimator:
     """Estimates the seconds left from the rate since the first report.
 
-    The clock starts at the *first* call of `update`, so compilation, which precedes it,
-    does not spoil the rate; work done before a resume does not either.
+    The clock starts at the *first* call of `update`, so compilation and work done before a
+    resume do not affect the rate.
 
     Example:
       >>> ticks = iter([0.0, 10.0])
       >>> estimator = Estimator(clock=lambda: next(ticks))
-      >>> estimator.update(1, 11)  # nothing to go by yet
+      >>> estimator.update(1, 11)  # no rate yet
       >>> estimator.update(3, 11)  # 2 items in 10 s, 8 to go
       40.0
     """
@@ -35,7 +35,7 @@ class Estimator:
     _start: tuple[float, int] | None = None
 
     def update(self, done: int, total: int) -> float | None:
-        """Returns the seconds left, or None while there is nothing to go by."""
+        """Return the seconds left, or None if there is no rate yet."""
         now = self.clock()
         if self._start is None:
             self._start = (now, done)
@@ -47,7 +47,7 @@ class Estimator:
 
 
 def format_seconds(seconds: float) -> str:
-    """Seconds as a person says them.
+    """Format seconds as hours, minutes and seconds.
 
     Example:
       >>> format_seconds(8), format_seconds(95), format_seconds(7320)

@@ -53,5 +53,5 @@ def test_an_array_that_stands_twice(names):
         warnings.simplefilter("ignore", UserWarning)
         for name in names:
             file.writestr(name, array.getvalue())
-    with pytest.raises(ValueError, match="one array stands twice"):
+    with pytest.raises(ValueError, match="one array is stored twice"):
         _files.read_npz(archive.getvalue())

@@ -1,4 +1,4 @@
-"""What a loss table proves: an exact test, valid for any model. Host-side float64.
+"""Exact hypothesis tests on loss tables, valid for any model. Computed in float64 with NumPy.
 
 The hypothesis H0: given the originals, their labels, the mark and everything published
 without the key, the model's answers are independent of the slots. The slots are uniform
@@ -6,19 +6,19 @@ because a keyed pseudo-random function drew them, so under H0 every statistic of
 slots) has a known distribution, whatever the model is and however its answers to
 different photos depend on each other.
 
-Sign convention: **a lower loss is evidence**; scores are turned round, so that a higher
-score is evidence, and p = P(S ≥ s_observed), ties included.
+Sign convention: **lower losses are evidence**. Scores have the opposite sign, so that higher
+scores are evidence and p = P(S ≥ s_observed), ties included.
 
 Formal guarantees of `exact_test`, each with a test in `tests/stats`:
 
-* P(p ≤ t) ≤ t under H0 for every t, for every table fixed before the slots are looked at.
+* P(p ≤ t) ≤ t under H0 for every t, for every table fixed before the slots are revealed.
 * p is never below 1 / (N - 1) for one unit, nor below (N - 1)^-G for G units.
 * An image entered twice changes nothing; NaN or infinite losses make a unit count as
-  constant, never as evidence; no table raises once its shape fits.
+  constant, never as evidence; no table of the right shape raises an error.
 
-The sequential mode bets unit by unit instead (`MixtureBettor`, `EProcess`); several tests at
-once are corrected as their plan declares (`several`); `which_units` and `how_many`
-answer which photos and how many, with error rates; `plan_audit` says beforehand what it takes.
+The sequential mode bets unit by unit instead (`MixtureBettor`, `EProcess`). Multiple tests are
+corrected as their plan declares (`several`). `which_units` and `how_many` estimate which photos
+were used and how many, with error rates. `plan_audit` estimates the cost of an audit.
 """
 
 from anw_jax.stats.betting import (

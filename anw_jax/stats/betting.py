@@ -1,7 +1,7 @@
-"""Bets on secret slots: the wealth they make, what it proves, and how to bet.
+"""Testing by betting on secret slots: e-processes and the betting strategy.
 
-Unit by unit the arbitrator spreads his wealth over the N - 1 valid slots, before the unit's
-slot is opened; the wealth is multiplied by e = (N - 1) · w(slot). Under H0 the slot is
+For each unit the arbitrator distributes the wealth over the N - 1 valid slots before the unit's
+slot is opened; the wealth is then multiplied by e = (N - 1) · w(slot). Under H0 the slot is
 uniform given everything so far, so E[e] = 1 and the wealth is a nonnegative martingale: it
 ever reaches 1 / α with probability at most α (Ville 1939; Shafer 2021,
 https://doi.org/10.1111/rssa.12647). Hence
@@ -49,7 +49,7 @@ _STRENGTHS = np.geomspace(0.15, 4.0, 7)
 # Shares of units with an imprint, and their prior weights.
 _SHARES = {1.0: 0.9, 0.25: 0.1}
 
-# The component that does not bet: the wealth never falls below this.
+# Prior of the component that does not bet: a lower bound of the wealth.
 _NO_BET = 0.03
 
 

@@ -1,11 +1,11 @@
-"""How many units a model depends on (a lower bound), and which (a list).
+"""Bound the number of units that a model was trained on, and list which ones.
 
-**How many.** Only a lower bound can be had without assumptions: a photo that was trained on
-and left no imprint answers like one that was not.
+**How many.** Without assumptions only a lower bound is possible: a photo that was trained on
+without effect cannot be distinguished from one that was not.
 
-**Which.** No single unit can be proved: its e-value is at most N - 1. But wrong guesses count
-the lucky ones: where the model knows nothing of a unit, its blind guess misses N - 2 times for
-each time it hits. Selective SeqStep+ (Barber & Candès 2015, theorem 3,
+**Which.** No single unit can be proved: its e-value is at most N - 1. But the number of misses
+estimates the number of lucky hits: if the model was not trained on a unit, its blind guess
+misses N - 2 times for each hit. Selective SeqStep+ (Barber & Candès 2015, theorem 3,
 https://doi.org/10.1214/15-AOS1337; multiple decoys: Emery et al. 2020,
 https://doi.org/10.1007/978-3-030-45257-5_32) turns that into false-discovery control.
 """

@@ -1,16 +1,17 @@
-"""What a reference model knows about the candidates is taken out of a suspect's scores.
+"""Subtract from a suspect's scores what reference models predict about them.
 
-One candidate of an image is harder than another for any model, trained on it or not. A
-reference that never met the marks (the base that a suspect was fine-tuned from, or a model of
-the same kind trained on other images) shows which; what remains after its scores are subtracted
-is the imprint. The difference of losses between a suspect and a reference is the "difficulty
+Some candidates of an image are harder than others for any model, trained on it or not. A
+reference that was not trained on the marks (the base that a suspect was fine-tuned from, or a
+model of the same kind trained on other images) estimates this difficulty; subtracting its
+scores leaves the effect of training. The loss difference of a suspect and a reference is the
+"difficulty
 calibration" of Watson et al., "On the Importance of Difficulty Calibration in Membership
 Inference Attacks" (2022), https://arxiv.org/abs/2111.08440.
 
-The coefficient is fitted to the scores of all valid slots, so it says nothing of the secret
-ones, and the exact test of the calibrated scores holds as for any others. That needs a
-reference whose rows do not depend on the secret slots: a model that may have been trained on
-the marked images is none.
+The coefficient is fitted to the scores of all valid slots, so it is independent of the secret
+ones, and the exact test is valid for the calibrated scores as for any others. The rows of a
+reference must not depend on the secret slots: a model that may have been trained on the marked
+images must not be used.
 """
 
 import numpy as np
@@ -18,18 +19,18 @@ import scipy.optimize
 
 
 def calibrated_scores(scores: np.ndarray, *references: np.ndarray) -> np.ndarray:
-    """Subtract what references predict of a suspect's scores.
+    """Subtract a non-negative linear combination of reference scores from a suspect's scores.
 
-    Rows are compared after their means are taken out. The coefficients minimise the sum of
-    squares of what is left, and none is negative: a reference never adds its own dislikes.
+    All rows are first centred. The coefficients minimise the sum of squared residuals and are
+    non-negative.
 
     Args:
       scores: float64 `[num_units, N - 1]`, as `score_units` gives; higher is evidence.
       references: the scores of each reference on the same units, by the same statistic.
 
     Returns:
-      float64 `[num_units, N - 1]`. A unit to which the suspect gave no usable answer keeps its
-      row of zeros; of a reference such a row predicts nothing.
+      float64 `[num_units, N - 1]`. A unit without usable answers of the suspect keeps its row
+      of zeros; such a row of a reference has no effect.
 
     Raises:
       ValueError: no reference, scores that are not finite, or of different shapes.
@@ -62,7 +63,7 @@ def calibrated_scores(scores: np.ndarray, *references: np.ndarray) -> np.ndarray
 
 
 def _least_squares(columns: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Fit non-negative coefficients; zeros where there is nothing to fit."""
+    """Fit non-negative coefficients; return zeros if there is no data."""
     if not wanted.size or not columns.any():
         return np.zeros(columns.shape[1])
     return scipy.optimize.nnls(columns, wanted)[0]

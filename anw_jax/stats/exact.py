@@ -5,8 +5,8 @@ quantised to integers, and observed and null statistic use the same integers, so
 quantisation costs a little power and no validity. The distribution of S is the
 convolution of U small ones. For far tails each is first tilted by e^{θ a} (Chernoff 1952,
 https://doi.org/10.1214/aoms/1177729330) with θ chosen so that the tilted mean is the
-observed value: the tail is then read where the tilted distribution has its mass, and its
-logarithm is carried, so that nothing cancels or underflows.
+observed value: the tail is then computed where the tilted distribution has its mass, and in
+logarithms, which avoids cancellation and underflow.
 """
 
 import dataclasses

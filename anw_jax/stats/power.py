@@ -1,12 +1,11 @@
-"""Planning an audit: how many units and queries it will take.
+"""Plan an audit: estimate the number of units and queries that it needs.
 
-The model behind the numbers: a unit's scores at the wrong slots are independent and Gaussian
-with deviation 1, the score at its own slot is raised by d, and d varies from unit to unit
-as in the effect given (0 where a photo leaves no imprint). Real scores are smooth in hue,
-hence less informative than independent ones: read the answer as an estimate, not a promise.
-No p-value rests on it.
+Model: a unit's scores at the wrong slots are independent and Gaussian with deviation 1, the
+score at its own slot is raised by d, and d varies between units as in the given effect (0 if a
+photo has no effect on the model). Real scores are smooth in hue, hence less informative than
+independent ones, so the result is only an estimate. No p-value depends on it.
 
-Simulated from a public seed; the sealed test's p is taken from a saddlepoint, not convolved.
+Simulated from a public seed; the p-value of the sealed test is a saddlepoint approximation.
 """
 
 import dataclasses
@@ -37,11 +36,11 @@ class AuditPlan:
     """How many units and queries an audit will take.
 
     Attributes:
-      num_units: the fewest units with which the level is reached with the asked power; None
+      num_units: the fewest units with which the level is reached with the given power; None
         if more than `max_units` would be needed.
-      num_queries: answers asked for all of them; None with `num_units`.
+      num_queries: number of queries for all of them; None if `num_units` is.
       median_units: units opened in the median of those audits: fewer in the sequential mode.
-      median_queries: answers asked in the median audit.
+      median_queries: number of queries in the median audit.
       power: the share of simulated audits of `num_units` units that reached the level; of
         `max_units` units where `num_units` is None.
       standard_error: of `power`.
@@ -83,7 +82,7 @@ def plan_audit(
         or a mapping from access kind to either.
       num_slots: N, at least 3.
       alpha: the level, in (0, 1).
-      power: in (0, 1): the asked probability of reaching the level.
+      power: in (0, 1), the required probability of reaching the level.
       mode: "sealed" or "sequential".
       access: the kind of answer; chooses from a mapping, and is printed.
       images_per_unit: photos whose rows one unit sums.
@@ -93,7 +92,7 @@ def plan_audit(
       on_progress: called with (audits simulated, all) for each number of units tried.
 
     Returns:
-      An `AuditPlan`; where `max_units` do not suffice its `reason` says so.
+      An `AuditPlan`; if `max_units` units do not suffice, its `reason` explains it.
 
     Raises:
       TypeError, ValueError: an argument out of range, effects that are not finite or negative,

@@ -1,16 +1,16 @@
-"""From a loss table to one score per unit and valid slot; never looks at the slots.
+"""Convert a loss table to one score per unit and valid slot, without access to the slots.
 
-The statistic "bounded_log_losses" cannot be undone by absurd answers to a few photos. A sum of
-scores is only as good as its largest terms: a model that answers three of fifty photos with
-losses of 1e29 at some hues dominates the null's spread, and hides the other photos' evidence.
-So each image's row of scores -log(loss + 0.3) is counted from its own median and cut off on
-both sides, at multiples of a scale that a minority of images cannot move: the median, over
-images, of the rows' standard deviations, and at most 1. The unit's sum is counted from its
-median and cut off again, √k times as far out for k images, as chance makes it spread. Half of
-the other units' mean at each hue is then subtracted: what a model prefers in all photos is no
-imprint of this one. (Subtracting all of it would remove evidence where few units share a
-slot.) In the sequential mode the others are the earlier units. The constants were chosen on
-trainings that are in no result (`benchmarks/bounded_score.py`).
+The statistic "bounded_log_losses" is robust to extreme answers on a few photos. A sum of scores
+is dominated by its largest terms: losses of 1e29 at some hues of three photos out of fifty
+dominate the spread of the null distribution and hide the evidence of the others. So each
+image's row of scores -log(loss + 0.3) is centred on its median and clipped on both sides, at
+multiples of a scale that a minority of images cannot change: the median, over images, of the
+rows' standard deviations, and at most 1. The unit's sum is again centred on its median and
+clipped, at √k times the limit for k images, since its random spread grows by that factor. Half
+of the other units' mean at each hue is then subtracted, since a preference in all photos is not
+evidence for this one. (Subtracting all of it would remove evidence if few units share a slot.)
+In the sequential mode the others are the earlier units. The constants were chosen on trainings
+that are not part of any result (`benchmarks/bounded_score.py`).
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from anw_jax.keys import Units, plan_fields
 # Larger losses are numerical failures, and their sums could overflow.
 _LARGEST_LOSS = 1e30
 
-# Relative differences below this are rounding, and count as ties.
+# Relative differences below this are rounding errors and count as ties.
 _NOISE = 1e-12
 
 # Smaller errors count as this one.
@@ -232,12 +232,12 @@ _SCORE_FNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "log_errors": lambda errors: -np.log(np.maximum(errors, _SMALLEST_ERROR)),
 }
 
-# The names that a plan can hold: `keys` refuses any other when a plan is made.
+# The names that a plan accepts: `keys` raises an error for any other.
 STATISTICS = plan_fields.STATISTICS
 ROW_STATISTICS = plan_fields.ROW_STATISTICS
 SEQUENTIAL_STATISTICS = plan_fields.SEQUENTIAL_STATISTICS
 
-# Chosen on seeds >= 100, which stand in no result (`benchmarks/score_study.py` made
+# Chosen on seeds >= 100, which are not part of any result (`benchmarks/score_study.py` made
 # results/score_study.json). A memorised photo's loss is near 0 and the others' spread over
 # decades: raw losses let a few photos with huge losses dominate the null's variance, ranks
 # discard the size of the gap, and removing column means removes evidence where few photos
@@ -305,7 +305,7 @@ def score_row(losses: np.ndarray, statistic: str = DEFAULT_STATISTIC) -> np.ndar
 
 
 class RowScorer:
-    """Scores the units of a sequential audit in its order, never looking ahead.
+    """Scores the units of a sequential audit in order, without using later ones.
 
     Args:
       statistic: a name of `SEQUENTIAL_STATISTICS`.

@@ -10,10 +10,10 @@ All three hold under any dependence between the tests. Products of e-values hold
 independently drawn keys and are not offered. E-values come from the stop of a sequential test
 (`EProcess.log_wealth`), or from a sealed test's p-value by `log_e_from_p`.
 
-A selection before the test costs a factor, by which p is multiplied (`multiplied`) and a
-wealth divided (`divided`): where K commitments could have been brought, T models were tried, or
-M declarations were open, the smallest of K · T · M p-values is below t with probability at most
-K · T · M · t, whatever their dependence (Bonferroni).
+A selection before the test is corrected by a factor, by which p is multiplied (`multiplied`)
+and a wealth divided (`divided`): if there were K commitments to choose from, T models tried,
+and M possible declarations, the smallest of K · T · M p-values is below t with probability at
+most K · T · M · t, whatever their dependence (Bonferroni).
 """
 
 import dataclasses
@@ -51,7 +51,7 @@ def log_e_from_p(p_value: float, kappa: float = 0.5) -> float:
     p_value = _check.in_interval(0.0, 1.0, p_value=p_value)
     kappa = _check.in_open_interval(0.0, 1.0, kappa=kappa)
     if p_value == 0.0:
-        raise ValueError("p_value must be above 0: a p-value of 0 is none")
+        raise ValueError("p_value must be above 0, got 0: no test has a p-value of 0")
     log_kappa, log_p = math.log(kappa), math.log(p_value)
     log_e = log_kappa + (kappa - 1) * log_p
     # Rounded down, as an e-value may be too small but never too large.

@@ -1,4 +1,4 @@
-"""The exact test, its Monte-Carlo twin, and empirical checks that p is never too small."""
+"""The exact test, a Monte-Carlo version, and empirical checks that p is never too small."""
 
 import dataclasses
 import math
@@ -23,10 +23,10 @@ DEFAULT_ALPHA = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class TestResult:
-    """The result of a test; every number a report needs.
+    """The result of a test, with all numbers for a report.
 
     Attributes:
-      statistic: the name of the one statistic used.
+      statistic: the name of the statistic used.
       p_value: P(S ≥ s_observed) under H0, rounding errors added; never 0.
       log10_p: its logarithm to base 10, exact where `p_value` underflows.
       alpha: the level declared before.
@@ -224,7 +224,7 @@ def decide_outcome(log_p: float, smallest_log_p: float, alpha: float) -> tuple[s
 
 
 def at_most(log_p: float, alpha: float) -> bool:
-    """Tell whether p ≤ alpha, by its logarithm (nothing underflows) and as it is printed."""
+    """Return whether p ≤ alpha, both by its logarithm (no underflow) and as it is printed."""
     return log_p <= math.log(alpha) and exp_up(log_p) <= alpha
 
 

@@ -59,7 +59,7 @@ def test_what_is_no_p_value_is_refused():
     for bad in ([], [1.1], [np.nan]):
         with pytest.raises(ValueError, match="p_values must be a non-empty vector in"):
             stats.bonferroni(bad, 0.05)
-    with pytest.raises(ValueError, match="a p-value of 0 is none"):
+    with pytest.raises(ValueError, match="p_value must be above 0, got 0"):
         stats.log_e_from_p(0.0)
     with pytest.raises(ValueError, match=r"q must lie strictly between 0.0 and 1.0, got 1"):
         stats.e_bh([0.0], 1)

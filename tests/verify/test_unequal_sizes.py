@@ -40,7 +40,7 @@ UNEQUAL = {
 def test_unequal_photos_are_one_clear_error(photos, place):
     labels = np.zeros(len(photos), int)
     shapes = f"got {np.shape(photos[0])} and, as images[{place}], {np.shape(photos[place])}: "
-    expected = f"images must be of one size, {shapes}ask about the photos of each size"
+    expected = f"images must be of one size, {shapes}query the photos of each size"
     with pytest.raises(ValueError) as error:
         loss_table(redness, photos, labels, HueRotation(), SPACE)
     assert str(error.value).startswith(expected)
