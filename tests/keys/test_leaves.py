@@ -140,7 +140,7 @@ def test_an_opening_tells_nothing_of_its_neighbours():
     assert KEY.sub_key("slots").hex() not in str(opening.to_dict())
     assert "secret leaves" in repr(TREE)
     assert opening.nonce not in repr(opening)
-    with pytest.raises(TypeError, match="not pickled"):
+    with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(TREE)
 
 

@@ -77,7 +77,7 @@ def test_statistics_of_rules():
         (
             {"rules": (AccessRule("label", statistic="hits"),), "mode": "sequential"},
             ValueError,
-            "rules of a sequential plan have the plan's statistic, got 'hits' for 'label'",
+            "rules of a sequential plan must have the plan's statistic, got 'hits' for 'label'",
         ),
         (
             {"rules": (AccessRule("label", statistic="centred"),), "mode": "sequential"},

@@ -231,7 +231,7 @@ def test_heads_swapped_between_suspects(end):
 def test_an_opening_replayed_in_another_record_or_round(end):
     later = bodies(end["guilty"])[4]
     lie = rechained(end["innocent"], 2, opening=later["opening"], slot=later["slot"])
-    with pytest.raises(CommitmentError, match="record of 'innocent': the leaf of unit"):
+    with pytest.raises(CommitmentError, match="record of 'innocent': opening must be of unit"):
         replayed(end | {"innocent": lie})
 
 

@@ -100,7 +100,7 @@ def test_an_unusable_answer_makes_the_row_constant_and_ends_its_questions():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="one loss for each of 4 questions, got shape"):
+    with pytest.raises(ValueError, match="one loss for each of 4 queries, got shape"):
         sequential.coarse_to_fine(lambda units, slots: np.ones(3), 1, 12)
     for name, least in (("stride", 1), ("num_best", 0)):
         with pytest.raises(ValueError, match=f"{name} must be at least {least}, got "):
