@@ -64,7 +64,7 @@ def backend_has_started() -> bool:
 
 
 def _jaxlib_version() -> str | None:
-    """Jaxlib holds XLA, and may be of another version than jax; None where there is none."""
+    """Return the version of jaxlib, which contains XLA; None if it is not installed."""
     try:
         from jaxlib.version import __version__
     except ImportError:

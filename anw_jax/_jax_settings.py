@@ -35,10 +35,10 @@ _HARMLESS = ("--xla_dump_", "--xla_force_host_platform_device_count", "--xla_hlo
 
 
 def number_settings() -> dict[str, Any]:
-    """What two runs must agree on to compute the same numbers, with the names it is set by.
+    """Return the jax configuration that affects numerical results, by setting or variable.
 
-    Starts jax's backend. Left out where they have no say: settings and variables that are not
-    there, flags of XLA that only write files.
+    Starts jax's backend. Excludes settings and variables that are not set, and XLA flags that
+    only write files.
 
     Returns:
       Plain values: settings by their variable, "XLA_FLAGS" in alphabetical order, "platform",
@@ -54,7 +54,7 @@ def number_settings() -> dict[str, Any]:
         if hasattr(jax.config, name)
     }
     plain = {name: _plain(value) for name, value in settings.items()}
-    # "strict" refuses what "standard" promotes, and else computes the same.
+    # "strict" raises errors where "standard" promotes, and otherwise computes the same.
     if plain.get("JAX_NUMPY_DTYPE_PROMOTION") == "strict":
         plain["JAX_NUMPY_DTYPE_PROMOTION"] = "standard"
     variables = {name: os.environ[name] for name in _VARIABLES if os.environ.get(name)}

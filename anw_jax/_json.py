@@ -13,14 +13,14 @@ from anw_jax import _files
 
 
 class FieldTwiceError(ValueError):
-    """One object has two fields of one name."""
+    """An object has two fields of the same name."""
 
 
 def loads(text: str | bytes, *, allow_nan: bool = False) -> Any:
-    """Reads JSON text, and refuses what programs read in different ways.
+    """Parse JSON text strictly: raise an error for text that parsers interpret differently.
 
-    Python keeps the last of two fields of one name, other programs the first: two people would
-    read different values from the same bytes. NaN and infinities are not JSON at all, and
+    If two fields have the same name, Python keeps the last and other parsers the first, so
+    they would read different values from the same bytes. NaN and infinities are not JSON, and
     Python reads 1e999 as an infinity.
 
     Args:
@@ -28,8 +28,8 @@ def loads(text: str | bytes, *, allow_nan: bool = False) -> Any:
       allow_nan: accept NaN and Infinity, which services that run on Python write.
 
     Raises:
-      FieldTwiceError: a name stands twice in one object.
-      ValueError: no JSON, a NaN, or a number beyond all float64.
+      FieldTwiceError: an object has two fields of the same name.
+      ValueError: invalid JSON, a NaN, or a number out of the range of float64.
       RecursionError: nested too deep.
 
     Example:
@@ -73,7 +73,7 @@ def canonical(body: Any) -> bytes:
 
 
 def read(path: str | os.PathLike, most_bytes: int = _files.MOST_BYTES) -> Any:
-    """Reads a JSON file; never a pipe, a device or a folder.
+    """Read a JSON file; never a pipe, a device or a folder.
 
     Raises:
       OSError: it cannot be read, or is larger than `most_bytes`.

@@ -86,7 +86,7 @@ class EProcess:
       num_steps: units opened.
 
     Raises:
-      TypeError, ValueError: `num_valid` that is no integer of at least 2.
+      TypeError, ValueError: `num_valid` is not an integer of at least 2.
 
     Example:
       >>> wealth = EProcess(num_valid=11)
@@ -146,11 +146,11 @@ class EProcess:
         return exp_up(self.log_p)
 
     def has_reached(self, alpha: float) -> bool:
-        """Tell whether the running p is at most alpha."""
+        """Return whether the running p is at most alpha."""
         return at_most(self.log_p, _check.in_open_interval(0.0, 1.0, alpha=alpha))
 
     def can_reach(self, alpha: float, num_left: int) -> bool:
-        """Tell whether alpha is reached, or `num_left` more perfect bets would reach it.
+        """Return whether alpha is reached, or `num_left` more perfect bets would reach it.
 
         One unit multiplies the wealth by at most N - 1.
         """
@@ -173,7 +173,7 @@ class SequentialResult:
       log_e_value: natural log of the wealth at the stop; -inf if all was lost.
       alpha: the level declared before.
       num_units: units in the manifest.
-      num_opened: units asked and opened until the stop.
+      num_opened: number of units queried and opened before the stop.
     """
 
     statistic: str
@@ -301,7 +301,7 @@ class MixtureBettor:
       num_valid: N - 1, at least 2.
 
     Raises:
-      TypeError, ValueError: `num_valid` that is no integer of at least 2.
+      TypeError, ValueError: `num_valid` is not an integer of at least 2.
 
     Example:
       >>> bettor = MixtureBettor(num_valid=3)
@@ -370,7 +370,7 @@ def mixture_log_wealth(scores: np.ndarray, slots: np.ndarray) -> np.ndarray:
     Args:
       scores: finite float64 `[..., num_units, N - 1]`; higher is evidence.
       slots: the slots 1 … N - 1 opened, `[..., num_units]`; leading axes broadcast, so that
-        one table may be asked under many keys.
+        one table can be evaluated under many keys.
 
     Returns:
       float64 `[..., num_units]`: nats; what an e-process after each unit is worth.

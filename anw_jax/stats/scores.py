@@ -120,7 +120,7 @@ def sum_by_unit(rows: np.ndarray, unit: np.ndarray, num_units: int) -> np.ndarra
 
 
 def is_usable(losses: np.ndarray) -> np.ndarray:
-    """Tell which losses a test can use: neither NaN, infinite nor absurd."""
+    """Return which losses a test can use: finite, and not larger than `_LARGEST_LOSS`."""
     with np.errstate(invalid="ignore"):
         return np.abs(losses) <= _LARGEST_LOSS
 

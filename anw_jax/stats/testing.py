@@ -191,12 +191,12 @@ def count_hits(loss_table: np.ndarray, assignment: Assignment) -> int:
 
 
 def is_hit(losses: np.ndarray, assignment: Assignment) -> np.ndarray:
-    """Tell whether each unit's blind argmin is its slot: bool `[num_units]`."""
+    """Return whether each unit's lowest-loss slot is its true slot: bool `[num_units]`."""
     return (blind_argmin(losses) == assignment.slot_of_unit) & ~np.isnan(losses[:, 0])
 
 
 def check_is_assignment(assignment: Assignment) -> Assignment:
-    """Refuse anything else, such as a bare array of slots, without showing it."""
+    """Raise TypeError if this is not an `Assignment`, without printing the value."""
     if not isinstance(assignment, Assignment):
         raise TypeError(
             f"assignment must be an Assignment, got {type(assignment).__name__}: a bare array "

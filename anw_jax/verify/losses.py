@@ -1,13 +1,12 @@
-"""What a model's loss is: one number for each image, whatever the model was trained to do.
+"""Per-image losses of classifiers and other models.
 
-A loss is a function `(predict, images, targets) -> losses`: it calls the model as it pleases
-and returns float `[b]`, one loss for each image; lower where the model fits the image better.
-All that it needs besides (noise, negatives, a schedule) is public, fixed before the queries,
-and the same for all slots of an image: the exact test compares slots with one another, so
-whatever treats them alike keeps its p. A loss with arrays of its own is a
-`jax.tree_util.Partial`.
+A loss is a function `(predict, images, targets) -> losses` that calls the model as needed and
+returns float `[b]`, one loss per image; lower values mean a better fit. Its other inputs
+(noise, negatives, a schedule) must be public, fixed before the queries, and the same for all
+slots of an image: the exact test compares slots with one another, so any loss that treats them
+alike gives a valid p. A loss with its own arrays is a `jax.tree_util.Partial`.
 
-`loss_table`, `objective` and `gradient_search` take one; the default is `cross_entropy`.
+`loss_table`, `objective` and `gradient_search` take a loss; the default is `cross_entropy`.
 """
 
 from collections.abc import Callable
@@ -114,7 +113,7 @@ def reconstruction_error(
 
 
 def contrastive_loss(other_texts: np.ndarray, temperature: float) -> jax.tree_util.Partial:
-    """Make the image-to-text half of a contrastive loss, in nats.
+    """Create the image-to-text half of a contrastive loss, in nats.
 
     Radford et al., "Learning Transferable Visual Models From Natural Language Supervision"
     (2021), figure 3, https://arxiv.org/abs/2103.00020. In training the other texts are those of
@@ -153,24 +152,24 @@ def denoising_error(
     seed: int,
     mirror: bool = True,
 ) -> jax.tree_util.Partial:
-    """Make the loss of a diffusion model: how wrong it is about noise that is known.
+    """Create the loss of a diffusion model: its error in predicting known noise.
 
     Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models" (2020), eq. 14,
-    https://arxiv.org/abs/2006.11239, averaged over given steps, each with a noise of its own.
-    The noises are the same for all images and slots: differences between slots then do not come
-    from the noise.
+    https://arxiv.org/abs/2006.11239, averaged over given steps, each with its own noise. The
+    noise of a step is the same for all images and slots, so it does not cause differences
+    between slots.
 
     Args:
       signal_shares: ᾱ of each step of the model's schedule, `[num_steps]` in (0, 1].
-      steps: the steps to ask about, integers `[k]`; a step may come several times.
+      steps: the steps to evaluate, integers `[k]`; a step may occur several times.
       image_shape: `(H, W, 3)` of the images.
-      seed: of the noises; public.
-      mirror: ask about the mirror image as well, under the same noises.
+      seed: of the noise; public.
+      mirror: also evaluate the mirror image, with the same noise.
 
     Returns:
       A loss; its model maps noisy images sqrt(ᾱ)(2x - 1) + sqrt(1 - ᾱ)ε, `[b, H, W, 3]`,
-      and their steps int32 `[b]` to the noise ε that it sees. Its targets are further arguments
-      of the model with leading axis `[b]`, such as labels, in a tuple; () for none.
+      and their steps int32 `[b]` to its prediction of the noise ε. Its targets are a tuple of
+      further arguments of the model with leading axis `[b]`, such as labels; () for none.
 
     Raises:
       TypeError, ValueError: shares outside (0, 1], steps beyond them, or no steps.
@@ -215,7 +214,7 @@ def _denoise(shares, steps, noises, predict, images, targets) -> jax.Array:
         seen = predict(noisy, jnp.full(len(images), step), *targets)
         return _mean_square(seen.astype(jnp.float32) - noise[None])
 
-    # One noise after the other: the memory is that of one batch.
+    # Steps are evaluated one after the other, so the memory is that of one batch.
     return jax.lax.map(error, (shares, steps, noises)).mean(axis=0)
 
 
