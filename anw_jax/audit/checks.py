@@ -18,7 +18,7 @@ from anw_jax.errors import CaseError, SuspectError
 from anw_jax.keys import Plan
 from anw_jax.keys.plan import labels_digest
 from anw_jax.suspects import RecordedSuspect, Suspect
-from anw_jax.suspects.pictures import as_asked, asked_size
+from anw_jax.suspects.pictures import as_queried, queried_size
 from anw_jax.suspects.protocol import RemoteSuspect
 
 
@@ -168,11 +168,11 @@ def check_sizes_fit(case: Case, opened: Mapping[str, Suspect], *, was_probed: bo
 
 
 def _try_sizes(case: Case, name: str, suspect: Suspect) -> None:
-    sizes = sizes_of(case) if asked_size(suspect) is None else sizes_of(case)[:1]
+    sizes = sizes_of(case) if queried_size(suspect) is None else sizes_of(case)[:1]
     refused = {}
     for size in sizes:
         try:
-            suspect.answers(as_asked(suspect, [_original_of(case, size)]))
+            suspect.answers(as_queried(suspect, [_original_of(case, size)]))
         except (SuspectError, ValueError) as error:
             refused[_size_text(size)] = error
     for size, error in refused.items():

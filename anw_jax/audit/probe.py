@@ -15,7 +15,7 @@ from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError
 from anw_jax.suspects import Report, Suspect, probe
 from anw_jax.suspects.access import reachable
-from anw_jax.suspects.pictures import Pictures, asked_size, batch_size_for, sizes_asked
+from anw_jax.suspects.pictures import Pictures, batch_size_for, queried_size, sizes_asked
 from anw_jax.suspects.probing.findings import findings_on_classes
 
 _FEWEST = 2
@@ -117,7 +117,7 @@ def _probed(
     case: Case, suspect: Suspect, photos: list[_Photo], num_photos: int, fit: str
 ) -> Report:
     main, others = photos, []
-    if asked_size(suspect) is None:
+    if queried_size(suspect) is None:
         shapes = [photo.shape for photo in photos]
         commonest = max(sorted(set(shapes)), key=shapes.count, default=None)
         main = [photo for photo in photos if photo.shape == commonest]
@@ -127,7 +127,7 @@ def _probed(
     labelled = [photo for photo in main if photo.label is not None]
     chosen = _chosen(labelled if len(labelled) >= _FEWEST else main, num_photos)
     if len(chosen) < _FEWEST:
-        what = "originals" if asked_size(suspect) else "originals of one size"
+        what = "originals" if queried_size(suspect) else "originals of one size"
         raise CaseError(f"{case.path} needs {_FEWEST} {what} for a probe")
     labels = [photo.label for photo in chosen]
     return probe(

@@ -119,7 +119,7 @@ class SuspectFile:
                 raise
             raise CaseError(f"{self.path}: {error}") from None
         if isinstance(suspect, PreparedSuspect):
-            suspect.who, suspect.surroundings = f"suspect {self.name!r}", surroundings
+            suspect.display_name, suspect.surroundings = f"suspect {self.name!r}", surroundings
         if used.code:
             surroundings.on_code = used.check_listed
             used.check_listed(surroundings.code)

@@ -168,41 +168,6 @@ def memorization(correct_with: np.ndarray, correct_without: np.ndarray) -> Memor
     )
 
 
-def memorization_by_subsets(correct: np.ndarray, membership: np.ndarray) -> np.ndarray:
-    """Estimate each image's memorisation from models trained on random subsets.
-
-    Algorithm 1 of Feldman and Zhang 2020: one set of models serves all images.
-
-    Args:
-      correct: bool `[num_models, n]`: whether a model predicts an image's label.
-      membership: bool `[num_models, n]`: whether it was trained on it.
-
-    Returns:
-      float64 `[n]` in [-1, 1]; NaN where all models, or none, were trained on an image.
-
-    Raises:
-      ValueError: if shapes differ or are empty.
-      TypeError: if the arrays are not bool.
-
-    Example:
-      >>> correct = np.array([[True, True], [False, True]])
-      >>> memorization_by_subsets(correct, np.array([[True, False], [False, True]]))
-      array([1., 0.])
-    """
-    correct, members = _correct(correct=correct), _correct(membership=membership)
-    if correct.shape != members.shape:
-        raise ValueError(
-            f"membership must have shape {correct.shape} as correct, got {members.shape}"
-        )
-    rates = []
-    for chosen in (members, ~members):
-        counts = chosen.sum(axis=0)
-        hits = (correct & chosen).sum(axis=0)
-        nothing = np.full(len(counts), np.nan)
-        rates.append(np.divide(hits, counts, out=nothing, where=counts > 0))
-    return rates[0] - rates[1]
-
-
 def compare(correct_clean: np.ndarray, correct_marked: np.ndarray) -> dict[str, Any]:
     """Compare memorisation before and after marking (section 5.6 of the paper).
 

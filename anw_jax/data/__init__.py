@@ -25,7 +25,6 @@ from anw_jax.data.users import (
     UserPartition,
     UserSpec,
     assign_users,
-    share_equally,
     training_set,
 )
 
@@ -53,6 +52,5 @@ __all__ = [
     "png_of",
     "prefetch",
     "read_photo",
-    "share_equally",
     "training_set",
 ]

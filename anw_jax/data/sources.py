@@ -122,7 +122,7 @@ def stays_on_disk(
 
 
 def _placed(splits: Splits, in_memory: bool | str, memory_bytes: int | None) -> Splits:
-    """Read streamed splits into memory, or feed others from the host, as asked."""
+    """Read streamed splits into memory, or feed others from the host, as requested."""
     train, test = splits.train, splits.test
     if not isinstance(train, StreamedDataset):
         if in_memory is False:

@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -156,7 +156,7 @@ def _deal(
             raise ValueError(
                 f"num_images of user {spec.name!r} ({spec.num_images}) exceeds the "
                 f"{len(deck) - (end - spec.num_images)} different {spec.split} images left of "
-                f"{len(deck)}: ask for fewer or take more data"
+                f"{len(deck)}: request fewer or take more data"
             )
     hands = np.split(deck, ends)
     return {spec.name: hand for spec, hand in zip(specs, hands[:-1], strict=True)}
@@ -194,74 +194,10 @@ def assign_users(
       (24, (4,))
     """
     specs = _check_specs(specs)
-    return _assign(splits, lambda num_distinct: specs, seed, num_train)
-
-
-def share_equally(
-    splits: Splits,
-    num_users: int,
-    seed: int,
-    num_train: int | None = None,
-    *,
-    kind: str = "marked",
-    prefix: str = "user",
-) -> UserPartition:
-    """Deal the whole training subset to users, in shares that differ by at most one image.
-
-    For experiments in which everybody marks (Fig. 5a of Zou et al. 2022: 1,000 users of 100
-    images each). Images with a byte-identical copy in the subset get no owner, as in
-    `assign_users`, and stay unmarked.
-
-    Args:
-      splits: the result of `load`.
-      num_users: at least 1; named `user0000`, `user0001`, ….
-      seed: integer in `[0, 2**32)`.
-      num_train: number of training images the learner gets; None for all.
-      kind: of all users, `"marked"` or `"unmarked"`.
-      prefix: of their names.
-
-    Returns:
-      The chosen rows; earlier users have the larger shares.
-
-    Raises:
-      ValueError: if a number is out of range, the kind is another or there are fewer
-        distinct images than users.
-
-    Example:
-      >>> from anw_jax import data
-      >>> partition = share_equally(data.load("mock:32", image_size=8), 3, seed=0)
-      >>> [(user.spec.name, user.spec.num_images) for user in partition.users]
-      [('user0000', 11), ('user0001', 11), ('user0002', 10)]
-    """
-    num_users = _check.integer_at_least(1, num_users=num_users)
-    _check.one_of(KINDS[:2], kind=kind)
-    _check.is_instance(str, prefix=prefix)
-
-    def specs_of(num_distinct: int) -> tuple[UserSpec, ...]:
-        if num_distinct < num_users:
-            raise ValueError(
-                f"num_users must be at most {num_distinct}, the distinct training images "
-                f"there are, got {num_users}"
-            )
-        share, num_larger = divmod(num_distinct, num_users)
-        sizes = (share + (user < num_larger) for user in range(num_users))
-        return tuple(UserSpec(f"{prefix}{i:04d}", size, kind) for i, size in enumerate(sizes))
-
-    return _assign(splits, specs_of, seed, num_train)
-
-
-def _assign(
-    splits: Splits,
-    specs_of: Callable[[int], tuple[UserSpec, ...]],
-    seed: int,
-    num_train: int | None,
-) -> UserPartition:
-    """Deal to the users of `specs_of`, given the number of images that can have an owner."""
     _check.is_instance(Splits, splits=splits)
     seed = check_seed(seed)
     subset = _train_subset(len(splits.train), num_train, seed)
     counts, alone = _count_kinds(splits, subset)
-    specs = specs_of(int(alone.sum()))
     trained = [spec for spec in specs if spec.split == "train"]
     held_out = [spec for spec in specs if spec.split == "test"]
     rows = _deal(trained, subset[alone], seed, _TRAIN_STREAM)

@@ -17,7 +17,7 @@ _TAG_NODE = b"anw_jax/v1/unit-node\0"
 _TAG_PAD = b"anw_jax/v1/unit-pad\0"
 
 
-def image_digest(image: np.ndarray) -> str:
+def image_digest(image: np.ndarray, name: str = "image") -> str:
     """Compute the SHA-256, as hex, of the canonical pixels of one original.
 
     Canonical pixels are the shape and the uint8 RGB bytes of the original *before any
@@ -26,17 +26,13 @@ def image_digest(image: np.ndarray) -> str:
 
     Args:
       image: uint8 `[H, W, 3]` (or float in [0, 1] with 8-bit values).
+      name: of the argument in error messages.
 
     Example:
       >>> image_digest(np.zeros((1, 1, 3), np.uint8))[:16]
       '19a1ca8ed3fe35ae'
     """
-    return digest_of_one(image=image)
-
-
-def digest_of_one(**named: np.ndarray) -> str:
-    """Compute `image_digest` of one image; errors show its keyword as the name."""
-    pixels = _check.uint8_image(**named)
+    pixels = _check.uint8_image(**{name: image})
     height, width, _ = pixels.shape
     header = _TAG_IMAGE + struct.pack(">QQ", height, width)
     return hashlib.sha256(header + pixels.tobytes()).hexdigest()

@@ -15,7 +15,7 @@ import numpy as np
 
 from anw_jax import _check, _files, _json
 from anw_jax.keys.digests import (
-    digest_of_one,
+    image_digest,
     is_digest,
     length_prefixed,
     tree_levels,
@@ -59,7 +59,7 @@ def _digests_of(images: Iterable[np.ndarray], digests: Sequence[str] | None) -> 
     """Return the given digests, one for each image, or hash the images."""
     if digests is None:
         return tuple(
-            digest_of_one(**{f"images[{number}]": image}) for number, image in enumerate(images)
+            image_digest(image, f"images[{number}]") for number, image in enumerate(images)
         )
     num_images = sum(1 for _ in images)
     if len(digests) != num_images:

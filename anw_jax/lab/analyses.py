@@ -112,8 +112,8 @@ def membership_inference(
 ) -> dict[str, Any]:
     """Compare MIA-std and MIA-pow on training photos and unseen ones (Fig. 5c).
 
-    The attacker is given 100 photos of each kind (a tenth of them, if there are few) to set the
-    threshold; no owner has those.
+    The threshold is fitted on 100 members and 100 non-members (10 % if fewer are available),
+    which a real owner would not have.
 
     Returns:
       For each method its counts, accuracy and advantage, with "protection_advantage" (adv^P of
@@ -138,10 +138,10 @@ def shadow_models(
 ) -> dict[str, Any]:
     """Compare membership inference with shadow models of the users' own photos (Fig. 5b).
 
-    Each user with one hue trains the learner's network on the own photos alone, as in section
-    5.5, which has 10 users: the shadow's mean training loss is the threshold of MIA-std.
-    Members are the user's photos as published; as many photos that were not trained on are the
-    non-members.
+    For each single-hue user, the learner's architecture is trained on that user's photos only,
+    as in section 5.5, which has 10 users: the shadow's mean training loss is the threshold of
+    MIA-std. Members are the user's photos as published; non-members are as many photos that
+    were not trained on.
 
     Raises:
       SettingsError: the settings lack two marked users of one size with one hue each.
@@ -198,7 +198,7 @@ def _users_with_one_hue(prepared: Prepared) -> list[User]:
 def radioactive_data(
     prepared: Prepared, trained_run: TrainedRun, settings: TrainSettings, journal: Journal
 ) -> dict[str, Any]:
-    """Compare with radioactive data, the rival of Table 1 (Sablayrolles et al. 2020).
+    """Compare with radioactive data, the baseline of Table 1 (Sablayrolles et al. 2020).
 
     A marking network is trained on clean photos, 1 % of the learner's photos are marked with
     it, and the learner's network is trained again with these and the same settings. The marked

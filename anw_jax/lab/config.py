@@ -93,9 +93,9 @@ def with_defaults(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
     """Complete a config file's values, so that a flag can override every setting.
 
     Args:
-      values: nested plain values; missing ones take the defaults of `Settings`. A part "study"
-        (row of the paper, arms; see `tools.reproduction.study`) holds no settings;
-        `split_study` separates it again.
+      values: nested plain values; missing ones take the defaults of `Settings`. The optional
+        "study" section (paper row, arms; see `tools.reproduction.study`) is not part of the
+        settings; `split_study` removes it.
     """
     settings, study = split_study(values)
     config = ml_collections.ConfigDict(_complete(Settings, settings))

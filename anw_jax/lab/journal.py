@@ -1,4 +1,4 @@
-"""The lines that a run prints and logs, its progress file, and its reaction to Ctrl-C."""
+"""Console and file logging, progress reporting, and Ctrl-C handling for a run."""
 
 import contextlib
 import dataclasses
@@ -156,7 +156,7 @@ class TrainingLog:
 
 @contextlib.contextmanager
 def stop_on_interrupt(on_first: Callable[[], None]) -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether Ctrl-C was pressed, or SIGTERM received.
+    """Yield a function that returns whether Ctrl-C was pressed or SIGTERM received.
 
     The first one is noted, so that the run can save and stop; a second one stops at once.
     Outside the main thread (a notebook's worker, for instance) signals are not handled.

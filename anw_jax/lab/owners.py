@@ -1,4 +1,4 @@
-"""Stage "mark": draw keys, mark photos, commit; the owners' side, which never sees a model."""
+"""Stage "mark": generate keys, mark photos and commit (no access to any model)."""
 
 import dataclasses
 import datetime
@@ -112,7 +112,7 @@ def prepare(settings: Settings, workdir: Workdir) -> Prepared:
     """Load data, draw or reload keys, mark photos, and commit before any training.
 
     A key is stored (mode 0600) before its first use, so that a killed run resumes with the
-    same slots; manifests and commitments are written once and reused ever after.
+    same slots; manifests and commitments are written once and then reused.
 
     Raises:
       SettingsError: settings that do not fit the data, stored commitments that do not match,

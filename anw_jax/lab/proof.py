@@ -1,4 +1,4 @@
-"""Stage "proof": open the keys, make the one declared test, run the controls."""
+"""Stage "proof": derive the slots from the keys, run the declared test and the controls."""
 
 import math
 from typing import Any

@@ -18,13 +18,16 @@ from anw_jax.lab.training import TrainedRun
 from anw_jax.lab.workdir import Workdir
 from anw_jax.marks import Mark, UserLCT
 from anw_jax.progress import Estimator
+from anw_jax.suspects.adapters.jax import digest_of as digest_of_model
 
 # Originals queried between two saves; a power of two keeps the chunks of queries full.
 _BLOCK_IMAGES = 1024
 
 TABLES = "tables"
 
-_SEAL_FORMAT = "anw_jax sealed table of a run, version 2"
+_SEAL_FORMAT = "anw_jax sealed table of a run, version 3"
+# Versions 1 (without a format) and 2 name the model by `_first_digest_of_model`.
+_SECOND_FORMAT = "anw_jax sealed table of a run, version 2"
 
 # No user's name contains a dot.
 _WRONG = ".wrong_basis"
@@ -130,10 +133,11 @@ def query(
       CommitmentError: a sealed table was changed, or belongs to another model or other
         queries.
     """
-    model = digest_of_model(trained_run)
+    model = digest_of_model(trained_run.predict)
+    first_model = _first_digest_of_model(trained_run.predict)
     tables = {}
     for batch in batches:
-        stored = _StoredTable(batch, grid, model, workdir, folder)
+        stored = _StoredTable(batch, grid, model, first_model, workdir, folder)
         if not workdir.exists(stored.seal_file):
             table = stored.fill(trained_run.predict, journal)
             workdir.write_arrays(stored.file, losses=table, degrees=grid.degrees)
@@ -153,10 +157,14 @@ def at_slots(fine_table: np.ndarray, space: SignatureSpace) -> np.ndarray:
     return fine_table[:, :: fine_table.shape[1] // space.num_slots]
 
 
-def digest_of_model(trained_run: TrainedRun) -> str:
-    """Return SHA-256 of architecture and weights: ties a table to its model."""
-    message = hashlib.sha256(b"anw_jax/v1/weights\0" + repr(trained_run.predict.func).encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(trained_run.predict):
+def _first_digest_of_model(predict: jax.tree_util.Partial) -> str:
+    """Return the digest of a model in seals of versions 1 and 2.
+
+    It differs between processes if `predict.func` is a plain function, as in attacks on the
+    output.
+    """
+    message = hashlib.sha256(b"anw_jax/v1/weights\0" + repr(predict.func).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(predict):
         array = np.asarray(leaf)
         message.update(f"{jax.tree_util.keystr(path)}{array.shape}{array.dtype}".encode())
         message.update(array.tobytes())
@@ -171,6 +179,7 @@ class _StoredTable:
       batch: of the queries.
       grid: the angles.
       model: digest of the model.
+      first_model: its digest as in seals of versions 1 and 2.
       workdir: of the run.
       folder: in the workdir.
     """
@@ -178,6 +187,7 @@ class _StoredTable:
     batch: QueryBatch
     grid: SignatureSpace
     model: str
+    first_model: str
     workdir: Workdir
     folder: str
 
@@ -231,23 +241,27 @@ class _StoredTable:
         return {
             "format": _SEAL_FORMAT,
             "previous": digest_of(self.workdir.path / "commitments.json"),
-            **self._inputs(table),
+            **self._inputs(table, self.model),
             **sealed_tables(file, self._tested(table), self.batch.units),
         }
 
     def read(self) -> np.ndarray:
-        """Read the sealed table; refuse any other, also of another model or other queries."""
+        """Read the sealed table.
+
+        Raises:
+          CommitmentError: table, model or queries are not those that were sealed.
+        """
         table = self.workdir.read_arrays(self.file)["losses"]
         stored, file = self.workdir.read_json(self.seal_file), self.workdir.path / self.file
-        inputs = self._inputs(table)
+        version = stored.get("format")
+        model = self.model if version == _SEAL_FORMAT else self.first_model
+        inputs = self._inputs(table, model)
         is_same = inputs.items() <= stored.items()
         try:
             if is_same and stored != inputs:  # version 1 had the inputs alone
                 before = digest_of(self.workdir.path / "commitments.json")
-                is_same = (stored.get("format"), stored.get("previous")) == (
-                    _SEAL_FORMAT,
-                    before,
-                )
+                is_same = version in (_SECOND_FORMAT, _SEAL_FORMAT)
+                is_same = is_same and stored.get("previous") == before
                 if is_same:
                     open_sealed(file, stored, self.seal_file, lambda _: self._tested(table))
         except (CaseError, KeyError):
@@ -260,7 +274,7 @@ class _StoredTable:
             )
         return table
 
-    def _inputs(self, table: np.ndarray) -> dict[str, str]:
+    def _inputs(self, table: np.ndarray, model: str) -> dict[str, str]:
         """Digest the whole table, the tested part, and what both were made from."""
         queries = hashlib.sha256(b"anw_jax/v1/questions\0")
         for (manifest, _), mark in zip(
@@ -273,7 +287,7 @@ class _StoredTable:
         return {
             "table": verify.seal(table),
             "tested_table": verify.seal(at_slots(table, self.batch.space)),
-            "model": self.model,
+            "model": model,
             "questions": queries.hexdigest(),
         }
 

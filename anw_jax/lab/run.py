@@ -21,7 +21,7 @@ from anw_jax.report import write_report
 
 
 def run(settings: Settings, workdir: str | os.PathLike) -> dict[str, Any] | None:
-    """Run an experiment to its end, from wherever an earlier call stopped.
+    """Run an experiment, resuming from the last completed step.
 
     Leaves in the workdir: `settings.json`, `provenance.json`, `commitments.json`, keys
     (0600), manifests, checkpoints, `training.json`, sealed loss tables, `log.jsonl`,

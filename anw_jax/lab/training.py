@@ -56,7 +56,7 @@ def train_model(
     journal: Journal,
     should_stop: Callable[[], bool],
 ) -> TrainedRun | None:
-    """Train, resume, or load the finished model; return None if asked to stop."""
+    """Train, resume, or load the finished model; return None if it was stopped."""
     learner = prepared.learner
     model, initial_variables = make_model(network, learner, settings.seed)
     plan = data.BatchPlan(len(learner), settings.batch_size, settings.seed)

@@ -18,7 +18,7 @@ from anw_jax.marks.mark import Mark
 from anw_jax.marks.named import mark_named, sub_key_name
 from anw_jax.marks.pixels import PixelMark
 from anw_jax.marks.private_basis import UserLCT
-from anw_jax.marks.publish import MarkTables, clipped_fraction, publish
+from anw_jax.marks.publish import MarkTables, publish
 
 __all__ = [
     "HueRotation",
@@ -29,7 +29,6 @@ __all__ = [
     "PixelMark",
     "UserLCT",
     "apply_lct",
-    "clipped_fraction",
     "lct_matrix",
     "mark_named",
     "publish",

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from anw_jax import _check
-from anw_jax.marks.lct import LinearColorMark
 from anw_jax.marks.mark import Mark
 
 
@@ -136,32 +135,6 @@ def publish(mark: Mark, images: np.ndarray, degrees: float | np.ndarray) -> np.n
         one = tree.unflatten([table[i] for table in tables])
         marked[i] = mark.publish_pixels(image, one)
     return marked
-
-
-def clipped_fraction(
-    mark: LinearColorMark, images: np.ndarray, degrees: float | np.ndarray
-) -> float:
-    """Compute the fraction of pixels that a linear colour mark moves out of [0, 1].
-
-    Takes the arguments of `publish`; returns 0 if there are no images.
-
-    Raises:
-      TypeError, ValueError: as `publish`, or a mark that is not a linear colour mark.
-
-    Example:
-      >>> from anw_jax.marks import HueRotation
-      >>> clipped_fraction(HueRotation(), np.full((1, 2, 2, 3), 90, np.uint8), 60.0)
-      0.0
-    """
-    _check.is_instance(LinearColorMark, mark=mark)
-    images = _check.uint8_images(images=images)
-    maps = mark.matrix(_angles(degrees, len(images)))
-    num_outside = 0
-    for image, pixel_map in zip(images, maps, strict=True):
-        turned = image / 255.0 @ pixel_map.T
-        outside = (turned < -1e-9) | (turned > 1.0 + 1e-9)
-        num_outside += int(outside.any(axis=-1).sum())
-    return num_outside / max(1, images.size // 3)
 
 
 def _check_is_mark(mark: object) -> None:

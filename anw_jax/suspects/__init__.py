@@ -1,10 +1,11 @@
 """Query any model, and turn its answers into a loss table.
 
 A *suspect* is any object with a `declaration` (which pictures it takes, how it answers) and a
-method `answers(images)`. `probe` finds the usual mistakes in a declaration before evidence is
-gathered. `ask` fills the loss table that `anw_jax.stats` tests; a `QuerySession` queries single
-pairs of image and slot. `AnswerCache` stores every answer, so that no query is paid for twice.
-`Access` says what of an answer is used; the exact test serves all kinds.
+method `answers(images)`. `probe` detects common configuration mistakes before the audit
+starts. `ask` fills the loss table that `anw_jax.stats` tests; a `QuerySession` queries single
+pairs of image and slot. `AnswerCache` stores every answer, so that no query is sent twice.
+`Access` selects which part of the model output is used; the exact test is valid for every
+choice.
 
 The adapters import their libraries only when they are used; the error about a missing one
 names the extra to install: onnx, torch, keras, http.

@@ -1,4 +1,4 @@
-"""Access: what of an answer is used, and the loss that is computed from it."""
+"""Which part of a model's output is used, and how it is converted to a loss."""
 
 import dataclasses
 
@@ -43,10 +43,10 @@ class Access:
       min((1 − sum of the listed) / (C − k), the smallest listed), at least 0, because it
       cannot be above a listed one; then the logarithm as before, with ½·10^−decimals as the
       smallest probability if the suspect declares `decimals`.
-    * "label": of K changes of the picture (`augmentation`) h are answered with y:
+    * "label": with h of K augmented copies (`augmentation`) classified as y, the loss is
       −log((h + ½) / (K + 1)).
 
-    With several changes and another kind than "label" the number is the mean over them. An
+    With several augmented copies and any other kind, the loss is the mean over the copies. An
     answer that contains NaN or infinity gives NaN for its image and slot; the test leaves such
     a photo out of its unit, before the key is opened.
 
@@ -57,7 +57,7 @@ class Access:
       kind: one of `KINDS`.
       true_labels: False if they are not known or not reliable.
       num_augmentations: K, the number of queries for each image and slot; None for
-        16 with "label" and 1 otherwise. K = 1 asks the picture as it is.
+        16 with "label" and 1 otherwise. K = 1 queries the image unchanged.
       decimals: for "rounded", digits after the point, 1 to 12.
       k: for "top_k"; None for as many as the suspect lists.
       augmentation: how the changes are drawn.

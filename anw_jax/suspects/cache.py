@@ -1,4 +1,4 @@
-"""Stored answers of one suspect: no query is paid for twice, and a kill loses none.
+"""On-disk cache of a suspect's answers; survives a killed process.
 
 A file is only ever appended to. Each record carries a checksum:
 
@@ -211,7 +211,7 @@ class AnswerCache:
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise CacheError("the cache is closed: what is asked now would be lost")
+            raise CacheError("the cache is closed: answers to further queries would be lost")
 
     def _append(self, records: list[tuple[int, bytes, bytes]]) -> None:
         with self._lock:
@@ -306,7 +306,7 @@ def _check_tail(path: pathlib.Path, body: mmap.mmap, end: int) -> None:
         if _record_at(body, later) is not None:
             raise CacheError(
                 f"{path} is damaged at byte {end} (the checksum is wrong, and good records "
-                "follow): restore it from a copy, or name another file and ask again"
+                "follow): restore it from a copy, or name another file and query again"
             )
         later = body.find(_MARK, later + 1)
 

@@ -1,4 +1,4 @@
-"""What a suspect declares: the pictures that it takes, and how it answers."""
+"""The declaration of a suspect: its input and output format."""
 
 import dataclasses
 import functools

@@ -189,10 +189,10 @@ _TAG = b"anw_jax/v1/augmentation\0"
 class Augmentation:
     """Shift, mirror and noise, on 8-bit pixels; declared in the plan.
 
-    A model that answers with one label gives one bit per query. Several small changes of a
-    picture give a count: how far the picture is inside its class. The changes are drawn from a
-    public seed and the *unmarked* original, so that all slots of an image get the same ones
-    and no change depends on the owner's key. Change 0 is the picture itself.
+    A model that answers with one label gives one bit per query. Counting over several
+    augmented copies measures the distance to the decision boundary. Augmentations are drawn
+    from a public seed and the *unmarked* original, so that all slots of an image get the same
+    ones and none depends on the owner's key. Augmentation 0 is the image itself.
 
     All arithmetic is on integers and SHAKE-256 is the source, so the bytes are the same on
     every machine.
@@ -286,17 +286,17 @@ def _reflected(side: int, shift: int) -> np.ndarray:
 _BATCH, _BATCH_BYTES = 256, 2**28
 
 
-def asked_size(suspect: Suspect) -> tuple[int, int] | None:
+def queried_size(suspect: Suspect) -> tuple[int, int] | None:
     """Return the size to which a suspect's pictures are resized first; None for their own.
 
     It is the declared one, except for recorded answers, which need the original pixels.
     """
-    return getattr(suspect, "asked_size", suspect.declaration.input_size)
+    return getattr(suspect, "queried_size", suspect.declaration.input_size)
 
 
-def as_asked(suspect: Suspect, pixels: Sequence[np.ndarray]) -> np.ndarray:
+def as_queried(suspect: Suspect, pixels: Sequence[np.ndarray]) -> np.ndarray:
     """Return uint8 pictures `[H, W, 3]` as float32 `[b, H', W', 3]` for a suspect."""
-    return fitted(pixels, asked_size(suspect))
+    return fitted(pixels, queried_size(suspect))
 
 
 def batch_size_for(suspect: Suspect, shape: tuple[int, ...]) -> int:
@@ -311,7 +311,7 @@ def batch_size_for(suspect: Suspect, shape: tuple[int, ...]) -> int:
       >>> batch_size_for(suspect, (32, 32, 3)), batch_size_for(suspect, (3000, 4000, 3))
       (256, 7)
     """
-    size, pixels = asked_size(suspect), int(np.prod(shape))
+    size, pixels = queried_size(suspect), int(np.prod(shape))
     # As it is marked, and as the model takes it.
     num_bytes = max(1, 4 * pixels if size is None else pixels + 12 * size[0] * size[1])
     at_once = min(getattr(suspect, "num_together", 1), 2 * _BATCH_BYTES // num_bytes)

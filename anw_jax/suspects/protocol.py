@@ -1,4 +1,4 @@
-"""What passes between a suspect and an audit: answers, and the protocols of a suspect."""
+"""The `Suspect` protocols and the `Answers` they return."""
 
 import dataclasses
 import struct
@@ -80,9 +80,14 @@ class Answers:
 
 
 def checked(
-    answers: Answers, declaration: Declaration, num_images: int, who: str = "the suspect"
+    answers: Answers,
+    declaration: Declaration,
+    num_images: int,
+    display_name: str = "the suspect",
 ) -> Answers:
-    """Return the answers if they are as declared; `who` is how errors call the suspect.
+    """Return the answers if they are as declared.
+
+    `display_name` is the name of the suspect in error messages.
 
     Raises:
       SuspectError: another kind, number of answers or number of classes, or labels that are
@@ -90,7 +95,9 @@ def checked(
     """
     kind, width = answers.kind, declaration.num_classes
     if kind != declaration.answer:
-        raise SuspectError(f"{who} declares {declaration.answer} and answers with {kind}")
+        raise SuspectError(
+            f"{display_name} declares {declaration.answer} and answers with {kind}"
+        )
     noun, wanted = "classes", f"{kind} [b, C]"
     if kind == "top_k":
         width, noun, wanted = declaration.k, "labels for each picture", "top_k [b, k]"
@@ -104,18 +111,18 @@ def checked(
             continue
         if part.ndim != (1 if kind == "label" else 2) or len(part) != num_images:
             raise SuspectError(
-                f"{who} was asked about {num_images} pictures and must answer with {wanted}; "
-                f"the answer has shape {part.shape}"
+                f"{display_name} was given {num_images} pictures and must answer with "
+                f"{wanted}; the answer has shape {part.shape}"
             )
         if part.ndim == 2 and part.shape[1] != width:
             raise SuspectError(
-                f"{who} declares {width} {noun} and answers with {part.shape[1]}"
+                f"{display_name} declares {width} {noun} and answers with {part.shape[1]}"
             )
     if answers.labels is not None and answers.labels.size:
         low, high = int(answers.labels.min()), int(answers.labels.max())
         if low < 0 or high >= declaration.num_classes:
             raise SuspectError(
-                f"{who} declares {declaration.num_classes} classes and answers with "
+                f"{display_name} declares {declaration.num_classes} classes and answers with "
                 f"label {low if low < 0 else high}"
             )
     return answers
@@ -166,10 +173,10 @@ class Ledger(Protocol):
 
 @runtime_checkable
 class RemoteSuspect(Suspect, Protocol):
-    """A suspect whose queries are paid for one by one, so that each is recorded at once."""
+    """A suspect that bills each query, so each one is recorded immediately."""
 
     def ask_each(self, images: np.ndarray, ledger: Ledger) -> None:
-        """Query each picture and tell `ledger`; arguments as for `answers`.
+        """Query each image and report to `ledger`; arguments as for `answers`.
 
         A `RefusedPictureError` about some pictures does not stop the others; any other
         `SuspectError` ends the call. However it ends, each picture that was sent has been

@@ -1,4 +1,4 @@
-"""Query a suspect about pictures, and pay for each picture at most once.
+"""Query a suspect about images, sending each image at most once.
 
 **Refused pictures.** A suspect may have no usable answer to a picture: an HTTP status 4xx, no
 reply after all attempts, too few labels, an exception. When a batch fails, its pictures are
@@ -6,7 +6,7 @@ queried one by one to find the cause. Before a refusal is recorded the suspect h
 *another* picture, queried after the refused one (`Controls`): only this shows that the picture
 was the cause and not the suspect. A recorded refusal is final. The picture is never queried or
 paid for again, and neither are further pictures of its image, because the image's row is
-unusable. A suspect that answers none of the controls is out of order: this is an error, and
+unusable. If no control is answered, the suspect is considered down: an error is raised and
 nothing is recorded.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 from anw_jax.errors import BudgetError, RefusedPictureError, SuspectError
 from anw_jax.suspects.cache import AnswerCache, question_key
 from anw_jax.suspects.declaration import Declaration
-from anw_jax.suspects.pictures import as_asked
+from anw_jax.suspects.pictures import as_queried
 from anw_jax.suspects.protocol import Answers, RemoteSuspect, Suspect, checked
 
 # A service that refuses this many pictures before its first answer gets a control next.
@@ -28,7 +28,7 @@ _MOST_REFUSED_AT_FIRST = 16
 _MOST_WAITED_FOR = 3
 # Number of answered pictures that are kept as controls.
 _NUM_KEPT = 2
-# Number of other controls to try if none of the kept ones is answered; a probe asks as many.
+# Number of other controls to try if none of the kept ones is answered; a probe queries as many.
 _MOST_OTHERS = 48
 
 Failures = dict[bytes, SuspectError]
@@ -36,7 +36,7 @@ SourceFn = Callable[[], Iterator[np.ndarray]]
 
 
 class Controls:
-    """Pictures to query after a refusal: does the suspect still answer at all?
+    """Control images, queried after a refusal to check that the suspect still responds.
 
     The pictures it answered last come first, then others of the case.
 
@@ -184,7 +184,7 @@ class Querier:
     ) -> tuple["_BatchLedger", SuspectError | None]:
         """Query one batch and store the answers; return the error that ended it, if any."""
         ledger = _BatchLedger(keys, self._declaration, self._cache, self._budget, is_control)
-        images = as_asked(self._suspect, pixels)
+        images = as_queried(self._suspect, pixels)
         try:
             if self._is_remote:
                 self._suspect.ask_each(images, ledger)
@@ -295,6 +295,6 @@ def _filler(declaration: Declaration) -> Answers:
 
 def _spent(budget: int, num_queries: int) -> BudgetError:
     return BudgetError(
-        f"the budget of {budget} queries is spent ({num_queries} asked so far); the answers "
+        f"the budget of {budget} queries is spent ({num_queries} sent so far); the answers "
         "are kept: continue with a larger budget and the same cache"
     )

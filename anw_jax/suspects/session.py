@@ -1,4 +1,4 @@
-"""A query session: from pairs of image and slot to entries of the loss table.
+"""Compute loss-table entries for given (image, slot) pairs.
 
 The path of a pair: the original is marked for the slot, changed and cropped as the access says
 (`QuerySession._pictures`), grouped into batches with one key for each picture, and queried
@@ -50,7 +50,7 @@ class QuerySession:
       labels: integers `[n]`; None with `access.true_labels=False`.
       mark: the mark, or a sequence of marks of one type with `mark_of_image`.
       space: which signatures are queried; slot 0 is the unmarked original.
-      access: what of an answer is used; None for all of it.
+      access: which part of the model output is used; None for all of it.
       seed: public bytes (`keys.augmentation_seed`) from which changes of pictures are drawn;
         needed if `access.num_augmentations` > 1. Never the owner's key. A list holds one for
         each image: with several owners each uses their own, so that no other can choose it.
@@ -299,8 +299,13 @@ def ask(
     mark: Mark | Sequence[Mark],
     space: SignatureSpace,
     *,
+    access: Access | None = None,
+    seed: bytes | Sequence[bytes] | None = None,
+    cache: AnswerCache | None = None,
+    budget: int | None = None,
+    mark_of_image: np.ndarray | None = None,
+    batch_size: int | None = None,
     on_progress: progress.ProgressFn = progress.silent,
-    **options: Any,
 ) -> np.ndarray:
     """Fill the loss table of any suspect: every original under every signature.
 
@@ -313,12 +318,16 @@ def ask(
       labels: integers `[n]`; None with `access.true_labels=False`.
       mark: the mark, or several with `mark_of_image`.
       space: which signatures are queried.
+      access: which part of the model output is used; None for all of it.
+      seed: public bytes from which augmentations are drawn, as for `QuerySession`.
+      cache: an open `AnswerCache` of this suspect; None keeps every answer in memory.
+      budget: largest number of queries over the life of the cache; None for no limit.
+      mark_of_image: integers `[n]`, whose mark each image carries.
+      batch_size: pictures in one call of the suspect; None for the default of `QuerySession`.
       on_progress: called with (pairs done, number of pairs).
-      **options: `access`, `seed`, `cache`, `budget`, `mark_of_image`, `batch_size`, as for
-        `QuerySession`.
 
     Returns:
-      float32 `[n, num_slots]`, **lower is evidence**; `Access` says what the numbers are. For
+      float32 `[n, num_slots]`, **lower is evidence**; the unit depends on `Access`. For
       a suspect that answers with logits it is the table of `verify.loss_table`, in nats. NaN
       if there is no usable answer, which makes the image's row unusable; a warning gives the
       number of images that were refused.
@@ -338,7 +347,19 @@ def ask(
       >>> (table[0] > 1).tolist()  # not red under the second and third hue
       [False, True, True, False]
     """
-    session = QuerySession(suspect, images, labels, mark, space, **options)
+    session = QuerySession(
+        suspect,
+        images,
+        labels,
+        mark,
+        space,
+        access=access,
+        seed=seed,
+        cache=cache,
+        budget=budget,
+        mark_of_image=mark_of_image,
+        batch_size=batch_size,
+    )
     num_images, num_slots = len(images), space.num_slots
     pairs = np.indices((num_images, num_slots)).reshape(2, -1)
     table = session.losses(*pairs, on_progress).reshape(num_images, num_slots)

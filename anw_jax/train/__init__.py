@@ -10,7 +10,6 @@ from anw_jax.train.checkpoints import load_model, load_variables
 from anw_jax.train.classifier import (
     TRAINABLE,
     classification_step,
-    estimate,
     forecast_seconds,
     forward_flops,
     train,
@@ -60,7 +59,6 @@ __all__ = [
     "classification_loss",
     "classification_step",
     "cross_entropy",
-    "estimate",
     "evaluate",
     "fit",
     "forecast_seconds",

@@ -16,7 +16,7 @@ from anw_jax.train.batches import Batches, IndicesFn
 from anw_jax.train.checkpoints import differences, digest
 from anw_jax.train.losses import classification_loss
 from anw_jax.train.recipe import PLAIN, Batch, Recipe, classification_batch, plain_values
-from anw_jax.train.runner import StartReport, TrainResult, fit, seconds_each
+from anw_jax.train.runner import TrainResult, fit, seconds_each
 from anw_jax.train.settings import TrainSettings, learning_rate_fn, optimizer
 from anw_jax.train.step import Step, TrainState, make_step, value_and_grad
 
@@ -114,32 +114,15 @@ def train(
     )
 
 
-def estimate(*arguments: Any, **options: Any) -> StartReport:
-    """Estimate the time of a training on this machine, from one compiled and timed step.
-
-    A later `train` with the same model, settings, recipe and shapes does not compile again.
-
-    Args:
-      *arguments: of `train`.
-      **options: of `train`.
-
-    Raises:
-      ValueError: if arguments do not fit each other.
-      TypeError: if an argument is of the wrong kind.
-    """
-    reports: list[StartReport] = []
-    train(*arguments, on_start=reports.append, max_seconds=-np.inf, **options)
-    return reports[0]
-
-
 def forecast_seconds(
     model: Model, settings: TrainSettings, num_images: int, image_shape: tuple[int, int, int]
 ) -> float | None:
     """Estimate the seconds of a training on this machine from FLOPs, within a small factor.
 
     The FLOPs of the network, as XLA counts them before compiling, are divided by the speed of
-    one convolution with its gradient, which takes about a second to measure. `estimate` is
-    closer, but compiles the first step, which may take minutes for a deep network.
+    one convolution with its gradient, which takes about a second to measure. The
+    report that `train` passes to `on_start` is more accurate, but it comes after compiling
+    and timing the first step, which may take minutes for a deep network.
 
     Args:
       model: the network.

@@ -136,29 +136,6 @@ def test_one_pair_has_no_standard_error():
     )
 
 
-def test_by_subsets():
-    rng = np.random.default_rng(1)
-    membership = rng.random((400, 6)) < 0.7
-    base = np.array([0.0, 0.2, 0.5, 0.9, 1.0, 0.3])
-    # By heart where trained on; at the base rate of each photo elsewhere.
-    correct = membership | (rng.random((400, 6)) < base)
-    found = mem.memorization_by_subsets(correct, membership)
-    for photo in range(6):
-        hits = {True: [], False: []}
-        for model in range(400):
-            hits[bool(membership[model, photo])].append(correct[model, photo])
-        assert found[photo] == pytest.approx(np.mean(hits[True]) - np.mean(hits[False]))
-    np.testing.assert_allclose(found, 1 - base, atol=4 * np.sqrt(0.25 / 100))
-
-
-def test_by_subsets_has_no_answer_without_both_kinds():
-    membership = np.array([[True, False, True], [True, False, False]])
-    correct = np.array([[True, True, True], [True, False, False]])
-    np.testing.assert_array_equal(
-        mem.memorization_by_subsets(correct, membership), [np.nan, np.nan, 1.0]
-    )
-
-
 TRUE = np.ones((2, 3), bool)
 
 
@@ -179,11 +156,6 @@ TRUE = np.ones((2, 3), bool)
             lambda: mem.memorization(TRUE[:0], TRUE[:0]),
             ValueError,
             "correct_with must have shape [models, images], got (0, 3)",
-        ),
-        (
-            lambda: mem.memorization_by_subsets(TRUE, TRUE[:, :2]),
-            ValueError,
-            "membership must have shape (2, 3) as correct, got (2, 2)",
         ),
         (
             lambda: mem.compare(TRUE, TRUE),

@@ -80,40 +80,8 @@ def test_a_leaning_suspect_is_found_also_through_another_architecture(networks, 
 
 
 @pytest.mark.parametrize(
-    ("inferred", "secret", "mean"),
-    [
-        ([60.0, 120.0], [60.0, 120.0], 1.0),
-        ([359.0], [1.0], np.cos(np.radians(2.0))),  # across 0
-        ([0.0, 180.0], [180.0, 180.0], 0.0),
-        ([62.56], [60.0], 0.999),  # what .999 means: 2.6 degrees
-    ],
-)
-def test_signature_cosines(inferred, secret, mean):
-    found = tracing.signature_cosines(inferred, secret)
-    assert found["cosine_mean"] == pytest.approx(mean, abs=1e-5)
-    assert found["cosine_std"] == pytest.approx(np.std(found["cosines"]))
-
-
-def test_random_answers_have_the_spread_of_the_paper():
-    """Uniform slots of 12: cosines of mean 0 and standard deviation √½, "before training"."""
-    degrees = np.repeat(np.arange(0.0, 360.0, 30.0), 12)
-    found = tracing.signature_cosines(degrees, np.tile(np.arange(0.0, 360.0, 30.0), 12))
-    assert found["cosine_mean"] == pytest.approx(0.0, abs=1e-12)
-    assert found["cosine_std"] == pytest.approx(np.sqrt(0.5))
-
-
-@pytest.mark.parametrize(
     ("call", "message"),
     [
-        (
-            lambda: tracing.signature_cosines([1.0, 2.0], [1.0]),
-            "secret_degrees must have one angle for each of inferred_degrees, got shapes "
-            "(1,) and (2,)",
-        ),
-        (
-            lambda: tracing.signature_cosines([np.nan], [1.0]),
-            "inferred_degrees and secret_degrees must be finite",
-        ),
         (
             lambda: tracing.features_of(
                 lambda images: images, np.zeros((0, 2, 2, 3), np.uint8)

@@ -29,8 +29,8 @@ def _rows(partition):
 def everyone():
     """1,000 users of 100 photos each, and how long it took to deal and to publish them."""
     splits = _splits(100_000, 10)
-    data.share_equally(splits, 2, seed=0)  # compiles the shuffle of so many
-    partition = data.share_equally(splits, 1000, seed=1)
+    specs = [data.UserSpec(f"user{i:04d}", 100) for i in range(1000)]
+    partition = data.assign_users(splits, specs, seed=1)
     published = {
         user.spec.name: 255 - partition.images_of(splits, user.spec.name).images
         for user in partition.users
@@ -58,56 +58,18 @@ def test_a_thousand_specs_are_dealt_as_well():
         assert rows.max() < len(getattr(splits, side))
 
 
-@pytest.mark.parametrize("num_users", [1, 3, 7, 20])
-def test_shares_differ_by_at_most_one(num_users):
-    splits = _splits(20, 4)
-    partition = data.share_equally(splits, num_users, seed=0, kind="unmarked", prefix="u")
-    sizes = [user.spec.num_images for user in partition.users]
-    assert sizes == sorted(sizes, reverse=True)
-    assert max(sizes) - min(sizes) <= 1
-    assert sorted(_rows(partition)) == list(range(20))
-    assert partition.users[0].spec.kind == "unmarked"
-    assert partition.users[-1].spec.name == f"u{num_users - 1:04d}"
-
-
-def test_shares_of_a_subset_leave_twins_to_nobody():
+def test_users_of_a_subset_get_no_image_with_a_copy():
     splits = _splits(20, 4)
     images = splits.train.images.copy()
     images[[4, 9]] = images[17]
     splits = dataclasses.replace(splits, train=dataclasses.replace(splits.train, images=images))
-    partition = data.share_equally(splits, 4, seed=0)
-    assert [len(user.indices) for user in partition.users] == [5, 4, 4, 4]
+    specs = [data.UserSpec(f"u{i}", size) for i, size in enumerate((5, 4, 4, 4))]
+    partition = data.assign_users(splits, specs, seed=0)
     assert set(range(20)) - set(_rows(partition).tolist()) == {4, 9, 17}
-    subset = data.share_equally(splits, 2, seed=0, num_train=9)
+    with pytest.raises(ValueError, match="num_images of user 'u3'"):
+        data.assign_users(splits, [*specs[:3], data.UserSpec("u3", 5)], seed=0)
+    subset = data.assign_users(splits, [data.UserSpec("u", 6)], seed=0, num_train=9)
     assert set(_rows(subset).tolist()) <= set(subset.train_indices.tolist())
-
-
-def test_shares_are_those_of_assign_users():
-    splits = _splits(20, 4)
-    shared = data.share_equally(splits, 3, seed=5)
-    assigned = data.assign_users(splits, [user.spec for user in shared.users], seed=5)
-    np.testing.assert_array_equal(_rows(shared), _rows(assigned))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            {"num_users": 21},
-            "num_users must be at most 20, the distinct training images there are, got 21",
-        ),
-        ({"num_users": 0}, "num_users must be at least 1, got 0"),
-        (
-            {"num_users": 2, "kind": "held_out"},
-            "kind must be one of marked, unmarked; got 'held_out'",
-        ),
-        ({"num_users": 2, "prefix": 3}, "prefix must be a str, got int: 3"),
-    ],
-)
-def test_impossible_shares(arguments, message):
-    with pytest.raises((TypeError, ValueError)) as caught:
-        data.share_equally(_splits(20, 4), seed=0, **arguments)
-    assert str(caught.value) == message
 
 
 def test_spare_rows_are_owned_by_nobody_and_seen_by_no_training():

@@ -46,13 +46,12 @@ def test_a_seal_is_that_of_an_audit(finished):
         assert blind["num_unusable"] == 0
 
 
-def test_a_seal_of_version_1_is_still_checked(reopened):
+def test_seals_of_versions_1_and_2_are_still_checked(reopened):
     """Its fields are those that older runs wrote."""
     settings, folder = reopened
     file = folder / "tables/keyed.seal.json"
-    seal = {
-        name: part for name, part in json.loads(file.read_text()).items() if name in OLD_SEAL
-    }
+    full = json.loads(file.read_text())
+    seal = {name: part for name, part in full.items() if name in OLD_SEAL}
     file.write_text(json.dumps(seal))
     batches = query.query_batches(
         owners.prepare(settings, workdir.Workdir(folder)), settings.seed
@@ -61,9 +60,15 @@ def test_a_seal_of_version_1_is_still_checked(reopened):
     with np.load(folder / "tables/keyed.npz") as arrays:
         table = arrays["losses"]
     grid, where = settings.verify.grid, workdir.Workdir(folder)
-    stored = query._StoredTable(batch, grid, seal["model"], where, query.TABLES)
+    stored = query._StoredTable(batch, grid, "", seal["model"], where, query.TABLES)
+    np.testing.assert_array_equal(stored.read(), table)
+    full["format"] = query._SECOND_FORMAT  # with the same digest of the model
+    file.write_text(json.dumps(full))
     np.testing.assert_array_equal(stored.read(), table)
     for name in OLD_SEAL:
+        file.write_text(json.dumps(full | {name: "0" * 64}))
+        with pytest.raises(CommitmentError, match=r"keyed.seal.json does not match its table"):
+            stored.read()
         file.write_text(json.dumps(seal | {name: "0" * 64}))
         with pytest.raises(CommitmentError, match=r"keyed.seal.json does not match its table"):
             stored.read()
@@ -75,7 +80,7 @@ def test_a_seal_of_version_1_is_still_checked(reopened):
         (("previous",), "0" * 64),
         (("file",), "0" * 64),
         (("owners", "keyed", "table"), "0" * 64),
-        (("format",), "anw_jax sealed table of a run, version 3"),
+        (("format",), "anw_jax sealed table of a run, version 4"),
         (("format",), None),
         (("owners",), None),
     ],
@@ -123,7 +128,7 @@ def test_a_killed_table_resumes_at_its_last_block(finished, tmp_path, monkeypatc
     monkeypatch.setattr(query.verify, "loss_table", answer)
     folder = workdir.Workdir(tmp_path)
     batch = query.query_batches(opened, settings.seed)[0]
-    stored = query._StoredTable(batch, settings.verify.grid, "m", folder, "tables")
+    stored = query._StoredTable(batch, settings.verify.grid, "m", "", folder, "tables")
     log = journal.Journal(folder)
     with pytest.raises(KeyboardInterrupt):
         stored.fill(None, log)

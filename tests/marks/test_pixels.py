@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anw_jax.keys import MarkKey, SignatureSpace
-from anw_jax.marks import PixelMark, clipped_fraction, publish
+from anw_jax.marks import PixelMark, publish
 
 SUB_KEY = MarkKey.for_experiment(4).sub_key("pixels")
 MARK = PixelMark(SUB_KEY, 6, 5, num_pixels=9)
@@ -303,5 +303,3 @@ def test_pictures_and_angles_are_checked_like_those_of_other_marks():
     _refuses(ValueError, "degrees must be finite, got nan", MARK.mark, image, float("nan"))
     uint8 = "image must be float in [0, 1], got uint8: divide by 255 first"
     _refuses(TypeError, uint8, MARK.mark, image.astype(np.uint8), 60.0)
-    with pytest.raises(TypeError, match=r"^mark must be a LinearColorMark, got PixelM"):
-        clipped_fraction(MARK, np.zeros((1, 6, 5, 3), np.uint8), 60.0)

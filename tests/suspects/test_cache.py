@@ -187,7 +187,7 @@ def test_damage_in_the_midst_is_refused(tmp_path):
         AnswerCache(path, LOGITS)
     assert str(error.value) == (
         f"{path} is damaged at byte {start} (the checksum is wrong, and good records follow): "
-        "restore it from a copy, or name another file and ask again"
+        "restore it from a copy, or name another file and query again"
     )
     assert path.read_bytes() == bytes(body)  # nothing was thrown away
 
@@ -324,5 +324,5 @@ def test_nothing_is_kept_after_closing(tmp_path, on_disk):
     with AnswerCache(tmp_path / "file" if on_disk else None, LOGITS) as cache:
         cache.store([key(1)], logits(1))
     for late in (lambda: cache.store([key(2)], logits(2)), lambda: cache.get(key(1))):
-        with pytest.raises(CacheError, match="the cache is closed: what is asked now would be"):
+        with pytest.raises(CacheError, match="the cache is closed: answers to further queries"):
             late()

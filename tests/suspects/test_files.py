@@ -230,7 +230,7 @@ def test_recordings(tmp_path):
     again = RecordedSuspect.load(tmp_path / "answers.npz")
     assert again.declaration == suspect.declaration
     np.testing.assert_array_equal(again.answers(asked[[2, 0]]).scores, answers.scores[[2, 0]])
-    with pytest.raises(SuspectError, match="was asked about 3 pictures and must answer with"):
+    with pytest.raises(SuspectError, match="was given 3 pictures and must answer with"):
         RecordedSuspect.of(photos, answers.rows(slice(2)), twins.NHWC)
 
 
@@ -269,12 +269,12 @@ def test_jax_needs_a_partial():
 
 
 MISSING = {
-    "onnxruntime": ("onnx", "asking an ONNX file", lambda p: OnnxSuspect(p, twins.NCHW)),
-    "torch": ("torch", "asking a PyTorch model", lambda p: TorchSuspect(None, twins.NCHW)),
-    "keras": ("keras", "asking a Keras model", lambda p: KerasSuspect(None, twins.NHWC)),
+    "onnxruntime": ("onnx", "querying an ONNX file", lambda p: OnnxSuspect(p, twins.NCHW)),
+    "torch": ("torch", "querying a PyTorch model", lambda p: TorchSuspect(None, twins.NCHW)),
+    "keras": ("keras", "querying a Keras model", lambda p: KerasSuspect(None, twins.NHWC)),
     "urllib3": (
         "http",
-        "asking an HTTP endpoint",
+        "querying an HTTP endpoint",
         lambda p: HttpSuspect("http://a", twins.NHWC),
     ),
 }

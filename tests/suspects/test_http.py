@@ -89,8 +89,8 @@ MOODS = {
     ),
     "too few": (
         body(json.dumps({"predictions": [{"scores": [0.5] * 5}] * 2})),
-        ": the answer must have as many entries at 'predictions' as pictures were asked about, "
-        "1; got 2; if the whole answer is about one picture, say pictures = false",
+        ": the answer must have as many entries at 'predictions' as pictures were sent, "
+        "1; got 2; if the whole answer is about one picture, set pictures = false",
     ),
     "no path": (
         body('{"error": "quota"}'),

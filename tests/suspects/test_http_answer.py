@@ -19,7 +19,7 @@ LISTED = [
     {"label": "dog", "score": 0.1},
 ]
 NO_ORDER = (
-    "scores come as a list, whose order the names in classes do not tell: give labels a path"
+    "scores come as a list, whose order the names in classes do not give: give labels a path"
 )
 
 READ = {
@@ -243,9 +243,9 @@ def test_one_flat_list_holds_all_pictures_in_order(number):
 
 def test_the_hint_for_an_answer_about_one_picture():
     for body in (LISTED, {"cat": 1}):
-        with pytest.raises(SuspectError, match="say pictures = false"):
+        with pytest.raises(SuspectError, match="set pictures = false"):
             AnswerTemplate(".", "*.score", "*.label", NAMES).read(body, FULL, 1)
-        with pytest.raises(SuspectError, match="say pictures = false"):
+        with pytest.raises(SuspectError, match="set pictures = false"):
             AnswerTemplate("predictions").read(body, FULL, 1)
 
 

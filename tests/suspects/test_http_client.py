@@ -191,7 +191,7 @@ def test_other_packings_are_refused_unread(packing):
     with serving(says(sized(b"abc", b"content-encoding: %s\r\n" % packing.encode()))) as url:
         with pytest.raises(NoAnswerError) as error:
             sent(url)
-    assert str(error.value) == f"answers packed as '{packing}', which was not asked for"
+    assert str(error.value) == f"answers with encoding '{packing}', which was not requested"
 
 
 def test_a_body_that_does_not_unpack():

@@ -132,7 +132,7 @@ def test_an_answer_that_lacks_entries_is_narrowed_down():
     assert sorted(book.failures) == list(BAD)
     assert str(book.failures[2]) == (
         "http://model.test/predict: the answer must have as many entries at 'predictions' as "
-        "pictures were asked about, 1; got 0"
+        "pictures were sent, 1; got 0"
     )
 
 

@@ -111,7 +111,7 @@ def test_an_echo_elsewhere_is_not_shown(reply):
 
 def test_a_packing_that_is_the_token():
     def handler(request):
-        raise NoAnswerError(f"answers packed as {TOKEN!r:.40}, which was not asked for")
+        raise NoAnswerError(f"answers with encoding {TOKEN!r:.40}, which was not requested")
 
     check_hidden(said(handler))
 

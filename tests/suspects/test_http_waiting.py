@@ -138,12 +138,12 @@ def test_short_waits_are_silent():
 def test_waits_of_several_threads_are_told_once():
     now = [0.0]
     pace = Pace(clock=lambda: now[0])
-    assert [pace.is_news(20) for _ in range(8)] == [True] + [False] * 7
+    assert [pace.should_log(20) for _ in range(8)] == [True] + [False] * 7
     now[0] = 1
-    assert not pace.is_news(20)
-    assert pace.is_news(40)
+    assert not pace.should_log(20)
+    assert pace.should_log(40)
     now[0] = 41
-    assert pace.is_news(20)
+    assert pace.should_log(20)
 
 
 def test_a_probe_waits_once_for_a_service_that_is_down():

@@ -136,7 +136,7 @@ def test_every_error_of_a_model_is_one_of_its_shape():
     with pytest.raises(SuspectError, match=message):
         suspect.answers(np.zeros((2, 4, 4, 3), np.float32))
     flat = JaxSuspect(Partial(_total, WEIGHTS), Declaration(2))
-    with pytest.raises(SuspectError, match="was asked about 4 pictures and must answer"):
+    with pytest.raises(SuspectError, match="was given 4 pictures and must answer"):
         flat.answers(np.zeros((3, 4, 4, 3), np.float32))
 
 

@@ -156,7 +156,7 @@ def test_dropout_in_training_mode(rng, steady):
     report = probe(suspect_of(fun, declaration), PHOTOS)
     assert names(report)[0] == ("error" if steady else "warning", "changes")
     assert report.findings[0].seen.endswith(
-        " of 60 photos got another answer when asked again"
+        " of 60 photos got another answer when queried again"
         + ("" if steady else ", as declared")
     )
     assert report.is_fit is not steady

@@ -157,7 +157,7 @@ def test_the_budget_is_kept_to_the_query(tmp_path):
             )
         assert len(spy.asked) == budget
         assert str(error.value) == (
-            f"the budget of {budget} queries is spent ({budget} asked so far); the answers "
+            f"the budget of {budget} queries is spent ({budget} sent so far); the answers "
             "are kept: continue with a larger budget and the same cache"
         )
     with AnswerCache(tmp_path / "file", spy.suspect.declaration) as cache:
@@ -241,9 +241,17 @@ LOGITS = "the suspect declares logits and must answer with an array of numbers [
 @pytest.mark.parametrize(
     ("answer", "values", "message"),
     [
-        ("logits", np.zeros((3, 5)), "the suspect was asked about 2 pictures and must answer "),
+        (
+            "logits",
+            np.zeros((3, 5)),
+            "the suspect was given 2 pictures and must answer ",
+        ),
         ("logits", np.zeros((2, 7)), "the suspect declares 5 classes and answers with 7"),
-        ("logits", np.zeros(2), "the suspect was asked about 2 pictures and must answer with "),
+        (
+            "logits",
+            np.zeros(2),
+            "the suspect was given 2 pictures and must answer with ",
+        ),
         ("label", np.array([0, 9]), "the suspect declares 5 classes and answers with label 9"),
         (
             "label",

@@ -195,7 +195,7 @@ def test_a_keras_model_of_several_outputs_and_one_at_a_time(monkeypatch):
 
 def test_a_batch_axis_of_another_length_is_an_error():
     suspect = CallableSuspect(lambda b: twins.logits(b)[:-1], twins.NHWC, identity="short")
-    with pytest.raises(SuspectError, match=r"was asked about 5 pictures .* shape \(4, 5\)"):
+    with pytest.raises(SuspectError, match=r"was given 5 pictures .* shape \(4, 5\)"):
         suspect.answers(PICTURES)
     wrong = CallableSuspect(squeezed, Declaration(4), identity="wrong")
     with pytest.raises(SuspectError, match="declares 4 classes and answers with 5"):

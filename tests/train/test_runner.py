@@ -31,8 +31,10 @@ def test_reports_have_progress_and_speed(tiny):
     np.testing.assert_allclose(rates, wanted, rtol=1e-5)
 
 
-def test_estimate_leaves_out_compilation(tiny):
-    report = train.estimate(*tiny)
+def test_the_start_report_leaves_out_compilation(tiny):
+    reports = []
+    train.train(*tiny, on_start=reports.append, max_seconds=-np.inf)
+    (report,) = reports
     assert report.num_steps == 16
     assert 0 < report.step_seconds < report.compile_seconds
     assert report.segment_steps == 16

@@ -112,8 +112,10 @@ def test_a_streamed_run_is_not_resumed_in_memory(tiny, streamed, tmp_path):
         train.train(*tiny, checkpoint_dir=tmp_path)
 
 
-def test_estimate_of_a_streamed_training(streamed):
-    report = train.estimate(*streamed)
+def test_start_report_of_a_streamed_training(streamed):
+    reports = []
+    train.train(*streamed, on_start=reports.append, max_seconds=-np.inf)
+    (report,) = reports
     assert report.num_steps == 16
     assert report.step_seconds > 0
 
@@ -126,7 +128,7 @@ def _wait_for_the_end_of(threads):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ends", ["estimate", "stop", "divergence"])
+@pytest.mark.parametrize("ends", ["no time", "stop", "divergence"])
 def test_prefetching_ends_with_the_training(streamed, monkeypatch, ends):
     """And does not wait for the garbage collector: a host trains hundreds of models."""
     before, seen = set(threading.enumerate()), set()
@@ -136,8 +138,8 @@ def test_prefetching_ends_with_the_training(streamed, monkeypatch, ends):
     arguments = model, longer, images, labels, _noting(rows, seen)
     gc.disable()
     try:
-        if ends == "estimate":
-            train.estimate(*arguments)
+        if ends == "no time":
+            train.train(*arguments, max_seconds=-np.inf)
         elif ends == "stop":
             train.train(*arguments, segment_steps=6, should_stop=lambda: True)
         else:

@@ -36,11 +36,11 @@ class PreparedSuspect:
         model.
 
     Attributes:
-      who: how errors call it.
+      display_name: name used in error messages.
       surroundings: where its code runs; None for a model that the caller built.
     """
 
-    who = "the suspect"
+    display_name = "the suspect"
     surroundings: Surroundings | None = None
     # Largest number of pictures that the model itself takes in one call; None for no limit.
     _at_once: int | None = None
@@ -76,12 +76,14 @@ class PreparedSuspect:
             batch = np.concatenate([batch, more])
         try:
             values = self._run(batch)
-            answers = read_answers(values, self._declaration, filled, self.who)
+            answers = read_answers(values, self._declaration, filled, self.display_name)
         except (SuspectError, KeyboardInterrupt):
             raise
         except BaseException as error:  # libraries and models have errors of their own
             shape = (number, *batch.shape[1:])
-            message = f"{self.who} fails on a batch of shape {shape} ({cause_of(error)})"
+            message = (
+                f"{self.display_name} fails on a batch of shape {shape} ({cause_of(error)})"
+            )
             raise SuspectError(message) from error
         return answers.rows(slice(number))
 
@@ -129,11 +131,12 @@ def cause_of(error: BaseException, most: int = 240) -> str:
 def missing(what: str, extra: str) -> MissingLibraryError:
     """Return the error that names the extra to install.
 
-    From the checkout: the package is on no index, where anybody may take its name.
+    It suggests installing from the checkout: the package is not on PyPI, where its name could
+    be squatted.
 
     Example:
-      >>> str(missing("asking an ONNX file", "onnx"))
-      "asking an ONNX file needs the extra 'onnx': pip install '.[onnx]' in the checkout"
+      >>> str(missing("querying an ONNX file", "onnx"))
+      "querying an ONNX file needs the extra 'onnx': pip install '.[onnx]' in the checkout"
     """
     return MissingLibraryError(
         f"{what} needs the extra {extra!r}: pip install '.[{extra}]' in the checkout"
@@ -195,7 +198,7 @@ _ADVICE = {
 
 
 def read_answers(
-    values: object, declaration: Declaration, num_images: int, who: str = "the suspect"
+    values: object, declaration: Declaration, num_images: int, display_name: str = "the suspect"
 ) -> Answers:
     """Read what a model returned for a batch of `num_images` pictures.
 
@@ -208,7 +211,7 @@ def read_answers(
       values: what the model returned.
       declaration: of the suspect.
       num_images: b.
-      who: how errors call the suspect.
+      display_name: name of the suspect in error messages.
 
     Raises:
       SuspectError: anything else. The message names the suspect, what came and what to return:
@@ -224,7 +227,7 @@ def read_answers(
       of numbers [b, C]; got a dict with the keys 'logits': return the value that holds the
       logits, such as answer['logits']
     """
-    reader = _Reader(declaration.answer, who)
+    reader = _Reader(declaration.answer, display_name)
     ndim = 1 if declaration.answer == "label" else 2
     if declaration.answer == "top_k":
         if not isinstance(values, (tuple, list)) or len(values) != 2:
@@ -238,21 +241,21 @@ def read_answers(
         parts = [p[None] if p is not None and p.ndim == ndim - 1 else p for p in parts]
     if isinstance(values, list) and any(p is not None and p.ndim > ndim for p in parts):
         raise reader.refused(values, _PART.format("logits"))
-    return checked(Answers(declaration.answer, *parts), declaration, num_images, who)
+    return checked(Answers(declaration.answer, *parts), declaration, num_images, display_name)
 
 
 class _Reader:
     """Turns returned values into arrays of one kind of answer."""
 
-    def __init__(self, kind: str, who: str):
-        self._kind, self._who = kind, who
+    def __init__(self, kind: str, display_name: str):
+        self._kind, self._display_name = kind, display_name
 
     def refused(self, values: Any, do: str, part: str = "") -> SuspectError:
-        """Return the error: who must answer with what, what came, and what to do."""
+        """Return an error that states the required answer, the actual one, and a remedy."""
         of_part = f" as {part}" if part else ""
         return SuspectError(
-            f"{self._who} declares {self._kind} and must answer with {_WANTED[self._kind]}; "
-            f"got {_described(values)}{of_part}: {do}"
+            f"{self._display_name} declares {self._kind} and must answer with "
+            f"{_WANTED[self._kind]}; got {_described(values)}{of_part}: {do}"
         )
 
     def floats(self, values: Any, part: str = "") -> np.ndarray:

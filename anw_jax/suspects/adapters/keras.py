@@ -95,7 +95,7 @@ def _keras() -> types.ModuleType:
         import keras
     except ImportError as error:
         if error.name in (None, "keras"):
-            raise missing("asking a Keras model", "keras") from None
+            raise missing("querying a Keras model", "keras") from None
         raise MissingLibraryError(
             f"Keras cannot load its backend ({error.name} is not installed): install that, or "
             "set the environment variable KERAS_BACKEND=jax"

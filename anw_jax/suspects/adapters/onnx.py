@@ -1,7 +1,7 @@
 """Adapter for an ONNX file, and a check that the file contains the whole model.
 
-A message of Protocol Buffers is a row of fields, each a number, a wire type and a value. Only
-the fields in `_INSIDE` lead to tensors; all others are skipped.
+A Protocol Buffers message is a sequence of fields, each with a number, a wire type and a value.
+Only the fields in `_INSIDE` lead to tensors; all others are skipped.
 """
 
 import os
@@ -129,7 +129,7 @@ def _onnxruntime() -> types.ModuleType:
     try:
         import onnxruntime
     except ImportError:
-        raise missing("asking an ONNX file", "onnx") from None
+        raise missing("querying an ONNX file", "onnx") from None
     return onnxruntime
 
 

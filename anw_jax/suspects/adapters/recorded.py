@@ -65,7 +65,7 @@ class RecordedSuspect:
         return cls([question_key("", image) for image in images], answers, declaration)
 
     @property
-    def asked_size(self) -> None:
+    def queried_size(self) -> None:
         """None: pictures are identified by their own pixels and so not resized."""
         return None
 

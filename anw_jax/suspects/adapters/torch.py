@@ -96,7 +96,7 @@ class TorchSuspect(PreparedSuspect):
     ) -> Self:
         """Open a TorchScript file, as `torch.jit.save` writes it.
 
-        It is a program: open one from a stranger only on a machine with nothing to steal.
+        TorchScript files can execute code. Load untrusted files only in a sandbox.
 
         Raises:
           SuspectError: no file, a pickle, a file of weights, or not a file of PyTorch; a
@@ -206,7 +206,7 @@ def _torch() -> types.ModuleType:
     try:
         import torch
     except ImportError:
-        raise missing("asking a PyTorch model", "torch") from None
+        raise missing("querying a PyTorch model", "torch") from None
     return torch
 
 

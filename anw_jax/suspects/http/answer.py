@@ -114,7 +114,7 @@ class AnswerTemplate:
             return [body]
         hint = ""
         if num_images == 1:
-            hint = "; if the whole answer is about one picture, say pictures = false"
+            hint = "; if the whole answer is about one picture, set pictures = false"
         try:
             entries = follow(body, self.pictures)
         except SuspectError as error:
@@ -128,8 +128,8 @@ class AnswerTemplate:
                 return entries
         seen = len(entries) if isinstance(entries, list) else type(entries).__name__
         what = (
-            f"the answer must have as many entries at {self.pictures!r} as pictures were asked "
-            f"about, {num_images}; got {seen}"
+            f"the answer must have as many entries at {self.pictures!r} as pictures were "
+            f"sent, {num_images}; got {seen}"
         )
         if isinstance(entries, list) and len(entries) < num_images:
             raise RefusedPictureError(what)
@@ -270,8 +270,8 @@ class AnswerTemplate:
 
 
 _NO_ORDER = (
-    "scores come as a list, whose order the names in classes do not tell: give labels a path "
-    "to the names beside the scores, or leave classes out if the list stands in class order"
+    "scores come as a list, whose order the names in classes do not give: give labels a path "
+    "to the names beside the scores, or leave classes out if the list is in class order"
 )
 
 

@@ -17,7 +17,8 @@ from anw_jax.suspects.http.secrets import checked_url, password_of, proxy_for
 
 _PIECE = 2**16
 _GRACE = 0.2
-# The client asks for none. Unpacking these is bounded; packed twice, a body could fill memory.
+# The client requests no compression. Decompressing these is bounded; a body compressed twice
+# could fill the memory.
 _PACKINGS = ("", "identity", "gzip", "deflate")
 
 
@@ -42,11 +43,11 @@ class Reply:
 
 
 class UnreachableError(Exception):
-    """There was no connection, so the service did no work; the message may give the reason."""
+    """Could not connect, so the request was not processed; the message may give the reason."""
 
 
 class TooSlowError(Exception):
-    """The time is over; the service may have worked."""
+    """Timed out; the service may have processed the request."""
 
 
 class BrokenOffError(Exception):
@@ -171,7 +172,9 @@ def _whole(response: Any, deadline: float, max_bytes: int) -> Reply:
     try:
         packing = headers.get("content-encoding", "").strip().lower()
         if packing not in _PACKINGS:
-            raise NoAnswerError(f"answers packed as {packing!r:.40}, which was not asked for")
+            raise NoAnswerError(
+                f"answers with encoding {packing!r:.40}, which was not requested"
+            )
         while piece := response.read1(_PIECE, decode_content=True):
             body += piece
             if len(body) > max_bytes:
@@ -219,7 +222,7 @@ class _Watch:
 
     @classmethod
     def see(cls, connection: Any) -> None:
-        """Tell the watch of this thread, if there is one, which connection is used."""
+        """Pass the connection in use to the watch of this thread, if there is one."""
         watch = getattr(cls._of_thread, "watch", None)
         if watch is not None:
             watch._connection = connection
@@ -228,7 +231,7 @@ class _Watch:
 
     @classmethod
     def see_opened(cls, opened: socket.socket) -> None:
-        """Tell the watch of this thread about a socket before TLS takes it over."""
+        """Pass a socket to the watch of this thread before TLS wraps it."""
         watch = getattr(cls._of_thread, "watch", None)
         if watch is not None:
             # During the handshake no other object refers to the TLS socket.
@@ -274,5 +277,5 @@ def _urllib3() -> types.ModuleType:
     try:
         import urllib3
     except ImportError:
-        raise missing("asking an HTTP endpoint", "http") from None
+        raise missing("querying an HTTP endpoint", "http") from None
     return urllib3

@@ -86,8 +86,8 @@ class HttpSuspect:
     There is another attempt, after a growing pause or after Retry-After, if there was no
     connection, a time-out, a cut connection, or a status 408, 429 or 5xx. A warning reports
     waits of ten seconds and more. Any other status, and a body that is not an answer, is an
-    error at once: it was paid for, and a second attempt would ask again because the answer was
-    unwelcome. Redirects are not followed.
+    error at once: the query was billed, and retrying would amount to rejecting an inconvenient
+    answer. Redirects are not followed.
 
     A picture that the service refuses (another status 4xx, or an answer that lacks it) does
     not stop the others, and the ledger records which one it is. If a request with several
@@ -286,7 +286,7 @@ class HttpSuspect:
             if attempt < limit:
                 seconds = self._seconds_before(attempt + 1, reply, trouble)
                 if seconds + time.monotonic() - start >= _LONG_WAIT:
-                    self._tell(seconds, f"{trouble} (attempt {attempt} of {limit})")
+                    self._warn(seconds, f"{trouble} (attempt {attempt} of {limit})")
                 self._wait(seconds, reply, stop)
         self._pace.is_down = did_nothing
         raise SuspectError(f"{trouble}, in {limit} attempt{'s' * (limit > 1)}")
@@ -315,7 +315,7 @@ class HttpSuspect:
         """Return how long to wait before an attempt.
 
         Raises:
-          SuspectError: the service asks to wait longer than is allowed.
+          SuspectError: the service requests a longer wait than is allowed.
         """
         first, asked = self._options.first_back_off_seconds, None
         if reply is not None:
@@ -339,9 +339,9 @@ class HttpSuspect:
         elif not stop.is_set():
             (self._sleep or stop.wait)(seconds)
 
-    def _tell(self, seconds: float, trouble: str) -> None:
+    def _warn(self, seconds: float, trouble: str) -> None:
         """Report a long wait once, for all threads that wait for the same."""
-        if self._pace.is_news(seconds):
+        if self._pace.should_log(seconds):
             # The time of day makes each warning unique; Python shows equal ones only once.
             until = time.strftime("%H:%M:%S", time.localtime(time.time() + seconds))
             warnings.warn(
@@ -351,7 +351,7 @@ class HttpSuspect:
     def _identity(self) -> str:
         parts = [dataclasses.asdict(part) for part in (self._request, self._answer)]
         shown = shown_url(self._url)
-        if shown != self._url:  # the hidden part tells models apart too
+        if shown != self._url:  # the hidden part also distinguishes models
             parts.append(self._url)
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return f"{shown} {digest}"

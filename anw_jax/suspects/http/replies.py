@@ -169,7 +169,7 @@ class Pace:
         self._gap = 0.0 if rate is None else 1.0 / rate
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
-        self._next = self._paused_until = self._told_until = -float("inf")
+        self._next = self._paused_until = self._logged_until = -float("inf")
         self.is_down = False
 
     def wait(self, sleep: Callable[[float], object] | None = None) -> None:
@@ -202,16 +202,16 @@ class Pace:
             self._paused_until = max(self._paused_until, self._clock() + seconds)
             self._next = max(self._next, self._paused_until)
 
-    def is_news(self, seconds: float) -> bool:
-        """Return whether a wait ends later than every wait reported so far.
+    def should_log(self, seconds: float) -> bool:
+        """Return True if this wait should be logged (it ends later than any already logged).
 
         Several threads wait for one service; one warning reports all of them.
         """
         with self._lock:
             end = self._clock() + seconds
-            if end <= self._told_until + _SAME_END:
+            if end <= self._logged_until + _SAME_END:
                 return False
-            self._told_until = end
+            self._logged_until = end
         return True
 
 

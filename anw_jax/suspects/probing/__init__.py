@@ -1,1 +1,1 @@
-"""The probe: is a model asked correctly? It runs before any evidence is gathered."""
+"""Checks, before an audit, that a model is queried correctly."""

@@ -9,7 +9,7 @@ import scipy.stats
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.access import Access, first_labels
 from anw_jax.suspects.declaration import Declaration
-from anw_jax.suspects.pictures import asked_size
+from anw_jax.suspects.pictures import queried_size
 from anw_jax.suspects.probing.findings import Finding
 from anw_jax.suspects.probing.photos import ProbePhotos
 from anw_jax.suspects.protocol import Answers, Suspect
@@ -32,7 +32,7 @@ def findings_on_stability(
         seen = f"it answered once and then not: {error}"
         return [Finding("unstable", "error", seen, "correct this, then probe again")]
     if moved := _num_moved(first, again):
-        seen = f"{moved} of {len(first)} photos got another answer when asked again"
+        seen = f"{moved} of {len(first)} photos got another answer when queried again"
         if not suspect.declaration.deterministic:
             do = "expect to need more images; the first answer to a picture counts"
             return [Finding("changes", "warning", f"{seen}, as declared", do)]
@@ -65,7 +65,7 @@ def findings_on_batches(
             many = "one picture alone" if size == 1 else f"{size} pictures together"
             seen = f"it does not answer {many}: {error}"
             do = (
-                "an audit asks batches of this size too: correct the model (such as a squeeze "
+                "an audit sends batches of this size too: correct the model (such as a squeeze "
                 "that drops the axis of a batch of one), then probe again"
             )
             return [Finding("batch_size", "error", seen, do)]
@@ -83,7 +83,7 @@ def findings_on_sizes(
     for pictures in other_sizes:
         why = ""
         try:
-            scores = ProbePhotos(pictures, asked_size(suspect)).answers(suspect).scores
+            scores = ProbePhotos(pictures, queried_size(suspect)).answers(suspect).scores
             if scores is not None and not np.isfinite(scores).all():
                 why = "an answer holds NaN or infinity"
         except (SuspectError, ValueError) as error:
@@ -108,7 +108,7 @@ def _on_batch_mates(first: Answers, second: Answers) -> list[Finding]:
     seen = f"{moved} of {len(first)} answers depend on the other pictures of the batch"
     do = (
         "put the model into evaluation mode (batch norm uses the batch's own statistics); "
-        "a dynamically quantised model has none: ask it one picture at a time, "
+        "a dynamically quantised model has none: query it one picture at a time, "
         "options.together = 1 (http: request.images_per_request = 1)"
     )
     return [Finding("batch_mates", "error", seen, do)]
@@ -200,7 +200,7 @@ def _has_skill(answers: Answers, labels: np.ndarray) -> bool:
 
 
 def _negated(first: Answers, labels: np.ndarray, is_right: np.ndarray) -> list[Finding]:
-    """Return an error if the lowest score tells the class better than the highest."""
+    """Return an error if the lowest score predicts the class better than the highest."""
     if first.kind not in ("logits", "probabilities"):
         return []
     turned = Answers(first.kind, -first.scores)

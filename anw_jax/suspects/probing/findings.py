@@ -29,7 +29,7 @@ _NUM_CHANGED = 8
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, or may be.
+    """A confirmed or suspected configuration error.
 
     Attributes:
       name: a word for programs.
@@ -47,7 +47,7 @@ class Finding:
 def findings_in(
     answers: Answers, declaration: Declaration, labels: np.ndarray | None
 ) -> list[Finding]:
-    """Return the mistakes that the answers to different photos show by themselves."""
+    """Return the errors that are visible in the answers alone."""
     found = [] if labels is None else findings_on_classes(int(labels.max()), declaration)
     if answers.scores is not None and not np.isfinite(answers.scores).all():
         number = int((~np.isfinite(answers.scores).all(axis=1)).sum())
@@ -115,9 +115,9 @@ def _reach(scores: np.ndarray, sums: np.ndarray) -> str:
 def findings_on_logits(scores: np.ndarray) -> list[Finding]:
     """Return an error for probabilities, percentages, sigmoids and negated scores.
 
-    A constant may be added to logits, and they take both signs unless a ReLU cut them: scores
-    that are never negative and always have one sum are shares of it. Log-probabilities are
-    logits and pass.
+    Logits are defined up to a constant and have both signs unless a ReLU cut them, so scores
+    that are non-negative and have a constant sum are probabilities or percentages.
+    Log-probabilities are logits and pass.
 
     Args:
       scores: finite, float64 `[n, C]`, as the suspect gave them for n photos.

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from anw_jax.suspects.pictures import Pictures, asked_size, batch_size_for, cropped, fitted
+from anw_jax.suspects.pictures import Pictures, batch_size_for, cropped, fitted, queried_size
 from anw_jax.suspects.protocol import Answers, Suspect
 
-# Other sizes are tried on copies with sides up to this: enough to tell readings apart.
+# Other sizes are tried on copies with sides up to this: enough to distinguish readings.
 _LARGEST_SIDE = 768
 # Prepared pictures up to this many bytes are kept for the next reading.
 _KEEP_BYTES = 2**28
@@ -52,7 +52,7 @@ class ProbePhotos:
         Raises:
           SuspectError, ValueError: as the suspect.
         """
-        size = asked_size(suspect)
+        size = queried_size(suspect)
         if order is None:
             order = range(len(self))
             self._keep(size)

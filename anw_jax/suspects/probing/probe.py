@@ -10,7 +10,7 @@ from anw_jax import _check
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.access import FITS
 from anw_jax.suspects.declaration import Declaration
-from anw_jax.suspects.pictures import Pictures, asked_size
+from anw_jax.suspects.pictures import Pictures, queried_size
 from anw_jax.suspects.probing.checks import (
     find_better_reading,
     find_working_readings,
@@ -99,15 +99,15 @@ def probe(
     labels; NaN; scores that are not logits (percentages, sigmoids, negated); sorted scores;
     sizes of photos, or of batches, that the model cannot take.
 
-    **Which photos.** Some tens of labelled photos of the kind that the model was made for; the
-    arbitrator's own are best. The *unmarked* originals of a case serve too: their answers are
-    slot 0, which is never tested. No mark, space or key is an input, and only unmarked
+    **Which photos.** Some tens of labelled photos of the kind that the model is meant for,
+    preferably the arbitrator's own. The *unmarked* originals of a case also work: their answers
+    are slot 0, which is never tested. No mark, space or key is an input, and only unmarked
     pictures are queried, so a change made after a probe does not depend on the owner's slots.
     Never probe with published, marked photos, and finish probing before the first query of the
     audit: another declaration afterwards is another test and must be counted as one.
 
     Args:
-      suspect: queried about each photo up to about twenty times if it has no skill on them.
+      suspect: queried up to about 20 times per photo if its accuracy is at chance level.
       images: unmarked uint8 photos `[n, H, W, 3]`, n ≥ 2; 30 or more to tell readings apart.
         Or a sequence of them, of several sizes if the suspect declares its `input_size`; a
         lazy one is read photo by photo and never held whole.
@@ -133,21 +133,21 @@ def probe(
       ['constant', 'no_labels']
     """
     counts: list[int] = []
-    asked = _Counting(_check.is_instance(Suspect, suspect=suspect), counts)
-    size = asked_size(asked)
+    counted = _Counting(_check.is_instance(Suspect, suspect=suspect), counts)
+    size = queried_size(counted)
     images = _checked(images, size)
     if labels is not None:
         labels = _check.class_labels(len(images), labels=labels)
     is_cropped = _check.one_of(FITS, fit=fit) == "crop"
     photos = ProbePhotos(images, size, is_cropped)
-    report = _report(asked, photos, labels, other_sizes, batch_sizes)
+    report = _report(counted, photos, labels, other_sizes, batch_sizes)
     # Of fewer photos not even one may be left out.
     if report.has(*_OF_SOME_PHOTOS) and len(photos) >= _ONE_IN:
-        refused = _refused_alone(asked.as_trial(), photos)
+        refused = _refused_alone(counted.as_trial(), photos)
         if refused and len(refused) * _ONE_IN <= len(photos):
             left = ProbePhotos(_others(images, refused), size, is_cropped)
             labels = None if labels is None else np.delete(labels, list(refused))
-            rest = _report(asked, left, labels, other_sizes, batch_sizes)
+            rest = _report(counted, left, labels, other_sizes, batch_sizes)
             if not rest.has(*_OF_SOME_PHOTOS):
                 findings = (*rest.findings, _finding_on(refused, len(photos)))
                 report = dataclasses.replace(rest, findings=findings)
@@ -155,29 +155,29 @@ def probe(
 
 
 def _report(
-    asked: _Counting,
+    counted: _Counting,
     photos: ProbePhotos,
     labels: np.ndarray | None,
     other_sizes: Sequence[Sequence[np.ndarray]],
     batch_sizes: Sequence[int],
 ) -> Report:
-    """Run all checks on the photos; `asked` counts the queries."""
+    """Run all checks on the photos; `counted` counts the queries."""
     try:
-        first = photos.answers(asked)
+        first = photos.answers(counted)
     except (SuspectError, ValueError) as error:
         seen = f"the suspect does not answer: {error}"
         failure = Finding("fails", "error", seen, "correct this, then probe again")
-        return Report((failure, *find_working_readings(asked, photos)), 0, None)
-    findings = findings_in(first, asked.declaration, labels)
-    findings += findings_on_order(asked, photos, first, labels)
-    findings += findings_on_stability(asked, photos, first)
-    findings += findings_on_batches(asked, photos, first, batch_sizes, findings)
-    findings += findings_on_sizes(asked, other_sizes)
+        return Report((failure, *find_working_readings(counted, photos)), 0, None)
+    findings = findings_in(first, counted.declaration, labels)
+    findings += findings_on_order(counted, photos, first, labels)
+    findings += findings_on_stability(counted, photos, first)
+    findings += findings_on_batches(counted, photos, first, batch_sizes, findings)
+    findings += findings_on_sizes(counted, other_sizes)
     accuracy = None
     if labels is None:
         findings.append(_NO_LABELS)
-    elif labels.max() < asked.declaration.num_classes:
-        better, accuracy = find_better_reading(asked, photos, labels, first)
+    elif labels.max() < counted.declaration.num_classes:
+        better, accuracy = find_better_reading(counted, photos, labels, first)
         findings += better
     findings.sort(key=lambda finding: finding.severity != "error")
     return Report(tuple(findings), 0, accuracy)
