@@ -10,9 +10,11 @@ unusable. If no control is answered, the suspect is considered down: an error is
 nothing is recorded.
 """
 
+import concurrent.futures
 import itertools
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,6 +32,9 @@ _MOST_WAITED_FOR = 3
 _NUM_KEPT = 2
 # Number of other controls to try if none of the kept ones is answered; a probe queries as many.
 _MOST_OTHERS = 48
+
+_Item = TypeVar("_Item")
+_END: Any = object()
 
 Failures = dict[bytes, SuspectError]
 SourceFn = Callable[[], Iterator[np.ndarray]]
@@ -298,3 +303,28 @@ def _spent(budget: int, num_queries: int) -> BudgetError:
         f"the budget of {budget} queries is spent ({num_queries} sent so far); the answers "
         "are kept: continue with a larger budget and the same cache"
     )
+
+
+def prefetch(items: Iterator[_Item], depth: int = 2) -> Iterator[_Item]:
+    """Yield `items` in order while a thread computes the next ones.
+
+    Args:
+      items: advanced in a thread of its own.
+      depth: number of items to compute in advance, at least 1.
+
+    Returns:
+      A generator. An error of `items` is raised in place of its item. The thread ends with
+      the generator.
+
+    Example:
+      >>> list(prefetch(iter("abc")))
+      ['a', 'b', 'c']
+    """
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    try:
+        waiting = deque(pool.submit(next, items, _END) for _ in range(depth))
+        while (item := waiting.popleft().result()) is not _END:
+            waiting.append(pool.submit(next, items, _END))
+            yield item
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -5,11 +5,8 @@ The path of a pair: the original is marked for the slot, changed and cropped as 
 unless the cache has the answer (`query.Querier`); the access turns the answers into one loss.
 """
 
-import concurrent.futures
 import warnings
-from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,10 +18,7 @@ from anw_jax.suspects.access import Access, first_labels
 from anw_jax.suspects.cache import AnswerCache, question_key
 from anw_jax.suspects.pictures import Pictures, batch_size_for
 from anw_jax.suspects.protocol import Answers, Suspect
-from anw_jax.suspects.query import Controls, Querier
-
-_Item = TypeVar("_Item")
-_END: Any = object()
+from anw_jax.suspects.query import Controls, Querier, prefetch
 
 # Number of images whose pictures may be queried as controls.
 _MOST_CONTROLS = 24
@@ -372,31 +366,6 @@ def ask(
             stacklevel=2,
         )
     return table
-
-
-def prefetch(items: Iterator[_Item], depth: int = 2) -> Iterator[_Item]:
-    """Yield `items` in order while a thread computes the next ones.
-
-    Args:
-      items: advanced in a thread of its own.
-      depth: number of items to compute in advance, at least 1.
-
-    Returns:
-      A generator. An error of `items` is raised in place of its item. The thread ends with
-      the generator.
-
-    Example:
-      >>> list(prefetch(iter("abc")))
-      ['a', 'b', 'c']
-    """
-    pool = concurrent.futures.ThreadPoolExecutor(1)
-    try:
-        waiting = deque(pool.submit(next, items, _END) for _ in range(depth))
-        while (item := waiting.popleft().result()) is not _END:
-            waiting.append(pool.submit(next, items, _END))
-            yield item
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _indices(below: int, **named: Sequence[int] | np.ndarray) -> np.ndarray:

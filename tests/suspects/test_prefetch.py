@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from anw_jax.suspects.session import prefetch
+from anw_jax.suspects.query import prefetch
 
 
 def test_order_and_end():
