@@ -73,7 +73,7 @@ class ColorJitter:
         )
         for draw, (adjust, half_range, middle) in zip(draws, adjustments, strict=True):
             if half_range > 0.0:
-                # dm_pix 0.4.5 adds a bool to a float, which strict promotion refuses.
+                # dm_pix 0.4.5 adds a bool to a float, which strict promotion rejects.
                 with jax.numpy_dtype_promotion("standard"):
                     moved = jax.vmap(adjust)(images, middle + half_range * draw)
                 images = jnp.clip(moved, 0.0, 1.0)

@@ -140,7 +140,7 @@ def libraries(needed_by: str, extra: str, *names: str) -> list[types.ModuleType]
       *names: the modules, with dots.
 
     Raises:
-      ImportError: if one is missing; the message says how to install it.
+      ImportError: if one is missing; the message has the install command.
     """
     try:
         return [importlib.import_module(name) for name in names]

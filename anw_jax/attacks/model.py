@@ -155,7 +155,7 @@ class Ensemble:
     Deep ensembles (Lakshminarayanan et al. 2017, https://arxiv.org/abs/1612.01474) average
     probabilities; averaging their logarithms gives the geometric mean, which the softmax makes
     sum to 1. The given model is the first member; each other one is trained plainly with
-    `material.settings` from a seed of its own.
+    `material.settings` from a separate seed.
 
     Attributes:
       num_models: members, the given model among them, at least 2.

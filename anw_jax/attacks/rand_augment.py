@@ -47,8 +47,8 @@ class RandAugment:
     (TensorFlow's first code: .1 + 1.8 m / 10, without sign), rotates and shears about the
     centre, takes the nearest pixel, fills with grey .5 and clips after each operation.
     Levels are those of Pillow's `ImageOps`. dm_pix gives solarize and luma; its
-    warps interpolate between channels too and refuse strict promotion, its contrast is about
-    each channel's mean and not about the mean luma. Every operation is computed for
+    warps interpolate between channels too and fail under strict promotion, its contrast is
+    about each channel's mean and not about the mean luma. Every operation is computed for
     all images of the batch and one result is kept; operations of one kind share one pass, so a
     batch costs one warp, one blend and one equalization per operation drawn.
 

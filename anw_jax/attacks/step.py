@@ -20,7 +20,7 @@ class Fgsm:
 
     The gradient is that of the network in training mode: BatchNorm uses the statistics of the
     batch (running averages are unreliable in the first epochs, and lag behind a perturbed
-    batch), its updated averages are discarded, and dropout has a key of its own. The averages
+    batch), its updated averages are discarded, and dropout has a separate key. The averages
     that evaluation uses are those of perturbed batches. Where only the head is trained, the
     network is in evaluation mode.
 

@@ -15,7 +15,12 @@ from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError
 from anw_jax.suspects import Report, Suspect, probe
 from anw_jax.suspects.access import reachable
-from anw_jax.suspects.pictures import Pictures, batch_size_for, queried_size, sizes_asked
+from anw_jax.suspects.pictures import (
+    Pictures,
+    batch_size_for,
+    queried_batch_sizes,
+    queried_size,
+)
 from anw_jax.suspects.probing.findings import findings_on_classes
 
 _FEWEST = 2
@@ -162,7 +167,7 @@ def _batch_sizes(
     totals = [num_valid, *sorted(groups.values(), reverse=True)]
     sizes = set()
     for total in totals:
-        new = sizes_asked(suspect, [total], most)
+        new = queried_batch_sizes(suspect, [total], most)
         if len(sizes | new) > _MOST_BATCHES:
             break
         sizes |= new

@@ -56,7 +56,7 @@ def protection_advantage(
     """Compute adv^P from counts, with the exact (Clopper and Pearson 1934) binomial interval.
 
     Trials are treated as independent. Images of one model are not quite independent, so the
-    interval says how well this model's rate is known, not how models vary.
+    interval is the uncertainty of this model's rate, not the variation between models.
 
     Args:
       num_matches: M, number of right answers, in [0, num_trials].

@@ -9,7 +9,7 @@ lean the same way.
 Sign convention: **a positive cosine is evidence**; p = P(cosine of a random carrier ≥ seen).
 
 The p-values assume carriers that were drawn at random and fixed before training, and that
-nobody else knew them. Carriers here come from a NumPy seed: for experiments, not evidence.
+no one else knew them. Carriers here come from a NumPy seed: for experiments, not evidence.
 """
 
 import dataclasses

@@ -175,7 +175,7 @@ class Splits:
 
     Attributes:
       train: the images a learner may train on.
-      test: images of the same classes and size that nobody trains on.
+      test: images of the same classes and size, not used for training.
 
     Raises:
       ValueError: if class names or image sizes of the two differ.

@@ -83,7 +83,7 @@ def is_image(head: bytes) -> bool:
 
 
 def pillow() -> types.ModuleType:
-    """Import Pillow; the error says what to install."""
+    """Import Pillow, or raise an error with the install command."""
     try:
         import PIL.Image
         import PIL.ImageOps
@@ -128,7 +128,7 @@ def _is_animated(image: Any) -> bool:
 
 
 class NotRgbError(errors.SourceError):
-    """An image file shows what 8-bit RGB cannot hold; `reason` says what."""
+    """An image file that 8-bit RGB cannot represent; `reason` is the cause."""
 
     def __init__(self, name: str, reason: str, repair: str):
         super().__init__(f"{name} has {reason}: {repair}")
@@ -153,7 +153,7 @@ def why_not_rgb(path: pathlib.Path) -> str:
 def _checked_raw_mode(image: Any, name: str) -> str:
     """Return the file's raw mode, before Pillow reduces it to 8 bits or to one frame."""
     if _is_animated(image):
-        repair = "save the one that you want as a picture of its own"
+        repair = "save the one that you want as a separate image"
         raise NotRgbError(name, f"{image.n_frames} frames of an animation", repair)
     raw_mode = str(image.tile[0][3]) if image.tile else ""
     if image.format == "PNG" and ";16" in raw_mode:

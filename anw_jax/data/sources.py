@@ -72,7 +72,7 @@ def load(
       TypeError: if an argument has the wrong type.
       ValueError: if a number is below 1.
       SourceError: if the source is unknown, cannot be read or needs a package that is
-        missing; the message says how to repair it.
+        missing; the message includes the remedy.
 
     Example:
       >>> splits = load("mock:16", image_size=8)

@@ -141,7 +141,7 @@ class StreamedImages:
         return self.shape[0]
 
     def __array__(self, *arguments: Any, **named: Any) -> np.ndarray:
-        """Refuse the implicit conversion, which would read a whole set into memory."""
+        """Raise TypeError: an implicit conversion would read the whole set into memory."""
         raise TypeError(
             f"{len(self)} streamed images are not converted to an array implicitly: index the "
             "rows you need, or call in_memory() on their dataset"

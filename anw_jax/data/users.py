@@ -55,7 +55,7 @@ class UserImages:
     Attributes:
       spec: the user.
       indices: int32 `[num_images]` rows of `splits.train`, or of `splits.test` where the
-        user is held out (`spec.split` says which), in the user's own order.
+        user is held out (see `spec.split`), in the user's own order.
     """
 
     spec: UserSpec

@@ -147,10 +147,10 @@ def _beside_none(hint: types.UnionType) -> Any:
 
 
 def check_overrides(config: ml_collections.ConfigDict, arguments: Iterable[str]) -> None:
-    """Refuse `--config.<field>` flags that name no setting, and suggest the nearest name.
+    """Raise SettingsError for `--config.<field>` flags that name no setting.
 
     Raises:
-      SettingsError: one line.
+      SettingsError: with the nearest name, in one line.
     """
     for argument in arguments:
         if not argument.startswith("--config."):

@@ -152,7 +152,7 @@ def prepare(settings: Settings, workdir: Workdir) -> Prepared:
 
 
 def _refuse_late_commitments(workdir: Workdir) -> None:
-    """Refuse to draw a key after training: it would prove nothing."""
+    """Raise SettingsError if training has started: a key drawn later would prove nothing."""
     if workdir.exists("commitments.json"):
         return
     late = [name for name in ("checkpoints", "tables") if workdir.exists(name)]
@@ -164,7 +164,7 @@ def _refuse_late_commitments(workdir: Workdir) -> None:
 
 
 def _partition(settings: Settings, splits: data.Splits) -> data.UserPartition:
-    """Distribute the photos; refuse impossible trainings before any key is drawn."""
+    """Distribute the photos; raise SettingsError if training is impossible."""
     specs = [
         data.UserSpec(name, user.num_images, user.kind)
         for entry, user in settings.users.items()

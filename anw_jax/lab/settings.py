@@ -178,7 +178,7 @@ class VerifySettings:
         _check.integer_at_least(1, suspect_refinement=self.suspect_refinement)
         _check.integer_at_least(1, num_fresh_keys=self.num_fresh_keys)
         _check.one_of(KEY_ORIGINS, key_origin=self.key_origin)
-        _ = self.grid  # refuses too many slots
+        _ = self.grid  # raises for too many slots
 
     @property
     def space(self) -> SignatureSpace:
@@ -204,7 +204,7 @@ class Settings:
       name: of the experiment; names the results.
       seed: of data, users, network and training. Experiment keys derive from it too.
       data: the photos.
-      users: by name; `kind`, not the name, says whether a user is a control.
+      users: by name; `kind`, not the name, determines whether a user is a control.
       model: the network.
       train: the training; its own seed is replaced by `seed`.
       verify: queries and test.

@@ -230,7 +230,7 @@ class TrainingRecord:
 
 
 def check_same_jax(workdir: Workdir, settings: dict[str, Any]) -> str | None:
-    """Refuse to resume a training under other settings of jax: its numbers would change.
+    """Raise an error if jax settings have changed since the training began.
 
     Args:
       workdir: of the training.

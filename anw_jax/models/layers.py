@@ -215,7 +215,7 @@ def half_mean(x_bhwc: jax.Array) -> jax.Array:
     rows, columns = height // 2, width // 2
     _refuse_no_pixel(rows, columns)
     even = x_bhwc[:, : 2 * rows, : 2 * columns]
-    # Not nn.avg_pool: it divides by an integer, which strict promotion refuses.
+    # Not nn.avg_pool: it divides by an integer, which strict promotion rejects.
     return even.reshape(batch, rows, 2, columns, 2, channels).mean(axis=(2, 4))
 
 

@@ -218,7 +218,7 @@ def create(
       widths: channels of each stage (AlexNet: of each convolution); None = those of the
         size. A DenseNet has none: its channels follow from its growth rate.
       norm: "batch" or "group" (32 groups, or the largest divisor of the channels below that
-        which leaves 2 channels in each). AlexNet has no normalisation and refuses "group".
+        which leaves 2 channels in each). Not "group" for AlexNet, which has no normalisation.
       dropout: probability in [0, 1) that a unit is dropped in train mode, where the family has
         such a layer; None for the published value (0.5 before the dense layers of AlexNet and
         VGG with the "imagenet" stem, otherwise 0).

@@ -10,8 +10,8 @@ and normalises to (x - mean) / std. The two are equal, up to float32 rounding, w
 `mean` = (123.68, 116.779, 103.939) / 255, `std` = 1 / 255, and the input channels of the first
 kernel reversed, which is done here once.
 
-Measurements of transfer to CUB-200 with these weights must say that CUB's test photos overlap
-with ImageNet's training photos.
+Measurements of transfer to CUB-200 with these weights must report that CUB's test photos
+overlap with ImageNet's training photos.
 """
 
 import dataclasses

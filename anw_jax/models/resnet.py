@@ -287,7 +287,7 @@ class _WideSize(_Residual):
 # Blocks begin at 8x8 because resolution is what costs: a 3x3 convolution with its gradients
 # ran at 31 GFLOP/s at 16x16x64, at 58 at 8x8x128 and at 69 at 4x4x256.
 #
-# "wide_resnet_small" was chosen as `model.py` says.
+# "wide_resnet_small" was chosen as described in `model.py`.
 SIZES = {
     "resnet18": _ResNetSize((2, 2, 2, 2)),
     "resnet34": _ResNetSize((3, 4, 6, 3)),

@@ -146,7 +146,7 @@ def write_readme_figure(
 
     Raises:
       FileNotFoundError: if the folder has neither `results.json` nor `seed*.json`.
-      ValueError: if nobody makes a claim in the run, or a file is damaged.
+      ValueError: if the run has no claim, or a file is damaged.
     """
     folder = pathlib.Path(folder_or_workdir)
     if (folder / "results.json").is_file():

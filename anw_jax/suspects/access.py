@@ -29,7 +29,7 @@ def reachable(declaration: Declaration) -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Access:
-    """What of an answer is used; part of the plan, fixed before the first query.
+    """Which part of the output is used; part of the plan, fixed before the first query.
 
     Each kind gives one real number for each image and slot, **lower is evidence**. The same
     exact test serves all, because its validity does not depend on the score. With y the true
@@ -125,7 +125,7 @@ class Access:
         return f"{kind}, {labels}, {queries} per image and slot{crop}"
 
     def check_fits(self, declaration: Declaration) -> None:
-        """Refuse a kind of access that a suspect's answers do not allow.
+        """Check that a suspect's answers allow this kind of access.
 
         Raises:
           ValueError: names the kinds that they allow.

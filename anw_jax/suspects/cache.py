@@ -191,7 +191,7 @@ class AnswerCache:
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Keep other threads out, to read `num_queries` and act on it."""
+        """Lock the cache, to read `num_queries` and act on it."""
         with self._lock:
             yield
 
@@ -300,7 +300,7 @@ class AnswerCache:
 
 
 def _check_tail(path: pathlib.Path, body: mmap.mmap, end: int) -> None:
-    """Accept an unfinished last record; refuse a damaged one that good records follow."""
+    """Accept an unfinished last record; raise CacheError for damage before valid ones."""
     later = body.find(_MARK, end + 1)
     while later >= 0:
         if _record_at(body, later) is not None:

@@ -1,4 +1,4 @@
-"""Pictures: read one by one, changed from a public seed, prepared and batched for a model."""
+"""Load, augment, preprocess and batch images for a suspect."""
 
 import dataclasses
 import functools
@@ -120,7 +120,7 @@ def fitted(pictures: Sequence[np.ndarray], size: tuple[int, int] | None) -> np.n
     out = np.empty((len(pictures), height, width, 3), np.float32)
     for picture, place in zip(pictures, out, strict=True):
         if picture.shape[:2] == (height, width):
-            # The same division as in `verify`: the arbitrator asks exactly uint8 / 255.
+            # The same division as in `verify`: the arbitrator queries exactly uint8 / 255.
             np.divide(picture, np.float32(255), out=place, dtype=np.float32)
         else:
             _resize(picture, place)
@@ -318,7 +318,7 @@ def batch_size_for(suspect: Suspect, shape: tuple[int, ...]) -> int:
     return max(1, at_once, min(_BATCH, _BATCH_BYTES // num_bytes))
 
 
-def sizes_asked(suspect: Suspect, totals: Iterable[int], batch_size: int) -> set[int]:
+def queried_batch_sizes(suspect: Suspect, totals: Iterable[int], batch_size: int) -> set[int]:
     """Return the numbers of pictures in the calls of a model for queries of `totals` pictures.
 
     Full batches, the last one of each total, and one alone, as after a spent budget. For a
@@ -327,7 +327,7 @@ def sizes_asked(suspect: Suspect, totals: Iterable[int], batch_size: int) -> set
     Example:
       >>> from anw_jax.suspects import CallableSuspect, Declaration
       >>> suspect = CallableSuspect(len, Declaration(2), identity="a")
-      >>> sorted(sizes_asked(suspect, [440], 256))
+      >>> sorted(queried_batch_sizes(suspect, [440], 256))
       [1, 184, 256]
     """
     sizes = {1}

@@ -75,7 +75,7 @@ class Controls:
 
 
 class Querier:
-    """Queries one suspect through the cache of its answers.
+    """Queries one suspect through its answer cache.
 
     Args:
       suspect: queried about pictures that the cache does not have.
@@ -157,7 +157,7 @@ class Querier:
         failures = {keys[i]: error for i, error in ledger.failures.items()}
         unclear = ledger.unclear
         if trouble is not None and not (failures or unclear):
-            # The suspect did not say which picture: one that was sent and has no answer.
+            # The suspect did not identify the picture: one that was sent and has no answer.
             unclear = ledger.left_open
             if not unclear:
                 raise trouble
@@ -249,7 +249,7 @@ class _BatchLedger:
 
     @property
     def left_open(self) -> list[int]:
-        """Positions that were sent, with no news since."""
+        """Positions that were sent and have no outcome yet."""
         return sorted(self._open)
 
     def sending(self, positions: list[int]) -> None:

@@ -27,7 +27,7 @@ _INIT_STREAM = 0
 _STEP_STREAM = 1
 
 # For `forecast_seconds`: forward and backward pass together cost about three forward passes,
-# and a layer from the middle of a small ResNet stands in for the whole network.
+# and a layer from the middle of a small ResNet approximates the whole network.
 _PASSES = 3.0
 _PROBE_IMAGES, _PROBE_SIDE, _PROBE_WIDTH = 32, 16, 96
 
@@ -160,7 +160,7 @@ def _counted_flops(costs: Any) -> float:
     if isinstance(costs, list | tuple):
         costs = costs[0] if costs else None
     flops = costs.get("flops", math.nan) if isinstance(costs, dict) else math.nan
-    return float(flops) if flops > 0 else math.nan  # some say -1 for "unknown"
+    return float(flops) if flops > 0 else math.nan  # some backends return -1 for "unknown"
 
 
 def _flops_per_second() -> float:
@@ -252,7 +252,7 @@ def step_key(settings: TrainSettings) -> jax.Array:
 
 
 def check_model(model: Model, settings: TrainSettings) -> None:
-    """Refuse arguments of another kind, and a jax that computes wrong numbers."""
+    """Check the argument types and that jax computes correctly."""
     verify.check_jax()
     _check.is_instance(Model, model=model)
     _check.is_instance(TrainSettings, settings=settings)
@@ -265,7 +265,7 @@ def check_changes(
     initial_variables: Any,
     trainable: str,
 ) -> None:
-    """Refuse a recipe, weights or parameters that do not fit the model.
+    """Check that recipe, weights and trainable parameters fit the model.
 
     Raises:
       ValueError: if weights are of another model, or BatchNorm would break privacy.
@@ -308,7 +308,7 @@ def _digest(images: np.ndarray | data.StreamedImages, labels: np.ndarray) -> str
 
 
 def check_variables(model: Model, image_shape: tuple[int, int, int], variables: Any) -> None:
-    """Refuse weights that are not those of this model.
+    """Check that the weights belong to this model.
 
     Raises:
       ValueError: naming up to five leaves that differ.

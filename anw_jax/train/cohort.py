@@ -132,7 +132,7 @@ def make_cohort(
     check_changes(model, images.shape[1:], recipe, None, "all")
     seeds = _checked_seeds(seeds)
     members = _members(membership, len(seeds), len(images))
-    settings.steps_per_epoch(members.shape[1])  # refuses batches larger than the members
+    settings.steps_per_epoch(members.shape[1])  # raises for batches larger than the members
     rows, own = _replacements(replaced_rows, replacements, len(seeds), images)
     return Cohort(model, settings, recipe, images, labels, seeds, members, rows, own)
 

@@ -192,7 +192,7 @@ def train_many(
 
 
 def resolve_execution(execution: str, num_models: int) -> str:
-    """Return the execution that "auto" stands for on this machine."""
+    """Return the execution that "auto" selects on this machine."""
     _check.one_of(EXECUTIONS, execution=execution)
     if execution != "auto":
         return execution

@@ -27,7 +27,7 @@ class Batch(NamedTuple):
     Attributes:
       images: uint8 `[b, H, W, 3]`; float32 in [0, 1] once prepared.
       labels: int32 `[b]`.
-      targets: float32 `[b, c]`, soft targets that take the place of labels; or None.
+      targets: float32 `[b, c]`, soft targets that replace labels, or None.
     """
 
     images: jax.Array
@@ -99,7 +99,7 @@ class Recipe:
     privacy: Privatizer | None = None
 
     def __post_init__(self) -> None:
-        """Refuse parts of the wrong kind, and transforms that break privacy."""
+        """Check the types of the parts; reject transforms that break privacy."""
         if not isinstance(self.transforms, tuple):
             raise TypeError(f"transforms must be a tuple, got {self.transforms!r}")
         for index, transform in enumerate(self.transforms):

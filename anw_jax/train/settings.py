@@ -122,7 +122,7 @@ def learning_rate_fn(settings: TrainSettings, steps_per_epoch: int) -> optax.Sch
         joined = optax.join_schedules([warmup, *levels], [num_warmup, *thirds])
 
     def schedule(step: jax.typing.ArrayLike) -> jax.Array:
-        # Optax divides the step by a float, which strict promotion refuses of an integer.
+        # Optax divides the step by a float, which strict promotion rejects for an integer.
         return joined(jnp.asarray(step, jnp.float32))
 
     return schedule

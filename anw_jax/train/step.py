@@ -290,7 +290,7 @@ def _checked(
 
 
 def _refuse_unreached(loss_fn: Callable[[Any], jax.Array], params: chex.ArrayTree) -> None:
-    """Refuse parameters on which the loss does not depend at any value."""
+    """Raise an error if the loss does not depend on some parameter at any value."""
     jaxpr = jax.make_jaxpr(jax.grad(loss_fn))(params).jaxpr
     # JAX emits the gradient of an unused parameter as a literal zero.
     zeros = {

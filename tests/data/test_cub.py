@@ -100,13 +100,13 @@ def test_photos_of_any_shape(root):
             "image_class_labels",
             "5 1",
             "5 3",
-            "ROOT/image_class_labels.txt says '3' of image 5",
+            "ROOT/image_class_labels.txt has '3' for image 5",
         ),
         (
             "train_test_split",
             "4 0",
             "4 2",
-            "ROOT/train_test_split.txt says '2' of image 4",
+            "ROOT/train_test_split.txt has '2' for image 4",
         ),
         (
             "train_test_split",

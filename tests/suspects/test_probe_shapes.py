@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from anw_jax.suspects import CallableSuspect, Declaration, probe
-from anw_jax.suspects.pictures import batch_size_for, sizes_asked
+from anw_jax.suspects.pictures import batch_size_for, queried_batch_sizes
 from tests.suspects import twins
 
 pytestmark = pytest.mark.usefixtures("few_sizes")
@@ -146,9 +146,9 @@ def test_photos_of_several_sizes_need_a_declared_one():
 
 def test_sizes_of_batches():
     suspect = CallableSuspect(twins.logits, Declaration(5), identity="a")
-    assert sizes_asked(suspect, [440], 256) == {1, 184, 256}
-    assert sizes_asked(suspect, [256], 256) == {1, 256}
-    assert sizes_asked(suspect, [257, 3], 256) == {1, 3, 256}
+    assert queried_batch_sizes(suspect, [440], 256) == {1, 184, 256}
+    assert queried_batch_sizes(suspect, [256], 256) == {1, 256}
+    assert queried_batch_sizes(suspect, [257, 3], 256) == {1, 3, 256}
     assert batch_size_for(suspect, (8, 8, 3)) == 256
     assert batch_size_for(suspect, (6000, 4000, 3)) == 1
     # What is resized at once takes three bytes for each pixel.

@@ -26,7 +26,7 @@ def find(root: pathlib.Path) -> pathlib.Path | None:
 
 
 def _table(path: pathlib.Path) -> dict[str, str]:
-    """Read what a list says of each number; a number given twice is an error."""
+    """Read a list as a dict by number; a repeated number is an error."""
     rows = listings.read_rows(path, 2, None)
     table = {number: text.strip() for number, text in rows}
     if len(table) != len(rows):
@@ -52,7 +52,7 @@ def _refuse_other(path: pathlib.Path, table: Mapping[str, str], allowed: set[str
     for number, text in table.items():
         if text not in allowed:
             raise errors.SourceError(
-                f"{path} says {text!r:.40} of image {number}: restore it from the archive"
+                f"{path} has {text!r:.40} for image {number}: restore it from the archive"
             )
 
 

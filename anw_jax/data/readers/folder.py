@@ -39,7 +39,7 @@ def _folders(root: pathlib.Path) -> list[pathlib.Path]:
     folders = listings.folders_in(root)
     if not folders:
         raise errors.SourceError(
-            f"{root} holds no class folders: put each class's images into a folder of its own"
+            f"{root} holds no class folders: put each class's images into a separate folder"
         )
     return folders
 

@@ -1,4 +1,4 @@
-"""What the adapters share: preprocessing, a check of the answers, the identity of a model."""
+"""Common code of the adapters: preprocessing, answer validation, model identity."""
 
 import contextlib
 import copy
@@ -98,7 +98,7 @@ class PreparedSuspect:
         return number
 
     def _run(self, batch: np.ndarray) -> Any:
-        """Return what the model says about a prepared batch; any error may be raised."""
+        """Return the model's output for a prepared batch; any error may be raised."""
         raise NotImplementedError(f"{type(self).__name__} must define _run")
 
 
@@ -113,7 +113,7 @@ def next_power_of_two(number: int) -> int:
 
 
 def cause_of(error: BaseException, most: int = 240) -> str:
-    r"""Return the line of a library's error that tells the cause, with the error's name.
+    r"""Return the line of a library's error that contains the cause, with the error's name.
 
     TorchScript puts it last, after its own stack; others put it first.
 

@@ -157,7 +157,7 @@ def _open(
 
 
 def _check_whole(path: pathlib.Path, body: bytes) -> None:
-    """Refuse what is not an ONNX model, or not a whole one."""
+    """Raise SuspectError unless the bytes are a complete ONNX model."""
     if kind := kind_of(body):
         raise SuspectError(f"{path} is not an ONNX model but {kind}")
     try:
@@ -202,7 +202,7 @@ class NotOnnxError(ValueError):
 
 
 def outside_in(body: bytes) -> str:
-    """Return what an ONNX model reads from outside its file; "" if it is whole.
+    """Return what an ONNX model reads from outside its file; "" if it is self-contained.
 
     Covers every tensor that a model can contain: in graphs, attributes of nodes, graphs inside
     these, sparse tensors, functions and training steps. A tensor counts if *any* of its fields

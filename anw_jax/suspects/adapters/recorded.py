@@ -1,4 +1,4 @@
-"""Answers that were recorded before, for a suspect that is out of reach."""
+"""A suspect that returns previously recorded answers."""
 
 import dataclasses
 import json
@@ -19,11 +19,11 @@ _FORMAT = "anw_jax recorded answers, version 1"
 
 
 class RecordedSuspect:
-    """Recorded answers by picture, such as a court's expert collects them on site.
+    """Recorded answers by picture, as collected on site by a court's expert, for example.
 
     Each picture is identified by the SHA-256 of its shape and 8-bit bytes; a picture that was
     not recorded is an error. A court can replay an audit from the answers alone, and an owner
-    of a model can answer a list of pictures without giving the model away.
+    of a model can answer a list of pictures without handing over the model.
 
     Args:
       keys: `question_key` of the pictures; `RecordedSuspect.of` takes the pictures.

@@ -137,8 +137,8 @@ class TorchSuspect(PreparedSuspect):
     ) -> Self:
         """Open a file of weights, `torch.save(module.state_dict(), path)`, for a module.
 
-        The weights are loaded into the module, which is put into eval mode. `code` stands for
-        the module in the identity; None for its class and layers, as it prints them.
+        The weights are loaded into the module, which is put into eval mode. `code` identifies
+        the module; None for its class and layers, as it prints them.
 
         Raises:
           SuspectError: no file, a pickle, or weights that do not fit the module.
@@ -233,7 +233,7 @@ def _layers_of(module: Any) -> str:
 
 
 def _check_script(path: pathlib.Path, body: bytes) -> None:
-    """Refuse TorchScript that is damaged, or reads or writes other files.
+    """Check that TorchScript is intact and neither reads nor writes other files.
 
     Raises:
       SuspectError: see above.

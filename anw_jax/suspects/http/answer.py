@@ -58,7 +58,7 @@ class AnswerTemplate:
             object.__setattr__(self, "classes", _names(self.classes))
 
     def check_fits(self, declaration: Declaration) -> None:
-        """Refuse paths that do not fit the kind of answer.
+        """Check that the paths fit the kind of answer.
 
         Raises:
           ValueError: a missing path, names of another number of classes, or names although
@@ -194,7 +194,7 @@ class AnswerTemplate:
         return [pairs[number] for number in range(width)]
 
     def _check_no_names(self, entry: Any) -> None:
-        """Refuse scores with names beside them: most services list such scores best first."""
+        """Raise SuspectError for scores beside names: most services sort such scores."""
         before, star, _ = f".{self.scores}".rpartition(".*")
         items = follow(entry, before) if star else []
         for item in items if isinstance(items, list) else []:

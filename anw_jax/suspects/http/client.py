@@ -61,8 +61,8 @@ class NoAnswerError(Exception):
 class PooledClient:
     """Sends requests from several threads; uses the proxy that the environment names.
 
-    Certificates are checked against those of the system. Errors say what happened and show
-    nothing of what was sent: messages of urllib3 contain headers, URLs and proxy passwords.
+    Certificates are checked against those of the system. Errors describe the cause without
+    showing what was sent: messages of urllib3 contain headers, URLs and proxy passwords.
 
     Args:
       url: of the service; only its scheme and host matter here.

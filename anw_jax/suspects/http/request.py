@@ -79,7 +79,7 @@ class RequestTemplate:
                 raise ValueError(f"{name} needs images_per_request=1, got {number}")
 
     def check_fits(self, declaration: Declaration) -> None:
-        """Refuse a declaration whose pictures a PNG cannot hold.
+        """Check that a PNG can hold the pictures of a declaration.
 
         Raises:
           ValueError: normalised or signed values, or channels first.

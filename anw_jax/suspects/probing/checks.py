@@ -132,7 +132,7 @@ _SIDES = (28, 32, 48, 64, 96, 128, 160, 224, 256, 299, 384)
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
-# Chance that the right reading of a model is called wrong, for all readings together.
+# Family-wise error rate: probability of rejecting the correct reading of a model.
 _LEVEL = 0.01
 
 
@@ -148,7 +148,7 @@ class _Reading:
 
 
 def find_working_readings(suspect: Suspect, photos: ProbePhotos) -> list[Finding]:
-    """Return the first layout or size at which a suspect answers that now does not."""
+    """Return the first layout or size that makes a failing suspect answer."""
     declaration = suspect.declaration
     for reading in (*_layouts(declaration), *_sizes(declaration, photos)):
         if _takes(suspect, reading, photos):
@@ -162,9 +162,9 @@ def find_better_reading(
 ) -> tuple[list[Finding], float]:
     """Compare readings with the declared one, photo by photo; also return its accuracy.
 
-    A reading is an error if it answers significantly more photos right (exact sign test on the
-    photos on which the two differ), and a warning if it answers no fewer right and
-    significantly more photos fit better. Only the best one is reported: the others were
+    A reading is an error if it classifies significantly more photos correctly (exact sign test
+    on the photos on which the two differ), and a warning if it classifies no fewer correctly
+    and significantly more photos fit better. Only the best one is reported: the others were
     compared with a wrong reading.
     """
     declaration = suspect.declaration

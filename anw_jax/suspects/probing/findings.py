@@ -1,4 +1,4 @@
-"""Find mistakes in a declaration from the answers to some photos."""
+"""Detect configuration errors from the answers to some photos."""
 
 import contextlib
 import dataclasses
@@ -32,10 +32,10 @@ class Finding:
     """A confirmed or suspected configuration error.
 
     Attributes:
-      name: a word for programs.
+      name: machine-readable.
       severity: "error" (the table would be useless) or "warning".
-      seen: what was seen.
-      do: what to do about it.
+      seen: the observation.
+      do: the remedy.
     """
 
     name: str
@@ -200,9 +200,9 @@ def findings_on_order(
 ) -> list[Finding]:
     """Return an error if every answer is sorted, whatever the photo shows.
 
-    Services list scores best first; read in the order of the classes they say nothing about
-    the class. Photos of one class may have such answers rightly, so they are queried again
-    with inverted and exchanged colours: a sorted list stays sorted.
+    Services list scores best first; read in the order of the classes they contain no
+    information about the class. Photos of one class may legitimately have such answers, so
+    they are queried again with inverted and exchanged colours: a sorted list stays sorted.
     """
     if len(first) < 2 or not _is_sorted(first):
         return []
