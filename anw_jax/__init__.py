@@ -1,6 +1,6 @@
 """Mark photos with a keyed hue rotation; prove from a model's loss that it trained on them.
 
-Rooms are imported by name (`from anw_jax import verify`); this file imports none, so
+Packages are imported by name (`from anw_jax import verify`); this file imports none, so
 that an arbitrator needs only numpy, scipy and jax. Its one side effect is a flag in
 `XLA_FLAGS`, on the versions of jax that compute wrong numbers on CPU without it.
 """

@@ -56,12 +56,12 @@ class Reader:
         message = f"{shown_url(self._url)} {what}"
         return message if said is None else f"{message}: {self._secrets.shown(said)}"
 
-    def quoting(self, what: str, joint: str = ": ") -> str:
-        """Return a message with text of the service inside ours, `joint` after the URL."""
+    def quoting(self, what: str, separator: str = ": ") -> str:
+        """Return a message with text of the service inside ours, `separator` after the URL."""
         name = self._secrets.repeated_in(what)
         if name is not None:
-            what, joint = f"the answer is not as declared {not_shown(name)}", ": "
-        return f"{shown_url(self._url)}{joint}{what}"
+            what, separator = f"the answer is not as declared {not_shown(name)}", ": "
+        return f"{shown_url(self._url)}{separator}{what}"
 
     def status(self, reply: Reply) -> str:
         """Return a message about a reply that is not an answer."""
