@@ -9,12 +9,13 @@ products per channel are not, and 0.01 in NumPy, which takes an image at a time 
 """
 
 import argparse
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from anw_jax.marks import HueRotation, publish
+from anw_jax.marks import HueRotation, LightField, publish
 from benchmarks import _measure
 
 
@@ -58,12 +59,31 @@ def compare(num_images: int, rounds: int) -> dict:
     return results
 
 
+def compare_photo(height: int, width: int, rounds: int) -> dict:
+    """Time what `anw mark` does to the pixels of one large photo, relative to a copy."""
+    photo = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    marks = {"hue": HueRotation(), "light": LightField(bytes(32))}
+    sides = {"copy": photo.copy} | {
+        name: functools.partial(publish, mark, photo[None], 60.0)
+        for name, mark in marks.items()
+    }
+    seconds = _measure.alternate(sides, rounds)
+    results = {"shape": photo.shape, "seconds": seconds}
+    for name in marks:
+        taken = float(np.median(seconds[name]))
+        print(f"{name}, one photo of {photo.size / 3e6:.0f} megapixels: {taken:.2f} s")
+        results[f"share of floor: {name}"] = share = _measure.ratio(seconds, name, "copy")
+        _measure.say(f"{name}, one photo, share of the speed of a copy", share)
+    return results
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=4000, help="of 32x32 pixels")
     parser.add_argument("--rounds", type=int, default=15)
     flags = parser.parse_args()
-    _measure.write("marking", compare(flags.images, flags.rounds))
+    results = compare(flags.images, flags.rounds)
+    _measure.write("marking", results | {"photo": compare_photo(3000, 4000, 5)})
 
 
 if __name__ == "__main__":
