@@ -74,6 +74,7 @@ def test_all_else_stays(suspect):
             np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 def test_answers_are_those_of_the_pruned_weights(suspect):
     pruned = Prune(0.5).change(suspect, material=None)
     images = jnp.linspace(0.0, 1.0, 2 * 8 * 8 * 3).reshape(2, 8, 8, 3)

@@ -139,6 +139,7 @@ def test_one_test_out_of_reach_leaves_the_other_decided():
     assert end["out_of_reach"] == [["owner0", "net0"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", ["one model", "each model", "any model", "list of models"])
 def test_innocent_models_are_named_at_most_as_often_as_declared(claim, rng):
     """Uniform p's, fully dependent and independent; a near lie without correction fails."""

@@ -89,6 +89,7 @@ def test_stopped_by_hand_only_units_with_a_row_count(root, case_dir):
     assert verdict["corrected"]["outcome"] == "inconclusive"
 
 
+@pytest.mark.slow
 def test_killed_between_note_and_row(root, case_dir, monkeypatch):
     choices = {"refusals": 0.99}
     key = refusing_case(root, case_dir, range(0, 12, 2), choices=choices, mode="sequential")

@@ -29,6 +29,7 @@ def write(case, code, **more):
     (case / "suspects" / "net.toml").write_text(text + DECLARATION)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
     [

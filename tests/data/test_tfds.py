@@ -123,6 +123,7 @@ def test_without_tfds(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_real_cifar10(cifar10_dir):
     splits = data.load("tfds:cifar10", data_dir=str(cifar10_dir))
     assert splits.train.images.shape == (50000, 32, 32, 3)

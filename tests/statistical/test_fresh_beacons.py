@@ -200,6 +200,7 @@ def test_in_version_1_a_known_value_forged_every_leaf():
     assert owners.log_wealths(tree, table, [owners.GUESS]).max() < math.log(1e3)
 
 
+@pytest.mark.slow
 def test_the_near_lie_of_leaves_ground_for_a_known_value_is_seen():
     photos, table = material("one winner")
     kept = owners.most_telling(table, NUM_UNITS)

@@ -70,6 +70,7 @@ def test_a_regression_stops_and_resumes_bit_for_bit(line, tmp_path):
             fit(*arguments, checkpoint_dir=tmp_path)
 
 
+@pytest.mark.slow
 def test_many_regressions_at_once(line):
     """By map and by vmap, they equal those that are trained alone."""
     step = train.make_step(squared_error, optax.sgd(0.05))
@@ -159,6 +160,7 @@ class Denoiser(nn.Module):
         return images + nn.Conv(3, (3, 3))(x)
 
 
+@pytest.mark.slow
 def test_an_image_to_image_model_with_its_own_noise():
     net = Denoiser()
     rng = np.random.default_rng(3)
@@ -206,6 +208,7 @@ def _generator_loss(params, model_state, batch, rng):
     return jax.nn.softplus(-_is_real(params["discriminator"], fake)).mean(), (model_state, {})
 
 
+@pytest.mark.slow
 def test_a_generator_with_a_discriminator(tmp_path):
     real = np.random.default_rng(5).normal(2.0, 0.5, 512).astype(np.float32)
     params = {

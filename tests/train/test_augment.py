@@ -41,6 +41,7 @@ def test_mirror_turns_columns_of_the_chosen(images):
     np.testing.assert_array_equal(mirror(images, is_mirrored), expected)
 
 
+@pytest.mark.slow
 def test_augment_gives_only_crops_and_mirror_images(images):
     """Each result is one of the 2 x 9 images that padding 1 allows, and all occur."""
     one = np.repeat(images[:1], 400, axis=0)

@@ -120,6 +120,7 @@ def test_transforms_act_in_order_and_targets_follow(model, settings, batch, targ
     np.testing.assert_allclose(told, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_targets_take_the_place_of_labels(model, settings, state, batch, targets):
     soft = batch._replace(targets=targets[:16])
     step_fn, _ = _step(model, _plain(settings, label_smoothing=0.3))
@@ -325,6 +326,7 @@ def test_weights_of_another_net_are_named(tiny):
     assert "is float32[5] there and float32[4] here" in message
 
 
+@pytest.mark.slow
 def test_dropout_draws_anew_in_each_step():
     model = models.create("vgg_testing", 4, dropout=0.5)
     settings = _plain(train.TrainSettings(batch_size=8))

@@ -24,6 +24,7 @@ def _assert_same(result, expected):
     np.testing.assert_allclose(*losses, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_segment_is_the_step_called_from_python(tiny, whole):
     model, settings, images, labels, rows = tiny
     step = train.classification_step(model, settings, 4)

@@ -20,6 +20,7 @@ def _plain(settings):
     return dataclasses.replace(settings, crop_padding=0, flip=False)
 
 
+@pytest.mark.slow
 def test_step_is_the_sgd_of_pytorch(model, settings, dataset):
     """Two steps against momentum and weight decay written out."""
     settings = dataclasses.replace(_plain(settings), weight_decay=0.1)

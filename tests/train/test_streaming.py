@@ -46,6 +46,7 @@ def assert_same_training(first, second):
     assert int(first.step) == int(second.step)
 
 
+@pytest.mark.slow
 def test_streamed_training_is_that_in_memory(by_stream, in_memory):
     assert_same_training(by_stream.state, in_memory.state)
     assert by_stream.completed

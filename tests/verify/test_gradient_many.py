@@ -47,6 +47,7 @@ def _remembering(photos, marks):
     return jax.tree_util.Partial(_memory, jnp.asarray(np.stack(stored)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("marks", CROWDS.values(), ids=CROWDS)
 def test_every_user_is_sought_as_alone(photos, marks):
     predict = _remembering(photos, marks)
