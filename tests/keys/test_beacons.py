@@ -155,7 +155,7 @@ def test_times_that_nobody_can_compute():
 def test_the_round_ahead_is_the_first_that_is_late_enough(moment, hours, chain):
     name = drand_after(moment, hours, chain)
     number = int(name.rpartition(":")[2])
-    earliest = moment + datetime.timedelta(hours=hours)
+    earliest = moment.astimezone(UTC) + datetime.timedelta(hours=hours)
     slack = datetime.timedelta(microseconds=1)  # a float of seconds has no more digits
     assert read_beacon(name).time >= earliest - slack
     if number > 1:
