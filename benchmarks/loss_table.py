@@ -3,10 +3,11 @@
 Both fill the table of images x 36 hues. The PyTorch side loops over the hues, reads marked
 pictures through a DataLoader and asks a channels-last twin under `inference_mode`.
 
-Measured on two idle CPU cores with the small net: the whole program runs at 1.15 (1.10 to 1.28) of
-PyTorch's speed on jax 0.10.2, at 1.09 (0.76 to 1.25) on 0.12.0.1; forward passes alone at 0.92
-(0.82 to 1.28) and 1.04 (0.75 to 1.14). The table gains by marking and reading inside one program.
-Without the flag that `import anw_jax` sets it was 0.81. ResNet-18 was not measured again (0.62).
+Measured on two idle CPU cores with the small net: the whole program runs at 1.15 (1.10 to
+1.28) of PyTorch's speed on jax 0.10.2, at 1.09 (0.76 to 1.25) on 0.12.0.1; forward passes
+alone at 0.92 (0.82 to 1.28) and 1.04 (0.75 to 1.14). The table gains by marking and reading
+inside one program. Without the flag that `import anw_jax` sets it was 0.81. ResNet-18 was
+not measured again (0.62).
 """
 
 import argparse

@@ -2,11 +2,12 @@
 
 A copy is the limit: every byte must be read and written once.
 
-Measured on two idle CPU cores: written out as sums over channels, the float map runs at the speed
-of a copy (0.81 to 1.36), some ten times a matrix product of width 3. The published 8-bit map
-reaches half of a copy under jit (0.17 to 0.77), since copying a byte is cheap and three int32
-products per channel are not, and 0.01 in NumPy, which takes an image at a time through int32. One
-photo of 12 megapixels takes 0.32 s in NumPy for a hue and 0.18 s for a light field.
+Measured on two idle CPU cores: written out as sums over channels, the float map runs at the
+speed of a copy (0.81 to 1.36), some ten times a matrix product of width 3. The published
+8-bit map reaches half of a copy under jit (0.17 to 0.77), since copying a byte is cheap and
+three int32 products per channel are not, and 0.01 in NumPy, which takes an image at a time
+through int32. One photo of 12 megapixels takes 0.32 s in NumPy for a hue and 0.18 s for a
+light field.
 """
 
 import argparse

@@ -3,10 +3,11 @@
 Ours keeps the photos on the device and augments in the compiled step; PyTorch's reads them
 through a DataLoader that crops and mirrors one photo at a time, as the usual script has it.
 
-Measured on two idle CPU cores, small net, batch 128: 1.08 (0.24 to 1.31) of PyTorch's images per
-second on jax 0.10.2, 1.07 (0.27 to 1.26) on 0.12.0.1 (the lowest is the first round of each). The
-flag that `import anw_jax` sets, gradients of convolutions in canonical order and one scanned
-program for each segment brought it there from 0.59; both sides reach half of the floor.
+Measured on two idle CPU cores, small net, batch 128: 1.08 (0.24 to 1.31) of PyTorch's
+images per second on jax 0.10.2, 1.07 (0.27 to 1.26) on 0.12.0.1 (the lowest is the first
+round of each). The flag that `import anw_jax` sets, gradients of convolutions in canonical
+order and one scanned program for each segment brought it there from 0.59; both sides reach
+half of the floor.
 """
 
 import argparse

@@ -4,11 +4,11 @@ All sides take the same steps on the same photos from the same first weights, co
 with the photos on the device; what `train_many` adds (checks, evaluation, checkpoints) is
 the same for all and left out. The ratios decide what `execution="auto"` takes.
 
-Measured on two idle CPU cores with 4 small nets: `map` runs at 1.05 (0.94 to 1.15) of the speed
-of one after another on jax 0.10.2, at 0.97 (0.18 to 1.09) on 0.12.0.1: there is no difference, so
-"auto" keeps one after another, which needs the memory of one model. `vmap` runs at 0.55 and 0.58:
-under it a convolution whose weights differ by model becomes a grouped one. Not yet measured on an
-accelerator.
+Measured on two idle CPU cores with 4 small nets: `map` runs at 1.05 (0.94 to 1.15) of the
+speed of one after another on jax 0.10.2, at 0.97 (0.18 to 1.09) on 0.12.0.1: there is no
+difference, so "auto" keeps one after another, which needs the memory of one model. `vmap`
+runs at 0.55 and 0.58: under it a convolution whose weights differ by model becomes a
+grouped one. Not yet measured on an accelerator.
 """
 
 import argparse
