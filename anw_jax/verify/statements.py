@@ -69,7 +69,7 @@ class Statements:
             if value is not None:
                 value = _check.integer_at_least(1, **{name: value})
                 if value > _MOST:
-                    raise ValueError(f"{name} must be at most {_MOST}, got {value:.3g}")
+                    raise ValueError(f"{name} must be at most {_MOST}")
                 object.__setattr__(self, name, value)
         if self.found is not None and self.found < self.in_case:
             raise ValueError(

@@ -96,6 +96,7 @@ def test_tuning_the_head_leaves_the_body_bit_for_bit(suspect, material):
     assert _clean_loss(tuned_head, material) < _clean_loss(suspect, material)
 
 
+@pytest.mark.slow
 def test_tuning_all_layers_moves_all_layers(suspect, tuned):
     before, after = suspect.variables, tuned.variables
     for name in before["params"]:
@@ -191,6 +192,7 @@ def _distil_loss(student, teacher, photos, temperature):
     return -(targets * logs).sum(axis=1).mean()
 
 
+@pytest.mark.slow
 def test_distil_loss_falls(student, suspect, material):
     fresh = TrainedModel.of(student.model, student.model.init(jax.random.key(8), (8, 8, 3)))
     first, last = (

@@ -66,6 +66,7 @@ def test_json_stays_json(anw, case, code):
     assert set(json.loads(ran.out)["suspects"]) == {"net"}
 
 
+@pytest.mark.slow
 def test_unlisted_code_is_a_warning_of_the_command(anw, case):
     (case / "suspects" / "helper.py").write_text("X = 1\n")
     here = "import os, sys\nsys.path.insert(0, os.path.dirname(__file__))\nimport helper\n"

@@ -123,6 +123,7 @@ def test_a_resized_photo_carries_the_same_field():
     assert np.abs(means - small).max() <= 1.0
 
 
+@pytest.mark.slow
 def test_gradient_by_the_angle_is_the_difference_of_two_patterns():
     image = jnp.asarray(_image((8, 8, 3)) / np.float32(255))
     slope = jax.jacfwd(lambda degrees: MARK.mark(image, degrees))(70.0)

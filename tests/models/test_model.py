@@ -98,6 +98,7 @@ def test_init_is_plain_float32(model):
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
 
 
+@pytest.mark.slow
 def test_bfloat16_is_near_and_logits_are_float32(model, variables, images):
     narrow = models.create("testing", 4, mean=model.mean, std=model.std, dtype="bfloat16")
     logits = narrow.apply(variables, images)

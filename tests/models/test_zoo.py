@@ -130,6 +130,7 @@ def test_evaluation_is_deterministic_and_per_image(evaluate, made, images):
     assert not np.allclose(logits[0], logits[1], rtol=1e-6, atol=0.0)
 
 
+@pytest.mark.slow
 def test_training_moves_averages_and_has_finite_gradients(descend, made, images):
     model, variables = made
     (loss, (logits, moved)), gradients = descend(model, variables, images)

@@ -173,6 +173,7 @@ def test_diagnostics_are_labelled(page):
     assert "Diagnostic, not used for the verdict" in page.text
 
 
+@pytest.mark.slow
 def test_the_same_files_give_the_same_bytes(make_workdir):
     first, second = make_workdir(), make_workdir()
     report.write_report(first)

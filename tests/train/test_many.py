@@ -130,6 +130,7 @@ def test_map_and_vmap_are_sequence(by_map, by_vmap, by_sequence):
         assert np.abs(stem[first] - stem[second]).max() > 0.01
 
 
+@pytest.mark.slow
 def test_groups_change_nothing(many, differences, by_map):
     twice = {
         name: np.concatenate([differences[name]] * 2)
@@ -173,6 +174,7 @@ def test_a_batch_holds_own_versions_where_there_are_some(model, settings, photos
         np.testing.assert_array_equal(columns.labels[rows[:, place]], labels[wanted])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("execution", "expected_told", "num_completed", "folders"),
     [

@@ -31,6 +31,7 @@ def test_reports_have_progress_and_speed(tiny):
     np.testing.assert_allclose(rates, wanted, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_start_report_leaves_out_compilation(tiny):
     reports = []
     train.train(*tiny, on_start=reports.append, max_seconds=-np.inf)

@@ -87,6 +87,7 @@ def test_soft_targets_are_streamed_too(tiny, streamed):
     chex.assert_trees_all_equal(result.state, wanted.state)
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_is_bit_for_bit(streamed, by_stream, tmp_path):
     first = train.train(
         *streamed, segment_steps=6, checkpoint_dir=tmp_path, should_stop=lambda: True

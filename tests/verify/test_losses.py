@@ -158,7 +158,7 @@ REFUSED = {
     "integers": (lambda predict, images, targets: jnp.zeros(len(images), int), "one float"),
     "NaN": (
         lambda predict, images, targets: images.sum((1, 2, 3)) * jnp.nan,
-        "finite, and is not for image 0 at slot 0",
+        "finite, got nan for image 0 at slot 0",
     ),
 }
 
