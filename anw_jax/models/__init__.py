@@ -1,6 +1,7 @@
 """Networks behind `create`, `init` and `apply`. The only package that imports flax."""
 
 from anw_jax.models.design import NORMS, STEMS
+from anw_jax.models.diffusion import Diffusion
 from anw_jax.models.model import DTYPES, NAMES, Model, Variables, count_parameters, create
 from anw_jax.models.pretrained import (
     IMAGENET_MEAN,
@@ -19,6 +20,7 @@ __all__ = [
     "NAMES",
     "NORMS",
     "STEMS",
+    "Diffusion",
     "ImportReport",
     "Model",
     "Pretrained",

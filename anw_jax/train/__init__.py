@@ -17,6 +17,7 @@ from anw_jax.train.classifier import (
 from anw_jax.train.losses import (
     classification_loss,
     cross_entropy,
+    denoising_loss,
     evaluate,
     with_penalties,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "classification_loss",
     "classification_step",
     "cross_entropy",
+    "denoising_loss",
     "evaluate",
     "fit",
     "forecast_seconds",

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from anw_jax import _check, data
-from anw_jax.models import Model
+from anw_jax.models import Diffusion, Model
 from anw_jax.train.recipe import Batch
 from anw_jax.train.step import LossFn, Metrics
 
@@ -53,6 +53,35 @@ def classification_loss(
             labels = targets.argmax(-1)
         accuracy = (logits.argmax(-1) == labels).astype(jnp.float32).mean()
         return loss, (model_state, {"accuracy": accuracy})
+
+    return loss_fn
+
+
+def denoising_loss(model: Diffusion) -> LossFn:
+    """Make the loss of a diffusion model: its squared error about noise at random steps.
+
+    Ho, Jain, Abbeel (2020), eq. 14, https://arxiv.org/abs/2006.11239. In an audit
+    `verify.denoising_error` computes it with known noises.
+
+    Args:
+      model: the network, without a condition on classes or with one.
+
+    Returns:
+      A loss for `make_step`; its batches are `Batch` of float images in [0, 1]; labels are used
+      where the model is conditioned on classes.
+    """
+
+    def loss_fn(
+        params: chex.ArrayTree, model_state: chex.ArrayTree, batch: Batch, rng: chex.PRNGKey
+    ) -> tuple[jax.Array, tuple[Any, Metrics]]:
+        images, labels, _ = batch
+        step_key, noise_key = jax.random.split(rng)
+        steps = jax.random.randint(step_key, (len(images),), 0, model.num_steps)
+        noise = jax.random.normal(noise_key, images.shape)
+        noisy = model.add_noise(images, steps, noise)
+        conditions = () if model.num_classes is None else (labels,)
+        seen = model.predict_noise({"params": params}, noisy, steps, *conditions)
+        return jnp.square(seen - noise).mean(), (model_state, {})
 
     return loss_fn
 
