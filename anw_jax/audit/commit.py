@@ -201,7 +201,7 @@ def commit_folder(
     slots = 12 if choices.slots is None else choices.slots
     if choices.mode == "sequential":  # no audit could ever test fewer
         _check.integer_at_least(3, slots=slots)
-    mark = choices.make_mark(mark_key, slots)
+    mark = choices.make_mark(mark_key, slots) if before is None else before.mark
     least_side = getattr(mark, "cells", 1)
     manifest = _manifest(report, choices.scheme or "per_image", slots, least_side, on_progress)
     table = None if labels is None else read_labels(labels, manifest, labels_map)

@@ -97,6 +97,20 @@ def test_light_patterns_go_to_the_arbitrator_and_leave_greys_grey(root, photos):
         audit.read_published(root / "out")
 
 
+def test_a_commitment_is_found_again_by_its_strength_alone(root, photos):
+    for file in data.list_photos(photos):
+        file.write_bytes(data.png_of(np.full((16, 16, 3), 90, np.uint8)))
+    KEY.save(root / "my.key")
+    first = audit.Choices(mark="light", strength=0.3)
+    done, again = (
+        audit.commit_folder(photos, root / "my.key", root / "out", choices)
+        for choices in (first, audit.Choices(strength=0.3))
+    )
+    assert again.commitment == done.commitment
+    with pytest.raises(CaseError, match=r"strength is 0\.2, but 0\.3 was committed"):
+        audit.commit_folder(photos, root / "my.key", root / "out", audit.Choices(strength=0.2))
+
+
 def test_a_strength_needs_the_light_mark(root, photos):
     with pytest.raises(CaseError, match="strength must be left out of the mark 'hue'"):
         mark_folder(photos, KEY, root / "out", PLAN, strength=0.3)
