@@ -7,7 +7,7 @@ arbitrator's own, or from the model.
 
 import dataclasses
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,14 @@ import numpy as np
 from anw_jax.audit.case import Case, Owner
 from anw_jax.audit.labels import LABELS, Labels, arbitrator_labels
 from anw_jax.errors import CaseError, SuspectError
-from anw_jax.keys import Plan
+from anw_jax.keys import AccessRule, Plan
 from anw_jax.keys.plan import labels_digest
 from anw_jax.suspects import RecordedSuspect, Suspect
 from anw_jax.suspects.pictures import as_queried, queried_size
 from anw_jax.suspects.protocol import RemoteSuspect
+
+# Who gives the class numbers of a case whose suspects have no classes.
+NOBODY = "nobody"
 
 
 def check_probe(case: Case, despite_probe: bool) -> None:
@@ -203,13 +206,15 @@ def check_labels_fit(
     Args:
       case: with the owners' photos.
       opened: suspects by name.
-      labels_of: by owner, the class numbers of the photos; None for the model's own.
+      labels_of: by owner, the class numbers of the photos; None if not needed.
 
     Raises:
       CaseError: names the owner, the photo and the suspect.
     """
     for name, suspect in opened.items():
         num_classes = suspect.declaration.num_classes
+        if num_classes is None:
+            continue
         for owner in case.owners.values():
             labels = labels_of[owner.name]
             beyond = [] if labels is None else np.flatnonzero(labels >= num_classes)
@@ -227,14 +232,24 @@ def source_of(plan: Plan) -> str:
     return "owner" if plan.version == 1 else plan.rules[0].labels
 
 
+def declared_source(plan: Plan, rules: Iterable[AccessRule]) -> str:
+    """Return the label source of a plan, or `NOBODY` if none of the declared rules has labels.
+
+    Args:
+      plan: of the owner.
+      rules: declared for the suspects of the case.
+    """
+    return NOBODY if all(rule.kind == "error" for rule in rules) else source_of(plan)
+
+
 def source_table(case: Case, name: str, source: str) -> Labels | None:
-    """Return the table of labels from the declared source; None for the model's own answers.
+    """Return the table of labels from the declared source; None where photos need none.
 
     Raises:
       CaseError: there is none, or the owner's labels are not those committed to.
     """
     owner = case.owners[name]
-    if source == "model":
+    if source in ("model", NOBODY):
         return None
     if source == "arbitrator":
         return _of_arbitrator(case, owner)
@@ -254,7 +269,7 @@ def source_table(case: Case, name: str, source: str) -> Labels | None:
 
 
 def wanted_labels(case: Case, name: str, source: str) -> np.ndarray | None:
-    """Return the class numbers from the declared source, int64 `[n]`; None for the model's own.
+    """Return the class numbers from the declared source, int64 `[n]`; None if not needed.
 
     Raises:
       CaseError: as `source_table`, or no photo has a class.
@@ -287,7 +302,7 @@ def with_labels(case: Case, name: str, source: str) -> Owner:
 
 
 def digest_of_labels(labels: np.ndarray | None) -> str:
-    """Return the digest in `declared.json`; "" for the model's own labels."""
+    """Return the digest in `declared.json`; "" where photos need no labels."""
     return "" if labels is None else labels_digest(labels)
 
 

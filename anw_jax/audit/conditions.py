@@ -106,7 +106,8 @@ class CaseBasis:
         source, table = self.declared.labels_by(owner), self.case.owners[owner].originals.table
         # Labels committed to as words are mapped to numbers by a map made afterwards.
         is_mapped = source == "owner" and table is not None and table.by_arbitrators_map
-        are_fixed = source == "model" or (
+        has_labels = source != "model" and self.declared.rule(suspect).kind != "error"
+        are_fixed = not has_labels or (
             source == "owner" and published.plan.beacon and not is_mapped
         )
         said, model = self.statements.of(owner, suspect), self.statements.suspects[suspect]

@@ -146,8 +146,9 @@ def declare(
     if not despite_probe:
         checks.check_same_models(case, opened)
     chosen = {n: _chosen(case, n, s.declaration, options) for n, s in opened.items()}
+    rules = [one.rule for one in chosen.values()]
     sources = {
-        name: options.label_source or checks.source_of(owner.published.plan)
+        name: options.label_source or checks.declared_source(owner.published.plan, rules)
         for name, owner in case.owners.items()
     }
     labels = {name: checks.wanted_labels(case, name, sources[name]) for name in case.owners}
@@ -293,8 +294,10 @@ def _check_rules(declared: Declared) -> None:
             raise ChangedFileError(
                 f"{file} declares another rule or menu for suspect {name!r} than the plans give"
             )
+    rules = [declared.rule(name) for name in declared.body["suspects"]]
     for name, plan in plans.items():
-        if declared.body["owners"][name].get("labels_by") != checks.source_of(plan):
+        source = checks.declared_source(plan, rules)
+        if declared.body["owners"][name].get("labels_by") != source:
             raise ChangedFileError(
                 f"{file} takes the labels of owner {name!r} from another source than the plan"
             )

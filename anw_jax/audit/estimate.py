@@ -7,6 +7,7 @@ from typing import Any
 
 from anw_jax import _check, _json
 from anw_jax.audit.case import Case
+from anw_jax.keys.plan_fields import KINDS
 from anw_jax.stats import plan_audit
 
 NOT_MEASURED = "not yet measured"
@@ -69,8 +70,7 @@ def measured_effect(access: str, study: str) -> float | None:
     Raises:
       ValueError: an unknown kind of access, or a study that did not measure it.
     """
-    known = effects()["access"]
-    studies = known[_check.one_of(known, access=access)]
+    studies = effects()["access"].get(_check.one_of(KINDS, access=access))
     if not studies:
         return None
     return studies[_check.one_of(studies, study=study)]["median"]

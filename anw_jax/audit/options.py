@@ -18,6 +18,8 @@ MARKS_BY_NAME = {HUE_ROTATION: "hue", LIGHT_FIELD: "light", USER_LCT: "private_b
 MARKS = tuple(MARKS_BY_NAME.values())
 
 _OF_PLAN = ("statistic", "alpha", "beacon", "mode", "claim", "place")
+# The kinds that `anw commit` has rules for: an owner cannot know what will be asked.
+DEFAULT_ACCESS = (*DEFAULT_KINDS, "error")
 _OF_RULES = ("fit", "refusals", "bound_level", "bound_by", "list_rate")
 
 
@@ -99,18 +101,28 @@ class Choices:
           TypeError, ValueError: a choice out of its range.
         """
         defaults = {"statistic": DEFAULT_STATISTIC, "alpha": DEFAULT_ALPHA}
+        given = {**defaults, **self._given(*_OF_PLAN)}
+        of_errors = _statistic_of_errors(given["statistic"], given.get("mode", "sealed"))
         return Plan(
-            **{**defaults, **self._given(*_OF_PLAN)},
+            **given,
             mark=mark,
             labels=labels,
             number=number,
-            rules=self._rules(labels),
+            rules=self._rules(labels, of_errors, DEFAULT_ACCESS),
             highest=self.access is None or len(self.access) == 1,
         )
 
-    def _rules(self, labels: str) -> tuple[AccessRule, ...]:
-        """Return each combination of what was given: more than one of a kind is a menu."""
-        kinds = self.access or DEFAULT_KINDS
+    def _rules(
+        self, labels: str, of_errors: str, defaults: tuple[str, ...]
+    ) -> tuple[AccessRule, ...]:
+        """Return each combination of what was given: more than one of a kind is a menu.
+
+        Args:
+          labels: as for `plan`.
+          of_errors: the statistic of kind "error".
+          defaults: kinds of access if none was given.
+        """
+        kinds = self.access or defaults
         for name, needs, there in (
             ("decimals", "access 'rounded'", "rounded" in kinds),
             ("top", "access 'top_k'", "top_k" in kinds),
@@ -123,6 +135,7 @@ class Choices:
             AccessRule(
                 kind,
                 self.label_source or ("owner" if labels else "arbitrator"),
+                of_errors if kind == "error" else "",
                 views=views,
                 decimals=self.decimals if kind == "rounded" else None,
                 top=self.top if kind == "top_k" else None,
@@ -154,12 +167,28 @@ class Choices:
                     f"{name} is {value!r}, but {committed[name]!r} was committed to: leave the "
                     "option out, or make a new commitment in another folder"
                 )
-        rules = self._rules(plan.labels) if given.keys() - committed.keys() else plan.rules
+        rules = plan.rules
+        if given.keys() - committed.keys():
+            # Commitments made before there were rules for errors have none.
+            has_errors = any(rule.kind == "error" for rule in plan.rules)
+            kinds = DEFAULT_ACCESS if has_errors else DEFAULT_KINDS
+            of_errors = _statistic_of_errors(plan.statistic, plan.mode)
+            rules = self._rules(plan.labels, of_errors, kinds)
         if rules != plan.rules:
             raise CaseError(
                 f"the options for access differ from those committed to ({rules[0]} and "
                 f"{plan.rules[0]}): leave them out, or make a new commitment in another folder"
             )
+
+
+def _statistic_of_errors(statistic: str, mode: str) -> str:
+    """Return the statistic of kind "error" in a plan with the given statistic.
+
+    The default of losses in nats becomes that of errors, whose ratios count. A record of the
+    sequential mode has one statistic.
+    """
+    is_default = statistic == DEFAULT_STATISTIC and mode == "sealed"
+    return "log_errors" if is_default else statistic
 
 
 def _strength_of(plan: Plan) -> float | None:

@@ -80,7 +80,7 @@ class QueryBatch:
     def _session(self, suspect, members, access, seeds, cache, budget) -> QuerySession:
         numbers = sorted({number for number, _, _ in members})
         labels = None
-        if access.true_labels:
+        if access.needs_labels:
             labels = np.array([self.owners[n].originals.labels[i] for n, i, _ in members])
         return QuerySession(
             suspect,
@@ -268,7 +268,7 @@ class QueryBatch:
 def _with_losses(owner: Owner, access: Access) -> np.ndarray:
     """Return the photos that can have losses: those with a class, if labels are used."""
     present = owner.originals.present
-    if not access.true_labels:
+    if not access.needs_labels:
         return present
     return present[owner.originals.labels[present] >= 0]
 

@@ -48,10 +48,13 @@ _FORMS = {
     OWN: "own:TEXT",
 }
 
-# Kinds of access, from most to least informative (see `suspects.Access`).
-KINDS = ("logits", "probabilities", "rounded", "top_k", "label")
+# Kinds of access to a classifier, from most to least informative (see `suspects.Access`).
+CLASS_KINDS = ("logits", "probabilities", "rounded", "top_k", "label")
 
-# The kinds that a default plan has rules for; "rounded" is never a suspect's own output.
+# All kinds; "error" is a loss that the model's own code computes, such as a denoising error.
+KINDS = (*CLASS_KINDS, "error")
+
+# The kinds that a default plan has rules for; "rounded" is never a classifier's own output.
 DEFAULT_KINDS = ("logits", "probabilities", "top_k", "label")
 
 # How a photo is fitted to the model's input size.
@@ -150,8 +153,9 @@ class AccessRule:
 
     Attributes:
       kind: one of `KINDS`.
-      labels: who provides the class labels, one of `LABEL_SOURCES`.
-      statistic: of this kind of access; "" for the plan's statistic.
+      labels: who provides the class labels, one of `LABEL_SOURCES`; not used with "error".
+      statistic: of this kind of access; "" for the plan's statistic, or "log_errors" with
+        "error".
       views: number of queries for each photo and slot, 1 to 1024; None for 16 with "label" and
         1 otherwise.
       decimals: for "rounded", digits after the point, 1 to 12.
@@ -189,6 +193,8 @@ class AccessRule:
         for name, allowed in _ALLOWED.items():
             text = _check.plain_text(**{name: getattr(self, name)})
             _check.one_of(allowed, **{name: text})
+        if self.kind == "error" and not self.statistic:
+            self._set(statistic="log_errors")
         default = DEFAULT_LABEL_VIEWS if self.kind == "label" else 1
         views = default if self.views is None else self.views
         self._set(views=_check.integer_at_least(1, views=views))
@@ -240,5 +246,9 @@ class AccessRule:
 
 
 def default_rules(labels: str) -> tuple[AccessRule, ...]:
-    """Return one rule for each kind of output that a suspect may have."""
+    """Return one rule for each kind of output that a classifier may have.
+
+    A rule for errors is not among them, so that the plans of earlier experiments keep their
+    slots; `anw commit` adds one.
+    """
     return tuple(AccessRule(kind, labels) for kind in DEFAULT_KINDS)

@@ -5,17 +5,18 @@ import dataclasses
 import numpy as np
 
 from anw_jax import _check
-from anw_jax.keys.plan_fields import DEFAULT_LABEL_VIEWS, FITS, KINDS
+from anw_jax.keys.plan_fields import CLASS_KINDS, DEFAULT_LABEL_VIEWS, FITS, KINDS
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.pictures import Augmentation, cropped
 from anw_jax.suspects.protocol import Answers
 
 # The kinds of access that each kind of answer allows: itself and all with less information.
 _FROM = {
-    "logits": KINDS,
-    "probabilities": KINDS[1:],
+    "logits": CLASS_KINDS,
+    "probabilities": CLASS_KINDS[1:],
     "top_k": ("top_k", "label"),
     "label": ("label",),
+    "error": ("error",),
 }
 
 # The smallest normal float32: logarithms stay finite.
@@ -45,6 +46,7 @@ class Access:
       smallest probability if the suspect declares `decimals`.
     * "label": with h of K augmented copies (`augmentation`) classified as y, the loss is
       −log((h + ½) / (K + 1)).
+    * "error": the number that the suspect answers with, whatever y is.
 
     With several augmented copies and any other kind, the loss is the mean over the copies. An
     answer that contains NaN or infinity gives NaN for its image and slot; the test leaves such
@@ -55,7 +57,7 @@ class Access:
 
     Attributes:
       kind: one of `KINDS`.
-      true_labels: False if they are not known or not reliable.
+      true_labels: False if they are not known or not reliable; "error" uses no labels.
       num_augmentations: K, the number of queries for each image and slot; None for
         16 with "label" and 1 otherwise. K = 1 queries the image unchanged.
       decimals: for "rounded", digits after the point, 1 to 12.
@@ -106,6 +108,11 @@ class Access:
         if self.k is not None and self.kind != "top_k":
             raise ValueError(f"k belongs to kind='top_k', got kind={self.kind!r}")
 
+    @property
+    def needs_labels(self) -> bool:
+        """Whether true labels are an input."""
+        return self.true_labels and self.kind != "error"
+
     @classmethod
     def best_of(cls, declaration: Declaration, **others) -> "Access":
         """Return the access that uses all of a suspect's answers."""
@@ -117,8 +124,11 @@ class Access:
             "rounded": f"probabilities rounded to {self.decimals} decimals",
             "top_k": f"top {self.k or 'k'} labels with probabilities",
             "label": "top-1 label",
+            "error": "a loss that the model's own code computes",
         }.get(self.kind, self.kind)
         labels = "true labels" if self.true_labels else "the model's own labels"
+        if self.kind == "error":
+            labels = "no labels"
         number = self.num_augmentations
         queries = "1 query" if number == 1 else f"{number} queries"
         crop = ", the centre of each picture" if self.fit == "crop" else ""
@@ -155,10 +165,14 @@ class Access:
 
         Args:
           answers: of b pictures.
-          labels: y, integers `[b]`.
+          labels: y, integers `[b]`; not used with "error".
           declaration: of the suspect.
         """
         rows = np.arange(len(labels))
+        if self.kind == "error":
+            return np.where(
+                _is_usable(answers), answers.scores[:, 0].astype(np.float64), np.nan
+            )
         if self.kind == "label":
             first = first_labels(answers)
             values = (first != labels).astype(np.float64)

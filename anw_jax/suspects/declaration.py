@@ -10,7 +10,8 @@ from anw_jax import _check, _json
 LAYOUTS = ("NHWC", "NCHW")
 CHANNELS = ("RGB", "BGR")
 RANGES = {"unit": (0.0, 1.0), "bytes": (0.0, 255.0), "signed": (-1.0, 1.0)}
-ANSWER_KINDS = ("logits", "probabilities", "top_k", "label")
+# In this order in files of answers: a new kind comes last.
+ANSWER_KINDS = ("logits", "probabilities", "top_k", "label", "error")
 
 _TAG = b"anw_jax/v1/declaration\0"
 
@@ -23,8 +24,10 @@ class Declaration:
     declared here, in the same way for every adapter.
 
     Attributes:
-      num_classes: C, at least 2.
-      answer: "logits", "probabilities", "top_k" (labels with probabilities) or "label".
+      num_classes: C, at least 2; None with "error", and only there.
+      answer: "logits", "probabilities", "top_k" (labels with probabilities), "label", or
+        "error": one number for each picture, a loss that the model's own code computes (a
+        denoising or reconstruction error), at least 0; lower means a better fit.
       input_size: (H, W) that the model takes; None for pictures of any size.
       layout: "NHWC" (channels last) or "NCHW".
       channels: "RGB" or "BGR".
@@ -49,7 +52,7 @@ class Declaration:
       'f763a208f283d7b7'
     """
 
-    num_classes: int
+    num_classes: int | None = None
     answer: str = "logits"
     input_size: tuple[int, int] | None = None
     layout: str = "NHWC"
@@ -67,7 +70,7 @@ class Declaration:
         # As plain numbers: JSON has none of NumPy's.
         for name, least in (("num_classes", 2), ("k", 1), ("decimals", 1)):
             value = getattr(self, name)
-            if value is not None or name == "num_classes":
+            if value is not None or (name == "num_classes" and self.answer != "error"):
                 value = _check.integer_at_least(least, **{name: value})
             object.__setattr__(self, name, value)
         _check.one_of(ANSWER_KINDS, answer=self.answer)
@@ -85,7 +88,19 @@ class Declaration:
         _check.in_interval(0.0, 1e12, cost_per_query=self.cost_per_query)
         _check.is_instance(str, identity=self.identity)
 
+    @property
+    def width(self) -> int:
+        """Numbers, or labels, in one answer: C, k for "top_k", 1 for "label" and "error"."""
+        if self.answer in ("label", "error"):
+            return 1
+        return self.k if self.answer == "top_k" else self.num_classes
+
     def _check_answer(self) -> None:
+        if self.answer == "error" and self.num_classes is not None:
+            raise ValueError(
+                "num_classes must be left out with answer='error', which has no classes; got "
+                f"{self.num_classes}"
+            )
         if (self.k is None) == (self.answer == "top_k"):
             raise ValueError(
                 "k must be given with answer='top_k' and only there, "
@@ -122,7 +137,7 @@ class Declaration:
         names = [field.name for field in dataclasses.fields(cls)]
         for name in fields:
             _check.one_of(names, **{"field of a declaration": name})
-        if "num_classes" not in fields:
+        if "num_classes" not in fields and fields.get("answer") != "error":
             raise ValueError("a declaration must name num_classes")
         return cls(**fields)
 

@@ -17,6 +17,7 @@ _PARTS = {
     "probabilities": ("scores",),
     "top_k": ("scores", "labels"),
     "label": ("labels",),
+    "error": ("scores",),
 }
 _DTYPES = (np.dtype("<f4"), np.dtype("<f8"))
 
@@ -26,9 +27,10 @@ class Answers:
     """Answers to a batch of b pictures.
 
     Attributes:
-      kind: "logits", "probabilities", "top_k" or "label".
+      kind: "logits", "probabilities", "top_k", "label" or "error".
       scores: float32 or float64; `[b, C]` logits or probabilities, `[b, k]` probabilities of
-        the labels listed, None for "label". NaN is kept: it makes a row unusable.
+        the labels listed, `[b, 1]` errors, None for "label". NaN is kept: it makes a row
+        unusable.
       labels: int64; `[b, k]` for "top_k", best first, `[b]` for "label", else None.
 
     Example:
@@ -90,19 +92,21 @@ def checked(
     `display_name` is the name of the suspect in error messages.
 
     Raises:
-      SuspectError: another kind, number of answers or number of classes, or labels that are
-        not classes. Values that are not finite pass; see `Answers`.
+      SuspectError: another kind, number of answers or number of classes, labels that are not
+        classes, or a negative error. Values that are not finite pass; see `Answers`.
     """
-    kind, width = answers.kind, declaration.num_classes
+    kind, width = answers.kind, declaration.width
     if kind != declaration.answer:
         raise SuspectError(
             f"{display_name} declares {declaration.answer} and answers with {kind}"
         )
     noun, wanted = "classes", f"{kind} [b, C]"
     if kind == "top_k":
-        width, noun, wanted = declaration.k, "labels for each picture", "top_k [b, k]"
+        noun, wanted = "labels for each picture", "top_k [b, k]"
     elif kind == "label":
         wanted = "label [b]"
+    elif kind == "error":
+        noun, wanted = "error for each picture", "error [b, 1]"
     for name, part in (("scores", answers.scores), ("labels", answers.labels)):
         if (part is None) == (name in _PARTS[kind]):
             has = "no" if part is None else "also"
@@ -125,6 +129,12 @@ def checked(
                 f"{display_name} declares {declaration.num_classes} classes and answers with "
                 f"label {low if low < 0 else high}"
             )
+    if kind == "error" and (answers.scores < 0).any():
+        raise SuspectError(
+            f"{display_name} declares errors, which are at least 0, and answers with "
+            f"{np.nanmin(answers.scores):.6g}: give a loss of which lower is better, such as a "
+            "squared error"
+        )
     return answers
 
 

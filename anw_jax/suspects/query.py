@@ -290,7 +290,7 @@ class _BatchLedger:
 
 def _filler(declaration: Declaration) -> Answers:
     """Return a batch of one that fills the place of a missing answer."""
-    width = declaration.k if declaration.answer == "top_k" else declaration.num_classes
+    width = declaration.width
     scores, labels = np.full((1, width), np.nan, np.float32), np.zeros((1, width), np.int64)
     if declaration.answer == "label":
         return Answers("label", None, labels[:, 0])

@@ -41,7 +41,8 @@ class QuerySession:
       suspect: the model.
       images: *unmarked* uint8 originals `[n, H, W, 3]` (or floats with 8-bit values), or
         `Pictures`, which are read one by one.
-      labels: integers `[n]`; None with `access.true_labels=False`.
+      labels: integers `[n]`; None with `access.true_labels=False`, and with kind "error",
+        which uses none.
       mark: the mark, or a sequence of marks of one type with `mark_of_image`.
       space: which signatures are queried; slot 0 is the unmarked original.
       access: which part of the model output is used; None for all of it.
@@ -261,6 +262,8 @@ class QuerySession:
 
     def _checked_labels(self, labels: Sequence[int] | np.ndarray | None) -> np.ndarray:
         num_images = len(self._images)
+        if self._access.kind == "error":
+            return np.zeros(num_images, np.int64)
         if not self._access.true_labels:
             return np.full(num_images, -1, np.int64)
         if labels is None:

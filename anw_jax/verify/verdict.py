@@ -20,7 +20,7 @@ from anw_jax.keys import (
     check_commitment,
     public_seed,
 )
-from anw_jax.keys.plan_fields import KINDS
+from anw_jax.keys.plan_fields import CLASS_KINDS
 from anw_jax.stats import (
     TestResult,
     blind_argmin,
@@ -307,9 +307,11 @@ def _least_menu(plan: Plan, rule: AccessRule | None) -> int:
     if rule is None:
         counts = collections.Counter(each.kind for each in plan.rules)
         return max([1, *counts.values()]) if plan.highest else len(plan.rules)
-    # The arbitrator does the rounding, so the suspect returns at least probabilities.
-    highest = KINDS.index("probabilities" if rule.kind == "rounded" else rule.kind)
-    kinds = (rule.kind,) if plan.highest else KINDS[highest:]
+    kinds = (rule.kind,)
+    if rule.kind in CLASS_KINDS and not plan.highest:
+        # The arbitrator does the rounding, so the suspect returns at least probabilities.
+        highest = "probabilities" if rule.kind == "rounded" else rule.kind
+        kinds = CLASS_KINDS[CLASS_KINDS.index(highest) :]
     return sum(each.kind in kinds for each in plan.rules)
 
 

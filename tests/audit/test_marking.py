@@ -8,7 +8,16 @@ import pytest
 
 from anw_jax import audit, data
 from anw_jax.errors import CaseError, SourceError
-from anw_jax.keys import Manifest, MarkKey, Plan, assign, check_commitment, commit_units
+from anw_jax.keys import (
+    AccessRule,
+    Manifest,
+    MarkKey,
+    Plan,
+    assign,
+    check_commitment,
+    commit_units,
+)
+from anw_jax.keys.plan_fields import DEFAULT_KINDS
 from anw_jax.marks import HueRotation, LightField, UserLCT, publish
 from tests.audit.conftest import write_photos
 from tests.audit.owners import mark_folder
@@ -37,14 +46,15 @@ def test_what_is_published_is_the_keyed_mark_of_each_original(root, photos):
     assert contents(photos) == before
     manifest = Manifest.load(root / "out" / "manifest.json")
     assert manifest.file_names == ("photo00.png", "photo01.png", "photo02.png")
-    check_commitment(done.commitment, KEY, manifest, PLAN)
+    plan = audit.read_published(root / "out").plan
+    check_commitment(done.commitment, KEY, manifest, plan)
     assert (done.num_images, done.num_units, done.num_written, done.num_unchanged) == (
         3,
         3,
         3,
         0,
     )
-    degrees = assign(KEY, manifest, PLAN).degrees
+    degrees = assign(KEY, manifest, plan).degrees
     for name, angle in zip(manifest.file_names, degrees, strict=True):
         original = data.read_photo(photos / name)
         marked = data.read_photo(root / "out" / "published" / name)
@@ -119,9 +129,38 @@ def test_a_strength_needs_the_light_mark(root, photos):
 def test_a_sequential_plan_commits_to_units(root, photos):
     plan = Plan("losses", 1e-3, mode="sequential")
     done = mark_folder(photos, KEY, root / "out", plan)
+    committed = audit.read_published(root / "out").plan
+    assert (committed.statistic, committed.mode) == (plan.statistic, plan.mode)
     assert done.commitment == commit_units(
-        KEY, Manifest.load(root / "out" / "manifest.json"), plan
+        KEY, Manifest.load(root / "out" / "manifest.json"), committed
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "statistic"),
+    [
+        ({}, "log_errors"),
+        ({"statistic": "ranks"}, "ranks"),
+        ({"mode": "sequential"}, "log_losses"),
+        ({"access": ("error",)}, "log_errors"),
+        ({"access": ("logits", "error"), "statistic": "losses"}, "losses"),
+    ],
+)
+def test_a_plan_has_a_rule_for_errors(given, statistic):
+    plan = audit.Choices(**given).plan("hue_rotation", "", 1)
+    (rule,) = plan.open_rules(("error",))
+    assert plan.statistic_of(rule) == rule.statistic == statistic
+    assert rule.views == 1
+    assert all(not other.statistic for other in plan.rules if other != rule)
+    audit.Choices(**given, fit="squash").check_same(plan, "per_image", 12)
+
+
+def test_options_repeat_a_commitment_from_before_there_were_rules_for_errors():
+    rules = tuple(AccessRule(kind, fit="crop") for kind in DEFAULT_KINDS)
+    older = Plan("log_losses", 1e-3, rules=rules)
+    audit.Choices(fit="crop").check_same(older, "per_image", 12)
+    with pytest.raises(CaseError, match="options for access differ"):
+        audit.Choices(fit="squash").check_same(older, "per_image", 12)
 
 
 def test_with_a_beacon_the_first_call_commits_and_the_second_marks(root, photos):

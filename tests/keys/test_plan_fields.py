@@ -106,12 +106,20 @@ def test_bodies_that_are_no_rule(body, error):
         AccessRule.from_json(body)
 
 
+def test_a_rule_for_errors_has_a_statistic_of_its_own():
+    assert AccessRule("error").statistic == "log_errors"
+    assert AccessRule("error").views == 1
+    assert AccessRule("error", statistic="ranks").statistic == "ranks"
+    rule = AccessRule("error")
+    assert AccessRule.from_json(rule.as_json()) == rule
+
+
 def test_default_rules():
     rules = default_rules("owner")
     assert (
         tuple(rule.kind for rule in rules)
         == DEFAULT_KINDS
-        == tuple(kind for kind in KINDS if kind != "rounded")
+        == tuple(kind for kind in KINDS if kind not in ("rounded", "error"))
     )
     assert {rule.labels for rule in rules} == {"owner"}
     with pytest.raises(dataclasses.FrozenInstanceError):

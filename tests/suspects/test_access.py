@@ -129,7 +129,7 @@ def test_lower_is_always_evidence():
 BAD = [
     (
         {"kind": "logit"},
-        "kind must be one of logits, probabilities, rounded, top_k, label; got",
+        "kind must be one of logits, probabilities, rounded, top_k, label, error; got",
     ),
     ({"kind": "rounded"}, "decimals must be given with kind='rounded' and only there, got"),
     ({"decimals": 2}, "decimals must be given with kind='rounded' and only there, got"),

@@ -40,3 +40,20 @@ def test_a_rule_is_one_of_the_plans():
     for rule in (AccessRule("label"), AccessRule("logits", views=2)):
         with pytest.raises(CommitmentError, match="rule must be one of the plan's"):
             decide(plan, rule=rule)
+
+
+def test_errors_and_classes_are_no_choice_of_each_other():
+    """A suspect answers with one or the other, and the rules for it are its whole menu."""
+    errors = AccessRule("error")
+    plan = dataclasses.replace(PLAN, rules=(*MENU[::2], errors))
+    open_kinds = dataclasses.replace(plan, highest=False)
+    for one in (plan, open_kinds):
+        assert decide(one, rule=errors).factor == 1
+        assert decide(one, rule=errors).result.statistic == "log_errors"
+    assert decide(plan, rule=MENU[0]).factor == 1
+    with pytest.raises(ValueError, match="menu must be at least 2"):
+        decide(open_kinds, rule=MENU[0])
+    assert decide(open_kinds, rule=MENU[0], menu=2).factor == 2
+    two = dataclasses.replace(plan, rules=(errors, AccessRule("error", views=2)))
+    with pytest.raises(ValueError, match="menu must be at least 2"):
+        decide(two, rule=errors)

@@ -184,6 +184,7 @@ _WANTED = {
     "probabilities": "an array of numbers [b, C]",
     "top_k": "a pair (labels, scores) of arrays [b, k]",
     "label": "an array of integers [b]",
+    "error": "an array of numbers [b]",
 }
 _MASKED = ("MaskedArray", "MaskedTensor")
 _PART = "return the one part that holds the {0}, such as answer[0]"
@@ -203,9 +204,9 @@ def read_answers(
     """Read what a model returned for a batch of `num_images` pictures.
 
     Logits or probabilities are an array `[b, C]` (floats or integers), labels an array `[b]`
-    (integers), the top k a pair (labels, scores) of arrays `[b, k]`. A missing batch axis is
-    added if one picture was queried. The arrays are copied: a model may write its next answers
-    into the same memory.
+    (integers), the top k a pair (labels, scores) of arrays `[b, k]`, errors an array `[b]` or
+    `[b, 1]`. A missing batch axis is added if one picture was queried. The arrays are copied: a
+    model may write its next answers into the same memory.
 
     Args:
       values: what the model returned.
@@ -237,6 +238,8 @@ def read_answers(
         parts = [None, reader.integers(values)]
     else:
         parts = [reader.floats(values), None]
+    if declaration.answer == "error" and parts[0].shape in ((), (num_images,)):
+        parts = [parts[0].reshape(-1, 1), None]
     if num_images == 1:
         parts = [p[None] if p is not None and p.ndim == ndim - 1 else p for p in parts]
     if isinstance(values, list) and any(p is not None and p.ndim > ndim for p in parts):

@@ -26,8 +26,8 @@ class AnswerTemplate:
       pictures: path to the list with one entry per picture, or to the flat list of all
         numbers, picture after picture; None if a request has one picture and the whole answer
         is about it.
-      scores: within such an entry, path to the list of numbers, or to an object
-        {class: number}; None for "label".
+      scores: within such an entry, path to the list of numbers, to an object
+        {class: number}, or to the one number of an "error"; None for "label".
       labels: within an entry, path to the label, or to the list of labels that belongs to the
         list of scores. With it, and in an object, scores are sorted into the order of the
         classes by their labels, and those of the top k best first.
@@ -71,6 +71,9 @@ class AnswerTemplate:
         is_list = self.labels is None and "*" in (self.scores or "").split(".")
         if declaration.answer == "top_k" and is_list:
             raise ValueError("labels must be a path for answers of top_k")
+        is_plain = self.labels is None and self.classes is None
+        if declaration.answer == "error" and not is_plain:
+            raise ValueError("labels and classes must be left out for answers of error")
         if self.classes is None:
             return
         if len(self.classes) != declaration.num_classes:
@@ -120,7 +123,7 @@ class AnswerTemplate:
         except SuspectError as error:
             raise SuspectError(f"{error}{hint}") from None
         if isinstance(entries, list):
-            width = declaration.num_classes
+            width = declaration.num_classes or 1
             is_flat = all(_is_number(entry) or entry is None for entry in entries)
             if is_flat and declaration.answer != "label" and len(entries) == num_images * width:
                 return [entries[n * width : (n + 1) * width] for n in range(num_images)]
@@ -169,6 +172,8 @@ class AnswerTemplate:
     def _in_order(self, entry: Any, declaration: Declaration) -> list[float]:
         """Return all scores of one picture in the order of the classes."""
         values, width = self._at(entry, self.scores), declaration.num_classes
+        if declaration.answer == "error" and _is_number(values):
+            values = [values]
         if self.labels is None and not isinstance(values, dict):
             if self.classes is not None:
                 raise SuspectError(_NO_ORDER)
