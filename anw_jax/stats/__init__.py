@@ -32,14 +32,13 @@ from anw_jax.stats.bounds import INVERSIONS, LowerBound, UnitList, how_many, whi
 from anw_jax.stats.calibration import calibrated_scores
 from anw_jax.stats.exact import ExactNull, quantise
 from anw_jax.stats.power import AuditPlan, plan_audit
+from anw_jax.stats.row_scorer import RowScorer, row_shapes
 from anw_jax.stats.scores import (
     DEFAULT_STATISTIC,
     ROW_STATISTICS,
     SEQUENTIAL_STATISTICS,
     STATISTICS,
-    RowScorer,
     blind_argmin,
-    row_shapes,
     score_row,
     score_units,
     unit_losses,

@@ -13,6 +13,7 @@ https://doi.org/10.1007/978-3-030-45257-5_32) turns that into false-discovery co
 import dataclasses
 import decimal
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.stats
@@ -66,7 +67,12 @@ def confidence_text(alpha: float) -> str:
 
 
 def how_many(
-    loss_table: np.ndarray, assignment: Assignment, *, alpha: float = 0.05, by: str = "ranks"
+    loss_table: np.ndarray,
+    assignment: Assignment,
+    *,
+    alpha: float = 0.05,
+    by: str = "ranks",
+    references: Sequence[np.ndarray] = (),
 ) -> LowerBound:
     """Bound from below how many units the model depends on.
 
@@ -84,6 +90,7 @@ def how_many(
       alpha: in (0, 1).
       by: "ranks" (strong where imprints are faint, as on the real tables of
         docs/evidence.md) or "hits" (where they are clear).
+      references: tables of reference models; see `unit_losses`.
 
     Returns:
       A `LowerBound`.
@@ -101,7 +108,7 @@ def how_many(
     """
     alpha = _check.in_open_interval(0.0, 1.0, alpha=alpha)
     _check.one_of(INVERSIONS, by=by)
-    losses = unit_losses(loss_table, check_is_assignment(assignment).units)
+    losses = unit_losses(loss_table, check_is_assignment(assignment).units, references)
     num_units, num_valid = losses.shape
     if by == "hits":
         observed = int(is_hit(losses, assignment).sum())
@@ -191,13 +198,18 @@ class UnitList:
         )
 
 
-def confidence(loss_table: np.ndarray, units: Units, statistic: str) -> np.ndarray:
+def confidence(
+    loss_table: np.ndarray,
+    units: Units,
+    statistic: str,
+    references: Sequence[np.ndarray] = (),
+) -> np.ndarray:
     """Compute how far each unit's best score is above its second best.
 
     Returns:
       float64 `[num_units]`, at least 0; -1 for units without usable answers.
     """
-    scores = np.sort(score_units(loss_table, units, statistic), axis=1)
+    scores = np.sort(score_units(loss_table, units, statistic, references), axis=1)
     unusable = np.isnan(unit_losses(loss_table, units)[:, 0])
     return np.where(unusable, -1.0, scores[:, -1] - scores[:, -2])
 
@@ -208,6 +220,7 @@ def which_units(
     *,
     q: float = 0.05,
     statistic: str = DEFAULT_STATISTIC,
+    references: Sequence[np.ndarray] = (),
 ) -> UnitList:
     """List units that the model learned from, with expected share of wrong ones ≤ q.
 
@@ -226,6 +239,7 @@ def which_units(
       assignment: the units and their secret slots.
       q: the false-discovery rate, in (0, 1).
       statistic: a row-by-row name of `STATISTICS`, whose gap orders the units.
+      references: tables of reference models; see `unit_losses`.
 
     Returns:
       A `UnitList`, possibly empty.
@@ -243,13 +257,14 @@ def which_units(
       single entry is proved
     """
     q = _check.in_open_interval(0.0, 1.0, q=q)
-    losses = unit_losses(loss_table, check_is_assignment(assignment).units)
+    losses = unit_losses(loss_table, check_is_assignment(assignment).units, references)
     num_valid = losses.shape[1]
     if num_valid < 2:
         raise ValueError(
             "which_units needs at least 2 valid slots: a guess must be able to miss"
         )
-    order = np.argsort(-confidence(loss_table, assignment.units, statistic), kind="stable")
+    lead = confidence(loss_table, assignment.units, statistic, references)
+    order = np.argsort(-lead, kind="stable")
     hit = is_hit(losses, assignment)
     length = longest_prefix(hit[order], num_valid, q)
     prefix = order[:length]

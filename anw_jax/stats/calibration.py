@@ -14,19 +14,32 @@ reference must not depend on the secret slots: a model that may have been traine
 images must not be used.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.optimize
 
+# Relative differences below this are rounding errors and count as ties.
+NOISE = 1e-12
 
-def calibrated_scores(scores: np.ndarray, *references: np.ndarray) -> np.ndarray:
+# Digits of a coefficient: the last bits of one machine's solver change nothing.
+_DIGITS = 13
+
+
+def calibrated_scores(
+    scores: np.ndarray, *references: np.ndarray, fitted_to: Sequence[np.ndarray] = ()
+) -> np.ndarray:
     """Subtract a non-negative linear combination of reference scores from a suspect's scores.
 
     All rows are first centred. The coefficients minimise the sum of squared residuals and are
-    non-negative.
+    non-negative. Entries of a row that differ by rounding errors become equal: nothing is left
+    of rows that are proportional to those of a reference.
 
     Args:
       scores: float64 `[num_units, N - 1]`, as `score_units` gives; higher is evidence.
       references: the scores of each reference on the same units, by the same statistic.
+      fitted_to: scores and references with outliers cut off, in the same order, to which the
+        coefficients are fitted instead.
 
     Returns:
       float64 `[num_units, N - 1]`. A unit without usable answers of the suspect keeps its row
@@ -45,28 +58,61 @@ def calibrated_scores(scores: np.ndarray, *references: np.ndarray) -> np.ndarray
     """
     if not references:
         raise ValueError("references must hold at least one table of scores, got none")
-    suspect = _finite(scores=scores)
-    others = [_finite(references=each) for each in references]
-    if any(other.shape != suspect.shape for other in others):
+    tables = [_finite(scores=scores), *(_finite(references=each) for each in references)]
+    if any(each.shape != tables[0].shape for each in tables):
         raise ValueError(
-            f"references must have the shape of the scores, {suspect.shape}, got "
-            f"{', '.join(str(other.shape) for other in others)}"
+            f"references must have the shape of the scores, {tables[0].shape}, got "
+            f"{', '.join(str(each.shape) for each in tables[1:])}"
         )
-    answered = np.ptp(suspect, axis=1) > 0
-    centred = [each - each.mean(axis=1, keepdims=True) for each in (suspect, *others)]
-    wanted, *columns = (each[answered].ravel() for each in centred)
+    suspect, answered = tables[0], np.ptp(tables[0], axis=1) > 0
+    wanted, *columns = (_centred(each)[answered].ravel() for each in fitted_to or tables)
     coefficients = _least_squares(np.stack(columns, axis=1), wanted)
-    calibrated = suspect.copy()
-    for coefficient, reference in zip(coefficients, centred[1:], strict=True):
-        calibrated[answered] -= coefficient * reference[answered]
-    return calibrated
+    calibrated = suspect[answered]
+    size = np.abs(calibrated).max(axis=1, keepdims=True, initial=0.0)
+    for coefficient, reference in zip(coefficients, tables[1:], strict=True):
+        predicted = coefficient * _centred(reference)[answered]
+        calibrated = calibrated - predicted
+        size += np.abs(predicted).max(axis=1, keepdims=True, initial=0.0)
+    result = suspect.copy()
+    result[answered] = with_ties(calibrated, NOISE * size)
+    return result
+
+
+def _centred(rows: np.ndarray) -> np.ndarray:
+    return rows - rows.mean(axis=1, keepdims=True)
+
+
+def with_ties(rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Make the entries of a row equal where sorted neighbours differ by at most `noise`.
+
+    Args:
+      rows: float64 `[n, m]`.
+      noise: float64 `[n, 1]`.
+
+    Example:
+      >>> with_ties(np.array([[1.0, 3.0, 1.1]]), np.array([[0.2]])).tolist()
+      [[1.0, 3.0, 1.0]]
+    """
+    order = np.argsort(rows, axis=1, kind="stable")
+    ordered = np.take_along_axis(rows, order, axis=1)
+    starts = np.diff(ordered, axis=1, prepend=-np.inf) > noise
+    first_of_tie = np.maximum.accumulate(np.where(starts, np.arange(ordered.shape[1]), 0), 1)
+    tied = rows.copy()
+    np.put_along_axis(tied, order, np.take_along_axis(ordered, first_of_tie, axis=1), axis=1)
+    return tied
 
 
 def _least_squares(columns: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Fit non-negative coefficients; return zeros if there is no data."""
-    if not wanted.size or not columns.any():
+    norms = np.sqrt(np.square(columns).sum(axis=0))
+    if not wanted.size or not norms.any():
         return np.zeros(columns.shape[1])
-    return scipy.optimize.nnls(columns, wanted)[0]
+    norms[norms == 0] = 1.0
+    data = np.column_stack([columns / norms, wanted])
+    # Sorted, so that the order of the units changes no bit of the sums.
+    data = data[np.lexsort(data.T)]
+    found = scipy.optimize.nnls(data[:, :-1], data[:, -1], maxiter=100 * columns.shape[1])[0]
+    return np.array([float(f"{value:.{_DIGITS}g}") for value in found / norms])
 
 
 def _finite(**named: np.ndarray) -> np.ndarray:

@@ -11,21 +11,25 @@ of the other units' mean at each hue is then subtracted, since a preference in a
 evidence for this one. (Subtracting all of it would remove evidence if few units share a slot.)
 In the sequential mode the others are the earlier units. The constants were chosen on trainings
 that are not part of any result (`benchmarks/bounded_score.py`).
+
+**References** (`calibration`) are loss tables of other models on the same candidates. Their
+scores by the same statistic are subtracted. "ranks" and "hits" rank the calibrated "log_losses"
+scores: a difference of ranks would lose their size. "bounded_log_losses" calibrates the rows of
+images before it cuts them off, with coefficients fitted to rows that are cut off: the limits of
+a unit's score hold as without references, and absurd answers cannot move the coefficients.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.stats
 
 from anw_jax import _check
 from anw_jax.keys import Units, plan_fields
+from anw_jax.stats.calibration import NOISE, calibrated_scores, with_ties
 
 # Larger losses are numerical failures, and their sums could overflow.
 _LARGEST_LOSS = 1e30
-
-# Relative differences below this are rounding errors and count as ties.
-_NOISE = 1e-12
 
 # Smaller errors count as this one.
 _SMALLEST_ERROR = 1e-12
@@ -47,16 +51,20 @@ LEAST_SPREAD = 1e-6
 CENTRING = 0.5
 
 
-def unit_losses(loss_table: np.ndarray, units: Units) -> np.ndarray:
+def unit_losses(
+    loss_table: np.ndarray, units: Units, references: Sequence[np.ndarray] = ()
+) -> np.ndarray:
     """Sum the rows of each unit over its distinct, usable images.
 
     Args:
       loss_table: `[num_images, num_slots]` nats, slot 0 first; any real dtype.
       units: which unit each image belongs to.
+      references: tables of reference models.
 
     Returns:
-      float64 `[num_units, num_slots - 1]`, valid slots only. A row of NaN where a unit has
-      no image whose losses are all finite.
+      float64 `[num_units, num_slots - 1]`, valid slots only; with references minus the
+      calibrated "log_losses" scores. A row of NaN where a unit has no image whose losses are
+      all finite.
 
     Raises:
       TypeError: `units` is no `Units`.
@@ -64,7 +72,10 @@ def unit_losses(loss_table: np.ndarray, units: Units) -> np.ndarray:
     """
     rows, unit = usable_rows(loss_table, units)
     sums = sum_by_unit(rows, unit, units.num_units)
-    sums[np.bincount(unit, minlength=units.num_units) == 0] = np.nan
+    is_silent = np.bincount(unit, minlength=units.num_units) == 0
+    if len(references):
+        sums = -score_units(loss_table, units, "log_losses", references)
+    sums[is_silent] = np.nan
     return sums
 
 
@@ -82,6 +93,12 @@ def usable_rows(loss_table: np.ndarray, units: Units) -> tuple[np.ndarray, np.nd
     Raises:
       TypeError, ValueError: see `unit_losses`.
     """
+    valid, usable = _valid_slots(loss_table, units)
+    return valid[usable], units.unit_of_image[usable]
+
+
+def _valid_slots(loss_table: np.ndarray, units: Units) -> tuple[np.ndarray, np.ndarray]:
+    """Return the columns of the valid slots, and which rows count: usable, and no copies."""
     if not isinstance(units, Units):
         raise TypeError(
             f"units must be a Units, got {type(units).__name__}: give manifest.units or "
@@ -95,8 +112,7 @@ def usable_rows(loss_table: np.ndarray, units: Units) -> tuple[np.ndarray, np.nd
             f"got {table.shape}"
         )
     valid = table[:, 1:]
-    usable = is_usable(valid).all(axis=1) & ~units.is_copy
-    return valid[usable], units.unit_of_image[usable]
+    return valid, is_usable(valid).all(axis=1) & ~units.is_copy
 
 
 def sum_by_unit(rows: np.ndarray, unit: np.ndarray, num_units: int) -> np.ndarray:
@@ -142,13 +158,19 @@ def blind_argmin(losses: np.ndarray) -> np.ndarray:
     return 1 + np.argmin(np.where(np.isnan(losses), np.inf, losses), axis=1)
 
 
-def bounded_scores(losses: np.ndarray, unit: np.ndarray, num_units: int) -> np.ndarray:
+def bounded_scores(
+    losses: np.ndarray,
+    unit: np.ndarray,
+    num_units: int,
+    references: Sequence[np.ndarray] = (),
+) -> np.ndarray:
     """Score all units of a sealed table.
 
     Args:
       losses: usable float64 `[num_rows, N - 1]`, one row for each distinct image.
       unit: int64 `[num_rows]`, in 0 … num_units - 1.
       num_units: units in all.
+      references: `log_scores` of reference models for the same images.
 
     Returns:
       float64 `[num_units, N - 1]`, higher is evidence; zeros for a unit without a row.
@@ -159,6 +181,10 @@ def bounded_scores(losses: np.ndarray, unit: np.ndarray, num_units: int) -> np.n
       [[0.0, 0.38, 1.5], [0.0, -0.75, -0.75]]
     """
     logs = log_scores(losses)
+    if references:
+        cut_off = [_cut_off(each) for each in (logs, *references)]
+        logs = calibrated_scores(logs, *references, fitted_to=cut_off)
+        logs -= np.median(logs, axis=1, keepdims=True)
     rows = bounded_rows(logs, unit, num_units, scale_of(logs.std(axis=1)))
     answered = np.bincount(unit, minlength=num_units) > 0
     num_answered = int(answered.sum())
@@ -198,6 +224,12 @@ def bounded_rows(
     return np.clip(sums, low * root, high * root)
 
 
+def _cut_off(logs: np.ndarray) -> np.ndarray:
+    """Cut off each image's row at the limits of its table."""
+    scale = scale_of(logs.std(axis=1))
+    return np.clip(logs, -BELOW * scale, ABOVE * scale)
+
+
 def _without_column_means(values: np.ndarray, losses: np.ndarray) -> np.ndarray:
     """Remove what all units share: the model's general liking for some hues.
 
@@ -206,13 +238,8 @@ def _without_column_means(values: np.ndarray, losses: np.ndarray) -> np.ndarray:
     """
     column_means = np.sort(values, axis=0).mean(axis=0, keepdims=True)
     centred = values - column_means
-    noise = _NOISE * (np.abs(losses).max(axis=1, keepdims=True) + np.abs(column_means).max())
-    order = np.argsort(centred, axis=1, kind="stable")
-    ordered = np.take_along_axis(centred, order, axis=1)
-    starts = np.diff(ordered, axis=1, prepend=-np.inf) > noise
-    first_of_tie = np.maximum.accumulate(np.where(starts, np.arange(ordered.shape[1]), 0), 1)
-    np.put_along_axis(centred, order, np.take_along_axis(ordered, first_of_tie, axis=1), axis=1)
-    return centred
+    noise = NOISE * (np.abs(losses).max(axis=1, keepdims=True) + np.abs(column_means).max())
+    return with_ties(centred, noise)
 
 
 def _log_losses(losses: np.ndarray) -> np.ndarray:
@@ -232,6 +259,9 @@ _SCORE_FNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "log_errors": lambda errors: -np.log(np.maximum(errors, _SMALLEST_ERROR)),
 }
 
+# Statistics of the order within a row.
+_RANKED = ("ranks", "hits")
+
 # The names that a plan accepts: `keys` raises an error for any other.
 STATISTICS = plan_fields.STATISTICS
 ROW_STATISTICS = plan_fields.ROW_STATISTICS
@@ -247,7 +277,10 @@ DEFAULT_STATISTIC = "log_losses"
 
 
 def score_units(
-    loss_table: np.ndarray, units: Units, statistic: str = DEFAULT_STATISTIC
+    loss_table: np.ndarray,
+    units: Units,
+    statistic: str = DEFAULT_STATISTIC,
+    references: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
     """Score every valid slot of every unit; a function of the table and the units alone.
 
@@ -262,20 +295,45 @@ def score_units(
       loss_table: `[num_images, num_slots]` nats.
       units: which unit each image belongs to.
       statistic: a name of `STATISTICS`.
+      references: tables of reference models of the same shape, which must not depend on the
+        slots; a reference's row of NaN has no effect.
 
     Returns:
       float64 `[num_units, num_slots - 1]`; a constant row of zeros where a unit has no
       usable answers.
+
+    Raises:
+      TypeError, ValueError: see `unit_losses`; a reference of another shape than the table.
     """
     _check.one_of(STATISTICS, statistic=statistic)
+    for each in references:
+        if np.shape(each) != np.shape(loss_table):
+            raise ValueError(
+                f"references must be tables of the shape of loss_table, {np.shape(loss_table)}, "
+                f"got {np.shape(each)}"
+            )
     if statistic in plan_fields.IMAGE_STATISTICS:
-        return bounded_scores(*usable_rows(loss_table, units), units.num_units)
-    losses = unit_losses(loss_table, units)
+        counted = _valid_slots(loss_table, units)[1]
+        logs = [_image_logs(each, units)[counted] for each in references]
+        return bounded_scores(*usable_rows(loss_table, units), units.num_units, logs)
+    ranked = references if statistic in _RANKED else ()
+    losses = unit_losses(loss_table, units, ranked)
     usable = ~np.isnan(losses[:, 0])
     scores = np.zeros_like(losses)
     if usable.any():
         scores[usable] = _SCORE_FNS[statistic](losses[usable])
+    if len(references) and not ranked:
+        others = (score_units(each, units, statistic) for each in references)
+        scores = calibrated_scores(scores, *others)
     return scores
+
+
+def _image_logs(loss_table: np.ndarray, units: Units) -> np.ndarray:
+    """Compute `log_scores` of every image; zeros where its losses are unusable."""
+    valid, usable = _valid_slots(loss_table, units)
+    logs = np.zeros_like(valid)
+    logs[usable] = log_scores(valid[usable])
+    return logs
 
 
 def score_row(losses: np.ndarray, statistic: str = DEFAULT_STATISTIC) -> np.ndarray:
@@ -302,69 +360,3 @@ def score_row(losses: np.ndarray, statistic: str = DEFAULT_STATISTIC) -> np.ndar
         raise ValueError(f"losses must be a non-empty vector, got shape {row.shape}")
     usable = is_usable(row).all()
     return _SCORE_FNS[statistic](row[None])[0] if usable else np.zeros(len(row))
-
-
-class RowScorer:
-    """Scores the units of a sequential audit in order, without using later ones.
-
-    Args:
-      statistic: a name of `SEQUENTIAL_STATISTICS`.
-
-    Attributes:
-      takes_images: whether `score` takes the rows of a unit's images, not their sum.
-
-    Example:
-      >>> RowScorer("ranks").score([2.0, 1.0, 3.0]).tolist()
-      [2.0, 3.0, 1.0]
-      >>> scorer = RowScorer("bounded_log_losses")
-      >>> scorer.score([[2.0, 2.0, 0.1]]).round(2).tolist()
-      [0.0, 0.0, 1.24]
-      >>> scorer.score([[2.0, 1e29, 2.0]]).round(2).tolist()
-      [0.0, -0.75, -0.62]
-    """
-
-    def __init__(self, statistic: str):
-        self._statistic = _check.one_of(SEQUENTIAL_STATISTICS, statistic=statistic)
-        self.takes_images = statistic in plan_fields.IMAGE_STATISTICS
-        # Of earlier units: spreads for the scale, and the sum for the mean of bounded rows.
-        self._spreads: list[float] = []
-        self._sum_of_rows: np.ndarray | float = 0.0
-        self._num_units = 0
-
-    def score(self, losses: np.ndarray) -> np.ndarray:
-        """Score the next unit, float64 `[N - 1]`, from its row and earlier units only.
-
-        Args:
-          losses: float `[N - 1]`, summed over the unit's images (see `unit_losses`); of a
-            statistic that `takes_images`, `[num_images, N - 1]`, its distinct images, of which
-            those with a loss that is NaN, infinite or absurd are left out.
-        """
-        if not self.takes_images:
-            return score_row(losses, self._statistic)
-        table = np.asarray(losses, np.float64)
-        logs = log_scores(table[is_usable(table).all(axis=1)])
-        if not len(logs):
-            return np.zeros(table.shape[1])
-        self._spreads += logs.std(axis=1).tolist()
-        unit = np.zeros(len(logs), np.int64)
-        row = bounded_rows(logs, unit, 1, scale_of(np.array(self._spreads)))[0]
-        scores = row - CENTRING * self._sum_of_rows / max(1, self._num_units)
-        self._sum_of_rows = self._sum_of_rows + row
-        self._num_units += 1
-        return scores
-
-
-def row_shapes(units: Units, statistic: str) -> list[tuple[int, ...]]:
-    """Return the shape of each unit's rows in `RowScorer`: `(N - 1,)` or `(images, N - 1)`.
-
-    Example:
-      >>> from anw_jax.keys import SignatureSpace
-      >>> copies = [False, False, False, True]
-      >>> albums = Units([0, 0, 1, 0], SignatureSpace(), "per_group", copies)
-      >>> row_shapes(albums, "losses"), row_shapes(albums, "bounded_log_losses")
-      ([(11,), (11,)], [(2, 11), (1, 11)])
-    """
-    num_valid = units.space.num_valid
-    if statistic not in plan_fields.IMAGE_STATISTICS:
-        return [(num_valid,)] * units.num_units
-    return [(int(size), num_valid) for size in units.sizes]

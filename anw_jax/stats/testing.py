@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -113,6 +113,7 @@ def exact_test(
     *,
     statistic: str = DEFAULT_STATISTIC,
     alpha: float = DEFAULT_ALPHA,
+    references: Sequence[np.ndarray] = (),
 ) -> TestResult:
     """Test whether the model's answers depend on the secret slots.
 
@@ -136,6 +137,8 @@ def exact_test(
       assignment: the units and their secret slots.
       statistic: the one statistic named in the plan.
       alpha: the level declared in the plan, in (0, 1).
+      references: tables of reference models, which must not depend on the slots; see
+        `score_units`.
 
     Returns:
       A `TestResult`: *shown* if p ≤ alpha, else *not shown* (never "innocent"), or
@@ -157,8 +160,7 @@ def exact_test(
     """
     _check.in_open_interval(0.0, 1.0, alpha=alpha)
     units = check_is_assignment(assignment).units
-    scores = score_units(loss_table, units, statistic)
-    integers = quantise(scores)
+    integers = quantise(score_units(loss_table, units, statistic, references))
     observed = observed_sum(integers, assignment)
     null = ExactNull(integers)
     log_p = null.log_p_value(observed)
@@ -179,14 +181,16 @@ def exact_test(
     )
 
 
-def count_hits(loss_table: np.ndarray, assignment: Assignment) -> int:
+def count_hits(
+    loss_table: np.ndarray, assignment: Assignment, references: Sequence[np.ndarray] = ()
+) -> int:
     """Count the units whose blind argmin is their secret slot.
 
     The argmin is over valid slots, ties to the lowest slot, so that a unit hits with
     probability exactly 1 / (N - 1) under H0: `exact_test(…, statistic="hits")` has the binomial
-    tail. A unit without usable answers never hits.
+    tail. A unit without usable answers never hits. References are those of `unit_losses`.
     """
-    losses = unit_losses(loss_table, check_is_assignment(assignment).units)
+    losses = unit_losses(loss_table, check_is_assignment(assignment).units, references)
     return int(is_hit(losses, assignment).sum())
 
 
@@ -246,6 +250,7 @@ def monte_carlo_test(
     num_draws: int = 9_999,
     seed: int,
     statistic: str = DEFAULT_STATISTIC,
+    references: Sequence[np.ndarray] = (),
 ) -> float:
     """Estimate the exact p by drawing slots afresh: p = (1 + b) / (1 + B).
 
@@ -258,6 +263,7 @@ def monte_carlo_test(
       num_draws: B, at least 1.
       seed: public seed, at least 0.
       statistic: a name of `STATISTICS`.
+      references: tables of reference models; see `score_units`.
 
     Returns:
       The p-value.
@@ -265,7 +271,7 @@ def monte_carlo_test(
     _check.integer_at_least(1, num_draws=num_draws)
     _check.integer_at_least(0, seed=seed)
     units = check_is_assignment(assignment).units
-    integers = quantise(score_units(loss_table, units, statistic))
+    integers = quantise(score_units(loss_table, units, statistic, references))
     observed = observed_sum(integers, assignment)
     rng = np.random.default_rng(seed)
     at_least = 0
@@ -282,6 +288,7 @@ def fresh_p_values(
     loss_table: np.ndarray,
     assignments: Iterable[Assignment],
     statistic: str = DEFAULT_STATISTIC,
+    references: Sequence[np.ndarray] = (),
 ) -> np.ndarray:
     """Compute the p-value of one table under many fresh keys; the null is convolved once.
 
@@ -290,6 +297,7 @@ def fresh_p_values(
       assignments: draws of `assign` for the same images under other keys; they share the
         units of the first.
       statistic: a name of `STATISTICS`.
+      references: tables of reference models; see `score_units`.
 
     Returns:
       float64 `[number of assignments]`, exact to about 1e-11 from above.
@@ -302,7 +310,7 @@ def fresh_p_values(
     for assignment in assignments:
         if first is None:
             first = check_is_assignment(assignment).units
-            integers = quantise(score_units(loss_table, first, statistic))
+            integers = quantise(score_units(loss_table, first, statistic, references))
             survival = ExactNull(integers).survival
         elif assignment.units != first:
             raise ValueError("assignments must share their units: draw them for one manifest")
