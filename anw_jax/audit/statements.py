@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from anw_jax import _check, _files
-from anw_jax.audit.case import Case, Owner
+from anw_jax.audit.case import Case
 from anw_jax.audit.files import digest_of, read_bytes
 from anw_jax.errors import CaseError
-from anw_jax.keys.beacons import read_beacon
 from anw_jax.verify import Statements
-from anw_jax.verify.statements import parse_utc
+from anw_jax.verify.statements import parse_utc, value_time
 
 NAME = "statements.toml"
 
@@ -176,7 +175,10 @@ def check_release(case: Case, statements: CaseStatements) -> None:
             continue
         released = parse_utc(released=said["released"])
         for owner, one in case.owners.items():
-            appears = _appeared(one, statements.owners[owner])
+            stated = statements.owners[owner]
+            appears = value_time(
+                one.published.plan, stated["value_appeared"], stated["held_since"]
+            )
             if appears is not None and released < appears:
                 raise CaseError(
                     f"suspect {suspect!r} was released on {said['released']}, before the value "
@@ -185,20 +187,6 @@ def check_release(case: Case, statements: CaseStatements) -> None:
                     f"control (control = true under [suspects.{suspect}] in {NAME}, before "
                     "anw declare)"
                 )
-
-
-def _appeared(owner: Owner, said: Mapping[str, Any]) -> datetime.datetime | None:
-    """Return the earliest time at which a beacon's value can have appeared; None if unknown."""
-    plan = owner.published.plan
-    beacon = read_beacon(plan.beacon) if plan.version > 1 else None
-    if beacon is None or not beacon.kind:
-        return None
-    if beacon.time is not None:
-        return beacon.time
-    first = said["value_appeared"]
-    if not first and beacon.kind == "arbitrator":
-        first = said["held_since"]
-    return parse_utc(latest=False, value_appeared=first) if first else None
 
 
 def check_controls(statements: CaseStatements, declared: Mapping[str, Any]) -> None:

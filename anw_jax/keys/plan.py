@@ -62,6 +62,9 @@ class Plan:
       rules: the query settings for each kind of access; with several rules of a kind the
         arbitrator may pick one, and p is multiplied by the number of choices. () means
         `default_rules`.
+      references: `Declaration.digest` of each reference model whose scores are subtracted from
+        a suspect's (`stats.calibrated_scores`), 64 hex digits each; sealed mode only. One that
+        is not named here must be older than the beacon's value, and multiplies p.
       highest: whether the most informative kind that a suspect offers is used; otherwise every
         rule that it can answer is one of the choices.
       version: of the slot derivation; 2 for every new plan.
@@ -88,6 +91,7 @@ class Plan:
     rules: tuple[AccessRule, ...] = ()
     highest: bool = True
     version: int = VERSION
+    references: tuple[str, ...] = ()
 
     def __post_init__(self):
         for name in ("statistic", "beacon", "mark", "mode", "claim", "labels", "place"):
@@ -112,6 +116,7 @@ class Plan:
         rules = tuple(self.rules) or default_rules("owner" if self.labels else "arbitrator")
         object.__setattr__(self, "rules", rules)
         self._check_rules()
+        self._check_references()
 
     def _check_version(self) -> None:
         version = _check.integer_at_least(1, version=self.version)
@@ -145,6 +150,23 @@ class Plan:
             raise ValueError("rules must take the class numbers from one source")
         if len(set(self.rules)) < len(self.rules):
             raise ValueError("rules must differ from one another, got one twice")
+
+    def _check_references(self) -> None:
+        _check.is_instance((tuple, list), references=self.references)
+        references = tuple(self.references)
+        object.__setattr__(self, "references", references)
+        for digest in references:
+            if not is_digest(digest):
+                raise ValueError(
+                    f"references must be 64 lower-case hex digits each, got {digest!r:.70}"
+                )
+        if len(set(references)) < len(references):
+            raise ValueError("references must differ from one another, got one twice")
+        if references and self.mode == "sequential":
+            raise ValueError(
+                "references must be left out of a sequential plan: their coefficients are "
+                "fitted to the rows of all units"
+            )
 
     def check_is_current(self) -> None:
         """Raise ValueError if this is a plan of version 1, which can only be replayed."""
@@ -180,6 +202,10 @@ class Plan:
             return {name: getattr(self, name) for name in _FIELDS_OF_VERSION_1}
         names = [field.name for field in dataclasses.fields(self)]
         body = {name: getattr(self, name) for name in names}
+        if not self.references:
+            del body["references"]  # as in the commitments made before there were any
+        else:
+            body["references"] = list(self.references)
         return {**body, "rules": [rule.as_json() for rule in self.rules]}
 
     @classmethod

@@ -306,11 +306,12 @@ def score_units(
       TypeError, ValueError: see `unit_losses`; a reference of another shape than the table.
     """
     _check.one_of(STATISTICS, statistic=statistic)
+    shape = np.shape(loss_table)
     for each in references:
-        if np.shape(each) != np.shape(loss_table):
+        if np.shape(each) != shape:
             raise ValueError(
-                f"references must be tables of the shape of loss_table, {np.shape(loss_table)}, "
-                f"got {np.shape(each)}"
+                f"references must be tables of the shape of loss_table, {shape}, got "
+                f"{np.shape(each)}"
             )
     if statistic in plan_fields.IMAGE_STATISTICS:
         counted = _valid_slots(loss_table, units)[1]

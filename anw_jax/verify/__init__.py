@@ -30,6 +30,8 @@ from anw_jax.verify.losses import (
     squared_error,
 )
 from anw_jax.verify.objective import objective
+from anw_jax.verify.references import Reference
+from anw_jax.verify.sealing import seal
 from anw_jax.verify.search import (
     GradientSearchResult,
     GridSearchResult,
@@ -39,13 +41,14 @@ from anw_jax.verify.search import (
 )
 from anw_jax.verify.self_check import check_jax, jax_record
 from anw_jax.verify.statements import Statements
-from anw_jax.verify.verdict import Verdict, decide, infer_signatures, seal
+from anw_jax.verify.verdict import Verdict, decide, infer_signatures
 
 __all__ = [
     "GradientSearchResult",
     "GridSearchResult",
     "LossFn",
     "QueryPlan",
+    "Reference",
     "Statements",
     "Verdict",
     "binary_cross_entropy",

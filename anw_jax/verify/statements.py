@@ -199,6 +199,29 @@ def _of_order(plan: Plan, beacon: Beacon, statements: Statements) -> str:
     return ""
 
 
+def value_time(plan: Plan, value_appeared: str, held_since: str) -> datetime.datetime | None:
+    """Return the earliest time at which the beacon's value can have appeared.
+
+    An arbitrator's own beacon is drawn after the commitment was received.
+
+    Args:
+      plan: the plan that names the beacon.
+      value_appeared, held_since: as in `Statements`.
+
+    Returns:
+      The time in UTC; None if it is unknown, or the plan names no beacon of a known kind.
+    """
+    beacon = read_beacon(plan.beacon) if plan.version > 1 else None
+    if beacon is None or not beacon.kind:
+        return None
+    if beacon.time is not None:
+        return beacon.time
+    first = value_appeared
+    if not first and beacon.kind == "arbitrator":
+        first = held_since
+    return parse_utc(latest=False, value_appeared=first) if first else None
+
+
 def parse_utc(latest: bool = True, **named: str) -> datetime.datetime:
     """Parse an ISO date, or date and time, in UTC.
 

@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,14 +29,20 @@ from anw_jax.stats import (
     multiplied,
     unit_losses,
 )
+from anw_jax.verify.references import (
+    Reference,
+    check_references,
+    conditions_of_references,
+    factor_of_references,
+    lines_of_references,
+)
+from anw_jax.verify.sealing import check_sealed, sealed_form
 from anw_jax.verify.statements import (
     NOTHING_STATED,
     Statements,
     check_against,
     conditions_of,
 )
-
-_TAG_TABLE = b"anw_jax/v1/loss-table\0"
 
 # Fixed: a replay compares them with those of verdicts that were written long before.
 _DIAGNOSTICS = ("log_losses", "losses", "centred", "ranks", "hits", "bounded_log_losses")
@@ -62,7 +67,8 @@ class Verdict:
         which the result depends.
       conditions: facts that were not stated, compared or counted; empty for evidence, and if
         the result cannot be evidence.
-      factor: by which p was multiplied: commitments found, models tried, open declarations.
+      factor: by which p was multiplied: commitments found, models tried, open declarations,
+        references that the plan does not name or that were left out.
       sentence: the result in plain language.
       num_hits: number of units whose lowest-loss slot is the true slot (diagnostic only).
       inferred_slots: int64 `[num_units]`, lowest-loss slot per unit.
@@ -71,6 +77,7 @@ class Verdict:
         verdict does not use them.
       table_digest: SHA-256 of the sealed loss table.
       stated: the arbitrator's statements, one sentence each.
+      references: which references were used, and what is stated of them, one sentence each.
     """
 
     result: TestResult
@@ -84,6 +91,7 @@ class Verdict:
     diagnostics: dict[str, float]
     table_digest: str
     stated: tuple[str, ...] = ()
+    references: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -94,7 +102,7 @@ class Verdict:
             self.sentence,
             self.standing,
             self.conditions,
-            self.stated,
+            (*self.references, *self.stated),
         )
 
 
@@ -164,18 +172,6 @@ def is_conditional(standing: str) -> bool:
     return standing.startswith("holds only if ")
 
 
-def seal(loss_table: np.ndarray) -> str:
-    """Compute the digest of a finished table, 64 hex digits, to record before opening the key.
-
-    Example:
-      >>> seal(np.zeros((1, 2), np.float32))[:12]
-      '4b5563fb8824'
-    """
-    table = _sealed_form(loss_table)
-    header = _TAG_TABLE + repr(table.shape).encode() + b"\0"
-    return hashlib.sha256(header + table.tobytes()).hexdigest()
-
-
 def decide(
     loss_table: np.ndarray,
     mark_key: MarkKey,
@@ -189,6 +185,7 @@ def decide(
     statements: Statements = NOTHING_STATED,
     menu: int = 1,
     other_conditions: Sequence[str] = (),
+    references: Sequence[Reference] = (),
 ) -> Verdict:
     """Check the commitment, derive the slots and run the declared test.
 
@@ -211,6 +208,8 @@ def decide(
       menu: M, the number of access rules that the plan allowed to choose from; p is multiplied
         by M (Bonferroni).
       other_conditions: further assumptions of this verdict, one sentence each.
+      references: models whose scores are subtracted. p is doubled for each that is not in the
+        plan, and for each of the plan that is left out.
 
     Returns:
       The `Verdict`.
@@ -218,7 +217,8 @@ def decide(
     Raises:
       CommitmentError: key, manifest or plan differ from those committed to, the commitment is
         not the one that the arbitrator received, the table is not the sealed one, the beacon's
-        value is missing or unexpected, or the plan's mode is "sequential".
+        value is missing or unexpected, the plan's mode is "sequential", or a reference may be
+        younger than the beacon's value.
       ValueError: statements that contradict the plan, or a menu smaller than the plan's.
     """
     _check.is_instance(Plan, plan=plan)
@@ -228,24 +228,25 @@ def decide(
             "(SequentialRecord.result); no exact test is made on what was opened until a stop"
         )
     # The test uses exactly the sealed values.
-    loss_table = _sealed_form(loss_table)
-    digest = seal(loss_table)
-    if sealed_digest is not None and sealed_digest != digest:
-        raise CommitmentError(
-            f"the loss table is not the one sealed: its digest is {digest[:16]}…, sealed was "
-            f"{sealed_digest[:16]}…"
-        )
+    loss_table = sealed_form(loss_table)
+    digest = check_sealed(loss_table, sealed_digest, "the loss table")
     _check.is_instance(Statements, statements=statements)
+    check_references(references, plan, statements)
+    tables = [sealed_form(each.table) for each in references]
     if commitment is not None:
         check_commitment(commitment, mark_key, manifest, plan)
         check_against(statements, plan, commitment)
     assignment = assign(mark_key, manifest, plan, beacon=beacon)
     factor = statements.factor * _check_rule(plan, rule, menu)
+    factor *= factor_of_references(plan, references)
     statistic = plan.statistic_of(rule)
-    result = exact_test(loss_table, assignment, statistic=statistic, alpha=plan.alpha)
+    result = exact_test(
+        loss_table, assignment, statistic=statistic, alpha=plan.alpha, references=tables
+    )
     result = multiplied(result, factor)
     conditions = [*conditions_of(plan, statements), *other_conditions]
-    if sealed_digest is None:
+    conditions += conditions_of_references(plan, statements, references)
+    if None in (sealed_digest, *(each.sealed_digest for each in references)):
         conditions.append(NOT_COMPARED)
     standing = standing_of(mark_key.origin, commitment, statements, conditions)
     return Verdict(
@@ -254,21 +255,25 @@ def decide(
         conditions=tuple(conditions) if is_conditional(standing) else (),
         factor=factor,
         sentence=result.sentence,
-        num_hits=count_hits(loss_table, assignment),
-        inferred_slots=infer_signatures(loss_table, manifest),
+        num_hits=count_hits(loss_table, assignment, tables),
+        inferred_slots=infer_signatures(loss_table, manifest, tables),
         true_slots=assignment.slot_of_unit,
-        diagnostics=_diagnostics(loss_table, assignment, statistic, commitment, plan),
+        diagnostics=_diagnostics(loss_table, assignment, statistic, commitment, plan, tables),
         table_digest=digest,
         stated=tuple(statements.lines()),
+        references=tuple(lines_of_references(plan, references)),
     )
 
 
-def infer_signatures(loss_table: np.ndarray, units: Units | Manifest) -> np.ndarray:
+def infer_signatures(
+    loss_table: np.ndarray, units: Units | Manifest, references: Sequence[np.ndarray] = ()
+) -> np.ndarray:
     """Estimate each unit's slot without the key: the argmin of its loss over valid slots.
 
     Args:
       loss_table: float `[num_images, num_slots]` nats.
       units: the unit of each image, or a manifest, which contains it.
+      references: tables of reference models; see `stats.unit_losses`.
 
     Returns:
       int64 `[num_units]`, slots in 1 … N - 1. Ties are resolved to the lower slot; units
@@ -283,7 +288,7 @@ def infer_signatures(loss_table: np.ndarray, units: Units | Manifest) -> np.ndar
     """
     if isinstance(units, Manifest):
         units = units.units
-    return blind_argmin(unit_losses(loss_table, units))
+    return blind_argmin(unit_losses(loss_table, units, references))
 
 
 def _check_rule(plan: Plan, rule: AccessRule | None, menu: int) -> int:
@@ -321,20 +326,21 @@ def _diagnostics(
     statistic: str,
     commitment: str | None,
     plan: Plan,
+    references: Sequence[np.ndarray],
 ) -> dict[str, float]:
     """Compute uncorrected p of the other statistics, and the declared one's by Monte Carlo."""
     diagnostics = {
-        f"log10_p_{name}": exact_test(loss_table, assignment, statistic=name).log10_p
+        f"log10_p_{name}": exact_test(
+            loss_table, assignment, statistic=name, references=references
+        ).log10_p
         for name in _DIAGNOSTICS
         if name != statistic
     }
     diagnostics["p_monte_carlo"] = monte_carlo_test(
-        loss_table, assignment, seed=public_seed(commitment or "", plan), statistic=statistic
+        loss_table,
+        assignment,
+        seed=public_seed(commitment or "", plan),
+        statistic=statistic,
+        references=references,
     )
     return diagnostics
-
-
-def _sealed_form(loss_table: np.ndarray) -> np.ndarray:
-    """Convert the table to little-endian float32."""
-    with np.errstate(over="ignore"):  # losses too large for float32 become infinite (unusable)
-        return np.ascontiguousarray(loss_table, "<f4")
