@@ -152,7 +152,7 @@ class Plan:
             raise ValueError("rules must differ from one another, got one twice")
 
     def _check_references(self) -> None:
-        _check.is_instance((tuple, list), references=self.references)
+        _check.is_instance(Sequence, references=self.references)
         references = tuple(self.references)
         object.__setattr__(self, "references", references)
         for digest in references:

@@ -206,7 +206,8 @@ def value_time(plan: Plan, value_appeared: str, held_since: str) -> datetime.dat
 
     Args:
       plan: the plan that names the beacon.
-      value_appeared, held_since: as in `Statements`.
+      value_appeared: as in `Statements`.
+      held_since: as in `Statements`.
 
     Returns:
       The time in UTC; None if it is unknown, or the plan names no beacon of a known kind.

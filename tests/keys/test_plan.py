@@ -92,6 +92,16 @@ def test_statistics_of_rules():
         ({"place": "a\udcff"}, ValueError, "place must be text that UTF-8 can hold"),
         ({"beacon": "\ud800"}, ValueError, "beacon must be text that UTF-8 can hold"),
         ({"labels": "0f"}, ValueError, "labels must be 64 lower-case hex digits or empty"),
+        ({"references": ("0f",)}, ValueError, "references must be 64 lower-case hex digits"),
+        ({"references": LABELS}, ValueError, "references must be 64 lower-case hex digits"),
+        ({"references": 3}, TypeError, "references must be a Sequence, got int"),
+        ({"references": (LABELS, LABELS)}, ValueError, "references must differ"),
+        ({"references": (LABELS,), "version": 1}, ValueError, "references must be left out"),
+        (
+            {"references": (LABELS,), "mode": "sequential"},
+            ValueError,
+            "references must be left out of a sequential plan",
+        ),
         ({"version": 0}, ValueError, "version must be at least 1, got 0"),
         ({"version": 3}, ValueError, "version must be at most 2, got 3"),
         ({"version": "1"}, TypeError, "version must be an integer, got '1'"),
@@ -129,6 +139,9 @@ VARIANTS = [
     {"rules": (AccessRule("logits", statistic="losses"),)},
     {"mode": "sequential"},
     {"version": 1},
+    {"references": (LABELS,)},
+    {"references": (LABELS, "ab" * 32)},
+    {"references": ("ab" * 32, LABELS)},
 ]
 
 
@@ -149,6 +162,12 @@ def test_plans_survive_their_file(fields):
     assert again == plan
     assert again.to_bytes() == plan.to_bytes()
     assert hash(again) == hash(plan)
+
+
+def test_a_plan_without_references_has_the_bytes_of_before():
+    assert "references" not in Plan("losses", 0.1).as_json()
+    assert b"references" not in Plan("losses", 0.1, references=[]).to_bytes()
+    assert Plan("losses", 0.1, references=[LABELS]).references == (LABELS,)
 
 
 def test_numpy_numbers_are_numbers():
