@@ -7,7 +7,8 @@ step. Images are uint8 `[n, H, W, 3]`, channels last. A set that is too large fo
 `list_photos`, `read_photo` and `png_of` handle the photo files of an owner.
 """
 
-from anw_jax.data.batches import BatchPlan, padded_rows, prefetch
+from anw_jax.data.batches import BatchPlan, padded_rows, permutation, prefetch
+from anw_jax.data.colour_difference import colour_differences
 from anw_jax.data.dataset import (
     Dataset,
     Splits,
@@ -44,11 +45,13 @@ __all__ = [
     "assign_users",
     "channel_statistics",
     "chunks",
+    "colour_differences",
     "colour_of",
     "list_folder",
     "list_photos",
     "load",
     "padded_rows",
+    "permutation",
     "png_of",
     "prefetch",
     "read_photo",

@@ -5,6 +5,7 @@ proof, changed models, analyses, report), stores everything in the workdir, and 
 """
 
 from anw_jax.lab.config import settings_from_config
+from anw_jax.lab.diffusion_settings import DiffusionSettings, TuningSettings
 from anw_jax.lab.run import run
 from anw_jax.lab.settings import (
     AttackSettings,
@@ -19,8 +20,10 @@ from anw_jax.lab.workdir import Workdir
 __all__ = [
     "AttackSettings",
     "DataSettings",
+    "DiffusionSettings",
     "ModelSettings",
     "Settings",
+    "TuningSettings",
     "UserSettings",
     "VerifySettings",
     "Workdir",

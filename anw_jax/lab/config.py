@@ -16,6 +16,7 @@ import ml_collections
 from ml_collections import config_dict
 
 from anw_jax.errors import SettingsError
+from anw_jax.lab.diffusion_settings import DiffusionSettings
 from anw_jax.lab.settings import Settings
 
 T = TypeVar("T")
@@ -93,17 +94,22 @@ def with_defaults(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
     """Complete a config file's values, so that a flag can override every setting.
 
     Args:
-      values: nested plain values; missing ones take the defaults of `Settings`. The optional
+      values: nested plain values; missing ones take the defaults of the settings. The optional
         "study" section (paper row, arms; see `tools.reproduction.study`) is not part of the
         settings; `split_study` removes it.
     """
     settings, study = split_study(values)
-    config = ml_collections.ConfigDict(_complete(Settings, settings))
+    config = ml_collections.ConfigDict(_complete(_kind_of(settings), settings))
     if study is not None:
         # Hidden from flags: arms cannot be overridden.
         with config.unlocked():
             config.study = config_dict.FieldReference(_Study(study))
     return config
+
+
+def _kind_of(values: Mapping[str, Any]) -> type[Settings] | type[DiffusionSettings]:
+    """Return the kind of settings of a config's values: only one kind has tunings."""
+    return DiffusionSettings if "tunings" in values else Settings
 
 
 class _Study(dict):
@@ -164,7 +170,7 @@ def check_overrides(config: ml_collections.ConfigDict, arguments: Iterable[str])
             level = level[name]
 
 
-def settings_from_file(file_and_variant: str, **overrides: Any) -> Settings:
+def settings_from_file(file_and_variant: str, **overrides: Any) -> Settings | DiffusionSettings:
     """Load a config file as settings, with dotted overrides; for notebooks.
 
     Example:
@@ -175,18 +181,19 @@ def settings_from_file(file_and_variant: str, **overrides: Any) -> Settings:
     return settings_from_config(config)
 
 
-def settings_from_config(config: Mapping[str, Any]) -> Settings:
+def settings_from_config(config: Mapping[str, Any]) -> Settings | DiffusionSettings:
     """Turn a config file's plain values into checked settings.
 
     Args:
-      config: nested mapping with the fields of `Settings`; an `ml_collections.ConfigDict`
-        or a dict.
+      config: nested mapping with the fields of `Settings`, or of `DiffusionSettings` (which
+        alone has tunings); an `ml_collections.ConfigDict` or a dict.
 
     Raises:
       SettingsError: an unknown or missing field, a wrong type or an impossible value; one
         line that names the field.
     """
-    return _convert(Settings, _plain(config), "config")
+    values = _plain(config)
+    return _convert(_kind_of(values), values, "config")
 
 
 def _convert(hint: Any, value: Any, path: str) -> Any:
@@ -198,6 +205,9 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return tuple(value) if isinstance(value, list) else value
     if origin is tuple:
         items = (value,) if isinstance(value, (str, int)) else tuple(value)
+        if arguments[0] is str:
+            # A flag gives several names as one string: --config.arms=light,hue.
+            items = [name for item in items for name in str(item).split(",")]
         return tuple(_convert(arguments[0], item, path) for item in items)
     if dataclasses.is_dataclass(hint) or origin is Mapping:
         if not isinstance(value, Mapping):

@@ -135,10 +135,12 @@ class TrainingLog:
         )
 
     def on_segment(self, report: train.SegmentReport) -> None:
-        """Report step, loss, accuracy and speed."""
+        """Report step, loss, accuracy if there is one, and speed."""
+        accuracy = report.metrics.get("accuracy")
+        shown = "" if accuracy is None else f"accuracy {accuracy:6.1%}   "
         text = (
             f"{self._what}step {report.step:>5}/{report.num_steps}   "
-            f"loss {report.loss:6.3f}   accuracy {report.metrics['accuracy']:6.1%}   "
+            f"loss {report.loss:6.3f}   {shown}"
             f"{report.examples_per_second:5.0f} images/s"
         )
         self._journal.beat(

@@ -13,7 +13,7 @@ import numpy as np
 from anw_jax import _check, attacks, data, keys
 from anw_jax.errors import SettingsError
 from anw_jax.keys import Assignment, Manifest, MarkKey, Plan, SignatureSpace
-from anw_jax.lab.settings import AttackSettings, Settings, UserSettings
+from anw_jax.lab.settings import AttackSettings, Settings, UserSettings, VerifySettings
 from anw_jax.lab.workdir import Workdir
 from anw_jax.marks import HueRotation, LightField, Mark, PixelMark, UserLCT, publish
 
@@ -123,11 +123,19 @@ def prepare(settings: Settings, workdir: Workdir) -> Prepared:
     splits = data.load(source, image_size=settings.data.image_size)
     partition = _partition(settings, splits)
     users = {
-        name: _open_user(settings, entry, name, partition.images_of(splits, name), workdir)
+        name: open_user(
+            name,
+            user,
+            settings.verify,
+            settings.seed,
+            partition.images_of(splits, name),
+            workdir,
+            is_excluded=entry in settings.exclude,
+        )
         for entry, user in settings.users.items()
         for name in _member_names(entry, user)
     }
-    _check_commitments(list(users.values()), workdir)
+    check_commitments(list(users.values()), workdir)
     published = {name: user.published() for name, user in users.items()}
     members = {
         entry: tuple(users[name] for name in _member_names(entry, user))
@@ -237,7 +245,7 @@ def _write_examples(
     workdir.write_arrays("examples.npz", **arrays)
 
 
-def _check_commitments(users: list[User], workdir: Workdir) -> None:
+def check_commitments(users: list[User], workdir: Workdir) -> None:
     """Write the commitments of a new run, or compare those of a resumed one."""
     now = {user.name: user.commitment for user in users}
     if not workdir.exists("commitments.json"):
@@ -262,16 +270,31 @@ def _check_commitments(users: list[User], workdir: Workdir) -> None:
         )
 
 
-def _open_user(
-    settings: Settings, entry: str, name: str, originals: data.Dataset, workdir: Workdir
+def open_user(
+    name: str,
+    user: UserSettings,
+    verify: VerifySettings,
+    seed: int,
+    originals: data.Dataset,
+    workdir: Workdir,
+    *,
+    is_excluded: bool = False,
 ) -> User:
     """Draw or reload one user's key and manifest, and commit.
+
+    Args:
+      name: of the user; names the files.
+      user: kind, scheme and mark.
+      verify: slots and declared test.
+      seed: of the run; experiment keys derive from it, and the beacon.
+      originals: the user's photos.
+      workdir: of the run.
+      is_excluded: whether the photos are left out of training.
 
     Raises:
       SettingsError: a key or photos that are not those of the stored commitment, or a mark
         that these photos cannot carry.
     """
-    user, verify = settings.users[entry], settings.verify
     manifest = _manifest(name, user, verify.space, originals, workdir)
 
     def committed(mark_key: MarkKey) -> User:
@@ -279,12 +302,11 @@ def _open_user(
             mark = mark_of(user, mark_key, originals.images.shape[1:3], verify.space.num_slots)
         except ValueError as error:
             raise SettingsError(f"config.users.{name}: {error}") from None
-        beacon_name = f"seed {settings.seed} of this run"
+        beacon_name = f"seed {seed} of this run"
         plan = Plan(verify.statistic, verify.alpha, mark.description, beacon=beacon_name)
         commitment = keys.commit(mark_key, manifest, plan)
-        message = f"{_TAG_BEACON}\0{settings.seed}\0{commitment}"
+        message = f"{_TAG_BEACON}\0{seed}\0{commitment}"
         beacon = hashlib.sha256(message.encode()).digest()
-        is_excluded = entry in settings.exclude
         return User(
             name,
             user,
@@ -306,7 +328,7 @@ def _open_user(
             f"the mark key {path} is gone, and another cannot open the commitment made with "
             "it: restore it, or start afresh in another --workdir"
         )
-    candidates = map(committed, _new_keys(name, user, settings.seed, verify.key_origin))
+    candidates = map(committed, _new_keys(name, user, seed, verify.key_origin))
     chosen = next(c for c in candidates if user.signature in (None, c.assignment.degrees[0]))
     chosen.mark_key.save(path)
     return chosen

@@ -14,7 +14,6 @@ from anw_jax.errors import CaseError, CommitmentError
 from anw_jax.keys import Manifest, MarkKey, SignatureSpace
 from anw_jax.lab.journal import Journal
 from anw_jax.lab.owners import Prepared, User
-from anw_jax.lab.training import TrainedRun
 from anw_jax.lab.workdir import Workdir
 from anw_jax.marks import Mark, UserLCT
 from anw_jax.progress import Estimator
@@ -43,6 +42,7 @@ class QueryBatch:
       marks: each user's mark family (with a private basis, that basis).
       mark_of_image: int64 `[n]`, the user of each photo, as an index into `marks`.
       units: manifest and declared statistic of each user, by the user's name.
+      loss: the model's loss, without targets; None for that of a classifier on the labels.
     """
 
     name: str
@@ -50,9 +50,12 @@ class QueryBatch:
     marks: tuple[Mark, ...]
     mark_of_image: np.ndarray
     units: dict[str, tuple[Manifest, str]]
+    loss: jax.tree_util.Partial | None = None
 
     @classmethod
-    def of(cls, name: str, users: tuple[User, ...]) -> "QueryBatch":
+    def of(
+        cls, name: str, users: tuple[User, ...], loss: jax.tree_util.Partial | None = None
+    ) -> "QueryBatch":
         """Collect what may be known of users before their keys are opened."""
         albums = [user.originals for user in users]
         originals = albums[0]
@@ -69,6 +72,7 @@ class QueryBatch:
             marks=tuple(user.mark for user in users),
             mark_of_image=np.repeat(np.arange(len(users)), list(map(len, albums))),
             units={user.name: (user.manifest, user.plan.statistic) for user in users},
+            loss=loss,
         )
 
     def with_wrong_bases(self, seed: int) -> "QueryBatch":
@@ -109,7 +113,7 @@ def query_batches(prepared: Prepared, seed: int) -> list[QueryBatch]:
 def query(
     batches: list[QueryBatch],
     grid: SignatureSpace,
-    trained_run: TrainedRun,
+    predict: jax.tree_util.Partial,
     workdir: Workdir,
     journal: Journal,
     folder: str = TABLES,
@@ -121,7 +125,7 @@ def query(
     Args:
       batches: of users and groups.
       grid: the angles to query; a multiple of the slots.
-      trained_run: the model.
+      predict: the model.
       workdir: of the run.
       journal: for progress.
       folder: in the workdir.
@@ -133,13 +137,13 @@ def query(
       CommitmentError: a sealed table was changed, or belongs to another model or other
         queries.
     """
-    model = digest_of_model(trained_run.predict)
-    first_model = _first_digest_of_model(trained_run.predict)
+    model = digest_of_model(predict)
+    first_model = _first_digest_of_model(predict)
     tables = {}
     for batch in batches:
         stored = _StoredTable(batch, grid, model, first_model, workdir, folder)
         if not workdir.exists(stored.seal_file):
-            table = stored.fill(trained_run.predict, journal)
+            table = stored.fill(predict, journal)
             workdir.write_arrays(stored.file, losses=table, degrees=grid.degrees)
             workdir.write_json(stored.seal_file, stored.seal(table))
             workdir.remove(stored.partial_file)
@@ -220,12 +224,14 @@ class _StoredTable:
                 text = f"{batch.name}: {answered:,} of {queries:,} queries"
                 journal.beat(answered, queries, estimator, text)
 
+            labels = batch.originals.labels[start:stop]
             block = verify.loss_table(
                 predict,
                 batch.originals.images[start:stop],
-                batch.originals.labels[start:stop],
+                labels if batch.loss is None else (),
                 batch.marks,
                 self.grid,
+                loss=batch.loss or verify.cross_entropy,
                 mark_of_image=batch.mark_of_image[start:stop],
                 on_progress=on_progress,
             )
@@ -284,6 +290,8 @@ class _StoredTable:
             queries.update(manifest.to_json().encode() + b"\0" + description + b"\0")
         queries.update(self.batch.originals.labels.astype("<i4").tobytes())
         queries.update(self.grid.degrees.astype("<f8").tobytes())
+        if self.batch.loss is not None:
+            queries.update(digest_of_model(self.batch.loss).encode())
         return {
             "table": verify.seal(table),
             "tested_table": verify.seal(at_slots(table, self.batch.space)),

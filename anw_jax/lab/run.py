@@ -5,13 +5,13 @@ import functools
 import os
 import time
 import traceback
-from collections.abc import Callable
 from typing import Any
 
 from anw_jax.errors import AnwError
-from anw_jax.lab import owners, proof, training
+from anw_jax.lab import diffusion, owners, proof, training
 from anw_jax.lab import query as queries
 from anw_jax.lab.analyses import ANALYSES
+from anw_jax.lab.diffusion_settings import DiffusionSettings
 from anw_jax.lab.journal import Journal, stop_on_interrupt
 from anw_jax.lab.provenance import provenance
 from anw_jax.lab.settings import AttackSettings, Settings
@@ -20,7 +20,9 @@ from anw_jax.progress import format_seconds
 from anw_jax.report import write_report
 
 
-def run(settings: Settings, workdir: str | os.PathLike) -> dict[str, Any] | None:
+def run(
+    settings: Settings | DiffusionSettings, workdir: str | os.PathLike
+) -> dict[str, Any] | None:
     """Run an experiment, resuming from the last completed step.
 
     Leaves in the workdir: `settings.json`, `provenance.json`, `commitments.json`, keys
@@ -44,6 +46,8 @@ def run(settings: Settings, workdir: str | os.PathLike) -> dict[str, Any] | None
       OSError: no disk space, no permission; nothing computed before is lost.
     """
     folder, wanted = Workdir(workdir), settings.to_dict()
+    is_diffusion = isinstance(settings, DiffusionSettings)
+    last_file = "results.json" if is_diffusion else "report.html"
     with folder.lock():
         folder.agree_on_settings(settings.case_dict())
         results_file = f"audits/{settings.name}/results.json"
@@ -52,12 +56,13 @@ def run(settings: Settings, workdir: str | os.PathLike) -> dict[str, Any] | None
         if folder.is_done and folder.exists(results_file):
             results = folder.read_json(results_file)
             if results["settings"] == plain(wanted):
-                if not folder.exists("report.html"):
+                if not folder.exists(last_file):
                     write_report(folder.path)
-                journal.say(f"already done: {folder.path / 'report.html'}")
+                journal.say(f"already done: {folder.path / last_file}")
                 return results
         try:
-            return _run_stages(settings, folder, journal, results_file)
+            stages = diffusion.run_stages if is_diffusion else _run_stages
+            return stages(settings, folder, journal, results_file)
         except (AnwError, OSError) as error:
             folder.fail(f"{type(error).__name__}: {error}")
             raise
@@ -121,7 +126,7 @@ def _measured(
     how = settings.verify
     with journal.stage("verify"):
         batches = queries.query_batches(prepared, settings.seed)
-        tables = queries.query(batches, how.grid, trained_run, folder, journal)
+        tables = queries.query(batches, how.grid, trained_run.predict, folder, journal)
     with journal.stage("proof"):
         proved = proof.prove(
             prepared,
@@ -139,15 +144,14 @@ def _measured(
         changed = training.change_model(chosen, settings.train, prepared, trained_run)
         own = [batch for batch in batches if not batch.is_wrong]
         into = f"{queries.TABLES}/{name}"
-        tables = queries.query(own, how.grid_of_changed, changed, folder, journal, into)
+        tables = queries.query(own, how.grid_of_changed, changed.predict, folder, journal, into)
         proved = proof.prove_changed(prepared, name, tables, folder)
         journal.say(f"{name:<18} test accuracy {changed.numbers['test_accuracy']:.1%}")
         return {"model": changed.numbers, **proved}
 
     with journal.stage("suspects"):
         changed_models = {
-            name: _once(
-                folder,
+            name: folder.once(
                 f"suspects/{name}.json",
                 dataclasses.asdict(chosen),
                 functools.partial(change_and_prove, name, chosen),
@@ -157,8 +161,7 @@ def _measured(
     with journal.stage("analyses"):
         inputs = (prepared, trained_run, settings.train, journal)
         analyses = {
-            name: _once(
-                folder,
+            name: folder.once(
                 f"analyses/{name}.json",
                 name,
                 functools.partial(ANALYSES[name], *inputs),
@@ -166,21 +169,6 @@ def _measured(
             for name in settings.analyses
         }
     return {**proved, "suspects": changed_models, "analyses": analyses}
-
-
-def _once(
-    folder: Workdir, file: str, made_from: Any, make: Callable[[], dict[str, Any]]
-) -> dict[str, Any]:
-    """Return numbers from a file, or make and store them if it is missing or of other inputs.
-
-    A kill loses the numbers of one changed model or analysis at most.
-    """
-    if folder.exists(file):
-        stored = folder.read_json(file)
-        if stored["made_from"] == plain(made_from):
-            return stored["numbers"]
-    folder.write_json(file, {"made_from": made_from, "numbers": make()})
-    return folder.read_json(file)["numbers"]
 
 
 def _marked_photos(prepared: owners.Prepared) -> str:

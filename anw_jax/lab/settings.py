@@ -16,6 +16,12 @@ ANALYSES = ("gradient_search", "membership_inference", "shadow_models", "radioac
 _NAME_RULE = "must consist of letters, digits, _ and -, since it names files"
 
 
+def check_name(kind: str, name: str) -> None:
+    """Raise ValueError if a name could not name a file in the workdir."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ValueError(f"{kind}: the name {name!r} {_NAME_RULE}")
+
+
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
     """The photos of a run.
@@ -236,8 +242,7 @@ class Settings:
             raise ValueError("users must name at least one user")
         for kind in ("users", "attacks", "suspects"):
             for name in getattr(self, kind):
-                if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-                    raise ValueError(f"{kind}: the name {name!r} {_NAME_RULE}")
+                check_name(kind, name)
         for name in self.exclude:
             _check.one_of(self.users, exclude=name)
         for name in self.analyses:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import pathlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,25 @@ class Workdir:
     def exists(self, name: str) -> bool:
         """Whether a file exists."""
         return (self.path / name).exists()
+
+    def once(
+        self, file: str, made_from: Any, make: Callable[[], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Return numbers from a file, or make and store them if it is missing or differs.
+
+        A kill loses the numbers of one call at most.
+
+        Args:
+          file: JSON, in this folder.
+          made_from: plain values that the numbers depend on.
+          make: computes them.
+        """
+        if self.exists(file):
+            stored = self.read_json(file)
+            if stored["made_from"] == plain(made_from):
+                return stored["numbers"]
+        self.write_json(file, {"made_from": made_from, "numbers": make()})
+        return self.read_json(file)["numbers"]
 
     def agree_on_settings(self, settings: dict[str, Any]) -> None:
         """Store the settings of a new run, or check that a resumed one has the same.

@@ -14,6 +14,7 @@ from anw_jax.train.classifier import (
     forward_flops,
     train,
 )
+from anw_jax.train.diffusion import DenoisingSettings, train_diffusion
 from anw_jax.train.losses import (
     classification_loss,
     cross_entropy,
@@ -43,6 +44,7 @@ __all__ = [
     "Batch",
     "BatchTransform",
     "Batches",
+    "DenoisingSettings",
     "ImageLossFn",
     "IndicesFn",
     "LossFn",
@@ -70,6 +72,7 @@ __all__ = [
     "load_variables",
     "make_step",
     "train",
+    "train_diffusion",
     "train_many",
     "with_penalties",
 ]

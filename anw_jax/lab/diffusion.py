@@ -1,0 +1,339 @@
+"""A run with diffusion models: bases, fine-tuned suspects, and calibrated p-values.
+
+Bases are kept beside the workdir, in `bases/`, by the digest of their settings: every seed
+needs two (its own, and as the other reference that of the next seed), and runs share them.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from anw_jax import data, train, verify
+from anw_jax.errors import SettingsError
+from anw_jax.lab import diffusion_proof, owners
+from anw_jax.lab.diffusion_proof import REFERENCES
+from anw_jax.lab.diffusion_settings import DiffusionSettings, TuningSettings
+from anw_jax.lab.journal import Journal, TrainingLog, stop_on_interrupt
+from anw_jax.lab.owners import User
+from anw_jax.lab.provenance import provenance
+from anw_jax.lab.query import TABLES, QueryBatch, query
+from anw_jax.lab.training import TrainingRecord
+from anw_jax.lab.workdir import Workdir, plain
+from anw_jax.progress import format_seconds
+
+# All bases are cut from one order of the training photos, so that consecutive seeds share none.
+_BASE_ORDER_SEED = 0
+_BASE_ORDER_STREAM = 0xBA5E
+
+
+class _StoppedError(Exception):
+    """Ctrl-C was pressed; everything up to the last segment is saved."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Photos:
+    """Who has which photos; those of owners, held-out owners and others are in no base.
+
+    Attributes:
+      owners: with keys and marks, by name.
+      held_out: the held-out owners beside each owner, by the owner's name.
+      others: uint8 `[n, H, W, 3]`, of nobody.
+      splits: the source.
+    """
+
+    owners: dict[str, User]
+    held_out: dict[str, tuple[User, ...]]
+    others: np.ndarray
+    splits: data.Splits
+
+
+def run_stages(
+    settings: DiffusionSettings, folder: Workdir, journal: Journal, results_file: str
+) -> dict[str, Any] | None:
+    """Run all stages, resuming from the last completed step; see `lab.run`."""
+    start, origin = time.monotonic(), provenance()
+    if not folder.exists("provenance.json"):
+        folder.write_json("provenance.json", origin)
+    with journal.stage("mark"):
+        photos = prepare(settings, folder)
+        visibility = {name: _visibility(user) for name, user in photos.owners.items()}
+        for name, seen in visibility.items():
+            journal.say(f"{name}: median CIEDE2000 {seen['ciede2000_median']:.2f}")
+    note = functools.partial(journal.say, "stopping at the end of this segment …")
+    try:
+        with stop_on_interrupt(note) as stop:
+            with journal.stage("train"):
+                bases = {
+                    name: _base(settings, settings.seed + i, photos, folder, journal, stop)
+                    for i, name in enumerate(REFERENCES)
+                }
+            _measure_arms(settings, photos, bases, folder, journal, stop)
+    except _StoppedError:
+        journal.say("stopped; the same command resumes here")
+        return None
+    results = {
+        "name": settings.name,
+        "seed": settings.seed,
+        "owners": visibility,
+        "arms": {
+            name: folder.read_json(_arm_file(name))["numbers"]
+            for name in settings.tunings
+            if folder.exists(_arm_file(name))
+        },
+        "settings": settings.to_dict(),
+        "provenance": origin,
+        "stage_seconds": journal.stage_seconds,
+    }
+    folder.write_json("results.json", results)
+    folder.write_json(results_file, results)
+    folder.finish()
+    for line in diffusion_proof.table_lines(folder.read_json("results.json")):
+        journal.say(line)
+    seconds = format_seconds(time.monotonic() - start)
+    journal.say(f"done in {seconds}: {folder.path / 'results.json'}")
+    return folder.read_json("results.json")
+
+
+def prepare(settings: DiffusionSettings, workdir: Workdir) -> Photos:
+    """Load photos, draw or reload keys, and commit before any fine-tuning.
+
+    Raises:
+      SettingsError: settings that do not fit the data, or stored commitments that do not match.
+    """
+    source = os.path.expandvars(settings.data.source)
+    splits = data.load(source, image_size=settings.data.image_size)
+    num_owned = max(user.num_images for user in settings.owners.values())
+    num_others = max(tuning.num_others for tuning in settings.tunings.values())
+    sizes = {"owned": num_owned, "others": num_others}
+    for number in range(settings.num_held_out):
+        sizes[f"held_out-{number:04d}"] = settings.num_held_out_images
+    specs = [data.UserSpec(name, size, "held_out") for name, size in sizes.items() if size]
+    try:
+        _base_rows(settings, settings.seed, splits)
+        partition = data.assign_users(splits, specs, settings.seed, num_train=1)
+    except ValueError as error:
+        raise SettingsError(f"config: {error}") from None
+    albums = {spec.name: partition.images_of(splits, spec.name) for spec in specs}
+    others = albums.pop("others").images if num_others else albums["owned"].images[:0]
+    owned = albums.pop("owned")
+
+    def opened(name: str, owner: str, photos: data.Dataset, kind: str) -> User:
+        user = dataclasses.replace(settings.owners[owner], num_images=len(photos), kind=kind)
+        return owners.open_user(name, user, settings.verify, settings.seed, photos, workdir)
+
+    found = {
+        name: opened(name, name, owned.take(np.arange(user.num_images)), "marked")
+        for name, user in settings.owners.items()
+    }
+    held_out = {
+        owner: tuple(
+            opened(f"{owner}_{name}", owner, photos, "held_out")
+            for name, photos in albums.items()
+        )
+        for owner in {
+            tuning.owner for tuning in settings.tunings.values() if tuning.with_held_out
+        }
+    }
+    everyone = [*found.values(), *(user for users in held_out.values() for user in users)]
+    owners.check_commitments(everyone, workdir)
+    return Photos(found, held_out, others, splits)
+
+
+def _base_rows(settings: DiffusionSettings, seed: int, splits: data.Splits) -> np.ndarray:
+    """Return the training photos of a base; consecutive seeds have no photo in common.
+
+    Raises:
+      ValueError: there are too few for two bases.
+    """
+    size, available = settings.data.num_train, len(splits.train)
+    if 2 * size > available:
+        raise ValueError(
+            f"data.num_train must be at most half of the {available} training photos, since "
+            f"there are two bases, got {size}"
+        )
+    order = data.permutation(_BASE_ORDER_SEED, _BASE_ORDER_STREAM, available)
+    start = seed % (available // size) * size
+    return order[start : start + size]
+
+
+def _base(
+    settings: DiffusionSettings,
+    seed: int,
+    photos: Photos,
+    workdir: Workdir,
+    journal: Journal,
+    stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """Train a base, resume it, or load it; return its parameters."""
+    made_from = plain(settings.base_dict() | {"seed": seed})
+    text = json.dumps(made_from, sort_keys=True).encode()
+    folder = Workdir(workdir.path.parent / "bases" / hashlib.sha256(text).hexdigest()[:16])
+    rows = _base_rows(settings, seed, photos.splits)
+    images = photos.splits.train.take(np.sort(rows)).in_memory().images
+    with folder.lock():
+        folder.write_json("settings.json", made_from)
+        params = settings.model.init(jax.random.key(seed), images.shape[1:])["params"]
+        return _fitted(
+            settings,
+            params,
+            images,
+            settings.base,
+            seed,
+            folder,
+            f"base {seed}: ",
+            journal,
+            stop,
+        )
+
+
+def _fitted(
+    settings: DiffusionSettings,
+    params: dict[str, Any],
+    images: np.ndarray,
+    how: train.DenoisingSettings,
+    seed: int,
+    folder: Workdir,
+    what: str,
+    journal: Journal,
+    stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """Train with checkpoints in a folder, which may hold the finished model already."""
+    log, record = TrainingLog(journal, what), TrainingRecord(folder)
+
+    def on_start(report: train.StartReport) -> None:
+        log.on_start(report)
+        record.on_start(report)
+
+    def on_segment(report: train.SegmentReport) -> None:
+        log.on_segment(report)
+        record.on_segment(report)
+
+    result = train.train_diffusion(
+        settings.model,
+        params,
+        images,
+        how,
+        seed=seed,
+        checkpoint_dir=folder.path / "checkpoints",
+        on_start=on_start,
+        on_segment=on_segment,
+        should_stop=stop,
+    )
+    record.end(is_completed=result.completed)
+    if not result.completed or stop():
+        raise _StoppedError
+    return result.state.params
+
+
+def _arm_file(name: str) -> str:
+    return f"arms/{name}.json"
+
+
+def _measure_arms(
+    settings: DiffusionSettings,
+    photos: Photos,
+    bases: dict[str, Any],
+    workdir: Workdir,
+    journal: Journal,
+    stop: Callable[[], bool],
+) -> None:
+    """Fine-tune, query and test each chosen arm whose numbers are not stored."""
+    for number, (name, tuning) in enumerate(settings.chosen.items(), start=1):
+        what = f"{name} ({number} of {len(settings.chosen)}): "
+
+        def make(name: str = name, tuning: TuningSettings = tuning, what: str = what) -> Any:
+            with journal.stage("train"):
+                owner = photos.owners[tuning.owner]
+                owned = owner.published() if tuning.is_marked else owner.originals.images
+                images = np.concatenate(
+                    [owned[: tuning.num_owned], photos.others[: tuning.num_others]]
+                )
+                folder = Workdir(workdir.path / "arms" / name)
+                tuned = _fitted(
+                    settings, bases["base"], images, tuning.train, settings.seed, folder, what,
+                    journal, stop,
+                )  # fmt: skip
+            with journal.stage("verify"):
+                models = {"suspect": (tuned, f"{TABLES}/arms/{name}")}
+                models |= {r: (params, f"{TABLES}/{r}") for r, params in bases.items()}
+                tables = _tables(settings, photos, tuning, models, workdir, journal)
+            with journal.stage("proof"):
+                held_out = photos.held_out.get(tuning.owner, ())
+                return diffusion_proof.prove_arm(settings, tuning, owner, held_out, tables)
+
+        made_from = dataclasses.asdict(tuning)
+        numbers = workdir.once(_arm_file(name), made_from, make)
+        with journal.stage("proof"):
+            journal.say(diffusion_proof.arm_line(name, numbers), arm=name)
+
+
+def _tables(
+    settings: DiffusionSettings,
+    photos: Photos,
+    tuning: TuningSettings,
+    models: dict[str, tuple[dict[str, Any], str]],
+    workdir: Workdir,
+    journal: Journal,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Query suspect and bases about the same candidates with the same noises; seal.
+
+    Tables of the bases are shared by all arms of an owner.
+
+    Args:
+      settings: of the run.
+      photos: of all owners.
+      tuning: of the arm.
+      models: parameters, and the folder of the tables, by the model's role.
+      workdir: of the run.
+      journal: for progress.
+
+    Returns:
+      By batch ("owner", "held_out"), then by role: float32 `[n, num_slots]`.
+    """
+    owner, noise = photos.owners[tuning.owner], settings.noise
+    steps = np.linspace(noise.first_step, noise.last_step, noise.num_noises).round().astype(int)
+    loss = verify.denoising_error(
+        settings.model.signal_shares,
+        steps,
+        owner.originals.images.shape[1:],
+        seed=settings.seed,
+    )
+    batches = {"owner": QueryBatch.of(owner.name, (owner,), loss)}
+    if tuning.with_held_out and settings.num_held_out:
+        users = photos.held_out[owner.name]
+        batches["held_out"] = QueryBatch.of(f"{owner.name}_held_out", users, loss)
+    found: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in batches}
+    for role, (params, folder) in models.items():
+        predict = settings.model.predict_fn({"params": params})
+        tables = query(
+            list(batches.values()), settings.verify.space, predict, workdir, journal, folder
+        )
+        for kind, batch in batches.items():
+            found[kind][role] = tables[batch.name]
+    return found
+
+
+def _visibility(user: User) -> dict[str, Any]:
+    """Describe an owner's mark, and how visible it is on the photos."""
+    try:
+        published = user.published()
+    except ValueError as error:
+        raise SettingsError(f"config.owners.{user.name}: {error}") from None
+    differences = data.colour_differences(user.originals.images, published)
+    per_photo = differences.reshape(len(differences), -1)
+    return {
+        "mark": user.settings.mark,
+        "strength": user.settings.strength if user.settings.mark == "light" else None,
+        "num_photos": len(differences),
+        "ciede2000_median": float(np.median(np.median(per_photo, axis=1))),
+        "ciede2000_p95": float(np.median(np.percentile(per_photo, 95, axis=1))),
+        "commitment": user.commitment,
+    }

@@ -1,0 +1,140 @@
+"""The tests of a run with diffusion models: p alone, and calibrated by each base."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from anw_jax import stats
+from anw_jax.keys import SignatureSpace, Units
+from anw_jax.lab.diffusion_settings import STATISTIC, DiffusionSettings, TuningSettings
+from anw_jax.lab.owners import User
+
+# The base that suspects are fine-tuned from, and one that has seen other photos.
+REFERENCES = ("base", "other_base")
+ALONE = "alone"
+_TESTS = (ALONE, *REFERENCES)
+
+# One batch: float32 `[n, num_slots]` of the "suspect" and of each reference.
+Tables = Mapping[str, np.ndarray]
+
+
+def prove_arm(
+    settings: DiffusionSettings,
+    tuning: TuningSettings,
+    owner: User,
+    held_out: Sequence[User],
+    tables: Mapping[str, Tables],
+) -> dict[str, Any]:
+    """Open the keys, and test with each reference and without one.
+
+    The owner's photos in the training are divided into groups of each size, in their order:
+    each group is what an owner with so many photos would have.
+
+    Args:
+      settings: of the run.
+      tuning: of the suspect.
+      owner: whose photos are in it.
+      held_out: owners with as many photos each, whose photos are not.
+      tables: of the "owner", and of "held_out" owners if they were queried.
+
+    Returns:
+      Plain values: "photos", log10 of the exact p of each group, by size and reference;
+      "slot_hits", the share of photos whose best slot is theirs; "mean_error", of each model on
+      the unmarked photos that are in the training; "held_out", log10 p of each held-out owner.
+    """
+    space, count = settings.verify.space, tuning.num_owned
+    own = {model: table[:count] for model, table in tables["owner"].items()}
+    slots = owner.assignment.slots[:count]
+    numbers = {
+        "photos": {
+            str(size): _log10_p_of_groups(own, slots, size, space)
+            for size in settings.sizes
+            if size <= count
+        },
+        "slot_hits": {test: _hit_share(own, slots, test, space) for test in _TESTS},
+        "mean_error": {model: float(table[:, 0].mean()) for model, table in own.items()},
+    }
+    if "held_out" in tables:
+        slots = np.concatenate([user.assignment.slots for user in held_out])
+        size = settings.num_held_out_images
+        numbers["held_out"] = _log10_p_of_groups(tables["held_out"], slots, size, space)
+    return numbers
+
+
+def _log10_p_of_groups(
+    tables: Tables, slots: np.ndarray, size: int, space: SignatureSpace
+) -> dict[str, list[float]]:
+    """Return log10 of the exact p of each group of rows, by test."""
+    starts = range(0, len(slots) - size + 1, size)
+    groups = [slice(start, start + size) for start in starts]
+    found: dict[str, list[float]] = {test: [] for test in _TESTS}
+    for rows in groups:
+        of_group = {model: table[rows] for model, table in tables.items()}
+        for test in _TESTS:
+            scores = _scores(of_group, test, space)
+            found[test].append(_log10_p(scores, slots[rows]))
+    return found
+
+
+def _hit_share(tables: Tables, slots: np.ndarray, test: str, space: SignatureSpace) -> float:
+    return float((_scores(tables, test, space).argmax(axis=1) + 1 == slots).mean())
+
+
+def _scores(tables: Tables, reference: str, space: SignatureSpace) -> np.ndarray:
+    """Score the suspect's table, calibrated by a reference or as it is.
+
+    Photos are distinct, so each is a unit.
+    """
+    units = Units(np.arange(len(tables["suspect"])), space)
+    scores = stats.score_units(tables["suspect"], units, STATISTIC)
+    if reference == ALONE:
+        return scores
+    return stats.calibrated_scores(
+        scores, stats.score_units(tables[reference], units, STATISTIC)
+    )
+
+
+def _log10_p(scores: np.ndarray, slots: np.ndarray) -> float:
+    integers = stats.quantise(scores)
+    observed = int(integers[np.arange(len(slots)), slots - 1].sum())
+    return stats.ExactNull(integers).log_p_value(observed) / math.log(10)
+
+
+def arm_line(name: str, numbers: Mapping[str, Any]) -> str:
+    """Return one line about a finished arm: its largest number of photos."""
+    size, found = list(numbers["photos"].items())[-1]
+    shown = ", ".join(f"{test} {_cell(found[test])}" for test in _TESTS)
+    return f"{name:<18} log10 p of {size} photos: {shown}"
+
+
+def table_lines(results: Mapping[str, Any]) -> list[str]:
+    """Return the terminal's table: one row for each arm and reference.
+
+    With several groups of a size, it shows their median and, in parentheses, the largest.
+    """
+    sizes = results["settings"]["sizes"]
+    heads = "".join(f"{f'{size} photos':>15}" for size in sizes)
+    lines = [f"{'log10 p: median (largest)':<30}{heads}    hits"]
+    for name, numbers in results["arms"].items():
+        for test in _TESTS:
+            cells = (numbers["photos"].get(str(size), {}).get(test) for size in sizes)
+            shown = "".join(f"{_cell(cell):>15}" for cell in cells)
+            lines.append(f"{f'{name}, {test}':<30}{shown}{numbers['slot_hits'][test]:>8.0%}")
+        if "held_out" in numbers:
+            found = np.array(numbers["held_out"]["base"])
+            share = float(np.mean(found <= math.log10(0.05)))
+            lines.append(
+                f"  {len(found)} held-out owners, by base: smallest log10 p {found.min():.1f}, "
+                f"{share:.0%} at most 0.05"
+            )
+    return lines
+
+
+def _cell(found: Sequence[float] | None) -> str:
+    if not found:
+        return "-"
+    if len(found) == 1:
+        return f"{found[0]:.1f}"
+    return f"{np.median(found):.1f} ({max(found):.1f})"

@@ -1,0 +1,165 @@
+"""The settings of a run with diffusion models: two bases, and models fine-tuned from one."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from anw_jax import _check
+from anw_jax.lab.settings import DataSettings, UserSettings, VerifySettings, check_name
+from anw_jax.models import Diffusion
+from anw_jax.train import DenoisingSettings
+
+STATISTIC = "log_errors"
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseSettings:
+    """The denoising error that is queried.
+
+    Attributes:
+      first_step, last_step: the band of noise levels, steps of the model.
+      num_noises: levels, evenly spaced in the band, each with its own noise; each noise is used
+        for the image and its mirror image.
+    """
+
+    first_step: int = 50
+    last_step: int = 530
+    num_noises: int = 8
+
+    def __post_init__(self):
+        _check.integer_at_least(0, first_step=self.first_step)
+        _check.integer_at_least(self.first_step, last_step=self.last_step)
+        _check.integer_at_least(1, num_noises=self.num_noises)
+
+
+@dataclasses.dataclass(frozen=True)
+class TuningSettings:
+    """A model fine-tuned from the base on photos of one owner among others.
+
+    Attributes:
+      owner: of `owners`.
+      is_marked: whether the owner's photos are marked in it; if not it is a control.
+      num_owned: how many of the owner's photos are in it, the first ones.
+      num_others: other photos in it, that belong to nobody.
+      train: the fine-tuning.
+      with_held_out: whether the held-out owners are tested on it as well.
+    """
+
+    owner: str
+    train: DenoisingSettings
+    is_marked: bool = True
+    num_owned: int = 40
+    num_others: int = 60
+    with_held_out: bool = False
+
+    def __post_init__(self):
+        _check.integer_at_least(1, num_owned=self.num_owned)
+        _check.integer_at_least(0, num_others=self.num_others)
+
+
+@dataclasses.dataclass(frozen=True)
+class DiffusionSettings:
+    """A whole run with diffusion models.
+
+    Attributes:
+      name: of the experiment; names the results.
+      seed: of the photos, keys, trainings and noise of the queries. The base of the next seed
+        is the other base of this one.
+      data: the photos; `num_train` is the number of photos of a base.
+      owners: by name; all have the same photos, each with a mark and a key of its own.
+      tunings: fine-tuned models, by name.
+      base: the training of a base.
+      widths, num_steps: of the U-Net, see `models.Diffusion`.
+      noise: of the queries.
+      num_slots: N; slot 0 is "unmarked".
+      sizes: numbers of photos to test; the owner's photos are divided into groups of each.
+      num_held_out: owners whose photos nobody trains on, beside each owner.
+      num_held_out_images: photos of each of them.
+      arms: names of the tunings to run; () for all. Others can be added later.
+    """
+
+    name: str
+    seed: int
+    data: DataSettings
+    owners: Mapping[str, UserSettings]
+    tunings: Mapping[str, TuningSettings]
+    base: DenoisingSettings
+    widths: tuple[int, ...] = Diffusion.widths
+    num_steps: int = Diffusion.num_steps
+    noise: NoiseSettings = NoiseSettings()
+    num_slots: int = 12
+    sizes: tuple[int, ...] = (5, 10, 20, 40)
+    num_held_out: int = 20
+    num_held_out_images: int = 10
+    arms: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        _check.integer_at_least(0, seed=self.seed)
+        if self.data.num_train is None:
+            raise ValueError("data.num_train must be the number of photos of a base, got None")
+        self._check_names()
+        for name, user in self.owners.items():
+            if user.scheme != "per_image" or user.kind != "marked":
+                raise ValueError(f"owners.{name}: must be marked, with scheme 'per_image'")
+        for name, tuning in self.tunings.items():
+            _check.one_of(self.owners, **{f"tunings.{name}.owner": tuning.owner})
+            most = self.owners[tuning.owner].num_images
+            if tuning.num_owned > most:
+                raise ValueError(
+                    f"tunings.{name}: num_owned must be at most {most}, the photos of "
+                    f"{tuning.owner!r}, got {tuning.num_owned}"
+                )
+        for name in self.arms:
+            _check.one_of(self.tunings, arms=name)
+        for size in self.sizes:
+            _check.integer_at_least(1, sizes=size)
+        _check.integer_at_least(0, num_held_out=self.num_held_out)
+        _check.integer_at_least(1, num_held_out_images=self.num_held_out_images)
+        if self.noise.last_step >= self.model.num_steps:
+            raise ValueError(
+                f"noise.last_step must be below num_steps = {self.num_steps}, got "
+                f"{self.noise.last_step}"
+            )
+        _ = self.verify  # raises for slots out of range
+
+    def _check_names(self) -> None:
+        for kind in ("owners", "tunings"):
+            if not getattr(self, kind):
+                raise ValueError(f"{kind} must name at least one")
+            for name in getattr(self, kind):
+                check_name(kind, name)
+
+    @property
+    def case(self) -> str:
+        """The folder that runs of all seeds share."""
+        return self.name
+
+    @functools.cached_property
+    def model(self) -> Diffusion:
+        """The network, one object: programs are compiled for each."""
+        return Diffusion(self.widths, self.num_steps)
+
+    @property
+    def verify(self) -> VerifySettings:
+        """Slots and declared test, with experiment keys."""
+        return VerifySettings(statistic=STATISTIC, num_slots=self.num_slots)
+
+    @property
+    def chosen(self) -> dict[str, TuningSettings]:
+        """The tunings to run."""
+        return {n: t for n, t in self.tunings.items() if not self.arms or n in self.arms}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    def case_dict(self) -> dict[str, Any]:
+        """Return the plain values that runs sharing a workdir must have in common."""
+        own = ("name", "arms")
+        return {name: value for name, value in self.to_dict().items() if name not in own}
+
+    def base_dict(self) -> dict[str, Any]:
+        """Return the plain values that a base depends on, but for its seed."""
+        own = ("data", "base", "widths", "num_steps")
+        return {name: value for name, value in self.to_dict().items() if name in own}
