@@ -1,31 +1,27 @@
-"""Read a file that says how a suspect is queried (TOML or JSON), and open the suspect.
-
-Python files that a suspect names are executed exactly as they were hashed. A warning names
-local code that the suspect imports and its identity does not cover.
-"""
+"""Read a file that says how a suspect is queried (TOML or JSON), and open the suspect."""
 
 import dataclasses
 import hashlib
 import os
 import pathlib
 import re
-import sys
 import tomllib
-import types
-import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from anw_jax import _check, _json
 from anw_jax.audit.files import read_bytes
+from anw_jax.audit.suspect_code import called, load_function, warn_of_unlisted
 from anw_jax.errors import AnwError, CaseError
 from anw_jax.suspects import (
     AnswerTemplate,
     CallableSuspect,
     Declaration,
+    DenoisingSuspect,
     HttpOptions,
     HttpSuspect,
     KerasSuspect,
+    NoiseSchedule,
     OnnxSuspect,
     RecordedSuspect,
     RequestTemplate,
@@ -33,8 +29,9 @@ from anw_jax.suspects import (
     TorchSuspect,
 )
 from anw_jax.suspects.adapters.base import PreparedSuspect
+from anw_jax.suspects.adapters.denoiser import open_diffusers
 from anw_jax.suspects.adapters.files import file_digest
-from anw_jax.suspects.adapters.surroundings import Surroundings, local_code
+from anw_jax.suspects.adapters.surroundings import Surroundings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +40,13 @@ class SuspectFile:
 
     Fields of the file:
 
-    * `kind`: onnx, torch, keras, http, recorded, callable, and what `makers` adds.
-    * `file` (onnx, torch, keras, recorded): the model, relative to this file.
-    * `function` (callable) or `module` (torch, for a file of weights): "file.py:name", a
-      function of a batch, or one that returns the module. Warning: **this code is executed**;
-      use only code that you trust.
+    * `kind`: onnx, torch, keras, http, recorded, callable, denoiser, and what `makers` adds.
+    * `file` (onnx, torch, keras, recorded, denoiser): the model, relative to this file.
+    * `function` (callable, denoiser) or `module` (torch and denoiser, for a file of weights):
+      "file.py:name", a function of a batch (and of steps), or one that returns the module.
+      Warning: **this code is executed**; use only code that you trust.
+    * `scheduler` (denoiser): the file `scheduler_config.json`; `denoising`: a table with
+      steps, seed and mirror, as `suspects.DenoisingSuspect` takes them.
     * `files` (with a function or module): further files that it consists of, such as its
       weights and code that it imports. They are part of the identity, which otherwise covers
       only that one file; a warning names local code that is not listed.
@@ -158,17 +157,17 @@ class _Fields:
         """Take a path that is relative to the file."""
         return self._file.path.parent / pathlib.Path(self.text(name)).expanduser()
 
-    def declaration(self) -> Declaration:
+    def declaration(self, **defaults: Any) -> Declaration:
         """Take the declaration."""
-        return Declaration.from_json(self.table("declaration"))
+        return Declaration.from_json({**defaults, **self.table("declaration")})
 
-    def declaration_of_file(self) -> Declaration:
+    def declaration_of_file(self, **defaults: Any) -> Declaration:
         """Take the declaration of a model whose identity is the digest of its file.
 
         It must name no identity: that would replace the digest, and the file could be exchanged
         after it was declared.
         """
-        declaration = self.declaration()
+        declaration = self.declaration(**defaults)
         if declaration.identity:
             raise CaseError(
                 f"{self._file.path} must name no identity for kind {self._file.kind!r}: it is "
@@ -231,8 +230,14 @@ def _onnx(fields: _Fields) -> Suspect:
 
 
 def _torch(fields: _Fields) -> Suspect:
-    path, declaration = fields.beside("file"), fields.declaration_of_file()
-    options = fields.table("options")
+    declaration = fields.declaration_of_file()
+    return _torch_network(fields, declaration, fields.table("options"))
+
+
+def _torch_network(
+    fields: _Fields, declaration: Declaration, options: dict[str, Any]
+) -> TorchSuspect:
+    path = fields.beside("file")
     if fields.get("module") is None:
         return TorchSuspect.from_script(path, declaration, **options)
     make, code = fields.function("module")
@@ -253,6 +258,35 @@ def _callable(fields: _Fields) -> Suspect:
     function, identity = fields.function("function")
     declaration, options = fields.declaration_of_file(), fields.table("options")
     return CallableSuspect(function, declaration, identity=identity, **options)
+
+
+def _denoiser(fields: _Fields) -> Suspect:
+    """Open a diffusion model: a network of PyTorch, or a function, with its scheduler."""
+    known, options = {"answer": "error", "value_range": "signed"}, fields.table("options")
+    together = options.pop("together", None)
+    if fields.get("function") is not None:
+        declaration = fields.declaration_of_file(**known)
+        predict, identity = fields.function("function")
+        if options:
+            raise CaseError(
+                f"options of a function must be together, got {next(iter(options))!r}"
+            )
+    else:
+        declaration = fields.declaration_of_file(**known, layout="NCHW")
+        path = fields.beside("file")
+        if path.is_dir():
+            network = open_diffusers(path, declaration, **options)
+        else:
+            network = _torch_network(fields, declaration, options)
+        predict, identity = network.outputs, network.declaration.identity
+    return DenoisingSuspect(
+        predict,
+        NoiseSchedule.load(fields.beside("scheduler")),
+        declaration,
+        identity=identity,
+        together=together,
+        **fields.table("denoising"),
+    )
 
 
 def _http(fields: _Fields) -> Suspect:
@@ -282,103 +316,5 @@ MAKERS: dict[str, MakerFn] = {
     "http": _http,
     "recorded": _recorded,
     "callable": _callable,
+    "denoiser": _denoiser,
 }
-
-
-_MOST_CODE = 2**24
-_MOST_NAMED = 6
-
-
-def load_function(
-    path: pathlib.Path, attribute: str
-) -> tuple[Callable, str, list[pathlib.Path]]:
-    """Execute a Python file and return one of its functions.
-
-    Returns:
-      The function; its identity; the local code files that its own file imports from.
-
-    Raises:
-      CaseError: no such file or function, or the file cannot be run.
-    """
-    body = read_bytes(path, _MOST_CODE)
-    digest = hashlib.sha256(body).hexdigest()
-    # Two suspects may have files of the same name.
-    module = types.ModuleType(f"_anw_suspect_{path.stem}_{digest[:16]}")
-    module.__file__ = str(path)
-    # Dataclasses, and so modules of Flax and Equinox, look for their module here.
-    sys.modules[module.__name__] = module
-    try:
-        # The bytes that were hashed: a compiled file beside them could hold other code.
-        exec(compile(body, str(path), "exec", dont_inherit=True), module.__dict__)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # also of code that exits
-        del sys.modules[module.__name__]
-        raise CaseError(
-            f"{path} cannot be run ({type(error).__name__}: {error!s:.200})"
-        ) from error
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        raise CaseError(f"{path} has no function {attribute!r}")
-    return function, f"{digest} {attribute}", _sources_in(vars(module))
-
-
-def called(path: pathlib.Path, function: Callable) -> Any:
-    """Call a function of a suspect's file without arguments.
-
-    Raises:
-      CaseError: whatever it raises.
-    """
-    try:
-        return function()
-    except (AnwError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        name = getattr(function, "__name__", "the function")
-        raise CaseError(
-            f"{path}: {name}() failed ({type(error).__name__}: {error!s:.200})"
-        ) from error
-
-
-def _sources_in(names: Mapping[str, Any]) -> list[pathlib.Path]:
-    """Code files of the modules that a file's names come from, already imported or not."""
-    modules = [
-        value if isinstance(value, types.ModuleType) else sys.modules.get(_home(value))
-        for value in names.values()
-    ]
-    return [file for module in modules if module and (file := local_code(module))]
-
-
-def _home(value: Any) -> str:
-    home = getattr(value, "__module__", None) if callable(value) else None
-    return home if isinstance(home, str) else ""
-
-
-def warn_of_unlisted(
-    toml: pathlib.Path, used: Iterable[pathlib.Path], listed: Iterable[pathlib.Path]
-) -> None:
-    """Warn of local code that a suspect uses and its identity does not cover.
-
-    Args:
-      toml: the suspect's file, which could list them.
-      used: code files that it read.
-      listed: what the identity covers.
-    """
-    unlisted = sorted(set(used) - {file.resolve() for file in listed})
-    if not unlisted:
-        return
-    names = [f'"{_relative(file, toml.parent)}"' for file in unlisted[:_MOST_NAMED]]
-    more = len(unlisted) - len(names)
-    warnings.warn(
-        f"suspect {toml.stem!r} runs code that its identity does not cover and that could be "
-        f"changed unseen: list it in {toml}, files = [{', '.join(names)}]"
-        + (f" and {more} more" if more else ""),
-        stacklevel=2,
-    )
-
-
-def _relative(file: pathlib.Path, folder: pathlib.Path) -> str:
-    try:
-        return pathlib.Path(os.path.relpath(file, folder.resolve())).as_posix()
-    except ValueError:  # on another drive
-        return file.as_posix()

@@ -12,10 +12,12 @@ names the extra to install: onnx, torch, keras, http.
 """
 
 from anw_jax.suspects.access import Access
-from anw_jax.suspects.adapters.jax import CallableSuspect, JaxSuspect
+from anw_jax.suspects.adapters.denoiser import DenoisingSuspect
+from anw_jax.suspects.adapters.jax import CallableSuspect, JaxSuspect, LossSuspect
 from anw_jax.suspects.adapters.keras import KerasSuspect
 from anw_jax.suspects.adapters.onnx import OnnxSuspect
 from anw_jax.suspects.adapters.recorded import RecordedSuspect
+from anw_jax.suspects.adapters.schedule import NoiseSchedule
 from anw_jax.suspects.adapters.torch import TorchSuspect
 from anw_jax.suspects.cache import AnswerCache
 from anw_jax.suspects.declaration import Declaration
@@ -37,12 +39,15 @@ __all__ = [
     "Augmentation",
     "CallableSuspect",
     "Declaration",
+    "DenoisingSuspect",
     "Finding",
     "HttpOptions",
     "HttpSuspect",
     "Interview",
     "JaxSuspect",
     "KerasSuspect",
+    "LossSuspect",
+    "NoiseSchedule",
     "OnnxSuspect",
     "QuerySession",
     "RecordedSuspect",

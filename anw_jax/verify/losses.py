@@ -151,6 +151,7 @@ def denoising_error(
     *,
     seed: int,
     mirror: bool = True,
+    prediction: str = "epsilon",
 ) -> jax.tree_util.Partial:
     """Create the loss of a diffusion model: its error in predicting known noise.
 
@@ -165,14 +166,17 @@ def denoising_error(
       image_shape: `(H, W, 3)` of the images.
       seed: of the noise; public.
       mirror: also evaluate the mirror image, with the same noise.
+      prediction: what the model predicts, see `denoising_target`.
 
     Returns:
       A loss; its model maps noisy images sqrt(ᾱ)(2x - 1) + sqrt(1 - ᾱ)ε, `[b, H, W, 3]`,
-      and their steps int32 `[b]` to its prediction of the noise ε. Its targets are a tuple of
-      further arguments of the model with leading axis `[b]`, such as labels; () for none.
+      and their steps int32 `[b]` to its prediction, of the same shape. Its targets are a tuple
+      of further arguments of the model with leading axis `[b]`, such as labels; () or None
+      for none.
 
     Raises:
-      TypeError, ValueError: shares outside (0, 1], steps beyond them, or no steps.
+      TypeError, ValueError: shares outside (0, 1], steps beyond them, no steps, or an unknown
+        prediction.
 
     Example:
       >>> loss = denoising_error(np.array([0.9, 0.5]), np.array([0, 1]), (2, 2, 3), seed=0)
@@ -180,20 +184,69 @@ def denoising_error(
       >>> loss(blind, jnp.zeros((5, 2, 2, 3)), ()).shape
       (5,)
     """
+    shares = check_signal_shares(signal_shares)
+    steps = check_steps(steps, len(shares))
+    noises = denoising_noises(seed, len(steps), image_shape)
+    weights = denoising_target(shares[steps], prediction)
+    levels = shares[steps], steps.astype(np.int32), noises, *weights
+    return jax.tree_util.Partial(
+        _denoise_and_mirror if mirror else _denoise, tuple(map(jnp.asarray, levels))
+    )
+
+
+def check_signal_shares(signal_shares: np.ndarray) -> np.ndarray:
+    """Return ᾱ of each step of a schedule as float32 `[num_steps]`; all are in (0, 1]."""
     shares = np.asarray(signal_shares, np.float32)
-    if shares.ndim != 1 or not ((shares > 0) & (shares <= 1)).all():
+    if shares.ndim != 1 or not len(shares) or not ((shares > 0) & (shares <= 1)).all():
         raise ValueError(f"signal_shares must be [num_steps] in (0, 1], got {shares!r:.80}")
+    return shares
+
+
+def check_steps(steps: np.ndarray, num_steps: int) -> np.ndarray:
+    """Return the steps to evaluate, integers `[k]`, which are in [0, num_steps)."""
     steps = np.asarray(steps)
     if steps.ndim != 1 or not len(steps) or not np.issubdtype(steps.dtype, np.integer):
         raise ValueError(f"steps must be integers [k], at least one, got {steps!r:.80}")
-    if steps.min() < 0 or steps.max() >= len(shares):
-        raise ValueError(f"steps must be in [0, {len(shares)}), got {steps!r:.80}")
+    if steps.min() < 0 or steps.max() >= num_steps:
+        raise ValueError(f"steps must be in [0, {num_steps}), got {steps!r:.80}")
+    return steps
+
+
+def denoising_noises(
+    seed: int, num_draws: int, image_shape: tuple[int, int, int]
+) -> np.ndarray:
+    """Draw the noises of `denoising_error`, float32 `[num_draws, H, W, 3]`."""
     _check.integer_at_least(0, seed=seed)
-    noises = np.random.default_rng(seed).standard_normal((len(steps), *image_shape), np.float32)
-    levels = shares[steps], steps.astype(np.int32), noises
-    return jax.tree_util.Partial(
-        _denoise_and_mirror if mirror else _denoise, *map(jnp.asarray, levels)
-    )
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((num_draws, *image_shape), np.float32)
+
+
+def denoising_target(shares: np.ndarray, prediction: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a diffusion model predicts, as weights of the noise and of the image.
+
+    "epsilon" is the noise ε itself, "sample" the image x in [-1, 1], and "v_prediction"
+    sqrt(ᾱ)ε - sqrt(1 - ᾱ)x (Salimans and Ho, "Progressive Distillation for Fast Sampling of
+    Diffusion Models", 2022, section 4, https://arxiv.org/abs/2202.00512).
+
+    Args:
+      shares: ᾱ of the steps, `[k]`.
+      prediction: one of the three names.
+
+    Returns:
+      The weights of ε and of x, float32 `[k]` each.
+
+    Example:
+      >>> [weights.tolist() for weights in denoising_target(np.array([1.0]), "v_prediction")]
+      [[1.0], [-0.0]]
+    """
+    shares = np.asarray(shares, np.float32)
+    ones, zeros = np.ones_like(shares), np.zeros_like(shares)
+    weights = {
+        "epsilon": (ones, zeros),
+        "sample": (zeros, ones),
+        "v_prediction": (np.sqrt(shares), -np.sqrt(1 - shares)),
+    }
+    return weights[_check.one_of(weights, prediction=prediction)]
 
 
 def _contrast(others: jax.Array, temperature: jax.Array, predict, images, own) -> jax.Array:
@@ -207,20 +260,24 @@ def _unit(vectors: jax.Array) -> jax.Array:
     return vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def _denoise(shares, steps, noises, predict, images, targets) -> jax.Array:
-    def error(level: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        share, step, noise = level
-        noisy = jnp.sqrt(share) * (2 * images - 1) + jnp.sqrt(1 - share) * noise[None]
-        seen = predict(noisy, jnp.full(len(images), step), *targets)
-        return _mean_square(seen.astype(jnp.float32) - noise[None])
+def _denoise(levels, predict, images, targets) -> jax.Array:
+    clean = 2 * images - 1
+
+    def error(level: tuple[jax.Array, ...]) -> jax.Array:
+        share, step, noise, of_noise, of_image = level
+        noisy = jnp.sqrt(share) * clean + jnp.sqrt(1 - share) * noise[None]
+        seen = predict(noisy, jnp.full(len(images), step), *(targets or ()))
+        return _mean_square(
+            seen.astype(jnp.float32) - (of_noise * noise[None] + of_image * clean)
+        )
 
     # Steps are evaluated one after the other, so the memory is that of one batch.
-    return jax.lax.map(error, (shares, steps, noises)).mean(axis=0)
+    return jax.lax.map(error, levels).mean(axis=0)
 
 
-def _denoise_and_mirror(shares, steps, noises, predict, images, targets) -> jax.Array:
+def _denoise_and_mirror(levels, predict, images, targets) -> jax.Array:
     sides = images, images[:, :, ::-1]
-    return sum(_denoise(shares, steps, noises, predict, side, targets) for side in sides) / 2
+    return sum(_denoise(levels, predict, side, targets) for side in sides) / 2
 
 
 def _mean_square(differences: jax.Array) -> jax.Array:

@@ -91,6 +91,23 @@ def test_denoising_error(mirror):
     np.testing.assert_allclose(got, twin, rtol=1e-5)
 
 
+@pytest.mark.parametrize("prediction", ["sample", "v_prediction"])
+def test_a_denoiser_may_predict_something_else(prediction):
+    noise = np.random.default_rng(7).standard_normal((4, 4, 3), np.float32)
+    share, clean = SHARES[3], 2 * FLOATS - 1
+    wanted = clean
+    if prediction == "v_prediction":
+        wanted = share**0.5 * noise - (1 - share) ** 0.5 * clean
+    noisy = share**0.5 * clean + (1 - share) ** 0.5 * noise
+    loss = denoising_error(
+        SHARES, np.array([3]), (4, 4, 3), seed=7, mirror=False, prediction=prediction
+    )
+    got = loss(Partial(denoiser, 0.1), FLOATS, None)
+    np.testing.assert_allclose(got, ((0.4 * noisy - wanted) ** 2).mean((1, 2, 3)), rtol=1e-4)
+    perfect = loss(lambda noisy, steps: jnp.asarray(wanted), FLOATS, None)
+    np.testing.assert_allclose(perfect, 0, atol=1e-12)
+
+
 def test_a_denoiser_may_be_given_labels():
     loss = denoising_error(SHARES, np.array([1]), (4, 4, 3), seed=0)
 

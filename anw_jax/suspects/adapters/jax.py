@@ -19,6 +19,7 @@ from anw_jax.suspects.adapters.base import (
     with_identity,
 )
 from anw_jax.suspects.declaration import Declaration
+from anw_jax.verify.losses import LossFn, as_partial
 from anw_jax.verify.tracing import check_binds_arrays
 
 # As in `verify`: answers do not depend on TF32 or bfloat16 passes.
@@ -112,6 +113,59 @@ class JaxSuspect(PreparedSuspect):
         with jax.default_matmul_precision(_PRECISION):
             answers = _answer(self._predict, batch)
         return jax.tree.map(np.asarray, answers)
+
+
+class LossSuspect(PreparedSuspect):
+    """A model of JAX that answers with a loss of `verify.losses` that needs no targets.
+
+    Such as `denoising_error` of a diffusion model or `reconstruction_error` of an auto-encoder.
+    Without a cache, `verify.loss_table` computes the same table in one program.
+
+    Args:
+      loss: maps the model, a batch as in `declaration` and None to losses `[b]`, at least 0. A
+        function, or a `Partial` with its own arrays.
+      predict: the model, as for `JaxSuspect`, with any arguments and output.
+      declaration: with `answer="error"`; its identity becomes the SHA-256 of both, see
+        `JaxSuspect`. The losses of `verify` want channels last in [0, 1].
+
+    Raises:
+      TypeError: `predict` is not a `Partial`, or one of both holds something else than arrays.
+      ValueError: another answer, or no identity although one is needed.
+
+    Example:
+      >>> halve = jax.tree_util.Partial(lambda factor, x: x * factor, 0.5)
+      >>> suspect = LossSuspect(verify.reconstruction_error, halve,
+      ...                       Declaration(answer="error", identity="halves"))
+      >>> suspect.answers(np.ones((2, 4, 4, 3), np.float32)).scores.tolist()
+      [[0.25], [0.25]]
+    """
+
+    def __init__(self, loss: LossFn, predict: jax.tree_util.Partial, declaration: Declaration):
+        _check.is_instance(jax.tree_util.Partial, predict=predict)
+        if not callable(loss):
+            raise TypeError(f"loss must be callable, got {type(loss).__name__}")
+        self._loss, self._predict = as_partial(loss), predict
+        for part in (self._loss, predict):
+            check_binds_arrays(part)
+        _check.is_instance(Declaration, declaration=declaration)
+        if declaration.answer != "error":
+            raise ValueError(f"answer must be 'error' for a loss, got {declaration.answer!r}")
+        super().__init__(
+            with_identity(declaration, lambda: f"{digest_of(self._loss)} {digest_of(predict)}")
+        )
+
+    def _filled(self, number: int) -> int:
+        return next_power_of_two(number)
+
+    def _run(self, batch: np.ndarray) -> Any:
+        verify.check_jax()
+        with jax.default_matmul_precision(_PRECISION):
+            return np.asarray(_error(self._loss, self._predict, batch))
+
+
+@jax.jit
+def _error(loss: LossFn, predict: jax.tree_util.Partial, batch: jax.Array) -> jax.Array:
+    return loss(predict, batch, None)
 
 
 @jax.jit

@@ -154,9 +154,13 @@ class TorchSuspect(PreparedSuspect):
         return cls(module.eval(), declaration, device=device, together=together)
 
     def _run(self, batch: np.ndarray) -> Any:
+        return self.outputs(batch)
+
+    def outputs(self, *arrays: np.ndarray) -> Any:
+        """Return what the module returns for arrays, with tensors as arrays."""
         torch = _torch()
         with torch.inference_mode(), _without_tf32(torch), _kept_buffers(self._module):
-            answers = self._module(torch.from_numpy(batch).to(self._device))
+            answers = self._module(*(torch.from_numpy(a).to(self._device) for a in arrays))
         if type(answers) in (tuple, list):
             return type(answers)(_as_array(torch, part) for part in answers)
         return _as_array(torch, answers)

@@ -120,7 +120,9 @@ def _num_moved(first: Answers, second: Answers) -> int:
         return int((first.labels != second.labels).sum())
     a, b = first.scores.astype(np.float64), second.scores.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        size = np.nan_to_num(np.abs(a), posinf=0.0, neginf=0.0).max(initial=0.0)
+        size = np.nan_to_num(np.abs(a), posinf=0.0, neginf=0.0)
+        if first.kind != "error":  # of which each counts by its own size
+            size = size.max(initial=0.0)
         differ = ~((np.abs(a - b) <= _TOLERANCE * size) | (a == b))
     return int((differ & ~(np.isnan(a) & np.isnan(b))).any(axis=1).sum())
 

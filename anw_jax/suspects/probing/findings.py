@@ -59,7 +59,7 @@ def findings_in(
         seen = f"all {len(answers)} photos get the same answer"
         do = "check whether weights were loaded, and range and normalisation"
         return [*found, Finding("constant", "error", seen, do)]
-    if answers.kind == "label":
+    if answers.kind in ("label", "error"):
         return found
     scores = answers.scores.astype(np.float64)
     if answers.kind == "logits":
@@ -71,7 +71,7 @@ def findings_in(
 
 def findings_on_classes(largest_label: int, declaration: Declaration) -> list[Finding]:
     """Return an error if a label is not a class of the suspect."""
-    if largest_label < declaration.num_classes:
+    if declaration.answer == "error" or largest_label < declaration.num_classes:
         return []
     seen = (
         f"the photos have labels up to {largest_label}, the suspect has "
@@ -221,6 +221,26 @@ def findings_on_order(
     return [Finding("sorted", severity, seen, do)] if severity else []
 
 
+def findings_on_noise(suspect: Suspect, photos: ProbePhotos, first: Answers) -> list[Finding]:
+    """Return a warning if pictures of random pixels have no larger errors than photos.
+
+    Whatever its loss is, a model of photos fits photos better.
+    """
+    try:
+        noise = photos.of_random_pixels(suspect, _NUM_CHANGED)
+    except (SuspectError, ValueError):  # a model may refuse them
+        return []
+    of_noise, of_photos = np.median(noise.scores), np.median(first.scores)
+    if not of_noise <= of_photos:
+        return []
+    seen = f"photos have an error of {of_photos:.3g}, random pixels one of {of_noise:.3g}"
+    do = (
+        "check range, layout and scheduler, and whether a lower number means a better fit; a "
+        "model without weights does not fit photos either"
+    )
+    return [Finding("no_fit", "warning", seen, do)]
+
+
 def _ranked(answers: Answers) -> np.ndarray:
     """Return the scores in the order of the classes given; for the top k, of the labels."""
     if answers.kind == "top_k":
@@ -229,7 +249,7 @@ def _ranked(answers: Answers) -> np.ndarray:
 
 
 def _is_sorted(answers: Answers) -> bool:
-    if answers.kind == "label" or not np.isfinite(answers.scores).all():
+    if answers.kind in ("label", "error") or not np.isfinite(answers.scores).all():
         return False
     if answers.kind == "top_k":
         same = bool((answers.labels == answers.labels[:1]).all())

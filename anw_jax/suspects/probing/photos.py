@@ -73,6 +73,15 @@ class ProbePhotos:
             parts.append(ProbePhotos(changed, self._size, self._crop).answers(suspect))
         return Answers.joined(parts)
 
+    def of_random_pixels(self, suspect: Suspect, number: int) -> Answers:
+        """Return the answers to pictures of random pixels, at most one for each photo."""
+        shapes = [(*(self._size or self._shape(i)[:2]), 3) for i in range(len(self))][:number]
+        noise = Pictures(
+            shapes,
+            lambda i: np.random.default_rng(i).integers(0, 256, shapes[i], dtype=np.uint8),
+        )
+        return ProbePhotos(noise, self._size, self._crop).answers(suspect)
+
     def _asked(self, size: tuple[int, int] | None, order: Sequence[int]) -> np.ndarray:
         if self._kept is None or self._kept[0] != size:
             return self._fitted(size, order)

@@ -18,7 +18,12 @@ from anw_jax.suspects.probing.checks import (
     findings_on_sizes,
     findings_on_stability,
 )
-from anw_jax.suspects.probing.findings import Finding, findings_in, findings_on_order
+from anw_jax.suspects.probing.findings import (
+    Finding,
+    findings_in,
+    findings_on_noise,
+    findings_on_order,
+)
 from anw_jax.suspects.probing.photos import ProbePhotos
 from anw_jax.suspects.protocol import Answers, Suspect
 
@@ -97,7 +102,8 @@ def probe(
     answers that change or depend on the rest of the batch (batch norm in train mode, dropout);
     constant answers; probabilities declared as logits and the reverse; fewer classes than
     labels; NaN; scores that are not logits (percentages, sigmoids, negated); sorted scores;
-    sizes of photos, or of batches, that the model cannot take.
+    sizes of photos, or of batches, that the model cannot take; for answers that are errors,
+    photos that fit no better than random pixels.
 
     **Which photos.** Some tens of labelled photos of the kind that the model is meant for,
     preferably the arbitrator's own. The *unmarked* originals of a case also work: their answers
@@ -174,7 +180,9 @@ def _report(
     findings += findings_on_batches(counted, photos, first, batch_sizes, findings)
     findings += findings_on_sizes(counted, other_sizes)
     accuracy = None
-    if labels is None:
+    if first.kind == "error":
+        findings += findings_on_noise(counted, photos, first)
+    elif labels is None:
         findings.append(_NO_LABELS)
     elif labels.max() < counted.declaration.num_classes:
         better, accuracy = find_better_reading(counted, photos, labels, first)

@@ -1,0 +1,121 @@
+"""Diffusion models in a suspect's file: what is read, and what is refused in one line."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+from anw_jax import audit
+from anw_jax.audit.options import choose_rule
+from anw_jax.errors import AnwError, CaseError
+from anw_jax.keys import Plan
+from tests.suspects.test_denoiser import torch_net
+from tests.suspects.test_schedule import DDPM
+
+CODE = """
+def guess(noisy, steps):
+    return noisy * (steps / 1000)[:, None, None, None]
+"""
+FUNCTION = """kind = "denoiser"
+function = "net.py:guess"
+scheduler = "scheduler_config.json"
+"""
+FILE = FUNCTION.replace('function = "net.py:guess"', 'file = "unet.pt"')
+
+
+@pytest.fixture
+def opened(root):
+    (root / "net.py").write_text(CODE)
+    (root / "scheduler_config.json").write_text(json.dumps(DDPM))
+
+    def call(text):
+        (root / "net.toml").write_text(text)
+        return audit.SuspectFile.load(root / "net.toml").open()
+
+    return call
+
+
+def test_defaults_of_a_function(opened):
+    suspect = opened(FUNCTION)
+    declaration = suspect.declaration
+    assert (declaration.answer, declaration.value_range) == ("error", "signed")
+    assert (declaration.layout, declaration.num_classes) == ("NHWC", None)
+    wanted = "steps 50, 114, 178, 242, 306, 370, 434, 499, seed 0, with mirror images"
+    assert declaration.identity.endswith(wanted)
+    errors = suspect.answers(np.full((2, 4, 4, 3), 0.5, np.float32)).scores
+    assert errors.shape == (2, 1)
+    assert (errors > 0).all()
+
+
+def test_everything_it_consists_of_is_in_the_digest(opened, root):
+    first = opened(FUNCTION).declaration.digest
+    changed = [
+        opened(f"{FUNCTION}[denoising]\n{line}\n").declaration.digest
+        for line in ("seed = 0x5a5a", "mirror = false", "steps = [50, 100]")
+    ]
+    changed.append(opened(f"{FUNCTION}[declaration]\ninput_size = [8, 8]\n").declaration.digest)
+    (root / "net.py").write_text(CODE.replace("1000", "500"))
+    changed.append(opened(FUNCTION).declaration.digest)
+    (root / "net.py").write_text(CODE)
+    (root / "scheduler_config.json").write_text(json.dumps({**DDPM, "beta_end": 0.03}))
+    changed.append(opened(FUNCTION).declaration.digest)
+    assert len({first, *changed}) == 1 + len(changed)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_torchscript_file_and_a_file_of_weights(opened, root):
+    torch, net = torch_net()
+    torch.jit.script(net).save(root / "unet.pt")
+    suspect = opened(FILE)
+    assert suspect.declaration.layout == "NCHW"
+    images = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
+    expected = suspect.answers(images).scores
+    torch.save(net.state_dict(), root / "weights.pt")
+    (root / "make.py").write_text(
+        "from tests.suspects.test_denoiser import torch_net\n\n\n"
+        "def make():\n    return torch_net()[1]\n"
+    )
+    weights = FILE.replace('"unet.pt"', '"weights.pt"\nmodule = "make.py:make"')
+    with pytest.warns(UserWarning, match="list it in"):
+        again = opened(weights)
+    np.testing.assert_allclose(again.answers(images).scores, expected, rtol=1e-5)
+    assert again.declaration.digest != suspect.declaration.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (FUNCTION.replace("scheduler =", "schedule ="), "must name 'scheduler'"),
+        (FUNCTION.replace("scheduler_config.json", "net.py"), "is not a scheduler's config"),
+        (FUNCTION + "[denoising]\nsteps = [1000]\n", r"steps must be in \[0, 1000\)"),
+        (FUNCTION + "[denoising]\nstep = [10]\n", "unexpected keyword argument 'step'"),
+        (FUNCTION + '[declaration]\nanswer = "logits"\n', "must name num_classes"),
+        (FUNCTION + "[declaration]\nnum_classes = 3\n", "num_classes must be left out"),
+        (FUNCTION + '[declaration]\nidentity = "a"\n', "must name no identity"),
+        (FUNCTION + '[options]\ndevice = "cpu"\n', "options of a function must be together"),
+        (FUNCTION + "noise = 3\n", "has a field 'noise' that kind 'denoiser' does not know"),
+        (FUNCTION.replace("guess", "gues"), "has no function 'gues'"),
+        ('kind = "denoiser"\n', "must name 'file'"),
+    ],
+)
+def test_files_that_are_refused(opened, text, words):
+    with pytest.raises(AnwError, match=words):
+        opened(text)
+
+
+def test_a_torch_export_program_is_refused(opened, root):
+    pytest.importorskip("torch", reason="torch is an optional library")
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        archive.writestr("unet/archive_format", "pt2")
+    (root / "unet.pt").write_bytes(body.getvalue())
+    with pytest.raises(AnwError, match=r"a program of torch.export \(.pt2\)"):
+        opened(FILE)
+
+
+def test_a_plan_without_a_rule_for_errors(opened, root):
+    declaration = opened(FUNCTION).declaration
+    with pytest.raises(CaseError, match="answers with error, and the plan has rules only for"):
+        choose_rule("net", declaration, {"ann": Plan("log_losses", 1e-3)}, {})
