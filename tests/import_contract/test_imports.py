@@ -57,7 +57,16 @@ OUTSIDE = {
     "stats": {"numpy", "scipy"},
     "verify": {"numpy", "scipy", "jax", "jaxlib"},
     "sequential": {"numpy"},
-    "suspects": {"numpy", "scipy", "jax", "onnxruntime", "torch", "keras", "urllib3"},
+    "suspects": {
+        "numpy",
+        "scipy",
+        "jax",
+        "onnxruntime",
+        "torch",
+        "diffusers",
+        "keras",
+        "urllib3",
+    },
     "data": {"numpy", "jax", "PIL", "skimage", "tensorflow_datasets", "tensorflow", "grain"},
     "models": {"numpy", "jax", "flax", "chex"},
     "train": {"numpy", "jax", "optax", "orbax", "chex"},
@@ -144,7 +153,7 @@ def test_packages_import_each_other_in_no_circle():
 
 def test_each_library_of_a_suspect_enters_by_one_file():
     """And lazily: a bare import of `suspects` needs none of them (see below)."""
-    libraries = {"onnxruntime", "torch", "keras", "urllib3"}
+    libraries = {"onnxruntime", "torch", "diffusers", "keras", "urllib3"}
     used = [
         (name.partition(".")[0], file.relative_to(PACKAGE / "suspects").as_posix())
         for file in files_of("suspects")
@@ -152,6 +161,7 @@ def test_each_library_of_a_suspect_enters_by_one_file():
         if name.partition(".")[0] in libraries
     ]
     assert sorted(set(used)) == [
+        ("diffusers", "adapters/denoiser.py"),
         ("keras", "adapters/keras.py"),
         ("onnxruntime", "adapters/onnx.py"),
         ("torch", "adapters/torch.py"),
