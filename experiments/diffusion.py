@@ -27,7 +27,7 @@ _FULL = {
 _QUICK = {
     "name": "diffusion_quick",
     "num_train": 4000,
-    "base": {"num_epochs": 18, "learning_rate": 1e-3, "batch_size": 64},
+    "base": {"num_epochs": 20, "learning_rate": 1e-3, "batch_size": 64},
     "widths": (8, 32, 64, 64),
 }
 
@@ -41,8 +41,8 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
             "seed": 0,
             "data": {"source": "tfds:cifar10", "num_train": chosen["num_train"]},
             "owners": {
-                "light": {"num_images": 40, "mark": "light", "strength": 0.25},
-                "faint": {"num_images": 40, "mark": "light", "strength": 0.08},
+                "light": {"num_images": 40, "mark": "light", "strength": 0.3},
+                "faint": {"num_images": 40, "mark": "light", "strength": 0.1},
                 "hue": {"num_images": 40, "mark": "hue"},
             },
             "tunings": {

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from anw_jax import stats
-from anw_jax.keys import SignatureSpace, Units
+from anw_jax.keys import Assignment, SignatureSpace, Units
 from anw_jax.lab.diffusion_settings import STATISTIC, DiffusionSettings, TuningSettings
 from anw_jax.lab.owners import User
 
@@ -72,34 +72,27 @@ def _log10_p_of_groups(
     found: dict[str, list[float]] = {test: [] for test in _TESTS}
     for rows in groups:
         of_group = {model: table[rows] for model, table in tables.items()}
+        assignment = Assignment(Units(np.arange(size), space), slots[rows])
         for test in _TESTS:
-            scores = _scores(of_group, test, space)
-            found[test].append(_log10_p(scores, slots[rows]))
+            result = stats.exact_test(
+                of_group["suspect"],
+                assignment,
+                statistic=STATISTIC,
+                references=_references(of_group, test),
+            )
+            found[test].append(result.log10_p)
     return found
 
 
 def _hit_share(tables: Tables, slots: np.ndarray, test: str, space: SignatureSpace) -> float:
-    return float((_scores(tables, test, space).argmax(axis=1) + 1 == slots).mean())
+    """Return the share of photos whose best slot is theirs; luck gives 1 / (N - 1)."""
+    units = Units(np.arange(len(slots)), space)
+    scores = stats.score_units(tables["suspect"], units, STATISTIC, _references(tables, test))
+    return float((scores.argmax(axis=1) + 1 == slots).mean())
 
 
-def _scores(tables: Tables, reference: str, space: SignatureSpace) -> np.ndarray:
-    """Score the suspect's table, calibrated by a reference or as it is.
-
-    Photos are distinct, so each is a unit.
-    """
-    units = Units(np.arange(len(tables["suspect"])), space)
-    scores = stats.score_units(tables["suspect"], units, STATISTIC)
-    if reference == ALONE:
-        return scores
-    return stats.calibrated_scores(
-        scores, stats.score_units(tables[reference], units, STATISTIC)
-    )
-
-
-def _log10_p(scores: np.ndarray, slots: np.ndarray) -> float:
-    integers = stats.quantise(scores)
-    observed = int(integers[np.arange(len(slots)), slots - 1].sum())
-    return stats.ExactNull(integers).log_p_value(observed) / math.log(10)
+def _references(tables: Tables, test: str) -> list[np.ndarray]:
+    return [] if test == ALONE else [tables[test]]
 
 
 def arm_line(name: str, numbers: Mapping[str, Any]) -> str:
