@@ -127,7 +127,7 @@ def check_marks_fit(case: Case) -> None:
       CaseError: names the owner and the photo; `anw commit` accepts none.
     """
     for name, owner in case.owners.items():
-        least_side = getattr(owner.published.mark, "cells", 1)
+        least_side = owner.published.mark.least_side
         shapes = zip(
             owner.published.manifest.file_names, owner.originals.images.shapes, strict=True
         )

@@ -202,8 +202,8 @@ def commit_folder(
     if choices.mode == "sequential":  # no audit could ever test fewer
         _check.integer_at_least(3, slots=slots)
     mark = choices.make_mark(mark_key, slots) if before is None else before.mark
-    least_side = getattr(mark, "cells", 1)
-    manifest = _manifest(report, choices.scheme or "per_image", slots, least_side, on_progress)
+    scheme = choices.scheme or "per_image"
+    manifest = _manifest(report, scheme, slots, mark.least_side, on_progress)
     table = None if labels is None else read_labels(labels, manifest, labels_map)
     if labels is None and labels_map is not None:
         raise ValueError(f"labels_map needs labels, got {labels_map} alone")

@@ -8,14 +8,14 @@ from typing import Any
 from anw_jax import _check
 from anw_jax.errors import CaseError
 from anw_jax.keys import AccessRule, MarkKey, Plan
-from anw_jax.keys.plan_fields import DEFAULT_KINDS, HUE_ROTATION, LIGHT_FIELD, USER_LCT
-from anw_jax.marks import HueRotation, LightField, Mark, UserLCT
+from anw_jax.keys.plan_fields import DEFAULT_KINDS
+from anw_jax.marks import Mark, make_mark
+from anw_jax.marks.named import NAMES, STRENGTHS
 from anw_jax.stats import DEFAULT_ALPHA, DEFAULT_STATISTIC, INVERSIONS
 from anw_jax.suspects import Access, Declaration
 from anw_jax.suspects.access import reachable
 
-MARKS_BY_NAME = {HUE_ROTATION: "hue", LIGHT_FIELD: "light", USER_LCT: "private_basis"}
-MARKS = tuple(MARKS_BY_NAME.values())
+DEFAULT_MARK = "light"
 
 _OF_PLAN = ("statistic", "alpha", "beacon", "mode", "claim", "place")
 # The kinds that `anw commit` has rules for: an owner cannot know what will be asked.
@@ -32,8 +32,8 @@ class Choices:
     Attributes:
       scheme: "per_image", "per_group" or "per_user".
       slots: N.
-      mark: one of `MARKS`; "hue" by default. The two others have a secret, drawn from the key.
-      strength: of the mark "light", in (0, 1]; see `marks.LightField`.
+      mark: one of `marks.named.NAMES`; "light" by default.
+      strength: of a mark in `marks.named.STRENGTHS`.
       statistic, alpha, mode, claim, beacon, place: as in `keys.Plan`.
       access: kinds of access; None for the highest that a suspect offers. Several are a menu.
       augmentations: numbers of views; several are a menu.
@@ -73,21 +73,12 @@ class Choices:
         return {name: value for name, value in values.items() if value is not None}
 
     def make_mark(self, mark_key: MarkKey, num_slots: int) -> Mark:
-        """Make the mark, with its secret drawn from the key.
+        """Make the mark, with its secret, if it has one, drawn from the key.
 
         Raises:
-          CaseError: a strength for a mark that has none.
-          ValueError: a number out of its range.
+          TypeError, ValueError: another name, or a strength that does not fit the mark.
         """
-        if self.strength is not None and self.mark != "light":
-            raise CaseError(f"strength must be left out of the mark {self.mark or 'hue'!r}")
-        if self.mark == "light":
-            more = self._given("strength")
-            return LightField(mark_key.sub_key("light"), num_slots=num_slots, **more)
-        if self.mark == "private_basis":
-            return UserLCT.from_sub_key(mark_key.sub_key("basis"))
-        _check.one_of(MARKS, mark=self.mark or "hue")
-        return HueRotation()
+        return make_mark(self.mark or DEFAULT_MARK, mark_key, num_slots, self.strength)
 
     def plan(self, mark: str, labels: str, number: int) -> Plan:
         """Make the plan, with defaults filled in.
@@ -153,12 +144,13 @@ class Choices:
         Raises:
           CaseError: names the choice and both values.
         """
+        mark, strength = _mark_and_strength(plan)
         committed = {
             **{name: getattr(plan, name) for name in _OF_PLAN},
             "scheme": scheme,
             "slots": slots,
-            "mark": MARKS_BY_NAME[plan.mark.split(":")[0]],
-            "strength": _strength_of(plan),
+            "mark": mark,
+            "strength": strength,
         }
         given = self._given(*(field.name for field in dataclasses.fields(self)))
         for name, value in given.items():
@@ -191,9 +183,11 @@ def _statistic_of_errors(statistic: str, mode: str) -> str:
     return "log_errors" if is_default else statistic
 
 
-def _strength_of(plan: Plan) -> float | None:
-    name, *parts = plan.mark.split(":")
-    return float(parts[0]) if name == LIGHT_FIELD else None
+def _mark_and_strength(plan: Plan) -> tuple[str, float | None]:
+    """Return the name of a plan's mark, and its strength, if it has one."""
+    in_plan, *parts = plan.mark.split(":")
+    name = next((name for name, there in NAMES.items() if there == in_plan), in_plan)
+    return name, float(parts[0]) if name in STRENGTHS else None
 
 
 @dataclasses.dataclass(frozen=True)

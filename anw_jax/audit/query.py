@@ -16,6 +16,7 @@ from anw_jax.audit.originals import StoredPhotos
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import ChangedFileError
 from anw_jax.keys import AccessRule, Manifest, Units, plan_fields
+from anw_jax.marks import program_of
 from anw_jax.sequential import coarse_to_fine
 from anw_jax.sequential.query_saving import fill_between
 from anw_jax.stats import unit_losses
@@ -60,7 +61,7 @@ class QueryBatch:
         for number, owner in enumerate(owners):
             for index in _with_losses(owner, access):
                 shape, mark = owner.originals.images.shapes[index], owner.published.mark
-                key = (shape, type(mark).__name__, getattr(mark, "cells", None))
+                key = (shape, program_of(mark))
                 if access.num_augmentations > 1:  # drawn from the owner's own seed
                     key = (*key, number)
                 groups.setdefault(key, []).append(

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from anw_jax.audit.options import MARKS, Choices
+from anw_jax.audit.options import DEFAULT_MARK, Choices
 from anw_jax.keys import CLAIMS, MODES, SCHEMES, Plan
 from anw_jax.keys.beacons import value_of
 from anw_jax.keys.plan_fields import BOUNDS, FITS, KINDS
+from anw_jax.marks.named import NAMES, STRENGTHS
 from anw_jax.stats import DEFAULT_ALPHA, DEFAULT_STATISTIC, STATISTICS
 
 _PATH = click.Path(path_type=pathlib.Path)
@@ -62,11 +63,18 @@ _COMMITTED = (
     ),
     (
         "--mark",
-        click.Choice(MARKS),
-        "Type of mark: hue rotation (default), soft light and shade, or rotation of the "
-        "colours in a secret basis of your own.",
+        click.Choice(list(NAMES)),
+        "Type of mark: soft light and shade (light); rotation of all hues (hue); the same in a "
+        "secret basis of your own (private_basis); a tone curve (tone); a tint (tint); or "
+        f"rotation by a few degrees (hue_limited). {DEFAULT_MARK} by default.",
     ),
-    ("--strength", float, "Strength of --mark light, above 0 and up to 1; 0.25 by default."),
+    (
+        "--strength",
+        float,
+        "Strength of the mark; by default "
+        f"{', '.join(f'{default:g} ({name})' for name, (default, _) in STRENGTHS.items())}. "
+        "That of hue_limited is the largest rotation in degrees.",
+    ),
     ("--private-basis", None, "The same as --mark private_basis."),
 )
 # How a suspect is queried: option, type, help, default of a commitment.

@@ -132,13 +132,13 @@ def mark(folder, key_file, out, beacon, beacon_value, again, as_json, **given) -
     if done.beacon and beacon_value is None:
         show(as_json, _body(done), _commitment_lines(done, folder, key_file, out))
         return _code(done)
-    plan = audit.read_published(out).plan
-    value = b"" if beacon_value is None else parse_beacon_value(plan, beacon_value)
+    published = audit.read_published(out)
+    value = b"" if beacon_value is None else parse_beacon_value(published.plan, beacon_value)
     marked = audit.publish_folder(
         folder, key_file, out, beacon=value, on_progress=ProgressLine("marking", "photos")
     )
     body = {**_body(done), **dataclasses.asdict(marked)}
-    show(as_json, body, _marked_lines(done, marked, out))
+    show(as_json, body, _marked_lines(done, marked, out, published.mark.marks_grey))
     return _code(done)
 
 
@@ -195,7 +195,9 @@ def _commitment_lines(
     ]
 
 
-def _marked_lines(done: audit.Committed, marked: audit.Marked, out: pathlib.Path) -> list[str]:
+def _marked_lines(
+    done: audit.Committed, marked: audit.Marked, out: pathlib.Path, marks_grey: bool
+) -> list[str]:
     lines = audit.report_lines(done.report)
     lines += [f"warning: {text}" for text in done.warnings if done.is_new]
     lines += [
@@ -210,7 +212,8 @@ def _marked_lines(done: audit.Committed, marked: audit.Marked, out: pathlib.Path
             "be computed in advance; use anw commit and anw mark --beacon-value to avoid that",
         ]
     if marked.num_unchanged:
-        lines.append(f"grey photos, which carry no mark: {marked.num_unchanged}")
+        what = "photos that the mark does not change" if marks_grey else "grey photos"
+        lines.append(f"{what}, which carry no mark: {marked.num_unchanged}")
     return lines
 
 

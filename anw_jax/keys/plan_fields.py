@@ -6,7 +6,8 @@ detected only after training, too late to fix.
 """
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from anw_jax import _check
@@ -36,6 +37,11 @@ HUE_ROTATION = "hue_rotation"
 USER_LCT = "user_lct"
 PIXEL_MARK = "pixel_mark"
 LIGHT_FIELD = "light_field"
+TONE = "tone"
+TINT = "tint"
+HUE_LIMITED = "hue_limited"
+# Two of the marks that have a number of slots.
+COMPOSED = "composed"
 # A custom mark, which is not in this library: the arbitrator must have its code.
 OWN = "own"
 
@@ -45,8 +51,15 @@ _FORMS = {
     USER_LCT: "user_lct:DIGEST",
     PIXEL_MARK: "pixel_mark:NUMBER:SCALE:DIGEST",
     LIGHT_FIELD: "light_field:STRENGTH:CELLS:SLOTS:DIGEST",
+    TONE: "tone:STRENGTH:SLOTS",
+    TINT: "tint:STRENGTH:SLOTS",
+    HUE_LIMITED: "hue_limited:DEGREES:SLOTS",
+    COMPOSED: "composed:MARK+MARK",
     OWN: "own:TEXT",
 }
+
+# Largest strength of `Tone`: with more, a curve would not keep the order of values.
+MOST_TONE = 0.35
 
 # Kinds of access to a classifier, from most to least informative (see `suspects.Access`).
 CLASS_KINDS = ("logits", "probabilities", "rounded", "top_k", "label")
@@ -94,8 +107,9 @@ def check_mark(mark: str) -> str:
       >>> check_mark("hue_rotatoin")
       Traceback (most recent call last):
       ValueError: mark must be hue_rotation, user_lct:DIGEST, pixel_mark:NUMBER:SCALE:DIGEST,
-      light_field:STRENGTH:CELLS:SLOTS:DIGEST or own:TEXT, as a mark's description says it; got
-      'hue_rotatoin'; did you mean 'hue_rotation'?
+      light_field:STRENGTH:CELLS:SLOTS:DIGEST, tone:STRENGTH:SLOTS, tint:STRENGTH:SLOTS,
+      hue_limited:DEGREES:SLOTS, composed:MARK+MARK or own:TEXT, as a mark's description says
+      it; got 'hue_rotatoin'; did you mean 'hue_rotation'?
     """
     name, *parts = mark.split(":")
     if not _has_form(name, parts):
@@ -122,29 +136,42 @@ def check_statistic(statistic: str, mode: str) -> str:
 
 
 def _has_form(name: str, parts: list[str]) -> bool:
-    if name == USER_LCT:
-        return len(parts) == 1 and is_digest(parts[0])
-    if name == PIXEL_MARK and len(parts) == 3:
-        return _is_count(parts[0]) and _is_scale(parts[1]) and is_digest(parts[2])
-    if name == LIGHT_FIELD and len(parts) == 4:
-        counts = _is_count(parts[1]) and _is_count(parts[2])
-        return _is_scale(parts[0]) and counts and is_digest(parts[3])
     if name == OWN:
         return any(parts)
-    return name == HUE_ROTATION and not parts
+    if name == COMPOSED:
+        marks = [mark.split(":") for mark in ":".join(parts).split("+")]
+        is_pair = len(marks) == 2 and marks[0][0] != marks[1][0]
+        return is_pair and all(m[0] in COMPOSABLE and _has_form(m[0], m[1:]) for m in marks)
+    checks = _PARTS.get(name)
+    if checks is None or len(parts) != len(checks):
+        return False
+    return all(check(part) for check, part in zip(checks, parts, strict=True))
 
 
 def _is_count(text: str) -> bool:
     return text.isascii() and text.isdecimal() and not text.startswith("0")
 
 
-def _is_scale(text: str) -> bool:
-    """Return whether a text is a scale in (0, 1], formatted as by `PixelMark`."""
+def _is_number(text: str, most: float = 1.0) -> bool:
+    """Return whether a text is a number in (0, most], formatted as by `repr`."""
     try:
-        scale = float(text)
+        number = float(text)
     except ValueError:
         return False
-    return 0.0 < scale <= 1.0 and repr(scale) == text
+    return 0.0 < number <= most and repr(number) == text
+
+
+# The checks of the parts of a description.
+_PARTS: dict[str, tuple[Callable[[str], bool], ...]] = {
+    HUE_ROTATION: (),
+    USER_LCT: (is_digest,),
+    PIXEL_MARK: (_is_count, _is_number, is_digest),
+    LIGHT_FIELD: (_is_number, _is_count, _is_count, is_digest),
+    TONE: (functools.partial(_is_number, most=MOST_TONE), _is_count),
+    TINT: (_is_number, _is_count),
+    HUE_LIMITED: (functools.partial(_is_number, most=180.0), _is_count),
+}
+COMPOSABLE = (LIGHT_FIELD, TONE, TINT, HUE_LIMITED)
 
 
 @dataclasses.dataclass(frozen=True)

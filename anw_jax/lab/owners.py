@@ -15,7 +15,7 @@ from anw_jax.errors import SettingsError
 from anw_jax.keys import Assignment, Manifest, MarkKey, Plan, SignatureSpace
 from anw_jax.lab.settings import AttackSettings, Settings, UserSettings, VerifySettings
 from anw_jax.lab.workdir import Workdir
-from anw_jax.marks import HueRotation, LightField, Mark, PixelMark, UserLCT, publish
+from anw_jax.marks import Mark, PixelMark, make_mark, publish
 
 _TAG_BEACON = "anw_jax/v2/beacon of a run"
 
@@ -338,14 +338,9 @@ def mark_of(
     user: UserSettings, mark_key: MarkKey, shape: tuple[int, int], num_slots: int
 ) -> Mark:
     """Make the mark that a user's settings name, with secrets derived from the key."""
-    if user.mark == "light":
-        sub_key = mark_key.sub_key("light")
-        return LightField(sub_key, user.strength, num_slots=num_slots)
-    if user.mark == "private_basis":
-        return UserLCT.from_sub_key(mark_key.sub_key("basis"))
     if user.mark == "pixels":
         return PixelMark(mark_key.sub_key("pixels"), *shape, num_pixels=user.num_pixels)
-    return HueRotation()
+    return make_mark(user.mark, mark_key, num_slots, user.strength)
 
 
 def _new_keys(name: str, user: UserSettings, seed: int, key_origin: str) -> Iterator[MarkKey]:

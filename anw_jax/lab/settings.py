@@ -7,10 +7,10 @@ from typing import Any
 
 from anw_jax import _check, attacks, data, keys, models, stats, train
 from anw_jax.keys import SignatureSpace
-from anw_jax.marks import LightField
+from anw_jax.marks.named import NAMES, strength_of
 
 KEY_ORIGINS = ("experiment", "secret")
-MARKS = ("hue", "private_basis", "pixels", "light")
+MARKS = (*NAMES, "pixels")
 ANALYSES = ("gradient_search", "membership_inference", "shadow_models", "radioactive_data")
 
 _NAME_RULE = "must consist of letters, digits, _ and -, since it names files"
@@ -47,10 +47,11 @@ class UserSettings:
       kind: "marked", "unmarked" (in training, but without a mark) or "held_out".
       scheme: "per_image", "per_group" or "per_user".
       num_groups: number of albums with "per_group"; photos are dealt to them in turn.
-      mark: "hue" (rotation in YIQ), "private_basis" (rotation in a secret basis T_u), "pixels"
-        (blue channel of secret pixels) or "light" (soft light and shade).
+      mark: "hue" (rotation in YIQ), "hue_limited" (by a few degrees), "private_basis" (rotation
+        in a secret basis T_u), "pixels" (blue channel of secret pixels), "light" (soft light
+        and shade), "tone" (a tone curve) or "tint" (a shift of the colours).
       num_pixels: how many pixels the mark "pixels" changes.
-      strength: of the mark "light", in (0, 1].
+      strength: of a mark in `marks.named.STRENGTHS`; None for its default, and for others.
       signature: degrees chosen by hand, as in the paper, instead of drawn by the key; needs
         scheme "per_user" and an experiment key, and is never evidence.
       count: number of users in a group; None for a single user. Users of a group have one
@@ -63,7 +64,7 @@ class UserSettings:
     num_groups: int | None = None
     mark: str = "hue"
     num_pixels: int = 512
-    strength: float = LightField.strength
+    strength: float | None = None
     signature: float | None = None
     count: int | None = None
 
@@ -73,8 +74,7 @@ class UserSettings:
         _check.one_of(keys.SCHEMES, scheme=self.scheme)
         _check.one_of(MARKS, mark=self.mark)
         _check.integer_at_least(1, num_pixels=self.num_pixels)
-        _check.positive(strength=self.strength)
-        _check.in_interval(0.0, 1.0, strength=self.strength)
+        object.__setattr__(self, "strength", strength_of(self.mark, self.strength))
         if (self.num_groups is None) == (self.scheme == "per_group"):
             raise ValueError(
                 "num_groups must be given with scheme 'per_group' and only then, got "
@@ -289,8 +289,8 @@ class Settings:
         """Return plain values, for JSON."""
         values = dataclasses.asdict(self)
         for user in values["users"].values():
-            if user["mark"] != "light":
-                # Workdirs from before this mark lack the field; they can still be resumed.
+            if user["strength"] is None:
+                # Workdirs from before marks had one lack the field; they can still be resumed.
                 del user["strength"]
         return values
 

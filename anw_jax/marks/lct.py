@@ -17,7 +17,13 @@ import jax
 import numpy as np
 
 from anw_jax.keys import plan_fields
-from anw_jax.marks.mark import Array, array_namespace, check_input
+from anw_jax.marks.mark import (
+    Array,
+    array_namespace,
+    check_input,
+    check_num_slots,
+    check_strength,
+)
 
 YIQ = ((0.299, 0.587, 0.114), (0.596, -0.275, -0.321), (0.212, -0.523, 0.311))
 
@@ -103,6 +109,16 @@ class LinearColorMark:
         """Public identifier of the mark, as recorded in plans and commitments."""
         raise NotImplementedError(f"{type(self).__name__} must define its description")
 
+    @property
+    def least_side(self) -> int:
+        """See `Mark.least_side`."""
+        return 1
+
+    @property
+    def marks_grey(self) -> bool:
+        """See `Mark.marks_grey`: True for a basis whose first axis is not grey."""
+        return True
+
     def mark(self, image: Array, degrees: float | Array) -> Array:
         """Mark one image.
 
@@ -124,9 +140,14 @@ class LinearColorMark:
         return self.mark_pixels(image, degrees, self.constants)
 
     @functools.cached_property
-    def constants(self) -> np.ndarray:
+    def terms(self) -> np.ndarray:
         """`lct_terms` of the basis, float64 `[3, 3, 3]`."""
         return lct_terms(self.basis)
+
+    @property
+    def constants(self) -> np.ndarray:
+        """Parameters of `mark_pixels`: the terms."""
+        return self.terms
 
     @staticmethod
     def mark_pixels(image: Array, degrees: float | Array, constants: Array) -> Array:
@@ -135,14 +156,14 @@ class LinearColorMark:
 
     def matrix(self, degrees: float | np.ndarray) -> np.ndarray:
         """Return `lct_matrix` of the basis: float64 `[..., 3, 3]` for angles `[...]`."""
-        return matrix_at(self.constants, degrees)
+        return matrix_at(self.terms, degrees)
 
     # Fixed point, for `publish`: the same integers on every machine.
 
     @functools.cached_property
     def shift(self) -> int:
         """Number of fractional bits of the matrices: the largest that cannot overflow int32."""
-        fixed, even, odd = self.constants
+        fixed, even, odd = self.terms
         largest_row = (np.abs(fixed) + np.hypot(even, odd)).sum(axis=1).max()
         # 255 · row · 2^shift, half of 2^shift for rounding, and half a unit for the rounding
         # of each parameter (255 · 3 / 2 < 2^shift / 2, as every basis allows 10 bits).
@@ -196,3 +217,71 @@ class HueRotation(LinearColorMark):
     def description(self) -> str:
         """See `LinearColorMark.description`."""
         return plan_fields.HUE_ROTATION
+
+    @property
+    def marks_grey(self) -> bool:
+        """See `Mark.marks_grey`."""
+        return False
+
+
+@dataclasses.dataclass(frozen=True)
+class LimitedHue(HueRotation):
+    """A rotation of the hue by at most `max_degrees`, for a less visible mark.
+
+    Slot s of N is the rotation by max_degrees · s / ⌊N/2⌋, where s from N/2 on counts as s - N.
+    So the slots are spread evenly over [-max_degrees, max_degrees], and slot 0 is unmarked. The
+    signature is an angle in [0, 360), which selects the slot, as for the other marks. It is
+    circular and the rotation is not: at 180 it jumps from the largest one to its opposite.
+
+    Slots near 0 and N - 1 hardly change a photo, and neighbours differ little, so the evidence
+    per photo is a small fraction of that of whole turns.
+
+    Attributes:
+      max_degrees: largest rotation, in (0, 180].
+      num_slots: N of the signature space, 2 to 1024.
+
+    Raises:
+      TypeError, ValueError: a number out of its range.
+
+    Example:
+      >>> LimitedHue(24.0).rotation(np.array([0.0, 30.0, 150.0, 180.0, 330.0])).tolist()
+      [0.0, 4.0, 20.0, -24.0, -4.0]
+    """
+
+    max_degrees: float = 25.0
+    num_slots: int = 12
+
+    def __post_init__(self):
+        most = check_strength(180.0, max_degrees=self.max_degrees)
+        object.__setattr__(self, "max_degrees", most)
+        object.__setattr__(self, "num_slots", check_num_slots(self.num_slots))
+
+    @property
+    def description(self) -> str:
+        """See `LinearColorMark.description`."""
+        return f"{plan_fields.HUE_LIMITED}:{self.max_degrees!r}:{self.num_slots}"
+
+    @property
+    def constants(self) -> dict[str, np.ndarray]:
+        """Parameters of `mark_pixels`: "terms", and "scale" in degrees of hue per degree."""
+        largest = 360.0 * (self.num_slots // 2) / self.num_slots
+        return {"terms": self.terms, "scale": np.float64(self.max_degrees / largest)}
+
+    @staticmethod
+    def mark_pixels(image: Array, degrees: float | Array, constants: dict) -> Array:
+        """Rotate the hue of one image as the mark with these `constants`."""
+        rotation = _signed(degrees) * constants["scale"]
+        return apply_lct(matrix_at(constants["terms"], rotation), image)
+
+    def rotation(self, degrees: float | np.ndarray) -> np.ndarray:
+        """Return the rotation of the hue, in degrees, at signatures `[...]`."""
+        return _signed(degrees) * self.constants["scale"]
+
+    def matrix(self, degrees: float | np.ndarray) -> np.ndarray:
+        """Return `lct_matrix` at the rotations: float64 `[..., 3, 3]`."""
+        return matrix_at(self.terms, self.rotation(degrees))
+
+
+def _signed(degrees: float | Array) -> Array:
+    """Return angles in [-180, 180)."""
+    return (array_namespace(degrees).asarray(degrees, float) + 180.0) % 360.0 - 180.0

@@ -9,22 +9,27 @@ import numpy as np
 
 from anw_jax import _check
 from anw_jax.keys import plan_fields
-from anw_jax.marks.mark import Array, array_namespace, check_input, check_sub_key
+from anw_jax.marks.mark import (
+    Array,
+    array_namespace,
+    at_angle,
+    check_input,
+    check_num_slots,
+    check_strength,
+    check_sub_key,
+    strips,
+)
 
 _TAG_DRAW = b"anw_jax/v1/light-draw\0"
 _TAG_DESCRIBE = b"anw_jax/v1/light\0"
 
 MOST_CELLS = 64
-_MOST_PATTERNS = 2**10
 _LARGEST_SIDE = 2**16
 
 # The curve's coefficient a is stored as an integer in steps of 255 / 2^20, so that
 # a · x · (255 - x) stays below 2^27 and the division is a shift.
 _CURVE_SHIFT = 20
 _WEIGHT_SHIFT = 8
-
-# Number of int32 values per strip in NumPy, so that a strip fits into a core's cache.
-_STRIP_NUMBERS = 2**15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,17 +80,12 @@ class LightField:
 
     def __post_init__(self):
         check_sub_key(self.sub_key, "light")
-        _check.positive(strength=self.strength)
-        strength = _check.in_interval(0.0, 1.0, strength=self.strength)
-        object.__setattr__(self, "strength", strength)
-        for name, least, most in (
-            ("cells", 2, MOST_CELLS),
-            ("num_slots", 2, _MOST_PATTERNS),
-        ):
-            number = _check.integer_at_least(least, **{name: getattr(self, name)})
-            if number > most:
-                raise ValueError(f"{name} must be at most {most}, got {number}")
-            object.__setattr__(self, name, number)
+        cells = _check.integer_at_least(2, cells=self.cells)
+        if cells > MOST_CELLS:
+            raise ValueError(f"cells must be at most {MOST_CELLS}, got {cells}")
+        object.__setattr__(self, "cells", cells)
+        object.__setattr__(self, "strength", check_strength(1.0, strength=self.strength))
+        object.__setattr__(self, "num_slots", check_num_slots(self.num_slots))
 
     @property
     def description(self) -> str:
@@ -93,6 +93,16 @@ class LightField:
         digest = hashlib.sha256(_TAG_DESCRIBE + self.sub_key).hexdigest()
         numbers = f"{self.strength!r}:{self.cells}:{self.num_slots}"
         return f"{plan_fields.LIGHT_FIELD}:{numbers}:{digest}"
+
+    @property
+    def least_side(self) -> int:
+        """See `Mark.least_side`: one pixel for each cell."""
+        return self.cells
+
+    @property
+    def marks_grey(self) -> bool:
+        """See `Mark.marks_grey`."""
+        return True
 
     @functools.cached_property
     def patterns(self) -> np.ndarray:
@@ -119,7 +129,7 @@ class LightField:
     def mark_pixels(image: Array, degrees: float | Array, constants: Array) -> Array:
         """Apply the light field given by `constants` to one image."""
         xp = array_namespace(image, degrees, constants)
-        cells = _at(xp.asarray(constants, image.dtype), xp.asarray(degrees, float))
+        cells = at_angle(xp.asarray(constants, image.dtype), degrees)
         field = _interpolate(cells, image.shape[0], image.shape[1]).astype(image.dtype)
         return image + field[..., None] * image * (1 - image)
 
@@ -130,23 +140,21 @@ class LightField:
           "cells": int32 `[..., cells, cells]`, the field at the cell centres in steps of
           255 / 2^20.
         """
-        cells = _at(self.constants, np.asarray(degrees, np.float64))
+        cells = at_angle(self.constants, degrees)
         return {"cells": np.rint(cells * (2.0**_CURVE_SHIFT / 255.0)).astype(np.int32)}
 
     @staticmethod
     def publish_pixels(image: Array, parameters: dict) -> Array:
         """Mark one 8-bit image exactly: uint8 `[H, W, 3]`, `parameters` of one angle."""
         cells = parameters["cells"]
-        height, width, channels = image.shape
+        height, width, _ = image.shape
         columns = _interpolate_axis(_weights(width, cells.shape[-1]), cells.swapaxes(-1, -2))
         rows = _weights(height, cells.shape[-2])
         if array_namespace(image, cells) is not np:
             return _curve(image, _interpolate_axis(rows, columns.swapaxes(-1, -2)))
         marked = np.empty_like(image)
-        step = max(1, _STRIP_NUMBERS // (width * channels))
         columns = np.ascontiguousarray(columns.T)
-        for top in range(0, height, step):
-            strip = slice(top, top + step)
+        for strip in strips(image):
             field = _interpolate_axis([each[strip] for each in rows], columns)
             marked[strip] = _curve(image[strip], field)
         return marked
@@ -199,18 +207,6 @@ def _interpolate(cells: Array, height: int, width: int) -> Array:
         share = (share / 2.0**_WEIGHT_SHIFT).astype(cells.dtype)[:, None]
         cells = (cells[before] * (1 - share) + cells[after] * share).T
     return cells
-
-
-def _at(patterns: Array, degrees: Array) -> Array:
-    """Interpolate patterns `[N, …]` linearly between slots, at angles `[...]`."""
-    xp = array_namespace(patterns, degrees)
-    num_slots = len(patterns)
-    position = degrees % 360.0 * (num_slots / 360.0)
-    floor = xp.floor(position)
-    before, share = floor.astype(int), (position - floor)[..., None, None]
-    share = share.astype(patterns.dtype)
-    first, second = patterns[before % num_slots], patterns[(before + 1) % num_slots]
-    return first * (1 - share) + second * share
 
 
 def _draw_signs(sub_key: bytes, num_patterns: int, cells: int) -> np.ndarray:

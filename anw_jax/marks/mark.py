@@ -1,5 +1,6 @@
-"""The `Mark` protocol, and validation of an image and its signature."""
+"""The `Mark` protocol, and what the marks share."""
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import jax
@@ -10,7 +11,12 @@ from anw_jax import _check
 
 Array = np.ndarray | jax.Array
 
+MOST_SLOTS = 2**10
+
 _NUM_KEY_BYTES = 32
+
+# Number of int32 values per strip in NumPy, so that a strip fits into a core's cache.
+_STRIP_NUMBERS = 2**15
 
 
 class Mark(Protocol):
@@ -24,6 +30,14 @@ class Mark(Protocol):
     @property
     def description(self) -> str:
         """Public identifier in plans (`keys.plan_fields`); "own:…" for custom marks."""
+
+    @property
+    def least_side(self) -> int:
+        """Number of pixels that each side of an image must have at least."""
+
+    @property
+    def marks_grey(self) -> bool:
+        """Whether grey photos can be marked; a rotation of the hue leaves them unchanged."""
 
     def mark(self, image: Array, degrees: float | Array) -> Array:
         """Mark a float `[H, W, 3]` image in [0, 1]; differentiable."""
@@ -62,6 +76,20 @@ def check_input(image: Array, degrees: float | Array) -> None:
         raise ValueError(f"degrees must be finite, got {degrees}")
 
 
+def check_strength(most: float, **named: float) -> float:
+    """Return a strength as a float; raise ValueError unless it is in (0, most]."""
+    _check.positive(**named)
+    return _check.in_interval(0.0, most, **named)
+
+
+def check_num_slots(num_slots: int) -> int:
+    """Return N, the number of slots; raise ValueError unless it is in 2 … 1024."""
+    num_slots = _check.integer_at_least(2, num_slots=num_slots)
+    if num_slots > MOST_SLOTS:
+        raise ValueError(f"num_slots must be at most {MOST_SLOTS}, got {num_slots}")
+    return num_slots
+
+
 def check_sub_key(sub_key: bytes, name: str) -> None:
     """Raise ValueError unless `sub_key` is 32 bytes, without printing its value."""
     if not isinstance(sub_key, bytes) or len(sub_key) != _NUM_KEY_BYTES:
@@ -74,3 +102,29 @@ def check_sub_key(sub_key: bytes, name: str) -> None:
 def array_namespace(*operands: Any) -> Any:
     """Return `jax.numpy` if any operand is a JAX array, otherwise NumPy."""
     return jnp if any(isinstance(operand, jax.Array) for operand in operands) else np
+
+
+def at_angle(values: Array, degrees: float | Array) -> Array:
+    """Interpolate values of slots `[N, …]` linearly, at angles `[...]`: `[..., …]`.
+
+    Example:
+      >>> at_angle(np.array([0.0, 1.0, 2.0, 3.0]), np.array([90.0, 315.0])).tolist()
+      [1.0, 1.5]
+    """
+    xp = array_namespace(values, degrees)
+    num_slots = len(values)
+    position = xp.asarray(degrees, float) % 360.0 * (num_slots / 360.0)
+    floor = xp.floor(position)
+    before = floor.astype(int)
+    share = (position - floor).reshape(*position.shape, *(1,) * (values.ndim - 1))
+    share = share.astype(values.dtype)
+    first, second = values[before % num_slots], values[(before + 1) % num_slots]
+    return first * (1 - share) + second * share
+
+
+def strips(image: np.ndarray) -> Iterator[slice]:
+    """Yield slices of rows of `[H, W, 3]` that are small enough for a core's cache."""
+    height, width, channels = image.shape
+    step = max(1, _STRIP_NUMBERS // (width * channels))
+    for top in range(0, height, step):
+        yield slice(top, top + step)

@@ -89,6 +89,16 @@ class PixelMark:
         object.__setattr__(self, "full_scale", full_scale)
 
     @property
+    def least_side(self) -> int:
+        """See `Mark.least_side`."""
+        return min(self.height, self.width)
+
+    @property
+    def marks_grey(self) -> bool:
+        """See `Mark.marks_grey`."""
+        return True
+
+    @property
     def description(self) -> str:
         """Public identifier: number of pixels, scale, and a digest of the secret pixels."""
         digest = hashlib.sha256(_TAG_DESCRIBE + self.sub_key).hexdigest()

@@ -1,7 +1,7 @@
 """Mark images in exact 8-bit arithmetic, with the same bytes on every machine."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
@@ -84,8 +84,11 @@ def stack_parameters(trees: Sequence[Any]) -> Any:
     """Stack pytrees of NumPy arrays along a new first axis.
 
     Raises:
+      TypeError: composed marks of different types.
       ValueError: leaves of different shapes, such as pixel marks for photos of two sizes.
     """
+    if len({jax.tree.structure(tree) for tree in trees}) > 1:
+        raise TypeError("marks must be composed of the same two types to share a program")
 
     def stack(*leaves: Any) -> np.ndarray:
         shapes = sorted({np.shape(leaf) for leaf in leaves})
@@ -98,6 +101,12 @@ def stack_parameters(trees: Sequence[Any]) -> Any:
         return np.asarray(leaves[0])[None] if len(leaves) == 1 else np.stack(leaves)
 
     return jax.tree.map(stack, *trees)
+
+
+def program_of(mark: Mark) -> Hashable:
+    """Return what marks must have in common so that one `MarkTables` holds them."""
+    leaves, tree = jax.tree.flatten(mark.parameters(np.zeros(())))
+    return type(mark), tree, tuple(np.shape(leaf) for leaf in leaves)
 
 
 def publish(mark: Mark, images: np.ndarray, degrees: float | np.ndarray) -> np.ndarray:

@@ -15,7 +15,9 @@ def saving_choices(saving: tuple[int, int] | None) -> dict:
 def choices_of(plan: Plan, **more) -> audit.Choices:
     """What makes a plan, as an owner gives it."""
     names = ("statistic", "alpha", "mode", "claim", "beacon", "place")
-    return audit.Choices(**{name: getattr(plan, name) for name in names}, **more)
+    fields = {name: getattr(plan, name) for name in names}
+    # The photos of these tests are smaller than the cells of the default mark.
+    return audit.Choices(**{"mark": "hue", **fields, **more})
 
 
 def mark_folder(

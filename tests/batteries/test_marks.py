@@ -8,7 +8,20 @@ import numpy as np
 import pytest
 
 from anw_jax.keys import MarkKey, SignatureSpace
-from anw_jax.marks import HueRotation, PixelMark, UserLCT, publish
+from anw_jax.marks import (
+    Composed,
+    HueRotation,
+    LightField,
+    LimitedHue,
+    PixelMark,
+    Tint,
+    Tone,
+    UserLCT,
+    mark_named,
+    program_of,
+    publish,
+    sub_key_name,
+)
 from anw_jax.marks.publish import stack_parameters
 
 KEY = MarkKey.for_experiment(1)
@@ -17,16 +30,39 @@ LINEAR = {
     "user_lct": UserLCT.from_sub_key(KEY.sub_key("basis")),
     "rows": UserLCT([[0.9, 0.1, 0.0], [-0.2, 0.8, 0.3], [0.1, -0.4, 0.7]]),
 }
-MARKS = LINEAR | {"pixels": PixelMark(KEY.sub_key("pixels"), 8, 8, num_pixels=40)}
+MARKS = LINEAR | {
+    "pixels": PixelMark(KEY.sub_key("pixels"), 8, 8, num_pixels=40),
+    "light": LightField(KEY.sub_key("light"), 0.5, cells=4),
+    "tone": Tone(0.3),
+    "tint": Tint(0.5),
+    "hue_limited": LimitedHue(60.0),
+    "light_and_tint": Composed(
+        LightField(KEY.sub_key("light"), 0.5, cells=4, num_slots=4), Tint(0.5, num_slots=3)
+    ),
+    "hue_and_tone": Composed(LimitedHue(80.0, num_slots=4), Tone(0.3, num_slots=3)),
+}
 # Marks of one type by other owners, for one program.
 OTHERS = {
     "hue_rotation": HueRotation(),
     "user_lct": UserLCT.from_sub_key(bytes(32)),
     "rows": UserLCT.from_sub_key(bytes(32)),
     "pixels": PixelMark(bytes(32), 8, 8, num_pixels=11, full_scale=0.9),
+    "light": LightField(bytes(32), 0.3, cells=4),
+    "tone": Tone(0.1),
+    "tint": Tint(0.7),
+    "hue_limited": LimitedHue(25.0),
+    "light_and_tint": Composed(
+        LightField(bytes(32), 0.3, cells=4, num_slots=4), Tint(0.1, num_slots=3)
+    ),
+    "hue_and_tone": Composed(LimitedHue(25.0, num_slots=4), Tone(0.1, num_slots=3)),
 }
 # Mean change in levels between any two slots on noise.
-LEAST_CHANGE = {"hue_rotation": 2.0, "user_lct": 2.0, "rows": 2.0, "pixels": 0.5}
+LEAST_CHANGE = dict.fromkeys(MARKS, 2.0) | {"pixels": 0.5, "tint": 0.5, "light_and_tint": 0.5}
+# Marks that keep greys grey, luma, and black and white, and that are the same at any size.
+KEEP_GREY = ("hue_rotation", "light", "tone", "hue_limited", "hue_and_tone")
+KEEP_LUMA = ("hue_rotation", "tint", "hue_limited")
+KEEP_ENDS = [name for name in MARKS if name not in ("user_lct", "rows", "pixels")]
+ANY_SIZE = [name for name in MARKS if name != "pixels"]
 
 
 @pytest.fixture(params=MARKS)
@@ -144,6 +180,90 @@ def test_marks_compare_by_value_and_have_a_public_name(name, mark):
     assert hash(again) == hash(mark)
     assert again.description == mark.description
     assert "\n" not in mark.description
-    for secret in (KEY.sub_key("basis"), KEY.sub_key("pixels")):
+    for secret in map(KEY.sub_key, ("basis", "pixels", "light")):
         assert secret.hex() not in mark.description + repr(mark)
         assert repr(secret) not in repr(mark)
+
+
+def test_integers_are_within_a_level_of_the_rounded_floats(mark, small_images):
+    angles = [*SignatureSpace().degrees, 17.3, 200.1]
+    for image in small_images:
+        for degrees in angles:
+            floats = 255 * mark.mark(image / np.float64(255), degrees)
+            exact = publish(mark, image[None], degrees)[0]
+            assert np.abs(exact - np.rint(floats)).max() <= 1
+
+
+def test_the_float_mark_of_a_near_slot_is_another(mark, small_images):
+    """The test above would accept any mark if its tolerance hid the slots."""
+    apart = [
+        np.abs(publish(mark, small_images, degrees) - 255.0 * mark.mark(image, degrees + 30))
+        for degrees in SignatureSpace().degrees
+        for image in small_images[:1] / np.float64(255)
+    ]
+    assert min(each.max() for each in apart) > 1.5
+
+
+GREYS = np.repeat(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), 3, axis=-1)
+
+
+@pytest.mark.parametrize("name", ANY_SIZE)
+def test_grey_photos_are_marked_where_the_mark_says_so(name):
+    mark = MARKS[name]
+    marked = [publish(mark, GREYS, degrees) for degrees in SignatureSpace().degrees[1:]]
+    assert any((each != GREYS).any() for each in marked) == mark.marks_grey
+    is_grey = all((np.ptp(each.astype(int), axis=-1) == 0).all() for each in marked)
+    assert is_grey == (name in KEEP_GREY)
+
+
+@pytest.mark.parametrize("name", KEEP_ENDS)
+def test_black_and_white_are_kept(name):
+    ends = np.repeat(np.array([0, 255], np.uint8), 16).reshape(2, 4, 4, 1).repeat(3, axis=-1)
+    for degrees in SignatureSpace().degrees:
+        np.testing.assert_array_equal(publish(MARKS[name], ends, degrees), ends)
+
+
+@pytest.mark.parametrize("name", KEEP_LUMA)
+def test_luma_is_kept(name, image):
+    muted, luma = 0.4 + 0.2 * image.astype(np.float64), np.array([0.299, 0.587, 0.114])
+    for degrees in SignatureSpace().degrees:
+        marked = MARKS[name].mark(muted, degrees)
+        np.testing.assert_allclose(marked @ luma, muted @ luma, atol=2e-3 * 0.02)
+
+
+@pytest.mark.parametrize("name", ANY_SIZE)
+def test_a_larger_photo_carries_the_same_mark(name, small_images):
+    """On a photo of flat blocks, each block changes as the one pixel it stands for."""
+    flat = np.broadcast_to(small_images[:1, :1, :1], (1, 8, 8, 3))
+    large = np.broadcast_to(small_images[:1, :1, :1], (1, 64, 64, 3))
+    for degrees in SignatureSpace().degrees:
+        small = publish(MARKS[name], flat, degrees)[0].astype(float)
+        blocks = publish(MARKS[name], large, degrees)[0].reshape(8, 8, 8, 8, 3)
+        assert np.abs(blocks.mean(axis=(1, 3)) - small).max() <= 1.2
+
+
+def test_a_photo_of_the_least_side_is_marked(name, mark):
+    side = mark.least_side
+    photo = np.random.default_rng(5).integers(60, 190, (1, side, side, 3), dtype=np.uint8)
+    assert (publish(mark, photo, 120.0) != photo).any()
+    if 1 < side and name != "pixels":
+        with pytest.raises(ValueError, match=f"got {side - 1}"):
+            publish(mark, photo[:, 1:], 120.0)
+
+
+@pytest.mark.parametrize("name", [name for name in MARKS if name not in ("rows", "pixels")])
+def test_a_mark_is_made_again_from_its_description(name):
+    mark = MARKS[name]
+    secret = sub_key_name(mark.description)
+    again = mark_named(mark.description, None if secret is None else KEY.sub_key(secret))
+    assert again == mark
+    if secret is not None:
+        with pytest.raises(ValueError, match="sub_key is not the one committed to"):
+            mark_named(mark.description, bytes(32))
+
+
+def test_marks_that_share_a_program_are_known(name, mark):
+    assert program_of(mark) == program_of(OTHERS[name])
+    others = [MARKS[other] for other in MARKS if type(MARKS[other]) is not type(mark)]
+    assert all(program_of(mark) != program_of(other) for other in others)
+    hash(program_of(mark))

@@ -84,7 +84,7 @@ def test_published_bytes_agree_with_the_float_mark_and_between_numpy_and_jax(sha
 def test_strips_do_not_change_the_bytes(monkeypatch):
     image = _image((37, 30, 3), 2)
     whole = MARK.publish_pixels(image, MARK.parameters(60.0))
-    monkeypatch.setattr("anw_jax.marks.light_field._STRIP_NUMBERS", 200)
+    monkeypatch.setattr("anw_jax.marks.mark._STRIP_NUMBERS", 200)
     np.testing.assert_array_equal(whole, MARK.publish_pixels(image, MARK.parameters(60.0)))
 
 
