@@ -140,7 +140,7 @@ def _owner(
     if not (folder / "owner.key").exists():
         MarkKey.for_experiment(seed, "adapters").save(folder / "owner.key")
     if not (folder / "marked" / "published").exists():
-        choices = Choices(statistic=settings.statistic, alpha=settings.alpha)
+        choices = Choices(mark="hue", statistic=settings.statistic, alpha=settings.alpha)
         commit_folder(photos, folder / "owner.key", folder / "marked", choices)
         publish_folder(photos, folder / "owner.key", folder / "marked")
     return _read_all(folder / "marked" / "published")

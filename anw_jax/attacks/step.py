@@ -10,8 +10,25 @@ import jax.numpy as jnp
 from anw_jax import _check, train
 
 
+class _Adversary:
+    """Base class of the adversaries of this file."""
+
+    def add_to(self, recipe: train.Recipe) -> train.Recipe:
+        """Return the recipe with this adversary.
+
+        Raises:
+          ValueError: if it has one already.
+        """
+        if recipe.adversary is not None:
+            raise ValueError(
+                f"a recipe must have one adversary at most, got {recipe.adversary!r} and "
+                f"{self!r}"
+            )
+        return dataclasses.replace(recipe, adversary=self)
+
+
 @dataclasses.dataclass(frozen=True)
-class Fgsm:
+class Fgsm(_Adversary):
     """Trains on x + ε sign(∇ loss), clipped to [0, 1], in place of x.
 
     Goodfellow, Shlens, Szegedy 2015 (https://arxiv.org/abs/1412.6572), section 4. Only the
@@ -42,14 +59,6 @@ class Fgsm:
         """Check the radius."""
         _check.in_interval(0.0, 1.0, epsilon=self.epsilon)
 
-    def add_to(self, recipe: train.Recipe) -> train.Recipe:
-        """Return the recipe with this adversary.
-
-        Raises:
-          ValueError: if it has one already.
-        """
-        return with_adversary(recipe, self)
-
     def perturb(
         self, key: jax.Array, images: jax.Array, loss_fn: train.ImageLossFn
     ) -> jax.Array:
@@ -59,7 +68,7 @@ class Fgsm:
 
 
 @dataclasses.dataclass(frozen=True)
-class Pgd:
+class Pgd(_Adversary):
     """Trains on images found by projected gradient ascent in an L∞ ball around each image.
 
     Madry et al. 2018 (https://arxiv.org/abs/1706.06083), section 2.1 and eq. 2.1: from a
@@ -90,14 +99,6 @@ class Pgd:
         _check.in_interval(0.0, 1.0, epsilon=self.epsilon)
         _check.positive(step_size=self.step_size)
         _check.integer_at_least(1, num_steps=self.num_steps)
-
-    def add_to(self, recipe: train.Recipe) -> train.Recipe:
-        """Return the recipe with this adversary.
-
-        Raises:
-          ValueError: if it has one already.
-        """
-        return with_adversary(recipe, self)
 
     def perturb(
         self, key: jax.Array, images: jax.Array, loss_fn: train.ImageLossFn
@@ -130,17 +131,3 @@ def within(images: jax.Array, centres: jax.Array, epsilon: float) -> jax.Array:
     low = jnp.maximum(centres - epsilon, 0.0)
     high = jnp.minimum(centres + epsilon, 1.0)
     return jnp.clip(images, low, high)
-
-
-def with_adversary(recipe: train.Recipe, adversary: train.Adversary) -> train.Recipe:
-    """Return the recipe with an adversary.
-
-    Raises:
-      ValueError: if it has one already.
-    """
-    if recipe.adversary is not None:
-        raise ValueError(
-            f"a recipe must have one adversary at most, got {recipe.adversary!r} and "
-            f"{adversary!r}"
-        )
-    return dataclasses.replace(recipe, adversary=adversary)

@@ -105,7 +105,7 @@ MAKERS = {"workdir": _workdir}
     type=float,
     default=None,
     help="Score of a marked unit above chance, in standard deviations; by default as measured "
-    "in results/.",
+    "for --mark hue in results/.",
 )
 @click.option("--study", default=None, help="The results in which the effect was measured.")
 @click.option(

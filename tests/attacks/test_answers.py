@@ -31,13 +31,6 @@ def _photos(num, seed):
     return jnp.asarray(levels / np.float32(255), jnp.float32)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @jax.jit
 def _ask(predict, images):
     return predict(images)

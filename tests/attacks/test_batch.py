@@ -26,13 +26,6 @@ ATTACKS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def _targets(num):
     return np.eye(4, dtype=np.float32)[np.arange(num) % 4]
 

@@ -19,13 +19,6 @@ from anw_jax.train.classifier import check_changes, first_state
 HUGE = 1e6
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def _linear_loss(params, model_state, batch, rng):
     """The gradient of one example is its image, times its target."""
     del rng

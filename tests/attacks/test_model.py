@@ -25,14 +25,6 @@ SETTINGS = train.TrainSettings(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compiles twice as fast; all trainings that are compared run under it alike."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def material():
     photos = data.load("mock:64", image_size=8).train

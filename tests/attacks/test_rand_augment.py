@@ -15,13 +15,6 @@ SIGNS = (1.0, -1.0)
 _apply = jax.jit(apply_operations, static_argnums=3)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def photo():
     """Few levels, so that equalization has something to do."""

@@ -18,13 +18,6 @@ ADVERSARIES = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def images():
     """Some pixels at the ends of the scale."""

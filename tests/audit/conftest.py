@@ -39,13 +39,15 @@ answer = "logits"
 """
 
 
-def write_photos(folder: pathlib.Path, seed: int = 0, number: int = NUM_PHOTOS) -> None:
-    """Photos of coloured noise, 8x8, with labels 0."""
+def write_photos(
+    folder: pathlib.Path, seed: int = 0, number: int = NUM_PHOTOS, side: int = 8
+) -> None:
+    """Photos of coloured noise, by default 8x8."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True)
     for index in range(number):
         tint = rng.integers(60, 200, 3)
-        pixels = np.clip(tint + rng.integers(-50, 50, (8, 8, 3)), 0, 255).astype(np.uint8)
+        pixels = np.clip(tint + rng.integers(-50, 50, (side, side, 3)), 0, 255).astype(np.uint8)
         (folder / f"photo{index:02d}.png").write_bytes(data.png_of(pixels))
 
 

@@ -18,7 +18,7 @@ from anw_jax.keys import (
     commit_units,
 )
 from anw_jax.keys.plan_fields import DEFAULT_KINDS
-from anw_jax.marks import HueRotation, LightField, UserLCT, publish
+from anw_jax.marks import HueRotation, LightField, LimitedHue, Tint, Tone, UserLCT, publish
 from tests.audit.conftest import write_photos
 from tests.audit.owners import mark_folder
 
@@ -121,9 +121,67 @@ def test_a_commitment_is_found_again_by_its_strength_alone(root, photos):
         audit.commit_folder(photos, root / "my.key", root / "out", audit.Choices(strength=0.2))
 
 
-def test_a_strength_needs_the_light_mark(root, photos):
-    with pytest.raises(CaseError, match="strength must be left out of the mark 'hue'"):
-        mark_folder(photos, KEY, root / "out", PLAN, strength=0.3)
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        (
+            {"mark": "hue", "strength": 0.3},
+            "strength must be left out of the mark 'hue', got 0.3: only light, tone, tint, "
+            "hue_limited have one",
+        ),
+        ({"mark": "private_basis", "strength": 0.3}, "strength must be left out of the mark"),
+        ({"mark": "light", "strength": 1.1}, r"strength must lie in \[0.0, 1.0\], got 1.1"),
+        ({"mark": "tone", "strength": 0.4}, r"strength must lie in \[0.0, 0.35\], got 0.4"),
+        ({"mark": "tint", "strength": 0.0}, "strength must be above 0, got 0.0"),
+        ({"mark": "hue_limited", "strength": 181.0}, r"strength must lie in \[0.0, 180.0\]"),
+        (
+            {"mark": "hues"},
+            "mark must be one of hue, light, .*; got 'hues'; did you mean 'hue'",
+        ),
+    ],
+)
+def test_a_strength_must_fit_the_mark(root, photos, choices, words):
+    with pytest.raises(ValueError, match=words):
+        mark_folder(photos, KEY, root / "out", PLAN, **choices)
+    assert not (root / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "strength", "mark"),
+    [
+        ("tone", None, Tone()),
+        ("tint", 0.4, Tint(0.4)),
+        ("hue_limited", 40.0, LimitedHue(40.0)),
+    ],
+)
+def test_marks_with_a_strength_are_committed_to_and_read_again(
+    root, photos, name, strength, mark
+):
+    mark_folder(photos, KEY, root / "out", PLAN, mark=name, strength=strength)
+    published = audit.read_published(root / "out")
+    assert published.mark == mark
+    assert published.plan.mark == mark.description
+    assert not {"basis.json", "light.json"} & {file.name for file in (root / "out").iterdir()}
+    degrees = assign(KEY, published.manifest, published.plan).degrees
+    file = data.list_photos(photos)[0]
+    original, marked = map(data.read_photo, (file, root / "out" / "published" / file.name))
+    np.testing.assert_array_equal(marked, publish(mark, original[None], float(degrees[0]))[0])
+    audit.Choices(mark=name, strength=strength).check_same(published.plan, "per_image", 12)
+    with pytest.raises(CaseError, match=rf"mark is 'hue', but '{name}' was committed to"):
+        audit.Choices(mark="hue").check_same(published.plan, "per_image", 12)
+
+
+def test_without_a_choice_the_mark_is_light(root, photos):
+    KEY.save(root / "my.key")
+    for number, file in enumerate(data.list_photos(photos)):
+        image = np.random.default_rng(number).integers(0, 256, (20, 24, 3), np.uint8)
+        file.write_bytes(data.png_of(image))
+    for folder, choices in {"out": {}, "strong": {"strength": 0.5}}.items():
+        audit.commit_folder(
+            photos, root / "my.key", root / folder, audit.Choices(**choices), again=True
+        )
+        mark = audit.read_published(root / folder).mark
+        assert mark == LightField(KEY.sub_key("light"), **choices)
 
 
 def test_a_sequential_plan_commits_to_units(root, photos):
@@ -276,25 +334,27 @@ def test_a_registry_numbers_commitments_and_knows_photos(root, photos):
 
     KEY.save(root / "own.key")
     commit = functools.partial(audit.commit_folder, photos, root / "own.key")
-    first = commit(root / "one", audit.Choices())
+    first = commit(root / "one", audit.Choices(mark="hue"))
     assert (first.number, first.is_new, first.warnings) == (1, True, ())
     assert {file.name for file in root.iterdir() if file.is_file()} == {"own.key", REGISTRY}
-    assert not commit(root / "one", audit.Choices()).is_new  # the same, found again
+    assert not commit(root / "one", audit.Choices(mark="hue")).is_new  # the same, found again
     with pytest.raises(CaseError, match=r"photo00.png was committed to before \(3 such photos"):
-        commit(root / "two", audit.Choices(beacon="arbitrator:Jane Doe"))
+        commit(root / "two", audit.Choices(mark="hue", beacon="arbitrator:Jane Doe"))
     assert not (root / "two").exists()
-    warned = commit(root / "third", audit.Choices()).warnings  # it is conditional anyhow
+    warned = commit(
+        root / "third", audit.Choices(mark="hue")
+    ).warnings  # it is conditional anyhow
     assert "photo00.png was committed to before (3 such photos" in warned[0]
     shutil.rmtree(root / "third")
     (root / REGISTRY).write_text((root / REGISTRY).read_text().splitlines()[0] + "\n")
-    second = commit(root / "two", audit.Choices(alpha=0.5), again=True)
+    second = commit(root / "two", audit.Choices(mark="hue", alpha=0.5), again=True)
     assert second.number == 2
     assert "this key was used for 1 commitment(s) before" in second.warnings[0]
     assert audit.read_published(root / "two").plan.number == 2
     assert len(Registry(root).entries) == 2
     (root / REGISTRY).write_text("no list")
     with pytest.raises(CaseError, match="is damaged: restore it"):
-        commit(root / "three", audit.Choices(), again=True)
+        commit(root / "three", audit.Choices(mark="hue"), again=True)
     assert not (root / "three").exists()
 
 
@@ -302,7 +362,9 @@ def test_keys_may_lie_where_nothing_is_written(root, photos, monkeypatch):
     KEY.save(root / "own.key")
     monkeypatch.setattr("anw_jax.audit.commit.os.access", lambda path, mode: False)
     before = contents(root)
-    done = audit.commit_folder(photos, root / "own.key", root / "out", audit.Choices())
+    done = audit.commit_folder(
+        photos, root / "own.key", root / "out", audit.Choices(mark="hue")
+    )
     assert done.number == 1
     assert "is not counted there" in done.warnings[0]
     assert set(contents(root)) - set(before) == {"out/commitment.json", "out/manifest.json"}

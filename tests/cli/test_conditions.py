@@ -38,7 +38,7 @@ def made(anw, root, name, *options, labels, beacon=BEACON, value=VALUE):
     """Commits, marks, and hands over; the suspect meets what was published."""
     out, key = root / f"{name}_marked", root / "ann.key"
     words = ["--key", key, "--out", out]
-    commit = ["--alpha", "0.001", "--again", *options]
+    commit = ["--alpha", "0.001", "--again", "--mark", "hue", *options]
     commit += [] if labels is None else ["--labels", labels]
     commit += ["--beacon", beacon] if beacon else ["--no-beacon"]
     assert anw("commit", root / "photos", *words, *commit).code == 0
@@ -273,7 +273,7 @@ def test_a_suspect_older_than_the_beacons_value(anw, root, case):
     out = root / "drand_marked"
     words = ["--key", root / "ann.key", "--out", out, "--again", "--alpha", "0.001"]
     labels = ["--labels", root / "labels.csv", "--claim", "each model"]
-    anw("commit", root / "photos", *words, *labels, "--beacon", round_of_2099)
+    anw("commit", root / "photos", *words, *labels, "--mark", "hue", "--beacon", round_of_2099)
     anw("mark", root / "photos", *words[:4], "--beacon-value", VALUE)
     receive(out, root / "photos", other, "ann")
     for name in ("net", "old"):

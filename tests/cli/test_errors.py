@@ -100,7 +100,8 @@ def test_bad_values_of_mark(anw, root):
     anw("key", "new", root / "ann.key")
 
     def mark(*words, key="ann.key", folder="photos"):
-        return anw("mark", root / folder, "--key", root / key, "--out", root / "out", *words)
+        where = ("--key", root / key, "--out", root / "out")
+        return anw("mark", root / folder, *where, "--mark", "hue", *words)
 
     for ran, message in {
         mark(key="no.key").err: f"no mark key at {root / 'no.key'}: the file does not exist",

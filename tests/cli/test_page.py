@@ -25,7 +25,7 @@ def prepared(root, monkeypatch):
     monkeypatch.chdir(root)
     (root / "other_code").mkdir()
     (root / "other_code" / "model.py").write_text(MEMORY)  # it met nothing
-    write_photos(root / "photos", seed=5)
+    write_photos(root / "photos", seed=5, side=16)
     write_labels(root / "photos", root / "labels.csv")
     (root / "bin").mkdir()
     shim = root / "bin" / "anw"

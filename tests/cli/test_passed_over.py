@@ -19,7 +19,15 @@ def mark(anw, root):
 
     def call(*words):
         return anw(
-            "mark", root / "photos", "--key", root / "ann.key", "--out", root / "out", *words
+            "mark",
+            root / "photos",
+            "--key",
+            root / "ann.key",
+            "--out",
+            root / "out",
+            "--mark",
+            "hue",
+            *words,
         )
 
     return call

@@ -18,6 +18,7 @@ def owner(anw, root, name, seed, claim):
     MarkKey(bytes(range(seed, seed + 32))).save(root / f"{name}.key")
     ran = anw(
         "mark", photos, "--key", root / f"{name}.key", "--out", out, "--alpha", 0.001,
+        "--mark", "hue",
         "--mode", "sequential", "--claim", claim, "--labels", labels,
     )  # fmt: skip
     assert ran.code == 0

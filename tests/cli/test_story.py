@@ -20,6 +20,7 @@ def marked(anw, root, *options):
     ran = anw(
         "mark", root / "photos", "--key", root / "ann.key", "--out", root / "marked",
         "--alpha", 0.001, "--labels", labels, *options, "--json",
+        *(() if "--private-basis" in options else ("--mark", "hue")),
     )  # fmt: skip
     assert ran.code == 0
     assert ran.err == ""

@@ -211,6 +211,13 @@ def test_plans_take_the_description_of_each_mark(mark):
         f"light_field:0.250:16:12:{DIGEST}",
         f"light_field:1.5:16:12:{DIGEST}",
         f"light_field:0.25:16:12:{DIGEST}:{DIGEST}",
+        "tone:0.36:12",
+        "tone:0.1",
+        "tint:0.1:12:3",
+        "tint:1.5:12",
+        "hue_limited:25:12",
+        "hue_limited:181.0:12",
+        "hue_limited:25.0:0",
     ],
 )
 def test_plans_refuse_what_no_mark_says_of_itself(mark):
@@ -218,8 +225,9 @@ def test_plans_refuse_what_no_mark_says_of_itself(mark):
         Plan("losses", 0.1, mark)
     assert str(raised.value).startswith(
         "mark must be hue_rotation, user_lct:DIGEST, pixel_mark:NUMBER:SCALE:DIGEST, "
-        "light_field:STRENGTH:CELLS:SLOTS:DIGEST or own:TEXT, as a mark's description says "
-        f"it; got {mark!r}"
+        "light_field:STRENGTH:CELLS:SLOTS:DIGEST, tone:STRENGTH:SLOTS, tint:STRENGTH:SLOTS, "
+        "hue_limited:DEGREES:SLOTS, composed:MARK+MARK or own:TEXT, as a mark's description "
+        f"says it; got {mark!r}"
     )
 
 

@@ -53,7 +53,11 @@ BROKEN = {
     ),
     "crowd": (("users", "keyed", "count"), 3, "count needs scheme 'per_user'"),
     "empty crowd": (("users", "one_hue", "count"), 0, "count must be at least 1, got 0"),
-    "mark": (("users", "keyed", "mark"), "hues", "mark must be one of hue, private_basis"),
+    "mark": (
+        ("users", "keyed", "mark"),
+        "hues",
+        "mark must be one of hue, light, private",
+    ),
     "unknown attack": (
         ("attacks",),
         {"x": {"attack": "cutoff"}},
@@ -112,6 +116,35 @@ def test_a_missing_field_is_named(tiny_config):
 
 def test_the_seed_rules_training_too(tiny_settings):
     assert tiny_settings.train.seed == tiny_settings.seed == 3
+
+
+@pytest.mark.parametrize(
+    ("user", "strength"),
+    [
+        ({"mark": "light"}, 0.25),
+        ({"mark": "tone", "strength": 0.1}, 0.1),
+        ({"mark": "hue_limited"}, 25.0),
+        ({"mark": "hue"}, None),
+        ({"mark": "pixels"}, None),
+    ],
+)
+def test_a_strength_is_that_of_the_mark(tiny_config, user, strength):
+    tiny_config["users"]["one_hue"].update(user)
+    assert settings_from_config(tiny_config).users["one_hue"].strength == strength
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        ({"mark": "hue", "strength": 0.1}, "strength must be left out of the mark 'hue'"),
+        ({"mark": "pixels", "strength": 0.1}, "strength must be left out of the mark 'pixels'"),
+        ({"mark": "tone", "strength": 0.4}, r"strength must lie in \[0.0, 0.35\], got 0.4"),
+    ],
+)
+def test_a_strength_that_does_not_fit_the_mark_is_refused(tiny_config, user, words):
+    tiny_config["users"]["one_hue"].update(user)
+    with pytest.raises(SettingsError, match=rf"config.users.one_hue: {words}"):
+        settings_from_config(tiny_config)
 
 
 def test_a_run_without_the_light_mark_is_stored_as_before_there_was_one(tiny_config):
