@@ -1,7 +1,6 @@
 """The settings of a run with diffusion models: two bases, and models fine-tuned from one."""
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -135,9 +134,9 @@ class DiffusionSettings:
         """The folder that runs of all seeds share."""
         return self.name
 
-    @functools.cached_property
+    @property
     def model(self) -> Diffusion:
-        """The network, one object: programs are compiled for each."""
+        """The network."""
         return Diffusion(self.widths, self.num_steps)
 
     @property

@@ -178,9 +178,14 @@ class Diffusion:
     def predict_fn(self, variables: Variables) -> jax.tree_util.Partial:
         """Return `predict_noise` of these variables, as `verify` wants a traced model.
 
-        The method is that of a model compared by value: equal models share a compilation.
+        The function inside the `Partial` is the model itself, and models compare by value:
+        equal models share a compilation. Bound methods do not.
         """
-        return jax.tree_util.Partial(self.predict_noise, variables)
+        return jax.tree_util.Partial(self, variables)
+
+    def __call__(self, variables: Variables, *arguments: Any) -> jax.Array:
+        """Return `predict_noise`."""
+        return self.predict_noise(variables, *arguments)
 
     def add_noise(self, images: jax.Array, steps: jax.Array, noise: jax.Array) -> jax.Array:
         """Mix images with noise at given steps.

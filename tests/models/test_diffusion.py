@@ -31,6 +31,14 @@ def test_it_predicts_noise_of_the_images_shape(variables):
     np.testing.assert_array_equal(MODEL.predict_fn(variables)(noisy, steps), seen)
 
 
+def test_equal_models_share_a_compilation(variables):
+    twin = Diffusion(widths=(8, 16), num_steps=100)
+    functions = [model.predict_fn(variables) for model in (MODEL, twin)]
+    assert len(set(map(jax.tree.structure, functions))) == 1
+    other = Diffusion(widths=(8, 16), num_steps=101).predict_fn(variables)
+    assert jax.tree.structure(other) != jax.tree.structure(functions[0])
+
+
 def test_the_schedule_is_the_cosine_of_the_paper():
     def level(step):
         return math.cos((step / 100 + 0.008) / 1.008 * math.pi / 2) ** 2
