@@ -27,7 +27,7 @@ _FULL = {
 _QUICK = {
     "name": "diffusion_quick",
     "num_train": 4000,
-    "base": {"num_epochs": 20, "learning_rate": 1e-3, "batch_size": 64},
+    "base": {"num_epochs": 20, "learning_rate": 2e-3, "batch_size": 64},
     "widths": (8, 32, 64, 64),
 }
 

@@ -331,7 +331,7 @@ def _visibility(user: User) -> dict[str, Any]:
     per_photo = differences.reshape(len(differences), -1)
     return {
         "mark": user.settings.mark,
-        "strength": user.settings.strength if user.settings.mark == "light" else None,
+        "strength": user.settings.strength,
         "num_photos": len(differences),
         "ciede2000_median": float(np.median(np.median(per_photo, axis=1))),
         "ciede2000_p95": float(np.median(np.percentile(per_photo, 95, axis=1))),
