@@ -306,10 +306,11 @@ def _tables(
         owner.originals.images.shape[1:],
         seed=settings.seed,
     )
-    batches = {"owner": QueryBatch.of(owner.name, (owner,), loss)}
+    query_as = {"loss": loss, "has_labels": False}
+    batches = {"owner": QueryBatch.of(owner.name, (owner,), **query_as)}
     if tuning.with_held_out and settings.num_held_out:
         users = photos.held_out[owner.name]
-        batches["held_out"] = QueryBatch.of(f"{owner.name}_held_out", users, loss)
+        batches["held_out"] = QueryBatch.of(f"{owner.name}_held_out", users, **query_as)
     found: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in batches}
     for role, (params, folder) in models.items():
         predict = settings.model.predict_fn({"params": params})

@@ -12,7 +12,7 @@ import numpy as np
 
 from anw_jax import _check, attacks, data, keys
 from anw_jax.errors import SettingsError
-from anw_jax.keys import Assignment, Manifest, MarkKey, Plan, SignatureSpace
+from anw_jax.keys import AccessRule, Assignment, Manifest, MarkKey, Plan, SignatureSpace
 from anw_jax.lab.settings import AttackSettings, Settings, UserSettings, VerifySettings
 from anw_jax.lab.workdir import Workdir
 from anw_jax.marks import Mark, PixelMark, make_mark, publish
@@ -303,7 +303,12 @@ def open_user(
         except ValueError as error:
             raise SettingsError(f"config.users.{name}: {error}") from None
         beacon_name = f"seed {seed} of this run"
-        plan = Plan(verify.statistic, verify.alpha, mark.description, beacon=beacon_name)
+        rules = ()
+        if verify.views > 1:
+            rules = (AccessRule("logits", "arbitrator", views=verify.views),)
+        plan = Plan(
+            verify.statistic, verify.alpha, mark.description, beacon=beacon_name, rules=rules
+        )
         commitment = keys.commit(mark_key, manifest, plan)
         message = f"{_TAG_BEACON}\0{seed}\0{commitment}"
         beacon = hashlib.sha256(message.encode()).digest()

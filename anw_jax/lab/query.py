@@ -42,7 +42,8 @@ class QueryBatch:
       marks: each user's mark family (with a private basis, that basis).
       mark_of_image: int64 `[n]`, the user of each photo, as an index into `marks`.
       units: manifest and declared statistic of each user, by the user's name.
-      loss: the model's loss, without targets; None for that of a classifier on the labels.
+      loss: the model's loss.
+      has_labels: whether its targets are the labels; otherwise it has none.
     """
 
     name: str
@@ -50,13 +51,18 @@ class QueryBatch:
     marks: tuple[Mark, ...]
     mark_of_image: np.ndarray
     units: dict[str, tuple[Manifest, str]]
-    loss: jax.tree_util.Partial | None = None
+    loss: verify.LossFn = verify.cross_entropy
+    has_labels: bool = True
 
     @classmethod
-    def of(
-        cls, name: str, users: tuple[User, ...], loss: jax.tree_util.Partial | None = None
-    ) -> "QueryBatch":
-        """Collect what may be known of users before their keys are opened."""
+    def of(cls, name: str, users: tuple[User, ...], **loss: Any) -> "QueryBatch":
+        """Collect what may be known of users before their keys are opened.
+
+        Args:
+          name: of the batch.
+          users: its members.
+          **loss: `loss` and `has_labels`.
+        """
         albums = [user.originals for user in users]
         originals = albums[0]
         if len(albums) > 1:
@@ -72,7 +78,7 @@ class QueryBatch:
             marks=tuple(user.mark for user in users),
             mark_of_image=np.repeat(np.arange(len(users)), list(map(len, albums))),
             units={user.name: (user.manifest, user.plan.statistic) for user in users},
-            loss=loss,
+            **loss,
         )
 
     def with_wrong_bases(self, seed: int) -> "QueryBatch":
@@ -100,11 +106,21 @@ def wrong_name(group: str) -> str:
     return group + _WRONG
 
 
-def query_batches(prepared: Prepared, seed: int) -> list[QueryBatch]:
-    """Make the query batches of all users and groups, and of groups under wrong bases."""
-    batches = [QueryBatch.of(name, (user,)) for name, user in prepared.users.items()]
+def query_batches(prepared: Prepared, seed: int, num_views: int = 1) -> list[QueryBatch]:
+    """Make the query batches of all users and groups, and of groups under wrong bases.
+
+    Args:
+      prepared: with the users.
+      seed: of wrong bases and of views.
+      num_views: views of each image, over which losses are averaged (`verify.over_views`).
+    """
+    loss = {}
+    if num_views > 1:
+        shape = prepared.splits.train.images.shape[1:]
+        loss["loss"] = verify.over_views(verify.cross_entropy, num_views, shape, seed=seed)
+    batches = [QueryBatch.of(name, (user,), **loss) for name, user in prepared.users.items()]
     for name, members in prepared.groups.items():
-        batches.append(QueryBatch.of(name, members))
+        batches.append(QueryBatch.of(name, members, **loss))
         if members[0].settings.mark == "private_basis":
             batches.append(batches[-1].with_wrong_bases(seed))
     return batches
@@ -228,10 +244,10 @@ class _StoredTable:
             block = verify.loss_table(
                 predict,
                 batch.originals.images[start:stop],
-                labels if batch.loss is None else (),
+                labels if batch.has_labels else (),
                 batch.marks,
                 self.grid,
-                loss=batch.loss or verify.cross_entropy,
+                loss=batch.loss,
                 mark_of_image=batch.mark_of_image[start:stop],
                 on_progress=on_progress,
             )
@@ -290,7 +306,7 @@ class _StoredTable:
             queries.update(manifest.to_json().encode() + b"\0" + description + b"\0")
         queries.update(self.batch.originals.labels.astype("<i4").tobytes())
         queries.update(self.grid.degrees.astype("<f8").tobytes())
-        if self.batch.loss is not None:
+        if self.batch.loss is not verify.cross_entropy:
             queries.update(digest_of_model(self.batch.loss).encode())
         return {
             "table": verify.seal(table),

@@ -125,7 +125,7 @@ def _measured(
     """Query and test the trained model, then its changed versions; run the analyses."""
     how = settings.verify
     with journal.stage("verify"):
-        batches = queries.query_batches(prepared, settings.seed)
+        batches = queries.query_batches(prepared, settings.seed, how.views)
         tables = queries.query(batches, how.grid, trained_run.predict, folder, journal)
     with journal.stage("proof"):
         proved = proof.prove(

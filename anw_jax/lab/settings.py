@@ -163,6 +163,7 @@ class VerifySettings:
       num_slots: N; slot 0 is "unmarked".
       grid_refinement: angles per slot in the grid that is queried, for the loss curve.
       suspect_refinement: the same for changed models.
+      views: shifted and mirrored views of each image, over which its loss is averaged.
       num_fresh_keys: number of wrong keys under which each table is tested as a control.
       key_origin: "experiment" (derived from the seed, never evidence) or "secret" (drawn from
         the operating system).
@@ -173,6 +174,7 @@ class VerifySettings:
     num_slots: int = 12
     grid_refinement: int = 3
     suspect_refinement: int = 3
+    views: int = 1
     num_fresh_keys: int = 1000
     key_origin: str = "experiment"
 
@@ -182,6 +184,7 @@ class VerifySettings:
         _check.integer_at_least(2, num_slots=self.num_slots)
         _check.integer_at_least(1, grid_refinement=self.grid_refinement)
         _check.integer_at_least(1, suspect_refinement=self.suspect_refinement)
+        _check.integer_at_least(1, views=self.views)
         _check.integer_at_least(1, num_fresh_keys=self.num_fresh_keys)
         _check.one_of(KEY_ORIGINS, key_origin=self.key_origin)
         _ = self.grid  # raises for too many slots
@@ -292,6 +295,8 @@ class Settings:
             if user["strength"] is None:
                 # Workdirs from before marks had one lack the field; they can still be resumed.
                 del user["strength"]
+        if self.verify.views == 1:  # likewise
+            del values["verify"]["views"]
         return values
 
     def case_dict(self) -> dict[str, Any]:

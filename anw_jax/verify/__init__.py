@@ -26,6 +26,7 @@ from anw_jax.verify.losses import (
     contrastive_loss,
     cross_entropy,
     denoising_error,
+    over_views,
     reconstruction_error,
     squared_error,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "jax_record",
     "loss_table",
     "objective",
+    "over_views",
     "plan_queries",
     "reconstruction_error",
     "seal",

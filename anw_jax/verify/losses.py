@@ -249,6 +249,62 @@ def denoising_target(shares: np.ndarray, prediction: str) -> tuple[np.ndarray, n
     return weights[_check.one_of(weights, prediction=prediction)]
 
 
+def over_views(
+    loss: LossFn, num_views: int, image_shape: tuple[int, int, int], *, seed: int
+) -> jax.tree_util.Partial:
+    """Average a loss over public views of each image: shifted and mirrored copies.
+
+    A model that was trained with random crops and flips has learned many views of an image, so
+    their mean loss shows more than the loss of the image alone. The views are the same for all
+    images and slots.
+
+    Args:
+      loss: of images and targets; its images keep their shape.
+      num_views: number of views, at least 1. The first is the image itself, the second its
+        mirror image; the others are shifted by up to 1/8 of each side, with edges filled by
+        reflection, and every second one is mirrored.
+      image_shape: `(H, W, 3)` of the images.
+      seed: of the shifts; public.
+
+    Returns:
+      A loss, in the units of the given one.
+
+    Raises:
+      TypeError, ValueError: fewer than one view, or a negative seed.
+
+    Example:
+      >>> brightness = lambda predict, images, targets: images.mean((1, 2, 3))
+      >>> loss = over_views(brightness, 4, (2, 2, 3), seed=0)
+      >>> loss(None, jnp.ones((1, 2, 2, 3)), ()).tolist()
+      [1.0]
+    """
+    _check.integer_at_least(1, num_views=num_views)
+    _check.integer_at_least(0, seed=seed)
+    random = np.random.default_rng(seed)
+    rows, columns = (_shifted(random, num_views, side) for side in image_shape[:2])
+    columns[1::2] = columns[1::2, ::-1]
+    views = jnp.asarray(rows), jnp.asarray(columns)
+    return jax.tree_util.Partial(_mean_over_views, as_partial(loss), *views)
+
+
+def _shifted(random: np.random.Generator, num_views: int, side: int) -> np.ndarray:
+    """Return the pixels of each view along one axis, int32 `[num_views, side]`."""
+    shifts = random.integers(-(side // 8), side // 8, num_views, endpoint=True)
+    shifts[:2] = 0
+    places = np.abs(np.arange(side) - shifts[:, None])
+    return np.where(places < side, places, 2 * (side - 1) - places).astype(np.int32)
+
+
+def _mean_over_views(loss, rows_of_views, columns_of_views, predict, images, targets) -> jax.Array:
+    def of_view(view: tuple[jax.Array, jax.Array]) -> jax.Array:
+        rows, columns = view
+        seen = jnp.take(jnp.take(images, rows, axis=1), columns, axis=2)
+        return loss(predict, seen, targets)
+
+    # One view after the other, so the memory is that of one batch.
+    return jax.lax.map(of_view, (rows_of_views, columns_of_views)).mean(axis=0)
+
+
 def _contrast(others: jax.Array, temperature: jax.Array, predict, images, own) -> jax.Array:
     embeddings = _unit(predict(images).astype(jnp.float32))
     right = (embeddings * _unit(jnp.asarray(own, jnp.float32))).sum(axis=1, keepdims=True)

@@ -17,6 +17,7 @@ from anw_jax.verify import (
     gradient_search,
     loss_table,
     objective,
+    over_views,
     reconstruction_error,
     squared_error,
 )
@@ -53,6 +54,33 @@ def test_binary_cross_entropy():
     twin = -np.log(np.where(targets, chances, 1 - chances)).sum(axis=1)
     got = binary_cross_entropy(Partial(linear, WEIGHTS), FLOATS, targets)
     np.testing.assert_allclose(got, twin, rtol=1e-5)
+
+
+def test_the_mean_over_views_equals_a_loop_over_views():
+    images = RNG.random((2, 16, 24, 3), np.float32)
+    weights = jnp.asarray(RNG.normal(0, 0.1, (16 * 24 * 3, 3)), jnp.float32)
+    predict, labels = Partial(linear, weights), jnp.array([2, 0])
+    got = over_views(cross_entropy, 5, (16, 24, 3), seed=3)(predict, images, labels)
+    random, shifts = np.random.default_rng(3), []
+    for side in (16, 24):
+        drawn = random.integers(-(side // 8), side // 8, 5, endpoint=True)
+        shifts.append([0, 0, *drawn[2:]])
+    losses = []
+    for number, (down, right) in enumerate(zip(*shifts, strict=True)):
+        padded = np.pad(images, [(0, 0), (2, 2), (3, 3), (0, 0)], mode="reflect")
+        view = padded[:, 2 - down : 18 - down, 3 - right : 27 - right]
+        losses.append(
+            cross_entropy(predict, view[:, :, ::-1] if number % 2 else view, labels)
+        )
+    np.testing.assert_allclose(got, np.mean(losses, axis=0), rtol=1e-5)
+    one = over_views(cross_entropy, 1, (16, 24, 3), seed=3)(predict, images, labels)
+    np.testing.assert_allclose(one, cross_entropy(predict, images, labels), rtol=1e-6)
+
+
+@pytest.mark.parametrize("number, error", [(0, ValueError), (1.5, TypeError)])
+def test_a_wrong_number_of_views_is_refused(number, error):
+    with pytest.raises(error, match="num_views"):
+        over_views(cross_entropy, number, (4, 4, 3), seed=0)
 
 
 def test_squared_error_and_reconstruction():
