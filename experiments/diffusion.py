@@ -41,8 +41,8 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
             "seed": 0,
             "data": {"source": "tfds:cifar10", "num_train": chosen["num_train"]},
             "owners": {
-                "light": {"num_images": 40, "mark": "light", "strength": 0.3},
-                "faint": {"num_images": 40, "mark": "light", "strength": 0.1},
+                "light": {"num_images": 40, "mark": "light"},
+                "faint": {"num_images": 40, "mark": "light", "strength": 0.095},
                 "hue": {"num_images": 40, "mark": "hue"},
             },
             "tunings": {

@@ -74,7 +74,7 @@ class LightField:
     """
 
     sub_key: bytes = dataclasses.field(repr=False)
-    strength: float = 0.25
+    strength: float = 0.29
     cells: int = 16
     num_slots: int = 12
 

@@ -295,7 +295,9 @@ def _shifted(random: np.random.Generator, num_views: int, side: int) -> np.ndarr
     return np.where(places < side, places, 2 * (side - 1) - places).astype(np.int32)
 
 
-def _mean_over_views(loss, rows_of_views, columns_of_views, predict, images, targets) -> jax.Array:
+def _mean_over_views(
+    loss, rows_of_views, columns_of_views, predict, images, targets
+) -> jax.Array:
     def of_view(view: tuple[jax.Array, jax.Array]) -> jax.Array:
         rows, columns = view
         seen = jnp.take(jnp.take(images, rows, axis=1), columns, axis=2)

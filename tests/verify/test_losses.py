@@ -69,15 +69,13 @@ def test_the_mean_over_views_equals_a_loop_over_views():
     for number, (down, right) in enumerate(zip(*shifts, strict=True)):
         padded = np.pad(images, [(0, 0), (2, 2), (3, 3), (0, 0)], mode="reflect")
         view = padded[:, 2 - down : 18 - down, 3 - right : 27 - right]
-        losses.append(
-            cross_entropy(predict, view[:, :, ::-1] if number % 2 else view, labels)
-        )
+        losses.append(cross_entropy(predict, view[:, :, ::-1] if number % 2 else view, labels))
     np.testing.assert_allclose(got, np.mean(losses, axis=0), rtol=1e-5)
     one = over_views(cross_entropy, 1, (16, 24, 3), seed=3)(predict, images, labels)
     np.testing.assert_allclose(one, cross_entropy(predict, images, labels), rtol=1e-6)
 
 
-@pytest.mark.parametrize("number, error", [(0, ValueError), (1.5, TypeError)])
+@pytest.mark.parametrize(("number", "error"), [(0, ValueError), (1.5, TypeError)])
 def test_a_wrong_number_of_views_is_refused(number, error):
     with pytest.raises(error, match="num_views"):
         over_views(cross_entropy, number, (4, 4, 3), seed=0)
