@@ -3,6 +3,7 @@
 owners/<name>/      manifest.json, commitment.json (basis.json, light.json) from the owner;
                     originals/ with labels.csv, or originals.npz
 suspects/<name>.toml
+references/<name>.toml   models that calibrate all suspects, if there are any
 probe.json          → declared.json → blind.json (tables/) or closed.json (records/)
                     → verdict.json; each names the SHA-256 of the one before
 answers/            the answers of each suspect: no query is paid twice
@@ -37,6 +38,9 @@ FORMATS = {
 
 # Older formats that are still read.
 OLDER = {"closed.json": ("anw_jax closed sequential audit, version 1",)}
+
+# Before the name of a reference, where suspects and references stand in one list.
+REFERENCES = "references/"
 
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -95,13 +99,21 @@ class Case:
     def suspects(self) -> dict[str, SuspectFile]:
         """The files of suspects by name, sorted."""
         folder = self.path / "suspects"
-        files = [p for p in _visible(folder) if p.suffix in (".toml", ".json")]
-        if not files:
+        suspects = _model_files(folder)
+        if not suspects:
             raise CaseError(f"{folder} must hold a .toml or .json file for each suspect")
-        suspects = {_name(file): SuspectFile.load(file) for file in sorted(files)}
-        if len(suspects) < len(files):
-            raise CaseError(f"{folder} has two files of one name")
         return suspects
+
+    @functools.cached_property
+    def references(self) -> dict[str, SuspectFile]:
+        """The files of reference models by name, sorted; most cases have none."""
+        return _model_files(self.path / "references")
+
+    @property
+    def models(self) -> dict[str, SuspectFile]:
+        """Suspects by name, and references as "references/<name>"."""
+        others = {f"{REFERENCES}{name}": file for name, file in self.references.items()}
+        return {**self.suspects, **others}
 
     @property
     def plan(self) -> Plan:
@@ -160,7 +172,7 @@ class Case:
         return body
 
     def answers_file(self, suspect: str) -> pathlib.Path:
-        """Return the path of a suspect's answers."""
+        """Return the path of the answers of a suspect, or of a reference (see `models`)."""
         return self.file("answers") / f"{suspect}.answers"
 
     def check_answers(self, suspect: str, digest: str, named_by: str) -> None:
@@ -180,6 +192,14 @@ class Case:
     def table_file(self, suspect: str) -> pathlib.Path:
         """Return the path of a suspect's sealed tables."""
         return self.file("tables") / f"{suspect}.npz"
+
+
+def _model_files(folder: pathlib.Path) -> dict[str, SuspectFile]:
+    files = [p for p in _visible(folder) if p.suffix in (".toml", ".json")]
+    models = {_name(file): SuspectFile.load(file) for file in sorted(files)}
+    if len(models) < len(files):
+        raise CaseError(f"{folder} has two files of one name")
+    return models
 
 
 def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -229,6 +249,13 @@ SHAPES: dict[str, dict[str, Any]] = {
                 "menu?": int,
             }
         },
+        "references?": {
+            "*": {
+                "file": str,
+                "declaration": {"cost_per_query": float},
+                "declaration_digest": str,
+            }
+        },
         "access?": _ACCESS,
         "beacons": {"*": str},
         "bound?": {"level": float, "by": str},
@@ -246,8 +273,10 @@ SHAPES: dict[str, dict[str, Any]] = {
                 "answers?": str,
                 "file?": str,
                 "owners": {"*": {"table": str, "unusable?": _COUNT}},
+                "references?": {"*": {"file": str, "owners": {"*": {"table": str}}}},
             }
         },
+        "references?": {"*": {"num_queries": int, "answers": str}},
     },
     "closed.json": {
         "records?": {"*": {"*": {"record": str, "unusable?": _COUNT}}},

@@ -38,7 +38,7 @@ def check_probe(case: Case, despite_probe: bool) -> None:
             f"{case.file('probe.json')} is not there: probe the suspects first (anw probe)"
         )
     reports = case.read("probe.json")["suspects"]
-    for name, file in case.suspects.items():
+    for name, file in case.models.items():
         if reports.get(name, {}).get("file") != file.digest:
             raise CaseError(f"{file.path} is new or was changed since the probe: probe again")
         if not reports[name]["is_fit"]:

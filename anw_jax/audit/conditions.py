@@ -4,9 +4,10 @@ import dataclasses
 import math
 from typing import Any
 
-from anw_jax.audit.case import FORMATS, Case
+from anw_jax.audit.case import FORMATS, REFERENCES, Case
 from anw_jax.audit.corrections import SHOWN
 from anw_jax.audit.declare import Declared, check_unchanged
+from anw_jax.audit.reference_checks import check_reference_ages
 from anw_jax.audit.statements import (
     CaseStatements,
     check_controls,
@@ -78,8 +79,8 @@ class CaseBasis:
       statements: of the arbitrator.
 
     Raises:
-      CaseError: nothing declared, wrong statements, or a suspect released before
-        the beacon value appeared.
+      CaseError: nothing declared, wrong statements, a suspect released before the beacon
+        value appeared, or a reference released after it.
       ChangedFileError: a file was changed.
     """
 
@@ -89,6 +90,8 @@ class CaseBasis:
         self.statements: CaseStatements = read_statements(case)
         check_controls(self.statements, self.declared.body)
         check_release(case, self.statements)
+        declarations = {name: self.declared.declaration(name) for name in case.models}
+        check_reference_ages(case, declarations, self.statements)
 
     def of(self, owner: str, suspect: str, is_compared: bool) -> Basis:
         """Gather what the test of one owner against one suspect rests on.
@@ -191,7 +194,18 @@ class CaseBasis:
                 }
                 for name in declared.body["suspects"]
             },
+            **self._references(),
         }
+
+    def _references(self) -> dict[str, Any]:
+        models = {
+            name: {
+                "model": self.declared.said(f"{REFERENCES}{name}")["declaration_digest"],
+                "stated": self.statements.references[name],
+            }
+            for name in self.case.references
+        }
+        return {"references": models} if models else {}
 
 
 def check_blind(case: Case, name: str, noted: str | None) -> bool:

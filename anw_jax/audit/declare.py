@@ -6,16 +6,17 @@ from typing import Any
 
 from anw_jax import _check, _json
 from anw_jax.audit import checks
-from anw_jax.audit.case import FORMATS, Case, Owner
+from anw_jax.audit.case import FORMATS, REFERENCES, Case, Owner
 from anw_jax.audit.corrections import level_of_record
 from anw_jax.audit.options import Chosen, Options, access_of_rule, choose_rule
+from anw_jax.audit.reference_checks import check_references
 from anw_jax.audit.statements import (
     CaseStatements,
     check_release,
     read_statements,
     write_template,
 )
-from anw_jax.audit.suspect_file import MakerFn
+from anw_jax.audit.suspect_file import MakerFn, SuspectFile
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import AccessRule, augmentation_seed
 from anw_jax.keys.beacons import check_value
@@ -44,9 +45,15 @@ class Declared:
     def __init__(self, case: Case, body: dict[str, Any]):
         self.case, self.body = case, body
 
-    def declaration(self, suspect: str) -> Declaration:
-        """Return the declaration of one suspect."""
-        return Declaration.from_json(self.body["suspects"][suspect]["declaration"])
+    def said(self, model: str) -> dict[str, Any]:
+        """Return what is declared of a suspect, or of a reference (see `Case.models`)."""
+        if model.startswith(REFERENCES):
+            return self.body["references"][model.removeprefix(REFERENCES)]
+        return self.body["suspects"][model]
+
+    def declaration(self, model: str) -> Declaration:
+        """Return the declaration of one suspect or reference."""
+        return Declaration.from_json(self.said(model)["declaration"])
 
     def access(self, suspect: str) -> Access:
         """Return the declared access of one suspect; older files have one for all."""
@@ -127,7 +134,7 @@ def declare(
     Raises:
       CaseError: declared already, no probe or one that found errors, owners that cannot share
         a case, originals missing or too small for their mark, labels that are missing or were
-        not committed to, a beacon's value missing or not planned.
+        not committed to, a beacon's value missing or not planned, references that do not fit.
       ValueError: an access that a suspect's answers do not allow.
     """
     if case.has("declared.json"):
@@ -142,10 +149,13 @@ def declare(
     checks.check_complete(case)
     checks.check_marks_fit(case)
     check_release(case, statements)
-    opened = {name: file.open(makers) for name, file in case.suspects.items()}
+    opened = {name: file.open(makers) for name, file in case.models.items()}
     if not despite_probe:
         checks.check_same_models(case, opened)
-    chosen = {n: _chosen(case, n, s.declaration, options) for n, s in opened.items()}
+    declarations = {name: model.declaration for name, model in opened.items()}
+    chosen = {n: _chosen(case, n, declarations[n], options) for n in case.suspects}
+    rules = {name: one.rule for name, one in chosen.items()}
+    check_references(case, declarations, rules, statements)
     rules = [one.rule for one in chosen.values()]
     sources = {
         name: options.label_source or checks.declared_source(owner.published.plan, rules)
@@ -167,15 +177,10 @@ def declare(
             for name, owner in case.owners.items()
         },
         "suspects": {
-            name: {
-                "file": case.suspects[name].digest,
-                "kind": case.suspects[name].kind,
-                "declaration": suspect.declaration.as_json(),
-                "declaration_digest": suspect.declaration.digest,
-                **chosen[name].as_json(),
-            }
-            for name, suspect in opened.items()
+            name: {**_model(file, declarations[name]), **chosen[name].as_json()}
+            for name, file in case.suspects.items()
         },
+        **_references(case, declarations),
         "budget": options.budget,
         "beacons": _beacons(case, options),
         "public_seeds": public_seeds(case),
@@ -208,6 +213,23 @@ def _chosen(case: Case, name: str, declaration: Declaration, options: Options) -
     return chosen
 
 
+def _model(file: SuspectFile, declaration: Declaration) -> dict[str, Any]:
+    return {
+        "file": file.digest,
+        "kind": file.kind,
+        "declaration": declaration.as_json(),
+        "declaration_digest": declaration.digest,
+    }
+
+
+def _references(case: Case, declarations: dict[str, Declaration]) -> dict[str, Any]:
+    models = {
+        name: _model(file, declarations[f"{REFERENCES}{name}"])
+        for name, file in case.references.items()
+    }
+    return {"references": models} if models else {}
+
+
 def close(suspect: Suspect) -> None:
     """Close a suspect, if it has anything to close."""
     end = getattr(suspect, "close", None)
@@ -238,9 +260,10 @@ def check_unchanged(case: Case) -> Declared:
     now = {
         "owners": {name: _owner(owner) for name, owner in case.owners.items()},
         "suspects": {name: {"file": file.digest} for name, file in case.suspects.items()},
+        "references": {n: {"file": file.digest} for n, file in case.references.items()},
     }
     for group, entries in now.items():
-        before = declared.body[group]
+        before = declared.body.get(group) or {}
         if sorted(before) != sorted(entries):
             raise ChangedFileError(
                 f"{case.path} was declared with the {group} {', '.join(sorted(before))}, and "

@@ -83,6 +83,7 @@ def estimate(
     study: str | None = None,
     true_labels: bool = True,
     augmentations: int = 1,
+    references: int = 0,
     **options: Any,
 ) -> dict[str, Any]:
     """Estimate units, slots and queries for a level and a power.
@@ -94,11 +95,14 @@ def estimate(
       study: where the effect was measured; None takes `default_study`.
       true_labels: False if the model's own answers are the labels.
       augmentations: queries for each photo and slot; several were measured with 16.
+      references: number of reference models, each of which is asked as much as the suspect;
+        the effects were measured without any.
       **options: as `stats.plan_audit` takes them: `num_slots`, `alpha`, `power`, `mode`,
         `images_per_unit`, `max_units`, `seed`.
 
     Returns:
-      The fields of `stats.AuditPlan`, "effect" and its source; `reason` says "not yet
+      The fields of `stats.AuditPlan`, "effect" and its source; with references
+      "num_reference_queries", to all of them; `reason` says "not yet
       measured" where no effect is known.
 
     Raises:
@@ -109,7 +113,9 @@ def estimate(
       >>> estimate(access="top_k")["reason"]
       'not yet measured for top_k: give --effect'
     """
-    source = "given"
+    source, references = "given", _check.integer_at_least(0, references=references)
+    if references and options.get("mode") == "sequential":
+        raise ValueError("references must be 0 in sequential mode, which has none")
     effect = effect if effect is None else _check.finite(effect=effect)
     if study is None:
         study = default_study(access, true_labels=true_labels, augmentations=augmentations)
@@ -124,7 +130,10 @@ def estimate(
             "reason": f"{NOT_MEASURED} for {access}: give --effect",
         }
     plan = plan_audit(effect, access=access, augmentations=augmentations, **options)
-    return {**dataclasses.asdict(plan), "effect": effect, "source": source}
+    body = {**dataclasses.asdict(plan), "effect": effect, "source": source}
+    if references:
+        body["num_reference_queries"] = plan.num_queries and references * plan.num_queries
+    return body
 
 
 def reached(case: Case) -> list[dict[str, Any]]:

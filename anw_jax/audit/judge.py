@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from anw_jax import _json
-from anw_jax.audit import refusals
-from anw_jax.audit.case import Case, Owner
+from anw_jax.audit import references, refusals
+from anw_jax.audit.case import REFERENCES, Case, Owner
 from anw_jax.audit.checks import source_of
 from anw_jax.audit.conditions import Basis, CaseBasis, Tests, check_blind, split_controls
 from anw_jax.audit.corrections import SHOWN, corrected, restate
@@ -17,7 +18,7 @@ from anw_jax.audit.seal import read_blind
 from anw_jax.errors import CaseError
 from anw_jax.keys import AccessRule, Assignment, Manifest, MarkKey, Plan, assign
 from anw_jax.stats import format_p, how_many, log_e_from_p, which_units
-from anw_jax.verify import Verdict, decide
+from anw_jax.verify import Reference, Verdict, decide
 
 
 def judge_case(
@@ -61,8 +62,12 @@ def recompute_case(
     sealed, tables = read_blind(case)
     is_compared = check_blind(case, "blind.json", blind)
     tests: Tests = {owner: {} for owner in case.owners}
+    others = {name: references.read(case, sealed, name) for name in sealed["suspects"]}
     for name, result in sealed["suspects"].items():
         for owner, by_owner in tests.items():
+            calibrated_by = references.of_owner(
+                declared, basis.statements, sealed, others[name], name, owner
+            )
             test = _test(
                 declared,
                 owner,
@@ -71,6 +76,7 @@ def recompute_case(
                 tables[name][owner],
                 basis.of(owner, name, is_compared),
                 result["owners"][owner]["table"],
+                calibrated_by,
             )
             by_owner[name] = refusals.limited(
                 test, result["owners"][owner].get("unusable"), declared.refusal_limit(name)
@@ -78,8 +84,10 @@ def recompute_case(
     suspects, controls = split_controls(tests, basis.statements)
     end = corrected(case.plan, suspects)
     suspects = restate(suspects, end)
-    _add_units(declared, mark_keys, tables, suspects)
+    _add_units(declared, mark_keys, tables, others, suspects)
     queries = {name: result["num_queries"] for name, result in sealed["suspects"].items()}
+    for name, counts in (sealed.get("references") or {}).items():
+        queries[f"{REFERENCES}{name}"] = counts["num_queries"]
     verdict = basis.verdict("sealed", "blind.json", is_compared, suspects, end, queries)
     return {**verdict, "controls": controls}
 
@@ -92,6 +100,7 @@ def _test(
     table: np.ndarray,
     basis: Basis,
     sealed_digest: str,
+    calibrated_by: list[Reference],
 ) -> dict[str, Any]:
     published = declared.case.owners[owner].published
     tested = judge_table(
@@ -104,8 +113,10 @@ def _test(
         statements=basis.statements,
         menu=basis.menu,
         other_conditions=basis.conditions,
+        references=calibrated_by,
     )
-    return {**tested, "stated": list(basis.stated), "how_many": None, "which": None}
+    stated = [*tested.pop("references", ()), *basis.stated]
+    return {**tested, "stated": stated, "how_many": None, "which": None}
 
 
 class HasCommitment(Protocol):
@@ -133,7 +144,8 @@ def judge_table(
       owner: with manifest, plan and commitment.
       sealed_digest: of the table, from its seal.
       beacon: value of the plan's beacon.
-      **basis: of `verify.decide`: `rule`, `statements`, `menu`, `other_conditions`.
+      **basis: of `verify.decide`: `rule`, `statements`, `menu`, `other_conditions`,
+        `references`.
 
     Returns:
       Plain values of the verdict.
@@ -182,6 +194,7 @@ def _fields(verdict: Verdict) -> dict[str, Any]:
             for name, value in verdict.diagnostics.items()
         },
         "table": verdict.table_digest,
+        **({"references": list(verdict.references)} if verdict.references else {}),
     }
 
 
@@ -195,6 +208,7 @@ def _add_units(
     declared: Declared,
     mark_keys: dict[str, MarkKey],
     tables: dict[str, dict[str, np.ndarray]],
+    others: dict[str, references.Tables],
     tests: Tests,
 ) -> None:
     """Add bounds and lists where the corrected outcome is "shown", and nowhere else."""
@@ -211,11 +225,18 @@ def _add_units(
                 beacon=declared.beacon(name),
             )
             rule, factor = declared.rule(suspect), num_tests * test["factor"]
-            test |= units_of(owner, rule, assignment, tables[suspect][name], factor)
+            calibrated_by = [one[name] for one in others[suspect].values()]
+            table = tables[suspect][name]
+            test |= units_of(owner, rule, assignment, table, factor, calibrated_by)
 
 
 def units_of(
-    owner: Owner, rule: AccessRule, assignment: Assignment, table: np.ndarray, factor: float
+    owner: Owner,
+    rule: AccessRule,
+    assignment: Assignment,
+    table: np.ndarray,
+    factor: float,
+    references: Sequence[np.ndarray] = (),
 ) -> dict[str, Any]:
     """Compute the lower bound and the list of units of one test that was shown.
 
@@ -231,10 +252,18 @@ def units_of(
       assignment: the opened slots.
       table: as it was sealed, float32 `[n, N]` nats.
       factor: owners times suspects, times the factor of the test's p (K / B · T · M).
+      references: tables of reference models.
     """
     published = owner.published
     table = np.asarray(table, np.float32)
-    at_least = how_many(table, assignment, alpha=rule.bound_level / factor, by=rule.bound_by)
+    references = [np.asarray(each, np.float32) for each in references]
+    at_least = how_many(
+        table,
+        assignment,
+        alpha=rule.bound_level / factor,
+        by=rule.bound_by,
+        references=references,
+    )
     found: dict[str, Any] = {
         "how_many": {
             "at_least": at_least.num_used,
@@ -253,6 +282,7 @@ def units_of(
         assignment,
         q=rule.list_rate / factor,
         statistic=published.plan.statistic_of(rule),
+        references=references,
     )
     first_photo = {
         unit: published.manifest.file_names[index]

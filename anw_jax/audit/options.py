@@ -8,7 +8,7 @@ from typing import Any
 from anw_jax import _check
 from anw_jax.errors import CaseError
 from anw_jax.keys import AccessRule, MarkKey, Plan
-from anw_jax.keys.plan_fields import DEFAULT_KINDS
+from anw_jax.keys.plan_fields import DEFAULT_KINDS, LIGHT_FIELD
 from anw_jax.marks import Mark, make_mark
 from anw_jax.marks.named import NAMES, STRENGTHS
 from anw_jax.stats import DEFAULT_ALPHA, DEFAULT_STATISTIC, INVERSIONS
@@ -17,7 +17,12 @@ from anw_jax.suspects.access import reachable
 
 DEFAULT_MARK = "light"
 
-_OF_PLAN = ("statistic", "alpha", "beacon", "mode", "claim", "place")
+_OF_PLAN = ("statistic", "alpha", "beacon", "mode", "claim", "place", "references")
+# Views of a photo under the gentle mark "light" where a suspect answers with logits: such a
+# model is nearly always a local file, whose queries are free, and views buy back evidence. A
+# paid service answers with probabilities or labels. The number is fixed before the model is
+# known, so it cannot depend on anything but the kind of access.
+_VIEWS_OF_LIGHT = {"logits": 16}
 # The kinds that `anw commit` has rules for: an owner cannot know what will be asked.
 DEFAULT_ACCESS = (*DEFAULT_KINDS, "error")
 _OF_RULES = ("fit", "refusals", "bound_level", "bound_by", "list_rate")
@@ -35,8 +40,10 @@ class Choices:
       mark: one of `marks.named.NAMES`; "light" by default.
       strength: of a mark in `marks.named.STRENGTHS`.
       statistic, alpha, mode, claim, beacon, place: as in `keys.Plan`.
+      references: digests of reference models, as in `keys.Plan`.
       access: kinds of access; None for the highest that a suspect offers. Several are a menu.
-      augmentations: numbers of views; several are a menu.
+      augmentations: numbers of views; several are a menu. None for 16 with labels, and with
+        logits under the mark "light"; else 1.
       decimals, top, fit, refusals, bound_level, bound_by, list_rate: as in `keys.AccessRule`.
       save_queries: strides of the coarse-to-fine rule, 0 to query every slot; several are a
         menu.
@@ -55,6 +62,7 @@ class Choices:
     claim: str | None = None
     beacon: str | None = None
     place: str | None = None
+    references: tuple[str, ...] | None = None
     access: tuple[str, ...] | None = None
     augmentations: tuple[int, ...] | None = None
     decimals: int | None = None
@@ -99,12 +107,21 @@ class Choices:
             mark=mark,
             labels=labels,
             number=number,
-            rules=self._rules(labels, of_errors, DEFAULT_ACCESS),
+            rules=self._rules(
+                labels,
+                of_errors,
+                DEFAULT_ACCESS,
+                _VIEWS_OF_LIGHT if mark.split(":")[0] == LIGHT_FIELD else {},
+            ),
             highest=self.access is None or len(self.access) == 1,
         )
 
     def _rules(
-        self, labels: str, of_errors: str, defaults: tuple[str, ...]
+        self,
+        labels: str,
+        of_errors: str,
+        defaults: tuple[str, ...],
+        views_of: Mapping[str, int],
     ) -> tuple[AccessRule, ...]:
         """Return each combination of what was given: more than one of a kind is a menu.
 
@@ -112,6 +129,7 @@ class Choices:
           labels: as for `plan`.
           of_errors: the statistic of kind "error".
           defaults: kinds of access if none was given.
+          views_of: number of views of some kinds if none was given.
         """
         kinds = self.access or defaults
         for name, needs, there in (
@@ -133,8 +151,9 @@ class Choices:
                 saving=(stride, best) if stride else None,
                 **self._given(*_OF_RULES),
             )
-            for kind, views, stride in itertools.product(
-                kinds, self.augmentations or (None,), self.save_queries or (0,)
+            for kind in kinds
+            for views, stride in itertools.product(
+                self.augmentations or (views_of.get(kind),), self.save_queries or (0,)
             )
         )
 
@@ -165,7 +184,8 @@ class Choices:
             has_errors = any(rule.kind == "error" for rule in plan.rules)
             kinds = DEFAULT_ACCESS if has_errors else DEFAULT_KINDS
             of_errors = _statistic_of_errors(plan.statistic, plan.mode)
-            rules = self._rules(plan.labels, of_errors, kinds)
+            views_of = {rule.kind: rule.views for rule in plan.rules}
+            rules = self._rules(plan.labels, of_errors, kinds, views_of)
         if rules != plan.rules:
             raise CaseError(
                 f"the options for access differ from those committed to ({rules[0]} and "

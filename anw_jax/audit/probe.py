@@ -45,7 +45,7 @@ def probe_case(
     num_photos: int = 48,
     makers: dict[str, MakerFn] | None = None,
 ) -> dict[str, Any]:
-    """Probe every suspect on unmarked originals and write `probe.json`.
+    """Probe every suspect and reference on unmarked originals and write `probe.json`.
 
     May be repeated until the audit is declared. Queries of a probe are paid for and not kept.
     Recorded answers cannot be probed, and pass. The queries are like those of the audit:
@@ -70,7 +70,7 @@ def probe_case(
             "another declaration would be another test"
         )
     photos, reports = _photos(case), {}
-    for name, file in case.suspects.items():
+    for name, file in case.models.items():
         suspect = file.open(makers)
         if file.kind == "recorded":
             why = {"unprobed": "recorded answers cannot be probed"}

@@ -1,27 +1,20 @@
-"""Query one declared suspect about the photos of all owners, with its answers on disk."""
+"""Query one suspect about the photos of all owners of a case."""
 
-import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from anw_jax import progress
 from anw_jax.audit.case import Owner
-from anw_jax.audit.checks import with_labels
-from anw_jax.audit.declare import Declared, close
-from anw_jax.audit.files import digest_of
 from anw_jax.audit.originals import StoredPhotos
-from anw_jax.audit.suspect_file import MakerFn
-from anw_jax.errors import ChangedFileError
 from anw_jax.keys import AccessRule, Manifest, Units, plan_fields
 from anw_jax.marks import program_of
 from anw_jax.sequential import coarse_to_fine
 from anw_jax.sequential.query_saving import fill_between
 from anw_jax.stats import unit_losses
 from anw_jax.stats.scores import is_usable
-from anw_jax.suspects import Access, AnswerCache, Answers, Declaration, QuerySession, Suspect
+from anw_jax.suspects import Access, AnswerCache, QuerySession, Suspect
 from anw_jax.suspects.pictures import Pictures
 from anw_jax.suspects.query import Controls
 
@@ -140,6 +133,14 @@ class QueryBatch:
             if why is not None:
                 reasons[manifest.file_names[index]] = why
         return reasons
+
+    def own_labels(self) -> list[np.ndarray]:
+        """Return the class numbers used, of each owner; -1 for a photo without one."""
+        labels = np.full(int(self.starts[-1]), -1, np.int64)
+        for number, session in enumerate(self._sessions):
+            photos = np.flatnonzero(self._place_of[:, 0] == number)
+            labels[photos] = session.labels[self._place_of[photos, 1]]
+        return np.split(labels, self.starts[1:-1])
 
     def tables(
         self,
@@ -294,97 +295,3 @@ def pictures_of(members: list[tuple[StoredPhotos, int]]) -> Pictures:
         return photos[index]
 
     return Pictures(shapes, read)
-
-
-@contextlib.contextmanager
-def query_batch(
-    declared: Declared,
-    name: str,
-    *,
-    budget: int | None,
-    makers: dict[str, MakerFn] | None,
-    is_kept: bool = True,
-) -> Iterator[tuple[QueryBatch, AnswerCache]]:
-    """Open one suspect for the photos of all owners; close it and its answers afterwards.
-
-    Args:
-      declared: `declared.json`.
-      name: of the suspect.
-      budget: most queries over the life of the answers.
-      makers: further kinds of suspects.
-      is_kept: whether answers are written to disk and read from there; False queries again.
-
-    Raises:
-      ChangedFileError: the model is not the one declared.
-    """
-    suspect = declared.case.suspects[name].open(makers)
-    try:
-        known = declared.body["suspects"][name]["declaration_digest"]
-        if suspect.declaration.digest != known:
-            raise ChangedFileError(
-                f"suspect {name!r} is not the model declared (its identity or declaration "
-                "differs): restore it, or start again in another case folder"
-            )
-        file = declared.case.answers_file(name) if is_kept else None
-        with AnswerCache(file, suspect.declaration) as cache:
-            yield _batch_of(declared, name, suspect, cache, budget), cache
-    finally:
-        close(suspect)
-
-
-@contextlib.contextmanager
-def stored_batch(declared: Declared, name: str) -> Iterator[QueryBatch]:
-    """Open the same batch with the answers on disk alone, without the suspect.
-
-    Raises:
-      CacheError: the file is damaged, or belongs to another suspect.
-      ChangedFileError: raised by a query whose answer is not there.
-    """
-    declaration = declared.declaration(name)
-    with AnswerCache(declared.case.answers_file(name), declaration) as cache:
-        yield _batch_of(declared, name, _OnDisk(declaration, name), cache, None)
-
-
-class _OnDisk:
-    """A suspect that is not there: only its stored answers are."""
-
-    def __init__(self, declaration: Declaration, name: str):
-        self.declaration, self._name = declaration, name
-
-    def answers(self, images: np.ndarray) -> Answers:
-        """Refuse: these images have no stored answer."""
-        raise ChangedFileError(
-            f"answers/{self._name}.answers lacks {len(images)} answers that the sealed result "
-            "was made from: restore the file"
-        )
-
-
-def _batch_of(
-    declared: Declared,
-    name: str,
-    suspect: Suspect,
-    cache: AnswerCache,
-    budget: int | None,
-) -> QueryBatch:
-    case = declared.case
-    return QueryBatch(
-        suspect,
-        [with_labels(case, owner, declared.labels_by(owner)) for owner in case.owners],
-        declared.access(name),
-        [bytes.fromhex(declared.body["public_seeds"][owner]) for owner in case.owners],
-        cache,
-        budget,
-        declared.rule(name),
-    )
-
-
-def queries_of(declared: Declared, name: str, cache: AnswerCache) -> dict[str, Any]:
-    """Count the queries so far, for the files; a digest names the answers."""
-    cache.sync()
-    price = declared.body["suspects"][name]["declaration"]["cost_per_query"]
-    return {
-        "num_queries": cache.num_queries,
-        "num_in_doubt": cache.num_in_doubt,
-        "answers": digest_of(declared.case.answers_file(name)),
-        "cost": cache.num_queries * price,
-    }

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from anw_jax import _check, _json
-from anw_jax.audit.case import Case, Owner
+from anw_jax.audit import references
+from anw_jax.audit.batches import Like, like_suspect, query_batch, stored_batch
+from anw_jax.audit.case import REFERENCES, Case, Owner
 from anw_jax.audit.declare import Declared, check_unchanged
 from anw_jax.audit.judge import recompute_case
-from anw_jax.audit.query import query_batch, stored_batch
 from anw_jax.audit.records import recompute_record, record_bodies
 from anw_jax.audit.seal import read_blind
 from anw_jax.audit.suspect_file import MakerFn
@@ -165,12 +166,15 @@ def _numbers(text: str) -> list[float]:
 
 
 def _checked_tables(declared: Declared) -> Iterator[int]:
-    """Compare each sealed table with the answers; yield its number of rows."""
+    """Compare each sealed table with the answers; yield numbers of rows."""
     case = declared.case
     body, _ = read_blind(case)
     for name, result in body["suspects"].items():
         with stored_batch(declared, name) as batch:
             tables = batch.tables(declared.rule(name).saving)
+        if case.references:
+            like = like_suspect(declared, name)
+            yield references.check_replayed(declared, body, like)
         for owner, table in zip(case.owners, tables, strict=True):
             if seal(table) != result["owners"][owner]["table"]:
                 raise ChangedFileError(
@@ -217,10 +221,13 @@ def _query_again(
     """Query a random share of the units again, and count the rows that differ."""
     num_asked, num_differing, case = 0, 0, declared.case
     rng = np.random.default_rng()
-    for name in case.suspects:
+    for model, like in _asked(declared):
+        name = model if like is None else like.suspect
         saving = declared.rule(name).saving
-        opened = query_batch(declared, name, budget=None, makers=makers, is_kept=False)
-        with stored_batch(declared, name) as before, opened as (now, _):
+        opened = query_batch(
+            declared, model, budget=None, makers=makers, is_kept=False, like=like
+        )
+        with stored_batch(declared, model, like) as before, opened as (now, _):
             for number, owner in enumerate(case.owners.values()):
                 units = _queried_units(case, owner, name)
                 size = min(len(units), math.ceil(share * len(units)))
@@ -229,6 +236,16 @@ def _query_again(
                     num_asked += 1
                     num_differing += not _same(*rows, _ANSWER_TOLERANCE)
     return num_asked, num_differing
+
+
+def _asked(declared: Declared) -> Iterator[tuple[str, Like | None]]:
+    """Yield each suspect, and each reference with each suspect whose questions it was asked."""
+    case = declared.case
+    for name in case.suspects:
+        yield name, None
+        if case.references:
+            like = like_suspect(declared, name)
+            yield from ((f"{REFERENCES}{reference}", like) for reference in case.references)
 
 
 def _queried_units(case: Case, owner: Owner, suspect: str) -> list[int]:

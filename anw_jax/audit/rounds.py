@@ -13,11 +13,12 @@ from typing import Any
 
 from anw_jax import _json, progress
 from anw_jax.audit import refusals
+from anw_jax.audit.batches import queries_of, query_batch
 from anw_jax.audit.case import FORMATS, Case
 from anw_jax.audit.declare import Declared, check_unchanged
 from anw_jax.audit.exchange import read_opening, write_request
 from anw_jax.audit.files import digest_of
-from anw_jax.audit.query import QueryBatch, queries_of, query_batch
+from anw_jax.audit.query import QueryBatch
 from anw_jax.audit.records import record_file, resume_records
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import OpenerError

@@ -1,17 +1,17 @@
 """Fill and seal every table of a sealed case, before any key is opened."""
 
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from anw_jax import _files, _json, progress
-from anw_jax.audit import refusals
+from anw_jax.audit import references, refusals
+from anw_jax.audit.batches import Like, queries_of, query_batch
 from anw_jax.audit.case import FORMATS, Case
 from anw_jax.audit.declare import check_unchanged
 from anw_jax.audit.files import check_same, digest_of, read_arrays
-from anw_jax.audit.query import queries_of, query_batch
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import Manifest
@@ -60,6 +60,8 @@ def seal_case(
             )
             queries = queries_of(declared, name, cache)
             counts = {o: refusals.sealed_counts(batch, i) for i, o in enumerate(case.owners)}
+            like = Like(name, batch.own_labels())
+        others, seals = references.fill(declared, like, budget, makers)
         _files.write_npz(case.table_file(name), tables)
         units = {
             owner: (one.published.manifest, one.published.plan.statistic_of(rule))
@@ -68,7 +70,8 @@ def seal_case(
         results[name] = queries | {
             "declaration": said["declaration"],
             "declaration_digest": said["declaration_digest"],
-            **sealed_tables(case.table_file(name), tables, units),
+            **sealed_tables(case.table_file(name), tables, units, others),
+            **({"references": seals} if seals else {}),
         }
         for owner, count in counts.items():
             results[name]["owners"][owner]["unusable"] = count
@@ -78,6 +81,7 @@ def seal_case(
         "budget": budget,
         "jax": check_jax(),
         "suspects": results,
+        **({"references": references.queries(declared)} if case.references else {}),
     }
     _json.write(case.file("blind.json"), body)
     return body
@@ -87,6 +91,7 @@ def sealed_tables(
     file: pathlib.Path,
     tables: Mapping[str, np.ndarray],
     units: Mapping[str, tuple[Manifest, str]],
+    others: references.Tables | None = None,
 ) -> dict[str, Any]:
     """Seal the tables of one suspect: digest them, and infer what needs no key.
 
@@ -94,6 +99,7 @@ def sealed_tables(
       file: the written file that holds the tables.
       tables: float32 `[n, num_slots]` nats of each owner, as they will be tested.
       units: each owner's manifest and declared statistic.
+      others: tables of reference models, by name, by owner.
 
     Returns:
       Plain values: "file", its SHA-256; and "owners", by name: the digest of the table
@@ -101,7 +107,10 @@ def sealed_tables(
     """
     return {
         "file": digest_of(file),
-        "owners": {name: _blind(table, *units[name]) for name, table in tables.items()},
+        "owners": {
+            name: _blind(table, *units[name], [one[name] for one in (others or {}).values()])
+            for name, table in tables.items()
+        },
     }
 
 
@@ -135,10 +144,12 @@ def open_sealed(
     return tables
 
 
-def _blind(table: np.ndarray, manifest: Manifest, statistic: str) -> dict[str, Any]:
+def _blind(
+    table: np.ndarray, manifest: Manifest, statistic: str, others: Sequence[np.ndarray]
+) -> dict[str, Any]:
     """Infer what needs no key, one entry for each unit."""
-    slots = infer_signatures(table, manifest)
-    lead = confidence(table, manifest.units, statistic)
+    slots = infer_signatures(table, manifest, others)
+    lead = confidence(table, manifest.units, statistic, others)
     return {
         "table": seal(table),
         "inferred_slots": slots.tolist(),

@@ -59,9 +59,21 @@ released_from = ""
 control = false
 """
 
+_REFERENCE = """
+[references.{name}]
+# Needed for a model that is not in the owner's plan: since when it has existed, such as
+# "2026-05-01", and how you know. It must be older than the beacon's value: a later one could
+# have been made to convict an innocent model.
+released = ""
+released_from = ""
+# true if whoever chose this model as a reference did not know the hues.
+chosen_blind = false
+"""
+
 # The fields with the values that count as not stated.
 _OWNER_FIELDS = tomllib.loads(_OWNER.format(name="any", place=""))["owners"]["any"]
 _SUSPECT_FIELDS = tomllib.loads(_SUSPECT.format(name="any"))["suspects"]["any"]
+_REFERENCE_FIELDS = tomllib.loads(_REFERENCE.format(name="any"))["references"]["any"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +83,13 @@ class CaseStatements:
     Attributes:
       owners: the fields of the file, by owner.
       suspects: the fields of the file, by suspect.
+      references: the fields of the file, by reference.
       digest: SHA-256 of the file; None where there is none.
     """
 
     owners: dict[str, dict[str, Any]]
     suspects: dict[str, dict[str, Any]]
+    references: dict[str, dict[str, Any]]
     digest: str | None
 
     def of(self, owner: str, suspect: str) -> Statements:
@@ -117,17 +131,19 @@ def read_statements(case: Case) -> CaseStatements:
             raise CaseError(f"{path} is not valid TOML: {error}") from None
     try:
         for name in body:
-            _check.one_of(("owners", "suspects"), table=name)
+            _check.one_of(("owners", "suspects", "references"), table=name)
         owners = _group("owners", body, case.owners, _OWNER_FIELDS)
         suspects = _group("suspects", body, case.suspects, _SUSPECT_FIELDS)
-        statements = CaseStatements(owners, suspects, digest_of(path) if body else None)
+        references = _group("references", body, case.references, _REFERENCE_FIELDS)
+        digest = digest_of(path) if body else None
+        statements = CaseStatements(owners, suspects, references, digest)
         for owner, said in owners.items():
             if said["batch_of"]:
                 _check.one_of([o for o in owners if o != owner], batch_of=said["batch_of"])
                 _check_one_number(owner, said, owners[said["batch_of"]])
             for suspect in suspects:
                 statements.of(owner, suspect)
-        for said in suspects.values():
+        for said in (*suspects.values(), *references.values()):
             if said["released"]:
                 parse_utc(released=said["released"])
     except (TypeError, ValueError) as error:
@@ -158,6 +174,7 @@ def write_template(case: Case) -> None:
             )
         )
     parts += [_SUSPECT.format(name=_key(name)) for name in case.suspects]
+    parts += [_REFERENCE.format(name=_key(name)) for name in case.references]
     _files.write_whole(case.file(NAME), "".join(parts).encode())
 
 

@@ -318,3 +318,12 @@ MAKERS: dict[str, MakerFn] = {
     "callable": _callable,
     "denoiser": _denoiser,
 }
+
+
+def digest_of_model(path: pathlib.Path, makers: Mapping[str, MakerFn]) -> str:
+    """Open the model that a file describes; return its digest, as in `keys.Plan.references`."""
+    suspect = SuspectFile.load(path).open(makers)
+    digest = suspect.declaration.digest
+    if hasattr(suspect, "close"):
+        suspect.close()
+    return digest

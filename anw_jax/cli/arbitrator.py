@@ -94,6 +94,7 @@ MAKERS = {"workdir": _workdir}
 @click.option(
     "--augmentations", default=1, show_default=True, help="Queries for each photo and slot."
 )
+@click.option("--references", default=0, show_default=True, help="Number of reference models.")
 @click.option(
     "--images-per-unit",
     default=1,
@@ -124,6 +125,7 @@ def plan(
     mode,
     slots,
     augmentations,
+    references,
     images_per_unit,
     effect,
     study,
@@ -154,6 +156,7 @@ def plan(
         mode=mode,
         images_per_unit=images_per_unit,
         augmentations=augmentations,
+        references=references,
         max_units=max_units,
         on_progress=ProgressLine("simulated", "audits"),
     )

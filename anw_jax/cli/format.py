@@ -22,6 +22,8 @@ def estimate_lines(body: dict[str, Any], alpha: float, power: float, slots: int)
         f"{body['num_units']} units, {slots - 1} slots each, {body['num_queries']:,} queries "
         f"reach p ≤ {alpha:g} with power {power:g} ({body['access']})"
     ]
+    if body.get("num_reference_queries"):
+        lines.append(f"and {body['num_reference_queries']:,} queries to reference models")
     # A sealed audit makes all its queries; only a sequential one can end earlier.
     if body["median_queries"] < body["num_queries"]:
         lines.append(
@@ -42,6 +44,8 @@ def state_of(case: Case) -> dict[str, Any]:
         declared = Declared(case, case.read("declared.json"))
         body["budget"] = declared.body.get("budget")
         body["suspects"] = {n: declared.access_text(n) for n in declared.body["suspects"]}
+        if declared.body.get("references"):
+            body["references"] = list(declared.body["references"])
         body["owners"] = {
             name: {f: owner[f] for f in ("num_units", "num_images", "num_slots")}
             for name, owner in declared.body["owners"].items()
@@ -60,6 +64,7 @@ def state_lines(body: dict[str, Any]) -> list[str]:
             f"{owner['num_slots'] - 1} slots"
         )
     lines += [f"{name}: {text}" for name, text in body.get("suspects", {}).items()]
+    lines += [f"reference {name}" for name in body.get("references", [])]
     for row in body.get("reached", []):
         effect = "" if row["effect"] is None else f", effect {row['effect']:.2f}"
         lines.append(
@@ -116,6 +121,7 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
             f"suspect {name} may leave up to {100 * declared.refusal_limit(name):g} % of an "
             "owner's photos without a usable answer; above that its test is inconclusive",
         ]
+    lines += _reference_lines(declared)
     stops = body.get("sequential", {"num_tests": 1})
     if stops["num_tests"] > 1:
         lines.append(f"{stops['num_tests']} records, each may stop at level {stops['level']:g}")
@@ -124,6 +130,27 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
         "send the SHA-256 above to both sides before the first query",
         f"state what no file can show in {case.file(STATEMENTS)} before the verdict",
     ]
+
+
+def _reference_lines(declared: Declared) -> list[str]:
+    """Format which references calibrate the suspects, and what they cost p."""
+    lines = []
+    models = {
+        name: model["declaration_digest"]
+        for name, model in (declared.body.get("references") or {}).items()
+    }
+    for owner, one in declared.body["owners"].items():
+        planned = one["plan"].get("references", [])
+        for name, digest in models.items():
+            where = "in the plan" if digest in planned else "not in the plan: p is doubled"
+            lines.append(f"reference {name} ({digest}), for {owner}: {where}")
+        lines += [
+            f"reference {digest} of the plan of {owner} is not in the case: p is doubled, and "
+            "the verdict is conditional"
+            for digest in planned
+            if digest not in models.values()
+        ]
+    return lines
 
 
 def _without_class(table: Labels) -> list[str]:
@@ -153,6 +180,13 @@ def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
             doubt = f", {without} units without usable answers" if without else ""
             lines.append(f"  {owner}: table {blind['table']}{doubt}")
             lines += _refusal_lines(f"  {owner}", blind)
+        for reference, sealed in (result.get("references") or {}).items():
+            for owner, one in sealed["owners"].items():
+                without = one["num_unusable"]
+                doubt = f", {without} units without usable answers" if without else ""
+                lines.append(f"  reference {reference}, {owner}: table {one['table']}{doubt}")
+    for name, result in (body.get("references") or {}).items():
+        lines.append(f"reference {name}: {result['num_queries']:,} queries")
     return lines
 
 
@@ -286,6 +320,8 @@ def _case_lines(body: dict[str, Any]) -> list[str]:
     for name, suspect in case["suspects"].items():
         tried = suspect["stated"]["models_tried"] or "not stated"
         lines.append(f"{name}: {suspect['access']}; models tried: {tried}")
+    for name, reference in case.get("references", {}).items():
+        lines.append(f"reference {name}: model {reference['model']}")
     probe = "overridden" if case["despite_probe"] else "passed"
     compared = "compared" if body["blind_compared"] else "not compared"
     return [

@@ -2,14 +2,16 @@
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import click
 
 from anw_jax.audit.options import DEFAULT_MARK, Choices
+from anw_jax.audit.suspect_file import MakerFn, digest_of_model
 from anw_jax.keys import CLAIMS, MODES, SCHEMES, Plan
 from anw_jax.keys.beacons import value_of
+from anw_jax.keys.digests import is_digest
 from anw_jax.keys.plan_fields import BOUNDS, FITS, KINDS
 from anw_jax.marks.named import NAMES, STRENGTHS
 from anw_jax.stats import DEFAULT_ALPHA, DEFAULT_STATISTIC, STATISTICS
@@ -77,6 +79,7 @@ _COMMITTED = (
     ),
     ("--private-basis", None, "The same as --mark private_basis."),
 )
+_VIEWS = "16 for labels, and for logits with --mark light; else 1"
 # How a suspect is queried: option, type, help, default of a commitment.
 _RULE = (
     (
@@ -85,7 +88,7 @@ _RULE = (
         "Which part of an answer is used",
         "the most detailed that a suspect offers",
     ),
-    ("--augmentations", click.INT, "Queries for each photo and hue", "16 for labels, else 1"),
+    ("--augmentations", click.INT, "Queries for each photo and hue", _VIEWS),
     ("--decimals", int, "Number of decimals, for --access rounded", ""),
     ("--top", int, "Number of labels, for --access top_k", ""),
     (
@@ -187,20 +190,42 @@ def pop_label_source(given: dict[str, Any]) -> str | None:
     return "model" if no_labels else "arbitrator" if own_labels else None
 
 
-def choices_of(given: dict[str, Any], beacon: str | None) -> Choices:
+def choices_of(
+    given: dict[str, Any], beacon: str | None, makers: Mapping[str, MakerFn]
+) -> Choices:
     """Return the owner's choices from the options given.
 
+    Args:
+      given: values by option.
+      beacon: name of the beacon; None for the one committed to.
+      makers: further kinds of reference models.
+
     Raises:
-      click.UsageError: labels from two sources.
+      click.UsageError: labels from two sources, or a reference that is neither a digest nor
+        a file.
     """
     given = dict(given)
+    references = tuple(_reference(text, makers) for text in given.pop("reference"))
     source = pop_label_source(given)
     del given["labels"], given["labels_map"]
     if given.pop("private_basis"):
         if given["mark"] not in (None, "private_basis"):
             raise click.UsageError(f"--private-basis and --mark {given['mark']} differ")
         given["mark"] = "private_basis"
-    return Choices(**given, beacon=beacon, label_source=source)
+    return Choices(**given, beacon=beacon, label_source=source, references=references or None)
+
+
+def _reference(text: str, makers: Mapping[str, MakerFn]) -> str:
+    """Return a reference's digest: as given, or of the model that a file describes."""
+    if is_digest(text):
+        return text
+    path = pathlib.Path(text)
+    if path.suffix not in (".toml", ".json") or not path.is_file():
+        raise click.UsageError(
+            "--reference must be 64 lower-case hex digits, or a file that describes the model "
+            f"as in references/<name>.toml, got {text!r:.80}"
+        )
+    return digest_of_model(path, makers)
 
 
 def by_owner(option: str, given: tuple[str, ...], owners: Iterable[str]) -> dict[str, str]:

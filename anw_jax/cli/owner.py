@@ -11,6 +11,7 @@ import click
 from anw_jax import audit
 from anw_jax.audit.published import COMMITMENT, plural
 from anw_jax.cli import output
+from anw_jax.cli.arbitrator import MAKERS
 from anw_jax.cli.options import choices_of, committed_options, json_option, parse_beacon_value
 from anw_jax.cli.output import ProgressLine, show
 from anw_jax.keys import MarkKey
@@ -57,6 +58,14 @@ def _commit_options(command: Any) -> Any:
             metavar="NAME",
             help="drand:CHAIN:ROUND, nist:CHAIN:PULSE or arbitrator:WHO: a public random value "
             "that does not exist yet.",
+        ),
+        click.option(
+            "--reference",
+            multiple=True,
+            metavar="FILE|DIGEST",
+            help="A model whose losses are subtracted from a suspect's, such as the base that "
+            "it may be tuned from; may be repeated. FILE describes it as suspects/<name>.toml "
+            "describes a suspect.",
         ),
         committed_options,
         click.option("--out", required=True, type=_PATH, help="A new folder."),
@@ -151,7 +160,7 @@ def _commit(folder, key_file, out, beacon, again, given) -> audit.Committed:
         folder,
         key_file,
         out,
-        choices_of(given, beacon),
+        choices_of(given, beacon, MAKERS),
         labels=given["labels"],
         labels_map=given["labels_map"],
         again=again,

@@ -124,6 +124,11 @@ class QuerySession:
         return self._cache.num_queries
 
     @property
+    def labels(self) -> np.ndarray:
+        """Class numbers in use, int64 `[n]`; -1 where the model's own are not known yet."""
+        return self._labels.copy()
+
+    @property
     def cost(self) -> float:
         """`num_queries` times the declared cost of one query."""
         return self.num_queries * self._declaration.cost_per_query
