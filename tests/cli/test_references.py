@@ -36,6 +36,7 @@ def base(root):
 def photos(root, anw):
     """Photos, and the options that commit to them."""
     write_photos(root / "photos", number=3)
+    write_large(root / "photos")
     assert anw("key", "new", root / "ann.key").code == 0
     return (root / "photos", "--key", root / "ann.key", "--out", root / "marked")
 
@@ -84,7 +85,6 @@ def test_the_estimate_counts_the_queries_to_references(anw):
 @pytest.mark.parametrize(("mark", "views"), [("light", 16), ("hue", 1)])
 def test_views_of_logits(root, anw, photos, mark, views):
     """The gentle mark buys evidence back with views, where they are free."""
-    write_large(root / "photos")
     assert anw("commit", *photos, "--mark", mark).code == 0
     plan = json.loads((root / "marked" / "commitment.json").read_text())["plan"]
     found = {rule["kind"]: rule["views"] for rule in plan["rules"]}
