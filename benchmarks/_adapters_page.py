@@ -12,7 +12,8 @@ _HEAD = """\
 # One network, queried through every framework and every output format
 
 Generated from `results/adapters.json` by `{command}`; do not
-edit. The last part, on [services over HTTP](#services-over-http), is written by hand.
+edit. The last parts, on [generators](#generators) and
+[services over HTTP](#services-over-http), are written by hand.
 
 A plain PyTorch program that knows nothing of this project (`tests/suspects/learner_torch.py`)
 trained a network of three convolutions on {num_train:,} CIFAR-10 photos for {epochs} epochs.

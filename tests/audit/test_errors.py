@@ -1,0 +1,152 @@
+"""Suspects without classes in a case: no labels, a rule of their own, in both modes."""
+
+import json
+
+import pytest
+
+from anw_jax import audit
+from anw_jax.audit import checks
+from anw_jax.audit.conditions import _LABELS_SEEN, CaseBasis
+from anw_jax.errors import CaseError, ChangedFileError
+from tests.audit.conftest import MEMORY, NUM_PHOTOS, hand_over, write_photos, write_suspect
+from tests.audit.test_rounds import to_the_end
+
+# The same memory, as a loss.
+OWN_LOSS = (
+    MEMORY
+    + '''
+
+def error(batch):
+    """An error for each picture, small where one was met."""
+    return 2.5 - answer(batch)[:, 0] / 4
+'''
+)
+
+
+def write_generator(case_dir, published, name="gan"):
+    write_suspect(case_dir, published, name)
+    (case_dir / "suspects" / f"{name}_code" / "model.py").write_text(OWN_LOSS)
+    (case_dir / "suspects" / f"{name}.toml").write_text(
+        f'kind = "callable"\nfunction = "{name}_code/model.py:error"\n\n'
+        '[declaration]\nanswer = "error"\n'
+    )
+
+
+def declared(case_dir, **options):
+    report = audit.probe_case(audit.Case(case_dir))
+    assert all(suspect["is_fit"] for suspect in report["suspects"].values())
+    audit.declare(audit.Case(case_dir), audit.Options(**options))
+    return audit.Case(case_dir)
+
+
+def without_labels(case_dir):
+    (case_dir / "owners" / "ann" / "labels.csv").unlink()
+
+
+@pytest.mark.parametrize("is_planted", [True, False])
+def test_a_sealed_case_without_labels(root, case_dir, is_planted):
+    key = hand_over(root, case_dir)
+    without_labels(case_dir)
+    write_photos(root / "others", seed=99)
+    write_generator(case_dir, root / ("ann_marked/published" if is_planted else "others"))
+    blind = audit.seal_case(declared(case_dir))
+    assert blind["suspects"]["gan"]["num_queries"] == NUM_PHOTOS * 11
+    body = json.loads((case_dir / "declared.json").read_text())
+    assert body["owners"]["ann"]["labels_by"] == checks.NOBODY
+    assert body["owners"]["ann"]["labels_sha256"] == ""
+    verdict = audit.judge_case(audit.Case(case_dir), {"ann": key})
+    test = verdict["tests"]["ann"]["gan"]
+    assert test["statistic"] == "log_errors"
+    assert test["outcome"] == ("shown" if is_planted else "not shown")
+    assert (test["p_value"] < 1e-9) == is_planted
+    again = audit.replay_case(audit.Case(case_dir), {"ann": key}, ask=1.0)
+    assert (again.num_asked, again.num_differing) == (NUM_PHOTOS, 0)
+
+
+def test_a_classifier_beside_it_uses_the_labels(root, case_dir):
+    key = hand_over(root, case_dir, claim="each model")
+    for write, name in ((write_suspect, "net"), (write_generator, "gan")):
+        write(case_dir, root / "ann_marked" / "published", name)
+    case = declared(case_dir)
+    body = json.loads((case_dir / "declared.json").read_text())
+    assert body["owners"]["ann"]["labels_by"] == "owner"
+    audit.seal_case(case)
+    tests = audit.judge_case(audit.Case(case_dir), {"ann": key})["tests"]["ann"]
+    assert {name: test["statistic"] for name, test in tests.items()} == {
+        "net": "log_losses",
+        "gan": "log_errors",
+    }
+    assert {test["outcome"] for test in tests.values()} == {"shown"}
+    basis = CaseBasis(audit.Case(case_dir))
+    for name, has_labels in (("net", True), ("gan", False)):
+        open_points = basis.of("ann", name, is_compared=True).conditions
+        assert (_LABELS_SEEN in open_points) == has_labels
+
+
+def test_a_commitment_without_a_rule_for_errors_is_refused(root, case_dir):
+    hand_over(root, case_dir, choices={"access": ("logits",)})
+    write_generator(case_dir, root / "ann_marked" / "published")
+    audit.probe_case(audit.Case(case_dir))
+    with pytest.raises(
+        CaseError, match="'gan' answers with error, and the plan has rules only"
+    ):
+        audit.declare(audit.Case(case_dir), audit.Options())
+
+
+def test_a_kind_of_access_that_the_suspect_does_not_offer(root, case_dir):
+    hand_over(root, case_dir, choices={"access": ("error",)})
+    write_suspect(case_dir, root / "ann_marked" / "published")
+    audit.probe_case(audit.Case(case_dir))
+    with pytest.raises(
+        CaseError, match="answers with logits, and the plan has rules only for er"
+    ):
+        audit.declare(audit.Case(case_dir), audit.Options())
+
+
+def test_an_access_that_the_plan_does_not_leave_open(root, case_dir):
+    hand_over(root, case_dir)
+    write_generator(case_dir, root / "ann_marked" / "published")
+    audit.probe_case(audit.Case(case_dir))
+    with pytest.raises(CaseError, match="does not leave kind 'logits' open"):
+        audit.declare(audit.Case(case_dir), audit.Options(access="logits"))
+
+
+def test_the_source_of_labels_cannot_be_changed_afterwards(root, case_dir):
+    hand_over(root, case_dir)
+    write_generator(case_dir, root / "ann_marked" / "published")
+    declared(case_dir)
+    file = case_dir / "declared.json"
+    file.write_text(file.read_text().replace('"labels_by": "nobody"', '"labels_by": "owner"'))
+    with pytest.raises(ChangedFileError):
+        audit.seal_case(audit.Case(case_dir))
+
+
+def test_saved_queries_and_views(root, case_dir):
+    key = hand_over(
+        root, case_dir, choices={"augmentations": (2,), "save_queries": (2,), "best": 1}
+    )
+    without_labels(case_dir)
+    write_generator(case_dir, root / "ann_marked" / "published")
+    blind = audit.seal_case(declared(case_dir))
+    assert blind["suspects"]["gan"]["num_queries"] < NUM_PHOTOS * 22
+    verdict = audit.judge_case(audit.Case(case_dir), {"ann": key})
+    assert verdict["tests"]["ann"]["gan"]["outcome"] == "shown"
+
+
+def test_a_sequential_record_has_one_statistic(root, case_dir):
+    key = hand_over(root, case_dir, mode="sequential", statistic="log_errors")
+    without_labels(case_dir)
+    write_generator(case_dir, root / "ann_marked" / "published")
+    declared(case_dir)
+    rule = json.loads((case_dir / "declared.json").read_text())["suspects"]["gan"]["rule"]
+    assert (rule["kind"], rule["statistic"]) == ("error", "log_errors")
+    assert to_the_end(root, case_dir, key).closed_because == "the level is reached"
+    verdict = audit.judge_record(audit.Case(case_dir), {})
+    assert verdict["tests"]["ann"]["gan"]["outcome"] == "shown"
+
+
+def test_an_effect_of_errors_is_not_measured_yet():
+    assert (
+        audit.estimate(access="error")["reason"] == "not yet measured for error: give --effect"
+    )
+    assert audit.estimate(access="error", effect=2.0)["num_units"] > 0
