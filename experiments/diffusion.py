@@ -3,6 +3,8 @@
 Command:   python run.py --config=experiments/diffusion.py:quick
            ... --config.arms=light,hue for some of the fine-tuned models; another call of the
            same seed adds others, and seeds share their bases
+Takes:     about 13 minutes for each base on two busy cores (AMD EPYC), 2 to 3 for each
+           fine-tuned model and its tables; seeds 0 to 2 need four bases.
 Expect:    p calibrated by the base far below p of the suspect alone; p of the unmarked control
            and of held-out owners uniform.
 

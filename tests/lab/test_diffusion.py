@@ -179,7 +179,7 @@ def test_a_run_adds_arms_resumes_and_shares_bases_with_other_seeds(tmp_path, tin
     tiny["arms"], tiny["seed"] = ("light",), 4
     lab.run(settings_from_config(tiny), tmp_path / "seed4")
     said = capsys.readouterr().out
-    assert "base 4: starts at step 160 of 160; the training is complete" in said
+    assert "base 4: resumed at step 160 of 160; the training is complete" in said
     assert "base 5: starts at step 0" in said
     settings = json.loads((tmp_path / "seed4" / "results.json").read_text())["settings"]
     assert settings["seed"] == 4
