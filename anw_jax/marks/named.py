@@ -78,7 +78,7 @@ def strength_of(name: str, strength: float | None = None) -> float | None:
 
     Example:
       >>> strength_of("light"), strength_of("tone", 0.1), strength_of("hue")
-      (0.25, 0.1, None)
+      (0.29, 0.1, None)
     """
     if name not in STRENGTHS:
         if strength is not None:

@@ -68,27 +68,35 @@ class Choice:
     manifest: Manifest
     plan: Plan
     table: np.ndarray
+    references: tuple[np.ndarray, ...] = ()
 
     def assignment(self, beacon: bytes) -> Assignment:
         return keys.assign(self.key, self.manifest, self.plan, beacon=beacon)
 
+    def scores(self, units: keys.Units) -> np.ndarray:
+        return stats.score_units(self.table, units, self.plan.statistic, self.references)
+
     def p_of(self, beacon: bytes) -> float:
         result = stats.exact_test(
-            self.table, self.assignment(beacon), statistic=self.plan.statistic
+            self.table,
+            self.assignment(beacon),
+            statistic=self.plan.statistic,
+            references=self.references,
         )
         return result.p_value
 
     def z_of(self, beacon: bytes) -> float:
         """How far the sum of scores lies above its null mean, in null standard deviations."""
         drawn = self.assignment(beacon)
-        scores = stats.score_units(self.table, drawn.units, self.plan.statistic)
+        scores = self.scores(drawn.units)
         own = scores[np.arange(len(scores)), drawn.slot_of_unit - 1]
         return float((own - scores.mean(axis=1)).sum() / np.sqrt(scores.var(axis=1).sum()))
 
 
-def choice_of(photos, table, seed=0, plan=PLAN, names=None) -> Choice:
+def choice_of(photos, table, seed=0, plan=PLAN, names=None, references=()) -> Choice:
     key = MarkKey(hashlib.sha256(b"key %d" % seed).digest())
-    return Choice(key, Manifest.of(photos, SPACE, file_names=names), plan, table)
+    manifest = Manifest.of(photos, SPACE, file_names=names)
+    return Choice(key, manifest, plan, table, references)
 
 
 def photos_by_slot(photos, table, plan, key, beacon, number) -> np.ndarray:
@@ -107,7 +115,15 @@ def most_telling(table, number) -> np.ndarray:
 
 
 def played(
-    photos, table, kinds, number, tries, beacon=GUESS, statistic=PLAN.statistic, seed=0
+    photos,
+    table,
+    kinds,
+    number,
+    tries,
+    beacon=GUESS,
+    statistic=PLAN.statistic,
+    seed=0,
+    references=(),
 ) -> Choice:
     """The best of so many choices for a value that is guessed, or known."""
     rng, first = np.random.default_rng(seed), dataclasses.replace(PLAN, statistic=statistic)
@@ -127,7 +143,8 @@ def played(
         if "plans" in kinds:
             plan = dataclasses.replace(first, number=1 + attempt, place=f"place {attempt}")
         key_seed = attempt if "keys" in kinds else 0
-        made = choice_of(photos[rows], table[rows], key_seed, plan, names)
+        own = tuple(reference[rows] for reference in references)
+        made = choice_of(photos[rows], table[rows], key_seed, plan, names, own)
         z = made.z_of(beacon)
         if best is None or z > best[0]:
             best = z, made

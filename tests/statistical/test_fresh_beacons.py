@@ -24,7 +24,7 @@ REAL_TABLE = pathlib.Path(__file__).resolve().parents[1] / "golden" / "innocent_
 NUM_UNITS = 12
 FAST, FULL = 600, 100_000
 LEVELS = (0.05, 0.01, 0.001)
-STATISTICS = ("losses", "bounded_log_losses")
+STATISTICS = ("losses", "bounded_log_losses", "log_errors")
 # Tables to play on, and what the owner may choose.
 TABLES = ("colour prior", "real", "one winner", "absurd")
 PLAYS = {
@@ -54,9 +54,26 @@ def material(name: str):
 
 
 @functools.cache
-def choice(name: str, play: str, tries: int, statistic: str = "losses") -> owners.Choice:
-    kinds = PLAYS[play]
-    return owners.played(*material(name), kinds, NUM_UNITS, tries, statistic=statistic)
+def choice(
+    name: str, play: str, tries: int, statistic: str = "losses", is_calibrated: bool = False
+) -> owners.Choice:
+    photos, table = material(name)
+    references = (similar(table),) if is_calibrated else ()
+    return owners.played(
+        photos,
+        table,
+        PLAYS[play],
+        NUM_UNITS,
+        tries,
+        statistic=statistic,
+        references=references,
+    )
+
+
+def similar(table: np.ndarray) -> np.ndarray:
+    """The answers of a reference model that is half like the suspect."""
+    noise = np.random.default_rng(8).normal(0, 1, table.shape)
+    return 2 + 0.5 * np.clip(table, -5, 5) + noise
 
 
 def looks_valid(p_values: np.ndarray) -> bool:
@@ -82,7 +99,7 @@ def p_under_fresh_values(made: owners.Choice, number: int) -> np.ndarray:
         for i in range(number)
     ]
     assert drawn[0] == first.slot_of_unit.tolist()
-    integers = quantise(stats.score_units(made.table, first.units, made.plan.statistic))
+    integers = quantise(made.scores(first.units))
     sums = integers[np.arange(NUM_UNITS), np.array(drawn) - 1].sum(axis=1)
     return ExactNull(integers).survival[sums]
 
@@ -104,6 +121,38 @@ def test_a_choice_made_before_the_value_gains_nothing(play, statistic):
     made = choice("colour prior", play, 40, statistic)
     assert made.p_of(owners.GUESS) < 0.2  # for the value that was guessed it pays
     assert looks_valid(p_under_fresh_values(made, FAST))
+
+
+@pytest.mark.parametrize("statistic", ["losses", "bounded_log_losses", "log_losses"])
+def test_nor_does_a_choice_that_knows_the_reference(statistic):
+    made = choice("colour prior", "everything", 40, statistic, is_calibrated=True)
+    assert made.p_of(owners.GUESS) < 0.2
+    assert looks_valid(p_under_fresh_values(made, FAST))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("statistic", ["log_losses", "bounded_log_losses", "log_errors"])
+@pytest.mark.parametrize("name", TABLES)
+def test_a_hundred_thousand_fresh_beacons_with_a_reference(name, statistic, record_property):
+    made = choice(name, "everything", 3_000, statistic, is_calibrated=True)
+    assert made.p_of(owners.GUESS) < 0.02
+    p_values = p_under_fresh_values(made, FULL)
+    note(record_property, [(p_values <= level).mean() for level in LEVELS])
+    assert looks_valid(p_values)
+
+
+def test_the_near_lie_of_a_reference_made_after_the_value_is_seen():
+    """Its owner knows the slots: the reference fits its true slots worse than others."""
+    photos, table = material("colour prior")
+    p_values = []
+    for number in range(30):
+        made = owners.choice_of(photos[:NUM_UNITS], table[:NUM_UNITS], number)
+        slots = made.assignment(owners.value(number)).slot_of_unit
+        hostile = 0.2 * table[:NUM_UNITS].astype(float)
+        hostile[np.arange(NUM_UNITS), slots] += 3
+        made = dataclasses.replace(made, references=(hostile,))
+        p_values.append(made.p_of(owners.value(number)))
+    assert not looks_valid(np.array(p_values))
 
 
 @pytest.mark.slow

@@ -2,12 +2,16 @@
 
 import pathlib
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from jax.tree_util import Partial
 
-from anw_jax import stats
+from anw_jax import stats, verify
 from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign
+from anw_jax.marks import LightField
 
 pytestmark = pytest.mark.slow
 
@@ -46,6 +50,8 @@ def _table(name: str) -> np.ndarray:
     if name == "smooth_hue":
         curve = 1.5 - np.cos(2 * np.pi * np.arange(12) / 12)
         return curve * rng.uniform(0.5, 1.5, (NUM_IMAGES, 1)) + 0.05 * noise
+    if name in ("light_views", "light_denoising"):
+        return _light_table(name)
     if name == "all_ties":
         return rng.integers(0, 2, (NUM_IMAGES, 12)).astype(float)
     if name == "one_dominating":
@@ -55,6 +61,32 @@ def _table(name: str) -> np.ndarray:
     if name == "nan_rows":
         noise[::3, 5] = np.nan
     return noise
+
+
+def _light_table(name: str) -> np.ndarray:
+    """An innocent network's losses of light fields: over views, or denoising errors."""
+    rng = np.random.default_rng(4)
+    photos = rng.integers(0, 256, (NUM_IMAGES, 16, 16, 3), np.uint8)
+    mark = LightField(bytes(range(32)), strength=0.6, cells=4)
+    weights = jnp.asarray(rng.normal(0, 0.3, (16 * 16 * 3, 4)), jnp.float32)
+    if name == "light_views":
+        loss = verify.over_views(verify.cross_entropy, 6, (16, 16, 3), seed=1)
+        predict = Partial(lambda w, x: x.reshape(len(x), -1) @ w, weights)
+        return verify.loss_table(
+            predict, photos, np.arange(NUM_IMAGES) % 4, mark, SignatureSpace(), loss=loss
+        )
+    shares = np.linspace(0.99, 0.1, 10, dtype=np.float32)
+    loss = verify.denoising_error(shares, np.array([1, 4, 4]), (16, 16, 3), seed=2)
+    kernel = jnp.asarray(0.1 * rng.normal(0, 1, (3, 3, 3, 3)), jnp.float32)
+    denoise = Partial(lambda k, x, steps: _convolved(x, k), kernel)
+    return verify.loss_table(denoise, photos, (), mark, SignatureSpace(), loss=loss)
+
+
+def _convolved(images: jax.Array, kernel: jax.Array) -> jax.Array:
+    layout = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(
+        images, kernel, (1, 1), "SAME", dimension_numbers=layout
+    )
 
 
 def _looks_valid(p_values: np.ndarray) -> bool:
@@ -68,10 +100,29 @@ def _looks_valid(p_values: np.ndarray) -> bool:
 @pytest.mark.parametrize("statistic", sorted(stats.STATISTICS))
 @pytest.mark.parametrize(
     "name",
-    ["smooth_hue", "all_ties", "one_dominating", "correlated_rows", "nan_rows", "real"],
+    [
+        "smooth_hue",
+        "all_ties",
+        "one_dominating",
+        "correlated_rows",
+        "nan_rows",
+        "real",
+        "light_views",
+        "light_denoising",
+    ],
 )
 def test_a_hundred_thousand_fresh_keys(name, statistic, assignments):
     assert _looks_valid(stats.fresh_p_values(_table(name), assignments, statistic))
+
+
+@pytest.mark.parametrize("statistic", sorted(stats.STATISTICS))
+@pytest.mark.parametrize("name", ["smooth_hue", "nan_rows", "light_denoising"])
+def test_a_hundred_thousand_fresh_keys_with_references(name, statistic, assignments):
+    table, rng = _table(name), np.random.default_rng(5)
+    near = 0.5 * np.nan_to_num(table, nan=2.0) + 0.1 * rng.normal(0, 1, table.shape)
+    references = (np.abs(near), rng.gamma(2.0, 1.0, table.shape))
+    p_values = stats.fresh_p_values(table, assignments, statistic, references)
+    assert _looks_valid(p_values)
 
 
 @pytest.mark.parametrize("name", ["smooth_hue", "one_dominating", "real"])

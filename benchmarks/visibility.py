@@ -1,0 +1,108 @@
+"""How visible the marks are: CIEDE2000 and SSIM on full-size photos, and pictures for docs.
+
+    python -m benchmarks.visibility                     # scikit-image's photos and the pictures
+    python -m benchmarks.visibility --photos FOLDER     # figures of all JPEG and PNG in FOLDER
+
+A photo's median and 95th percentile are over its pixels (CIEDE2000 of marked and unmarked);
+the table has the median over photos of the first, and the value that 95 % of photos stay below
+of the second. SSIM is of the luminance, with the defaults of scikit-image.
+"""
+
+import argparse
+import json
+import pathlib
+
+import numpy as np
+import PIL.Image
+from skimage import color, metrics
+
+from anw_jax import data
+from anw_jax.data import image_files
+from anw_jax.data.readers import scikit_image
+from anw_jax.keys import MarkKey
+from anw_jax.marks import Mark
+from anw_jax.marks.named import make_mark
+from benchmarks import _measure
+
+NUM_SLOTS = 12
+MARKS = {
+    "light": ("light", None),
+    "light, strength 0.2": ("light", 0.2),
+    "light, strength 0.1": ("light", 0.1),
+    "tone": ("tone", None),
+    "tint": ("tint", None),
+    "hue_limited": ("hue_limited", None),
+    "hue": ("hue", None),
+}
+# Public domain (NASA) and CC0, according to scikit-image.
+PICTURES = ("astronaut.png", "chelsea.png", "coffee.png")
+FIGURES = pathlib.Path(__file__).resolve().parents[1] / "docs" / "figures"
+_SUFFIXES = {".jpg", ".jpeg", ".png"}
+
+
+def photos_of(folder: str | None) -> dict[str, np.ndarray]:
+    """Read the photos of a folder, or those that come with scikit-image; uint8, by name."""
+    if folder is None:
+        return {name: scikit_image._read(name) for name in scikit_image.FILES}
+    root = pathlib.Path(folder)
+    files = sorted(f for f in root.rglob("*") if f.suffix.lower() in _SUFFIXES)
+    return {str(f.relative_to(root)): image_files.decode(f.read_bytes(), str(f)) for f in files}
+
+
+def marked(mark: Mark, photo: np.ndarray, slot: int) -> np.ndarray:
+    """Return the published pixels of a photo at a slot."""
+    return mark.publish_pixels(photo, mark.parameters(360.0 / NUM_SLOTS * slot))
+
+
+def figures_of(mark: Mark, photos: dict[str, np.ndarray]) -> dict[str, float]:
+    """Measure one mark on all photos, each at a slot of its own."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for photo in photos.values():
+        published = marked(mark, photo, int(rng.integers(1, NUM_SLOTS)))
+        difference = data.colour_differences(photo[None], published[None])
+        grey = color.rgb2gray(photo), color.rgb2gray(published)
+        similarity = metrics.structural_similarity(*grey, data_range=1.0)
+        rows.append((np.median(difference), np.percentile(difference, 95), similarity))
+    medians, highs, similarities = np.array(rows).T
+    return {
+        "photos": len(rows),
+        "median": round(float(np.median(medians)), 3),
+        "p95_of_95_percent": round(float(np.percentile(highs, 95)), 3),
+        "share_with_p95_up_to_7": round(float((highs <= 7).mean()), 4),
+        "ssim_median": round(float(np.median(similarities)), 4),
+        "ssim_lowest": round(float(similarities.min()), 4),
+    }
+
+
+def draw_pictures() -> None:
+    """Write each picture before and after, side by side at full size."""
+    key = MarkKey.for_experiment(0)
+    for name in PICTURES:
+        photo, stem = scikit_image._read(name), name.partition(".")[0]
+        for label in ("light", "hue"):
+            pair = [photo, marked(make_mark(label, key, NUM_SLOTS), photo, 4)]
+            side_by_side = PIL.Image.fromarray(np.concatenate(pair, axis=1))
+            side_by_side.save(FIGURES / f"visibility_{stem}_{label}.jpg", quality=92)
+
+
+def main() -> None:
+    """Measure, print, and write results/visibility.json (and the pictures)."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--photos", help="folder of photos; default those of scikit-image")
+    parser.add_argument("--name", default="scikit_image", help="of the set in the results")
+    arguments = parser.parse_args()
+    photos, key = photos_of(arguments.photos), MarkKey.for_experiment(0)
+    found = {}
+    for label, (name, strength) in MARKS.items():
+        found[label] = figures_of(make_mark(name, key, NUM_SLOTS, strength), photos)
+        print(label, json.dumps(found[label]), flush=True)
+    file = _measure.RESULTS.parent / "visibility.json"
+    sets = json.loads(file.read_text())["results"]["sets"] if file.exists() else {}
+    _measure.write("visibility", {"sets": {**sets, arguments.name: found}}, file.parent)
+    if arguments.photos is None:
+        draw_pictures()
+
+
+if __name__ == "__main__":
+    main()
