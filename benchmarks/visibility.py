@@ -36,6 +36,9 @@ MARKS = {
 }
 # Public domain (NASA) and CC0, according to scikit-image.
 PICTURES = ("astronaut.png", "chelsea.png", "coffee.png")
+TITLES = {"scikit_image": "scikit-image", "flowers17": "Oxford 17 Flowers"}
+PAGE = pathlib.Path(__file__).resolve().parents[1] / "docs" / "visibility.md"
+BEGIN, END = "<!-- visibility: begin -->", "<!-- visibility: end -->"
 FIGURES = pathlib.Path(__file__).resolve().parents[1] / "docs" / "figures"
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
 
@@ -86,6 +89,24 @@ def draw_pictures() -> None:
             side_by_side.save(FIGURES / f"visibility_{stem}_{label}.jpg", quality=92)
 
 
+def write_table(sets: dict[str, dict[str, dict[str, float]]]) -> None:
+    """Put the figures into docs/visibility.md, between its two marks."""
+    lines = []
+    for name, found in sets.items():
+        number = next(iter(found.values()))["photos"]
+        lines += [f"{TITLES.get(name, name)}, {number} photos:", ""]
+        lines += ["| mark | median | high end | SSIM, median | SSIM, lowest |"]
+        lines += ["|---|---|---|---|---|"]
+        for label, row in found.items():
+            values = (row["median"], row["p95_of_95_percent"])
+            similarities = (row["ssim_median"], row["ssim_lowest"])
+            cells = [f"{v:.2f}" for v in values] + [f"{v:.3f}" for v in similarities]
+            lines.append(f"| {' | '.join([label, *cells])} |")
+        lines.append("")
+    before, rest = PAGE.read_text().split(BEGIN)
+    PAGE.write_text("\n".join([before + BEGIN, "", *lines[:-1], END]) + rest.split(END)[1])
+
+
 def main() -> None:
     """Measure, print, and write results/visibility.json (and the pictures)."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -99,7 +120,9 @@ def main() -> None:
         print(label, json.dumps(found[label]), flush=True)
     file = _measure.RESULTS.parent / "visibility.json"
     sets = json.loads(file.read_text())["results"]["sets"] if file.exists() else {}
-    _measure.write("visibility", {"sets": {**sets, arguments.name: found}}, file.parent)
+    sets = {**sets, arguments.name: found}
+    _measure.write("visibility", {"sets": sets}, file.parent)
+    write_table(sets)
     if arguments.photos is None:
         draw_pictures()
 
