@@ -1,7 +1,7 @@
 """Write anw_jax/audit/effects.json from results/: python -m benchmarks.effects.
 
-The runs that count: users whose photos were marked with the hue rotation, one slot for each
-photo, learned by a plain training (no attack, not left out), tested with the default statistic.
+The runs that count: users whose photos were marked with the hue rotation or, in studies of it,
+with light at its default strength, one slot for each photo, learned by a plain training (no attack, not left out), tested with the default statistic.
 A training in several results counts once. Other kinds of access come from the table of
 adapters: the network queried through PyTorch, since all makes give the same answers.
 """
@@ -14,11 +14,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from anw_jax.audit.estimate import effect_of
+from anw_jax.marks import LightField
 from anw_jax.stats import DEFAULT_STATISTIC
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 TARGET = REPOSITORY / "anw_jax" / "audit" / "effects.json"
 
+HUE, LIGHT = "hue_rotation", f"light_field:{LightField.strength!r}:"
+LIGHT_STUDIES = ("light_quick",)
 ACCESS = ("logits", "probabilities", "rounded", "top_k", "label")
 FEWEST_UNITS = 20
 ADAPTERS, NUM_VALID = "adapters.json", 11
@@ -42,6 +45,8 @@ def collect(folder: pathlib.Path) -> dict[str, Any]:
                 continue
             seen.add(user["table_digest"])
             study = file.relative_to(folder).parts[0]
+            if (user["mark"] != HUE) != (study in LIGHT_STUDIES):
+                continue
             num_valid = body["settings"]["verify"]["num_slots"] - 1
             run = {
                 "file": file.relative_to(folder).as_posix(),
@@ -96,7 +101,7 @@ def users_of(body: Any) -> list[tuple[str, dict[str, Any]]]:
         if isinstance(user, dict)
         and user.get("kind") == "marked"
         and user.get("scheme") == "per_image"
-        and user.get("mark") == "hue_rotation"
+        and user.get("mark", "").startswith((HUE, LIGHT))
         and user.get("statistic") == DEFAULT_STATISTIC
         and not user.get("excluded")
         and user.get("num_units", 0) >= FEWEST_UNITS

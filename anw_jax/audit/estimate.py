@@ -8,6 +8,7 @@ from typing import Any
 from anw_jax import _check, _json
 from anw_jax.audit.case import Case
 from anw_jax.keys.plan_fields import KINDS
+from anw_jax.marks.named import NAMES
 from anw_jax.stats import plan_audit
 
 NOT_MEASURED = "not yet measured"
@@ -51,27 +52,37 @@ def effects() -> dict[str, Any]:
     return _json.loads(file.read_text())
 
 
-def default_study(access: str, *, true_labels: bool = True, augmentations: int = 1) -> str:
-    """Name the study that measured a kind of access.
+def default_study(
+    access: str, mark: str = "hue", *, true_labels: bool = True, augmentations: int = 1
+) -> str | None:
+    """Name the study that measured a mark under a kind of access; None if there is none.
 
     Example:
       >>> default_study("logits"), default_study("label", true_labels=False)
       ('cifar10_quick', 'adapters, one picture, own labels')
     """
+    if mark == "light":
+        return "light_quick" if access == "logits" and true_labels else None
+    if mark != "hue":
+        return None
     if access == "logits" and true_labels:
         return "cifar10_quick"
     once = ["one picture"] if access == "label" and augmentations == 1 else []
     return ", ".join(["adapters", *once, *([] if true_labels else ["own labels"])])
 
 
-def measured_effect(access: str, study: str) -> float | None:
+def measured_effect(access: str, study: str | None) -> float | None:
     """Return the median d of a study under a kind of access; None if not yet measured.
+
+    Args:
+      access: kind of access.
+      study: a folder of results; None for no study.
 
     Raises:
       ValueError: an unknown kind of access, or a study that did not measure it.
     """
     studies = effects()["access"].get(_check.one_of(KINDS, access=access))
-    if not studies:
+    if not studies or study is None:
         return None
     return studies[_check.one_of(studies, study=study)]["median"]
 
@@ -79,6 +90,7 @@ def measured_effect(access: str, study: str) -> float | None:
 def estimate(
     *,
     access: str = "logits",
+    mark: str = "light",
     effect: float | None = None,
     study: str | None = None,
     true_labels: bool = True,
@@ -90,6 +102,7 @@ def estimate(
 
     Args:
       access: kind of access.
+      mark: one of `marks.named.NAMES`, at its default strength.
       effect: the separation d of a unit's score at its own slot; None takes the median
         measured in `study`.
       study: where the effect was measured; None takes `default_study`.
@@ -111,14 +124,17 @@ def estimate(
 
     Example:
       >>> estimate(access="top_k")["reason"]
-      'not yet measured for top_k: give --effect'
+      'not yet measured for top_k and the mark light: give --effect'
     """
     source, references = "given", _check.integer_at_least(0, references=references)
     if references and options.get("mode") == "sequential":
         raise ValueError("references must be 0 in sequential mode, which has none")
     effect = effect if effect is None else _check.finite(effect=effect)
     if study is None:
-        study = default_study(access, true_labels=true_labels, augmentations=augmentations)
+        _check.one_of(NAMES, mark=mark)
+        study = default_study(
+            access, mark, true_labels=true_labels, augmentations=augmentations
+        )
     if effect is None:
         effect, source = measured_effect(access, study), f"measured in results/{study}"
     if effect is None:
@@ -127,7 +143,7 @@ def estimate(
             "effect": None,
             "source": NOT_MEASURED,
             "num_units": None,
-            "reason": f"{NOT_MEASURED} for {access}: give --effect",
+            "reason": f"{NOT_MEASURED} for {access} and the mark {mark}: give --effect",
         }
     plan = plan_audit(effect, access=access, augmentations=augmentations, **options)
     body = {**dataclasses.asdict(plan), "effect": effect, "source": source}

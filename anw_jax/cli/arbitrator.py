@@ -31,6 +31,7 @@ from anw_jax.cli.options import (
 from anw_jax.cli.output import ProgressLine, show
 from anw_jax.keys import MODES, MarkKey
 from anw_jax.keys.plan_fields import KINDS
+from anw_jax.marks.named import NAMES as MARKS
 from anw_jax.stats import DEFAULT_ALPHA
 from anw_jax.suspects import Declaration, JaxSuspect, Suspect
 
@@ -80,6 +81,13 @@ MAKERS = {"workdir": _workdir}
     show_default=True,
     help="Which part of an answer is used.",
 )
+@click.option(
+    "--mark",
+    type=click.Choice(MARKS),
+    default="light",
+    show_default=True,
+    help="The mark, at its default strength.",
+)
 @click.option("--no-labels", is_flag=True, help="Use the model's own answers as labels.")
 @click.option(
     "--mode",
@@ -106,7 +114,7 @@ MAKERS = {"workdir": _workdir}
     type=float,
     default=None,
     help="Score of a marked unit above chance, in standard deviations; by default as measured "
-    "for --mark hue in results/.",
+    "in results/ for this mark.",
 )
 @click.option("--study", default=None, help="The results in which the effect was measured.")
 @click.option(
@@ -121,6 +129,7 @@ def plan(
     alpha,
     power,
     access,
+    mark,
     no_labels,
     mode,
     slots,
@@ -137,7 +146,7 @@ def plan(
     \b
     Examples:
       anw plan --alpha 1e-6 --power 0.9
-      anw plan --access label --no-labels
+      anw plan --access label --no-labels --mark hue
       anw plan --mode sequential --effect 1.5 --json
       anw plan case
     """
@@ -147,6 +156,7 @@ def plan(
         return
     body = audit.estimate(
         access=access,
+        mark=mark,
         effect=effect,
         study=study,
         true_labels=not no_labels,

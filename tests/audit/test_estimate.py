@@ -82,7 +82,13 @@ def test_each_kind_takes_the_effect_that_was_measured_for_it(access):
 
 
 def test_queries_count_every_change_of_a_picture():
-    options = {"access": "label", "alpha": 0.05, "power": 0.5, "mode": "sequential"}
+    options = {
+        "access": "label",
+        "mark": "hue",
+        "alpha": 0.05,
+        "power": 0.5,
+        "mode": "sequential",
+    }
     body = audit.estimate(**options, augmentations=16)
     assert body["source"] == "measured in results/adapters"
     assert body["num_queries"] == 16 * 11 * body["num_units"]

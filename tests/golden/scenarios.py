@@ -349,4 +349,4 @@ def planning(play: Player) -> None:
     """What an audit takes, by effects that were measured or given."""
     play.anw("plan", "--effect", "3", "--alpha", "1e-3", "--mode", "sequential")
     play.anw("plan", "--effect", "2", "--alpha", "1e-6", "--power", "0.9", "--slots", "12")
-    play.anw("plan", "--access", "label", "--no-labels", "--max-units", "60")
+    play.anw("plan", "--access", "label", "--mark", "hue", "--no-labels", "--max-units", "60")
