@@ -2,8 +2,9 @@
 
 The runs that count: users whose photos were marked with the hue rotation or, in studies of it,
 with light at its default strength, one slot for each photo, learned by a plain training (no
-attack, not left out), tested with the default statistic. A training in several results counts once. Other kinds of access come from the table of
-adapters: the network queried through PyTorch, since all makes give the same answers.
+attack, not left out), tested with the default statistic. A training in several results counts
+once. Other kinds of access come from the table of adapters: the network queried through
+PyTorch, since all makes give the same answers.
 """
 
 import argparse
