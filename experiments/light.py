@@ -7,8 +7,8 @@ Expect:    p <= 1e-6 from 100 photos, and <= 1e-3 in greyscale; controls uniform
 
 Owners of 25, 50, 100 and 200 photos share one training: 375 of 4,000 photos are marked. The
 recipe is that of `cifar10.py:quick`. Losses are averaged over 16 views of each image, as
-many as a plan of `anw` has for this mark. The strength was chosen by how visible the mark is, on photos
-that are in no result of this experiment, and the number of views on seeds >= 100.
+many as a plan of `anw` has for this mark. The strength was chosen by how visible the mark is,
+on photos that are in no result of this experiment, and the number of views on seeds >= 100.
 """
 
 import ml_collections
