@@ -62,7 +62,8 @@ def default_study(
       ('cifar10_quick', 'adapters, one picture, own labels')
     """
     if mark == "light":
-        return "light_quick" if access == "logits" and true_labels else None
+        is_measured = "light_quick" in effects()["access"].get(access, {})
+        return "light_quick" if is_measured and true_labels else None
     if mark != "hue":
         return None
     if access == "logits" and true_labels:
