@@ -71,6 +71,14 @@ def test_what_is_left_out_has_the_default_of_diffusers():
     )
 
 
+def test_fields_of_samplers_do_not_matter(tmp_path):
+    """DPMSolverMultistepScheduler saves an infinite `lambda_min_clipped`."""
+    path = tmp_path / "scheduler_config.json"
+    path.write_text(json.dumps({**DDPM, "lambda_min_clipped": -math.inf, "solver_order": 2}))
+    expected = NoiseSchedule.from_config(DDPM).signal_shares
+    assert np.array_equal(NoiseSchedule.load(path).signal_shares, expected)
+
+
 def test_a_file_is_identified_by_its_bytes(tmp_path):
     identities = set()
     for number, indent in ((1000, 1), (1000, 2), (999, 1)):
@@ -106,6 +114,7 @@ def test_numbers_are_identified_by_their_digest():
         ({"num_train_timesteps": 10**9}, "num_train_timesteps must be at most 100000"),
         ({"beta_end": 1.5}, "beta_end must lie strictly between"),
         ({"beta_start": "a"}, "beta_start must be a number"),
+        ({"beta_start": math.nan}, "beta_start must be"),
         ({"trained_betas": [0.1, 0.2]}, "trained_betas must be off"),
         ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr must be off"),
         ({"num_train_timesteps": 20_000, "beta_start": 0.5, "beta_end": 0.9}, "signal_shares"),

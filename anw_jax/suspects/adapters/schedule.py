@@ -108,7 +108,8 @@ class NoiseSchedule:
         path = pathlib.Path(path)
         body, digest = read_file(path)
         try:
-            return cls.from_config(_json.loads(body.decode()), digest)
+            # Some schedulers save -Infinity, in fields that do not matter here.
+            return cls.from_config(_json.loads(body.decode(), allow_nan=True), digest)
         except (ValueError, TypeError, RecursionError) as error:
             raise SuspectError(f"{path} is not a scheduler's configuration: {error}") from None
 
