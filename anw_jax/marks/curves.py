@@ -12,7 +12,7 @@ from anw_jax.marks.mark import (
     check_input,
     check_num_slots,
     check_strength,
-    strips,
+    pixelwise,
 )
 
 # Coefficients are stored as integers in steps of 255 / 2^20, so that a · x · (255 - x) stays
@@ -209,13 +209,7 @@ class Tint(_Directions):
     @staticmethod
     def publish_pixels(image: Array, parameters: dict) -> Array:
         """Mark one 8-bit image exactly: uint8 `[H, W, 3]`, `parameters` of one angle."""
-        direction = parameters["direction"]
-        if array_namespace(image, direction) is not np:
-            return _tinted(image, direction)
-        marked = np.empty_like(image)
-        for strip in strips(image):
-            marked[strip] = _tinted(image[strip], direction)
-        return marked
+        return pixelwise(_tinted, image, parameters["direction"])
 
 
 def _tinted(image: Array, direction: Array) -> Array:

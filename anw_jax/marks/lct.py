@@ -23,6 +23,7 @@ from anw_jax.marks.mark import (
     check_input,
     check_num_slots,
     check_strength,
+    pixelwise,
 )
 
 YIQ = ((0.299, 0.587, 0.114), (0.596, -0.275, -0.321), (0.212, -0.523, 0.311))
@@ -94,6 +95,15 @@ def _product(matrix: Array, image: Array) -> Array:
     columns = matrix.T.reshape(3, *(1,) * (image.ndim - 1), 3)
     red, green, blue = image[..., :1], image[..., 1:2], image[..., 2:]
     return red * columns[0] + green * columns[1] + blue * columns[2]
+
+
+def _turned(image: Array, matrix: Array, shift: Array) -> Array:
+    """Apply a fixed-point colour matrix to an 8-bit image, clip and round."""
+    xp = array_namespace(image, matrix)
+    half = xp.left_shift(np.int32(1), shift - np.int32(1))
+    sums = _product(matrix, image.astype(np.int32)) + half
+    # NumPy scalars as bounds: for Python integers NumPy would check the dtype's range.
+    return xp.clip(sums >> shift, np.int32(0), np.int32(255)).astype(np.uint8)
 
 
 class LinearColorMark:
@@ -181,12 +191,7 @@ class LinearColorMark:
     @staticmethod
     def publish_pixels(image: Array, parameters: dict) -> Array:
         """Mark one 8-bit image exactly: uint8 `[H, W, 3]`, `parameters` of one angle."""
-        matrix, shift = parameters["matrix"], parameters["shift"]
-        xp = array_namespace(image, matrix)
-        half = xp.left_shift(np.int32(1), shift - np.int32(1))
-        sums = _product(matrix, image.astype(np.int32)) + half
-        # NumPy scalars as bounds: for Python integers NumPy would check the dtype's range.
-        return xp.clip(sums >> shift, np.int32(0), np.int32(255)).astype(np.uint8)
+        return pixelwise(_turned, image, parameters["matrix"], parameters["shift"])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The `Mark` protocol, and what the marks share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import jax
@@ -128,3 +128,13 @@ def strips(image: np.ndarray) -> Iterator[slice]:
     step = max(1, _STRIP_NUMBERS // (width * channels))
     for top in range(0, height, step):
         yield slice(top, top + step)
+
+
+def pixelwise(fun: Callable[..., Array], image: Array, *tables: Array) -> Array:
+    """Apply a function of pixels and tables to an image; in NumPy strip by strip."""
+    if array_namespace(image, *tables) is not np:
+        return fun(image, *tables)
+    changed = np.empty_like(image)
+    for strip in strips(image):
+        changed[strip] = fun(image[strip], *tables)
+    return changed

@@ -4,6 +4,8 @@ from anw_jax import stats
 
 STRONG = -3.0  # log10 of the p that every mark and model must reach without attack
 
+_ASSERTED = "p ≤ 1e-3 without attack, and the counts of wrong keys in every cell"
+
 
 def markdown(report, mark_names):
     """What survives each attack; then every cell, marks beside each other."""
@@ -11,8 +13,8 @@ def markdown(report, mark_names):
         f"# Marks × attacks × models: {report['num_cells']} of "
         f"{report['num_cells_expected']} cells",
         "",
-        f"{report['photos']}. Made by `{report['command']}`; asserted are p ≤ 1e-3 without "
-        "attack, and the counts of wrong keys in every cell. "
+        f"{report['photos']}. Made by `{report['command']}`; asserted are "
+        f"{report.get('asserted', _ASSERTED)}. "
         f"{_made(report)}.",
         "",
         *_by_attack(report["rows"], mark_names),
