@@ -8,6 +8,7 @@ import pytest
 
 from anw_jax.errors import SettingsError
 from anw_jax.lab import config, settings_from_config
+from anw_jax.marks import LightField
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -121,7 +122,7 @@ def test_the_seed_rules_training_too(tiny_settings):
 @pytest.mark.parametrize(
     ("user", "strength"),
     [
-        ({"mark": "light"}, 0.25),
+        ({"mark": "light"}, LightField.strength),
         ({"mark": "tone", "strength": 0.1}, 0.1),
         ({"mark": "hue_limited"}, 25.0),
         ({"mark": "hue"}, None),
