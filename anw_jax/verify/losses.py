@@ -261,8 +261,8 @@ def over_views(
     Args:
       loss: of images and targets; its images keep their shape.
       num_views: number of views, at least 1. The first is the image itself, the second its
-        mirror image; the others are shifted by up to 1/8 of each side, with edges filled by
-        reflection, and every second one is mirrored.
+        mirror image; the others are shifted by up to 1/8 of each side, with edges filled with
+        black as usual in random crops, and every second one is mirrored.
       image_shape: `(H, W, 3)` of the images.
       seed: of the shifts; public.
 
@@ -274,8 +274,8 @@ def over_views(
 
     Example:
       >>> brightness = lambda predict, images, targets: images.mean((1, 2, 3))
-      >>> loss = over_views(brightness, 4, (2, 2, 3), seed=0)
-      >>> loss(None, jnp.ones((1, 2, 2, 3)), ()).tolist()
+      >>> loss = over_views(brightness, 2, (8, 8, 3), seed=0)
+      >>> loss(None, jnp.ones((1, 8, 8, 3)), ()).tolist()
       [1.0]
     """
     _check.integer_at_least(1, num_views=num_views)
@@ -288,19 +288,26 @@ def over_views(
 
 
 def _shifted(random: np.random.Generator, num_views: int, side: int) -> np.ndarray:
-    """Return the pixels of each view along one axis, int32 `[num_views, side]`."""
-    shifts = random.integers(-(side // 8), side // 8, num_views, endpoint=True)
+    """Return the pixels of each view along one axis with a margin of side // 8 at both ends.
+
+    Returns:
+      int32 `[num_views, side]`, indices into the axis with its margins.
+    """
+    margin = side // 8
+    shifts = random.integers(-margin, margin, num_views, endpoint=True)
     shifts[:2] = 0
-    places = np.abs(np.arange(side) - shifts[:, None])
-    return np.where(places < side, places, 2 * (side - 1) - places).astype(np.int32)
+    return (np.arange(side) + margin - shifts[:, None]).astype(np.int32)
 
 
 def _mean_over_views(
     loss, rows_of_views, columns_of_views, predict, images, targets
 ) -> jax.Array:
+    margins = [(side // 8, side // 8) for side in images.shape[1:3]]
+    framed = jnp.pad(images, [(0, 0), *margins, (0, 0)])
+
     def of_view(view: tuple[jax.Array, jax.Array]) -> jax.Array:
         rows, columns = view
-        seen = jnp.take(jnp.take(images, rows, axis=1), columns, axis=2)
+        seen = jnp.take(jnp.take(framed, rows, axis=1), columns, axis=2)
         return loss(predict, seen, targets)
 
     # One view after the other, so the memory is that of one batch.
