@@ -112,10 +112,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", help="folder of photos; default those of scikit-image")
     parser.add_argument("--name", default="scikit_image", help="of the set in the results")
+    parser.add_argument("--marks", nargs="+", choices=MARKS, default=list(MARKS))
     arguments = parser.parse_args()
     photos, key = photos_of(arguments.photos), MarkKey.for_experiment(0)
     found = {}
-    for label, (name, strength) in MARKS.items():
+    for label in arguments.marks:
+        name, strength = MARKS[label]
         found[label] = figures_of(make_mark(name, key, NUM_SLOTS, strength), photos)
         print(label, json.dumps(found[label]), flush=True)
     file = _measure.RESULTS.parent / "visibility.json"

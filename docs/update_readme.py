@@ -11,6 +11,7 @@ import argparse
 import json
 import pathlib
 import re
+import statistics
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -22,6 +23,8 @@ from anw_jax.report import results_table, write_readme_figure  # noqa: E402
 _BEGIN = "<!-- results: begin (written by python docs/update_readme.py) -->"
 _END = "<!-- results: end -->"
 
+_GENERATORS = "diffusion_quick"
+
 # Folder in results/, heading, and the settings file.
 _SETS = (
     ("quickstart", "Quickstart: 40 of 1,473 photo tiles keyed", "experiments/quickstart.py"),
@@ -29,6 +32,11 @@ _SETS = (
         "cifar10_quick",
         "CIFAR-10, quick: 50 of 4,000 photos keyed, 50 at one hue",
         "experiments/cifar10.py:quick",
+    ),
+    (
+        "light_quick",
+        "CIFAR-10, quick, the owners' default mark: 375 of 4,000 photos marked",
+        "experiments/light.py:quick",
     ),
     (
         "cifar10",
@@ -40,7 +48,47 @@ _SETS = (
 
 def tables() -> str:
     """All tables in Markdown; a set without files says that it was not run."""
-    return "\n\n".join(_section(*each) for each in _SETS)
+    return "\n\n".join([*(_section(*each) for each in _SETS), _generators()])
+
+
+def _generators() -> str:
+    """The table of fine-tuned diffusion models."""
+    files = sorted((ROOT / "results" / _GENERATORS).glob("seed*.json"))
+    runs = [json.loads(file.read_text()) for file in files]
+    sizes = list(next(iter(runs[0]["arms"].values()))["photos"])
+    lines = [
+        "### Generators: a diffusion model fine-tuned on one owner's 40 photos and 60 others",
+        "",
+        "log10 p, median over groups of photos and seeds, the largest in brackets; "
+        "CIFAR-10 photos, 0.7 million weights, 150 epochs of fine-tuning.",
+        "",
+        f"| owner's photos | scores | {' | '.join(f'{size} photos' for size in sizes)} |",
+        f"| --- | --- |{' --- |' * len(sizes)}",
+    ]
+    for arm in dict.fromkeys(arm for run in runs for arm in run["arms"]):
+        found = [run["arms"][arm]["photos"] for run in runs if arm in run["arms"]]
+        for scores in ("alone", "base", "other_base"):
+            cells = [
+                _median([p for photos in found for p in photos[size][scores]]) for size in sizes
+            ]
+            lines.append(f"| `{arm}` | {scores} | {' | '.join(cells)} |")
+    origin, seeds = runs[0]["provenance"], ", ".join(str(run["seed"]) for run in runs)
+    command = f"python run.py --config=experiments/diffusion.py:quick --config.seed={seeds}"
+    seen = ", ".join(
+        f"`{name}` {owner['ciede2000_median']:.2f}" for name, owner in runs[0]["owners"].items()
+    )
+    lines += [
+        "",
+        f"Median CIEDE2000: {seen}. `base`: calibrated by the model that the suspect was "
+        "fine-tuned from; `other_base`: by one of another seed, trained on other photos.",
+        "",
+        f"Seeds {seeds}; commit: {origin['commit'][:10]}; command: `{command}`",
+    ]
+    return "\n".join(lines)
+
+
+def _median(values: list[float]) -> str:
+    return f"{statistics.median(values):.1f} ({max(values):.1f})"
 
 
 def _section(folder: str, heading: str, config: str) -> str:
