@@ -254,6 +254,7 @@ SHAPES: dict[str, dict[str, Any]] = {
                 "file": str,
                 "declaration": {"cost_per_query": float},
                 "declaration_digest": str,
+                "runs_code?": bool,
             }
         },
         "access?": _ACCESS,

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
+from anw_jax.audit import references
 from anw_jax.audit.case import FORMATS, REFERENCES, Case
 from anw_jax.audit.corrections import SHOWN
 from anw_jax.audit.declare import Declared, check_unchanged
@@ -194,14 +195,16 @@ class CaseBasis:
                 }
                 for name in declared.body["suspects"]
             },
-            **self._references(),
+            **self._references(before),
         }
 
-    def _references(self) -> dict[str, Any]:
+    def _references(self, before: str) -> dict[str, Any]:
+        blind = self.case.read(before) if self.case.references else {}
         models = {
             name: {
                 "model": self.declared.said(f"{REFERENCES}{name}")["declaration_digest"],
                 "stated": self.statements.references[name],
+                "tables": references.sealed_tables(blind, name),
             }
             for name in self.case.references
         }
@@ -263,7 +266,8 @@ def _factor_line(factor: float) -> list[str]:
         return []
     return [
         f"p is {factor:g} times that of the test alone, for the commitments found, the models "
-        "tried and the declarations left open"
+        "tried, the declarations left open, and the references that the plan does not name or "
+        "that were left out"
     ]
 
 

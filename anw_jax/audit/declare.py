@@ -224,7 +224,7 @@ def _model(file: SuspectFile, declaration: Declaration) -> dict[str, Any]:
 
 def _references(case: Case, declarations: dict[str, Declaration]) -> dict[str, Any]:
     models = {
-        name: _model(file, declarations[f"{REFERENCES}{name}"])
+        name: _model(file, declarations[f"{REFERENCES}{name}"]) | {"runs_code": file.runs_code}
         for name, file in case.references.items()
     }
     return {"references": models} if models else {}

@@ -76,6 +76,9 @@ def check_reference_ages(
 ) -> None:
     """Refuse references that no plan names and that may be younger than a beacon's value.
 
+    Recorded answers are accepted only if the plan names them: nothing shows when they were
+    written, whatever the age of the model that they are said to come from.
+
     Raises:
       CaseError: names the reference and the owner.
     """
@@ -84,8 +87,13 @@ def check_reference_ages(
         digest = declarations[f"{REFERENCES}{name}"].digest
         released = statements.references[name]["released"]
         for owner, one in case.owners.items():
-            said = statements.of(owner, suspect)
+            said, plan = statements.of(owner, suspect), one.published.plan
+            if case.references[name].kind == "recorded" and digest not in plan.references:
+                raise CaseError(
+                    f"owner {owner!r}: reference {name!r} must be in the plan, or be a model "
+                    "in a file: nothing shows when recorded answers were written"
+                )
             try:
-                check_age(name, digest, released, one.published.plan, said)
+                check_age(name, digest, released, plan, said)
             except CommitmentError as error:
                 raise CaseError(f"owner {owner!r}: {error}") from None

@@ -119,17 +119,30 @@ def of_owner(
     owner: str,
 ) -> list[Reference]:
     """Gather what a verdict needs of each reference, for one owner and suspect."""
-    seals = blind["suspects"][suspect].get("references") or {}
-    return [
-        Reference(
-            name,
-            declared.said(f"{REFERENCES}{name}")["declaration_digest"],
-            tables[name][owner],
-            sealed_digest=seals[name]["owners"][owner]["table"],
-            **statements.references[name],
+    seals, found = blind["suspects"][suspect].get("references") or {}, []
+    for name in declared.case.references:
+        said = declared.said(f"{REFERENCES}{name}")
+        found.append(
+            Reference(
+                name,
+                said["declaration_digest"],
+                tables[name][owner],
+                sealed_digest=seals[name]["owners"][owner]["table"],
+                runs_code=said.get("runs_code", True),
+                **statements.references[name],
+            )
         )
-        for name in declared.case.references
-    ]
+    return found
+
+
+def sealed_tables(blind: Mapping[str, Any], name: str) -> dict[str, dict[str, str]]:
+    """Return the digests of one reference's tables, by suspect, by owner."""
+    return {
+        suspect: {
+            owner: one["table"] for owner, one in result["references"][name]["owners"].items()
+        }
+        for suspect, result in blind["suspects"].items()
+    }
 
 
 def check_replayed(declared: Declared, blind: Mapping[str, Any], like: Like) -> int:

@@ -66,8 +66,12 @@ _REFERENCE = """
 # have been made to convict an innocent model.
 released = ""
 released_from = ""
-# true if whoever chose this model as a reference did not know the hues.
+# true if which references are used was fixed by somebody who knew neither the hues nor any
+# result.
 chosen_blind = false
+# Needed for code, and for TorchScript and Keras files, in the plan or not: true if somebody
+# read it and found that it uses nothing but the pictures it is given and the files it lists.
+code_read = false
 """
 
 # The fields with the values that count as not stated.

@@ -93,6 +93,18 @@ class SuspectFile:
         """The adapter's name."""
         return self.fields["kind"]
 
+    @property
+    def runs_code(self) -> bool:
+        """Whether the model is code, or a file that can hold code.
+
+        Only ONNX graphs, recorded answers and folders of diffusers are numbers alone.
+        TorchScript and Keras files may read other files; kinds of `makers` are code.
+        """
+        if self.kind == "denoiser" and not {"function", "module"} & set(self.fields):
+            name = self.fields.get("file")
+            return not (isinstance(name, str) and _beside(self.path, name).is_dir())
+        return self.kind not in ("onnx", "recorded")
+
     def open(self, makers: Mapping[str, "MakerFn"] | None = None) -> Suspect:
         """Open the suspect.
 
@@ -155,7 +167,7 @@ class _Fields:
 
     def beside(self, name: str) -> pathlib.Path:
         """Take a path that is relative to the file."""
-        return self._file.path.parent / pathlib.Path(self.text(name)).expanduser()
+        return _beside(self._file.path, self.text(name))
 
     def declaration(self, **defaults: Any) -> Declaration:
         """Take the declaration."""
@@ -219,6 +231,10 @@ class _Fields:
                 f"{self._file.path} has a field {unused[0]!r} that kind {self._file.kind!r} "
                 f"does not know; it knows {', '.join(sorted(self._used))}"
             )
+
+
+def _beside(file: pathlib.Path, name: str) -> pathlib.Path:
+    return file.parent / pathlib.Path(name).expanduser()
 
 
 MakerFn = Callable[[_Fields], Suspect]

@@ -1,17 +1,20 @@
 """Reference models in a verdict: which may be used, and what their choice costs.
 
 The scores of a reference are subtracted from the suspect's (`stats.calibrated_scores`). The
-test stays exact if the reference's losses do not depend on the secret slots. Two ways make that
-certain: its digest stands in the plan, or it existed before the beacon's value, on which all
-slots depend. A model made later could have been trained to dislike the true slots, which would
-convict an innocent suspect.
+test stays exact if the reference's losses do not depend on the secret slots: its digest stands
+in the plan, or it existed before the beacon's value, on which all slots depend. A model made
+later could have been trained to dislike the true slots, which would convict an innocent
+suspect. A digest fixes what code does, but not what it reads: a reference that runs code could
+read the beacon's value from another file. That it does not is a condition, in the plan or not.
 
 A reference that is not in the plan can be used or not, so it doubles p, as does one of the plan
-that is not used (Bonferroni over the two choices). That does not cover a choice among many old
-models by somebody who knows the slots: this is a condition of its own.
+that is not used. The factor covers that one choice if it is made blindly. It does not cover a
+choice among many models or sets of models by somebody who knows the slots or a result: this is
+a condition of its own.
 """
 
 import dataclasses
+import datetime
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,9 +41,13 @@ class Reference:
         then becomes a condition.
       released: since when the model has existed, an ISO date or date and time; "" if nobody
         stated it. Not needed for a model in the plan.
-      released_from: how that is known.
-      chosen_blind: whether the model was chosen by somebody who did not know the slots. Not
-        needed for a model in the plan.
+      released_from: how that is known; a date without a source is a condition.
+      chosen_blind: whether the references to use were fixed by somebody who knew neither the
+        slots nor any result. Not needed for a model in the plan.
+      runs_code: whether the model is code, or a file that can hold code. False for a graph of
+        numbers only, such as ONNX.
+      code_read: whether somebody read the code and found that it uses nothing but the images
+        it is given and the files covered by the digest.
 
     Raises:
       TypeError, ValueError: no digest, or an invalid date.
@@ -57,11 +64,14 @@ class Reference:
     released: str = ""
     released_from: str = ""
     chosen_blind: bool = False
+    runs_code: bool = True
+    code_read: bool = False
 
     def __post_init__(self):
         for name in ("name", "released", "released_from"):
             _check.plain_text(**{name: getattr(self, name)})
-        _check.is_instance(bool, chosen_blind=self.chosen_blind)
+        for name in ("chosen_blind", "runs_code", "code_read"):
+            _check.is_instance(bool, **{name: getattr(self, name)})
         if not is_digest(self.digest):
             raise ValueError(
                 f"digest must be 64 lower-case hex digits, got {self.digest!r:.70}"
@@ -138,25 +148,48 @@ def conditions_of_references(
     found = []
     appeared = value_time(plan, statements.value_appeared, statements.held_since)
     for each in references:
+        if each.runs_code and not each.code_read:
+            found.append(f"{_code_line(each)} (nobody stated that)")
         if each.digest in plan.references:
             continue
-        older = f"reference {each.name!r} is older than the beacon's value"
-        if not each.released:
-            found.append(f"{older} (nobody stated when it was released)")
-        elif appeared is None:
-            value = f"the value of {plan.beacon!r:.100}"
-            found.append(f"{older} (nobody stated when {value} appeared)")
+        found += [
+            f"reference {each.name!r} is older than the beacon's value (nobody stated {what})"
+            for what in _not_stated_of_age(each, plan, appeared)
+        ]
         if not each.chosen_blind:
-            found.append(
-                f"reference {each.name!r} was chosen by somebody who did not know the slots "
-                "(nobody stated that)"
-            )
+            found.append(f"{_CHOSEN_BLIND} (nobody stated that of {each.name!r})")
     used = {each.digest for each in references}
     found += [
         f"the reference {digest} of the plan was not left out for its results (it was not used)"
         for digest in plan.references
         if digest not in used
     ]
+    return found
+
+
+_CHOSEN_BLIND = (
+    "which references are used was fixed by somebody who knew neither the slots nor any result"
+)
+
+
+def _code_line(reference: Reference) -> str:
+    return (
+        f"the code of reference {reference.name!r} uses nothing but the pictures it is given "
+        "and the files that it lists"
+    )
+
+
+def _not_stated_of_age(
+    reference: Reference, plan: Plan, appeared: datetime.datetime | None
+) -> list[str]:
+    """List what nobody stated of the age of a reference that is not in the plan."""
+    if not reference.released:
+        return ["when it was released"]
+    found = []
+    if appeared is None:
+        found.append(f"when the value of {plan.beacon!r:.100} appeared")
+    if not reference.released_from.strip():
+        found.append("how its release date is known")
     return found
 
 
@@ -168,15 +201,22 @@ def lines_of_references(plan: Plan, references: Sequence[Reference]) -> list[str
         where = "in the plan" if is_planned else "not in the plan, which doubles p"
         lines.append(
             f"calibrated by reference {each.name!r}, {where}: model {each.digest}, table "
-            f"{seal(each.table)}"
+            f"{seal(each.table)}{_unusable(each.table)}"
         )
         said = []
         if each.released:
             source = f", from {each.released_from}" if each.released_from else ""
             said.append(f"reference {each.name!r} was released on {each.released}{source}")
         if each.chosen_blind:
-            said.append(
-                f"reference {each.name!r} was chosen by somebody who did not know the slots"
-            )
+            said.append(f"{_CHOSEN_BLIND} (of {each.name!r})")
+        if each.runs_code and each.code_read:
+            said.append(_code_line(each))
         lines += prefix_statements(said)
     return lines
+
+
+def _unusable(table: np.ndarray) -> str:
+    """Return how many rows of a table have no effect, in words; "" for none."""
+    table = np.asarray(table)
+    without = len(table) - int(np.isfinite(table[:, 1:]).all(axis=1).sum())
+    return f"; {without} of its {len(table)} rows are without usable answers" if without else ""

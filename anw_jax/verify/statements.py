@@ -202,7 +202,8 @@ def _of_order(plan: Plan, beacon: Beacon, statements: Statements) -> str:
 def value_time(plan: Plan, value_appeared: str, held_since: str) -> datetime.datetime | None:
     """Return the earliest time at which the beacon's value can have appeared.
 
-    An arbitrator's own beacon is drawn after the commitment was received.
+    A time that the beacon's name determines comes first, then the one stated. An arbitrator's
+    own beacon is drawn after the commitment was received.
 
     Args:
       plan: the plan that names the beacon.
@@ -210,11 +211,11 @@ def value_time(plan: Plan, value_appeared: str, held_since: str) -> datetime.dat
       held_since: as in `Statements`.
 
     Returns:
-      The time in UTC; None if it is unknown, or the plan names no beacon of a known kind.
+      The time in UTC; None if it is unknown, or the plan names no beacon.
     """
-    beacon = read_beacon(plan.beacon) if plan.version > 1 else None
-    if beacon is None or not beacon.kind:
+    if plan.version == 1 or not plan.beacon:
         return None
+    beacon = read_beacon(plan.beacon)
     if beacon.time is not None:
         return beacon.time
     first = value_appeared

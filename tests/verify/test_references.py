@@ -9,7 +9,7 @@ from anw_jax import stats, verify
 from anw_jax.errors import CommitmentError
 from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign, commit
 from anw_jax.keys.beacons import QUICKNET
-from anw_jax.verify.references import conditions_of_references
+from anw_jax.verify.references import check_age, conditions_of_references
 from anw_jax.verify.verdict import EVIDENCE
 
 NUM = 30
@@ -39,7 +39,7 @@ def tables(plan, imprint=0.5, dislike=1.0):
 
 
 def reference(table, digest=MODEL, **fields):
-    sealed = {"sealed_digest": verify.seal(table), **fields}
+    sealed = {"sealed_digest": verify.seal(table), "runs_code": False, **fields}
     return verify.Reference("base", digest, table, **sealed)
 
 
@@ -118,7 +118,13 @@ def test_a_reference_of_the_plan_that_is_left_out_doubles_p_and_is_a_condition()
     ("fields", "words"),
     [
         ({"released": ""}, "is older than the beacon's value (nobody stated when it was rel"),
-        ({"chosen_blind": False}, "was chosen by somebody who did not know the slots (nobody"),
+        ({"released_from": " "}, "is older than the beacon's value (nobody stated how its rel"),
+        (
+            {"chosen_blind": False},
+            "which references are used was fixed by somebody who knew neither the slots nor "
+            "any result (nobody stated that of 'base')",
+        ),
+        ({"runs_code": True}, "the code of reference 'base' uses nothing but the pictures it"),
         ({"sealed_digest": None}, "the sealed answers were not changed after the key was open"),
     ],
 )
@@ -138,6 +144,41 @@ def test_a_date_without_the_time_of_the_value_is_a_condition():
     ]
     known = verify.Statements(value_appeared="2023-08-24")
     assert not conditions_of_references(plan, known, old)
+
+
+def test_a_reference_that_runs_code_is_evidence_only_once_somebody_read_it():
+    suspect, base = tables(PLANNED)
+    verdict = decide(PLANNED, suspect, [reference(base, runs_code=True)])
+    uses = (
+        "the code of reference 'base' uses nothing but the pictures it is given and the files "
+        "that it lists"
+    )
+    assert verdict.conditions == (f"{uses} (nobody stated that)",)
+    read = decide(PLANNED, suspect, [reference(base, runs_code=True, code_read=True)])
+    assert read.standing == EVIDENCE
+    assert f"the arbitrator states: {uses}" in read.text
+    assert verify.Reference("base", MODEL, base).runs_code  # unless it is known to be none
+
+
+def test_the_stated_time_of_an_unknown_kind_of_value_refuses_younger_references():
+    plan = dataclasses.replace(PLAN, beacon="the weather tomorrow")
+    said = verify.Statements(value_appeared="2023-08-24")
+    check_age("base", MODEL, "2023-08-23", plan, said)
+    with pytest.raises(CommitmentError, match="'base' must be older than the beacon's value"):
+        check_age("base", MODEL, "2023-08-24", plan, said)
+    old = [reference(np.ones((NUM, 12)), **OLD)]
+    assert not conditions_of_references(plan, said, old)
+    assert len(conditions_of_references(plan, verify.Statements(), old)) == 1
+
+
+def test_rows_without_usable_answers_of_a_reference_are_counted_in_the_verdict():
+    suspect, base = tables(PLANNED)
+    assert "without usable" not in decide(PLANNED, suspect, [reference(base)]).text
+    base[:7, 3] = np.nan
+    text = decide(PLANNED, suspect, [reference(base)]).text
+    assert f"table {verify.seal(base)}; 7 of its 30 rows are without usable answers" in text
+    base[:] = np.nan
+    assert "30 of its 30 rows are" in decide(PLANNED, suspect, [reference(base)]).text
 
 
 @pytest.mark.parametrize(
