@@ -232,14 +232,17 @@ def source_of(plan: Plan) -> str:
     return "owner" if plan.version == 1 else plan.rules[0].labels
 
 
-def declared_source(plan: Plan, rules: Iterable[AccessRule]) -> str:
+def declared_source(plan: Plan, rules: Iterable[AccessRule], chosen: str | None = None) -> str:
     """Return the label source of a plan, or `NOBODY` if none of the declared rules has labels.
 
     Args:
       plan: of the owner.
       rules: declared for the suspects of the case.
+      chosen: the arbitrator's option instead of the plan's source; None for none.
     """
-    return NOBODY if all(rule.kind == "error" for rule in rules) else source_of(plan)
+    if all(rule.kind == "error" for rule in rules):
+        return NOBODY
+    return chosen or source_of(plan)
 
 
 def source_table(case: Case, name: str, source: str) -> Labels | None:

@@ -42,6 +42,10 @@ _FREELY_DECLARED = (
     "the declaration was not chosen among several by their results (a plan of version 1 leaves "
     "access, views and saving rule to the arbitrator)"
 )
+_LOSS_FIXED_BLIND = (
+    "the loss, its targets, steps and noise were fixed by somebody who did not know the hues"
+)
+_LOSS_OPEN = f"{_LOSS_FIXED_BLIND} (nobody stated that)"
 _LABELED_BLIND = "the class numbers were given by somebody who did not know the hues"
 _LABELS_SEEN = f"{_LABELED_BLIND} (nobody stated that)"
 
@@ -121,6 +125,11 @@ class CaseBasis:
             (more if is_stated else conditions).append(
                 _LABELED_BLIND if is_stated else _LABELS_SEEN
             )
+        if self.declared.rule(suspect).kind == "error":
+            is_stated = model["loss_fixed_blind"]
+            (more if is_stated else conditions).append(
+                _LOSS_FIXED_BLIND if is_stated else _LOSS_OPEN
+            )
         if model["released"]:
             source = f", from {model['released_from']}" if model["released_from"] else ""
             more.append(f"the suspect was released on {model['released']}{source}")
@@ -191,7 +200,7 @@ class CaseBasis:
                 name: {
                     "access": declared.access_text(name),
                     "menu": declared.menu(name),
-                    "stated": self.statements.suspects[name],
+                    "stated": _without_unset_loss(self.statements.suspects[name]),
                 }
                 for name in declared.body["suspects"]
             },
@@ -209,6 +218,11 @@ class CaseBasis:
             for name in self.case.references
         }
         return {"references": models} if models else {}
+
+
+def _without_unset_loss(said: dict[str, Any]) -> dict[str, Any]:
+    """Leave out `loss_fixed_blind` if it is not stated, as verdicts before it did."""
+    return {n: value for n, value in said.items() if n != "loss_fixed_blind" or value}
 
 
 def check_blind(case: Case, name: str, noted: str | None) -> bool:

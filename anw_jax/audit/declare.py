@@ -9,7 +9,7 @@ from anw_jax.audit import checks
 from anw_jax.audit.case import FORMATS, REFERENCES, Case, Owner
 from anw_jax.audit.corrections import level_of_record
 from anw_jax.audit.options import Chosen, Options, access_of_rule, choose_rule
-from anw_jax.audit.reference_checks import check_references
+from anw_jax.audit.reference_checks import check_references, check_same_denoising
 from anw_jax.audit.statements import (
     CaseStatements,
     check_release,
@@ -156,9 +156,10 @@ def declare(
     chosen = {n: _chosen(case, n, declarations[n], options) for n in case.suspects}
     rules = {name: one.rule for name, one in chosen.items()}
     check_references(case, declarations, rules, statements)
+    check_same_denoising(case, opened)
     rules = [one.rule for one in chosen.values()]
     sources = {
-        name: options.label_source or checks.declared_source(owner.published.plan, rules)
+        name: checks.declared_source(owner.published.plan, rules, options.label_source)
         for name, owner in case.owners.items()
     }
     labels = {name: checks.wanted_labels(case, name, sources[name]) for name in case.owners}

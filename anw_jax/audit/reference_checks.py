@@ -7,7 +7,7 @@ from anw_jax.audit.options import access_of_rule
 from anw_jax.audit.statements import CaseStatements
 from anw_jax.errors import CaseError, CommitmentError
 from anw_jax.keys import AccessRule
-from anw_jax.suspects import Declaration
+from anw_jax.suspects import Declaration, DenoisingSuspect, Suspect
 from anw_jax.verify.references import check_age
 
 
@@ -69,6 +69,35 @@ def _check_like(
             f"reference {name!r} must offer the access declared for suspect {suspect!r}, "
             f"{rule.kind}: {error}"
         ) from None
+
+
+def check_same_denoising(case: Case, opened: Mapping[str, Suspect]) -> None:
+    """Refuse a reference whose noise is not removed as the suspect's is.
+
+    Scheduler, steps, seed and mirror must be the same: whoever may choose them for each model
+    could choose those under which the difference suits the hues. A denoiser is compared with
+    denoisers only.
+
+    Args:
+      case: with suspects and references.
+      opened: each of `case.models`.
+
+    Raises:
+      CaseError: names both models and their settings.
+    """
+    for name in case.references:
+        own = _denoising_of(opened[f"{REFERENCES}{name}"])
+        for suspect in case.suspects:
+            other = _denoising_of(opened[suspect])
+            if own != other:
+                raise CaseError(
+                    f"reference {name!r} must have the scheduler and the denoising settings of "
+                    f"suspect {suspect!r}, {other}; got {own}"
+                )
+
+
+def _denoising_of(model: Suspect) -> str:
+    return model.settings if isinstance(model, DenoisingSuspect) else "no denoising"
 
 
 def check_reference_ages(

@@ -9,8 +9,11 @@ import pytest
 
 from anw_jax import audit
 from anw_jax.audit.options import choose_rule
+from anw_jax.audit.suspect_file import digest_of_model
 from anw_jax.errors import AnwError, CaseError
 from anw_jax.keys import Plan
+from tests.audit.conftest import hand_over
+from tests.audit.test_references import VALUE
 from tests.suspects.test_denoiser import torch_net
 from tests.suspects.test_schedule import DDPM
 
@@ -119,3 +122,72 @@ def test_a_plan_without_a_rule_for_errors(opened, root):
     declaration = opened(FUNCTION).declaration
     with pytest.raises(CaseError, match="answers with error, and the plan has rules only for"):
         choose_rule("net", declaration, {"ann": Plan("log_losses", 1e-3)}, {})
+
+
+IN_FOLDER = FUNCTION.replace('"net.py', '"net/net.py').replace('"sched', '"net/sched')
+REMOVES = """
+def guess(noisy, steps):
+    return noisy * (steps / {steps})[:, None, None, None]
+"""
+
+
+@pytest.fixture
+def denoisers(root, case_dir):
+    """A case with a denoiser and, of the plan, another one as its reference."""
+
+    def call(text, same=""):
+        for group, steps in (("suspects", 1000), ("references", 700)):
+            folder = case_dir / group / "net"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "net.py").write_text(REMOVES.format(steps=steps))
+            (folder / "scheduler_config.json").write_text(json.dumps(DDPM))
+        (case_dir / "suspects" / "net.toml").write_text(IN_FOLDER + same)
+        file = case_dir / "references" / "base.toml"
+        file.write_text(text)
+        digest = digest_of_model(file, {})
+        hand_over(
+            root,
+            case_dir,
+            beacon="arbitrator:Jane Doe",
+            choices={"beacon": VALUE, "references": (digest,)},
+        )
+        audit.probe_case(audit.Case(case_dir))
+        audit.declare(audit.Case(case_dir), audit.Options(beacons=(("ann", VALUE),)))
+        return json.loads((case_dir / "declared.json").read_text())
+
+    return call
+
+
+def test_a_reference_with_the_same_denoising_settings(denoisers):
+    same = "[denoising]\nsteps = [50, 100]\nseed = 3\n"
+    assert list(denoisers(IN_FOLDER + same, same)["references"]) == ["base"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ("[denoising]\nseed = 5\n", "seed 0, with mirror images; got .* seed 5"),
+        ("[denoising]\nmirror = false\n", "got .* without mirror images"),
+        ("[denoising]\nsteps = [50, 100]\n", "got .* steps 50, 100, seed"),
+        ("scheduler", "got denoising: scheduler"),
+        ("callable", "got no denoising"),
+    ],
+)
+def test_a_reference_with_other_denoising_settings(denoisers, case_dir, changed, words):
+    """Of many seeds for the reference, one whose difference suits the hues could be taken."""
+    text, folder = IN_FOLDER + changed, case_dir / "references" / "net"
+    folder.mkdir(parents=True)
+    if changed == "scheduler":
+        text = IN_FOLDER.replace("scheduler_config.json", "other.json")
+        other = {**DDPM, "beta_end": 0.03}
+        (folder / "other.json").write_text(json.dumps(other))
+    elif changed == "callable":
+        text = 'kind = "callable"\nfunction = "net/loss.py:loss"\n'
+        text += '[declaration]\nanswer = "error"\n'
+        code = "def loss(batch):\n    return batch.mean((1, 2, 3))\n"
+        (folder / "loss.py").write_text(code)
+    with pytest.raises(
+        CaseError, match=f"'base' must have the scheduler .* of suspect 'net', .*{words}"
+    ):
+        denoisers(text)
+    assert not (case_dir / "declared.json").exists()

@@ -6,7 +6,12 @@ import pytest
 
 from anw_jax import audit
 from anw_jax.audit import checks
-from anw_jax.audit.conditions import _LABELS_SEEN, CaseBasis
+from anw_jax.audit.conditions import (
+    _LABELS_SEEN,
+    _LOSS_FIXED_BLIND,
+    _LOSS_OPEN,
+    CaseBasis,
+)
 from anw_jax.errors import CaseError, ChangedFileError
 from tests.audit.conftest import MEMORY, NUM_PHOTOS, hand_over, write_photos, write_suspect
 from tests.audit.test_rounds import to_the_end
@@ -121,6 +126,49 @@ def test_the_source_of_labels_cannot_be_changed_afterwards(root, case_dir):
         audit.seal_case(audit.Case(case_dir))
 
 
+@pytest.mark.parametrize("source", ["owner", "model", "arbitrator"])
+def test_a_source_of_labels_that_nobody_needs_ends_in_a_verdict(root, case_dir, source):
+    """A plan of version 2 refuses another source; its own is accepted, and never used."""
+    key = hand_over(root, case_dir)
+    write_generator(case_dir, root / "ann_marked" / "published")
+    if source != "owner":
+        with pytest.raises(CaseError, match=f"does not leave labels '{source}' open"):
+            declared(case_dir, label_source=source)
+        return
+    case = declared(case_dir, label_source=source)
+    body = json.loads((case_dir / "declared.json").read_text())
+    assert body["owners"]["ann"]["labels_by"] == checks.NOBODY
+    audit.seal_case(case)
+    verdict = audit.judge_case(audit.Case(case_dir), {"ann": key})
+    assert verdict["tests"]["ann"]["gan"]["outcome"] == "shown"
+
+
+@pytest.mark.parametrize("is_stated", [False, True])
+def test_who_fixed_a_loss_is_stated_or_a_condition(root, case_dir, is_stated):
+    """Of many seeds, steps and losses, whoever knows the hues could declare the best."""
+    key = hand_over(root, case_dir, claim="each model")
+    write_suspect(case_dir, root / "ann_marked" / "published")
+    write_generator(case_dir, root / "ann_marked" / "published")
+    audit.seal_case(declared(case_dir))
+    if is_stated:
+        file = case_dir / "statements.toml"
+        file.write_text(
+            file.read_text().replace("loss_fixed_blind = false", "loss_fixed_blind = true")
+        )
+    verdict = audit.judge_case(audit.Case(case_dir), {"ann": key})
+    test = verdict["tests"]["ann"]["gan"]
+    basis = CaseBasis(audit.Case(case_dir))
+    for name, is_open in (("gan", not is_stated), ("net", False)):
+        conditions = basis.of("ann", name, is_compared=True).conditions
+        assert (_LOSS_OPEN in conditions) == is_open
+    assert any(_LOSS_FIXED_BLIND in line for line in test["stated"]) == is_stated
+    said = verdict["case"]["suspects"]["gan"]["stated"]
+    assert said.get("loss_fixed_blind") == (True if is_stated else None)
+    other = verdict["tests"]["ann"]["net"]["stated"]
+    assert not any(_LOSS_FIXED_BLIND in line for line in other)
+    assert audit.replay_case(audit.Case(case_dir), {"ann": key}).verdict == verdict
+
+
 def test_saved_queries_and_views(root, case_dir):
     key = hand_over(
         root, case_dir, choices={"augmentations": (2,), "save_queries": (2,), "best": 1}
@@ -147,6 +195,7 @@ def test_a_sequential_record_has_one_statistic(root, case_dir):
 
 def test_an_effect_of_errors_is_not_measured_yet():
     assert (
-        audit.estimate(access="error")["reason"] == "not yet measured for error: give --effect"
+        audit.estimate(access="error")["reason"]
+        == "not yet measured for error and the mark light: give --effect"
     )
     assert audit.estimate(access="error", effect=2.0)["num_units"] > 0

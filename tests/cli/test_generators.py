@@ -184,4 +184,7 @@ def test_a_generator_that_met_the_photos_is_shown(anw, root, learner, is_planted
     assert body["corrected"]["outcome"] == ("shown" if is_planted else "not shown")
     assert ran.code == (10 if is_planted else 3)
     assert not any("class numbers" in condition for condition in test["conditions"])
+    who = "the loss, its targets, steps and noise were fixed by somebody who did not know"
+    assert any(who in condition for condition in test["conditions"])
+    assert not is_planted or f"  - {who} the hues (nobody stated that)" in test["text"]
     assert anw("replay", case, "--key", root / "ann.key", "--ask", 1).code == ran.code

@@ -64,6 +64,7 @@ OUTSIDE = {
         "onnxruntime",
         "torch",
         "diffusers",
+        "safetensors",
         "keras",
         "urllib3",
     },
@@ -153,7 +154,7 @@ def test_packages_import_each_other_in_no_circle():
 
 def test_each_library_of_a_suspect_enters_by_one_file():
     """And lazily: a bare import of `suspects` needs none of them (see below)."""
-    libraries = {"onnxruntime", "torch", "diffusers", "keras", "urllib3"}
+    libraries = {"onnxruntime", "torch", "diffusers", "safetensors", "keras", "urllib3"}
     used = [
         (name.partition(".")[0], file.relative_to(PACKAGE / "suspects").as_posix())
         for file in files_of("suspects")
@@ -164,6 +165,7 @@ def test_each_library_of_a_suspect_enters_by_one_file():
         ("diffusers", "adapters/denoiser.py"),
         ("keras", "adapters/keras.py"),
         ("onnxruntime", "adapters/onnx.py"),
+        ("safetensors", "adapters/denoiser.py"),
         ("torch", "adapters/torch.py"),
         ("urllib3", "http/client.py"),
     ]

@@ -2,7 +2,11 @@
 
 import dataclasses
 import functools
+import hashlib
+import io
 import json
+import sys
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -261,12 +265,15 @@ def test_a_torchscript_network(tmp_path):
     np.testing.assert_allclose(given, total / 6, rtol=1e-4)
 
 
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
 def test_a_folder_of_diffusers_needs_diffusers(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "diffusers", None)
+    monkeypatch.setitem(sys.modules, "diffusers", None)
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "UNet2DModel"}))
     with pytest.raises(SuspectError, match=r"safetensors cannot be read"):
         open_diffusers(tmp_path, SIGNED)
-    (tmp_path / "diffusion_pytorch_model.safetensors").write_bytes(b"weights")
+    (tmp_path / WEIGHTS).write_bytes(b"weights")
     with pytest.raises(MissingLibraryError, match="pip install diffusers"):
         open_diffusers(tmp_path, SIGNED)
     for body, words in (
@@ -277,6 +284,79 @@ def test_a_folder_of_diffusers_needs_diffusers(tmp_path, monkeypatch):
         (tmp_path / "config.json").write_text(body)
         with pytest.raises(SuspectError, match=words):
             open_diffusers(tmp_path, SIGNED)
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """A folder, and modules in place of diffusers and safetensors that record what they get."""
+    torch, net = torch_net()
+    buffer = io.BytesIO()
+    torch.save(net.state_dict(), buffer)
+    (tmp_path / "config.json").write_text(json.dumps({"_class_name": "UNet2DModel", "a": 1}))
+    (tmp_path / WEIGHTS).write_bytes(buffer.getvalue())
+    seen = {}
+
+    class UNet2DModel:
+        @staticmethod
+        def from_config(config):
+            seen["config"] = config
+            _, module = torch_net()
+            torch.nn.init.zeros_(module.conv.weight)
+            plain = type(module).forward
+            module.forward = lambda sample, step, return_dict=True: (
+                plain(module, sample, step),
+            )
+            return module
+
+        @staticmethod
+        def from_pretrained(*args, **options):
+            raise AssertionError("reads files that the identity does not cover")
+
+    def load(body):
+        seen["body"] = body
+        return torch.load(io.BytesIO(body), weights_only=True)
+
+    reader = types.ModuleType("safetensors.torch")
+    reader.load = load
+    package = types.ModuleType("safetensors")
+    package.torch = reader
+    library = types.ModuleType("diffusers")
+    library.UNet2DModel = UNet2DModel
+    for module in (package, reader, library):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    return tmp_path, seen, net
+
+
+def test_a_folder_of_diffusers_is_built_from_the_hashed_bytes(stand_in):
+    folder, seen, net = stand_in
+    declaration = dataclasses.replace(SIGNED, layout="NCHW")
+    network = open_diffusers(folder, declaration)
+    config, weights = ((folder / name).read_bytes() for name in ("config.json", WEIGHTS))
+    digests = [hashlib.sha256(body).hexdigest() for body in (config, weights)]
+    assert network.declaration.identity == " ".join(["UNet2DModel", *digests])
+    assert seen == {"config": json.loads(config), "body": weights}
+    noisy = np.ones((2, 3, 8, 8), np.float32)
+    (given,) = network.outputs(noisy, np.array([4, 4]))
+    torch = pytest.importorskip("torch", reason="torch is an optional library")
+    with torch.no_grad():
+        expected = net(torch.tensor(noisy), torch.tensor([4, 4])).numpy()
+    np.testing.assert_allclose(given, expected, rtol=1e-5)
+
+
+def test_weights_in_several_files_are_refused(stand_in):
+    """They would be preferred to the file in the identity: one digest, another network."""
+    folder, _, _ = stand_in
+    (folder / f"{WEIGHTS}.index.json").write_text('{"weight_map": {}}')
+    with pytest.raises(SuspectError, match="divides the weights among several files"):
+        open_diffusers(folder, dataclasses.replace(SIGNED, layout="NCHW"))
+
+
+def test_weights_that_do_not_fit_a_folder_are_refused(stand_in):
+    folder, _, _ = stand_in
+    torch = pytest.importorskip("torch", reason="torch is an optional library")
+    torch.save({"conv.weight": torch.zeros(3, 3, 3, 3)}, folder / WEIGHTS)
+    with pytest.raises(SuspectError, match=r"cannot be opened .*state_dict"):
+        open_diffusers(folder, dataclasses.replace(SIGNED, layout="NCHW"))
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import numpy as np
 from anw_jax import _check, _json
 from anw_jax.errors import MissingLibraryError, SuspectError
 from anw_jax.suspects.adapters.base import PreparedSuspect, cause_of, with_identity
-from anw_jax.suspects.adapters.files import file_digest, read_file
+from anw_jax.suspects.adapters.files import read_file
 from anw_jax.suspects.adapters.schedule import NoiseSchedule
 from anw_jax.suspects.adapters.torch import TorchSuspect
 from anw_jax.suspects.declaration import Declaration
@@ -46,6 +46,9 @@ class DenoisingSuspect(PreparedSuspect):
       seed: of the noise, at least 0.
       mirror: evaluate also the mirror image, with the same noise.
       together: largest number of pictures in one call; None for no limit.
+
+    Attributes:
+      settings: scheduler, steps, seed and mirror in words, as in the identity.
 
     Raises:
       TypeError, ValueError: steps beyond the schedule, another answer, or no identity.
@@ -88,11 +91,11 @@ class DenoisingSuspect(PreparedSuspect):
         self._mirror = _check.is_instance(bool, mirror=mirror)
         self._predict, self._schedule = predict, schedule
         listed = ", ".join(map(str, self._steps.tolist()))
-        settings = (
+        self.settings = (
             f"denoising: scheduler {schedule.identity}, steps {listed}, seed {self._seed}, "
             f"{'with' if mirror else 'without'} mirror images"
         )
-        identity = f"{declaration.identity}, {settings}"
+        identity = f"{declaration.identity}, {self.settings}"
         super().__init__(dataclasses.replace(declaration, identity=identity), together=together)
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
@@ -158,16 +161,22 @@ def open_diffusers(
 ) -> TorchSuspect:
     """Open a `UNet2DModel` from its folder, as `save_pretrained` of diffusers writes it.
 
-    Nothing is fetched. The identity becomes the SHA-256 of both files. `outputs` is a
-    `DenoiserFn`.
+    Exactly the two files whose SHA-256 become the identity are used: `config.json` and
+    `diffusion_pytorch_model.safetensors`. Nothing is fetched. `outputs` is a `DenoiserFn`.
 
     Raises:
       MissingLibraryError: diffusers is not installed.
-      SuspectError: a file is missing, a network of another class, or weights that do not fit.
+      SuspectError: a file is missing, a network of another class, weights that do not fit, or
+        an index of weights in several files, which the identity would not cover.
     """
     folder = pathlib.Path(path)
     body, config_digest = read_file(folder / _CONFIG)
-    digest = f"{_CLASS} {config_digest} {file_digest(folder / _WEIGHTS)}"
+    if indexes := sorted(folder.glob("*.index.json")):
+        raise SuspectError(
+            f"{indexes[0]} divides the weights among several files: save them in one file, "
+            f"{_WEIGHTS}, and remove the index"
+        )
+    weights, digest = read_file(folder / _WEIGHTS)
     try:
         config = _json.loads(body.decode())
         name = config["_class_name"]
@@ -179,17 +188,18 @@ def open_diffusers(
             f'{name!r:.60}: write what calls it in a function, function = "file.py:predict"'
         )
     try:
+        import safetensors.torch
         from diffusers import UNet2DModel
     except ImportError:
         raise MissingLibraryError(
             "opening a folder of diffusers needs the package diffusers: pip install diffusers"
         ) from None
     try:
-        module = UNet2DModel.from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
-        )
+        module = UNet2DModel.from_config(config)
+        module.load_state_dict(safetensors.torch.load(weights))
     except Exception as error:  # of diffusers, torch and safetensors: no common base
         raise SuspectError(f"{folder} cannot be opened ({cause_of(error, 300)})") from error
     module = module.eval()
     module.forward = functools.partial(module.forward, return_dict=False)
-    return TorchSuspect(module, with_identity(declaration, digest), device=device)
+    identity = f"{_CLASS} {config_digest} {digest}"
+    return TorchSuspect(module, with_identity(declaration, identity), device=device)
