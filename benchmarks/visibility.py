@@ -89,8 +89,8 @@ def draw_pictures() -> None:
             side_by_side.save(FIGURES / f"visibility_{stem}_{label}.jpg", quality=92)
 
 
-def write_table(sets: dict[str, dict[str, dict[str, float]]]) -> None:
-    """Put the figures into docs/visibility.md, between its two marks."""
+def updated(page: str, sets: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Return docs/visibility.md with the figures between its two marks."""
     lines = []
     for name, found in sets.items():
         number = next(iter(found.values()))["photos"]
@@ -103,8 +103,8 @@ def write_table(sets: dict[str, dict[str, dict[str, float]]]) -> None:
             cells = [f"{v:.2f}" for v in values] + [f"{v:.3f}" for v in similarities]
             lines.append(f"| {' | '.join([label, *cells])} |")
         lines.append("")
-    before, rest = PAGE.read_text().split(BEGIN)
-    PAGE.write_text("\n".join([before + BEGIN, "", *lines[:-1], END]) + rest.split(END)[1])
+    before, rest = page.split(BEGIN)
+    return "\n".join([before + BEGIN, "", *lines, END]) + rest.split(END)[1]
 
 
 def main() -> None:
@@ -124,7 +124,7 @@ def main() -> None:
     sets = json.loads(file.read_text())["results"]["sets"] if file.exists() else {}
     sets = {**sets, arguments.name: found}
     _measure.write("visibility", {"sets": sets}, file.parent)
-    write_table(sets)
+    PAGE.write_text(updated(PAGE.read_text(), sets))
     if arguments.photos is None:
         draw_pictures()
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import pathlib
 import re
 
@@ -51,6 +52,13 @@ def test_the_results_table_is_made_from_the_result_files():
     from docs.update_readme import updated
 
     assert updated(README) == README, "run: python docs/update_readme.py"
+
+
+def test_the_page_on_visibility_has_the_measured_figures():
+    from benchmarks.visibility import PAGE, updated
+
+    sets = json.loads((ROOT / "results" / "visibility.json").read_text())["results"]["sets"]
+    assert updated(PAGE.read_text(), sets) == PAGE.read_text()
 
 
 def test_nothing_committed_names_a_machine_or_a_registry():
