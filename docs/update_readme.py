@@ -23,7 +23,7 @@ from anw_jax.report import results_table, write_readme_figure  # noqa: E402
 _BEGIN = "<!-- results: begin (written by python docs/update_readme.py) -->"
 _END = "<!-- results: end -->"
 
-_GENERATORS = "diffusion_quick"
+_GENERATORS, _GENERATORS_CONFIG = "diffusion_quick", "experiments/diffusion.py:quick"
 
 # Folder in results/, heading, and the settings file.
 _SETS = (
@@ -55,9 +55,14 @@ def _generators() -> str:
     """The table of fine-tuned diffusion models."""
     files = sorted((ROOT / "results" / _GENERATORS).glob("seed*.json"))
     runs = [json.loads(file.read_text()) for file in files]
+    heading = (
+        "### Generators: a diffusion model fine-tuned on one owner's 40 photos and 60 others"
+    )
+    if not runs:
+        return f"{heading}\n\nNot yet run. `python run.py --config={_GENERATORS_CONFIG}`"
     sizes = list(next(iter(runs[0]["arms"].values()))["photos"])
     lines = [
-        "### Generators: a diffusion model fine-tuned on one owner's 40 photos and 60 others",
+        heading,
         "",
         "log10 p, median over groups of photos and seeds, the largest in brackets; "
         "CIFAR-10 photos, 0.7 million weights, 150 epochs of fine-tuning.",
@@ -73,7 +78,7 @@ def _generators() -> str:
             ]
             lines.append(f"| `{arm}` | {scores} | {' | '.join(cells)} |")
     origin, seeds = runs[0]["provenance"], ", ".join(str(run["seed"]) for run in runs)
-    command = f"python run.py --config=experiments/diffusion.py:quick --config.seed={seeds}"
+    command = f"python run.py --config={_GENERATORS_CONFIG} --config.seed={seeds}"
     seen = ", ".join(
         f"`{name}` {owner['ciede2000_median']:.2f}" for name, owner in runs[0]["owners"].items()
     )

@@ -1,6 +1,6 @@
 """Ours: a diffusion model fine-tuned on marked photos, found through its base.
 
-Command:   python run.py --config=experiments/diffusion.py:quick
+Command:   python run.py --config=experiments/diffusion.py[:quick]
            ... --config.arms=light,hue for some of the fine-tuned models; another call of the
            same seed adds others, and seeds share their bases
 Takes:     about 13 minutes for each base on two busy cores (AMD EPYC), 2 to 3 for each

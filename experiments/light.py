@@ -1,7 +1,7 @@
 """Ours: the owners' default mark, soft light and shade, on CIFAR-10.
 
-Command:   python run.py --config=experiments/light.py:quick
-           ... --config=experiments/light.py:quick_grey, where the learner trains in greyscale
+Command:   python run.py --config=experiments/light.py[:quick]
+           ... light.py:quick_grey, where the learner trains in greyscale
 Takes:     about 8 minutes per seed on two CPU cores.
 Expect:    p <= 1e-6 from 100 photos, and <= 1e-3 in greyscale; controls uniform.
 

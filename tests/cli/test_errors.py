@@ -170,8 +170,8 @@ BAD_SUSPECTS = {
     "kind = 3": 'must name a kind, such as kind = "onnx"',
     "kind = ": "is not valid TOML:",
     'kind = "onxx"': (
-        "kind must be one of onnx, torch, keras, http, recorded, callable, workdir; got "
-        "'onxx'; did you mean 'onnx'?"
+        "kind must be one of onnx, torch, keras, http, recorded, callable, denoiser, workdir; "
+        "got 'onxx'; did you mean 'onnx'?"
     ),
     'kind = "recorded"': "must name 'file' for kind 'recorded', got None",
     'kind = "recorded"\nfile = "no.npz"': "no.npz cannot be read: No such file or directory",
@@ -372,7 +372,10 @@ def test_a_suspect_that_exits_is_no_success(anw, case, place):
 
 def test_plans_without_a_measured_effect_say_so(anw):
     ran = anw("plan", "--access", "top_k")
-    assert (ran.code, ran.out) == (0, "top_k: not yet measured for top_k: give --effect\n")
+    assert (ran.code, ran.out) == (
+        0,
+        "top_k: not yet measured for top_k and the mark light: give --effect\n",
+    )
     for mode, is_earlier in (("sealed", False), ("sequential", True)):
         said = anw("plan", "--effect", 3, "--alpha", 0.001, "--mode", mode).out
         assert ("half of such audits end" in said) == is_earlier
