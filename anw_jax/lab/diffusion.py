@@ -25,7 +25,7 @@ from anw_jax.lab.journal import Journal, TrainingLog, stop_on_interrupt
 from anw_jax.lab.owners import User
 from anw_jax.lab.provenance import provenance
 from anw_jax.lab.query import TABLES, QueryBatch, query
-from anw_jax.lab.training import TrainingRecord
+from anw_jax.lab.training import TrainingRecord, callbacks_of
 from anw_jax.lab.workdir import Workdir, plain
 from anw_jax.progress import format_seconds
 
@@ -206,16 +206,7 @@ def _fitted(
     stop: Callable[[], bool],
 ) -> dict[str, Any]:
     """Train with checkpoints in a folder, which may hold the finished model already."""
-    log, record = TrainingLog(journal, what), TrainingRecord(folder)
-
-    def on_start(report: train.StartReport) -> None:
-        log.on_start(report)
-        record.on_start(report)
-
-    def on_segment(report: train.SegmentReport) -> None:
-        log.on_segment(report)
-        record.on_segment(report)
-
+    record = TrainingRecord(folder)
     result = train.train_diffusion(
         settings.model,
         params,
@@ -223,8 +214,7 @@ def _fitted(
         how,
         seed=seed,
         checkpoint_dir=folder.path / "checkpoints",
-        on_start=on_start,
-        on_segment=on_segment,
+        **callbacks_of(TrainingLog(journal, what), record),
         should_stop=stop,
     )
     record.end(is_completed=result.completed)

@@ -69,16 +69,7 @@ def train_model(
     guess = train.forecast_seconds(model, settings, len(learner), image_shape)
     about = f"estimate from FLOPs: {format_seconds(guess)}; " if guess else ""
     journal.say(f"{about}compiling and timing one step …")
-    log, record = TrainingLog(journal), TrainingRecord(workdir)
-
-    def on_start(report: train.StartReport) -> None:
-        log.on_start(report)
-        record.on_start(report)
-
-    def on_segment(report: train.SegmentReport) -> None:
-        log.on_segment(report)
-        record.on_segment(report)
-
+    record = TrainingRecord(workdir)
     result = train.train(
         model,
         settings,
@@ -88,8 +79,7 @@ def train_model(
         recipe=recipe,
         initial_variables=initial_variables,
         checkpoint_dir=workdir.path / "checkpoints",
-        on_start=on_start,
-        on_segment=on_segment,
+        **callbacks_of(TrainingLog(journal), record),
         should_stop=should_stop,
     )
     record.end(is_completed=result.completed)
@@ -161,6 +151,24 @@ def change_model(
 def _evaluated(prefix: str, model: TrainedModel, photos: data.Dataset) -> dict[str, float]:
     loss, accuracy = train.evaluate(model.predict, photos.images, photos.labels)
     return {f"{prefix}loss": loss, f"{prefix}accuracy": accuracy}
+
+
+def callbacks_of(*watchers: Any) -> dict[str, Callable[[Any], None]]:
+    """Return the arguments `on_start` and `on_segment` of a training that call each watcher's.
+
+    Args:
+      *watchers: objects with both methods, such as `TrainingLog` and `TrainingRecord`.
+    """
+
+    def on_start(report: train.StartReport) -> None:
+        for watcher in watchers:
+            watcher.on_start(report)
+
+    def on_segment(report: train.SegmentReport) -> None:
+        for watcher in watchers:
+            watcher.on_segment(report)
+
+    return {"on_start": on_start, "on_segment": on_segment}
 
 
 class TrainingRecord:
