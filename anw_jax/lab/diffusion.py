@@ -55,6 +55,25 @@ class Photos:
     splits: data.Splits
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Run:
+    """What all stages of one run share.
+
+    Attributes:
+      settings: of the experiment.
+      photos: of all owners.
+      workdir: of the run.
+      journal: for progress.
+      should_stop: whether Ctrl-C was pressed.
+    """
+
+    settings: DiffusionSettings
+    photos: Photos
+    workdir: Workdir
+    journal: Journal
+    should_stop: Callable[[], bool]
+
+
 def run_stages(
     settings: DiffusionSettings, folder: Workdir, journal: Journal, results_file: str
 ) -> dict[str, Any] | None:
@@ -70,12 +89,12 @@ def run_stages(
     note = functools.partial(journal.say, "stopping at the end of this segment …")
     try:
         with stop_on_interrupt(note) as stop:
+            run = _Run(settings, photos, folder, journal, stop)
             with journal.stage("train"):
                 bases = {
-                    name: _base(settings, settings.seed + i, photos, folder, journal, stop)
-                    for i, name in enumerate(REFERENCES)
+                    name: _base(run, settings.seed + i) for i, name in enumerate(REFERENCES)
                 }
-            _measure_arms(settings, photos, bases, folder, journal, stop)
+            _measure_arms(run, bases)
     except _StoppedError:
         journal.say("stopped; the same command resumes here")
         return None
@@ -164,61 +183,44 @@ def _base_rows(settings: DiffusionSettings, seed: int, splits: data.Splits) -> n
     return order[start : start + size]
 
 
-def _base(
-    settings: DiffusionSettings,
-    seed: int,
-    photos: Photos,
-    workdir: Workdir,
-    journal: Journal,
-    stop: Callable[[], bool],
-) -> dict[str, Any]:
+def _base(run: _Run, seed: int) -> dict[str, Any]:
     """Train a base, resume it, or load it; return its parameters."""
+    settings = run.settings
     made_from = plain(settings.base_dict() | {"seed": seed})
     text = json.dumps(made_from, sort_keys=True).encode()
-    folder = Workdir(workdir.path.parent / "bases" / hashlib.sha256(text).hexdigest()[:16])
-    rows = _base_rows(settings, seed, photos.splits)
-    images = photos.splits.train.take(np.sort(rows)).in_memory().images
+    digest = hashlib.sha256(text).hexdigest()[:16]
+    folder = Workdir(run.workdir.path.parent / "bases" / digest)
+    rows = _base_rows(settings, seed, run.photos.splits)
+    images = run.photos.splits.train.take(np.sort(rows)).in_memory().images
     with folder.lock():
         folder.write_json("settings.json", made_from)
         params = settings.model.init(jax.random.key(seed), images.shape[1:])["params"]
-        return _fitted(
-            settings,
-            params,
-            images,
-            settings.base,
-            seed,
-            folder,
-            f"base {seed}: ",
-            journal,
-            stop,
-        )
+        return _fitted(run, params, images, settings.base, seed, folder, f"base {seed}: ")
 
 
 def _fitted(
-    settings: DiffusionSettings,
+    run: _Run,
     params: dict[str, Any],
     images: np.ndarray,
     how: train.DenoisingSettings,
     seed: int,
     folder: Workdir,
     what: str,
-    journal: Journal,
-    stop: Callable[[], bool],
 ) -> dict[str, Any]:
     """Train with checkpoints in a folder, which may hold the finished model already."""
     record = TrainingRecord(folder)
     result = train.train_diffusion(
-        settings.model,
+        run.settings.model,
         params,
         images,
         how,
         seed=seed,
         checkpoint_dir=folder.path / "checkpoints",
-        **callbacks_of(TrainingLog(journal, what), record),
-        should_stop=stop,
+        **callbacks_of(TrainingLog(run.journal, what), record),
+        should_stop=run.should_stop,
     )
     record.end(is_completed=result.completed)
-    if not result.completed or stop():
+    if not result.completed or run.should_stop():
         raise _StoppedError
     return result.state.params
 
@@ -227,68 +229,56 @@ def _arm_file(name: str) -> str:
     return f"arms/{name}.json"
 
 
-def _measure_arms(
-    settings: DiffusionSettings,
-    photos: Photos,
-    bases: dict[str, Any],
-    workdir: Workdir,
-    journal: Journal,
-    stop: Callable[[], bool],
-) -> None:
+def _measure_arms(run: _Run, bases: dict[str, Any]) -> None:
     """Fine-tune, query and test each chosen arm whose numbers are not stored."""
-    for number, (name, tuning) in enumerate(settings.chosen.items(), start=1):
-        what = f"{name} ({number} of {len(settings.chosen)}): "
+    chosen = run.settings.chosen
+    for number, (name, tuning) in enumerate(chosen.items(), start=1):
+        what = f"{name} ({number} of {len(chosen)}): "
+        numbers = run.workdir.once(
+            _arm_file(name),
+            dataclasses.asdict(tuning),
+            functools.partial(_measure_arm, run, bases, name, tuning, what),
+        )
+        with run.journal.stage("proof"):
+            run.journal.say(diffusion_proof.arm_line(name, numbers), arm=name)
 
-        def make(name: str = name, tuning: TuningSettings = tuning, what: str = what) -> Any:
-            with journal.stage("train"):
-                owner = photos.owners[tuning.owner]
-                owned = owner.published() if tuning.is_marked else owner.originals.images
-                images = np.concatenate(
-                    [owned[: tuning.num_owned], photos.others[: tuning.num_others]]
-                )
-                folder = Workdir(workdir.path / "arms" / name)
-                tuned = _fitted(
-                    settings, bases["base"], images, tuning.train, settings.seed, folder, what,
-                    journal, stop,
-                )  # fmt: skip
-            with journal.stage("verify"):
-                models = {"suspect": (tuned, f"{TABLES}/arms/{name}")}
-                models |= {r: (params, f"{TABLES}/{r}") for r, params in bases.items()}
-                tables = _tables(settings, photos, tuning, models, workdir, journal)
-            with journal.stage("proof"):
-                held_out = photos.held_out.get(tuning.owner, ())
-                return diffusion_proof.prove_arm(settings, tuning, owner, held_out, tables)
 
-        made_from = dataclasses.asdict(tuning)
-        numbers = workdir.once(_arm_file(name), made_from, make)
-        with journal.stage("proof"):
-            journal.say(diffusion_proof.arm_line(name, numbers), arm=name)
+def _measure_arm(
+    run: _Run, bases: dict[str, Any], name: str, tuning: TuningSettings, what: str
+) -> dict[str, Any]:
+    settings, photos = run.settings, run.photos
+    owner = photos.owners[tuning.owner]
+    with run.journal.stage("train"):
+        owned = owner.published() if tuning.is_marked else owner.originals.images
+        images = np.concatenate([owned[: tuning.num_owned], photos.others[: tuning.num_others]])
+        folder = Workdir(run.workdir.path / "arms" / name)
+        tuned = _fitted(run, bases["base"], images, tuning.train, settings.seed, folder, what)
+    with run.journal.stage("verify"):
+        models = {"suspect": (tuned, f"{TABLES}/arms/{name}")}
+        models |= {role: (params, f"{TABLES}/{role}") for role, params in bases.items()}
+        tables = _tables(run, tuning, models)
+    with run.journal.stage("proof"):
+        held_out = photos.held_out.get(tuning.owner, ())
+        return diffusion_proof.prove_arm(settings, tuning, owner, held_out, tables)
 
 
 def _tables(
-    settings: DiffusionSettings,
-    photos: Photos,
-    tuning: TuningSettings,
-    models: dict[str, tuple[dict[str, Any], str]],
-    workdir: Workdir,
-    journal: Journal,
+    run: _Run, tuning: TuningSettings, models: dict[str, tuple[dict[str, Any], str]]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Query suspect and bases about the same candidates with the same noises; seal.
 
     Tables of the bases are shared by all arms of an owner.
 
     Args:
-      settings: of the run.
-      photos: of all owners.
+      run: with settings and photos.
       tuning: of the arm.
       models: parameters, and the folder of the tables, by the model's role.
-      workdir: of the run.
-      journal: for progress.
 
     Returns:
       By batch ("owner", "held_out"), then by role: float32 `[n, num_slots]`.
     """
-    owner, noise = photos.owners[tuning.owner], settings.noise
+    settings, photos, noise = run.settings, run.photos, run.settings.noise
+    owner = photos.owners[tuning.owner]
     steps = np.linspace(noise.first_step, noise.last_step, noise.num_noises).round().astype(int)
     loss = verify.denoising_error(
         settings.model.signal_shares,
@@ -305,7 +295,12 @@ def _tables(
     for role, (params, folder) in models.items():
         predict = settings.model.predict_fn({"params": params})
         tables = query(
-            list(batches.values()), settings.verify.space, predict, workdir, journal, folder
+            list(batches.values()),
+            settings.verify.space,
+            predict,
+            run.workdir,
+            run.journal,
+            folder,
         )
         for kind, batch in batches.items():
             found[kind][role] = tables[batch.name]
