@@ -23,7 +23,7 @@ _ONNX_PREFIX = re.compile(
     r"^\[ONNXRuntimeError\] : \d+ : \w+ : (?:/\S+\.\w+:\d+ .*?\) (?=[A-Z]))?"
 )
 # In the repr of an object without one of its own; the number differs in every process.
-_ADDRESS = " at 0x"
+ADDRESS = " at 0x"
 
 
 class PreparedSuspect:
@@ -165,8 +165,8 @@ def check_no_address(text: str) -> str:
     Raises:
       ValueError: there is a memory address in it.
     """
-    if _ADDRESS in text:
-        end = text.index(_ADDRESS) + len(_ADDRESS)
+    if ADDRESS in text:
+        end = text.index(ADDRESS) + len(ADDRESS)
         raise needs_name(text[max(0, end - 60) : end])
     return text
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from anw_jax import _check, verify
 from anw_jax.suspects.adapters.base import (
+    ADDRESS,
     PreparedSuspect,
     check_no_address,
     needs_name,
@@ -191,11 +192,21 @@ def digest_of(predict: jax.tree_util.Partial) -> str:
       '3dc741a98717b885'
     """
     parts = (predict.args, predict.keywords)
+    parts = jax.tree.map(_with_its_digest, parts, is_leaf=_has_address)
     structure = check_no_address(str(jax.tree_util.tree_structure(parts)))
     message = hashlib.sha256(_TAG + f"{_text_of(predict.func)} {structure}".encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(parts):
         message.update(f"{jax.tree_util.keystr(path)}{_text_of(leaf)}".encode())
     return message.hexdigest()
+
+
+def _has_address(part: Any) -> bool:
+    """Return whether part is a `Partial` whose function only its address tells from others."""
+    return isinstance(part, jax.tree_util.Partial) and ADDRESS in repr(part.func)
+
+
+def _with_its_digest(leaf: Any) -> Any:
+    return f"partial {digest_of(leaf)}" if _has_address(leaf) else leaf
 
 
 def _text_of(value: Any) -> str:
