@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -99,6 +100,30 @@ def test_a_changed_seal_is_refused(reopened, place, value):
     file.write_text(json.dumps(seal))
     with pytest.raises(CommitmentError, match=r"keyed.seal.json does not match its table"):
         lab.run(settings, folder)
+
+
+def test_a_table_of_other_views_is_refused(finished, tmp_path):
+    settings, folder, _ = finished
+    space = settings.verify.space
+    opened = owners.prepare(settings, workdir.Workdir(folder))
+    predict = jax.tree_util.Partial(_mean_colours, np.eye(3, 10, dtype=np.float32))
+    log, own = journal.Journal(workdir.Workdir(tmp_path)), workdir.Workdir(tmp_path)
+    own.write_json("commitments.json", {})
+
+    def asked(num_views, seed):
+        batches = query.query_batches(opened, seed, num_views)[:1]
+        return query.query(batches, space, predict, own, log)
+
+    first = asked(2, seed=0)
+    np.testing.assert_equal(asked(2, seed=0), first)
+    with pytest.raises(CommitmentError, match="these queries"):
+        asked(3, seed=0)
+    with pytest.raises(CommitmentError, match="these queries"):
+        asked(1, seed=0)
+
+
+def _mean_colours(weights, images):
+    return images.mean((1, 2)) @ weights
 
 
 def test_a_table_of_another_model_is_refused(reopened):

@@ -10,6 +10,7 @@ import pytest
 from anw_jax import models
 from anw_jax.errors import SuspectError
 from anw_jax.suspects import CallableSuspect, Declaration, JaxSuspect, TorchSuspect
+from anw_jax.suspects.adapters.jax import digest_of
 from tests.suspects import twins
 
 Partial = jax.tree_util.Partial
@@ -55,6 +56,20 @@ def test_a_jitted_function_is_the_function_inside():
     assert identity_of(Partial(jax.jit(linear), WEIGHTS)) != identity_of(
         Partial(jax.jit(mean_of), WEIGHTS)
     )
+
+
+def test_a_bound_model_is_told_apart_by_its_name_and_its_arrays():
+    """A view or an attack wraps the model, whose function the tree prints with its address."""
+
+    def wrapped(fun, weights):
+        return digest_of(Partial(mean_of, Partial(fun, weights)))
+
+    first = wrapped(linear, WEIGHTS)
+    assert first == wrapped(linear, WEIGHTS.copy())
+    assert first != wrapped(mean_of, WEIGHTS)
+    assert first != wrapped(linear, 2 * WEIGHTS)
+    with pytest.raises(ValueError, match="must have an identity"):
+        wrapped(lambda weights, batch: batch, WEIGHTS)
 
 
 def test_a_method_of_flax_is_told_apart_by_the_settings_of_its_module():
