@@ -90,7 +90,8 @@ class Grayscale:
 
     Luma is .2989 R + .587 G + .114 B (dm_pix, TensorFlow), the quantity that a hue rotation in
     YIQ keeps but for .0001: a grey copy of a marked image is that of the original, up to
-    clipping. At probability 1 nothing of the mark, or of any colour, is left to learn.
+    clipping. At probability 1 nothing of a mark in colour is left to learn; light and shade
+    stay.
 
     Attributes:
       probability: in [0, 1].

@@ -71,21 +71,57 @@ class Distil:
         images = material.images if is_own else material.clean_images
         labels = material.labels if is_own else material.clean_labels
         targets = soft_targets(answers(trained.predict, images), self.temperature)
-        num_epochs = self.num_epochs or material.settings.num_epochs
-        settings = dataclasses.replace(
-            material.settings,
-            num_epochs=num_epochs,
-            warmup_epochs=min(material.settings.warmup_epochs, num_epochs - 1),
-            label_smoothing=0.0,
+        return taught(
+            trained,
+            material,
+            (images, labels, targets),
+            student=self.student,
+            temperature=self.temperature,
+            num_epochs=self.num_epochs or material.settings.num_epochs,
             seed=derive_seed(material.seed, "distil"),
         )
-        student = _student(trained.model, self.student, images)
-        variables, details = retrain(student, settings, images, labels, targets=targets)
-        predict = jax.tree_util.Partial(
-            _scaled, student.predict_fn(variables), jnp.float32(self.temperature)
-        )
-        details |= {"student": student.name, "target_entropy": mean_entropy(targets)}
-        return TrainedModel(student, variables, predict, details)
+
+
+def taught(
+    trained: TrainedModel,
+    material: Material,
+    lessons: tuple[np.ndarray, np.ndarray, np.ndarray],
+    *,
+    student: str | None,
+    temperature: float,
+    num_epochs: int,
+    seed: int,
+) -> TrainedModel:
+    """Return a student that was trained on soft targets.
+
+    Args:
+      trained: the teacher.
+      material: of the learner; the student is trained by its settings.
+      lessons: images uint8 `[n, H, W, 3]`, labels `[n]` for the training accuracy, and
+        `soft_targets` float32 `[n, c]`.
+      student: architecture; None = the teacher's own.
+      temperature: that of the targets.
+      num_epochs: passes over the images. Warm-up is at most all epochs but the last.
+      seed: of the student's training.
+
+    Raises:
+      ValueError: if there are fewer images than one batch holds.
+    """
+    images, labels, targets = lessons
+    settings = dataclasses.replace(
+        material.settings,
+        num_epochs=num_epochs,
+        warmup_epochs=min(material.settings.warmup_epochs, num_epochs - 1),
+        label_smoothing=0.0,
+        seed=seed,
+    )
+    network = _student(trained.model, student, images)
+    variables, details = retrain(network, settings, images, labels, targets=targets)
+    predict = jax.tree_util.Partial(
+        _scaled, network.predict_fn(variables), jnp.float32(temperature)
+    )
+    details |= {"student": network.name, "target_entropy": mean_entropy(targets)}
+    return TrainedModel(network, variables, predict, details)
 
 
 def soft_targets(logits: np.ndarray, temperature: float) -> np.ndarray:

@@ -16,6 +16,7 @@ from anw_jax.attacks.batch import (
 )
 from anw_jax.attacks.distil import Distil
 from anw_jax.attacks.dp_sgd import DpSgd
+from anw_jax.attacks.gallery import DistilGallery
 from anw_jax.attacks.images import HistogramMatching, Jpeg, WhiteBalance
 from anw_jax.attacks.kinds import Attack
 from anw_jax.attacks.model import EarlyStopping, Ensemble, FineTune, Prune
@@ -45,6 +46,7 @@ _CLASSES: dict[str, type] = {
     "early_stopping": EarlyStopping,
     "output_noise": OutputNoise,
     "rounding": Rounding,
+    "distil_gallery": DistilGallery,
 }
 
 NAMES = tuple(_CLASSES)

@@ -74,5 +74,10 @@ CASES = {
         {"std": -0.1},
         "std must lie in [0.0, 1000000.0], got -0.1",
     ),
+    "distil_gallery": (
+        {"gallery": "tfds:cifar100"},
+        {"least_confidence": 1.5},
+        "least_confidence must lie in [0.0, 1.0], got 1.5",
+    ),
     "rounding": ({"decimals": 2}, {"decimals": 7}, "decimals must be at most 6, got 7"),
 }

@@ -7,8 +7,11 @@ STRONG = -3.0  # log10 of the p that every mark and model must reach without att
 _ASSERTED = "p ≤ 1e-3 without attack, and the counts of wrong keys in every cell"
 
 
-def markdown(report, mark_names):
-    """What survives each attack; then every cell, marks beside each other."""
+def markdown(report, mark_names, attack_names):
+    """What survives each attack; then every cell, marks beside each other.
+
+    Attacks without a row have one that says so.
+    """
     lines = [
         f"# Marks × attacks × models: {report['num_cells']} of "
         f"{report['num_cells_expected']} cells",
@@ -17,7 +20,7 @@ def markdown(report, mark_names):
         f"{report.get('asserted', _ASSERTED)}. "
         f"{_made(report)}.",
         "",
-        *_by_attack(report["rows"], mark_names),
+        *_by_attack(report["rows"], mark_names, attack_names),
         "",
         "## Every cell",
         "",
@@ -41,18 +44,23 @@ def _made(report):
     )
 
 
-def _by_attack(rows, mark_names):
+def _by_attack(rows, mark_names, attack_names):
     num_models = len({row["model"] for row in rows})
     titles = " | ".join(f"{name}: p ≤ 1e-3 | {name}: match" for name in mark_names)
     lines = [
-        f"In how many of {num_models} models the keyed photos have p ≤ 1e-3, and one hue is "
+        f"In how many of {num_models} models the keyed photos have p ≤ 1e-3, and one slot is "
         "matched. Accuracy: mean over models.",
         "",
         f"| attack | parameters | accuracy | {titles} |",
         "|---|---|---|" + "---|---|" * len(mark_names),
     ]
-    for attack_name, cells in _grouped(rows, "attack").items():
-        texts = []
+    groups = _grouped(rows, "attack")
+    for attack_name in attack_names:
+        cells, texts = groups.get(attack_name), []
+        if cells is None:
+            empty = " | – | –" * len(mark_names)
+            lines.append(f"| {attack_name} | not yet run | –{empty} |")
+            continue
         for name in mark_names:
             own = [cell for cell in cells if cell["mark"] == name]
             strong = sum(cell["log10_p"] <= STRONG for cell in own)
