@@ -15,7 +15,7 @@ from anw_jax.errors import SettingsError
 from anw_jax.keys import AccessRule, Assignment, Manifest, MarkKey, Plan, SignatureSpace
 from anw_jax.lab.settings import AttackSettings, Settings, UserSettings, VerifySettings
 from anw_jax.lab.workdir import Workdir
-from anw_jax.marks import Mark, PixelMark, make_mark, publish
+from anw_jax.marks import Mark, publish
 
 _TAG_BEACON = "anw_jax/v2/beacon of a run"
 
@@ -299,7 +299,7 @@ def open_user(
 
     def committed(mark_key: MarkKey) -> User:
         try:
-            mark = mark_of(user, mark_key, originals.images.shape[1:3], verify.space.num_slots)
+            mark = user.create_mark(mark_key, originals.images.shape[1:3], verify.num_slots)
         except ValueError as error:
             raise SettingsError(f"config.users.{name}: {error}") from None
         beacon_name = f"seed {seed} of this run"
@@ -337,15 +337,6 @@ def open_user(
     chosen = next(c for c in candidates if user.signature in (None, c.assignment.degrees[0]))
     chosen.mark_key.save(path)
     return chosen
-
-
-def mark_of(
-    user: UserSettings, mark_key: MarkKey, shape: tuple[int, int], num_slots: int
-) -> Mark:
-    """Make the mark that a user's settings name, with secrets derived from the key."""
-    if user.mark == "pixels":
-        return PixelMark(mark_key.sub_key("pixels"), *shape, num_pixels=user.num_pixels)
-    return make_mark(user.mark, mark_key, num_slots, user.strength)
 
 
 def _new_keys(name: str, user: UserSettings, seed: int, key_origin: str) -> Iterator[MarkKey]:

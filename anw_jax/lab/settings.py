@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from anw_jax import _check, attacks, data, keys, models, stats, train
-from anw_jax.keys import SignatureSpace
+from anw_jax.keys import MarkKey, SignatureSpace
+from anw_jax.marks import Composed, Mark, PixelMark, make_mark
 from anw_jax.marks.named import NAMES, strength_of
 
 KEY_ORIGINS = ("experiment", "secret")
-MARKS = (*NAMES, "pixels")
+# Beside the marks of `anw commit`: of single pixels, and two marks under one key.
+MARKS = (*NAMES, "pixels", "light+tint")
 ANALYSES = ("gradient_search", "membership_inference", "shadow_models", "radioactive_data")
+
+# Slots of the light field in "light+tint".
+_LIGHT_SLOTS = 4
 
 _NAME_RULE = "must consist of letters, digits, _ and -, since it names files"
 
@@ -49,7 +54,8 @@ class UserSettings:
       num_groups: number of albums with "per_group"; photos are dealt to them in turn.
       mark: "hue" (rotation in YIQ), "hue_limited" (by a few degrees), "private_basis" (rotation
         in a secret basis T_u), "pixels" (blue channel of secret pixels), "light" (soft light
-        and shade), "tone" (a tone curve) or "tint" (a shift of the colours).
+        and shade), "tone" (a tone curve), "tint" (a shift of the colours) or "light+tint" (both
+        at their default strengths; `num_slots` must be a multiple of 4, at least 8).
       num_pixels: how many pixels the mark "pixels" changes.
       strength: of a mark in `marks.named.STRENGTHS`; None for its default, and for others.
       signature: degrees chosen by hand, as in the paper, instead of drawn by the key; needs
@@ -88,6 +94,30 @@ class UserSettings:
                 )
         if self.count is not None:
             _check.integer_at_least(1, count=self.count)
+
+    def create_mark(self, mark_key: MarkKey, shape: tuple[int, int], num_slots: int) -> Mark:
+        """Make the mark, with secrets derived from the key.
+
+        Args:
+          mark_key: the user's secret.
+          shape: height and width of the images.
+          num_slots: N of the signature space.
+
+        Raises:
+          ValueError: a mark that cannot have so many slots, or not on such images.
+        """
+        if self.mark == "pixels":
+            return PixelMark(mark_key.sub_key("pixels"), *shape, num_pixels=self.num_pixels)
+        if self.mark != "light+tint":
+            return make_mark(self.mark, mark_key, num_slots, self.strength)
+        num_tints, rest = divmod(num_slots, _LIGHT_SLOTS)
+        if rest or num_tints < 2:
+            raise ValueError(
+                f"num_slots must be a multiple of {_LIGHT_SLOTS}, at least {2 * _LIGHT_SLOTS}, "
+                f"with the mark {self.mark!r}, got {num_slots}"
+            )
+        light = make_mark("light", mark_key, _LIGHT_SLOTS)
+        return Composed(light, make_mark("tint", mark_key, num_tints))
 
     def albums(self) -> list[int] | None:
         """Return the album of each photo, or None without albums."""

@@ -274,10 +274,22 @@ def test_marks_by_name(rng):
         "hue": marks.HueRotation,
         "private_basis": marks.UserLCT,
         "pixels": marks.PixelMark,
+        "light+tint": marks.Composed,
     }
     for name, kind in kinds.items():
         user = lab.UserSettings(num_images=1, mark=name, num_pixels=20)
-        assert isinstance(owners.mark_of(user, mark_key, (8, 8), 12), kind)
+        assert isinstance(user.create_mark(mark_key, (8, 8), 12), kind)
+
+
+def test_two_marks_under_one_key_have_all_slots():
+    user = lab.UserSettings(num_images=1, mark="light+tint")
+    mark = user.create_mark(keys.MarkKey.for_experiment(1), (16, 16), 12)
+    assert (mark.num_slots, mark.first.num_slots, mark.second.num_slots) == (12, 4, 3)
+    for num_slots in (4, 10):
+        with pytest.raises(ValueError, match=rf"multiple of 4, at least 8, .* got {num_slots}"):
+            user.create_mark(keys.MarkKey.for_experiment(1), (16, 16), num_slots)
+    with pytest.raises(ValueError, match="strength must be left out of the mark 'light"):
+        lab.UserSettings(num_images=1, mark="light+tint", strength=0.1)
 
 
 @pytest.mark.slow
