@@ -14,7 +14,7 @@ from anw_jax import keys, stats, verify
 from anw_jax.keys import Assignment, Manifest, MarkKey, Plan, SignatureSpace, leaves
 from anw_jax.keys.digests import tree_levels
 from anw_jax.keys.slots import offsets
-from anw_jax.marks import HueRotation
+from anw_jax.marks import Composed, HueRotation, LightField, LimitedHue, Mark, Tint, Tone
 
 SPACE = SignatureSpace()
 NUM_VALID = SPACE.num_valid
@@ -23,6 +23,16 @@ PLAN = Plan("losses", 0.05, beacon=BEACON)
 SEQUENTIAL = dataclasses.replace(PLAN, mode="sequential")
 OLD = Plan("losses", 0.05, beacon="x", version=1)
 OLD_SEQUENTIAL = dataclasses.replace(OLD, mode="sequential")
+# The gentle marks, strong enough for photos of a few pixels.
+GENTLE = {
+    "light": LightField(bytes(range(32)), strength=0.6, cells=4),
+    "tone": Tone(0.3),
+    "tint": Tint(0.5),
+    "hue_limited": LimitedHue(60.0),
+    "composed": Composed(
+        LightField(bytes(32), strength=0.6, cells=4, num_slots=4), Tint(0.5, num_slots=3)
+    ),
+}
 GUESS = hashlib.sha256(b"the owner's guess").digest()
 
 
@@ -51,10 +61,10 @@ def candidates(number: int, seed: int = 0) -> np.ndarray:
     return np.clip(np.rint(tint[:, None, None] + noise), 0, 255).astype(np.uint8)
 
 
-def answers(photos: np.ndarray) -> np.ndarray:
-    """The suspect's losses, float32 `[n, 12]`, as an arbitrator reads them."""
+def answers(photos: np.ndarray, mark: Mark | None = None) -> np.ndarray:
+    """The suspect's losses, float32 `[n, 12]`, as an arbitrator reads them; None = hue."""
     labels = np.zeros(len(photos), np.int32)
-    return verify.loss_table(colour_prior, photos, labels, HueRotation(), SPACE)
+    return verify.loss_table(colour_prior, photos, labels, mark or HueRotation(), SPACE)
 
 
 # --- What an owner may choose. ---

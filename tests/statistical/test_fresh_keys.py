@@ -11,7 +11,8 @@ from jax.tree_util import Partial
 
 from anw_jax import stats, verify
 from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign
-from anw_jax.marks import LightField
+from anw_jax.marks import Mark
+from tests.statistical.owners import GENTLE
 
 pytestmark = pytest.mark.slow
 
@@ -50,8 +51,9 @@ def _table(name: str) -> np.ndarray:
     if name == "smooth_hue":
         curve = 1.5 - np.cos(2 * np.pi * np.arange(12) / 12)
         return curve * rng.uniform(0.5, 1.5, (NUM_IMAGES, 1)) + 0.05 * noise
-    if name in ("light_views", "light_denoising"):
-        return _light_table(name)
+    mark_name, _, kind = name.rpartition("_")
+    if mark_name in GENTLE:
+        return _gentle_table(GENTLE[mark_name], kind)
     if name == "all_ties":
         return rng.integers(0, 2, (NUM_IMAGES, 12)).astype(float)
     if name == "one_dominating":
@@ -63,13 +65,12 @@ def _table(name: str) -> np.ndarray:
     return noise
 
 
-def _light_table(name: str) -> np.ndarray:
-    """An innocent network's losses of light fields: over views, or denoising errors."""
+def _gentle_table(mark: Mark, kind: str) -> np.ndarray:
+    """An innocent network's losses of a mark's slots: over views, or denoising errors."""
     rng = np.random.default_rng(4)
     photos = rng.integers(0, 256, (NUM_IMAGES, 16, 16, 3), np.uint8)
-    mark = LightField(bytes(range(32)), strength=0.6, cells=4)
     weights = jnp.asarray(rng.normal(0, 0.3, (16 * 16 * 3, 4)), jnp.float32)
-    if name == "light_views":
+    if kind == "views":
         loss = verify.over_views(verify.cross_entropy, 6, (16, 16, 3), seed=1)
         predict = Partial(lambda w, x: x.reshape(len(x), -1) @ w, weights)
         return verify.loss_table(
@@ -113,6 +114,19 @@ def _looks_valid(p_values: np.ndarray) -> bool:
 )
 def test_a_hundred_thousand_fresh_keys(name, statistic, assignments):
     assert _looks_valid(stats.fresh_p_values(_table(name), assignments, statistic))
+
+
+@pytest.mark.parametrize(
+    ("kind", "statistic"),
+    [("views", "log_losses"), ("views", "bounded_log_losses"), ("denoising", "log_errors")],
+)
+@pytest.mark.parametrize(
+    "name", sorted(GENTLE.keys() - {"light"})
+)  # light has all statistics above
+def test_a_hundred_thousand_fresh_keys_of_each_gentle_mark(name, kind, statistic, assignments):
+    table = _table(f"{name}_{kind}")
+    assert np.ptp(table[:, 1:], axis=1).min() > 0  # the slots differ for every photo
+    assert _looks_valid(stats.fresh_p_values(table, assignments, statistic))
 
 
 @pytest.mark.parametrize("statistic", sorted(stats.STATISTICS))
