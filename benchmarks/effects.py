@@ -22,7 +22,7 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 TARGET = REPOSITORY / "anw_jax" / "audit" / "effects.json"
 
 HUE, LIGHT = "hue_rotation", f"light_field:{LightField.strength!r}:"
-LIGHT_STUDIES = ("light_quick",)
+LIGHT_STUDIES = ("light_quick", "frontier_cifar10", "frontier_cifar100", "frontier_tiny12")
 ACCESS = ("logits", "probabilities", "rounded", "top_k", "label")
 FEWEST_UNITS = 20
 ADAPTERS, NUM_VALID = "adapters.json", 11

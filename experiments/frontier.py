@@ -22,15 +22,15 @@ _DEFAULT = LightField.strength
 
 # By the owner's name: the mark and its strength, None for its default.
 MARKS = {
-    "hue": ("hue", None),
-    "private_basis": ("private_basis", None),
-    "hue_limited": ("hue_limited", None),
-    "tint": ("tint", None),
-    "tone": ("tone", None),
     "light_half": ("light", _DEFAULT / 2),
     "light": ("light", _DEFAULT),
     "light_double": ("light", _DEFAULT * 2),
     "light_and_tint": ("light+tint", None),
+    "tone": ("tone", None),
+    "tint": ("tint", None),
+    "hue_limited": ("hue_limited", None),
+    "hue": ("hue", None),
+    "private_basis": ("private_basis", None),
 }
 
 _CIFAR = {"model": common.SMALL, "train": common.QUICK_TRAIN}
