@@ -30,8 +30,8 @@ class DistilGallery:
     confidences rank the images, and nothing is perturbed; this may be the weaker attack.
 
     Attributes:
-      gallery: source of the images, read by `data.load` ("tfds:cifar100" for a teacher of
-        CIFAR-10); its training split is used, resized to the teacher's images. Images that are
+      gallery: source of the images, read by `data.load`; the default suits a teacher of
+        CIFAR-10. Its training split is used, resized to the teacher's images. Images that are
         byte for byte training or clean images are left out and counted.
       least_confidence: of the teacher in the class of an image, in [0, 1].
       student: architecture, one of `models.NAMES`; None = the teacher's own.
@@ -44,11 +44,11 @@ class DistilGallery:
       TypeError: if a value has the wrong type.
 
     Example:
-      >>> DistilGallery("tfds:cifar100").least_confidence
-      0.5
+      >>> DistilGallery("folder:flowers", least_confidence=0.7).temperature
+      1.0
     """
 
-    gallery: str
+    gallery: str = "tfds:cifar100"
     least_confidence: float = 0.5
     student: str | None = None
     temperature: float = 1.0
