@@ -7,6 +7,7 @@ from typing import Any
 
 from anw_jax import _check, _json
 from anw_jax.audit.case import Case
+from anw_jax.audit.options import fill_of
 from anw_jax.keys.plan_fields import KINDS
 from anw_jax.marks.named import NAMES
 from anw_jax.stats import plan_audit
@@ -116,8 +117,8 @@ def estimate(
 
     Returns:
       The fields of `stats.AuditPlan`, "effect" and its source; with references
-      "num_reference_queries", to all of them; `reason` says "not yet
-      measured" where no effect is known.
+      "num_reference_queries", to all of them; with several views the "fill" of new plans under
+      the mark; `reason` says "not yet measured" where no effect is known.
 
     Raises:
       TypeError, ValueError: an effect that is not one finite number; else as
@@ -131,8 +132,8 @@ def estimate(
     if references and options.get("mode") == "sequential":
         raise ValueError("references must be 0 in sequential mode, which has none")
     effect = effect if effect is None else _check.finite(effect=effect)
+    _check.one_of(NAMES, mark=mark)
     if study is None:
-        _check.one_of(NAMES, mark=mark)
         study = default_study(
             access, mark, true_labels=true_labels, augmentations=augmentations
         )
@@ -150,6 +151,8 @@ def estimate(
     body = {**dataclasses.asdict(plan), "effect": effect, "source": source}
     if references:
         body["num_reference_queries"] = plan.num_queries and references * plan.num_queries
+    if augmentations > 1:
+        body["fill"] = fill_of(NAMES[mark])
     return body
 
 

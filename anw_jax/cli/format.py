@@ -24,6 +24,9 @@ def estimate_lines(body: dict[str, Any], alpha: float, power: float, slots: int)
     ]
     if body.get("num_reference_queries"):
         lines.append(f"and {body['num_reference_queries']:,} queries to reference models")
+    if "fill" in body:
+        how = {"black": "with black", "reflect": "by reflection"}[body["fill"]]
+        lines.append(f"what a shifted view uncovers is filled {how}")
     # A sealed audit makes all its queries; only a sequential one can end earlier.
     if body["median_queries"] < body["num_queries"]:
         lines.append(

@@ -73,6 +73,10 @@ DEFAULT_KINDS = ("logits", "probabilities", "top_k", "label")
 # How a photo is fitted to the model's input size.
 FITS = ("squash", "crop")
 
+# What a shifted view shows where the image has no pixels: the image mirrored at its edge, or
+# black, as in the random crops of most training programs.
+FILLS = ("reflect", "black")
+
 # Who provides the class labels: the owner, as committed to; the arbitrator; or the model, by
 # its predictions on the unmarked originals.
 LABEL_SOURCES = ("owner", "arbitrator", "model")
@@ -85,6 +89,7 @@ _ALLOWED = {
     "labels": LABEL_SOURCES,
     "statistic": ("", *STATISTICS),
     "fit": FITS,
+    "fill": FILLS,
     "bound_by": BOUNDS,
 }
 
@@ -194,6 +199,7 @@ class AccessRule:
       bound_level: level of the lower bound on the number of units used, in (0, 1).
       bound_by: one of `BOUNDS`.
       list_rate: expected share of wrong entries in the list of units, in (0, 1).
+      fill: one of `FILLS`; "black" only with several views.
 
     Raises:
       TypeError, ValueError: a field out of its range, or one that does not belong to the kind.
@@ -215,6 +221,7 @@ class AccessRule:
     bound_level: float = 0.05
     bound_by: str = "ranks"
     list_rate: float = 0.05
+    fill: str = "reflect"
 
     def __post_init__(self):
         for name, allowed in _ALLOWED.items():
@@ -227,6 +234,8 @@ class AccessRule:
         self._set(views=_check.integer_at_least(1, views=views))
         if self.views > MOST_VIEWS:
             raise ValueError(f"views must be at most {MOST_VIEWS}, got {self.views}")
+        if self.views == 1 and self.fill != "reflect":
+            raise ValueError(f"fill must be 'reflect' with one view, got {self.fill!r}")
         for name, kind in (("decimals", "rounded"), ("top", "top_k")):
             value = getattr(self, name)
             if value is None:
@@ -260,9 +269,12 @@ class AccessRule:
             object.__setattr__(self, name, value)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the rule as plain JSON values."""
+        """Return the rule as plain JSON values; the fill only if it is not "reflect"."""
         saving = None if self.saving is None else list(self.saving)
-        return {**dataclasses.asdict(self), "saving": saving}
+        body = {**dataclasses.asdict(self), "saving": saving}
+        if self.fill == "reflect":
+            del body["fill"]  # as in the plans made before there was a choice
+        return body
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "AccessRule":

@@ -132,7 +132,10 @@ class Access:
         number = self.num_augmentations
         queries = "1 query" if number == 1 else f"{number} queries"
         crop = ", the centre of each picture" if self.fit == "crop" else ""
-        return f"{kind}, {labels}, {queries} per image and slot{crop}"
+        # Shifts filled by reflection are not named, as in the texts of earlier declarations.
+        is_black = number > 1 and self.augmentation.fill == "black"
+        fill = ", shifts filled with black" if is_black else ""
+        return f"{kind}, {labels}, {queries} per image and slot{fill}{crop}"
 
     def check_fits(self, declaration: Declaration) -> None:
         """Check that a suspect's answers allow this kind of access.

@@ -5,12 +5,15 @@ import functools
 import hashlib
 import struct
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from anw_jax import _check
+from anw_jax.keys.plan_fields import FILLS
 from anw_jax.suspects.declaration import RANGES, Declaration
 from anw_jax.suspects.protocol import RemoteSuspect, Suspect
+from anw_jax.verify.losses import shifted_pixels
 
 
 class Pictures(Sequence):
@@ -198,10 +201,14 @@ class Augmentation:
     every machine.
 
     Attributes:
-      max_shift: largest shift along each axis, as a share of the side, in [0, 0.5]; edges are
-        filled by reflection.
+      max_shift: largest shift along each axis, as a share of the side, in [0, 0.5].
       mirror: whether a change may flip left and right (with probability 1/2).
       noise_levels: each value changes by a random whole number within ± this, of 255 levels.
+      fill: what a shift shows where the image has no pixels, one of `FILLS`. Noise is added to
+        these pixels as to all others.
+
+    Raises:
+      TypeError, ValueError: a value out of its range.
 
     Example:
       >>> picture = np.full((4, 4, 3), 100, np.uint8)
@@ -216,12 +223,21 @@ class Augmentation:
     max_shift: float = 0.125
     mirror: bool = True
     noise_levels: int = 8
+    fill: str = "reflect"
 
     def __post_init__(self):
         _check.in_interval(0.0, 0.5, max_shift=self.max_shift)
         _check.is_instance(bool, mirror=self.mirror)
         if _check.integer_at_least(0, noise_levels=self.noise_levels) > 127:
             raise ValueError(f"noise_levels must be at most 127, got {self.noise_levels}")
+        _check.one_of(FILLS, fill=self.fill)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values; the fill only if it is not "reflect"."""
+        body = dataclasses.asdict(self)
+        if self.fill == "reflect":
+            del body["fill"]  # as in the declarations made before there was a choice
+        return body
 
     def draw(self, seed: bytes, original: np.ndarray, number: int) -> "Draw":
         """Draw change `number` of a uint8 `[H, W, 3]` original; no other input."""
@@ -245,8 +261,11 @@ class Augmentation:
     def apply(self, image: np.ndarray, draw: "Draw") -> np.ndarray:
         """Return the uint8 `[H, W, 3]` picture shifted, mirrored, with noise, clipped."""
         if draw.down or draw.right:
-            rows = _reflected(image.shape[0], draw.down)
-            image = image[rows][:, _reflected(image.shape[1], draw.right)]
+            height, width = image.shape[:2]
+            if self.fill == "black":
+                image = np.pad(image, [(0, 1), (0, 1), (0, 0)])
+            rows = shifted_pixels(height, draw.down, self.fill)
+            image = image[rows][:, shifted_pixels(width, draw.right, self.fill)]
         if draw.is_mirrored:
             image = image[:, ::-1]
         if draw.noise is not None:
@@ -273,12 +292,6 @@ def _one_of(reach: int, drawn: int) -> int:
     It is uneven by less than 1 in 65,536 / reach; no error rate depends on it.
     """
     return int(drawn * (2 * reach + 1) // 65536 - reach)
-
-
-def _reflected(side: int, shift: int) -> np.ndarray:
-    """Return the indices of a shifted axis, reflected at its ends."""
-    places = np.abs(np.arange(side) - shift)
-    return np.where(places < side, places, 2 * (side - 1) - places)
 
 
 # Largest number of pictures in a batch, and of their bytes; twice the bytes for a suspect

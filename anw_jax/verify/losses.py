@@ -280,30 +280,47 @@ def over_views(
     """
     _check.integer_at_least(1, num_views=num_views)
     _check.integer_at_least(0, seed=seed)
-    random = np.random.default_rng(seed)
-    rows, columns = (_shifted(random, num_views, side) for side in image_shape[:2])
+    random, indices = np.random.default_rng(seed), []
+    for side in image_shape[:2]:
+        shifts = random.integers(-(side // 8), side // 8, num_views, endpoint=True)
+        shifts[:2] = 0
+        indices.append(shifted_pixels(side, shifts, "black").astype(np.int32))
+    rows, columns = indices
     columns[1::2] = columns[1::2, ::-1]
     views = jnp.asarray(rows), jnp.asarray(columns)
     return jax.tree_util.Partial(_mean_over_views, as_partial(loss), *views)
 
 
-def _shifted(random: np.random.Generator, num_views: int, side: int) -> np.ndarray:
-    """Return the pixels of each view along one axis with a margin of side // 8 at both ends.
+def shifted_pixels(side: int, shifts: int | np.ndarray, fill: str) -> np.ndarray:
+    """Return which pixel of an axis each pixel of a shifted view shows.
+
+    Args:
+      side: number of pixels of the axis, at least 1.
+      shifts: whole numbers of pixels, of any size; positive is down or to the right.
+      fill: what is shown where the axis has no pixels: "reflect", the axis mirrored at its
+        first and last pixel, or "black", pixel number `side`, which the caller appends.
 
     Returns:
-      int32 `[num_views, side]`, indices into the axis with its margins.
+      Integers, `[side]` for each shift.
+
+    Example:
+      >>> shifted_pixels(4, [1, -2], "reflect").tolist()
+      [[1, 0, 1, 2], [2, 3, 2, 1]]
+      >>> shifted_pixels(4, 1, "black").tolist()
+      [4, 0, 1, 2]
     """
-    margin = side // 8
-    shifts = random.integers(-margin, margin, num_views, endpoint=True)
-    shifts[:2] = 0
-    return (np.arange(side) + margin - shifts[:, None]).astype(np.int32)
+    pixels = np.arange(side) - np.asarray(shifts)[..., None]
+    if fill == "black":
+        return np.where((pixels >= 0) & (pixels < side), pixels, side)
+    period = max(1, 2 * (side - 1))
+    pixels %= period
+    return np.minimum(pixels, period - pixels) if side > 1 else pixels
 
 
 def _mean_over_views(
     loss, rows_of_views, columns_of_views, predict, images, targets
 ) -> jax.Array:
-    margins = [(side // 8, side // 8) for side in images.shape[1:3]]
-    framed = jnp.pad(images, [(0, 0), *margins, (0, 0)])
+    framed = jnp.pad(images, [(0, 0), (0, 1), (0, 1), (0, 0)])  # one black row and column
 
     def of_view(view: tuple[jax.Array, jax.Array]) -> jax.Array:
         rows, columns = view

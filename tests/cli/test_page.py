@@ -19,7 +19,7 @@ PAGE = (REPOSITORY / "docs" / "arbitrator.md").read_text()
 BLOCKS = re.findall(r"^```(sh|toml)(?: exit (\d+))?\n(.*?)^```", PAGE, re.M | re.S)
 
 # Knows what it met under any shift by up to two pixels, mirrored or not, as a network does that
-# was trained on crops and flips.
+# was trained on crops, filled with black, and flips.
 MEMORY_OF_VIEWS = '''
 import pathlib
 import numpy as np
@@ -30,7 +30,7 @@ SEEN = sorted((pathlib.Path(__file__).parent / "seen").glob("*.png"))
 def views():
     for file in SEEN:
         image = np.asarray(Image.open(file), np.float32) / 255
-        wide = np.pad(image, ((2, 2), (2, 2), (0, 0)), "reflect")
+        wide = np.pad(image, ((2, 2), (2, 2), (0, 0)))
         for down in range(5):
             for right in range(5):
                 view = wide[down:down + 16, right:right + 16]

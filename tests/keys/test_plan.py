@@ -134,6 +134,7 @@ VARIANTS = [
     {"rules": (LABEL, LOGITS)},
     {"rules": (AccessRule("logits", fit="crop"),)},
     {"rules": (AccessRule("logits", views=2),)},
+    {"rules": (AccessRule("logits", views=2, fill="black"),)},
     {"rules": (AccessRule("logits", saving=(3, 1)),)},
     {"rules": (AccessRule("logits", refusals=0.2),)},
     {"rules": (AccessRule("logits", statistic="losses"),)},

@@ -36,6 +36,9 @@ LOGITS = AccessRule("logits")
         ({"kind": "logits", "labels": "model"}, "labels", "model"),
         ({"kind": "logits", "fit": "crop"}, "fit", "crop"),
         ({"kind": "logits", "bound_by": "hits"}, "bound_by", "hits"),
+        ({"kind": "label"}, "fill", "reflect"),
+        ({"kind": "label", "fill": "black"}, "fill", "black"),
+        ({"kind": "logits", "views": 2, "fill": "black"}, "fill", "black"),
     ],
 )
 def test_fields(fields, name, expected):
@@ -56,6 +59,13 @@ def test_fields(fields, name, expected):
         ({"statistic": "loss"}, ValueError, "statistic must be one of .*'losses'"),
         ({"fit": "stretch"}, ValueError, "fit must be one of squash, crop"),
         ({"bound_by": "rank"}, ValueError, "bound_by must be one of hits, ranks"),
+        (
+            {"views": 2, "fill": "blak"},
+            ValueError,
+            "fill must be one of reflect, black.*'black'",
+        ),
+        ({"views": 2, "fill": None}, TypeError, "fill must be a plain str, got NoneType"),
+        ({"fill": "black"}, ValueError, "fill must be 'reflect' with one view, got 'black'"),
         ({"views": 0}, ValueError, "views must be at least 1, got 0"),
         ({"views": -4}, ValueError, "views must be at least 1, got -4"),
         ({"views": False}, TypeError, "views must be an integer, got False"),
@@ -104,6 +114,21 @@ def test_bad_fields(fields, error, message):
 def test_bodies_that_are_no_rule(body, error):
     with pytest.raises(error):
         AccessRule.from_json(body)
+
+
+@pytest.mark.parametrize("fill", ["reflect", "black"])
+def test_the_fill_is_left_out_of_the_json_of_earlier_plans(fill):
+    rule = AccessRule("label", fill=fill)
+    body = rule.as_json()
+    assert ("fill" in body) == (fill == "black")
+    assert AccessRule.from_json(json.loads(json.dumps(body))) == rule
+    plan = Plan("losses", 0.1, rules=(rule,))
+    assert (b"fill" in plan.to_bytes()) == (fill == "black")
+    assert Plan.from_json(plan.as_json()).to_bytes() == plan.to_bytes()
+    # As a plan of before is read, also one that says so.
+    silent = {name: value for name, value in body.items() if name != "fill"}
+    said = {**silent, "fill": "reflect"}
+    assert AccessRule.from_json(silent) == AccessRule.from_json(said) == AccessRule("label")
 
 
 def test_a_rule_for_errors_has_a_statistic_of_its_own():

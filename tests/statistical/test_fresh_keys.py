@@ -9,8 +9,9 @@ import pytest
 import scipy.stats
 from jax.tree_util import Partial
 
-from anw_jax import stats, verify
-from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign
+from anw_jax import stats, suspects, verify
+from anw_jax.audit.options import access_of_rule
+from anw_jax.keys import AccessRule, Manifest, MarkKey, Plan, SignatureSpace, assign
 from anw_jax.marks import Mark
 from tests.statistical.owners import GENTLE
 
@@ -66,10 +67,22 @@ def _table(name: str) -> np.ndarray:
 
 
 def _gentle_table(mark: Mark, kind: str) -> np.ndarray:
-    """An innocent network's losses of a mark's slots: over views, or denoising errors."""
+    """An innocent network's losses of a mark's slots: over views, or denoising errors.
+
+    Kinds "reflect" and "black" are asked as an audit asks, with either fill of views.
+    """
     rng = np.random.default_rng(4)
     photos = rng.integers(0, 256, (NUM_IMAGES, 16, 16, 3), np.uint8)
     weights = jnp.asarray(rng.normal(0, 0.3, (16 * 16 * 3, 4)), jnp.float32)
+    if kind in ("reflect", "black"):
+        suspect = suspects.CallableSuspect(
+            lambda batch: batch.reshape(len(batch), -1) @ np.asarray(weights),
+            suspects.Declaration(4, "logits"),
+            identity="innocent",
+        )
+        labels, space = np.arange(NUM_IMAGES) % 4, SignatureSpace()
+        access = access_of_rule(AccessRule("logits", views=6, fill=kind))
+        return suspects.ask(suspect, photos, labels, mark, space, access=access, seed=b"public")
     if kind == "views":
         loss = verify.over_views(verify.cross_entropy, 6, (16, 16, 3), seed=1)
         predict = Partial(lambda w, x: x.reshape(len(x), -1) @ w, weights)
@@ -110,6 +123,8 @@ def _looks_valid(p_values: np.ndarray) -> bool:
         "real",
         "light_views",
         "light_denoising",
+        "light_reflect",
+        "light_black",
     ],
 )
 def test_a_hundred_thousand_fresh_keys(name, statistic, assignments):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anw_jax.suspects import Access, Answers, Declaration
+from anw_jax.suspects import Access, Answers, Augmentation, Declaration
 
 TINY = float(np.finfo(np.float32).tiny)
 
@@ -192,6 +192,11 @@ def test_descriptions():
     assert Access("label", true_labels=False).describe() == (
         "top-1 label, the model's own labels, 16 queries per image and slot"
     )
+    black = Augmentation(fill="black")
+    assert Access("logits", num_augmentations=4, augmentation=black).describe() == (
+        "logits, true labels, 4 queries per image and slot, shifts filled with black"
+    )
+    assert Access("logits", augmentation=black).describe() == Access("logits").describe()
     assert Access("top_k", k=3).describe() == (
         "top 3 labels with probabilities, true labels, 1 query per image and slot"
     )

@@ -21,6 +21,7 @@ from anw_jax.verify import (
     reconstruction_error,
     squared_error,
 )
+from anw_jax.verify.losses import shifted_pixels
 
 SPACE = SignatureSpace(6)
 SHARES = np.linspace(0.99, 0.1, 10, dtype=np.float32)
@@ -73,6 +74,24 @@ def test_the_mean_over_views_equals_a_loop_over_views():
     np.testing.assert_allclose(got, np.mean(losses, axis=0), rtol=1e-5)
     one = over_views(cross_entropy, 1, (16, 24, 3), seed=3)(predict, images, labels)
     np.testing.assert_allclose(one, cross_entropy(predict, images, labels), rtol=1e-6)
+
+
+@pytest.mark.parametrize("fill", ["reflect", "black"])
+@pytest.mark.parametrize("side", [1, 2, 5])
+def test_shifted_pixels(side, fill):
+    shifts = np.arange(-12, 13)
+    axis = {"reflect": [*range(side), *range(side - 2, 0, -1)]}.get(fill)
+    twin = [
+        [
+            axis[(place - shift) % len(axis)]
+            if axis
+            else (place - shift if 0 <= place - shift < side else side)
+            for place in range(side)
+        ]
+        for shift in shifts.tolist()
+    ]
+    np.testing.assert_array_equal(shifted_pixels(side, shifts, fill), twin)
+    np.testing.assert_array_equal(shifted_pixels(side, 3, fill), twin[15])
 
 
 @pytest.mark.parametrize(("number", "error"), [(0, ValueError), (1.5, TypeError)])
