@@ -23,6 +23,8 @@ def naive(image, draw, fill="reflect"):
     out = np.zeros_like(image)
 
     def inside(place, side):
+        if side == 1:
+            return 0
         while not 0 <= place < side:
             place = -place if place < 0 else 2 * (side - 1) - place
         return place
