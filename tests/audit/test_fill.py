@@ -109,7 +109,7 @@ def test_a_fill_changed_after_the_declaration_is_refused(root, case_dir, field):
     if field in ("access", "both"):
         del said["access"]["augmentation"]["fill"]
     file.write_text(json.dumps(body))
-    with pytest.raises(ChangedFileError, match="declares .*for suspect 'net'"):
+    with pytest.raises(ChangedFileError, match=r"declares .*for suspect 'net'"):
         audit.seal_case(audit.Case(case.path))
 
 
