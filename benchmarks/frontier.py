@@ -183,7 +183,7 @@ def markdown(sets: dict[str, Rows]) -> str:
     lines = []
     for variant, rows in sets.items():
         num_seeds = len(next(iter(rows.values()))["seeds"])
-        seeds = f"{num_seeds} seeds" if num_seeds else NOT_RUN
+        seeds = f"{num_seeds} seed{'s' * (num_seeds > 1)}" if num_seeds else NOT_RUN
         lines += [f"{TITLES[variant]}, {seeds}:", ""]
         lines += [_line(HEAD), _line(["---"] * len(HEAD))]
         lines += [_line(_cells(row)) for row in rows.values()]
