@@ -6,9 +6,11 @@ by leaf) → `judge_case` (or `judge_record`). Only the verdict of a sealed case
 step is resumable: answers are cached on disk, so no query is paid for twice.
 
 `commit_folder` and `publish_folder` are the owner's steps; `estimate` computes what an audit
-will need; `replay_case` recomputes a verdict from the files.
+will need; `replay_case` recomputes a verdict from the files; `bundle_case` zips them.
 """
 
+from anw_jax.audit.anchors import Anchors, compare_anchors
+from anw_jax.audit.bundle import Bundled, bundle_case
 from anw_jax.audit.case import Case, Owner
 from anw_jax.audit.commit import Committed, commit_folder
 from anw_jax.audit.corrections import corrected
@@ -35,7 +37,9 @@ from anw_jax.audit.seal import seal_case
 from anw_jax.audit.suspect_file import SuspectFile
 
 __all__ = [
+    "Anchors",
     "AuditState",
+    "Bundled",
     "Case",
     "Choices",
     "Committed",
@@ -52,7 +56,9 @@ __all__ = [
     "Waiting",
     "answer_request",
     "arbitrator_labels",
+    "bundle_case",
     "commit_folder",
+    "compare_anchors",
     "corrected",
     "declare",
     "effects",

@@ -12,6 +12,7 @@ from anw_jax.audit.checks import with_labels
 from anw_jax.audit.declare import Declared, close
 from anw_jax.audit.files import digest_of
 from anw_jax.audit.query import QueryBatch
+from anw_jax.audit.recorded import RecordedBatch
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import ChangedFileError
 from anw_jax.suspects import AnswerCache, Answers, Declaration, Suspect
@@ -120,6 +121,10 @@ def _batch_of(
     if like is not None and not access.true_labels and access.kind != "error":
         access = dataclasses.replace(access, true_labels=True)
         owners = list(map(_labelled, owners, like.labels))
+    keys = case.asked(name, like and like.suspect, access.num_augmentations)
+    if keys is not None:
+        rule = declared.rule(asked_as)
+        return RecordedBatch(owners, access, keys, cache, rule, suspect.declaration)
     return QueryBatch(
         suspect,
         owners,

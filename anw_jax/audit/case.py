@@ -19,6 +19,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from anw_jax import _files
 from anw_jax.audit.files import check_same, digest_of, only_one, read_json
 from anw_jax.audit.labels import LABELS_MAP, check_label_files
@@ -188,6 +190,13 @@ class Case:
                 "checked; restore the file"
             )
         check_same(file, digest, named_by)
+
+    def asked(self, model: str, like: str | None, views: int) -> list[np.ndarray] | None:
+        """Return the digests of the pictures a model was asked about, where photos are missing.
+
+        None for a case with photos; see `bundle_read.BundledCase`.
+        """
+        return None
 
     def table_file(self, suspect: str) -> pathlib.Path:
         """Return the path of a suspect's sealed tables."""

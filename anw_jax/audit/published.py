@@ -90,30 +90,39 @@ def read_published(folder: pathlib.Path) -> Published:
       CaseError: a file is missing or damaged, the manifest is not the one that the commitment
         names, or the sub-key is not the one that the plan's mark names.
     """
-    body = read_json(folder / COMMITMENT, _COMMITMENT_FORMAT)
     digests = {name: digest_of(folder / name) for name in (COMMITMENT, MANIFEST)}
     try:
         manifest = Manifest.load(folder / MANIFEST)
     except (OSError, ValueError) as error:
         raise CaseError(f"{folder / MANIFEST}: {error!s:.120}") from None
-    try:
-        plan = Plan.from_json(body["plan"])
-        commitment, named = check_is_commitment(body["commitment"]), body["manifest"]
-        time_utc, num_units = str(body.get("time_utc", "")), body["num_units"]
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise CaseError(f"{folder / COMMITMENT} is damaged: {error!s:.80}") from None
+    commitment, plan, named, time_utc = read_commitment(folder / COMMITMENT, manifest)
     if named != digests[MANIFEST]:
         raise CaseError(
             f"{folder / MANIFEST} is not the manifest that {folder / COMMITMENT} names (its "
             "SHA-256 differs)"
         )
-    if type(num_units) is not int or num_units != manifest.num_units:
-        raise CaseError(
-            f"{folder / COMMITMENT} counts {num_units!r:.40} units, and its manifest has "
-            f"{manifest.num_units}"
-        )
     mark = _mark_of(folder, plan, manifest, digests)
     return Published(commitment, plan, manifest, mark, digests, time_utc)
+
+
+def read_commitment(path: pathlib.Path, manifest: Manifest) -> tuple[str, Plan, str, str]:
+    """Read `commitment.json`: commitment, plan, SHA-256 of the manifest's file, and time.
+
+    Raises:
+      CaseError: it is missing or damaged, or counts other units than the manifest.
+    """
+    body = read_json(path, _COMMITMENT_FORMAT)
+    try:
+        plan = Plan.from_json(body["plan"])
+        commitment, named = check_is_commitment(body["commitment"]), body["manifest"]
+        time_utc, num_units = str(body.get("time_utc", "")), body["num_units"]
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise CaseError(f"{path} is damaged: {error!s:.80}") from None
+    if type(num_units) is not int or num_units != manifest.num_units:
+        raise CaseError(
+            f"{path} counts {num_units!r:.40} units, and its manifest has {manifest.num_units}"
+        )
+    return commitment, plan, named, time_utc
 
 
 def _mark_of(

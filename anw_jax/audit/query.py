@@ -45,14 +45,10 @@ class QueryBatch:
         budget: int | None,
         rule: AccessRule | None = None,
     ):
-        self.owners = owners
-        self._rule = rule
-        self.space = owners[0].published.manifest.space
-        sizes = [owner.published.manifest.num_images for owner in owners]
-        self.starts = np.cumsum([0, *sizes])
+        self._number_photos(owners, access, rule)
         groups: dict[tuple, list[tuple[int, int, int]]] = {}
         for number, owner in enumerate(owners):
-            for index in _with_losses(owner, access):
+            for index in photos_with_losses(owner, access):
                 shape, mark = owner.originals.images.shapes[index], owner.published.mark
                 key = (shape, program_of(mark))
                 if access.num_augmentations > 1:  # drawn from the owner's own seed
@@ -60,13 +56,22 @@ class QueryBatch:
                 groups.setdefault(key, []).append(
                     (number, int(index), self._place(number, index))
                 )
-        self._place_of = np.full((self.starts[-1], 2), -1, np.int64)
         self._sessions: list[QuerySession] = []
         self._controls = Controls()  # of all sizes and owners
         for members in groups.values():
             for place, (_, _, photo) in enumerate(members):
                 self._place_of[photo] = len(self._sessions), place
             self._sessions.append(self._session(suspect, members, access, seeds, cache, budget))
+
+    def _number_photos(
+        self, owners: list[Owner], access: Access, rule: AccessRule | None
+    ) -> None:
+        self.owners, self._access, self._rule = owners, access, rule
+        self.space = owners[0].published.manifest.space
+        sizes = [owner.published.manifest.num_images for owner in owners]
+        self.starts = np.cumsum([0, *sizes])
+        # Number of the session and place in it, by photo.
+        self._place_of = np.full((self.starts[-1], 2), -1, np.int64)
 
     def _place(self, owner: int, index: int) -> int:
         return int(self.starts[owner] + index)
@@ -133,6 +138,29 @@ class QueryBatch:
             if why is not None:
                 reasons[manifest.file_names[index]] = why
         return reasons
+
+    def keys(self, owner: int) -> np.ndarray:
+        """Return the digests of the pictures that a full table of an owner is made from.
+
+        Returns:
+          uint8 `[n, N, views, 32]`, each `suspects.cache.question_key`. At slot 0 the unmarked
+          photo where its class number is the suspect's own answer. Zeros elsewhere.
+        """
+        views, places = self._access.num_augmentations, self._place_of
+        own = places[self.starts[owner] : self.starts[owner + 1]]
+        found = np.zeros((len(own), self.space.num_slots, views, 32), np.uint8)
+        for number, session in enumerate(self._sessions):
+            photos = np.flatnonzero(own[:, 0] == number)
+            index, slots = np.indices((len(photos), self.space.num_slots - 1)).reshape(2, -1)
+            keys = session.keys(own[photos[index], 1], slots + 1, views)
+            shape = (len(photos), self.space.num_slots - 1, views, 32)
+            found[photos, 1:] = np.frombuffer(b"".join(keys), np.uint8).reshape(shape)
+            if self._access.kind != "error" and not self._access.true_labels:
+                unmarked = session.keys(own[photos, 1], np.zeros_like(photos), 1)
+                found[photos, 0, 0] = np.frombuffer(b"".join(unmarked), np.uint8).reshape(
+                    -1, 32
+                )
+        return found
 
     def own_labels(self) -> list[np.ndarray]:
         """Return the class numbers used, of each owner; -1 for a photo without one."""
@@ -267,7 +295,7 @@ class QueryBatch:
         return completed.losses, unusable
 
 
-def _with_losses(owner: Owner, access: Access) -> np.ndarray:
+def photos_with_losses(owner: Owner, access: Access) -> np.ndarray:
     """Return the photos that can have losses: those with a class, if labels are used."""
     present = owner.originals.present
     if not access.needs_labels:

@@ -157,10 +157,10 @@ def _reworded(one: Any, other: Any, path: tuple[str, ...]) -> bool:
         or (path[:2] == ("corrected", "texts") and len(path) == 3)
         or (path[:2] == ("case", "suspects") and path[3:] == ("access",))
     )
-    return is_description and _numbers(one) == _numbers(other)
+    return is_description and numbers_in(one) == numbers_in(other)
 
 
-def _numbers(text: str) -> list[float]:
+def numbers_in(text: str) -> list[float]:
     """Return the numbers in a text, sorted: another wording may name them in another order."""
     return sorted(float(number.replace(",", "")) for number in _NUMBER.findall(text))
 

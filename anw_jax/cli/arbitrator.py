@@ -1,6 +1,5 @@
-"""The arbitrator's commands: plan, probe, declare, audit, verdict, replay."""
+"""The arbitrator's commands: plan, probe, declare, audit, verdict."""
 
-import dataclasses
 import pathlib
 from typing import Any
 
@@ -15,7 +14,6 @@ from anw_jax.cli.format import (
     digest_line,
     estimate_lines,
     probe_lines,
-    replayed_lines,
     state_body,
     state_lines,
     state_of,
@@ -35,8 +33,8 @@ from anw_jax.marks.named import NAMES as MARKS
 from anw_jax.stats import DEFAULT_ALPHA
 from anw_jax.suspects import Declaration, JaxSuspect, Suspect
 
-_CASE = click.argument("case", type=click.Path(path_type=pathlib.Path))
-_KEYS = click.option(
+CASE = click.argument("case", type=click.Path(path_type=pathlib.Path))
+KEYS = click.option(
     "--key",
     "key_files",
     multiple=True,
@@ -174,7 +172,7 @@ def plan(
 
 
 @click.command(short_help="Check that each suspect is queried correctly.")
-@_CASE
+@CASE
 @click.option("--photos", default=48, show_default=True, help="Number of originals used.")
 @json_option
 def probe(case, photos, as_json) -> int:
@@ -197,7 +195,7 @@ def probe(case, photos, as_json) -> int:
 
 
 @click.command(short_help="Fix how the suspects are queried, before the first query.")
-@_CASE
+@CASE
 @rule_options
 @click.option("--budget", type=int, help="Largest number of queries to one suspect.")
 @click.option(
@@ -244,7 +242,7 @@ def declare(case, top, save_queries, best, beacon, despite_probe, as_json, **giv
 
 
 @click.command("audit", short_help="Query the suspects and seal the result.")
-@_CASE
+@CASE
 @click.option(
     "--opener",
     default=None,
@@ -309,8 +307,8 @@ def _run_rounds(opened, opener, stop, budget, as_json) -> int:
 
 
 @click.command(short_help="Open the keys and compute the result.")
-@_CASE
-@_KEYS
+@CASE
+@KEYS
 @click.option(
     "--blind",
     metavar="SHA256",
@@ -332,7 +330,7 @@ def verdict(case, key_files, blind, as_json) -> int:
       anw verdict case --key ann=ann.key --key bob=bob.key --json
     """
     opened = audit.Case(case)
-    keys = _keys(opened, key_files)
+    keys = keys_of(opened, key_files)
     judge = audit.judge_record if _is_sequential(opened) else audit.judge_case
     with opened.locked():
         body = judge(opened, keys, blind=blind)
@@ -340,40 +338,8 @@ def verdict(case, key_files, blind, as_json) -> int:
     return output.code_of_verdict(body)
 
 
-@click.command(short_help="Recompute a verdict and compare it with the file.")
-@_CASE
-@_KEYS
-@click.option(
-    "--ask",
-    type=float,
-    default=0.0,
-    metavar="SHARE",
-    help="Also re-query the suspects about this share of the units, 0 to 1.",
-)
-@json_option
-def replay(case, key_files, ask, as_json) -> int:
-    """Recompute rows from answers and the verdict from rows, and compare; write nothing.
-
-    Anyone who has the case folder can do this. A sealed case needs the opened keys. With the
-    key of a sequential case, leaves that do not come from it are reported. Exit code 8 if
-    anything differs from the files, otherwise that of the verdict.
-
-    \b
-    Examples:
-      anw replay case --key ann.key
-      anw replay case --key ann.key --ask 0.05
-    """
-    opened = audit.Case(case)
-    keys = _keys(opened, key_files)
-    with opened.locked():
-        done = audit.replay_case(opened, keys, ask=ask, makers=MAKERS)
-    show(as_json, dataclasses.asdict(done), replayed_lines(done))
-    if done.num_differing:
-        return output.BROKEN
-    return output.code_of_verdict(done.verdict)
-
-
-def _keys(opened, key_files) -> dict[str, MarkKey]:
+def keys_of(opened, key_files) -> dict[str, MarkKey]:
+    """Load the key of each owner from the option --key."""
     files = by_owner("--key", key_files, opened.owners)
     return {name: MarkKey.load(file) for name, file in files.items()}
 

@@ -17,14 +17,14 @@ except ImportError:
         "the anw command needs the extra 'cli': pip install '.[cli]' in the checkout"
     ) from None
 
-from anw_jax.cli import arbitrator, output, owner
+from anw_jax.cli import arbitrator, evidence, output, owner
 
 _HELP = f"""Mark photos with secret hues, and test whether a model was trained on them.
 
 \b
 The owner:       anw key new, anw commit, anw mark, anw open
 The arbitrator:  anw plan, anw probe, anw declare, anw audit, anw verdict
-Anyone:          anw replay
+Anyone:          anw bundle, anw replay
 
 \b
 Examples:
@@ -55,7 +55,8 @@ for command in (
     arbitrator.declare,
     arbitrator.run_audit,
     arbitrator.verdict,
-    arbitrator.replay,
+    evidence.bundle,
+    evidence.replay,
 ):
     anw.add_command(command)
 

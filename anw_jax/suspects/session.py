@@ -196,6 +196,11 @@ class QuerySession:
             parts.append(np.where(is_answered & usable, first_labels(answers), -1))
         return np.concatenate(parts)
 
+    def keys(self, images: np.ndarray, slots: np.ndarray, number: int) -> list[bytes]:
+        """Return the `question_key` of `number` pictures of each pair of image and slot."""
+        batches = prefetch(self._batches(images, slots, number))
+        return [key for _, keys in batches for key in keys]
+
     def _find_own_labels(self, images: np.ndarray) -> None:
         """Query the labels that replace true ones, when they are first needed."""
         if self._access.true_labels:

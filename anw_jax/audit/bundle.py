@@ -1,0 +1,329 @@
+"""Write a finished case, without photos, as one zip: the evidence bundle.
+
+    bundle.json                  format, mode, versions, SHA-256 of every other member and of
+                                 itself without this field
+    owners/<name>/               commitment.json, manifest.json, labels.csv, labels_map.csv
+    keys/<name>.key              the opened keys, in sealed mode
+    labels/, labels_map.csv      the arbitrator's own labels
+    suspects/, references/       the .toml or .json files; no model
+    statements.toml, probe.json, declared.json, blind.json or closed.json, verdict.json
+    tables/ or records/, answers/
+    queries/<suspect>/<owner>    the SHA-256 of every picture that was asked about, raw
+    report.txt                   what `anw verdict` prints
+
+Without names, photos are called by the SHA-256 of their names, in the manifest, the labels and
+the verdict. The commitment covers the names, so whoever has only such a bundle cannot compute
+the digest of the manifest from its photos: that needs the owner's `manifest.json` as well
+(`anchors`).
+"""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import os
+import pathlib
+import platform
+import tempfile
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from anw_jax import __version__, _json
+from anw_jax.audit.batches import like_suspect, stored_batch
+from anw_jax.audit.bundle_zip import write_zip
+from anw_jax.audit.case import REFERENCES, Case
+from anw_jax.audit.declare import Declared, check_unchanged
+from anw_jax.audit.files import digest_of
+from anw_jax.audit.labels import LABELS, LABELS_MAP, NO_CLASS, Labels, arbitrator_labels
+from anw_jax.audit.published import COMMITMENT, MANIFEST
+from anw_jax.audit.recorded import keys_file
+from anw_jax.audit.records import record_file
+from anw_jax.audit.replay import replay_case
+from anw_jax.audit.statements import NAME as STATEMENTS
+from anw_jax.errors import CaseError
+from anw_jax.keys import Manifest, MarkKey
+
+FORMAT = "anw_jax evidence bundle, version 1"
+INDEX, REPORT = "bundle.json", "report.txt"
+NAMELESS = "anw_jax manifest without names, version 1"
+
+Members = dict[str, bytes | pathlib.Path]
+
+
+@dataclasses.dataclass(frozen=True)
+class Bundled:
+    """What `bundle_case` wrote.
+
+    Attributes:
+      path: the zip file.
+      sha256: of it, as hex.
+      num_members: files in it.
+      has_names: whether it has the photos' file names.
+      spent_keys: owners whose key is in it.
+    """
+
+    path: str
+    sha256: str
+    num_members: int
+    has_names: bool
+    spent_keys: tuple[str, ...]
+
+
+def bundle_case(
+    case: Case,
+    mark_keys: Mapping[str, MarkKey],
+    out: str | os.PathLike,
+    report: str,
+    *,
+    with_names: bool = False,
+) -> Bundled:
+    """Write the evidence bundle of a finished case; the same case gives the same bytes.
+
+    The case is replayed first, so that nothing wrong is bundled.
+
+    Args:
+      case: with `verdict.json`.
+      mark_keys: of each owner of a sealed case, already opened; {} for a sequential one.
+      out: the zip file; it must not exist.
+      report: the verdict as text, which becomes `report.txt`.
+      with_names: whether to keep the photos' file names.
+
+    Raises:
+      CaseError: the case is not finished; a file of it is a link; keys of a sequential case;
+        names in files that cannot be changed any more; a plan of version 1 without names.
+      ChangedFileError, RecordError, CommitmentError: as `replay_case`.
+      FileExistsError: `out` exists.
+    """
+    out = pathlib.Path(out)
+    if os.path.lexists(out):
+        raise FileExistsError(f"{out} already exists: nothing is overwritten")
+    if not case.has("verdict.json"):
+        raise CaseError(f"{case.path} is not finished: it has no verdict.json (anw verdict)")
+    if mark_keys and case.read("verdict.json")["mode"] == "sequential":
+        raise CaseError(
+            "a sequential case never opens its keys, and a bundle would publish them: leave "
+            "--key out"
+        )
+    replay_case(case, dict(mark_keys))
+    declared = check_unchanged(case)
+    members: Members = {REPORT: report.encode()}
+    members |= _files_of(declared, with_names)
+    members |= _queries(declared)
+    members |= {f"keys/{name}.key": _key_bytes(key) for name, key in mark_keys.items()}
+    _check_no_links(case, members)
+    if not with_names:
+        _check_nameless(case, members)
+    members[INDEX] = _index(members, case.plan.mode, with_names)
+    _write(out, members)
+    return Bundled(str(out), digest_of(out), len(members), with_names, tuple(sorted(mark_keys)))
+
+
+def index_bytes(body: Mapping[str, Any]) -> bytes:
+    """Return `bundle.json`, with the SHA-256 of its other fields."""
+    body = {name: value for name, value in body.items() if name != "sha256"}
+    digest = hashlib.sha256(_json.canonical(body)).hexdigest()
+    return (_json.dumps({**body, "sha256": digest}, indent=1, sort_keys=True) + "\n").encode()
+
+
+def nameless_bytes(manifest: Manifest) -> bytes:
+    """Return a manifest in which each file name is replaced by its SHA-256.
+
+    Its field "digest" is that of the manifest with names.
+    """
+    rows = zip(
+        manifest.file_names,
+        manifest.image_digests,
+        manifest.unit_of_image,
+        manifest.file_digests,
+        strict=True,
+    )
+    body = {
+        "format": NAMELESS,
+        "digest": manifest.digest,
+        "scheme": manifest.scheme,
+        "num_slots": manifest.space.num_slots,
+        "images": [
+            {"file": _digest(name), "sha256": digest, "unit": unit, "file_sha256": file}
+            for name, digest, unit, file in rows
+        ],
+    }
+    return (_json.dumps(body, indent=1) + "\n").encode()
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def _index(members: Members, mode: str, with_names: bool) -> bytes:
+    return index_bytes(
+        {
+            "format": FORMAT,
+            "mode": mode,
+            "has_names": with_names,
+            "made_with": {
+                "anw_jax": __version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+            "files": {
+                name: digest_of(source)
+                if isinstance(source, pathlib.Path)
+                else hashlib.sha256(source).hexdigest()
+                for name, source in sorted(members.items())
+            },
+        }
+    )
+
+
+def _files_of(declared: Declared, with_names: bool) -> Members:
+    """Return the files of a case, by their names in it."""
+    case, members = declared.case, {}
+    steps = ("probe.json", "declared.json", "blind.json", "closed.json")
+    for name in (STATEMENTS, LABELS_MAP, *steps):
+        if case.has(name):
+            members[name] = case.file(name)
+    members["verdict.json"] = case.file("verdict.json")
+    if not with_names:
+        members["verdict.json"] = _nameless_verdict(case)
+    for name, file in case.models.items():
+        group = "" if name.startswith(REFERENCES) else "suspects/"
+        members[f"{group}{name}{file.path.suffix}"] = file.path
+        if case.answers_file(name).exists():
+            members[f"answers/{name}.answers"] = case.answers_file(name)
+    for suspect in case.suspects:
+        found = [
+            *(record_file(case, owner, suspect) for owner in case.owners),
+            case.table_file(suspect),
+            *(case.table_file(f"{REFERENCES}{name}/{suspect}") for name in case.references),
+        ]
+        members |= {_relative(case, path): path for path in found if path.exists()}
+    for name in case.owners:
+        members |= _of_owner(declared, name, with_names)
+    return members
+
+
+def _relative(case: Case, path: pathlib.Path) -> str:
+    return path.relative_to(case.path).as_posix()
+
+
+def _of_owner(declared: Declared, name: str, with_names: bool) -> Members:
+    case, folder = declared.case, f"owners/{name}"
+    owner, source = case.owners[name], declared.labels_by(name)
+    manifest, table = owner.published.manifest, owner.originals.table
+    names = manifest.file_names if with_names else map(_digest, manifest.file_names)
+    names, path = list(names), case.file("owners") / name
+    if not with_names and owner.published.plan.version == 1:
+        raise CaseError(
+            f"the plan of owner {name!r} is of version 1, whose commitment cannot be checked "
+            "without the file names: bundle it with them (--with-names)"
+        )
+    members: Members = {
+        f"{folder}/{COMMITMENT}": path / COMMITMENT,
+        f"{folder}/{MANIFEST}": path / MANIFEST if with_names else nameless_bytes(manifest),
+    }
+    if table is not None and (source == "owner" or owner.published.plan.version == 1):
+        members[f"{folder}/{LABELS}"] = _labels_bytes(names, table)
+        if table.words is not None:
+            members[f"{folder}/{LABELS_MAP}"] = _rows_bytes(table.words.items())
+    own = arbitrator_labels(case.path, name, manifest) if source == "arbitrator" else None
+    if own is not None:
+        members[f"labels/{name}.csv"] = _labels_bytes(names, own)
+    return members
+
+
+def _labels_bytes(names: list[str], table: Labels) -> bytes:
+    texts = ("-" if entry == NO_CLASS else str(entry) for entry in table.entries)
+    return _rows_bytes(zip(names, texts, strict=True))
+
+
+def _rows_bytes(rows: Iterable[tuple[str, object]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _queries(declared: Declared) -> Members:
+    """Return the digests of all pictures that each model was asked about."""
+    case, members = declared.case, {}
+    for suspect in case.suspects:
+        asked: list[tuple[str, Any]] = [(suspect, None)]
+        if case.references:
+            like = like_suspect(declared, suspect)
+            asked += [(f"{REFERENCES}{name}", like) for name in case.references]
+        for model, like in asked:
+            if not case.answers_file(model).exists():
+                continue  # stopped before the first query
+            with stored_batch(declared, model, like) as batch:
+                for number, owner in enumerate(case.owners):
+                    name = keys_file(model, like and like.suspect, owner)
+                    members[name] = batch.keys(number).tobytes()
+    return members
+
+
+def _key_bytes(mark_key: MarkKey) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "key"
+        mark_key.save(path)
+        return path.read_bytes()
+
+
+def _nameless_verdict(case: Case) -> bytes:
+    body = case.read("verdict.json")
+    for group in (body["tests"], body.get("controls", {})):
+        for test in (test for by_name in group.values() for test in by_name.values()):
+            listed = test.get("which")
+            if listed:
+                listed["first_photo_of_each"] = list(
+                    map(_digest, listed["first_photo_of_each"])
+                )
+    return (_json.dumps(body, indent=1) + "\n").encode()
+
+
+def _check_no_links(case: Case, members: Members) -> None:
+    """Refuse files of a case that are links: they may lead to files of somebody else."""
+    for source in (one for one in members.values() if isinstance(one, pathlib.Path)):
+        inside = source.relative_to(case.path)
+        for path in (case.path / inside, *(case.path / one for one in inside.parents)):
+            if path != case.path and path.is_symlink():
+                raise CaseError(
+                    f"{path} is a link: a bundle is made from files of the case alone"
+                )
+
+
+def _check_nameless(case: Case, members: Members) -> None:
+    """Refuse files that name photos and cannot be changed, since a later file has their digest.
+
+    Raises:
+      CaseError: names the file.
+    """
+    names = {
+        name for owner in case.owners.values() for name in owner.published.manifest.file_names
+    }
+    for member, source in members.items():
+        if not member.endswith((".json", ".jsonl", ".toml", ".txt")):
+            continue
+        text = source.decode() if isinstance(source, bytes) else source.read_text("utf-8")
+        found = next((n for n in sorted(names) if "." in n and _is_in(n, text)), None)
+        if found is not None:
+            raise CaseError(
+                f"{member} names the photo {found!r:.80}, and cannot be changed without "
+                "breaking a digest: bundle it with the names (--with-names)"
+            )
+
+
+def _is_in(name: str, text: str) -> bool:
+    return name in text or _json.dumps(name)[1:-1] in text
+
+
+def _write(out: pathlib.Path, members: Members) -> None:
+    partial = out.with_name(out.name + ".partial")
+    try:
+        with open(partial, "xb") as file:
+            write_zip(file, members)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)

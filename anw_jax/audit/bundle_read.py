@@ -1,0 +1,239 @@
+"""Read an evidence bundle: unpack it, check every digest, and replay the case in it."""
+
+import contextlib
+import dataclasses
+import functools
+import pathlib
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from anw_jax.audit.bundle import FORMAT, INDEX, NAMELESS, REPORT, index_bytes, nameless_bytes
+from anw_jax.audit.bundle_zip import unpack
+from anw_jax.audit.case import Case, Owner
+from anw_jax.audit.files import digest_of, read_bytes, read_json
+from anw_jax.audit.labels import LABELS, LABELS_MAP, read_labels
+from anw_jax.audit.originals import Originals
+from anw_jax.audit.published import COMMITMENT, MANIFEST, Published, read_commitment
+from anw_jax.audit.recorded import keys_file, read_keys
+from anw_jax.errors import AnwError, CaseError, ChangedFileError
+from anw_jax.keys import Manifest, MarkKey, SignatureSpace
+from anw_jax.keys.digests import is_digest
+
+# A zip entry that holds the name, header and gaps of one array, at most.
+_PER_ARRAY = 4096
+
+
+class NamelessManifest(Manifest):
+    """A manifest whose names are digests: its own digest is stated, not computed."""
+
+    digest = ""
+
+    @classmethod
+    def from_bytes(cls, body: Mapping[str, Any]) -> "NamelessManifest":
+        """Read the parsed result of `nameless_bytes`.
+
+        Raises:
+          ValueError, TypeError, KeyError: it is damaged.
+        """
+        rows = body["images"]
+        columns = [tuple(r[f] for r in rows) for f in ("sha256", "file", "unit")]
+        files = tuple(row["file_sha256"] for row in rows)
+        if not all(map(is_digest, (*columns[1], body["digest"]))):
+            raise ValueError("digest and file must be 64 lower-case hex digits")
+        manifest = cls(*columns, SignatureSpace(body["num_slots"]), body["scheme"], files)
+        object.__setattr__(manifest, "digest", body["digest"])
+        return manifest
+
+
+class _NoPhotos:
+    """The photos of an owner, which are not in the bundle."""
+
+    def __init__(self, num_images: int):
+        # Photos of different sizes would be asked about separately, by the same digests.
+        self.shapes = [(1, 1, 3)] * num_images
+
+
+class _BundledOriginals(Originals):
+    """Labels without photos; their digest is the declared one."""
+
+    digest = ""
+
+
+class BundledCase(Case):
+    """A case without photos and models, as a bundle holds it.
+
+    Args:
+      path: the folder into which the bundle was unpacked.
+      has_names: whether manifests have the photos' names.
+    """
+
+    def __init__(self, path: pathlib.Path, has_names: bool):
+        super().__init__(path)
+        self.has_names = has_names
+
+    @functools.cached_property
+    def owners(self) -> dict[str, Owner]:
+        """The owners by name, sorted."""
+        declared = self.read("declared.json")["owners"]
+        folders = {path.name for path in self.file("owners").glob("*")}
+        if sorted(folders) != sorted(declared):
+            raise ChangedFileError(
+                f"the bundle has the owners {', '.join(sorted(folders))}, and declared.json "
+                f"{', '.join(sorted(declared))}"
+            )
+        return {name: self._owner(name, declared[name]) for name in sorted(declared)}
+
+    def _owner(self, name: str, said: Mapping[str, Any]) -> Owner:
+        folder = self.file("owners") / name
+        manifest = self._manifest(folder / MANIFEST)
+        commitment, plan, named, time = read_commitment(folder / COMMITMENT, manifest)
+        digests = dict(said["files"]) | {COMMITMENT: digest_of(folder / COMMITMENT)}
+        if self.has_names:
+            digests[MANIFEST] = digest_of(folder / MANIFEST)
+        if named != digests.get(MANIFEST):
+            raise ChangedFileError(
+                f"{folder / COMMITMENT} names another manifest than declared.json"
+            )
+        published = Published(commitment, plan, manifest, None, digests, time)
+        table, path = None, folder / LABELS
+        if path.exists():
+            own, others = folder / LABELS_MAP, self.file(LABELS_MAP)
+            table = read_labels(
+                path,
+                manifest,
+                own if own.exists() else None,
+                others if others.exists() else None,
+            )
+        originals = _BundledOriginals(
+            _NoPhotos(manifest.num_images),
+            None if table is None else table.classes,
+            said.get("labels_file"),
+            table,
+        )
+        object.__setattr__(originals, "digest", said.get("originals"))
+        return Owner(name, published, originals)
+
+    def _manifest(self, path: pathlib.Path) -> Manifest:
+        try:
+            if self.has_names:
+                return Manifest.from_json(read_bytes(path).decode())
+            return NamelessManifest.from_bytes(read_json(path, NAMELESS))
+        except (ValueError, TypeError, KeyError) as error:
+            if isinstance(error, CaseError):
+                raise
+            raise CaseError(f"{path} is damaged: {error!s:.120}") from None
+
+    def asked(self, model: str, like: str | None, views: int) -> list[np.ndarray]:
+        """Return the digests of the pictures a model was asked about, for each owner."""
+        keys = []
+        for name, owner in self.owners.items():
+            path, manifest = self.file(keys_file(model, like, name)), owner.published.manifest
+            shape = manifest.num_images, manifest.space.num_slots, views, 32
+            keys.append(read_keys(path, read_bytes(path), shape))
+        return keys
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenBundle:
+    """An unpacked bundle whose digests all fit.
+
+    Attributes:
+      case: in it.
+      mark_keys: the opened keys, by owner; {} in sequential mode.
+      report: the text of `report.txt`.
+    """
+
+    case: BundledCase
+    mark_keys: dict[str, MarkKey]
+    report: str
+
+
+@contextlib.contextmanager
+def open_bundle(path: pathlib.Path) -> Iterator[OpenBundle]:
+    """Unpack a bundle into a temporary folder, and check every member's digest.
+
+    Errors raised while it is open name the bundle instead of that folder.
+
+    Raises:
+      CaseError: not a bundle, or damaged.
+      ChangedFileError: a member is not the one that `bundle.json` names.
+    """
+    with tempfile.TemporaryDirectory(prefix="anw-bundle-") as temporary:
+        folder = pathlib.Path(temporary).absolute()
+        try:
+            found = unpack(path, folder)
+            has_names = _check_index(folder, found)
+            case = BundledCase(folder, has_names)
+            _check_arrays(case)
+            keys = sorted(folder.glob("keys/*.key"))
+            mark_keys = {key.stem: MarkKey.load(key) for key in keys}
+            unknown = sorted(mark_keys.keys() - case.owners.keys())
+            if unknown:
+                raise CaseError(f"keys/{unknown[0]}.key belongs to no owner of the bundle")
+            report = read_bytes(folder / REPORT).decode("utf-8", "replace")
+            yield OpenBundle(case, mark_keys, report)
+        except AnwError as error:
+            raise type(error)(str(error).replace(f"{folder}/", f"{path}: ")) from None
+        except RecursionError:
+            raise CaseError(f"{path} holds JSON that is nested too deep") from None
+
+
+def check_manifest(case: BundledCase, owner: str, path: pathlib.Path) -> None:
+    """Check that the photos of a bundle without names are those of the owner's manifest.
+
+    Raises:
+      CaseError: the file cannot be read, or is no manifest.
+      ChangedFileError: they are not.
+    """
+    try:
+        manifest = Manifest.from_json(read_bytes(path).decode())
+    except ValueError as error:
+        raise CaseError(f"{path} is no manifest: {error!s:.120}") from None
+    if nameless_bytes(manifest) != read_bytes(case.file("owners") / owner / MANIFEST):
+        raise ChangedFileError(
+            f"owners/{owner}/{MANIFEST} of the bundle is not {path} without its names"
+        )
+
+
+def _check_index(folder: pathlib.Path, found: Mapping[str, str]) -> bool:
+    """Compare all members with `bundle.json`; return whether the bundle has names."""
+    if INDEX not in found:
+        raise CaseError(f"the bundle has no {INDEX}")
+    body = read_json(folder / INDEX, FORMAT)
+    try:
+        files, has_names = dict(body["files"]), body["has_names"]
+        is_same = index_bytes(body) == read_bytes(folder / INDEX)
+    except (KeyError, TypeError, ValueError):
+        raise CaseError(f"{folder / INDEX} is damaged") from None
+    if not is_same or type(has_names) is not bool:
+        raise ChangedFileError(f"{folder / INDEX} was changed (its own SHA-256 differs)")
+    for name in sorted({*found, *files} - {INDEX}):
+        if name not in found:
+            raise ChangedFileError(f"{INDEX} names {name}, which is not in the bundle")
+        if name not in files:
+            raise ChangedFileError(f"the bundle has {name}, which {INDEX} does not name")
+        if files[name] != found[name]:
+            raise ChangedFileError(
+                f"{folder / name} was changed after {INDEX} named it (its SHA-256 differs)"
+            )
+    return has_names
+
+
+def _check_arrays(case: BundledCase) -> None:
+    """Refuse tables that would expand to more than the case's owners need."""
+    manifests = [owner.published.manifest for owner in case.owners.values()]
+    tables = sum(4 * m.num_images * m.space.num_slots + _PER_ARRAY for m in manifests)
+    for path in sorted(case.file("tables").rglob("*.npz")):
+        try:
+            with zipfile.ZipFile(path) as stored:
+                size = sum(entry.file_size for entry in stored.infolist())
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+            raise CaseError(f"{path} is no .npz file") from None
+        if size > tables:
+            raise CaseError(
+                f"{path} would expand to {size:,} bytes, and its tables have {tables:,} at most"
+            )
