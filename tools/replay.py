@@ -1,0 +1,303 @@
+"""Check an evidence bundle of `anw bundle` with nothing but Python (3.11) and NumPy.
+
+    python replay.py evidence.zip --commitment HEX --beacon HEX --blind SHA256 --manifest FILE
+
+(OWNER=HEX, OWNER=FILE where there are several owners.) It computes again: every SHA-256, the
+chain of files, manifest, plan, commitment, slots, scores, and p by direct convolution. Left to
+`anw replay`: rows from answers, bounds and lists, the correction for several tests, conditions,
+report.txt, signatures and time stamps; and what comes after the digests in the sequential mode,
+with reference models, and under plans of version 1. Files that were all made again fit one
+another: only values from elsewhere show that they are the original ones. A bundle without names
+needs the owner's manifest.json too. Exit codes: 0 all fits, and is what was given; 10 all fits,
+not all was given; 8 something differs; 3 p cannot be computed here; 2 wrong usage.
+"""
+# ruff: noqa: D102, D103, E731
+
+import argparse
+import hashlib
+import hmac
+import io
+import itertools
+import json
+import math
+import os
+import re
+import sys
+import tomllib
+import zipfile
+
+import numpy as np
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
+CHAIN = ("probe.json", "declared.json", "blind.json", "closed.json", "verdict.json")
+
+sha = lambda body: hashlib.sha256(body).digest()
+mac = lambda key, message: hmac.digest(key, message, "sha256")
+fields = lambda *parts: b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+canonical = lambda body: json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+loads = lambda name, members: json.loads(members[name])
+sums = lambda rows, unit, n: np.array([np.sort(rows[unit == u], 0).sum(0) for u in range(n)])
+
+
+class Stop(Exception):
+    """Ends the check with an exit code and a reason."""
+
+
+def need(fits, what):
+    if not fits:
+        raise Stop(8, what)
+
+
+def read_zip(path):
+    with zipfile.ZipFile(path) as stored:
+        for entry in stored.infolist():
+            name, sizes = entry.filename, {entry.file_size, entry.compress_size}
+            is_plain = NAME.fullmatch(name) and entry.external_attr >> 16 == 0o100644
+            need(is_plain, f"member {name!r:.120}: no plain name, or no plain file")
+            need(entry.compress_type == 0 and len(sizes) == 1, f"member {name}: is compressed")
+        size = sum(entry.file_size for entry in stored.infolist())
+        need(size < os.path.getsize(path), "its members overlap")
+        members = {entry.filename: stored.read(entry) for entry in stored.infolist()}
+        need(len(members) == len(stored.infolist()), "a member is there twice")
+    return members
+
+
+def check_digests(members):
+    body = loads("bundle.json", members)
+    body["sha256"] = sha(canonical({n: v for n, v in body.items() if n != "sha256"})).hex()
+    text = json.dumps(body, indent=1, sort_keys=True) + "\n"
+    need(text.encode() == members["bundle.json"], "bundle.json was changed")
+    for name in sorted(body["files"].keys() | members.keys() - {"bundle.json"}):
+        digest = sha(members[name]).hex() if name in members else "missing"
+        need(digest == body["files"].get(name), f"{name} was changed, added or left out")
+    before = None
+    for name in filter(members.__contains__, CHAIN):
+        named = None if name == "probe.json" else loads(name, members)["previous"]
+        need(named == before, f"{name}: names another step before it")
+        before = sha(members[name]).hex()
+
+
+class Owner:
+    """One owner's manifest, plan and commitment."""
+
+    def __init__(self, name, members, declared):
+        where, said = f"owners/{name}/manifest.json", declared["owners"][name]
+        file, body = loads(f"owners/{name}/commitment.json", members), loads(where, members)
+        self.name, self.plan, self.commitment = name, said["plan"], said["commitment"]
+        same = file["plan"] == self.plan and file["commitment"] == self.commitment
+        need(same, f"owners/{name}/commitment.json is not what declared.json names")
+        self.has_names = body["format"] == "anw_jax manifest, version 2"
+        named = sha(members[where]).hex() if self.has_names else file["manifest"]
+        same = named == file["manifest"] == said["files"]["manifest.json"]
+        need(same, f"{where} is not the manifest that other files name")
+        self.num_slots, rows, scheme = body["num_slots"], body["images"], body["scheme"]
+        digests, units = [row["sha256"] for row in rows], [row["unit"] for row in rows]
+        unit_of, number = dict(zip(digests, units, strict=True)), len(set(units))
+        sizes = {"per_image": len(unit_of), "per_group": number, "per_user": 1}
+        fits = list(dict.fromkeys(units)) == list(range(number)) and sizes[scheme] == number
+        need(fits and [unit_of[d] for d in digests] == units, f"{where}: its units")
+        first = {digest: index for index, digest in reversed(list(enumerate(digests)))}
+        self.is_copy = np.array([first[d] != index for index, d in enumerate(digests)])
+        self.unit, of_unit, size = np.array(units), [""] * number, self.num_slots.to_bytes(4)
+        for digest in sorted(unit_of):
+            of_unit[unit_of[digest]] += digest
+        tag = f"anw_jax/v1/unit\0{scheme}\0"
+        self.units = [sha((tag + members).encode()) for members in of_unit]
+        leaves = [[unit] for unit in self.units]
+        for index, row in enumerate(rows):
+            pixels, photo = bytes.fromhex(row["sha256"]), bytes.fromhex(row["file_sha256"])
+            leaves[row["unit"]] += [index.to_bytes(8), pixels, row["file"].encode(), photo]
+        nodes = [sha(b"anw_jax/v2/manifest-unit\0" + fields(*leaf)) for leaf in leaves]
+        nodes += [sha(b"anw_jax/v1/unit-pad\0")] * ((1 << (number - 1).bit_length()) - number)
+        while len(nodes) > 1:
+            pairs = zip(nodes[::2], nodes[1::2], strict=True)
+            nodes = [sha(b"anw_jax/v1/unit-node\0" + left + right) for left, right in pairs]
+        head = fields(scheme.encode(), size, number.to_bytes(8), nodes[0])
+        self.digest = sha(b"anw_jax/v2/manifest\0" + head)
+        if not self.has_names:
+            self.digest = bytes.fromhex(body["digest"])
+        self.value, beacon = declared["beacons"].get(name, ""), self.plan["beacon"].encode()
+        need(bool(self.value) == bool(beacon), f"declared.json: the beacon of {name}")
+        plan_digest = sha(b"anw_jax/v2/plan\0" + canonical(self.plan))
+        self.fixed = [size, self.digest, plan_digest, beacon]
+
+    def slots(self, key_file):
+        secret, tag = bytes.fromhex(key_file["key"]), b"anw_jax/v1/sub-key\0"
+        nonce = b"anw_jax/v2/nonce\0" + fields(*self.fixed, b"")
+        nonce = mac(mac(secret, tag + b"commitment nonce"), nonce)
+        opened = [secret, nonce, key_file["origin"].encode(), self.digest, canonical(self.plan)]
+        found = sha(b"anw_jax/v2/commitment\0" + fields(*opened)).hex()
+        need(found == self.commitment, f"keys/{self.name}.key does not open the commitment")
+        key, slots, valid = mac(secret, tag + b"slots"), [], self.num_slots - 1
+        prefix = b"anw_jax/v2/slot\0" + fields(*self.fixed, bytes.fromhex(self.value))
+        for unit in self.units:
+            draws = (mac(key, prefix + fields(unit, n.to_bytes(4))) for n in itertools.count())
+            fits = (n for n in map(int.from_bytes, draws) if n < 2**256 // valid * valid)
+            slots.append(1 + next(fits) % valid)
+        return np.array(slots)
+
+
+def bounded(losses, unit, number):
+    """Bounded on both sides of the median, of each photo and then of each unit."""
+    logs = SCORES["log_losses"](losses)
+    logs -= np.median(logs, axis=1, keepdims=True)
+    spreads = logs.std(axis=1)
+    scale = min(1.0, float(np.median(spreads[spreads > 1e-6]))) if spreads.max() > 1e-6 else 1.0
+    rows = sums(np.clip(logs, -0.75 * scale, 1.5 * scale), unit, number)
+    rows -= np.median(rows, axis=1, keepdims=True)
+    count = np.bincount(unit, minlength=number)[:, None]
+    rows = np.clip(rows, -0.75 * scale * np.sqrt(count), 1.5 * scale * np.sqrt(count))
+    own = np.unique(unit)
+    others = np.sort(rows[own], axis=0).sum(axis=0) - rows[own]
+    rows[own] -= 0.5 * others / max(1, len(own) - 1)
+    return rows
+
+
+def centred(losses):
+    """Without the mean of each column; entries that differ by noise alone are equal."""
+    means = np.sort(-losses, axis=0).mean(axis=0, keepdims=True)
+    noise = 1e-12 * (np.abs(losses).max(axis=1, keepdims=True) + np.abs(means).max())
+    order = np.argsort(rows := -losses - means, axis=1, kind="stable")
+    ordered = np.take_along_axis(rows, order, 1)
+    starts = np.diff(ordered, axis=1, prepend=-np.inf) > noise
+    first = np.maximum.accumulate(np.where(starts, np.arange(rows.shape[1]), 0), 1)
+    np.put_along_axis(rows, order, np.take_along_axis(ordered, first, 1), 1)
+    return rows
+
+
+SCORES = {
+    "log_losses": lambda losses: -np.log(np.maximum(losses, 0.0) + 0.3),
+    "losses": np.negative,
+    "centred": centred,
+    "ranks": lambda losses: np.sign(losses[:, None] - losses[:, :, None]).sum(axis=2),
+    "hits": lambda losses: np.eye(losses.shape[1])[losses.argmin(axis=1)],
+    "log_errors": lambda errors: -np.log(np.maximum(errors, 1e-12)),
+}
+
+
+def scores_of(table, owner, statistic):
+    losses = table[:, 1:].astype(float)
+    with np.errstate(invalid="ignore"):
+        usable = (np.abs(losses) <= 1e30).all(axis=1) & ~owner.is_copy
+    losses, unit, number = losses[usable], owner.unit[usable], len(owner.units)
+    if not len(unit):
+        return np.zeros((number, losses.shape[1]))
+    if statistic == "bounded_log_losses":
+        return bounded(losses, unit, number)
+    scores, answered = sums(losses, unit, number), np.unique(unit)
+    scores[answered] = SCORES[statistic](scores[answered])
+    return scores
+
+
+def log_p_of(scores, slots):
+    """Natural log of P(S >= observed), rounded up; rows are tilted to have it as their mean."""
+    shifted = scores - scores.min(axis=1, keepdims=True)
+    total = np.sort(shifted.max(axis=1)).sum() or 1.0
+    integers = np.rint(shifted / total * max(2**16, 64 * len(scores))).astype(np.int64)
+    integers //= max(1, int(np.gcd.reduce(integers, axis=None)))
+    observed = int(integers[np.arange(len(slots)), slots - 1].sum())
+    below = integers - integers.max(axis=1, keepdims=True)
+    low, high = 0.0, 40.0
+    for _ in range(60):
+        weights = np.exp((theta := (low + high) / 2) * below)
+        mean = ((weights * integers).sum(axis=1) / weights.sum(axis=1)).sum()
+        low, high = (theta, high) if mean < observed else (low, theta)
+    weights, pmf = np.exp(low * below), np.ones(1)
+    for row, share in zip(integers, weights / weights.sum(axis=1)[:, None], strict=True):
+        longer = np.zeros(len(pmf) + int(row.max()))
+        for value in np.unique(row):
+            longer[value : value + len(pmf)] += share[row == value].sum() * pmf
+        pmf = longer
+    tail = pmf[observed:]
+    log_p = np.log(weights.mean(axis=1)).sum() + low * (len(tail) - 1)
+    log_p += np.log((tail * np.exp(-low * np.arange(len(tail)))).sum())
+    return min(0.0, float(log_p) + 1e-13 * (1 + abs(float(log_p))))
+
+
+def log10_p_of(members, owner, declared, suspect, result):
+    name, sealed = f"tables/{suspect}.npz", result["owners"][owner.name]
+    need(sha(members[name]).hex() == result["file"], f"{name} is not what blind.json names")
+    most = sum(256 + 4 * o["num_images"] * o["num_slots"] for o in declared["owners"].values())
+    with np.load(io.BytesIO(members[name]), allow_pickle=False) as stored:
+        need(sum(e.file_size for e in stored.zip.infolist()) <= most, f"{name}: expands")
+        table = np.ascontiguousarray(stored[owner.name], "<f4")
+    head = f"anw_jax/v1/loss-table\0{table.shape}\0".encode()
+    need(sha(head + table.tobytes()).hex() == sealed["table"], f"{name}: not the sealed table")
+    need(table.shape == (len(owner.unit), owner.num_slots), f"{name}: the shape of its table")
+    said, plan = declared["suspects"][suspect], owner.plan
+    rule = {**said["rule"], "labels": plan["rules"][0]["labels"]}
+    least = [r["kind"] for r in plan["rules"]].count(rule["kind"]) if plan["highest"] else 1
+    need(rule in plan["rules"] and said["menu"] >= least, f"declared.json: rule for {suspect}")
+    if sealed["unusable"]["num_unusable"] > rule["refusals"] * sealed["unusable"]["num_images"]:
+        return 0.0
+    scores = scores_of(table, owner, rule["statistic"] or plan["statistic"])
+    log_p = log_p_of(scores, owner.slots(loads(f"keys/{owner.name}.key", members)))
+    stated = tomllib.loads(members.get("statements.toml", b"").decode("utf-8-sig"))
+    tried = stated.get("suspects", {}).get(suspect, {}).get("models_tried") or 1
+    owners = {n: stated.get("owners", {}).get(n, {}) for n in declared["owners"]}
+    person = {n: one.get("batch_of") or n for n, one in owners.items()}
+    in_case = list(person.values()).count(person[owner.name])  # K / B · T · M multiplies p
+    factor = (owners[owner.name].get("found") or in_case) / in_case * tried * said["menu"]
+    return min(0.0, (log_p + math.log(factor)) / math.log(10) * (1 - 1e-14))
+
+
+def check(given):
+    members, left, owners, compared = read_zip(given.bundle), [], {}, []
+    check_digests(members)
+    declared, verdict = loads("declared.json", members), loads("verdict.json", members)
+    versions = {said["plan"].get("version", 1) for said in declared["owners"].values()}
+    if "blind.json" not in members or declared.get("references") or versions != {2}:
+        raise Stop(
+            3, "digests fit; sequential mode, references or plans of version 1: anw replay"
+        )
+    only, values = next(iter(declared["owners"])), {}
+    for option in ("commitment", "beacon", "manifest"):
+        values[option] = dict([only, *text.split("=")][-2:] for text in vars(given)[option])
+    for name in declared["owners"]:
+        where, own = f"owners/{name}/manifest.json", dict(members)
+        if name in values["manifest"]:
+            own[where] = np.fromfile(values["manifest"][name], np.uint8).tobytes()
+            rows, bare = (loads(where, each)["images"] for each in (own, members))
+            same = [{**r, "file": sha(r["file"].encode()).hex()} for r in rows]
+            need(bare in (rows, same), f"{where} has other photos than the manifest given")
+        owners[name] = owner = Owner(name, own, declared)
+        for option, value in (("commitment", owner.commitment), ("beacon", owner.value)):
+            compared.append((f"{option} of {name}", value, values[option].get(name)))
+        left += [] if owner.has_names else [f"manifest of {name}"]
+    compared.append(("digest of blind.json", sha(members["blind.json"]).hex(), given.blind))
+    for what, value, text in compared:
+        need(text is None or text.strip().lower() == value, f"{what} is {value}, not as given")
+        left += [what] * (text is None and value != "")
+    for suspect, result in loads("blind.json", members)["suspects"].items():
+        file = f"answers/{suspect}.answers"
+        need(sha(members[file]).hex() == result["answers"], f"{file}: not the sealed answers")
+        for name, owner in owners.items():
+            log10_p = log10_p_of(members, owner, declared, suspect, result)
+            said = (verdict["controls"][name] | verdict["tests"][name])[suspect]
+            fits = math.isclose(log10_p, said["log10_p"], rel_tol=1e-7, abs_tol=1e-7)
+            number, _, power = said["p_text"].partition("e")
+            rounded = math.log10(float(number)) + int(power or 0) - log10_p
+            need(fits and -1e-7 <= rounded <= 0.05, f"verdict.json: log10 p is {log10_p}")
+            print(f"{name} against {suspect}: p {said['p_text']}, computed again")
+    print("consistent" + (f", anchors not checked: {', '.join(left)}" if left else ""))
+    return 10 if left else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bundle")
+    parser.add_argument("--blind")
+    for option in ("--commitment", "--beacon", "--manifest"):
+        parser.add_argument(option, action="append", default=[])
+    try:
+        return check(parser.parse_args())
+    except Stop as stop:
+        code, what = stop.args
+    except Exception as error:  # damaged files give errors of any kind
+        code, what = 8, f"the bundle is damaged: {type(error).__name__}: {error!s:.200}"
+    print(f"{'NOT DONE' if code == 3 else 'DIFFERS'}: {what}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
