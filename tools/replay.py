@@ -2,14 +2,13 @@
 
     python replay.py evidence.zip --commitment HEX --beacon HEX --blind SHA256 --manifest FILE
 
-(OWNER=HEX, OWNER=FILE where there are several owners.) It computes again: every SHA-256, the
-chain of files, manifest, plan, commitment, slots, scores, and p by direct convolution. Left to
-`anw replay`: rows from answers, bounds and lists, the correction for several tests, conditions,
-report.txt, signatures and time stamps; and what comes after the digests in the sequential mode,
-with reference models, and under plans of version 1. Files that were all made again fit one
-another: only values from elsewhere show that they are the original ones. A bundle without names
-needs the owner's manifest.json too. Exit codes: 0 all fits, and is what was given; 10 all fits,
-not all was given; 8 something differs; 3 p cannot be computed here; 2 wrong usage.
+(OWNER=… for several owners.) It computes again: SHA-256s, the chain of files, manifest, plan,
+commitment, slots, scores, and p by direct convolution. Left to `anw replay`: rows from answers,
+bounds, lists, the correction for several tests, conditions, report.txt, signatures, stamps; the
+sequential mode, references, plans of version 1 (digests only). Files that were all made again
+fit one another: only values from elsewhere show that they are the original ones. A bundle
+without names needs the owner's manifest.json too. Exit codes: 0 all fits and is what was given;
+10 all fits, not all was given; 8 something differs; 3 not done here.
 """
 # ruff: noqa: D102, D103, E731
 
@@ -55,8 +54,8 @@ def read_zip(path):
             is_plain = NAME.fullmatch(name) and entry.external_attr >> 16 == 0o100644
             need(is_plain, f"member {name!r:.120}: no plain name, or no plain file")
             need(entry.compress_type == 0 and len(sizes) == 1, f"member {name}: is compressed")
-        size = sum(entry.file_size for entry in stored.infolist())
-        need(size < os.path.getsize(path), "its members overlap")
+        sizes = [entry.file_size for entry in stored.infolist()]
+        need(sum(sizes) < os.path.getsize(path), "members overlap")
         members = {entry.filename: stored.read(entry) for entry in stored.infolist()}
         need(len(members) == len(stored.infolist()), "a member is there twice")
     return members
@@ -72,8 +71,7 @@ def check_digests(members):
         need(digest == body["files"].get(name), f"{name} was changed, added or left out")
     before = None
     for name in filter(members.__contains__, CHAIN):
-        named = None if name == "probe.json" else loads(name, members)["previous"]
-        need(named == before, f"{name}: names another step before it")
+        need(loads(name, members).get("previous") == before, f"{name}: the step before it")
         before = sha(members[name]).hex()
 
 
@@ -118,8 +116,8 @@ class Owner:
             self.digest = bytes.fromhex(body["digest"])
         self.value, beacon = declared["beacons"].get(name, ""), self.plan["beacon"].encode()
         need(bool(self.value) == bool(beacon), f"declared.json: the beacon of {name}")
-        plan_digest = sha(b"anw_jax/v2/plan\0" + canonical(self.plan))
-        self.fixed = [size, self.digest, plan_digest, beacon]
+        plan = sha(b"anw_jax/v2/plan\0" + canonical(self.plan))
+        self.fixed = [size, self.digest, plan, beacon]
 
     def slots(self, key_file):
         secret, tag = bytes.fromhex(key_file["key"]), b"anw_jax/v1/sub-key\0"
@@ -145,9 +143,8 @@ def bounded(losses, unit, number):
     scale = min(1.0, float(np.median(spreads[spreads > 1e-6]))) if spreads.max() > 1e-6 else 1.0
     rows = sums(np.clip(logs, -0.75 * scale, 1.5 * scale), unit, number)
     rows -= np.median(rows, axis=1, keepdims=True)
-    count = np.bincount(unit, minlength=number)[:, None]
+    own, count = np.unique(unit), np.bincount(unit, minlength=number)[:, None]
     rows = np.clip(rows, -0.75 * scale * np.sqrt(count), 1.5 * scale * np.sqrt(count))
-    own = np.unique(unit)
     others = np.sort(rows[own], axis=0).sum(axis=0) - rows[own]
     rows[own] -= 0.5 * others / max(1, len(own) - 1)
     return rows
