@@ -243,7 +243,7 @@ def check(given):
     check_digests(members)
     declared, verdict = loads("declared.json", members), loads("verdict.json", members)
     versions = {said["plan"].get("version", 1) for said in declared["owners"].values()}
-    if "blind.json" not in members or declared.get("references") or versions != {2}:
+    if verdict["mode"] != "sealed" or declared.get("references") or versions != {2}:
         raise Stop(
             3, "digests fit; sequential mode, references or plans of version 1: anw replay"
         )
@@ -280,18 +280,18 @@ def check(given):
     return 10 if left else 0
 
 
-def main():
+def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle")
     parser.add_argument("--blind")
     for option in ("--commitment", "--beacon", "--manifest"):
         parser.add_argument(option, action="append", default=[])
     try:
-        return check(parser.parse_args())
+        return check(parser.parse_args(words))
     except Stop as stop:
         code, what = stop.args
     except Exception as error:  # damaged files give errors of any kind
-        code, what = 8, f"the bundle is damaged: {type(error).__name__}: {error!s:.200}"
+        code, what = 8, f"bundle.json or a member is damaged: {error!r:.200}"
     print(f"{'NOT DONE' if code == 3 else 'DIFFERS'}: {what}", file=sys.stderr)
     return code
 

@@ -52,7 +52,15 @@ class RecordedBatch(QueryBatch):
         if access.needs_labels:
             pairs = zip(owners, groups, strict=True)
             labels = np.concatenate([owner.originals.labels[group] for owner, group in pairs])
-        asked = np.concatenate([one[group] for one, group in zip(keys, groups, strict=True)])
+        listed = np.concatenate(keys)
+        is_asked = np.zeros(listed.shape[:3], bool)
+        is_asked[photos, 1:] = True
+        is_asked[photos, 0, 0] = not access.true_labels and access.kind != "error"
+        if listed[~is_asked].any():
+            raise ChangedFileError(
+                "the list of queries names a picture that nobody asked about"
+            )
+        asked = listed[photos]
         self._sessions = [_RecordedSession(asked, labels, access, cache, declaration)]
 
 

@@ -51,7 +51,7 @@ def bundle(case, key_files, out, with_names, as_json) -> None:
     with opened.locked():
         text = ""
         if opened.has("verdict.json"):
-            text = _report(opened.read("verdict.json"))
+            text = report_of(opened.read("verdict.json"))
         done = audit.bundle_case(opened, keys, out, text, with_names=with_names)
     lines = [f"{done.path}: {done.num_members} files, SHA-256 {done.sha256}"]
     if not done.has_names:
@@ -68,7 +68,8 @@ def bundle(case, key_files, out, with_names, as_json) -> None:
     show(as_json, dataclasses.asdict(done), lines)
 
 
-def _report(verdict: dict[str, Any]) -> str:
+def report_of(verdict: dict[str, Any]) -> str:
+    """Format a verdict as the text of `report.txt`."""
     return "\n".join(map(output.printable, verdict_lines(verdict))) + "\n"
 
 
@@ -193,7 +194,7 @@ def _values(option, given, owners) -> dict[str, str]:
 
 def _reworded_report(text: str, done: audit.Replayed) -> list[str]:
     """Compare `report.txt` with the verdict; return lines if it is worded differently."""
-    now = _report(done.verdict)
+    now = report_of(done.verdict)
     if text == now:
         return []
     if numbers_in(text) != numbers_in(now):
