@@ -30,7 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import __version__, _json
+import anw_jax
+from anw_jax import _json
 from anw_jax.audit.batches import like_suspect, stored_batch
 from anw_jax.audit.bundle_zip import write_zip
 from anw_jax.audit.case import REFERENCES, Case
@@ -163,7 +164,7 @@ def _index(members: Members, mode: str, with_names: bool) -> bytes:
             "mode": mode,
             "has_names": with_names,
             "made_with": {
-                "anw_jax": __version__,
+                "anw_jax": anw_jax.__version__,
                 "numpy": np.__version__,
                 "python": platform.python_version(),
             },
