@@ -20,6 +20,7 @@ the digest of the manifest from its photos: that needs the owner's `manifest.jso
 import csv
 import dataclasses
 import hashlib
+import importlib.metadata
 import io
 import os
 import pathlib
@@ -30,7 +31,6 @@ from typing import Any
 
 import numpy as np
 
-import anw_jax
 from anw_jax import _json
 from anw_jax.audit.batches import like_suspect, stored_batch
 from anw_jax.audit.bundle_zip import write_zip
@@ -164,7 +164,7 @@ def _index(members: Members, mode: str, with_names: bool) -> bytes:
             "mode": mode,
             "has_names": with_names,
             "made_with": {
-                "anw_jax": anw_jax.__version__,
+                "anw_jax": _version(),
                 "numpy": np.__version__,
                 "python": platform.python_version(),
             },
@@ -176,6 +176,13 @@ def _index(members: Members, mode: str, with_names: bool) -> bytes:
             },
         }
     )
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("anw_jax")
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _files_of(declared: Declared, with_names: bool) -> Members:
