@@ -9,7 +9,8 @@ import numpy as np
 
 from anw_jax.audit.case import Owner
 from anw_jax.audit.checks import with_labels
-from anw_jax.audit.declare import Declared, close
+from anw_jax.audit.declare import close
+from anw_jax.audit.declared import Declared
 from anw_jax.audit.files import digest_of
 from anw_jax.audit.query import QueryBatch
 from anw_jax.audit.recorded import RecordedBatch

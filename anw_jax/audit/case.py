@@ -266,6 +266,7 @@ SHAPES: dict[str, dict[str, Any]] = {
                 "runs_code?": bool,
             }
         },
+        "references_left_out?": {"*": {"*": {"*": str}}},
         "access?": _ACCESS,
         "beacons": {"*": str},
         "bound?": {"level": float, "by": str},

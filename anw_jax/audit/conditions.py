@@ -7,7 +7,8 @@ from typing import Any
 from anw_jax.audit import references
 from anw_jax.audit.case import FORMATS, REFERENCES, Case
 from anw_jax.audit.corrections import SHOWN
-from anw_jax.audit.declare import Declared, check_unchanged
+from anw_jax.audit.declare import check_unchanged
+from anw_jax.audit.declared import Declared
 from anw_jax.audit.reference_checks import check_reference_ages
 from anw_jax.audit.statements import (
     CaseStatements,
@@ -45,7 +46,12 @@ _FREELY_DECLARED = (
 _LOSS_FIXED_BLIND = (
     "the loss, its targets, steps and noise were fixed by somebody who did not know the hues"
 )
-_LOSS_OPEN = f"{_LOSS_FIXED_BLIND} (nobody stated that)"
+_SCHEDULER_FIXED_BLIND = (
+    "the scheduler is the model's own, or was chosen by somebody who did not know the hues"
+)
+_CODE_FIXED_BLIND = (
+    "the code that runs the network was written by somebody who did not know the hues"
+)
 _LABELED_BLIND = "the class numbers were given by somebody who did not know the hues"
 _LABELS_SEEN = f"{_LABELED_BLIND} (nobody stated that)"
 
@@ -96,7 +102,7 @@ class CaseBasis:
         check_controls(self.statements, self.declared.body)
         check_release(case, self.statements)
         declarations = {name: self.declared.declaration(name) for name in case.models}
-        check_reference_ages(case, declarations, self.statements)
+        check_reference_ages(case, declarations, self.statements, self.declared.left_out)
 
     def of(self, owner: str, suspect: str, is_compared: bool) -> Basis:
         """Gather what the test of one owner against one suspect rests on.
@@ -125,16 +131,34 @@ class CaseBasis:
             (more if is_stated else conditions).append(
                 _LABELED_BLIND if is_stated else _LABELS_SEEN
             )
-        if self.declared.rule(suspect).kind == "error":
-            is_stated = model["loss_fixed_blind"]
+        is_stated = model["loss_fixed_blind"]
+        for text in self._open_of_loss(owner, suspect):
             (more if is_stated else conditions).append(
-                _LOSS_FIXED_BLIND if is_stated else _LOSS_OPEN
+                text if is_stated else f"{text} (nobody stated that)"
             )
         if model["released"]:
             source = f", from {model['released_from']}" if model["released_from"] else ""
             more.append(f"the suspect was released on {model['released']}{source}")
         stated = (*said.lines(), *prefix_statements(more))
         return Basis(said, self.declared.menu(suspect), tuple(conditions), stated)
+
+    def _open_of_loss(self, owner: str, suspect: str) -> list[str]:
+        """List what the owner's plan leaves open about a loss that has no class numbers.
+
+        A plan with `AccessRule.denoising` fixes steps and noise of a diffusion model. A digest
+        in `Plan.references` covers the scheduler, which is the same for the suspect.
+        """
+        rule, file = self.declared.rule(suspect), self.case.suspects[suspect]
+        if rule.kind != "error":
+            return []
+        if rule.denoising is None or file.kind != "denoiser":
+            return [_LOSS_FIXED_BLIND]
+        planned = self.case.owners[owner].published.plan.references
+        is_fixed = not {*self.declared.digests_used(suspect, owner)}.isdisjoint(planned)
+        return [
+            *([] if is_fixed else [_SCHEDULER_FIXED_BLIND]),
+            *([_CODE_FIXED_BLIND] if file.runs_code else []),
+        ]
 
     def _of_probe(self, suspect: str) -> list[str]:
         """List what the probe leaves open about the queries to a suspect."""
@@ -217,7 +241,15 @@ class CaseBasis:
             }
             for name in self.case.references
         }
-        return {"references": models} if models else {}
+        stated = self.statements.left_out
+        skipped = {
+            **({"left_out": self.declared.left_out} if self.declared.left_out else {}),
+            **({"stated": stated} if any(said["why"] for said in stated.values()) else {}),
+        }
+        return {
+            **({"references": models} if models else {}),
+            **({"references_left_out": skipped} if skipped else {}),
+        }
 
 
 def _without_unset_loss(said: dict[str, Any]) -> dict[str, Any]:

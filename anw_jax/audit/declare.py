@@ -8,8 +8,9 @@ from anw_jax import _check, _json
 from anw_jax.audit import checks
 from anw_jax.audit.case import FORMATS, REFERENCES, Case, Owner
 from anw_jax.audit.corrections import level_of_record
+from anw_jax.audit.declared import Declared
 from anw_jax.audit.options import Chosen, Options, access_of_rule, choose_rule
-from anw_jax.audit.reference_checks import check_references, check_same_denoising
+from anw_jax.audit.reference_checks import LeftOut, check_denoising, references_left_out
 from anw_jax.audit.statements import (
     CaseStatements,
     check_release,
@@ -20,97 +21,8 @@ from anw_jax.audit.suspect_file import MakerFn, SuspectFile
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import AccessRule, augmentation_seed
 from anw_jax.keys.beacons import check_value
-from anw_jax.suspects import Access, Augmentation, Declaration, Suspect
+from anw_jax.suspects import Declaration, Suspect
 from anw_jax.suspects.access import reachable
-
-# How older files of declared audits say who gave the class numbers.
-_OLDER_SOURCES = {
-    "the model": "model",
-    "the arbitrator": "arbitrator",
-    "the owner, before training": "owner",
-}
-
-
-class Declared:
-    """What `declared.json` fixes, in files of this version and of earlier ones.
-
-    Args:
-      case: the case.
-      body: of its file `declared.json`.
-
-    Attributes:
-      case, body: as given.
-    """
-
-    def __init__(self, case: Case, body: dict[str, Any]):
-        self.case, self.body = case, body
-
-    def said(self, model: str) -> dict[str, Any]:
-        """Return what is declared of a suspect, or of a reference (see `Case.models`)."""
-        if model.startswith(REFERENCES):
-            return self.body["references"][model.removeprefix(REFERENCES)]
-        return self.body["suspects"][model]
-
-    def declaration(self, model: str) -> Declaration:
-        """Return the declaration of one suspect or reference."""
-        return Declaration.from_json(self.said(model)["declaration"])
-
-    def access(self, suspect: str) -> Access:
-        """Return the declared access of one suspect; older files have one for all."""
-        fields = self.body["suspects"][suspect].get("access") or self.body["access"]
-        return Access(**{**fields, "augmentation": Augmentation(**fields["augmentation"])})
-
-    def access_text(self, suspect: str) -> str | None:
-        """Return the declared access of one suspect in words."""
-        return self.body["suspects"][suspect].get("access_text", self.body.get("access_text"))
-
-    def rule(self, suspect: str) -> AccessRule:
-        """Return the declared rule of one suspect; older files have options for all instead."""
-        fields = self.body["suspects"][suspect].get("rule")
-        if fields is not None:
-            return AccessRule.from_json(fields)
-        access, saving = self.body["access"], self.body["saving"]
-        return AccessRule(
-            access["kind"],
-            "owner" if access["true_labels"] else "model",
-            views=access["num_augmentations"],
-            decimals=access["decimals"],
-            top=access["k"],
-            saving=None if saving is None else tuple(saving),
-            bound_level=self.body["bound"]["level"],
-            bound_by=self.body["bound"]["by"],
-            list_rate=self.body["list_rate"],
-        )
-
-    def menu(self, suspect: str) -> int:
-        """M, how many declarations the plan left open for one suspect."""
-        return self.body["suspects"][suspect].get("menu", 1)
-
-    def refusal_limit(self, suspect: str) -> float | None:
-        """Share of an owner's photos that a suspect may refuse; None in older files."""
-        if "rule" not in self.body["suspects"][suspect]:
-            return self.body.get("refusal_limit")
-        return self.rule(suspect).refusals
-
-    def labels_by(self, owner: str) -> str:
-        """Say who gives the class numbers of an owner's photos."""
-        source = self.body["owners"][owner].get("labels_by") or self.body.get("labels_by")
-        return _OLDER_SOURCES.get(source, source)
-
-    def beacon(self, owner: str) -> bytes:
-        """Return the value of an owner's beacon; empty where the plan names none.
-
-        Raises:
-          CaseError: no hexadecimal digits.
-        """
-        digits = self.body["beacons"].get(owner, "")
-        try:
-            return bytes.fromhex(digits)
-        except ValueError:
-            raise CaseError(
-                f"declared.json is damaged: beacons.{owner} must be hexadecimal digits, got "
-                f"{digits!r:.40}"
-            ) from None
 
 
 def declare(
@@ -155,11 +67,12 @@ def declare(
     declarations = {name: model.declaration for name, model in opened.items()}
     chosen = {n: _chosen(case, n, declarations[n], options) for n in case.suspects}
     rules = {name: one.rule for name, one in chosen.items()}
-    check_references(case, declarations, rules, statements)
-    check_same_denoising(case, opened)
-    rules = [one.rule for one in chosen.values()]
+    check_denoising(case, opened, rules)
+    left_out = references_left_out(case, opened, rules, statements)
     sources = {
-        name: checks.declared_source(owner.published.plan, rules, options.label_source)
+        name: checks.declared_source(
+            owner.published.plan, list(rules.values()), options.label_source
+        )
         for name, owner in case.owners.items()
     }
     labels = {name: checks.wanted_labels(case, name, sources[name]) for name in case.owners}
@@ -181,7 +94,7 @@ def declare(
             name: {**_model(file, declarations[name]), **chosen[name].as_json()}
             for name, file in case.suspects.items()
         },
-        **_references(case, declarations),
+        **_references(case, declarations, left_out),
         "budget": options.budget,
         "beacons": _beacons(case, options),
         "public_seeds": public_seeds(case),
@@ -193,7 +106,7 @@ def declare(
     for suspect in opened.values():
         close(suspect)
     _json.write(case.file("declared.json"), body)
-    write_template(case)
+    write_template(case, Declared(case, body).planned_but_unused())
     return body
 
 
@@ -223,12 +136,15 @@ def _model(file: SuspectFile, declaration: Declaration) -> dict[str, Any]:
     }
 
 
-def _references(case: Case, declarations: dict[str, Declaration]) -> dict[str, Any]:
+def _references(
+    case: Case, declarations: dict[str, Declaration], left_out: LeftOut
+) -> dict[str, Any]:
     models = {
         name: _model(file, declarations[f"{REFERENCES}{name}"]) | {"runs_code": file.runs_code}
         for name, file in case.references.items()
     }
-    return {"references": models} if models else {}
+    skipped = {"references_left_out": left_out} if left_out else {}
+    return {"references": models, **skipped} if models else {}
 
 
 def close(suspect: Suspect) -> None:

@@ -13,12 +13,12 @@ from anw_jax.audit.case import REFERENCES, Case, Owner
 from anw_jax.audit.checks import source_of
 from anw_jax.audit.conditions import Basis, CaseBasis, Tests, check_blind, split_controls
 from anw_jax.audit.corrections import SHOWN, corrected, restate
-from anw_jax.audit.declare import Declared
+from anw_jax.audit.declared import Declared
 from anw_jax.audit.seal import read_blind
 from anw_jax.errors import CaseError
 from anw_jax.keys import AccessRule, Assignment, Manifest, MarkKey, Plan, assign
 from anw_jax.stats import format_p, how_many, log_e_from_p, which_units
-from anw_jax.verify import Reference, Verdict, decide
+from anw_jax.verify import LeftOut, Reference, Verdict, decide
 
 
 def judge_case(
@@ -62,7 +62,7 @@ def recompute_case(
     sealed, tables = read_blind(case)
     is_compared = check_blind(case, "blind.json", blind)
     tests: Tests = {owner: {} for owner in case.owners}
-    others = {name: references.read(case, sealed, name) for name in sealed["suspects"]}
+    others = {name: references.read(declared, sealed, name) for name in sealed["suspects"]}
     for name, result in sealed["suspects"].items():
         for owner, by_owner in tests.items():
             calibrated_by = references.of_owner(
@@ -77,6 +77,7 @@ def recompute_case(
                 basis.of(owner, name, is_compared),
                 result["owners"][owner]["table"],
                 calibrated_by,
+                references.left_out_of(declared, basis.statements, name, owner),
             )
             by_owner[name] = refusals.limited(
                 test, result["owners"][owner].get("unusable"), declared.refusal_limit(name)
@@ -101,6 +102,7 @@ def _test(
     basis: Basis,
     sealed_digest: str,
     calibrated_by: list[Reference],
+    left_out: list[LeftOut],
 ) -> dict[str, Any]:
     published = declared.case.owners[owner].published
     tested = judge_table(
@@ -114,8 +116,10 @@ def _test(
         menu=basis.menu,
         other_conditions=basis.conditions,
         references=calibrated_by,
+        left_out=left_out,
     )
-    stated = [*tested.pop("references", ()), *basis.stated]
+    others = references.lines_of_others(declared, suspect, owner)
+    stated = [*tested.pop("references", ()), *others, *basis.stated]
     return {**tested, "stated": stated, "how_many": None, "which": None}
 
 
@@ -145,7 +149,7 @@ def judge_table(
       sealed_digest: of the table, from its seal.
       beacon: value of the plan's beacon.
       **basis: of `verify.decide`: `rule`, `statements`, `menu`, `other_conditions`,
-        `references`.
+        `references`, `left_out`.
 
     Returns:
       Plain values of the verdict.
@@ -225,7 +229,7 @@ def _add_units(
                 beacon=declared.beacon(name),
             )
             rule, factor = declared.rule(suspect), num_tests * test["factor"]
-            calibrated_by = [one[name] for one in others[suspect].values()]
+            calibrated_by = [one[name] for one in others[suspect].values() if name in one]
             table = tables[suspect][name]
             test |= units_of(owner, rule, assignment, table, factor, calibrated_by)
 

@@ -7,8 +7,14 @@ from typing import Any
 
 from anw_jax import _check
 from anw_jax.errors import CaseError
-from anw_jax.keys import AccessRule, MarkKey, Plan
-from anw_jax.keys.plan_fields import DEFAULT_KINDS, HUE_ROTATION, LIGHT_FIELD, USER_LCT
+from anw_jax.keys import AccessRule, Denoising, MarkKey, Plan
+from anw_jax.keys.plan_fields import (
+    DEFAULT_KINDS,
+    ERROR_STATISTIC,
+    HUE_ROTATION,
+    LIGHT_FIELD,
+    USER_LCT,
+)
 from anw_jax.marks import Mark, make_mark
 from anw_jax.marks.named import NAMES, STRENGTHS
 from anw_jax.stats import DEFAULT_ALPHA, DEFAULT_STATISTIC, INVERSIONS
@@ -113,6 +119,7 @@ class Choices:
                 DEFAULT_ACCESS,
                 _VIEWS_OF_LIGHT if mark.split(":")[0] == LIGHT_FIELD else {},
                 fill_of(mark),
+                Denoising(),
             ),
             highest=self.access is None or len(self.access) == 1,
         )
@@ -124,6 +131,7 @@ class Choices:
         defaults: tuple[str, ...],
         views_of: Mapping[str, int],
         fill: str,
+        denoising: Denoising | None,
     ) -> tuple[AccessRule, ...]:
         """Return each combination of what was given: more than one of a kind is a menu.
 
@@ -133,6 +141,7 @@ class Choices:
           defaults: kinds of access if none was given.
           views_of: number of views of some kinds if none was given.
           fill: of rules with several views.
+          denoising: of kind "error".
         """
         kinds = self.access or defaults
         for name, needs, there in (
@@ -152,6 +161,7 @@ class Choices:
                 decimals=self.decimals if kind == "rounded" else None,
                 top=self.top if kind == "top_k" else None,
                 saving=(stride, best) if stride else None,
+                denoising=denoising if kind == "error" else None,
                 **self._given(*_OF_RULES),
             )
             for kind in kinds
@@ -186,15 +196,17 @@ class Choices:
                 )
         rules = plan.rules
         if given.keys() - committed.keys():
-            # Commitments made before there were rules for errors have none.
-            has_errors = any(rule.kind == "error" for rule in plan.rules)
-            kinds = DEFAULT_ACCESS if has_errors else DEFAULT_KINDS
-            of_errors = _statistic_of_errors(plan.statistic, plan.mode)
+            # Commitments made before there were rules for errors have none, and older rules for
+            # errors fix no noises and have another statistic.
+            errors = [rule for rule in plan.rules if rule.kind == "error"]
+            kinds = DEFAULT_ACCESS if errors else DEFAULT_KINDS
+            denoising = errors[0].denoising if errors else None
+            of_errors = errors[0].statistic if errors else ""
             views_of = {rule.kind: rule.views for rule in plan.rules}
             # Likewise, views in some earlier commitments are filled by reflection.
             is_black = any(rule.fill == "black" for rule in plan.rules)
             fill = "black" if is_black else "reflect"
-            rules = self._rules(plan.labels, of_errors, kinds, views_of, fill)
+            rules = self._rules(plan.labels, of_errors, kinds, views_of, fill, denoising)
         if rules != plan.rules:
             raise CaseError(
                 f"the options for access differ from those committed to ({rules[0]} and "
@@ -219,7 +231,7 @@ def _statistic_of_errors(statistic: str, mode: str) -> str:
     sequential mode has one statistic.
     """
     is_default = statistic == DEFAULT_STATISTIC and mode == "sealed"
-    return "log_errors" if is_default else statistic
+    return ERROR_STATISTIC if is_default else statistic
 
 
 def _mark_and_strength(plan: Plan) -> tuple[str, float | None]:

@@ -11,6 +11,7 @@ from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.checks import known_labels, sizes_of
 from anw_jax.audit.declare import close
 from anw_jax.audit.query import pictures_of
+from anw_jax.audit.reference_checks import check_planned_denoising
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError
 from anw_jax.suspects import Report, Suspect, probe
@@ -72,6 +73,8 @@ def probe_case(
     photos, reports = _photos(case), {}
     for name, file in case.models.items():
         suspect = file.open(makers)
+        for owner in case.owners.values():
+            check_planned_denoising(name, suspect, owner.published.plan.rules)
         if file.kind == "recorded":
             why = {"unprobed": "recorded answers cannot be probed"}
             report = Report((), 0, None)

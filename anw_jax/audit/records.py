@@ -10,7 +10,7 @@ from anw_jax.audit import refusals
 from anw_jax.audit.case import Case, Owner
 from anw_jax.audit.conditions import Basis, CaseBasis, Tests, check_blind
 from anw_jax.audit.corrections import corrected, level_of_record, restate
-from anw_jax.audit.declare import Declared
+from anw_jax.audit.declared import Declared
 from anw_jax.audit.files import check_same, digest_of, read_bytes
 from anw_jax.audit.published import Published
 from anw_jax.errors import CaseError, ChangedFileError, RecordError

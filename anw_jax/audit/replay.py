@@ -12,7 +12,8 @@ from anw_jax import _check, _json
 from anw_jax.audit import references
 from anw_jax.audit.batches import Like, like_suspect, query_batch, stored_batch
 from anw_jax.audit.case import REFERENCES, Case, Owner
-from anw_jax.audit.declare import Declared, check_unchanged
+from anw_jax.audit.declare import check_unchanged
+from anw_jax.audit.declared import Declared
 from anw_jax.audit.judge import recompute_case
 from anw_jax.audit.records import recompute_record, record_bodies
 from anw_jax.audit.seal import read_blind

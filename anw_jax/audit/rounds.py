@@ -15,7 +15,8 @@ from anw_jax import _json, progress
 from anw_jax.audit import refusals
 from anw_jax.audit.batches import queries_of, query_batch
 from anw_jax.audit.case import FORMATS, Case
-from anw_jax.audit.declare import Declared, check_unchanged
+from anw_jax.audit.declare import check_unchanged
+from anw_jax.audit.declared import Declared
 from anw_jax.audit.exchange import read_opening, write_request
 from anw_jax.audit.files import digest_of
 from anw_jax.audit.query import QueryBatch

@@ -108,7 +108,7 @@ def sealed_tables(
     return {
         "file": digest_of(file),
         "owners": {
-            name: _blind(table, *units[name], [one[name] for one in (others or {}).values()])
+            name: _blind(table, *units[name], _tables_of(name, others or {}))
             for name, table in tables.items()
         },
     }
@@ -142,6 +142,10 @@ def open_sealed(
                 "a sealed table is not filled again"
             )
     return tables
+
+
+def _tables_of(owner: str, others: references.Tables) -> list[np.ndarray]:
+    return [one[owner] for one in others.values() if owner in one]
 
 
 def _blind(

@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from anw_jax import _check, _files
@@ -77,10 +77,21 @@ chosen_blind = false
 code_read = false
 """
 
+_LEFT_OUT = """
+[references_left_out.{name}]
+# A reference of a plan that is not used, by its digest: why, unless declared.json says it.
+why = ""
+# true if that was decided by somebody who knew neither the hues nor any result.
+chosen_blind = false
+"""
+
+_TABLES = ("owners", "suspects", "references", "references_left_out")
+
 # The fields with the values that count as not stated.
 _OWNER_FIELDS = tomllib.loads(_OWNER.format(name="any", place=""))["owners"]["any"]
 _SUSPECT_FIELDS = tomllib.loads(_SUSPECT.format(name="any"))["suspects"]["any"]
 _REFERENCE_FIELDS = tomllib.loads(_REFERENCE.format(name="any"))["references"]["any"]
+_LEFT_OUT_FIELDS = tomllib.loads(_LEFT_OUT.format(name="any"))["references_left_out"]["any"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,12 +102,14 @@ class CaseStatements:
       owners: the fields of the file, by owner.
       suspects: the fields of the file, by suspect.
       references: the fields of the file, by reference.
+      left_out: the fields of the file, by digest of a reference of the owners' plans.
       digest: SHA-256 of the file; None where there is none.
     """
 
     owners: dict[str, dict[str, Any]]
     suspects: dict[str, dict[str, Any]]
     references: dict[str, dict[str, Any]]
+    left_out: dict[str, dict[str, Any]]
     digest: str | None
 
     def of(self, owner: str, suspect: str) -> Statements:
@@ -138,12 +151,14 @@ def read_statements(case: Case) -> CaseStatements:
             raise CaseError(f"{path} is not valid TOML: {error}") from None
     try:
         for name in body:
-            _check.one_of(("owners", "suspects", "references"), table=name)
+            _check.one_of(_TABLES, table=name)
         owners = _group("owners", body, case.owners, _OWNER_FIELDS)
         suspects = _group("suspects", body, case.suspects, _SUSPECT_FIELDS)
         references = _group("references", body, case.references, _REFERENCE_FIELDS)
+        planned = dict.fromkeys(_planned(case))
+        left_out = _group("references_left_out", body, planned, _LEFT_OUT_FIELDS)
         digest = digest_of(path) if body else None
-        statements = CaseStatements(owners, suspects, references, digest)
+        statements = CaseStatements(owners, suspects, references, left_out, digest)
         for owner, said in owners.items():
             if said["batch_of"]:
                 _check.one_of([o for o in owners if o != owner], batch_of=said["batch_of"])
@@ -158,6 +173,12 @@ def read_statements(case: Case) -> CaseStatements:
     return statements
 
 
+def _planned(case: Case) -> list[str]:
+    """Return the digests of all references that the owners' plans name."""
+    plans = (owner.published.plan for owner in case.owners.values())
+    return [digest for plan in plans for digest in plan.references]
+
+
 def _check_one_number(owner: str, said: dict[str, Any], other: dict[str, Any]) -> None:
     """Refuse different numbers of commitments found for the batches of one person."""
     if said["found"] and other["found"] and said["found"] != other["found"]:
@@ -167,8 +188,13 @@ def _check_one_number(owner: str, said: dict[str, Any], other: dict[str, Any]) -
         )
 
 
-def write_template(case: Case) -> None:
-    """Write the commented file where there is none."""
+def write_template(case: Case, left_out: Iterable[str] = ()) -> None:
+    """Write the commented file where there is none.
+
+    Args:
+      case: with owners, suspects and references.
+      left_out: digests of references of the plans that are not used everywhere.
+    """
     if case.file(NAME).exists():
         return
     parts = [_HEAD]
@@ -182,6 +208,7 @@ def write_template(case: Case) -> None:
         )
     parts += [_SUSPECT.format(name=_key(name)) for name in case.suspects]
     parts += [_REFERENCE.format(name=_key(name)) for name in case.references]
+    parts += [_LEFT_OUT.format(name=digest) for digest in left_out]
     _files.write_whole(case.file(NAME), "".join(parts).encode())
 
 

@@ -13,6 +13,7 @@ from anw_jax import _check, _json
 from anw_jax.audit.files import read_bytes
 from anw_jax.audit.suspect_code import called, load_function, warn_of_unlisted
 from anw_jax.errors import AnwError, CaseError
+from anw_jax.keys import Denoising
 from anw_jax.suspects import (
     AnswerTemplate,
     CallableSuspect,
@@ -336,10 +337,28 @@ MAKERS: dict[str, MakerFn] = {
 }
 
 
-def digest_of_model(path: pathlib.Path, makers: Mapping[str, MakerFn]) -> str:
-    """Open the model that a file describes; return its digest, as in `keys.Plan.references`."""
+def digest_of_model(
+    path: pathlib.Path, makers: Mapping[str, MakerFn], denoising: Denoising | None = None
+) -> str:
+    """Open the model that a file describes; return its digest, as in `keys.Plan.references`.
+
+    Args:
+      path: of the file.
+      makers: further kinds, by name.
+      denoising: what a diffusion model must be asked for; None for anything.
+
+    Raises:
+      CaseError: as `SuspectFile.open`; a diffusion model that is asked for another error.
+    """
     suspect = SuspectFile.load(path).open(makers)
     digest = suspect.declaration.digest
+    if denoising is not None and isinstance(suspect, DenoisingSuspect):
+        planned = suspect.planned_choice(denoising)
+        if suspect.choice != planned:
+            raise CaseError(
+                f"{path} must ask for the denoising error that the plan fixes, {planned}; got "
+                f"{suspect.choice}: leave its table [denoising] out"
+            )
     if hasattr(suspect, "close"):
         suspect.close()
     return digest

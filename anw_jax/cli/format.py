@@ -8,7 +8,7 @@ from typing import Any
 from anw_jax.audit import AuditState, Case, RecordState, Replayed, reached, refusals
 from anw_jax.audit.checks import source_table
 from anw_jax.audit.corrections import uses_e_values
-from anw_jax.audit.declare import Declared
+from anw_jax.audit.declared import Declared
 from anw_jax.audit.labels import Labels
 from anw_jax.audit.statements import NAME as STATEMENTS
 from anw_jax.stats import format_p
@@ -147,6 +147,15 @@ def _reference_lines(declared: Declared) -> list[str]:
         for name, digest in models.items():
             where = "in the plan" if digest in planned else "not in the plan: p is doubled"
             lines.append(f"reference {name} ({digest}), for {owner}: {where}")
+            for suspect in declared.case.suspects:
+                why = declared.why_left_out(name, suspect, owner)
+                cost = (
+                    ": p is doubled, and the verdict is conditional"
+                    if digest in planned
+                    else ""
+                )
+                if why:
+                    lines.append(f"  not used for suspect {suspect} ({why}){cost}")
         lines += [
             f"reference {digest} of the plan of {owner} is not in the case: p is doubled, and "
             "the verdict is conditional"

@@ -9,7 +9,7 @@ import click
 
 from anw_jax.audit.options import DEFAULT_MARK, Choices
 from anw_jax.audit.suspect_file import MakerFn, digest_of_model
-from anw_jax.keys import CLAIMS, MODES, SCHEMES, Plan
+from anw_jax.keys import CLAIMS, MODES, SCHEMES, Denoising, Plan
 from anw_jax.keys.beacons import value_of
 from anw_jax.keys.digests import is_digest
 from anw_jax.keys.plan_fields import BOUNDS, FITS, KINDS
@@ -225,7 +225,7 @@ def _reference(text: str, makers: Mapping[str, MakerFn]) -> str:
             "--reference must be 64 lower-case hex digits, or a file that describes the model "
             f"as in references/<name>.toml, got {text!r:.80}"
         )
-    return digest_of_model(path, makers)
+    return digest_of_model(path, makers, Denoising())
 
 
 def by_owner(option: str, given: tuple[str, ...], owners: Iterable[str]) -> dict[str, str]:

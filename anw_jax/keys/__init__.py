@@ -32,7 +32,7 @@ from anw_jax.keys.leaves import (
 from anw_jax.keys.manifest import ChangedPixelsWarning, Manifest
 from anw_jax.keys.mark_key import MarkKey
 from anw_jax.keys.plan import CLAIMS, MODES, Plan, augmentation_seed, public_seed
-from anw_jax.keys.plan_fields import AccessRule
+from anw_jax.keys.plan_fields import AccessRule, Denoising
 from anw_jax.keys.units import SCHEMES, Assignment, SignatureSpace, Units
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "AccessRule",
     "Assignment",
     "ChangedPixelsWarning",
+    "Denoising",
     "LeafChecker",
     "LeafOpening",
     "Manifest",

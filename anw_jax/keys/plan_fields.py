@@ -22,16 +22,20 @@ STATISTICS = (
     "hits",
     "bounded_log_losses",
     "log_errors",
+    "bounded_log_errors",
 )
 
 # Statistics that bound each image's row before summing over the unit; they take image rows.
-IMAGE_STATISTICS = ("bounded_log_losses",)
+IMAGE_STATISTICS = ("bounded_log_losses", "bounded_log_errors")
 
 # Statistics that use only one unit's row.
 ROW_STATISTICS = ("log_losses", "losses", "ranks", "hits", "log_errors")
 
 # Statistics that do not use later units, as a sequential audit requires.
 SEQUENTIAL_STATISTICS = (*ROW_STATISTICS, *IMAGE_STATISTICS)
+
+# The default with errors: ratios count, and one absurd answer must not undo the others.
+ERROR_STATISTIC = "bounded_log_errors"
 
 HUE_ROTATION = "hue_rotation"
 USER_LCT = "user_lct"
@@ -95,6 +99,9 @@ _ALLOWED = {
 
 # Augmented views of each image with label-only access; one view otherwise.
 DEFAULT_LABEL_VIEWS = 16
+
+# Limit on the steps of a denoising error, as on views.
+MOST_STEPS = 1024
 
 # Limit on views: the owner chooses their number, and they must fit in the arbitrator's memory.
 MOST_VIEWS = 1024
@@ -180,14 +187,56 @@ COMPOSABLE = (LIGHT_FIELD, TONE, TINT, HUE_LIMITED)
 
 
 @dataclasses.dataclass(frozen=True)
+class Denoising:
+    """Which denoising error a diffusion model is asked for (`suspects.DenoisingSuspect`).
+
+    A plan that fixes it leaves nobody a choice of noises after the slots are known.
+
+    Attributes:
+      steps: number of time steps, 1 to 1024: evenly spaced from 5 % to 50 % of the model's
+        schedule (`suspects.default_steps`).
+      seed: of the noise, at least 0.
+      mirror: whether the mirror image is evaluated too, with the same noise.
+
+    Raises:
+      TypeError, ValueError: a field out of its range.
+
+    Example:
+      >>> Denoising().num_evaluations
+      16
+    """
+
+    steps: int = 8
+    seed: int = 0
+    mirror: bool = True
+
+    def __post_init__(self):
+        steps = _check.integer_at_least(1, steps=self.steps)
+        if steps > MOST_STEPS:
+            raise ValueError(f"steps must be at most {MOST_STEPS}, got {steps}")
+        object.__setattr__(self, "steps", steps)
+        object.__setattr__(self, "seed", _check.integer_at_least(0, seed=self.seed))
+        _check.is_instance(bool, mirror=self.mirror)
+
+    @property
+    def num_evaluations(self) -> int:
+        """How often the network is evaluated for one picture."""
+        return self.steps * (2 if self.mirror else 1)
+
+    def __str__(self) -> str:
+        mirrored = "with" if self.mirror else "without"
+        return f"{self.steps} steps, seed {self.seed}, {mirrored} mirror images"
+
+
+@dataclasses.dataclass(frozen=True)
 class AccessRule:
     """How one kind of access is audited; fixed in the plan, before any answer is known.
 
     Attributes:
       kind: one of `KINDS`.
       labels: who provides the class labels, one of `LABEL_SOURCES`; not used with "error".
-      statistic: of this kind of access; "" for the plan's statistic, or "log_errors" with
-        "error".
+      statistic: of this kind of access; "" for the plan's statistic, or "bounded_log_errors"
+        with "error".
       views: number of queries for each photo and slot, 1 to 1024; None for 16 with "label" and
         1 otherwise.
       decimals: for "rounded", digits after the point, 1 to 12.
@@ -200,6 +249,8 @@ class AccessRule:
       bound_by: one of `BOUNDS`.
       list_rate: expected share of wrong entries in the list of units, in (0, 1).
       fill: one of `FILLS`; "black" only with several views.
+      denoising: for "error", the denoising error that diffusion models are asked for; None
+        leaves it to the arbitrator, as do plans made before there was this field.
 
     Raises:
       TypeError, ValueError: a field out of its range, or one that does not belong to the kind.
@@ -222,13 +273,14 @@ class AccessRule:
     bound_by: str = "ranks"
     list_rate: float = 0.05
     fill: str = "reflect"
+    denoising: Denoising | None = None
 
     def __post_init__(self):
         for name, allowed in _ALLOWED.items():
             text = _check.plain_text(**{name: getattr(self, name)})
             _check.one_of(allowed, **{name: text})
         if self.kind == "error" and not self.statistic:
-            self._set(statistic="log_errors")
+            self._set(statistic=ERROR_STATISTIC)
         default = DEFAULT_LABEL_VIEWS if self.kind == "label" else 1
         views = default if self.views is None else self.views
         self._set(views=_check.integer_at_least(1, views=views))
@@ -263,25 +315,35 @@ class AccessRule:
         for name in ("bound_level", "list_rate"):
             value = _check.in_open_interval(0.0, 1.0, **{name: getattr(self, name)})
             self._set(**{name: value})
+        if self.denoising is not None:
+            _check.is_instance(Denoising, denoising=self.denoising)
+            if self.kind != "error":
+                raise ValueError(f"denoising belongs to kind='error', got kind={self.kind!r}")
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the rule as plain JSON values; the fill only if it is not "reflect"."""
+        """Return the rule as plain JSON values, without a fill or denoising that is not set."""
         saving = None if self.saving is None else list(self.saving)
         body = {**dataclasses.asdict(self), "saving": saving}
         if self.fill == "reflect":
             del body["fill"]  # as in the plans made before there was a choice
+        if self.denoising is None:
+            del body["denoising"]  # as in the plans made before there was this field
         return body
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "AccessRule":
         """Read the result of `as_json`."""
         _check.is_instance(Mapping, rule=body)
-        saving = body.get("saving")
-        return cls(**{**body, "saving": tuple(saving) if isinstance(saving, list) else saving})
+        fields, saving, denoising = dict(body), body.get("saving"), body.get("denoising")
+        if isinstance(saving, list):
+            fields["saving"] = tuple(saving)
+        if isinstance(denoising, Mapping):
+            fields["denoising"] = Denoising(**denoising)
+        return cls(**fields)
 
 
 def default_rules(labels: str) -> tuple[AccessRule, ...]:

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from anw_jax import _check
+from anw_jax.keys.plan_fields import ERROR_STATISTIC
 from anw_jax.lab.settings import DataSettings, UserSettings, VerifySettings, check_name
 from anw_jax.models import Diffusion
 from anw_jax.train import DenoisingSettings
 
-STATISTIC = "log_errors"
+STATISTIC = ERROR_STATISTIC
 
 
 @dataclasses.dataclass(frozen=True)

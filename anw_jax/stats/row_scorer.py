@@ -5,6 +5,7 @@ import numpy as np
 from anw_jax import _check
 from anw_jax.keys import Units, plan_fields
 from anw_jax.stats.scores import (
+    BOUNDS,
     CENTRING,
     SEQUENTIAL_STATISTICS,
     bounded_rows,
@@ -37,6 +38,7 @@ class RowScorer:
     def __init__(self, statistic: str):
         self._statistic = _check.one_of(SEQUENTIAL_STATISTICS, statistic=statistic)
         self.takes_images = statistic in plan_fields.IMAGE_STATISTICS
+        self._bounds = BOUNDS.get(statistic)
         # Of earlier units: spreads for the scale, and the sum for the mean of bounded rows.
         self._spreads: list[float] = []
         self._sum_of_rows: np.ndarray | float = 0.0
@@ -53,12 +55,13 @@ class RowScorer:
         if not self.takes_images:
             return score_row(losses, self._statistic)
         table = np.asarray(losses, np.float64)
-        logs = log_scores(table[is_usable(table).all(axis=1)])
+        logs = log_scores(table[is_usable(table).all(axis=1)], self._bounds)
         if not len(logs):
             return np.zeros(table.shape[1])
         self._spreads += logs.std(axis=1).tolist()
         unit = np.zeros(len(logs), np.int64)
-        row = bounded_rows(logs, unit, 1, scale_of(np.array(self._spreads)))[0]
+        scale = scale_of(np.array(self._spreads))
+        row = bounded_rows(logs, unit, 1, scale, self._bounds)[0]
         scores = row - CENTRING * self._sum_of_rows / max(1, self._num_units)
         self._sum_of_rows = self._sum_of_rows + row
         self._num_units += 1

@@ -12,6 +12,11 @@ evidence for this one. (Subtracting all of it would remove evidence if few units
 In the sequential mode the others are the earlier units. The constants were chosen on trainings
 that are not part of any result (`benchmarks/bounded_score.py`).
 
+"bounded_log_errors" is the same for errors, with the scores -log(error). An absurd answer to
+one photo of 40 took log10 p of a fine-tuned diffusion model from -21.6 to -0.0 under
+"log_errors", and from -21.0 to -20.0 under this one. Its limits are wider: few rows are far
+above the others' scale there, and the limits of losses would cost 15 % of the evidence.
+
 **References** (`calibration`) are loss tables of other models on the same candidates. Their
 scores by the same statistic are subtracted. "ranks" and "hits" rank the calibrated "log_losses"
 scores: a difference of ranks would lose their size. "bounded_log_losses" calibrates the rows of
@@ -19,6 +24,7 @@ images before it cuts them off, with coefficients fitted to rows that are cut of
 a unit's score hold as without references, and absurd answers cannot move the coefficients.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -37,9 +43,6 @@ _SMALLEST_ERROR = 1e-12
 # Added to losses: differences between losses far below it carry little evidence.
 DAMPING_NATS = 0.3
 
-# How far below and above its median a row may reach, in units of the scale.
-BELOW, ABOVE = 0.75, 1.5
-
 # The largest scale, in nats: the first rows of a sequential audit are compared with few
 # others, and a model may answer all of them absurdly.
 LARGEST_SCALE = 1.0
@@ -49,6 +52,20 @@ LEAST_SPREAD = 1e-6
 
 # The share of the other units' mean that is subtracted.
 CENTRING = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """How a bounded statistic scores an image's row.
+
+    Attributes:
+      score: from losses to scores, higher is evidence.
+      below, above: how far from its median a row may reach, in units of the scale.
+    """
+
+    score: Callable[[np.ndarray], np.ndarray]
+    below: float
+    above: float
 
 
 def unit_losses(
@@ -163,6 +180,7 @@ def bounded_scores(
     unit: np.ndarray,
     num_units: int,
     references: Sequence[np.ndarray] = (),
+    bounds: Bounds | None = None,
 ) -> np.ndarray:
     """Score all units of a sealed table.
 
@@ -171,6 +189,7 @@ def bounded_scores(
       unit: int64 `[num_rows]`, in 0 … num_units - 1.
       num_units: units in all.
       references: `log_scores` of reference models for the same images.
+      bounds: of the statistic; None for "bounded_log_losses".
 
     Returns:
       float64 `[num_units, N - 1]`, higher is evidence; zeros for a unit without a row.
@@ -180,12 +199,13 @@ def bounded_scores(
       >>> bounded_scores(table, np.array([0, 1]), 2).round(2).tolist()
       [[0.0, 0.38, 1.5], [0.0, -0.75, -0.75]]
     """
-    logs = log_scores(losses)
+    bounds = bounds or BOUNDS["bounded_log_losses"]
+    logs = log_scores(losses, bounds)
     if references:
-        cut_off = [_cut_off(each) for each in (logs, *references)]
+        cut_off = [_cut_off(each, bounds) for each in (logs, *references)]
         logs = calibrated_scores(logs, *references, fitted_to=cut_off)
         logs -= np.median(logs, axis=1, keepdims=True)
-    rows = bounded_rows(logs, unit, num_units, scale_of(logs.std(axis=1)))
+    rows = bounded_rows(logs, unit, num_units, scale_of(logs.std(axis=1)), bounds)
     answered = np.bincount(unit, minlength=num_units) > 0
     num_answered = int(answered.sum())
     if num_answered > 1:
@@ -196,9 +216,9 @@ def bounded_scores(
     return rows
 
 
-def log_scores(losses: np.ndarray) -> np.ndarray:
-    """Compute -log(loss + 0.3) of each entry, minus the row's median."""
-    scores = _log_losses(losses)
+def log_scores(losses: np.ndarray, bounds: Bounds | None = None) -> np.ndarray:
+    """Compute -log(loss + 0.3), or the score of `bounds`, minus the row's median."""
+    scores = (bounds or BOUNDS["bounded_log_losses"]).score(losses)
     return scores - np.median(scores, axis=1, keepdims=True)
 
 
@@ -214,20 +234,25 @@ def scale_of(row_spreads: np.ndarray) -> float:
 
 
 def bounded_rows(
-    logs: np.ndarray, unit: np.ndarray, num_units: int, scale: float
+    logs: np.ndarray,
+    unit: np.ndarray,
+    num_units: int,
+    scale: float,
+    bounds: Bounds | None = None,
 ) -> np.ndarray:
     """Cut off each image's row, sum by unit, and cut off the sums, `[num_units, N - 1]`."""
-    low, high = -BELOW * scale, ABOVE * scale
+    bounds = bounds or BOUNDS["bounded_log_losses"]
+    low, high = -bounds.below * scale, bounds.above * scale
     sums = sum_by_unit(np.clip(logs, low, high), unit, num_units)
     sums -= np.median(sums, axis=1, keepdims=True)
     root = np.sqrt(np.bincount(unit, minlength=num_units))[:, None]
     return np.clip(sums, low * root, high * root)
 
 
-def _cut_off(logs: np.ndarray) -> np.ndarray:
+def _cut_off(logs: np.ndarray, bounds: Bounds) -> np.ndarray:
     """Cut off each image's row at the limits of its table."""
     scale = scale_of(logs.std(axis=1))
-    return np.clip(logs, -BELOW * scale, ABOVE * scale)
+    return np.clip(logs, -bounds.below * scale, bounds.above * scale)
 
 
 def _without_column_means(values: np.ndarray, losses: np.ndarray) -> np.ndarray:
@@ -247,6 +272,15 @@ def _log_losses(losses: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(losses, 0.0) + DAMPING_NATS)
 
 
+def _log_errors(errors: np.ndarray) -> np.ndarray:
+    return -np.log(np.maximum(errors, _SMALLEST_ERROR))
+
+
+BOUNDS = {
+    "bounded_log_losses": Bounds(_log_losses, 0.75, 1.5),
+    "bounded_log_errors": Bounds(_log_errors, 2.0, 3.0),
+}
+
 # From unit losses [U, N - 1] to scores of the same shape. Higher is evidence.
 _SCORE_FNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "log_losses": _log_losses,
@@ -256,7 +290,7 @@ _SCORE_FNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "hits": lambda losses: (
         np.arange(1, losses.shape[1] + 1) == blind_argmin(losses)[:, None]
     ).astype(float),
-    "log_errors": lambda errors: -np.log(np.maximum(errors, _SMALLEST_ERROR)),
+    "log_errors": _log_errors,
 }
 
 # Statistics of the order within a row.
@@ -289,7 +323,7 @@ def score_units(
     ties), "hits" (1 for the blind argmin, else 0), "bounded_log_losses" (each image's row of
     "log_losses" cut off on both sides of its median: absurd answers to a few photos cannot
     undo what the others show), "log_errors" (minus the logarithm, for squared and denoising
-    errors, whose ratios count).
+    errors, whose ratios count), "bounded_log_errors" (the same, cut off).
 
     Args:
       loss_table: `[num_images, num_slots]` nats.
@@ -314,9 +348,9 @@ def score_units(
                 f"{np.shape(each)}"
             )
     if statistic in plan_fields.IMAGE_STATISTICS:
-        counted = _valid_slots(loss_table, units)[1]
-        logs = [_image_logs(each, units)[counted] for each in references]
-        return bounded_scores(*usable_rows(loss_table, units), units.num_units, logs)
+        counted, bounds = _valid_slots(loss_table, units)[1], BOUNDS[statistic]
+        logs = [_image_logs(each, units, bounds)[counted] for each in references]
+        return bounded_scores(*usable_rows(loss_table, units), units.num_units, logs, bounds)
     ranked = references if statistic in _RANKED else ()
     losses = unit_losses(loss_table, units, ranked)
     usable = ~np.isnan(losses[:, 0])
@@ -329,11 +363,11 @@ def score_units(
     return scores
 
 
-def _image_logs(loss_table: np.ndarray, units: Units) -> np.ndarray:
+def _image_logs(loss_table: np.ndarray, units: Units, bounds: Bounds) -> np.ndarray:
     """Compute `log_scores` of every image; zeros where its losses are unusable."""
     valid, usable = _valid_slots(loss_table, units)
     logs = np.zeros_like(valid)
-    logs[usable] = log_scores(valid[usable])
+    logs[usable] = log_scores(valid[usable], bounds)
     return logs
 
 
@@ -342,8 +376,8 @@ def score_row(losses: np.ndarray, statistic: str = DEFAULT_STATISTIC) -> np.ndar
 
     Args:
       losses: float `[N - 1]`, the unit's losses at the valid slots, summed over its images.
-      statistic: a name of `ROW_STATISTICS`; "centred" needs the whole table, and
-        "bounded_log_losses" earlier rows (see `RowScorer`).
+      statistic: a name of `ROW_STATISTICS`; "centred" needs the whole table, and the
+        bounded ones earlier rows (see `RowScorer`).
 
     Returns:
       float64 `[N - 1]`, higher is evidence; zeros where a loss is NaN, infinite or absurd.

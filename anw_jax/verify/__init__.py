@@ -31,7 +31,7 @@ from anw_jax.verify.losses import (
     squared_error,
 )
 from anw_jax.verify.objective import objective
-from anw_jax.verify.references import Reference
+from anw_jax.verify.references import LeftOut, Reference
 from anw_jax.verify.sealing import seal
 from anw_jax.verify.search import (
     GradientSearchResult,
@@ -47,6 +47,7 @@ from anw_jax.verify.verdict import Verdict, decide, infer_signatures
 __all__ = [
     "GradientSearchResult",
     "GridSearchResult",
+    "LeftOut",
     "LossFn",
     "QueryPlan",
     "Reference",

@@ -80,6 +80,38 @@ class Reference:
             parse_utc(released=self.released)
 
 
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """Why a reference of the plan is not used.
+
+    Attributes:
+      digest: of the reference, as in `Plan.references`.
+      why: such as "the suspect has other classes"; "" if nobody stated it.
+      chosen_blind: whether that was decided by somebody who knew neither the slots nor any
+        result; of no effect without a reason.
+
+    Raises:
+      TypeError, ValueError: no digest, or fields of other types.
+    """
+
+    digest: str
+    why: str = ""
+    chosen_blind: bool = False
+
+    def __post_init__(self):
+        _check.plain_text(why=self.why)
+        _check.is_instance(bool, chosen_blind=self.chosen_blind)
+        if not is_digest(self.digest):
+            raise ValueError(
+                f"digest must be 64 lower-case hex digits, got {self.digest!r:.70}"
+            )
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether reason and choice are stated, so that no condition is left."""
+        return bool(self.why) and self.chosen_blind
+
+
 def check_age(
     name: str, digest: str, released: str, plan: Plan, statements: Statements
 ) -> None:
@@ -113,13 +145,16 @@ def check_age(
 
 
 def check_references(
-    references: Sequence[Reference], plan: Plan, statements: Statements
+    references: Sequence[Reference],
+    plan: Plan,
+    statements: Statements,
+    left_out: Sequence[LeftOut] = (),
 ) -> None:
     """Refuse references that may depend on the slots, are not the sealed ones, or are equal.
 
     Raises:
-      TypeError: not `Reference`s.
-      ValueError: one model twice.
+      TypeError: not `Reference`s, or not `LeftOut`s.
+      ValueError: one model twice; one left out that is used, or that the plan does not name.
       CommitmentError: as `check_age`; a table that is not the one sealed.
     """
     for each in references:
@@ -128,6 +163,14 @@ def check_references(
         check_sealed(each.table, each.sealed_digest, f"the table of reference {each.name!r}")
     if len({each.digest for each in references}) < len(references):
         raise ValueError("references must be different models, got one twice")
+    missing = set(plan.references) - {each.digest for each in references}
+    for one in left_out:
+        if _check.is_instance(LeftOut, left_out=one).digest not in missing:
+            raise ValueError(
+                f"left_out must be of the plan's references and not used, got {one.digest}"
+            )
+    if len({one.digest for one in left_out}) < len(left_out):
+        raise ValueError("left_out must be different references, got one twice")
 
 
 def factor_of_references(plan: Plan, references: Sequence[Reference]) -> int:
@@ -142,7 +185,10 @@ def factor_of_references(plan: Plan, references: Sequence[Reference]) -> int:
 
 
 def conditions_of_references(
-    plan: Plan, statements: Statements, references: Sequence[Reference]
+    plan: Plan,
+    statements: Statements,
+    references: Sequence[Reference],
+    left_out: Sequence[LeftOut] = (),
 ) -> list[str]:
     """List what is open about the references, each with its reason."""
     found = []
@@ -158,13 +204,25 @@ def conditions_of_references(
         ]
         if not each.chosen_blind:
             found.append(f"{_CHOSEN_BLIND} (nobody stated that of {each.name!r})")
-    used = {each.digest for each in references}
-    found += [
-        f"the reference {digest} of the plan was not left out for its results (it was not used)"
-        for digest in plan.references
-        if digest not in used
-    ]
+    for one in _all_left_out(plan, references, left_out):
+        if not one.is_settled:
+            why = f": {one.why}" if one.why else ""
+            found.append(f"{_not_for_results(one)} (it was not used{why})")
     return found
+
+
+def _all_left_out(
+    plan: Plan, references: Sequence[Reference], left_out: Sequence[LeftOut]
+) -> list[LeftOut]:
+    """Return every reference of the plan that is not used, in the plan's order."""
+    used, known = {each.digest for each in references}, {one.digest: one for one in left_out}
+    return [
+        known.get(digest, LeftOut(digest)) for digest in plan.references if digest not in used
+    ]
+
+
+def _not_for_results(one: LeftOut) -> str:
+    return f"the reference {one.digest} of the plan was not left out for its results"
 
 
 _CHOSEN_BLIND = (
@@ -193,9 +251,18 @@ def _not_stated_of_age(
     return found
 
 
-def lines_of_references(plan: Plan, references: Sequence[Reference]) -> list[str]:
+def lines_of_references(
+    plan: Plan, references: Sequence[Reference], left_out: Sequence[LeftOut] = ()
+) -> list[str]:
     """List the references used, and what the arbitrator states of them, one line each."""
     lines = []
+    for one in _all_left_out(plan, references, left_out):
+        if one.is_settled:
+            lines.append(
+                f"the reference {one.digest} of the plan was not used, which doubles p: "
+                f"{one.why}"
+            )
+            lines += prefix_statements([_not_for_results(one)])
     for each in references:
         is_planned = each.digest in plan.references
         where = "in the plan" if is_planned else "not in the plan, which doubles p"

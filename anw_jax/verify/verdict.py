@@ -30,6 +30,7 @@ from anw_jax.stats import (
     unit_losses,
 )
 from anw_jax.verify.references import (
+    LeftOut,
     Reference,
     check_references,
     conditions_of_references,
@@ -186,6 +187,7 @@ def decide(
     menu: int = 1,
     other_conditions: Sequence[str] = (),
     references: Sequence[Reference] = (),
+    left_out: Sequence[LeftOut] = (),
 ) -> Verdict:
     """Check the commitment, derive the slots and run the declared test.
 
@@ -210,6 +212,7 @@ def decide(
       other_conditions: further assumptions of this verdict, one sentence each.
       references: models whose scores are subtracted. p is doubled for each that is not in the
         plan, and for each of the plan that is left out.
+      left_out: why references of the plan are not used; for others that is a condition.
 
     Returns:
       The `Verdict`.
@@ -231,7 +234,7 @@ def decide(
     loss_table = sealed_form(loss_table)
     digest = check_sealed(loss_table, sealed_digest, "the loss table")
     _check.is_instance(Statements, statements=statements)
-    check_references(references, plan, statements)
+    check_references(references, plan, statements, left_out)
     tables = [sealed_form(each.table) for each in references]
     if commitment is not None:
         check_commitment(commitment, mark_key, manifest, plan)
@@ -245,7 +248,7 @@ def decide(
     )
     result = multiplied(result, factor)
     conditions = [*conditions_of(plan, statements), *other_conditions]
-    conditions += conditions_of_references(plan, statements, references)
+    conditions += conditions_of_references(plan, statements, references, left_out)
     if None in (sealed_digest, *(each.sealed_digest for each in references)):
         conditions.append(NOT_COMPARED)
     standing = standing_of(mark_key.origin, commitment, statements, conditions)
@@ -261,7 +264,7 @@ def decide(
         diagnostics=_diagnostics(loss_table, assignment, statistic, commitment, plan, tables),
         table_digest=digest,
         stated=tuple(statements.lines()),
-        references=tuple(lines_of_references(plan, references)),
+        references=tuple(lines_of_references(plan, references, left_out)),
     )
 
 

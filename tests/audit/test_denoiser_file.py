@@ -8,6 +8,12 @@ import numpy as np
 import pytest
 
 from anw_jax import audit
+from anw_jax.audit.conditions import (
+    _CODE_FIXED_BLIND,
+    _LOSS_FIXED_BLIND,
+    _SCHEDULER_FIXED_BLIND,
+    CaseBasis,
+)
 from anw_jax.audit.options import choose_rule
 from anw_jax.audit.suspect_file import digest_of_model
 from anw_jax.errors import AnwError, CaseError
@@ -132,10 +138,12 @@ def guess(noisy, steps):
 
 
 @pytest.fixture
-def denoisers(root, case_dir):
+def denoisers(root, case_dir, monkeypatch):
     """A case with a denoiser and, of the plan, another one as its reference."""
 
-    def call(text, same=""):
+    def call(text, same="", is_fixed=False):
+        if not is_fixed:  # as in plans made before they fixed the denoising error
+            monkeypatch.setattr("anw_jax.audit.options.Denoising", lambda: None)
         for group, steps in (("suspects", 1000), ("references", 700)):
             folder = case_dir / group / "net"
             folder.mkdir(parents=True, exist_ok=True)
@@ -158,19 +166,77 @@ def denoisers(root, case_dir):
     return call
 
 
-def test_a_reference_with_the_same_denoising_settings(denoisers):
-    same = "[denoising]\nsteps = [50, 100]\nseed = 3\n"
-    assert list(denoisers(IN_FOLDER + same, same)["references"]) == ["base"]
+SAME = "[denoising]\nsteps = [50, 100]\nseed = 3\n"
+
+
+def test_a_reference_with_the_same_denoising_settings(denoisers, case_dir):
+    assert list(denoisers(IN_FOLDER + SAME, SAME)["references"]) == ["base"]
+    rules = audit.Case(case_dir).plan.as_json()["rules"]
+    assert not any("denoising" in rule for rule in rules)
+    assert _open_points(case_dir) == [LOSS]
+
+
+@pytest.mark.parametrize(
+    "same", ["", "[denoising]\nsteps = [50, 114, 178, 242, 306, 370, 434, 499]\nseed = 0\n"]
+)
+def test_a_plan_fixes_steps_and_noise(denoisers, case_dir, same):
+    body = denoisers(IN_FOLDER, same, is_fixed=True)
+    planned = {"steps": 8, "seed": 0, "mirror": True}
+    assert body["suspects"]["net"]["rule"]["denoising"] == planned
+    assert _open_points(case_dir) == [CODE_OPEN]  # the function, not steps and noise
+
+
+PLANNED = "steps 50, 114, 178, 242, 306, 370, 434, 499, seed 0, with mirror images; "
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ("steps = [50, 200, 350, 499]", "got steps 50, 200, 350, 499, seed 0, with"),
+        ("seed = 1", "got steps 50, .*, seed 1, with mirror"),
+        ("mirror = false", "got steps 50, .*, without mirror images"),
+    ],
+)
+@pytest.mark.parametrize("who", ["suspect", "reference"])
+def test_other_settings_than_the_plan_fixes(denoisers, case_dir, who, other, words):
+    """Near lies: 4 of 8 steps, another noise, no mirror image."""
+    other = f"[denoising]\n{other}\n"
+    texts = ("", other) if who == "suspect" else (other, "")
+    name = {"suspect": "net", "reference": "base"}[who]
+    asked = f"{who} '{name}' must be asked for the denoising error "
+    with pytest.raises(CaseError, match=f"{asked}.*{PLANNED}{words}"):
+        denoisers(IN_FOLDER + texts[0], texts[1], is_fixed=True)
+    assert not (case_dir / "probe.json").exists()
+
+
+def test_a_scheduler_is_fixed_by_a_reference_of_the_plan_only(denoisers, case_dir):
+    denoisers(IN_FOLDER, is_fixed=True)
+    declared = json.loads((case_dir / "declared.json").read_text())
+    declared["references_left_out"] = {"base": {"net": {"ann": "its file was lost"}}}
+    (case_dir / "declared.json").write_text(json.dumps(declared))
+    assert _open_points(case_dir) == [SCHEDULER, CODE_OPEN]
+
+
+def _open_points(case_dir):
+    basis = CaseBasis(audit.Case(case_dir))
+    known = (LOSS, SCHEDULER, CODE_OPEN)
+    return [text for text in basis.of("ann", "net", True).conditions if text in known]
+
+
+LOSS, SCHEDULER, CODE_OPEN = (
+    f"{text} (nobody stated that)"
+    for text in (_LOSS_FIXED_BLIND, _SCHEDULER_FIXED_BLIND, _CODE_FIXED_BLIND)
+)
 
 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ("[denoising]\nseed = 5\n", "seed 0, with mirror images; got .* seed 5"),
-        ("[denoising]\nmirror = false\n", "got .* without mirror images"),
-        ("[denoising]\nsteps = [50, 100]\n", "got .* steps 50, 100, seed"),
-        ("scheduler", "got denoising: scheduler"),
-        ("callable", "got no denoising"),
+        ("[denoising]\nseed = 5\n", "the denoising settings .* got .* seed 5"),
+        ("[denoising]\nmirror = false\n", "the denoising settings .* without mirror"),
+        ("[denoising]\nsteps = [50, 100]\n", "the denoising settings .* got steps 50, 100"),
+        ("scheduler", "the scheduler of .*no suspect can be calibrated by 'base', take it"),
+        ("callable", "the scheduler of .* got no scheduler: no suspect can be calibrated"),
     ],
 )
 def test_a_reference_with_other_denoising_settings(denoisers, case_dir, changed, words):
@@ -186,8 +252,6 @@ def test_a_reference_with_other_denoising_settings(denoisers, case_dir, changed,
         text += '[declaration]\nanswer = "error"\n'
         code = "def loss(batch):\n    return batch.mean((1, 2, 3))\n"
         (folder / "loss.py").write_text(code)
-    with pytest.raises(
-        CaseError, match=f"'base' must have the scheduler .* of suspect 'net', .*{words}"
-    ):
+    with pytest.raises(CaseError, match=f"'base' must have {words}"):
         denoisers(text)
     assert not (case_dir / "declared.json").exists()

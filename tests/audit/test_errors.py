@@ -9,7 +9,6 @@ from anw_jax.audit import checks
 from anw_jax.audit.conditions import (
     _LABELS_SEEN,
     _LOSS_FIXED_BLIND,
-    _LOSS_OPEN,
     CaseBasis,
 )
 from anw_jax.errors import CaseError, ChangedFileError
@@ -61,7 +60,7 @@ def test_a_sealed_case_without_labels(root, case_dir, is_planted):
     assert body["owners"]["ann"]["labels_sha256"] == ""
     verdict = audit.judge_case(audit.Case(case_dir), {"ann": key})
     test = verdict["tests"]["ann"]["gan"]
-    assert test["statistic"] == "log_errors"
+    assert test["statistic"] == "bounded_log_errors"
     assert test["outcome"] == ("shown" if is_planted else "not shown")
     assert (test["p_value"] < 1e-9) == is_planted
     again = audit.replay_case(audit.Case(case_dir), {"ann": key}, ask=1.0)
@@ -79,7 +78,7 @@ def test_a_classifier_beside_it_uses_the_labels(root, case_dir):
     tests = audit.judge_case(audit.Case(case_dir), {"ann": key})["tests"]["ann"]
     assert {name: test["statistic"] for name, test in tests.items()} == {
         "net": "log_losses",
-        "gan": "log_errors",
+        "gan": "bounded_log_errors",
     }
     assert {test["outcome"] for test in tests.values()} == {"shown"}
     basis = CaseBasis(audit.Case(case_dir))
@@ -160,7 +159,7 @@ def test_who_fixed_a_loss_is_stated_or_a_condition(root, case_dir, is_stated):
     basis = CaseBasis(audit.Case(case_dir))
     for name, is_open in (("gan", not is_stated), ("net", False)):
         conditions = basis.of("ann", name, is_compared=True).conditions
-        assert (_LOSS_OPEN in conditions) == is_open
+        assert (f"{_LOSS_FIXED_BLIND} (nobody stated that)" in conditions) == is_open
     assert any(_LOSS_FIXED_BLIND in line for line in test["stated"]) == is_stated
     said = verdict["case"]["suspects"]["gan"]["stated"]
     assert said.get("loss_fixed_blind") == (True if is_stated else None)

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 import pathlib
@@ -10,6 +11,7 @@ from anw_jax import audit, data
 from anw_jax.errors import CaseError, SourceError
 from anw_jax.keys import (
     AccessRule,
+    Denoising,
     Manifest,
     MarkKey,
     Plan,
@@ -197,10 +199,10 @@ def test_a_sequential_plan_commits_to_units(root, photos):
 @pytest.mark.parametrize(
     ("given", "statistic"),
     [
-        ({}, "log_errors"),
+        ({}, "bounded_log_errors"),
         ({"statistic": "ranks"}, "ranks"),
         ({"mode": "sequential"}, "log_losses"),
-        ({"access": ("error",)}, "log_errors"),
+        ({"access": ("error",)}, "bounded_log_errors"),
         ({"access": ("logits", "error"), "statistic": "losses"}, "losses"),
     ],
 )
@@ -210,7 +212,21 @@ def test_a_plan_has_a_rule_for_errors(given, statistic):
     assert plan.statistic_of(rule) == rule.statistic == statistic
     assert rule.views == 1
     assert all(not other.statistic for other in plan.rules if other != rule)
+    assert (rule.denoising, plan.rules[0].denoising) == (
+        Denoising(steps=8, seed=0, mirror=True),
+        rule.denoising if len(plan.rules) == 1 else None,
+    )
     audit.Choices(**given, fit="squash").check_same(plan, "per_image", 12)
+
+
+def test_the_same_command_finds_a_plan_made_before_rules_fixed_the_noise():
+    plan = audit.Choices().plan("hue_rotation", "", 1)
+    old = AccessRule("error", statistic="log_errors")
+    plan = dataclasses.replace(plan, rules=(*plan.rules[:-1], old))
+    assert "denoising" not in plan.as_json()["rules"][-1]
+    audit.Choices(fit="squash").check_same(plan, "per_image", 12)
+    with pytest.raises(CaseError, match="the options for access differ"):
+        audit.Choices(fit="crop").check_same(plan, "per_image", 12)
 
 
 def test_options_repeat_a_commitment_from_before_there_were_rules_for_errors():

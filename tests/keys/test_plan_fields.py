@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from anw_jax import stats
-from anw_jax.keys import AccessRule, Plan, plan_fields
+from anw_jax.keys import AccessRule, Denoising, Plan, plan_fields
 from anw_jax.keys.plan_fields import DEFAULT_KINDS, KINDS, default_rules
 from anw_jax.marks import HueRotation, LightField, PixelMark, UserLCT
 
@@ -132,11 +132,46 @@ def test_the_fill_is_left_out_of_the_json_of_earlier_plans(fill):
 
 
 def test_a_rule_for_errors_has_a_statistic_of_its_own():
-    assert AccessRule("error").statistic == "log_errors"
+    assert AccessRule("error").statistic == "bounded_log_errors"
     assert AccessRule("error").views == 1
     assert AccessRule("error", statistic="ranks").statistic == "ranks"
     rule = AccessRule("error")
     assert AccessRule.from_json(rule.as_json()) == rule
+
+
+def test_a_rule_may_fix_the_denoising_error():
+    old, rule = AccessRule("error"), AccessRule("error", denoising=Denoising(4, 7, False))
+    assert "denoising" not in old.as_json()  # older plans keep their bytes
+    assert rule.as_json()["denoising"] == {"steps": 4, "seed": 7, "mirror": False}
+    assert AccessRule.from_json(rule.as_json()) == rule
+    assert rule != AccessRule("error", denoising=Denoising(8, 7, False))
+    assert [Denoising(4).num_evaluations, Denoising(4, mirror=False).num_evaluations] == [8, 4]
+    plans = [Plan("ranks", 0.1, rules=(one,)) for one in (old, rule)]
+    assert plans[0].digest != plans[1].digest
+    assert Plan.from_json(plans[1].as_json()) == plans[1]
+
+
+@pytest.mark.parametrize(
+    ("denoising", "words"),
+    [
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"steps": 1025}, "steps must be at most 1024"),
+        ({"steps": 2.5}, "steps must be"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"mirror": 1}, "mirror must be"),
+        ({"step": 8}, "step"),
+        ([8, 0, True], "denoising must be"),
+    ],
+)
+def test_denoising_errors_that_are_refused(denoising, words):
+    body = {**AccessRule("error").as_json(), "denoising": denoising}
+    with pytest.raises((TypeError, ValueError), match=words):
+        AccessRule.from_json(body)
+
+
+def test_a_denoising_error_belongs_to_errors():
+    with pytest.raises(ValueError, match="denoising belongs to kind='error', got kind='lo"):
+        AccessRule("logits", denoising=Denoising())
 
 
 def test_default_rules():
@@ -188,7 +223,7 @@ def test_plans_refuse_a_statistic_that_nothing_computes(statistic):
         Plan(statistic, 1e-6)
     beginning = (
         "statistic must be one of log_losses, losses, centred, ranks, hits, "
-        "bounded_log_losses, log_errors; got "
+        "bounded_log_losses, log_errors, bounded_log_errors; got "
     )
     assert str(raised.value).startswith(beginning + repr(statistic))
 
@@ -198,7 +233,7 @@ def test_a_sequential_plan_refuses_what_needs_the_whole_table():
         Plan("centred", 1e-6, mode="sequential")
     assert str(raised.value) == (
         "statistic must be one of log_losses, losses, ranks, hits, log_errors, "
-        "bounded_log_losses; got 'centred'"
+        "bounded_log_losses, bounded_log_errors; got 'centred'"
     )
 
 

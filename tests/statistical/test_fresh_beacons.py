@@ -24,7 +24,7 @@ REAL_TABLE = pathlib.Path(__file__).resolve().parents[1] / "golden" / "innocent_
 NUM_UNITS = 12
 FAST, FULL = 600, 100_000
 LEVELS = (0.05, 0.01, 0.001)
-STATISTICS = ("losses", "bounded_log_losses", "log_errors")
+STATISTICS = ("losses", "bounded_log_losses", "log_errors", "bounded_log_errors")
 # Tables to play on, and what the owner may choose.
 TABLES = ("colour prior", "real", "one winner", "absurd")
 PLAYS = {

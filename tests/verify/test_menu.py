@@ -49,7 +49,7 @@ def test_errors_and_classes_are_no_choice_of_each_other():
     open_kinds = dataclasses.replace(plan, highest=False)
     for one in (plan, open_kinds):
         assert decide(one, rule=errors).factor == 1
-        assert decide(one, rule=errors).result.statistic == "log_errors"
+        assert decide(one, rule=errors).result.statistic == "bounded_log_errors"
     assert decide(plan, rule=MENU[0]).factor == 1
     with pytest.raises(ValueError, match="menu must be at least 2"):
         decide(open_kinds, rule=MENU[0])

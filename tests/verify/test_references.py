@@ -43,7 +43,7 @@ def reference(table, digest=MODEL, **fields):
     return verify.Reference("base", digest, table, **sealed)
 
 
-def decide(plan, table, references, **changes):
+def decide(plan, table, references, left_out=(), **changes):
     said = {
         "commitment": commit(KEY, MANIFEST, plan),
         "held_since": "2023-08-23T15:00:00Z",
@@ -61,6 +61,7 @@ def decide(plan, table, references, **changes):
         beacon=VALUE if plan.beacon else b"",
         statements=verify.Statements(**{**said, **changes}),
         references=references,
+        left_out=left_out,
     )
 
 
@@ -112,6 +113,53 @@ def test_a_reference_of_the_plan_that_is_left_out_doubles_p_and_is_a_condition()
     )
     other = decide(PLANNED, suspect, [reference(base, OTHER, **OLD)])
     assert (other.factor, len(other.conditions)) == (4.0, 1)
+
+
+@pytest.mark.parametrize("why", ["", "it has 3 classes"])
+@pytest.mark.parametrize("is_blind", [False, True])
+def test_why_a_reference_of_the_plan_was_left_out_is_in_the_verdict(why, is_blind):
+    """Never silent, and p stays doubled; a choice stated without a reason settles nothing."""
+    suspect, _ = tables(PLANNED, imprint=4.0, dislike=0.0)
+    verdict = decide(PLANNED, suspect, [], [verify.LeftOut(MODEL, why, is_blind)])
+    assert verdict.result.outcome == "shown"
+    assert verdict.factor == 2.0
+    assert verdict.result == decide(PLANNED, suspect, []).result
+    assert f"the reference {MODEL} of the plan was not" in verdict.text
+    assert why in verdict.text
+    reason = f": {why}" if why else ""
+    condition = f"{NOT_FOR_RESULTS} (it was not used{reason})"
+    if why and is_blind:
+        assert (verdict.standing, verdict.conditions) == (EVIDENCE, ())
+        assert f"{MODEL} of the plan was not used, which doubles p: {why}" in verdict.text
+        assert f"the arbitrator states: {NOT_FOR_RESULTS}" in verdict.text
+    else:
+        assert verdict.conditions == (condition,)
+
+
+NOT_FOR_RESULTS = f"the reference {MODEL} of the plan was not left out for its results"
+
+
+@pytest.mark.parametrize(
+    ("left_out", "words"),
+    [
+        ([verify.LeftOut(OTHER)], "must be of the plan's references and not used, got"),
+        ([verify.LeftOut(MODEL)] * 2, "must be different references, got one twice"),
+    ],
+)
+def test_what_cannot_be_left_out(left_out, words):
+    suspect, _ = tables(PLANNED)
+    with pytest.raises(ValueError, match=words):
+        decide(PLANNED, suspect, [], left_out)
+
+
+def test_a_reference_that_is_used_is_not_left_out():
+    suspect, base = tables(PLANNED)
+    with pytest.raises(ValueError, match="and not used"):
+        decide(PLANNED, suspect, [reference(base)], [verify.LeftOut(MODEL, "lost")])
+    with pytest.raises(TypeError, match="left_out"):
+        decide(PLANNED, suspect, [], [MODEL])
+    with pytest.raises(ValueError, match="digest must be 64"):
+        verify.LeftOut("base")
 
 
 @pytest.mark.parametrize(

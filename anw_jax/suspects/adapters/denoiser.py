@@ -11,6 +11,7 @@ import numpy as np
 
 from anw_jax import _check, _json
 from anw_jax.errors import MissingLibraryError, SuspectError
+from anw_jax.keys.plan_fields import Denoising
 from anw_jax.suspects.adapters.base import PreparedSuspect, cause_of, with_identity
 from anw_jax.suspects.adapters.files import read_file
 from anw_jax.suspects.adapters.schedule import NoiseSchedule
@@ -21,8 +22,8 @@ from anw_jax.verify.losses import check_steps, denoising_noises, denoising_targe
 # (noisy pictures, steps) -> prediction, as arrays of NumPy.
 DenoiserFn = Callable[[np.ndarray, np.ndarray], Any]
 
-# The default steps: this many, evenly spaced over this part of the schedule.
-_NUM_STEPS, _FIRST, _LAST = 8, 0.05, 0.5
+# The part of the schedule over which steps are evenly spaced where none are given.
+_FIRST, _LAST = 0.05, 0.5
 
 
 class DenoisingSuspect(PreparedSuspect):
@@ -48,7 +49,9 @@ class DenoisingSuspect(PreparedSuspect):
       together: largest number of pictures in one call; None for no limit.
 
     Attributes:
-      settings: scheduler, steps, seed and mirror in words, as in the identity.
+      scheduler: the schedule's identity.
+      choice: steps, seed and mirror in words, which do not belong to the model; scheduler and
+        choice are part of its identity.
 
     Raises:
       TypeError, ValueError: steps beyond the schedule, another answer, or no identity.
@@ -90,13 +93,17 @@ class DenoisingSuspect(PreparedSuspect):
         self._seed = _check.integer_at_least(0, seed=seed)
         self._mirror = _check.is_instance(bool, mirror=mirror)
         self._predict, self._schedule = predict, schedule
-        listed = ", ".join(map(str, self._steps.tolist()))
-        self.settings = (
-            f"denoising: scheduler {schedule.identity}, steps {listed}, seed {self._seed}, "
-            f"{'with' if mirror else 'without'} mirror images"
+        self.choice = _in_words(self._steps.tolist(), self._seed, mirror)
+        self.scheduler = schedule.identity
+        identity = (
+            f"{declaration.identity}, denoising: scheduler {self.scheduler}, {self.choice}"
         )
-        identity = f"{declaration.identity}, {self.settings}"
         super().__init__(dataclasses.replace(declaration, identity=identity), together=together)
+
+    def planned_choice(self, plan: Denoising) -> str:
+        """Return what `choice` is where the model is asked as a plan fixes it."""
+        steps = default_steps(self._schedule.num_steps, plan.steps)
+        return _in_words(steps, plan.seed, plan.mirror)
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
         shares = self._schedule.signal_shares[self._steps]
@@ -140,15 +147,22 @@ def _noises(seed: int, number: int, shape: tuple[int, ...], is_first: bool) -> n
     return np.ascontiguousarray(noises.transpose(0, 3, 1, 2))
 
 
-def default_steps(num_steps: int) -> list[int]:
-    """Return the steps that are evaluated where none are given.
+def default_steps(num_steps: int, count: int = Denoising.steps) -> list[int]:
+    """Return evenly spaced steps, from 5 % to 50 % of a schedule of `num_steps`.
 
     Example:
       >>> default_steps(1000)
       [50, 114, 178, 242, 306, 370, 434, 499]
+      >>> default_steps(1000, 2)
+      [50, 499]
     """
     first, last = _FIRST * num_steps, _LAST * num_steps - 1
-    return [int(step) for step in np.linspace(first, max(first, last), _NUM_STEPS)]
+    return [int(step) for step in np.linspace(first, max(first, last), count)]
+
+
+def _in_words(steps: Sequence[int], seed: int, mirror: bool) -> str:
+    mirrored = "with" if mirror else "without"
+    return f"steps {', '.join(map(str, steps))}, seed {seed}, {mirrored} mirror images"
 
 
 # The files of a network of diffusers, and the one class that needs no captions.
