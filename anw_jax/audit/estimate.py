@@ -8,7 +8,7 @@ from typing import Any
 from anw_jax import _check, _json
 from anw_jax.audit.case import Case
 from anw_jax.audit.options import fill_of
-from anw_jax.keys.plan_fields import KINDS
+from anw_jax.keys.plan_fields import KINDS, Denoising
 from anw_jax.marks.named import NAMES
 from anw_jax.stats import plan_audit
 
@@ -118,7 +118,8 @@ def estimate(
     Returns:
       The fields of `stats.AuditPlan`, "effect" and its source; with references
       "num_reference_queries", to all of them; with several views the "fill" of new plans under
-      the mark; `reason` says "not yet measured" where no effect is known.
+      the mark; with access "error" "num_evaluations", of a diffusion model's network for the
+      queries to it; `reason` says "not yet measured" where no effect is known.
 
     Raises:
       TypeError, ValueError: an effect that is not one finite number; else as
@@ -149,6 +150,8 @@ def estimate(
         }
     plan = plan_audit(effect, access=access, augmentations=augmentations, **options)
     body = {**dataclasses.asdict(plan), "effect": effect, "source": source}
+    if access == "error" and plan.num_queries:
+        body["num_evaluations"] = plan.num_queries * Denoising().num_evaluations
     if references:
         body["num_reference_queries"] = plan.num_queries and references * plan.num_queries
     if augmentations > 1:

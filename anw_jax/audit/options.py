@@ -107,7 +107,7 @@ class Choices:
         """
         defaults = {"statistic": DEFAULT_STATISTIC, "alpha": DEFAULT_ALPHA}
         given = {**defaults, **self._given(*_OF_PLAN)}
-        of_errors = _statistic_of_errors(given["statistic"], given.get("mode", "sealed"))
+        statistic = _statistic_of_errors(given["statistic"], given.get("mode", "sealed"))
         return Plan(
             **given,
             mark=mark,
@@ -115,11 +115,10 @@ class Choices:
             number=number,
             rules=self._rules(
                 labels,
-                of_errors,
+                {"statistic": statistic, "denoising": Denoising()},
                 DEFAULT_ACCESS,
                 _VIEWS_OF_LIGHT if mark.split(":")[0] == LIGHT_FIELD else {},
                 fill_of(mark),
-                Denoising(),
             ),
             highest=self.access is None or len(self.access) == 1,
         )
@@ -127,21 +126,19 @@ class Choices:
     def _rules(
         self,
         labels: str,
-        of_errors: str,
+        of_errors: Mapping[str, Any],
         defaults: tuple[str, ...],
         views_of: Mapping[str, int],
         fill: str,
-        denoising: Denoising | None,
     ) -> tuple[AccessRule, ...]:
         """Return each combination of what was given: more than one of a kind is a menu.
 
         Args:
           labels: as for `plan`.
-          of_errors: the statistic of kind "error".
+          of_errors: statistic and denoising of kind "error".
           defaults: kinds of access if none was given.
           views_of: number of views of some kinds if none was given.
           fill: of rules with several views.
-          denoising: of kind "error".
         """
         kinds = self.access or defaults
         for name, needs, there in (
@@ -156,12 +153,11 @@ class Choices:
             AccessRule(
                 kind,
                 self.label_source or ("owner" if labels else "arbitrator"),
-                of_errors if kind == "error" else "",
                 views=views,
                 decimals=self.decimals if kind == "rounded" else None,
                 top=self.top if kind == "top_k" else None,
                 saving=(stride, best) if stride else None,
-                denoising=denoising if kind == "error" else None,
+                **(of_errors if kind == "error" else {}),
                 **self._given(*_OF_RULES),
             )
             for kind in kinds
@@ -196,17 +192,16 @@ class Choices:
                 )
         rules = plan.rules
         if given.keys() - committed.keys():
-            # Commitments made before there were rules for errors have none, and older rules for
-            # errors fix no noises and have another statistic.
+            # Earlier commitments have no rules for errors, or rules with another statistic.
             errors = [rule for rule in plan.rules if rule.kind == "error"]
             kinds = DEFAULT_ACCESS if errors else DEFAULT_KINDS
-            denoising = errors[0].denoising if errors else None
-            of_errors = errors[0].statistic if errors else ""
+            names = ("statistic", "denoising")
+            of_errors = {name: getattr(rule, name) for rule in errors[:1] for name in names}
             views_of = {rule.kind: rule.views for rule in plan.rules}
             # Likewise, views in some earlier commitments are filled by reflection.
             is_black = any(rule.fill == "black" for rule in plan.rules)
             fill = "black" if is_black else "reflect"
-            rules = self._rules(plan.labels, of_errors, kinds, views_of, fill, denoising)
+            rules = self._rules(plan.labels, of_errors, kinds, views_of, fill)
         if rules != plan.rules:
             raise CaseError(
                 f"the options for access differ from those committed to ({rules[0]} and "

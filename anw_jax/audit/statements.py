@@ -54,8 +54,8 @@ models_tried = 0
 # value cannot have learned the marks.
 released = ""
 released_from = ""
-# true if whoever fixed the loss (code, targets, steps, seed, scheduler) did not know the hues;
-# needed only if the model answers with an error.
+# true if whoever fixed what the plan leaves open of the loss (code, targets, steps, seed,
+# scheduler) did not know the hues; needed only if the model answers with an error.
 loss_fixed_blind = false
 # true to keep it in the case as a control: its result is printed, but it is not a suspect. Set
 # this before anw declare.

@@ -182,7 +182,7 @@ def test_a_generator_that_met_the_photos_is_shown(anw, root, learner, is_planted
         "the code that runs the network was",
     ):
         assert any(who in condition for condition in test["conditions"])
-        assert not is_planted or f"  - {who} " in test["text"]
+        assert not is_planted or f"  - {who}" in test["text"]
     # Steps and noise stand in the plan.
     assert not any("steps" in condition for condition in test["conditions"])
     assert anw("replay", case, "--key", root / "ann.key", "--ask", 1).code == ran.code

@@ -71,6 +71,16 @@ def test_a_sequential_commitment_has_none(root, anw, photos):
     assert "references must be left out of a sequential plan" in ran.err
 
 
+def test_the_estimate_counts_evaluations_of_a_diffusion_model(anw):
+    words = ("plan", "--effect", "3", "--alpha", "1e-3")
+    body = json.loads(anw(*words, "--access", "error", "--json").out)
+    assert body["num_evaluations"] == 16 * body["num_queries"]
+    assert (
+        f"evaluated {body['num_evaluations']:,} times" in anw(*words, "--access", "error").out
+    )
+    assert "num_evaluations" not in anw(*words, "--json").out
+
+
 def test_the_estimate_counts_the_queries_to_references(anw):
     words = ("plan", "--effect", "3", "--alpha", "1e-3", "--references", "2")
     body = json.loads(anw(*words, "--json").out)
