@@ -14,8 +14,8 @@ that are not part of any result (`benchmarks/bounded_score.py`).
 
 "bounded_log_errors" is the same for errors, with the scores -log(error). An absurd answer to
 one photo of 40 took log10 p of a fine-tuned diffusion model from -21.6 to -0.0 under
-"log_errors", and from -21.0 to -16.1 at worst under this one. Its limits are wider: few rows are far
-above the others' scale there, and the limits of losses would cost 15 % of the evidence.
+"log_errors", and from -21.0 to -16.1 at worst under this one. Its limits are wider: those of
+losses would cost 15 % of the evidence (docs/evidence.md).
 
 **References** (`calibration`) are loss tables of other models on the same candidates. Their
 scores by the same statistic are subtracted. "ranks" and "hits" rank the calibrated "log_losses"

@@ -213,7 +213,8 @@ def _scored_in_orders(table, orders):
         [np.median(spreads[:, : step + 1], axis=1) for step in range(len(table))], axis=1
     )
     scales = np.minimum(scales, bounded.LARGEST_SCALE)[..., None]
-    low, high = -bounded.BELOW * scales, bounded.ABOVE * scales
+    limits = bounded.BOUNDS[NAME]
+    low, high = -limits.below * scales, limits.above * scales
     rows = np.clip(logs[orders], low, high)
     rows = np.clip(rows - np.median(rows, axis=2, keepdims=True), low, high)
     before = np.cumsum(rows, axis=1) - rows

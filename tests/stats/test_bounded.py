@@ -113,7 +113,8 @@ def test_scores_are_the_naive_ones(plain_units, drawn):
 
 
 def test_the_twins_have_the_same_numbers():
-    ours = bounded.BELOW, bounded.ABOVE, bounded.LARGEST_SCALE, bounded.CENTRING
+    limits = bounded.BOUNDS[NAME]
+    ours = limits.below, limits.above, bounded.LARGEST_SCALE, bounded.CENTRING
     assert ours == (BELOW, ABOVE, LARGEST_SCALE, CENTRING)
 
 
