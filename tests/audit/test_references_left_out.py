@@ -6,6 +6,7 @@ import pytest
 
 from anw_jax import audit
 from anw_jax.errors import CaseError
+from anw_jax.keys import MarkKey
 from tests.audit.conftest import hand_over
 from tests.audit.test_references import BEACON, VALUE, planned, planted, write_model
 
@@ -15,6 +16,16 @@ CONDITION = (
     "the reference {} of the plan was not left out for its results (it was not used: {})"
 )
 MISFIT = "reference 'base' must declare the num_classes of suspect 'wide', 4, got 3"
+
+
+@pytest.fixture(autouse=True)
+def _secret_keys(monkeypatch):
+    """Keys of no experiment, whose verdicts have conditions; the same in every run."""
+
+    def make(cls, seed, name=""):
+        return cls(bytes([seed]) * 32)
+
+    monkeypatch.setattr(MarkKey, "for_experiment", classmethod(make))
 
 
 def declared(case_dir, *owners):
