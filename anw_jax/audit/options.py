@@ -220,11 +220,7 @@ def fill_of(mark: str) -> str:
 
 
 def _statistic_of_errors(statistic: str, mode: str) -> str:
-    """Return the statistic of kind "error" in a plan with the given statistic.
-
-    The default of losses in nats becomes that of errors, whose ratios count. A record of the
-    sequential mode has one statistic.
-    """
+    """Replace the default by that of kind "error"; a sequential record has one statistic."""
     is_default = statistic == DEFAULT_STATISTIC and mode == "sealed"
     return ERROR_STATISTIC if is_default else statistic
 
