@@ -1,0 +1,406 @@
+"""Format the results of commands as lines of text."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from anw_jax.audit import AuditState, Case, RecordState, Replayed, reached, refusals
+from anw_jax.audit.checks import source_table
+from anw_jax.audit.corrections import uses_e_values
+from anw_jax.audit.declared import Declared
+from anw_jax.audit.labels import Labels
+from anw_jax.audit.statements import NAME as STATEMENTS
+from anw_jax.keys.plan_fields import Denoising
+from anw_jax.stats import format_p
+
+
+def estimate_lines(body: dict[str, Any], alpha: float, power: float, slots: int) -> list[str]:
+    """Format how many units and queries an audit will need."""
+    if body["num_units"] is None:
+        return [f"{body['access']}: {body['reason']}"]
+    lines = [
+        f"{body['num_units']} units, {slots - 1} slots each, {body['num_queries']:,} queries "
+        f"reach p ≤ {alpha:g} with power {power:g} ({body['access']})"
+    ]
+    if body.get("num_reference_queries"):
+        lines.append(f"and {body['num_reference_queries']:,} queries to reference models")
+    if "fill" in body:
+        how = {"black": "with black", "reflect": "by reflection"}[body["fill"]]
+        lines.append(f"what a shifted view uncovers is filled {how}")
+    if body.get("num_evaluations"):
+        lines.append(
+            f"a diffusion model is evaluated {body['num_evaluations']:,} times for them "
+            f"({Denoising()}), and so is each reference"
+        )
+    # A sealed audit makes all its queries; only a sequential one can end earlier.
+    if body["median_queries"] < body["num_queries"]:
+        lines.append(
+            f"half of such audits end after {body['median_units']} units, "
+            f"{body['median_queries']:,} queries"
+        )
+    return [
+        *lines,
+        f"effect {body['effect']:.2f} ({body['source']}); an estimate, not a promise",
+    ]
+
+
+def state_of(case: Case) -> dict[str, Any]:
+    """Gather the state of a case: the steps done, owners, suspects, and what was reached."""
+    steps = ("probe", "declared", "blind", "closed", "verdict")
+    body: dict[str, Any] = {"steps": [s for s in steps if case.has(f"{s}.json")]}
+    if case.has("declared.json"):
+        declared = Declared(case, case.read("declared.json"))
+        body["budget"] = declared.body.get("budget")
+        body["suspects"] = {n: declared.access_text(n) for n in declared.body["suspects"]}
+        if declared.body.get("references"):
+            body["references"] = list(declared.body["references"])
+        body["owners"] = {
+            name: {f: owner[f] for f in ("num_units", "num_images", "num_slots")}
+            for name, owner in declared.body["owners"].items()
+        }
+    if case.has("verdict.json"):
+        body["reached"] = reached(case)
+    return body
+
+
+def state_lines(body: dict[str, Any]) -> list[str]:
+    """Format the state of a case."""
+    lines = [f"steps done: {', '.join(body['steps']) or 'none'}"]
+    for name, owner in body.get("owners", {}).items():
+        lines.append(
+            f"{name}: {owner['num_units']} units, {owner['num_images']} photos, "
+            f"{owner['num_slots'] - 1} slots"
+        )
+    lines += [f"{name}: {text}" for name, text in body.get("suspects", {}).items()]
+    lines += [f"reference {name}" for name in body.get("references", [])]
+    for row in body.get("reached", []):
+        effect = "" if row["effect"] is None else f", effect {row['effect']:.2f}"
+        lines.append(
+            f"{row['owner']} against {row['suspect']}: p {row['p_text']} after "
+            f"{row['num_units']} units, {row['num_queries']:,} queries{effect}"
+        )
+    if body.get("reached"):
+        lines.append(
+            "each p is that of one test, not corrected for the other tests: see anw verdict"
+        )
+    return lines
+
+
+def probe_lines(body: dict[str, Any]) -> list[str]:
+    """Format the findings of a probe, the worst first."""
+    lines = []
+    for name, report in body["suspects"].items():
+        state = "queried correctly" if report["is_fit"] else "NOT queried correctly"
+        accuracy = report["accuracy"]
+        right = "" if accuracy is None else f", {100 * accuracy:.0f} % of the labels right"
+        why = f" ({report['unprobed']})" if "unprobed" in report else ""
+        lines.append(f"{name}: {state}{right}, {report['num_queries']} queries{why}")
+        for finding in report["findings"]:
+            lines.append(f"  {finding['severity']}: {finding['seen']}: {finding['do']}")
+    return lines
+
+
+def digest_line(case: Case, name: str) -> str:
+    """Format the digest of a file, which both sides should note."""
+    return f"SHA-256 of {name}, for both sides: {case.digest(name)}"
+
+
+def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
+    """Format a declaration."""
+    declared = Declared(case, body)
+    lines = [
+        f"{case.file('declared.json')} written: from now on nothing may be changed",
+        digest_line(case, "declared.json"),
+    ]
+    for name, owner in body["owners"].items():
+        plan = owner["plan"]
+        lines += [
+            f"owner {name}: {owner['num_units']} units, {owner['num_images']} photos; "
+            f"{plan['statistic']} at level {plan['alpha']:g}, as committed to",
+            f"class numbers of {name} come from: {owner['labels_by']}",
+        ]
+        table = source_table(case, name, owner["labels_by"])
+        lines += [] if table is None else _without_class(table)
+    for name in body["suspects"]:
+        menu = declared.menu(name)
+        times = f"; one of {menu} that the plan allows: p is multiplied by {menu}"
+        lines += [
+            f"suspect {name}: {declared.access_text(name)}{times if menu > 1 else ''}",
+            f"suspect {name} may leave up to {100 * declared.refusal_limit(name):g} % of an "
+            "owner's photos without a usable answer; above that its test is inconclusive",
+        ]
+    lines += _reference_lines(declared)
+    stops = body.get("sequential", {"num_tests": 1})
+    if stops["num_tests"] > 1:
+        lines.append(f"{stops['num_tests']} records, each may stop at level {stops['level']:g}")
+    return [
+        *lines,
+        "send the SHA-256 above to both sides before the first query",
+        f"state what no file can show in {case.file(STATEMENTS)} before the verdict",
+    ]
+
+
+def _reference_lines(declared: Declared) -> list[str]:
+    """Format which references calibrate the suspects, and what they cost p."""
+    lines = []
+    models = {
+        name: model["declaration_digest"]
+        for name, model in (declared.body.get("references") or {}).items()
+    }
+    for owner, one in declared.body["owners"].items():
+        planned = one["plan"].get("references", [])
+        for name, digest in models.items():
+            where = "in the plan" if digest in planned else "not in the plan: p is doubled"
+            lines.append(f"reference {name} ({digest}), for {owner}: {where}")
+            cost = ": p is doubled, and the verdict is conditional" if digest in planned else ""
+            for suspect in declared.case.suspects:
+                why = declared.why_left_out(name, suspect, owner)
+                lines += [f"  not used for suspect {suspect} ({why}){cost}"] if why else []
+        lines += [
+            f"reference {digest} of the plan of {owner} is not in the case: p is doubled, and "
+            "the verdict is conditional"
+            for digest in planned
+            if digest not in models.values()
+        ]
+    return lines
+
+
+def _without_class(table: Labels) -> list[str]:
+    """Format how many photos will have a constant row, and which words have no class."""
+    if not table.num_without:
+        return []
+    words = ", ".join(table.unknown_words)
+    which = f" (without a class number: {words})" if words else ""
+    counts = f"{table.num_without} of {len(table.classes)} photos"
+    return [
+        f"  {counts} have no class{which}: their rows are constant, and they stay in the test"
+    ]
+
+
+def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
+    """Format a blind result."""
+    lines = [
+        f"{case.file('blind.json')} sealed; keys may be opened now (anw verdict)",
+        digest_line(case, "blind.json"),
+    ]
+    for name, result in body["suspects"].items():
+        in_doubt = result["num_in_doubt"]
+        doubt = f", of which {in_doubt} may have been paid for unanswered" if in_doubt else ""
+        lines.append(f"{name}: {result['num_queries']:,} queries{doubt}")
+        for owner, blind in result["owners"].items():
+            without = blind["num_unusable"]
+            doubt = f", {without} units without usable answers" if without else ""
+            lines.append(f"  {owner}: table {blind['table']}{doubt}")
+            lines += _refusal_lines(f"  {owner}", blind)
+        for reference, sealed in (result.get("references") or {}).items():
+            for owner, one in sealed["owners"].items():
+                without = one["num_unusable"]
+                doubt = f", {without} units without usable answers" if without else ""
+                lines.append(f"  reference {reference}, {owner}: table {one['table']}{doubt}")
+    for name, result in (body.get("references") or {}).items():
+        lines.append(f"reference {name}: {result['num_queries']:,} queries")
+    return lines
+
+
+def _refusal_lines(whose: str, body: dict[str, Any]) -> list[str]:
+    """Format which images a suspect gave no usable answers to, if there are any."""
+    text = refusals.line(body.get("unusable"))
+    return [f"{whose}: {text}"] if text else []
+
+
+def state_body(state: AuditState) -> dict[str, Any]:
+    """Return the state of a sequential audit as plain values."""
+    waiting = [
+        {name: str(value) for name, value in dataclasses.asdict(one).items()}
+        for one in state.waiting
+    ]
+    return {
+        "closed_because": state.closed_because,
+        "request": waiting[0]["request"] if waiting else None,
+        "opening": waiting[0]["opening"] if waiting else None,
+        "num_opened": state.num_opened,
+        "num_units": state.num_units,
+        "p_value": state.p_value,
+        "waiting": waiting,
+        "records": [dataclasses.asdict(record) for record in state.records],
+    }
+
+
+def audit_lines(state: AuditState) -> list[str]:
+    """Format the state of a sequential audit."""
+    if len(state.records) == 1:
+        so_far = (
+            f"{state.num_opened} of {state.num_units} units opened, running p "
+            f"{format_p(math.log10(state.p_value))}"
+        )
+        if not state.waiting:
+            return [f"closed: {state.closed_because}; {so_far}"]
+        lines = [so_far]
+    else:
+        head = ("owner", "suspect", "units", "wealth", "running p", "")
+        lines = columns([head, *map(_record_row, state.records)])
+        if not state.waiting:
+            return [*lines, "closed"]
+    waits = "; ".join(f"{one.request} → {one.opening}" for one in state.waiting)
+    who = "owner" if len(state.waiting) == 1 else "owners"
+    return [*lines, f"waiting for the {who}: {waits}"]
+
+
+def _record_row(record: RecordState) -> tuple[str, ...]:
+    return (
+        record.owner,
+        record.suspect,
+        f"{record.num_opened} of {record.num_units}",
+        wealth_text(record.log_wealth),
+        format_p(math.log10(record.p_value)),
+        record.closed_because or "open",
+    )
+
+
+def wealth_text(log_wealth: float | None) -> str:
+    """Format a wealth of any size, rounded down so that it is never overstated.
+
+    Example:
+      >>> wealth_text(7.0), wealth_text(2000.0), wealth_text(None)
+      ('1e+03', '10^868.5', '0')
+    """
+    if log_wealth is None:
+        return "0"
+    log10 = log_wealth / math.log(10)
+    if abs(log10) > 300:
+        return f"10^{math.floor(log10 * 10) / 10:.1f}"
+    step = 10.0 ** (math.floor(log10) - 1)
+    return f"{math.floor(math.exp(log_wealth) / step) * step:.2g}"
+
+
+def columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """Align rows of text in columns.
+
+    Example:
+      >>> columns([("a", "long"), ("word", "b")])
+      ['a     long', 'word  b']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _pairs(tests: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Owner, suspect and test of each test."""
+    for owner, by_name in tests.items():
+        for name, test in by_name.items():
+            yield owner, name, test
+
+
+def verdict_lines(body: dict[str, Any]) -> list[str]:
+    """Format the verdict of every test, then that of the case."""
+    end, level = body["corrected"], body["corrected"]["level"]
+    if body["mode"] == "sequential" and end["num_tests"] > 1:
+        lines = _record_lines(body)
+    else:
+        lines = []
+        for owner, name, test in _pairs(body["tests"]):
+            reason = f": {test['reason']}" if test["reason"] else ""
+            at = "" if level is None else f", level {level:g}"
+            opened = f"{test['num_opened']} of " if "num_opened" in test else ""
+            lines.append(
+                f"{owner} against {name}: {test['outcome']}{reason} (p {test['p_text']}{at}, "
+                f"{opened}{test['num_units']} units, {test['statistic']})"
+            )
+            lines += [f"  {line}" for line in test["text"].splitlines()]
+            lines += _refusal_lines(f"  {name}", test)
+            found = [test[part] for part in ("how_many", "which") if test[part] is not None]
+            lines += [f"  {part['text']}" for part in found]
+    for owner, text in end.get("texts", {}).items():
+        lines += f"{owner}, at least one of the models: {text}".splitlines()
+    for owner, name, test in _pairs(body.get("controls", {})):
+        lines.append(f"control {name}, not a suspect: {owner}'s p {test['p_text']}")
+    return [*lines, *_case_lines(body), _end_line(end)]
+
+
+def _case_lines(body: dict[str, Any]) -> list[str]:
+    """Format what the verdict rests on: commitments, beacons, access, digests."""
+    case, lines = body["case"], []
+    for name, owner in case["owners"].items():
+        lines.append(
+            f"{name}: commitment {owner['commitment']} (number {owner['number']}; found: "
+            f"{owner['stated']['found'] or 'not stated'}), beacon {owner['beacon'] or 'none'}, "
+            f"class numbers by {owner['labels_by']}"
+        )
+    for name, suspect in case["suspects"].items():
+        tried = suspect["stated"]["models_tried"] or "not stated"
+        lines.append(f"{name}: {suspect['access']}; models tried: {tried}")
+    for name, reference in case.get("references", {}).items():
+        lines.append(f"reference {name}: model {reference['model']}")
+    probe = "overridden" if case["despite_probe"] else "passed"
+    compared = "compared" if body["blind_compared"] else "not compared"
+    return [
+        *lines,
+        f"probe: {probe}; SHA-256 of declared.json {case['declared_sha256']}, of the sealed "
+        f"result {case['blind_sha256']} ({compared} with the one noted at the audit)",
+    ]
+
+
+def _end_line(end: dict[str, Any]) -> str:
+    named = "; ".join(" against ".join(entry) for entry in end["named"])
+    reason = f", {end['reason']}" if end["reason"] else ""
+    body = f"{end['claim']}: {end['outcome']}{reason} ({end['correction']})"
+    return f"{body}: {named}" if named else body
+
+
+def _record_lines(body: dict[str, Any]) -> list[str]:
+    """Format one table of all records, and then the text of each."""
+    by_e = uses_e_values(body["corrected"]["claim"])
+    rows = [("owner", "suspect", "units", "wealth", "e-value" if by_e else "p", "outcome", "")]
+    shown, refused, rests_on = [], [], []
+    for owner, name, test in _pairs(body["tests"]):
+        rows.append(
+            (
+                owner,
+                name,
+                f"{test['num_opened']} of {test['num_units']}",
+                wealth_text(test["log_wealth"]),
+                wealth_text(test["log_e_value"]) if by_e else test["p_text"],
+                test["outcome"] + (f": {test['reason']}" if test["reason"] else ""),
+                test["because"],
+            )
+        )
+        rests_on += [f"{owner}: {test['standing']}", *test["stated"]]
+        refused += _refusal_lines(f"{owner} against {name}", test)
+        if test["outcome"] == "shown":
+            shown += f"{owner} against {name}: {test['text']}".splitlines()
+    means = [
+        f"{owner}: p of the mean {format_p(math.log10(p))}"
+        for owner, p in body["corrected"].get("p_values", {}).items()
+    ]
+    return [*columns(rows), *shown, *refused, *means, *dict.fromkeys(rests_on)]
+
+
+def replayed_lines(done: Replayed) -> list[str]:
+    """Format the result of a replay."""
+    lines = [
+        f"replayed: {done.num_rows} rows from the answers, and the verdict from the rows: "
+        "nothing differs from the files"
+    ]
+    if done.wording:
+        lines += [
+            f"verdict.json is worded differently: {done.wording}; this version prints",
+            *verdict_lines(done.verdict),
+        ]
+    if done.num_asked:
+        lines.append(
+            f"queried again: {done.num_asked} units, {done.num_differing} of them with other "
+            "answers than those sealed"
+        )
+    if done.verdict["blind_compared"]:
+        lines.append(
+            "verdict.json says that the digest noted at the audit was compared; compare it "
+            f"with your own note: {done.verdict['case']['blind_sha256']}"
+        )
+    for owner, units in (done.foreign_leaves or {}).items():
+        what = f"units {units}" if units else "none"
+        lines.append(f"{owner}: leaves that do not come from the key: {what}")
+    return [*lines, _end_line(done.verdict["corrected"])]
