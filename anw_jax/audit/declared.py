@@ -85,6 +85,14 @@ class Declared:
         """Say why a reference is not used for a suspect and an owner; "" if it is."""
         return self.left_out.get(reference, {}).get(suspect, {}).get(owner, "")
 
+    def lines_left_out(self, reference: str, owner: str) -> list[str]:
+        """Say for which suspects a reference is not used, why, and what that costs an owner."""
+        digest = self.said(f"{REFERENCES}{reference}")["declaration_digest"]
+        is_planned = digest in self.case.owners[owner].published.plan.references
+        cost = ": p is doubled, and the verdict is conditional" if is_planned else ""
+        whys = {s: self.why_left_out(reference, s, owner) for s in self.case.suspects}
+        return [f"  not used for suspect {s} ({why}){cost}" for s, why in whys.items() if why]
+
     def planned_but_unused(self) -> list[str]:
         """List the digests of references that a plan names and a test of its owner lacks."""
         found: dict[str, None] = {}

@@ -11,7 +11,6 @@ from anw_jax.audit.corrections import uses_e_values
 from anw_jax.audit.declared import Declared
 from anw_jax.audit.labels import Labels
 from anw_jax.audit.statements import NAME as STATEMENTS
-from anw_jax.keys.plan_fields import Denoising
 from anw_jax.stats import format_p
 
 
@@ -29,10 +28,7 @@ def estimate_lines(body: dict[str, Any], alpha: float, power: float, slots: int)
         how = {"black": "with black", "reflect": "by reflection"}[body["fill"]]
         lines.append(f"what a shifted view uncovers is filled {how}")
     if body.get("num_evaluations"):
-        lines.append(
-            f"a diffusion model is evaluated {body['num_evaluations']:,} times for them "
-            f"({Denoising()}), and so is each reference"
-        )
+        lines.append(f"{body['num_evaluations']:,} evaluations of a diffusion model's network")
     # A sealed audit makes all its queries; only a sequential one can end earlier.
     if body["median_queries"] < body["num_queries"]:
         lines.append(
@@ -153,10 +149,7 @@ def _reference_lines(declared: Declared) -> list[str]:
         for name, digest in models.items():
             where = "in the plan" if digest in planned else "not in the plan: p is doubled"
             lines.append(f"reference {name} ({digest}), for {owner}: {where}")
-            cost = ": p is doubled, and the verdict is conditional" if digest in planned else ""
-            for suspect in declared.case.suspects:
-                why = declared.why_left_out(name, suspect, owner)
-                lines += [f"  not used for suspect {suspect} ({why}){cost}"] if why else []
+            lines += declared.lines_left_out(name, owner)
         lines += [
             f"reference {digest} of the plan of {owner} is not in the case: p is doubled, and "
             "the verdict is conditional"

@@ -246,7 +246,8 @@ def test_with_a_beacon_the_first_call_commits_and_the_second_marks(root, photos)
     assert second.commitment == first.commitment
     assert second.num_written == 3
     manifest = Manifest.load(root / "out" / "manifest.json")
-    degrees = assign(KEY, manifest, plan, beacon=b"value").degrees
+    committed = audit.read_published(root / "out").plan
+    degrees = assign(KEY, manifest, committed, beacon=b"value").degrees
     original = data.read_photo(photos / "photo00.png")
     marked = data.read_photo(root / "out" / "published" / "photo00.png")
     assert np.array_equal(marked, publish(HueRotation(), original[None], float(degrees[0]))[0])

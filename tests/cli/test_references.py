@@ -76,7 +76,8 @@ def test_the_estimate_counts_evaluations_of_a_diffusion_model(anw):
     body = json.loads(anw(*words, "--access", "error", "--json").out)
     assert body["num_evaluations"] == 16 * body["num_queries"]
     assert (
-        f"evaluated {body['num_evaluations']:,} times" in anw(*words, "--access", "error").out
+        f"{body['num_evaluations']:,} evaluations of a diffusion model's"
+        in anw(*words, "--access", "error").out
     )
     assert "num_evaluations" not in anw(*words, "--json").out
 
