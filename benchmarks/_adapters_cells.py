@@ -85,7 +85,8 @@ def row(case: Case, world: str, make: str, rungs: dict[str, Access]) -> dict[str
         for name, access in rungs.items():
             found[name] = one = cell(case, world, make, name, access, service)
             told = one.get("missing") or (
-                f"p = {one['p']:.2g}, {one['queries']} queries, {one['seconds']:.1f} s"
+                f"p = {stats.format_p(one['log10_p'])}, {one['queries']} queries, "
+                f"{one['seconds']:.1f} s"
             )
             where = f"{case.folder.name}, {world} the photos, {make}, {name}"
             print(f"{where}: {told}", flush=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from anw_jax.stats import format_p
+from anw_jax.stats import format_log10_p, format_p
 from benchmarks import _measure
 
 PAGE = _measure.REPOSITORY / "docs" / "adapters.md"
@@ -168,7 +168,7 @@ def _tuning(runs: Sequence[dict[str, Any]], settings: dict[str, Any]) -> str:
     }
     rows = [
         [str(seed), str(number)]
-        + [f"{found[seed, number, *column]['log10_p']:.2f}" for column in columns]
+        + [format_log10_p(found[seed, number, *column]["log10_p"]) for column in columns]
         for seed in seeds
         for number in sorted({run["label_queries"] for run in runs})
     ]

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.fft
 
 from anw_jax.keys import Assignment, SignatureSpace, Units
-from anw_jax.stats import exact_test, monte_carlo_test
+from anw_jax.stats import exact_test, format_log10_p, monte_carlo_test
 from benchmarks import _measure
 
 SPACE = SignatureSpace()
@@ -43,7 +43,7 @@ def compare(num_units: int, rounds: int) -> dict:
     taken = float(np.median(seconds["exact"]))
     speedup = _measure.ratio(seconds, "exact", "monte carlo")
     share = _measure.ratio(seconds, "exact", "floor")
-    print(f"{num_units} units: {taken:.3f} s, log10 p = {result.log10_p:.1f}")
+    print(f"{num_units} units: {taken:.3f} s, log10 p = {format_log10_p(result.log10_p, 1)}")
     _measure.say(f"{num_units} units, times faster than 999 Monte-Carlo draws", speedup)
     _measure.say(f"{num_units} units, share of the floor", share)
     return {

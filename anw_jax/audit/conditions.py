@@ -1,7 +1,6 @@
 """Assemble a verdict: statements, conditions, the factor that multiplies p, and the texts."""
 
 import dataclasses
-import math
 from typing import Any
 
 from anw_jax.audit import references
@@ -17,7 +16,7 @@ from anw_jax.audit.statements import (
     read_statements,
 )
 from anw_jax.errors import ChangedFileError
-from anw_jax.stats import format_p
+from anw_jax.stats import format_p_value
 from anw_jax.verify import Statements
 from anw_jax.verify.statements import prefix_statements
 from anw_jax.verify.verdict import (
@@ -328,7 +327,7 @@ def _text_of_any(tests: list[dict[str, Any]], level: float, p_value: float) -> s
     sentence = (
         f"If all of these {len(tests)} models had been made without these marked photos, "
         "whatever else they learned from, a mean of e-values this large would occur with "
-        f"probability at most {format_p(math.log10(p_value))}."
+        f"probability at most {format_p_value(p_value)}."
     )
     stated = list(dict.fromkeys(line for test in tests for line in test["stated"]))
     return verdict_text(SHOWN, level, sentence, standing, conditions, stated)

@@ -17,7 +17,7 @@ from anw_jax.audit.declared import Declared
 from anw_jax.audit.seal import read_blind
 from anw_jax.errors import CaseError
 from anw_jax.keys import AccessRule, Assignment, Manifest, MarkKey, Plan, assign
-from anw_jax.stats import format_p, how_many, log_e_from_p, which_units
+from anw_jax.stats import format_p, format_p_value, how_many, log_e_from_p, which_units
 from anw_jax.verify import LeftOut, Reference, Verdict, decide
 
 
@@ -309,4 +309,4 @@ def _of_all(level: float) -> str:
       ('of all such audits, shown or not, at most 5 %', 'of all such audits, shown or not, at
       most 0.7143 %')
     """
-    return f"of all such audits, shown or not, at most {format_p(math.log10(100 * level))} %"
+    return f"of all such audits, shown or not, at most {format_p_value(100 * level)} %"

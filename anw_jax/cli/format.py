@@ -11,7 +11,7 @@ from anw_jax.audit.corrections import uses_e_values
 from anw_jax.audit.declared import Declared
 from anw_jax.audit.labels import Labels
 from anw_jax.audit.statements import NAME as STATEMENTS
-from anw_jax.stats import format_p
+from anw_jax.stats import format_p_value
 
 
 def estimate_lines(body: dict[str, Any], alpha: float, power: float, slots: int) -> list[str]:
@@ -225,7 +225,7 @@ def audit_lines(state: AuditState) -> list[str]:
     if len(state.records) == 1:
         so_far = (
             f"{state.num_opened} of {state.num_units} units opened, running p "
-            f"{format_p(math.log10(state.p_value))}"
+            f"{format_p_value(state.p_value)}"
         )
         if not state.waiting:
             return [f"closed: {state.closed_because}; {so_far}"]
@@ -246,7 +246,7 @@ def _record_row(record: RecordState) -> tuple[str, ...]:
         record.suspect,
         f"{record.num_opened} of {record.num_units}",
         wealth_text(record.log_wealth),
-        format_p(math.log10(record.p_value)),
+        format_p_value(record.p_value),
         record.closed_because or "open",
     )
 
@@ -361,12 +361,13 @@ def _record_lines(body: dict[str, Any]) -> list[str]:
                 test["because"],
             )
         )
-        rests_on += [f"{owner}: {test['standing']}", *test["stated"]]
+        if test["outcome"] != "shown":  # the text of a test that is shown has them
+            rests_on += test["stated"]
         refused += _refusal_lines(f"{owner} against {name}", test)
         if test["outcome"] == "shown":
             shown += f"{owner} against {name}: {test['text']}".splitlines()
     means = [
-        f"{owner}: p of the mean {format_p(math.log10(p))}"
+        f"{owner}: p of the mean {format_p_value(p)}"
         for owner, p in body["corrected"].get("p_values", {}).items()
     ]
     return [*columns(rows), *shown, *refused, *means, *dict.fromkeys(rests_on)]

@@ -238,10 +238,10 @@ def _run_context(record: RunRecord) -> dict[str, Any]:
 
 
 def _no_evidence(record: RunRecord) -> dict[str, list[str]]:
-    """Return conditions that are not evidence, with the users whom they concern."""
+    """Return why what is shown is not evidence, with the users whom it concerns."""
     concerned: dict[str, list[str]] = {}
     for user in record.claims or record.users:
-        if not words.is_evidence(user):
+        if user.numbers["outcome"] == "shown" and not words.is_evidence(user):
             concerned.setdefault(user.numbers["standing"], []).append(user.name)
     return concerned
 

@@ -1,6 +1,7 @@
 """Numbers in plain words, never rounded in favour of a claim."""
 
 import math
+import sys
 from typing import Any
 
 from anw_jax import stats
@@ -21,12 +22,15 @@ def odds(log10_p: float | None) -> str:
     """
     if log10_p is None:
         return "not known"
+    # As for `stats.format_p`: to the last bits, and then two digits, rounded down.
+    most = -log10_p * (1 + 4 * sys.float_info.epsilon)
     if log10_p <= -9:
-        return f"1 in 10{power(math.floor(-log10_p + 1e-9))}"
-    value = 10.0**-log10_p
-    # Two significant digits, rounded down.
-    step = 10.0 ** (math.floor(math.log10(value)) - 1)
-    rounded = math.floor(value / step + 1e-9) * step
+        return f"1 in 10{power(math.floor(most))}"
+    exponent = math.floor(most) - 1
+    numerator = math.floor(10.0 ** (most - exponent)) + 1
+    while math.log10(numerator) > most - exponent:
+        numerator -= 1
+    rounded = numerator * 10.0**exponent
     return f"1 in {rounded:,.0f}" if rounded >= 10 else f"1 in {rounded:.2g}"
 
 
@@ -40,6 +44,16 @@ def gloss_of_p(log10_p: float | None) -> str:
     if log10_p is None:
         return "not known"
     return "no more than luck" if 10**log10_p > 0.5 else f"at most {odds(log10_p)}"
+
+
+def log10_of_p(log10_p: float | None) -> str:
+    """Return the logarithm of a p with two digits, rounded up; a dash where there is none.
+
+    Example:
+      >>> log10_of_p(-3.2687), log10_of_p(None)
+      ('−3.26', '–')
+    """
+    return "–" if log10_p is None else stats.format_log10_p(log10_p).replace("-", "−")
 
 
 def power(exponent: int) -> str:
@@ -69,7 +83,7 @@ fair coin toss')
     """
     if bits is None:
         return "not known"
-    num = math.floor(bits + 1e-9)
+    num = math.floor(bits)
     if num < 1:
         return "less than one fair coin toss"
     if num == 1:
@@ -184,7 +198,7 @@ def p_of(p_value: float | None) -> str:
       >>> p_of(0.00023806), p_of(1e-6), p_of(0.05), p_of(None)
       ('2.4e-4', '1e-6', '0.05', '–')
     """
-    return "–" if not p_value else stats.format_p(math.log10(p_value))
+    return "–" if not p_value else stats.format_p_value(p_value)
 
 
 def diagnostics(user: UserRecord, names: list[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The exact test, a Monte-Carlo version, and empirical checks that p is never too small."""
 
 import dataclasses
+import decimal
 import math
 import sys
 from collections.abc import Iterable, Sequence
@@ -85,10 +86,11 @@ def in_words(result: Any, event: str) -> str:
 
 
 def format_p(log10_p: float) -> str:
-    """Format a p-value, rounded up, from its base-10 logarithm.
+    """Format a p-value from its base-10 logarithm; always rounded up.
 
     Two digits, or four decimals from 0.001 on: the least such number whose logarithm is not
-    below the one given, to the last bits of that.
+    below the one given, to the last bits of that (of which `to_base_10` adds more than are
+    taken off here, so that no p of a result is printed too small).
 
     Example:
       >>> format_p(-11.4), format_p(-400.0), format_p(math.log10(0.25))
@@ -105,6 +107,34 @@ def format_p(log10_p: float) -> str:
     if exponent and numerator >= 10 * steps:
         numerator, exponent = numerator // 10, exponent + 1
     return f"{numerator / steps:g}" + (f"e{exponent}" if exponent else "")
+
+
+def format_p_value(p_value: float) -> str:
+    """Format a p-value or a level, a float in (0, 1]; never a smaller number than the float.
+
+    Use `format_p` where there is a logarithm, since that does not underflow.
+
+    Example:
+      >>> format_p_value(0.05), format_p_value(math.nextafter(0.05, 1)), format_p_value(3.01e-9)
+      ('0.05', '0.0501', '3.1e-9')
+    """
+    log10_p = math.log10(p_value)
+    text = format_p(log10_p)
+    if float(text) >= p_value:
+        return text
+    return format_p(log10_p * (1 - 16 * sys.float_info.epsilon))
+
+
+def format_log10_p(log10_p: float, digits: int = 2) -> str:
+    """Format the base-10 logarithm of a p-value; always rounded up.
+
+    Example:
+      >>> format_log10_p(-3.2687), format_log10_p(-3.26), format_log10_p(-0.001)
+      ('-3.26', '-3.26', '0.00')
+    """
+    step = decimal.Decimal(1).scaleb(-digits)
+    rounded = decimal.Decimal(repr(float(log10_p))).quantize(step, decimal.ROUND_CEILING)
+    return f"{rounded + 0:f}"
 
 
 def exact_test(

@@ -115,20 +115,23 @@ def verdict_text(
     conditions: Sequence[str],
     stated: Sequence[str] = (),
 ) -> str:
-    """Format a verdict as several lines of text.
+    """Format a verdict as several lines of text; the conditions are a numbered list.
+
+    The standing is stated only if the outcome is "shown".
 
     Example:
       >>> print(verdict_text("shown", 0.05, "S.", "conditional", ["A (a)", "B (b)"]))
       Shown at level 0.05, if
-        - A (a)
-        - B (b)
+        1. A (a)
+        2. B (b)
       S.
     """
     head = f"{outcome[:1].upper()}{outcome[1:]} at level {alpha:g}"
     if outcome != "shown":
         lines = [f"{head}."]
     elif conditions:
-        lines = [f"{head}, if", *(f"  - {condition}" for condition in conditions)]
+        numbered = (f"  {number}. {text}" for number, text in enumerate(conditions, 1))
+        lines = [f"{head}, if", *numbered]
     else:
         lines = [f"{head}: {standing}."]
     return "\n".join([*lines, sentence, *stated])

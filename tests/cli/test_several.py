@@ -81,7 +81,7 @@ def test_two_suspects_one_guilty_by_hand(anw, root):
     assert shown == "ann against guilty: Shown at level 0.0005, if"
     (sentence,) = [line for line in rest if line.startswith("If this model had been made")]
     assert sentence.endswith("one of 2 tests of the case; corrected for all of them: shown.")
-    assert any(line.startswith("ann: holds only if the owner") for line in rest)
+    assert any(line.startswith("  1. the owner chose neither keys nor") for line in rest)
     assert end == "each model: shown (Bonferroni over 2 tests): ann against guilty"
     verdict = json.loads((case / "verdict.json").read_text())
     assert verdict["tests"]["ann"]["guilty"]["p_value"] <= 0.0005

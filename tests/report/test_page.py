@@ -4,6 +4,7 @@ import html.parser
 import json
 import os
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -225,21 +226,19 @@ def test_p_too_small_for_a_float(make_workdir):
     changes |= {"z": 55.0, "outcome": "shown"}
     page = page_of(make_workdir({"changes": changes}))
     assert "p 1e-400 at most 1 in 10⁴⁰⁰" in page.text
-    assert "bits of evidence 1,328.7 like 1,328 fair coin tosses all heads" in page.text
+    assert "bits (−log₂ p) 1,328.7 like 1,328 fair coin tosses all heads" in page.text
     assert "stands at +55.0 standard deviations" in page.source
 
 
-def test_inconclusive_is_shown_with_its_reason(make_workdir):
+def test_inconclusive_is_printed_with_its_reason_and_never_as_evidence(make_workdir):
     reason = "no test possible: no unit's answers tell its slots apart"
     changes = {"outcome": "inconclusive", "reason": reason, "p_text": "1", "log10_p": 0.0}
     changes |= {"sentence": f"The test is inconclusive: {reason}.", "z": 0.0, "bits": 0.0}
     folder = make_workdir({"changes": changes})
     np.savez(folder / "nulls" / "keyed.npz", z=np.zeros(1), probability=np.ones(1))
     page = page_of(folder)
-    assert (
-        f"inconclusive: {reason} {verdict.EXPERIMENT_KEY} The test is inconclusive: {reason}."
-        in page.text
-    )
+    assert f"inconclusive: {reason} The test is inconclusive: {reason}." in page.text
+    assert not re.search(r"\bevidence\b(?!\.md)", page.text)
     assert "there is no distribution to draw" in page.text
 
 

@@ -207,7 +207,7 @@ def test_one_thing_left_out_is_one_condition(plan, changes, options, condition):
     assert verdict.standing == f"holds only if {found}"
     assert is_conditional(verdict.standing)
     assert not is_evidence(verdict.standing)
-    assert verdict.text.startswith(f"Shown at level 1e-06, if\n  - {found}\nIf this model had")
+    assert verdict.text.startswith(f"Shown at level 1e-06, if\n  1. {found}\nIf this model had")
     assert "evidence" not in verdict.text
 
 

@@ -9,7 +9,14 @@ from anw_jax.errors import CommitmentError
 from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, assign, commit
 from anw_jax.stats import STATISTICS, count_hits, exact_test
 from anw_jax.verify import decide, infer_signatures, seal
-from anw_jax.verify.verdict import EXPERIMENT_KEY, NO_COMMITMENT, is_conditional
+from anw_jax.verify.verdict import (
+    EVIDENCE,
+    EXPERIMENT_KEY,
+    NO_COMMITMENT,
+    OPENED_BEFORE,
+    is_conditional,
+    verdict_text,
+)
 
 SPACE = SignatureSpace()
 PLAN = Plan(statistic="log_losses", alpha=1e-6)
@@ -38,6 +45,20 @@ def table(rng, key, manifest):
     table = rng.exponential(size=(NUM_UNITS, 12)).astype(np.float32)
     table[np.arange(NUM_UNITS), assign(key, manifest, PLAN).slots] = 0.0
     return table
+
+
+@pytest.mark.parametrize("outcome", ["not shown", "inconclusive"])
+@pytest.mark.parametrize(
+    "standing", [EVIDENCE, EXPERIMENT_KEY, NO_COMMITMENT, OPENED_BEFORE, "holds only if A"]
+)
+def test_a_verdict_that_shows_nothing_never_says_evidence(outcome, standing):
+    assert "evidence" not in verdict_text(outcome, 0.05, "S.", standing, ["A"]).lower()
+    assert "evidence" in verdict_text("shown", 0.05, "S.", EVIDENCE, [])
+
+
+def test_conditions_are_numbered():
+    lines = verdict_text("shown", 0.05, "S.", "holds only if", "ABCDEFGHIJ").splitlines()
+    assert lines[1:11] == [f"  {n}. {text}" for n, text in enumerate("ABCDEFGHIJ", 1)]
 
 
 def test_a_test_under_a_commitment(table, key, manifest):
