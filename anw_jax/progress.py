@@ -11,9 +11,17 @@ from collections.abc import Callable
 
 ProgressFn = Callable[[int, int], None]
 
+# From the name of a part of the work to the function that is told of its progress.
+ReportFn = Callable[[str], ProgressFn]
+
 
 def silent(done: int, total: int) -> None:
     """Ignore progress; the default of every `on_progress`."""
+
+
+def silent_parts(name: str) -> ProgressFn:
+    """Ignore the progress of every part; the default where work has several parts."""
+    return silent
 
 
 @dataclasses.dataclass

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _files
+from anw_jax import _files, progress
 from anw_jax.audit.files import check_same, digest_of, only_one, read_json
 from anw_jax.audit.labels import LABELS_MAP, check_label_files
 from anw_jax.audit.originals import Originals, read_originals
@@ -67,12 +67,18 @@ class Case:
 
     Args:
       path: the folder.
+      on_progress: maps "reading NAME" to a function of (photos read, photos in all).
 
     Raises:
       CaseError: no such folder, no owner or no suspect in it.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        on_progress: progress.ReportFn = progress.silent_parts,
+    ):
+        self._on_progress = on_progress
         self.path = pathlib.Path(path)
         if not self.path.is_dir():
             raise CaseError(f"the case folder {self.path} is not there")
@@ -92,7 +98,12 @@ class Case:
         owners = {}
         for entry in found:
             published = read_published(entry)
-            originals = read_originals(entry, published.manifest, self.file(LABELS_MAP))
+            originals = read_originals(
+                entry,
+                published.manifest,
+                self.file(LABELS_MAP),
+                self._on_progress(f"reading {entry.name}"),
+            )
             owners[_name(entry)] = Owner(entry.name, published, originals)
         check_label_files(self.path, owners)
         return owners

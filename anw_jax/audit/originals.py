@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from anw_jax import _check, data
+from anw_jax import _check, data, progress
 from anw_jax.audit.files import canonical_name, digest_of, read_arrays
 from anw_jax.audit.labels import LABELS, LABELS_MAP, MOST_CLASS, NO_CLASS, Labels, read_labels
 from anw_jax.errors import CaseError, ChangedFileError
@@ -27,6 +27,7 @@ class StoredPhotos(Sequence):
 
     Args:
       sources: files, or arrays.
+      on_progress: called with (photos read, photos in all).
 
     Attributes:
       digests: `image_digest` of each, or None.
@@ -41,7 +42,11 @@ class StoredPhotos(Sequence):
       ([None, (2, 4, 3)], None, 24)
     """
 
-    def __init__(self, sources: Sequence[pathlib.Path | np.ndarray]):
+    def __init__(
+        self,
+        sources: Sequence[pathlib.Path | np.ndarray],
+        on_progress: progress.ProgressFn = progress.silent,
+    ):
         self._sources = list(sources)
         self._held: dict[int, np.ndarray] = {}
         self._places: list[int | None] = list(range(len(self._sources)))
@@ -55,6 +60,7 @@ class StoredPhotos(Sequence):
             if num_bytes + image.nbytes <= _HELD_BYTES and image is not source:
                 self._held[number] = image
                 num_bytes += image.nbytes
+            on_progress(number + 1, len(self._sources))
 
     def ordered(self, places: Sequence[int | None]) -> Self:
         """Reorder the photos, with gaps and repetitions; no pixels are copied."""
@@ -135,7 +141,10 @@ class Originals:
 
 
 def read_originals(
-    folder: pathlib.Path, manifest: Manifest, arbitrator_words: pathlib.Path | None = None
+    folder: pathlib.Path,
+    manifest: Manifest,
+    arbitrator_words: pathlib.Path | None = None,
+    on_progress: progress.ProgressFn = progress.silent,
 ) -> Originals:
     """Read `originals/` with `labels.csv`, or `originals.npz`, of one owner.
 
@@ -155,7 +164,7 @@ def read_originals(
         not in the manifest, or labels that do not fit.
       SourceError: a photo that cannot be read.
     """
-    names, images, labels = _photos(folder)
+    names, images, labels = _photos(folder, on_progress)
     places = _places(folder, manifest, images, names)
     # One of two byte-identical photos is used for both.
     brought = {manifest.image_digests[place]: i for i, place in enumerate(places)}
@@ -177,12 +186,14 @@ def read_originals(
     return Originals(ordered, table.classes, LABELS, table)
 
 
-def _photos(folder: pathlib.Path) -> tuple[list[str], StoredPhotos, np.ndarray | None]:
+def _photos(
+    folder: pathlib.Path, on_progress: progress.ProgressFn
+) -> tuple[list[str], StoredPhotos, np.ndarray | None]:
     has_arrays, has_folder = (folder / ARRAYS).exists(), (folder / FOLDER).exists()
     if has_arrays and has_folder:
         raise CaseError(f"{folder} must hold {FOLDER}/ or {ARRAYS}, not both: keep one")
     if has_folder:
-        return *_from_folder(folder / FOLDER), None
+        return *_from_folder(folder / FOLDER, on_progress), None
     if not has_arrays:
         raise CaseError(f"{folder} holds neither {FOLDER}/ nor {ARRAYS}")
     names, images, labels = _from_arrays(folder / ARRAYS)
@@ -194,14 +205,16 @@ def _photos(folder: pathlib.Path) -> tuple[list[str], StoredPhotos, np.ndarray |
     return names, images, labels
 
 
-def _from_folder(folder: pathlib.Path) -> tuple[list[str], StoredPhotos]:
+def _from_folder(
+    folder: pathlib.Path, on_progress: progress.ProgressFn
+) -> tuple[list[str], StoredPhotos]:
     listing = data.list_folder(folder)
     if listing.passed_over:
         (first, why), number = listing.passed_over[0], len(listing.passed_over)
         warnings.warn(f"{first} is skipped ({why}); {number} such files in all", stacklevel=2)
     files = data.list_photos(folder, listing)
     names = [file.relative_to(folder).as_posix() for file in files]
-    return names, StoredPhotos(files)
+    return names, StoredPhotos(files, on_progress)
 
 
 def _from_arrays(path: pathlib.Path) -> tuple[list[str], StoredPhotos, np.ndarray | None]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _check, _json
+from anw_jax import _check, _json, progress
 from anw_jax.audit.case import FORMATS, Case, Owner
 from anw_jax.audit.checks import known_labels, sizes_of
 from anw_jax.audit.declare import close
@@ -45,6 +45,7 @@ def probe_case(
     case: Case,
     num_photos: int = 48,
     makers: dict[str, MakerFn] | None = None,
+    on_progress: progress.ReportFn = progress.silent_parts,
 ) -> dict[str, Any]:
     """Probe every suspect and reference on unmarked originals and write `probe.json`.
 
@@ -57,6 +58,8 @@ def probe_case(
       num_photos: originals used, at least 2, of the most frequent size; and two more of each
         other size. For a suspect that declares its `input_size`, sizes make no difference.
       makers: further kinds of suspects.
+      on_progress: maps a model's name to a function of (pictures queried, 0): how many there
+        will be depends on the answers.
 
     Returns:
       What was written: for each suspect whether it is fit, findings, accuracy, queries.
@@ -80,7 +83,8 @@ def probe_case(
             report = Report((), 0, None)
         else:
             fit = _fit_of(case, suspect)
-            report, why = _probed(case, suspect, photos, num_photos, fit), {}
+            report = _probed(case, suspect, photos, num_photos, fit, on_progress(name))
+            why = {}
         report = _with_classes(report, case, suspect)
         reports[name] = {
             "is_fit": report.is_fit,
@@ -122,7 +126,12 @@ def _photos(case: Case) -> list[_Photo]:
 
 
 def _probed(
-    case: Case, suspect: Suspect, photos: list[_Photo], num_photos: int, fit: str
+    case: Case,
+    suspect: Suspect,
+    photos: list[_Photo],
+    num_photos: int,
+    fit: str,
+    on_progress: progress.ProgressFn,
 ) -> Report:
     main, others = photos, []
     if queried_size(suspect) is None:
@@ -145,6 +154,7 @@ def _probed(
         other_sizes=others,
         batch_sizes=_batch_sizes(suspect, photos, max(photo.shape for photo in chosen)),
         fit=fit,
+        on_progress=on_progress,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _files
+from anw_jax import _files, progress
 from anw_jax.audit.batches import Like, queries_of, query_batch, stored_batch
 from anw_jax.audit.case import REFERENCES
 from anw_jax.audit.declared import Declared
@@ -30,7 +30,11 @@ Tables = dict[str, dict[str, np.ndarray]]
 
 
 def fill(
-    declared: Declared, like: Like, budget: int | None, makers: dict[str, MakerFn] | None
+    declared: Declared,
+    like: Like,
+    budget: int | None,
+    makers: dict[str, MakerFn] | None,
+    on_progress: progress.ReportFn = progress.silent_parts,
 ) -> tuple[Tables, dict[str, Any]]:
     """Query every reference about what one suspect was asked, and write the tables.
 
@@ -45,7 +49,8 @@ def fill(
         model = f"{REFERENCES}{name}"
         opened = query_batch(declared, model, budget=budget, makers=makers, like=like)
         with opened as (batch, _):
-            filled = batch.tables(declared.rule(like.suspect).saving)
+            saving = declared.rule(like.suspect).saving
+            filled = batch.tables(saving, on_progress(f"{model} for {like.suspect}"))
         pairs = zip(case.owners, filled, strict=True)
         used = declared.owners_of(name, like.suspect)
         tables[name] = {owner: table for owner, table in pairs if owner in used}

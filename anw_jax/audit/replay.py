@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _check, _json
+from anw_jax import _check, _json, progress
 from anw_jax.audit import references
 from anw_jax.audit.batches import Like, like_suspect, query_batch, stored_batch
 from anw_jax.audit.case import REFERENCES, Case, Owner
@@ -60,6 +60,7 @@ def replay_case(
     *,
     ask: float = 0.0,
     makers: dict[str, MakerFn] | None = None,
+    on_progress: progress.ReportFn = progress.silent_parts,
 ) -> Replayed:
     """Recompute a verdict from the files, and compare it with `verdict.json`.
 
@@ -71,6 +72,8 @@ def replay_case(
         that do not come from them.
       ask: share of the units to query again, in [0, 1].
       makers: further kinds of suspects.
+      on_progress: maps the name of a part of the work to a function of (done, in all), of
+        losses or of units.
 
     Raises:
       CaseError: no verdict yet, or files that are missing.
@@ -86,15 +89,17 @@ def replay_case(
     is_sequential = written["mode"] == "sequential"
     if is_sequential:
         verdict = recompute_record(case, {}, blind=noted)
-        num_rows = sum(1 for _ in _checked_records(declared))
+        num_rows = sum(1 for _ in _checked_records(declared, on_progress))
     else:
         verdict = recompute_case(case, mark_keys, blind=noted)
-        num_rows = sum(_checked_tables(declared))
+        num_rows = sum(_checked_tables(declared, on_progress))
     remade = _json.loads(_json.dumps(verdict))
     difference = first_difference(remade, written, wording=False)
     if difference:
         raise ChangedFileError(f"{file} is not what the files give: {difference}")
-    num_asked, num_differing = _query_again(declared, ask, makers) if ask else (0, 0)
+    num_asked, num_differing = (0, 0)
+    if ask:
+        num_asked, num_differing = _query_again(declared, ask, makers, on_progress)
     foreign = None
     if is_sequential and mark_keys:
         foreign = {name: _foreign(case, name, key) for name, key in mark_keys.items()}
@@ -166,13 +171,13 @@ def numbers_in(text: str) -> list[float]:
     return sorted(float(number.replace(",", "")) for number in _NUMBER.findall(text))
 
 
-def _checked_tables(declared: Declared) -> Iterator[int]:
+def _checked_tables(declared: Declared, on_progress: progress.ReportFn) -> Iterator[int]:
     """Compare each sealed table with the answers; yield numbers of rows."""
     case = declared.case
     body, _ = read_blind(case)
     for name, result in body["suspects"].items():
         with stored_batch(declared, name) as batch:
-            tables = batch.tables(declared.rule(name).saving)
+            tables = batch.tables(declared.rule(name).saving, on_progress(f"rows of {name}"))
         if case.references:
             like = like_suspect(declared, name)
             yield references.check_replayed(declared, body, like)
@@ -185,7 +190,7 @@ def _checked_tables(declared: Declared) -> Iterator[int]:
             yield len(table)
 
 
-def _checked_records(declared: Declared) -> Iterator[int]:
+def _checked_records(declared: Declared, on_progress: progress.ReportFn) -> Iterator[int]:
     """Compare each written row of each record with the answers; yield its unit."""
     case = declared.case
     for number, owner in enumerate(case.owners):
@@ -193,14 +198,16 @@ def _checked_records(declared: Declared) -> Iterator[int]:
             rows = [b for b in record_bodies(case, owner, name) if b["kind"] == "row"]
             if not rows:
                 continue
+            report = on_progress(f"rows of {owner} before {name}")
             with stored_batch(declared, name) as batch:
-                for body in rows:
+                for done, body in enumerate(rows, 1):
                     row = batch.unit_row(number, body["unit"], declared.rule(name).saving)
                     if not _same(row, body["losses"], _TOLERANCE):
                         raise ChangedFileError(
                             f"the row of unit {body['unit']} of {owner!r} before {name!r} is "
                             "not what the answers give: one of the two was edited"
                         )
+                    report(done, len(rows))
                     yield body["unit"]
 
 
@@ -217,7 +224,10 @@ def _foreign(case: Case, owner: str, mark_key: MarkKey) -> list[int]:
 
 
 def _query_again(
-    declared: Declared, share: float, makers: dict[str, MakerFn] | None
+    declared: Declared,
+    share: float,
+    makers: dict[str, MakerFn] | None,
+    on_progress: progress.ReportFn,
 ) -> tuple[int, int]:
     """Query a random share of the units again, and count the rows that differ."""
     num_asked, num_differing, case = 0, 0, declared.case
@@ -232,10 +242,13 @@ def _query_again(
             for number, owner in enumerate(case.owners.values()):
                 units = _queried_units(case, owner, name)
                 size = min(len(units), math.ceil(share * len(units)))
-                for unit in rng.choice(units, size, replace=False).tolist():
+                report = on_progress(f"querying {model} again")
+                chosen = rng.choice(units, size, replace=False).tolist()
+                for done, unit in enumerate(chosen, 1):
                     rows = [batch.unit_row(number, unit, saving) for batch in (before, now)]
                     num_asked += 1
                     num_differing += not _same(*rows, _ANSWER_TOLERANCE)
+                    report(done, size)
     return num_asked, num_differing
 
 

@@ -18,14 +18,12 @@ from anw_jax.keys import Manifest
 from anw_jax.stats.bounds import confidence
 from anw_jax.verify import check_jax, infer_signatures, seal
 
-ReportFn = Callable[[str], progress.ProgressFn]
-
 
 def seal_case(
     case: Case,
     *,
     budget: int | None = None,
-    on_progress: ReportFn = lambda name: progress.silent,
+    on_progress: progress.ReportFn = progress.silent_parts,
     makers: dict[str, MakerFn] | None = None,
 ) -> dict[str, Any]:
     """Query every suspect about every photo, and write `tables/` and `blind.json`.
@@ -36,7 +34,7 @@ def seal_case(
     Args:
       case: declared, with plans whose mode is "sealed".
       budget: more queries of each suspect than were declared; it changes no answer.
-      on_progress: maps a suspect's name to a function of (pairs done, pairs in all).
+      on_progress: maps a model's name to a function of (pairs done, pairs in all).
       makers: further kinds of suspects.
 
     Returns:
@@ -61,7 +59,7 @@ def seal_case(
             queries = queries_of(declared, name, cache)
             counts = {o: refusals.sealed_counts(batch, i) for i, o in enumerate(case.owners)}
             like = Like(name, batch.own_labels())
-        others, seals = references.fill(declared, like, budget, makers)
+        others, seals = references.fill(declared, like, budget, makers, on_progress)
         _files.write_npz(case.table_file(name), tables)
         units = {
             owner: (one.published.manifest, one.published.plan.statistic_of(rule))

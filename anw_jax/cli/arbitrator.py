@@ -1,6 +1,9 @@
 """The arbitrator's commands: plan, probe, declare, audit, verdict."""
 
+import contextlib
 import pathlib
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -26,7 +29,7 @@ from anw_jax.cli.options import (
     pop_label_source,
     rule_options,
 )
-from anw_jax.cli.output import ProgressLine, show
+from anw_jax.cli.output import ProgressLine, ProgressLines, show
 from anw_jax.keys import MODES, MarkKey
 from anw_jax.keys.plan_fields import KINDS
 from anw_jax.marks.named import NAMES as MARKS
@@ -149,7 +152,8 @@ def plan(
       anw plan case
     """
     if case is not None:
-        body = state_of(audit.Case(case))
+        with ProgressLines() as lines:
+            body = state_of(audit.Case(case, lines.of("photos")))
         show(as_json, body, state_lines(body))
         return
     body = audit.estimate(
@@ -186,9 +190,8 @@ def probe(case, photos, as_json) -> int:
     Example:
       anw probe case
     """
-    opened = audit.Case(case)
-    with opened.locked():
-        body = audit.probe_case(opened, photos, MAKERS)
+    with opened_case(case) as (opened, lines):
+        body = audit.probe_case(opened, photos, MAKERS, lines.of("queries"))
     show(as_json, body, probe_lines(body))
     is_fit = all(report["is_fit"] for report in body["suspects"].values())
     return output.DONE if is_fit else output.UNFIT
@@ -224,19 +227,18 @@ def declare(case, top, save_queries, best, beacon, despite_probe, as_json, **giv
         raise click.UsageError("--best belongs to --save-queries")
     saving = None if save_queries is None else (save_queries, 1 if best is None else best)
     source = pop_label_source(given)
-    opened = audit.Case(case)
-    beacons = by_owner("--beacon", beacon, opened.owners) if beacon else {}
-    options = audit.Options(
-        **given,
-        k=top,
-        label_source=source,
-        saving=saving,
-        beacons=tuple(
-            (name, parse_beacon_value(opened.owners[name].published.plan, text))
-            for name, text in beacons.items()
-        ),
-    )
-    with opened.locked():
+    with opened_case(case) as (opened, _):
+        beacons = by_owner("--beacon", beacon, opened.owners) if beacon else {}
+        options = audit.Options(
+            **given,
+            k=top,
+            label_source=source,
+            saving=saving,
+            beacons=tuple(
+                (name, parse_beacon_value(opened.owners[name].published.plan, text))
+                for name, text in beacons.items()
+            ),
+        )
         body = audit.declare(opened, options, despite_probe=despite_probe, makers=MAKERS)
     show(as_json, body, declared_lines(opened, body))
 
@@ -273,8 +275,7 @@ def run_audit(case, opener, stop, budget, as_json) -> int:
       anw audit case --stop
       anw audit case --opener "anw open {request} --key ann.key --from marked --out {opening}"
     """
-    opened = audit.Case(case)
-    with opened.locked():
+    with opened_case(case) as (opened, lines):
         if _is_sequential(opened):
             return _run_rounds(opened, opener, stop, budget, as_json)
         if opener is not None or stop:
@@ -283,9 +284,9 @@ def run_audit(case, opener, stop, budget, as_json) -> int:
             opened,
             budget=budget,
             makers=MAKERS,
-            on_progress=lambda name: ProgressLine(name, "queries"),
+            on_progress=lines.of("queries"),
         )
-        show(as_json, body, blind_lines(opened, body))
+    show(as_json, body, blind_lines(opened, body))
     return output.DONE
 
 
@@ -329,13 +330,21 @@ def verdict(case, key_files, blind, as_json) -> int:
       anw verdict case --key ann.key --blind 1f0c…
       anw verdict case --key ann=ann.key --key bob=bob.key --json
     """
-    opened = audit.Case(case)
-    keys = keys_of(opened, key_files)
-    judge = audit.judge_record if _is_sequential(opened) else audit.judge_case
-    with opened.locked():
+    with opened_case(case) as (opened, _):
+        keys = keys_of(opened, key_files)
+        judge = audit.judge_record if _is_sequential(opened) else audit.judge_case
         body = judge(opened, keys, blind=blind)
-    show(as_json, body, verdict_lines(body))
+    show(as_json, body, verdict_lines(body, as_table=sys.stdout.isatty()))
     return output.code_of_verdict(body)
+
+
+@contextlib.contextmanager
+def opened_case(case: pathlib.Path) -> Iterator[tuple[audit.Case, ProgressLines]]:
+    """Open and lock a case; the reading of its photos is shown as progress."""
+    with ProgressLines() as lines:
+        opened = audit.Case(case, lines.of("photos"))
+        with opened.locked():
+            yield opened, lines
 
 
 def keys_of(opened, key_files) -> dict[str, MarkKey]:

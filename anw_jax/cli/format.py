@@ -1,16 +1,21 @@
 """Format the results of commands as lines of text."""
 
 import dataclasses
-import math
-from collections.abc import Iterator
 from typing import Any
 
-from anw_jax.audit import AuditState, Case, RecordState, Replayed, reached, refusals
+from anw_jax.audit import AuditState, Case, RecordState, Replayed, reached
 from anw_jax.audit.checks import source_table
-from anw_jax.audit.corrections import uses_e_values
 from anw_jax.audit.declared import Declared
 from anw_jax.audit.labels import Labels
 from anw_jax.audit.statements import NAME as STATEMENTS
+from anw_jax.cli.tables import (
+    columns,
+    pairs_of,
+    record_lines,
+    refusal_lines,
+    verdict_table,
+    wealth_text,
+)
 from anw_jax.stats import format_p_value
 
 
@@ -185,7 +190,7 @@ def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
             without = blind["num_unusable"]
             doubt = f", {without} units without usable answers" if without else ""
             lines.append(f"  {owner}: table {blind['table']}{doubt}")
-            lines += _refusal_lines(f"  {owner}", blind)
+            lines += refusal_lines(f"  {owner}", blind)
         for reference, sealed in (result.get("references") or {}).items():
             for owner, one in sealed["owners"].items():
                 without = one["num_unusable"]
@@ -194,12 +199,6 @@ def blind_lines(case: Case, body: dict[str, Any]) -> list[str]:
     for name, result in (body.get("references") or {}).items():
         lines.append(f"reference {name}: {result['num_queries']:,} queries")
     return lines
-
-
-def _refusal_lines(whose: str, body: dict[str, Any]) -> list[str]:
-    """Format which images a suspect gave no usable answers to, if there are any."""
-    text = refusals.line(body.get("unusable"))
-    return [f"{whose}: {text}"] if text else []
 
 
 def state_body(state: AuditState) -> dict[str, Any]:
@@ -251,51 +250,19 @@ def _record_row(record: RecordState) -> tuple[str, ...]:
     )
 
 
-def wealth_text(log_wealth: float | None) -> str:
-    """Format a wealth of any size, rounded down so that it is never overstated.
+def verdict_lines(body: dict[str, Any], as_table: bool = False) -> list[str]:
+    """Format the verdict of every test, then that of the case.
 
-    Example:
-      >>> wealth_text(7.0), wealth_text(2000.0), wealth_text(None)
-      ('1e+03', '10^868.5', '0')
+    Args:
+      body: the verdict.
+      as_table: whether a table of several tests comes first, for a reader at a terminal.
     """
-    if log_wealth is None:
-        return "0"
-    log10 = log_wealth / math.log(10)
-    if abs(log10) > 300:
-        return f"10^{math.floor(log10 * 10) / 10:.1f}"
-    step = 10.0 ** (math.floor(log10) - 1)
-    return f"{math.floor(math.exp(log_wealth) / step) * step:.2g}"
-
-
-def columns(rows: list[tuple[str, ...]]) -> list[str]:
-    """Align rows of text in columns.
-
-    Example:
-      >>> columns([("a", "long"), ("word", "b")])
-      ['a     long', 'word  b']
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-
-
-def _pairs(tests: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Owner, suspect and test of each test."""
-    for owner, by_name in tests.items():
-        for name, test in by_name.items():
-            yield owner, name, test
-
-
-def verdict_lines(body: dict[str, Any]) -> list[str]:
-    """Format the verdict of every test, then that of the case."""
     end, level = body["corrected"], body["corrected"]["level"]
     if body["mode"] == "sequential" and end["num_tests"] > 1:
-        lines = _record_lines(body)
+        lines = record_lines(body)
     else:
-        lines = []
-        for owner, name, test in _pairs(body["tests"]):
+        lines = verdict_table(body) if as_table and end["num_tests"] > 1 else []
+        for owner, name, test in pairs_of(body["tests"]):
             reason = f": {test['reason']}" if test["reason"] else ""
             at = "" if level is None else f", level {level:g}"
             opened = f"{test['num_opened']} of " if "num_opened" in test else ""
@@ -304,12 +271,12 @@ def verdict_lines(body: dict[str, Any]) -> list[str]:
                 f"{opened}{test['num_units']} units, {test['statistic']})"
             )
             lines += [f"  {line}" for line in test["text"].splitlines()]
-            lines += _refusal_lines(f"  {name}", test)
+            lines += refusal_lines(f"  {name}", test)
             found = [test[part] for part in ("how_many", "which") if test[part] is not None]
             lines += [f"  {part['text']}" for part in found]
     for owner, text in end.get("texts", {}).items():
         lines += f"{owner}, at least one of the models: {text}".splitlines()
-    for owner, name, test in _pairs(body.get("controls", {})):
+    for owner, name, test in pairs_of(body.get("controls", {})):
         lines.append(f"control {name}, not a suspect: {owner}'s p {test['p_text']}")
     return [*lines, *_case_lines(body), _end_line(end)]
 
@@ -342,35 +309,6 @@ def _end_line(end: dict[str, Any]) -> str:
     reason = f", {end['reason']}" if end["reason"] else ""
     body = f"{end['claim']}: {end['outcome']}{reason} ({end['correction']})"
     return f"{body}: {named}" if named else body
-
-
-def _record_lines(body: dict[str, Any]) -> list[str]:
-    """Format one table of all records, and then the text of each."""
-    by_e = uses_e_values(body["corrected"]["claim"])
-    rows = [("owner", "suspect", "units", "wealth", "e-value" if by_e else "p", "outcome", "")]
-    shown, refused, rests_on = [], [], []
-    for owner, name, test in _pairs(body["tests"]):
-        rows.append(
-            (
-                owner,
-                name,
-                f"{test['num_opened']} of {test['num_units']}",
-                wealth_text(test["log_wealth"]),
-                wealth_text(test["log_e_value"]) if by_e else test["p_text"],
-                test["outcome"] + (f": {test['reason']}" if test["reason"] else ""),
-                test["because"],
-            )
-        )
-        if test["outcome"] != "shown":  # the text of a test that is shown has them
-            rests_on += test["stated"]
-        refused += _refusal_lines(f"{owner} against {name}", test)
-        if test["outcome"] == "shown":
-            shown += f"{owner} against {name}: {test['text']}".splitlines()
-    means = [
-        f"{owner}: p of the mean {format_p_value(p)}"
-        for owner, p in body["corrected"].get("p_values", {}).items()
-    ]
-    return [*columns(rows), *shown, *refused, *means, *dict.fromkeys(rests_on)]
 
 
 def replayed_lines(done: Replayed) -> list[str]:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
-from anw_jax import _console, _json
+from anw_jax import __version__, _console, _json
 from anw_jax.errors import MissingLibraryError
 
 try:
@@ -41,6 +41,7 @@ Exit codes:
 
 
 @click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="anw %(version)s")
 def anw() -> None:
     """See `_HELP`."""
 
@@ -81,7 +82,7 @@ def run(arguments: list[str]) -> int:
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         # An audit is not done if a suspect's code exits with 0.
         line, code = output.line_of_error(error), output.code_of_error(error)
-        click.echo(f"anw: {line}", file=sys.stderr)
+        output.say("anw:", line, "red")
         if "--json" in arguments:
             click.echo(_json.dumps({"error": line, "exit_code": code}), file=sys.stdout)
         return code
@@ -97,7 +98,7 @@ def _show_once() -> Callable[..., None]:
         text = output.printable(" ".join(str(message).split()))
         if text not in shown:
             shown.add(text)
-            click.echo(f"anw: warning: {text}", file=sys.stderr)
+            output.say("anw: warning:", text, "yellow")
 
     return show
 

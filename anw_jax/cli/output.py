@@ -1,9 +1,12 @@
 """What the command prints, and its exit codes."""
 
+import contextlib
+import os
+import re
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -15,10 +18,18 @@ from anw_jax.errors import (
     CommitmentError,
     RecordError,
 )
-from anw_jax.progress import Estimator, format_seconds
+from anw_jax.progress import Estimator, ReportFn, format_seconds
 from anw_jax.verify.verdict import is_conditional, is_evidence
 
 _SECONDS_BETWEEN = 0.2
+
+# What is coloured on a terminal, by its colour.
+_COLOURS = {
+    "green": r"Shown at level \S+: evidence under the committed plan|: queried correctly",
+    "yellow": r"Shown at level \S+, if$|Shown at level \S+: .*not evidence.*"
+    r"|(Not shown|Inconclusive) at level [^ ]+(?=\.)|^ *warning:",
+    "red": r": NOT queried correctly|^ *error:",
+}
 
 DONE, FAILED, USAGE, NOT_SHOWN, INCONCLUSIVE, WAITING, BUDGET, UNFIT, BROKEN = range(9)
 NO_EVIDENCE, CONDITIONAL, PASSED_OVER, INTERRUPTED = 9, 10, 11, 130
@@ -99,13 +110,32 @@ def line_of_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def has_colours(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal, and NO_COLOR is not set."""
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not is_plain
+
+
+def coloured(line: str) -> str:
+    """Colour the words of a line that tell its outcome; on a terminal only."""
+    if not has_colours(sys.stdout):
+        return line
+    for colour, pattern in _COLOURS.items():
+        found = re.search(pattern, line)
+        if found:
+            start, end = found.span()
+            shown = click.style(line[start:end], fg=colour, bold=True)
+            return f"{line[:start]}{shown}{line[end:]}"
+    return line
+
+
 def show(as_json: bool, body: dict[str, Any], lines: Iterable[str]) -> None:
     """Print the result of a command: its lines, or the whole body as JSON.
 
     Raises:
       OSError: it cannot be written.
     """
-    texts = [_json.dumps(body)] if as_json else map(printable, lines)
+    texts = [_json.dumps(body)] if as_json else map(coloured, map(printable, lines))
     try:
         # Named, since click would write UTF-8 where standard output is ASCII.
         for text in texts:
@@ -116,8 +146,18 @@ def show(as_json: bool, body: dict[str, Any], lines: Iterable[str]) -> None:
         ) from None
 
 
+def say(prefix: str, text: str, colour: str) -> None:
+    """Print a line on standard error; its prefix is coloured on a terminal."""
+    if has_colours(sys.stderr):
+        prefix = click.style(prefix, fg=colour, bold=True)
+    # Named, since click would write UTF-8 where standard error is ASCII.
+    click.echo(f"{prefix} {text}", file=sys.stderr)
+
+
 class ProgressLine:
     """A line with the time left on a terminal; silent where standard error is piped.
+
+    Where the total is not known (0) the line counts what is done.
 
     Args:
       what: the text before the numbers.
@@ -127,17 +167,46 @@ class ProgressLine:
     def __init__(self, what: str, unit: str):
         self._what, self._unit = what, unit
         self._estimator, self._last = Estimator(), 0.0
-        self._is_shown = sys.stderr.isatty()
+        self._is_shown, self._is_open = sys.stderr.isatty(), False
 
     def __call__(self, done: int, total: int) -> None:
         """Show the progress, a few times per second."""
-        left = self._estimator.update(done, total)
-        is_last = done >= total
+        left = self._estimator.update(done, total) if total else None
+        is_last = 0 < total <= done
         now = time.monotonic()
         if not self._is_shown or (now - self._last < _SECONDS_BETWEEN and not is_last):
             return
         self._last = now
         eta = "" if left is None or is_last else f", {format_seconds(left)} left"
-        text = f"{self._what}: {done:,} of {total:,} {self._unit}{eta}"
+        of_total = f" of {total:,}" if total else ""
+        text = f"{self._what}: {done:,}{of_total} {self._unit}{eta}"
         # Padded, so that a shorter line overwrites a longer one.
         click.echo(f"\r{text:<78}", nl=is_last, err=True)
+        self._is_open = not is_last
+
+    def close(self) -> None:
+        """End a line whose total was not known or not reached."""
+        if self._is_open:
+            click.echo(err=True)
+        self._is_open = False
+
+
+class ProgressLines(contextlib.AbstractContextManager):
+    """Progress lines of the parts of a command, one after the other."""
+
+    def __init__(self):
+        self._line: ProgressLine | None = None
+
+    def of(self, unit: str) -> ReportFn:
+        """Return a function that begins the line of a part; `unit` is what is counted."""
+
+        def begin(what: str) -> ProgressLine:
+            self.__exit__()
+            self._line = ProgressLine(what, unit)
+            return self._line
+
+        return begin
+
+    def __exit__(self, *_) -> None:
+        if self._line is not None:
+            self._line.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _check
+from anw_jax import _check, progress
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.access import FITS
 from anw_jax.suspects.declaration import Declaration
@@ -68,8 +68,8 @@ class Report:
 class _Counting:
     """A suspect that counts the pictures it is queried about."""
 
-    def __init__(self, suspect: Suspect, counts: list[int]):
-        self._suspect, self._counts = suspect, counts
+    def __init__(self, suspect: Suspect, counts: list[int], on_progress: progress.ProgressFn):
+        self._suspect, self._counts, self._on_progress = suspect, counts, on_progress
         self.can_be_read_otherwise = hasattr(suspect, "with_declaration")
 
     def __getattr__(self, name: str) -> Any:
@@ -77,14 +77,19 @@ class _Counting:
 
     def answers(self, images: np.ndarray) -> Answers:
         self._counts.append(len(images))
-        return self._suspect.answers(images)
+        answers = self._suspect.answers(images)
+        self._on_progress(sum(self._counts), 0)
+        return answers
 
     def with_declaration(self, declaration: Declaration) -> "_Counting":
-        return _Counting(self._suspect.with_declaration(declaration), self._counts)
+        return self._counting(self._suspect.with_declaration(declaration))
 
     def as_trial(self) -> "_Counting":
         as_trial = getattr(self._suspect, "as_trial", lambda: self._suspect)
-        return _Counting(as_trial(), self._counts)
+        return self._counting(as_trial())
+
+    def _counting(self, suspect: Suspect) -> "_Counting":
+        return _Counting(suspect, self._counts, self._on_progress)
 
 
 def probe(
@@ -95,6 +100,7 @@ def probe(
     other_sizes: Sequence[Sequence[np.ndarray]] = (),
     batch_sizes: Sequence[int] = (1,),
     fit: str = "squash",
+    on_progress: progress.ProgressFn = progress.silent,
 ) -> Report:
     """Look for the usual mistakes in how a model is queried; change nothing.
 
@@ -123,6 +129,7 @@ def probe(
       batch_sizes: numbers of pictures in one call of the model; each is tried, with photos
         repeated if there are fewer.
       fit: how photos get the shape of `input_size`, as `Access.fit`.
+      on_progress: called with (pictures queried, 0); their total depends on the answers.
 
     Returns:
       The report.
@@ -139,7 +146,8 @@ def probe(
       ['constant', 'no_labels']
     """
     counts: list[int] = []
-    counted = _Counting(_check.is_instance(Suspect, suspect=suspect), counts)
+    suspect = _check.is_instance(Suspect, suspect=suspect)
+    counted = _Counting(suspect, counts, on_progress)
     size = queried_size(counted)
     images = _checked(images, size)
     if labels is not None:
