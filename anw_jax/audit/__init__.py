@@ -19,6 +19,7 @@ from anw_jax.audit.estimate import effects, estimate, reached
 from anw_jax.audit.exchange import Opened, answer_request
 from anw_jax.audit.judge import judge_case
 from anw_jax.audit.labels import Labels, arbitrator_labels, read_labels
+from anw_jax.audit.new_case import new_case
 from anw_jax.audit.options import Choices, Options
 from anw_jax.audit.probe import probe_case
 from anw_jax.audit.published import (
@@ -65,6 +66,7 @@ __all__ = [
     "estimate",
     "judge_case",
     "judge_record",
+    "new_case",
     "probe_case",
     "publish_folder",
     "reached",

@@ -229,10 +229,18 @@ def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _name(path: pathlib.Path) -> str:
-    name = path.name if path.is_dir() else path.stem
+    return check_name(path.name if path.is_dir() else path.stem, path)
+
+
+def check_name(name: str, what: object = "an owner or a suspect") -> str:
+    """Return the name of an owner, a suspect or a reference.
+
+    Raises:
+      CaseError: other characters than letters, digits, '_', '.' and '-', or too long.
+    """
     if not _NAME.fullmatch(name):
         raise CaseError(
-            f"{path} must have a name of letters, digits, '_', '.' and '-', got {name!r}"
+            f"{what} must have a name of letters, digits, '_', '.' and '-', got {name!r:.80}"
         )
     return name
 

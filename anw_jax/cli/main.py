@@ -17,13 +17,13 @@ except ImportError:
         "the anw command needs the extra 'cli': pip install '.[cli]' in the checkout"
     ) from None
 
-from anw_jax.cli import arbitrator, evidence, output, owner
+from anw_jax.cli import arbitrator, case, evidence, output, owner
 
 _HELP = f"""Mark photos with secret hues, and test whether a model was trained on them.
 
 \b
 The owner:       anw key new, anw commit, anw mark, anw open
-The arbitrator:  anw plan, anw probe, anw declare, anw audit, anw verdict
+The arbitrator:  anw case new, anw plan, anw probe, anw declare, anw audit, anw verdict
 Anyone:          anw bundle, anw replay
 
 \b
@@ -51,6 +51,7 @@ for command in (
     owner.commit,
     owner.mark,
     owner.open_request,
+    case.case,
     arbitrator.plan,
     arbitrator.probe,
     arbitrator.declare,

@@ -126,6 +126,12 @@ def test_the_page_runs(anw, prepared, monkeypatch):
     assert len(ran) == len(re.findall("^anw ", "".join(block[2] for block in BLOCKS), re.M))
 
 
+def test_the_glossary_has_ten_words():
+    text = (REPOSITORY / "docs" / "glossary.md").read_text()
+    assert len(re.findall(r"^\| (?!word|--)", text, re.M)) == 10
+    assert "(glossary.md)" in PAGE
+
+
 def test_the_page_names_every_command_and_kind_and_exit_code():
     from anw_jax.audit.suspect_file import MAKERS
     from anw_jax.cli import arbitrator
