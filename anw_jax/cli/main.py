@@ -7,8 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
-import anw_jax
-from anw_jax import _console, _json
+from anw_jax import __version__, _console, _json
 from anw_jax.errors import MissingLibraryError
 
 try:
@@ -42,7 +41,7 @@ Exit codes:
 
 
 @click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(anw_jax.__version__, message="anw %(version)s")
+@click.version_option(__version__, message="anw %(version)s")
 def anw() -> None:
     """See `_HELP`."""
 

@@ -112,7 +112,7 @@ def packages_imported(package: str) -> set[str]:
     """The other packages of anw_jax that a package imports."""
     names = {name for file in files_of(package) for name in imports(file)}
     inside = {name.split(".")[1] for name in names if name.startswith("anw_jax.")}
-    return inside - {package}
+    return inside - {package, "__version__"}
 
 
 def violations(package: str, names: set[str]) -> list[str]:
@@ -120,6 +120,8 @@ def violations(package: str, names: set[str]) -> list[str]:
     found = []
     for name in sorted(names):
         top, _, rest = name.partition(".")
+        if name == "anw_jax.__version__":
+            continue
         if top == "anw_jax":
             other = rest.split(".")[0]
             is_lower = LAYER[other] < LAYER[package] or LAYER[other] == LAYER[package] == 0
