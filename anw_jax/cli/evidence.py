@@ -13,10 +13,10 @@ from anw_jax.audit import bundle_read
 from anw_jax.audit.bundle import REPORT
 from anw_jax.audit.replay import numbers_in
 from anw_jax.cli import output
-from anw_jax.cli.arbitrator import CASE, KEYS, MAKERS, keys_of
+from anw_jax.cli.arbitrator import CASE, KEYS, MAKERS, keys_of, opened_case
 from anw_jax.cli.format import replayed_lines, verdict_lines
 from anw_jax.cli.options import by_owner, json_option, parse_beacon_value
-from anw_jax.cli.output import show
+from anw_jax.cli.output import ProgressLines, show
 from anw_jax.errors import ChangedFileError
 from anw_jax.keys import MarkKey
 
@@ -46,9 +46,8 @@ def bundle(case, key_files, out, with_names, as_json) -> None:
       anw bundle case --key ann.key --out evidence.zip
       anw bundle case --key ann.key --out evidence.zip --with-names
     """
-    opened = audit.Case(case)
-    keys = keys_of(opened, key_files)
-    with opened.locked():
+    with opened_case(case) as (opened, _):
+        keys = keys_of(opened, key_files)
         text = ""
         if opened.has("verdict.json"):
             text = report_of(opened.read("verdict.json"))
@@ -60,10 +59,11 @@ def bundle(case, key_files, out, with_names, as_json) -> None:
             "committed to, a reader also needs the owner's manifest.json"
         )
     for name in done.spent_keys:
-        click.echo(
-            f"anw: warning: the bundle holds the key of {name}, which is spent: whoever has "
-            "the bundle knows every slot; never use that key again",
-            err=True,
+        output.say(
+            "anw: warning:",
+            f"the bundle holds the key of {name}, which is spent: whoever has the bundle knows "
+            "every slot; never use that key again",
+            "yellow",
         )
     show(as_json, dataclasses.asdict(done), lines)
 
@@ -132,8 +132,10 @@ def replay(case, key_files, ask, commitments, beacons, blind, manifests, as_json
     is_bundle = not case.is_dir()
     if manifests and not is_bundle:
         raise click.UsageError("--manifest belongs to a bundle: a folder has the manifests")
-    with _opened(case, key_files, ask) as (opened, keys, report):
-        done = audit.replay_case(opened, keys, ask=ask, makers=MAKERS)
+    with _opened(case, key_files, ask) as (opened, keys, report), ProgressLines() as shown:
+        done = audit.replay_case(
+            opened, keys, ask=ask, makers=MAKERS, on_progress=shown.of("rows")
+        )
         compared, left = audit.compare_anchors(opened, _anchors(opened, **given))
         lines = replayed_lines(done)
         if is_bundle:
@@ -159,8 +161,7 @@ def replay(case, key_files, ask, commitments, beacons, blind, manifests, as_json
 def _opened(case, key_files, ask) -> Iterator[tuple[Any, dict[str, MarkKey], str]]:
     """Open the folder or the zip of a case: the case, its keys, the text of its report."""
     if case.is_dir() or not case.exists():
-        opened = audit.Case(case)
-        with opened.locked():
+        with opened_case(case) as (opened, _):
             yield opened, keys_of(opened, key_files), ""
         return
     if ask:
