@@ -2,7 +2,10 @@
 
     bundle.json                  format, mode, versions, SHA-256 of every other member and of
                                  itself without this field
-    owners/<name>/               commitment.json, manifest.json, labels.csv, labels_map.csv
+    owners/<name>/               commitment.json, manifest.json, labels.csv, labels_map.csv;
+                                 commitment.tsr, commitment.json.ots: its time stamps
+    anchors/                     root certificates and block headers of the stamps
+    *.sig                        the signature of the file beside it
     keys/<name>.key              the opened keys, in sealed mode
     labels/, labels_map.csv      the arbitrator's own labels
     suspects/, references/       the .toml or .json files; no model
@@ -51,6 +54,10 @@ INDEX, REPORT = "bundle.json", "report.txt"
 NAMELESS = "anw_jax manifest without names, version 1"
 
 Members = dict[str, bytes | pathlib.Path]
+
+# Time stamps beside a commitment, and the folder of what they are verified against.
+_STAMPS = ("commitment.tsr", f"{COMMITMENT}.ots")
+_ANCHORS = "anchors"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,7 +216,21 @@ def _files_of(declared: Declared, with_names: bool) -> Members:
         members |= {_relative(case, path): path for path in found if path.exists()}
     for name in case.owners:
         members |= _of_owner(declared, name, with_names)
-    return members
+    return members | _proofs(case, members)
+
+
+def _proofs(case: Case, members: Members) -> Members:
+    """Return stamps of commitments, what they are verified against, and signatures.
+
+    A signature of a file whose names were replaced no longer fits, and is left out.
+    """
+    found = [path for path in sorted(case.file(_ANCHORS).glob("*")) if path.is_file()]
+    for name in case.owners:
+        found += [case.file("owners") / name / file for file in _STAMPS]
+    for source in members.values():
+        if isinstance(source, pathlib.Path):
+            found.append(source.with_name(f"{source.name}.sig"))
+    return {_relative(case, path): path for path in found if path.exists()}
 
 
 def _relative(case: Case, path: pathlib.Path) -> str:
