@@ -17,20 +17,14 @@ from anw_jax.audit.corrections import corrected
 from anw_jax.audit.declare import declare
 from anw_jax.audit.estimate import effects, estimate, reached
 from anw_jax.audit.exchange import Opened, answer_request
+from anw_jax.audit.folder_report import FolderReport, report_lines, report_on
 from anw_jax.audit.judge import judge_case
 from anw_jax.audit.labels import Labels, arbitrator_labels, read_labels
+from anw_jax.audit.marking import Marked, publish_folder, survey
 from anw_jax.audit.new_case import new_case
 from anw_jax.audit.options import Choices, Options
 from anw_jax.audit.probe import probe_case
-from anw_jax.audit.published import (
-    FolderReport,
-    Marked,
-    Published,
-    publish_folder,
-    read_published,
-    report_lines,
-    report_on,
-)
+from anw_jax.audit.published import Published, read_published
 from anw_jax.audit.records import judge_record
 from anw_jax.audit.replay import Replayed, replay_case
 from anw_jax.audit.rounds import AuditState, RecordState, Waiting, run_rounds
@@ -77,4 +71,5 @@ __all__ = [
     "report_on",
     "run_rounds",
     "seal_case",
+    "survey",
 ]

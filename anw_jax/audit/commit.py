@@ -16,21 +16,20 @@ from collections.abc import Iterator
 
 from anw_jax import _check, _files, _json, data, progress
 from anw_jax.audit.files import digest_of, read_bytes, target_names
+from anw_jax.audit.folder_report import FolderReport, check_size, reason_of, report_on
 from anw_jax.audit.labels import Labels, read_labels
 from anw_jax.audit.options import Choices
 from anw_jax.audit.published import (
     COMMITMENT,
     PHOTOS,
-    FolderReport,
     Published,
     check_later,
     commitment_of,
     new_folder,
     read_published,
-    report_on,
     write_published,
 )
-from anw_jax.errors import CaseError
+from anw_jax.errors import CaseError, SourceError
 from anw_jax.keys import Manifest, MarkKey, SignatureSpace, image_digest
 from anw_jax.marks import Mark
 
@@ -165,13 +164,15 @@ def commit_folder(
     labels: str | os.PathLike | None = None,
     labels_map: str | os.PathLike | None = None,
     again: bool = False,
+    decode: bool = True,
     on_progress: progress.ProgressFn = progress.silent,
 ) -> Committed:
     """Commit to every photo of a folder, before any slot is known; nothing is marked yet.
 
     `out` gets `manifest.json`, `commitment.json` and, for a mark with a secret, `basis.json` or
     `light.json`; it appears under its name when it is complete. The same call again finds the
-    commitment that is there. Numbers come from the registry beside the key file.
+    commitment that is there. Numbers come from the registry beside the key file. Photos that
+    cannot be read, or are too small for the mark, are passed over and named in the report.
 
     Args:
       photos: the folder of originals, of any depth; only read.
@@ -182,12 +183,14 @@ def commit_folder(
         owner; None commits to none. A label is a class number, a word, or "-".
       labels_map: a file of rows 'word,class number', committed to with the labels.
       again: commit to photos that are in the registry already.
+      decode: False to leave the photos of a commitment that is there unread, since
+        `publish_folder` reads them anyway.
       on_progress: called with (photos done, photos in all).
 
     Raises:
       CaseError: `out` is in the way; two photos would get one name; labels that do not fit;
         choices that differ from those committed to; photos that were committed to before.
-      SourceError: photos that cannot be read.
+      SourceError: no photo that can be read.
       TypeError, ValueError: a choice out of its range.
     """
     photos, out, key_file = pathlib.Path(photos), pathlib.Path(out), pathlib.Path(key_file)
@@ -203,7 +206,10 @@ def commit_folder(
         _check.integer_at_least(3, slots=slots)
     mark = choices.make_mark(mark_key, slots) if before is None else before.mark
     scheme = choices.scheme or "per_image"
-    manifest = _manifest(report, scheme, slots, mark.least_side, on_progress)
+    if before is not None and not decode:
+        manifest = before.manifest
+    else:
+        manifest, report = _manifest(report, scheme, slots, mark.least_side, on_progress)
     table = None if labels is None else read_labels(labels, manifest, labels_map)
     if labels is None and labels_map is not None:
         raise ValueError(f"labels_map needs labels, got {labels_map} alone")
@@ -342,23 +348,28 @@ def _manifest(
     num_slots: int,
     least_side: int,
     on_progress: progress.ProgressFn,
-) -> Manifest:
-    digests, file_digests = [], []
+) -> tuple[Manifest, FolderReport]:
+    """Decode every photo; those that cannot be marked are passed over in the report."""
+    digests, file_digests, notes, passed_over = [], [], [], []
     for number, file in enumerate(report.photos):
-        image = data.read_photo(file)
-        if min(image.shape[:2]) < least_side:
-            height, width = image.shape[:2]
-            raise CaseError(
-                f"{file} has {width} x {height} pixels, and the mark needs {least_side} along "
-                "each side: leave the photo out, or use another mark"
-            )
-        digests.append(image_digest(image))
-        file_digests.append(digest_of(file))
+        try:
+            original = data.read_original(file)
+            check_size(original.pixels, least_side, file)
+            file_digests.append(digest_of(file))
+        except (SourceError, CaseError) as error:
+            passed_over.append((report.names[number], reason_of(error, file)))
+        else:
+            digests.append(image_digest(original.pixels))
+            notes += original.notes
         on_progress(number + 1, len(report.photos))
+    if not digests:
+        name, why = passed_over[0]
+        raise CaseError(f"none of the photos can be marked: {name} {why}")
+    report = report.decoded(notes, passed_over)
     groups = None
     if scheme == "per_group":
         groups = [str(pathlib.PurePosixPath(name).parent) for name in report.names]
-    return Manifest.of(
+    manifest = Manifest.of(
         digests,
         SignatureSpace(num_slots),
         scheme,
@@ -367,3 +378,4 @@ def _manifest(
         digests=digests,
         file_digests=file_digests,
     )
+    return manifest, report

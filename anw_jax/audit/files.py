@@ -117,17 +117,21 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", decomposed)
 
 
-def target_names(names: Sequence[str]) -> list[str]:
+def target_names(names: Sequence[str], ending: str = "") -> list[str]:
     """Name the published file of each photo.
+
+    Args:
+      names: of the photos.
+      ending: ".png", ".jpg" or ".webp"; "" keeps each name.
 
     Raises:
       CaseError: two photos would get one name, on some file system.
 
     Example:
-      >>> target_names(["a/photo.JPG", "b.png"])
+      >>> target_names(["a/photo.JPG", "b.png"], ".png")
       ['a/photo.png', 'b.png']
     """
-    targets = [str(pathlib.PurePosixPath(name).with_suffix(".png")) for name in names]
+    targets = [_with_ending(name, ending) for name in names]
     first: dict[str, str] = {}
     for name, target in zip(names, targets, strict=True):
         other = first.setdefault(_folded(target), name)
@@ -140,3 +144,11 @@ def target_names(names: Sequence[str]) -> list[str]:
             )
         raise CaseError(f"{other} and {name} would both become {target}: rename one")
     return targets
+
+
+def _with_ending(name: str, ending: str) -> str:
+    path = pathlib.PurePosixPath(name)
+    is_jpeg = ending == ".jpg" and path.suffix.lower() == ".jpeg"
+    if not ending or path.suffix.lower() == ending or is_jpeg:
+        return name
+    return str(path.with_suffix(ending))

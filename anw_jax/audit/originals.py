@@ -13,7 +13,7 @@ import numpy as np
 from anw_jax import _check, data, progress
 from anw_jax.audit.files import canonical_name, digest_of, read_arrays
 from anw_jax.audit.labels import LABELS, LABELS_MAP, MOST_CLASS, NO_CLASS, Labels, read_labels
-from anw_jax.errors import CaseError, ChangedFileError
+from anw_jax.errors import CaseError, ChangedFileError, SourceError
 from anw_jax.keys import ChangedPixelsWarning, Manifest, image_digest
 
 # Bytes of pixels held in memory; other photos are decoded again whenever they are read.
@@ -164,7 +164,7 @@ def read_originals(
         not in the manifest, or labels that do not fit.
       SourceError: a photo that cannot be read.
     """
-    names, images, labels = _photos(folder, on_progress)
+    names, images, labels = _photos(folder, manifest, on_progress)
     places = _places(folder, manifest, images, names)
     # One of two byte-identical photos is used for both.
     brought = {manifest.image_digests[place]: i for i, place in enumerate(places)}
@@ -187,13 +187,13 @@ def read_originals(
 
 
 def _photos(
-    folder: pathlib.Path, on_progress: progress.ProgressFn
+    folder: pathlib.Path, manifest: Manifest, on_progress: progress.ProgressFn
 ) -> tuple[list[str], StoredPhotos, np.ndarray | None]:
     has_arrays, has_folder = (folder / ARRAYS).exists(), (folder / FOLDER).exists()
     if has_arrays and has_folder:
         raise CaseError(f"{folder} must hold {FOLDER}/ or {ARRAYS}, not both: keep one")
     if has_folder:
-        return *_from_folder(folder / FOLDER, on_progress), None
+        return *_from_folder(folder / FOLDER, manifest, on_progress), None
     if not has_arrays:
         raise CaseError(f"{folder} holds neither {FOLDER}/ nor {ARRAYS}")
     names, images, labels = _from_arrays(folder / ARRAYS)
@@ -206,15 +206,38 @@ def _photos(
 
 
 def _from_folder(
-    folder: pathlib.Path, on_progress: progress.ProgressFn
+    folder: pathlib.Path, manifest: Manifest, on_progress: progress.ProgressFn
 ) -> tuple[list[str], StoredPhotos]:
     listing = data.list_folder(folder)
-    if listing.passed_over:
-        (first, why), number = listing.passed_over[0], len(listing.passed_over)
+    skipped = list(listing.passed_over)
+    known, photos = set(map(canonical_name, manifest.file_names)), []
+    for file in data.list_photos(folder, listing):
+        name = file.relative_to(folder).as_posix()
+        why = "" if canonical_name(name) in known else _why_never_committed(file, manifest)
+        if why:
+            skipped.append((file, why))
+        else:
+            photos.append((name, file))
+    if skipped:
+        (first, why), number = skipped[0], len(skipped)
         warnings.warn(f"{first} is skipped ({why}); {number} such files in all", stacklevel=2)
-    files = data.list_photos(folder, listing)
-    names = [file.relative_to(folder).as_posix() for file in files]
-    return names, StoredPhotos(files, on_progress)
+    return [name for name, _ in photos], StoredPhotos([file for _, file in photos], on_progress)
+
+
+def _why_never_committed(file: pathlib.Path, manifest: Manifest) -> str:
+    """Return why `anw commit` passed over a photo that the manifest does not name; "" if not.
+
+    It passes over photos that cannot be read, and older versions passed over formats, CMYK, 16
+    bits and transparency.
+    """
+    try:
+        original = data.read_original(file)
+    except SourceError:
+        return "not in the manifest, and cannot be read"
+    if image_digest(original.pixels) in manifest.image_digests:
+        return ""  # under another name
+    is_newer = original.kind not in ("PNG", "JPEG", "WEBP") or original.rules
+    return "not in the manifest" if is_newer else ""
 
 
 def _from_arrays(path: pathlib.Path) -> tuple[list[str], StoredPhotos, np.ndarray | None]:

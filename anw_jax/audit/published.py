@@ -1,26 +1,17 @@
-"""The owner's published folder: commitment, manifest, and the marked photos.
+"""The owner's published folder: commitment, manifest, and the secret of a mark."""
 
-Marking is a step of its own because slots depend on the value of a public beacon that must not
-exist yet when the commitment is made; without a beacon it may follow at once.
-"""
-
-import collections
 import dataclasses
 import datetime
-import os
 import pathlib
 import shutil
-from typing import Any
 
-import numpy as np
-
-from anw_jax import _files, _json, data, progress
-from anw_jax.audit.files import canonical_name, digest_of, read_json, target_names
+from anw_jax import _files, _json
+from anw_jax.audit.files import digest_of, read_json
 from anw_jax.errors import CaseError
-from anw_jax.keys import Manifest, MarkKey, Plan, assign, commit, commit_units, image_digest
+from anw_jax.keys import Manifest, MarkKey, Plan, commit, commit_units
 from anw_jax.keys.beacons import read_beacon
 from anw_jax.keys.digests import check_is_commitment
-from anw_jax.marks import Mark, mark_named, publish, sub_key_name
+from anw_jax.marks import Mark, mark_named, sub_key_name
 
 COMMITMENT, MANIFEST, PHOTOS = "commitment.json", "manifest.json", "published"
 
@@ -149,63 +140,6 @@ def _mark_of(
     return mark
 
 
-@dataclasses.dataclass(frozen=True)
-class Marked:
-    """What `publish_folder` did.
-
-    Attributes:
-      commitment: 64 hex digits.
-      num_written: PNG files written.
-      num_unchanged: photos that the mark does not change, such as grey ones under a hue.
-    """
-
-    commitment: str
-    num_written: int
-    num_unchanged: int
-
-
-def publish_folder(
-    photos: str | os.PathLike,
-    key_file: str | os.PathLike,
-    out: str | os.PathLike,
-    *,
-    beacon: bytes = b"",
-    on_progress: progress.ProgressFn = progress.silent,
-) -> Marked:
-    """Mark every photo that `commit_folder` committed to, as PNG files in `out/published`.
-
-    Args:
-      photos: the same folder of originals, complete and unchanged.
-      key_file: the same key.
-      out: the folder that holds the commitment.
-      beacon: the value of the beacon that the plan names; b"" where it names none.
-      on_progress: called with (photos done, photos in all).
-
-    Raises:
-      CaseError: no commitment in `out`, or photos or key are not those committed to.
-      CommitmentError: the beacon's value is missing, not planned, or of another length.
-    """
-    photos, out = pathlib.Path(photos), pathlib.Path(out)
-    mark_key = MarkKey.load(key_file)
-    published = read_published(out)
-    files = data.list_photos(photos)
-    names = [file.relative_to(photos).as_posix() for file in files]
-    target_names(names)
-    if (out / PHOTOS).exists():
-        raise CaseError(f"out must hold no {PHOTOS} yet, got {out}: nothing is overwritten")
-    manifest = published.manifest
-    _check_names_committed(names, manifest, photos)
-    if commitment_of(mark_key, manifest, published.plan) != published.commitment:
-        raise CaseError(f"{key_file} is not the key behind the commitment in {out}")
-    check_later(published.plan.beacon, published.time_utc)
-    slots = assign(mark_key, manifest, published.plan, beacon=beacon)
-    file_of = dict(zip(map(canonical_name, names), files, strict=True))
-    ordered = [file_of[canonical_name(name)] for name in manifest.file_names]
-    pairs = list(zip(ordered, target_names(manifest.file_names), slots.degrees, strict=True))
-    numbers = _publish(pairs, published.mark, manifest, out / PHOTOS, on_progress)
-    return Marked(published.commitment, **numbers)
-
-
 def check_later(beacon: str, time_utc: str) -> None:
     """Refuse a beacon whose value appeared before a commitment was made.
 
@@ -220,44 +154,6 @@ def check_later(beacon: str, time_utc: str) -> None:
         )
 
 
-def _check_names_committed(names: list[str], manifest: Manifest, photos: pathlib.Path) -> None:
-    """Compare names, which a file system may have changed to another Unicode form."""
-    found = {canonical_name(name): name for name in names}
-    wanted = {canonical_name(name): name for name in manifest.file_names}
-    missing = sorted(wanted[name] for name in wanted.keys() - found.keys())
-    added = sorted(found[name] for name in found.keys() - wanted.keys())
-    if missing:
-        raise CaseError(
-            f"{missing[0]} was committed to and is not in {photos} ({len(missing)} such "
-            "photos): every photo that was committed to must be there"
-        )
-    if added:
-        raise CaseError(
-            f"{added[0]} is in {photos} and was not committed to ({len(added)} such photos): "
-            "later photos are a new batch with a commitment and a key of their own"
-        )
-
-
-def _publish(
-    pairs: list[tuple[pathlib.Path, str, float]],
-    mark: Mark,
-    manifest: Manifest,
-    folder: pathlib.Path,
-    on_progress: progress.ProgressFn,
-) -> dict[str, Any]:
-    partial, num_unchanged = new_folder(folder), 0
-    for number, (file, target, degrees) in enumerate(pairs):
-        image = data.read_photo(file)
-        if image_digest(image) != manifest.image_digests[number]:
-            raise CaseError(f"{file} was changed while it was marked: run the command again")
-        marked = publish(mark, image[None], float(degrees))[0]
-        num_unchanged += bool(np.array_equal(marked, image))
-        _files.write_whole(partial / target, data.png_of(marked, data.colour_of(file)))
-        on_progress(number + 1, len(pairs))
-    os.replace(partial, folder)
-    return {"num_written": len(pairs), "num_unchanged": num_unchanged}
-
-
 def new_folder(folder: pathlib.Path) -> pathlib.Path:
     """Make an empty folder beside `folder`, to be renamed; remove one that a kill left."""
     partial = folder.with_name(folder.name + ".partial")
@@ -265,94 +161,3 @@ def new_folder(folder: pathlib.Path) -> pathlib.Path:
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
     return partial
-
-
-# The number of files that the lines name; JSON names all.
-_NAMED = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class FolderReport:
-    """The files found in a folder of photos.
-
-    Attributes:
-      photos: their files, in the order of their names.
-      names: of the photos, relative to the folder.
-      notes: properties of photo files that their owner should know, each the end of "photos
-        with …", and the number of photos that have it.
-      passed_over: pictures that cannot be marked, each with the reason.
-      others: files that are not pictures, counted by extension.
-      num_hidden: hidden and system files.
-    """
-
-    photos: tuple[pathlib.Path, ...]
-    names: tuple[str, ...]
-    notes: dict[str, int]
-    passed_over: tuple[tuple[str, str], ...]
-    others: dict[str, int]
-    num_hidden: int
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything except the photos, for `--json`."""
-        return {
-            "notes": self.notes,
-            "passed_over": [{"file": name, "reason": why} for name, why in self.passed_over],
-            "other_files": self.others,
-            "hidden_files": self.num_hidden,
-        }
-
-
-def report_on(folder: str | os.PathLike) -> FolderReport:
-    """List the files of a folder and its subfolders; read no pixels.
-
-    Raises:
-      SourceError: no such folder, no photo in it, a folder below it or a photo that cannot be
-        read.
-    """
-    folder = pathlib.Path(folder)
-    listing = data.list_folder(folder)
-    photos = data.list_photos(folder, listing)
-    notes = collections.Counter(note for file in photos for note in data.colour_of(file).notes)
-    return FolderReport(
-        photos,
-        tuple(file.relative_to(folder).as_posix() for file in photos),
-        dict(sorted(notes.items())),
-        tuple((f.relative_to(folder).as_posix(), why) for f, why in listing.passed_over),
-        listing.others,
-        listing.num_hidden,
-    )
-
-
-def report_lines(report: FolderReport) -> list[str]:
-    """Format a report as lines; none if there is nothing to report."""
-    lines = [f"{plural(number, 'photo')} with {note}" for note, number in report.notes.items()]
-    if report.passed_over:
-        suffixes = (pathlib.PurePosixPath(name).suffix for name, _ in report.passed_over)
-        endings = collections.Counter(suffix.lower() for suffix in suffixes)
-        lines.append(
-            f"NOT MARKED: {plural(len(report.passed_over), 'picture')} ({_counts(endings)})"
-        )
-        lines += [f"  {name}: {why}" for name, why in report.passed_over[:_NAMED]]
-        more = len(report.passed_over) - _NAMED
-        lines += [f"  and {more} more; --json names all"] if more > 0 else []
-    if report.others:
-        number = plural(sum(report.others.values()), "file")
-        lines.append(f"skipped, not pictures: {number} ({_counts(report.others)})")
-    if report.num_hidden:
-        lines.append(f"skipped: {plural(report.num_hidden, 'hidden or system file')}")
-    return lines
-
-
-def plural(number: int, what: str) -> str:
-    """Format a number of things.
-
-    Example:
-      >>> plural(1, "photo"), plural(2, "photo")
-      ('1 photo', '2 photos')
-    """
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _counts(of_ending: dict[str, int]) -> str:
-    pairs = sorted(of_ending.items(), key=lambda pair: (-pair[1], pair[0]))
-    return ", ".join(f"{number} {ending or 'without an extension'}" for ending, number in pairs)

@@ -1,19 +1,23 @@
 """The owner's commands: create a key, commit to photos, mark them, open leaves."""
 
+import collections
 import dataclasses
 import datetime
 import pathlib
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from anw_jax import audit
-from anw_jax.audit.published import COMMITMENT, plural
+from anw_jax import audit, data
+from anw_jax.audit.folder_report import named_lines, plural
+from anw_jax.audit.published import COMMITMENT
 from anw_jax.cli import output
 from anw_jax.cli.arbitrator import MAKERS
 from anw_jax.cli.options import choices_of, committed_options, json_option, parse_beacon_value
 from anw_jax.cli.output import ProgressLine, show
+from anw_jax.data.photo_files import FORMATS
 from anw_jax.keys import MarkKey
 from anw_jax.keys.beacons import drand_after, read_beacon
 
@@ -105,11 +109,39 @@ def commit(folder, key_file, out, beacon, no_beacon, again, as_json, **given) ->
         beacon = drand_after(datetime.datetime.now(datetime.UTC))
     done = _commit(folder, key_file, out, beacon, again, given)
     show(as_json, _body(done), _commitment_lines(done, folder, key_file, out))
-    return _code(done)
+    return _code(done.report)
+
+
+def _encoding_options(command: Any) -> Any:
+    """Add the options that say how marked files are written."""
+    for add in (
+        click.option(
+            "--dry-run", is_flag=True, help="Say what would become of each file; write nothing."
+        ),
+        click.option("--strip-all", is_flag=True, help="Keep no metadata; profiles stay."),
+        click.option("--strip-gps", is_flag=True, help="Remove the place from EXIF and XMP."),
+        click.option(
+            "--quality",
+            type=int,
+            default=None,
+            help="Quality of JPEG, WebP, AVIF and HEIC files, 1 to 100; by default that of "
+            "each original where its file tells.",
+        ),
+        click.option(
+            "--format",
+            "file_format",
+            type=click.Choice(FORMATS),
+            default="same",
+            help="Format of the marked files; by default that of each original.",
+        ),
+    ):
+        command = add(command)
+    return command
 
 
 @click.command(short_help="Mark every photo that was committed to: the second step.")
 @_commit_options
+@_encoding_options
 @click.option(
     "--beacon-value",
     default=None,
@@ -117,45 +149,92 @@ def commit(folder, key_file, out, beacon, no_beacon, again, as_json, **given) ->
     help="The value of the beacon: hexadecimal digits, or the JSON file downloaded from "
     "its URL.",
 )
-def mark(folder, key_file, out, beacon, beacon_value, again, as_json, **given) -> int:
-    """Mark every photo in FOLDER, as PNG files in OUT/published; originals are only read.
+def mark(
+    folder,
+    key_file,
+    out,
+    beacon,
+    beacon_value,
+    again,
+    file_format,
+    quality,
+    strip_gps,
+    strip_all,
+    dry_run,
+    as_json,
+    **given,
+) -> int:
+    """Mark every photo in FOLDER, into OUT/published; originals are only read.
 
     After `anw commit`, give --beacon-value; all other options are read from OUT. Without a
     commitment in OUT this commits and marks at once, without a beacon; a verdict can then be
     "shown, if …" at best. With --beacon NAME it only commits, like `anw commit`.
 
+    Files keep their format, names, folders, colour profiles and metadata. Pictures inside a
+    file (thumbnails, gain maps, motion videos) show the unmarked photo and are removed.
+    OUT/report.json says of every file whether it is marked, carries no mark, or was passed
+    over, and why; OUT/published.json holds the SHA-256 of each marked file. If a picture was
+    passed over, or a photo that was committed to could not be marked, the exit code is 11.
+
     \b
     Examples:
       anw mark photos --key ann.key --out marked --beacon-value round.json
+      anw mark photos --key ann.key --out marked --strip-gps --dry-run
       anw mark photos --key ann.key --out marked --labels labels.csv
       anw mark photos --key ann.key --out marked --mode sequential --alpha 1e-4
     """
+    encoding = data.Encoding(file_format, quality, strip_gps, strip_all)
     is_committed = (out / COMMITMENT).exists()
     if beacon_value is not None and not is_committed:
         raise click.UsageError(
             f"--beacon-value needs a commitment, and {out} has none: run anw commit first"
         )
+    if dry_run:
+        return _dry_run(folder, key_file, out, encoding, given, as_json)
     done = _commit(
-        folder, key_file, out, beacon or (None if is_committed else ""), again, given
+        folder, key_file, out, beacon or (None if is_committed else ""), again, given, False
     )
     if done.beacon and beacon_value is None:
         show(as_json, _body(done), _commitment_lines(done, folder, key_file, out))
-        return _code(done)
+        return _code(done.report)
     published = audit.read_published(out)
     value = b"" if beacon_value is None else parse_beacon_value(published.plan, beacon_value)
     marked = audit.publish_folder(
-        folder, key_file, out, beacon=value, on_progress=ProgressLine("marking", "photos")
+        folder,
+        key_file,
+        out,
+        beacon=value,
+        encoding=encoding,
+        on_progress=ProgressLine("marking", "photos"),
     )
-    body = {**_body(done), **dataclasses.asdict(marked)}
-    show(as_json, body, _marked_lines(done, marked, out, published.mark.marks_grey))
-    return _code(done)
+    show(as_json, _body(done, marked), _marked_lines(done, marked, out))
+    return _code(marked.report, marked.lost)
 
 
-def _code(done: audit.Committed) -> int:
-    return output.PASSED_OVER if done.report.passed_over else output.DONE
+def _dry_run(folder, key_file, out, encoding, given, as_json) -> int:
+    """Print what `mark` would do."""
+    if (out / COMMITMENT).exists():
+        mark_used = audit.read_published(out).mark
+    else:
+        choices = choices_of(given, "", MAKERS)
+        mark_used = choices.make_mark(MarkKey.load(key_file), choices.slots or 12)
+    found = audit.survey(
+        folder, out, mark_used.least_side, encoding, ProgressLine("reading", "photos")
+    )
+    lines = [
+        *audit.report_lines(found.report),
+        f"{plural(len(found.marked), 'photo')} would be marked; nothing was written",
+        *_file_lines(found),
+    ]
+    show(as_json, found.as_json(), lines)
+    return _code(found.report, found.lost)
 
 
-def _commit(folder, key_file, out, beacon, again, given) -> audit.Committed:
+def _code(report: audit.FolderReport, lost: Sequence[Any] = ()) -> int:
+    return output.PASSED_OVER if report.passed_over or lost else output.DONE
+
+
+def _commit(folder, key_file, out, beacon, again, given, decode=True) -> audit.Committed:
     return audit.commit_folder(
         folder,
         key_file,
@@ -164,13 +243,21 @@ def _commit(folder, key_file, out, beacon, again, given) -> audit.Committed:
         labels=given["labels"],
         labels_map=given["labels_map"],
         again=again,
+        decode=decode,
         on_progress=ProgressLine("committing", "photos"),
     )
 
 
-def _body(done: audit.Committed) -> dict[str, Any]:
+def _body(done: audit.Committed, marked: audit.Marked | None = None) -> dict[str, Any]:
     fields = {field.name: getattr(done, field.name) for field in dataclasses.fields(done)}
-    return {**fields, "warnings": list(done.warnings), "report": done.report.as_json()}
+    body = {**fields, "warnings": list(done.warnings), "report": done.report.as_json()}
+    if marked is None:
+        return body
+    body |= {"num_written": marked.num_written, "num_unchanged": marked.num_unchanged}
+    without = [{"file": name, "reason": why} for name, why in marked.without_mark]
+    listed = {"no_mark": without, "removed": marked.removed}
+    listed = {name: value for name, value in listed.items() if value}
+    return body | {"report": marked.report.as_json() | listed}
 
 
 def _commitment_lines(
@@ -204,15 +291,14 @@ def _commitment_lines(
     ]
 
 
-def _marked_lines(
-    done: audit.Committed, marked: audit.Marked, out: pathlib.Path, marks_grey: bool
-) -> list[str]:
-    lines = audit.report_lines(done.report)
+def _marked_lines(done: audit.Committed, marked: audit.Marked, out: pathlib.Path) -> list[str]:
+    lines = audit.report_lines(marked.report)
     lines += [f"warning: {text}" for text in done.warnings if done.is_new]
     lines += [
         f"commitment {done.commitment}",
         f"{plural(marked.num_written, 'photo')} in {plural(done.num_units, 'unit')} marked in "
         f"{out}/published: publish these, never the originals",
+        *_file_lines(marked),
     ]
     if not done.beacon:
         lines += [
@@ -220,9 +306,19 @@ def _marked_lines(
             'a verdict on these can at best be "shown, if …", since hues without a beacon can '
             "be computed in advance; use anw commit and anw mark --beacon-value to avoid that",
         ]
-    if marked.num_unchanged:
-        what = "photos that the mark does not change" if marks_grey else "grey photos"
-        lines.append(f"{what}, which carry no mark: {marked.num_unchanged}")
+    return lines
+
+
+def _file_lines(marked: audit.Marked) -> list[str]:
+    """Say how files are written, what was removed, and which carry no mark."""
+    formats = collections.Counter(one.written_as for one in (*marked.marked, *marked.unchanged))
+    lines = [f"written as {text}: {number}" for text, number in sorted(formats.items())]
+    lines += [f"removed: {number} {what}" for what, number in marked.removed.items()]
+    if marked.without_mark:
+        lines.append(f"CARRY NO MARK: {plural(len(marked.without_mark), 'photo')}")
+        lines += named_lines(marked.without_mark)
+    if marked.lost:
+        lines.append("an audit needs every original that was committed to: restore these files")
     return lines
 
 

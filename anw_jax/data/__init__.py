@@ -4,7 +4,8 @@
 replaces originals by published (marked) images; `BatchPlan` gives the rows of each training
 step. Images are uint8 `[n, H, W, 3]`, channels last. A set that is too large for memory is a
 `StreamedDataset`, whose images are decoded when they are indexed; `prefetch` reads ahead.
-`list_photos`, `read_photo` and `png_of` handle the photo files of an owner.
+`list_photos`, `read_photo` and `png_of` handle the photo files of an owner; `read_original` and
+`encode` write a marked copy in the original's format.
 """
 
 from anw_jax.data.batches import BatchPlan, padded_rows, permutation, prefetch
@@ -17,6 +18,7 @@ from anw_jax.data.dataset import (
     chunks,
 )
 from anw_jax.data.photo_colour import PhotoColour, colour_of
+from anw_jax.data.photo_files import Encoded, Encoding, Original, encode, read_original
 from anw_jax.data.photos import FolderListing, list_folder, list_photos, png_of, read_photo
 from anw_jax.data.sources import SOURCES, load
 from anw_jax.data.streamed import StreamedImages
@@ -34,7 +36,10 @@ __all__ = [
     "SOURCES",
     "BatchPlan",
     "Dataset",
+    "Encoded",
+    "Encoding",
     "FolderListing",
+    "Original",
     "PhotoColour",
     "Splits",
     "StreamedDataset",
@@ -47,6 +52,7 @@ __all__ = [
     "chunks",
     "colour_differences",
     "colour_of",
+    "encode",
     "list_folder",
     "list_photos",
     "load",
@@ -54,6 +60,7 @@ __all__ = [
     "permutation",
     "png_of",
     "prefetch",
+    "read_original",
     "read_photo",
     "training_set",
 ]

@@ -1,26 +1,34 @@
 """Image files (Pillow): which are read, decoding, and resizing to one size."""
 
 import contextlib
+import functools
 import io
 import pathlib
 import types
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from anw_jax import errors, keys
+from anw_jax.data import rgb
 
+# Of the images of a training set.
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+# Of an owner's photos.
+PHOTO_ENDINGS = (*ENDINGS, ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif")
 
-_MODES = ("RGB", "RGBA", "L", "LA", "1", "P")
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF")
 
-# Endings of image files that are not read, by kind; those that are read have `ENDINGS`.
+# Endings of image files that no training set has, by kind; owners' photos may be of the first.
 _KINDS = {
+    "TIFF": "tif tiff",
+    "AVIF": "avif",
+    "HEIF": "heic heif hif",
     "GIF": "gif giff",
     "BMP": "bmp dib rle",
-    "TIFF": "tif tiff",
-    "HEIF": "heic heif heics heifs hif avif avifs",
+    "several pictures or an animation in one file": "heics heifs avifs",
     "JPEG under an ending that is not read": "jfif jpe jif jfi jpg_large",
     "JPEG 2000, XL, XR or XS": "jp2 j2k j2c jpc jpf jpx jpm jxl jxr wdp hdp jxs",
     "PNG under an ending that is not read": "apng",
@@ -95,9 +103,34 @@ def pillow() -> types.ModuleType:
     return PIL
 
 
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Return the formats that this installation of Pillow can read."""
+    pil, found = pillow(), _FORMATS
+    pil.Image.init()
+    if "AVIF" in pil.Image.OPEN:
+        found = (*found, "AVIF")
+    try:
+        import pillow_heif
+    except ImportError:
+        return found
+    pillow_heif.register_heif_opener()
+    return (*found, "HEIF")
+
+
+def missing_reader(ending: str) -> str:
+    """Return what is missing to read files of an ending of `PHOTO_ENDINGS`; "" if nothing."""
+    kind = _KIND_OF_ENDING.get(ending)
+    if kind == "AVIF" and "AVIF" not in _formats():
+        return "AVIF, which needs Pillow 11.3 or later"
+    if kind == "HEIF" and "HEIF" not in _formats():
+        return "HEIC, which needs pillow-heif: pip install pillow-heif"
+    return ""
+
+
 @contextlib.contextmanager
 def opened(content: bytes | pathlib.Path, name: str) -> Iterator[Any]:
-    """Open a PNG, JPEG or WebP file with Pillow, not decoded yet; `name` is for errors.
+    """Open a photo file with Pillow, not decoded yet; `name` is for errors.
 
     Raises:
       SourceError: for any error of Pillow in the body, in one line.
@@ -105,8 +138,11 @@ def opened(content: bytes | pathlib.Path, name: str) -> Iterator[Any]:
     pil = pillow()
     file = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
-        with pil.Image.open(file, formats=("PNG", "JPEG", "WEBP")) as image:
-            yield image
+        with warnings.catch_warnings():
+            # Of damaged metadata, which are counted; pixels raise errors.
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+            with pil.Image.open(file, formats=_formats()) as image:
+                yield image
     except errors.SourceError:
         raise
     except pil.Image.DecompressionBombError:
@@ -122,11 +158,6 @@ def opened(content: bytes | pathlib.Path, name: str) -> Iterator[Any]:
         ) from error
 
 
-def _is_animated(image: Any) -> bool:
-    """Return whether the image is animated; a JPEG with a second picture (gain map) is not."""
-    return image.format != "JPEG" and image.format != "MPO" and image.is_animated
-
-
 class NotRgbError(errors.SourceError):
     """An image file that 8-bit RGB cannot represent; `reason` is the cause."""
 
@@ -139,10 +170,7 @@ def why_not_rgb(path: pathlib.Path) -> str:
     """Return what 8-bit RGB cannot hold of an image file; "" if nothing, or if damaged."""
     try:
         with opened(path, str(path)) as image:
-            raw_mode = _checked_raw_mode(image, "")
-            if "A" in image.getbands() or "transparency" in image.info:
-                image.load()
-                _to_rgb(image, "", raw_mode)
+            _check_single(image, "")
     except NotRgbError as error:
         return error.reason
     except errors.SourceError:
@@ -150,58 +178,62 @@ def why_not_rgb(path: pathlib.Path) -> str:
     return ""
 
 
-def _checked_raw_mode(image: Any, name: str) -> str:
-    """Return the file's raw mode, before Pillow reduces it to 8 bits or to one frame."""
-    if _is_animated(image):
+def _check_single(image: Any, name: str) -> None:
+    """Refuse animations, several pages and modes that have no rule.
+
+    A JPEG or HEIC file with a second picture (gain map) is no animation.
+    """
+    if image.format == "TIFF":
+        if num_pages := rgb.num_pages(image):
+            repair = "save the one that you want as a separate image"
+            raise NotRgbError(name, f"{num_pages} pages", repair)
+    elif image.format not in ("JPEG", "MPO", "HEIF") and image.is_animated:
         repair = "save the one that you want as a separate image"
         raise NotRgbError(name, f"{image.n_frames} frames of an animation", repair)
-    raw_mode = str(image.tile[0][3]) if image.tile else ""
-    if image.format == "PNG" and ";16" in raw_mode:
-        raise NotRgbError(name, "16 bits per channel", "save it as 8-bit RGB")
-    if image.mode not in _MODES:
+    if image.mode not in rgb.MODES:
         raise NotRgbError(name, f"colour mode {image.mode}", "save it as 8-bit RGB")
-    return raw_mode
 
 
-def _has_colour(image: Any, colour: Any, raw_mode: str) -> bool:
-    """Return whether a pixel has the colour that a PNG without alpha declares transparent."""
-    scale = {"L;2": 85, "L;4": 17}.get(raw_mode, 1)
-    if image.mode == "1":
-        image, scale = image.convert("L"), 1 if colour > 1 else 255
-    wanted = np.asarray(colour) * scale
-    pixels = np.asarray(image)
-    return bool((pixels == wanted).reshape(*pixels.shape[:2], -1).all(-1).any())
+def decode_whole(image: Any, name: str) -> rgb.Decoded:
+    """Decode an image that `opened` gave: upright 8-bit RGB, and alpha beside it.
+
+    Raises:
+      SourceError: an animation, several pages, or a mode that has no rule.
+    """
+    _check_single(image, name)
+    raw_mode = str(image.tile[0][3]) if image.tile else ""
+    profile = image.info.get("icc_profile") or b""
+    image.load()
+    return rgb.decoded(pillow().ImageOps.exif_transpose(image), raw_mode, profile)
 
 
-def _to_rgb(image: Any, name: str, raw_mode: str) -> Any:
-    """Convert Pillow's image to RGB where no colour has to be made up."""
-    if image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    if image.mode in ("RGBA", "LA"):
-        is_transparent = image.getchannel("A").getextrema()[0] < 255
-    else:
-        colour = image.info.pop("transparency", None)
-        is_transparent = colour is not None and _has_colour(image, colour, raw_mode)
-    if is_transparent:
-        raise NotRgbError(
-            name,
-            "transparent pixels, whose colour depends on what lies under them",
-            "save it without transparency",
-        )
-    return image.convert("RGB")
+# What a training set must not hold: the reason and the repair, by the note of `rgb`.
+_NOT_PLAIN = {
+    rgb.CMYK: ("colour mode CMYK", "save it as 8-bit RGB"),
+    rgb.DEEP: ("16 bits per channel", "save it as 8-bit RGB"),
+    rgb.TRANSPARENT: (
+        "transparent pixels, whose colour depends on what lies under them",
+        "save it without transparency",
+    ),
+}
 
 
-def decode(content: bytes, name: str) -> np.ndarray:
-    """Decode a PNG, JPEG or WebP file to uint8 `[H, W, 3]`; `name` is for errors.
+def decode(content: bytes, name: str, *, only_plain: bool = False) -> np.ndarray:
+    """Decode an image file to uint8 `[H, W, 3]`, by the rules of `rgb`.
 
-    Animations, 16 bits and transparent pixels, which 8-bit RGB cannot hold, are refused, so
-    that the hashed pixels are all that the file shows.
+    Args:
+      content: of the file.
+      name: for errors.
+      only_plain: refuse what 8-bit RGB cannot hold: 16 bits, CMYK, transparent pixels.
+
+    Raises:
+      SourceError: it cannot be decoded, is an animation, or is refused.
     """
     with opened(content, name) as image:
-        raw_mode = _checked_raw_mode(image, name)
-        image.load()
-        upright = pillow().ImageOps.exif_transpose(image)
-        return np.asarray(_to_rgb(upright, name, raw_mode))
+        decoded = decode_whole(image, name)
+    if only_plain and decoded.notes:
+        raise NotRgbError(name, *_NOT_PLAIN[decoded.notes[0]])
+    return decoded.pixels
 
 
 def fit(image: np.ndarray, image_size: int | None) -> np.ndarray:

@@ -24,7 +24,9 @@ _OTHER = (
 KEPT_PROFILE = f"a colour profile other than sRGB{_OTHER}"
 KEPT_CHUNKS = f"PNG chunks that name other colours than sRGB{_OTHER}"
 LOST_PROFILE = "a colour profile that no RGB picture can hold, which is not kept"
-LOST_EXIF = "Adobe RGB named by EXIF alone, which is not kept: convert them to sRGB first"
+ADOBE_EXIF = (
+    "Adobe RGB named by EXIF alone, which few programs read: convert them to sRGB first"
+)
 LOST_PICTURES = "further pictures in the file, which are neither marked nor published"
 
 
@@ -65,7 +67,7 @@ def colour_of(path: str | os.PathLike) -> PhotoColour:
         if _differ(chunks, bool(profile) or "srgb" in image.info):
             notes.append(KEPT_CHUNKS)
         if not profile and not chunks and _is_adobe(image):
-            notes.append(LOST_EXIF)
+            notes.append(ADOBE_EXIF)
         if image.format == "MPO":
             notes.append(LOST_PICTURES)
         if profile or "srgb" in image.info:  # these override gAMA and cHRM

@@ -6,6 +6,7 @@ import io
 import os
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +22,10 @@ class FolderListing:
     """All files below a folder, each in one of four lists.
 
     Attributes:
-      photos: PNG, JPEG and WebP files, in the order of their paths.
-      passed_over: images that cannot be marked, and why: other formats, what 8-bit RGB cannot
-        hold (animations, 16 bits, transparent pixels, CMYK), broken links, links to folders
-        (which may hold images), pipes and devices named like photos.
+      photos: JPEG, PNG, WebP, TIFF, AVIF and HEIC files, in the order of their paths.
+      passed_over: images that cannot be marked, and why: other formats, formats whose reader
+        is not installed, animations, several pages, broken links, links to folders (which may
+        hold images), pipes and devices named like photos.
       others: number of files that are not images, by their endings in lower case.
       num_hidden: number of hidden and system files (`_files.is_hidden`), and of files in such
         folders.
@@ -58,7 +59,7 @@ def list_folder(folder: str | os.PathLike) -> FolderListing:
             num_hidden += _count(entry)
         elif reason := _reason(entry, path):
             passed_over.append((path, reason))
-        elif path.suffix.lower() in image_files.ENDINGS:
+        elif path.suffix.lower() in image_files.PHOTO_ENDINGS:
             photos.append(path)
         else:
             others[path.suffix.lower()] += 1
@@ -88,27 +89,38 @@ def list_photos(
     """
     files = (list_folder(folder) if listing is None else listing).photos
     if not files:
-        endings = ", ".join(image_files.ENDINGS)
+        endings = ", ".join(image_files.PHOTO_ENDINGS)
         raise errors.SourceError(f"{folder} holds no photos ({endings})")
     return files
 
 
-def read_photo(path: str | os.PathLike) -> np.ndarray:
-    """Read a photo as uint8 `[H, W, 3]`, upright, decoded as by every source.
+def read_photo(path: str | os.PathLike, *, only_plain: bool = False) -> np.ndarray:
+    """Read a photo as uint8 `[H, W, 3]`, upright, by the rules of `rgb`.
+
+    Args:
+      path: the file.
+      only_plain: refuse what 8-bit RGB cannot hold, as training sets do.
 
     Raises:
-      SourceError: it cannot be read or decoded, or has what 8-bit RGB cannot hold:
-        transparent pixels, 16 bits, an animation.
+      SourceError: it cannot be read or decoded, is an animation, or is refused.
+    """
+    return image_files.decode(read_bytes(path), str(path), only_plain=only_plain)
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """Read a photo file.
+
+    Raises:
+      SourceError: it cannot be read.
     """
     path = pathlib.Path(path)
     try:
         _files.check_regular(path)
-        content = path.read_bytes()
+        return path.read_bytes()
     except errors.FileKindError as error:
         raise errors.SourceError(str(error)) from None
     except OSError as error:
         raise errors.SourceError(f"{path} cannot be read: {error.strerror}") from None
-    return image_files.decode(content, str(path))
 
 
 def png_of(image: np.ndarray, colour: PhotoColour = _PLAIN) -> bytes:
@@ -123,12 +135,16 @@ def png_of(image: np.ndarray, colour: PhotoColour = _PLAIN) -> bytes:
       b'\x89PNG'
     """
     pixels = _check.uint8_image(image=image)
-    pil = image_files.pillow()
-    chunks = pil.PngImagePlugin.PngInfo()
+    return png_bytes(image_files.pillow().Image.fromarray(pixels), colour)
+
+
+def png_bytes(image: Any, colour: PhotoColour) -> bytes:
+    """Encode an image of Pillow, RGB or RGBA, as `png_of` does."""
+    chunks = image_files.pillow().PngImagePlugin.PngInfo()
     for name, content in colour.chunks:
         chunks.add(name, content)
     buffer = io.BytesIO()
-    pil.Image.fromarray(pixels).save(
+    image.save(
         buffer, "PNG", optimize=False, pnginfo=chunks, icc_profile=colour.profile or None
     )
     return buffer.getvalue()
@@ -147,7 +163,7 @@ def _entries(folder: pathlib.Path) -> Iterator[os.DirEntry]:
     for entry in entries:
         # A folder named like a photo may be some program's bundle: it is not entered.
         is_folder = entry.is_dir(follow_symlinks=False)
-        named_as_photo = pathlib.Path(entry.name).suffix.lower() in image_files.ENDINGS
+        named_as_photo = pathlib.Path(entry.name).suffix.lower() in image_files.PHOTO_ENDINGS
         if is_folder and not named_as_photo and not _files.is_hidden(entry.name):
             yield from _entries(pathlib.Path(entry.path))
         else:
@@ -167,14 +183,14 @@ def _reason(entry: os.DirEntry, path: pathlib.Path) -> str:
     try:
         mode = entry.stat().st_mode
     except OSError as error:
-        could_be = not ending or ending in image_files.ENDINGS
+        could_be = not ending or ending in image_files.PHOTO_ENDINGS
         could_be = could_be or image_files.kind_of_ending(ending)
         return f"a broken link ({error.strerror})" if could_be else ""
     irregular = _files.irregular(mode)
     if irregular == "a folder":
         return "a link to a folder" if entry.is_symlink() else "a folder named like a photo"
-    if ending in image_files.ENDINGS:
-        return irregular or image_files.why_not_rgb(path)
+    if ending in image_files.PHOTO_ENDINGS:
+        return irregular or image_files.missing_reader(ending) or image_files.why_not_rgb(path)
     if kind := image_files.kind_of_ending(ending):
         return kind
     if not irregular and image_files.is_image(_head(path)):

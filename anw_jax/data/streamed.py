@@ -45,7 +45,7 @@ class ImageFiles:
 
     def read(self, rows: Sequence[int]) -> Iterable[np.ndarray]:
         """Decode one file at a time."""
-        return (read_photo(self.paths[row]) for row in rows)
+        return (read_photo(self.paths[row], only_plain=True) for row in rows)
 
     def name(self, row: int) -> str:
         """Return the path."""

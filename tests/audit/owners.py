@@ -30,6 +30,7 @@ def mark_folder(
     labels: pathlib.Path | None = None,
     labels_map: pathlib.Path | None = None,
     on_progress=lambda done, total: None,
+    encoding=None,
     **more,
 ) -> types.SimpleNamespace:
     """Commits, and marks where no beacon is waited for; what both said in one."""
@@ -41,9 +42,10 @@ def mark_folder(
     said = vars(done).copy()
     if beacon or not plan.beacon:
         marked = audit.publish_folder(
-            photos, key_file, out, beacon=beacon, on_progress=on_progress
+            photos, key_file, out, beacon=beacon, encoding=encoding, on_progress=on_progress
         )
-        said |= vars(marked)
+        numbers = {name: getattr(marked, name) for name in ("num_written", "num_unchanged")}
+        said |= vars(marked) | numbers
     return types.SimpleNamespace(**said)
 
 

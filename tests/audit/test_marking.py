@@ -319,7 +319,10 @@ def test_bad_folders_are_named(root):
     (root / "empty").mkdir()
     with pytest.raises(SourceError) as error:
         mark_folder(root / "empty", KEY, root / "out", PLAN)
-    assert str(error.value) == f"{root / 'empty'} holds no photos (.png, .jpg, .jpeg, .webp)"
+    assert str(error.value) == (
+        f"{root / 'empty'} holds no photos (.png, .jpg, .jpeg, .webp, .tif, .tiff, .avif, "
+        ".heic, .heif, .hif)"
+    )
 
 
 def test_two_photos_that_would_get_one_name_are_refused(root):
@@ -327,11 +330,12 @@ def test_two_photos_that_would_get_one_name_are_refused(root):
     photo = root / "photos" / "photo00.png"
     (root / "photos" / "photo00.jpeg").write_bytes(photo.read_bytes())
     with pytest.raises(CaseError) as error:
-        mark_folder(root / "photos", KEY, root / "out", PLAN)
+        mark_folder(root / "photos", KEY, root / "out", PLAN, encoding=data.Encoding("png"))
     assert str(error.value) == (
         "photo00.jpeg and photo00.png would both become photo00.png: rename one"
     )
-    assert not (root / "out").exists()
+    assert [file.name for file in (root / "out").iterdir()] != []  # committed, and no more
+    assert not (root / "out" / "published").exists()
 
 
 def test_a_value_without_a_planned_beacon_is_refused(root, photos):

@@ -45,7 +45,15 @@ def test_one_name_in_two_unicode_forms_is_refused(text):
 )
 def test_names_that_would_become_one_file_are_refused(first, second):
     with pytest.raises(CaseError, match="would both become"):
-        target_names([first, second])
+        target_names([first, second], ".png")
+
+
+def test_names_are_kept_with_the_format():
+    names = ["a.jpg", "a.png", "b.JPEG", "b.webp", "c/d.TIFF"]
+    assert target_names(names) == names
+    assert target_names(["b.JPEG", "c.JPG", "d.png"], ".jpg") == ["b.JPEG", "c.JPG", "d.jpg"]
+    with pytest.raises(CaseError, match="both become A"):
+        target_names(["a.png", "A.PNG"])
 
 
 def test_names_that_stay_apart():

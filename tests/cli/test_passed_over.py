@@ -42,9 +42,10 @@ def test_pictures_that_are_passed_over_have_an_exit_code(mark, root):
     assert ran.out.splitlines()[:7] == [
         "NOT MARKED: 6 pictures (1 .cr2, 1 .gif, 1 .heic, 1 .jfif, 1 .svg, 1 .tiff)",
         "  a.gif: GIF",
-        "  b.HEIC: HEIF",
+        "  b.HEIC: HEIC, which needs pillow-heif: pip install pillow-heif",
         "  c.CR2: RAW",
-        "  d.tiff: TIFF",
+        "  d.tiff: cannot be decoded (UnidentifiedImageError: cannot identify image file): "
+        "replace or remove it",
         "  e.jfif: JPEG under an ending that is not read",
         "  and 1 more; --json names all",
     ]

@@ -1,4 +1,4 @@
-"""What a file says of its colours goes with the marked pixels; what 8 bits lose is refused."""
+"""What a file says of its colours goes with the marked pixels; training sets are plain RGB."""
 
 import io
 import struct
@@ -135,7 +135,7 @@ def test_adobe_rgb_by_exif_alone_is_told(tmp_path):
     exif = PIL.Image.Exif()
     exif.get_ifd(0x8769)[0xA001] = 2
     PIL.Image.fromarray(PIXELS).save(tmp_path / "photo.jpg", exif=exif)
-    assert data.colour_of(tmp_path / "photo.jpg").notes == (photo_colour.LOST_EXIF,)
+    assert data.colour_of(tmp_path / "photo.jpg").notes == (photo_colour.ADOBE_EXIF,)
 
 
 def test_further_pictures_in_a_jpeg_are_told(tmp_path):
@@ -145,21 +145,21 @@ def test_further_pictures_in_a_jpeg_are_told(tmp_path):
 
 
 def why(path):
-    """One rule in both places: what a listing passes over, a reader refuses."""
-    ((listed, reason),) = data.list_folder(path.parent).passed_over
-    assert listed == path
-    with pytest.raises(errors.SourceError, match=f"has {reason}: save it"):
-        data.read_photo(path)
-    return reason
+    """An owner's photo that no training set takes, and why not."""
+    assert data.list_photos(path.parent) == (path,)
+    assert data.read_photo(path).shape[2] == 3
+    with pytest.raises(errors.SourceError) as error:
+        data.read_photo(path, only_plain=True)
+    return str(error.value).removeprefix(f"{path} has ").partition(": save it")[0]
 
 
 @pytest.mark.parametrize(("kind", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
-def test_16_bits_are_never_cut(tmp_path, kind, channels):
+def test_16_bits_are_never_cut_for_a_training_set(tmp_path, kind, channels):
     rows = np.full((5, 7, channels), 65535, ">u2")
     assert why(save(tmp_path / "deep.png", png(16, kind, rows))) == "16 bits per channel"
 
 
-def test_print_colours_are_passed_over(tmp_path):
+def test_print_colours_are_refused_in_a_training_set(tmp_path):
     PIL.Image.new("CMYK", (6, 6)).save(tmp_path / "print.jpg")
     assert why(tmp_path / "print.jpg") == "colour mode CMYK"
 
@@ -182,7 +182,7 @@ GREY = PIXELS[..., 0]
      _trns(1, 0, np.zeros((5, 1), np.uint8), struct.pack(">H", 0))],
     ids=["RGB", "grey", "4 bits", "2 bits", "white", "black"],
 )  # fmt: skip
-def test_a_transparent_colour_that_occurs_is_refused(tmp_path, body):
+def test_a_transparent_colour_that_occurs_is_refused_in_a_training_set(tmp_path, body):
     reason = "transparent pixels, whose colour depends on what lies under them"
     assert why(save(tmp_path / "photo.png", body)) == reason
 
@@ -204,7 +204,7 @@ def test_a_transparent_colour_that_does_not_occur_changes_nothing(tmp_path, body
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "webp"])
-def test_alpha_is_refused_where_it_shows(tmp_path, mode):
+def test_alpha_is_refused_where_it_shows_in_a_training_set(tmp_path, mode):
     rgba = np.dstack([PIXELS, np.full((5, 7), 255, np.uint8)])
     rgba[0, 0, 3] = 254
     image = PIL.Image.fromarray(rgba)

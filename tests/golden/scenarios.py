@@ -6,6 +6,7 @@ import pathlib
 import shutil
 
 import numpy as np
+import PIL.Image
 
 from anw_jax import keys, marks, suspects
 from tests.golden import world
@@ -256,29 +257,30 @@ def _with(play: Player, file: pathlib.Path, old: bytes, new: bytes, command: str
 
 
 def pictures_of_many_kinds(play: Player) -> None:
-    """Grey, 16 bits, alpha, JPEG, turned, subfolders; what is passed over has exit code 11."""
+    """Grey, alpha, JPEG, turned, subfolders; what is passed over has exit code 11."""
     folder = play.folder / "photos"
     world.write_owner(play.folder)
     first, second, third, *_ = world.pictures(8)
+    frames = [PIL.Image.fromarray(pixels) for pixels in (third, first)]
     (folder / "deep").mkdir()
     (folder / "deep" / "first.png").write_bytes(world.png(first))
     (folder / "deep" / "copy.png").write_bytes(world.png(first))
     (folder / "grey.png").write_bytes(world.png(second[..., 0]))
-    (folder / "16 bits.png").write_bytes(world.png(third.astype(np.uint16) * 257))
+    frames[0].save(folder / "2 frames.png", save_all=True, append_images=frames[1:])
     alpha = np.full((8, 8, 1), 255, np.uint8)
     (folder / "alpha.png").write_bytes(world.png(np.concatenate([first, alpha], axis=2)))
     for name, body in world.JPEGS.items():
         (folder / name).write_bytes(base64.b64decode(body))
     where = ("photos", "--key", "ann.key", "--out", "marked")
     play.anw("commit", *where, "--beacon", world.BEACON)
-    play.anw("mark", *where, "--beacon-value", world.VALUE)
+    play.anw("mark", *where, "--beacon-value", world.VALUE, "--format", "png")
     for name in ("a.gif", "b.HEIC", "c.tiff"):
         (folder / name).write_bytes(b"")
     (folder / "notes.txt").write_text("nothing")
     (folder / ".hidden").write_text("nothing")
     again = ("photos", "--key", "ann.key", "--out", "marked2", "--again")
     play.anw("commit", *again, "--beacon", "arbitrator:another")
-    play.anw("mark", *again[:-1], "--beacon-value", world.VALUE)
+    play.anw("mark", *again[:-1], "--beacon-value", world.VALUE, "--format", "png")
 
 
 def wrong_inputs(play: Player) -> None:

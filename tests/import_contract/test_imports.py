@@ -68,7 +68,16 @@ OUTSIDE = {
         "keras",
         "urllib3",
     },
-    "data": {"numpy", "jax", "PIL", "skimage", "tensorflow_datasets", "tensorflow", "grain"},
+    "data": {
+        "numpy",
+        "jax",
+        "PIL",
+        "pillow_heif",
+        "skimage",
+        "tensorflow_datasets",
+        "tensorflow",
+        "grain",
+    },
     "models": {"numpy", "jax", "flax", "chex"},
     "train": {"numpy", "jax", "optax", "orbax", "chex"},
     "attacks": {
