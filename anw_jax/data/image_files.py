@@ -204,7 +204,8 @@ def decode_whole(image: Any, name: str) -> rgb.Decoded:
     raw_mode = str(image.tile[0][3]) if image.tile else ""
     profile = image.info.get("icc_profile") or b""
     image.load()
-    return rgb.decoded(pillow().ImageOps.exif_transpose(image), raw_mode, profile)
+    pillow().ImageOps.exif_transpose(image, in_place=True)
+    return rgb.decoded(image, raw_mode, profile)
 
 
 # What a training set must not hold: the reason and the repair, by the note of `rgb`.

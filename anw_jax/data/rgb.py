@@ -30,6 +30,7 @@ DEEP = "16 bits per channel, which become 8"
 TRANSPARENT = "transparency, which is kept; the colours below it are marked too"
 
 _PERCEPTUAL = 0
+_STRIP = 256  # rows
 _REDUCED = 1  # NewSubfileType of a thumbnail
 
 
@@ -73,8 +74,17 @@ def decoded(image: Any, raw_mode: str, profile: bytes) -> Decoded:
         pixels = _from_cmyk(image, profile)
     else:
         image.info.pop("transparency", None)
-        pixels = np.asarray(image.convert("RGB"))
+        pixels = _pixels(image if image.mode == "RGB" else image.convert("RGB"))
     return Decoded(pixels, alpha, tuple(notes))
+
+
+def _pixels(image: Any) -> np.ndarray:
+    """Copy the pixels of an RGB image, in strips: Pillow would hold them twice more."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _STRIP):
+        box = (0, top, image.width, min(top + _STRIP, image.height))
+        pixels[top : top + _STRIP] = np.asarray(image.crop(box))
+    return pixels
 
 
 def num_pages(image: Any) -> int:

@@ -30,6 +30,7 @@ def seeds(kind):
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
     exif.get_ifd(0x8769)[0xA001] = 2
+    exif.get_ifd(0x8825)[1] = "N"
     found = [saved(image, kind), saved(image, kind, icc_profile=SRGB, exif=exif)]
     found.append(saved(image.convert("L"), kind))
     if kind == "PNG":
@@ -39,6 +40,12 @@ def seeds(kind):
     if kind == "JPEG":
         found += [saved(image, kind, progressive=True), saved(image.convert("CMYK"), kind)]
         found += [saved(image, "MPO", save_all=True, append_images=[other])]
+    if kind == "TIFF":
+        found += [
+            saved(image.convert("CMYK"), kind),
+            saved(image, kind, compression="packbits"),
+        ]
+        found += [saved(image, kind, save_all=True, append_images=[other])]
     if kind == "WEBP":
         found += [saved(image, kind, lossless=True), saved(image.convert("RGBA"), kind)]
         found += [saved(image, kind, save_all=True, append_images=[other])]
@@ -58,7 +65,7 @@ def with_checksums(body):
 
 
 @pytest.mark.parametrize("count", COUNTS)
-@pytest.mark.parametrize("kind", ["PNG", "PNG with checksums", "JPEG", "WEBP"])
+@pytest.mark.parametrize("kind", ["PNG", "PNG with checksums", "JPEG", "WEBP", "TIFF"])
 def test_fuzz(tmp_path, kind, count):
     name, path = kind.split()[0], tmp_path / f"photo.{kind.split()[0].lower()}"
 
@@ -70,6 +77,13 @@ def test_fuzz(tmp_path, kind, count):
         pixels = data.read_photo(path)
         assert found.photos  # what is passed over is never read all the same
         assert (pixels.dtype, pixels.ndim, pixels.shape[2]) == (np.uint8, 3, 3)
+        original = data.read_original(path)
+        assert np.array_equal(original.pixels, pixels)
+        encoded = data.encode(original, pixels, data.Encoding(strip_gps=True), "a photo")
+        path.write_bytes(encoded.content)
+        again = data.read_original(path)
+        assert (again.pixels.shape, again.kind) == (pixels.shape, original.kind)
+        assert b"\xff\xd8\xff" not in again.metadata.exif
         path.write_bytes(data.png_of(pixels, colour))
         assert np.array_equal(data.read_photo(path), pixels)
 
