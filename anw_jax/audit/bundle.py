@@ -56,8 +56,8 @@ NAMELESS = "anw_jax manifest without names, version 1"
 Members = dict[str, bytes | pathlib.Path]
 
 # Time stamps beside a commitment, and the folder of what they are verified against.
-_STAMPS = ("commitment.tsr", f"{COMMITMENT}.ots")
-_ANCHORS = "anchors"
+STAMPS = ("commitment.tsr", f"{COMMITMENT}.ots")
+ANCHORS = "anchors"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,9 +224,9 @@ def _proofs(case: Case, members: Members) -> Members:
 
     A signature of a file whose names were replaced no longer fits, and is left out.
     """
-    found = [path for path in sorted(case.file(_ANCHORS).glob("*")) if path.is_file()]
+    found = [path for path in sorted(case.file(ANCHORS).glob("*")) if path.is_file()]
     for name in case.owners:
-        found += [case.file("owners") / name / file for file in _STAMPS]
+        found += [case.file("owners") / name / file for file in STAMPS]
     for source in members.values():
         if isinstance(source, pathlib.Path):
             found.append(source.with_name(f"{source.name}.sig"))

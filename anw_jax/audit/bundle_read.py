@@ -4,14 +4,24 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
+import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from anw_jax.audit.bundle import FORMAT, INDEX, NAMELESS, REPORT, index_bytes, nameless_bytes
+from anw_jax.audit.bundle import (
+    ANCHORS,
+    FORMAT,
+    INDEX,
+    NAMELESS,
+    REPORT,
+    STAMPS,
+    index_bytes,
+    nameless_bytes,
+)
 from anw_jax.audit.bundle_zip import unpack
 from anw_jax.audit.case import Case, Owner
 from anw_jax.audit.files import digest_of, read_bytes, read_json
@@ -197,6 +207,25 @@ def check_manifest(case: BundledCase, owner: str, path: pathlib.Path) -> None:
         raise ChangedFileError(
             f"owners/{owner}/{MANIFEST} of the bundle is not {path} without its names"
         )
+
+
+def has_stamps(case: BundledCase) -> bool:
+    """Return whether a commitment of a bundle has a time stamp."""
+    folders = [case.file("owners") / name for name in case.owners]
+    return any((folder / name).exists() for folder in folders for name in STAMPS)
+
+
+def use_anchors(case: BundledCase, paths: Iterable[pathlib.Path]) -> None:
+    """Verify the time stamps of a bundle against these files alone, not against its own.
+
+    Raises:
+      CaseError: a file cannot be read.
+    """
+    folder = case.file(ANCHORS)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for number, path in enumerate(paths):
+        (folder / str(number)).write_bytes(read_bytes(path))
 
 
 def _check_index(folder: pathlib.Path, found: Mapping[str, str]) -> bool:

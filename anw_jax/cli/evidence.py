@@ -109,8 +109,16 @@ def report_of(verdict: dict[str, Any]) -> str:
     metavar="[OWNER=]FILE",
     help="For a bundle without names: the owner's manifest.json.",
 )
+@click.option(
+    "--anchor",
+    "roots",
+    multiple=True,
+    type=_PATH,
+    metavar="FILE",
+    help="For a bundle with time stamps: root certificate or block header that you trust.",
+)
 @json_option
-def replay(case, key_files, ask, commitments, beacons, blind, manifests, as_json) -> int:
+def replay(case, key_files, ask, as_json, manifests, roots, **given) -> int:
     """Recompute rows from answers and the verdict from rows, and compare; write nothing.
 
     CASE is the folder, or the zip that anw bundle wrote, which holds the opened keys. Anyone
@@ -120,7 +128,9 @@ def replay(case, key_files, ask, commitments, beacons, blind, manifests, as_json
 
     Files that were all made again fit one another. Only values from elsewhere show that they
     are the original ones: give the commitment, the beacon's value and the digest of the sealed
-    result. Until all of them are compared, a bundle has exit code 10 instead of 0.
+    result (and what a time stamp is verified against). Until all of them are compared, a
+    bundle has exit code 10 instead of 0. The arbitrator's statements stand as the files have
+    them: only a signature shows that they are his.
 
     \b
     Examples:
@@ -128,11 +138,15 @@ def replay(case, key_files, ask, commitments, beacons, blind, manifests, as_json
       anw replay case --key ann.key --ask 0.05
       anw replay evidence.zip --commitment 5f0c… --beacon round.json --blind 1f0c…
     """
-    given = {"commitments": commitments, "beacons": beacons, "blind": blind}
     is_bundle = not case.is_dir()
-    if manifests and not is_bundle:
-        raise click.UsageError("--manifest belongs to a bundle: a folder has the manifests")
-    with _opened(case, key_files, ask) as (opened, keys, report), ProgressLines() as shown:
+    if (manifests or roots) and not is_bundle:
+        raise click.UsageError(
+            "--manifest and --anchor belong to a bundle: a folder has these files"
+        )
+    with (
+        _opened(case, key_files, ask, roots) as (opened, keys, report),
+        ProgressLines() as shown,
+    ):
         done = audit.replay_case(
             opened, keys, ask=ask, makers=MAKERS, on_progress=shown.of("rows")
         )
@@ -146,6 +160,8 @@ def replay(case, key_files, ask, commitments, beacons, blind, manifests, as_json
             if not opened.has_names:
                 needed = [f"manifest of {name}" for name in opened.owners]
                 left += [one for one in needed if one not in compared]
+            if bundle_read.has_stamps(opened):
+                (compared if roots else left).append("anchors of the time stamps")
     body = dataclasses.asdict(done)
     if is_bundle or compared:
         body["anchors"] = {"compared": compared, "not_compared": left}
@@ -158,7 +174,7 @@ def replay(case, key_files, ask, commitments, beacons, blind, manifests, as_json
 
 
 @contextlib.contextmanager
-def _opened(case, key_files, ask) -> Iterator[tuple[Any, dict[str, MarkKey], str]]:
+def _opened(case, key_files, ask, roots) -> Iterator[tuple[Any, dict[str, MarkKey], str]]:
     """Open the folder or the zip of a case: the case, its keys, the text of its report."""
     if case.is_dir() or not case.exists():
         with opened_case(case) as (opened, _):
@@ -170,6 +186,8 @@ def _opened(case, key_files, ask) -> Iterator[tuple[Any, dict[str, MarkKey], str
         if key_files and unpacked.mark_keys:
             raise click.UsageError("the bundle holds the opened keys: leave --key out")
         keys = unpacked.mark_keys or keys_of(unpacked.case, key_files)
+        if roots:
+            bundle_read.use_anchors(unpacked.case, roots)
         yield unpacked.case, keys, unpacked.report
 
 
