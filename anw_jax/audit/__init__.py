@@ -5,7 +5,7 @@ predecessor: `probe_case` → `declare` → `seal_case` (or `run_rounds` with `a
 by leaf) → `judge_case` (or `judge_record`). Only the verdict of a sealed case opens keys. Every
 step is resumable: answers are cached on disk, so no query is paid for twice.
 
-`commit_folder` and `publish_folder` are the owner's steps; `estimate` computes what an audit
+`stamps` and `signatures` verify who made the files, and when. `commit_folder` and `publish_folder` are the owner's steps; `estimate` computes what an audit
 will need; `replay_case` recomputes a verdict from the files; `bundle_case` zips them.
 """
 
@@ -29,6 +29,20 @@ from anw_jax.audit.records import judge_record
 from anw_jax.audit.replay import Replayed, replay_case
 from anw_jax.audit.rounds import AuditState, RecordState, Waiting, run_rounds
 from anw_jax.audit.seal import seal_case
+from anw_jax.audit.signatures import (
+    Signature,
+    check_signature,
+    check_signatures,
+    new_signing_key,
+    sign_file,
+)
+from anw_jax.audit.stamps import (
+    TrustAnchors,
+    read_stamps,
+    read_trust_anchors,
+    stamps_of,
+    write_request,
+)
 from anw_jax.audit.suspect_file import SuspectFile
 
 __all__ = [
@@ -47,11 +61,15 @@ __all__ = [
     "Published",
     "RecordState",
     "Replayed",
+    "Signature",
     "SuspectFile",
+    "TrustAnchors",
     "Waiting",
     "answer_request",
     "arbitrator_labels",
     "bundle_case",
+    "check_signature",
+    "check_signatures",
     "commit_folder",
     "compare_anchors",
     "corrected",
@@ -61,15 +79,21 @@ __all__ = [
     "judge_case",
     "judge_record",
     "new_case",
+    "new_signing_key",
     "probe_case",
     "publish_folder",
     "reached",
     "read_labels",
     "read_published",
+    "read_stamps",
+    "read_trust_anchors",
     "replay_case",
     "report_lines",
     "report_on",
     "run_rounds",
     "seal_case",
+    "sign_file",
+    "stamps_of",
     "survey",
+    "write_request",
 ]

@@ -165,6 +165,7 @@ def commit_folder(
     labels_map: str | os.PathLike | None = None,
     again: bool = False,
     decode: bool = True,
+    now: datetime.datetime | None = None,
     on_progress: progress.ProgressFn = progress.silent,
 ) -> Committed:
     """Commit to every photo of a folder, before any slot is known; nothing is marked yet.
@@ -185,6 +186,7 @@ def commit_folder(
       again: commit to photos that are in the registry already.
       decode: False to leave the photos of a commitment that is there unread, since
         `publish_folder` reads them anyway.
+      now: the time, with a time zone; None for the computer's. The beacon must lie after it.
       on_progress: called with (photos done, photos in all).
 
     Raises:
@@ -215,13 +217,15 @@ def commit_folder(
         raise ValueError(f"labels_map needs labels, got {labels_map} alone")
     digest = None if table is None else table.digest
     warnings: tuple[str, ...] = ()
+    now = now or datetime.datetime.now(datetime.UTC)
     with open_registry(key_file.parent) as registry:
         if before is None:
-            now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            check_later(choices.beacon or "", now)
+            check_later(choices.beacon or "", now.isoformat(timespec="seconds"))
             warnings = _warn(registry, mark_key, manifest, choices.beacon or "", again)
             number = registry.next_number
-            published = _write(out, mark_key, manifest, mark, choices, digest or "", number)
+            published = _write(
+                out, mark_key, manifest, mark, choices, digest or "", number, now
+            )
         else:
             published = before
             _check_committed(before, out, mark_key, manifest, digest)
@@ -257,12 +261,13 @@ def _write(
     choices: Choices,
     labels: str,
     number: int,
+    now: datetime.datetime,
 ) -> Published:
     """Write a new commitment; `out` appears under its name when it is complete."""
     plan = choices.plan(mark.description, labels, number)
     partial = new_folder(out)
     commitment = commitment_of(mark_key, manifest, plan)
-    write_published(partial, mark_key, manifest, plan, commitment)
+    write_published(partial, mark_key, manifest, plan, commitment, now)
     os.replace(partial, out)
     return read_published(out)
 

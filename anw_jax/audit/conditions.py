@@ -9,6 +9,8 @@ from anw_jax.audit.corrections import SHOWN
 from anw_jax.audit.declare import check_unchanged
 from anw_jax.audit.declared import Declared
 from anw_jax.audit.reference_checks import check_reference_ages
+from anw_jax.audit.signatures import check_signatures
+from anw_jax.audit.stamps import stamps_of
 from anw_jax.audit.statements import (
     CaseStatements,
     check_controls,
@@ -87,17 +89,20 @@ class CaseBasis:
       case: as given.
       declared: `declared.json`.
       statements: of the arbitrator.
+      stamps: verified time stamps of the commitments, by owner.
 
     Raises:
       CaseError: nothing declared, wrong statements, a suspect released before the beacon
-        value appeared, or a reference released after it.
-      ChangedFileError: a file was changed.
+        value appeared, a reference released after it, or a time stamp that is not valid.
+      ChangedFileError: a file was changed, or a signature is not valid.
     """
 
     def __init__(self, case: Case):
         self.case = case
         self.declared: Declared = check_unchanged(case)
         self.statements: CaseStatements = read_statements(case)
+        check_signatures(case)
+        self.stamps = stamps_of(case)
         check_controls(self.statements, self.declared.body)
         check_release(case, self.statements)
         declarations = {name: self.declared.declaration(name) for name in case.models}
@@ -124,6 +129,7 @@ class CaseBasis:
             source == "owner" and published.plan.beacon and not is_mapped
         )
         said, model = self.statements.of(owner, suspect), self.statements.suspects[suspect]
+        said = dataclasses.replace(said, stamps=self.stamps[owner])
         more = []
         if not are_fixed:
             is_stated = self.statements.owners[owner]["labels_given_blind"]
@@ -216,6 +222,7 @@ class CaseBasis:
                     "beacon_value": declared.body["beacons"].get(name, ""),
                     "labels_by": declared.labels_by(name),
                     "stated": self.statements.owners[name],
+                    **self._stamps(name),
                 }
                 for name, owner in self.case.owners.items()
             },
@@ -229,6 +236,13 @@ class CaseBasis:
             },
             **self._references(before),
         }
+
+    def _stamps(self, owner: str) -> dict[str, Any]:
+        stamps = [
+            {"kind": stamp.kind, "time_utc": stamp.time.isoformat(), "by": stamp.by}
+            for stamp in self.stamps[owner]
+        ]
+        return {"stamps": stamps} if stamps else {}
 
     def _references(self, before: str) -> dict[str, Any]:
         blind = self.case.read(before) if self.case.references else {}

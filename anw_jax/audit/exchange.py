@@ -19,6 +19,7 @@ from typing import Any
 from anw_jax import _files, _json
 from anw_jax.audit.files import digest_of, only_one, read_bytes, read_json
 from anw_jax.audit.published import Published, commitment_of, read_published
+from anw_jax.audit.signatures import check_if_signed
 from anw_jax.errors import CaseError, CommitmentError, RecordError
 from anw_jax.keys import LeafChecker, LeafOpening, MarkKey, UnitTree, audit_order
 from anw_jax.sequential import Lockstep, RecordGroup
@@ -135,12 +136,14 @@ def read_opening(path: pathlib.Path, request_digest: str) -> LeafOpening | None:
 
     Raises:
       CaseError: a damaged file.
+      ChangedFileError: it is signed, and the signature is not valid.
     """
     if not path.exists():
         return None
     body = read_json(path, OPENING)
     if body.get("request") != request_digest:
         return None
+    check_if_signed(path)
     try:
         return LeafOpening.from_dict(body["opening"])
     except (KeyError, TypeError, ValueError) as error:

@@ -52,7 +52,12 @@ def commitment_of(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> str:
 
 
 def write_published(
-    folder: pathlib.Path, mark_key: MarkKey, manifest: Manifest, plan: Plan, commitment: str
+    folder: pathlib.Path,
+    mark_key: MarkKey,
+    manifest: Manifest,
+    plan: Plan,
+    commitment: str,
+    now: datetime.datetime,
 ) -> None:
     """Write the files that an owner publishes into a folder."""
     manifest.save(folder / MANIFEST)
@@ -66,7 +71,7 @@ def write_published(
         {
             "format": _COMMITMENT_FORMAT,
             "commitment": commitment,
-            "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "time_utc": now.isoformat(timespec="seconds"),
             "plan": plan.as_json(),
             "manifest": digest_of(folder / MANIFEST),
             "num_units": manifest.num_units,

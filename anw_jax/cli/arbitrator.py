@@ -30,6 +30,7 @@ from anw_jax.cli.options import (
     rule_options,
 )
 from anw_jax.cli.output import ProgressLine, ProgressLines, show
+from anw_jax.cli.signing import signature_lines
 from anw_jax.keys import MODES, MarkKey
 from anw_jax.keys.plan_fields import KINDS
 from anw_jax.marks.named import NAMES as MARKS
@@ -239,8 +240,11 @@ def declare(case, top, save_queries, best, beacon, despite_probe, as_json, **giv
                 for name, text in beacons.items()
             ),
         )
+        audit.check_signatures(opened)
+        stamps = audit.stamps_of(opened)
         body = audit.declare(opened, options, despite_probe=despite_probe, makers=MAKERS)
-    show(as_json, body, declared_lines(opened, body))
+    lines = [f"owner {name}: {stamp}" for name, found in stamps.items() for stamp in found]
+    show(as_json, body, [*declared_lines(opened, body), *lines])
 
 
 @click.command("audit", short_help="Query the suspects and seal the result.")
@@ -333,8 +337,11 @@ def verdict(case, key_files, blind, as_json) -> int:
     with opened_case(case) as (opened, _):
         keys = keys_of(opened, key_files)
         judge = audit.judge_record if _is_sequential(opened) else audit.judge_case
+        signatures = audit.check_signatures(opened)
         body = judge(opened, keys, blind=blind)
-    show(as_json, body, verdict_lines(body, as_table=sys.stdout.isatty()))
+    before = [one for one in signatures if one["file"] != "verdict.json"]
+    signed = signature_lines(before) if any(one["signer"] for one in before) else []
+    show(as_json, body, [*verdict_lines(body, as_table=sys.stdout.isatty()), *signed])
     return output.code_of_verdict(body)
 
 

@@ -17,6 +17,7 @@ from anw_jax.cli.arbitrator import CASE, KEYS, MAKERS, keys_of, opened_case
 from anw_jax.cli.format import replayed_lines, verdict_lines
 from anw_jax.cli.options import by_owner, json_option, parse_beacon_value
 from anw_jax.cli.output import ProgressLines, show
+from anw_jax.cli.signing import signature_lines
 from anw_jax.errors import ChangedFileError
 from anw_jax.keys import MarkKey
 
@@ -151,7 +152,8 @@ def replay(case, key_files, ask, as_json, manifests, roots, **given) -> int:
             opened, keys, ask=ask, makers=MAKERS, on_progress=shown.of("rows")
         )
         compared, left = audit.compare_anchors(opened, _anchors(opened, **given))
-        lines = replayed_lines(done)
+        signatures = audit.check_signatures(opened)
+        lines = [*replayed_lines(done), *signature_lines(signatures)]
         if is_bundle:
             lines += _reworded_report(report, done)
             for name, file in _values("--manifest", manifests, opened.owners).items():
@@ -163,6 +165,8 @@ def replay(case, key_files, ask, as_json, manifests, roots, **given) -> int:
             if bundle_read.has_stamps(opened):
                 (compared if roots else left).append("anchors of the time stamps")
     body = dataclasses.asdict(done)
+    if any(one["signer"] for one in signatures):
+        body["signatures"] = signatures
     if is_bundle or compared:
         body["anchors"] = {"compared": compared, "not_compared": left}
         lines.append(_anchor_line(compared, left))

@@ -17,14 +17,15 @@ except ImportError:
         "the anw command needs the extra 'cli': pip install '.[cli]' in the checkout"
     ) from None
 
-from anw_jax.cli import arbitrator, case, evidence, output, owner
+from anw_jax.cli import arbitrator, case, evidence, output, owner, signing
 
 _HELP = f"""Mark photos with secret hues, and test whether a model was trained on them.
 
 \b
-The owner:       anw key new, anw commit, anw mark, anw open
+The owner:       anw key new, anw commit, anw stamp, anw mark, anw open
 The arbitrator:  anw case new, anw plan, anw probe, anw declare, anw audit, anw verdict
-Anyone:          anw bundle, anw replay
+Both:            anw key signing, anw sign
+Anyone:          anw bundle, anw replay, anw verify-signature
 
 \b
 Examples:
@@ -59,6 +60,9 @@ for command in (
     arbitrator.verdict,
     evidence.bundle,
     evidence.replay,
+    signing.stamp,
+    signing.sign,
+    signing.verify_signature,
 ):
     anw.add_command(command)
 

@@ -17,9 +17,12 @@ from anw_jax.cli import output
 from anw_jax.cli.arbitrator import MAKERS
 from anw_jax.cli.options import choices_of, committed_options, json_option, parse_beacon_value
 from anw_jax.cli.output import ProgressLine, show
+from anw_jax.cli.signing import key_signing, sign_option, stamp_lines
 from anw_jax.data.photo_files import FORMATS
 from anw_jax.keys import MarkKey
 from anw_jax.keys.beacons import drand_after, read_beacon
+from anw_jax.keys.stamps import KINDS as STAMPS
+from anw_jax.keys.stamps import hours_ahead
 
 _PATH = click.Path(path_type=pathlib.Path)
 _KEY = click.option("--key", "key_file", required=True, help="The key file.")
@@ -27,7 +30,10 @@ _KEY = click.option("--key", "key_file", required=True, help="The key file.")
 
 @click.group()
 def key() -> None:
-    """The owner's secret key."""
+    """The owner's secret key, and keys to sign with."""
+
+
+key.add_command(key_signing)
 
 
 @key.command("new", short_help="Create a key in a new file.")
@@ -80,19 +86,32 @@ def _commit_options(command: Any) -> Any:
     return command
 
 
+def clock() -> datetime.datetime:
+    """Return the time, in UTC."""
+    return datetime.datetime.now(datetime.UTC)
+
+
 @click.command(short_help="Commit to every photo in a folder: the first step.")
 @_commit_options
 @click.option(
     "--no-beacon", is_flag=True, help="Use no beacon; every verdict is then conditional."
 )
-def commit(folder, key_file, out, beacon, no_beacon, again, as_json, **given) -> int:
+@click.option(
+    "--stamp",
+    type=click.Choice(STAMPS),
+    default=None,
+    help="The kind of time stamp that you will get, which decides how far ahead the default "
+    "beacon lies: 2 hours (rfc3161, default), or 48 (opentimestamps).",
+)
+def commit(folder, key_file, out, beacon, no_beacon, stamp, again, as_json, **given) -> int:
     """Create a commitment to all photos in FOLDER, recursively; marks none (see `anw mark`).
 
     Writes OUT/commitment.json. Hues depend on the commitment and on the value of a public
     beacon that appears later, by default a drand round two hours ahead, so that no one can
     select keys or photos based on the resulting hues. The options below are part of the
     commitment. Publish the commitment before the beacon value appears; the output gives the
-    time, the URL and the next command.
+    time, the URL and the next command. To prove the order, have the commitment time-stamped
+    at least 1 hour before (24 hours with OpenTimestamps); see `anw stamp`.
     Pictures that cannot be marked (GIF, HEIC, RAW, animations, broken links) are listed, and
     the exit code is then 11.
 
@@ -103,12 +122,18 @@ def commit(folder, key_file, out, beacon, no_beacon, again, as_json, **given) ->
     """
     if beacon and no_beacon:
         raise click.UsageError("--beacon and --no-beacon exclude one another")
+    if stamp and (beacon or no_beacon):
+        raise click.UsageError("--stamp sets the default beacon: give no --beacon, --no-beacon")
+    now = clock()
     if no_beacon:
         beacon = ""
     elif beacon is None and not (out / COMMITMENT).exists():
-        beacon = drand_after(datetime.datetime.now(datetime.UTC))
-    done = _commit(folder, key_file, out, beacon, again, given)
-    show(as_json, _body(done), _commitment_lines(done, folder, key_file, out))
+        beacon = drand_after(now, hours_ahead(stamp or STAMPS[0]))
+    done = _commit(folder, key_file, out, beacon, again, given, now)
+    lines = _commitment_lines(done, folder, key_file, out)
+    if read_beacon(done.beacon).kind in ("drand", "nist"):
+        lines[-2:-2] = stamp_lines(out, stamp or STAMPS[0])
+    show(as_json, _body(done), lines)
     return _code(done.report)
 
 
@@ -234,7 +259,9 @@ def _code(report: audit.FolderReport, lost: Sequence[Any] = ()) -> int:
     return output.PASSED_OVER if report.passed_over or lost else output.DONE
 
 
-def _commit(folder, key_file, out, beacon, again, given, decode=True) -> audit.Committed:
+def _commit(
+    folder, key_file, out, beacon, again, given, decode=True, now=None
+) -> audit.Committed:
     return audit.commit_folder(
         folder,
         key_file,
@@ -244,6 +271,7 @@ def _commit(folder, key_file, out, beacon, again, given, decode=True) -> audit.C
         labels_map=given["labels_map"],
         again=again,
         decode=decode,
+        now=now,
         on_progress=ProgressLine("committing", "photos"),
     )
 
@@ -329,8 +357,9 @@ def _file_lines(marked: audit.Marked) -> list[str]:
     "--from", "folder", required=True, type=_PATH, help="The folder that `anw mark` wrote."
 )
 @click.option("--out", required=True, type=_PATH, help="The opening to write.")
+@sign_option
 @json_option
-def open_request(request, key_file, folder, out, as_json) -> None:
+def open_request(request, key_file, folder, out, signing_key, as_json) -> None:
     """Open one leaf for an arbitrator's REQUEST, if the bet on it is already recorded.
 
     Reveals the hue of this one unit and of no other. If several models are tested, the bets on
@@ -343,6 +372,8 @@ def open_request(request, key_file, folder, out, as_json) -> None:
           --out case/exchange/ann.opening.json
     """
     done = audit.answer_request(request, MarkKey.load(key_file), folder, out)
+    if signing_key is not None:
+        audit.sign_file(out, signing_key)
     again = " (again)" if done.again else ""
     show(
         as_json,

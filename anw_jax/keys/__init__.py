@@ -5,7 +5,7 @@
 * `Manifest`: which photos form which units. Public to the arbitrator; contains no slots.
 * `Units`, `Assignment`: the unit of each image; and, **secret**, the slot of each unit.
 * `Plan`, `AccessRule`: how the test will be run, fixed before training; `beacons` are public
-  random values that a plan may name.
+  random values that a plan may name, and `stamps` prove that a commitment is older than one.
 * `commit`, `check_commitment`: make a commitment before training, and verify it.
 * `assign`: key + manifest + plan + beacon value → one slot per unit, by a keyed
   pseudo-random function.
@@ -18,7 +18,7 @@ distinct units are independent and uniform over the N - 1 valid slots for anyone
 key (HMAC-SHA-256 as a pseudo-random function; rejection sampling, so no modulo bias).
 """
 
-from anw_jax.keys import beacons
+from anw_jax.keys import beacons, stamps
 from anw_jax.keys.commitment import assign, check_commitment, commit
 from anw_jax.keys.digests import image_digest
 from anw_jax.keys.leaves import (
@@ -61,4 +61,5 @@ __all__ = [
     "image_digest",
     "leaves_not_from",
     "public_seed",
+    "stamps",
 ]

@@ -13,6 +13,7 @@ from anw_jax import _check
 from anw_jax.errors import CommitmentError
 from anw_jax.keys import Plan
 from anw_jax.keys.beacons import Beacon, read_beacon
+from anw_jax.keys.stamps import Stamp
 
 # Upper limit of every count; beyond it every p would be 1.
 _MOST = 10**12
@@ -39,6 +40,8 @@ class Statements:
         it was found by other means; None if not stated.
       nothing_else: whether nothing else was published or made with this key.
       opened_before: whether the key was opened before this suspect was queried.
+      stamps: time stamps of the commitment, already verified: no statement, but they replace
+        `commitment` and `held_since` if one is early enough (`Stamp.precedes`).
 
     Raises:
       TypeError, ValueError: numbers below 1, B above K, invalid dates.
@@ -58,12 +61,15 @@ class Statements:
     models_tried: int | None = None
     nothing_else: bool = False
     opened_before: bool = False
+    stamps: tuple[Stamp, ...] = ()
 
     def __post_init__(self):
         for name in ("commitment", "held_since", "held_from", "value_appeared", "found_at"):
             _check.plain_text(**{name: getattr(self, name)})
         for name in ("nothing_else", "opened_before"):
             _check.is_instance(bool, **{name: getattr(self, name)})
+        for stamp in self.stamps:
+            _check.is_instance(Stamp, stamps=stamp)
         for name in ("found", "models_tried", "in_case"):
             value = getattr(self, name)
             if value is not None:
@@ -87,7 +93,7 @@ class Statements:
         return (self.found or self.in_case) / self.in_case * (self.models_tried or 1)
 
     def lines(self) -> list[str]:
-        """List the stated facts, one line each, attributed to the arbitrator."""
+        """List the stated facts, attributed to the arbitrator, and the stamps, a line each."""
         said = []
         if self.commitment and self.held_since:
             source = f", from {self.held_from}" if self.held_from else ""
@@ -102,7 +108,7 @@ class Statements:
             said.append(f"the key was tried on {self.models_tried} model(s)")
         if self.nothing_else:
             said.append("nothing else was published or made with this key")
-        return prefix_statements(said)
+        return [*prefix_statements(said), *(f"verified: {stamp}" for stamp in self.stamps)]
 
 
 NOTHING_STATED = Statements()
@@ -136,7 +142,7 @@ def conditions_of(plan: Plan, statements: Statements) -> tuple[str, ...]:
     """List the assumptions that plan and statements leave open, each with its reason."""
     beacon = read_beacon(plan.beacon) if plan.version > 1 else Beacon("", "", 0, "", None)
     found = [_of_beacon(plan, beacon), _of_order(plan, beacon, statements)]
-    if not statements.commitment:
+    if not (statements.commitment or _is_stamped(plan, beacon, statements)):
         found.append(
             "this commitment is the one made before the training (it was not compared with a "
             "copy that the arbitrator had from elsewhere, so the key may have been chosen "
@@ -182,13 +188,15 @@ def _of_beacon(plan: Plan, beacon: Beacon) -> str:
 
 
 def _of_order(plan: Plan, beacon: Beacon, statements: Statements) -> str:
+    if _is_stamped(plan, beacon, statements):
+        return ""
     event = "the beacon's value" if plan.beacon else "the training"
     older = f"the commitment is older than {event}"
+    appeared = _appeared(beacon, statements)
     if not statements.held_since:
-        return f"{older} (nobody stated when it was held)"
-    appeared = beacon.time
-    if appeared is None and statements.value_appeared:
-        appeared = parse_utc(latest=False, value_appeared=statements.value_appeared)
+        return (
+            f"{older} ({_too_late(appeared, statements) or 'nobody stated when it was held'})"
+        )
     if appeared is None and beacon.kind in ("drand", "nist"):
         return f"{older} (nobody stated when the value of {plan.beacon!r:.100} appeared)"
     if appeared is not None and parse_utc(held_since=statements.held_since) >= appeared:
@@ -197,6 +205,32 @@ def _of_order(plan: Plan, beacon: Beacon, statements: Statements) -> str:
             f"appeared at {appeared.isoformat()})"
         )
     return ""
+
+
+def _appeared(beacon: Beacon, statements: Statements) -> datetime.datetime | None:
+    """Return when the value appeared, by the beacon's name or as stated; None if unknown."""
+    if beacon.time is None and statements.value_appeared:
+        return parse_utc(latest=False, value_appeared=statements.value_appeared)
+    return beacon.time
+
+
+def _is_stamped(plan: Plan, beacon: Beacon, statements: Statements) -> bool:
+    """Return whether a stamp shows that the commitment is older than the beacon's value."""
+    appeared = _appeared(beacon, statements) if plan.beacon else None
+    return appeared is not None and any(s.precedes(appeared) for s in statements.stamps)
+
+
+def _too_late(appeared: datetime.datetime | None, statements: Statements) -> str:
+    """Say why no stamp shows the order; "" if there is none."""
+    if not statements.stamps:
+        return ""
+    first = min(statements.stamps, key=lambda stamp: stamp.time)
+    if appeared is None:
+        return f"the {first} was compared with no time of a value"
+    return (
+        f"the {first} must be at least {first.least_hours} h before the value, which appeared "
+        f"at {appeared.isoformat()}"
+    )
 
 
 def value_time(plan: Plan, value_appeared: str, held_since: str) -> datetime.datetime | None:

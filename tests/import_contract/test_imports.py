@@ -92,7 +92,7 @@ OUTSIDE = {
         "skimage",
     },
     "baselines": {"numpy", "scipy", "jax", "optax"},
-    "audit": {"numpy"},
+    "audit": {"numpy", "cryptography", "rfc3161_client", "opentimestamps"},
     "report": {"numpy", "matplotlib", "jinja2"},
     "lab": {"numpy", "jax", "ml_collections"},
     "cli": {"click", "numpy"},

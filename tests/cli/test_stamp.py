@@ -1,0 +1,139 @@
+"""From commitment to verdict with a time stamp and signatures, offline, at a given time."""
+
+import datetime
+import hashlib
+import json
+
+import pytest
+
+from anw_jax.cli import owner
+from anw_jax.keys.beacons import read_beacon
+from tests.audit.authority import Authority
+from tests.audit.conftest import receive, write_labels, write_photos, write_suspect
+
+NOW = datetime.datetime(2026, 11, 3, 10, tzinfo=datetime.UTC)
+MINUTE = datetime.timedelta(minutes=1)
+AUTHORITY = Authority()
+STATEMENTS = """
+[owners.ann]
+found = 1
+nothing_else = true
+
+[suspects.net]
+models_tried = 1
+"""
+
+
+@pytest.fixture
+def committed(anw, root, monkeypatch):
+    """A commitment of 3 November 2026, with the default beacon."""
+    monkeypatch.setattr(owner, "clock", lambda: NOW)
+    write_photos(root / "photos", seed=5)
+    labels = write_labels(root / "photos", root / "labels.csv")
+    anw("key", "new", root / "ann.key")
+    (root / "root.pem").write_bytes(AUTHORITY.pem)
+    words = [root / "photos", "--key", root / "ann.key", "--out", root / "marked"]
+    return words, [*words, "--alpha", "0.001", "--mark", "hue", "--labels", labels]
+
+
+def stamp(root, time, folder="marked", authority=AUTHORITY):
+    document = (root / "marked" / "commitment.json").read_bytes()
+    (root / folder / "commitment.tsr").write_bytes(authority.answer(document, time))
+
+
+def test_a_commitment_says_how_to_get_a_stamp_and_verifies_it(anw, root, committed):
+    ran = anw("commit", *committed[1])
+    assert ran.code == 0
+    request = root / "marked" / "commitment.tsq"
+    assert f"--data-binary @{request} -o {root / 'marked' / 'commitment.tsr'} https:" in ran.out
+    digest = hashlib.sha256((root / "marked" / "commitment.json").read_bytes()).digest()
+    assert digest in request.read_bytes()
+    again = anw("stamp", root / "marked")
+    assert again.code == 0
+    assert "curl" in again.out
+    stamp(root, NOW + 59 * MINUTE)
+    good = anw("stamp", root / "marked", "--anchor", root / "root.pem")
+    assert (good.code, good.err) == (0, "")
+    assert "early enough for the beacon's value, which appears at 2026-11-03T12:00" in good.out
+    stamp(root, NOW + 61 * MINUTE)
+    late = anw("stamp", root / "marked", "--anchor", root / "root.pem")
+    assert late.code == 1
+    assert "must be at least 1 h before the beacon's value" in late.err
+    assert anw("stamp", root / "marked").code == 1
+
+
+def test_a_stamp_of_another_kind_gets_a_later_beacon(anw, root, committed):
+    ran = anw("commit", *committed[1], "--stamp", "opentimestamps")
+    body = json.loads((root / "marked" / "commitment.json").read_text())
+    ahead = read_beacon(body["plan"]["beacon"]).time - NOW
+    assert datetime.timedelta(hours=48) <= ahead < datetime.timedelta(hours=48, minutes=1)
+    assert "ots stamp" in ran.out
+    assert not (root / "marked" / "commitment.tsq").exists()
+    both = anw("commit", *committed[1], "--stamp", "rfc3161", "--no-beacon")
+    assert both.code == 2
+
+
+def test_a_stamp_is_what_the_verdict_rests_on(anw, root, committed):
+    assert anw("commit", *committed[1]).code == 0
+    beacon = json.loads((root / "marked" / "commitment.json").read_text())["plan"]["beacon"]
+    value = {"round": int(beacon.rpartition(":")[2]), "randomness": "0f" * 32}
+    (root / "round.json").write_text(json.dumps(value))
+    ran = anw("mark", *committed[0], "--beacon-value", root / "round.json")
+    assert ran.code == 0, ran.err
+    case, ann = root / "case", root / "case" / "owners" / "ann"
+    receive(root / "marked", root / "photos", case, "ann")
+    write_suspect(case, root / "marked" / "published")
+    (case / "statements.toml").write_text(STATEMENTS)
+    stamp(root, NOW + MINUTE, "case/owners/ann")
+    (case / "anchors").mkdir()
+    (case / "anchors" / "root.pem").write_bytes(AUTHORITY.pem)
+    assert anw("key", "signing", root / "ann.sign").code == 0
+    assert anw("key", "signing", root / "jane.sign").code == 0
+    assert anw("sign", ann / "commitment.json", "--key", root / "ann.sign").code == 0
+    anw("probe", case)
+    declared = anw("declare", case, "--beacon", root / "round.json")
+    assert declared.code == 0, declared.err
+    assert "owner ann: RFC 3161 time stamp of 2026-11-03T10:01:01+00:00" in declared.out
+    assert anw("audit", case).code == 0
+    blind = hashlib.sha256((case / "blind.json").read_bytes()).hexdigest()
+    words = [case, "--key", root / "ann.key"]
+
+    def verdict():
+        return anw("verdict", *words, "--blind", blind)
+
+    ran = verdict()
+    assert ran.code == 0, ran.out + ran.err
+    assert "verified: RFC 3161 time stamp of 2026-11-03T10:01:01+00:00 by CN=An auth" in ran.out
+    assert "signature of owners/ann/commitment.json: valid, by " in ran.out
+    assert "not signed: blind.json, declared.json" in ran.out
+    body = json.loads((case / "verdict.json").read_text())
+    assert body["case"]["owners"]["ann"]["stamps"][0]["kind"] == "rfc3161"
+    anw("sign", case / "declared.json", case / "verdict.json", "--key", root / "jane.sign")
+    ran = anw("replay", *words)
+    assert ran.code == 0, ran.err
+    assert "signature of verdict.json: valid, by " in ran.out
+    assert "not signed: blind.json" in ran.out
+    # Whatever is wrong with a stamp or a signature is never passed over.
+    cases = {
+        "late": lambda: stamp(root, NOW + 61 * MINUTE, "case/owners/ann"),
+        "after": lambda: stamp(root, NOW + 1000 * MINUTE, "case/owners/ann"),
+    }
+    (case / "verdict.json.sig").unlink()
+    for change in cases.values():
+        change()
+        ran = verdict()
+        assert ran.code == 10, ran.err
+        assert "must be at least 1 h before the value" in ran.out
+    stamp(root, NOW + MINUTE, "case/owners/ann", Authority(ca="Nobody"))
+    assert verdict().code == 1
+    assert anw("replay", *words).code == 1
+    (ann / "commitment.tsr").unlink()
+    assert verdict().code == 10
+    stamp(root, NOW + MINUTE, "case/owners/ann")
+    assert verdict().code == 0
+    anw("sign", case / "blind.json", "--key", root / "ann.sign")
+    ran = verdict()
+    assert (ran.code, "signed with 2 keys" in ran.err) == (8, True)
+    (case / "blind.json.sig").write_bytes((case / "declared.json.sig").read_bytes())
+    ran = verdict()
+    assert (ran.code, "no valid signature of blind.json" in ran.err) == (8, True)
