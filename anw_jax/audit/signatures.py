@@ -140,7 +140,8 @@ def _signed_by(
 ) -> dict[pathlib.Path, str | None]:
     """Verify the signatures of one side; return the signer of each file, None if unsigned."""
     names = {name for name in wanted if (folder / name).exists()}
-    names |= {path.name.removesuffix(SUFFIX) for path in folder.glob(f"*{SUFFIX}")}
+    beside = [p.name for p in folder.glob(f"*{SUFFIX}") if not _files.is_hidden(p.name)]
+    names |= {name.removesuffix(SUFFIX) for name in beside}
     found = {folder / name: check_if_signed(folder / name) for name in sorted(names)}
     by_file = {path: one.signer if one else None for path, one in found.items()}
     signers = sorted(set(by_file.values()) - {None})

@@ -90,6 +90,7 @@ def test_a_stamp_is_what_the_verdict_rests_on(anw, root, committed):
     assert anw("key", "signing", root / "ann.sign").code == 0
     assert anw("key", "signing", root / "jane.sign").code == 0
     assert anw("sign", ann / "commitment.json", "--key", root / "ann.sign").code == 0
+    (ann / "._commitment.json.sig").write_bytes(b"of a file manager")
     anw("probe", case)
     declared = anw("declare", case, "--beacon", root / "round.json")
     assert declared.code == 0, declared.err
