@@ -5,8 +5,9 @@ predecessor: `probe_case` → `declare` → `seal_case` (or `run_rounds` with `a
 by leaf) → `judge_case` (or `judge_record`). Only the verdict of a sealed case opens keys. Every
 step is resumable: answers are cached on disk, so no query is paid for twice.
 
-`stamps` and `signatures` verify who made the files, and when. `commit_folder` and `publish_folder` are the owner's steps; `estimate` computes what an audit
-will need; `replay_case` recomputes a verdict from the files; `bundle_case` zips them.
+`commit_folder` and `publish_folder` are the owner's steps; `estimate` computes what an audit
+will need; `stamps` and `signatures` verify when files were made, and by whom; `replay_case`
+recomputes a verdict from the files; `bundle_case` zips them.
 """
 
 from anw_jax.audit.anchors import Anchors, compare_anchors

@@ -45,6 +45,7 @@ from anw_jax.audit.published import COMMITMENT, MANIFEST
 from anw_jax.audit.recorded import keys_file
 from anw_jax.audit.records import record_file
 from anw_jax.audit.replay import replay_case
+from anw_jax.audit.stamps import ANCHORS, STAMPS
 from anw_jax.audit.statements import NAME as STATEMENTS
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey
@@ -54,10 +55,6 @@ INDEX, REPORT = "bundle.json", "report.txt"
 NAMELESS = "anw_jax manifest without names, version 1"
 
 Members = dict[str, bytes | pathlib.Path]
-
-# Time stamps beside a commitment, and the folder of what they are verified against.
-STAMPS = ("commitment.tsr", f"{COMMITMENT}.ots")
-ANCHORS = "anchors"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 
 from anw_jax.audit.bundle import (
-    ANCHORS,
     FORMAT,
     INDEX,
     NAMELESS,
     REPORT,
-    STAMPS,
     index_bytes,
     nameless_bytes,
 )
@@ -29,6 +27,7 @@ from anw_jax.audit.labels import LABELS, LABELS_MAP, read_labels
 from anw_jax.audit.originals import Originals
 from anw_jax.audit.published import COMMITMENT, MANIFEST, Published, read_commitment
 from anw_jax.audit.recorded import keys_file, read_keys
+from anw_jax.audit.stamps import ANCHORS, STAMPS
 from anw_jax.errors import AnwError, CaseError, ChangedFileError
 from anw_jax.keys import Manifest, MarkKey, SignatureSpace
 from anw_jax.keys.digests import is_digest

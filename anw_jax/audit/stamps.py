@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from anw_jax.audit.case import Case
 
 REQUEST, RESPONSE, PROOF = "commitment.tsq", "commitment.tsr", f"{COMMITMENT}.ots"
+STAMPS = (RESPONSE, PROOF)
 # The folder of a case with the arbitrator's root certificates (PEM or DER) and block headers.
 ANCHORS = "anchors"
 
@@ -118,7 +119,7 @@ def stamps_of(case: "Case") -> dict[str, tuple[Stamp, ...]]:
       CaseError, MissingLibraryError: as `read_stamps` and `read_trust_anchors`.
     """
     folders = {name: case.path / "owners" / name for name in case.owners}
-    if not any((f / name).exists() for f in folders.values() for name in (RESPONSE, PROOF)):
+    if not any((f / name).exists() for f in folders.values() for name in STAMPS):
         return {name: () for name in folders}
     place = case.path / ANCHORS
     anchors = read_trust_anchors([place]) if place.exists() else TrustAnchors()

@@ -129,7 +129,7 @@ def commit(folder, key_file, out, beacon, no_beacon, stamp, again, as_json, **gi
         beacon = ""
     elif beacon is None and not (out / COMMITMENT).exists():
         beacon = drand_after(now, hours_ahead(stamp or STAMPS[0]))
-    done = _commit(folder, key_file, out, beacon, again, given, now)
+    done = _commit(folder, key_file, out, beacon, again, given, now=now)
     lines = _commitment_lines(done, folder, key_file, out)
     if read_beacon(done.beacon).kind in ("drand", "nist"):
         lines[-2:-2] = stamp_lines(out, stamp or STAMPS[0])

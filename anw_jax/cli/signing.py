@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from anw_jax import audit
-from anw_jax.audit.stamps import PROOF, RESPONSE
+from anw_jax.audit.stamps import PROOF, RESPONSE, STAMPS
 from anw_jax.cli.options import json_option
 from anw_jax.cli.output import show
 from anw_jax.errors import CaseError
@@ -73,7 +73,7 @@ def stamp(folder, anchors, as_json) -> None:
       anw stamp marked --anchor freetsa_root.pem
     """
     published = audit.read_published(folder)
-    if not any((folder / name).exists() for name in (RESPONSE, PROOF)):
+    if not any((folder / name).exists() for name in STAMPS):
         show(as_json, {"stamps": []}, stamp_lines(folder, KINDS[0]))
         return
     stamps = audit.read_stamps(folder, audit.read_trust_anchors(anchors))
