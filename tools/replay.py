@@ -135,16 +135,15 @@ class Owner:
         return np.array(slots)
 
 
-def bounded(losses, unit, number):
+def bounded(losses, unit, number, name, below, above):
     """Bounded on both sides of the median, of each photo and then of each unit."""
-    logs = SCORES["log_losses"](losses)
-    logs -= np.median(logs, axis=1, keepdims=True)
+    logs = (raw := SCORES[name](losses)) - np.median(raw, axis=1, keepdims=True)
     spreads = logs.std(axis=1)
     scale = min(1.0, float(np.median(spreads[spreads > 1e-6]))) if spreads.max() > 1e-6 else 1.0
-    rows = sums(np.clip(logs, -0.75 * scale, 1.5 * scale), unit, number)
+    rows = sums(np.clip(logs, -below * scale, above * scale), unit, number)
     rows -= np.median(rows, axis=1, keepdims=True)
     own, count = np.unique(unit), np.bincount(unit, minlength=number)[:, None]
-    rows = np.clip(rows, -0.75 * scale * np.sqrt(count), 1.5 * scale * np.sqrt(count))
+    rows = np.clip(rows, -below * scale * np.sqrt(count), above * scale * np.sqrt(count))
     others = np.sort(rows[own], axis=0).sum(axis=0) - rows[own]
     rows[own] -= 0.5 * others / max(1, len(own) - 1)
     return rows
@@ -170,6 +169,7 @@ SCORES = {
     "hits": lambda losses: np.eye(losses.shape[1])[losses.argmin(axis=1)],
     "log_errors": lambda errors: -np.log(np.maximum(errors, 1e-12)),
 }
+BOUNDED = {"log_losses": (0.75, 1.5), "log_errors": (2.0, 3.0)}
 
 
 def scores_of(table, owner, statistic):
@@ -179,8 +179,8 @@ def scores_of(table, owner, statistic):
     losses, unit, number = losses[usable], owner.unit[usable], len(owner.units)
     if not len(unit):
         return np.zeros((number, losses.shape[1]))
-    if statistic == "bounded_log_losses":
-        return bounded(losses, unit, number)
+    if (name := statistic.removeprefix("bounded_")) != statistic:
+        return bounded(losses, unit, number, name, *BOUNDED[name])
     scores, answered = sums(losses, unit, number), np.unique(unit)
     scores[answered] = SCORES[statistic](scores[answered])
     return scores

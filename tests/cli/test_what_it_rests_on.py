@@ -186,7 +186,7 @@ def test_at_least_one_model_is_shown_with_its_conditions(anw, root, owner):
     ran, _ = verdict(anw, root, case)
     assert ran.code == 10
     assert "at least one of the models: Shown at level 0.001, if\n" in ran.out
-    assert "  - the sealed answers were not changed after the key was opened" in ran.out
+    assert "the sealed answers were not changed after the key was opened" in ran.out
 
 
 def test_at_least_one_model_of_a_sequential_case(anw, root, case_dir):

@@ -78,9 +78,9 @@ def test_nothing_is_decoded_before_it_is_asked_for(root, monkeypatch):
     read = []
     decode = image_files.decode
 
-    def count(content, name):
+    def count(content, name, **given):
         read.append(name)
-        return decode(content, name)
+        return decode(content, name, **given)
 
     monkeypatch.setattr(image_files, "decode", count)
     splits = data.load(f"folder:{root}", image_size=8, in_memory=False)

@@ -285,7 +285,7 @@ def test_row_scorers_of_other_statistics_score_rows_alone(rng):
         for row in rows:
             np.testing.assert_array_equal(scorer.score(row), stats.score_row(row, statistic))
     assert stats.RowScorer(NAME).takes_images
-    with pytest.raises(ValueError, match="bounded_log_losses; got 'centred'"):
+    with pytest.raises(ValueError, match="bounded_log_errors; got 'centred'"):
         stats.RowScorer("centred")
     with pytest.raises(ValueError, match="statistic must be one of log_losses, losses, ranks"):
         stats.score_row(rows[0], NAME)

@@ -119,7 +119,7 @@ def test_a_reference_of_the_plan_that_is_left_out_doubles_p_and_is_a_condition()
 @pytest.mark.parametrize("is_blind", [False, True])
 def test_why_a_reference_of_the_plan_was_left_out_is_in_the_verdict(why, is_blind):
     """Never silent, and p stays doubled; a choice stated without a reason settles nothing."""
-    suspect, _ = tables(PLANNED, imprint=4.0, dislike=0.0)
+    suspect, _ = tables(PLANNED, imprint=0.05)
     verdict = decide(PLANNED, suspect, [], [verify.LeftOut(MODEL, why, is_blind)])
     assert verdict.result.outcome == "shown"
     assert verdict.factor == 2.0
