@@ -121,6 +121,15 @@ class QueryBatch:
             done += len(rows)
         return values
 
+    def pictures(self, owner: int, index: int, slot: int) -> list[np.ndarray]:
+        """Return the pictures queried for a photo of an owner under one slot, by view.
+
+        Returns:
+          uint8 `[H, W, 3]` each; [] for a photo that is not queried.
+        """
+        session, place = self._place_of[self._place(owner, index)]
+        return [] if place < 0 else self._sessions[session].pictures(int(place), slot)
+
     def unusable(self, owner: int, photos: Sequence[int] | None = None) -> dict[str, str]:
         """Say why photos of an owner are unusable, by file name; of the queries so far.
 

@@ -6,8 +6,10 @@ import click
 
 from anw_jax import audit
 from anw_jax.audit.new_case import SUSPECTS
+from anw_jax.cli.arbitrator import opened_case
 from anw_jax.cli.options import json_option
 from anw_jax.cli.output import show
+from anw_jax.errors import MissingLibraryError
 
 _CASE = click.argument("folder", metavar="CASE", type=click.Path(path_type=pathlib.Path))
 
@@ -61,3 +63,45 @@ def case_new(folder: pathlib.Path, owners, suspects, as_json: bool) -> None:
     if not kinds:
         lines.append(f"copy the closest file of {folder / 'examples'} to {folder / 'suspects'}")
     show(as_json, {"case": str(folder), "files": files}, [*lines, f"then: anw probe {folder}"])
+
+
+@click.command(short_help="Write a finished case as one HTML page.")
+@_CASE
+@click.option(
+    "--out",
+    type=click.Path(path_type=pathlib.Path),
+    metavar="FILE.html",
+    help="A new file; by default CASE/report.html.",
+)
+@click.option(
+    "--without-photos",
+    is_flag=True,
+    help="Show no originals, no pictures that the model was fed, and no file names.",
+)
+@json_option
+def report(folder: pathlib.Path, out, without_photos: bool, as_json: bool) -> None:
+    """Write the page of a finished case: outcome, conditions, figures, digests.
+
+    The page is one file without scripts, which loads nothing. It needs no key, and changes no
+    file of the case. It shows a few of the owners' photos, and what the model was really fed.
+
+    \b
+    Examples:
+      anw report case
+      anw report case --out verdict.html --without-photos
+    """
+    try:
+        from anw_jax.report import write_case_report
+    except ImportError as error:
+        raise MissingLibraryError(
+            f"anw report needs {error.name}, of the extra 'report': pip install '.[report]' in "
+            "the checkout"
+        ) from None
+    with opened_case(folder) as (opened, lines):
+        path = write_case_report(
+            opened,
+            out,
+            with_photos=not without_photos,
+            on_progress=lines.of("tests")("drawing"),
+        )
+    show(as_json, {"report": str(path)}, [f"{path} written"])

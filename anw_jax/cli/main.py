@@ -25,7 +25,7 @@ _HELP = f"""Mark photos with secret hues, and test whether a model was trained o
 The owner:       anw key new, anw commit, anw stamp, anw mark, anw open
 The arbitrator:  anw case new, anw plan, anw probe, anw declare, anw audit, anw verdict
 Both:            anw key signing, anw sign
-Anyone:          anw bundle, anw replay, anw verify-signature
+Anyone:          anw report, anw bundle, anw replay, anw verify-signature
 
 \b
 Examples:
@@ -53,6 +53,7 @@ for command in (
     owner.mark,
     owner.open_request,
     case.case,
+    case.report,
     arbitrator.plan,
     arbitrator.probe,
     arbitrator.declare,

@@ -19,8 +19,6 @@ ANOTHER_TEST = "not evidence: another test with a key that was opened before"
 # Of a verdict: a run makes no statements, and its results have another name for the table.
 _NOT_IN_RESULTS = ("log_e_value", "factor", "conditions", "table")
 
-_NULL_BINS = 400
-
 
 def prove(
     prepared: Prepared,
@@ -52,7 +50,8 @@ def prove(
         users[name] = prove_user(user, tables[name], sealed_digest(workdir, name))
         users[name]["wrong_keys"] = wrong_keys(user, table, num_fresh_keys, seed)
         users[name]["accuracy"] = _accuracy(trained_run, user)
-        workdir.write_arrays(f"nulls/{name}.npz", **_null(user, table))
+        shape = stats.null_shape(table, user.manifest.units, user.plan.statistic)
+        workdir.write_arrays(f"nulls/{name}.npz", **shape)
         journal.say(f"{name:<18} {_headline(users[name])}", user=name)
     for name, numbers in users.items():
         if numbers["outcome"] == "shown":
@@ -186,18 +185,6 @@ def _accuracy(trained_run: TrainedRun, user: User) -> dict[str, float]:
         name: train.evaluate(trained_run.predict, images, user.originals.labels)[1]
         for name, images in photos.items()
     }
-
-
-def _null(user: User, table: np.ndarray) -> dict[str, np.ndarray]:
-    """The binned null distribution of the declared statistic, in its standard deviations."""
-    scores = stats.score_units(table, user.manifest.units, user.plan.statistic)
-    null = stats.ExactNull(stats.quantise(scores))
-    if not null.std > 0:
-        return {"z": np.zeros(1), "probability": np.ones(1)}
-    z = (np.arange(len(null.pmf)) - null.mean) / null.std
-    edges = np.linspace(z[0], z[-1], min(len(z), _NULL_BINS) + 1)
-    probability, _ = np.histogram(z, edges, weights=null.pmf)
-    return {"z": (edges[:-1] + edges[1:]) / 2, "probability": probability}
 
 
 def _prove_groups(prepared: Prepared, tables: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -1,19 +1,14 @@
 """The page of a run: its figures, and one HTML file that needs nothing else."""
 
 import dataclasses
-import functools
-import importlib.resources
-import math
 import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-import jinja2
-
 from anw_jax import _files
 from anw_jax.keys import SignatureSpace
-from anw_jax.report import curves, hues, photos, reading, words
+from anw_jax.report import curves, html, hues, photos, reading, words
 from anw_jax.report.photos import Pair
 from anw_jax.report.reading import RunRecord, UserRecord
 from anw_jax.report.style import Drawing, publish_figure, write_figure
@@ -175,35 +170,15 @@ def _draw_pairs(user: UserRecord, pairs: list[Pair], folder: pathlib.Path) -> No
 
 def render(record: RunRecord, drawings: list[UserDrawings]) -> str:
     """Return the whole page as text; names and settings are escaped."""
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "log10": math.log10,
-        "number": words.number,
-        "percent": words.percent,
-        "seconds": words.seconds,
-        "time": words.time,
-    }
-    template = environment.from_string(_resource("report.html.j2"))
-    return template.render(
+    return html.page(
+        "report.html.j2",
         **_run_context(record),
-        style_sheet=_resource("report.css"),
         drawings=drawings,
         claim_drawings=[d for d in drawings if d.user.is_claim],
         not_drawn=len(record.users) - len(drawings),
-        words=words,
         hues_of=hues.hues_of,
         most_tiles=hues.MOST_TILES,
     )
-
-
-@functools.cache
-def _resource(name: str) -> str:
-    return importlib.resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _run_context(record: RunRecord) -> dict[str, Any]:

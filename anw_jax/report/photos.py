@@ -47,12 +47,12 @@ class Pair:
     @property
     def original_uri(self) -> str:
         """The original as a PNG in a data URI."""
-        return _png(self.original)
+        return png_uri(self.original)
 
     @property
     def published_uri(self) -> str:
         """The published photo as a PNG in a data URI."""
-        return _png(self.published)
+        return png_uri(self.published)
 
 
 def pairs_of(user: UserRecord, most: int = MOST_PHOTOS) -> list[Pair]:
@@ -67,16 +67,16 @@ def pairs_of(user: UserRecord, most: int = MOST_PHOTOS) -> list[Pair]:
             index + 1,
             names[index],
             float(degrees[user.unit_of_image[index]]),
-            _shrink(user.original[index]),
-            _shrink(user.published[index]),
+            shrunk(user.original[index]),
+            shrunk(user.published[index]),
         )
         for index in range(num)
     ]
 
 
-def _shrink(photo: np.ndarray) -> np.ndarray:
-    """Return means of square blocks, so that no side exceeds `_LARGEST_SIDE` pixels."""
-    block = -(-max(photo.shape[:2]) // _LARGEST_SIDE)
+def shrunk(photo: np.ndarray, largest_side: int = _LARGEST_SIDE) -> np.ndarray:
+    """Return means of square blocks, so that no side exceeds some pixels."""
+    block = -(-max(photo.shape[:2]) // largest_side)
     if block == 1:
         return photo
     height, width = (max(1, side // block) for side in photo.shape[:2])
@@ -85,7 +85,8 @@ def _shrink(photo: np.ndarray) -> np.ndarray:
     return np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)
 
 
-def _png(photo: np.ndarray) -> str:
+def png_uri(photo: np.ndarray) -> str:
+    """Return a uint8 picture as a PNG in a data URI."""
     buffer = io.BytesIO()
     matplotlib.image.imsave(buffer, photo, format="png", metadata={"Software": None})
     return data_uri(buffer.getvalue(), "image/png")

@@ -148,14 +148,19 @@ def publish_figure(
       draw: draws the figure in a theme.
       columns: the numbers, by name of the column; all of equal length.
     """
-    figure, light = write_figure(folder, name, draw, columns)
-    with matplotlib.rc_context(style(DARK)):
-        dark = saved(draw(DARK), "svg")
+    write_figure(folder, name, draw, columns)
+    return drawing(name, alt, draw)
+
+
+def drawing(name: str, alt: str, draw: Callable[[Theme], Figure]) -> Drawing:
+    """Draw a figure in both themes, for a page; write nothing."""
+    bodies = []
+    for theme in (LIGHT, DARK):
+        with matplotlib.rc_context(style(theme)):
+            figure = draw(theme)
+            bodies.append(data_uri(saved(figure, "svg"), "image/svg+xml"))
     width, height = (figure.get_size_inches() * _CSS_PIXELS_PER_INCH).round()
-    kind = "image/svg+xml"
-    return Drawing(
-        name, alt, data_uri(light, kind), data_uri(dark, kind), int(width), int(height)
-    )
+    return Drawing(name, alt, *bodies, int(width), int(height))
 
 
 def write_figure(
@@ -163,15 +168,13 @@ def write_figure(
     name: str,
     draw: Callable[[Theme], Figure],
     columns: Mapping[str, Sequence[Any] | np.ndarray],
-) -> tuple[Figure, bytes]:
-    """Write PNG, SVG and CSV of a figure in the light theme; return it and its SVG."""
+) -> None:
+    """Write PNG, SVG and CSV of a figure in the light theme."""
     write_csv(folder / f"{name}.csv", columns)
     with matplotlib.rc_context(style(LIGHT)):
         figure = draw(LIGHT)
         _files.write_whole(folder / f"{name}.png", saved(figure, "png"))
-        body = saved(figure, "svg")
-    _files.write_whole(folder / f"{name}.svg", body)
-    return figure, body
+        _files.write_whole(folder / f"{name}.svg", saved(figure, "svg"))
 
 
 def saved(figure: Figure, kind: str, dpi: int = _PNG_DPI) -> bytes:

@@ -129,6 +129,11 @@ def is_evidence(user: UserRecord) -> bool:
     return verdict.is_evidence(user.numbers["standing"])
 
 
+def is_conditional(numbers: dict[str, Any]) -> bool:
+    """Return whether the numbers of a test show something on conditions that they list."""
+    return numbers["outcome"] == "shown" and bool(numbers.get("conditions"))
+
+
 def explain_conditions(conditions: str) -> str:
     """Return why a result is not evidence, in a sentence or two."""
     if conditions == verdict.EXPERIMENT_KEY:
@@ -146,6 +151,79 @@ def explain_conditions(conditions: str) -> str:
     if verdict.is_conditional(conditions):
         return "Each of these is an assumption that the files of this run do not show."
     return ""
+
+
+_SCORES = {
+    "log_losses": "minus the logarithm of the loss plus 0.3 nats",
+    "losses": "minus the loss",
+    "centred": "minus the loss, with the mean of each mark removed",
+    "ranks": "the rank of the loss among the unit's marks",
+    "hits": "1 for the mark with the lowest loss, else 0",
+    "bounded_log_losses": "minus the logarithm of the loss plus 0.3 nats, bounded on both "
+    "sides of each image's median",
+    "log_errors": "minus the logarithm of the error",
+    "bounded_log_errors": "minus the logarithm of the error, bounded on both sides of each "
+    "image's median",
+}
+
+
+def test_in_words(
+    numbers: dict[str, Any], num_valid: int, is_sequential: bool, beacon: str
+) -> str:
+    """Describe one test in plain words; `beacon` is its name, or ""."""
+    units, name = numbers["num_units"], numbers["statistic"]
+    score = _SCORES.get(name, "a number for each mark")
+    what = f"{units:,} units" if units > 1 else "one unit"
+    drawn_by = "The key and the beacon" if beacon else "The key"
+    told = (
+        f"{drawn_by} gave each of {what} one of {num_valid} marks, all equally likely. The "
+        "model was asked about the photos under all of them, and each mark got a score from "
+        f"the losses ({name}: {score})."
+    )
+    if is_sequential:
+        told += (
+            " Unit by unit, a bet on the marks was written down before the owner opened the "
+            f"true one; the wealth, 1 at the start, was then multiplied by {num_valid} times "
+            "the bet on the true mark. p is 1 divided by the largest wealth so far."
+        )
+    else:
+        told += (
+            " The match is the sum of the scores of the secret marks. p is the share of all "
+            "possible draws of the marks that match as well or better; it is computed exactly, "
+            "with nothing assumed about the model."
+        )
+    factor = numbers.get("factor", 1.0)
+    if factor != 1.0:
+        told += (
+            f" That was multiplied by {factor:g}, for the commitments found, the models tried, "
+            "the declarations left open, and references outside the plan or left out."
+        )
+    return told
+
+
+def explain_standing(standing: str) -> str:
+    """Return why a test of a case is not evidence, in a sentence or two."""
+    if standing == verdict.EXPERIMENT_KEY:
+        return (
+            "The key was derived from a public seed, so anyone who knows the seed knows the "
+            "marks. Such a key is for studies; it proves nothing about anyone."
+        )
+    if standing == verdict.OPENED_BEFORE:
+        return (
+            "Everybody who saw the opened key knew the marks before this model was queried, "
+            "and could have chosen the queries, or the model, to fit them."
+        )
+    return explain_conditions(standing)
+
+
+def counted(num: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    Example:
+      >>> counted(1, "photo"), counted(1200, "unit")
+      ('1 photo', '1,200 units')
+    """
+    return f"{num:,} {noun}{'' if num == 1 else 's'}"
 
 
 def number(value: float | None, digits: int = 2) -> str:

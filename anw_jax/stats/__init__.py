@@ -31,6 +31,7 @@ from anw_jax.stats.betting import (
 from anw_jax.stats.bounds import INVERSIONS, LowerBound, UnitList, how_many, which_units
 from anw_jax.stats.calibration import calibrated_scores
 from anw_jax.stats.exact import ExactNull, quantise
+from anw_jax.stats.null_shape import null_shape
 from anw_jax.stats.power import AuditPlan, plan_audit
 from anw_jax.stats.row_scorer import RowScorer, row_shapes
 from anw_jax.stats.scores import (
@@ -97,6 +98,7 @@ __all__ = [
     "mixture_log_wealth",
     "monte_carlo_test",
     "multiplied",
+    "null_shape",
     "plan_audit",
     "quantise",
     "row_shapes",

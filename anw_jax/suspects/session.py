@@ -180,6 +180,10 @@ class QuerySession:
         losses[has_label] = self._access.merge(values.reshape(-1, number))
         return losses
 
+    def pictures(self, image: int, slot: int) -> list[np.ndarray]:
+        """Return the views of one pair as they are queried: uint8, before they are resized."""
+        return list(self._pictures([image], [slot], self._access.num_augmentations))
+
     def own_labels(self, images: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the model's own answers on unmarked originals, int64 `[m]` for indices `[m]`.
 
