@@ -1,17 +1,15 @@
 """The page of a finished case: one HTML file that needs nothing else."""
 
 import dataclasses
+import importlib.metadata
 import os
 import pathlib
 import platform
 from typing import Any
 
-import jax
 import numpy as np
-import scipy
 
-import anw_jax
-from anw_jax import _files, progress
+from anw_jax import __version__, _files, progress
 from anw_jax.audit import Case
 from anw_jax.audit.case import REFERENCES
 from anw_jax.errors import CaseError
@@ -222,11 +220,9 @@ def _versions(record: CaseRecord) -> dict[str, str]:
     recorded = record.sealed.get("jax") or {}
     found = {f"audit: {name}": str(value) for name, value in recorded.items()}
     here = {
-        "anw_jax": anw_jax.__version__,
+        "anw_jax": __version__,
         "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "jax": jax.__version__,
+        **{name: importlib.metadata.version(name) for name in ("numpy", "scipy", "jax")},
     }
     return {**found, **{f"this page: {name}": value for name, value in here.items()}}
 

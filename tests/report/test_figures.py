@@ -84,7 +84,7 @@ def test_curve_of_a_control_is_against_the_hue_itself(make_workdir):
 
 @pytest.mark.parametrize("size", [(8, 8), (96, 96), (97, 200), (1, 500), (448, 448)])
 def test_large_photos_are_shown_small(make_workdir, size):
-    small = photos._shrink(np.full((*size, 3), 200, np.uint8))
+    small = photos.shrunk(np.full((*size, 3), 200, np.uint8))
     assert max(small.shape[:2]) <= 96
     assert (small == 200).all()
 
