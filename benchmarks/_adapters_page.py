@@ -33,8 +33,9 @@ take the best of them. Keys here come from a public seed: "experiment key, not e
 | logits | all scores in full |
 | rounded | probabilities rounded to {decimals} decimals; over HTTP the service rounds |
 | label once | one label of each marked image |
-| label | one label; {label_queries} publicly seeded augmentations of each image (shift filled by \
-reflection, mirror, noise of ±{noise_levels} levels); over HTTP the service returns nothing else |
+| label | one label; {label_queries} publicly seeded augmentations of each image (shift filled \
+by reflection, mirror, noise of ±{noise_levels} levels); over HTTP the service returns nothing \
+else |
 | own labels | the network's top label on the unmarked original, not the true label |
 """
 
