@@ -54,8 +54,8 @@ def read_zip(path):
             is_plain = NAME.fullmatch(name) and entry.external_attr >> 16 == 0o100644
             need(is_plain, f"member {name!r:.120}: no plain name, or no plain file")
             need(entry.compress_type == 0 and len(sizes) == 1, f"member {name}: is compressed")
-        sizes = [entry.file_size for entry in stored.infolist()]
-        need(sum(sizes) < os.path.getsize(path), "members overlap")
+        total = sum(entry.file_size for entry in stored.infolist())
+        need(total < os.path.getsize(path), "members overlap")
         members = {entry.filename: stored.read(entry) for entry in stored.infolist()}
         need(len(members) == len(stored.infolist()), "a member is there twice")
     return members
@@ -111,9 +111,8 @@ class Owner:
             pairs = zip(nodes[::2], nodes[1::2], strict=True)
             nodes = [sha(b"anw_jax/v1/unit-node\0" + left + right) for left, right in pairs]
         head = fields(scheme.encode(), size, number.to_bytes(8), nodes[0])
-        self.digest = sha(b"anw_jax/v2/manifest\0" + head)
-        if not self.has_names:
-            self.digest = bytes.fromhex(body["digest"])
+        known = sha(b"anw_jax/v2/manifest\0" + head)
+        self.digest = known if self.has_names else bytes.fromhex(body["digest"])
         self.value, beacon = declared["beacons"].get(name, ""), self.plan["beacon"].encode()
         need(bool(self.value) == bool(beacon), f"declared.json: the beacon of {name}")
         plan = sha(b"anw_jax/v2/plan\0" + canonical(self.plan))
@@ -205,10 +204,10 @@ def log_p_of(scores, slots):
         for value in np.unique(row):
             longer[value : value + len(pmf)] += share[row == value].sum() * pmf
         pmf = longer
-    tail = pmf[observed:]
-    log_p = np.log(weights.mean(axis=1)).sum() + low * (len(tail) - 1)
-    log_p += np.log((tail * np.exp(-low * np.arange(len(tail)))).sum())
-    return min(0.0, float(log_p) + 1e-13 * (1 + abs(float(log_p))))
+    above = np.arange(len(pmf) - observed)
+    tail = np.log((pmf[observed:] * np.exp(-low * above)).sum())
+    log_p = float(np.log(weights.mean(axis=1)).sum() + low * above[-1] + tail)
+    return min(0.0, log_p + 1e-13 * (1 + abs(log_p)))
 
 
 def log10_p_of(members, owner, declared, suspect, result):
@@ -276,7 +275,8 @@ def check(given):
             rounded = math.log10(float(number)) + int(power or 0) - log10_p
             need(fits and -1e-7 <= rounded <= 0.05, f"verdict.json: log10 p is {log10_p}")
             print(f"{name} against {suspect}: p {said['p_text']}, computed again")
-    print("consistent" + (f", anchors not checked: {', '.join(left)}" if left else ""))
+    print("left to anw replay: rows from answers, conditions, signatures, time stamps")
+    print(f"consistent{', anchors not checked: ' if left else ''}{', '.join(left)}")
     return 10 if left else 0
 
 
@@ -290,7 +290,7 @@ def main(words=None):
         return check(parser.parse_args(words))
     except Stop as stop:
         code, what = stop.args
-    except Exception as error:  # damaged files give errors of any kind
+    except Exception as error:
         code, what = 8, f"bundle.json or a member is damaged: {error!r:.200}"
     print(f"{'NOT DONE' if code == 3 else 'DIFFERS'}: {what}", file=sys.stderr)
     return code

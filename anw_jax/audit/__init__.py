@@ -10,7 +10,7 @@ will need; `stamps` and `signatures` verify when files were made, and by whom; `
 recomputes a verdict from the files; `bundle_case` zips them.
 """
 
-from anw_jax.audit.anchors import Anchors, compare_anchors
+from anw_jax.audit.anchors import CaseAnchors, compare_anchors
 from anw_jax.audit.bundle import Bundled, bundle_case
 from anw_jax.audit.case import Case, Owner
 from anw_jax.audit.commit import Committed, commit_folder
@@ -47,10 +47,10 @@ from anw_jax.audit.stamps import (
 from anw_jax.audit.suspect_file import SuspectFile
 
 __all__ = [
-    "Anchors",
     "AuditState",
     "Bundled",
     "Case",
+    "CaseAnchors",
     "Choices",
     "Committed",
     "FolderReport",

@@ -9,7 +9,7 @@ from anw_jax.errors import ChangedFileError
 
 
 @dataclasses.dataclass(frozen=True)
-class Anchors:
+class CaseAnchors:
     """Values that the reader of a case or bundle got elsewhere.
 
     Anyone who has all files can make them again, with another key, value or answers: they are
@@ -26,7 +26,7 @@ class Anchors:
     blind: str | None = None
 
 
-def compare_anchors(case: Case, anchors: Anchors) -> tuple[list[str], list[str]]:
+def compare_anchors(case: Case, anchors: CaseAnchors) -> tuple[list[str], list[str]]:
     """Compare a case with values from outside.
 
     Returns:

@@ -195,10 +195,10 @@ def _opened(case, key_files, ask, roots) -> Iterator[tuple[Any, dict[str, MarkKe
         yield unpacked.case, keys, unpacked.report
 
 
-def _anchors(opened, commitments, beacons, blind) -> audit.Anchors:
+def _anchors(opened, commitments, beacons, blind) -> audit.CaseAnchors:
     owners = opened.owners
     values = _values("--beacon", beacons, owners)
-    return audit.Anchors(
+    return audit.CaseAnchors(
         _values("--commitment", commitments, owners),
         {n: parse_beacon_value(owners[n].published.plan, v) for n, v in values.items()},
         blind,

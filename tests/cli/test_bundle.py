@@ -145,7 +145,7 @@ def test_it_needs_nothing_of_this_program(evidence, tmp_path):
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"ann against net: p {said['tests']['ann']['net']['p_text']}," in done.stdout
-    assert done.stdout.endswith("consistent\n")
+    assert done.stdout.endswith("signatures, time stamps\nconsistent\n")
     source = VERIFIER.read_text()
     assert len(source.splitlines()) <= 300
     assert "import anw_jax" not in source
