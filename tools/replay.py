@@ -10,7 +10,7 @@ fit one another: only values from elsewhere show that they are the original ones
 without names needs the owner's manifest.json too. Exit codes: 0 all fits and is what was given;
 10 all fits, not all was given; 8 something differs; 3 not done here.
 """
-# ruff: noqa: D102, D103, E731
+# ruff: noqa: D101, D102, D103, E731
 
 import argparse
 import hashlib
@@ -76,8 +76,6 @@ def check_digests(members):
 
 
 class Owner:
-    """One owner's manifest, plan and commitment."""
-
     def __init__(self, name, members, declared):
         where, said = f"owners/{name}/manifest.json", declared["owners"][name]
         file, body = loads(f"owners/{name}/commitment.json", members), loads(where, members)

@@ -165,6 +165,7 @@ def test_one_changed_byte_of_any_member_is_caught_and_named(evidence, named, tmp
                 assert name in ran.err, (name, place, ran.err)
 
 
+@pytest.mark.slow
 def test_one_changed_byte_is_caught_where_the_index_was_made_again(named, tmp_path):
     """Text alone may be reworded: no number of it, and nothing that a digest names."""
     for name, content in named.items():

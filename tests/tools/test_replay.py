@@ -41,7 +41,7 @@ def spoilt(table, rng):
 
 @pytest.mark.parametrize("statistic", stats.STATISTICS)
 @pytest.mark.parametrize("kind", ["images", "albums"])
-@pytest.mark.parametrize("num_units", [1, 2, 7, 60, 400])
+@pytest.mark.parametrize("num_units", [1, 2, 7, 60, pytest.param(400, marks=pytest.mark.slow)])
 def test_the_same_p(statistic, kind, num_units):
     rng = np.random.default_rng(num_units)
     for number in range(4 if num_units < 400 else 2):
@@ -66,7 +66,7 @@ def _shares(scores):
     return shifted / max(shifted.max(1).sum(), 1e-300)
 
 
-@pytest.mark.parametrize("num_units", [1, 3, 50, 700])
+@pytest.mark.parametrize("num_units", [1, 3, 50, 300])
 def test_the_best_and_the_worst_outcome(num_units):
     scores = np.random.default_rng(0).normal(size=(num_units, 11))
     best, worst = scores.argmax(axis=1) + 1, scores.argmin(axis=1) + 1
