@@ -4,11 +4,11 @@ import hashlib
 import json
 
 import pytest
-from tests.audit.authority import Authority
-from tests.cli.test_stamp import AUTHORITY, MINUTE, NOW, STATEMENTS, committed, stamp  # noqa: F401
 
+from tests.audit.authority import Authority
 from tests.audit.conftest import receive, write_suspect
 from tests.cli.bundling import flipped, members_of, packed, verified, with_index
+from tests.cli.test_stamp import AUTHORITY, MINUTE, NOW, STATEMENTS, committed, stamp  # noqa: F401
 
 
 @pytest.fixture
