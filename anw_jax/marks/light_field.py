@@ -26,6 +26,7 @@ _TAG_DESCRIBE = b"anw_jax/v2/light\0"
 # How alike small networks answer the same change of brightness in two cells, by the distance
 # of the cells (rows down, columns across), in percent of the answer to one cell; the part that
 # linear interpolation alone explains is subtracted. `benchmarks/light_patterns.py` made it.
+_NUM_PASSES = 2
 _LIKENESS = (
     (0, -7, 5, 4, 5, 5),
     (14, -8, -1, -1, 0, 1),
@@ -259,7 +260,7 @@ def _arranged(signs: np.ndarray, order: np.ndarray) -> np.ndarray:
     likeness = np.concatenate([half[:, :0:-1], half], axis=1)
     rows, columns = (size // 2 for size in likeness.shape)
     framed = np.pad(signs.astype(np.int64), [(0, 0), (rows, rows), (columns, columns)])
-    for row, column in np.stack(np.divmod(order, signs.shape[2]), axis=1):
+    for row, column in np.stack(np.divmod(np.tile(order, _NUM_PASSES), signs.shape[2]), axis=1):
         around = framed[:, row : row + 2 * rows + 1, column : column + 2 * columns + 1]
         own = framed[:, row + rows, column + columns]
         asked = (around * likeness).sum(axis=(1, 2))
