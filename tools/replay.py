@@ -2,13 +2,12 @@
 
     python replay.py evidence.zip --commitment HEX --beacon HEX --blind SHA256 --manifest FILE
 
-(OWNER=… for several owners.) It computes again: SHA-256s, the chain of files, manifest, plan,
-commitment, slots, scores, and p by direct convolution. Left to `anw replay`: rows from answers,
-bounds, lists, the correction for several tests, conditions, report.txt, signatures, stamps; the
-sequential mode, references, plans of version 1 (digests only). Files that were all made again
-fit one another: only values from elsewhere show that they are the original ones. A bundle
-without names needs the owner's manifest.json too. Exit codes: 0 all fits and is what was given;
-10 all fits, not all was given; 8 something differs; 3 not done here.
+Computed again: SHA-256s, the chain of files, manifest, plan, rule, commitment, slots, scores, p
+(by direct convolution). Left to `anw replay`: rows from answers, labels, bounds, lists, the
+correction for several tests, conditions, report.txt, signatures, stamps; sequential cases,
+references, plans of version 1 (digests only). Files that were all made again fit one another:
+only values from elsewhere (OWNER=… for several owners) show that they are the original ones.
+Exit codes: 0 all fits and is as given; 10 all fits, not all was given; 8 differs; 3 not done.
 """
 # ruff: noqa: D101, D102, D103, E731
 
@@ -16,30 +15,24 @@ import argparse
 import hashlib
 import hmac
 import io
-import itertools
 import json
 import math
-import os
-import re
 import sys
 import tomllib
 import zipfile
 
 import numpy as np
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
+KINDS = ("logits", "probabilities", "rounded", "top_k", "label", "error")
 CHAIN = ("probe.json", "declared.json", "blind.json", "closed.json", "verdict.json")
-
+Stop = type("Stop", (Exception,), {})  # (exit code, reason)
 sha = lambda body: hashlib.sha256(body).digest()
 mac = lambda key, message: hmac.digest(key, message, "sha256")
 fields = lambda *parts: b"".join(len(part).to_bytes(8, "big") + part for part in parts)
 canonical = lambda body: json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 loads = lambda name, members: json.loads(members[name])
+statements = lambda of: tomllib.loads(of.get("statements.toml", b"").decode("utf-8-sig"))
 sums = lambda rows, unit, n: np.array([np.sort(rows[unit == u], 0).sum(0) for u in range(n)])
-
-
-class Stop(Exception):
-    """Ends the check with an exit code and a reason."""
 
 
 def need(fits, what):
@@ -47,17 +40,18 @@ def need(fits, what):
         raise Stop(8, what)
 
 
-def read_zip(path):
-    with zipfile.ZipFile(path) as stored:
-        for entry in stored.infolist():
-            name, sizes = entry.filename, {entry.file_size, entry.compress_size}
-            is_plain = NAME.fullmatch(name) and entry.external_attr >> 16 == 0o100644
-            need(is_plain, f"member {name!r:.120}: no plain name, or no plain file")
-            need(entry.compress_type == 0 and len(sizes) == 1, f"member {name}: is compressed")
-        total = sum(entry.file_size for entry in stored.infolist())
-        need(total < os.path.getsize(path), "members overlap")
+def read_zip(path):  # whose bytes must be those that its members give
+    body = np.fromfile(path, np.uint8).tobytes()
+    with zipfile.ZipFile(io.BytesIO(body)) as stored:
+        sizes = [max(entry.file_size, entry.compress_size) for entry in stored.infolist()]
+        need(sum(sizes) < len(body), "a member is compressed, or members overlap")
         members = {entry.filename: stored.read(entry) for entry in stored.infolist()}
-        need(len(members) == len(stored.infolist()), "a member is there twice")
+    with zipfile.ZipFile(again := io.BytesIO(), "w") as remade:
+        for name in sorted(members):
+            e = zipfile.ZipInfo(name)
+            e.extract_version, e.create_system, e.external_attr = 10, 3, 0o100644 << 16
+            remade.writestr(e, members[name])
+    need(again.getvalue() == body, "the zip is not of these members alone, in their one form")
     return members
 
 
@@ -73,6 +67,9 @@ def check_digests(members):
     for name in filter(members.__contains__, CHAIN):
         need(loads(name, members).get("previous") == before, f"{name}: the step before it")
         before = sha(members[name]).hex()
+    stated = sha(members["statements.toml"]).hex() if statements(members) else None
+    named = loads("verdict.json", members)["case"].get("statements_sha256")
+    need(named == stated, "statements.toml is not what verdict.json names")
 
 
 class Owner:
@@ -80,25 +77,24 @@ class Owner:
         where, said = f"owners/{name}/manifest.json", declared["owners"][name]
         file, body = loads(f"owners/{name}/commitment.json", members), loads(where, members)
         self.name, self.plan, self.commitment = name, said["plan"], said["commitment"]
-        same = file["plan"] == self.plan and file["commitment"] == self.commitment
+        digest, files = sha(members[f"owners/{name}/commitment.json"]).hex(), said["files"]
+        same = [file["plan"], file["commitment"]] == [self.plan, self.commitment]
+        same &= digest == files["commitment.json"]
         need(same, f"owners/{name}/commitment.json is not what declared.json names")
         self.has_names = body["format"] == "anw_jax manifest, version 2"
         named = sha(members[where]).hex() if self.has_names else file["manifest"]
-        same = named == file["manifest"] == said["files"]["manifest.json"]
-        need(same, f"{where} is not the manifest that other files name")
+        need(named == file["manifest"] == files["manifest.json"], f"{where}: another is named")
         self.num_slots, rows, scheme = body["num_slots"], body["images"], body["scheme"]
         digests, units = [row["sha256"] for row in rows], [row["unit"] for row in rows]
         unit_of, number = dict(zip(digests, units, strict=True)), len(set(units))
         sizes = {"per_image": len(unit_of), "per_group": number, "per_user": 1}
         fits = list(dict.fromkeys(units)) == list(range(number)) and sizes[scheme] == number
         need(fits and [unit_of[d] for d in digests] == units, f"{where}: its units")
-        first = {digest: index for index, digest in reversed(list(enumerate(digests)))}
-        self.is_copy = np.array([first[d] != index for index, d in enumerate(digests)])
+        self.is_copy = ~np.isin(range(len(digests)), np.unique(digests, return_index=True)[1])
         self.unit, of_unit, size = np.array(units), [""] * number, self.num_slots.to_bytes(4)
         for digest in sorted(unit_of):
             of_unit[unit_of[digest]] += digest
-        tag = f"anw_jax/v1/unit\0{scheme}\0"
-        self.units = [sha((tag + members).encode()) for members in of_unit]
+        self.units = [sha(f"anw_jax/v1/unit\0{scheme}\0{of}".encode()) for of in of_unit]
         leaves = [[unit] for unit in self.units]
         for index, row in enumerate(rows):
             pixels, photo = bytes.fromhex(row["sha256"]), bytes.fromhex(row["file_sha256"])
@@ -109,8 +105,8 @@ class Owner:
             pairs = zip(nodes[::2], nodes[1::2], strict=True)
             nodes = [sha(b"anw_jax/v1/unit-node\0" + left + right) for left, right in pairs]
         head = fields(scheme.encode(), size, number.to_bytes(8), nodes[0])
-        known = sha(b"anw_jax/v2/manifest\0" + head)
-        self.digest = known if self.has_names else bytes.fromhex(body["digest"])
+        self.digest = sha(b"anw_jax/v2/manifest\0" + head)
+        self.digest = self.digest if self.has_names else bytes.fromhex(body["digest"])
         self.value, beacon = declared["beacons"].get(name, ""), self.plan["beacon"].encode()
         need(bool(self.value) == bool(beacon), f"declared.json: the beacon of {name}")
         plan = sha(b"anw_jax/v2/plan\0" + canonical(self.plan))
@@ -126,14 +122,13 @@ class Owner:
         key, slots, valid = mac(secret, tag + b"slots"), [], self.num_slots - 1
         prefix = b"anw_jax/v2/slot\0" + fields(*self.fixed, bytes.fromhex(self.value))
         for unit in self.units:
-            draws = (mac(key, prefix + fields(unit, n.to_bytes(4))) for n in itertools.count())
+            draws = (mac(key, prefix + fields(unit, n.to_bytes(4))) for n in range(2**32))
             fits = (n for n in map(int.from_bytes, draws) if n < 2**256 // valid * valid)
             slots.append(1 + next(fits) % valid)
         return np.array(slots)
 
 
-def bounded(losses, unit, number, name, below, above):
-    """Bounded on both sides of the median, of each photo and then of each unit."""
+def bounded(losses, unit, number, name, below, above):  # around medians, of photos and units
     logs = (raw := SCORES[name](losses)) - np.median(raw, axis=1, keepdims=True)
     spreads = logs.std(axis=1)
     scale = min(1.0, float(np.median(spreads[spreads > 1e-6]))) if spreads.max() > 1e-6 else 1.0
@@ -146,8 +141,7 @@ def bounded(losses, unit, number, name, below, above):
     return rows
 
 
-def centred(losses):
-    """Without the mean of each column; entries that differ by noise alone are equal."""
+def centred(losses):  # without column means; entries that differ by noise alone are equal
     means = np.sort(-losses, axis=0).mean(axis=0, keepdims=True)
     noise = 1e-12 * (np.abs(losses).max(axis=1, keepdims=True) + np.abs(means).max())
     order = np.argsort(rows := -losses - means, axis=1, kind="stable")
@@ -183,8 +177,7 @@ def scores_of(table, owner, statistic):
     return scores
 
 
-def log_p_of(scores, slots):
-    """Natural log of P(S >= observed), rounded up; rows are tilted to have it as their mean."""
+def log_p_of(scores, slots):  # of P(S >= observed), rounded up; rows tilted to have it as mean
     shifted = scores - scores.min(axis=1, keepdims=True)
     total = np.sort(shifted.max(axis=1)).sum() or 1.0
     integers = np.rint(shifted / total * max(2**16, 64 * len(scores))).astype(np.int64)
@@ -220,18 +213,21 @@ def log10_p_of(members, owner, declared, suspect, result):
     need(table.shape == (len(owner.unit), owner.num_slots), f"{name}: the shape of its table")
     said, plan = declared["suspects"][suspect], owner.plan
     rule = {**said["rule"], "labels": plan["rules"][0]["labels"]}
-    least = [r["kind"] for r in plan["rules"]].count(rule["kind"]) if plan["highest"] else 1
-    need(rule in plan["rules"] and said["menu"] >= least, f"declared.json: rule for {suspect}")
-    if sealed["unusable"]["num_unusable"] > rule["refusals"] * sealed["unusable"]["num_images"]:
-        return 0.0
+    kinds = KINDS[KINDS.index(said["declaration"]["answer"]) : 5] or KINDS[5:]
+    rules = [r for kind in kinds for r in plan["rules"] if r["kind"] == kind]
+    rules = [r for r in rules if not plan["highest"] or r["kind"] == rules[0]["kind"]]
+    need(rule in rules and said["menu"] == len(rules), f"declared.json: rule for {suspect}")
     scores = scores_of(table, owner, rule["statistic"] or plan["statistic"])
     log_p = log_p_of(scores, owner.slots(loads(f"keys/{owner.name}.key", members)))
-    stated = tomllib.loads(members.get("statements.toml", b"").decode("utf-8-sig"))
-    tried = stated.get("suspects", {}).get(suspect, {}).get("models_tried") or 1
-    owners = {n: stated.get("owners", {}).get(n, {}) for n in declared["owners"]}
-    person = {n: one.get("batch_of") or n for n, one in owners.items()}
+    refused = sealed["unusable"]
+    if refused["num_unusable"] > rule["refusals"] * refused["num_images"]:
+        return 0.0
+    of = lambda group, name: statements(members).get(group, {}).get(name, {})
+    person = {n: of("owners", n).get("batch_of") or n for n in declared["owners"]}
     in_case = list(person.values()).count(person[owner.name])  # K / B · T · M multiplies p
-    factor = (owners[owner.name].get("found") or in_case) / in_case * tried * said["menu"]
+    factor = (of("owners", owner.name).get("found") or in_case) / in_case * said["menu"]
+    unused = 2 ** len({*plan.get("references", ())})
+    factor *= (of("suspects", suspect).get("models_tried") or 1) * unused
     return min(0.0, (log_p + math.log(factor)) / math.log(10) * (1 - 1e-14))
 
 
@@ -241,12 +237,11 @@ def check(given):
     declared, verdict = loads("declared.json", members), loads("verdict.json", members)
     versions = {said["plan"].get("version", 1) for said in declared["owners"].values()}
     if verdict["mode"] != "sealed" or declared.get("references") or versions != {2}:
-        raise Stop(
-            3, "digests fit; sequential mode, references or plans of version 1: anw replay"
-        )
+        raise Stop(3, "digests fit; such cases (sequential, references) are left to anw replay")
     only, values = next(iter(declared["owners"])), {}
     for option in ("commitment", "beacon", "manifest"):
         values[option] = dict([only, *text.split("=")][-2:] for text in vars(given)[option])
+        need(values[option].keys() <= declared["owners"].keys(), f"--{option}: no such owner")
     for name in declared["owners"]:
         where, own = f"owners/{name}/manifest.json", dict(members)
         if name in values["manifest"]:
@@ -258,23 +253,31 @@ def check(given):
         for option, value in (("commitment", owner.commitment), ("beacon", owner.value)):
             compared.append((f"{option} of {name}", value, values[option].get(name)))
         left += [] if owner.has_names else [f"manifest of {name}"]
-    compared.append(("digest of blind.json", sha(members["blind.json"]).hex(), given.blind))
+    compared += [("digest of blind.json", sha(members["blind.json"]).hex(), given.blind)]
     for what, value, text in compared:
         need(text is None or text.strip().lower() == value, f"{what} is {value}, not as given")
         left += [what] * (text is None and value != "")
-    for suspect, result in loads("blind.json", members)["suspects"].items():
+    blind, controls = loads("blind.json", members)["suspects"], verdict.get("controls", {})
+    tests = {name: {**by, **controls.get(name, {})} for name, by in verdict["tests"].items()}
+    same = tests.keys() == owners.keys() and {*map(frozenset, [blind, *tests.values()])}
+    need(same == {frozenset(declared["suspects"])}, "not one test of each pair declared")
+    for suspect, result in blind.items():
         file = f"answers/{suspect}.answers"
         need(sha(members[file]).hex() == result["answers"], f"{file}: not the sealed answers")
         for name, owner in owners.items():
             log10_p = log10_p_of(members, owner, declared, suspect, result)
-            said = (verdict["controls"][name] | verdict["tests"][name])[suspect]
-            fits = math.isclose(log10_p, said["log10_p"], rel_tol=1e-7, abs_tol=1e-7)
+            said, least = tests[name][suspect], log10_p - 1e-9
             number, _, power = said["p_text"].partition("e")
-            rounded = math.log10(float(number)) + int(power or 0) - log10_p
-            need(fits and -1e-7 <= rounded <= 0.05, f"verdict.json: log10 p is {log10_p}")
+            rounded = math.log10(float(number)) + int(power or 0)
+            above = [said["log10_p"], math.log10(said["p_value"]), rounded]
+            fits = (
+                least <= min(above) and above[0] < log10_p + 1e-7 and rounded < log10_p + 0.05
+            )
+            fits &= said["outcome"] != "shown" or least <= math.log10(owner.plan["alpha"])
+            need(fits, f"verdict.json: {name} against {suspect}: log10 p is {log10_p}")
             print(f"{name} against {suspect}: p {said['p_text']}, computed again")
     print("left to anw replay: rows from answers, conditions, signatures, time stamps")
-    print(f"consistent{', anchors not checked: ' if left else ''}{', '.join(left)}")
+    print("consistent", ", ".join(left), sep=", anchors not checked: " * bool(left))
     return 10 if left else 0
 
 
@@ -286,11 +289,10 @@ def main(words=None):
         parser.add_argument(option, action="append", default=[])
     try:
         return check(parser.parse_args(words))
-    except Stop as stop:
-        code, what = stop.args
     except Exception as error:
-        code, what = 8, f"bundle.json or a member is damaged: {error!r:.200}"
-    print(f"{'NOT DONE' if code == 3 else 'DIFFERS'}: {what}", file=sys.stderr)
+        damage = 8, f"bundle.json or a member is damaged: {error!r:.200}"
+        code, what = error.args if isinstance(error, Stop) else damage
+    print(f"{'DIFFERS' if code == 8 else 'NOT DONE'}: {what}", file=sys.stderr)
     return code
 
 

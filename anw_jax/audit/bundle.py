@@ -4,7 +4,7 @@
                                  itself without this field
     owners/<name>/               commitment.json, manifest.json, labels.csv, labels_map.csv;
                                  commitment.tsr, commitment.json.ots: its time stamps
-    anchors/                     root certificates and block headers of the stamps
+    anchors/0, 1, …              root certificates and block headers of the stamps
     *.sig                        the signature of the file beside it
     keys/<name>.key              the opened keys, in sealed mode
     labels/, labels_map.csv      the arbitrator's own labels
@@ -13,6 +13,9 @@
     tables/ or records/, answers/
     queries/<suspect>/<owner>    the SHA-256 of every picture that was asked about, raw
     report.txt                   what `anw verdict` prints
+
+The page of `anw report` is not in it: it shows the photos, and its figures have other bytes on
+another machine, so that no replay could check them.
 
 Without names, photos are called by the SHA-256 of their names, in the manifest, the labels and
 the verdict. The commitment covers the names, so whoever has only such a bundle cannot compute
@@ -25,26 +28,29 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import io
+import itertools
 import os
 import pathlib
 import platform
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from anw_jax import _json
-from anw_jax.audit.batches import like_suspect, stored_batch
+from anw_jax.audit.batches import Like, stored_batch
 from anw_jax.audit.bundle_zip import write_zip
-from anw_jax.audit.case import REFERENCES, Case
-from anw_jax.audit.declare import Declared, check_unchanged
+from anw_jax.audit.case import REFERENCES, Case, visible
+from anw_jax.audit.declare import check_unchanged
+from anw_jax.audit.declared import Declared
 from anw_jax.audit.files import digest_of
 from anw_jax.audit.labels import LABELS, LABELS_MAP, NO_CLASS, Labels, arbitrator_labels
 from anw_jax.audit.published import COMMITMENT, MANIFEST
 from anw_jax.audit.recorded import keys_file
 from anw_jax.audit.records import record_file
-from anw_jax.audit.replay import replay_case
+from anw_jax.audit.replay import asked_models, replay_case
+from anw_jax.audit.signatures import SUFFIX, check_signatures
 from anw_jax.audit.stamps import ANCHORS, STAMPS
 from anw_jax.audit.statements import NAME as STATEMENTS
 from anw_jax.errors import CaseError
@@ -116,13 +122,22 @@ def bundle_case(
     members: Members = {REPORT: report.encode()}
     members |= _files_of(declared, with_names)
     members |= _queries(declared)
-    members |= {f"keys/{name}.key": _key_bytes(key) for name, key in mark_keys.items()}
+    members |= {_key_file(name): _key_bytes(key) for name, key in mark_keys.items()}
     _check_no_links(case, members)
     if not with_names:
         _check_nameless(case, members)
     members[INDEX] = _index(members, case.plan.mode, with_names)
     _write(out, members)
     return Bundled(str(out), digest_of(out), len(members), with_names, tuple(sorted(mark_keys)))
+
+
+def names_of_members(case: Case, with_names: bool) -> set[str]:
+    """Return the members that the bundle of a case has."""
+    declared = Declared(case, case.read("declared.json"))
+    keys = map(_key_file, case.owners) if case.plan.mode == "sealed" else ()
+    asked = (names for _, _, names in _asked(declared))
+    files = _files_of(declared, with_names)
+    return {INDEX, REPORT, *files, *itertools.chain(*asked), *keys}
 
 
 def index_bytes(body: Mapping[str, Any]) -> bytes:
@@ -197,7 +212,7 @@ def _files_of(declared: Declared, with_names: bool) -> Members:
         if case.has(name):
             members[name] = case.file(name)
     members["verdict.json"] = case.file("verdict.json")
-    if not with_names:
+    if not with_names and any(_lists(case.read("verdict.json"))):
         members["verdict.json"] = _nameless_verdict(case)
     for name, file in case.models.items():
         group = "" if name.startswith(REFERENCES) else "suspects/"
@@ -221,13 +236,15 @@ def _proofs(case: Case, members: Members) -> Members:
 
     A signature of a file whose names were replaced no longer fits, and is left out.
     """
-    found = [path for path in sorted(case.file(ANCHORS).glob("*")) if path.is_file()]
-    for name in case.owners:
-        found += [case.file("owners") / name / file for file in STAMPS]
-    for source in members.values():
-        if isinstance(source, pathlib.Path):
-            found.append(source.with_name(f"{source.name}.sig"))
-    return {_relative(case, path): path for path in found if path.exists()}
+    anchors = sorted(visible(case.file(ANCHORS)))
+    found: Members = {f"{ANCHORS}/{number}": path for number, path in enumerate(anchors)}
+    stamps = [case.file("owners") / name / file for name in case.owners for file in STAMPS]
+    found |= {_relative(case, path): path for path in stamps if path.exists()}
+    signed = {one["file"] for one in check_signatures(case) if one["signer"]}
+    for name in signed & members.keys():
+        if isinstance(members[name], pathlib.Path):
+            found[name + SUFFIX] = case.file(name + SUFFIX)
+    return found
 
 
 def _relative(case: Case, path: pathlib.Path) -> str:
@@ -270,22 +287,25 @@ def _rows_bytes(rows: Iterable[tuple[str, object]]) -> bytes:
     return text.getvalue().encode()
 
 
+def _asked(declared: Declared) -> Iterator[tuple[str, Like | None, list[str]]]:
+    """Yield each model, whose questions it was asked, and the members that list these."""
+    for model, like in asked_models(declared):
+        if declared.case.answers_file(model).exists():  # or stopped before the first query
+            owners = declared.case.owners
+            yield model, like, [keys_file(model, like and like.suspect, o) for o in owners]
+
+
 def _queries(declared: Declared) -> Members:
     """Return the digests of all pictures that each model was asked about."""
-    case, members = declared.case, {}
-    for suspect in case.suspects:
-        asked: list[tuple[str, Any]] = [(suspect, None)]
-        if case.references:
-            like = like_suspect(declared, suspect)
-            asked += [(f"{REFERENCES}{name}", like) for name in case.references]
-        for model, like in asked:
-            if not case.answers_file(model).exists():
-                continue  # stopped before the first query
-            with stored_batch(declared, model, like) as batch:
-                for number, owner in enumerate(case.owners):
-                    name = keys_file(model, like and like.suspect, owner)
-                    members[name] = batch.keys(number).tobytes()
+    members: Members = {}
+    for model, like, names in _asked(declared):
+        with stored_batch(declared, model, like) as batch:
+            members |= {n: batch.keys(number).tobytes() for number, n in enumerate(names)}
     return members
+
+
+def _key_file(owner: str) -> str:
+    return f"keys/{owner}.key"
 
 
 def _key_bytes(mark_key: MarkKey) -> bytes:
@@ -297,14 +317,17 @@ def _key_bytes(mark_key: MarkKey) -> bytes:
 
 def _nameless_verdict(case: Case) -> bytes:
     body = case.read("verdict.json")
-    for group in (body["tests"], body.get("controls", {})):
-        for test in (test for by_name in group.values() for test in by_name.values()):
-            listed = test.get("which")
-            if listed:
-                listed["first_photo_of_each"] = list(
-                    map(_digest, listed["first_photo_of_each"])
-                )
+    for listed in _lists(body):
+        listed["first_photo_of_each"] = list(map(_digest, listed["first_photo_of_each"]))
     return (_json.dumps(body, indent=1) + "\n").encode()
+
+
+def _lists(verdict: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the lists of units in a verdict, which name photos."""
+    for group in (verdict["tests"], verdict.get("controls", {})):
+        for test in (test for by_name in group.values() for test in by_name.values()):
+            if test.get("which"):
+                yield test["which"]
 
 
 def _check_no_links(case: Case, members: Members) -> None:

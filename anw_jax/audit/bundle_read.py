@@ -19,6 +19,7 @@ from anw_jax.audit.bundle import (
     REPORT,
     index_bytes,
     nameless_bytes,
+    names_of_members,
 )
 from anw_jax.audit.bundle_zip import unpack
 from anw_jax.audit.case import Case, Owner
@@ -27,7 +28,7 @@ from anw_jax.audit.labels import LABELS, LABELS_MAP, read_labels
 from anw_jax.audit.originals import Originals
 from anw_jax.audit.published import COMMITMENT, MANIFEST, Published, read_commitment
 from anw_jax.audit.recorded import keys_file, read_keys
-from anw_jax.audit.stamps import ANCHORS, STAMPS
+from anw_jax.audit.stamps import ANCHORS, STAMPS, files_of
 from anw_jax.errors import AnwError, CaseError, ChangedFileError
 from anw_jax.keys import Manifest, MarkKey, SignatureSpace
 from anw_jax.keys.digests import is_digest
@@ -180,10 +181,8 @@ def open_bundle(path: pathlib.Path) -> Iterator[OpenBundle]:
             _check_arrays(case)
             keys = sorted(folder.glob("keys/*.key"))
             mark_keys = {key.stem: MarkKey.load(key) for key in keys}
-            unknown = sorted(mark_keys.keys() - case.owners.keys())
-            if unknown:
-                raise CaseError(f"keys/{unknown[0]}.key belongs to no owner of the bundle")
             report = read_bytes(folder / REPORT).decode("utf-8", "replace")
+            _check_members(case, found)
             yield OpenBundle(case, mark_keys, report)
         except AnwError as error:
             raise type(error)(str(error).replace(f"{folder}/", f"{path}: ")) from None
@@ -223,7 +222,7 @@ def use_anchors(case: BundledCase, paths: Iterable[pathlib.Path]) -> None:
     folder = case.file(ANCHORS)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    for number, path in enumerate(paths):
+    for number, path in enumerate(files_of(paths)):
         (folder / str(number)).write_bytes(read_bytes(path))
 
 
@@ -249,6 +248,15 @@ def _check_index(folder: pathlib.Path, found: Mapping[str, str]) -> bool:
                 f"{folder / name} was changed after {INDEX} named it (its SHA-256 differs)"
             )
     return has_names
+
+
+def _check_members(case: BundledCase, found: Iterable[str]) -> None:
+    """Refuse members that the bundle of such a case does not have, whatever reads them."""
+    unknown = sorted({*found} - names_of_members(case, case.has_names))
+    if unknown:
+        raise ChangedFileError(
+            f"{case.path / unknown[0]} belongs to no bundle of such a case: it was added"
+        )
 
 
 def _check_arrays(case: BundledCase) -> None:

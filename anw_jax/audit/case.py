@@ -89,7 +89,7 @@ class Case:
     def owners(self) -> dict[str, Owner]:
         """The owners by name, sorted."""
         folder = self.path / "owners"
-        found = sorted(p for p in _visible(folder) if p.is_dir())
+        found = sorted(p for p in visible(folder) if p.is_dir())
         if not found:
             raise CaseError(
                 f"{folder} must hold a folder for each owner, with manifest.json, "
@@ -215,14 +215,14 @@ class Case:
 
 
 def _model_files(folder: pathlib.Path) -> dict[str, SuspectFile]:
-    files = [p for p in _visible(folder) if p.suffix in (".toml", ".json")]
+    files = [p for p in visible(folder) if p.suffix in (".toml", ".json")]
     models = {_name(file): SuspectFile.load(file) for file in sorted(files)}
     if len(models) < len(files):
         raise CaseError(f"{folder} has two files of one name")
     return models
 
 
-def _visible(folder: pathlib.Path) -> list[pathlib.Path]:
+def visible(folder: pathlib.Path) -> list[pathlib.Path]:
     """List a folder without hidden and system files; empty if it is not there."""
     found = folder.iterdir() if folder.is_dir() else ()
     return [path for path in found if not _files.is_hidden(path.name)]

@@ -19,7 +19,7 @@ from typing import Any
 from anw_jax import _files, _json
 from anw_jax.audit.files import digest_of, only_one, read_bytes, read_json
 from anw_jax.audit.published import Published, commitment_of, read_published
-from anw_jax.audit.signatures import check_if_signed
+from anw_jax.audit.signatures import check_if_signed, remove_signature
 from anw_jax.errors import CaseError, CommitmentError, RecordError
 from anw_jax.keys import LeafChecker, LeafOpening, MarkKey, UnitTree, audit_order
 from anw_jax.sequential import Lockstep, RecordGroup
@@ -131,19 +131,26 @@ def write_request(
     return digest_of(path)
 
 
-def read_opening(path: pathlib.Path, request_digest: str) -> LeafOpening | None:
+def read_opening(
+    path: pathlib.Path, request_digest: str, signer: str | None = None
+) -> LeafOpening | None:
     """Read the owner's answer to a request; None while there is none to this request.
+
+    Args:
+      path: the answer.
+      request_digest: of the request.
+      signer: who signed the commitment; None for nobody. An answer need not be signed.
 
     Raises:
       CaseError: a damaged file.
-      ChangedFileError: it is signed, and the signature is not valid.
+      ChangedFileError: it is signed, and the signature is not valid, or another's.
     """
     if not path.exists():
         return None
     body = read_json(path, OPENING)
     if body.get("request") != request_digest:
         return None
-    check_if_signed(path)
+    check_if_signed(path, signer)
     try:
         return LeafOpening.from_dict(body["opening"])
     except (KeyError, TypeError, ValueError) as error:
@@ -213,6 +220,7 @@ def _answer(
         lines = [_json.dumps(line) for line in [*log, {**entry, "declared": declared}]]
         _files.write_whole(folder / LOG, ("\n".join(lines) + "\n").encode())
     answer = {"format": OPENING, "request": digest_of(path), "opening": opening.to_dict()}
+    remove_signature(out)  # of another answer
     _json.write(out, answer)
     return Opened(request.unit, request.step, again)
 

@@ -14,8 +14,10 @@ from anw_jax.audit.case import Owner
 from anw_jax.audit.query import QueryBatch, photos_with_losses
 from anw_jax.errors import ChangedFileError
 from anw_jax.keys import AccessRule
+from anw_jax.stats.scores import is_usable
 from anw_jax.suspects import Access, AnswerCache, Answers, Declaration
 from anw_jax.suspects.access import first_labels
+from anw_jax.suspects.session import NO_NUMBER
 
 # Answers that are turned into losses at once.
 _AT_ONCE = 4096
@@ -98,7 +100,9 @@ class _RecordedSession:
             if len(pairs):
                 labels = np.repeat(self.labels[images[pairs]], views)
                 values = self._access.losses(answers, labels, self._declaration)
-                losses[pairs] = self._access.merge(values.reshape(-1, views))
+                values = values.reshape(-1, views)
+                self._note_no_number(images[pairs[~is_usable(values).all(axis=1)]])
+                losses[pairs] = self._access.merge(values)
         on_progress(len(images), len(images))
         return losses
 
@@ -109,10 +113,15 @@ class _RecordedSession:
         wanted = wanted[self.labels[wanted] < 0]
         is_answered, answers = self._answers(wanted, np.zeros_like(wanted), 1)
         if answers is not None:
-            is_usable = np.ones(len(answers), bool)
+            usable = np.ones(len(answers), bool)
             if answers.scores is not None:
-                is_usable = np.isfinite(answers.scores).all(axis=1)
-            self.labels[wanted[is_answered]] = np.where(is_usable, first_labels(answers), -1)
+                usable = np.isfinite(answers.scores).all(axis=1)
+            self._note_no_number(wanted[is_answered][~usable])
+            self.labels[wanted[is_answered]] = np.where(usable, first_labels(answers), -1)
+
+    def _note_no_number(self, images: np.ndarray) -> None:
+        for image in images.tolist():
+            self.unusable.setdefault(image, NO_NUMBER)
 
     def _answers(
         self, images: np.ndarray, slots: np.ndarray, views: int

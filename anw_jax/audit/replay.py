@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import LeafOpening, MarkKey, leaves_not_from
 from anw_jax.verify import seal
+from anw_jax.verify.verdict import EVIDENCE
 
 # Numbers of another machine may differ in their last bits.
 _TOLERANCE = 1e-9
@@ -28,6 +29,8 @@ _TOLERANCE = 1e-9
 # and whether there are any is compared.
 _SENTENCES = frozenset({"text", "sentence", "standing", "stated", "conditions", "reason"})
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
+# The number of an entry in a list, such as that of conditions.
+_ENTRY = re.compile(r"^ *\d+\. ", re.MULTILINE)
 # Answers of the same model on another machine or at another time.
 _ANSWER_TOLERANCE = 1e-3
 
@@ -156,6 +159,8 @@ def _reworded(one: Any, other: Any, path: tuple[str, ...]) -> bool:
     if not (texts and path):
         return False
     field = path[-2] if path[-1].isdigit() and len(path) > 1 else path[-1]
+    if field == "standing" and other == EVIDENCE:  # a claim, not a wording
+        return False
     if field in _SENTENCES:
         return True
     is_description = (
@@ -167,7 +172,15 @@ def _reworded(one: Any, other: Any, path: tuple[str, ...]) -> bool:
 
 
 def numbers_in(text: str) -> list[float]:
-    """Return the numbers in a text, sorted: another wording may name them in another order."""
+    r"""Return the numbers in a text, sorted: another wording may name them in another order.
+
+    The numbers of a list's entries are none of them.
+
+    Example:
+      >>> numbers_in("p 4e-12 of 1,000, if\n  1. A\n  2. B")
+      [4e-12, 1000.0]
+    """
+    text = _ENTRY.sub("", text)
     return sorted(float(number.replace(",", "")) for number in _NUMBER.findall(text))
 
 
@@ -178,10 +191,12 @@ def _checked_tables(declared: Declared, on_progress: progress.ReportFn) -> Itera
     for name, result in body["suspects"].items():
         with stored_batch(declared, name) as batch:
             tables = batch.tables(declared.rule(name).saving, on_progress(f"rows of {name}"))
+            refused = [batch.unusable(number) for number in range(len(case.owners))]
         if case.references:
             like = like_suspect(declared, name)
             yield references.check_replayed(declared, body, like)
-        for owner, table in zip(case.owners, tables, strict=True):
+        for owner, table, photos in zip(case.owners, tables, refused, strict=True):
+            _check_refused(owner, name, result["owners"][owner].get("unusable"), photos)
             if seal(table) != result["owners"][owner]["table"]:
                 raise ChangedFileError(
                     f"the sealed table of {owner!r} before {name!r} is not what the answers "
@@ -193,12 +208,13 @@ def _checked_tables(declared: Declared, on_progress: progress.ReportFn) -> Itera
 def _checked_records(declared: Declared, on_progress: progress.ReportFn) -> Iterator[int]:
     """Compare each written row of each record with the answers; yield its unit."""
     case = declared.case
+    closed = case.read("closed.json").get("records") or {}
     for number, owner in enumerate(case.owners):
         for name in case.suspects:
             rows = [b for b in record_bodies(case, owner, name) if b["kind"] == "row"]
             if not rows:
                 continue
-            report = on_progress(f"rows of {owner} before {name}")
+            report, refused = on_progress(f"rows of {owner} before {name}"), set()
             with stored_batch(declared, name) as batch:
                 for done, body in enumerate(rows, 1):
                     row = batch.unit_row(number, body["unit"], declared.rule(name).saving)
@@ -208,7 +224,21 @@ def _checked_records(declared: Declared, on_progress: progress.ReportFn) -> Iter
                             "not what the answers give: one of the two was edited"
                         )
                     report(done, len(rows))
+                    refused |= set(batch.unusable(number))
                     yield body["unit"]
+            count = closed.get(owner, {}).get(name, {}).get("unusable")
+            _check_refused(owner, name, count, refused)
+
+
+def _check_refused(
+    owner: str, suspect: str, count: dict[str, Any] | None, photos: Collection[str]
+) -> None:
+    """Compare how many photos have no usable answer; older files have no such count."""
+    if count is not None and count["num_unusable"] != len(photos):
+        raise ChangedFileError(
+            f"suspect {suspect!r} gave no usable answer to {len(photos)} photos of {owner!r}, "
+            f"and {count['num_unusable']} are written: the answers, or the count, were edited"
+        )
 
 
 def _foreign(case: Case, owner: str, mark_key: MarkKey) -> list[int]:
@@ -232,7 +262,7 @@ def _query_again(
     """Query a random share of the units again, and count the rows that differ."""
     num_asked, num_differing, case = 0, 0, declared.case
     rng = np.random.default_rng()
-    for model, like in _asked(declared):
+    for model, like in asked_models(declared):
         name = model if like is None else like.suspect
         saving = declared.rule(name).saving
         opened = query_batch(
@@ -252,7 +282,7 @@ def _query_again(
     return num_asked, num_differing
 
 
-def _asked(declared: Declared) -> Iterator[tuple[str, Like | None]]:
+def asked_models(declared: Declared) -> Iterator[tuple[str, Like | None]]:
     """Yield each suspect, and each reference with each suspect whose questions it was asked."""
     case = declared.case
     for name in case.suspects:

@@ -19,8 +19,10 @@ from anw_jax.audit.declare import check_unchanged
 from anw_jax.audit.declared import Declared
 from anw_jax.audit.exchange import read_opening, write_request
 from anw_jax.audit.files import digest_of
+from anw_jax.audit.published import COMMITMENT
 from anw_jax.audit.query import QueryBatch
 from anw_jax.audit.records import record_file, resume_records
+from anw_jax.audit.signatures import check_if_signed
 from anw_jax.audit.suspect_file import MakerFn
 from anw_jax.errors import OpenerError
 from anw_jax.keys import LeafOpening
@@ -215,11 +217,13 @@ class _Rounds:
     def _leaf(self, owner: str, together: Lockstep) -> LeafOpening | None:
         request, opening = _paths(self._case, owner)
         commitment = self._case.owners[owner].published.commitment
+        signed = check_if_signed(self._case.file("owners") / owner / COMMITMENT)
+        signer = signed and signed.signer
         digest = write_request(request, owner, commitment, self._digest, together)
-        leaf = read_opening(opening, digest)
+        leaf = read_opening(opening, digest, signer)
         if leaf is None and self._opener is not None:
             _run(self._opener, self._case, request=request, opening=opening, owner=owner)
-            leaf = read_opening(opening, digest)
+            leaf = read_opening(opening, digest, signer)
             if leaf is None:
                 raise OpenerError(f"the opener wrote no answer to {request} into {opening}")
         return leaf

@@ -10,7 +10,7 @@ import dataclasses
 import os
 import pathlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from anw_jax import _files, _json
@@ -28,8 +28,16 @@ SUFFIX = ".sig"
 _KEY_FORMAT = "anw_jax signing key, version 1"
 _FORMAT = "anw_jax signature, version 1"
 _MOST_BYTES = 2**30
-# What each side signs, where it is written.
-_OF_ARBITRATOR = ("declared.json", "blind.json", "closed.json", "verdict.json")
+# What the arbitrator signs, where it is written.
+_OF_ARBITRATOR = (
+    "statements.toml", "declared.json", "blind.json", "closed.json", "verdict.json",
+)  # fmt: skip
+
+# The y of the points of order 1, 2, 4 and 8 on the curve. A key that is one of them has a
+# signature that is valid for every file: OpenSSL accepts it, as RFC 8032 allows.
+_FIELD = 2**255 - 19
+_ORDER_8 = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_SMALL_ORDER = frozenset({0, 1, _FIELD - 1, _ORDER_8, _FIELD - _ORDER_8})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +105,11 @@ def check_signature(path: pathlib.Path, signer: str | None = None) -> Signature:
         raise CaseError(f"{beside} is damaged: it holds no public key and signature")
     if signer is not None and signer.strip().lower() != public:
         raise ChangedFileError(f"{path} is signed by {public}, not by {signer!r:.80}")
+    if int.from_bytes(bytes.fromhex(public), "little") % 2**255 % _FIELD in _SMALL_ORDER:
+        raise ChangedFileError(
+            f"{beside} names the public key {public}, a point of small order: a signature by "
+            "it is valid for every file, and shows nothing"
+        )
     from cryptography.exceptions import InvalidSignature
 
     try:
@@ -110,29 +123,50 @@ def check_signature(path: pathlib.Path, signer: str | None = None) -> Signature:
     return Signature(path.name, public)
 
 
-def check_if_signed(path: pathlib.Path) -> Signature | None:
+def check_if_signed(path: pathlib.Path, signer: str | None = None) -> Signature | None:
     """Verify the signature beside a file; None where there is none. See `check_signature`."""
-    return check_signature(path) if _beside(path).exists() else None
+    return check_signature(path, signer) if _beside(path).exists() else None
 
 
-def check_signatures(case: "Case") -> list[dict[str, Any]]:
+def remove_signature(path: pathlib.Path) -> None:
+    """Remove the signature beside a file, if there is one: the file will be another."""
+    _beside(path).unlink(missing_ok=True)
+
+
+def check_signatures(case: "Case", signers: Collection[str] = ()) -> list[dict[str, Any]]:
     """Verify every signature in a case.
+
+    Args:
+      case: with its files, and the owners' in `owners/<name>/`.
+      signers: public keys as their holders gave them, 64 hex digits each: there must be a
+        signature by each of them, and none by another key. () for any.
 
     Returns:
       For each file that the owner or the arbitrator should sign, and each further one that is
       signed: `file`, relative to the case, and `signer`, None where it is not signed.
 
     Raises:
-      CaseError, ChangedFileError: a signature is damaged or invalid, its file is gone, or one
-        side signs with two keys.
+      CaseError, ChangedFileError: a signature is damaged or invalid, its file is gone, one
+        side signs with two keys, or the keys are not those given.
     """
     found = _signed_by("the arbitrator", case.path, _OF_ARBITRATOR)
     for name in case.owners:
         found |= _signed_by(name, case.path / "owners" / name, (COMMITMENT,))
+    _check_signers(found, [key.strip().lower() for key in signers])
     return [
         {"file": path.relative_to(case.path).as_posix(), "signer": signer}
         for path, signer in found.items()
     ]
+
+
+def _check_signers(found: Mapping[pathlib.Path, str | None], wanted: list[str]) -> None:
+    by_key = {signer: path for path, signer in found.items() if signer}
+    for key in wanted:
+        if key not in by_key:
+            raise ChangedFileError(f"nothing is signed by {key!r:.80}")
+    for key, path in by_key.items():
+        if wanted and key not in wanted:
+            raise ChangedFileError(f"{path} is signed by {key}, which is none of those given")
 
 
 def _signed_by(

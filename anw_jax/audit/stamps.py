@@ -74,7 +74,7 @@ def read_trust_anchors(paths: Iterable[pathlib.Path]) -> TrustAnchors:
       MissingLibraryError: certificates without the extra 'stamp'.
     """
     certificates, headers = [], []
-    for path in _files_of(paths):
+    for path in files_of(paths):
         body = read_bytes(path, _MOST_BYTES)
         header = read_header(path, body)
         if header is None:
@@ -241,7 +241,8 @@ def _certificates(path: pathlib.Path, body: bytes) -> list[Any]:
         ) from None
 
 
-def _files_of(paths: Iterable[pathlib.Path]) -> Iterator[pathlib.Path]:
+def files_of(paths: Iterable[pathlib.Path]) -> Iterator[pathlib.Path]:
+    """Yield files as they are, and of a folder the files in it, sorted by name."""
     for path in paths:
         if path.is_dir():
             yield from (p for p in sorted(path.iterdir()) if not _files.is_hidden(p.name))

@@ -118,8 +118,16 @@ def report_of(verdict: dict[str, Any]) -> str:
     metavar="FILE",
     help="For a bundle with time stamps: root certificate or block header that you trust.",
 )
+@click.option(
+    "--signer",
+    "signers",
+    multiple=True,
+    metavar="HEX",
+    help="A public key that you had from its holder: it must have signed a file, and no other "
+    "key than those given may have.",
+)
 @json_option
-def replay(case, key_files, ask, as_json, manifests, roots, **given) -> int:
+def replay(case, key_files, ask, as_json, manifests, roots, signers, **given) -> int:
     """Recompute rows from answers and the verdict from rows, and compare; write nothing.
 
     CASE is the folder, or the zip that anw bundle wrote, which holds the opened keys. Anyone
@@ -131,7 +139,8 @@ def replay(case, key_files, ask, as_json, manifests, roots, **given) -> int:
     are the original ones: give the commitment, the beacon's value and the digest of the sealed
     result (and what a time stamp is verified against). Until all of them are compared, a
     bundle has exit code 10 instead of 0. The arbitrator's statements stand as the files have
-    them: only a signature shows that they are his.
+    them: only his signature of statements.toml or verdict.json shows that they are his
+    (--signer).
 
     \b
     Examples:
@@ -152,7 +161,7 @@ def replay(case, key_files, ask, as_json, manifests, roots, **given) -> int:
             opened, keys, ask=ask, makers=MAKERS, on_progress=shown.of("rows")
         )
         compared, left = audit.compare_anchors(opened, _anchors(opened, **given))
-        signatures = audit.check_signatures(opened)
+        signatures = audit.check_signatures(opened, signers)
         lines = [*replayed_lines(done), *signature_lines(signatures)]
         if is_bundle:
             lines += _reworded_report(report, done)
