@@ -123,6 +123,7 @@ class BundledCase(Case):
             None if table is None else table.classes,
             said.get("labels_file"),
             table,
+            said.get("num_redecoded") or 0,
         )
         object.__setattr__(originals, "digest", said.get("originals"))
         return Owner(name, published, originals)

@@ -264,6 +264,7 @@ SHAPES: dict[str, dict[str, Any]] = {
                 "files": {"*": str},
                 "labels_by?": str,
                 "labels_sha256?": str,
+                "num_redecoded?": int,
             }
         },
         "suspects": {

@@ -8,6 +8,7 @@ from anw_jax.audit.case import FORMATS, REFERENCES, Case
 from anw_jax.audit.corrections import SHOWN
 from anw_jax.audit.declare import check_unchanged
 from anw_jax.audit.declared import Declared
+from anw_jax.audit.originals import Originals
 from anw_jax.audit.reference_checks import check_reference_ages
 from anw_jax.audit.signatures import check_signatures
 from anw_jax.audit.stamps import stamps_of
@@ -119,6 +120,7 @@ class CaseBasis:
         published = self.case.owners[owner].published
         conditions = [] if is_compared else [NOT_COMPARED]
         conditions += self._of_probe(suspect)
+        conditions += conditions_of_originals(self.case.owners[owner].originals)
         if published.plan.version == 1:
             conditions.append(_FREELY_DECLARED)
         source, table = self.declared.labels_by(owner), self.case.owners[owner].originals.table
@@ -263,6 +265,18 @@ class CaseBasis:
             **({"references": models} if models else {}),
             **({"references_left_out": skipped} if skipped else {}),
         }
+
+
+def conditions_of_originals(originals: Originals) -> list[str]:
+    """List what is open if files are decoded to other pixels than those committed to."""
+    number = originals.num_redecoded
+    if not number:
+        return []
+    return [
+        "the owner did not choose between two versions of a photo (of "
+        f"{number} the file is the one committed to, and the pixels are not: decode them with "
+        "the library that the owner used)"
+    ]
 
 
 def _without_unset_loss(said: dict[str, Any]) -> dict[str, Any]:

@@ -85,6 +85,7 @@ def declare(
         "owners": {
             name: {
                 **_owner(owner),
+                **_redecoded(owner),
                 "labels_by": sources[name],
                 "labels_sha256": checks.digest_of_labels(labels[name]),
             }
@@ -255,6 +256,12 @@ def _owner(owner: Owner) -> dict[str, Any]:
         "num_units": published.manifest.num_units,
         "num_slots": published.manifest.space.num_slots,
     }
+
+
+def _redecoded(owner: Owner) -> dict[str, int]:
+    """Return how many files have other pixels here, which a bundle cannot count."""
+    number = owner.originals.num_redecoded
+    return {"num_redecoded": number} if number else {}
 
 
 def _sequential(

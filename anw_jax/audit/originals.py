@@ -117,12 +117,15 @@ class Originals:
         class): such a photo has a constant row; None if there are no labels at all.
       labels_file: the name of their file.
       table: the labels as in that file; a plan commits to its digest.
+      num_redecoded: photos that are the file committed to, with other pixels than those
+        committed to.
     """
 
     images: StoredPhotos
     labels: np.ndarray | None
     labels_file: str | None = None
     table: Labels | None = None
+    num_redecoded: int = 0
 
     @property
     def present(self) -> np.ndarray:
@@ -157,7 +160,8 @@ def read_originals(
     **Pixels must be those committed to.** A photo with other pixels under a known name is
     refused: an owner knows the slots by now, and could hand over "originals" that look natural
     only under the secret hue, which any model would prefer. A file whose bytes were committed
-    to is accepted with a warning if it is decoded differently here.
+    to is accepted with a warning if it is decoded differently here, and counted: a manifest
+    could name the pixels of one photo and the file of another, and the owner choose later.
 
     Raises:
       CaseError: neither is there, or both are; labels in two places; a photo whose pixels are
@@ -165,7 +169,7 @@ def read_originals(
       SourceError: a photo that cannot be read.
     """
     names, images, labels = _photos(folder, manifest, on_progress)
-    places = _places(folder, manifest, images, names)
+    places, num_redecoded = _places(folder, manifest, images, names)
     # One of two byte-identical photos is used for both.
     brought = {manifest.image_digests[place]: i for i, place in enumerate(places)}
     ordered = images.ordered([brought.get(digest) for digest in manifest.image_digests])
@@ -173,17 +177,17 @@ def read_originals(
         in_order = np.full(manifest.num_images, NO_CLASS, np.int64)
         in_order[places] = labels
         table = Labels(tuple(in_order.tolist()), None, in_order)
-        return Originals(ordered, in_order, ARRAYS, table)
+        return Originals(ordered, in_order, ARRAYS, table, num_redecoded)
     path, words = folder / LABELS, folder / LABELS_MAP
     if not path.exists():
-        return Originals(ordered, None)
+        return Originals(ordered, None, num_redecoded=num_redecoded)
     table = read_labels(
         path,
         manifest,
         words if words.exists() else None,
         arbitrator_words if arbitrator_words and arbitrator_words.exists() else None,
     )
-    return Originals(ordered, table.classes, LABELS, table)
+    return Originals(ordered, table.classes, LABELS, table, num_redecoded)
 
 
 def _photos(
@@ -277,7 +281,9 @@ def _class_numbers(num_images: int, labels: np.ndarray) -> np.ndarray:
 
 def _places(
     folder: pathlib.Path, manifest: Manifest, images: StoredPhotos, names: Sequence[str]
-) -> np.ndarray:
+) -> tuple[np.ndarray, int]:
+    """Return each photo's index in the manifest, and how many have other pixels there."""
+    num_redecoded = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ChangedPixelsWarning)
         try:
@@ -293,6 +299,7 @@ def _places(
                 f"{folder}: the pixels of {name} are not those committed to; get the very file "
                 "that was marked"
             )
+        num_redecoded += 1
         warnings.warn(
             f"{folder}: {name} is the file committed to, and is decoded to other pixels here "
             "than where it was marked (another library): they are used as they are here",
@@ -306,4 +313,4 @@ def _places(
         other = by_name.get(name, by_name.get(canonical_name(name), place))
         if manifest.image_digests[other] == manifest.image_digests[place]:
             places[number] = other
-    return places
+    return places, num_redecoded

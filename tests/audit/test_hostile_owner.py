@@ -1,14 +1,19 @@
 """What an owner who knows the hues, and the model's answers, must not be able to choose."""
 
 import dataclasses
+import datetime
+import hashlib
 import json
 import shutil
 
 import numpy as np
 import pytest
 
-from anw_jax import audit, data
+from anw_jax import audit, data, keys
+from anw_jax.audit.bundle_read import open_bundle
+from anw_jax.audit.conditions import CaseBasis
 from anw_jax.audit.originals import read_originals
+from anw_jax.audit.published import write_published
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import (
     ChangedPixelsWarning,
@@ -240,3 +245,36 @@ def test_other_pixels_without_a_file_that_was_committed_to(root, case_dir):
     bare = dataclasses.replace(manifest, file_digests=())
     with pytest.raises(CaseError, match=r"the pixels of photo03.png are not those committed"):
         read_originals(folder, bare)
+
+
+def test_a_manifest_of_two_versions_of_each_photo_is_a_condition(root, case_dir):
+    """Either version is what was committed to: the owner could choose it by the slots."""
+    key = hand_over(root, case_dir)
+    folder, others = case_dir / "owners" / "ann", {}
+    manifest = Manifest.load(folder / "manifest.json")
+    for name in manifest.file_names:
+        pixels = data.read_photo(folder / "originals" / name)
+        others[name] = data.png_of(np.roll(pixels, 1, axis=2))
+    digests = tuple(hashlib.sha256(others[name]).hexdigest() for name in manifest.file_names)
+    double = dataclasses.replace(manifest, file_digests=digests)
+    plan = audit.Case(case_dir).owners["ann"].published.plan
+    for name in ("manifest.json", "commitment.json"):
+        (folder / name).unlink()
+    now = datetime.datetime.now(datetime.UTC)
+    write_published(folder, key, double, plan, keys.commit(key, double, plan), now)
+    for name in manifest.file_names[:5]:
+        (folder / "originals" / name).write_bytes(others[name])
+    with pytest.warns(ChangedPixelsWarning):
+        case = probed(case_dir)
+    body = audit.declare(case, audit.Options())
+    assert body["owners"]["ann"]["num_redecoded"] == 5
+    audit.seal_case(case)
+    verdict = audit.judge_case(case, {"ann": key})
+    stated = CaseBasis(case).of("ann", "net", True).conditions
+    assert any("of 5 the file is the one committed to" in text for text in stated)
+    audit.bundle_case(case, {"ann": key}, root / "b.zip", "", with_names=True)
+    with open_bundle(root / "b.zip") as bundle:
+        assert bundle.case.owners["ann"].originals.num_redecoded == 5
+        again = audit.replay_case(bundle.case, {"ann": key})
+    assert again.num_differing == 0
+    assert again.verdict["tests"]["ann"] == verdict["tests"]["ann"]
