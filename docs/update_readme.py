@@ -1,4 +1,4 @@
-"""Writes the results tables of README.md from the files in results/.
+"""Writes the tables of results and limits of README.md from the files in results/.
 
 Command: python docs/update_readme.py
 
@@ -9,6 +9,7 @@ photos: workdirs are not in the repository, so it is drawn again only when one i
 
 import argparse
 import json
+import math
 import pathlib
 import re
 import statistics
@@ -19,9 +20,12 @@ sys.path.insert(0, str(ROOT))
 
 # Found through the line above.
 from anw_jax.report import results_table, write_readme_figure  # noqa: E402
+from anw_jax.stats import format_p  # noqa: E402
 
 _BEGIN = "<!-- results: begin (written by python docs/update_readme.py) -->"
 _END = "<!-- results: end -->"
+_LIMITS_BEGIN = "<!-- limits: begin (written by python docs/update_readme.py) -->"
+_LIMITS_END = "<!-- limits: end -->"
 
 _GENERATORS, _GENERATORS_CONFIG = "diffusion_quick", "experiments/diffusion.py:quick"
 
@@ -123,13 +127,64 @@ def _without(file: pathlib.Path) -> str:
     )
 
 
+def limits(mark: str = "hue_rotation", level: float = 1e-3) -> str:
+    """What attacks and kinds of answers leave of the evidence, in Markdown."""
+    return f"{_attacks(mark, level)}\n\n{_answers()}"
+
+
+def _attacks(mark: str, level: float) -> str:
+    """The attacks of the battery, by the number of networks that still show the mark."""
+    battery = json.loads((ROOT / "results" / "battery.json").read_text())
+    rows = [row for row in battery["rows"] if row["mark"] == mark]
+    models = list(battery["models"])
+    by_count: dict[int, list[str]] = {}
+    for attack in dict.fromkeys(row["attack"] for row in rows):
+        found = [row for row in rows if row["attack"] == attack]
+        if sorted(row["model"] for row in found) != sorted(models):
+            raise SystemExit(f"battery.json lacks models under the attack {attack}")
+        count = sum(row["log10_p"] <= math.log10(level) for row in found)
+        accuracy = statistics.mean(row["accuracy"] for row in found)
+        given = found[0]["parameters"] if count < len(models) else {}
+        settings = [f"{name} {value}" for name, value in given.items() if value is not None]
+        text = ", ".join([*settings, f"accuracy {accuracy:.2f}"])
+        by_count.setdefault(count, []).append(f"`{attack}` ({text})")
+    lines = [
+        f"| p ≤ {level:g} in | photos marked with `{mark}`, after the attack |",
+        "| --- | --- |",
+    ]
+    for count in sorted(by_count, reverse=True):
+        lines.append(f"| {count} of {len(models)} | {'; '.join(by_count[count])} |")
+    return "\n".join(lines)
+
+
+def _answers() -> str:
+    """The p of each kind of answer of one network, by seed."""
+    results = json.loads((ROOT / "results" / "adapters.json").read_text())["results"]
+    level, seeds = results["settings"]["alpha"], results["seeds"]
+    lines = [
+        f"| answers | p, {len(seeds)} trainings | p ≤ {level:g} in |",
+        "| --- | --- | --- |",
+    ]
+    for kind in seeds[0]["cells"]["PyTorch"]:
+        found = [seed["cells"]["PyTorch"][kind]["log10_p"] for seed in seeds]
+        count = sum(value <= math.log10(level) for value in found)
+        texts = ", ".join(format_p(value) for value in found)
+        lines.append(f"| {kind} | {texts} | {count} of {len(seeds)} |")
+    return "\n".join(lines)
+
+
 def updated(readme: str) -> str:
-    """README text with its results replaced by those of the files."""
-    block = f"{_BEGIN}\n\n{tables()}\n\n{_END}"
-    pattern = re.escape(_BEGIN) + ".*?" + re.escape(_END)
-    text, count = re.subn(pattern, lambda _: block, readme, flags=re.DOTALL)
+    """README text with its results and limits replaced by those of the files."""
+    readme = _replaced(readme, _BEGIN, _END, tables())
+    return _replaced(readme, _LIMITS_BEGIN, _LIMITS_END, limits())
+
+
+def _replaced(text: str, begin: str, end: str, block: str) -> str:
+    pattern = re.escape(begin) + ".*?" + re.escape(end)
+    whole = f"{begin}\n\n{block}\n\n{end}"
+    text, count = re.subn(pattern, lambda _: whole, text, flags=re.DOTALL)
     if count != 1:
-        raise SystemExit("README.md has lost its results markers")
+        raise SystemExit(f"README.md must have {begin} once, and {end} behind it")
     return text
 
 

@@ -15,22 +15,28 @@
 # arbitrator, who has only the model and the unmarked originals, recovers the hues and reports
 # an exact p-value for the match.
 #
-# On Colab choose *Runtime → Change runtime type → TPU or GPU* (CPU works too), and put a copy
-# of the repository into `/content/anw_jax` (with `!git clone`, or by upload).
+# On Colab choose *Runtime → Change runtime type → TPU or GPU* (CPU works too). It takes a minute
+# and a half on two CPU cores. The two other notebooks: `audit_pytorch`, for a PyTorch model that you
+# have already, and `mark_and_commit`, for your own photos.
 
 # %%
 import importlib.util
+import os
 import pathlib
 import subprocess
 import sys
 
-COPY = pathlib.Path("/content/anw_jax")
-HERE = pathlib.Path.cwd()
-for folder in (HERE, HERE.parent, COPY):
-    if (folder / "anw_jax" / "__init__.py").exists():
-        ROOT = folder
-        break
-if importlib.util.find_spec("flax") is None or ROOT == COPY:
+# Needed only if this notebook was opened outside a copy of the repository: its address.
+REPOSITORY = os.environ.get("ANW_JAX_REPOSITORY", "")
+
+here = pathlib.Path.cwd()
+copies = [f for f in (here, *here.parents) if (f / "anw_jax" / "__init__.py").exists()]
+ROOT = copies[0] if copies else here / "anw_jax_copy"
+if not ROOT.exists():
+    if not REPOSITORY:
+        raise ValueError("set REPOSITORY to the address of anw_jax, and run this cell again")
+    subprocess.run(["git", "clone", "--quiet", REPOSITORY, str(ROOT)], check=True)
+if importlib.util.find_spec("flax") is None or "google.colab" in sys.modules:
     # Colab's own jax, jaxlib and libtpu fit the ranges and stay as they are.
     pip = [sys.executable, "-m", "pip", "install", "-q"]
     subprocess.run([*pip, "-r", str(ROOT / "requirements.txt")], check=True)

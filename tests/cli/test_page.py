@@ -1,4 +1,4 @@
-"""Every command of docs/arbitrator.md, in its order, in an empty folder."""
+"""Every command of docs/arbitrator.md and docs/sequential.md, in order, in an empty folder."""
 
 import contextlib
 import io
@@ -15,8 +15,11 @@ from anw_jax.cli.main import run
 from tests.audit.conftest import MEMORY, write_labels, write_photos
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-PAGE = (REPOSITORY / "docs" / "arbitrator.md").read_text()
-BLOCKS = re.findall(r"^```(sh|toml)(?: exit (\d+))?\n(.*?)^```", PAGE, re.M | re.S)
+PAGE, DETAILS, REST = (
+    (REPOSITORY / "docs" / f"{name}.md").read_text()
+    for name in ("arbitrator", "case", "sequential")
+)
+BLOCKS = re.findall(r"^```(sh|toml)(?: exit (\d+))?\n(.*?)^```", PAGE + REST, re.M | re.S)
 
 # Knows what it met under any shift by up to two pixels, mirrored or not, as a network does that
 # was trained on crops, filled with black, and flips.
@@ -90,7 +93,7 @@ def contents_of(folder):
 
 
 @pytest.mark.slow
-def test_the_page_runs(anw, prepared, monkeypatch):
+def test_the_pages_run(anw, prepared, monkeypatch):
     opener = types.SimpleNamespace(run=in_this_process, DEVNULL=subprocess.DEVNULL)
     monkeypatch.setattr("anw_jax.audit.rounds.subprocess", opener)
     ran = []
@@ -132,14 +135,23 @@ def test_the_glossary_has_ten_words():
     assert "(glossary.md)" in PAGE
 
 
-def test_the_page_names_every_command_and_kind_and_exit_code():
+def test_the_pages_name_every_command_and_kind_and_field_and_exit_code():
+    from anw_jax.audit import statements
     from anw_jax.audit.suspect_file import MAKERS
     from anw_jax.cli import arbitrator
     from anw_jax.cli.main import anw as group
 
     for name in set(group.commands) - {"key"}:
-        assert f"anw {name} " in PAGE
+        assert f"anw {name} " in PAGE + REST, name
     for kind in {**MAKERS, **arbitrator.MAKERS}:
-        assert f"| `{kind}` |" in PAGE
+        assert f"| `{kind}` |" in DETAILS, kind
+    named = (
+        statements._OWNER,
+        statements._SUSPECT,
+        statements._REFERENCE,
+        statements._LEFT_OUT,
+    )
+    for field in re.findall(r"^(\w+) = ", "".join(named), re.M):
+        assert f"`{field}`" in PAGE + DETAILS, field
     for code in (0, 3, 4, 9, 10):
         assert f"| {code} |" in PAGE

@@ -1,9 +1,9 @@
-"""The lines of docs/arbitrator.md that ask a model from Python run as they stand there."""
+"""The lines of docs/adapters.md that ask a model from Python run as they stand there."""
 
 import pathlib
 import re
 
-PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "arbitrator.md"
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "adapters.md"
 
 
 def test_the_lines_run_and_run_again_from_the_answers(tmp_path, monkeypatch, capsys):
