@@ -5,9 +5,9 @@ predecessor: `probe_case` → `declare` → `seal_case` (or `run_rounds` with `a
 by leaf) → `judge_case` (or `judge_record`). Only the verdict of a sealed case opens keys. Every
 step is resumable: answers are cached on disk, so no query is paid for twice.
 
-`commit_folder` and `publish_folder` are the owner's steps; `estimate` computes what an audit
-will need; `stamps` and `signatures` verify when files were made, and by whom; `replay_case`
-recomputes a verdict from the files; `bundle_case` zips them.
+`preview_folder`, `commit_folder` and `publish_folder` are the owner's steps; `estimate`
+computes what an audit will need; `stamps` and `signatures` verify when files were made, and by whom;
+`replay_case` recomputes a verdict from the files; `bundle_case` zips them.
 """
 
 from anw_jax.audit.anchors import CaseAnchors, compare_anchors
@@ -16,7 +16,7 @@ from anw_jax.audit.case import Case, Owner
 from anw_jax.audit.commit import Committed, commit_folder
 from anw_jax.audit.corrections import corrected
 from anw_jax.audit.declare import declare
-from anw_jax.audit.estimate import effects, estimate, reached
+from anw_jax.audit.estimate import ExpectedEvidence, effects, estimate, reached
 from anw_jax.audit.exchange import Opened, answer_request
 from anw_jax.audit.folder_report import FolderReport, report_lines, report_on
 from anw_jax.audit.judge import judge_case
@@ -24,6 +24,7 @@ from anw_jax.audit.labels import Labels, arbitrator_labels, read_labels
 from anw_jax.audit.marking import Marked, publish_folder, survey
 from anw_jax.audit.new_case import new_case
 from anw_jax.audit.options import Choices, Options
+from anw_jax.audit.preview import Preview, ThrowAwayMark, preview_folder
 from anw_jax.audit.probe import probe_case
 from anw_jax.audit.published import Published, read_published
 from anw_jax.audit.records import judge_record
@@ -53,17 +54,20 @@ __all__ = [
     "CaseAnchors",
     "Choices",
     "Committed",
+    "ExpectedEvidence",
     "FolderReport",
     "Labels",
     "Marked",
     "Opened",
     "Options",
     "Owner",
+    "Preview",
     "Published",
     "RecordState",
     "Replayed",
     "Signature",
     "SuspectFile",
+    "ThrowAwayMark",
     "TrustAnchors",
     "Waiting",
     "answer_request",
@@ -81,6 +85,7 @@ __all__ = [
     "judge_record",
     "new_case",
     "new_signing_key",
+    "preview_folder",
     "probe_case",
     "publish_folder",
     "reached",

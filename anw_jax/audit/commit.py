@@ -336,12 +336,21 @@ def _warn(
     return tuple(warnings)
 
 
-def _check_out(photos: pathlib.Path, out: pathlib.Path) -> None:
+def check_apart(photos: pathlib.Path, out: pathlib.Path) -> None:
+    """Refuse a folder to write that lies in the folder of originals, or holds it.
+
+    Raises:
+      CaseError: it does.
+    """
     source, target = photos.resolve(), out.resolve()
     if target == source or source in target.parents:
         raise CaseError(f"out must lie outside the folder of originals {photos}, got {out}")
     if target in source.parents:
         raise CaseError(f"out must not hold the folder of originals {photos}, got {out}")
+
+
+def _check_out(photos: pathlib.Path, out: pathlib.Path) -> None:
+    check_apart(photos, out)
     is_ours = (out / COMMITMENT).exists() and not (out / PHOTOS).exists()
     if out.exists() and not is_ours:
         raise CaseError(f"out must not exist yet, got {out}: nothing is overwritten")

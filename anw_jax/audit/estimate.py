@@ -9,10 +9,21 @@ from anw_jax import _check, _json
 from anw_jax.audit.case import Case
 from anw_jax.audit.options import fill_of
 from anw_jax.keys.plan_fields import KINDS, Denoising
-from anw_jax.marks.named import NAMES
-from anw_jax.stats import plan_audit
+from anw_jax.marks.named import NAMES, strength_of
+from anw_jax.stats import format_p, log_p_reached, plan_audit
 
 NOT_MEASURED = "not yet measured"
+
+_ANSWERS = {
+    "logits": "logits",
+    "probabilities": "probabilities",
+    "rounded": "rounded probabilities",
+    "top_k": "the first few labels",
+    "label": "one label",
+}
+
+# More units than these are not simulated: they reach at least as small a p.
+_MOST_UNITS = 500
 
 
 def effect_of(z: float, num_units: int, num_valid: int) -> float:
@@ -157,6 +168,99 @@ def estimate(
     if augmentations > 1:
         body["fill"] = fill_of(NAMES[mark])
     return body
+
+
+@dataclasses.dataclass(frozen=True)
+class ExpectedEvidence:
+    """The p that an audit of some photos can be expected to reach.
+
+    Attributes:
+      access: kind of access.
+      num_units: photos that the estimate is for; at most 500.
+      log10_p: reached in nine of ten models like those measured; None where nothing was
+        measured.
+      study: the folder of results that it rests on; "" for none.
+      num_trainings: number of trainings in it.
+    """
+
+    access: str
+    num_units: int
+    log10_p: float | None
+    study: str
+    num_trainings: int
+
+    @property
+    def text(self) -> str:
+        """One line."""
+        answers = _ANSWERS[self.access]
+        if self.log10_p is None:
+            return f"from {answers}: {NOT_MEASURED}"
+        photos = f"these {self.num_units} photos"
+        if self.num_units in (1, _MOST_UNITS):
+            photos = "this photo" if self.num_units == 1 else f"{_MOST_UNITS} or more photos"
+        return (
+            f"with {photos}, from {answers}: p ≤ {format_p(self.log10_p)} in 9 of 10 "
+            f"models like the {self.num_trainings} of results/{self.study}"
+        )
+
+
+def evidence_lines(
+    mark: str, strength: float | None, expected: tuple[ExpectedEvidence, ...]
+) -> list[str]:
+    """Format what `expected_evidence` returned for a mark; empty if it changes no photo."""
+    if not expected:
+        return ["no evidence is to be expected: the mark changes no photo"]
+    lines = [one.text for one in expected if one.log10_p is not None]
+    left = [_ANSWERS[one.access] for one in expected if one.log10_p is None]
+    if lines:
+        return [*lines, f"{NOT_MEASURED}: from {', '.join(left)}"] if left else lines
+    text = f"expected evidence: {NOT_MEASURED} for the mark {mark}"
+    default = strength_of(mark)
+    if strength == default:
+        return [text]
+    known = any(one.log10_p is not None for one in expected_evidence(mark, default, 1))
+    only = f" (only at {default:g})" if known else ""
+    return [f"{text} at strength {strength:g}{only}"]
+
+
+def expected_evidence(
+    mark: str, strength: float | None, num_units: int
+) -> tuple[ExpectedEvidence, ...]:
+    """Estimate the p that sealed audits of marked photos reach, one photo in each unit.
+
+    From the effects of single trainings, in which photos had a mark of its default strength and
+    labels came from the owner; with the views that plans have by default.
+
+    Args:
+      mark: one of `marks.named.NAMES`.
+      strength: of the mark; None for its default. Effects are known for the default only.
+      num_units: photos that the mark changes, copies counted once; at least 1.
+
+    Returns:
+      One entry for each kind of access that effects are kept for.
+
+    Raises:
+      TypeError, ValueError: another mark or strength, or no unit.
+
+    Example:
+      >>> expected_evidence("tone", None, 59)[0].text
+      'from logits: not yet measured'
+    """
+    _check.one_of(NAMES, mark=mark)
+    num_units = min(_check.integer_at_least(1, num_units=num_units), _MOST_UNITS)
+    is_default = strength_of(mark, strength) == strength_of(mark)
+    found = []
+    for access, studies in effects()["access"].items():
+        views = 16 if access == "label" else 1
+        study = default_study(access, mark, augmentations=views) if is_default else None
+        runs = studies.get(study, {"runs": []})["runs"]
+        log10_p = None
+        if runs:
+            of_trainings = [run["effect"] for run in runs]
+            log10_p = log_p_reached(of_trainings, num_units) / math.log(10)
+        study = study if runs else ""
+        found.append(ExpectedEvidence(access, num_units, log10_p, study or "", len(runs)))
+    return tuple(found)
 
 
 def reached(case: Case) -> list[dict[str, Any]]:

@@ -17,12 +17,12 @@ except ImportError:
         "the anw command needs the extra 'cli': pip install '.[cli]' in the checkout"
     ) from None
 
-from anw_jax.cli import arbitrator, case, evidence, output, owner, signing
+from anw_jax.cli import arbitrator, case, evidence, output, owner, preview, signing
 
 _HELP = f"""Mark photos with secret hues, and test whether a model was trained on them.
 
 \b
-The owner:       anw key new, anw commit, anw stamp, anw mark, anw open
+The owner:       anw key new, anw preview, anw commit, anw stamp, anw mark, anw open
 The arbitrator:  anw case new, anw plan, anw probe, anw declare, anw audit, anw verdict
 Both:            anw key signing, anw sign
 Anyone:          anw report, anw bundle, anw replay, anw verify-signature
@@ -30,6 +30,7 @@ Anyone:          anw report, anw bundle, anw replay, anw verify-signature
 \b
 Examples:
   anw key new ann.key
+  anw preview photos --out look
   anw commit photos --key ann.key --out marked
   anw mark photos --key ann.key --out marked --beacon-value round.json
   anw probe case && anw declare case && anw audit case
@@ -49,6 +50,7 @@ def anw() -> None:
 
 for command in (
     owner.key,
+    preview.preview,
     owner.commit,
     owner.mark,
     owner.open_request,

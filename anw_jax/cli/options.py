@@ -168,6 +168,14 @@ def committed_options(command: Any) -> Any:
     return command
 
 
+def mark_options(command: Any) -> Any:
+    """Add the options of a commitment that choose the mark."""
+    for name, kind, text in reversed(_COMMITTED):
+        if name in ("--mark", "--strength"):
+            command = _option(name, kind, text)(command)
+    return command
+
+
 def json_option(command: Any) -> Any:
     """Add --json."""
     return click.option(

@@ -47,7 +47,7 @@ MEANINGS = {
     BROKEN: "a commitment, a hash or a record does not match: a file was changed",
     NO_EVIDENCE: "verdict: shown, but not evidence (reason in the verdict)",
     CONDITIONAL: "verdict: shown, if the conditions that it lists hold",
-    PASSED_OVER: "commit, mark: success, but pictures that cannot be marked were skipped",
+    PASSED_OVER: "preview, commit, mark: success, but some pictures cannot be marked",
     INTERRUPTED: "interrupted; run the same command again to continue",
 }
 

@@ -5,7 +5,8 @@ replaces originals by published (marked) images; `BatchPlan` gives the rows of e
 step. Images are uint8 `[n, H, W, 3]`, channels last. A set that is too large for memory is a
 `StreamedDataset`, whose images are decoded when they are indexed; `prefetch` reads ahead.
 `list_photos`, `read_photo` and `png_of` handle the photo files of an owner; `read_original` and
-`encode` write a marked copy in the original's format.
+`encode` write a marked copy in the original's format; `image_quality` measures how visible a
+mark is.
 """
 
 from anw_jax.data.batches import BatchPlan, padded_rows, permutation, prefetch
@@ -20,8 +21,10 @@ from anw_jax.data.dataset import (
 from anw_jax.data.photo_colour import PhotoColour, colour_of
 from anw_jax.data.photo_files import Encoded, Encoding, Original, encode, read_original
 from anw_jax.data.photos import FolderListing, list_folder, list_photos, png_of, read_photo
+from anw_jax.data.quality import ImageQuality, image_quality
 from anw_jax.data.sources import SOURCES, load
 from anw_jax.data.streamed import StreamedImages
+from anw_jax.data.thumbnails import Pair, contact_sheet, jpeg_of, thumbnail
 from anw_jax.data.users import (
     KINDS,
     UserImages,
@@ -39,7 +42,9 @@ __all__ = [
     "Encoded",
     "Encoding",
     "FolderListing",
+    "ImageQuality",
     "Original",
+    "Pair",
     "PhotoColour",
     "Splits",
     "StreamedDataset",
@@ -52,7 +57,10 @@ __all__ = [
     "chunks",
     "colour_differences",
     "colour_of",
+    "contact_sheet",
     "encode",
+    "image_quality",
+    "jpeg_of",
     "list_folder",
     "list_photos",
     "load",
@@ -62,5 +70,6 @@ __all__ = [
     "prefetch",
     "read_original",
     "read_photo",
+    "thumbnail",
     "training_set",
 ]

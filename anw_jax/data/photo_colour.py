@@ -1,6 +1,7 @@
 """The colour information of a photo file: ICC profile, PNG chunks, EXIF."""
 
 import dataclasses
+import io
 import os
 import pathlib
 import struct
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from anw_jax import errors
-from anw_jax.data import image_files
+from anw_jax.data import image_files, rgb
 
 # PNG chunks about colour, which are copied unchanged.
 _CHUNKS = (b"cICP", b"gAMA", b"cHRM")
@@ -196,3 +197,21 @@ def _parametric(tag: bytes) -> np.ndarray:
     with np.errstate(all="ignore"):
         power = np.maximum(a * _LEVELS + b, 0.0) ** g + e
         return np.nan_to_num(np.where(_LEVELS >= d, power, c * _LEVELS + f), nan=9.0)
+
+
+def to_srgb(pixels: np.ndarray, colour: PhotoColour) -> np.ndarray:
+    """Convert uint8 `[H, W, 3]` pixels to sRGB, as a viewer shows them on a plain screen.
+
+    By the profile, if there is one other than sRGB; a damaged one is ignored, as viewers do.
+    PNG chunks are ignored too.
+    """
+    if not colour.profile or is_srgb(colour.profile):
+        return pixels
+    from PIL import ImageCms
+
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(colour.profile))
+        image = image_files.pillow().Image.fromarray(pixels)
+        return np.asarray(ImageCms.profileToProfile(image, source, rgb.srgb_profile()))
+    except (ImageCms.PyCMSError, OSError):
+        return pixels

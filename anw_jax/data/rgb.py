@@ -141,7 +141,7 @@ def _from_cmyk(image: Any, profile: bytes) -> np.ndarray:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             return np.asarray(
                 ImageCms.profileToProfile(
-                    image, source, _srgb(), renderingIntent=_PERCEPTUAL, outputMode="RGB"
+                    image, source, srgb_profile(), renderingIntent=_PERCEPTUAL, outputMode="RGB"
                 )
             )
         except (ImageCms.PyCMSError, OSError):  # a damaged profile
@@ -151,7 +151,8 @@ def _from_cmyk(image: Any, profile: bytes) -> np.ndarray:
 
 
 @functools.cache
-def _srgb() -> Any:
+def srgb_profile() -> Any:
+    """Return sRGB as a profile of Pillow's `ImageCms`."""
     from PIL import ImageCms
 
     return ImageCms.createProfile("sRGB")

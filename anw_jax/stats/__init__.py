@@ -32,7 +32,7 @@ from anw_jax.stats.bounds import INVERSIONS, LowerBound, UnitList, how_many, whi
 from anw_jax.stats.calibration import calibrated_scores
 from anw_jax.stats.exact import ExactNull, quantise
 from anw_jax.stats.null_shape import null_shape
-from anw_jax.stats.power import AuditPlan, plan_audit
+from anw_jax.stats.power import AuditPlan, log_p_reached, plan_audit
 from anw_jax.stats.row_scorer import RowScorer, row_shapes
 from anw_jax.stats.scores import (
     DEFAULT_STATISTIC,
@@ -94,6 +94,7 @@ __all__ = [
     "fresh_p_values",
     "how_many",
     "log_e_from_p",
+    "log_p_reached",
     "mean_of_e_values",
     "mixture_log_wealth",
     "monte_carlo_test",

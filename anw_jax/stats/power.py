@@ -235,6 +235,52 @@ def sealed_power(separations, num_valid, alpha, num_units, rng, on_progress=sile
     return shown / _NUM_RUNS
 
 
+def log_p_reached(
+    effects: Sequence[float],
+    num_units: int,
+    *,
+    num_slots: int = 12,
+    share: float = 0.9,
+    seed: int = 0,
+) -> float:
+    """Estimate the log p of the sealed test that a share of models reaches.
+
+    Each model has one of the effects, which all its units share: they differ between trainings
+    more than chance within a training explains.
+
+    Args:
+      effects: the separation d of `plan_audit`, one for each training; below 0 counts as 0.
+      num_units: at least 1.
+      num_slots: N, at least 3.
+      share: in (0, 1), the share of models with this p or a smaller one.
+      seed: public, at least 0.
+
+    Returns:
+      The natural logarithm of p, at most 0.
+
+    Raises:
+      TypeError, ValueError: an argument out of range, or no effect.
+
+    Example:
+      >>> log_p_reached([1.0, 0.8], 50) < log_p_reached([1.0, 0.8], 10) <= 0.0
+      True
+    """
+    separations = _separations(np.maximum(np.asarray(effects, np.float64), 0.0), "")
+    num_units = _check.integer_at_least(1, num_units=num_units)
+    num_valid = _check.integer_at_least(3, num_slots=num_slots) - 1
+    share = _check.in_open_interval(0.0, 1.0, share=share)
+    rng = np.random.default_rng(_check.integer_at_least(0, seed=seed))
+    of_each = -(-_NUM_RUNS // len(separations))
+    batch = max(1, _BATCH_FLOATS // (8 * num_units * num_valid))
+    found = []
+    for one in separations:
+        for start in range(0, of_each, batch):
+            count = min(batch, of_each - start)
+            scores = simulated_scores(one[None], count, num_units, num_valid, rng)
+            found.append(log_tails(scores))
+    return min(0.0, float(np.quantile(np.concatenate(found), share, method="higher")))
+
+
 def log_tails(scores: np.ndarray) -> np.ndarray:
     """Approximate the log p of the sealed test on each table, secret slot 1 (saddlepoint).
 

@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 
 from anw_jax import audit
-from anw_jax.audit.estimate import default_study, effect_of, measured_effect
+from anw_jax.audit.estimate import (
+    default_study,
+    effect_of,
+    evidence_lines,
+    expected_evidence,
+    measured_effect,
+)
 from anw_jax.keys import Assignment, SignatureSpace, Units
-from anw_jax.stats import exact_test
+from anw_jax.stats import exact_test, log_p_reached
 from benchmarks import effects
 
 RESULTS = pathlib.Path(__file__).resolve().parents[2] / "results"
@@ -106,3 +112,69 @@ def test_queries_count_every_change_of_a_picture():
 def test_an_effect_is_one_finite_number(effect, kind, message):
     with pytest.raises(kind, match=f"^{message}$"):
         audit.estimate(effect=effect)
+
+
+def test_the_expected_p_is_reached_by_nine_of_ten_tables(rng):
+    """The naive twin: tables of Gaussian scores at one effect, tested by the exact test."""
+    log10_p = log_p_reached([0.9], 40) / math.log(10)
+    reached = []
+    for _ in range(120):
+        slots = rng.integers(1, 12, 40)
+        losses = rng.standard_normal((40, 12))
+        losses[np.arange(40), slots] -= 0.9
+        assignment = Assignment(Units(np.arange(40), SignatureSpace()), slots)
+        reached.append(exact_test(losses, assignment, statistic="losses").log10_p)
+    share = np.mean(np.array(reached) <= log10_p)
+    assert 0.81 <= share <= 0.98  # .9 ± 3 deviations
+    # The near lie: the median p would be reached by half of them only.
+    assert np.mean(np.array(reached) <= np.median(reached)) < 0.81
+
+
+def test_expected_evidence_is_measured_or_said_not_to_be():
+    few, many = (expected_evidence("hue", None, number) for number in (10, 60))
+    by_access = {one.access: one for one in many}
+    assert set(by_access) == set(audit.effects()["access"])
+    assert by_access["logits"].study == "cifar10_quick"
+    assert by_access["probabilities"].log10_p is None
+    for one, other in zip(few, many, strict=True):
+        assert one.log10_p is None or other.log10_p < one.log10_p < 0
+    lines = evidence_lines("hue", None, many)
+    assert lines[0].startswith("with these 60 photos, from logits: p ≤ ")
+    assert lines[0].endswith(" in 9 of 10 models like the 5 of results/cifar10_quick")
+    assert lines[-1].startswith("not yet measured: from probabilities")
+
+
+def test_no_evidence_is_invented_for_other_marks_and_strengths():
+    assert evidence_lines("tone", 0.1, expected_evidence("tone", 0.1, 59)) == [
+        "expected evidence: not yet measured for the mark tone at strength 0.1"
+    ]
+    # Whatever was measured of the default strength says nothing of another.
+    assert all(one.log10_p is None for one in expected_evidence("light", 0.1, 59))
+    with pytest.raises(ValueError, match="num_units must be at least 1, got 0"):
+        expected_evidence("hue", None, 0)
+
+
+def test_larger_folders_count_as_the_most_that_are_simulated():
+    most, more = (expected_evidence("hue", None, number)[0] for number in (500, 10**6))
+    assert most == more
+    assert most.text.startswith("with 500 or more photos, from logits: p ≤ ")
+
+
+@pytest.mark.parametrize(
+    ("effects_of", "options", "text"),
+    [
+        ([], {}, "effect must be one or more finite numbers"),
+        ([math.nan], {}, "effect must be one or more finite numbers"),
+        ([1.0], {"num_units": 0}, "num_units must be at least 1, got 0"),
+        ([1.0], {"num_slots": 2}, "num_slots must be at least 3, got 2"),
+        ([1.0], {"share": 1.0}, "share must lie strictly between"),
+        ([1.0], {"seed": -1}, "seed must be at least 0, got -1"),
+    ],
+)
+def test_bad_input_of_the_p_reached(effects_of, options, text):
+    with pytest.raises(ValueError, match=text):
+        log_p_reached(effects_of, **({"num_units": 5} | options))
+
+
+def test_an_effect_below_0_counts_as_none():
+    assert log_p_reached([-2.0], 30) == log_p_reached([0.0], 30) > math.log(0.5)

@@ -1,0 +1,249 @@
+"""Show what a mark does to a folder of photos, before anything is committed to.
+
+An owner who saw the slots of a key before committing could choose photos by them, and p would
+be too small. So a preview takes no key: it draws marks and slots from one that it throws away.
+"""
+
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from anw_jax import data, progress
+from anw_jax.audit.commit import check_apart
+from anw_jax.audit.estimate import ExpectedEvidence, evidence_lines, expected_evidence
+from anw_jax.audit.folder_report import FolderReport, check_size, reason_of, report_on
+from anw_jax.audit.options import DEFAULT_MARK
+from anw_jax.errors import CaseError, SourceError
+from anw_jax.keys import MarkKey, SignatureSpace, image_digest
+from anw_jax.marks import Mark, make_mark, publish
+from anw_jax.marks.named import strength_of
+
+MOST_SHOWN = 60
+_LARGEST_SIDE = 640
+
+FILES = ("preview.html", "preview.png", "preview.json")
+PREVIEW_FORMAT = "anw_jax preview, version 1"
+
+
+@dataclasses.dataclass(frozen=True)
+class PreviewedPhoto:
+    """One photo with a mark of the preview.
+
+    Attributes:
+      file: its name, relative to the folder.
+      quality: how much the mark changes it.
+      is_unchanged: whether the mark changes no pixel, such as a hue in a grey photo.
+      pair: small pictures before and after, in sRGB; None where it is not shown.
+    """
+
+    file: str
+    quality: data.ImageQuality
+    is_unchanged: bool
+    pair: data.Pair | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Preview:
+    """What a mark would do to a folder of photos.
+
+    Attributes:
+      mark: one of `marks.named.NAMES`.
+      strength: of the mark; None if it has none.
+      photos: all that can be marked; at most `MOST_SHOWN`, and the one that changes most,
+        have pictures.
+      expected: the p that audits would reach; none if no photo is changed.
+      num_units: photos that are changed, copies counted once.
+      report: what was passed over, and why.
+    """
+
+    mark: str
+    strength: float | None
+    photos: tuple[PreviewedPhoto, ...]
+    expected: tuple[ExpectedEvidence, ...]
+    num_units: int
+    report: FolderReport
+
+    @property
+    def mark_text(self) -> str:
+        """The mark, with its strength if it has one."""
+        return self.mark + ("" if self.strength is None else f", strength {self.strength:g}")
+
+    @property
+    def evidence_lines(self) -> list[str]:
+        """The evidence to expect, one line for each kind of answers."""
+        return evidence_lines(self.mark, self.strength, self.expected)
+
+    @property
+    def shown(self) -> tuple[PreviewedPhoto, ...]:
+        """The photos with pictures."""
+        return tuple(photo for photo in self.photos if photo.pair is not None)
+
+    @property
+    def unchanged(self) -> tuple[str, ...]:
+        """Names of the photos that would carry no mark."""
+        return tuple(photo.file for photo in self.photos if photo.is_unchanged)
+
+    @property
+    def most_changed(self) -> PreviewedPhoto:
+        """The photo with the largest 95th percentile of CIEDE2000."""
+        return max(self.photos, key=lambda photo: photo.quality.ciede2000_p95)
+
+    @property
+    def typical(self) -> data.ImageQuality:
+        """Medians over the photos; pixels are summed."""
+        of_all = [dataclasses.astuple(photo.quality) for photo in self.photos]
+        *measures, num_clipped, num_pixels = zip(*of_all, strict=True)
+        medians = (float(np.median(values)) for values in measures)
+        return data.ImageQuality(*medians, sum(num_clipped), sum(num_pixels))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the body of preview.json: everything but the pictures."""
+        return {
+            "format": PREVIEW_FORMAT,
+            "mark": self.mark,
+            "strength": self.strength,
+            "num_units": self.num_units,
+            "in_all": dataclasses.asdict(self.typical),
+            "expected": [dataclasses.asdict(one) for one in self.expected],
+            "photos": [
+                {
+                    "file": photo.file,
+                    **dataclasses.asdict(photo.quality),
+                    "is_unchanged": photo.is_unchanged,
+                }
+                for photo in self.photos
+            ],
+            "report": self.report.as_json(),
+        }
+
+
+class ThrowAwayMark:
+    """A mark at random slots, from a key that nobody keeps.
+
+    Args:
+      mark: one of `marks.named.NAMES`; None for the default.
+      strength: of the mark; None for its default.
+      mark_key: to draw from; None for a new one.
+
+    Raises:
+      TypeError, ValueError: another mark, or a strength that does not fit it.
+    """
+
+    def __init__(
+        self,
+        mark: str | None = None,
+        strength: float | None = None,
+        mark_key: MarkKey | None = None,
+    ):
+        self._space = SignatureSpace()
+        mark_key = mark_key or MarkKey.generate()
+        self.name = mark or DEFAULT_MARK
+        self.strength = strength_of(self.name, strength)
+        self.mark: Mark = make_mark(self.name, mark_key, self._space.num_slots, strength)
+        self._rng = np.random.default_rng(list(mark_key.sub_key("preview")))
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """Mark one uint8 `[H, W, 3]` image at a slot of its own."""
+        slot = int(self._rng.integers(1, self._space.num_slots))
+        return publish(self.mark, pixels[None], float(self._space.degrees[slot]))[0]
+
+
+def check_preview_out(photos: str | os.PathLike, out: str | os.PathLike) -> None:
+    """Refuse a folder that a preview cannot be written to.
+
+    Raises:
+      CaseError: it lies in the folder of originals, holds it, or is there and holds something
+        other than an earlier preview.
+    """
+    photos, out = pathlib.Path(photos), pathlib.Path(out)
+    check_apart(photos, out)
+    if out.exists() and not (out.is_dir() and {f.name for f in out.iterdir()} <= set(FILES)):
+        raise CaseError(
+            f"out must be a new folder or that of an earlier preview, got {out}: nothing else "
+            "is overwritten"
+        )
+
+
+def preview_folder(
+    photos: str | os.PathLike,
+    mark: str | None = None,
+    strength: float | None = None,
+    on_progress: progress.ProgressFn = progress.silent,
+) -> Preview:
+    """Mark each photo of a folder in memory, with a key that is thrown away; write nothing.
+
+    One photo is held in memory at a time. Photos that cannot be read are passed over and named
+    in the report, as `commit_folder` does.
+
+    Args:
+      photos: the folder of originals, of any depth; only read.
+      mark: one of `marks.named.NAMES`; None for the default.
+      strength: of the mark; None for its default.
+      on_progress: called with (photos done, photos in all).
+
+    Raises:
+      SourceError: no such folder, or no photo in it.
+      CaseError: no photo that can be marked.
+      TypeError, ValueError: another mark, or a strength that does not fit it.
+    """
+    throw_away = ThrowAwayMark(mark, strength)
+    report = report_on(photos)
+    num = len(report.photos)
+    spread = set(np.linspace(0, num - 1, min(num, MOST_SHOWN)).astype(int).tolist())
+    found: list[PreviewedPhoto] = []
+    changed, notes, passed_over = [], [], []
+    most: PreviewedPhoto | None = None
+    for number, (name, file) in enumerate(zip(report.names, report.photos, strict=True)):
+        try:
+            photo, digest, of_file = _previewed(name, file, throw_away)
+        except SourceError as error:
+            passed_over.append((name, reason_of(error, file)))
+        else:
+            if not photo.is_unchanged:
+                changed.append(digest)
+            if most is None or _change(photo) > _change(most):
+                most = photo
+            keeps_pair = number in spread
+            found.append(photo if keeps_pair else dataclasses.replace(photo, pair=None))
+            notes += of_file
+        on_progress(number + 1, num)
+    if most is None:
+        name, why = passed_over[0]
+        raise CaseError(f"none of the photos can be marked: {name} {why}")
+    num_units = len(set(changed))  # as units of the scheme "per_image"
+    expected = ()
+    if num_units:
+        expected = expected_evidence(throw_away.name, throw_away.strength, num_units)
+    return Preview(
+        throw_away.name,
+        throw_away.strength,
+        tuple(most if photo.file == most.file else photo for photo in found),
+        expected,
+        num_units,
+        report.decoded(notes, passed_over),
+    )
+
+
+def _previewed(
+    name: str, file: pathlib.Path, throw_away: ThrowAwayMark
+) -> tuple[PreviewedPhoto, str, tuple[str, ...]]:
+    """Read and mark one photo; return it, its digest and its notes, and keep no full pixels."""
+    original = data.read_original(file)
+    pixels, colour = original.pixels, original.colour
+    check_size(pixels, throw_away.mark.least_side, file)
+    marked = throw_away.apply(pixels)
+    small = (data.thumbnail(image, _LARGEST_SIDE, colour) for image in (pixels, marked))
+    photo = PreviewedPhoto(
+        name,
+        data.image_quality(pixels, marked, colour),
+        np.array_equal(pixels, marked),
+        data.Pair(name, *map(data.jpeg_of, small)),
+    )
+    return photo, image_digest(pixels), original.notes
+
+
+def _change(photo: PreviewedPhoto) -> float:
+    return photo.quality.ciede2000_p95
