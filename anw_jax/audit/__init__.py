@@ -6,8 +6,8 @@ by leaf) → `judge_case` (or `judge_record`). Only the verdict of a sealed case
 step is resumable: answers are cached on disk, so no query is paid for twice.
 
 `preview_folder`, `commit_folder` and `publish_folder` are the owner's steps; `estimate`
-computes what an audit will need; `stamps` and `signatures` verify when files were made, and by whom;
-`replay_case` recomputes a verdict from the files; `bundle_case` zips them.
+computes what an audit will need; `stamps` and `signatures` verify when files were made, and by
+whom; `replay_case` recomputes a verdict from the files; `bundle_case` zips them.
 """
 
 from anw_jax.audit.anchors import CaseAnchors, compare_anchors

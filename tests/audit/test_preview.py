@@ -1,4 +1,4 @@
-"""A preview shows a mark before anything is committed to, and knows nothing of the owner's key."""
+"""A preview shows a mark before anything is committed to, and knows no key of the owner's."""
 
 import gc
 import sys
@@ -145,7 +145,7 @@ def test_the_figures_are_those_of_the_photos(photos):
 @pytest.mark.parametrize(
     ("mark", "strength", "text"),
     [
-        ("lihgt", None, "mark must be one of .*; got 'lihgt'; did you mean 'light'"),
+        ("lihgt", None, r"mark must be one of .*; got 'lihgt'; did you mean 'light'"),
         ("light", 0.0, "strength must be above 0, got 0"),
         ("light", 1.5, r"strength must .*1.*got 1.5"),
         ("light", float("nan"), "strength must be finite, got nan"),
@@ -163,7 +163,7 @@ def test_folders_without_a_photo(tmp_path):
     with pytest.raises(SourceError, match="holds no photos"):
         audit.preview_folder(tmp_path)
     (tmp_path / "a.jpg").write_bytes(b"")
-    with pytest.raises(CaseError, match="none of the photos can be marked: a.jpg cannot be"):
+    with pytest.raises(CaseError, match=r"none of the photos can be marked: a\.jpg cannot be"):
         audit.preview_folder(tmp_path)
 
 
