@@ -85,12 +85,15 @@ class TrainedModel:
       predict: [0, 1] images `[b, H, W, 3]` → logits, a traceable `Partial` with its weights as
         arguments; differs from `model.predict_fn(variables)` where answers are changed.
       details: plain values for the results (share pruned, accuracy, ...).
+      layer_maps: float64 `[c, C]` for each layer that gives h M in the place of h, which the
+        next layer undoes (`attacks.Rebase`).
     """
 
     model: Model
     variables: dict[str, Any]
     predict: jax.tree_util.Partial
     details: dict[str, Any] = dataclasses.field(default_factory=dict)
+    layer_maps: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, model: Model, variables: dict[str, Any], **details: Any) -> "TrainedModel":

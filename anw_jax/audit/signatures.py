@@ -10,7 +10,7 @@ import dataclasses
 import os
 import pathlib
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from anw_jax import _files, _json
@@ -84,6 +84,54 @@ def sign_file(path: pathlib.Path, key_file: pathlib.Path) -> Signature:
     signed = {"format": _FORMAT, "public_key": public, "signature": key.sign(body).hex()}
     _json.write(_beside(path), signed)
     return Signature(path.name, public)
+
+
+def sign_bytes(body_of: Callable[[str], bytes], key_file: pathlib.Path) -> tuple[str, str]:
+    """Sign bytes that name their author.
+
+    Args:
+      body_of: from the public key, 64 hex digits, to the bytes.
+      key_file: as `new_signing_key` writes it.
+
+    Returns:
+      The public key and the signature, as hex.
+
+    Raises:
+      KeyFileError: no signing key.
+      MissingLibraryError: the extra 'stamp' is not installed.
+    """
+    key = _load(key_file)
+    public = key.public_key().public_bytes_raw().hex()
+    return public, key.sign(body_of(public)).hex()
+
+
+def public_key_of(key_file: pathlib.Path) -> str:
+    """Return the public key of a signing key, 64 hex digits.
+
+    Raises:
+      KeyFileError: no signing key.
+      MissingLibraryError: the extra 'stamp' is not installed.
+    """
+    return _load(key_file).public_key().public_bytes_raw().hex()
+
+
+def verify_bytes(body: bytes, public: object, signature: object) -> bool:
+    """Return whether a signature is one of these bytes by this key, both as hex.
+
+    Raises:
+      MissingLibraryError: the extra 'stamp' is not installed.
+    """
+    ed25519 = _ed25519()
+    from cryptography.exceptions import InvalidSignature
+
+    try:
+        if not is_digest(public):
+            return False
+        key = ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
+        key.verify(bytes.fromhex(signature), body)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
 
 
 def check_signature(path: pathlib.Path, signer: str | None = None) -> Signature:

@@ -17,7 +17,7 @@ except ImportError:
         "the anw command needs the extra 'cli': pip install '.[cli]' in the checkout"
     ) from None
 
-from anw_jax.cli import arbitrator, case, evidence, output, owner, preview, signing
+from anw_jax.cli import arbitrator, case, evidence, model, output, owner, preview, signing
 
 _HELP = f"""Mark photos with secret hues, and test whether a model was trained on them.
 
@@ -26,6 +26,7 @@ The owner:       anw key new, anw preview, anw commit, anw stamp, anw mark, anw 
 The arbitrator:  anw case new, anw plan, anw probe, anw declare, anw audit, anw verdict
 Both:            anw key signing, anw sign
 Anyone:          anw report, anw bundle, anw replay, anw verify-signature
+A model's owner: anw model keygen, embed, release, claim; its judges: anw model log, vote
 
 \b
 Examples:
@@ -66,6 +67,7 @@ for command in (
     signing.stamp,
     signing.sign,
     signing.verify_signature,
+    model.model,
 ):
     anw.add_command(command)
 

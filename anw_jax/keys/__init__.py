@@ -12,6 +12,8 @@
 * `commit_units`, `UnitTree`, `LeafChecker`: the same for the sequential mode, unit by unit.
   `UnitTree` is **secret**; a `LeafOpening` must stay secret until the bet on its unit is
   recorded.
+* `commit_scheme`, `draw_bits`, `one_time_key`: the same for the bits of a model watermark
+  (`anw_jax.schemes`); `Bits` are **secret**.
 
 The statistics rely on this guarantee: for a key drawn by `MarkKey.generate`, the slots of
 distinct units are independent and uniform over the N - 1 valid slots for anyone without the
@@ -19,6 +21,13 @@ key (HMAC-SHA-256 as a pseudo-random function; rejection sampling, so no modulo 
 """
 
 from anw_jax.keys import beacons, stamps
+from anw_jax.keys.bits import (
+    Bits,
+    check_scheme_commitment,
+    commit_scheme,
+    draw_bits,
+    one_time_key,
+)
 from anw_jax.keys.commitment import assign, check_commitment, commit
 from anw_jax.keys.digests import image_digest
 from anw_jax.keys.leaves import (
@@ -41,6 +50,7 @@ __all__ = [
     "SCHEMES",
     "AccessRule",
     "Assignment",
+    "Bits",
     "ChangedPixelsWarning",
     "Denoising",
     "LeafChecker",
@@ -56,10 +66,14 @@ __all__ = [
     "augmentation_seed",
     "beacons",
     "check_commitment",
+    "check_scheme_commitment",
     "commit",
+    "commit_scheme",
     "commit_units",
+    "draw_bits",
     "image_digest",
     "leaves_not_from",
+    "one_time_key",
     "public_seed",
     "stamps",
 ]

@@ -15,6 +15,7 @@ from anw_jax.keys.plan_fields import (
     check_mark,
     check_statistic,
     default_rules,
+    is_scheme,
 )
 
 MODES = ("sealed", "sequential")
@@ -39,11 +40,12 @@ class Plan:
 
     Attributes:
       statistic: the name of the test statistic (`stats.STATISTICS`); in the sequential mode one
-        of `stats.SEQUENTIAL_STATISTICS`.
+        of `stats.SEQUENTIAL_STATISTICS`; of a model watermark one of `stats.BIT_STATISTICS`.
       alpha: the significance level in (0, 1): use is *shown* if p ≤ alpha.
       mark: the mark's `description`, such as "hue_rotation"; that of a private basis contains
         the digest of its sub-key. Custom marks use a description that starts with "own:".
-        Verifying them requires their code; the `anw` command does not support them.
+        Verifying them requires their code; the `anw` command does not support them. That of a
+        model watermark contains the digest of its decoder.
       beacon: the name of a public random value that is published later (`keys.beacons`); ""
         for none. Every slot depends on the value (`assign`), so an owner cannot select keys,
         photos or plans for their slots. Text of no known kind is allowed, and makes every
@@ -61,7 +63,7 @@ class Plan:
       number: the number of this commitment among the owner's, from 1.
       rules: the query settings for each kind of access; with several rules of a kind the
         arbitrator may pick one, and p is multiplied by the number of choices. () means
-        `default_rules`.
+        `default_rules`; a model watermark has none.
       references: `Declaration.digest` of each reference model whose scores are subtracted from
         a suspect's (`stats.calibrated_scores`), 64 hex digits each; sealed mode only. One that
         is not named here must be older than the beacon's value, and multiplies p.
@@ -98,8 +100,8 @@ class Plan:
             _check.plain_text(**{name: getattr(self, name)})
         _check.one_of(MODES, mode=self.mode)
         _check.one_of(CLAIMS, claim=self.claim)
-        check_statistic(self.statistic, self.mode)
         check_mark(self.mark)
+        check_statistic(self.statistic, self.mode, self.mark)
         if self.labels and not is_digest(self.labels):
             raise ValueError(
                 f"labels must be 64 lower-case hex digits or empty, got {self.labels!r:.70}"
@@ -113,7 +115,11 @@ class Plan:
         number = _check.integer_at_least(1, number=self.number)
         object.__setattr__(self, "number", number)
         _check.is_instance(bool, highest=self.highest)
-        rules = tuple(self.rules) or default_rules("owner" if self.labels else "arbitrator")
+        rules = tuple(self.rules)
+        if self.is_of_scheme:
+            self._check_is_plain_scheme()
+        elif not rules:
+            rules = default_rules("owner" if self.labels else "arbitrator")
         object.__setattr__(self, "rules", rules)
         self._check_rules()
         self._check_references()
@@ -130,6 +136,19 @@ class Plan:
                 raise ValueError(
                     f"{field.name} must be left out of a plan of version 1, which has no such "
                     f"field; got {getattr(self, field.name)!r:.60}"
+                )
+
+    @property
+    def is_of_scheme(self) -> bool:
+        """Whether the plan is that of a model watermark (`anw_jax.schemes`)."""
+        return is_scheme(self.mark)
+
+    def _check_is_plain_scheme(self) -> None:
+        for name in ("rules", "labels", "references"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name} must be left out of the plan of a model watermark, whose reader "
+                    f"is fixed by its decoder; got {getattr(self, name)!r:.60}"
                 )
 
     def _check_rules(self) -> None:
@@ -169,7 +188,16 @@ class Plan:
             )
 
     def check_is_current(self) -> None:
-        """Raise ValueError if this is a plan of version 1, which can only be replayed."""
+        """Raise ValueError unless photos can be committed to under this plan.
+
+        Plans of version 1 can only be replayed; those of model watermarks are for
+        `commit_scheme`.
+        """
+        if self.is_of_scheme:
+            raise ValueError(
+                f"plan.mark must be a mark on photos, got {self.mark!r:.80}: commit to a model "
+                "watermark with commit_scheme"
+            )
         if self.version == 1:
             raise ValueError(
                 f"plan.version must be {VERSION}, got 1: such plans can only be replayed"

@@ -34,6 +34,9 @@ ROW_STATISTICS = ("log_losses", "losses", "ranks", "hits", "log_errors")
 # Statistics that do not use later units, as a sequential audit requires.
 SEQUENTIAL_STATISTICS = (*ROW_STATISTICS, *IMAGE_STATISTICS)
 
+# Statistics of a model watermark's bits (`stats.bit_test`).
+BIT_STATISTICS = ("bit_signs", "bounded_bits")
+
 # The default with errors: ratios count, and one absurd answer must not undo the others.
 ERROR_STATISTIC = "bounded_log_errors"
 
@@ -46,6 +49,8 @@ TINT = "tint"
 HUE_LIMITED = "hue_limited"
 # Two of the marks that have a number of slots.
 COMPOSED = "composed"
+# A model watermark (`anw_jax.schemes`), by the digest of its decoder.
+MULTITASK = "multitask"
 # A custom mark, which is not in this library: the arbitrator must have its code.
 OWN = "own"
 
@@ -59,6 +64,7 @@ _FORMS = {
     TINT: "tint:STRENGTH:SLOTS",
     HUE_LIMITED: "hue_limited:DEGREES:SLOTS",
     COMPOSED: "composed:MARK+MARK",
+    MULTITASK: "multitask:DIGEST",
     OWN: "own:TEXT",
 }
 
@@ -120,8 +126,8 @@ def check_mark(mark: str) -> str:
       Traceback (most recent call last):
       ValueError: mark must be hue_rotation, user_lct:DIGEST, pixel_mark:NUMBER:SCALE:DIGEST,
       light_field:STRENGTH:CELLS:SLOTS:DIGEST, tone:STRENGTH:SLOTS, tint:STRENGTH:SLOTS,
-      hue_limited:DEGREES:SLOTS, composed:MARK+MARK or own:TEXT, as a mark's description says
-      it; got 'hue_rotatoin'; did you mean 'hue_rotation'?
+      hue_limited:DEGREES:SLOTS, composed:MARK+MARK, multitask:DIGEST or own:TEXT, as a mark's
+      description says it; got 'hue_rotatoin'; did you mean 'hue_rotation'?
     """
     name, *parts = mark.split(":")
     if not _has_form(name, parts):
@@ -134,13 +140,26 @@ def check_mark(mark: str) -> str:
     return mark
 
 
-def check_statistic(statistic: str, mode: str) -> str:
-    """Check that a statistic is known and can be computed in the given mode; return it.
+def is_scheme(mark: str) -> bool:
+    """Return whether a mark's description is that of a model watermark.
+
+    Example:
+      >>> is_scheme("multitask:" + "0f" * 32), is_scheme("hue_rotation")
+      (True, False)
+    """
+    return mark.partition(":")[0] == MULTITASK
+
+
+def check_statistic(statistic: str, mode: str, mark: str = HUE_ROTATION) -> str:
+    """Check that a statistic is known and fits the mark and the mode; return it.
 
     Example:
       >>> check_statistic("centred", "sealed")
       'centred'
     """
+    if is_scheme(mark):
+        _check.one_of(("sealed",), **{"mode of a model watermark": mode})
+        return _check.one_of(BIT_STATISTICS, statistic=statistic)
     _check.one_of(STATISTICS, statistic=statistic)
     if mode == "sequential":
         _check.one_of(SEQUENTIAL_STATISTICS, statistic=statistic)
@@ -182,6 +201,7 @@ _PARTS: dict[str, tuple[Callable[[str], bool], ...]] = {
     TONE: (functools.partial(_is_number, most=MOST_TONE), _is_count),
     TINT: (_is_number, _is_count),
     HUE_LIMITED: (functools.partial(_is_number, most=180.0), _is_count),
+    MULTITASK: (is_digest,),
 }
 COMPOSABLE = (LIGHT_FIELD, TONE, TINT, HUE_LIMITED)
 

@@ -158,6 +158,33 @@ class Model:
         """
         return self._net.apply(variables, self._normalise(images), False, features_only=True)
 
+    def taps(
+        self, variables: Variables, images: jax.Array, names: tuple[str, ...]
+    ) -> tuple[jax.Array, ...]:
+        """Return the outputs of inner layers, in evaluation mode.
+
+        Args:
+          variables: as for `apply`.
+          images: as for `apply`.
+          names: of layers, as `variables["params"]` has them, for example "BasicBlock_0".
+
+        Returns:
+          One array for each name, for example `[b, H', W', c]`.
+
+        Raises:
+          ValueError: if there is no layer of that name.
+        """
+        for name in names:
+            _check.one_of(variables["params"], taps=name)
+        _, state = self._net.apply(
+            variables,
+            self._normalise(images),
+            False,
+            capture_intermediates=lambda module, _: module.path in {(n,) for n in names},
+            mutable=["intermediates"],
+        )
+        return tuple(state["intermediates"][name]["__call__"][0] for name in names)
+
     def _normalise(self, images: jax.Array) -> jax.Array:
         chex.assert_shape(images, (None, None, None, 3))
         chex.assert_type(images, float)

@@ -16,6 +16,7 @@ Formal guarantees of `exact_test`, each with a test in `tests/stats`:
 * An image entered twice changes nothing; NaN or infinite losses make a unit count as
   constant, never as evidence; no table of the right shape raises an error.
 
+`bit_test` is the exact test of a model watermark: scores against the secret bits of a key.
 The sequential mode bets unit by unit instead (`MixtureBettor`, `EProcess`). Multiple tests are
 corrected as their plan declares (`several`). `which_units` and `how_many` estimate which photos
 were used and how many, with error rates. `plan_audit` estimates the cost of an audit.
@@ -28,6 +29,7 @@ from anw_jax.stats.betting import (
     mixture_log_wealth,
     sequential_result,
 )
+from anw_jax.stats.bits import BIT_STATISTICS, bit_test, fresh_bit_p_values
 from anw_jax.stats.bounds import INVERSIONS, LowerBound, UnitList, how_many, which_units
 from anw_jax.stats.calibration import calibrated_scores
 from anw_jax.stats.exact import ExactNull, quantise
@@ -66,6 +68,7 @@ from anw_jax.stats.testing import (
 )
 
 __all__ = [
+    "BIT_STATISTICS",
     "DEFAULT_ALPHA",
     "DEFAULT_STATISTIC",
     "INVERSIONS",
@@ -81,6 +84,7 @@ __all__ = [
     "SequentialResult",
     "TestResult",
     "UnitList",
+    "bit_test",
     "blind_argmin",
     "bonferroni",
     "calibrated_scores",
@@ -91,6 +95,7 @@ __all__ = [
     "format_log10_p",
     "format_p",
     "format_p_value",
+    "fresh_bit_p_values",
     "fresh_p_values",
     "how_many",
     "log_e_from_p",

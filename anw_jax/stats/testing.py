@@ -11,6 +11,7 @@ import numpy as np
 
 from anw_jax import _check
 from anw_jax.keys import Assignment
+from anw_jax.keys.plan_fields import BIT_STATISTICS
 from anw_jax.stats.exact import ExactNull, quantise
 from anw_jax.stats.scores import (
     DEFAULT_STATISTIC,
@@ -20,6 +21,8 @@ from anw_jax.stats.scores import (
 )
 
 DEFAULT_ALPHA = 1e-6
+
+_MARKED_MODEL = "the marked model or anything derived from it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +82,9 @@ def in_words(result: Any, event: str) -> str:
     """State what the p-value of a result bounds: the probability of an event under H0."""
     if result.outcome == "inconclusive":
         return f"The test is inconclusive: {result.reason}."
+    made_of = _MARKED_MODEL if result.statistic in BIT_STATISTICS else "these marked photos"
     return (
-        "If this model had been made without these marked photos, whatever else it learned "
+        f"If this model had been made without {made_of}, whatever else it learned "
         f"from, {event} with probability at most {format_p(result.log10_p)}."
     )
 

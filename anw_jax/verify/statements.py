@@ -170,10 +170,12 @@ def _of_beacon(plan: Plan, beacon: Beacon) -> str:
             "whose slots can be previewed photo by photo)"
         )
     if not plan.beacon:
-        return (
-            "the owner chose neither keys nor photos by their slots (the plan names no public "
-            "beacon)"
+        chosen = (
+            "neither keys nor decoders by their bits"
+            if plan.is_of_scheme
+            else "neither keys nor photos by their slots"
         )
+        return f"the owner chose {chosen} (the plan names no public beacon)"
     if not beacon.kind:
         return (
             f"nobody knew or chose the value of {plan.beacon!r:.80} beforehand (it is no "

@@ -28,6 +28,7 @@ LAYER = {
     "data": 2,
     "models": 2,
     "train": 3,
+    "schemes": 3,
     "attacks": 3,
     "baselines": 3,
     "audit": 3,
@@ -35,12 +36,16 @@ LAYER = {
     "lab": 4,
     "cli": 5,
 }
-# Imports within a layer, beside those of layer 0: attacks and baselines train models, and a run
-# ends with its report.
+# Imports within a layer, beside those of layer 0: attacks, baselines and model watermarks train
+# models, an attack may embed a watermark of its own, the log of model owners is signed as an
+# audit is, and a run ends with its report.
 SIDEWAYS = {
     ("lab", "report"),
     ("attacks", "train"),
     ("baselines", "train"),
+    ("schemes", "train"),
+    ("schemes", "audit"),
+    ("attacks", "schemes"),
 }
 
 OUTSIDE = {
@@ -80,6 +85,7 @@ OUTSIDE = {
     },
     "models": {"numpy", "jax", "flax", "chex"},
     "train": {"numpy", "jax", "optax", "orbax", "chex"},
+    "schemes": {"numpy", "scipy", "jax", "optax", "chex"},
     "attacks": {
         "numpy",
         "jax",

@@ -1,0 +1,295 @@
+"""Watermarks in models: `anw model log | keygen | embed | release | claim | vote`."""
+
+import pathlib
+from typing import Any
+
+import click
+import numpy as np
+
+from anw_jax import _json
+from anw_jax.audit.files import read_json
+from anw_jax.cli.options import json_option, parse_beacon_value
+from anw_jax.cli.output import INCONCLUSIVE, NOT_SHOWN, show
+from anw_jax.errors import CaseError
+from anw_jax.keys import MarkKey, Plan, commit_scheme, one_time_key
+
+_PATH = click.Path(path_type=pathlib.Path)
+_FORMAT = "anw_jax model mark, version 1"
+
+log_option = click.option("--log", required=True, type=_PATH, help="Folder of the public log.")
+value_option = click.option(
+    "--beacon-value", required=True, metavar="VALUE", help="Hexadecimal digits, or a file."
+)
+sign_option = click.option("--sign", required=True, type=_PATH, help="Your signing key.")
+
+
+@click.group(short_help="Watermarks in models: whose model is it?")
+def model() -> None:
+    """Put a secret mark into a model, and decide with others whose model it is.
+
+    Needs the extras 'run' and 'stamp'. In order: log, keygen, vote (each node, to say that it
+    has seen the commitment), the beacon's value, embed, release; in a dispute claim and vote.
+    """
+
+
+@model.command(short_help="Start a public log, or show it.")
+@click.argument("folder", type=_PATH)
+@click.option("--node", "nodes", multiple=True, metavar="HEX", help="Public key of a node.")
+@click.option("--sign", type=_PATH, help="Your signing key, to start the log.")
+@json_option
+def log(folder, nodes, sign, as_json) -> None:
+    """Start a log in FOLDER that names its nodes; without --node verify and show it.
+
+    \b
+    Examples:
+      anw model log shared/log --node 9f0c… --node 12ab… --node 77de… --sign ann.sign
+      anw model log shared/log
+    """
+    from anw_jax.schemes import protocol
+    from anw_jax.schemes.log import read_log
+
+    if nodes:
+        if sign is None:
+            raise click.UsageError("a log is started with --sign KEY")
+        protocol.open_log(folder, nodes, sign)
+    records = read_log(folder)
+    if not records:
+        raise CaseError(f"{folder} holds no log: start it with --node and --sign")
+    tallies = [protocol.tally(records, r.number) for r in records if r.kind == "claim"]
+    lines = [f"{r.number:4d} {r.kind:8s} {r.author[:16]}…" for r in records]
+    lines += [f"claim {one.claim}: {one.outcome} ({_counts(one.counts)})" for one in tallies]
+    body = {
+        "newest": records[-1].digest,
+        "records": [{"number": r.number, "kind": r.kind, "author": r.author} for r in records],
+        "claims": [
+            {"claim": one.claim, "outcome": one.outcome, **one.counts} for one in tallies
+        ],
+    }
+    show(as_json, body, [*lines, f"newest record: {records[-1].digest}"])
+
+
+@model.command(short_help="Create the keys of a model's marks, and publish their commitments.")
+@click.argument("folder", type=_PATH)
+@click.option("--network", required=True, type=_PATH, help="The clean model: run or .npz.")
+@click.option("--tap", "taps", multiple=True, required=True, help="A layer to read; repeat.")
+@click.option("--beacon", required=True, help="A public value that appears later.")
+@click.option("--keys", "num_keys", default=2, show_default=True, help="One for each claim.")
+@click.option("--bits", default=300, show_default=True, help="Bits of each key.")
+@click.option("--image-size", default=32, show_default=True, help="Pixels of a side.")
+@click.option("--alpha", default=1e-6, show_default=True, help="Level of the test.")
+@log_option
+@sign_option
+@json_option
+def keygen(
+    folder, network, taps, beacon, num_keys, bits, image_size, alpha, log, sign, as_json
+) -> None:
+    """Write keys and decoders to the new FOLDER, and publish the commitments in the log.
+
+    Do this after the clean model is trained and before the beacon's value appears. Keep FOLDER
+    secret.
+
+    \b
+    Example:
+      anw model keygen mark --network runs/clean/checkpoints --tap BasicBlock_0 \\
+        --tap BasicBlock_1 --beacon nist:2:9000000 --log shared/log --sign ann.sign
+    """
+    from anw_jax.audit.signatures import public_key_of
+    from anw_jax.schemes import multitask, plan_of, protocol, weights_digest
+    from anw_jax.schemes.log import read_log
+
+    net, variables = _network(network)
+    net.taps(variables, np.zeros((1, image_size, image_size, 3), np.float32), taps)
+    base = weights_digest(variables)
+    if folder.exists():
+        raise FileExistsError(f"{folder} already exists: keys are never overwritten")
+    read_log(log)
+    public_key_of(sign)
+    folder.mkdir(parents=True)
+    master = MarkKey.generate()
+    master.save(folder / "mark.key")
+    published = []
+    for number in range(1, num_keys + 1):
+        key = one_time_key(master, number)
+        decoder = multitask.make_decoder(
+            key, base, taps, num_bits=bits, image_shape=(image_size, image_size, 3)
+        )
+        plan = plan_of(decoder, alpha=alpha, beacon=beacon, number=number)
+        commitment = commit_scheme(key, plan)
+        record = protocol.publish(log, plan, commitment, sign)
+        body = {
+            "format": _FORMAT,
+            "decoder": decoder.as_json(),
+            "plan": plan.as_json(),
+            "commitment": commitment,
+            "publication": record.number,
+        }
+        _json.write(folder / f"key{number}.json", body)
+        published.append({"number": number, "record": record.number, "commitment": commitment})
+    lines = [
+        f"key {one['number']}: published as record {one['record']}, {one['commitment']}"
+        for one in published
+    ]
+    show(as_json, {"keys": published}, [*lines, f"keep {folder} secret"])
+
+
+@model.command(short_help="Embed the bits of all keys into the clean model.")
+@click.argument("folder", type=_PATH)
+@click.option("--network", required=True, type=_PATH, help="The clean model: run or .npz.")
+@click.option("--data", "source", required=True, help="Images of the task, as in `data.load`.")
+@value_option
+@click.option("--out", required=True, type=_PATH, help="The marked model, a new .npz file.")
+@click.option("--steps", default=400, show_default=True, help="Steps of the embedding.")
+@json_option
+def embed(folder, network, source, beacon_value, out, steps, as_json) -> None:
+    """Embed the bits of FOLDER's keys, which the beacon's value determines, and write OUT.
+
+    \b
+    Example:
+      anw model embed mark --network runs/clean/checkpoints --data tfds:cifar10 \\
+        --beacon-value pulse.json --out marked.npz
+    """
+    from anw_jax import data
+    from anw_jax.schemes import keygen as draw
+    from anw_jax.schemes import multitask, save_network
+
+    if out.exists():
+        raise FileExistsError(f"{out} already exists: it is never overwritten")
+    net, variables = _network(network)
+    decoders = []
+    for key, decoder, plan, _ in _keys(folder):
+        value = parse_beacon_value(plan, beacon_value)
+        decoders.append((decoder, draw(key, decoder, plan, beacon=value)))
+        side = decoder.image_shape[0]
+    task = data.load(source, image_size=side).train
+    embeddings = multitask.embed(
+        net,
+        variables,
+        decoders,
+        task.images,
+        task.labels,
+        multitask.EmbedSettings(num_steps=steps),
+    )
+    digest = save_network(out, net, embeddings[0].variables)
+    found = [
+        {"number": number, "share_right": one.share_right, "mean_margin": one.mean_margin}
+        for number, one in enumerate(embeddings, 1)
+    ]
+    lines = [
+        f"key {one['number']}: {one['share_right']:.1%} of the bits are in, by "
+        f"{one['mean_margin']:.2f} standard deviations"
+        for one in found
+    ]
+    show(as_json, {"weights": digest, "keys": found}, [*lines, f"{out}: weights {digest}"])
+
+
+@model.command(short_help="Name the released weights in the log.")
+@click.argument("folder", type=_PATH)
+@click.option("--network", required=True, type=_PATH, help="The marked model.")
+@log_option
+@sign_option
+@json_option
+def release(folder, network, log, sign, as_json) -> None:
+    """Name the weights that hold the bits of FOLDER's keys, before they are handed out."""
+    from anw_jax.schemes import check_released, protocol, weights_digest
+
+    _, variables = _network(network)
+    check_released(variables)
+    digest = weights_digest(variables)
+    numbers = [publication for *_, publication in _keys(folder)]
+    record = protocol.release(log, numbers, digest, sign)
+    body = {"record": record.number, "weights": digest}
+    show(as_json, body, [f"released in record {record.number}: weights {digest}"])
+
+
+@model.command(short_help="Open a key, and claim a model.")
+@click.argument("folder", type=_PATH)
+@click.option("--number", required=True, type=int, help="Which key; each serves once.")
+@click.option("--suspect", required=True, type=_PATH, help="The model claimed.")
+@value_option
+@log_option
+@sign_option
+@json_option
+def claim(folder, number, suspect, beacon_value, log, sign, as_json) -> None:
+    """Open key NUMBER of FOLDER and claim the suspect; the key is spent by it.
+
+    \b
+    Example:
+      anw model claim mark --number 1 --suspect found.npz --beacon-value pulse.json \\
+        --log shared/log --sign ann.sign
+    """
+    from anw_jax.schemes import protocol, weights_digest
+
+    keys = list(_keys(folder))
+    if not 1 <= number <= len(keys):
+        raise ValueError(f"number must be 1 to {len(keys)}, got {number}")
+    key, decoder, plan, publication = keys[number - 1]
+    value = parse_beacon_value(plan, beacon_value)
+    digest = weights_digest(_network(suspect)[1])
+    record = protocol.claim(log, publication, key, decoder, value, digest, sign)
+    body = {"record": record.number, "suspect": digest}
+    show(
+        as_json, body, [f"claim {record.number} on the weights {digest}: key {number} is spent"]
+    )
+
+
+@model.command(short_help="As a node: state what you have seen, or judge a claim.")
+@click.argument("log", type=_PATH)
+@click.option("--claim", "number", type=int, help="Number of the claim; without it, see only.")
+@click.option("--base", type=_PATH, help="The clean model that the claim's decoder names.")
+@click.option("--suspect", type=_PATH, help="The model claimed, as you obtained it.")
+@sign_option
+@json_option
+def vote(log, number, base, suspect, sign, as_json) -> None:
+    """Sign that you hold all records of LOG now; with --claim read the suspect and vote.
+
+    Exit code 0 for a vote "shown", 3 "not shown" or refused, 4 inconclusive.
+
+    \b
+    Examples:
+      anw model vote shared/log --sign node.sign
+      anw model vote shared/log --claim 14 --base clean.npz --suspect found.npz \\
+        --sign node.sign
+    """
+    from anw_jax.schemes import protocol
+
+    if number is None:
+        record = protocol.see(log, sign)
+        seen = record.body["up_to"]
+        show(as_json, {"record": record.number, **record.body}, [f"seen: {seen} records"])
+        return 0
+    if base is None or suspect is None:
+        raise click.UsageError("a vote on a claim needs --base and --suspect")
+    record = protocol.vote(log, number, _network(base), _network(suspect), sign)
+    outcome = record.body["outcome"]
+    why = record.body.get("reason") or (
+        f"log10 p = {record.body['log10_p']:.2f}; {record.body['standing']}"
+    )
+    body = {"record": record.number, **record.body}
+    show(as_json, body, [f"vote {record.number} on claim {number}: {outcome}", why])
+    codes = {"shown": 0, "inconclusive": INCONCLUSIVE}
+    return codes.get(outcome, NOT_SHOWN)
+
+
+def _network(path: pathlib.Path) -> tuple[Any, dict[str, Any]]:
+    """Read a network: a run's folder of checkpoints, or a file of `anw model embed`."""
+    from anw_jax import train
+    from anw_jax.schemes import load_network
+
+    return train.load_model(path) if path.is_dir() else load_network(path)
+
+
+def _keys(folder: pathlib.Path):
+    """Yield key, decoder, plan and publication of each key of a folder, in order."""
+    from anw_jax.schemes import multitask
+
+    master = MarkKey.load(folder / "mark.key")
+    paths = sorted(folder.glob("key*.json"), key=lambda path: int(path.stem[3:] or 0))
+    for number, path in enumerate(paths, 1):
+        body = read_json(path, _FORMAT)
+        decoder = multitask.Decoder.from_json(body["decoder"])
+        plan = Plan.from_json(body["plan"])
+        yield one_time_key(master, number), decoder, plan, body["publication"]
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no votes"

@@ -1,0 +1,215 @@
+"""Claims of a model: what a node checks before it reads the suspect, and how it judges.
+
+What a claim tries to hide is refused by name (`RefusedClaimError`). The order of time rests on
+more than half of the nodes: the time of a publication is that by which they had seen it.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from anw_jax import _check, verify
+from anw_jax.errors import AnwError, RecordError
+from anw_jax.keys import MarkKey, Plan, beacons, check_scheme_commitment, draw_bits
+from anw_jax.keys.digests import is_digest
+from anw_jax.models import Model
+from anw_jax.schemes import multitask
+from anw_jax.schemes.log import Record
+from anw_jax.schemes.scheme import ModelVerdict, check_decoder, judge
+from anw_jax.schemes.weights import weights_digest
+
+Network = tuple[Model, dict[str, Any]]
+
+
+class RefusedClaimError(RecordError):
+    """A claim that no node may test: late, altered, replayed, spent or misdirected."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenClaim:
+    """A claim whose form, order and commitment fit; what is left is to read the suspect."""
+
+    publication: Record
+    plan: Plan
+    commitment: str
+    mark_key: MarkKey
+    decoder: multitask.Decoder
+    beacon: bytes
+    suspect: str
+    statements: verify.Statements
+
+
+def check_claim(records: Sequence[Record], record: Record) -> OpenClaim:
+    """Check all of a claim that needs no network.
+
+    Raises:
+      RefusedClaimError: with the reason.
+    """
+    try:
+        body = record.body
+        mark_key = MarkKey(bytes.fromhex(body["key"]), body["origin"])
+        decoder = multitask.Decoder.from_json(body["decoder"])
+        beacon, suspect = bytes.fromhex(body["beacon"]), body["suspect"]
+        publication = records[_check.integer_at_least(1, publication=body["publication"]) - 1]
+        if publication.kind != "publish" or not is_digest(suspect):
+            raise ValueError("publication")
+        plan = Plan.from_json(publication.body["plan"])
+        commitment = publication.body["commitment"]
+    except (KeyError, TypeError, ValueError, IndexError):
+        raise RefusedClaimError(
+            f"claim {record.number} is damaged: it opens no publication of this log"
+        ) from None
+    _refuse_replay(records, record, publication)
+    _refuse_own_release(records, record, publication, suspect)
+    held_since = _held_since(records, record, publication, plan)
+    try:
+        check_decoder(decoder, plan)
+        _check_opens(commitment, mark_key, plan, beacon)
+    except (AnwError, ValueError) as error:
+        raise RefusedClaimError(f"altered key, decoder or plan: {error}") from None
+    found = sum(one.kind == "publish" and one.author == publication.author for one in records)
+    statements = verify.Statements(
+        commitment=commitment,
+        held_since=held_since,
+        held_from="the log, as more than half of the nodes saw it",
+        found=max(found, plan.number),
+        found_at="the log",
+    )
+    return OpenClaim(
+        publication, plan, commitment, mark_key, decoder, beacon, suspect, statements
+    )
+
+
+def _check_opens(commitment: str, mark_key: MarkKey, plan: Plan, beacon: bytes) -> None:
+    """Raise CommitmentError unless the commitment opens and the value is of the beacon."""
+    check_scheme_commitment(commitment, mark_key, plan)
+    draw_bits(mark_key, plan, 1, beacon=beacon)
+
+
+def judge_claim(
+    records: Sequence[Record], number: int, base: Network, suspect: Network
+) -> ModelVerdict:
+    """Judge a claim as a node does: check it, read the suspect, open the commitment.
+
+    Args:
+      records: of the log.
+      number: of the claim.
+      base: the clean model w0 that the decoder names.
+      suspect: the model claimed, as the node obtained it.
+
+    Raises:
+      RefusedClaimError: with the reason.
+    """
+    record = numbered(records, number, "claim")
+    opened = check_claim(records[: number - 1], record)
+    if weights_digest(suspect[1]) != opened.suspect:
+        raise RefusedClaimError(
+            f"wrong model: claim {number} names the weights {opened.suspect[:16]}…, got "
+            f"{weights_digest(suspect[1])[:16]}…"
+        )
+    try:
+        opened.decoder.check_base(weights_digest(base[1]))
+        taps = opened.decoder.taps
+        scores = multitask.extract(
+            opened.decoder, multitask.tapped(*base, taps), multitask.tapped(*suspect, taps)
+        )
+    except (AnwError, ValueError) as error:
+        raise RefusedClaimError(f"wrong model: {error}") from None
+    return judge(
+        scores,
+        opened.mark_key,
+        opened.decoder,
+        opened.plan,
+        commitment=opened.commitment,
+        sealed_digest=verify.seal(scores),
+        beacon=opened.beacon,
+        statements=opened.statements,
+    )
+
+
+def _refuse_replay(records: Sequence[Record], record: Record, publication: Record) -> None:
+    if record.author != publication.author:
+        raise RefusedClaimError(
+            f"replayed claim: publication {publication.number} is by {publication.author}, and "
+            f"claim {record.number} by {record.author}"
+        )
+    for earlier in records:
+        if earlier.kind == "claim" and earlier.body.get("key") == record.body["key"]:
+            raise RefusedClaimError(
+                f"spent key: claim {earlier.number} has opened the key of claim "
+                f"{record.number}; each key is for one claim"
+            )
+
+
+def _refuse_own_release(
+    records: Sequence[Record], record: Record, publication: Record, suspect: str
+) -> None:
+    for one in records:
+        if one.kind != "release" or one.body.get("weights") != suspect:
+            continue
+        if one.author == record.author:
+            raise RefusedClaimError(
+                f"own release: the claimant released the weights {suspect[:16]}… "
+                f"himself in record {one.number}; a claim needs somebody else's model"
+            )
+        if one.number < publication.number:
+            raise RefusedClaimError(
+                f"late publication: the model was released in record {one.number}, and the key "
+                f"published in record {publication.number}"
+            )
+
+
+def _held_since(
+    records: Sequence[Record], record: Record, publication: Record, plan: Plan
+) -> str:
+    """Return when more than half of the nodes had seen a publication.
+
+    Raises:
+      RefusedClaimError: too few have, or too late for the beacon.
+    """
+    first: dict[str, datetime.datetime] = {}
+    nodes = nodes_of(records)
+    for one in records:
+        if one.kind == "seen" and one.author in nodes and one.author not in first:
+            moment, up_to = _time(one), one.body.get("up_to")
+            is_number = isinstance(up_to, int) and up_to < one.number
+            if moment is not None and is_number and up_to >= publication.number:
+                first[one.author] = moment
+    least = len(nodes) // 2 + 1
+    if len(first) < least:
+        raise RefusedClaimError(
+            f"late publication: {len(first)} of {len(nodes)} nodes had seen record "
+            f"{publication.number} before claim {record.number}, and {least} must have"
+        )
+    held = sorted(first.values())[least - 1]
+    appeared = beacons.read_beacon(plan.beacon).time
+    if appeared is not None and held >= appeared:
+        raise RefusedClaimError(
+            f"late publication: more than half of the nodes had seen record "
+            f"{publication.number} at {held.isoformat()}, and the beacon's value appeared at "
+            f"{appeared.isoformat()}"
+        )
+    return held.isoformat()
+
+
+def _time(record: Record) -> datetime.datetime | None:
+    try:
+        moment = datetime.datetime.fromisoformat(record.body["time_utc"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo is not None else None
+
+
+def nodes_of(records: Sequence[Record]) -> list[str]:
+    """Return the public keys of the nodes that a log names."""
+    if not records or records[0].kind != "open":
+        raise RecordError("the log must begin with a record that names its nodes")
+    return records[0].body["nodes"]
+
+
+def numbered(records: Sequence[Record], number: int, kind: str) -> Record:
+    """Return the record of a number; RecordError if it is of another kind or not there."""
+    if not 1 <= number <= len(records) or records[number - 1].kind != kind:
+        raise RecordError(f"the log has no {kind} with the number {number}")
+    return records[number - 1]

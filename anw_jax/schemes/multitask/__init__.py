@@ -1,0 +1,57 @@
+"""The multi-task watermark: bits on secret inputs, read from inner features of a network.
+
+After Li and Wang 2021, "Secure Watermark for Deep Neural Networks with Multi-task Learning"
+(https://arxiv.org/abs/2103.10021). The fixed-projection variant, which has an exact p:
+`make_decoder` fixes everything, `embed` moves the network, `extract` reads scores.
+"""
+
+from anw_jax.schemes.multitask.branch import (
+    RuleResult,
+    apply_rule,
+    branch_digest,
+    check_num_inputs,
+    forge,
+    input_features,
+    input_labels,
+)
+from anw_jax.schemes.multitask.decoder import Decoder, make_decoder
+from anw_jax.schemes.multitask.embed import (
+    Embedding,
+    EmbedSettings,
+    embed,
+    embed_branch,
+    model_taps,
+    tapped,
+)
+from anw_jax.schemes.multitask.penalties import (
+    Target,
+    drift_penalty,
+    target_of,
+    tuning_penalty,
+    watermark_penalty,
+)
+from anw_jax.schemes.multitask.reader import extract
+
+__all__ = [
+    "Decoder",
+    "EmbedSettings",
+    "Embedding",
+    "RuleResult",
+    "Target",
+    "apply_rule",
+    "branch_digest",
+    "check_num_inputs",
+    "drift_penalty",
+    "embed",
+    "embed_branch",
+    "extract",
+    "forge",
+    "input_features",
+    "input_labels",
+    "make_decoder",
+    "model_taps",
+    "tapped",
+    "target_of",
+    "tuning_penalty",
+    "watermark_penalty",
+]

@@ -1,0 +1,283 @@
+"""Embed the bits of a key into a clean network: the second of two phases."""
+
+import dataclasses
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from anw_jax import _check, data, train
+from anw_jax.keys import Bits
+from anw_jax.models import Model
+from anw_jax.schemes.multitask.branch import (
+    Branch,
+    branch_penalty,
+    init_branch,
+    input_features,
+)
+from anw_jax.schemes.multitask.decoder import Decoder
+from anw_jax.schemes.multitask.penalties import (
+    NetworkTapsFn,
+    Target,
+    drift_penalty,
+    moved_scores,
+    target_of,
+    tuning_penalty,
+    watermark_penalty,
+)
+from anw_jax.schemes.scheme import TapsFn
+from anw_jax.schemes.weights import BRANCH, weights_digest
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbedSettings:
+    """How bits are embedded; needs no secrecy and no commitment.
+
+    Attributes:
+      num_steps: steps of Adam.
+      learning_rate: of Adam.
+      batch_size: images of the task per step, for the simulated fine-tuning.
+      margin: how far scores are moved, in standard deviations of w0's scores.
+      pairs: pairs of watermark inputs per step.
+      drift: weight of R_func; 0 = without.
+      tuning: weight of R_DA; 0 = without.
+      tuning_steps: simulated steps of fine-tuning.
+      tuning_rate: learning rate of these.
+      seed: of the batches.
+
+    Raises:
+      TypeError, ValueError: a field out of its range.
+    """
+
+    num_steps: int = 400
+    learning_rate: float = 1e-3
+    batch_size: int = 64
+    margin: float = 2.0
+    pairs: int = 64
+    drift: float = 0.1
+    tuning: float = 1.0
+    tuning_steps: int = 3
+    tuning_rate: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("num_steps", "batch_size", "pairs", "tuning_steps"):
+            _check.integer_at_least(1, **{name: getattr(self, name)})
+        for name in ("learning_rate", "margin", "tuning_rate"):
+            _check.positive(**{name: getattr(self, name)})
+        for name in ("drift", "tuning"):
+            _check.in_interval(0.0, float("inf"), **{name: getattr(self, name)})
+        _check.integer_at_least(0, seed=self.seed)
+
+
+DEFAULT = EmbedSettings()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Embedding:
+    """A network with the bits in it.
+
+    Attributes:
+      variables: to be released; they hold no part of the decoder.
+      share_right: share of the bits whose score has moved in their direction.
+      mean_margin: mean of y (a - a0), in standard deviations of w0's scores.
+    """
+
+    variables: dict[str, Any]
+    share_right: float
+    mean_margin: float
+
+
+def model_taps(model: Model, taps: tuple[str, ...]) -> NetworkTapsFn:
+    """Return the taps of a network as a function of its weights; traceable."""
+    return lambda variables, images: model.taps(variables, images, taps)
+
+
+def tapped(model: Model, variables: dict[str, Any], taps: tuple[str, ...]) -> TapsFn:
+    """Return the taps of a network with these weights, compiled: what `extract` reads."""
+    taps_fn = jax.jit(model_taps(model, taps))
+    return lambda images: jax.device_get(taps_fn(variables, jnp.asarray(images)))
+
+
+def embed(
+    model: Model,
+    base: dict[str, Any],
+    decoders: list[tuple[Decoder, Bits]],
+    images: np.ndarray,
+    labels: np.ndarray,
+    settings: EmbedSettings = DEFAULT,
+    **options: Any,
+) -> list[Embedding]:
+    """Embed the bits of one or several keys into the clean network.
+
+    Batch statistics stay those of the clean network, and so does its last layer.
+
+    Args:
+      model: the network.
+      base: weights of the clean model w0.
+      decoders: each key's decoder and bits; all keys are embedded at once.
+      images: uint8 `[n, H, W, 3]`, of the task; used by R_DA alone.
+      labels: integers `[n]`.
+      settings: how.
+      **options: of `train.fit`: `checkpoint_dir`, `on_segment` …
+
+    Returns:
+      One `Embedding` for each key; all have the same weights.
+
+    Raises:
+      CommitmentError: a decoder names another clean model.
+      ValueError: no decoder, or taps that the network does not have.
+    """
+    if not decoders:
+        raise ValueError("decoders must hold at least one key's decoder and bits, got none")
+    digest = weights_digest(base)
+    for decoder, _ in decoders:
+        decoder.check_base(digest)
+    targets = [
+        (
+            model_taps(model, decoder.taps),
+            target_of(decoder, tapped(model, base, decoder.taps), bits),
+        )
+        for decoder, bits in decoders
+    ]
+    watermarks = [
+        watermark_penalty(taps_fn, target, margin=settings.margin, pairs=settings.pairs)
+        for taps_fn, target in targets
+    ]
+    variables = _train(model, base, {}, watermarks, images, labels, settings, options)
+    return [_embedding(taps_fn, target, variables) for taps_fn, target in targets]
+
+
+def embed_branch(
+    model: Model,
+    base: dict[str, Any],
+    decoder: Decoder,
+    bits: Bits,
+    images: np.ndarray,
+    labels: np.ndarray,
+    settings: EmbedSettings = DEFAULT,
+    *,
+    widths: tuple[int, ...] = (256, 32),
+    **options: Any,
+) -> tuple[dict[str, Any], Branch]:
+    """Train a secret branch on the bits together with the network: the paper's variant.
+
+    Args:
+      model: the network.
+      base: weights of the clean model w0.
+      decoder: names inputs and taps; its projection is not used.
+      bits: of the key.
+      images: uint8 `[n, H, W, 3]`, of the task.
+      labels: integers `[n]`.
+      settings: how; `margin` is not used, and `pairs` is the number of inputs per step.
+      widths: of the branch's hidden layers.
+      **options: of `train.fit`.
+
+    Returns:
+      The network's weights, without the branch, and the branch: secret, and to be committed to
+      (`branch_digest`) before the release.
+    """
+    decoder.check_base(weights_digest(base))
+    features = input_features(decoder, tapped(model, base, decoder.taps))
+    first = init_branch(jax.random.key(settings.seed), features.shape[1], widths)
+    watermark_fn = branch_penalty(
+        model_taps(model, decoder.taps), decoder, bits, inputs=settings.pairs
+    )
+    both = {BRANCH: first}
+    variables = _train(model, base, both, [watermark_fn], images, labels, settings, options)
+    params = dict(variables["params"])
+    branch = params.pop(BRANCH)
+    return variables | {"params": params}, branch
+
+
+def _train(
+    model: Model,
+    base: dict[str, Any],
+    added: dict[str, Any],
+    watermarks: list[train.losses.PenaltyFn],
+    images: np.ndarray,
+    labels: np.ndarray,
+    settings: EmbedSettings,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Train all layers but the last, and the added ones, on the penalties alone."""
+    params = {**base["params"], **added}
+    step = train.make_step(
+        train.with_penalties(_no_loss, **_penalties(model, base, watermarks, settings)),
+        optax.adam(settings.learning_rate),
+        trained=tuple(name for name in params if name != model.head),
+        prepare_fn=_as_floats,
+    )
+    columns = train.Batch(
+        _check.uint8_images(images=images), np.asarray(labels, np.int32), None
+    )
+    plan = data.BatchPlan(len(columns.images), settings.batch_size, settings.seed)
+    result = train.fit(
+        step,
+        step.init(params, base.get("batch_stats", {})),
+        train.Batches(columns, plan.rows, (settings.batch_size,)),
+        num_steps=settings.num_steps,
+        key=jax.random.key(settings.seed),
+        **options,
+    )
+    return jax.tree.map(jnp.asarray, jax.device_get(result.state.variables))
+
+
+def _as_floats(
+    params: chex.ArrayTree, model_state: chex.ArrayTree, batch: train.Batch, rng: chex.PRNGKey
+) -> train.Batch:
+    return batch._replace(images=batch.images.astype(jnp.float32) / 255.0)
+
+
+def _no_loss(
+    params: chex.ArrayTree, model_state: chex.ArrayTree, batch: Any, rng: chex.PRNGKey
+) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
+    return jnp.zeros(()), (model_state, {})
+
+
+def _penalties(
+    model: Model,
+    base: dict[str, Any],
+    watermarks: list[train.losses.PenaltyFn],
+    settings: EmbedSettings,
+) -> dict[str, train.losses.PenaltyFn]:
+    loss_fn = train.classification_loss(model, is_frozen=True)
+    found = {}
+    for number, watermark_fn in enumerate(watermarks, 1):
+        found[f"watermark_{number}"] = watermark_fn
+        if settings.tuning > 0.0:
+            found[f"tuning_{number}"] = tuning_penalty(
+                watermark_fn,
+                loss_fn,
+                weight=settings.tuning,
+                learning_rate=settings.tuning_rate,
+                num_steps=settings.tuning_steps,
+            )
+    if settings.drift > 0.0:
+        trained = {name: leaf for name, leaf in base["params"].items() if name != model.head}
+        found["drift"] = drift_penalty(trained, settings.drift)
+    return {
+        name: _with_own_key(penalty_fn, number)
+        for number, (name, penalty_fn) in enumerate(found.items())
+    }
+
+
+def _with_own_key(penalty_fn: train.losses.PenaltyFn, number: int) -> train.losses.PenaltyFn:
+    """Fold a number into the step's key, so that no two penalties draw the same numbers."""
+
+    def folded_fn(
+        params: chex.ArrayTree, model_state: chex.ArrayTree, batch: Any, rng: chex.PRNGKey
+    ) -> jax.Array:
+        return penalty_fn(params, model_state, batch, jax.random.fold_in(rng, number))
+
+    return folded_fn
+
+
+def _embedding(taps_fn: NetworkTapsFn, target: Target, variables: dict[str, Any]) -> Embedding:
+    rows = jnp.arange(len(target.signs))
+    moved_fn = jax.jit(lambda weights: moved_scores(taps_fn, target, weights, rows))
+    margins = target.signs * moved_fn(variables)
+    return Embedding(variables, float((margins > 0.0).mean()), float(margins.mean()))

@@ -1,0 +1,221 @@
+"""PUBLISH, RELEASE, CLAIM, VOTE: whose model it is, decided by nodes without an authority.
+
+1. `open_log` names the nodes. Each calls `see` whenever there are new records: a signed
+   statement of what it held, and when.
+2. An owner calls `publish` with the plan and the commitment of each key, before the beacon's
+   value; then embeds and calls `release`.
+3. In a dispute he calls `claim`, which opens one key. That key is spent.
+4. Each node reads the suspect itself, opens the commitment and calls `vote`.
+5. `tally`: a claim is shown if more than half of all named nodes say so. `owner_of`: of several
+   shown claims on one model, that of the earliest publication.
+
+A claim that no node may test is refused by name (`claims`), and a node's vote says so.
+"""
+
+import dataclasses
+import datetime
+import pathlib
+from collections.abc import Sequence
+
+from anw_jax import _check
+from anw_jax.audit.signatures import public_key_of
+from anw_jax.errors import RecordError
+from anw_jax.keys import MarkKey, Plan
+from anw_jax.keys.digests import check_is_commitment, is_digest
+from anw_jax.schemes import multitask
+from anw_jax.schemes.claims import (
+    Network,
+    RefusedClaimError,
+    check_claim,
+    judge_claim,
+    nodes_of,
+    numbered,
+)
+from anw_jax.schemes.log import Record, append, read_log
+
+OUTCOMES = ("shown", "not shown", "inconclusive", "refused")
+
+
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """What the nodes say of a claim.
+
+    Attributes:
+      claim: number of its record.
+      outcome: "shown" or "not shown" if more than half of all nodes agree on it, or "open".
+      counts: votes of named nodes by outcome.
+      not_counted: numbers of votes by strangers, or by nodes that had voted before.
+    """
+
+    claim: int
+    outcome: str
+    counts: dict[str, int]
+    not_counted: tuple[int, ...]
+
+
+def open_log(folder: pathlib.Path, nodes: Sequence[str], key_file: pathlib.Path) -> Record:
+    """Start a log in an empty folder, with the public keys of its nodes.
+
+    Raises:
+      ValueError: fewer than three nodes, or one twice.
+      RecordError: the log was started before.
+    """
+    nodes = list(nodes)
+    if len(nodes) < 3 or len(set(nodes)) < len(nodes) or not all(map(is_digest, nodes)):
+        raise ValueError(
+            f"nodes must be at least three different public keys of 64 hex digits, got {nodes}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    if read_log(folder):
+        raise RecordError(f"{folder} holds a log already")
+    return append(folder, "open", {"nodes": nodes}, key_file)
+
+
+def see(
+    folder: pathlib.Path, key_file: pathlib.Path, now: datetime.datetime | None = None
+) -> Record:
+    """State, as a node, which records it holds, and when it held them."""
+    records = read_log(folder)
+    now = now or datetime.datetime.now(datetime.UTC)
+    body = {"up_to": len(records), "time_utc": now.astimezone(datetime.UTC).isoformat()}
+    return append(folder, "seen", body, key_file)
+
+
+def publish(
+    folder: pathlib.Path, plan: Plan, commitment: str, key_file: pathlib.Path
+) -> Record:
+    """Publish a key's plan and commitment, before the beacon's value.
+
+    Raises:
+      ValueError: a plan without a beacon, or not of a model watermark.
+    """
+    check_is_commitment(commitment)
+    if not plan.is_of_scheme or not plan.beacon:
+        raise ValueError(
+            "plan must be that of a model watermark and name a beacon: nodes test no bits that "
+            "the owner could know before"
+        )
+    body = {"plan": plan.as_json(), "commitment": commitment}
+    return append(folder, "publish", body, key_file)
+
+
+def release(
+    folder: pathlib.Path, publications: Sequence[int], weights: str, key_file: pathlib.Path
+) -> Record:
+    """Name the weights that are released, and the publications whose bits they hold."""
+    if not is_digest(weights):
+        raise ValueError(f"weights must be a digest of 64 hex digits, got {weights!r:.70}")
+    numbers = [_check.integer_at_least(1, publications=number) for number in publications]
+    return append(folder, "release", {"publications": numbers, "weights": weights}, key_file)
+
+
+def claim(
+    folder: pathlib.Path,
+    publication: int,
+    mark_key: MarkKey,
+    decoder: multitask.Decoder,
+    beacon: bytes,
+    suspect: str,
+    key_file: pathlib.Path,
+) -> Record:
+    """Open a key and claim a model; whether or not it is shown, the key is spent.
+
+    Args:
+      folder: of the log.
+      publication: number of the record that published the key.
+      mark_key: the key.
+      decoder: its decoder.
+      beacon: the value of the beacon.
+      suspect: `weights_digest` of the model claimed.
+      key_file: the owner's signing key.
+
+    Raises:
+      RefusedClaimError: as every node would refuse it; the log stays as it was.
+    """
+    body = {
+        "publication": publication,
+        "key": mark_key.secret.hex(),
+        "origin": mark_key.origin,
+        "decoder": decoder.as_json(),
+        "beacon": beacon.hex(),
+        "suspect": suspect,
+    }
+    records = read_log(folder)
+    author = public_key_of(key_file)
+    check_claim(records, Record(len(records) + 1, "claim", author, body, ""))
+    return append(folder, "claim", body, key_file)
+
+
+def vote(
+    folder: pathlib.Path, number: int, base: Network, suspect: Network, key_file: pathlib.Path
+) -> Record:
+    """Judge a claim and append the vote; a refusal is a vote, with its reason.
+
+    Raises:
+      RecordError: this is no node of the log, or it has voted.
+    """
+    records = read_log(folder)
+    author = public_key_of(key_file)
+    if author not in nodes_of(records):
+        raise RecordError(f"{author} is no node of this log: its vote would not count")
+    if any(
+        r.kind == "vote" and r.author == author and r.body.get("claim") == number
+        for r in records
+    ):
+        raise RecordError(f"the node {author} has voted on claim {number}")
+    try:
+        verdict = judge_claim(records, number, base, suspect)
+        body = {
+            "claim": number,
+            "outcome": verdict.result.outcome,
+            "log10_p": verdict.result.log10_p,
+            "standing": verdict.standing,
+        }
+    except RefusedClaimError as error:
+        body = {"claim": number, "outcome": "refused", "reason": str(error)}
+    return append(folder, "vote", body, key_file)
+
+
+def tally(records: Sequence[Record], number: int) -> Tally:
+    """Count the votes on a claim.
+
+    Raises:
+      RecordError: no such claim.
+    """
+    numbered(records, number, "claim")
+    nodes = nodes_of(records)
+    counted: dict[str, str] = {}
+    ignored = []
+    for record in records:
+        if record.kind != "vote" or record.body.get("claim") != number:
+            continue
+        outcome = record.body.get("outcome")
+        if record.author not in nodes or record.author in counted or outcome not in OUTCOMES:
+            ignored.append(record.number)
+        else:
+            counted[record.author] = outcome
+    counts = {name: list(counted.values()).count(name) for name in OUTCOMES}
+    against = sum(counts.values()) - counts["shown"]
+    outcome = "open"
+    if 2 * counts["shown"] > len(nodes):
+        outcome = "shown"
+    elif 2 * against >= len(nodes):
+        outcome = "not shown"
+    return Tally(number, outcome, counts, tuple(ignored))
+
+
+def owner_of(records: Sequence[Record], suspect: str) -> Record | None:
+    """Return the publication of a model's owner: the earliest with a claim that is shown.
+
+    Args:
+      records: of the log.
+      suspect: `weights_digest` of the model.
+    """
+    shown = [
+        records[record.body["publication"] - 1]
+        for record in records
+        if record.kind == "claim"
+        and record.body.get("suspect") == suspect
+        and tally(records, record.number).outcome == "shown"
+    ]
+    return min(shown, key=lambda record: record.number, default=None)

@@ -1,0 +1,138 @@
+"""A network in one file: its settings and its weights, for owners and for nodes that judge.
+
+A NumPy archive without pickled objects: one array per weight, named by its path, and the
+settings of the network as JSON. The digest of the weights does not depend on the archive.
+"""
+
+import dataclasses
+import hashlib
+import io
+import os
+import pathlib
+import zipfile
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from anw_jax import _check, _files, _json
+from anw_jax.errors import CheckpointError
+from anw_jax.keys.digests import length_prefixed
+from anw_jax.models import Model
+
+# Where a secret branch stands among the parameters of a network in training.
+BRANCH = "c_wm"
+
+_TAG_WEIGHTS = b"anw_jax/v1/scheme-weights\0"
+_FORMAT = "anw_jax network, version 1"
+_SETTINGS = "settings.json"
+_MOST_BYTES = 2**34
+
+
+def weights_digest(variables: Any) -> str:
+    """Compute the SHA-256, as hex, of a tree of weights: names, types, shapes, values.
+
+    Args:
+      variables: a tree of arrays, with names and order as `jax.tree` has them.
+
+    Example:
+      >>> weights_digest({"w": np.zeros(2, np.float32)})[:16]
+      '821b04304f04b7b8'
+    """
+    _check.is_instance(dict, variables=variables)
+    parts = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(variables)):
+        array = np.ascontiguousarray(leaf)
+        array = array.astype(array.dtype.newbyteorder("<"))
+        head = f"{jax.tree_util.keystr(path)} {array.dtype.str} {array.shape}"
+        parts += [head.encode(), array.tobytes()]
+    return hashlib.sha256(_TAG_WEIGHTS + length_prefixed(parts)).hexdigest()
+
+
+def check_released(variables: dict[str, Any]) -> None:
+    """Raise ValueError if weights that are to be released still hold a secret branch."""
+    if BRANCH in variables.get("params", {}):
+        raise ValueError(
+            f"variables must hold no branch: the parameter {BRANCH!r} is secret; release the "
+            "network alone"
+        )
+
+
+def save_network(path: str | os.PathLike, model: Model, variables: dict[str, Any]) -> str:
+    """Write a network to a new file; return the digest of its weights.
+
+    Args:
+      path: the file, which must not exist.
+      model: the network.
+      variables: `{'params': …, 'batch_stats': …}`, trees of plain dicts.
+
+    Raises:
+      FileExistsError: the file exists.
+      ValueError: weights that still hold a secret branch.
+    """
+    check_released(variables)
+    settings = {"format": _FORMAT, "model": dataclasses.asdict(model)}
+    arrays = {_SETTINGS: np.frombuffer(_json.canonical(settings), np.uint8)}
+    for path_of_leaf, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(variables)):
+        arrays["/".join(str(part.key) for part in path_of_leaf)] = np.asarray(leaf)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    _files.write_new(path, buffer.getvalue())
+    return weights_digest(variables)
+
+
+def load_network(path: str | os.PathLike) -> tuple[Model, dict[str, Any]]:
+    """Read a network; the weights are checked against its settings.
+
+    Raises:
+      CheckpointError: the file is missing, damaged, of another kind, or holds other weights
+        than such a network has.
+    """
+    path = pathlib.Path(path)
+    try:
+        body = _files.read_regular(path, _MOST_BYTES)
+        with np.load(io.BytesIO(body), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        settings = _json.loads(arrays.pop(_SETTINGS).tobytes())
+        if settings["format"] != _FORMAT:
+            raise KeyError("format")
+        fields = settings["model"]
+        listed = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
+        model, variables = Model(**listed), _tree(arrays)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, zipfile.BadZipFile, RecursionError):
+        raise CheckpointError(
+            f"{path} is no network: expected the file that `anw model embed` writes"
+        ) from None
+    _check_weights(path, model, variables)
+    return model, jax.tree.map(jnp.asarray, variables)
+
+
+def _tree(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    tree: dict[str, Any] = {"params": {}, "batch_stats": {}}
+    for name, array in arrays.items():
+        *parents, last = name.split("/")
+        place = tree
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = array
+    return tree
+
+
+def _check_weights(path: pathlib.Path, model: Model, variables: dict[str, Any]) -> None:
+    check_released(variables)
+    try:
+        wanted = jax.eval_shape(lambda: model.init(jax.random.key(0), (64, 64, 3)))
+        same = jax.tree.map(
+            lambda one, other: (one.shape, one.dtype) == (other.shape, other.dtype),
+            wanted,
+            variables,
+        )
+    except (ValueError, TypeError, KeyError):
+        same = {"structure": False}
+    if not all(jax.tree.leaves(same)):
+        raise CheckpointError(
+            f"{path} holds other weights than the network {model.name!r} of its settings has"
+        )

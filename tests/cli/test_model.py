@@ -1,0 +1,159 @@
+"""`anw model`: from the clean model to the vote of five processes."""
+
+import functools
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from anw_jax import attacks, audit, data, models, train
+from anw_jax.cli.main import run
+from anw_jax.schemes import load_network, save_network
+from anw_jax.schemes.log import append, read_log
+
+MODEL = models.create("testing", 10)
+TAPS = ("BasicBlock_0", "BasicBlock_1")
+VALUE = "0f" * 32
+NODES = tuple(f"node{number}" for number in range(5))
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+
+
+@functools.cache
+def clean() -> dict:
+    task = data.load("mock:256", image_size=16).train
+    settings = train.TrainSettings(num_epochs=4, batch_size=64, learning_rate=0.05)
+    rows = data.BatchPlan(256, 64, 0).rows
+    state = train.train(MODEL, settings, task.images, task.labels, rows).state
+    return jax.tree.map(jnp.asarray, jax.device_get(state.variables))
+
+
+@pytest.fixture
+def place(tmp_path) -> pathlib.Path:
+    """Signing keys, an untrained clean model, and a log of five nodes."""
+    for name in ("ann", *NODES):
+        audit.new_signing_key(tmp_path / name)
+    save_network(tmp_path / "clean.npz", MODEL, MODEL.init(jax.random.key(0), (16, 16, 3)))
+    public = [audit.signatures.public_key_of(tmp_path / name) for name in NODES]
+    nodes = [word for key in public for word in ("--node", key)]
+    assert run(["model", "log", str(tmp_path / "log"), *nodes, "--sign", _ann(tmp_path)]) == 0
+    return tmp_path
+
+
+def _ann(place) -> str:
+    return str(place / "ann")
+
+
+def keygen(place, *more: str) -> int:
+    taps = [word for tap in TAPS for word in ("--tap", tap)]
+    return run(
+        [
+            *("model", "keygen", str(place / "mark"), "--network", str(place / "clean.npz")),
+            *taps,
+            *("--beacon", "arbitrator:The nodes", "--bits", "128", "--image-size", "16"),
+            *("--log", str(place / "log"), "--sign", _ann(place), *more),
+        ]
+    )
+
+
+def test_keys_are_published_and_the_log_is_shown(place, capsys):
+    assert keygen(place) == 0
+    assert run(["model", "vote", str(place / "log"), "--sign", str(place / "node0")]) == 0
+    capsys.readouterr()
+    assert run(["model", "log", str(place / "log"), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [r["kind"] for r in shown["records"]] == ["open", "publish", "publish", "seen"]
+    assert sorted(path.name for path in (place / "mark").iterdir()) == [
+        "key1.json",
+        "key2.json",
+        "mark.key",
+    ]
+    secret = (place / "mark" / "mark.key").read_text()
+    assert json.loads(secret)["key"] not in (place / "log" / "0002.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (("--tap", "Block_9"), "taps must be one of"),
+        (("--network", "none.npz"), "none.npz cannot be read"),
+        (("--sign", "none"), "none"),
+        (("--alpha", "2"), "alpha must lie strictly between"),
+    ],
+)
+def test_bad_input_writes_nothing(place, capsys, more, text):
+    before = len(read_log(place / "log"))
+    assert keygen(place, *more) == 1
+    assert text in capsys.readouterr().err
+    assert not (place / "mark").exists()
+    assert len(read_log(place / "log")) == before
+
+
+def test_keys_are_never_overwritten(place, capsys):
+    assert keygen(place) == 0
+    assert keygen(place) == 1
+    assert "already exists" in capsys.readouterr().err
+
+
+def test_a_claim_that_nobody_saw_published_is_refused(place, capsys):
+    assert keygen(place) == 0
+    code = run(
+        [
+            *("model", "claim", str(place / "mark"), "--number", "1"),
+            *("--suspect", str(place / "clean.npz"), "--beacon-value", VALUE),
+            *("--log", str(place / "log"), "--sign", _ann(place)),
+        ]
+    )
+    assert code == 8
+    assert "late publication: 0 of 5 nodes" in capsys.readouterr().err
+
+
+def _process(*arguments) -> subprocess.Popen:
+    command = [sys.executable, "-m", "anw_jax.cli", "model", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_five_processes_decide_and_two_of_them_lie(place, capsys):
+    (place / "clean.npz").unlink()
+    save_network(place / "clean.npz", MODEL, clean())
+    assert keygen(place) == 0
+    seen = [_process("vote", place / "log", "--sign", place / name) for name in NODES]
+    assert [process.wait(timeout=900) for process in seen] == [0] * 5
+    code = run(
+        [
+            *("model", "embed", str(place / "mark"), "--network", str(place / "clean.npz")),
+            *("--data", "mock:256", "--beacon-value", VALUE, "--steps", "200"),
+            *("--out", str(place / "marked.npz")),
+        ]
+    )
+    assert code == 0
+    common = ("--log", str(place / "log"), "--sign", _ann(place))
+    mark, marked = str(place / "mark"), str(place / "marked.npz")
+    assert run(["model", "release", mark, "--network", marked, *common]) == 0
+    _, variables = load_network(place / "marked.npz")
+    nothing = attacks.TrainedModel.of(MODEL, variables)
+    pruned = attacks.create("prune", fraction=0.1).change(nothing, None)
+    suspect = str(place / "suspect.npz")
+    save_network(suspect, MODEL, pruned.variables)
+    claim = ("--number", "1", "--suspect", suspect, "--beacon-value", VALUE)
+    assert run(["model", "claim", mark, *claim, *common]) == 0
+    number = len(read_log(place / "log"))
+    for name in NODES[:2]:
+        body = {"claim": number, "outcome": "not shown"}
+        append(place / "log", "vote", body, place / name)
+    judges = [
+        _process(
+            *("vote", place / "log", "--claim", number, "--base", place / "clean.npz"),
+            *("--suspect", suspect, "--sign", place / name),
+        )
+        for name in NODES[2:]
+    ]
+    assert [process.wait(timeout=900) for process in judges] == [0] * 3
+    capsys.readouterr()
+    assert run(["model", "log", str(place / "log"), "--json"]) == 0
+    (tally,) = json.loads(capsys.readouterr().out)["claims"]
+    assert (tally["outcome"], tally["shown"], tally["not shown"]) == ("shown", 3, 2)

@@ -1,0 +1,193 @@
+"""Real networks in JAX: embedding, attacks, both variants."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from anw_jax import attacks, data, models, stats, train
+from anw_jax.errors import CommitmentError
+from anw_jax.keys import Bits, MarkKey, one_time_key
+from anw_jax.schemes import check_released, keygen, multitask, plan_of, weights_digest
+from anw_jax.schemes.multitask.penalties import pooled_flat
+from anw_jax.schemes.multitask.reader import pooled
+
+MODEL = models.create("testing", 10)
+TAPS = ("BasicBlock_0", "BasicBlock_1")
+SETTINGS = train.TrainSettings(num_epochs=4, batch_size=64, learning_rate=0.05)
+EMBED = multitask.EmbedSettings(num_steps=200, learning_rate=3e-3, drift=0.02, tuning=0.5)
+VALUE = bytes(32)
+
+
+@functools.cache
+def splits():
+    return data.load("mock:256", image_size=16)
+
+
+@functools.cache
+def clean(seed: int = 0):
+    images, labels = splits().train.images, splits().train.labels
+    settings = dataclasses.replace(SETTINGS, seed=seed)
+    rows = data.BatchPlan(len(images), 64, seed).rows
+    state = train.train(MODEL, settings, images, labels, rows).state
+    return jax.tree.map(jnp.asarray, jax.device_get(state.variables))
+
+
+@functools.cache
+def keyed(number: int = 1):
+    """Key, decoder and bits of one of the owner's keys."""
+    key = one_time_key(MarkKey.for_experiment(5), number)
+    decoder = multitask.make_decoder(
+        key,
+        weights_digest(clean()),
+        TAPS,
+        num_bits=128,
+        image_shape=(16, 16, 3),
+        num_probes=256,
+    )
+    plan = plan_of(decoder, alpha=1e-6, beacon="arbitrator:A", number=number)
+    return decoder, keygen(key, decoder, plan, beacon=VALUE)
+
+
+@functools.cache
+def embedded():
+    """Two keys at once, with both regularisers."""
+    images, labels = splits().train.images, splits().train.labels
+    return multitask.embed(MODEL, clean(), [keyed(1), keyed(2)], images, labels, EMBED)
+
+
+def log10_p(taps_fn, number: int = 1) -> float:
+    decoder, bits = keyed(number)
+    base = multitask.tapped(MODEL, clean(), TAPS)
+    return stats.bit_test(multitask.extract(decoder, base, taps_fn), bits).log10_p
+
+
+def material() -> attacks.Material:
+    train_set, test_set = splits().train, splits().test
+    return attacks.Material(
+        dataclasses.replace(SETTINGS, batch_size=32),
+        train_set.images,
+        train_set.labels,
+        test_set.images,
+        test_set.labels,
+        seed=0,
+    )
+
+
+def test_pooling_in_jax_is_that_of_the_reader(rng):
+    values = rng.normal(size=(3, 5, 4, 6)).astype(np.float32)
+    np.testing.assert_allclose(
+        pooled_flat(jnp.asarray(values), 2), pooled(values, 2).reshape(3, -1), rtol=1e-5
+    )
+
+
+def test_drift_is_a_weighted_square():
+    base = {"layer": {"kernel": jnp.array([1.0, 2.0])}}
+    penalty_fn = multitask.drift_penalty(base, 0.5)
+    params = {"layer": {"kernel": jnp.array([3.0, 1.0])}, "free": {"kernel": jnp.ones(9)}}
+    assert float(penalty_fn(params, (), None, None)) == 0.5 * (4.0 + 1.0)
+
+
+def test_tuning_is_the_watermark_loss_after_simulated_steps():
+    """Against two steps by hand; the gradient takes the displacement as a constant."""
+
+    def task_fn(params, model_state, batch, rng):
+        return jnp.square(params["w"] - batch).sum(), (model_state, {})
+
+    def watermark_fn(params, model_state, batch, rng):
+        return jnp.power(params["w"], 3).sum()
+
+    penalty_fn = multitask.tuning_penalty(
+        watermark_fn, task_fn, weight=2.0, learning_rate=0.1, num_steps=2
+    )
+    first, wanted = np.array([1.0, -2.0]), 4.0
+    tuned = first.copy()
+    for _ in range(2):
+        tuned = tuned - 0.1 * 2 * (tuned - wanted)
+    value, slope = jax.value_and_grad(penalty_fn)(
+        {"w": jnp.asarray(first, jnp.float32)}, (), jnp.float32(wanted), jax.random.key(0)
+    )
+    assert float(value) == pytest.approx(2.0 * (tuned**3).sum(), rel=1e-5)
+    np.testing.assert_allclose(slope["w"], 2.0 * 3 * tuned**2, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_keys_are_embedded_and_batch_statistics_stay():
+    first, second = embedded()
+    assert (first.share_right, second.share_right) == (1.0, 1.0)
+    chex_equal(first.variables["batch_stats"], clean()["batch_stats"])
+    chex_equal(first.variables["params"]["Dense_0"], clean()["params"]["Dense_0"])
+    for number in (1, 2):
+        taps_fn = multitask.tapped(MODEL, first.variables, TAPS)
+        assert log10_p(taps_fn, number) < -12
+        assert log10_p(multitask.tapped(MODEL, clean(1), TAPS), number) > -3
+
+
+def chex_equal(first, second) -> None:
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "attack",
+    [
+        attacks.create("fine_tune", num_epochs=4, batch_size=32, learning_rate=0.005),
+        attacks.create("prune", fraction=0.3),
+        attacks.Rebase("permute", TAPS),
+        attacks.Rebase("scale", TAPS),
+        attacks.Rebase("mix", TAPS),
+        attacks.Rebase("dummy", TAPS),
+        attacks.Overwrite(TAPS, num_bits=64, num_steps=60, learning_rate=3e-3),
+    ],
+    ids=lambda attack: type(attack).__name__ + getattr(attack, "kind", ""),
+)
+def test_the_mark_is_read_after(attack):
+    trained = attacks.TrainedModel.of(MODEL, embedded()[0].variables)
+    changed = attack.change(trained, material())
+    assert log10_p(attacks.taps_of(changed, TAPS)) < -6
+
+
+@pytest.mark.slow
+def test_an_opened_key_can_be_erased_and_the_other_stays():
+    trained = attacks.TrainedModel.of(MODEL, embedded()[0].variables)
+    settings = dataclasses.replace(EMBED, num_steps=150, tuning=0.0, margin=4.0)
+    erased = attacks.erase(trained, *keyed(1), material(), settings)
+    assert log10_p(attacks.taps_of(erased, TAPS), 1) > -2
+    assert log10_p(attacks.taps_of(erased, TAPS), 2) < -6
+
+
+@pytest.mark.slow
+def test_the_trained_branch_passes_the_papers_rule_and_leaves_with_the_network():
+    decoder, bits = keyed(1)
+    images, labels = splits().train.images, splits().train.labels
+    variables, branch = multitask.embed_branch(
+        MODEL, clean(), decoder, bits, images, labels, EMBED, widths=(32,)
+    )
+    check_released(variables)
+    assert set(variables["params"]) == set(clean()["params"])
+    committed = multitask.branch_digest(branch)
+    result = multitask.apply_rule(
+        decoder, branch, bits, multitask.tapped(MODEL, variables, TAPS), committed=committed
+    )
+    assert result.accuracy >= 0.95
+    wrong = Bits(np.random.default_rng(0).choice([-1, 1], len(bits)))
+    other = multitask.apply_rule(
+        decoder, branch, wrong, multitask.tapped(MODEL, variables, TAPS), committed=committed
+    )
+    assert 0.3 < other.accuracy < 0.7
+
+
+def test_bad_input_is_one_clear_error():
+    decoder = multitask.make_decoder(MarkKey.for_experiment(0), "0f" * 32, TAPS, num_bits=4)
+    bits = Bits(np.ones(4, int))
+    images = np.zeros((4, 16, 16, 3), np.uint8)
+    with pytest.raises(ValueError, match="decoders must hold at least one"):
+        multitask.embed(MODEL, {"params": {}}, [], images, np.zeros(4, int))
+    with pytest.raises(CommitmentError, match="base must be the clean model"):
+        multitask.embed(MODEL, {"params": {}}, [(decoder, bits)], images, np.zeros(4, np.int32))
+    for wrong in ({"num_steps": 0}, {"margin": 0.0}, {"drift": -1.0}, {"tuning": float("nan")}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            multitask.EmbedSettings(**wrong)

@@ -1,0 +1,93 @@
+"""The signed, hash-linked log: everything but appending breaks it."""
+
+import json
+import pathlib
+import shutil
+
+import pytest
+
+from anw_jax import audit
+from anw_jax.errors import KeyFileError, RecordError
+from anw_jax.schemes.log import append, read_log
+
+
+@pytest.fixture(scope="module")
+def signers(tmp_path_factory) -> dict[str, pathlib.Path]:
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("ann", "bob"):
+        audit.new_signing_key(folder / name)
+    return {name: folder / name for name in ("ann", "bob")}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, signers) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("log")
+    for number, name in enumerate(("ann", "bob", "ann", "bob")):
+        append(folder, "seen", {"up_to": number}, signers[name])
+    return folder
+
+
+@pytest.fixture
+def log(tmp_path, whole) -> pathlib.Path:
+    return pathlib.Path(shutil.copytree(whole, tmp_path / "log"))
+
+
+def change(path: pathlib.Path, **fields) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_records_are_read_in_order(log):
+    records = read_log(log)
+    assert [r.number for r in records] == [1, 2, 3, 4]
+    assert [r.body["up_to"] for r in records] == [0, 1, 2, 3]
+    assert records[0].author == records[2].author != records[1].author
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [
+        (lambda log: (log / "0002.json").unlink(), "has a gap: 0002.json is missing"),
+        (
+            lambda log: change(log / "0004.json", body={"up_to": 9}),
+            "is not signed by its author",
+        ),
+        (lambda log: change(log / "0002.json", body={"up_to": 9}), "0002.json is not signed"),
+        (lambda log: change(log / "0003.json", author="0f" * 32), "0003.json is not signed"),
+        (lambda log: change(log / "0003.json", signature="00" * 64), "0003.json is not signed"),
+        (lambda log: change(log / "0003.json", signature=7), "0003.json is not signed"),
+        (lambda log: change(log / "0003.json", previous="0f" * 32), "0003.json is not linked"),
+        (lambda log: change(log / "0003.json", number=4), "0003.json is not linked"),
+        (lambda log: change(log / "0003.json", more=1), "0003.json is damaged"),
+        (lambda log: change(log / "0003.json", kind="gossip"), "0003.json is damaged"),
+        (lambda log: (log / "0003.json").write_text("{"), "0003.json is damaged"),
+        (
+            lambda log: shutil.copy(log / "0002.json", log / "0003.json"),
+            "0003.json is not linked",
+        ),
+    ],
+)
+def test_a_spoilt_log_is_refused_and_not_appended_to(log, signers, spoil, text):
+    spoil(log)
+    before = sorted(path.name for path in log.iterdir())
+    with pytest.raises(RecordError, match=text):
+        read_log(log)
+    with pytest.raises(RecordError, match=text):
+        append(log, "seen", {}, signers["ann"])
+    assert sorted(path.name for path in log.iterdir()) == before
+
+
+def test_a_record_signed_anew_by_another_breaks_the_link_after_it(log, signers, tmp_path):
+    """Bob replaces record 3 by one of his own, properly signed."""
+    for name in ("0003.json", "0004.json"):
+        shutil.move(log / name, tmp_path / name)
+    append(log, "seen", {"up_to": 2}, signers["bob"])
+    shutil.move(tmp_path / "0004.json", log / "0004.json")
+    with pytest.raises(RecordError, match=r"0004.json is not linked to the record before it"):
+        read_log(log)
+
+
+def test_no_record_without_a_signing_key(log, tmp_path):
+    (tmp_path / "key").write_text("{}")
+    with pytest.raises(KeyFileError, match="is no signing key"):
+        append(log, "seen", {}, tmp_path / "key")
+    assert len(read_log(log)) == 4

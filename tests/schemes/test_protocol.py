@@ -1,0 +1,253 @@
+"""Publish, claim, vote: the order of things, and each cheat by its name."""
+
+import dataclasses
+import datetime
+import pathlib
+
+import pytest
+
+from anw_jax import audit
+from anw_jax.errors import RecordError
+from anw_jax.keys import MarkKey, commit_scheme, one_time_key
+from anw_jax.schemes import multitask, plan_of, protocol
+from anw_jax.schemes.claims import RefusedClaimError, check_claim
+from anw_jax.schemes.log import append, read_log
+
+VALUE = bytes(range(32))
+SUSPECT, OTHER = "5a" * 32, "5b" * 32
+NODES = tuple(f"node{number}" for number in range(5))
+# A drand round that appears in 2023-08 at 15:09:00 UTC.
+BEACON = "drand:52db9ba70e0cc0f6eaf7803dd07447a1f5477735fd3f661792ba94600c84e971:1"
+BEFORE = datetime.datetime(2023, 1, 1, tzinfo=datetime.UTC)
+AFTER = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+
+
+@pytest.fixture(scope="module")
+def signers(tmp_path_factory) -> dict[str, pathlib.Path]:
+    folder = tmp_path_factory.mktemp("keys")
+    names = ("ann", "bob", "eve", *NODES)
+    for name in names:
+        audit.new_signing_key(folder / name)
+    return {name: folder / name for name in names}
+
+
+class Owner:
+    """An owner with two keys and their decoders."""
+
+    def __init__(self, name: str, seed: int):
+        master = MarkKey.for_experiment(seed)
+        self.name = name
+        self.keys = [one_time_key(master, number) for number in (1, 2)]
+        self.decoders = [
+            multitask.make_decoder(key, "0f" * 32, ("a",), num_bits=8) for key in self.keys
+        ]
+        self.plans = [
+            plan_of(decoder, alpha=1e-6, beacon=BEACON, number=number)
+            for number, decoder in enumerate(self.decoders, 1)
+        ]
+
+
+ANN, BOB = Owner("ann", 1), Owner("bob", 2)
+
+
+class Log:
+    """A log and the steps of its users."""
+
+    def __init__(self, folder: pathlib.Path, signers: dict[str, pathlib.Path]):
+        self.folder, self.signers = folder, signers
+        nodes = [audit.signatures.public_key_of(signers[name]) for name in NODES]
+        protocol.open_log(folder, nodes, signers["node0"])
+
+    def publish(self, owner: Owner, index: int = 0, **changes):
+        plan = dataclasses.replace(owner.plans[index], **changes)
+        commitment = commit_scheme(owner.keys[index], plan)
+        return protocol.publish(self.folder, plan, commitment, self.signers[owner.name])
+
+    def see(self, count: int = 5, now: datetime.datetime = BEFORE):
+        for name in NODES[:count]:
+            protocol.see(self.folder, self.signers[name], now)
+
+    def claim(self, owner: Owner, publication, index: int = 0, by: str = "", **changes):
+        arguments = {
+            "mark_key": owner.keys[index],
+            "decoder": owner.decoders[index],
+            "beacon": VALUE,
+            "suspect": SUSPECT,
+            **changes,
+        }
+        signer = self.signers[by or owner.name]
+        return protocol.claim(self.folder, publication.number, key_file=signer, **arguments)
+
+    def vote(self, name: str, claim, outcome: str):
+        body = {"claim": claim.number, "outcome": outcome}
+        return append(self.folder, "vote", body, self.signers[name])
+
+    def records(self):
+        return read_log(self.folder)
+
+
+@pytest.fixture
+def log(tmp_path, signers) -> Log:
+    return Log(tmp_path / "log", signers)
+
+
+def test_an_honest_claim_is_accepted_and_says_when_it_was_seen(log):
+    publication = log.publish(ANN)
+    log.see()
+    record = log.claim(ANN, publication)
+    opened = check_claim(log.records()[:-1], record)
+    assert opened.mark_key == ANN.keys[0]
+    assert opened.statements.held_since == BEFORE.isoformat()
+    assert opened.statements.found == 1
+
+
+def test_all_publications_of_an_owner_count(log):
+    publication = log.publish(ANN)
+    log.publish(ANN, 1)
+    log.publish(BOB)
+    log.see()
+    record = log.claim(ANN, publication)
+    assert check_claim(log.records()[:-1], record).statements.factor == 2
+
+
+@pytest.mark.parametrize(
+    ("steps", "text"),
+    [
+        (lambda log, p: log.see(2), "late publication: 2 of 5 nodes had seen record 2"),
+        (lambda log, p: log.see(5, AFTER), "late publication: more than half of the nodes had"),
+        (
+            lambda log, p: (log.see(2), log.see(5, AFTER)),
+            "late publication: more than half of the nodes had",
+        ),
+    ],
+)
+def test_a_late_publication_is_refused(log, steps, text):
+    publication = log.publish(ANN)
+    steps(log, publication)
+    before = log.records()
+    with pytest.raises(RefusedClaimError, match=text):
+        log.claim(ANN, publication)
+    assert log.records() == before
+
+
+def test_a_node_cannot_see_what_is_not_yet_there(log):
+    for name in NODES:
+        body = {"up_to": 99, "time_utc": BEFORE.isoformat()}
+        append(log.folder, "seen", body, log.signers[name])
+    publication = log.publish(ANN)
+    with pytest.raises(RefusedClaimError, match="late publication: 0 of 5 nodes"):
+        log.claim(ANN, publication)
+
+
+def test_a_publication_after_anothers_release_is_refused(log):
+    protocol.release(log.folder, [], SUSPECT, log.signers["bob"])
+    publication = log.publish(ANN)
+    log.see()
+    with pytest.raises(RefusedClaimError, match="late publication: the model was released in"):
+        log.claim(ANN, publication)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"decoder": ANN.decoders[1]}, "altered key, decoder or plan"),
+        ({"mark_key": ANN.keys[1]}, "altered key, decoder or plan: the commitment"),
+        (
+            {"decoder": dataclasses.replace(ANN.decoders[0], num_probes=9)},
+            "altered key, decoder or plan: the plan fixes the decoder",
+        ),
+        ({"beacon": VALUE[:-1]}, "altered key, decoder or plan: the value of the beacon"),
+        ({"suspect": "my model"}, "is damaged: it opens no publication"),
+        ({"by": "eve"}, "replayed claim: publication 2 is by"),
+    ],
+)
+def test_an_altered_or_foreign_claim_is_refused(log, changes, text):
+    publication = log.publish(ANN)
+    log.see()
+    with pytest.raises(RefusedClaimError, match=text):
+        log.claim(ANN, publication, **changes)
+
+
+def test_a_spent_key_is_refused_and_the_next_one_serves(log):
+    first, second = log.publish(ANN), log.publish(ANN, 1)
+    log.see()
+    log.claim(ANN, first)
+    with pytest.raises(RefusedClaimError, match="spent key: claim 9 has opened the key"):
+        log.claim(ANN, first, suspect=OTHER)
+    log.claim(ANN, second, index=1, suspect=OTHER)
+
+
+def test_the_owners_own_release_is_no_suspect(log):
+    publication = log.publish(ANN)
+    log.see()
+    protocol.release(log.folder, [publication.number], SUSPECT, log.signers["ann"])
+    with pytest.raises(RefusedClaimError, match="own release: the claimant released"):
+        log.claim(ANN, publication)
+
+
+def test_a_plan_without_a_beacon_is_not_published(log):
+    with pytest.raises(ValueError, match="name a beacon: nodes test no bits"):
+        log.publish(ANN, beacon="")
+
+
+def test_a_lying_minority_changes_nothing_and_a_majority_decides(log):
+    publication = log.publish(ANN)
+    log.see()
+    claim = log.claim(ANN, publication)
+    for name, outcome in zip(NODES[:2], ("not shown", "refused"), strict=True):
+        log.vote(name, claim, outcome)
+    assert protocol.tally(log.records(), claim.number).outcome == "open"
+    log.vote("eve", claim, "not shown")  # no node
+    log.vote("node0", claim, "not shown")  # a second time
+    for name in NODES[2:]:
+        assert protocol.tally(log.records(), claim.number).outcome == "open"
+        log.vote(name, claim, "shown")
+    tally = protocol.tally(log.records(), claim.number)
+    assert tally.outcome == "shown"
+    assert tally.counts == {"shown": 3, "not shown": 1, "inconclusive": 0, "refused": 1}
+    assert len(tally.not_counted) == 2
+    assert protocol.owner_of(log.records(), SUSPECT) == publication
+    assert protocol.owner_of(log.records(), OTHER) is None
+
+
+def test_of_two_claimants_the_earlier_publication_wins(log):
+    first, second = log.publish(BOB), log.publish(ANN)
+    log.see()
+    for owner, publication in ((ANN, second), (BOB, first)):
+        claim = log.claim(owner, publication)
+        for name in NODES[:3]:
+            log.vote(name, claim, "shown")
+    assert protocol.owner_of(log.records(), SUSPECT) == first
+
+
+def test_three_of_five_against_settle_it(log):
+    publication = log.publish(ANN)
+    log.see()
+    claim = log.claim(ANN, publication)
+    for name in NODES[:3]:
+        log.vote(name, claim, "refused")
+    assert protocol.tally(log.records(), claim.number).outcome == "not shown"
+
+
+def test_strangers_and_second_votes_are_refused(log):
+    publication = log.publish(ANN)
+    log.see()
+    claim = log.claim(ANN, publication)
+    nothing = (None, {"params": {}})
+    with pytest.raises(RecordError, match="is no node of this log"):
+        protocol.vote(log.folder, claim.number, nothing, nothing, log.signers["eve"])
+    record = protocol.vote(log.folder, claim.number, nothing, nothing, log.signers["node1"])
+    assert record.body["outcome"] == "refused"
+    assert record.body["reason"].startswith("wrong model: claim 8 names the weights 5a5a")
+    with pytest.raises(RecordError, match="has voted on claim 8"):
+        protocol.vote(log.folder, claim.number, nothing, nothing, log.signers["node1"])
+
+
+def test_bad_logs_are_one_clear_error(tmp_path, signers, log):
+    for nodes in (["0f" * 32] * 3, ["0f" * 32, "0e" * 32], ["x", "y", "z"]):
+        with pytest.raises(ValueError, match="at least three different public keys"):
+            protocol.open_log(tmp_path / "new", nodes, signers["ann"])
+    with pytest.raises(RecordError, match="holds a log already"):
+        protocol.open_log(log.folder, ["0f" * 32, "0e" * 32, "0d" * 32], signers["ann"])
+    with pytest.raises(RecordError, match="has no claim with the number 1"):
+        protocol.tally(log.records(), 1)
