@@ -14,9 +14,10 @@ from anw_jax.attacks.kinds import (
     StepAttack,
     TrainedModel,
 )
-from anw_jax.attacks.registry import NAMES, create
+from anw_jax.attacks.registry import HIDDEN_NAMES, NAMES, create
 
 __all__ = [
+    "HIDDEN_NAMES",
     "NAMES",
     "Attack",
     "BatchAttack",

@@ -17,6 +17,7 @@ from anw_jax.attacks.batch import (
 from anw_jax.attacks.distil import Distil
 from anw_jax.attacks.dp_sgd import DpSgd
 from anw_jax.attacks.gallery import DistilGallery
+from anw_jax.attacks.hidden import Overwrite, Rebase
 from anw_jax.attacks.images import HistogramMatching, Jpeg, WhiteBalance
 from anw_jax.attacks.kinds import Attack
 from anw_jax.attacks.model import EarlyStopping, Ensemble, FineTune, Prune
@@ -51,20 +52,24 @@ _CLASSES: dict[str, type] = {
 
 NAMES = tuple(_CLASSES)
 
+# Against watermarks inside a network; answers to marked photos stay, or nearly so.
+_HIDDEN: dict[str, type] = {"rebase": Rebase, "overwrite": Overwrite}
+HIDDEN_NAMES = tuple(_HIDDEN)
+
 
 def create(name: str, **parameters: Any) -> Attack:
     """Create an attack from its name and plain values.
 
     Args:
-      name: one of `attacks.NAMES`.
+      name: one of `attacks.NAMES` or `attacks.HIDDEN_NAMES`.
       **parameters: fields of that attack's class; omitted ones have their defaults.
 
     Raises:
       ValueError: if the name or a parameter's name is unknown, or a value is out of range.
       TypeError: if a value has the wrong type.
     """
-    _check.one_of(NAMES, name=name)
-    kind = _CLASSES[name]
+    kinds = _CLASSES | _HIDDEN
+    kind = kinds[_check.one_of(kinds, name=name)]
     fields = [field.name for field in dataclasses.fields(kind)]
     for parameter in parameters:
         _check.one_of(fields, **{f"parameter of attack {name!r}": parameter})

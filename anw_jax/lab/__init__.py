@@ -6,6 +6,7 @@ proof, changed models, analyses, report), stores everything in the workdir, and 
 
 from anw_jax.lab.config import settings_from_config
 from anw_jax.lab.diffusion_settings import DiffusionSettings, TuningSettings
+from anw_jax.lab.multitask_settings import MarkSettings, MultitaskSettings
 from anw_jax.lab.run import run
 from anw_jax.lab.settings import (
     AttackSettings,
@@ -21,7 +22,9 @@ __all__ = [
     "AttackSettings",
     "DataSettings",
     "DiffusionSettings",
+    "MarkSettings",
     "ModelSettings",
+    "MultitaskSettings",
     "Settings",
     "TuningSettings",
     "UserSettings",

@@ -17,9 +17,11 @@ from ml_collections import config_dict
 
 from anw_jax.errors import SettingsError
 from anw_jax.lab.diffusion_settings import DiffusionSettings
+from anw_jax.lab.multitask_settings import MultitaskSettings
 from anw_jax.lab.settings import Settings
 
 T = TypeVar("T")
+AnySettings = Settings | DiffusionSettings | MultitaskSettings
 
 
 def load_config(file_and_variant: str) -> ml_collections.ConfigDict:
@@ -107,9 +109,10 @@ def with_defaults(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
     return config
 
 
-def _kind_of(values: Mapping[str, Any]) -> type[Settings] | type[DiffusionSettings]:
-    """Return the kind of settings of a config's values: only one kind has tunings."""
-    return DiffusionSettings if "tunings" in values else Settings
+def _kind_of(values: Mapping[str, Any]) -> type[AnySettings]:
+    """Return the kind of settings of a config's values, by a field that only it has."""
+    kinds = {"tunings": DiffusionSettings, "marks": MultitaskSettings}
+    return next((kind for name, kind in kinds.items() if name in values), Settings)
 
 
 class _Study(dict):
@@ -170,7 +173,7 @@ def check_overrides(config: ml_collections.ConfigDict, arguments: Iterable[str])
             level = level[name]
 
 
-def settings_from_file(file_and_variant: str, **overrides: Any) -> Settings | DiffusionSettings:
+def settings_from_file(file_and_variant: str, **overrides: Any) -> AnySettings:
     """Load a config file as settings, with dotted overrides; for notebooks.
 
     Example:
@@ -181,12 +184,13 @@ def settings_from_file(file_and_variant: str, **overrides: Any) -> Settings | Di
     return settings_from_config(config)
 
 
-def settings_from_config(config: Mapping[str, Any]) -> Settings | DiffusionSettings:
+def settings_from_config(config: Mapping[str, Any]) -> AnySettings:
     """Turn a config file's plain values into checked settings.
 
     Args:
-      config: nested mapping with the fields of `Settings`, or of `DiffusionSettings` (which
-        alone has tunings); an `ml_collections.ConfigDict` or a dict.
+      config: nested mapping with the fields of `Settings`, of `DiffusionSettings` (which alone
+        has tunings) or of `MultitaskSettings` (which alone has marks); an
+        `ml_collections.ConfigDict` or a dict.
 
     Raises:
       SettingsError: an unknown or missing field, a wrong type or an impossible value; one

@@ -8,20 +8,27 @@ import traceback
 from typing import Any
 
 from anw_jax.errors import AnwError
-from anw_jax.lab import diffusion, owners, proof, training
+from anw_jax.lab import diffusion, multitask, owners, proof, training
 from anw_jax.lab import query as queries
 from anw_jax.lab.analyses import ANALYSES
 from anw_jax.lab.diffusion_settings import DiffusionSettings
 from anw_jax.lab.journal import Journal, stop_on_interrupt
+from anw_jax.lab.multitask_settings import MultitaskSettings
 from anw_jax.lab.provenance import provenance
 from anw_jax.lab.settings import AttackSettings, Settings
 from anw_jax.lab.workdir import Workdir, plain
 from anw_jax.progress import format_seconds
 from anw_jax.report import write_report
 
+# Kinds of run that have no report.
+_OTHER_STAGES = {
+    DiffusionSettings: diffusion.run_stages,
+    MultitaskSettings: multitask.run_stages,
+}
+
 
 def run(
-    settings: Settings | DiffusionSettings, workdir: str | os.PathLike
+    settings: Settings | DiffusionSettings | MultitaskSettings, workdir: str | os.PathLike
 ) -> dict[str, Any] | None:
     """Run an experiment, resuming from the last completed step.
 
@@ -46,8 +53,8 @@ def run(
       OSError: no disk space, no permission; nothing computed before is lost.
     """
     folder, wanted = Workdir(workdir), settings.to_dict()
-    is_diffusion = isinstance(settings, DiffusionSettings)
-    last_file = "results.json" if is_diffusion else "report.html"
+    stages = _OTHER_STAGES.get(type(settings), _run_stages)
+    last_file = "report.html" if stages is _run_stages else "results.json"
     with folder.lock():
         folder.agree_on_settings(settings.case_dict())
         results_file = f"audits/{settings.name}/results.json"
@@ -61,7 +68,6 @@ def run(
                 journal.say(f"already done: {folder.path / last_file}")
                 return results
         try:
-            stages = diffusion.run_stages if is_diffusion else _run_stages
             return stages(settings, folder, journal, results_file)
         except (AnwError, OSError) as error:
             folder.fail(f"{type(error).__name__}: {error}")

@@ -238,8 +238,9 @@ def test_hue_turns_as_the_mark_does():
         ("rand_augment", {"magnitude": 11}, "magnitude must lie in [0.0, 10.0], got 11"),
         ("color_jitter", {"hue": 0.6}, "hue must lie in [0.0, 0.5], got 0.6"),
         ("grayscale", {"probability": 2}, "probability must lie in [0.0, 1.0], got 2"),
-        ("cutmax", {}, f"name must be one of {', '.join(attacks.NAMES)}; got 'cutmax'; did "
-         "you mean 'cutmix'?"),
+        ("cutmax", {}, "name must be one of "
+         f"{', '.join(attacks.NAMES + attacks.HIDDEN_NAMES)}; got 'cutmax'; did you mean "
+         "'cutmix'?"),
         ("cutout", {"sise": 2}, "parameter of attack 'cutout' must be one of size, fill; got "
          "'sise'; did you mean 'size'?"),
     ],

@@ -1,0 +1,354 @@
+"""A run with multi-task watermarks: clean network, keys, marked networks, attacks, controls.
+
+The order is the owner's (`schemes.scheme`): the clean network, decoders and commitments, then
+bits, embedding, reading. A marked network, and each attack on one, is a file of its own, so
+that the same command resumes.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from anw_jax import attacks, data, keys, schemes, stats, train
+from anw_jax.attacks import Material, TrainedModel
+from anw_jax.errors import SettingsError
+from anw_jax.keys import Bits, MarkKey
+from anw_jax.lab.journal import Journal, TrainingLog, stop_on_interrupt
+from anw_jax.lab.multitask_settings import MarkSettings, MultitaskSettings
+from anw_jax.lab.provenance import provenance
+from anw_jax.lab.training import callbacks_of, make_model
+from anw_jax.lab.workdir import Workdir
+from anw_jax.models import Model, Variables
+from anw_jax.progress import format_seconds
+from anw_jax.schemes import multitask
+from anw_jax.schemes.multitask import branch as branches
+
+BEACON = "arbitrator:experiment"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OneKey:
+    """A key with all that follows from it.
+
+    Attributes:
+      decoder: fixed before the bits.
+      commitment: of key and plan.
+      bits: after the beacon's value. **Secret.**
+    """
+
+    decoder: multitask.Decoder
+    plan: keys.Plan
+    commitment: str
+    bits: Bits
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Run:
+    """What all stages of one run share; `attacker` and `unseen` are halves of the test set."""
+
+    settings: MultitaskSettings
+    folder: Workdir
+    journal: Journal
+    model: Model
+    learner: data.Dataset
+    attacker: data.Dataset
+    unseen: data.Dataset
+    should_stop: Callable[[], bool]
+
+    def material(self) -> Material:
+        """Return what an attacker has."""
+        settings = dataclasses.replace(self.settings.train, seed=self.settings.seed)
+        return Material(
+            settings,
+            self.learner.images,
+            self.learner.labels,
+            self.attacker.images,
+            self.attacker.labels,
+            seed=self.settings.seed,
+        )
+
+    def accuracy(self, predict: jax.tree_util.Partial) -> float:
+        """Return the share of unseen images that are classified correctly."""
+        return train.evaluate(predict, self.unseen.images, self.unseen.labels)[1]
+
+
+class _StoppedError(Exception):
+    """Ctrl-C was pressed; everything up to the last segment is saved."""
+
+
+def run_stages(
+    settings: MultitaskSettings, folder: Workdir, journal: Journal, results_file: str
+) -> dict[str, Any] | None:
+    """Run all stages, resuming from the last completed step; see `lab.run`."""
+    start, origin = time.monotonic(), provenance()
+    if not folder.exists("provenance.json"):
+        folder.write_json("provenance.json", origin)
+    note = functools.partial(journal.say, "stopping at the end of this segment …")
+    try:
+        with stop_on_interrupt(note) as stop:
+            run = _prepare(settings, folder, journal, stop)
+            with journal.stage("train"):
+                base = _trained(run, settings.seed, "clean")
+            owned = make_keys(settings, run.learner.images.shape[1:], base)
+            folder.write_json("commitments.json", [one.commitment for one in owned])
+            measured = _measured(run, base, owned)
+    except _StoppedError:
+        journal.say("stopped; the same command resumes here")
+        return None
+    results = {
+        "name": settings.name,
+        "seed": settings.seed,
+        **measured,
+        "settings": settings.to_dict(),
+        "provenance": origin,
+        "stage_seconds": journal.stage_seconds,
+    }
+    folder.write_json("results.json", results)
+    folder.write_json(results_file, results)
+    folder.finish()
+    seconds = format_seconds(time.monotonic() - start)
+    journal.say(f"done in {seconds}: {folder.path / 'results.json'}")
+    return folder.read_json("results.json")
+
+
+def make_keys(
+    settings: MultitaskSettings, image_shape: tuple[int, int, int], base: Variables
+) -> list[OneKey]:
+    """Derive keys, decoders, commitments and bits, in this order."""
+    master = MarkKey.for_experiment(settings.seed, "multitask")
+    digest = schemes.weights_digest(base)
+    value = hashlib.sha256(f"beacon of seed {settings.seed}".encode()).digest()
+    found = []
+    for number in range(1, settings.num_keys + 1):
+        key = keys.one_time_key(master, number)
+        decoder = multitask.make_decoder(
+            key,
+            digest,
+            settings.taps,
+            num_bits=settings.num_bits,
+            image_shape=image_shape,
+            side=settings.side,
+        )
+        plan = schemes.plan_of(decoder, alpha=settings.alpha, beacon=BEACON, number=number)
+        commitment = keys.commit_scheme(key, plan)
+        bits = schemes.keygen(key, decoder, plan, beacon=value)
+        found.append(OneKey(decoder, plan, commitment, bits))
+    return found
+
+
+def _prepare(
+    settings: MultitaskSettings, folder: Workdir, journal: Journal, stop: Callable[[], bool]
+) -> _Run:
+    source = os.path.expandvars(settings.data.source)
+    splits = data.load(source, image_size=settings.data.image_size)
+    learner, test = splits.train.in_memory(), splits.test.in_memory()
+    if settings.data.num_train is not None:
+        if settings.data.num_train > len(learner):
+            raise SettingsError(
+                f"config.data.num_train must be at most {len(learner)}, got "
+                f"{settings.data.num_train}"
+            )
+        learner = learner.take(np.arange(settings.data.num_train))
+    half = len(test) // 2
+    model, _ = make_model(settings.model, learner, settings.seed)
+    return _Run(
+        settings,
+        folder,
+        journal,
+        model,
+        learner,
+        test.take(np.arange(half)),
+        test.take(np.arange(half, len(test))),
+        stop,
+    )
+
+
+def _trained(run: _Run, seed: int, name: str) -> Variables:
+    """Train a network from scratch, resume it, or load it."""
+    learner = run.learner
+    settings = dataclasses.replace(run.settings.train, seed=seed)
+    plan = data.BatchPlan(len(learner), settings.batch_size, seed)
+    result = train.train(
+        run.model,
+        settings,
+        learner.images,
+        learner.labels,
+        plan.rows,
+        checkpoint_dir=run.folder.path / "networks" / name,
+        **callbacks_of(TrainingLog(run.journal, f"{name}: ")),
+        should_stop=run.should_stop,
+    )
+    if not result.completed or run.should_stop():
+        raise _StoppedError
+    return _unbound(result.state.variables)
+
+
+def _measured(run: _Run, base: Variables, owned: list[OneKey]) -> dict[str, Any]:
+    settings, folder = run.settings, run.folder
+    clean = TrainedModel.of(run.model, base)
+    found = {"clean_accuracy": run.accuracy(clean.predict), "marks": {}}
+    for name, mark in settings.marks.items():
+        with run.journal.stage("embed"):
+            marked, secret = _marked(run, base, owned, name, mark)
+        rows = {}
+        with run.journal.stage("attacks"):
+            for attack in ("none", *settings.attacks):
+                made_from = [
+                    dataclasses.asdict(mark),
+                    None if attack == "none" else dataclasses.asdict(settings.attacks[attack]),
+                ]
+                make = functools.partial(
+                    _attacked, run, base, owned, mark, marked, secret, attack
+                )
+                rows[attack] = folder.once(f"cells/{name}-{attack}.json", made_from, make)
+                run.journal.say(_line(name, attack, rows[attack]))
+                if run.should_stop():
+                    raise _StoppedError
+        found["marks"][name] = rows
+    with run.journal.stage("controls"):
+        found["controls"] = folder.once(
+            "cells/controls.json", None, functools.partial(_controls, run, base, owned)
+        )
+        found["forgery"] = _forgery(run, base, owned[0])
+    return found
+
+
+def _marked(
+    run: _Run, base: Variables, owned: list[OneKey], name: str, mark: MarkSettings
+) -> tuple[Variables, Any]:
+    """Embed, resume, or load a marked network; and its secret branch, or None."""
+    how = dataclasses.replace(mark.embed, seed=run.settings.seed)
+    task = (run.learner.images, run.learner.labels, how)
+    options = {
+        "checkpoint_dir": run.folder.path / "networks" / name,
+        **callbacks_of(TrainingLog(run.journal, f"{name}: ")),
+    }
+    if mark.variant == "branch":
+        first = owned[0]
+        return multitask.embed_branch(
+            run.model, base, first.decoder, first.bits, *task, **options
+        )
+    pairs = [(one.decoder, one.bits) for one in owned]
+    return multitask.embed(run.model, base, pairs, *task, **options)[0].variables, None
+
+
+def _attacked(
+    run: _Run,
+    base: Variables,
+    owned: list[OneKey],
+    mark: MarkSettings,
+    marked: Variables,
+    secret: Any,
+    attack: str,
+) -> dict[str, Any]:
+    """Attack a marked network, and read it as an arbitrator does."""
+    trained = TrainedModel.of(run.model, marked)
+    if attack != "none":
+        trained = run.settings.attacks[attack].create().change(trained, run.material())
+    taps_fn = attacks.taps_of(trained, run.settings.taps)
+    numbers = {"test_accuracy": run.accuracy(trained.predict)}
+    if mark.variant == "branch":
+        first = owned[0]
+        result = multitask.apply_rule(
+            first.decoder,
+            secret,
+            first.bits,
+            taps_fn,
+            committed=multitask.branch_digest(secret),
+            gamma=run.settings.gamma,
+        )
+        return numbers | {"watermark_accuracy": result.accuracy, "passes": result.passes}
+    return numbers | {"keys": [_read(run, base, one, taps_fn) for one in owned]}
+
+
+def _read(run: _Run, base: Variables, one: OneKey, taps_fn: schemes.TapsFn) -> dict[str, float]:
+    """Read one key's scores; the released network is no argument of the reader."""
+    base_fn = multitask.tapped(run.model, base, run.settings.taps)
+    scores = multitask.extract(one.decoder, base_fn, taps_fn)
+    result = stats.bit_test(
+        scores, one.bits, statistic=one.plan.statistic, alpha=one.plan.alpha
+    )
+    right = np.sign(np.nan_to_num(scores)) == one.bits.signs
+    fresh = stats.fresh_bit_p_values(scores, _fresh_bits(run, one), one.plan.statistic)
+    return {
+        "watermark_accuracy": float(right.mean()),
+        "log10_p": result.log10_p,
+        "outcome": result.outcome,
+        "wrong_keys_super_uniform": stats.super_uniformity(fresh)[0],
+    }
+
+
+def _fresh_bits(run: _Run, one: OneKey) -> list[Bits]:
+    """Draw the bits of wrong keys for the same decoder."""
+    return [
+        keys.draw_bits(
+            MarkKey.for_experiment(number, "multitask wrong key"),
+            one.plan,
+            len(one.bits),
+            beacon=bytes(32),
+        )
+        for number in range(run.settings.num_fresh_keys)
+    ]
+
+
+def _controls(run: _Run, base: Variables, owned: list[OneKey]) -> dict[str, Any]:
+    """Read networks that never met the marks."""
+    found = {}
+    for number in range(run.settings.num_innocents):
+        seed = run.settings.seed + 1000 * (1 + number)
+        own = TrainedModel.of(run.model, _trained(run, seed, f"innocent{number}"))
+        tuned = attacks.create("fine_tune", num_epochs=2, learning_rate=0.01, batch_size=32)
+        material = dataclasses.replace(run.material(), seed=seed)
+        shared = tuned.change(TrainedModel.of(run.model, base), material)
+        for kind, innocent in (("own training", own), ("shared pre-training", shared)):
+            taps_fn = attacks.taps_of(innocent, run.settings.taps)
+            found[f"{kind} {number}"] = [_read(run, base, one, taps_fn) for one in owned]
+    return found
+
+
+def _forgery(run: _Run, base: Variables, one: OneKey) -> dict[str, float]:
+    """Fit branches to the clean network: with all its features, and with a sixth of N."""
+    taps_fn = multitask.tapped(run.model, base, run.settings.taps)
+    features = multitask.input_features(one.decoder, taps_fn)
+    labels = multitask.input_labels(one.bits)
+    few = max(1, len(labels) // 6)
+    rng = np.random.default_rng(run.settings.seed)
+    mixed = features @ rng.normal(size=(features.shape[1], few)).astype(np.float32)
+
+    def forged(columns: np.ndarray) -> float:
+        fitted = multitask.forge(columns, labels)
+        said = np.asarray(branches.branch_logits(fitted, jnp.asarray(columns)) > 0.0)
+        return float((said == (labels == 1)).mean())
+
+    return {
+        "num_inputs": len(labels),
+        "num_features": features.shape[1],
+        "accuracy_all_features": forged(features),
+        "num_few_features": few,
+        "accuracy_few_features": forged(mixed),
+    }
+
+
+def _line(mark: str, attack: str, numbers: dict[str, Any]) -> str:
+    read = numbers["keys"][0] if "keys" in numbers else numbers
+    evidence = (
+        f"log10 p {read['log10_p']:7.1f}"
+        if "log10_p" in read
+        else f"γ {'passed' if read['passes'] else 'failed'}"
+    )
+    return (
+        f"{mark:<14} {attack:<14} test {numbers['test_accuracy']:6.1%}  watermark "
+        f"{read['watermark_accuracy']:6.1%}  {evidence}"
+    )
+
+
+def _unbound(variables: Variables) -> Variables:
+    return jax.tree.map(jnp.asarray, jax.device_get(variables))
