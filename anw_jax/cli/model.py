@@ -104,17 +104,17 @@ def keygen(
         raise FileExistsError(f"{folder} already exists: keys are never overwritten")
     read_log(log)
     public_key_of(sign)
-    folder.mkdir(parents=True)
-    master = MarkKey.generate()
-    master.save(folder / "mark.key")
-    published = []
+    master, made = MarkKey.generate(), []
+    shape = (image_size, image_size, 3)
     for number in range(1, num_keys + 1):
         key = one_time_key(master, number)
-        decoder = multitask.make_decoder(
-            key, base, taps, num_bits=bits, image_shape=(image_size, image_size, 3)
-        )
+        decoder = multitask.make_decoder(key, base, taps, num_bits=bits, image_shape=shape)
         plan = plan_of(decoder, alpha=alpha, beacon=beacon, number=number)
-        commitment = commit_scheme(key, plan)
+        made.append((decoder, plan, commit_scheme(key, plan)))
+    folder.mkdir(parents=True)
+    master.save(folder / "mark.key")
+    published = []
+    for number, (decoder, plan, commitment) in enumerate(made, 1):
         record = protocol.publish(log, plan, commitment, sign)
         body = {
             "format": _FORMAT,
