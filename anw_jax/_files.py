@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import io
 import os
 import pathlib
@@ -150,6 +151,8 @@ def write_whole(path: str | os.PathLike, body: bytes, *, durable: bool = True) -
 def write_new(path: str | os.PathLike, body: bytes, *, mode: int = 0o666) -> None:
     """Write a new file atomically: no partial content is ever visible under its name.
 
+    Temporary files that killed processes left for the same name are removed.
+
     Args:
       path: the file; its folder must exist.
       body: all its bytes.
@@ -160,10 +163,13 @@ def write_new(path: str | os.PathLike, body: bytes, *, mode: int = 0o666) -> Non
       OSError: it cannot be written; no partial file is left.
     """
     # Written to a temporary file, then linked: unlike renaming, linking never overwrites.
-    partial = pathlib.Path(f"{os.fspath(path)}.{secrets.token_hex(4)}.partial")
+    path = pathlib.Path(path)
+    _remove_left_behind(path)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         with os.fdopen(os.open(partial, flags, mode), "wb") as file:
+            lock(file, BlockingIOError)  # while this process lives
             file.write(body)
             file.flush()
             os.fsync(file.fileno())
@@ -177,6 +183,14 @@ def write_new(path: str | os.PathLike, body: bytes, *, mode: int = 0o666) -> Non
             os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _remove_left_behind(path: pathlib.Path) -> None:
+    """Remove the temporary files of `write_new` whose process was killed: nobody locks them."""
+    for file in path.parent.glob(f"{glob.escape(path.name)}.????????.partial"):
+        with contextlib.suppress(OSError), open(file, "ab") as left:
+            lock(left, BlockingIOError)
+            file.unlink()
 
 
 def write_npz(path: str | os.PathLike, arrays: Mapping[str, np.ndarray]) -> None:

@@ -54,6 +54,18 @@ def test_a_new_file_replaces_nothing_and_is_private_from_its_first_byte(tmp_path
     assert [file.name for file in tmp_path.iterdir()] == ["new.key"]
 
 
+def test_what_a_killed_process_left_of_a_new_file_is_removed_and_nothing_else(tmp_path):
+    others = ("b.0f0f0f0f.partial", "a.partial", "a.0f.partial")
+    left, held = tmp_path / "a.0f0f0f0f.partial", tmp_path / "a.12345678.partial"
+    for path in (left, held, *(tmp_path / name for name in others)):
+        path.write_bytes(b"half")
+    with open(held, "ab") as file:  # of a process that is still writing
+        _files.lock(file, BlockingIOError)
+        _files.write_new(tmp_path / "a", b"whole")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == sorted(["a", held.name, *others])
+
+
 def test_a_new_file_where_there_are_no_links(tmp_path, monkeypatch):
     def none(source, target):
         raise PermissionError(1, "Operation not permitted")

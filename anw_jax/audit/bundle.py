@@ -369,7 +369,7 @@ def _is_in(name: str, text: str) -> bool:
 def _write(out: pathlib.Path, members: Members) -> None:
     partial = out.with_name(out.name + ".partial")
     try:
-        with open(partial, "xb") as file:
+        with open(partial, "wb") as file:
             write_zip(file, members)
             file.flush()
             os.fsync(file.fileno())

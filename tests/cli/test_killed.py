@@ -1,0 +1,164 @@
+"""Commands that are killed at any write: no half file under its name, and a rerun completes."""
+
+import csv
+import io
+import json
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from tests.audit.conftest import receive, write_labels, write_photos, write_suspect
+from tests.cli.test_conditions import VALUE, state
+
+pytestmark = pytest.mark.slow
+
+POINTS = 20
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+MARKED = ("--key", "ann.key", "--out", "marked")
+STEPS = {
+    "key": ("key", "new", "ann.key"),
+    "commit": (
+        "commit", "photos", *MARKED, "--labels", "labels.csv", "--alpha", "0.001",
+        "--mark", "hue", "--beacon", "arbitrator:Jane Doe",
+    ),
+    "mark": ("mark", "photos", *MARKED, "--beacon-value", VALUE),
+    "probe": ("probe", "case"),
+    "declare": ("declare", "case", "--beacon", VALUE),
+    "audit": ("audit", "case"),
+    "verdict": ("verdict", "case", "--key", "ann.key"),
+    "report": ("report", "case"),
+    "bundle": ("bundle", "case", "--key", "ann.key", "--out", "evidence.zip"),
+    "signing": ("key", "signing", "ann.sign"),
+    "sign": ("sign", "case/declared.json", "--key", "ann.sign"),
+    "case new": ("case", "new", "other", "--owner", "ann", "--suspect", "net=onnx"),
+}  # fmt: skip
+CODES = {"verdict": 10}
+NEVER_OVERWRITTEN = ("key", "signing", "case new", "report", "bundle")
+
+
+class Forks:
+    """Runs `anw` in forks of one process."""
+
+    def __init__(self, folder: pathlib.Path):
+        self._folder = folder
+        path = os.pathsep.join([str(pathlib.Path(__file__).parent / "killed"), str(REPOSITORY)])
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "tests.cli.killed.server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=REPOSITORY,
+            env={**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"},
+            text=True,
+        )
+
+    def __call__(self, root: pathlib.Path, words, at: int = 0) -> tuple[int, int, str]:
+        """Exit code, number of changes, and what was printed."""
+        counts, output = self._folder / "counts", self._folder / "output"
+        for file in (counts, output):
+            file.write_bytes(b"")
+        job = {"root": str(root), "words": words, "at": at, "counts": str(counts)}
+        print(json.dumps(job | {"output": str(output)}), file=self.server.stdin, flush=True)
+        code = int(self.server.stdout.readline())
+        return code, counts.stat().st_size, output.read_text()
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    """The folder as it is before each step, and the number of changes that the step makes."""
+    top = tmp_path_factory.mktemp("killed")
+    forks, root, before = Forks(top), top / "now", {}
+    write_photos(root / "photos", seed=5, number=8)
+    write_labels(root / "photos", root / "labels.csv")
+    for step, words in STEPS.items():
+        if step == "probe":
+            receive(root / "marked", root / "photos", root / "case", "ann")
+            write_suspect(root / "case", root / "marked" / "published")
+            state(root / "case")
+        before[step] = shutil.copytree(root, top / step)
+        code, number, said = forks(root, words)
+        assert code == CODES.get(step, 0), (step, said)
+        before[step] = before[step], number, files_of(root)
+    yield forks, before
+    forks.server.stdin.close()
+    assert forks.server.wait(60) == 0
+
+
+def files_of(root: pathlib.Path) -> dict[str, bytes]:
+    found = sorted(path for path in root.rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in found}
+
+
+def check_whole(name: str, body: bytes) -> None:
+    """Fails for a file that was not written to its end."""
+    kind = name.rpartition(".")[2]
+    if kind in ("json", "key", "sign", "sig"):
+        json.loads(body)
+    elif kind == "jsonl":
+        assert body.endswith(b"\n")
+        list(map(json.loads, body.splitlines()))
+    elif kind == "png":
+        PIL.Image.open(io.BytesIO(body)).load()
+    elif kind == "toml":
+        tomllib.loads(body.decode())
+    elif kind == "csv":
+        assert len(list(csv.reader(io.StringIO(body.decode())))) == 9
+    elif kind == "npz":
+        with np.load(io.BytesIO(body)) as stored:
+            dict(stored)
+    elif kind == "zip":
+        assert zipfile.ZipFile(io.BytesIO(body)).testzip() is None
+    elif kind == "html":
+        assert body.rstrip().endswith(b"</html>")
+    elif kind != "answers":  # a log: a line that was cut off is dropped when it is read
+        assert kind in ("py", "md") or name.endswith("LOCK"), name
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a name says that a file is unfinished."""
+    return any(part.endswith(".partial") for part in name.split("/")) or name.endswith("LOCK")
+
+
+def is_link(name: str, files: dict[str, bytes]) -> bool:
+    """Whether a file is the second name of a whole one, which was not removed any more."""
+    whole = name.rpartition(".")[0].rpartition(".")[0]
+    return name.endswith(".partial") and files.get(whole) == files[name]
+
+
+def is_fixed(name: str) -> bool:
+    """Whether a file holds no time and nothing random."""
+    return name.endswith((".png", ".npz", ".answers")) or name.startswith("case/suspects")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_any_write(story, tmp_path, step):
+    forks, before = story
+    start, number, after = before[step]
+    points = random.Random(step).sample(range(1, number + 1), min(POINTS, number))
+    for at in sorted(points):
+        root = shutil.copytree(start, tmp_path / f"at{at}")
+        code, _, said = forks(root, STEPS[step], at)
+        assert code == -9, (at, said)
+        for name, body in files_of(root).items():
+            if not is_temporary(name):
+                check_whole(name, body)
+        code, _, said = forks(root, STEPS[step])
+        now = files_of(root)
+        if code in (1, 2) and step in NEVER_OVERWRITTEN:
+            assert "exist" in said, (at, said)  # it was complete
+            now = {name: body for name, body in now.items() if not is_link(name, now)}
+        else:
+            assert code == CODES.get(step, 0), (at, said)
+        assert sorted(now) == sorted(after), at
+        for name, body in now.items():
+            check_whole(name, body)
+            assert body == after[name] or not is_fixed(name), (at, name)
+        shutil.rmtree(root)
