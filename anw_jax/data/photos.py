@@ -15,6 +15,8 @@ from anw_jax.data import image_files
 from anw_jax.data.photo_colour import PhotoColour
 
 _PLAIN = PhotoColour()
+# Of one file: more than the pixels that are read can fill, and no sparse file without end.
+_MOST_BYTES = 2**31
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +118,7 @@ def read_bytes(path: str | os.PathLike) -> bytes:
     path = pathlib.Path(path)
     try:
         _files.check_regular(path)
-        return path.read_bytes()
+        return _files.read_regular(path, _MOST_BYTES)
     except errors.FileKindError as error:
         raise errors.SourceError(str(error)) from None
     except OSError as error:

@@ -110,7 +110,7 @@ class MarkKey:
         """
         path = pathlib.Path(path)
         try:
-            with path.open("rb") as file:  # bounded, since a device may be endless
+            with _files.open_regular(path) as file:
                 body = _json.loads(file.read(_MOST_BYTES))
             if body["format"] != _FORMAT:
                 raise KeyError("format")

@@ -42,7 +42,7 @@ STEPS = {
     "case new": ("case", "new", "other", "--owner", "ann", "--suspect", "net=onnx"),
 }  # fmt: skip
 CODES = {"verdict": 10}
-NEVER_OVERWRITTEN = ("key", "signing", "case new", "report", "bundle")
+NEVER_OVERWRITTEN = ("key", "signing", "case new", "declare", "report", "bundle")
 
 
 class Forks:

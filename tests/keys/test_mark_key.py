@@ -174,5 +174,5 @@ def test_sub_keys_are_separate():
 
 
 def test_a_device_is_no_key_file():
-    with pytest.raises(KeyFileError, match="is not a mark-key file"):
+    with pytest.raises(KeyFileError, match="cannot be read: it is a device"):
         MarkKey.load("/dev/zero")
