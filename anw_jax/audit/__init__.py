@@ -5,7 +5,8 @@ predecessor: `probe_case` → `declare` → `seal_case` (or `run_rounds` with `a
 by leaf) → `judge_case` (or `judge_record`). Only the verdict of a sealed case opens keys. Every
 step is resumable: answers are cached on disk, so no query is paid for twice.
 
-`preview_folder`, `commit_folder` and `publish_folder` are the owner's steps; `estimate`
+`preview_folder`, `commit_folder` and `publish_folder` are the owner's steps; the two passes of
+the latter over the photos (`digest_pass`, `mark_pass`) can be run on many machines. `estimate`
 computes what an audit will need; `stamps` and `signatures` verify when files were made, and by
 whom; `replay_case` recomputes a verdict from the files; `bundle_case` zips them.
 """
@@ -13,7 +14,7 @@ whom; `replay_case` recomputes a verdict from the files; `bundle_case` zips them
 from anw_jax.audit.anchors import CaseAnchors, compare_anchors
 from anw_jax.audit.bundle import Bundled, bundle_case
 from anw_jax.audit.case import Case, Owner
-from anw_jax.audit.commit import Committed, commit_folder
+from anw_jax.audit.commit import Committed, commit_folder, digest_pass
 from anw_jax.audit.corrections import corrected
 from anw_jax.audit.declare import declare
 from anw_jax.audit.estimate import ExpectedEvidence, effects, estimate, reached
@@ -21,7 +22,7 @@ from anw_jax.audit.exchange import Opened, answer_request
 from anw_jax.audit.folder_report import FolderReport, report_lines, report_on
 from anw_jax.audit.judge import judge_case
 from anw_jax.audit.labels import Labels, arbitrator_labels, read_labels
-from anw_jax.audit.marking import Marked, publish_folder, survey
+from anw_jax.audit.marking import Marked, mark_pass, publish_folder, survey
 from anw_jax.audit.new_case import new_case
 from anw_jax.audit.options import Choices, Options
 from anw_jax.audit.preview import Preview, ThrowAwayMark, preview_folder
@@ -79,10 +80,12 @@ __all__ = [
     "compare_anchors",
     "corrected",
     "declare",
+    "digest_pass",
     "effects",
     "estimate",
     "judge_case",
     "judge_record",
+    "mark_pass",
     "new_case",
     "new_signing_key",
     "preview_folder",

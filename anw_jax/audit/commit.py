@@ -1,22 +1,14 @@
-"""Commit to a folder of photos, before any slot is known: the owner's first step.
+"""Commit to a folder of photos, before any slot is known: the owner's first step."""
 
-The registry, one file beside the owner's keys, numbers the commitments. The number is part of
-each plan, so an arbitrator who finds fewer commitments knows that some are missing. The
-registry also knows which photos were committed to before: committing to the same photos twice
-and presenting the better of the two would make p too small.
-"""
-
-import contextlib
 import dataclasses
 import datetime
-import hashlib
 import os
 import pathlib
-from collections.abc import Iterator
+import shutil
 
-from anw_jax import _check, _files, _json, data, progress
-from anw_jax.audit.files import digest_of, read_bytes, target_names
-from anw_jax.audit.folder_report import FolderReport, check_size, reason_of, report_on
+from anw_jax import _check, progress
+from anw_jax.audit.files import only_one, target_names
+from anw_jax.audit.folder_report import FolderReport, report_on
 from anw_jax.audit.labels import Labels, read_labels
 from anw_jax.audit.options import Choices
 from anw_jax.audit.published import (
@@ -25,109 +17,15 @@ from anw_jax.audit.published import (
     Published,
     check_later,
     commitment_of,
-    new_folder,
+    partial_folder,
     read_published,
     write_published,
 )
-from anw_jax.errors import CaseError, SourceError
-from anw_jax.keys import Manifest, MarkKey, SignatureSpace, image_digest
+from anw_jax.audit.registry import Registry, open_registry
+from anw_jax.errors import CaseError
+from anw_jax.keys import Manifest, MarkKey, SignatureSpace
 from anw_jax.marks import Mark
-
-REGISTRY = "anw-commitments.jsonl"
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """One commitment in the registry.
-
-    Attributes:
-      number: from 1.
-      time_utc: when it was made, ISO.
-      commitment: 64 hex digits.
-      key: a fingerprint that differs between keys and reveals nothing about them.
-      photos: the image digests.
-    """
-
-    number: int
-    time_utc: str
-    commitment: str
-    key: str
-    photos: tuple[str, ...]
-
-
-class Registry:
-    """The commitments of all keys in one folder.
-
-    Args:
-      folder: the folder of the key files.
-
-    Raises:
-      CaseError: the file is damaged.
-    """
-
-    def __init__(self, folder: pathlib.Path):
-        self.path = folder / REGISTRY
-        self.is_writable = os.access(folder, os.W_OK)
-        self.entries = _read_entries(self.path) if self.path.exists() else []
-
-    @property
-    def next_number(self) -> int:
-        """The number of the next commitment."""
-        return max((entry.number for entry in self.entries), default=0) + 1
-
-    def photos_again(self, manifest: Manifest) -> list[str]:
-        """File names of photos that were committed to before."""
-        known = {digest for entry in self.entries for digest in entry.photos}
-        pairs = zip(manifest.file_names, manifest.image_digests, strict=True)
-        return [name for name, digest in pairs if digest in known]
-
-    def uses_of(self, mark_key: MarkKey) -> int:
-        """Count the commitments that were made with a key."""
-        return sum(entry.key == _fingerprint(mark_key) for entry in self.entries)
-
-    def add(self, mark_key: MarkKey, published: Published) -> None:
-        """Append one commitment, unless it is there or the folder cannot be written."""
-        known = {entry.commitment for entry in self.entries}
-        if not self.is_writable or published.commitment in known:
-            return
-        entry = Entry(
-            published.plan.number,
-            datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            published.commitment,
-            _fingerprint(mark_key),
-            published.manifest.image_digests,
-        )
-        self.entries.append(entry)
-        lines = [_json.dumps(dataclasses.asdict(e), sort_keys=True) for e in self.entries]
-        _files.write_whole(self.path, ("\n".join(lines) + "\n").encode())
-
-
-@contextlib.contextmanager
-def open_registry(folder: pathlib.Path) -> Iterator[Registry]:
-    """Open the registry and lock its folder while a number is taken, if it can be written."""
-    message = f"another process is committing with the keys in {folder}: wait for it"
-    with contextlib.ExitStack() as stack:
-        if os.access(folder, os.W_OK):
-            stack.enter_context(_files.only_one(folder, lambda: CaseError(message)))
-        yield Registry(folder)
-
-
-def _fingerprint(mark_key: MarkKey) -> str:
-    return hashlib.sha256(mark_key.sub_key("registry")).hexdigest()[:16]
-
-
-def _read_entries(path: pathlib.Path) -> list[Entry]:
-    try:
-        lines = read_bytes(path).decode().splitlines()
-        entries = [Entry(**_json.loads(line)) for line in lines if line.strip()]
-        for entry in entries:
-            if not (isinstance(entry.number, int) and isinstance(entry.commitment, str)):
-                raise TypeError
-        return [dataclasses.replace(entry, photos=tuple(entry.photos)) for entry in entries]
-    except (ValueError, TypeError, RecursionError):
-        raise CaseError(
-            f"{path} is damaged: restore it, since it counts your commitments"
-        ) from None
+from anw_jax.shards import DigestPass, Shard, cut, join_digests, run_pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +64,7 @@ def commit_folder(
     again: bool = False,
     decode: bool = True,
     now: datetime.datetime | None = None,
+    workers: int = 1,
     on_progress: progress.ProgressFn = progress.silent,
 ) -> Committed:
     """Commit to every photo of a folder, before any slot is known; nothing is marked yet.
@@ -174,6 +73,8 @@ def commit_folder(
     `light.json`; it appears under its name when it is complete. The same call again finds the
     commitment that is there. Numbers come from the registry beside the key file. Photos that
     cannot be read, or are too small for the mark, are passed over and named in the report.
+    Digests of shards are kept in `out.partial`, from where the same call goes on if it was
+    stopped.
 
     Args:
       photos: the folder of originals, of any depth; only read.
@@ -187,6 +88,7 @@ def commit_folder(
       decode: False to leave the photos of a commitment that is there unread, since
         `publish_folder` reads them anyway.
       now: the time, with a time zone; None for the computer's. The beacon must lie after it.
+      workers: most processes that decode photos; 1 for this one alone.
       on_progress: called with (photos done, photos in all).
 
     Raises:
@@ -211,7 +113,12 @@ def commit_folder(
     if before is not None and not decode:
         manifest = before.manifest
     else:
-        manifest, report = _manifest(report, scheme, slots, mark.least_side, on_progress)
+        job, shards = DigestPass(photos, _shards_folder(out)), cut(report.names)
+        job.work.mkdir(parents=True, exist_ok=True)
+        with only_one(job.work):
+            num_bytes = report.num_bytes
+            run_pass(job, shards, workers=workers, num_bytes=num_bytes, on_progress=on_progress)
+        manifest, report = _manifest(report, job, shards, scheme, slots, mark.least_side)
     table = None if labels is None else read_labels(labels, manifest, labels_map)
     if labels is None and labels_map is not None:
         raise ValueError(f"labels_map needs labels, got {labels_map} alone")
@@ -230,6 +137,7 @@ def commit_folder(
             published = before
             _check_committed(before, out, mark_key, manifest, digest)
         registry.add(mark_key, published)
+    shutil.rmtree(partial_folder(out), ignore_errors=True)
     return Committed(
         published.commitment,
         manifest.num_images,
@@ -265,10 +173,13 @@ def _write(
 ) -> Published:
     """Write a new commitment; `out` appears under its name when it is complete."""
     plan = choices.plan(mark.description, labels, number)
-    partial = new_folder(out)
+    whole = partial_folder(out) / "whole"
+    if whole.exists():
+        shutil.rmtree(whole)
+    whole.mkdir(parents=True)
     commitment = commitment_of(mark_key, manifest, plan)
-    write_published(partial, mark_key, manifest, plan, commitment, now)
-    os.replace(partial, out)
+    write_published(whole, mark_key, manifest, plan, commitment, now)
+    os.replace(whole, out)
     return read_published(out)
 
 
@@ -356,40 +267,55 @@ def _check_out(photos: pathlib.Path, out: pathlib.Path) -> None:
         raise CaseError(f"out must not exist yet, got {out}: nothing is overwritten")
 
 
+def digest_pass(
+    photos: str | os.PathLike, out: str | os.PathLike, size: int | None = None
+) -> tuple[DigestPass, list[Shard[str]]]:
+    """Return the first pass over a folder and its shards, to be run on other machines.
+
+    `commit_folder` with the same folders then goes on from the files that they wrote.
+
+    Args:
+      photos: the folder of originals.
+      out: that of the later commitment.
+      size: photos in each shard; None for the size that `commit_folder` goes on from.
+
+    Raises:
+      SourceError: no such folder, or no photo in it.
+      CaseError: `out` is in the way.
+      TypeError, ValueError: a size below 1.
+    """
+    photos, out = pathlib.Path(photos), pathlib.Path(out)
+    _check_out(photos, out)
+    return DigestPass(photos, _shards_folder(out)), cut(report_on(photos).names, size)
+
+
+def _shards_folder(out: pathlib.Path) -> pathlib.Path:
+    return partial_folder(out) / "shards"
+
+
 def _manifest(
     report: FolderReport,
+    job: DigestPass,
+    shards: list[Shard[str]],
     scheme: str,
     num_slots: int,
     least_side: int,
-    on_progress: progress.ProgressFn,
 ) -> tuple[Manifest, FolderReport]:
-    """Decode every photo; those that cannot be marked are passed over in the report."""
-    digests, file_digests, notes, passed_over = [], [], [], []
-    for number, file in enumerate(report.photos):
-        try:
-            original = data.read_original(file)
-            check_size(original.pixels, least_side, file)
-            file_digests.append(digest_of(file))
-        except (SourceError, CaseError) as error:
-            passed_over.append((report.names[number], reason_of(error, file)))
-        else:
-            digests.append(image_digest(original.pixels))
-            notes += original.notes
-        on_progress(number + 1, len(report.photos))
-    if not digests:
-        name, why = passed_over[0]
+    """Join the digests; photos that cannot be marked are passed over in the report."""
+    done = join_digests(shards, job.folder, job.work, least_side)
+    if not done.names:
+        name, why = done.passed_over[0]
         raise CaseError(f"none of the photos can be marked: {name} {why}")
-    report = report.decoded(notes, passed_over)
     groups = None
     if scheme == "per_group":
-        groups = [str(pathlib.PurePosixPath(name).parent) for name in report.names]
+        groups = [str(pathlib.PurePosixPath(name).parent) for name in done.names]
     manifest = Manifest.of(
-        digests,
+        done.names,
         SignatureSpace(num_slots),
         scheme,
         groups,
-        list(report.names),
-        digests=digests,
-        file_digests=file_digests,
+        done.names,
+        digests=done.image_digests,
+        file_digests=done.file_digests,
     )
-    return manifest, report
+    return manifest, report.decoded(done.notes, done.passed_over)

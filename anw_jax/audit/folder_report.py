@@ -1,16 +1,14 @@
 """The files that an owner's folder holds: photos, pictures passed over, and others."""
 
 import collections
+import contextlib
 import dataclasses
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from anw_jax import data
-from anw_jax.errors import SourceError
 
 # The number of files that the lines name; JSON names all.
 _NAMED = 5
@@ -36,6 +34,15 @@ class FolderReport:
     passed_over: tuple[tuple[str, str], ...]
     others: dict[str, int]
     num_hidden: int
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all photo files that are still there."""
+        total = 0
+        for file in self.photos:
+            with contextlib.suppress(OSError):
+                total += file.stat().st_size
+        return total
 
     def as_json(self) -> dict[str, Any]:
         """Everything except the photos, for `--json`."""
@@ -83,25 +90,6 @@ def report_on(folder: str | os.PathLike) -> FolderReport:
         listing.others,
         listing.num_hidden,
     )
-
-
-def reason_of(error: Exception, file: pathlib.Path) -> str:
-    """Return what an error says of a file, without its name."""
-    return str(error).removeprefix(f"{file} ")
-
-
-def check_size(image: np.ndarray, least_side: int, file: pathlib.Path) -> None:
-    """Refuse a photo that is too small for a mark.
-
-    Raises:
-      SourceError: it is.
-    """
-    if min(image.shape[:2]) < least_side:
-        height, width = image.shape[:2]
-        raise SourceError(
-            f"{file} has {width} x {height} pixels, and the mark needs {least_side} along "
-            "each side: leave the photo out, or use another mark"
-        )
 
 
 def report_lines(report: FolderReport) -> list[str]:

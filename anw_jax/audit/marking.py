@@ -6,29 +6,39 @@ exist yet when the commitment is made; without a beacon it may follow at once.
 
 import collections
 import dataclasses
-import hashlib
 import os
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Collection
 from typing import Any
 
-import numpy as np
-
-from anw_jax import _files, _json, data, progress
-from anw_jax.audit.files import canonical_name, digest_of, target_names
-from anw_jax.audit.folder_report import FolderReport, check_size, reason_of, report_on
+from anw_jax import _json, data, progress
+from anw_jax.audit.files import canonical_name, only_one, target_names
+from anw_jax.audit.folder_report import FolderReport, report_on
 from anw_jax.audit.published import (
     PHOTOS,
     Published,
     check_later,
     commitment_of,
-    new_folder,
+    partial_folder,
     read_published,
 )
 from anw_jax.errors import CaseError, SourceError
-from anw_jax.keys import Manifest, MarkKey, assign, image_digest
-from anw_jax.marks import publish
+from anw_jax.keys import MarkKey, UnitSlots
+from anw_jax.shards import (
+    CommittedPhoto,
+    MarkedFile,
+    MarkedPhotos,
+    MarkPass,
+    Shard,
+    SurveyPass,
+    check_size,
+    cut,
+    join_marked,
+    reason_of,
+    run_pass,
+    sort_lines,
+)
 
 REPORT, DIGESTS = "report.json", "published.json"
 _REPORT_FORMAT = "anw_jax marking report, version 1"
@@ -38,29 +48,7 @@ _ADDED = (
     "was not committed to: later photos are a new batch, with a commitment and a key of its own"
 )
 _MISSING = "was committed to, and is not there any more"
-_CHANGED = "was changed after it was committed to"
 _UNCHANGED = "the mark does not change it"
-
-
-@dataclasses.dataclass(frozen=True)
-class MarkedFile:
-    """One photo that was marked.
-
-    Attributes:
-      file: name of the original.
-      published: name of the marked file.
-      published_sha256: of the marked file; "" in a survey.
-      written_as: format and quality.
-      removed: what of the original's metadata is not in it, counted.
-      notes: what the owner should know, each the end of "photos with …".
-    """
-
-    file: str
-    published: str
-    published_sha256: str
-    written_as: str
-    removed: dict[str, int]
-    notes: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,13 +115,15 @@ def publish_folder(
     *,
     beacon: bytes = b"",
     encoding: data.Encoding | None = None,
+    workers: int = 1,
     on_progress: progress.ProgressFn = progress.silent,
 ) -> Marked:
     """Mark every photo that `commit_folder` committed to, into `out/published`.
 
-    One photo is held in memory at a time. Writes `out/report.json` (what became of each file)
-    and `out/published.json` (SHA-256 of each published file, to be time-stamped). Names,
-    folders and time stamps are those of the originals.
+    One photo for each worker is held in memory at a time. Writes `out/report.json` (what became
+    of each file) and `out/published.json` (SHA-256 of each published file and the root of a
+    hash tree over them, to be time-stamped). Names, folders and time stamps are those of the
+    originals. The same call goes on where an earlier one was stopped.
 
     A photo that is missing, changed or cannot be decoded any more stays in the manifest and
     carries no mark; the others are marked all the same.
@@ -144,6 +134,7 @@ def publish_folder(
       out: the folder that holds the commitment.
       beacon: the value of the beacon that the plan names; b"" where it names none.
       encoding: how files are written; by default as their originals.
+      workers: most processes; 1 for this one alone.
       on_progress: called with (photos done, photos in all).
 
     Raises:
@@ -152,45 +143,65 @@ def publish_folder(
       CommitmentError: the beacon's value is missing, not planned, or of another length.
     """
     photos, out = pathlib.Path(photos), pathlib.Path(out)
-    encoding = encoding or data.Encoding()
-    mark_key = MarkKey.load(key_file)
-    published = read_published(out)
-    manifest = published.manifest
-    report = report_on(photos)
-    targets = target_names(manifest.file_names, encoding.ending)
-    if (out / PHOTOS).exists():
-        raise CaseError(f"out must hold no {PHOTOS} yet, got {out}: nothing is overwritten")
-    if commitment_of(mark_key, manifest, published.plan) != published.commitment:
-        raise CaseError(f"{key_file} is not the key behind the commitment in {out}")
-    check_later(published.plan.beacon, published.time_utc)
-    slots = assign(mark_key, manifest, published.plan, beacon=beacon)
-    partial = new_folder(out / PHOTOS)
-
-    def write(
-        number: int, original: data.Original, file: pathlib.Path
-    ) -> tuple[MarkedFile, bool]:
-        angle = float(slots.degrees[number])
-        marked = publish(published.mark, original.pixels[None], angle)[0]
-        is_unchanged = np.array_equal(marked, original.pixels)
-        encoded = data.encode(original, marked, encoding, str(file))
-        _write(partial / targets[number], encoded.content, file)
-        one = _entry(manifest.file_names[number], targets[number], encoded, original)
-        digest = hashlib.sha256(encoded.content).hexdigest()
-        return dataclasses.replace(one, published_sha256=digest), is_unchanged
-
-    done = _each(published, report, write, on_progress)
-    if not done.num_written:
-        shutil.rmtree(partial)
-        name, why = done.lost[0]
-        raise CaseError(
-            f"no photo that was committed to can be marked in {photos}: {name} {why}"
+    job, found = _prepare(photos, key_file, out, beacon, encoding)
+    with only_one(out):
+        shards = cut(found.photos)
+        run_pass(
+            job,
+            shards,
+            workers=workers,
+            num_bytes=found.report.num_bytes,
+            on_progress=on_progress,
         )
-    digests = {one.published: one.published_sha256 for one in (*done.marked, *done.unchanged)}
-    body = {"format": _DIGESTS_FORMAT, "commitment": done.commitment}
-    _json.write(out / DIGESTS, body | {"files": dict(sorted(digests.items()))})
-    _json.write(out / REPORT, done.as_json())
-    os.replace(partial, out / PHOTOS)
+        joined = join_marked(shards, job)
+        done = _marked(joined, found)
+        if not done.num_written:
+            for folder in (job.published, job.work):
+                shutil.rmtree(folder)
+            name, why = done.lost[0]
+            raise CaseError(
+                f"no photo that was committed to can be marked in {photos}: {name} {why}"
+            )
+        digests = {
+            one.published: one.published_sha256 for one in (*done.marked, *done.unchanged)
+        }
+        _remove_others(job.published, digests.keys())
+        body = {"format": _DIGESTS_FORMAT, "commitment": done.commitment, "root": joined.root}
+        _json.write(out / DIGESTS, body | {"files": dict(sorted(digests.items()))})
+        _json.write(out / REPORT, done.as_json())
+        os.replace(job.published, out / PHOTOS)
+        shutil.rmtree(job.work)
     return done
+
+
+def mark_pass(
+    photos: str | os.PathLike,
+    key_file: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    beacon: bytes = b"",
+    encoding: data.Encoding | None = None,
+    size: int | None = None,
+) -> tuple[MarkPass, list[Shard[CommittedPhoto]]]:
+    """Return the second pass over a folder and its shards, to be run on other machines.
+
+    `publish_folder` with the same arguments then goes on from the files that they wrote. The
+    pass is **secret**: it holds the sub-key that slots are drawn from.
+
+    Args:
+      photos: the same folder of originals.
+      key_file: the same key.
+      out: the folder that holds the commitment.
+      beacon: the value of the beacon that the plan names; b"" where it names none.
+      encoding: how files are written; by default as their originals.
+      size: photos in each shard; None for the size that `publish_folder` goes on from.
+
+    Raises:
+      CaseError, CommitmentError: as `publish_folder`.
+      TypeError, ValueError: a size below 1.
+    """
+    job, found = _prepare(pathlib.Path(photos), key_file, pathlib.Path(out), beacon, encoding)
+    return job, cut(found.photos, size)
 
 
 def survey(
@@ -198,6 +209,7 @@ def survey(
     out: str | os.PathLike,
     least_side: int,
     encoding: data.Encoding | None = None,
+    workers: int = 1,
     on_progress: progress.ProgressFn = progress.silent,
 ) -> Marked:
     """Say what `commit_folder` and `publish_folder` would do with each file; write nothing.
@@ -210,6 +222,7 @@ def survey(
       out: the folder of the commitment, if there is one; else a folder that is not there.
       least_side: of the mark, in pixels.
       encoding: how files would be written; by default as their originals.
+      workers: most processes; 1 for this one alone.
       on_progress: called with (photos done, photos in all).
 
     Raises:
@@ -218,20 +231,16 @@ def survey(
     """
     photos, out = pathlib.Path(photos), pathlib.Path(out)
     encoding = encoding or data.Encoding()
-    report = report_on(photos)
-    published = read_published(out) if out.exists() else None
-    names = report.names if published is None else published.manifest.file_names
-    targets = target_names(names, encoding.ending)
-
-    def look(
-        number: int, original: data.Original, file: pathlib.Path
-    ) -> tuple[MarkedFile, bool]:
-        check_size(original.pixels, least_side, file)
-        encoded = data.encode(original, original.pixels, encoding, str(file))
-        return _entry(names[number], targets[number], encoded, original), False
-
-    done = _each(published, report, look, on_progress)
-    if published is not None:
+    found = _find(photos, read_published(out) if out.exists() else None, encoding)
+    lines = run_pass(
+        SurveyPass(photos, least_side, encoding),
+        cut(found.photos),
+        workers=workers,
+        num_bytes=found.report.num_bytes,
+        on_progress=on_progress,
+    )
+    done = _marked(sort_lines([line for of_shard in lines for line in of_shard]), found)
+    if found.published is not None:
         return done
     return dataclasses.replace(
         done,
@@ -242,90 +251,102 @@ def survey(
     )
 
 
-def _entry(
-    name: str, target: str, encoded: data.Encoded, original: data.Original
-) -> MarkedFile:
-    return MarkedFile(name, target, "", encoded.text, encoded.removed, original.notes)
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What a folder holds of the photos committed to.
 
-
-def _write(path: pathlib.Path, content: bytes, original: pathlib.Path) -> None:
-    """Write a published file with the time stamps of its original."""
-    _files.write_whole(path, content)
-    times = original.stat()
-    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-
-
-def _each(
-    published: Published | None,
-    report: FolderReport,
-    handle: Callable[[int, data.Original, pathlib.Path], tuple[MarkedFile, bool]],
-    on_progress: progress.ProgressFn,
-) -> Marked:
-    """Decode each photo that was committed to, and sort all files into the three lists.
-
-    Args:
+    Attributes:
       published: the commitment; None for every photo of the folder.
-      report: of the folder.
-      handle: is given each photo's number and file, decoded; returns the entry, and whether
-        the mark changed nothing. Its SourceErrors say why a photo gets no mark.
-      on_progress: called with (photos done, photos in all).
+      report: of the folder; what was passed over are pictures that were not committed to.
+      photos: that were committed to.
+      added: files and names of those that were not.
     """
-    found = {canonical_name(n): f for n, f in zip(report.names, report.photos, strict=True)}
+
+    published: Published | None
+    report: FolderReport
+    photos: tuple[CommittedPhoto, ...]
+    added: tuple[tuple[pathlib.Path, str], ...]
+
+
+def _find(folder: pathlib.Path, published: Published | None, encoding: data.Encoding) -> _Found:
+    """Find the original of each photo that was committed to."""
+    report = report_on(folder)
+    files = {
+        canonical_name(n): (f, n) for n, f in zip(report.names, report.photos, strict=True)
+    }
     passed_over = {canonical_name(name): (name, why) for name, why in report.passed_over}
     manifest = None if published is None else published.manifest
     names = report.names if manifest is None else manifest.file_names
-    lists: tuple[list[MarkedFile], list[MarkedFile]] = ([], [])
-    lost: list[tuple[str, str]] = []
-    for number, name in enumerate(names):
-        file = found.pop(canonical_name(name), None)
+    targets = target_names(names, encoding.ending)
+    photos = []
+    for number, (name, target) in enumerate(zip(names, targets, strict=True)):
+        _, file = files.pop(canonical_name(name), (None, ""))
         _, why = passed_over.pop(canonical_name(name), ("", _MISSING))
-        if file is not None:
-            try:
-                original = data.read_original(file)
-                _check_committed(manifest, number, original, file)
-                entry, is_unchanged = handle(number, original, file)
-                lists[is_unchanged].append(entry)
-                why = ""
-            except SourceError as error:
-                why = reason_of(error, file)
-        if why:
-            lost.append((name, why))
-        on_progress(number + 1, len(names))
-    added = [(file, name) for name, file in found.items()]
-    least_side = 0 if published is None else published.mark.least_side
+        committed = ("", "", "")
+        if manifest is not None:
+            unit = manifest.unit_digests[manifest.unit_of_image[number]]
+            committed = (manifest.image_digests[number], manifest.file_digests[number], unit)
+        photos.append(CommittedPhoto(number, name, file, why, target, *committed))
     report = dataclasses.replace(report, passed_over=tuple(passed_over.values()))
-    report = report.decoded(
-        [note for entries in lists for one in entries for note in one.notes],
-        [(name, _why_added(file, least_side)) for file, name in added],
+    return _Found(published, report, tuple(photos), tuple(files.values()))
+
+
+def _prepare(
+    photos: pathlib.Path,
+    key_file: str | os.PathLike,
+    out: pathlib.Path,
+    beacon: bytes,
+    encoding: data.Encoding | None,
+) -> tuple[MarkPass, _Found]:
+    """Check what is needed for marking, and make the folders of the second pass."""
+    encoding = encoding or data.Encoding()
+    mark_key = MarkKey.load(key_file)
+    published = read_published(out)
+    manifest, plan = published.manifest, published.plan
+    found = _find(photos, published, encoding)
+    if (out / PHOTOS).exists():
+        raise CaseError(f"out must hold no {PHOTOS} yet, got {out}: nothing is overwritten")
+    if commitment_of(mark_key, manifest, plan) != published.commitment:
+        raise CaseError(f"{key_file} is not the key behind the commitment in {out}")
+    check_later(plan.beacon, published.time_utc)
+    slots = UnitSlots(
+        mark_key.sub_key("slots"),
+        manifest.space.num_slots,
+        manifest.digest,
+        plan,
+        beacon,
+        published.commitment if plan.mode == "sequential" else "",
+    )
+    folders = (partial_folder(out / PHOTOS), partial_folder(out / "shards"))
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+    return MarkPass(photos, *folders, published.mark, slots, encoding), found
+
+
+def _marked(joined: MarkedPhotos, found: _Found) -> Marked:
+    """Say what became of each file."""
+    published = found.published
+    least_side = 0 if published is None else published.mark.least_side
+    report = found.report.decoded(
+        [note for one in (*joined.marked, *joined.unchanged) for note in one.notes],
+        [(name, _why_added(file, least_side)) for file, name in found.added],
     )
     commitment = "" if published is None else published.commitment
-    return Marked(commitment, tuple(lists[0]), tuple(lists[1]), tuple(lost), report)
+    return Marked(commitment, joined.marked, joined.unchanged, joined.lost, report)
 
 
-def _check_committed(
-    manifest: Manifest | None, number: int, original: data.Original, file: pathlib.Path
-) -> None:
-    """Refuse a photo other than the one committed to.
-
-    A file with the very bytes committed to may be decoded to other pixels here.
-
-    Raises:
-      SourceError: it is another.
-    """
-    if manifest is None or image_digest(original.pixels) == manifest.image_digests[number]:
-        return
-    try:
-        is_file = digest_of(file) == manifest.file_digests[number]
-    except CaseError as error:
-        raise SourceError(str(error)) from None
-    if not is_file:
-        raise SourceError(f"{file} {_CHANGED}")
+def _remove_others(folder: pathlib.Path, names: Collection[str]) -> None:
+    """Remove files that an earlier run with other options, or a kill, left in a folder."""
+    wanted = {folder / name for name in names}
+    for file in [file for file in folder.rglob("*") if not file.is_dir()]:
+        if file not in wanted:
+            file.unlink()
 
 
 def _why_added(file: pathlib.Path, least_side: int) -> str:
     """Return why a photo was not committed to."""
     try:
-        check_size(data.read_photo(file), least_side, file)
+        check_size(data.read_photo(file).shape, least_side, file)
     except SourceError as error:
         return reason_of(error, file)
     return _ADDED

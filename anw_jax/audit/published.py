@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import pathlib
-import shutil
 
 from anw_jax import _files, _json
 from anw_jax.audit.files import digest_of, read_json
@@ -159,10 +158,6 @@ def check_later(beacon: str, time_utc: str) -> None:
         )
 
 
-def new_folder(folder: pathlib.Path) -> pathlib.Path:
-    """Make an empty folder beside `folder`, to be renamed; remove one that a kill left."""
-    partial = folder.with_name(folder.name + ".partial")
-    if partial.exists():
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    return partial
+def partial_folder(folder: pathlib.Path) -> pathlib.Path:
+    """Return where the content of a folder is made, before it appears under its name."""
+    return folder.with_name(folder.name + ".partial")

@@ -23,6 +23,7 @@ from anw_jax.keys import MarkKey
 from anw_jax.keys.beacons import drand_after, read_beacon
 from anw_jax.keys.stamps import KINDS as STAMPS
 from anw_jax.keys.stamps import hours_ahead
+from anw_jax.shards import num_cores
 
 _PATH = click.Path(path_type=pathlib.Path)
 _KEY = click.option("--key", "key_file", required=True, help="The key file.")
@@ -77,6 +78,13 @@ def _commit_options(command: Any) -> Any:
             "it may be tuned from; may be repeated. FILE describes it as suspects/<name>.toml "
             "describes a suspect.",
         ),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            default=None,
+            metavar="N",
+            help="Processes that read and write photos; by default one for each core.",
+        ),
         committed_options,
         click.option("--out", required=True, type=_PATH, help="A new folder."),
         _KEY,
@@ -103,7 +111,9 @@ def clock() -> datetime.datetime:
     help="The kind of time stamp that you will get, which decides how far ahead the default "
     "beacon lies: 2 hours (rfc3161, default), or 48 (opentimestamps).",
 )
-def commit(folder, key_file, out, beacon, no_beacon, stamp, again, as_json, **given) -> int:
+def commit(
+    folder, key_file, out, beacon, no_beacon, stamp, again, workers, as_json, **given
+) -> int:
     """Create a commitment to all photos in FOLDER, recursively; marks none (see `anw mark`).
 
     Writes OUT/commitment.json. Hues depend on the commitment and on the value of a public
@@ -129,7 +139,7 @@ def commit(folder, key_file, out, beacon, no_beacon, stamp, again, as_json, **gi
         beacon = ""
     elif beacon is None and not (out / COMMITMENT).exists():
         beacon = drand_after(now, hours_ahead(stamp or STAMPS[0]))
-    done = _commit(folder, key_file, out, beacon, again, given, now=now)
+    done = _commit(folder, key_file, out, beacon, again, given, workers, now=now)
     lines = _commitment_lines(done, folder, key_file, out)
     if read_beacon(done.beacon).kind in ("drand", "nist"):
         lines[-2:-2] = stamp_lines(out, stamp or STAMPS[0])
@@ -186,6 +196,7 @@ def mark(
     strip_gps,
     strip_all,
     dry_run,
+    workers,
     as_json,
     **given,
 ) -> int:
@@ -215,10 +226,9 @@ def mark(
             f"--beacon-value needs a commitment, and {out} has none: run anw commit first"
         )
     if dry_run:
-        return _dry_run(folder, key_file, out, encoding, given, as_json)
-    done = _commit(
-        folder, key_file, out, beacon or (None if is_committed else ""), again, given, False
-    )
+        return _dry_run(folder, key_file, out, encoding, given, workers, as_json)
+    beacon = beacon or (None if is_committed else "")
+    done = _commit(folder, key_file, out, beacon, again, given, workers, decode=False)
     if done.beacon and beacon_value is None:
         show(as_json, _body(done), _commitment_lines(done, folder, key_file, out))
         return _code(done.report)
@@ -230,13 +240,14 @@ def mark(
         out,
         beacon=value,
         encoding=encoding,
+        workers=workers or num_cores(),
         on_progress=ProgressLine("marking", "photos"),
     )
     show(as_json, _body(done, marked), _marked_lines(done, marked, out))
     return _code(marked.report, marked.lost)
 
 
-def _dry_run(folder, key_file, out, encoding, given, as_json) -> int:
+def _dry_run(folder, key_file, out, encoding, given, workers, as_json) -> int:
     """Print what `mark` would do."""
     if (out / COMMITMENT).exists():
         mark_used = audit.read_published(out).mark
@@ -244,7 +255,12 @@ def _dry_run(folder, key_file, out, encoding, given, as_json) -> int:
         choices = choices_of(given, "", MAKERS)
         mark_used = choices.make_mark(MarkKey.load(key_file), choices.slots or 12)
     found = audit.survey(
-        folder, out, mark_used.least_side, encoding, ProgressLine("reading", "photos")
+        folder,
+        out,
+        mark_used.least_side,
+        encoding,
+        workers=workers or num_cores(),
+        on_progress=ProgressLine("reading", "photos"),
     )
     lines = [
         *audit.report_lines(found.report),
@@ -260,7 +276,7 @@ def _code(report: audit.FolderReport, lost: Sequence[Any] = ()) -> int:
 
 
 def _commit(
-    folder, key_file, out, beacon, again, given, decode=True, now=None
+    folder, key_file, out, beacon, again, given, workers, decode=True, now=None
 ) -> audit.Committed:
     return audit.commit_folder(
         folder,
@@ -272,6 +288,7 @@ def _commit(
         again=again,
         decode=decode,
         now=now,
+        workers=workers or num_cores(),
         on_progress=ProgressLine("committing", "photos"),
     )
 

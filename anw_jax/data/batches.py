@@ -7,7 +7,6 @@ import types
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-import jax
 import numpy as np
 
 from anw_jax import _check, errors
@@ -184,5 +183,7 @@ def check_seed(seed: int) -> int:
 def permutation(seed: int, stream: int, num: int) -> np.ndarray:
     """Return permutation number `stream` of `seed`, int32 `[num]`."""
     # The implementation is named because JAX's default is a setting of the caller.
+    import jax  # not on import: a process that only marks photos needs none
+
     key = jax.random.fold_in(jax.random.key(int(seed), impl="threefry2x32"), stream)
     return np.asarray(jax.random.permutation(key, num)).astype(np.int32)

@@ -6,8 +6,6 @@ import pathlib
 import types
 from collections.abc import Callable, Mapping
 
-import jax
-
 from anw_jax import _check, errors
 from anw_jax.data.dataset import Splits, StreamedDataset
 from anw_jax.data.readers import folder, mock, npz, scikit_image, tfds
@@ -106,6 +104,8 @@ def default_memory_bytes() -> int:
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     if _CGROUP_LIMIT.is_file() and (text := _CGROUP_LIMIT.read_text().strip()).isdecimal():
         limits.append(int(text))
+    import jax
+
     device = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in device:
         limits.append(device["bytes_limit"])

@@ -9,6 +9,7 @@
 * `commit`, `check_commitment`: make a commitment before training, and verify it.
 * `assign`: key + manifest + plan + beacon value → one slot per unit, by a keyed
   pseudo-random function.
+* `UnitSlots`: the slots of `assign`, drawn from a unit's digest alone. **Secret.**
 * `commit_units`, `UnitTree`, `LeafChecker`: the same for the sequential mode, unit by unit.
   `UnitTree` is **secret**; a `LeafOpening` must stay secret until the bet on its unit is
   recorded.
@@ -42,6 +43,7 @@ from anw_jax.keys.manifest import ChangedPixelsWarning, Manifest
 from anw_jax.keys.mark_key import MarkKey
 from anw_jax.keys.plan import CLAIMS, MODES, Plan, augmentation_seed, public_seed
 from anw_jax.keys.plan_fields import AccessRule, Denoising
+from anw_jax.keys.slots import UnitSlots
 from anw_jax.keys.units import SCHEMES, Assignment, SignatureSpace, Units
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "MarkKey",
     "Plan",
     "SignatureSpace",
+    "UnitSlots",
     "UnitTree",
     "Units",
     "assign",

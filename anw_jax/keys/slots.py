@@ -12,6 +12,8 @@ unit's own photos. An owner could preview them and publish only photos that suit
 verdict under such a plan is always conditional.
 """
 
+import dataclasses
+import functools
 import hashlib
 import hmac
 from collections.abc import Callable
@@ -45,9 +47,13 @@ MacFn = Callable[[bytes], bytes]
 
 def fixed_fields(manifest: Manifest, plan: Plan) -> list[bytes]:
     """Return the inputs of every draw: N, manifest digest, plan digest, beacon name."""
+    return _fixed(manifest.space.num_slots, manifest.digest, plan)
+
+
+def _fixed(num_slots: int, manifest: str, plan: Plan) -> list[bytes]:
     return [
-        manifest.space.num_slots.to_bytes(4, "big"),
-        bytes.fromhex(manifest.digest),
+        num_slots.to_bytes(4, "big"),
+        bytes.fromhex(manifest),
         bytes.fromhex(plan.digest),
         plan.beacon.encode(),
     ]
@@ -64,8 +70,72 @@ def sealed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan, value: bytes
         if value:
             slot_key = hmac.digest(slot_key, _TAG_BEACON_1 + value, "sha256")
         return _draws_1(slot_key, manifest)
-    prefix = _TAG_SLOT + length_prefixed([*fixed_fields(manifest, plan), value])
-    return _draws(_hmac(slot_key, prefix), manifest)
+    draws = UnitSlots(slot_key, manifest.space.num_slots, manifest.digest, plan, value)
+    return [draws.slot_of(unit) for unit in manifest.unit_digests]
+
+
+@dataclasses.dataclass(frozen=True)
+class UnitSlots:
+    """Draws the slot that a unit is marked with from the unit's digest alone. **Secret**.
+
+    Many machines can mark a part of the photos each: none of them needs the manifest. The slots
+    are those of `assign`.
+
+    Attributes:
+      slot_key: 32 secret bytes, `mark_key.sub_key("slots")`.
+      num_slots: N.
+      manifest: the manifest's digest.
+      plan: the committed plan, of the current version.
+      value: of the beacon that the plan names; b"" if it names none.
+      root: in the sequential mode the commitment; "" in the sealed mode.
+
+    Raises:
+      CommitmentError: the beacon value is missing, unexpected or of the wrong length.
+      ValueError: a plan of version 1; a root in the sealed mode, or none in the sequential.
+    """
+
+    slot_key: bytes = dataclasses.field(repr=False)
+    num_slots: int
+    manifest: str
+    plan: Plan
+    value: bytes = b""
+    root: str = ""
+
+    def __post_init__(self):
+        self.plan.check_is_current()
+        check_beacon(self.plan, self.value)
+        if (self.plan.mode == "sequential") != bool(self.root):
+            raise ValueError(
+                "root must be the commitment with a sequential plan and '' with a sealed one, "
+                f"got {self.root!r:.40} with mode {self.plan.mode!r}"
+            )
+
+    @functools.cached_property
+    def _macs(self) -> tuple[MacFn, MacFn | None]:
+        """Return the function that draws the slot, and that of its public offset, if any."""
+        fields = _fixed(self.num_slots, self.manifest, self.plan)
+        if not self.root:
+            return _hmac(
+                self.slot_key, _TAG_SLOT + length_prefixed([*fields, self.value])
+            ), None
+        committed = _hmac(self.slot_key, _TAG_COMMITTED + length_prefixed(fields))
+        if not self.value:
+            return committed, None
+        num_slots, _, *of_plan = fields
+        public = [num_slots, bytes.fromhex(self.root), *of_plan, self.value]
+        return committed, _sha256(_TAG_OFFSET + length_prefixed(public))
+
+    def slot_of(self, unit_digest: str) -> int:
+        """Return the slot of the unit with this digest, in 1 … N - 1."""
+        (mac, offset_mac), num_valid = self._macs, self.num_slots - 1
+        unit = length_prefixed([bytes.fromhex(unit_digest)])
+        slot = draw(mac, unit, num_valid)
+        offset = 0 if offset_mac is None else draw(offset_mac, unit, num_valid) - 1
+        return 1 + (slot - 1 + offset) % num_valid
+
+    def __reduce__(self):  # without the cached functions, which cannot be pickled
+        fields = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return type(self), tuple(fields)
 
 
 def committed_slots(mark_key: MarkKey, manifest: Manifest, plan: Plan) -> list[int]:

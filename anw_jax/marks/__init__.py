@@ -26,7 +26,7 @@ from anw_jax.marks.mark import Mark
 from anw_jax.marks.named import make_mark, mark_named, sub_key_name
 from anw_jax.marks.pixels import PixelMark
 from anw_jax.marks.private_basis import UserLCT
-from anw_jax.marks.publish import MarkTables, program_of, publish
+from anw_jax.marks.publish import MarkTables, program_of, publish, publish_image
 
 __all__ = [
     "Composed",
@@ -46,5 +46,6 @@ __all__ = [
     "mark_named",
     "program_of",
     "publish",
+    "publish_image",
     "sub_key_name",
 ]

@@ -1,16 +1,15 @@
 """Two marks under one key: one slot selects both."""
 
 import dataclasses
+import functools
 from typing import Any
 
-import jax
 import numpy as np
 
 from anw_jax.keys import plan_fields
 from anw_jax.marks.mark import MOST_SLOTS, Array, Mark, array_namespace, check_input
 
 
-@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class _Pair:
     """The parameters of two marks, and their types, which are part of the tree's structure."""
@@ -18,6 +17,17 @@ class _Pair:
     types: tuple[type, type] = dataclasses.field(metadata={"static": True})
     first: Any
     second: Any
+
+    def __post_init__(self):
+        _register()
+
+
+@functools.cache
+def _register() -> None:
+    """Make pairs pytrees; not on import, so that other marks need no jax."""
+    import jax
+
+    jax.tree_util.register_dataclass(_Pair)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,6 @@ Functions return a JAX array if any argument is one, otherwise NumPy; they work 
 import dataclasses
 import functools
 
-import jax
 import numpy as np
 
 from anw_jax.keys import plan_fields
@@ -49,6 +48,7 @@ def lct_matrix(basis: Array, degrees: float | Array) -> Array:
     Example:
       >>> lct_matrix(np.eye(3), 90.0).round(3).tolist()
       [[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]
+      >>> import jax
       >>> slope = jax.jacfwd(lct_matrix, argnums=1)(np.eye(3), 0.0)  # per degree
       >>> round(float(slope[2, 1]), 4)
       0.0175
@@ -60,8 +60,13 @@ def lct_terms(basis: Array) -> Array:
     """Return A, B, C `[3, 3, 3]` with T⁻¹ R(θ) T = A + cos θ · B + sin θ · C."""
     xp = array_namespace(basis)
     basis = xp.asarray(basis, float)
+    rotation = xp.asarray(_ROTATION, float)
+    if xp is np:
+        return np.linalg.inv(basis) @ rotation @ basis
+    import jax
+
     with jax.default_matmul_precision("highest"):
-        return xp.linalg.inv(basis) @ xp.asarray(_ROTATION, float) @ basis
+        return xp.linalg.inv(basis) @ rotation @ basis
 
 
 def matrix_at(terms: Array, degrees: float | Array) -> Array:

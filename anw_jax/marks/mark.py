@@ -1,15 +1,19 @@
 """The `Mark` protocol, and what the marks share."""
 
+import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from anw_jax import _check
 
-Array = np.ndarray | jax.Array
+if TYPE_CHECKING:
+    import jax
+
+    Array = np.ndarray | jax.Array
+else:  # jax is not imported by a process that only marks files
+    Array = np.ndarray
 
 MOST_SLOTS = 2**10
 
@@ -64,15 +68,15 @@ def check_input(image: Array, degrees: float | Array) -> None:
     Under a JAX transformation, only shapes and dtypes are checked.
     """
     # Only the type of a JAX array is read, so that it may be traced.
-    _check.colour_image(image=jax.typeof(image) if isinstance(image, jax.Array) else image)
-    if not isinstance(image, jax.core.Tracer):
+    _check.colour_image(image=sys.modules["jax"].typeof(image) if _is_jax(image) else image)
+    if not _is_traced(image):
         _check.unit_range(image=image)
     if np.shape(degrees) != ():
         raise ValueError(
             f"degrees must be one number for one image, got shape {np.shape(degrees)}: "
             "use jax.vmap for a batch"
         )
-    if not isinstance(degrees, jax.core.Tracer) and not np.isfinite(degrees):
+    if not _is_traced(degrees) and not np.isfinite(degrees):
         raise ValueError(f"degrees must be finite, got {degrees}")
 
 
@@ -101,7 +105,18 @@ def check_sub_key(sub_key: bytes, name: str) -> None:
 
 def array_namespace(*operands: Any) -> Any:
     """Return `jax.numpy` if any operand is a JAX array, otherwise NumPy."""
-    return jnp if any(isinstance(operand, jax.Array) for operand in operands) else np
+    return sys.modules["jax"].numpy if any(map(_is_jax, operands)) else np
+
+
+def _is_jax(value: Any) -> bool:
+    """Return whether a value is a JAX array; there is none before jax is imported."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, jax.Array)
+
+
+def _is_traced(value: Any) -> bool:
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, jax.core.Tracer)
 
 
 def at_angle(values: Array, degrees: float | Array) -> Array:

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from anw_jax import _check
@@ -44,6 +43,8 @@ class MarkTables:
 
     def publish(self, image: np.ndarray, index: int, slot: int) -> np.ndarray:
         """Mark one uint8 image, number `index`, with NumPy."""
+        import jax
+
         entry = (self.mark_of_image[index], slot)
         return self.publish_pixels(image, jax.tree.map(lambda t: t[entry], self.parameters))
 
@@ -87,6 +88,8 @@ def stack_parameters(trees: Sequence[Any]) -> Any:
       TypeError: composed marks of different types.
       ValueError: leaves of different shapes, such as pixel marks for photos of two sizes.
     """
+    import jax
+
     if len({jax.tree.structure(tree) for tree in trees}) > 1:
         raise TypeError("marks must be composed of the same two types to share a program")
 
@@ -105,6 +108,8 @@ def stack_parameters(trees: Sequence[Any]) -> Any:
 
 def program_of(mark: Mark) -> Hashable:
     """Return what marks must have in common so that one `MarkTables` holds them."""
+    import jax
+
     leaves, tree = jax.tree.flatten(mark.parameters(np.zeros(())))
     return type(mark), tree, tuple(np.shape(leaf) for leaf in leaves)
 
@@ -135,6 +140,8 @@ def publish(mark: Mark, images: np.ndarray, degrees: float | np.ndarray) -> np.n
       >>> publish(HueRotation(), originals, 120.0).ravel().tolist()
       [55, 66, 255]
     """
+    import jax
+
     _check_is_mark(mark)
     images = _check.uint8_images(images=images)
     angles = _angles(degrees, len(images))
@@ -144,6 +151,32 @@ def publish(mark: Mark, images: np.ndarray, degrees: float | np.ndarray) -> np.n
         one = tree.unflatten([table[i] for table in tables])
         marked[i] = mark.publish_pixels(image, one)
     return marked
+
+
+def publish_image(mark: Mark, image: np.ndarray, degrees: float) -> np.ndarray:
+    """Mark one original as `publish` does, without importing jax.
+
+    Args:
+      mark: the watermark transform.
+      image: uint8 original `[H, W, 3]`.
+      degrees: the signature.
+
+    Returns:
+      uint8 `[H, W, 3]`.
+
+    Raises:
+      TypeError, ValueError: as `publish`.
+
+    Example:
+      >>> from anw_jax.marks import HueRotation
+      >>> original = np.full((1, 1, 3), [200, 40, 40], np.uint8)
+      >>> publish_image(HueRotation(), original, 120.0).ravel().tolist()
+      [55, 66, 255]
+    """
+    _check_is_mark(mark)
+    pixels = _check.uint8_image(image=image)
+    (angle,) = _angles(degrees, 1)
+    return mark.publish_pixels(pixels, mark.parameters(np.asarray(angle)))
 
 
 def _check_is_mark(mark: object) -> None:

@@ -221,7 +221,12 @@ def test_a_kill_leaves_nothing_half_written(root, photos, monkeypatch, at):
         audit.publish_folder(photos, key, root / "out", beacon=b"value")
     monkeypatch.undo()
     left = {file.name for file in (root / "out").iterdir()}
-    assert left - before <= {"published.partial", "report.json", "published.json"}
+    assert left - before <= {
+        "published.partial",
+        "shards.partial",
+        "report.json",
+        "published.json",
+    }
     done = audit.publish_folder(photos, key, root / "out", beacon=b"value")
     assert done.num_written == 5
     folder = root / "out" / "published"

@@ -351,7 +351,7 @@ def test_what_no_audit_could_test_is_not_committed_to(root, photos):
 
 
 def test_a_registry_numbers_commitments_and_knows_photos(root, photos):
-    from anw_jax.audit.commit import REGISTRY, Registry
+    from anw_jax.audit.registry import REGISTRY, Registry
 
     KEY.save(root / "own.key")
     commit = functools.partial(audit.commit_folder, photos, root / "own.key")
@@ -381,7 +381,7 @@ def test_a_registry_numbers_commitments_and_knows_photos(root, photos):
 
 def test_keys_may_lie_where_nothing_is_written(root, photos, monkeypatch):
     KEY.save(root / "own.key")
-    monkeypatch.setattr("anw_jax.audit.commit.os.access", lambda path, mode: False)
+    monkeypatch.setattr("anw_jax.audit.registry.os.access", lambda path, mode: False)
     before = contents(root)
     done = audit.commit_folder(
         photos, root / "own.key", root / "out", audit.Choices(mark="hue")

@@ -31,6 +31,7 @@ LAYER = {
     "schemes": 3,
     "attacks": 3,
     "baselines": 3,
+    "shards": 3,
     "audit": 3,
     "report": 4,
     "lab": 4,
@@ -38,7 +39,7 @@ LAYER = {
 }
 # Imports within a layer, beside those of layer 0: attacks, baselines and model watermarks train
 # models, an attack may embed a watermark of its own, the log of model owners is signed as an
-# audit is, and a run ends with its report.
+# audit is, owners' commands run over shards, and a run ends with its report.
 SIDEWAYS = {
     ("lab", "report"),
     ("attacks", "train"),
@@ -46,6 +47,7 @@ SIDEWAYS = {
     ("schemes", "train"),
     ("schemes", "audit"),
     ("attacks", "schemes"),
+    ("audit", "shards"),
 }
 
 OUTSIDE = {
@@ -98,6 +100,7 @@ OUTSIDE = {
         "skimage",
     },
     "baselines": {"numpy", "scipy", "jax", "optax"},
+    "shards": {"numpy"},
     "audit": {"numpy", "cryptography", "rfc3161_client", "opentimestamps"},
     "report": {"numpy", "matplotlib", "jinja2"},
     "lab": {"numpy", "jax", "ml_collections"},

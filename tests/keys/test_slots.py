@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import hmac
+import pickle
 
 import numpy as np
 import pytest
@@ -12,7 +13,16 @@ from hypothesis import strategies as st
 
 from anw_jax import keys
 from anw_jax.errors import CommitmentError
-from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace, slots
+from anw_jax.keys import (
+    Manifest,
+    MarkKey,
+    Plan,
+    SignatureSpace,
+    UnitSlots,
+    assign,
+    commit_units,
+    slots,
+)
 
 KEY = MarkKey.for_experiment(1)
 BEACON = "arbitrator:Jane Doe"
@@ -330,3 +340,36 @@ def test_a_beacon_of_no_known_kind_takes_any_length():
     plan = Plan("losses", 0.01, beacon="the weather tomorrow")
     for value in (b"7", bytes(99)):
         assert keys.assign(KEY, manifest_of(3), plan, beacon=value).num_units == 3
+
+
+@pytest.mark.parametrize("mode", ["sealed", "sequential"])
+@pytest.mark.parametrize("value", [b"", b"value"])
+def test_slots_drawn_unit_by_unit_are_those_of_assign(mode, value):
+    photos = np.arange(40 * 12, dtype=np.uint8).reshape(40, 2, 2, 3)
+    manifest = Manifest.of(photos, SignatureSpace(7), "per_group", [i // 3 for i in range(40)])
+    key = MarkKey.for_experiment(2)
+    plan = Plan("losses", 0.1, mode=mode, beacon="round 7" if value else "")
+    root = commit_units(key, manifest, plan) if mode == "sequential" else ""
+    draws = UnitSlots(key.sub_key("slots"), 7, manifest.digest, plan, value, root)
+    drawn = [pickle.loads(pickle.dumps(draws)).slot_of(unit) for unit in manifest.unit_digests]
+    assert drawn == assign(key, manifest, plan, beacon=value).slot_of_unit.tolist()
+    assert repr(key.sub_key("slots")) not in repr(draws)
+    for other in (
+        dataclasses.replace(draws, slot_key=bytes(32)),
+        dataclasses.replace(draws, manifest="00" * 32),
+        dataclasses.replace(draws, plan=dataclasses.replace(plan, alpha=0.2)),
+    ):
+        assert [other.slot_of(unit) for unit in manifest.unit_digests] != drawn
+
+
+def test_slots_drawn_unit_by_unit_check_what_they_are_made_of():
+    sealed, opened = Plan("losses", 0.1), Plan("losses", 0.1, mode="sequential")
+    named = Plan("losses", 0.1, beacon="round 7")
+    for plan, value, root, words in (
+        (sealed, b"", "00" * 32, "root must be the commitment with a sequential plan and ''"),
+        (opened, b"", "", "got '' with mode 'sequential'"),
+        (named, b"", "", "names 'round 7' and a value is missing"),
+        (sealed, b"value", "", "names no beacon and a value is given"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            UnitSlots(bytes(32), 12, "00" * 32, plan, value, root)
