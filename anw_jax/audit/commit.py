@@ -1,10 +1,12 @@
 """Commit to a folder of photos, before any slot is known: the owner's first step."""
 
+import contextlib
 import dataclasses
 import datetime
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
 
 from anw_jax import _check, progress
 from anw_jax.audit.files import only_one, target_names
@@ -26,6 +28,9 @@ from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey, SignatureSpace
 from anw_jax.marks import Mark
 from anw_jax.shards import DigestPass, Shard, cut, join_digests, run_pass
+
+# The digests of so many photos are kept when a commitment is refused.
+_MANY = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,34 +115,31 @@ def commit_folder(
         _check.integer_at_least(3, slots=slots)
     mark = choices.make_mark(mark_key, slots) if before is None else before.mark
     scheme = choices.scheme or "per_image"
-    if before is not None and not decode:
-        manifest = before.manifest
-    else:
-        job, shards = DigestPass(photos, _shards_folder(out)), cut(report.names)
-        job.work.mkdir(parents=True, exist_ok=True)
-        with only_one(job.work):
-            num_bytes = report.num_bytes
-            run_pass(job, shards, workers=workers, num_bytes=num_bytes, on_progress=on_progress)
-        manifest, report = _manifest(report, job, shards, scheme, slots, mark.least_side)
-    table = None if labels is None else read_labels(labels, manifest, labels_map)
-    if labels is None and labels_map is not None:
-        raise ValueError(f"labels_map needs labels, got {labels_map} alone")
-    digest = None if table is None else table.digest
-    warnings: tuple[str, ...] = ()
-    now = now or datetime.datetime.now(datetime.UTC)
-    with open_registry(key_file.parent) as registry:
-        if before is None:
-            check_later(choices.beacon or "", now.isoformat(timespec="seconds"))
-            warnings = _warn(registry, mark_key, manifest, choices.beacon or "", again)
-            number = registry.next_number
-            published = _write(
-                out, mark_key, manifest, mark, choices, digest or "", number, now
-            )
+    with _workplace(out, len(report.names)):
+        if before is not None and not decode:
+            manifest = before.manifest
         else:
-            published = before
-            _check_committed(before, out, mark_key, manifest, digest)
-        registry.add(mark_key, published)
-    shutil.rmtree(partial_folder(out), ignore_errors=True)
+            job, shards = DigestPass(photos, _shards_folder(out)), cut(report.names)
+            _run(job, shards, report.num_bytes, workers, on_progress)
+            manifest, report = _manifest(report, job, shards, scheme, slots, mark.least_side)
+        table = None if labels is None else read_labels(labels, manifest, labels_map)
+        if labels is None and labels_map is not None:
+            raise ValueError(f"labels_map needs labels, got {labels_map} alone")
+        digest = None if table is None else table.digest
+        warnings: tuple[str, ...] = ()
+        now = now or datetime.datetime.now(datetime.UTC)
+        with open_registry(key_file.parent) as registry:
+            if before is None:
+                check_later(choices.beacon or "", now.isoformat(timespec="seconds"))
+                warnings = _warn(registry, mark_key, manifest, choices.beacon or "", again)
+                number = registry.next_number
+                published = _write(
+                    out, mark_key, manifest, mark, choices, digest or "", number, now
+                )
+            else:
+                published = before
+                _check_committed(before, out, mark_key, manifest, digest)
+            registry.add(mark_key, published)
     return Committed(
         published.commitment,
         manifest.num_images,
@@ -148,6 +150,21 @@ def commit_folder(
         report,
         (*warnings, *_about_labels(table)),
     )
+
+
+@contextlib.contextmanager
+def _workplace(out: pathlib.Path, num_photos: int) -> Iterator[None]:
+    """Remove the files of the first pass at the end; after a kill the next call needs them.
+
+    After an error too, unless they took long to make.
+    """
+    try:
+        yield
+    except Exception:
+        if num_photos < _MANY:
+            shutil.rmtree(partial_folder(out), ignore_errors=True)
+        raise
+    shutil.rmtree(partial_folder(out), ignore_errors=True)
 
 
 def _about_labels(table: Labels | None) -> tuple[str, ...]:
@@ -287,6 +304,18 @@ def digest_pass(
     photos, out = pathlib.Path(photos), pathlib.Path(out)
     _check_out(photos, out)
     return DigestPass(photos, _shards_folder(out)), cut(report_on(photos).names, size)
+
+
+def _run(
+    job: DigestPass,
+    shards: list[Shard[str]],
+    num_bytes: int,
+    workers: int,
+    on_progress: progress.ProgressFn,
+) -> None:
+    job.work.mkdir(parents=True, exist_ok=True)
+    with only_one(job.work):
+        run_pass(job, shards, workers=workers, num_bytes=num_bytes, on_progress=on_progress)
 
 
 def _shards_folder(out: pathlib.Path) -> pathlib.Path:

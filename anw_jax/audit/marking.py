@@ -63,6 +63,7 @@ class Marked:
       lost: (name, reason) of photos that were committed to and could not be written: they carry
         no mark.
       report: what was passed over, and why.
+      root: hash tree over the published files in the manifest's order, hex; "" in a survey.
     """
 
     commitment: str
@@ -70,6 +71,7 @@ class Marked:
     unchanged: tuple[MarkedFile, ...]
     lost: tuple[tuple[str, str], ...]
     report: FolderReport
+    root: str = ""
 
     @property
     def num_written(self) -> int:
@@ -121,9 +123,9 @@ def publish_folder(
     """Mark every photo that `commit_folder` committed to, into `out/published`.
 
     One photo for each worker is held in memory at a time. Writes `out/report.json` (what became
-    of each file) and `out/published.json` (SHA-256 of each published file and the root of a
-    hash tree over them, to be time-stamped). Names, folders and time stamps are those of the
-    originals. The same call goes on where an earlier one was stopped.
+    of each file) and `out/published.json` (SHA-256 of each published file, to be time-stamped).
+    Names, folders and time stamps are those of the originals. The same call goes on where an
+    earlier one was stopped.
 
     A photo that is missing, changed or cannot be decoded any more stays in the manifest and
     carries no mark; the others are marked all the same.
@@ -153,8 +155,7 @@ def publish_folder(
             num_bytes=found.report.num_bytes,
             on_progress=on_progress,
         )
-        joined = join_marked(shards, job)
-        done = _marked(joined, found)
+        done = _marked(join_marked(shards, job), found)
         if not done.num_written:
             for folder in (job.published, job.work):
                 shutil.rmtree(folder)
@@ -166,7 +167,7 @@ def publish_folder(
             one.published: one.published_sha256 for one in (*done.marked, *done.unchanged)
         }
         _remove_others(job.published, digests.keys())
-        body = {"format": _DIGESTS_FORMAT, "commitment": done.commitment, "root": joined.root}
+        body = {"format": _DIGESTS_FORMAT, "commitment": done.commitment}
         _json.write(out / DIGESTS, body | {"files": dict(sorted(digests.items()))})
         _json.write(out / REPORT, done.as_json())
         os.replace(job.published, out / PHOTOS)
@@ -332,7 +333,7 @@ def _marked(joined: MarkedPhotos, found: _Found) -> Marked:
         [(name, _why_added(file, least_side)) for file, name in found.added],
     )
     commitment = "" if published is None else published.commitment
-    return Marked(commitment, joined.marked, joined.unchanged, joined.lost, report)
+    return Marked(commitment, joined.marked, joined.unchanged, joined.lost, report, joined.root)
 
 
 def _remove_others(folder: pathlib.Path, names: Collection[str]) -> None:
