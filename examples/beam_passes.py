@@ -1,7 +1,7 @@
 """Both passes over a folder of photos as Apache Beam pipelines.
 
     python examples/beam_passes.py digest PHOTOS OUT [options of Beam]
-    python examples/beam_passes.py mark PHOTOS OUT --key=KEY [--beacon_value=HEX] [options of Beam]
+    python examples/beam_passes.py mark PHOTOS OUT --key=KEY [--beacon_value=HEX] [of Beam]
 
 Then `anw commit` and `anw mark` with the same folders go on from there. All workers must see
 the folders under the same paths. The second pass sends the sub-key of the slots to the
