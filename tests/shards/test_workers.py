@@ -53,7 +53,7 @@ def test_neither_workers_nor_a_kill_change_the_roots(folder, tmp_path, workers, 
 def test_a_photo_that_kills_every_worker_is_named(folder, tmp_path):
     shards = cut(names_of(folder), 4)
     job = Killed(DigestPass(folder, tmp_path / "work"), 2, None)
-    words = r"a worker process ended while it handled shard 2 \(b/03.png … b/09.png\): if mem"
+    words = r"a worker process ended while it handled shard 2 \(b/05.png … b/broken.png\)"
     with (
         pytest.warns(UserWarning, match="going on with 1"),
         pytest.raises(SourceError, match=words),
