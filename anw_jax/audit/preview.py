@@ -14,12 +14,13 @@ import numpy as np
 from anw_jax import data, progress
 from anw_jax.audit.commit import check_apart
 from anw_jax.audit.estimate import ExpectedEvidence, evidence_lines, expected_evidence
-from anw_jax.audit.folder_report import FolderReport, check_size, reason_of, report_on
+from anw_jax.audit.folder_report import FolderReport, report_on
 from anw_jax.audit.options import DEFAULT_MARK
 from anw_jax.errors import CaseError, SourceError
 from anw_jax.keys import MarkKey, SignatureSpace, image_digest
 from anw_jax.marks import Mark, make_mark, publish
 from anw_jax.marks.named import strength_of
+from anw_jax.shards import check_size, reason_of
 
 MOST_SHOWN = 60
 _LARGEST_SIDE = 640
@@ -233,7 +234,7 @@ def _previewed(
     """Read and mark one photo; return it, its digest and its notes, and keep no full pixels."""
     original = data.read_original(file)
     pixels, colour = original.pixels, original.colour
-    check_size(pixels, throw_away.mark.least_side, file)
+    check_size(pixels.shape, throw_away.mark.least_side, file)
     marked = throw_away.apply(pixels)
     small = (data.thumbnail(image, _LARGEST_SIDE, colour) for image in (pixels, marked))
     photo = PreviewedPhoto(
