@@ -20,19 +20,8 @@ from anw_jax.marks.mark import (
     strips,
 )
 
-_TAG_DRAW = b"anw_jax/v2/light-draw\0"
-_TAG_DESCRIBE = b"anw_jax/v2/light\0"
-
-# How alike small networks answer the same change of brightness in two cells, by the distance
-# of the cells (rows down, columns across), in percent of the answer to one cell, less what
-# linear interpolation alone explains. From `benchmarks/light_patterns.py`.
-_LIKENESS = (
-    (0, -11, 1, 4, 5, 5),
-    (15, -7, -3, -2, 0, 1),
-    (9, -3, -3, -3, -2, -1),
-    (5, -1, -3, -3, -2, -1),
-)
-_NUM_PASSES = 2
+_TAG_DRAW = b"anw_jax/v1/light-draw\0"
+_TAG_DESCRIBE = b"anw_jax/v1/light\0"
 
 MOST_CELLS = 64
 _LARGEST_SIDE = 2**16
@@ -58,11 +47,6 @@ class LightField:
 
     The field is defined relative to the image size, so it survives resizing. It is in the
     luminance: grey photos can be marked, and training on grey images does not remove the mark.
-
-    **Patterns that networks learn.** Signs are drawn from the secret, then arranged by a public
-    rule: cell by cell, twice over, the patterns exchange their signs so that cells which
-    networks respond to together tend to agree. The image changes as much as with independent
-    signs, a small network's logits 1.6 to 1.8 times as much (in squares).
 
     **Signatures are angles, as for hues**, so keys, slots, commitments and the exact test need
     no changes: slot s of `SignatureSpace(num_slots)` has pattern s, and slot 0 none. Between
@@ -123,7 +107,7 @@ class LightField:
     @functools.cached_property
     def patterns(self) -> np.ndarray:
         """The sign of each cell, int8 `[num_slots, cells, cells]`; zeros at slot 0."""
-        signs = _arranged(*_draw_signs(self.sub_key, self.num_slots - 1, self.cells))
+        signs = _draw_signs(self.sub_key, self.num_slots - 1, self.cells)
         unmarked = np.zeros((1, self.cells, self.cells), np.int8)
         return np.concatenate([unmarked, signs])
 
@@ -225,53 +209,17 @@ def _interpolate(cells: Array, height: int, width: int) -> Array:
     return cells
 
 
-def _draw_signs(sub_key: bytes, num_patterns: int, cells: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw balanced signs in random order per cell, and an order of the cells.
-
-    Returns:
-      int8 `[num_patterns, cells, cells]`, and int64 `[cells * cells]`.
-    """
+def _draw_signs(sub_key: bytes, num_patterns: int, cells: int) -> np.ndarray:
+    """Draw balanced signs in random order per cell, int8 `[num_patterns, cells, cells]`."""
     num_cells = cells * cells
-    size = 8 * (num_patterns + 1) * num_cells
-    stream = _stream(sub_key, size).view(">u8").reshape(num_cells, num_patterns + 1)
+    size = 8 * num_patterns * num_cells
+    stream = _stream(sub_key, size).view(">u8").reshape(num_cells, num_patterns)
     # The order of independent 64-bit numbers is uniform; a tie has a probability of 2^-40.
-    order = np.argsort(stream[:, 0], kind="stable")
-    stream = stream[:, 1:]
     ranks = np.argsort(np.argsort(stream, axis=1, kind="stable"), axis=1)
     # With an odd number of patterns, a separate bit of the stream decides the surplus sign.
     odd = (stream[:, :1] & np.uint64(1)).astype(np.int64) * (num_patterns % 2)
     signs = np.where(2 * ranks < num_patterns - odd, 1, -1)
-    return signs.T.reshape(num_patterns, cells, cells).astype(np.int8), order
-
-
-def _arranged(signs: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Exchange the signs of each cell between patterns to follow the cells around it.
-
-    In each cell, the patterns whose cells around it ask most for light, by the sum of
-    sign · likeness, get the cell's positive signs. Ties keep the drawn signs; patterns that are
-    still tied go by number.
-
-    Args:
-      signs: int8 `[num_patterns, cells, cells]`.
-      order: the order in which cells are visited, in each pass; int64 `[cells * cells]`.
-
-    Returns:
-      int8 of the same shape; each cell has as many patterns of each sign as before.
-    """
-    quarter = np.array(_LIKENESS, np.float64)  # sums are integers below 2^53: exact
-    half = np.concatenate([quarter[:0:-1], quarter])
-    likeness = np.concatenate([half[:, :0:-1], half], axis=1)
-    rows, columns = (size // 2 for size in likeness.shape)
-    num_patterns, height, width = signs.shape
-    frame = [(rows, rows), (columns, columns), (0, 0)]
-    framed = np.pad(signs.transpose(1, 2, 0).astype(np.float64), frame)
-    for row, column in zip(*np.divmod(np.tile(order, _NUM_PASSES), width), strict=True):
-        around = framed[row : row + 2 * rows + 1, column : column + 2 * columns + 1]
-        asked = likeness.ravel() @ around.reshape(-1, num_patterns)
-        own = framed[row + rows, column + columns]
-        own[np.lexsort((-own, -asked))] = np.sort(own)[::-1]
-    inner = framed[rows : rows + height, columns : columns + width]
-    return inner.transpose(2, 0, 1).astype(np.int8)
+    return signs.T.reshape(num_patterns, cells, cells).astype(np.int8)
 
 
 def _stream(sub_key: bytes, size: int) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 import hashlib
 import hmac
-import json
-import pathlib
 
 import chex
 import jax
@@ -15,7 +13,7 @@ from hypothesis import strategies as st
 
 from anw_jax.keys import MarkKey, Plan, SignatureSpace
 from anw_jax.marks import LightField, publish
-from anw_jax.marks.light_field import _LIKENESS, _curve, _draw_signs, _interpolate
+from anw_jax.marks.light_field import _curve
 
 SUB_KEY = MarkKey.for_experiment(4).sub_key("light")
 MARK = LightField(SUB_KEY, strength=0.3, cells=4, num_slots=6)
@@ -146,84 +144,28 @@ class Transformations(chex.TestCase):
         np.testing.assert_allclose(batch, alone, atol=1e-6)
 
 
-def _naive_draw(sub_key, num_patterns, cells):
-    """Signs `[patterns][cell]` and the order of the cells, word by word."""
-    stream = b""
-    for counter in range(-(-8 * (num_patterns + 1) * cells**2 // 32)):
-        message = b"anw_jax/v2/light-draw\0" + counter.to_bytes(4, "big")
-        stream += hmac.new(sub_key, message, hashlib.sha256).digest()
-    words = [int.from_bytes(stream[i : i + 8], "big") for i in range(0, len(stream), 8)]
-    patterns, places = [[] for _ in range(num_patterns)], []
-    for _ in range(cells**2):
-        place, *own = words[: num_patterns + 1]
-        words = words[num_patterns + 1 :]
-        places.append(place)
-        num_light = num_patterns // 2 + (num_patterns % 2) * (1 - own[0] % 2)
-        for pattern, word in zip(patterns, own, strict=True):
-            pattern.append(1 if word in sorted(own)[:num_light] else -1)
-    return patterns, sorted(range(cells**2), key=places.__getitem__)
-
-
 def _naive_patterns(sub_key, num_patterns, cells):
-    patterns, order = _naive_draw(sub_key, num_patterns, cells)
-    for cell in 2 * order:
-        asked = []
-        for number, pattern in enumerate(patterns):
-            total = 0
-            for other in range(cells**2):
-                down = abs(cell // cells - other // cells)
-                across = abs(cell % cells - other % cells)
-                if down < len(_LIKENESS) and across < len(_LIKENESS[0]):
-                    total += pattern[other] * _LIKENESS[down][across]
-            asked.append((-total, -pattern[cell], number))
-        signs = sorted((pattern[cell] for pattern in patterns), reverse=True)
-        for (*_, number), sign in zip(sorted(asked), signs, strict=True):
-            patterns[number][cell] = sign
+    stream = b""
+    for counter in range(-(-8 * num_patterns * cells**2 // 32)):
+        message = b"anw_jax/v1/light-draw\0" + counter.to_bytes(4, "big")
+        stream += hmac.new(sub_key, message, hashlib.sha256).digest()
+    patterns = [[] for _ in range(num_patterns)]
+    for _ in range(cells**2):
+        words = [int.from_bytes(stream[8 * i : 8 * i + 8], "big") for i in range(num_patterns)]
+        stream = stream[8 * num_patterns :]
+        num_light = num_patterns // 2 + (num_patterns % 2) * (1 - words[0] % 2)
+        lightest = sorted(words)[:num_light]
+        for pattern, word in zip(patterns, words, strict=True):
+            pattern.append(1 if word in lightest else -1)
     return np.reshape(patterns, (num_patterns, cells, cells))
 
 
-@pytest.mark.parametrize(("num_slots", "cells"), [(12, 7), (7, 3), (2, 2), (3, 12)])
-def test_patterns_equal_the_naive_rule(num_slots, cells):
+@pytest.mark.parametrize(("num_slots", "cells"), [(12, 5), (7, 3), (2, 2)])
+def test_patterns_equal_the_naive_draw(num_slots, cells):
     mark = LightField(SUB_KEY, cells=cells, num_slots=num_slots)
     assert not mark.patterns[0].any()
     naive = _naive_patterns(SUB_KEY, num_slots - 1, cells)
     np.testing.assert_array_equal(mark.patterns[1:], naive)
-
-
-def test_the_likeness_is_the_measured_one():
-    results = pathlib.Path(__file__).parents[2] / "results" / "benchmarks"
-    stored = json.loads((results / "light_patterns.json").read_text())["results"]
-    assert [list(row) for row in _LIKENESS] == stored["likeness"]
-    assert min(stored["gain_of_each"]) > 1.5
-
-
-def test_patterns_are_the_same_on_every_machine():
-    digest = hashlib.sha256(LightField(SUB_KEY).patterns.tobytes()).hexdigest()
-    assert digest == "3f0049a1ca9907ce04e7dfd97296d1c8a9c4605cd385a85fa5f96b94e8df4b11"
-
-
-def _pairs(signs, down, across):
-    """The mean product of signs at this distance, over patterns and cells."""
-    centred = signs - signs.mean(axis=0)
-    size = signs.shape[1]
-    return (centred[:, down:, across:] * centred[:, : size - down, : size - across]).mean()
-
-
-def test_the_rule_follows_the_likeness_and_keeps_the_size_of_the_field():
-    drawn, arranged = [], []
-    for number in range(20):
-        key = number.to_bytes(32, "big")
-        drawn.append(_draw_signs(key, 11, 16)[0].astype(float))
-        arranged.append(LightField(key).patterns[1:].astype(float))
-    drawn, arranged = np.concatenate(drawn), np.concatenate(arranged)
-    # Vertical neighbours are alike to networks (14), diagonal ones are not (-8).
-    assert _pairs(arranged, 1, 0) > 0.1 > abs(_pairs(drawn, 1, 0)) * 5
-    assert _pairs(arranged, 1, 1) < -0.05 < -abs(_pairs(drawn, 1, 1)) * 3
-    sizes = [
-        np.mean([np.square(_interpolate(each, 64, 64)).mean() for each in signs])
-        for signs in (drawn, arranged)
-    ]
-    assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
 
 
 @settings(max_examples=25, deadline=None)
