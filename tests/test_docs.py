@@ -57,3 +57,28 @@ def test_every_page_is_reached_from_the_readme():
             if target.suffix == ".md" and target.exists():
                 waiting.append(target)
     assert [page for page in sorted((ROOT / "docs").glob("*.md")) if page not in seen] == []
+
+
+LINES = "|".join(
+    (
+        r"sequenceDiagram|autonumber|end",
+        r"(participant|actor) \w+ as [^;#]+",
+        r"Note over \w+(,\w+)?: [^;#]+",
+        r"loop [^;#]+",
+        r"\w+-?->>\w+: [^;#]+",
+    )
+)
+
+
+@pytest.mark.parametrize("page", ["protocol"])
+def test_diagrams_use_the_plain_part_of_mermaid(page):
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    diagrams = re.findall(r"^```mermaid\n(.*?)^```", text, re.M | re.S)
+    assert len(diagrams) == 2
+    for diagram in diagrams:
+        lines = [line.strip() for line in diagram.splitlines()]
+        assert [line for line in lines if not re.fullmatch(LINES, line)] == []
+        assert lines.count("end") == sum(line.startswith("loop ") for line in lines)
+        named = {line.split()[1] for line in lines if line.startswith(("participant", "actor"))}
+        used = {name for line in lines for name in re.findall(r"^(\w+)-?->>(\w+):", line)}
+        assert {name for pair in used for name in pair} <= named
