@@ -35,11 +35,11 @@ if not ROOT.exists():
     if not REPOSITORY:
         raise ValueError("set REPOSITORY to the address of anw_jax, and run this cell again")
     subprocess.run(["git", "clone", "--quiet", REPOSITORY, str(ROOT)], check=True)
-needed = ("click", "matplotlib", "PIL", "skimage")
+needed = ("click", "jinja2", "matplotlib", "PIL", "skimage")
 is_missing = any(importlib.util.find_spec(name) is None for name in needed)
 if is_missing or "google.colab" in sys.modules:
     pip = [sys.executable, "-m", "pip", "install", "-q"]
-    subprocess.run([*pip, f"{ROOT}[cli]", "matplotlib", "scikit-image"], check=True)
+    subprocess.run([*pip, f"{ROOT}[cli,report]", "matplotlib", "scikit-image"], check=True)
 sys.path.insert(0, str(ROOT))
 
 
@@ -64,6 +64,17 @@ if not photos.is_dir():
     photos.mkdir(exist_ok=True)
     for name in ("astronaut", "chelsea", "coffee"):
         Image.fromarray(getattr(skimage.data, name)()).save(photos / f"{name}.jpg", quality=92)
+
+# %% [markdown]
+# ## Look at the mark
+#
+# The preview uses marks of a random key: nobody should see their own before committing.
+
+# %%
+from IPython.display import Image as Picture
+
+anw(f"preview {photos} --out {work}/look")
+Picture(work / "look" / "preview.png")
 
 # %% [markdown]
 # ## Key and commitment

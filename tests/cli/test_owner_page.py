@@ -1,4 +1,4 @@
-"""Every command of docs/owner.md, in its order, with the files that the page takes for granted."""
+"""Every command of docs/owner.md, in its order, with a stamp and a round made for it."""
 
 import datetime
 import json
@@ -46,11 +46,12 @@ def test_the_page_runs_and_every_file_to_keep_exists(anw, prepared):
         said[shlex.split(line)[1]] = ran.out
         if line.startswith("anw commit"):
             after_the_commitment(prepared)
-    assert list(said) == ["key", "commit", "stamp", "mark"]
+    assert list(said) == ["key", "preview", "commit", "stamp", "mark"]
+    assert "look at look/preview.html; then: anw commit photos" in said["preview"]
     assert "curl -sS -H 'Content-Type: application/timestamp-query'" in said["commit"]
     assert "early enough for the beacon's value" in said["stamp"]
     assert "12 photos in 12 units marked in marked/published" in said["mark"]
-    kept = PAGE.partition("## 6. Keep")[2].partition("\n## ")[0]
+    kept = PAGE.partition("## 7. Keep")[2].partition("\n## ")[0]
     names = {*re.findall(r"`([\w./]+\.\w+)`", kept), "anw-commitments.jsonl"}
     assert len(names) >= 9
     for name in names:
