@@ -15,9 +15,9 @@ from anw_jax.cli.main import run
 from tests.audit.conftest import MEMORY, write_labels, write_photos
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-PAGE, DETAILS, REST, OWNER = (
+PAGE, DETAILS, REST, OWNER, MODELS = (
     (REPOSITORY / "docs" / f"{name}.md").read_text()
-    for name in ("arbitrator", "case", "sequential", "owner")
+    for name in ("arbitrator", "case", "sequential", "owner", "model_watermarks")
 )
 BLOCKS = re.findall(r"^```(sh|toml)(?: exit (\d+))?\n(.*?)^```", PAGE + REST, re.M | re.S)
 
@@ -142,7 +142,7 @@ def test_the_pages_name_every_command_and_kind_and_field_and_exit_code():
     from anw_jax.cli.main import anw as group
 
     for name in set(group.commands) - {"key"}:
-        assert f"anw {name} " in PAGE + REST + OWNER, name
+        assert f"anw {name} " in PAGE + REST + OWNER + MODELS, name
     for kind in {**MAKERS, **arbitrator.MAKERS}:
         assert f"| `{kind}` |" in DETAILS, kind
     named = (
