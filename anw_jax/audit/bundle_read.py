@@ -7,7 +7,7 @@ import pathlib
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -62,9 +62,9 @@ class NamelessManifest(Manifest):
 class _NoPhotos:
     """The photos of an owner, which are not in the bundle."""
 
-    def __init__(self, num_images: int):
+    def __init__(self, num_images: int, missing: Collection[int]):
         # Photos of different sizes would be asked about separately, by the same digests.
-        self.shapes = [(1, 1, 3)] * num_images
+        self.shapes = [None if n in missing else (1, 1, 3) for n in range(num_images)]
 
 
 class _BundledOriginals(Originals):
@@ -119,7 +119,7 @@ class BundledCase(Case):
                 others if others.exists() else None,
             )
         originals = _BundledOriginals(
-            _NoPhotos(manifest.num_images),
+            _NoPhotos(manifest.num_images, said.get("missing", ())),
             None if table is None else table.classes,
             said.get("labels_file"),
             table,

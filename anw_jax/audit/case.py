@@ -262,6 +262,7 @@ SHAPES: dict[str, dict[str, Any]] = {
                 "commitment": str,
                 "plan": dict,
                 "files": {"*": str},
+                "missing?": [int],
                 "labels_by?": str,
                 "labels_sha256?": str,
                 "num_redecoded?": int,

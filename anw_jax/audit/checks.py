@@ -103,20 +103,20 @@ def check_complete(case: Case) -> None:
     """Check that every photo committed to is in the case.
 
     An owner knows the slots, and may know the model's answers: leaving out the photos whose
-    hues do not match would turn the others into a match.
+    hues do not match would turn the others into a match. Without this check the verdict has
+    the condition that this did not happen.
 
     Raises:
       CaseError: one is not.
     """
     for name, owner in case.owners.items():
-        present = set(owner.originals.present)
         names = owner.published.manifest.file_names
-        missing = [file for index, file in enumerate(names) if index not in present]
-        if missing:
+        if missing := owner.originals.missing:
             raise CaseError(
                 f"owner {name!r} lacks {len(missing)} of {len(names)} originals "
-                f"({missing[0]!r}): get them all, since whoever may leave photos out can keep "
-                "only those that match"
+                f"({names[missing[0]]!r}): get them all, since whoever may leave photos out can "
+                "keep only those that match; if they are lost, declare despite them (anw "
+                "declare --despite-missing), which is a condition of the verdict"
             )
 
 

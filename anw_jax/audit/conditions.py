@@ -55,6 +55,7 @@ _CODE_FIXED_BLIND = (
     "the code that runs the network was written by somebody who did not know the hues"
 )
 _LABELED_BLIND = "the class numbers were given by somebody who did not know the hues"
+_MISSING = "none of the missing photos ({} of {}) was left out because of its hue"
 _LABELS_SEEN = f"{_LABELED_BLIND} (nobody stated that)"
 
 
@@ -137,6 +138,12 @@ class CaseBasis:
             is_stated = self.statements.owners[owner]["labels_given_blind"]
             (more if is_stated else conditions).append(
                 _LABELED_BLIND if is_stated else _LABELS_SEEN
+            )
+        if missing := self.declared.body["owners"][owner].get("missing"):
+            text = _MISSING.format(len(missing), published.manifest.num_images)
+            is_stated = self.statements.owners[owner]["missing_by_chance"]
+            (more if is_stated else conditions).append(
+                text if is_stated else f"{text} (nobody stated that)"
             )
         is_stated = model["loss_fixed_blind"]
         for text in self._open_of_loss(owner, suspect):
@@ -223,7 +230,7 @@ class CaseBasis:
                     "beacon": owner.published.plan.beacon,
                     "beacon_value": declared.body["beacons"].get(name, ""),
                     "labels_by": declared.labels_by(name),
-                    "stated": self.statements.owners[name],
+                    "stated": _without_unset(self.statements.owners[name]),
                     **self._stamps(name),
                 }
                 for name, owner in self.case.owners.items()
@@ -232,7 +239,7 @@ class CaseBasis:
                 name: {
                     "access": declared.access_text(name),
                     "menu": declared.menu(name),
-                    "stated": _without_unset_loss(self.statements.suspects[name]),
+                    "stated": _without_unset(self.statements.suspects[name]),
                 }
                 for name in declared.body["suspects"]
             },
@@ -279,9 +286,10 @@ def conditions_of_originals(originals: Originals) -> list[str]:
     ]
 
 
-def _without_unset_loss(said: dict[str, Any]) -> dict[str, Any]:
-    """Leave out `loss_fixed_blind` if it is not stated, as verdicts before it did."""
-    return {n: value for n, value in said.items() if n != "loss_fixed_blind" or value}
+def _without_unset(said: dict[str, Any]) -> dict[str, Any]:
+    """Leave out newer fields that are not stated, as verdicts before them did."""
+    newer = ("loss_fixed_blind", "missing_by_chance")
+    return {name: value for name, value in said.items() if name not in newer or value}
 
 
 def check_blind(case: Case, name: str, noted: str | None) -> bool:

@@ -30,6 +30,7 @@ def declare(
     options: Options,
     *,
     despite_probe: bool = False,
+    despite_missing: bool = False,
     makers: dict[str, MakerFn] | None = None,
 ) -> dict[str, Any]:
     """Write `declared.json`; nothing may change afterwards.
@@ -38,6 +39,8 @@ def declare(
       case: with owners, suspects, and a probe.
       options: the arbitrator's choices.
       despite_probe: continue although the probe found errors, or was not made.
+      despite_missing: continue although originals are missing or cannot be read: their rows
+        are constant, and the verdict is conditional.
       makers: further kinds of suspects.
 
     Returns:
@@ -58,7 +61,8 @@ def declare(
     statements = read_statements(case)
     controls = statements.controls
     checks.check_owners(case, controls)
-    checks.check_complete(case)
+    if not despite_missing:
+        checks.check_complete(case)
     checks.check_marks_fit(case)
     check_release(case, statements)
     opened = {name: file.open(makers) for name, file in case.models.items()}
@@ -85,7 +89,7 @@ def declare(
         "owners": {
             name: {
                 **_owner(owner),
-                **_redecoded(owner),
+                **_photos(owner),
                 "labels_by": sources[name],
                 "labels_sha256": checks.digest_of_labels(labels[name]),
             }
@@ -174,9 +178,14 @@ def check_unchanged(case: Case) -> Declared:
     if not case.has("declared.json"):
         raise CaseError(f"{file} is not there: declare the audit first (anw declare)")
     declared = Declared(case, case.check_link("declared.json", "probe.json"))
-    checks.check_complete(case)
+    owners = declared.body["owners"]
+    if not any(said.get("missing") for said in owners.values()):
+        checks.check_complete(case)
     now = {
-        "owners": {name: _owner(owner) for name, owner in case.owners.items()},
+        "owners": {
+            name: {**_owner(owner), "missing": owner.originals.missing or None}
+            for name, owner in case.owners.items()
+        },
         "suspects": {name: {"file": file.digest} for name, file in case.suspects.items()},
         "references": {n: {"file": file.digest} for n, file in case.references.items()},
     }
@@ -258,10 +267,11 @@ def _owner(owner: Owner) -> dict[str, Any]:
     }
 
 
-def _redecoded(owner: Owner) -> dict[str, int]:
-    """Return how many files have other pixels here, which a bundle cannot count."""
-    number = owner.originals.num_redecoded
-    return {"num_redecoded": number} if number else {}
+def _photos(owner: Owner) -> dict[str, Any]:
+    """Return how many files have other pixels here, and which are missing, for bundles."""
+    originals = owner.originals
+    found = {"num_redecoded": originals.num_redecoded, "missing": originals.missing}
+    return {name: value for name, value in found.items() if value}
 
 
 def _sequential(

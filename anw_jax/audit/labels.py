@@ -8,6 +8,7 @@ import io
 import os
 import pathlib
 import re
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
@@ -91,6 +92,8 @@ def read_labels(
     A label is a class number, "-" (no class fits), or a word that a map of rows
     'word,class number' turns into a class number. Columns are separated by commas, semicolons
     or tabs. File names and words are compared in the Unicode form NFC and without outer spaces.
+    Rows of files that are not in the manifest, such as photos that were passed over, are not
+    used, with a warning.
 
     Args:
       path: the table.
@@ -99,8 +102,8 @@ def read_labels(
       arbitrator_words: the arbitrator's map, used if the owner gave none.
 
     Raises:
-      CaseError: other rows, a row that names no photo, two labels for a photo, a photo without
-        one, a map that does not fit, or no text in UTF-8 or UTF-16.
+      CaseError: other rows, two labels for a photo, a photo without one, a map that does not
+        fit, or no text in UTF-8 or UTF-16.
     """
     path = pathlib.Path(path)
     known = {canonical_name(name) for name in manifest.file_names}
@@ -176,23 +179,35 @@ def _in_order(
 ) -> tuple[int | str, ...]:
     place_of = {name: place for place, name in enumerate(manifest.file_names)}
     of_canonical = _unique_places(manifest)
+    canonical = {canonical_name(name) for name in manifest.file_names}
     found: dict[int, int | str] = {}
+    unused: list[str] = []
     for name, text in rows:
         place = place_of.get(name, of_canonical.get(canonical_name(name)))
-        if place is None:
-            hint = _check.did_you_mean(name, manifest.file_names)
+        if place is None and canonical_name(name) in canonical:
             raise CaseError(
-                f"{path} has a row for {name!r:.80}, which is not a photo of this case{hint}"
+                f"{path} has a row for {name!r:.80}, which could be each of several photos: "
+                "their names differ in spaces or in Unicode form alone, so give the very name"
             )
+        if place is None:
+            unused.append(name)
+            continue
         label = _label(path, name, text)
         if found.setdefault(place, label) != label:
             raise CaseError(f"{path} gives {name!r} two labels")
     missing = [n for place, n in enumerate(manifest.file_names) if place not in found]
     if missing:
+        hint = _check.did_you_mean(missing[0], unused)
         raise CaseError(
             f"{path} gives {missing[0]!r} no label ({len(missing)} of {manifest.num_images} "
             "photos have none): write '-' where no class fits, or remove the file to audit "
-            "without labels"
+            f"without labels{hint}"
+        )
+    if unused:
+        warnings.warn(
+            f"{path} has a row for {unused[0]!r:.80}, which was not committed to "
+            f"({len(unused)} such rows in all): they are not used",
+            stacklevel=3,
         )
     return tuple(found[place] for place in range(manifest.num_images))
 

@@ -32,9 +32,7 @@ class StoredPhotos(Sequence):
     Attributes:
       digests: `image_digest` of each, or None.
       shapes: (H, W, 3) of each, or None.
-
-    Raises:
-      SourceError: a photo that cannot be read.
+      unreadable: why files cannot be read, by their place; such a photo is missing.
 
     Example:
       >>> photos = StoredPhotos([np.zeros((2, 4, 3), np.uint8)]).ordered([None, 0])
@@ -52,15 +50,23 @@ class StoredPhotos(Sequence):
         self._places: list[int | None] = list(range(len(self._sources)))
         self.digests: list[str | None] = []
         self.shapes: list[tuple[int, ...] | None] = []
+        self.unreadable: dict[int, str] = {}
         num_bytes = 0
         for number, source in enumerate(self._sources):
-            image = source if isinstance(source, np.ndarray) else data.read_photo(source)
+            on_progress(number, len(self._sources))
+            try:
+                image = source if isinstance(source, np.ndarray) else data.read_photo(source)
+            except SourceError as error:
+                self.unreadable[number], self._places[number] = str(error), None
+                self.digests.append(None)
+                self.shapes.append(None)
+                continue
             self.digests.append(image_digest(image))
             self.shapes.append(image.shape)
             if num_bytes + image.nbytes <= _HELD_BYTES and image is not source:
                 self._held[number] = image
                 num_bytes += image.nbytes
-            on_progress(number + 1, len(self._sources))
+        on_progress(len(self._sources), len(self._sources))
 
     def ordered(self, places: Sequence[int | None]) -> Self:
         """Reorder the photos, with gaps and repetitions; no pixels are copied."""
@@ -69,6 +75,7 @@ class StoredPhotos(Sequence):
         other._places = [None if p is None else self._places[p] for p in places]
         other.digests = [None if p is None else self.digests[p] for p in places]
         other.shapes = [None if p is None else self.shapes[p] for p in places]
+        other.unreadable = {}
         return other
 
     def file_digest(self, index: int) -> str | None:
@@ -111,8 +118,8 @@ class Originals:
     """Originals in the manifest's order.
 
     Attributes:
-      images: uint8 `[H, W, 3]` each, decoded when used; None for a missing photo, but nothing
-        is declared before all are there.
+      images: uint8 `[H, W, 3]` each, decoded when used; None for a missing photo, which has a
+        constant row, and whose unit stays.
       labels: class numbers `[n]`, -1 where there is none (a label "-", or a word without a
         class): such a photo has a constant row; None if there are no labels at all.
       labels_file: the name of their file.
@@ -131,6 +138,11 @@ class Originals:
     def present(self) -> np.ndarray:
         """Indices of the photos that are there, int64."""
         return np.flatnonzero([shape is not None for shape in self.images.shapes])
+
+    @property
+    def missing(self) -> list[int]:
+        """Indices of the photos that are not there, or cannot be read."""
+        return [index for index, shape in enumerate(self.images.shapes) if shape is None]
 
     @functools.cached_property
     def digest(self) -> str:
@@ -161,12 +173,13 @@ def read_originals(
     refused: an owner knows the slots by now, and could hand over "originals" that look natural
     only under the secret hue, which any model would prefer. A file whose bytes were committed
     to is accepted with a warning if it is decoded differently here, and counted: a manifest
-    could name the pixels of one photo and the file of another, and the owner choose later.
+    could name the pixels of one photo and the file of another, and the owner choose later. One
+    that cannot be read counts as missing, with a warning.
 
     Raises:
       CaseError: neither is there, or both are; labels in two places; a photo whose pixels are
-        not in the manifest, or labels that do not fit.
-      SourceError: a photo that cannot be read.
+        not in the manifest, or labels that do not fit; no photo that can be read.
+      SourceError: no photos in the folder.
     """
     names, images, labels = _photos(folder, manifest, on_progress)
     places, num_redecoded = _places(folder, manifest, images, names)
@@ -225,7 +238,16 @@ def _from_folder(
     if skipped:
         (first, why), number = skipped[0], len(skipped)
         warnings.warn(f"{first} is skipped ({why}); {number} such files in all", stacklevel=2)
-    return [name for name, _ in photos], StoredPhotos([file for _, file in photos], on_progress)
+    stored = StoredPhotos([file for _, file in photos], on_progress)
+    readable = [place for place in range(len(photos)) if place not in stored.unreadable]
+    if stored.unreadable:
+        why, number = next(iter(stored.unreadable.values())), len(stored.unreadable)
+        if not readable:
+            raise CaseError(f"none of the originals can be read: {why}")
+        warnings.warn(
+            f"{why}: it counts as missing; {number} such files in all", stacklevel=2
+        )
+    return [photos[place][0] for place in readable], stored.ordered(readable)
 
 
 def _why_never_committed(file: pathlib.Path, manifest: Manifest) -> str:
@@ -297,7 +319,7 @@ def _places(
         if not committed or images.file_digest(number) != committed:
             raise CaseError(
                 f"{folder}: the pixels of {name} are not those committed to; get the very file "
-                "that was marked"
+                "that was marked, or take this one away: the photo is missing then"
             )
         num_redecoded += 1
         warnings.warn(

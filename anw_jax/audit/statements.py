@@ -46,6 +46,13 @@ opened_before = false
 labels_given_blind = false
 """
 
+# Only for an owner whose photos are not all there.
+_MISSING = """\
+# true if the missing photos ({missing}) were lost by chance: nobody who could know the hues
+# chose which.
+missing_by_chance = false
+"""
+
 _SUSPECT = """
 [suspects.{name}]
 # On how many models the key was tried to find this one; 1 if it was found by other means.
@@ -88,7 +95,9 @@ chosen_blind = false
 _TABLES = ("owners", "suspects", "references", "references_left_out")
 
 # The fields with the values that count as not stated.
-_OWNER_FIELDS = tomllib.loads(_OWNER.format(name="any", place=""))["owners"]["any"]
+_OWNER_FIELDS = tomllib.loads(
+    _OWNER.format(name="any", place="") + _MISSING.format(missing="")
+)["owners"]["any"]
 _SUSPECT_FIELDS = tomllib.loads(_SUSPECT.format(name="any"))["suspects"]["any"]
 _REFERENCE_FIELDS = tomllib.loads(_REFERENCE.format(name="any"))["references"]["any"]
 _LEFT_OUT_FIELDS = tomllib.loads(_LEFT_OUT.format(name="any"))["references_left_out"]["any"]
@@ -206,6 +215,9 @@ def write_template(case: Case, left_out: Iterable[str] = ()) -> None:
                 name=_key(name), place=f' ("{words}" is named in the plan)' if words else ""
             )
         )
+        if number := len(owner.originals.missing):
+            of = owner.published.manifest.num_images
+            parts.append(_MISSING.format(missing=f"{number} of {of}"))
     parts += [_SUSPECT.format(name=_key(name)) for name in case.suspects]
     parts += [_REFERENCE.format(name=_key(name)) for name in case.references]
     parts += [_LEFT_OUT.format(name=digest) for digest in left_out]

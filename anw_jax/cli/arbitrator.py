@@ -209,8 +209,13 @@ def probe(case, photos, as_json) -> int:
     help="The value of an owner's beacon, or the JSON file downloaded from its URL.",
 )
 @click.option("--despite-probe", is_flag=True, help="Ignore a missing probe or its errors.")
+@click.option(
+    "--despite-missing",
+    is_flag=True,
+    help="Continue although originals are lost; that is a condition of the verdict.",
+)
 @json_option
-def declare(case, top, save_queries, best, beacon, despite_probe, as_json, **given) -> None:
+def declare(case, top, save_queries, best, beacon, as_json, **given) -> None:
     """Fix how the suspects are queried, in CASE/declared.json, before the first query.
 
     The owners' plans have a rule for each kind of access, and a suspect is queried at the most
@@ -228,6 +233,7 @@ def declare(case, top, save_queries, best, beacon, despite_probe, as_json, **giv
         raise click.UsageError("--best belongs to --save-queries")
     saving = None if save_queries is None else (save_queries, 1 if best is None else best)
     source = pop_label_source(given)
+    despite = {name: given.pop(name) for name in ("despite_probe", "despite_missing")}
     with opened_case(case) as (opened, _):
         beacons = by_owner("--beacon", beacon, opened.owners) if beacon else {}
         options = audit.Options(
@@ -242,7 +248,7 @@ def declare(case, top, save_queries, best, beacon, despite_probe, as_json, **giv
         )
         audit.check_signatures(opened)
         stamps = audit.stamps_of(opened)
-        body = audit.declare(opened, options, despite_probe=despite_probe, makers=MAKERS)
+        body = audit.declare(opened, options, **despite, makers=MAKERS)
     lines = [f"owner {name}: {stamp}" for name, found in stamps.items() for stamp in found]
     show(as_json, body, [*declared_lines(opened, body), *lines])
 

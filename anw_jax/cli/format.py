@@ -121,6 +121,11 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
             f"{plan['statistic']} at level {plan['alpha']:g}, as committed to",
             f"class numbers of {name} come from: {owner['labels_by']}",
         ]
+        if missing := owner.get("missing"):
+            lines.append(
+                f"  {len(missing)} of {owner['num_images']} photos are missing: their rows are "
+                "constant, they stay in the test, and the verdict is conditional"
+            )
         table = source_table(case, name, owner["labels_by"])
         lines += [] if table is None else _without_class(table)
     for name in body["suspects"]:

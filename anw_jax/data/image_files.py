@@ -151,11 +151,19 @@ def opened(content: bytes | pathlib.Path, name: str) -> Iterator[Any]:
             f"{name} claims more than {most:,} pixels, the most that are read: scale it down"
         ) from None
     except Exception as error:  # Pillow's readers share no base class
-        reason = str(error).partition(" <_io")[0]  # Pillow shows the buffer's address
         raise errors.SourceError(
-            f"{name} cannot be decoded ({type(error).__name__}: {reason:.80}): "
-            "replace or remove it"
+            f"{name} cannot be decoded ({_why(error, content)}): replace or remove it"
         ) from error
+
+
+def _why(error: Exception, content: bytes | pathlib.Path) -> str:
+    """Return why a file cannot be decoded, in Pillow's words where they help."""
+    size = len(content) if isinstance(content, bytes) else content.stat().st_size
+    if not size:
+        return "it is empty"
+    if isinstance(error, pillow().UnidentifiedImageError):
+        return "it is no picture of a kind that is read, or its beginning is damaged"
+    return f"{error!s:.80}" or type(error).__name__
 
 
 class NotRgbError(errors.SourceError):

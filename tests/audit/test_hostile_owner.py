@@ -150,7 +150,8 @@ def test_photos_may_not_be_left_out(root, case_dir, mode):
     away.unlink()
     line = (
         "owner 'ann' lacks 1 of 12 originals ('photo03.png'): get them all, since whoever may "
-        "leave photos out can keep only those that match"
+        "leave photos out can keep only those that match; if they are lost, declare despite "
+        "them (anw declare --despite-missing), which is a condition of the verdict"
     )
     with pytest.raises(CaseError) as error:
         audit.declare(audit.Case(case_dir), audit.Options())

@@ -9,7 +9,7 @@ import numpy as np
 from anw_jax import _check, errors
 from anw_jax.data import image_files
 from anw_jax.data.photo_colour import PhotoColour, colour_of
-from anw_jax.data.photo_files import jpeg, writers
+from anw_jax.data.photo_files import jpeg, webp, writers
 from anw_jax.data.photo_files import metadata as metadata_of
 from anw_jax.data.photo_files.metadata import Metadata
 from anw_jax.data.photos import read_bytes
@@ -126,11 +126,13 @@ def _how(image: Any, content: bytes, kind: str) -> tuple[dict[str, Any], str]:
     if kind == "JPEG":
         return _like_jpeg(image)
     if kind == "WEBP":
-        is_lossless = b"VP8L" in content[12:64] or b"VP8 " not in content[: 2**16]
-        if is_lossless:
+        frame = dict(webp.chunks(content)).get(webp.LOSSY)
+        if frame is None:
             return {"lossless": True}, "WebP, lossless"
-        text = f"WebP, quality {DEFAULT_QUALITY} (the original's is not known)"
-        return {"quality": DEFAULT_QUALITY}, text
+        quality = webp.quality_of(frame)
+        if quality is not None:
+            return {"quality": quality}, f"WebP, quality {quality}, estimated of the original"
+        return _of_unknown_quality("WebP")
     if kind == "TIFF":
         compression = image.info.get("compression", "raw")
         if compression not in _LOSSLESS_TIFF:
@@ -139,7 +141,10 @@ def _how(image: Any, content: bytes, kind: str) -> tuple[dict[str, Any], str]:
         return {"compression": compression}, f"TIFF, {name}"
     if kind == "PNG":
         return {}, "PNG"
-    name = "HEIC" if kind == "HEIF" else kind
+    return _of_unknown_quality("HEIC" if kind == "HEIF" else kind)
+
+
+def _of_unknown_quality(name: str) -> tuple[dict[str, Any], str]:
     text = f"{name}, quality {DEFAULT_QUALITY} (the original's is not known)"
     return {"quality": DEFAULT_QUALITY}, text
 

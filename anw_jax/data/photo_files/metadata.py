@@ -5,7 +5,7 @@ import dataclasses
 from typing import Any
 
 from anw_jax.data.photo_files import exif as exif_data
-from anw_jax.data.photo_files import jpeg, png
+from anw_jax.data.photo_files import heif, jpeg, png, webp
 from anw_jax.data.photo_files import xmp as xmp_data
 
 EXIF_HEAD, XMP_HEAD = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
@@ -106,13 +106,34 @@ def read(image: Any, content: bytes) -> Metadata:
         return _of_png(image, content)
     if image.format == "TIFF":
         return _of_tiff(image)
-    removed = collections.Counter()
-    if image.format == "HEIF":
-        others = sum(len(image.info.get(name) or ()) for name in ("aux", "depth_images"))
-        removed[FOLLOWING] += others + image.n_frames - 1
-        removed["thumbnail"] += len(image.info.get("thumbnails") or ())
+    removed = _beside_webp(content) if image.format == "WEBP" else _beside_heif(content)
     exif, xmp = image.info.get("exif") or b"", image.info.get("xmp") or b""
     return Metadata(exif.removeprefix(EXIF_HEAD), xmp, dpi=_dpi(image), removed=+removed)
+
+
+def _beside_webp(content: bytes) -> collections.Counter[str]:
+    removed: collections.Counter[str] = collections.Counter()
+    for name, _ in webp.chunks(content):
+        if name == webp.CREDENTIALS:
+            removed[CREDENTIALS] += 1
+        elif name not in webp.REWRITTEN:
+            removed["chunk of a camera or editor"] += 1
+    return removed
+
+
+def _beside_heif(content: bytes) -> collections.Counter[str]:
+    try:
+        found = heif.count(content)
+    except ValueError:
+        return collections.Counter({DAMAGED: 1})
+    return collections.Counter(
+        {
+            FOLLOWING: found.pictures,
+            "thumbnail": found.thumbnails,
+            VIDEO: found.videos,
+            CREDENTIALS: found.credentials,
+        }
+    )
 
 
 def _dpi(image: Any) -> tuple[float, float] | None:

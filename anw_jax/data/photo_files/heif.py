@@ -1,0 +1,155 @@
+"""What an AVIF or HEIC file holds beside its picture (ISO/IEC 14496-12 and 23008-12).
+
+A file is a row of boxes. The box "meta" lists its items (pictures, tiles of a picture,
+metadata) and how they refer to one another.
+"""
+
+import collections
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+ALPHA = (b"urn:mpeg:hevc:2015:auxid:1", b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha")
+# No pictures: EXIF, XMP and other texts.
+_TEXTS = (b"Exif", b"mime", b"uri ")
+_CREDENTIALS = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+_MOST_ITEMS = 2**16
+
+
+class Counts(NamedTuple):
+    """What was found beside the picture and its alpha.
+
+    Attributes:
+      pictures: gain maps, depth maps and other pictures.
+      thumbnails: small versions of the picture.
+      videos: motion videos.
+      credentials: content credentials (C2PA).
+    """
+
+    pictures: int
+    thumbnails: int
+    videos: int
+    credentials: int
+
+
+def count(content: bytes) -> Counts:
+    """Count what a file holds beside its picture and its alpha.
+
+    Raises:
+      ValueError: the list of items is damaged.
+    """
+    found = collections.Counter()
+    pictures = thumbnails = 0
+    try:
+        for kind, body in _boxes(content):
+            if kind == b"meta":
+                pictures, thumbnails = _items(body)
+            elif kind == b"uuid" and body[:16] == _CREDENTIALS:
+                found["credentials"] += 1
+            else:
+                found[kind] += 1
+    except (struct.error, IndexError, OverflowError) as error:
+        raise ValueError(f"the list of items is damaged ({type(error).__name__})") from None
+    return Counts(
+        pictures,
+        thumbnails,
+        found[b"mpvd"] + found[b"moov"],
+        found["credentials"] + found[b"jumb"],
+    )
+
+
+def _boxes(content: bytes | memoryview, start: int = 0) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (kind, body) of the boxes from `start` on; one that is cut off is the last."""
+    while start + 8 <= len(content):
+        size, kind = struct.unpack_from(">I4s", content, start)
+        head = 8
+        if size == 1:
+            (size,), head = struct.unpack_from(">Q", content, start + 8), 16
+        end = len(content) if size == 0 else start + size
+        if size and size < head:
+            return
+        yield kind, bytes(content[start + head : end])
+        start = end
+
+
+def _items(meta: bytes) -> tuple[int, int]:
+    """Count further pictures, and thumbnails, in the body of the box "meta"."""
+    boxes = dict(_boxes(meta, 4))
+    kinds = _kinds(boxes.get(b"iinf", b""))
+    primary = _number(boxes.get(b"pitm", bytes(6)), 4, _version(boxes.get(b"pitm", b"")) > 0)
+    references = _references(boxes.get(b"iref", b""))
+    alpha = _alpha_items(boxes.get(b"iprp", b""))
+    thumbnails = {item for kind, item, _ in references if kind == b"thmb"}
+    # Tiles are parts of a picture; of a picture with a gain map, both are parts too.
+    derived = {item: parts for kind, item, parts in references if kind == b"dimg"}
+    own, waiting = set(alpha), [primary]
+    while waiting:
+        item = waiting.pop()
+        if item not in own:
+            own.add(item)
+            waiting += derived.get(item, ())
+    maps = {item for item, kind in kinds.items() if kind == b"tmap"}
+    tiles = {p for item, parts in derived.items() if item not in maps for p in parts}
+    others = [
+        item
+        for item, kind in kinds.items()
+        if kind not in _TEXTS and item not in own | thumbnails | tiles | maps
+    ]
+    return len(others), len(thumbnails)
+
+
+def _version(body: bytes) -> int:
+    """Return the version of a box that has one."""
+    return body[0] if body else 0
+
+
+def _number(body: bytes, place: int, is_long: bool) -> int:
+    return struct.unpack_from(">I" if is_long else ">H", body, place)[0]
+
+
+def _kinds(body: bytes) -> dict[int, bytes]:
+    """Read the kind of each item, by its number, from the box "iinf"."""
+    kinds = {}
+    for kind, entry in _boxes(body, 8 if _version(body) else 6):
+        if kind == b"infe" and _version(entry) >= 2 and len(kinds) < _MOST_ITEMS:
+            is_long = _version(entry) > 2
+            place = 10 if is_long else 8
+            kinds[_number(entry, 4, is_long)] = entry[place : place + 4]
+    return kinds
+
+
+def _references(body: bytes) -> list[tuple[bytes, int, tuple[int, ...]]]:
+    """Read (kind, from, to) of each reference from the box "iref"."""
+    is_long, found = _version(body) > 0, []
+    width, letter = (4, "I") if is_long else (2, "H")
+    for kind, entry in _boxes(body, 4):
+        item, number = _number(entry, 0, is_long), _number(entry, width, False)
+        parts = struct.unpack_from(f">{number}{letter}", entry, width + 2)
+        found.append((kind, item, parts))
+    return found
+
+
+def _alpha_items(body: bytes) -> set[int]:
+    """Read which items are alpha from the box "iprp": properties, and the items of each."""
+    boxes = dict(_boxes(body))
+    properties = list(_boxes(boxes.get(b"ipco", b"")))
+    alpha = {
+        number
+        for number, (kind, entry) in enumerate(properties, 1)
+        if kind == b"auxC" and entry[4:].split(b"\0")[0] in ALPHA
+    }
+    found, entry = set(), boxes.get(b"ipma", b"")
+    if not entry:
+        return found
+    is_long, is_wide = _version(entry) > 0, bool(entry[3] & 1)
+    place = 8
+    for _ in range(_number(entry, 4, True)):
+        item = _number(entry, place, is_long)
+        place += 4 if is_long else 2
+        number, place = entry[place], place + 1
+        for _ in range(number):  # the highest bit says whether a reader must know it
+            index = _number(entry, place, False) & 0x7FFF if is_wide else entry[place] & 0x7F
+            place += 1 + is_wide
+            if index in alpha:
+                found.add(item)
+    return found
