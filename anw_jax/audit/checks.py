@@ -114,8 +114,8 @@ def check_complete(case: Case) -> None:
         if missing := owner.originals.missing:
             raise CaseError(
                 f"owner {name!r} lacks {len(missing)} of {len(names)} originals "
-                f"({names[missing[0]]!r}): get them all, since whoever may leave photos out can "
-                "keep only those that match; if they are lost, declare despite them (anw "
+                f"({names[missing[0]]!r}): get them all, since whoever may leave photos out "
+                "can keep only those that match; if they are lost, declare despite them (anw "
                 "declare --despite-missing), which is a condition of the verdict"
             )
 

@@ -363,7 +363,10 @@ def _file_lines(marked: audit.Marked) -> list[str]:
         lines.append(f"CARRY NO MARK: {plural(len(marked.without_mark), 'photo')}")
         lines += named_lines(marked.without_mark)
     if marked.lost:
-        lines.append("an audit needs every original that was committed to: restore these files")
+        lines.append(
+            "an audit needs every original that was committed to: restore these files from a "
+            "backup; without them a verdict is conditional"
+        )
     return lines
 
 

@@ -23,12 +23,12 @@ _OTHER = (
     "meets others (convert the photos to sRGB beforehand, and it does not)"
 )
 KEPT_PROFILE = f"a colour profile other than sRGB{_OTHER}"
+KEPT_NUMBERS = f"a colour space other than sRGB, named by numbers{_OTHER}"
 KEPT_CHUNKS = f"PNG chunks that name other colours than sRGB{_OTHER}"
 LOST_PROFILE = "a colour profile that no RGB picture can hold, which is not kept"
 ADOBE_EXIF = (
     "Adobe RGB named by EXIF alone, which few programs read: convert them to sRGB first"
 )
-LOST_PICTURES = "further pictures in the file, which are neither marked nor published"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +69,6 @@ def colour_of(path: str | os.PathLike) -> PhotoColour:
             notes.append(KEPT_CHUNKS)
         if not profile and not chunks and _is_adobe(image):
             notes.append(ADOBE_EXIF)
-        if image.format == "MPO":
-            notes.append(LOST_PICTURES)
         if profile or "srgb" in image.info:  # these override gAMA and cHRM
             chunks = tuple(pair for pair in chunks if pair[0] == b"cICP")
         return PhotoColour(profile, chunks, tuple(notes))

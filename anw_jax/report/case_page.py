@@ -164,6 +164,7 @@ def _owner(record: CaseRecord, name: str) -> dict[str, Any]:
         "plan": published.plan,
         "manifest": published.manifest,
         "said": record.verdict["case"]["owners"][name],
+        "missing": record.declared.body["owners"][name].get("missing", []),
         "beacon_time": f"{known.time:%Y-%m-%d %H:%M:%S} UTC" if known and known.time else "",
     }
 

@@ -103,7 +103,7 @@ def test_broken_files_are_passed_over_and_stop_nothing(root, photos):
     reasons = {one["file"]: one["reason"] for one in report_of(root)["passed_over"]}
     assert list(reasons) == ["a truncated.jpg", "b empty.png", "c words.tif", "d.gif"]
     assert reasons["d.gif"] == "GIF"
-    assert reasons["a truncated.jpg"].startswith("cannot be decoded (OSError: ")
+    assert reasons["a truncated.jpg"].startswith("cannot be decoded (")
 
 
 def test_a_folder_of_broken_files_is_an_error(root):

@@ -66,7 +66,7 @@ def judged(case_dir, key, mode):
 @pytest.mark.parametrize("is_stated", [False, True])
 def test_missing_photos_are_a_condition_unless_stated(lossy, is_stated):
     case_dir, key, mode = lossy
-    with pytest.raises(CaseError, match="lacks 2 of 12 originals .*photo03.png"):
+    with pytest.raises(CaseError, match=r"lacks 2 of 12 originals .*photo03.png"):
         audit.declare(audit.Case(case_dir), audit.Options())
     declared = audit.declare(audit.Case(case_dir), audit.Options(), despite_missing=True)
     assert declared["owners"]["ann"]["missing"] == [3, 5]
@@ -113,5 +113,5 @@ def test_a_folder_of_damaged_originals_is_an_error(root, case_dir):
     hand_over(root, case_dir)
     for path in originals(case_dir).iterdir():
         path.write_bytes(b"")
-    with pytest.raises(CaseError, match="none of the originals can be read: .*photo00.png"):
+    with pytest.raises(CaseError, match=r"none of the originals can be read: .*photo00.png"):
         _ = audit.Case(case_dir).owners

@@ -36,8 +36,7 @@ def test_the_three_lists_are_printed(mark, root):
     lines = ran.out.splitlines()
     assert lines[:2] == [
         "NOT MARKED: 1 picture (1 .webp)",
-        "  broken.webp: cannot be decoded (UnidentifiedImageError: cannot identify image "
-        "file): replace or remove it",
+        "  broken.webp: cannot be decoded (it is empty): replace or remove it",
     ]
     assert "written as JPEG, quality 80, as the original: 1" in lines
     assert "written as PNG: 2" in lines

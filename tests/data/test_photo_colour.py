@@ -11,6 +11,7 @@ from PIL import ImageCms
 
 from anw_jax import data, errors
 from anw_jax.data import photo_colour
+from anw_jax.data.photo_files import encoding
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 PIXELS = np.random.default_rng(1).integers(30, 220, (5, 7, 3)).astype(np.uint8)
@@ -141,7 +142,7 @@ def test_adobe_rgb_by_exif_alone_is_told(tmp_path):
 def test_further_pictures_in_a_jpeg_are_told(tmp_path):
     image = PIL.Image.fromarray(PIXELS)
     image.save(tmp_path / "photo.jpg", "MPO", save_all=True, append_images=[image])
-    assert data.colour_of(tmp_path / "photo.jpg").notes == (photo_colour.LOST_PICTURES,)
+    assert data.read_original(tmp_path / "photo.jpg").notes == (encoding.FURTHER_PICTURES,)
 
 
 def why(path):

@@ -8,6 +8,7 @@ import PIL.Image
 import pytest
 
 from anw_jax import data
+from anw_jax.data import photo_colour
 from anw_jax.data.photo_files import heif, metadata, webp
 from tests.data.test_photo_files import IMAGE, LOSSY, again, saved
 
@@ -146,7 +147,8 @@ def test_what_follows_the_picture_goes(tmp_path, kind):
     result, encoded = again(path, original, original.pixels)
     assert encoded.removed == {metadata.CREDENTIALS: 1, metadata.VIDEO: 1}
     assert result.metadata.removed == {}
-    assert CREDENTIALS not in encoded.content and b"unmarked" not in encoded.content
+    assert CREDENTIALS not in encoded.content
+    assert b"unmarked" not in encoded.content
 
 
 def riff(content, name, body):
@@ -192,3 +194,30 @@ def test_damaged_frames_have_no_quality():
     assert webp.quality_of(b"") is webp.quality_of(b"\1" + frame[1:]) is None
     assert webp.quality_of(frame[:3] + b"abc" + frame[6:]) is None
     assert all(0 <= webp.quality_of(frame[:size]) <= 100 for size in range(10, 40))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LOSSY if kind in ("AVIF", "HEIF")])
+def test_a_colour_space_named_by_numbers_is_kept(tmp_path, kind):
+    """Display P3 by ITU-T H.273; a viewer would show the marked photo paler without it."""
+    path = saved(tmp_path / "a", IMAGE, kind)
+    plain = data.read_original(path)
+    assert (plain.colour.chunks, plain.notes) == ((), ())
+    path.write_bytes(heif.with_colours(path.read_bytes(), (12, 13)))
+    original = data.read_original(path)
+    assert original.notes == (photo_colour.KEPT_NUMBERS,)
+    for wanted in ("same", "png"):
+        result, encoded = again(path, original, original.pixels, format=wanted)
+        assert result.colour.chunks == ((b"cICP", bytes([12, 13, 0, 1])),)
+        assert encoded.removed == {}
+    _, encoded = again(path, original, original.pixels, format="webp")
+    assert encoded.removed == {"colour space named by numbers, which the format cannot hold": 1}
+
+
+def test_ten_bits_become_eight(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="an optional library")
+    wide = np.asarray(IMAGE).astype(np.uint16) * 257
+    made = pillow_heif.from_bytes("RGB;16", IMAGE.size, wide.tobytes())
+    made.save(tmp_path / "a.heic", quality=100, bit_depth=10)
+    original = data.read_original(tmp_path / "a.heic")
+    assert original.notes == ("10 bits per channel, which become 8",)
+    assert np.abs(original.pixels.astype(int) - np.asarray(IMAGE)).mean() < 4

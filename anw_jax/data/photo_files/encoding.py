@@ -8,18 +8,21 @@ import numpy as np
 
 from anw_jax import _check, errors
 from anw_jax.data import image_files
-from anw_jax.data.photo_colour import PhotoColour, colour_of
-from anw_jax.data.photo_files import jpeg, webp, writers
+from anw_jax.data.photo_colour import KEPT_NUMBERS, PhotoColour, colour_of
+from anw_jax.data.photo_files import heif, jpeg, webp, writers
 from anw_jax.data.photo_files import metadata as metadata_of
 from anw_jax.data.photo_files.metadata import Metadata
 from anw_jax.data.photos import read_bytes
 
 FORMATS = ("same", "png", "jpeg", "webp")
 _ENDINGS = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
+FURTHER_PICTURES = "further pictures or a video, which are neither marked nor published"
 # Of kinds whose files do not say at which quality they were written.
 DEFAULT_QUALITY = 90
 # Of a JPEG file made from another kind.
 _NEW_JPEG_QUALITY = 95
+# Primaries and transfer functions (ITU-T H.273) that viewers show as sRGB; 2 is "not known".
+_LIKE_SRGB = (1, 2), (1, 2, 6, 13)
 _LOSSLESS_TIFF = ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits")
 
 
@@ -85,7 +88,9 @@ class Original:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the owner should know, each the end of "photos with …"."""
-        return (*self.colour.notes, *self.rules)
+        removed = self.metadata.removed
+        further = removed[metadata_of.FOLLOWING] + removed[metadata_of.VIDEO]
+        return (*self.colour.notes, *self.rules, *([FURTHER_PICTURES] if further else []))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +120,23 @@ def read_original(path: pathlib.Path) -> Original:
         how, text = _how(image, content, kind)
         metadata = metadata_of.read(image, content)
         decoded = image_files.decode_whole(image, name)
-    colour = colour_of(path)
-    return Original(
-        decoded.pixels, decoded.alpha, kind, how, text, colour, metadata, decoded.notes
-    )
+    colour, rules = colour_of(path), decoded.notes
+    if kind in ("AVIF", "HEIF"):
+        colour = _with_numbers(colour, content)
+        if (bits := heif.depth(content)) > 8:
+            rules = (f"{bits} bits per channel, which become 8", *rules)
+    return Original(decoded.pixels, decoded.alpha, kind, how, text, colour, metadata, rules)
+
+
+def _with_numbers(colour: PhotoColour, content: bytes) -> PhotoColour:
+    """Add the colour space that an AVIF or HEIC file names by numbers, as PNG's chunk cICP."""
+    numbers = None if colour.profile else heif.colours(content)
+    if numbers is None or (numbers[0] in _LIKE_SRGB[0] and numbers[1] in _LIKE_SRGB[1]):
+        return colour
+    if max(numbers) > 255:
+        return colour
+    chunk = (b"cICP", bytes([*numbers, 0, 1]))
+    return PhotoColour(b"", (chunk,), (*colour.notes, KEPT_NUMBERS))
 
 
 def _how(image: Any, content: bytes, kind: str) -> tuple[dict[str, Any], str]:

@@ -58,6 +58,48 @@ def count(content: bytes) -> Counts:
     )
 
 
+def colours(content: bytes) -> tuple[int, int] | None:
+    """Return the numbers of primaries and transfer function (ITU-T H.273), if they are given.
+
+    A colour profile in the same file overrides them.
+    """
+    for _, body in _properties(content, b"colr"):
+        if body[:4] == b"nclx" and len(body) >= 8:
+            return struct.unpack_from(">HH", body, 4)
+    return None
+
+
+def with_colours(content: bytes, numbers: tuple[int, int]) -> bytes:
+    """Put other numbers of primaries and transfer function in place of a file's own.
+
+    Raises:
+      ValueError: the file names none.
+    """
+    head = b"colrnclx"
+    if head not in content:
+        raise ValueError("the file names no primaries")
+    parts = content.split(head)
+    packed = struct.pack(">HH", *numbers)
+    return head.join([parts[0], *(packed + part[4:] for part in parts[1:])])
+
+
+def depth(content: bytes) -> int:
+    """Return the largest number of bits per channel of the pictures; 8 if it is not given."""
+    return max([8, *(max(body[5:], default=8) for _, body in _properties(content, b"pixi"))])
+
+
+def _properties(content: bytes, wanted: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the properties of one kind, of any item; none of a damaged file."""
+    try:
+        for kind, meta in _boxes(content):
+            if kind == b"meta":
+                properties = dict(_boxes(dict(_boxes(meta, 4)).get(b"iprp", b"")))
+                found = _boxes(properties.get(b"ipco", b""))
+                yield from [(kind, body) for kind, body in found if kind == wanted]
+    except struct.error:
+        return
+
+
 def _boxes(content: bytes | memoryview, start: int = 0) -> Iterator[tuple[bytes, bytes]]:
     """Yield (kind, body) of the boxes from `start` on; one that is cut off is the last."""
     while start + 8 <= len(content):

@@ -7,14 +7,14 @@ from typing import Any
 
 from anw_jax.data.image_files import pillow
 from anw_jax.data.photo_colour import PhotoColour
-from anw_jax.data.photo_files import jpeg, png
+from anw_jax.data.photo_files import heif, jpeg, png
 from anw_jax.data.photo_files.metadata import EXIF_HEAD, PHOTOSHOP_HEAD, XMP_HEAD, Metadata
 from anw_jax.data.photos import png_bytes
 
 _IPTC = "IPTC, which the format cannot hold"
 _COMMENT = "JPEG comment"
 _TEXTS = "PNG texts"
-_COLOURS = "PNG chunks about colour, which the format cannot hold"
+_COLOURS = "colour space named by numbers, which the format cannot hold"
 _LONG = "EXIF or XMP of more than 64 KiB, which the format cannot hold"
 _IPTC_TAG, _PHOTOSHOP_TAG, _XMP_TAG = 33723, 34377, 700
 
@@ -45,8 +45,8 @@ def write(
     texts = [name for name, _ in metadata.chunks if name != b"pHYs"]
     if kind != "PNG":
         lost[_TEXTS] += len(texts)
-        is_srgb = any(name == b"cICP" for name, _ in colour.chunks)
-        lost[_COLOURS] += is_srgb
+        is_named = any(name == b"cICP" for name, _ in colour.chunks)
+        lost[_COLOURS] += is_named and kind not in ("AVIF", "HEIF")
     if kind not in ("JPEG", "TIFF"):
         lost[_IPTC] += bool(metadata.resources or metadata.iptc)
     if kind != "JPEG":
@@ -121,7 +121,7 @@ def _other(image, kind, how, colour, metadata, lost) -> bytes:
     """Write WebP, AVIF or HEIC."""
     if kind == "WEBP" and image.mode == "RGBA":
         how["exact"] = True
-    return _saved(
+    content = _saved(
         image,
         kind,
         exif=metadata.exif and EXIF_HEAD + metadata.exif,
@@ -129,3 +129,5 @@ def _other(image, kind, how, colour, metadata, lost) -> bytes:
         icc_profile=colour.profile,
         **how,
     )
+    numbers = dict(colour.chunks).get(b"cICP") if kind in ("AVIF", "HEIF") else None
+    return content if numbers is None else heif.with_colours(content, (numbers[0], numbers[1]))
