@@ -55,7 +55,7 @@ _CODE_FIXED_BLIND = (
     "the code that runs the network was written by somebody who did not know the hues"
 )
 _LABELED_BLIND = "the class numbers were given by somebody who did not know the hues"
-_MISSING = "none of the missing photos ({} of {}) was left out because of its hue"
+_MISSING = "none of the missing photos ({} of {}) was left out because of its mark"
 _LABELS_SEEN = f"{_LABELED_BLIND} (nobody stated that)"
 
 

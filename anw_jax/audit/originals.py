@@ -244,7 +244,7 @@ def _from_folder(
         why, number = next(iter(stored.unreadable.values())), len(stored.unreadable)
         if not readable:
             raise CaseError(f"none of the originals can be read: {why}")
-        warnings.warn(f"{why}: it counts as missing; {number} such files in all", stacklevel=2)
+        warnings.warn(f"{why}; until then it is missing ({number} such in all)", stacklevel=2)
     return [photos[place][0] for place in readable], stored.ordered(readable)
 
 

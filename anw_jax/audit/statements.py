@@ -48,7 +48,7 @@ labels_given_blind = false
 
 # Only for an owner whose photos are not all there.
 _MISSING = """\
-# true if the missing photos ({missing}) were lost by chance: nobody who could know the hues
+# true if the missing photos ({missing}) were lost by chance: nobody who could know the marks
 # chose which.
 missing_by_chance = false
 """

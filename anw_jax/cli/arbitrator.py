@@ -347,7 +347,11 @@ def verdict(case, key_files, blind, as_json) -> int:
         body = judge(opened, keys, blind=blind)
     before = [one for one in signatures if one["file"] != "verdict.json"]
     signed = signature_lines(before) if any(one["signer"] for one in before) else []
-    show(as_json, body, [*verdict_lines(body, as_table=sys.stdout.isatty()), *signed])
+    then = (
+        f"then: anw report {case} (a page to read), anw bundle {case} (all evidence, one file)"
+    )
+    lines = verdict_lines(body, as_table=sys.stdout.isatty())
+    show(as_json, body, [*lines, *signed, then])
     return output.code_of_verdict(body)
 
 

@@ -123,8 +123,8 @@ def declared_lines(case: Case, body: dict[str, Any]) -> list[str]:
         ]
         if missing := owner.get("missing"):
             lines.append(
-                f"  {len(missing)} of {owner['num_images']} photos are missing: their rows are "
-                "constant, they stay in the test, and the verdict is conditional"
+                f"photos of {name} that are missing: {len(missing)}; their rows are constant, "
+                "they stay in the test, and the verdict is conditional"
             )
         table = source_table(case, name, owner["labels_by"])
         lines += [] if table is None else _without_class(table)

@@ -344,6 +344,7 @@ def _marked_lines(done: audit.Committed, marked: audit.Marked, out: pathlib.Path
         f"{plural(marked.num_written, 'photo')} in {plural(done.num_units, 'unit')} marked in "
         f"{out}/published: publish these, never the originals",
         *_file_lines(marked),
+        f"keep the key, the originals and {out}: an audit needs all of them",
     ]
     if not done.beacon:
         lines += [

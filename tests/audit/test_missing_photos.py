@@ -17,7 +17,7 @@ from tests.audit.conftest import (
 )
 from tests.audit.owners import mark_folder
 
-CONDITION = "none of the missing photos (2 of 12) was left out because of its hue"
+CONDITION = "none of the missing photos (2 of 12) was left out because of its mark"
 
 
 @pytest.fixture(params=["sealed", "sequential"])
@@ -33,7 +33,9 @@ def lossy(request, root, case_dir):
     lose(case_dir, "photo03.png")
     cut = originals(case_dir) / "photo05.png"
     cut.write_bytes(cut.read_bytes()[:60])
-    with pytest.warns(UserWarning, match="photo05.png cannot be decoded .* counts as missing"):
+    with pytest.warns(
+        UserWarning, match=r"photo05\.png cannot be decoded .* is missing \(1 such"
+    ):
         audit.probe_case(audit.Case(case_dir))
     return case_dir, key, request.param
 
@@ -62,7 +64,7 @@ def judged(case_dir, key, mode):
     return audit.judge_record(audit.Case(case_dir), {})["tests"]["ann"]["net"], None
 
 
-@pytest.mark.filterwarnings("ignore:.*counts as missing")
+@pytest.mark.filterwarnings("ignore:.*until then it is missing")
 @pytest.mark.parametrize("is_stated", [False, True])
 def test_missing_photos_are_a_condition_unless_stated(lossy, is_stated):
     case_dir, key, mode = lossy
@@ -88,7 +90,7 @@ def test_missing_photos_are_a_condition_unless_stated(lossy, is_stated):
     assert replayed.verdict["tests"]["ann"]["net"] == test
 
 
-@pytest.mark.filterwarnings("ignore:.*counts as missing")
+@pytest.mark.filterwarnings("ignore:.*until then it is missing")
 def test_what_is_missing_is_fixed_by_the_declaration(lossy):
     """An owner who sees the first answers can neither lose nor find photos any more."""
     case_dir, key, mode = lossy

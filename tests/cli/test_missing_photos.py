@@ -36,6 +36,8 @@ def test_a_lost_original_is_a_condition_and_its_bundle_replays(anw, root):
         assert anw("bundle", case, *key, "--out", bundle, *words).code == 0
         body = json.loads((case / "owners" / "ann" / "commitment.json").read_text())
         anchors = ("--commitment", body["commitment"], "--beacon", VALUE, "--blind", noted)
+        if not words:
+            anchors += ("--manifest", root / "case_marked" / "manifest.json")
         ran = anw("replay", bundle, *anchors)
         assert ran.code == 0, ran.err
         assert verified(bundle, *anchors).code == 0

@@ -162,7 +162,7 @@ def test_credentials_of_a_webp_go(tmp_path):
     path.write_bytes(riff(riff(path.read_bytes(), b"C2PA", b"jumb."), b"ABCD", b"1"))
     original = data.read_original(path)
     result, encoded = again(path, original, original.pixels)
-    assert encoded.removed == {metadata.CREDENTIALS: 1, "chunk of a camera or editor": 1}
+    assert encoded.removed == {metadata.CREDENTIALS: 1, metadata.EDITORS_CHUNK: 1}
     assert result.metadata.removed == {}
 
 
@@ -220,4 +220,4 @@ def test_ten_bits_become_eight(tmp_path):
     made.save(tmp_path / "a.heic", quality=100, bit_depth=10)
     original = data.read_original(tmp_path / "a.heic")
     assert original.notes == ("10 bits per channel, which become 8",)
-    assert np.abs(original.pixels.astype(int) - np.asarray(IMAGE)).mean() < 4
+    assert np.abs(original.pixels.astype(int) - np.asarray(IMAGE)).mean() < 8

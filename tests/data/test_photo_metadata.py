@@ -5,6 +5,7 @@ import io
 import struct
 
 import PIL.Image
+import pytest
 
 from anw_jax import data
 from anw_jax.data.photo_files import exif as exif_data
@@ -78,6 +79,28 @@ def test_texts_and_time_of_a_png_are_kept(tmp_path):
         assert (image.text["Author"], image.text["Title"]) == ("Ann", "é")
     _, encoded = again(path, original, original.pixels, format="jpeg")
     assert encoded.removed == {"PNG texts": 3, "raw profile in a PNG text": 1}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_what_follows_the_picture_is_counted(tmp_path, kind):
+    """Cropped screenshots of some phones had the rest of the whole picture there."""
+    path = saved(tmp_path / "a", IMAGE, kind)
+    for rest, number in ((b"", 0), (b"\r\n\0\0", 0), (b"the rest", 1)):
+        path.write_bytes(path.read_bytes() + rest)
+        assert sum(data.read_original(path).metadata.removed.values()) == number
+    original = data.read_original(path)
+    result, encoded = again(path, original, original.pixels)
+    assert encoded.removed == {metadata.TRAILING: 1}
+    assert result.metadata.removed == {}
+    assert b"the rest" not in encoded.content
+
+
+def test_unknown_chunks_of_a_png_are_counted(tmp_path):
+    info = PIL.PngImagePlugin.PngInfo()
+    info.add(b"prVW", b"preview")
+    path = saved(tmp_path / "a", IMAGE, "PNG", pnginfo=info)
+    original = data.read_original(path)
+    assert again(path, original, original.pixels)[1].removed == {metadata.EDITORS_CHUNK: 1}
 
 
 def test_damaged_exif_is_left_out_and_counted(tmp_path):

@@ -17,6 +17,8 @@ FOLLOWING = "further picture in the file (gain map, depth map, preview)"
 VIDEO = "motion video"
 CREDENTIALS = "content credentials of the unmarked photo"
 DAMAGED = "damaged metadata"
+EDITORS_CHUNK = "chunk of a camera or editor"
+TRAILING = "other data after the picture"
 
 # Tags of a TIFF file's picture that say nothing of how it is stored.
 _TIFF_TAGS = (
@@ -117,7 +119,7 @@ def _beside_webp(content: bytes) -> collections.Counter[str]:
         if name == webp.CREDENTIALS:
             removed[CREDENTIALS] += 1
         elif name not in webp.REWRITTEN:
-            removed["chunk of a camera or editor"] += 1
+            removed[EDITORS_CHUNK] += 1
     return removed
 
 
@@ -160,8 +162,8 @@ def _of_jpeg(image: Any, content: bytes) -> Metadata:
         elif 0xE0 <= marker <= 0xEF:
             removed[_dropped(marker, body)] += 1
     del removed[""]
-    if long_parts := removed[_EXTENDED]:
-        removed[_EXTENDED] = min(long_parts, 1)
+    for name in (_EXTENDED, CREDENTIALS):  # one in several segments
+        removed[name] = min(removed[name], 1)
     removed += _following(content[segments.end :])
     return Metadata(
         parts[EXIF_HEAD],
@@ -200,6 +202,8 @@ def _following(rest: bytes) -> collections.Counter[str]:
         removed[FOLLOWING] += 1
         place = jpeg.end_of(rest, found)
     removed[VIDEO] += b"ftyp" in rest
+    if not +removed and rest.strip(b"\0\r\n "):
+        removed[TRAILING] += 1
     return +removed
 
 
@@ -221,6 +225,10 @@ def _of_png(image: Any, content: bytes) -> Metadata:
                 kept.append((name, body))
         elif name in (b"pHYs", b"tIME"):
             kept.append((name, body))
+        elif name not in png.REWRITTEN:
+            removed[EDITORS_CHUNK] += 1
+    removed[TRAILING] += png.has_trailing(content)
+    removed = +removed
     return Metadata(exif, xmp, dpi=_dpi(image), chunks=tuple(kept), removed=removed)
 
 

@@ -5,6 +5,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_END = b"IEND\xaeB`\x82"
+# Chunks that are written anew, or go with a palette or a depth that is not kept.
+REWRITTEN = b"IHDR PLTE tRNS iCCP sRGB gAMA cHRM cICP sBIT bKGD hIST".split()
 _MOST_TEXT = 2**21
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 
@@ -19,6 +22,11 @@ def chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         if name != b"IDAT":
             yield name, content[place + 8 : place + 8 + length]
         place += 12 + length
+
+
+def has_trailing(content: bytes) -> bool:
+    """Return whether anything but padding follows the last chunk."""
+    return bool(content.partition(_END)[2].strip(b"\0\r\n "))
 
 
 def keyword(body: bytes) -> bytes:
