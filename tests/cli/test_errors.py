@@ -249,7 +249,7 @@ def test_a_photo_whose_pixels_were_changed(anw, case):
     path.write_bytes(data.png_of(photo))
     assert one_line(anw("probe", case), 1) == (
         f"{case / 'owners' / 'ann'}: the pixels of photo03.png are not those committed to; get "
-        "the very file that was marked"
+        "the very file that was marked, or take this one away: the photo is missing then"
     )
 
 

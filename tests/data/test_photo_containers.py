@@ -182,7 +182,7 @@ def test_the_quality_of_a_webp_is_estimated(tmp_path, quality, method):
     original = data.read_original(path)
     estimated = original.how["quality"]
     assert abs(estimated - quality) <= 3
-    assert original.text == f"WebP, quality {estimated}, estimated of the original"
+    assert original.text == f"WebP, quality {estimated} (estimated from the original)"
     result, _ = again(path, original, original.pixels)
     assert abs(result.how["quality"] - quality) <= 4
 
@@ -211,6 +211,17 @@ def test_a_colour_space_named_by_numbers_is_kept(tmp_path, kind):
         assert encoded.removed == {}
     _, encoded = again(path, original, original.pixels, format="webp")
     assert encoded.removed == {"colour space named by numbers, which the format cannot hold": 1}
+
+
+@pytest.mark.parametrize("chroma", [420, 422, 444])
+@pytest.mark.parametrize("kind", [kind for kind in LOSSY if kind in ("AVIF", "HEIF")])
+def test_the_sampling_of_colours_is_kept(tmp_path, kind, chroma):
+    how = {"chroma": chroma} if kind == "HEIF" else {"subsampling": ":".join(str(chroma))}
+    path = saved(tmp_path / "a", IMAGE, kind, **how)
+    original = data.read_original(path)
+    for quality in (None, 70):
+        _, encoded = again(path, original, original.pixels, quality=quality)
+        assert heif.subsampling(encoded.content) == chroma
 
 
 def test_ten_bits_become_eight(tmp_path):

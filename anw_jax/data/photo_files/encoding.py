@@ -149,7 +149,9 @@ def _how(image: Any, content: bytes, kind: str) -> tuple[dict[str, Any], str]:
             return {"lossless": True}, "WebP, lossless"
         quality = webp.quality_of(frame)
         if quality is not None:
-            return {"quality": quality}, f"WebP, quality {quality}, estimated of the original"
+            return {
+                "quality": quality
+            }, f"WebP, quality {quality} (estimated from the original)"
         return _of_unknown_quality("WebP")
     if kind == "TIFF":
         compression = image.info.get("compression", "raw")
@@ -159,7 +161,11 @@ def _how(image: Any, content: bytes, kind: str) -> tuple[dict[str, Any], str]:
         return {"compression": compression}, f"TIFF, {name}"
     if kind == "PNG":
         return {}, "PNG"
-    return _of_unknown_quality("HEIC" if kind == "HEIF" else kind)
+    how, text = _of_unknown_quality("HEIC" if kind == "HEIF" else kind)
+    chroma = heif.subsampling(content)
+    if kind == "HEIF":
+        return how | {"chroma": chroma}, text
+    return how | {"subsampling": ":".join(str(chroma))}, text
 
 
 def _of_unknown_quality(name: str) -> tuple[dict[str, Any], str]:
@@ -203,7 +209,7 @@ def encode(original: Original, marked: np.ndarray, encoding: Encoding, name: str
     kind = original.kind if encoding.format == "same" else encoding.format.upper()
     how, text = (original.how, original.text) if kind == original.kind else _new(kind)
     if encoding.quality is not None and kind in ("JPEG", "WEBP", "AVIF", "HEIF"):
-        kept = {"subsampling", "progressive"} if kind == "JPEG" else ()
+        kept = {"subsampling", "progressive", "chroma"}
         how = {key: value for key, value in how.items() if key in kept}
         how["quality"], text = encoding.quality, f"{kind}, quality {encoding.quality}"
     if original.alpha is not None:

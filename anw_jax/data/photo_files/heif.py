@@ -14,6 +14,8 @@ ALPHA = (b"urn:mpeg:hevc:2015:auxid:1", b"urn:mpeg:mpegB:cicp:systems:auxiliary:
 _TEXTS = (b"Exif", b"mime", b"uri ")
 _CREDENTIALS = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _MOST_ITEMS = 2**16
+# By the kind of a decoder's configuration: a byte of it, its bits, and what they say.
+_SAMPLINGS = {b"av1C": (2, 12, {0: 444, 8: 422}), b"hvcC": (16, 3, {3: 444, 2: 422})}
 
 
 class Counts(NamedTuple):
@@ -63,7 +65,7 @@ def colours(content: bytes) -> tuple[int, int] | None:
 
     A colour profile in the same file overrides them.
     """
-    for _, body in _properties(content, b"colr"):
+    for body in _properties(content, b"colr"):
         if body[:4] == b"nclx" and len(body) >= 8:
             return struct.unpack_from(">HH", body, 4)
     return None
@@ -85,17 +87,30 @@ def with_colours(content: bytes, numbers: tuple[int, int]) -> bytes:
 
 def depth(content: bytes) -> int:
     """Return the largest number of bits per channel of the pictures; 8 if it is not given."""
-    return max([8, *(max(body[5:], default=8) for _, body in _properties(content, b"pixi"))])
+    return max([8, *(max(body[5:], default=8) for body in _properties(content, b"pixi"))])
 
 
-def _properties(content: bytes, wanted: bytes) -> Iterator[tuple[bytes, bytes]]:
+def subsampling(content: bytes) -> int:
+    """Return how the colours are sampled: 444, 422 or 420; 420 if it is not known.
+
+    The decoder's configuration says so: "av1C" (AV1 in ISOBMFF), or "hvcC" (ISO/IEC 14496-15).
+    """
+    found = [420]  # also where alpha, which has no colours, is the only one
+    for kind, (place, mask, samplings) in _SAMPLINGS.items():
+        for body in _properties(content, kind):
+            if place < len(body):
+                found.append(samplings.get(body[place] & mask, 420))
+    return max(found)
+
+
+def _properties(content: bytes, wanted: bytes) -> Iterator[bytes]:
     """Yield the properties of one kind, of any item; none of a damaged file."""
     try:
         for kind, meta in _boxes(content):
             if kind == b"meta":
                 properties = dict(_boxes(dict(_boxes(meta, 4)).get(b"iprp", b"")))
                 found = _boxes(properties.get(b"ipco", b""))
-                yield from [(kind, body) for kind, body in found if kind == wanted]
+                yield from [body for kind, body in found if kind == wanted]
     except struct.error:
         return
 
