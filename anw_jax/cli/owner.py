@@ -1,6 +1,5 @@
 """The owner's commands: create a key, commit to photos, mark them, open leaves."""
 
-import collections
 import dataclasses
 import datetime
 import pathlib
@@ -18,6 +17,7 @@ from anw_jax.cli.arbitrator import MAKERS
 from anw_jax.cli.options import choices_of, committed_options, json_option, parse_beacon_value
 from anw_jax.cli.output import ProgressLine, show
 from anw_jax.cli.signing import key_signing, sign_option, stamp_lines
+from anw_jax.cli.tables import written_lines
 from anw_jax.data.photo_files import FORMATS
 from anw_jax.keys import MarkKey
 from anw_jax.keys.beacons import drand_after, read_beacon
@@ -341,8 +341,8 @@ def _marked_lines(done: audit.Committed, marked: audit.Marked, out: pathlib.Path
     lines += [f"warning: {text}" for text in done.warnings if done.is_new]
     lines += [
         f"commitment {done.commitment}",
-        f"{plural(marked.num_written, 'photo')} in {plural(done.num_units, 'unit')} marked in "
-        f"{out}/published: publish these, never the originals",
+        f"{plural(len(marked.marked), 'photo')} of {plural(done.num_units, 'unit')} marked; in "
+        f"{out}/published are {marked.num_written} files: publish these, never the originals",
         *_file_lines(marked),
         f"keep the key, the originals and {out}: an audit needs all of them",
     ]
@@ -357,9 +357,8 @@ def _marked_lines(done: audit.Committed, marked: audit.Marked, out: pathlib.Path
 
 def _file_lines(marked: audit.Marked) -> list[str]:
     """Say how files are written, what was removed, and which carry no mark."""
-    formats = collections.Counter(one.written_as for one in (*marked.marked, *marked.unchanged))
-    lines = [f"written as {text}: {number}" for text, number in sorted(formats.items())]
-    lines += [f"removed: {number} {what}" for what, number in marked.removed.items()]
+    lines = written_lines(one.written_as for one in (*marked.marked, *marked.unchanged))
+    lines += [f"removed: {number} × {what}" for what, number in marked.removed.items()]
     if marked.without_mark:
         lines.append(f"CARRY NO MARK: {plural(len(marked.without_mark), 'photo')}")
         lines += named_lines(marked.without_mark)

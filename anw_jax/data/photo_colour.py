@@ -19,8 +19,8 @@ _GAMMA, _NEAR_GAMMA = 45455, 1000
 _SRGB_CHRM = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 
 _OTHER = (
-    ", which is kept: the mark is made in its numbers, and a learner that converts to sRGB meets "
-    "a slightly different one (convert the photos to sRGB first to avoid that)"
+    ", which is kept: the mark is made in its numbers, and a learner that converts to sRGB "
+    "meets a slightly different one (convert the photos to sRGB first to avoid that)"
 )
 KEPT_PROFILE = f"a colour profile other than sRGB{_OTHER}"
 KEPT_NUMBERS = f"a colour space other than sRGB, named by numbers{_OTHER}"

@@ -40,7 +40,7 @@ def test_the_three_lists_are_printed(mark, root):
     ]
     assert "written as JPEG, quality 80, as the original: 1" in lines
     assert "written as PNG: 2" in lines
-    assert "removed: 1 GPS data" in lines
+    assert "removed: 1 × GPS data" in lines
     place = lines.index("CARRY NO MARK: 1 photo")
     assert lines[place + 1] == "  grey.png: the mark does not change it"
 
