@@ -9,7 +9,6 @@ from anw_jax.audit import refusals
 from anw_jax.audit.corrections import uses_e_values
 from anw_jax.stats import format_p_value
 
-
 _QUALITY = re.compile(r"quality (\d+)")
 
 
