@@ -3,21 +3,20 @@
 import dataclasses
 import datetime
 import pathlib
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from anw_jax import audit, data
-from anw_jax.audit.folder_report import named_lines, plural
+from anw_jax.audit.folder_report import plural
 from anw_jax.audit.published import COMMITMENT
 from anw_jax.cli import output
 from anw_jax.cli.arbitrator import MAKERS
 from anw_jax.cli.options import choices_of, committed_options, json_option, parse_beacon_value
 from anw_jax.cli.output import ProgressLine, show
+from anw_jax.cli.owner_format import commitment_lines, file_lines, marked_lines
 from anw_jax.cli.signing import key_signing, sign_option, stamp_lines
-from anw_jax.cli.tables import written_lines
 from anw_jax.data.photo_files import FORMATS
 from anw_jax.keys import MarkKey
 from anw_jax.keys.beacons import drand_after, read_beacon
@@ -140,7 +139,7 @@ def commit(
     elif beacon is None and not (out / COMMITMENT).exists():
         beacon = drand_after(now, hours_ahead(stamp or STAMPS[0]))
     done = _commit(folder, key_file, out, beacon, again, given, workers, now=now)
-    lines = _commitment_lines(done, folder, key_file, out)
+    lines = commitment_lines(done, folder, key_file, out)
     if read_beacon(done.beacon).kind in ("drand", "nist"):
         lines[-2:-2] = stamp_lines(out, stamp or STAMPS[0])
     show(as_json, _body(done), lines)
@@ -230,7 +229,7 @@ def mark(
     beacon = beacon or (None if is_committed else "")
     done = _commit(folder, key_file, out, beacon, again, given, workers, decode=False)
     if done.beacon and beacon_value is None:
-        show(as_json, _body(done), _commitment_lines(done, folder, key_file, out))
+        show(as_json, _body(done), commitment_lines(done, folder, key_file, out))
         return _code(done.report)
     published = audit.read_published(out)
     value = b"" if beacon_value is None else parse_beacon_value(published.plan, beacon_value)
@@ -243,7 +242,7 @@ def mark(
         workers=workers or num_cores(),
         on_progress=ProgressLine("marking", "photos"),
     )
-    show(as_json, _body(done, marked), _marked_lines(done, marked, out))
+    show(as_json, _body(done, marked), marked_lines(done, marked, out))
     return _code(marked.report, marked.lost)
 
 
@@ -265,7 +264,7 @@ def _dry_run(folder, key_file, out, encoding, given, workers, as_json) -> int:
     lines = [
         *audit.report_lines(found.report),
         f"{plural(len(found.marked), 'photo')} would be marked; nothing was written",
-        *_file_lines(found),
+        *file_lines(found),
     ]
     show(as_json, found.as_json(), lines)
     return _code(found.report, found.lost)
@@ -303,71 +302,6 @@ def _body(done: audit.Committed, marked: audit.Marked | None = None) -> dict[str
     listed = {"no_mark": without, "removed": marked.removed}
     listed = {name: value for name, value in listed.items() if value}
     return body | {"report": marked.report.as_json() | listed}
-
-
-def _commitment_lines(
-    done: audit.Committed, folder: pathlib.Path, key_file: str, out: pathlib.Path
-) -> list[str]:
-    lines = [*audit.report_lines(done.report), *(f"warning: {w}" for w in done.warnings)]
-    lines += [
-        f"commitment {done.commitment}",
-        f"number {done.number} of your commitments, {plural(done.num_units, 'unit')} in {out}; "
-        "nothing is marked yet",
-    ]
-    command = shlex.join(
-        ["anw", "mark", str(folder), "--key", str(key_file), "--out", str(out)]
-    )
-    if not done.beacon:
-        return [*lines, "publish the commitment before the photos", f"then: {command}"]
-    beacon, value = read_beacon(done.beacon), "HEX"
-    if beacon.kind == "arbitrator":
-        appears = "ask the arbitrator for 32 random bytes, drawn after receiving the commitment"
-    elif beacon.address:
-        when = "" if beacon.time is None else f" at {beacon.time:%Y-%m-%d %H:%M:%S} UTC"
-        appears = f"the beacon's value appears{when} at {beacon.address}: save that file"
-        value = "FILE"
-    else:
-        appears = f"wait for the value of {done.beacon!r}, which is not a known kind of beacon"
-    return [
-        *lines,
-        "publish the commitment now, before the value appears, where the time can be proved",
-        appears,
-        f"then: {command} --beacon-value {value}",
-    ]
-
-
-def _marked_lines(done: audit.Committed, marked: audit.Marked, out: pathlib.Path) -> list[str]:
-    lines = audit.report_lines(marked.report)
-    lines += [f"warning: {text}" for text in done.warnings if done.is_new]
-    lines += [
-        f"commitment {done.commitment}",
-        f"{plural(len(marked.marked), 'photo')} of {plural(done.num_units, 'unit')} marked; in "
-        f"{out}/published are {marked.num_written} files: publish these, never the originals",
-        *_file_lines(marked),
-        f"keep the key, the originals and {out}: an audit needs all of them",
-    ]
-    if not done.beacon:
-        lines += [
-            "publish the commitment before them",
-            'a verdict on these can at best be "shown, if …", since hues without a beacon can '
-            "be computed in advance; use anw commit and anw mark --beacon-value to avoid that",
-        ]
-    return lines
-
-
-def _file_lines(marked: audit.Marked) -> list[str]:
-    """Say how files are written, what was removed, and which carry no mark."""
-    lines = written_lines(one.written_as for one in (*marked.marked, *marked.unchanged))
-    lines += [f"removed: {number} × {what}" for what, number in marked.removed.items()]
-    if marked.without_mark:
-        lines.append(f"CARRY NO MARK: {plural(len(marked.without_mark), 'photo')}")
-        lines += named_lines(marked.without_mark)
-    if marked.lost:
-        lines.append(
-            "an audit needs every original that was committed to: restore these files from a "
-            "backup; without them a verdict is conditional"
-        )
-    return lines
 
 
 @click.command("open", short_help="Open one unit for an arbitrator's request.")

@@ -1,15 +1,12 @@
 """Format results as tables of text."""
 
 import math
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from anw_jax.audit import refusals
 from anw_jax.audit.corrections import uses_e_values
 from anw_jax.stats import format_p_value
-
-_QUALITY = re.compile(r"quality (\d+)")
 
 
 def wealth_text(log_wealth: float | None) -> str:
@@ -40,26 +37,6 @@ def columns(rows: list[tuple[str, ...]]) -> list[str]:
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-
-
-def written_lines(texts: Iterable[str]) -> list[str]:
-    """Format as what files were written, one line for each format.
-
-    Example:
-      >>> written_lines(["PNG", "JPEG, quality 75", "JPEG, quality 90", "PNG"])
-      ['written as JPEG, quality 75 to 90: 2', 'written as PNG: 2']
-    """
-    numbers: dict[str, list[int]] = {}
-    for text in texts:
-        found = _QUALITY.search(text)
-        group = numbers.setdefault(_QUALITY.sub("quality {}", text), [])
-        group.append(int(found[1]) if found else 0)
-    lines = []
-    for text, group in sorted(numbers.items()):
-        low, high = min(group), max(group)
-        quality = f"{low}" if low == high else f"{low} to {high}"
-        lines.append(f"written as {text.format(quality)}: {len(group)}")
-    return lines
 
 
 def pairs_of(tests: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:
