@@ -207,7 +207,8 @@ def _version() -> str:
 def _files_of(declared: Declared, with_names: bool) -> Members:
     """Return the files of a case, by their names in it."""
     case, members = declared.case, {}
-    steps = ("probe.json", "declared.json", "blind.json", "closed.json")
+    is_sequential = case.plan.mode == "sequential"
+    steps = ("probe.json", "declared.json", "closed.json" if is_sequential else "blind.json")
     for name in (STATEMENTS, LABELS_MAP, *steps):
         if case.has(name):
             members[name] = case.file(name)
@@ -221,10 +222,11 @@ def _files_of(declared: Declared, with_names: bool) -> Members:
             members[f"answers/{name}.answers"] = case.answers_file(name)
     for suspect in case.suspects:
         found = [
-            *(record_file(case, owner, suspect) for owner in case.owners),
             case.table_file(suspect),
             *(case.table_file(f"{REFERENCES}{name}/{suspect}") for name in case.references),
         ]
+        if is_sequential:
+            found = [record_file(case, owner, suspect) for owner in case.owners]
         members |= {_relative(case, path): path for path in found if path.exists()}
     for name in case.owners:
         members |= _of_owner(declared, name, with_names)

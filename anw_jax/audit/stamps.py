@@ -129,8 +129,9 @@ def stamps_of(case: "Case") -> dict[str, tuple[Stamp, ...]]:
 def check_response(body: bytes, document: bytes, roots: Iterable[Any]) -> Stamp:
     """Verify the response of a time-stamping authority.
 
-    Signature, chain to a root, purpose (time stamping alone), and validity of every certificate
-    at the time of the stamp are verified by OpenSSL, through `rfc3161-client`.
+    Signature, chain to a root, purpose (critical, and time stamping alone: RFC 3161, 2.3), and
+    validity of every certificate at the time of the stamp are verified, nearly all of it by
+    OpenSSL through `rfc3161-client`.
 
     Args:
       body: DER of a TimeStampResp.
@@ -182,8 +183,13 @@ def _accuracy(stated: Any) -> datetime.timedelta:
 
 
 def _signer(signed: Any) -> str:
-    """Return the subject of the one certificate that the signature names."""
+    """Return the subject of the one certificate that the signature names.
+
+    Raises:
+      ValueError: none or several, or one that is for another purpose as well.
+    """
     from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
 
     (info,) = signed.signer_infos
     found = [x509.load_der_x509_certificate(body) for body in signed.certificates]
@@ -192,6 +198,9 @@ def _signer(signed: Any) -> str:
     ]
     if len(named) != 1:
         raise ValueError(f"{len(named)} certificates carry the signer's issuer and number")
+    usage = named[0].extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    if list(usage) != [ExtendedKeyUsageOID.TIME_STAMPING]:
+        raise ValueError("its purpose is not time stamping alone")
     text = named[0].subject.rfc4514_string() or "an authority without a name"
     return "".join(c if c.isprintable() else "?" for c in text)
 
@@ -204,9 +213,10 @@ _REASONS = (
     ("local issuer", "leads to none of the root certificates given"),
     ("self-signed", "leads to none of the root certificates given"),
     ("issuer certificate", "leads to none of the root certificates given"),
-    ("purpose", "is signed with a certificate that is not for time stamping"),
+    ("purpose", "is signed with a certificate that is not for time stamping alone"),
     ("signature failure", "was changed, or is signed by none of the authorities trusted"),
-    ("EKU", "is signed with a certificate that is not for time stamping"),
+    ("invalid CA", "is signed with a certificate by another that may not sign certificates"),
+    ("EKU", "is signed with a certificate that is not for time stamping alone"),
 )
 
 

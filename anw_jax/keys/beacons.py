@@ -10,11 +10,14 @@ published. There are three kinds:
   `outputValue`.
 * `arbitrator:WHO`: 32 bytes that the arbitrator draws after receiving the commitment.
 
-Signatures of beacons are not checked here: the arbitrator fetches the value.
+Signatures of beacons are not checked here: the arbitrator fetches the value. The randomness of
+a drand round must be the SHA-256 of the signature beside it, which shows a damaged file, not a
+forged one.
 """
 
 import dataclasses
 import datetime
+import hashlib
 import re
 
 from anw_jax import _check, _json
@@ -163,12 +166,19 @@ def _drand_time(chain: str, number: int) -> datetime.datetime | None:
         ) from None
 
 
+def _is_hash_of(randomness: str, signature: str) -> bool:
+    return hashlib.sha256(bytes.fromhex(signature)).hexdigest() == randomness.lower()
+
+
 def _digits_in(beacon: Beacon, text: str) -> str:
     """Extract the hexadecimal digits from the JSON served at the beacon's address."""
     try:
         body = _json.loads(text)
         if beacon.kind == "drand":
             found, digits = f"{body['round']}", body["randomness"]
+            signature = body.get("signature")
+            if signature is not None and not _is_hash_of(digits, signature):
+                raise ValueError("damaged")
             named = beacon.name.rpartition(":")[2]
         elif beacon.kind == "nist":
             pulse = body["pulse"]
@@ -178,7 +188,7 @@ def _digits_in(beacon: Beacon, text: str) -> str:
             raise KeyError("kind")
         if not isinstance(digits, str):
             raise TypeError
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError(
             f"the value of the beacon {beacon.name!r:.60} is not in this JSON: save the one "
             f"served at {beacon.address or 'the place that it names'}"

@@ -1,5 +1,6 @@
 """Ed25519 signatures beside files: valid, or refused by name."""
 
+import contextlib
 import json
 import os
 import sys
@@ -7,7 +8,12 @@ import sys
 import pytest
 
 from anw_jax.audit.exchange import OPENING, read_opening
-from anw_jax.audit.signatures import check_signature, new_signing_key, sign_file
+from anw_jax.audit.signatures import (
+    check_signature,
+    new_signing_key,
+    remove_signature,
+    sign_file,
+)
 from anw_jax.errors import CaseError, ChangedFileError, KeyFileError, MissingLibraryError
 
 
@@ -54,6 +60,57 @@ def test_each_digit_of_a_signature_counts(signed, field):
         )
         with pytest.raises(ChangedFileError):
             check_signature(file)
+
+
+FIELD = 2**255 - 19
+ORDER_8 = int("5fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826", 16)
+
+
+@pytest.mark.parametrize("sign", [0, 1])
+@pytest.mark.parametrize(
+    "y", [0, 1, FIELD - 1, FIELD, FIELD + 1, ORDER_8, FIELD - ORDER_8], ids=hex
+)
+def test_a_key_whose_signature_holds_for_every_file_is_refused(signed, y, sign):
+    """Points of small order: OpenSSL accepts one signature for one in eight files at least."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    file, _ = signed
+    public, signature = (y | sign << 255).to_bytes(32, "little"), (1).to_bytes(64, "little")
+    key, accepted = Ed25519PublicKey.from_public_bytes(public), []
+    for number in range(200):
+        with contextlib.suppress(InvalidSignature):
+            key.verify(signature, b"%d" % number)
+            accepted.append(number)
+    assert accepted
+    file.write_bytes(b"%d" % accepted[0])
+    body = {"format": "anw_jax signature, version 1", "public_key": public.hex()}
+    beside = file.with_name("commitment.json.sig")
+    beside.write_text(json.dumps(body | {"signature": signature.hex()}))
+    with pytest.raises(ChangedFileError, match="a point of small order"):
+        check_signature(file)
+
+
+def test_a_second_signature_made_from_the_first_is_refused(signed):
+    """S + L: the same equation, which RFC 8032, 5.1.7, excludes."""
+    file, _ = signed
+    beside = file.with_name("commitment.json.sig")
+    body = json.loads(beside.read_text())
+    order = 2**252 + 27742317777372353535851937790883648493
+    half = int.from_bytes(bytes.fromhex(body["signature"][64:]), "little") + order
+    body["signature"] = body["signature"][:64] + half.to_bytes(32, "little").hex()
+    beside.write_text(json.dumps(body))
+    with pytest.raises(ChangedFileError, match="no valid signature"):
+        check_signature(file)
+
+
+def test_a_key_that_is_no_point_of_the_curve_is_refused(signed):
+    file, _ = signed
+    beside = file.with_name("commitment.json.sig")
+    body = json.loads(beside.read_text()) | {"public_key": (2).to_bytes(32, "little").hex()}
+    beside.write_text(json.dumps(body))
+    with pytest.raises(ChangedFileError, match="no valid signature"):
+        check_signature(file)
 
 
 def test_another_signer_is_refused(signed):
@@ -113,3 +170,19 @@ def test_an_opening_whose_signature_is_not_valid_is_not_accepted(signed):
     file.write_text(json.dumps({**body, "opening": {"unit": 1}}))
     with pytest.raises(ChangedFileError, match="no valid signature"):
         read_opening(file, "0f")
+
+
+def test_whoever_signed_the_commitment_signs_the_openings(signed):
+    commitment, public = signed
+    file = commitment.with_name("ann.opening.json")
+    opening = {"unit": 0, "slot": 1, "nonce": "ab" * 32, "origin": "random", "path": []}
+    file.write_text(json.dumps({"format": OPENING, "request": "0f", "opening": opening}))
+    new_signing_key(file.with_name("bob.sign"))
+    sign_file(file, file.with_name("bob.sign"))
+    with pytest.raises(ChangedFileError, match="is signed by"):
+        read_opening(file, "0f", public)
+    remove_signature(file)
+    remove_signature(file)
+    unsigned = read_opening(file, "0f", public)
+    sign_file(file, file.with_name("ann.sign"))
+    assert read_opening(file, "0f", public) == unsigned

@@ -52,7 +52,13 @@ REFUSED = {
     "an expired certificate": answer(Authority(end=TIME - DAY)),
     "a certificate of later": answer(Authority(start=TIME + DAY)),
     "an expired root": answer(AUTHORITY, END + DAY),
-    "a certificate for code": answer(Authority(usage=ExtendedKeyUsageOID.CODE_SIGNING)),
+    "a certificate for code": answer(Authority(usage=[ExtendedKeyUsageOID.CODE_SIGNING])),
+    "a certificate for code as well": answer(
+        Authority(usage=[ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.CODE_SIGNING])
+    ),
+    "a purpose that is not critical": answer(Authority(critical=False)),
+    "a certificate signed by no authority for certificates": answer(Authority(by=AUTHORITY)),
+    "a broken digest": answer(AUTHORITY, algorithm="sha1"),
     "a refusal": (refusal(), DOCUMENT, ROOTS),
     "no accuracy to speak of": answer(AUTHORITY, accuracy=90_000),
 }
@@ -68,6 +74,10 @@ MESSAGES = {
     "a certificate of later": "outside the validity",
     "an expired root": "outside the validity",
     "a certificate for code": "not for time stamping",
+    "a certificate for code as well": "not for time stamping",
+    "a purpose that is not critical": "not for time stamping",
+    "a certificate signed by no authority for certificates": "may not sign certificates",
+    "a broken digest": "Unsupported hash algorithm",
     "a refusal": "refused the request .try later.",
     "no accuracy to speak of": "at most a day",
 }
@@ -77,6 +87,17 @@ MESSAGES = {
 def test_what_is_refused(name):
     with pytest.raises(CaseError, match=MESSAGES[name]):
         check_response(*REFUSED[name])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"algorithm": "sha512"}, {"nonce": 2**63 + 1}, {"policy": "06032a0304"}]
+)
+def test_what_no_request_asks_for_changes_nothing(changes):
+    """The request names neither nonce nor policy: the digest of the file is what counts."""
+    stamp = check_response(AUTHORITY.answer(DOCUMENT, TIME, **changes), DOCUMENT, ROOTS)
+    assert stamp == check_response(STAMPED, DOCUMENT, ROOTS)
+    with pytest.raises(CaseError, match="of another file"):
+        check_response(AUTHORITY.answer(b"other", TIME, **changes), DOCUMENT, ROOTS)
 
 
 def test_mutants_are_refused_or_say_the_same():

@@ -1,14 +1,19 @@
 """Bundles of cases of every kind: rows, records and verdict are computed again from them."""
 
+import io
 import json
 
+import numpy as np
 import pytest
 
 from anw_jax import audit
 from anw_jax.cli.evidence import report_of
+from anw_jax.errors import ChangedFileError
 from tests.audit import test_references as with_references
 from tests.audit.conftest import hand_over, write_photos, write_suspect
+from tests.audit.refusing import WAYS, refusing_case
 from tests.audit.several import declared_case, to_the_end
+from tests.audit.test_errors import write_generator
 from tests.cli.bundling import anw, flipped, members_of, packed, verified, with_index
 
 
@@ -30,12 +35,12 @@ def bundled(case_dir, root, keys, **more):
     return root / "b.zip", body
 
 
-def sealed(root, case_dir, choices=None, **fields):
+def sealed(root, case_dir, choices=None, options=None, **fields):
     """A guilty model before one owner; returns the keys."""
     keys = {"ann": hand_over(root, case_dir, choices=choices, **fields)}
     write_suspect(case_dir, root / "ann_marked" / "published")
     audit.probe_case(audit.Case(case_dir))
-    audit.declare(audit.Case(case_dir), audit.Options())
+    audit.declare(audit.Case(case_dir), options or audit.Options())
     audit.seal_case(audit.Case(case_dir))
     return keys
 
@@ -66,6 +71,33 @@ def test_rows_are_computed_from_digests_and_answers(root, case_dir, choices, fie
     assert f"p {body['tests']['ann']['net']['p_text']}, computed again" in ran.out
 
 
+def test_a_menu_that_a_plan_leaves_open_counts(root, case_dir):
+    choices = {"access": ("logits", "label"), "augmentations": (3,)}
+    options = audit.Options(access="logits")
+    keys = sealed(root, case_dir, choices, options, statistic="losses")
+    path, body = bundled(case_dir, root, keys, with_names=True)
+    assert body["tests"]["ann"]["net"]["factor"] == 2
+    assert replayed(path)["num_rows"] == 12
+    ran = verified(path)
+    assert ran.code == 10, ran.err
+
+
+@pytest.mark.parametrize("statistic", ["log_errors", "bounded_log_errors"])
+def test_errors_instead_of_classes(root, case_dir, statistic):
+    choices = {"access": ("error",)} if statistic == "log_errors" else {}
+    fields = {"statistic": statistic} if choices else {}
+    keys = {"ann": hand_over(root, case_dir, choices=choices, **fields)}
+    write_generator(case_dir, root / "ann_marked" / "published")
+    audit.probe_case(audit.Case(case_dir))
+    audit.declare(audit.Case(case_dir), audit.Options())
+    audit.seal_case(audit.Case(case_dir))
+    path, body = bundled(case_dir, root, keys)
+    assert body["tests"]["ann"]["gan"]["statistic"] == statistic
+    assert replayed(path)["num_rows"] == 12
+    ran = verified(path)
+    assert ran.code == 10, ran.err
+
+
 def test_two_owners_and_two_suspects(root, case_dir):
     keys = {
         name: hand_over(root, case_dir, name, seed=number, claim="each model")
@@ -78,6 +110,7 @@ def test_two_owners_and_two_suspects(root, case_dir):
     audit.declare(audit.Case(case_dir), audit.Options())
     audit.seal_case(audit.Case(case_dir))
     path, body = bundled(case_dir, root, keys)
+    _swap(members_of(path, root / "swapped"), root)
     assert replayed(path)["num_rows"] == 48
     ran = verified(path, *(f"--commitment={n}={c}" for n, c in commitments(body).items()))
     assert ran.code == 10, ran.err
@@ -85,6 +118,36 @@ def test_two_owners_and_two_suspects(root, case_dir):
     assert "commitment" not in ran.out
     assert verified(path, "--commitment", f"bob={commitments(body)['ann']}").code == 8
     assert anw("replay", path, "--commitment", f"carl={'ab' * 32}").code == 2
+
+
+def _swap(members, root):
+    """Exchange parts between suspects, and between owners."""
+    for one, other in (
+        ("tables/guilty.npz", "tables/other.npz"),
+        ("answers/guilty.answers", "answers/other.answers"),
+        ("queries/guilty/ann", "queries/guilty/bob"),
+        ("queries/guilty/ann", "queries/other/ann"),
+        ("suspects/guilty.toml", "suspects/other.toml"),
+        ("keys/ann.key", "keys/bob.key"),
+        ("owners/ann/commitment.json", "owners/bob/commitment.json"),
+        ("owners/ann/manifest.json", "owners/bob/manifest.json"),
+        ("owners/ann/labels.csv", "owners/bob/labels.csv"),
+    ):
+        if members[one] == members[other]:  # as those of two models declared alike
+            continue
+        swapped = with_index({**members, one: members[other], other: members[one]})
+        path = packed(swapped, root / "swapped.zip")
+        assert anw("replay", path).code in (1, 8), one
+        if not one.startswith(("queries", "suspects")) and "labels" not in one:
+            assert verified(path).code == 8, one
+    tables = np.load(io.BytesIO(members["tables/guilty.npz"]))
+    buffer = io.BytesIO()
+    np.savez(buffer, ann=tables["bob"], bob=tables["ann"])
+    members = with_index({**members, "tables/guilty.npz": buffer.getvalue()})
+    path = packed(members, root / "swapped.zip")
+    for ran in (anw("replay", path), verified(path)):
+        assert ran.code == 8
+        assert "tables/guilty.npz" in ran.err
 
 
 def commitments(body):
@@ -113,6 +176,58 @@ def test_sequential_records(root, case_dir, suspects):
     ran = anw("replay", path)
     assert ran.code == 8
     assert record in ran.err
+
+
+def test_signed_openings_of_a_sequential_case(root, case_dir):
+    keys = declared_case(root, case_dir, suspects=("guilty",))
+    keys["ann"].save(root / "opened.key")
+    audit.new_signing_key(root / "ann.sign")
+    audit.new_signing_key(root / "eve.sign")
+    commitment = case_dir / "owners" / "ann" / "commitment.json"
+    audit.sign_file(commitment, root / "ann.sign")
+    words = ("--key", root / "opened.key", "--from", root / "ann_marked", "--sign")
+    for number in range(13):
+        standing = audit.run_rounds(audit.Case(case_dir))
+        if not standing.waiting:
+            break
+        (waits,) = standing.waiting
+        given = (waits.request, "--out", waits.opening, *words)
+        if number == 1:
+            assert anw("open", *given, root / "eve.sign").code == 0
+            with pytest.raises(ChangedFileError, match="is signed by"):
+                audit.run_rounds(audit.Case(case_dir))
+        # An opening that is not signed replaces the signature of the one before it.
+        given = given[:-1] if number == 2 else (*given, root / "ann.sign")
+        assert anw("open", *given).code == 0
+    assert standing.closed_because == "the level is reached"
+    path, _ = bundled(case_dir, root, keys)
+    members = members_of(path, root / "in")
+    assert "owners/ann/commitment.json.sig" in members
+    done = replayed(path)
+    signed = {one["file"]: one["signer"] for one in done["signatures"]}
+    assert signed["owners/ann/commitment.json"]
+    assert signed["closed.json"] is None
+    assert verified(path).code == 3
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_how_many_photos_were_refused_is_counted_again(root, case_dir, how):
+    keys = {"ann": refusing_case(root, case_dir, [2, 4], how)}
+    audit.seal_case(audit.Case(case_dir))
+    path, body = bundled(case_dir, root, keys, with_names=True)
+    test = body["tests"]["ann"]["net"]
+    assert (test["outcome"], test["unusable"]["num_unusable"]) == ("inconclusive", 2)
+    assert replayed(path)["num_rows"] == 12
+    assert verified(path).code == 10
+    blind = json.loads((case_dir / "blind.json").read_text())
+    count = blind["suspects"]["net"]["owners"]["ann"]["unusable"]
+    del count["photos"]["photo04.png"]
+    count["num_unusable"] = 1
+    (case_dir / "blind.json").write_text(json.dumps(blind))
+    body = audit.judge_case(audit.Case(case_dir), keys)
+    assert body["tests"]["ann"]["net"]["outcome"] == "shown"
+    with pytest.raises(ChangedFileError, match="no usable answer to 2 photos of 'ann', and 1"):
+        audit.replay_case(audit.Case(case_dir), keys)
 
 
 def test_keys_of_a_sequential_case_are_not_published(root, case_dir):

@@ -9,15 +9,14 @@ from tests.audit.authority import Authority
 from tests.audit.conftest import receive, write_suspect
 from tests.cli.bundling import flipped, members_of, packed, verified, with_index
 from tests.cli.test_stamp import AUTHORITY, MINUTE, NOW, STATEMENTS, committed, stamp  # noqa: F401
+from tests.keys.drand import ROUND_1000
 
 
 @pytest.fixture
 def stamped(anw, root, committed):  # noqa: F811
     """A judged case whose commitment is stamped, and which the arbitrator signed."""
     assert anw("commit", *committed[1]).code == 0
-    beacon = json.loads((root / "marked" / "commitment.json").read_text())["plan"]["beacon"]
-    value = {"round": int(beacon.rpartition(":")[2]), "randomness": "0f" * 32}
-    (root / "round.json").write_text(json.dumps(value))
+    (root / "round.json").write_text(json.dumps(ROUND_1000))
     assert anw("mark", *committed[0], "--beacon-value", root / "round.json").code == 0
     case = root / "case"
     receive(root / "marked", root / "photos", case, "ann")
@@ -52,7 +51,7 @@ def test_a_stamp_counts_against_the_readers_own_roots(anw, root, stamped):
     assert "anchors not checked: anchors of the time stamps" in ran.out
     ran = anw("replay", path, *anchors, "--anchor", root / "root.pem")
     assert (ran.code, ran.err) == (0, "")
-    ran = verified(path, *anchors[:2], "--beacon", "0f" * 32, *anchors[4:])
+    ran = verified(path, *anchors[:2], "--beacon", ROUND_1000["randomness"], *anchors[4:])
     assert (ran.code, "left to anw replay: rows" in ran.out, "time stamps" in ran.out) == (
         0,
         True,

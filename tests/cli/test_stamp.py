@@ -7,11 +7,12 @@ import json
 import pytest
 
 from anw_jax.cli import owner
-from anw_jax.keys.beacons import read_beacon
+from anw_jax.keys.beacons import QUICKNET, read_beacon
 from tests.audit.authority import Authority
 from tests.audit.conftest import receive, write_labels, write_photos, write_suspect
+from tests.keys.drand import APPEARED, ROUND_1000
 
-NOW = datetime.datetime(2026, 11, 3, 10, tzinfo=datetime.UTC)
+NOW = APPEARED - datetime.timedelta(hours=2)
 MINUTE = datetime.timedelta(minutes=1)
 AUTHORITY = Authority()
 STATEMENTS = """
@@ -26,7 +27,7 @@ models_tried = 1
 
 @pytest.fixture
 def committed(anw, root, monkeypatch):
-    """A commitment of 3 November 2026, with the default beacon."""
+    """A commitment of two hours before the recorded drand round, by default its beacon."""
     monkeypatch.setattr(owner, "clock", lambda: NOW)
     write_photos(root / "photos", seed=5)
     labels = write_labels(root / "photos", root / "labels.csv")
@@ -54,7 +55,9 @@ def test_a_commitment_says_how_to_get_a_stamp_and_verifies_it(anw, root, committ
     stamp(root, NOW + 59 * MINUTE)
     good = anw("stamp", root / "marked", "--anchor", root / "root.pem")
     assert (good.code, good.err) == (0, "")
-    assert "early enough for the beacon's value, which appears at 2026-11-03T12:00" in good.out
+    assert (
+        "early enough for the beacon's value, which appears at 2023-08-23T15:59:24" in good.out
+    )
     stamp(root, NOW + 61 * MINUTE)
     late = anw("stamp", root / "marked", "--anchor", root / "root.pem")
     assert late.code == 1
@@ -73,11 +76,19 @@ def test_a_stamp_of_another_kind_gets_a_later_beacon(anw, root, committed):
     assert both.code == 2
 
 
+@pytest.mark.parametrize(("minutes", "warns"), [(1, True), (59, True), (60, False)])
+def test_a_beacon_too_soon_for_any_stamp_is_warned_of(
+    anw, root, committed, monkeypatch, minutes, warns
+):
+    monkeypatch.setattr(owner, "clock", lambda: APPEARED - minutes * MINUTE)
+    ran = anw("commit", *committed[1], "--beacon", f"drand:{QUICKNET}:1000")
+    assert ran.code == 0
+    assert ("a time stamp must be at least 1 h older" in ran.out) == warns
+
+
 def test_a_stamp_is_what_the_verdict_rests_on(anw, root, committed):
     assert anw("commit", *committed[1]).code == 0
-    beacon = json.loads((root / "marked" / "commitment.json").read_text())["plan"]["beacon"]
-    value = {"round": int(beacon.rpartition(":")[2]), "randomness": "0f" * 32}
-    (root / "round.json").write_text(json.dumps(value))
+    (root / "round.json").write_text(json.dumps(ROUND_1000))
     ran = anw("mark", *committed[0], "--beacon-value", root / "round.json")
     assert ran.code == 0, ran.err
     case, ann = root / "case", root / "case" / "owners" / "ann"
@@ -94,7 +105,7 @@ def test_a_stamp_is_what_the_verdict_rests_on(anw, root, committed):
     anw("probe", case)
     declared = anw("declare", case, "--beacon", root / "round.json")
     assert declared.code == 0, declared.err
-    assert "owner ann: RFC 3161 time stamp of 2026-11-03T10:01:01+00:00" in declared.out
+    assert "owner ann: RFC 3161 time stamp of 2023-08-23T14:00:25+00:00" in declared.out
     assert anw("audit", case).code == 0
     blind = hashlib.sha256((case / "blind.json").read_bytes()).hexdigest()
     words = [case, "--key", root / "ann.key"]
@@ -104,7 +115,7 @@ def test_a_stamp_is_what_the_verdict_rests_on(anw, root, committed):
 
     ran = verdict()
     assert ran.code == 0, ran.out + ran.err
-    assert "verified: RFC 3161 time stamp of 2026-11-03T10:01:01+00:00 by CN=An auth" in ran.out
+    assert "verified: RFC 3161 time stamp of 2023-08-23T14:00:25+00:00 by CN=An auth" in ran.out
     assert "signature of owners/ann/commitment.json: valid, by " in ran.out
     assert "not signed: blind.json, declared.json" in ran.out
     body = json.loads((case / "verdict.json").read_text())

@@ -15,6 +15,7 @@ from anw_jax.keys.beacons import (
     read_beacon,
     value_of,
 )
+from tests.keys.drand import APPEARED, ROUND_1000
 
 DEFAULT_CHAIN = "8990e7a9aaed2ffed73dbd7092123d6f289930540d7651336225dc172e51b2ce"
 ROUND = f"drand:{QUICKNET}:1000"
@@ -22,8 +23,8 @@ PULSE = "nist:2:1234567"
 DIGITS = "0123456789abcdef" * 4
 UTC = datetime.UTC
 
-# As the two services answered on 2023-08-23 and as their documentation shows it, shortened.
-DRAND_JSON = {"round": 1000, "randomness": DIGITS, "signature": "b446" * 12}
+# As the service's documentation shows it, shortened.
+DRAND_JSON = {"round": 1000, "randomness": DIGITS}
 NIST_JSON = {
     "pulse": {
         "uri": "https://beacon.nist.gov/beacon/2.0/chain/2/pulse/1234567",
@@ -207,6 +208,7 @@ def test_values_of_pulses():
     ("name", "body"),
     [
         (ROUND, {**DRAND_JSON, "round": 1001}),
+        (ROUND, {**ROUND_1000, "round": 1001}),
         (ROUND, {**DRAND_JSON, "round": 1000.0}),
         (ROUND, {**DRAND_JSON, "round": "01000"}),
         (PULSE, {"pulse": {**NIST_JSON["pulse"], "pulseIndex": 1234568}}),
@@ -225,6 +227,10 @@ def test_another_rounds_json_is_refused(name, body):
         (ROUND, json.dumps(NIST_JSON)),
         (ROUND, json.dumps({"round": 1000, "signature": DIGITS})),
         (ROUND, json.dumps({**DRAND_JSON, "randomness": None})),
+        (ROUND, json.dumps({**ROUND_1000, "randomness": DIGITS})),
+        (ROUND, json.dumps({**ROUND_1000, "signature": "b446" * 12})),
+        (ROUND, json.dumps({**ROUND_1000, "signature": "xyz"})),
+        (ROUND, json.dumps({**ROUND_1000, "signature": 5})),
         (ROUND, json.dumps({**DRAND_JSON, "randomness": [1]})),
         (ROUND, json.dumps(DRAND_JSON)[:-5]),
         (ROUND, "{" * 10**5),
@@ -240,6 +246,13 @@ def test_another_rounds_json_is_refused(name, body):
 def test_json_without_the_value(name, text):
     with pytest.raises(ValueError, match="is not in this JSON: save the one served at"):
         value_of(name, text)
+
+
+def test_a_recorded_round():
+    assert value_of(ROUND, json.dumps(ROUND_1000)).hex() == ROUND_1000["randomness"]
+    assert read_beacon(ROUND).time == APPEARED
+    before = APPEARED - datetime.timedelta(hours=2)
+    assert drand_after(before) == ROUND
 
 
 @pytest.mark.parametrize(

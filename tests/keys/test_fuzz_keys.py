@@ -8,13 +8,13 @@ import pytest
 from anw_jax.errors import KeyFileError
 from anw_jax.keys import AccessRule, LeafOpening, Manifest, MarkKey, SignatureSpace
 from anw_jax.keys.beacons import QUICKNET, value_of
+from tests.keys.drand import ROUND_1000
 from tests.mutants import COUNTS, bytewise, different, structured, survives
 
 NOISE = np.random.default_rng(5).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
 NAMES = ("a.png", "café.png", "b/c d.png", "e;f.png")
 MANIFEST = Manifest.of(NOISE, SignatureSpace(), file_names=NAMES)
 PULSE = {"pulse": {"chainIndex": 2, "pulseIndex": 9, "outputValue": "AB" * 64, "version": "2"}}
-ROUND = {"round": 9000000, "randomness": "0f" * 32, "signature": "ab" * 48}
 
 
 def mutants_of(body: bytes, salt: str, count: int):
@@ -61,7 +61,7 @@ def test_fuzz_manifests(tmp_path, count):
 @pytest.mark.parametrize(
     ("name", "served", "digits"),
     [
-        (f"drand:{QUICKNET}:9000000", ROUND, "0f" * 32),
+        (f"drand:{QUICKNET}:1000", ROUND_1000, ROUND_1000["randomness"]),
         ("nist:2:9", PULSE, "AB" * 64),
     ],
     ids=["drand", "nist"],
