@@ -271,7 +271,7 @@ def check(given):
             rounded = math.log10(float(number)) + int(power or 0)
             above = [said["log10_p"], math.log10(said["p_value"]), rounded]
             fits = (
-                least <= min(above) and above[0] < log10_p + 1e-7 and rounded < log10_p + 0.05
+                least <= min(above) and above[0] < log10_p + 1e-6 and rounded < log10_p + 0.05
             )
             fits &= said["outcome"] != "shown" or least <= math.log10(owner.plan["alpha"])
             need(fits, f"verdict.json: {name} against {suspect}: log10 p is {log10_p}")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from anw_jax import keys, verify
+from tests.cli.bundling import anw, verified
 from tests.golden.make_cases import CASES, FOLDER
 from tests.golden.make_transcripts import FOLDER as TRANSCRIPTS
 from tests.golden.player import Player, plain
@@ -45,6 +46,37 @@ def test_a_stored_case_replays_and_is_judged_again(name, tmp_path):
 
 def verdict_in(folder: pathlib.Path) -> str:
     return (folder / "case" / "verdict.json").read_text()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_stored_case_can_be_bundled_and_both_replays_agree(name, tmp_path):
+    folder, path = unpacked(name, tmp_path), tmp_path / "b.zip"
+    is_sequential = name.startswith("sequential")
+    key = () if is_sequential else ("--key", folder / "ann.key")
+    known = anw("replay", folder / "case", *key)
+    ran = anw("bundle", folder / "case", *key, "--out", path, "--with-names")
+    assert ran.code == 0, ran.err
+    ran = anw("replay", path)
+    assert ran.code == (10 if known.code == 0 else known.code), ran.err
+    ran = verified(path)
+    assert ran.code == (3 if is_sequential else 10), ran.err
+
+
+STORED = [
+    *("--commitment", "028305b73ff20e32bb62535d70c9f95a2f3c647640e1c81a570be6744b7d6209"),
+    *("--beacon", "0f" * 32),
+    *("--blind", "5e5e8c9776c75c4f31c8e7c56447d5d3032bd5a90e21804ef382e4c8b5b44050"),
+]
+SIGNER = "5894db20d142d55f13c13ffa716766581f3cd4d3943e97d018fa1794ec3f7d61"
+
+
+def test_a_stored_bundle_is_accepted_by_both():
+    ran = anw("replay", FOLDER / "bundle.zip", *STORED, "--signer", SIGNER)
+    assert ran.code == 0, ran.err
+    assert f"signature of statements.toml: valid, by {SIGNER}" in ran.out
+    ran = verified(FOLDER / "bundle.zip", *STORED)
+    assert ran.code == 0, ran.err
+    assert "ann against net: p 3.2e-13, computed again" in ran.out
 
 
 def test_a_stored_case_that_was_edited_is_refused(tmp_path):

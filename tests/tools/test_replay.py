@@ -56,7 +56,9 @@ def test_the_same_p(statistic, kind, num_units):
         known = stats.score_units(table, units, statistic)
         np.testing.assert_allclose(_shares(scores), _shares(known), rtol=0, atol=1e-12)
         log10_p = VERIFIER.log_p_of(scores, slots) / math.log(10)
-        assert math.isclose(log10_p, expected.log10_p, rel_tol=1e-8, abs_tol=1e-9)
+        # `exact_test` adds its bound on rounding errors, which grows with the units.
+        most = 2e-9 if num_units <= 60 else 1e-8
+        assert -1e-10 <= expected.log10_p - log10_p <= most
         assert stats.format_p(log10_p) == stats.format_p(expected.log10_p)
 
 
