@@ -117,30 +117,9 @@ def commit_folder(
         _check.integer_at_least(3, slots=slots)
     mark = choices.make_mark(mark_key, slots) if before is None else before.mark
     scheme = choices.scheme or "per_image"
-<<<<<<< HEAD
     with _workplace(out, len(report.names)):
         if before is not None and not decode:
             manifest = before.manifest
-=======
-    if before is not None and not decode:
-        manifest = before.manifest
-    else:
-        manifest, report = _manifest(report, scheme, slots, mark.least_side, on_progress)
-    table = None if labels is None else read_labels(labels, manifest, labels_map)
-    if labels is None and labels_map is not None:
-        raise ValueError(f"labels_map needs labels, got {labels_map} alone")
-    digest = None if table is None else table.digest
-    warnings, now = (), now or datetime.datetime.now(datetime.UTC)
-    with open_registry(key_file.parent) as registry:
-        if before is None:
-            check_later(choices.beacon or "", now.isoformat(timespec="seconds"))
-            warnings = _warn(registry, mark_key, manifest, choices.beacon or "", again)
-            warnings += _about_beacon(choices.beacon or "", now)
-            number = registry.next_number
-            published = _write(
-                out, mark_key, manifest, mark, choices, digest or "", number, now
-            )
->>>>>>> 898d868 (Forged bundles, stamps and signatures as tests; refused photos counted again; a recorded drand round in the story)
         else:
             job, shards = DigestPass(photos, _shards_folder(out)), cut(report.names)
             _run(job, shards, report.num_bytes, workers, on_progress)
@@ -155,6 +134,7 @@ def commit_folder(
             if before is None:
                 check_later(choices.beacon or "", now.isoformat(timespec="seconds"))
                 warnings = _warn(registry, mark_key, manifest, choices.beacon or "", again)
+                warnings += _about_beacon(choices.beacon or "", now)
                 number = registry.next_number
                 published = _write(
                     out, mark_key, manifest, mark, choices, digest or "", number, now
@@ -175,7 +155,6 @@ def commit_folder(
     )
 
 
-<<<<<<< HEAD
 @contextlib.contextmanager
 def _workplace(out: pathlib.Path, num_photos: int) -> Iterator[None]:
     """Remove the files of the first pass at the end; after a kill the next call needs them.
@@ -189,7 +168,8 @@ def _workplace(out: pathlib.Path, num_photos: int) -> Iterator[None]:
             shutil.rmtree(partial_folder(out), ignore_errors=True)
         raise
     shutil.rmtree(partial_folder(out), ignore_errors=True)
-=======
+
+
 def _about_beacon(name: str, now: datetime.datetime) -> tuple[str, ...]:
     """Warn where the value appears so soon that no time stamp can be early enough."""
     appears = read_beacon(name).time
@@ -199,7 +179,6 @@ def _about_beacon(name: str, now: datetime.datetime) -> tuple[str, ...]:
     when = f"the beacon's value appears at {appears.isoformat()}"
     older = f"a time stamp must be at least {stamp.least_hours} h older"
     return (f"{when}, and {older}: without one, the order rests on the arbitrator's word",)
->>>>>>> 898d868 (Forged bundles, stamps and signatures as tests; refused photos counted again; a recorded drand round in the story)
 
 
 def _about_labels(table: Labels | None) -> tuple[str, ...]:

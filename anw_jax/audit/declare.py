@@ -178,6 +178,7 @@ def check_unchanged(case: Case) -> Declared:
     if not case.has("declared.json"):
         raise CaseError(f"{file} is not there: declare the audit first (anw declare)")
     declared = Declared(case, case.check_link("declared.json", "probe.json"))
+    checks.check_owners(case, declared.body.get("controls") or ())
     owners = declared.body["owners"]
     if not any(said.get("missing") for said in owners.values()):
         checks.check_complete(case)
