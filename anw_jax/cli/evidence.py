@@ -154,7 +154,7 @@ def replay(case, key_files, ask, as_json, manifests, roots, signers, **given) ->
             "--manifest and --anchor belong to a bundle: a folder has these files"
         )
     with (
-        _opened(case, key_files, ask, roots) as (opened, keys, report),
+        opened_evidence(case, key_files, ask, roots) as (opened, keys, report),
         ProgressLines() as shown,
     ):
         done = audit.replay_case(
@@ -164,7 +164,7 @@ def replay(case, key_files, ask, as_json, manifests, roots, signers, **given) ->
         signatures = audit.check_signatures(opened, signers)
         lines = [*replayed_lines(done), *signature_lines(signatures)]
         if is_bundle:
-            lines += _reworded_report(report, done)
+            lines += reworded_report(report, done)
             for name, file in _values("--manifest", manifests, opened.owners).items():
                 bundle_read.check_manifest(opened, name, pathlib.Path(file))
                 compared.append(f"manifest of {name}")
@@ -187,7 +187,9 @@ def replay(case, key_files, ask, as_json, manifests, roots, signers, **given) ->
 
 
 @contextlib.contextmanager
-def _opened(case, key_files, ask, roots) -> Iterator[tuple[Any, dict[str, MarkKey], str]]:
+def opened_evidence(
+    case: pathlib.Path, key_files: Any, ask: float, roots: Any
+) -> Iterator[tuple[Any, dict[str, MarkKey], str]]:
     """Open the folder or the zip of a case: the case, its keys, the text of its report."""
     if case.is_dir() or not case.exists():
         with opened_case(case) as (opened, _):
@@ -224,7 +226,7 @@ def _values(option, given, owners) -> dict[str, str]:
     return values
 
 
-def _reworded_report(text: str, done: audit.Replayed) -> list[str]:
+def reworded_report(text: str, done: audit.Replayed) -> list[str]:
     """Compare `report.txt` with the verdict; return lines if it is worded differently."""
     now = report_of(done.verdict)
     if text == now:

@@ -18,11 +18,13 @@ except ImportError:
     ) from None
 
 from anw_jax.cli import arbitrator, case, evidence, model, output, owner, preview, signing
+from anw_jax.cli.ui.command import ui
 
 _HELP = f"""Mark photos with secret hues, and test whether a model was trained on them.
 
 \b
 The owner:       anw key new, anw preview, anw commit, anw stamp, anw mark, anw open
+                 (or all of these in a browser: anw ui)
 The arbitrator:  anw case new, anw plan, anw probe, anw declare, anw audit, anw verdict
 Both:            anw key signing, anw sign
 Anyone:          anw report, anw bundle, anw replay, anw verify-signature
@@ -52,6 +54,7 @@ def anw() -> None:
 for command in (
     owner.key,
     preview.preview,
+    ui,
     owner.commit,
     owner.mark,
     owner.open_request,

@@ -143,7 +143,7 @@ def commit(
     if read_beacon(done.beacon).kind in ("drand", "nist"):
         lines[-2:-2] = stamp_lines(out, stamp or STAMPS[0])
     show(as_json, _body(done), lines)
-    return _code(done.report)
+    return code_of(done.report)
 
 
 def _encoding_options(command: Any) -> Any:
@@ -230,7 +230,7 @@ def mark(
     done = _commit(folder, key_file, out, beacon, again, given, workers, decode=False)
     if done.beacon and beacon_value is None:
         show(as_json, _body(done), commitment_lines(done, folder, key_file, out))
-        return _code(done.report)
+        return code_of(done.report)
     published = audit.read_published(out)
     value = b"" if beacon_value is None else parse_beacon_value(published.plan, beacon_value)
     marked = audit.publish_folder(
@@ -243,7 +243,7 @@ def mark(
         on_progress=ProgressLine("marking", "photos"),
     )
     show(as_json, _body(done, marked), marked_lines(done, marked, out))
-    return _code(marked.report, marked.lost)
+    return code_of(marked.report, marked.lost)
 
 
 def _dry_run(folder, key_file, out, encoding, given, workers, as_json) -> int:
@@ -267,10 +267,11 @@ def _dry_run(folder, key_file, out, encoding, given, workers, as_json) -> int:
         *file_lines(found),
     ]
     show(as_json, found.as_json(), lines)
-    return _code(found.report, found.lost)
+    return code_of(found.report, found.lost)
 
 
-def _code(report: audit.FolderReport, lost: Sequence[Any] = ()) -> int:
+def code_of(report: audit.FolderReport, lost: Sequence[Any] = ()) -> int:
+    """Return the exit code after committing or marking."""
     return output.PASSED_OVER if report.passed_over or lost else output.DONE
 
 

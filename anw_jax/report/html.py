@@ -32,7 +32,12 @@ def page(template: str, **values: Any) -> str:
         "time": words.time,
     }
     filled = environment.get_template(template)
-    return filled.render(**values, words=words, style_sheet=_resource("report.css"))
+    return filled.render(**values, words=words, style_sheet=style_sheet())
+
+
+def style_sheet() -> str:
+    """Return the style sheet of all pages."""
+    return _resource("report.css")
 
 
 @functools.cache
