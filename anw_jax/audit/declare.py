@@ -110,8 +110,9 @@ def declare(
     }
     for suspect in opened.values():
         close(suspect)
-    _json.write(case.file("declared.json"), body)
+    # The last file: a declaration that was killed can be made again.
     write_template(case, Declared(case, body).planned_but_unused())
+    _json.write(case.file("declared.json"), body)
     return body
 
 

@@ -107,7 +107,9 @@ def _read_entries(path: pathlib.Path) -> list[Entry]:
         lines = read_bytes(path).decode().splitlines()
         entries = [Entry(**_json.loads(line)) for line in lines if line.strip()]
         for entry in entries:
-            if not (isinstance(entry.number, int) and isinstance(entry.commitment, str)):
+            texts = (entry.time_utc, entry.commitment, entry.key, *entry.photos)
+            is_number = type(entry.number) is int and entry.number > 0
+            if not (is_number and all(isinstance(text, str) for text in texts)):
                 raise TypeError
         return [dataclasses.replace(entry, photos=tuple(entry.photos)) for entry in entries]
     except (ValueError, TypeError, RecursionError):

@@ -167,6 +167,11 @@ def check_response(body: bytes, document: bytes, roots: Iterable[Any]) -> Stamp:
         return Stamp("rfc3161", latest, _signer(response.signed_data))
     except (library.VerificationError, ValueError, OverflowError) as error:
         raise CaseError(_reason(str(error))) from None
+    except BaseException as error:
+        # The library panics, in Rust, over some certificates that OpenSSL cannot read.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise CaseError("or a root certificate is damaged: it cannot be verified") from None
 
 
 def _accuracy(stated: Any) -> datetime.timedelta:
@@ -238,13 +243,20 @@ def _library() -> Any:
 def _certificates(path: pathlib.Path, body: bytes) -> list[Any]:
     try:
         from cryptography import x509
+        from cryptography.exceptions import UnsupportedAlgorithm
     except ImportError:
         raise missing(f"reading the certificate {path}", "stamp") from None
     try:
-        if b"-----BEGIN" in body:
-            return x509.load_pem_x509_certificates(body)
-        return [x509.load_der_x509_certificate(body)]
-    except ValueError:
+        is_text = b"-----BEGIN" in body
+        found = (
+            x509.load_pem_x509_certificates(body)
+            if is_text
+            else [x509.load_der_x509_certificate(body)]
+        )
+        for one in found:  # parsed on use, and an error then would come too late
+            _ = one.subject, one.issuer, one.public_key()
+        return found
+    except (ValueError, UnsupportedAlgorithm):
         raise CaseError(
             f"{path} must be a root certificate (PEM or DER) or a Bitcoin block's header (160 "
             "hex digits)"

@@ -5,9 +5,9 @@ import warnings
 import pytest
 
 from anw_jax.audit import signatures
-from anw_jax.audit.commit import Registry
 from anw_jax.audit.open_timestamps import check_proof, read_header
 from anw_jax.audit.published import read_published
+from anw_jax.audit.registry import Registry
 from anw_jax.audit.stamps import check_response, read_trust_anchors
 from anw_jax.errors import AnwError, CaseError
 from anw_jax.keys import MarkKey, Plan
