@@ -111,7 +111,7 @@ def test_two_owners_with_an_opener_that_names_them(anw, root, monkeypatch):
     assert (
         ran.out.splitlines()[0].split() == "owner suspect units wealth e-value outcome".split()
     )
-    assert ran.out.splitlines()[-1] == (
+    assert ran.out.splitlines()[-2] == (
         "list of models: shown (e-BH over 4 tests: share of false names ≤ 0.001): "
         "ann against guilty"
     )

@@ -60,7 +60,8 @@ def test_sealed(anw, root, is_planted):
     assert len(test["conditions"]) == 8  # nothing was stated, compared or counted
     told = anw("verdict", case, "--key", f"ann={root / 'ann.key'}").out.splitlines()
     assert told[0].startswith(f"ann against net: {test['outcome']} (p {test['p_text']}, level")
-    assert told[-1].startswith(f"one model: {test['outcome']} (one test, nothing to correct)")
+    assert told[-2].startswith(f"one model: {test['outcome']} (one test, nothing to correct)")
+    assert told[-1].startswith(f"then: anw report {case} ")
     state = anw("plan", case).out
     assert "steps done: probe, declared, blind, verdict" in state
     ran = anw("replay", case, "--key", root / "ann.key", "--ask", 0.5)
