@@ -256,17 +256,25 @@ def _attacked(
     taps_fn = attacks.taps_of(trained, run.settings.taps)
     numbers = {"test_accuracy": run.accuracy(trained.predict)}
     if mark.variant == "branch":
-        first = owned[0]
+        return numbers | _rule(run, owned[0], secret, taps_fn)
+    return numbers | {"keys": [_read(run, base, one, taps_fn) for one in owned]}
+
+
+def _rule(run: _Run, one: OneKey, secret: Any, taps_fn: schemes.TapsFn) -> dict[str, Any]:
+    """Apply the paper's rule; a network that the branch cannot read does not pass."""
+    committed = multitask.branch_digest(secret)
+    try:
         result = multitask.apply_rule(
-            first.decoder,
+            one.decoder,
             secret,
-            first.bits,
+            one.bits,
             taps_fn,
-            committed=multitask.branch_digest(secret),
+            committed=committed,
             gamma=run.settings.gamma,
         )
-        return numbers | {"watermark_accuracy": result.accuracy, "passes": result.passes}
-    return numbers | {"keys": [_read(run, base, one, taps_fn) for one in owned]}
+    except ValueError as error:
+        return {"watermark_accuracy": None, "passes": False, "reason": str(error)}
+    return {"watermark_accuracy": result.accuracy, "passes": result.passes}
 
 
 def _read(run: _Run, base: Variables, one: OneKey, taps_fn: schemes.TapsFn) -> dict[str, float]:
@@ -305,7 +313,7 @@ def _controls(run: _Run, base: Variables, owned: list[OneKey]) -> dict[str, Any]
     for number in range(run.settings.num_innocents):
         seed = run.settings.seed + 1000 * (1 + number)
         own = TrainedModel.of(run.model, _trained(run, seed, f"innocent{number}"))
-        tuned = attacks.create("fine_tune", num_epochs=2, learning_rate=0.01, batch_size=32)
+        tuned = attacks.create("fine_tune", num_epochs=2, batch_size=min(32, len(run.attacker)))
         material = dataclasses.replace(run.material(), seed=seed)
         shared = tuned.change(TrainedModel.of(run.model, base), material)
         for kind, innocent in (("own training", own), ("shared pre-training", shared)):
@@ -344,9 +352,10 @@ def _line(mark: str, attack: str, numbers: dict[str, Any]) -> str:
         if "log10_p" in read
         else f"γ {'passed' if read['passes'] else 'failed'}"
     )
+    right = read["watermark_accuracy"]
     return (
         f"{mark:<14} {attack:<14} test {numbers['test_accuracy']:6.1%}  watermark "
-        f"{read['watermark_accuracy']:6.1%}  {evidence}"
+        f"{'unread' if right is None else f'{right:6.1%}'}  {evidence}"
     )
 
 

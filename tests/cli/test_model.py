@@ -126,7 +126,7 @@ def test_five_processes_decide_and_two_of_them_lie(place, capsys):
     code = run(
         [
             *("model", "embed", str(place / "mark"), "--network", str(place / "clean.npz")),
-            *("--data", "mock:256", "--beacon-value", VALUE, "--steps", "200"),
+            *("--data", "mock:256", "--beacon-value", VALUE, "--steps", "400"),
             *("--out", str(place / "marked.npz")),
         ]
     )

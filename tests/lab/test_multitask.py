@@ -17,7 +17,7 @@ def config(**changes) -> dict:
     values = {
         "name": "tiny",
         "seed": 0,
-        "data": {"source": "mock:160", "image_size": 16},
+        "data": {"source": "mock:256", "image_size": 16},
         "model": {"name": "testing"},
         "train": {"num_epochs": 2, "batch_size": 32, "learning_rate": 0.05},
         "taps": ("BasicBlock_0", "BasicBlock_1"),
@@ -25,14 +25,18 @@ def config(**changes) -> dict:
             "projection": {"embed": {"num_steps": 150, "learning_rate": 3e-3, "drift": 0.02}},
             "branch": {
                 "variant": "branch",
-                "embed": {"num_steps": 150, "learning_rate": 3e-3, "tuning": 0.0},
+                "embed": {"num_steps": 300, "learning_rate": 3e-3, "tuning": 0.0},
             },
         },
         "attacks": {
             "mix": {
                 "attack": "rebase",
                 "parameters": {"layers": ("BasicBlock_0", "BasicBlock_1")},
-            }
+            },
+            "dummy": {
+                "attack": "rebase",
+                "parameters": {"kind": "dummy", "layers": ("BasicBlock_1",)},
+            },
         },
         "num_bits": 96,
         "num_keys": 1,
@@ -83,17 +87,20 @@ def test_a_whole_run_and_its_resumption(tmp_path):
     assert json.loads((tmp_path / "results.json").read_text()) == results
     (plain,) = results["marks"]["projection"]["none"]["keys"]
     (mixed,) = results["marks"]["projection"]["mix"]["keys"]
-    for read in (plain, mixed):
+    (more,) = results["marks"]["projection"]["dummy"]["keys"]
+    for read in (plain, mixed, more):
         assert read["outcome"] == "shown"
         assert read["log10_p"] < -6
         assert read["wrong_keys_super_uniform"]
     branch = results["marks"]["branch"]
     assert branch["none"]["passes"]
     assert not branch["mix"]["passes"]  # a trained branch has no alignment
+    assert branch["dummy"]["watermark_accuracy"] is None
+    assert "another architecture" in branch["dummy"]["reason"]
     assert "log10_p" not in branch["none"]
     for rows in results["controls"].values():
         assert all(read["outcome"] == "not shown" for read in rows)
-    assert results["forgery"]["accuracy_all_features"] > 0.9
+    assert results["forgery"]["accuracy_all_features"] > 0.8
     assert results["forgery"]["accuracy_few_features"] < 0.8
     (tmp_path / "DONE").unlink()
     again = run(settings, tmp_path)
