@@ -6,6 +6,7 @@ from typing import Any
 
 from anw_jax import _check, stats
 from anw_jax.lab.settings import AttackSettings, DataSettings, ModelSettings, check_name
+from anw_jax.schemes.multitask.branch import check_num_inputs
 from anw_jax.schemes.multitask.embed import DEFAULT, EmbedSettings
 from anw_jax.train import TrainSettings
 
@@ -41,7 +42,7 @@ class MultitaskSettings:
       taps: layers that are read.
       marks: marked networks, by name.
       attacks: on each marked network, by name.
-      num_bits: of each key.
+      num_bits: of each key; enough that guesses reach γ with probability 2^-64 at most.
       num_keys: in each network; the paper's variant has one.
       side: tapped values are averaged over `side` x `side` cells.
       num_innocents: networks that never met the marks: so many trained from scratch, and as
@@ -78,6 +79,8 @@ class MultitaskSettings:
                 check_name(kind, name)
         if not self.marks or not self.taps:
             raise ValueError("marks and taps must name at least one each")
+        if any(mark.variant == "branch" for mark in self.marks.values()):
+            check_num_inputs(2 * self.num_bits, self.gamma)
         if self.model.pretrained is not None:
             raise ValueError("model.pretrained must be left out: w0 is trained here")
 
