@@ -9,9 +9,10 @@ import numpy as np
 from anw_jax import _json
 from anw_jax.audit.files import read_json
 from anw_jax.cli.options import json_option, parse_beacon_value
-from anw_jax.cli.output import INCONCLUSIVE, NOT_SHOWN, show
+from anw_jax.cli.output import CONDITIONAL, INCONCLUSIVE, NO_EVIDENCE, NOT_SHOWN, show
 from anw_jax.errors import CaseError
 from anw_jax.keys import MarkKey, Plan, commit_scheme, one_time_key
+from anw_jax.verify.verdict import is_conditional, is_evidence
 
 _PATH = click.Path(path_type=pathlib.Path)
 _FORMAT = "anw_jax model mark, version 1"
@@ -237,12 +238,15 @@ def claim(folder, number, suspect, beacon_value, log, sign, as_json) -> None:
 @click.option("--claim", "number", type=int, help="Number of the claim; without it, see only.")
 @click.option("--base", type=_PATH, help="The clean model that the claim's decoder names.")
 @click.option("--suspect", type=_PATH, help="The model claimed, as you obtained it.")
+@click.option("--models-tried", type=int, help="You state: models on which the key was tried.")
+@click.option("--nothing-else", is_flag=True, help="You state: the key had no other use.")
 @sign_option
 @json_option
-def vote(log, number, base, suspect, sign, as_json) -> None:
+def vote(log, number, base, suspect, models_tried, nothing_else, sign, as_json) -> None:
     """Sign that you hold all records of LOG now; with --claim read the suspect and vote.
 
-    Exit code 0 for a vote "shown", 3 "not shown" or refused, 4 inconclusive.
+    Exit codes of a vote are those of `anw verdict`: 0 for shown and evidence, 10 for shown on
+    conditions (what you do not state is one), 3 for not shown or refused, 4 for inconclusive.
 
     \b
     Examples:
@@ -259,15 +263,20 @@ def vote(log, number, base, suspect, sign, as_json) -> None:
         return 0
     if base is None or suspect is None:
         raise click.UsageError("a vote on a claim needs --base and --suspect")
-    record = protocol.vote(log, number, _network(base), _network(suspect), sign)
+    stated = {"models_tried": models_tried, "nothing_else": nothing_else}
+    record = protocol.vote(log, number, _network(base), _network(suspect), sign, **stated)
     outcome = record.body["outcome"]
     why = record.body.get("reason") or (
         f"log10 p = {record.body['log10_p']:.2f}; {record.body['standing']}"
     )
     body = {"record": record.number, **record.body}
     show(as_json, body, [f"vote {record.number} on claim {number}: {outcome}", why])
-    codes = {"shown": 0, "inconclusive": INCONCLUSIVE}
-    return codes.get(outcome, NOT_SHOWN)
+    if outcome != "shown":
+        return INCONCLUSIVE if outcome == "inconclusive" else NOT_SHOWN
+    standing = record.body["standing"]
+    return (
+        0 if is_evidence(standing) else CONDITIONAL if is_conditional(standing) else NO_EVIDENCE
+    )
 
 
 def _network(path: pathlib.Path) -> tuple[Any, dict[str, Any]]:

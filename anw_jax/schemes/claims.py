@@ -68,7 +68,8 @@ def check_claim(records: Sequence[Record], record: Record) -> OpenClaim:
         _check_opens(commitment, mark_key, plan, beacon)
     except (AnwError, ValueError) as error:
         raise RefusedClaimError(f"altered key, decoder or plan: {error}") from None
-    found = sum(one.kind == "publish" and one.author == publication.author for one in records)
+    # By whomever: an owner may publish under many names, and claim with what fits a model.
+    found = sum(one.kind == "publish" for one in records)
     statements = verify.Statements(
         commitment=commitment,
         held_since=held_since,
@@ -88,7 +89,13 @@ def _check_opens(commitment: str, mark_key: MarkKey, plan: Plan, beacon: bytes) 
 
 
 def judge_claim(
-    records: Sequence[Record], number: int, base: Network, suspect: Network
+    records: Sequence[Record],
+    number: int,
+    base: Network,
+    suspect: Network,
+    *,
+    models_tried: int | None = None,
+    nothing_else: bool = False,
 ) -> ModelVerdict:
     """Judge a claim as a node does: check it, read the suspect, open the commitment.
 
@@ -97,6 +104,8 @@ def judge_claim(
       number: of the claim.
       base: the clean model w0 that the decoder names.
       suspect: the model claimed, as the node obtained it.
+      models_tried: as in `verify.Statements`: what this node states.
+      nothing_else: the same.
 
     Raises:
       RefusedClaimError: with the reason.
@@ -124,7 +133,9 @@ def judge_claim(
         commitment=opened.commitment,
         sealed_digest=verify.seal(scores),
         beacon=opened.beacon,
-        statements=opened.statements,
+        statements=dataclasses.replace(
+            opened.statements, models_tried=models_tried, nothing_else=nothing_else
+        ),
     )
 
 

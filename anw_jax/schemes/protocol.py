@@ -16,6 +16,7 @@ import dataclasses
 import datetime
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from anw_jax import _check
 from anw_jax.audit.signatures import public_key_of
@@ -147,9 +148,23 @@ def claim(
 
 
 def vote(
-    folder: pathlib.Path, number: int, base: Network, suspect: Network, key_file: pathlib.Path
+    folder: pathlib.Path,
+    number: int,
+    base: Network,
+    suspect: Network,
+    key_file: pathlib.Path,
+    **stated: Any,
 ) -> Record:
     """Judge a claim and append the vote; a refusal is a vote, with its reason.
+
+    Args:
+      folder: of the log.
+      number: of the claim.
+      base: the clean model that the claim's decoder names.
+      suspect: the model claimed.
+      key_file: the node's signing key.
+      **stated: `models_tried` and `nothing_else` of `claims.judge_claim`; what a node does not
+        state is a condition of its vote.
 
     Raises:
       RecordError: this is no node of the log, or it has voted.
@@ -164,7 +179,7 @@ def vote(
     ):
         raise RecordError(f"the node {author} has voted on claim {number}")
     try:
-        verdict = judge_claim(records, number, base, suspect)
+        verdict = judge_claim(records, number, base, suspect, **stated)
         body = {
             "claim": number,
             "outcome": verdict.result.outcome,
