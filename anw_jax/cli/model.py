@@ -238,11 +238,14 @@ def claim(folder, number, suspect, beacon_value, log, sign, as_json) -> None:
 @click.option("--claim", "number", type=int, help="Number of the claim; without it, see only.")
 @click.option("--base", type=_PATH, help="The clean model that the claim's decoder names.")
 @click.option("--suspect", type=_PATH, help="The model claimed, as you obtained it.")
+@click.option("--beacon-value", metavar="VALUE", help="As you fetched it: digits, or a file.")
 @click.option("--models-tried", type=int, help="You state: models on which the key was tried.")
 @click.option("--nothing-else", is_flag=True, help="You state: the key had no other use.")
 @sign_option
 @json_option
-def vote(log, number, base, suspect, models_tried, nothing_else, sign, as_json) -> None:
+def vote(
+    log, number, base, suspect, beacon_value, models_tried, nothing_else, sign, as_json
+) -> None:
     """Sign that you hold all records of LOG now; with --claim read the suspect and vote.
 
     Exit codes of a vote are those of `anw verdict`: 0 for shown and evidence, 10 for shown on
@@ -252,7 +255,7 @@ def vote(log, number, base, suspect, models_tried, nothing_else, sign, as_json) 
     Examples:
       anw model vote shared/log --sign node.sign
       anw model vote shared/log --claim 14 --base clean.npz --suspect found.npz \\
-        --sign node.sign
+        --beacon-value pulse.json --models-tried 1 --nothing-else --sign node.sign
     """
     from anw_jax.schemes import protocol
 
@@ -261,10 +264,12 @@ def vote(log, number, base, suspect, models_tried, nothing_else, sign, as_json) 
         seen = record.body["up_to"]
         show(as_json, {"record": record.number, **record.body}, [f"seen: {seen} records"])
         return 0
-    if base is None or suspect is None:
-        raise click.UsageError("a vote on a claim needs --base and --suspect")
+    if None in (base, suspect, beacon_value):
+        raise click.UsageError("a vote on a claim needs --base, --suspect and --beacon-value")
     stated = {"models_tried": models_tried, "nothing_else": nothing_else}
-    record = protocol.vote(log, number, _network(base), _network(suspect), sign, **stated)
+    value = parse_beacon_value(protocol.plan_of_claim(log, number), beacon_value)
+    networks = (_network(base), _network(suspect))
+    record = protocol.vote(log, number, *networks, value, sign, **stated)
     outcome = record.body["outcome"]
     why = record.body.get("reason") or (
         f"log10 p = {record.body['log10_p']:.2f}; {record.body['standing']}"

@@ -93,6 +93,7 @@ def judge_claim(
     number: int,
     base: Network,
     suspect: Network,
+    beacon: bytes,
     *,
     models_tried: int | None = None,
     nothing_else: bool = False,
@@ -104,6 +105,7 @@ def judge_claim(
       number: of the claim.
       base: the clean model w0 that the decoder names.
       suspect: the model claimed, as the node obtained it.
+      beacon: the value of the beacon, as the node had it from its source, not from the claim.
       models_tried: as in `verify.Statements`: what this node states.
       nothing_else: the same.
 
@@ -112,6 +114,11 @@ def judge_claim(
     """
     record = numbered(records, number, "claim")
     opened = check_claim(records[: number - 1], record)
+    if beacon != opened.beacon:
+        raise RefusedClaimError(
+            f"wrong beacon value: claim {number} has {opened.beacon.hex():.16}…, and the value of "
+            f"{opened.plan.beacon!r:.80} is {beacon.hex():.16}…"
+        )
     if weights_digest(suspect[1]) != opened.suspect:
         raise RefusedClaimError(
             f"wrong model: claim {number} names the weights {opened.suspect[:16]}…, got "

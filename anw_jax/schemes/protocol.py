@@ -152,6 +152,7 @@ def vote(
     number: int,
     base: Network,
     suspect: Network,
+    beacon: bytes,
     key_file: pathlib.Path,
     **stated: Any,
 ) -> Record:
@@ -162,6 +163,7 @@ def vote(
       number: of the claim.
       base: the clean model that the claim's decoder names.
       suspect: the model claimed.
+      beacon: the value of the beacon, which the node fetched itself.
       key_file: the node's signing key.
       **stated: `models_tried` and `nothing_else` of `claims.judge_claim`; what a node does not
         state is a condition of its vote.
@@ -179,7 +181,7 @@ def vote(
     ):
         raise RecordError(f"the node {author} has voted on claim {number}")
     try:
-        verdict = judge_claim(records, number, base, suspect, **stated)
+        verdict = judge_claim(records, number, base, suspect, beacon, **stated)
         body = {
             "claim": number,
             "outcome": verdict.result.outcome,
@@ -189,6 +191,22 @@ def vote(
     except RefusedClaimError as error:
         body = {"claim": number, "outcome": "refused", "reason": str(error)}
     return append(folder, "vote", body, key_file)
+
+
+def plan_of_claim(folder: pathlib.Path, number: int) -> Plan:
+    """Return the published plan of a claim, which names the beacon.
+
+    Raises:
+      RecordError: no such claim, or one that names no publication.
+    """
+    records = read_log(folder)
+    try:
+        publication = numbered(records, number, "claim").body["publication"]
+        return Plan.from_json(numbered(records, publication, "publish").body["plan"])
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, RecordError):
+            raise
+        raise RecordError(f"claim {number} names no publication of this log") from None
 
 
 def tally(records: Sequence[Record], number: int) -> Tally:

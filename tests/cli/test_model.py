@@ -149,7 +149,7 @@ def test_five_processes_decide_and_two_of_them_lie(place, capsys):
         _process(
             *("vote", place / "log", "--claim", number, "--base", place / "clean.npz"),
             *("--suspect", suspect, "--sign", place / name),
-            *("--models-tried", "1", "--nothing-else"),
+            *("--beacon-value", VALUE, "--models-tried", "1", "--nothing-else"),
         )
         for name in NODES[2:]
     ]

@@ -234,13 +234,14 @@ def test_strangers_and_second_votes_are_refused(log):
     log.see()
     claim = log.claim(ANN, publication)
     nothing = (None, {"params": {}})
+    judged = (nothing, nothing, VALUE)
     with pytest.raises(RecordError, match="is no node of this log"):
-        protocol.vote(log.folder, claim.number, nothing, nothing, log.signers["eve"])
-    record = protocol.vote(log.folder, claim.number, nothing, nothing, log.signers["node1"])
+        protocol.vote(log.folder, claim.number, *judged, log.signers["eve"])
+    record = protocol.vote(log.folder, claim.number, *judged, log.signers["node1"])
     assert record.body["outcome"] == "refused"
     assert record.body["reason"].startswith("wrong model: claim 8 names the weights 5a5a")
     with pytest.raises(RecordError, match="has voted on claim 8"):
-        protocol.vote(log.folder, claim.number, nothing, nothing, log.signers["node1"])
+        protocol.vote(log.folder, claim.number, *judged, log.signers["node1"])
 
 
 def test_bad_logs_are_one_clear_error(tmp_path, signers, log):
@@ -251,3 +252,16 @@ def test_bad_logs_are_one_clear_error(tmp_path, signers, log):
         protocol.open_log(log.folder, ["0f" * 32, "0e" * 32, "0d" * 32], signers["ann"])
     with pytest.raises(RecordError, match="has no claim with the number 1"):
         protocol.tally(log.records(), 1)
+
+
+def test_a_claim_with_a_value_of_its_own_is_refused(log):
+    """The owner made up the beacon's value; each node fetched the public one."""
+    publication = log.publish(ANN)
+    log.see()
+    claim = log.claim(ANN, publication, beacon=bytes(32))
+    nothing = (None, {"params": {}})
+    record = protocol.vote(
+        log.folder, claim.number, nothing, nothing, VALUE, log.signers["node1"]
+    )
+    assert record.body["outcome"] == "refused"
+    assert record.body["reason"].startswith("wrong beacon value: claim 8 has 0000000000000000…")
