@@ -116,7 +116,7 @@ def judge_claim(
     opened = check_claim(records[: number - 1], record)
     if beacon != opened.beacon:
         raise RefusedClaimError(
-            f"wrong beacon value: claim {number} has {opened.beacon.hex():.16}…, and the value of "
+            f"wrong beacon value: claim {number} has {opened.beacon.hex():.16}…, and that of "
             f"{opened.plan.beacon!r:.80} is {beacon.hex():.16}…"
         )
     if weights_digest(suspect[1]) != opened.suspect:
