@@ -14,7 +14,7 @@ from anw_jax.train.classifier import (
     forward_flops,
     train,
 )
-from anw_jax.train.diffusion import DenoisingSettings, train_diffusion
+from anw_jax.train.diffusion import DenoisingSettings, adam, train_diffusion
 from anw_jax.train.losses import (
     classification_loss,
     cross_entropy,
@@ -57,6 +57,7 @@ __all__ = [
     "TrainResult",
     "TrainSettings",
     "TrainState",
+    "adam",
     "chain",
     "classification_batch",
     "classification_loss",

@@ -108,22 +108,22 @@ def _step(model: Diffusion, settings: DenoisingSettings, num_steps: int) -> Step
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, settings.learning_rate, warmup, max(num_steps, warmup + 1)
     )
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), _adam(schedule))
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), adam(schedule))
     loss_fn, trained = denoising_loss(model), None
     if settings.rank is not None:
         loss_fn, trained = adapted_loss(loss_fn), (ADAPTERS,)
     return make_step(loss_fn, optimizer, trained=trained, prepare_fn=_prepare)
 
 
-def _adam(schedule: optax.Schedule) -> optax.GradientTransformation:
+def adam(schedule: optax.Schedule | float) -> optax.GradientTransformation:
     """Return Adam; Optax takes floats to integer powers, which strict promotion rejects."""
-    adam = optax.adam(schedule)
+    plain = optax.adam(schedule)
 
     def update(*arguments: Any) -> Any:
         with jax.numpy_dtype_promotion("standard"):
-            return adam.update(*arguments)
+            return plain.update(*arguments)
 
-    return optax.GradientTransformation(adam.init, update)
+    return optax.GradientTransformation(plain.init, update)
 
 
 def _prepare(params: Any, model_state: Any, batch: Batch, rng: chex.PRNGKey) -> Batch:

@@ -7,7 +7,6 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from anw_jax import _check, data, train
 from anw_jax.keys import Bits
@@ -207,7 +206,7 @@ def _train(
     params = {**base["params"], **added}
     step = train.make_step(
         train.with_penalties(_no_loss, **_penalties(model, base, watermarks, settings)),
-        optax.adam(settings.learning_rate),
+        train.adam(settings.learning_rate),
         trained=tuple(name for name in params if name != model.head),
         prepare_fn=_as_floats,
     )
