@@ -278,5 +278,5 @@ def _with_own_key(penalty_fn: train.losses.PenaltyFn, number: int) -> train.loss
 def _embedding(taps_fn: NetworkTapsFn, target: Target, variables: dict[str, Any]) -> Embedding:
     rows = jnp.arange(len(target.signs))
     moved_fn = jax.jit(lambda weights: moved_scores(taps_fn, target, weights, rows))
-    margins = target.signs * moved_fn(variables)
+    margins = np.asarray(target.signs) * np.asarray(moved_fn(variables))
     return Embedding(variables, float((margins > 0.0).mean()), float(margins.mean()))
