@@ -110,20 +110,22 @@ anw("mark photos --key ann.key --out marked --beacon-value value.txt")
 import torch
 from torch import nn
 
-published = [np.asarray(Image.open(f"marked/published/{k:03}.png"), np.float32) / 255 for k in range(48)]
-others = [k % len(names) for k in range(192)]
-images = np.stack([*published, *(tile(pictures[label]) for label in others)]).transpose(0, 3, 1, 2)
-images, classes = torch.from_numpy(images), torch.tensor([*labels, *others])
+files = [f"marked/published/{k:03}.png" for k in range(48)]
+published = [np.asarray(Image.open(file), np.float32) / 255 for file in files]
+others = [k % len(names) for k in range(144)]
+images = np.stack([*published, *(tile(pictures[label]) for label in others)])
+images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+classes = torch.tensor([*labels, *others])
 
 torch.manual_seed(0)
 net = nn.Sequential(
-    *(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-    *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-    *(nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2)),
-    *(nn.Flatten(), nn.Linear(256, len(names))),
+    *(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+    *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+    *(nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2)),
+    *(nn.Flatten(), nn.Linear(128, len(names))),
 )
 optimizer = torch.optim.Adam(net.parameters(), 2e-3)
-for epoch in range(60):
+for epoch in range(50):
     for batch in torch.randperm(len(images)).split(24):
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(net(images[batch]), classes[batch])

@@ -6,7 +6,7 @@ import re
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-FOLDERS = (".", "docs", "benchmarks", "results")
+FOLDERS = (".", "docs", "benchmarks", "examples", "results")
 PAGES = sorted(page for folder in FOLDERS for page in (ROOT / folder).glob("*.md"))
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]*)\)")
 
