@@ -119,7 +119,7 @@ class BundledCase(Case):
                 others if others.exists() else None,
             )
         originals = _BundledOriginals(
-            _NoPhotos(manifest.num_images, said.get("missing", ())),
+            _NoPhotos(manifest.num_images, frozenset(said.get("missing") or ())),
             None if table is None else table.classes,
             said.get("labels_file"),
             table,
