@@ -13,11 +13,12 @@ import tempfile
 import time
 import tracemalloc
 
-from anw_jax import audit, shards
+from anw_jax import shards
 from anw_jax.keys import Manifest, MarkKey, SignatureSpace
 from anw_jax.shards import shard as shard_files
 from anw_jax.shards.digests import decoder
-from benchmarks import _measure, photo_files
+
+# What imports jax is imported by `passes` and `main`: worker processes import this script.
 
 _BEACON = bytes.fromhex("ab" * 32)
 
@@ -39,6 +40,9 @@ def _timed(fun, num_photos: int) -> dict[str, float]:
 
 def passes(num_photos: int, workers: int) -> dict[str, dict[str, float]]:
     """Time the commitment to a folder, and its marking."""
+    from anw_jax import audit
+    from benchmarks import photo_files
+
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         (folder / "photos").mkdir()
@@ -120,6 +124,8 @@ def main() -> None:
     flags = parser.parse_args()
     results = {f"{workers} worker(s)": passes(flags.photos, workers) for workers in (1, 2)}
     results["join"] = join(flags.join)
+    from benchmarks import _measure
+
     note = {"note": flags.note} if flags.note else {}
     _measure.write("shards", results | note)
 
