@@ -125,7 +125,7 @@ net = nn.Sequential(
     *(nn.Flatten(), nn.Linear(128, len(names))),
 )
 optimizer = torch.optim.Adam(net.parameters(), 2e-3)
-for epoch in range(50):
+for epoch in range(120):
     for batch in torch.randperm(len(images)).split(24):
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(net(images[batch]), classes[batch])
