@@ -14,8 +14,8 @@ import pytest
 
 from tests.tally import Tally
 
-# `ANW_MUTANTS=3000 ANW_FUZZ_RESULTS=results/fuzz.json pytest -m slow -k "fuzz or mutants"`
-MANY = int(os.environ.get("ANW_MUTANTS", 3000))
+# `ANW_FUZZ_RESULTS=results/fuzz.json pytest -m slow -k "fuzz or mutants"`
+MANY = int(os.environ.get("ANW_MUTANTS", 10_000))
 _MANY = pytest.param(MANY, marks=pytest.mark.slow)
 # Of files that are read, and of files that are handed to commands.
 COUNTS, COMMAND_COUNTS = [40, _MANY], [6, _MANY]

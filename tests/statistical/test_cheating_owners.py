@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from anw_jax.cli.output import UNFIT
 from tests.cli.fuzzing import Commands
 from tests.statistical.cheats import CHEATS, guilty
 from tests.statistical.court import heard, heard_by_commands, make_quick
@@ -104,4 +105,7 @@ def test_the_commands_end_alike(tmp_path, monkeypatch, name):
         model, (brought,) = make(rng, 0.05)
         quickly = heard(model, brought, tmp_path)
         code, p = heard_by_commands(anw, model, brought, tmp_path)
+        if code == UNFIT:  # the probe, which is not made here, refuses some models
+            assert name == "re_marking"
+            continue
         assert quickly == (code, p if p is None else pytest.approx(p, rel=1e-9)), attempt
