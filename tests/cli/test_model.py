@@ -113,7 +113,7 @@ def test_a_claim_that_nobody_saw_published_is_refused(place, capsys):
 
 def _process(*arguments) -> subprocess.Popen:
     command = [sys.executable, "-m", "anw_jax.cli", "model", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL)
 
 
 @pytest.mark.slow
