@@ -35,7 +35,7 @@ def main() -> None:
             pipeline
             | "Shards" >> beam.Create(parts)
             | "Spread" >> beam.Reshuffle()
-            | "Pass" >> beam.Map(job)
+            | "Pass" >> beam.Map(lambda part: str(job(part)))
         )
     if flags.which == "mark":
         print("root of the marked files:", shards.join_marked(parts, job).root)
