@@ -4,7 +4,6 @@ import importlib.resources
 import os
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 
 from anw_jax import _check
@@ -54,8 +53,9 @@ def new_case(
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise CaseError(f"{path} already exists: a case needs a new or an empty folder")
     files = _files_of(owners, suspects or {})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    whole = path.with_name(f"{path.name}.partial")
+    shutil.rmtree(whole, ignore_errors=True)  # of a process that was killed
+    whole.mkdir(parents=True)
     try:
         for name, text in files.items():
             file = whole / name
@@ -63,7 +63,6 @@ def new_case(
             file.write_text(text, encoding="utf-8")
         (whole / "owners").mkdir(exist_ok=True)
         (whole / "suspects").mkdir(exist_ok=True)
-        shutil.copymode(path.parent, whole)  # a temporary folder is readable by its user only
         os.replace(whole, path)
     except BaseException:
         shutil.rmtree(whole, ignore_errors=True)
