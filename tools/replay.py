@@ -160,7 +160,7 @@ SCORES = {
     "hits": lambda losses: np.eye(losses.shape[1])[losses.argmin(axis=1)],
     "log_errors": lambda errors: -np.log(np.maximum(errors, 1e-12)),
 }
-BOUNDED = {"log_losses": (0.75, 1.5), "log_errors": (2.0, 3.0)}
+BOUNDED = {"log_losses": (0.75, 1.5), "log_errors": (1.0, 2.0)}
 
 
 def scores_of(table, owner, statistic):

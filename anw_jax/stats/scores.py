@@ -12,10 +12,10 @@ evidence for this one. (Subtracting all of it would remove evidence if few units
 In the sequential mode the others are the earlier units. The constants were chosen on trainings
 that are not part of any result (`benchmarks/bounded_score.py`).
 
-"bounded_log_errors" is the same for errors, with the scores -log(error). An absurd answer to
-one photo of 40 took log10 p of a fine-tuned diffusion model from -21.6 to -0.0 under
-"log_errors", and from -21.0 to -16.1 at worst under this one. Its limits are wider: those of
-losses would cost 15 % of the evidence (docs/evidence.md).
+"bounded_log_errors" is the same for errors, with the scores -log(error). Its limits are wider:
+those of losses would cost 7 % of the evidence. On trainings that are in no result, absurd
+answers to one photo of 25 left nothing of log10 p = -33 (a sum over five owners) without
+limits, and -22 of -35 with them (`benchmarks/bounded_errors.py`).
 
 **References** (`calibration`) are loss tables of other models on the same candidates. Their
 scores by the same statistic are subtracted. "ranks" and "hits" rank the calibrated "log_losses"
@@ -278,7 +278,7 @@ def _log_errors(errors: np.ndarray) -> np.ndarray:
 
 BOUNDS = {
     "bounded_log_losses": Bounds(_log_losses, 0.75, 1.5),
-    "bounded_log_errors": Bounds(_log_errors, 2.0, 3.0),
+    "bounded_log_errors": Bounds(_log_errors, 1.0, 2.0),
 }
 
 # From unit losses [U, N - 1] to scores of the same shape. Higher is evidence.

@@ -9,7 +9,7 @@ import pytest
 from anw_jax import stats
 from anw_jax.keys import Assignment, SignatureSpace, Units
 
-NAME, BELOW, ABOVE = "bounded_log_errors", 2.0, 3.0
+NAME, BELOW, ABOVE = "bounded_log_errors", 1.0, 2.0
 NUM_UNITS, SPACE = 40, SignatureSpace()
 
 
