@@ -89,8 +89,9 @@ def story(tmp_path_factory):
         assert code == CODES.get(step, 0), (step, said)
         before[step] = before[step], number, files_of(root)
     yield forks, before
-    forks.server.stdin.close()
-    assert forks.server.wait(60) == 0
+    with forks.server:  # its end closes both pipes
+        forks.server.stdin.close()
+    assert forks.server.returncode == 0
 
 
 def files_of(root: pathlib.Path) -> dict[str, bytes]:
