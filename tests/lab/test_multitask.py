@@ -25,7 +25,7 @@ def config(**changes) -> dict:
             "projection": {"embed": {"num_steps": 150, "learning_rate": 3e-3, "drift": 0.02}},
             "branch": {
                 "variant": "branch",
-                "embed": {"num_steps": 300, "learning_rate": 3e-3, "tuning": 0.0},
+                "embed": {"num_steps": 600, "learning_rate": 3e-3, "tuning": 0.0},
             },
         },
         "attacks": {
@@ -94,6 +94,7 @@ def test_a_whole_run_and_its_resumption(tmp_path):
         assert read["log10_p"] < -6
         assert read["wrong_keys_super_uniform"]
     branch = results["marks"]["branch"]
+    assert branch["none"]["passes"], branch["none"]
     assert not branch["mix"]["passes"]  # a trained branch has no alignment
     assert branch["dummy"]["watermark_accuracy"] is None
     assert "another architecture" in branch["dummy"]["reason"]
