@@ -1,6 +1,7 @@
 """Whose model is it? The multi-task watermark on images, both variants (Li and Wang 2021).
 
-Command:   python run.py --config=experiments/multitask.py:quick (or :study)
+Command:   python run.py --config=experiments/multitask.py[:quick]
+           ... multitask.py:study for all regularisers and attacks
 Takes:     quick about a quarter of an hour on two idle cores, by the speed of its network;
            each marked network, and each attack on one, resumes by itself
 Expect:    log10 p far below -12 for the fixed projection without an attack and after re-basing;

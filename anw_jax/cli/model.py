@@ -190,7 +190,12 @@ def embed(folder, network, source, beacon_value, out, steps, as_json) -> None:
 @sign_option
 @json_option
 def release(folder, network, log, sign, as_json) -> None:
-    """Name the weights that hold the bits of FOLDER's keys, before they are handed out."""
+    """Name the weights that hold the bits of FOLDER's keys, before they are handed out.
+
+    \b
+    Example:
+      anw model release mark --network marked.npz --log shared/log --sign ann.sign
+    """
     from anw_jax.schemes import check_released, protocol, weights_digest
 
     _, variables = _network(network)

@@ -50,7 +50,7 @@ def test_the_page_runs_and_every_file_to_keep_exists(anw, prepared):
     assert "look at look/preview.html; then: anw commit photos" in said["preview"]
     assert "curl -sS -H 'Content-Type: application/timestamp-query'" in said["commit"]
     assert "early enough for the beacon's value" in said["stamp"]
-    assert "12 photos in 12 units marked in marked/published" in said["mark"]
+    assert "12 photos of 12 units marked; in marked/published" in said["mark"]
     kept = PAGE.partition("## 7. Keep")[2].partition("\n## ")[0]
     names = {*re.findall(r"`([\w./]+\.\w+)`", kept), "anw-commitments.jsonl"}
     assert len(names) >= 9

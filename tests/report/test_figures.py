@@ -119,8 +119,9 @@ def test_readme_figure_of_a_workdir_and_of_seeds(make_workdir, tmp_path):
 def test_the_script_of_the_readme_draws_it_from_a_run(make_workdir, tmp_path, monkeypatch):
     root, folder = tmp_path / "root", make_workdir()
     (root / "docs").mkdir(parents=True)
+    (root / "results").symlink_to(update_readme.ROOT / "results")
+    (root / "README.md").write_bytes((update_readme.ROOT / "README.md").read_bytes())
     monkeypatch.setattr(update_readme, "ROOT", root)
-    (root / "README.md").write_text(f"{update_readme._BEGIN}{update_readme._END}")
     update_readme.main([])
     assert not (root / "docs" / "readme.png").exists()
     update_readme.main([f"--figure={folder}"])
