@@ -35,6 +35,7 @@ from anw_jax.stats.calibration import calibrated_scores
 from anw_jax.stats.exact import ExactNull, quantise
 from anw_jax.stats.null_shape import null_shape
 from anw_jax.stats.power import AuditPlan, log_p_reached, plan_audit
+from anw_jax.stats.printed_p import format_log10_p, format_p, format_p_value
 from anw_jax.stats.row_scorer import RowScorer, row_shapes
 from anw_jax.stats.scores import (
     DEFAULT_STATISTIC,
@@ -59,9 +60,6 @@ from anw_jax.stats.testing import (
     TestResult,
     count_hits,
     exact_test,
-    format_log10_p,
-    format_p,
-    format_p_value,
     fresh_p_values,
     monte_carlo_test,
     super_uniformity,

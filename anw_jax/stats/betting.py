@@ -36,7 +36,8 @@ import numpy as np
 import scipy.special
 
 from anw_jax import _check
-from anw_jax.stats.testing import at_most, exp_up, format_p, in_words, to_base_10
+from anw_jax.stats.printed_p import format_p
+from anw_jax.stats.testing import at_most, exp_up, in_words, to_base_10
 
 _EPS = sys.float_info.epsilon
 

@@ -22,13 +22,7 @@ from anw_jax import _check
 from anw_jax.keys import Bits, plan_fields
 from anw_jax.stats.exact import ExactNull, quantise
 from anw_jax.stats.scores import is_usable
-from anw_jax.stats.testing import (
-    DEFAULT_ALPHA,
-    TestResult,
-    decide_outcome,
-    exp_up,
-    to_base_10,
-)
+from anw_jax.stats.testing import DEFAULT_ALPHA, TestResult, result_of
 
 BIT_STATISTICS = plan_fields.BIT_STATISTICS
 
@@ -78,22 +72,8 @@ def bit_test(
     _check.in_open_interval(0.0, 1.0, alpha=alpha)
     integers = bit_integers(scores, statistic)
     observed = observed_bits(integers, bits)
-    null = ExactNull(integers)
-    log_p = null.log_p_value(observed)
-    smallest_log_p = null.log_p_value(null.largest)
-    outcome, reason = decide_outcome(log_p, smallest_log_p, alpha)
-    return TestResult(
-        statistic=statistic,
-        p_value=exp_up(log_p),
-        log10_p=to_base_10(log_p),
-        alpha=alpha,
-        outcome=outcome,
-        reason=reason,
-        num_units=len(integers),
-        num_unusable=int((~is_usable(np.asarray(scores, np.float64))).sum()),
-        smallest_log10_p=to_base_10(smallest_log_p),
-        z=(observed - null.mean) / null.std if null.std > 0 else 0.0,
-    )
+    unusable = ~is_usable(np.asarray(scores, np.float64))
+    return result_of(integers, observed, unusable, statistic=statistic, alpha=alpha)
 
 
 def fresh_bit_p_values(

@@ -27,7 +27,8 @@ import scipy.special
 
 from anw_jax import _check
 from anw_jax.stats.betting import SequentialResult
-from anw_jax.stats.testing import TestResult, decide_outcome, exp_up, format_p, to_base_10
+from anw_jax.stats.printed_p import format_p
+from anw_jax.stats.testing import TestResult, decide_outcome, exp_up, to_base_10
 
 # Bounds the relative rounding error of a few operations on logarithms.
 _ROUNDING = 8 * np.finfo(float).eps

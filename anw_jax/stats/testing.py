@@ -1,7 +1,6 @@
 """The exact test, a Monte-Carlo version, and empirical checks that p is never too small."""
 
 import dataclasses
-import decimal
 import math
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ from anw_jax import _check
 from anw_jax.keys import Assignment
 from anw_jax.keys.plan_fields import BIT_STATISTICS
 from anw_jax.stats.exact import ExactNull, quantise
+from anw_jax.stats.printed_p import format_p
 from anw_jax.stats.scores import (
     DEFAULT_STATISTIC,
     blind_argmin,
@@ -89,58 +89,6 @@ def in_words(result: Any, event: str) -> str:
     )
 
 
-def format_p(log10_p: float) -> str:
-    """Format a p-value from its base-10 logarithm; always rounded up.
-
-    Two digits, or four decimals from 0.001 on: the least such number whose logarithm is not
-    below the one given, to the last bits of that (of which `to_base_10` adds more than are
-    taken off here, so that no p of a result is printed too small).
-
-    Example:
-      >>> format_p(-11.4), format_p(-400.0), format_p(math.log10(0.25))
-      ('4e-12', '1e-400', '0.25')
-      >>> format_p(math.log10(0.25) + 1e-12)
-      '0.2501'
-    """
-    last_bits = 4 * sys.float_info.epsilon * abs(log10_p)
-    exponent, steps = (0, 10_000) if log10_p > -3 else (math.floor(log10_p), 10)
-    target = log10_p - exponent - last_bits
-    numerator = max(1, math.floor(10**target * steps) - 1)
-    while math.log10(numerator / steps) < target:
-        numerator += 1
-    if exponent and numerator >= 10 * steps:
-        numerator, exponent = numerator // 10, exponent + 1
-    return f"{numerator / steps:g}" + (f"e{exponent}" if exponent else "")
-
-
-def format_p_value(p_value: float) -> str:
-    """Format a p-value or a level, a float in (0, 1]; never a smaller number than the float.
-
-    Use `format_p` where there is a logarithm, since that does not underflow.
-
-    Example:
-      >>> format_p_value(0.05), format_p_value(math.nextafter(0.05, 1)), format_p_value(3.01e-9)
-      ('0.05', '0.0501', '3.1e-9')
-    """
-    log10_p = math.log10(p_value)
-    text = format_p(log10_p)
-    if float(text) >= p_value:
-        return text
-    return format_p(log10_p * (1 - 16 * sys.float_info.epsilon))
-
-
-def format_log10_p(log10_p: float, digits: int = 2) -> str:
-    """Format the base-10 logarithm of a p-value; always rounded up.
-
-    Example:
-      >>> format_log10_p(-3.2687), format_log10_p(-3.26), format_log10_p(-0.001)
-      ('-3.26', '-3.26', '0.00')
-    """
-    step = decimal.Decimal(1).scaleb(-digits)
-    rounded = decimal.Decimal(repr(float(log10_p))).quantize(step, decimal.ROUND_CEILING)
-    return f"{rounded + 0:f}"
-
-
 def exact_test(
     loss_table: np.ndarray,
     assignment: Assignment,
@@ -195,12 +143,32 @@ def exact_test(
     _check.in_open_interval(0.0, 1.0, alpha=alpha)
     units = check_is_assignment(assignment).units
     integers = quantise(score_units(loss_table, units, statistic, references))
+    unusable = np.isnan(unit_losses(loss_table, units)[:, 0])
     observed = observed_sum(integers, assignment)
+    return result_of(integers, observed, unusable, statistic=statistic, alpha=alpha)
+
+
+def result_of(
+    integers: np.ndarray,
+    observed: int,
+    unusable: np.ndarray,
+    *,
+    statistic: str,
+    alpha: float,
+) -> TestResult:
+    """Compare the observed sum with its exact distribution, and decide.
+
+    Args:
+      integers: quantised scores `[num_units, num_valid]`.
+      observed: the sum of those at the secret slots.
+      unusable: which units have no score, bool `[num_units]`; they are constant.
+      statistic: its name.
+      alpha: the level declared in the plan.
+    """
     null = ExactNull(integers)
     log_p = null.log_p_value(observed)
     smallest_log_p = null.log_p_value(null.largest)
     outcome, reason = decide_outcome(log_p, smallest_log_p, alpha)
-    losses = unit_losses(loss_table, units)
     return TestResult(
         statistic=statistic,
         p_value=exp_up(log_p),
@@ -208,8 +176,8 @@ def exact_test(
         alpha=alpha,
         outcome=outcome,
         reason=reason,
-        num_units=units.num_units,
-        num_unusable=int(np.isnan(losses[:, 0]).sum()),
+        num_units=len(integers),
+        num_unusable=int(unusable.sum()),
         smallest_log10_p=to_base_10(smallest_log_p),
         z=(observed - null.mean) / null.std if null.std > 0 else 0.0,
     )

@@ -89,7 +89,7 @@ def _by_cell(rows, mark_names):
     ]
     for (model_name, attack_name), cells in _grouped(rows, "model", "attack").items():
         texts = [
-            f"{stats.testing.format_p(cell['log10_p'])}, {'yes' if cell['matched'] else 'no'}, "
+            f"{stats.format_p(cell['log10_p'])}, {'yes' if cell['matched'] else 'no'}, "
             + " / ".join(map(str, cell["num_wrong_at_most"]))
             for cell in sorted(cells, key=lambda cell: mark_names.index(cell["mark"]))
         ]
