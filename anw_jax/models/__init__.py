@@ -2,7 +2,16 @@
 
 from anw_jax.models.design import NORMS, STEMS
 from anw_jax.models.diffusion import Diffusion
-from anw_jax.models.model import DTYPES, NAMES, Model, Variables, count_parameters, create
+from anw_jax.models.model import (
+    DTYPES,
+    NAMES,
+    Model,
+    Variables,
+    by_path,
+    count_parameters,
+    create,
+    from_paths,
+)
 from anw_jax.models.pretrained import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -25,8 +34,10 @@ __all__ = [
     "Model",
     "Pretrained",
     "Variables",
+    "by_path",
     "count_parameters",
     "create",
+    "from_paths",
     "import_weights",
     "load_pretrained",
     "load_tfjs",

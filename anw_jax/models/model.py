@@ -12,6 +12,7 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+from flax import traverse_util
 
 from anw_jax import _check
 from anw_jax.models import alexnet, densenet, resnet, vgg
@@ -330,3 +331,22 @@ def count_parameters(model: Model, image_shape: tuple[int, int, int]) -> int:
     """
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image_shape))
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes["params"]))
+
+
+def by_path(tree: Variables) -> dict[str, Any]:
+    """Name each weight by its path, joined by slashes.
+
+    Example:
+      >>> by_path({"params": {"head": {"bias": 1}}})
+      {'params/head/bias': 1}
+    """
+    return traverse_util.flatten_dict(tree, sep="/")
+
+
+def from_paths(weights: dict[str, Any]) -> Variables:
+    """Return the tree of weights named by their paths, the inverse of `by_path`.
+
+    Raises:
+      LookupError: a weight has the name of a folder of others.
+    """
+    return traverse_util.unflatten_dict(weights, sep="/")

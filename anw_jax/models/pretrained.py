@@ -27,7 +27,7 @@ import numpy as np
 
 from anw_jax import _check
 from anw_jax.errors import CheckpointError
-from anw_jax.models.model import Model, Variables, create
+from anw_jax.models.model import Model, Variables, by_path, create, from_paths
 from anw_jax.models.tfjs import load_tfjs
 
 IMAGENET_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
@@ -187,15 +187,15 @@ def import_weights(
       "weights do not fit 'resnet50_v1_testing':"
     """
     _check_key(key, replace_head, "replace_head")
-    shapes = _flatten(jax.eval_shape(lambda: model.init(jax.random.key(0), _SHAPE)))
+    shapes = by_path(jax.eval_shape(lambda: model.init(jax.random.key(0), _SHAPE)))
     report = _match(shapes, arrays, replace_head)
     if not report.is_complete:
         raise CheckpointError(_complaint(model.name, report))
     leaves = {target: _converted(source, arrays[source]) for source, target in report.filled}
     if key is not None:
-        leaves |= _flatten({"params": {model.head: _draw_head(model, key)}})
+        leaves |= by_path({"params": {model.head: _draw_head(model, key)}})
     # Copies: the result must not share memory with the caller's arrays.
-    return jax.tree.map(jnp.array, _unflatten(leaves)), report
+    return jax.tree.map(jnp.array, from_paths(leaves)), report
 
 
 def _check_key(key: jax.Array | None, draws: bool, argument: str) -> None:
@@ -283,19 +283,3 @@ def _complaint(name: str, report: ImportReport) -> str:
 def _draw_head(model: Model, key: jax.Array) -> Variables:
     """Draw the last layer as `model.init(key, ...)` does; the compiler removes the rest."""
     return model.init(key, _SHAPE)["params"][model.head]
-
-
-def _flatten(tree: Variables) -> dict[str, Any]:
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {"/".join(entry.key for entry in path): leaf for path, leaf in leaves}
-
-
-def _unflatten(leaves: Mapping[str, Any]) -> Variables:
-    tree: Variables = {}
-    for path, leaf in leaves.items():
-        *folders, name = path.split("/")
-        node = tree
-        for folder in folders:
-            node = node.setdefault(folder, {})
-        node[name] = leaf
-    return tree

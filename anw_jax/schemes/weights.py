@@ -19,7 +19,7 @@ import numpy as np
 from anw_jax import _check, _files, _json
 from anw_jax.errors import CheckpointError
 from anw_jax.keys.digests import length_prefixed
-from anw_jax.models import Model
+from anw_jax.models import Model, by_path, from_paths
 
 # Where a secret branch stands among the parameters of a network in training.
 BRANCH = "c_wm"
@@ -28,6 +28,7 @@ _TAG_WEIGHTS = b"anw_jax/v1/scheme-weights\0"
 _FORMAT = "anw_jax network, version 1"
 _SETTINGS = "settings.json"
 _MOST_BYTES = 2**34
+_NO_WEIGHTS: dict[str, Any] = {"params": {}, "batch_stats": {}}
 
 
 def weights_digest(variables: Any) -> str:
@@ -74,8 +75,7 @@ def save_network(path: str | os.PathLike, model: Model, variables: dict[str, Any
     check_released(variables)
     settings = {"format": _FORMAT, "model": dataclasses.asdict(model)}
     arrays = {_SETTINGS: np.frombuffer(_json.canonical(settings), np.uint8)}
-    for path_of_leaf, leaf in jax.tree_util.tree_leaves_with_path(jax.device_get(variables)):
-        arrays["/".join(str(part.key) for part in path_of_leaf)] = np.asarray(leaf)
+    arrays |= by_path(jax.device_get(variables))
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     _files.write_new(path, buffer.getvalue())
@@ -99,26 +99,16 @@ def load_network(path: str | os.PathLike) -> tuple[Model, dict[str, Any]]:
             raise KeyError("format")
         fields = settings["model"]
         listed = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
-        model, variables = Model(**listed), _tree(arrays)
+        model = Model(**listed)
+        variables = _NO_WEIGHTS | from_paths(arrays)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, zipfile.BadZipFile, RecursionError):
+    except (ValueError, LookupError, TypeError, zipfile.BadZipFile, RecursionError):
         raise CheckpointError(
             f"{path} is no network: expected the file that `anw model embed` writes"
         ) from None
     _check_weights(path, model, variables)
     return model, jax.tree.map(jnp.asarray, variables)
-
-
-def _tree(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    tree: dict[str, Any] = {"params": {}, "batch_stats": {}}
-    for name, array in arrays.items():
-        *parents, last = name.split("/")
-        place = tree
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = array
-    return tree
 
 
 def _check_weights(path: pathlib.Path, model: Model, variables: dict[str, Any]) -> None:

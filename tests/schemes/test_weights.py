@@ -55,7 +55,11 @@ def test_other_files_are_refused(tmp_path, variables):
     (tmp_path / "text.npz").write_text("no archive")
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     np.savez(tmp_path / "objects.npz", a=np.array([{}]))
-    for name in ("text", "other", "objects"):
+    save_network(tmp_path / "whole.npz", MODEL, variables)
+    with np.load(tmp_path / "whole.npz") as archive:
+        clash = {**archive, "params": np.zeros(1), "params/more": np.zeros(1)}
+    np.savez(tmp_path / "clash.npz", **clash)
+    for name in ("text", "other", "objects", "clash"):
         with pytest.raises(CheckpointError, match="is no network: expected the file"):
             load_network(tmp_path / f"{name}.npz")
     foreign = models.create("testing", 5).init(jax.random.key(0), (8, 8, 3))
