@@ -9,7 +9,6 @@ import functools
 import hashlib
 import json
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,21 +20,15 @@ from anw_jax.errors import SettingsError
 from anw_jax.lab import diffusion_proof, owners
 from anw_jax.lab.diffusion_proof import REFERENCES
 from anw_jax.lab.diffusion_settings import DiffusionSettings, TuningSettings
-from anw_jax.lab.journal import Journal, TrainingLog, stop_on_interrupt
+from anw_jax.lab.journal import Journal, StoppedError, TrainingLog, stop_on_interrupt
 from anw_jax.lab.owners import User
-from anw_jax.lab.provenance import provenance
 from anw_jax.lab.query import TABLES, QueryBatch, query
 from anw_jax.lab.training import TrainingRecord, callbacks_of
 from anw_jax.lab.workdir import Workdir, plain
-from anw_jax.progress import format_seconds
 
 # All bases are cut from one order of the training photos, so that consecutive seeds share none.
 _BASE_ORDER_SEED = 0
 _BASE_ORDER_STREAM = 0xBA5E
-
-
-class _StoppedError(Exception):
-    """Ctrl-C was pressed; everything up to the last segment is saved."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -74,51 +67,30 @@ class _Run:
     should_stop: Callable[[], bool]
 
 
-def run_stages(
-    settings: DiffusionSettings, folder: Workdir, journal: Journal, results_file: str
-) -> dict[str, Any] | None:
-    """Run all stages, resuming from the last completed step; see `lab.run`."""
-    start, origin = time.monotonic(), provenance()
-    if not folder.exists("provenance.json"):
-        folder.write_json("provenance.json", origin)
+def measure(settings: DiffusionSettings, folder: Workdir, journal: Journal) -> dict[str, Any]:
+    """Make and test the fine-tuned models, resuming from the last completed step.
+
+    Raises:
+      StoppedError: Ctrl-C was pressed.
+    """
     with journal.stage("mark"):
         photos = prepare(settings, folder)
         visibility = {name: _visibility(user) for name, user in photos.owners.items()}
         for name, seen in visibility.items():
             journal.say(f"{name}: median CIEDE2000 {seen['ciede2000_median']:.2f}")
-    note = functools.partial(journal.say, "stopping at the end of this segment …")
-    try:
-        with stop_on_interrupt(note) as stop:
-            run = _Run(settings, photos, folder, journal, stop)
-            with journal.stage("train"):
-                bases = {
-                    name: _base(run, settings.seed + i) for i, name in enumerate(REFERENCES)
-                }
-            _measure_arms(run, bases)
-    except _StoppedError:
-        journal.say("stopped; the same command resumes here")
-        return None
-    results = {
-        "name": settings.name,
-        "seed": settings.seed,
-        "owners": visibility,
-        "arms": {
-            name: folder.read_json(_arm_file(name))["numbers"]
-            for name in settings.tunings
-            if folder.exists(_arm_file(name))
-        },
-        "settings": settings.to_dict(),
-        "provenance": origin,
-        "stage_seconds": journal.stage_seconds,
+    with stop_on_interrupt(journal) as stop:
+        run = _Run(settings, photos, folder, journal, stop)
+        with journal.stage("train"):
+            bases = {name: _base(run, settings.seed + i) for i, name in enumerate(REFERENCES)}
+        _measure_arms(run, bases)
+    arms = {
+        name: folder.read_json(_arm_file(name))["numbers"]
+        for name in settings.tunings
+        if folder.exists(_arm_file(name))
     }
-    folder.write_json("results.json", results)
-    folder.write_json(results_file, results)
-    folder.finish()
-    for line in diffusion_proof.table_lines(folder.read_json("results.json")):
+    for line in diffusion_proof.table_lines(settings.sizes, arms):
         journal.say(line)
-    seconds = format_seconds(time.monotonic() - start)
-    journal.say(f"done in {seconds}: {folder.path / 'results.json'}")
-    return folder.read_json("results.json")
+    return {"owners": visibility, "arms": arms}
 
 
 def prepare(settings: DiffusionSettings, workdir: Workdir) -> Photos:
@@ -221,7 +193,7 @@ def _fitted(
     )
     record.end(is_completed=result.completed)
     if not result.completed or run.should_stop():
-        raise _StoppedError
+        raise StoppedError
     return result.state.params
 
 

@@ -102,15 +102,14 @@ def arm_line(name: str, numbers: Mapping[str, Any]) -> str:
     return f"{name:<18} log10 p of {size} photos: {shown}"
 
 
-def table_lines(results: Mapping[str, Any]) -> list[str]:
+def table_lines(sizes: Sequence[int], arms: Mapping[str, Any]) -> list[str]:
     """Return the terminal's table: one row for each arm and reference.
 
     With several groups of a size, it shows their median and, in parentheses, the largest.
     """
-    sizes = results["settings"]["sizes"]
     heads = "".join(f"{f'{size} photos':>15}" for size in sizes)
     lines = [f"{'log10 p: median (largest)':<30}{heads}    hits"]
-    for name, numbers in results["arms"].items():
+    for name, numbers in arms.items():
         for test in _TESTS:
             cells = (numbers["photos"].get(str(size), {}).get(test) for size in sizes)
             shown = "".join(f"{_cell(cell):>15}" for cell in cells)

@@ -156,8 +156,12 @@ class TrainingLog:
         )
 
 
+class StoppedError(Exception):
+    """Ctrl-C was pressed; everything up to the last segment is saved."""
+
+
 @contextlib.contextmanager
-def stop_on_interrupt(on_first: Callable[[], None]) -> Iterator[Callable[[], bool]]:
+def stop_on_interrupt(journal: Journal) -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether Ctrl-C was pressed or SIGTERM received.
 
     The first one is noted, so that the run can save and stop; a second one stops at once.
@@ -172,7 +176,7 @@ def stop_on_interrupt(on_first: Callable[[], None]) -> Iterator[Callable[[], boo
         if pressed.is_set():
             raise KeyboardInterrupt
         pressed.set()
-        on_first()
+        journal.say("stopping at the end of this segment …")
 
     before = {kind: signal.signal(kind, handle) for kind in (signal.SIGINT, signal.SIGTERM)}
     try:

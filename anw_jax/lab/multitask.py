@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import hashlib
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -21,13 +20,11 @@ from anw_jax import attacks, data, keys, schemes, stats, train
 from anw_jax.attacks import Material, TrainedModel
 from anw_jax.errors import SettingsError
 from anw_jax.keys import Bits, MarkKey
-from anw_jax.lab.journal import Journal, TrainingLog, stop_on_interrupt
+from anw_jax.lab.journal import Journal, StoppedError, TrainingLog, stop_on_interrupt
 from anw_jax.lab.multitask_settings import MarkSettings, MultitaskSettings
-from anw_jax.lab.provenance import provenance
 from anw_jax.lab.training import callbacks_of, make_model
 from anw_jax.lab.workdir import Workdir
 from anw_jax.models import Model, Variables
-from anw_jax.progress import format_seconds
 from anw_jax.schemes import multitask
 from anw_jax.schemes.multitask import branch as branches
 
@@ -80,43 +77,19 @@ class _Run:
         return train.evaluate(predict, self.unseen.images, self.unseen.labels)[1]
 
 
-class _StoppedError(Exception):
-    """Ctrl-C was pressed; everything up to the last segment is saved."""
+def measure(settings: MultitaskSettings, folder: Workdir, journal: Journal) -> dict[str, Any]:
+    """Make, attack and read the marked networks, resuming from the last completed step.
 
-
-def run_stages(
-    settings: MultitaskSettings, folder: Workdir, journal: Journal, results_file: str
-) -> dict[str, Any] | None:
-    """Run all stages, resuming from the last completed step; see `lab.run`."""
-    start, origin = time.monotonic(), provenance()
-    if not folder.exists("provenance.json"):
-        folder.write_json("provenance.json", origin)
-    note = functools.partial(journal.say, "stopping at the end of this segment …")
-    try:
-        with stop_on_interrupt(note) as stop:
-            run = _prepare(settings, folder, journal, stop)
-            with journal.stage("train"):
-                base = _trained(run, settings.seed, "clean")
-            owned = make_keys(settings, run.learner.images.shape[1:], base)
-            folder.write_json("commitments.json", [one.commitment for one in owned])
-            measured = _measured(run, base, owned)
-    except _StoppedError:
-        journal.say("stopped; the same command resumes here")
-        return None
-    results = {
-        "name": settings.name,
-        "seed": settings.seed,
-        **measured,
-        "settings": settings.to_dict(),
-        "provenance": origin,
-        "stage_seconds": journal.stage_seconds,
-    }
-    folder.write_json("results.json", results)
-    folder.write_json(results_file, results)
-    folder.finish()
-    seconds = format_seconds(time.monotonic() - start)
-    journal.say(f"done in {seconds}: {folder.path / 'results.json'}")
-    return folder.read_json("results.json")
+    Raises:
+      StoppedError: Ctrl-C was pressed.
+    """
+    with stop_on_interrupt(journal) as stop:
+        run = _prepare(settings, folder, journal, stop)
+        with journal.stage("train"):
+            base = _trained(run, settings.seed, "clean")
+        owned = make_keys(settings, run.learner.images.shape[1:], base)
+        folder.write_json("commitments.json", [one.commitment for one in owned])
+        return _measured(run, base, owned)
 
 
 def make_keys(
@@ -187,7 +160,7 @@ def _trained(run: _Run, seed: int, name: str) -> Variables:
         should_stop=run.should_stop,
     )
     if not result.completed or run.should_stop():
-        raise _StoppedError
+        raise StoppedError
     return _unbound(result.state.variables)
 
 
@@ -211,7 +184,7 @@ def _measured(run: _Run, base: Variables, owned: list[OneKey]) -> dict[str, Any]
                 rows[attack] = folder.once(f"cells/{name}-{attack}.json", made_from, make)
                 run.journal.say(_line(name, attack, rows[attack]))
                 if run.should_stop():
-                    raise _StoppedError
+                    raise StoppedError
         found["marks"][name] = rows
     with run.journal.stage("controls"):
         found["controls"] = folder.once(

@@ -1,18 +1,20 @@
-"""The stages in order: mark, train, verify, proof, changed models, analyses, report."""
+"""Runs of every kind: one frame that records, stops, resumes and reports."""
 
 import dataclasses
 import functools
 import os
+import pathlib
 import time
 import traceback
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from anw_jax.errors import AnwError
 from anw_jax.lab import diffusion, multitask, owners, proof, training
 from anw_jax.lab import query as queries
 from anw_jax.lab.analyses import ANALYSES
 from anw_jax.lab.diffusion_settings import DiffusionSettings
-from anw_jax.lab.journal import Journal, stop_on_interrupt
+from anw_jax.lab.journal import Journal, StoppedError, stop_on_interrupt
 from anw_jax.lab.multitask_settings import MultitaskSettings
 from anw_jax.lab.provenance import provenance
 from anw_jax.lab.settings import AttackSettings, Settings
@@ -20,16 +22,10 @@ from anw_jax.lab.workdir import Workdir, plain
 from anw_jax.progress import format_seconds
 from anw_jax.report import write_report
 
-# Kinds of run that have no report.
-_OTHER_STAGES = {
-    DiffusionSettings: diffusion.run_stages,
-    MultitaskSettings: multitask.run_stages,
-}
+_AnySettings = Settings | DiffusionSettings | MultitaskSettings
 
 
-def run(
-    settings: Settings | DiffusionSettings | MultitaskSettings, workdir: str | os.PathLike
-) -> dict[str, Any] | None:
+def run(settings: _AnySettings, workdir: str | os.PathLike) -> dict[str, Any] | None:
     """Run an experiment, resuming from the last completed step.
 
     Leaves in the workdir: `settings.json`, `provenance.json`, `commitments.json`, keys
@@ -53,8 +49,7 @@ def run(
       OSError: no disk space, no permission; nothing computed before is lost.
     """
     folder, wanted = Workdir(workdir), settings.to_dict()
-    stages = _OTHER_STAGES.get(type(settings), _run_stages)
-    last_file = "report.html" if stages is _run_stages else "results.json"
+    kind = _KINDS[type(settings)]
     with folder.lock():
         folder.agree_on_settings(settings.case_dict())
         results_file = f"audits/{settings.name}/results.json"
@@ -63,12 +58,12 @@ def run(
         if folder.is_done and folder.exists(results_file):
             results = folder.read_json(results_file)
             if results["settings"] == plain(wanted):
-                if not folder.exists(last_file):
-                    write_report(folder.path)
-                journal.say(f"already done: {folder.path / last_file}")
+                if kind.report and not folder.exists(kind.last_file):
+                    kind.report(folder.path)
+                journal.say(f"already done: {folder.path / kind.last_file}")
                 return results
         try:
-            return stages(settings, folder, journal, results_file)
+            return _run_stages(settings, folder, journal, results_file)
         except (AnwError, OSError) as error:
             folder.fail(f"{type(error).__name__}: {error}")
             raise
@@ -78,47 +73,55 @@ def run(
 
 
 def _run_stages(
-    settings: Settings, folder: Workdir, journal: Journal, results_file: str
+    settings: _AnySettings, folder: Workdir, journal: Journal, results_file: str
 ) -> dict[str, Any] | None:
     start, origin = time.monotonic(), provenance()
+    kind = _KINDS[type(settings)]
     if note := training.check_same_jax(folder, training.jax_settings_in(origin)):
         journal.say(note)
     if not folder.exists("provenance.json"):
         folder.write_json("provenance.json", origin)
-    with journal.stage("mark"):
-        prepared = owners.prepare(settings, folder)
-        journal.say(_marked_photos(prepared))
-    with (
-        journal.stage("train"),
-        stop_on_interrupt(lambda: journal.say("stopping at the end of this segment …")) as stop,
-    ):
-        recipe = training.recipe_of(settings.attacks.values())
-        trained_run = training.train_model(
-            settings.train, settings.model, recipe, prepared, folder, journal, stop
-        )
-        stopped = trained_run is None or stop()
-    if stopped:
+    try:
+        numbers = kind.measure(settings, folder, journal)
+    except StoppedError:
         journal.say("stopped; the same command resumes here")
         return None
     results = {
         "name": settings.name,
         "seed": settings.seed,
-        "model": trained_run.numbers,
-        **_measured(settings, prepared, trained_run, folder, journal),
+        **numbers,
         "settings": settings.to_dict(),
         "provenance": origin,
-        "training": training.training_of(folder),
         "stage_seconds": journal.stage_seconds,
     }
     folder.write_json("results.json", results)
     folder.write_json(results_file, results)
-    with journal.stage("report"):
-        write_report(folder.path)
+    if kind.report:
+        with journal.stage("report"):
+            kind.report(folder.path)
     folder.finish()
-    journal.say(
-        f"done in {format_seconds(time.monotonic() - start)}: {folder.path / 'report.html'}"
-    )
+    seconds = format_seconds(time.monotonic() - start)
+    journal.say(f"done in {seconds}: {folder.path / kind.last_file}")
     return folder.read_json("results.json")
+
+
+def _measure(settings: Settings, folder: Workdir, journal: Journal) -> dict[str, Any]:
+    """Mark photos, train, query and test: the run that proves the use of photos."""
+    with journal.stage("mark"):
+        prepared = owners.prepare(settings, folder)
+        journal.say(_marked_photos(prepared))
+    with journal.stage("train"), stop_on_interrupt(journal) as stop:
+        recipe = training.recipe_of(settings.attacks.values())
+        trained_run = training.train_model(
+            settings.train, settings.model, recipe, prepared, folder, journal, stop
+        )
+        if trained_run is None or stop():
+            raise StoppedError
+    return {
+        "model": trained_run.numbers,
+        **_measured(settings, prepared, trained_run, folder, journal),
+        "training": training.training_of(folder),
+    }
 
 
 def _measured(
@@ -184,3 +187,21 @@ def _marked_photos(prepared: owners.Prepared) -> str:
         f"{len(users)} users; {num_marked} of {len(prepared.learner):,} training photos "
         "marked; keys stored, commitments written"
     )
+
+
+class _Kind(NamedTuple):
+    """How runs of one kind are measured, and what writes their report, if anything."""
+
+    measure: Callable[[Any, Workdir, Journal], dict[str, Any]]
+    report: Callable[[pathlib.Path], Any] | None = None
+
+    @property
+    def last_file(self) -> str:
+        return "report.html" if self.report else "results.json"
+
+
+_KINDS = {
+    Settings: _Kind(_measure, write_report),
+    DiffusionSettings: _Kind(diffusion.measure),
+    MultitaskSettings: _Kind(multitask.measure),
+}

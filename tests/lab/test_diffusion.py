@@ -148,9 +148,7 @@ def test_groups_are_disjoint_and_hits_are_counted():
 def test_the_terminals_table_has_a_row_for_each_test_and_no_number_that_is_not_there():
     p = {test: [-8.0, -6.0] for test in ("alone", "base", "other_base")}
     arm = {"photos": {"5": p}, "slot_hits": dict.fromkeys(p, 0.5), "held_out": p}
-    lines = diffusion_proof.table_lines(
-        {"settings": {"sizes": [5, 40]}, "arms": {"light": arm}}
-    )
+    lines = diffusion_proof.table_lines([5, 40], {"light": arm})
     assert len(lines) == 5
     assert lines[2].split() == ["light,", "base", "-7.0", "(-6.0)", "-", "50%"]
     assert "2 held-out owners, by base: smallest log10 p -8.0, 100% at most 0.05" in lines[4]
