@@ -74,3 +74,7 @@ class OpenerError(AnwError, RuntimeError):
 
 class JaxError(AnwError, RuntimeError):
     """jax cannot start, or computes wrong numbers; names the variable or the flag."""
+
+
+class AggregationError(AnwError, RuntimeError):
+    """A masked sum cannot be completed: too few parties are left, or a message was changed."""
