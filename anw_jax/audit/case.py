@@ -41,6 +41,9 @@ FORMATS = {
 # Older formats that are still read.
 OLDER = {"closed.json": ("anw_jax closed sequential audit, version 1",)}
 
+# The file of an owner in a case of models (`schemes.case`).
+MODEL_MARK = "mark.json"
+
 # Before the name of a reference, where suspects and references stand in one list.
 REFERENCES = "references/"
 
@@ -89,6 +92,11 @@ class Case:
     def owners(self) -> dict[str, Owner]:
         """The owners by name, sorted."""
         folder = self.path / "owners"
+        if is_case_of_models(self.path):
+            raise CaseError(
+                f"{self.path} is a case of models ({MODEL_MARK}), and this is for cases of "
+                "photos"
+            )
         found = sorted(p for p in visible(folder) if p.is_dir())
         if not found:
             raise CaseError(
@@ -212,6 +220,11 @@ class Case:
     def table_file(self, suspect: str) -> pathlib.Path:
         """Return the path of a suspect's sealed tables."""
         return self.file("tables") / f"{suspect}.npz"
+
+
+def is_case_of_models(path: pathlib.Path) -> bool:
+    """Return whether an owner's folder holds the mark of a model, and not marked photos."""
+    return any((folder / MODEL_MARK).exists() for folder in visible(path / "owners"))
 
 
 def _model_files(folder: pathlib.Path) -> dict[str, SuspectFile]:

@@ -64,13 +64,23 @@ def check_owners(case: Case, controls: Collection[str] = ()) -> None:
     """Check that all owners have one mode, claim, level and signature space.
 
     Raises:
+      CaseError: they do not, or as `check_plans`.
+    """
+    check_plans(case, controls)
+    plans = {name: owner.published for name, owner in case.owners.items()}
+    _check_equal("num_slots", {n: p.manifest.space.num_slots for n, p in plans.items()})
+
+
+def check_plans(case: Case, controls: Collection[str] = ()) -> None:
+    """Check that all owners have one mode, claim and level.
+
+    Raises:
       CaseError: they do not, one commitment is there twice, or the claim does not fit the
         number of suspects.
     """
     plans = {name: owner.published for name, owner in case.owners.items()}
     for field in ("mode", "claim", "alpha", "version"):
         _check_equal(field, {name: getattr(p.plan, field) for name, p in plans.items()})
-    _check_equal("num_slots", {n: p.manifest.space.num_slots for n, p in plans.items()})
     owner_of: dict[str, str] = {}
     for name, published in plans.items():
         other = owner_of.setdefault(published.commitment, name)
@@ -86,6 +96,15 @@ def check_owners(case: Case, controls: Collection[str] = ()) -> None:
         raise CaseError(
             f"the owners' plans claim 'one model' and the case has {accused} suspects: keep "
             "one of them, or commit to another claim"
+        )
+
+
+def check_keys(case: Case, mark_keys: Collection[str]) -> None:
+    """Raise CaseError unless there is a key of each owner, by name, and no other."""
+    if sorted(mark_keys) != sorted(case.owners):
+        raise CaseError(
+            f"give the key of each owner ({', '.join(case.owners)}) and of no other; got "
+            f"{', '.join(sorted(mark_keys)) or 'none'}"
         )
 
 

@@ -34,7 +34,7 @@ from anw_jax.verify.verdict import (
 # Tests as `verdict.json` holds them: by owner, by suspect.
 Tests = dict[str, dict[str, dict[str, Any]]]
 
-_OVERRIDDEN = (
+OVERRIDDEN = (
     "the suspect was queried correctly (there was no probe, or its findings were overridden)"
 )
 _RECORDED = (
@@ -177,11 +177,11 @@ class CaseBasis:
     def _of_probe(self, suspect: str) -> list[str]:
         """List what the probe leaves open about the queries to a suspect."""
         if self.declared.body.get("despite_probe", False) or not self.case.has("probe.json"):
-            return [_OVERRIDDEN]
+            return [OVERRIDDEN]
         report = self.case.read("probe.json")["suspects"].get(suspect, {})
         is_same = report.get("file") == self.case.suspects[suspect].digest
         if report.get("is_fit") is not True or not is_same:
-            return [_OVERRIDDEN]
+            return [OVERRIDDEN]
         return [_RECORDED] if "unprobed" in report else []
 
     def verdict(

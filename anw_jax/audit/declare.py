@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from collections.abc import Mapping
 from typing import Any
 
 from anw_jax import _check, _json
@@ -101,7 +102,7 @@ def declare(
         },
         **_references(case, declarations, left_out),
         "budget": options.budget,
-        "beacons": _beacons(case, options),
+        "beacons": beacon_values(case, dict(options.beacons)),
         "public_seeds": public_seeds(case),
         "despite_probe": despite_probe,
         "statements": statements.digest,
@@ -301,8 +302,12 @@ def _sequential(
     return {"sequential": {"num_tests": case.num_tests, "level": level}}
 
 
-def _beacons(case: Case, options: Options) -> dict[str, str]:
-    values = dict(options.beacons)
+def beacon_values(case: Case, values: Mapping[str, bytes]) -> dict[str, str]:
+    """Check the beacons' values by owner against the plans, and return them as hex digits.
+
+    Raises:
+      CaseError: a value is missing, not planned, of another length, or not the only one.
+    """
     for name in values:
         _check.one_of(case.owners, owner=name)
     value_of: dict[str, bytes] = {}

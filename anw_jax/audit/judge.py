@@ -10,12 +10,11 @@ import numpy as np
 from anw_jax import _json
 from anw_jax.audit import references, refusals
 from anw_jax.audit.case import REFERENCES, Case, Owner
-from anw_jax.audit.checks import source_of
+from anw_jax.audit.checks import check_keys, source_of
 from anw_jax.audit.conditions import Basis, CaseBasis, Tests, check_blind, split_controls
 from anw_jax.audit.corrections import SHOWN, corrected, restate
 from anw_jax.audit.declared import Declared
 from anw_jax.audit.seal import read_blind
-from anw_jax.errors import CaseError
 from anw_jax.keys import AccessRule, Assignment, Manifest, MarkKey, Plan, assign
 from anw_jax.stats import format_p, format_p_value, how_many, log_e_from_p, which_units
 from anw_jax.verify import LeftOut, Reference, Verdict, decide
@@ -54,11 +53,7 @@ def recompute_case(
     """Compute the verdict of a sealed case from its files; write nothing. See `judge_case`."""
     basis = CaseBasis(case)
     declared = basis.declared
-    if sorted(mark_keys) != sorted(case.owners):
-        raise CaseError(
-            f"give the key of each owner ({', '.join(case.owners)}) and of no other; got "
-            f"{', '.join(sorted(mark_keys)) or 'none'}"
-        )
+    check_keys(case, mark_keys)
     sealed, tables = read_blind(case)
     is_compared = check_blind(case, "blind.json", blind)
     tests: Tests = {owner: {} for owner in case.owners}
@@ -185,7 +180,7 @@ def _fields(verdict: Verdict) -> dict[str, Any]:
     return {
         **dataclasses.asdict(result),
         "p_text": format_p(result.log10_p),
-        "log_e_value": _log_e(result.log10_p, verdict.factor),
+        "log_e_value": log_e_of(result.log10_p, verdict.factor),
         "factor": verdict.factor,
         "standing": verdict.standing,
         "conditions": list(verdict.conditions),
@@ -202,8 +197,8 @@ def _fields(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _log_e(log10_p: float, factor: float) -> float:
-    """Return the e-value of the uncorrected p, divided by the factor that has multiplied p."""
+def log_e_of(log10_p: float, factor: float) -> float:
+    """Return the log of the e-value of the uncorrected p, divided by the factor of p."""
     log_p = log10_p * math.log(10.0) - math.log(factor)
     return log_e_from_p(max(math.exp(min(log_p, 0.0)), 5e-324)) - math.log(factor)
 

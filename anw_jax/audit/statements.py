@@ -212,14 +212,14 @@ def write_template(case: Case, left_out: Iterable[str] = ()) -> None:
         words = "".join(c for c in place if c.isprintable())
         parts.append(
             _OWNER.format(
-                name=_key(name), place=f' ("{words}" is named in the plan)' if words else ""
+                name=toml_key(name), place=f' ("{words}" is named in the plan)' if words else ""
             )
         )
         if number := len(owner.originals.missing):
             of = owner.published.manifest.num_images
             parts.append(_MISSING.format(missing=f"{number} of {of}"))
-    parts += [_SUSPECT.format(name=_key(name)) for name in case.suspects]
-    parts += [_REFERENCE.format(name=_key(name)) for name in case.references]
+    parts += [_SUSPECT.format(name=toml_key(name)) for name in case.suspects]
+    parts += [_REFERENCE.format(name=toml_key(name)) for name in case.references]
     parts += [_LEFT_OUT.format(name=digest) for digest in left_out]
     _files.write_whole(case.file(NAME), "".join(parts).encode())
 
@@ -292,6 +292,6 @@ def _fields(where: str, given: Any, fields: Mapping[str, Any]) -> dict[str, Any]
 _KINDS = {str: "text in quotes", int: "a number, 0 for not stated", bool: "true or false"}
 
 
-def _key(name: str) -> str:
+def toml_key(name: str) -> str:
     """Quote a name with a dot, which TOML would read as two names."""
     return f'"{name}"' if "." in name else name

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from anw_jax import audit
-from anw_jax.cli import output
+from anw_jax.cli import model_case, output
 from anw_jax.cli.format import (
     audit_lines,
     blind_lines,
@@ -180,12 +180,14 @@ def plan(
 @CASE
 @click.option("--photos", default=48, show_default=True, help="Number of originals used.")
 @json_option
+@model_case.or_models(model_case.probe)
 def probe(case, photos, as_json) -> int:
     """Check for common mistakes in how a suspect is queried, before any evidence is gathered.
 
     Values of 0–255 instead of 0–1, BGR instead of RGB, channels first, a wrong size, answers
     that change, and so on. Only unmarked originals are used. If there is an error, correct
-    suspects/<name>.toml and probe again.
+    suspects/<name>.toml and probe again. In a case of models (owners hold mark.json): can
+    each suspect's weights be read?
 
     \b
     Example:
@@ -215,6 +217,7 @@ def probe(case, photos, as_json) -> int:
     help="Continue although originals are lost; that is a condition of the verdict.",
 )
 @json_option
+@model_case.or_models(model_case.declare, "beacon", "despite_probe")
 def declare(case, top, save_queries, best, beacon, as_json, **given) -> None:
     """Fix how the suspects are queried, in CASE/declared.json, before the first query.
 
@@ -269,6 +272,7 @@ def declare(case, top, save_queries, best, beacon, as_json, **given) -> None:
 )
 @click.option("--budget", type=int, default=None, help="Replaces the declared budget.")
 @json_option
+@model_case.or_models(model_case.run_audit)
 def run_audit(case, opener, stop, budget, as_json) -> int:
     """Query the suspects and seal the result; if interrupted, run the same command again.
 
@@ -326,6 +330,7 @@ def _run_rounds(opened, opener, stop, budget, as_json) -> int:
     help="The SHA-256 of blind.json (closed.json) as you noted it at the audit.",
 )
 @json_option
+@model_case.or_models(model_case.verdict, "key_files", "blind")
 def verdict(case, key_files, blind, as_json) -> int:
     """Open the keys, make each declared test once, and compute the result.
 

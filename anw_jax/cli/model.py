@@ -7,15 +7,13 @@ import click
 import numpy as np
 
 from anw_jax import _json
-from anw_jax.audit.files import read_json
 from anw_jax.cli.options import json_option, parse_beacon_value
 from anw_jax.cli.output import CONDITIONAL, INCONCLUSIVE, NO_EVIDENCE, NOT_SHOWN, show
 from anw_jax.errors import CaseError
-from anw_jax.keys import MarkKey, Plan, commit_scheme, one_time_key
+from anw_jax.keys import MarkKey, commit_scheme, one_time_key
 from anw_jax.verify.verdict import is_conditional, is_evidence
 
 _PATH = click.Path(path_type=pathlib.Path)
-_FORMAT = "anw_jax model mark, version 1"
 
 log_option = click.option("--log", required=True, type=_PATH, help="Folder of the public log.")
 value_option = click.option(
@@ -78,16 +76,16 @@ def log(folder, nodes, sign, as_json) -> None:
 @click.option("--bits", default=300, show_default=True, help="Bits of each key.")
 @click.option("--image-size", default=32, show_default=True, help="Pixels of a side.")
 @click.option("--alpha", default=1e-6, show_default=True, help="Level of the test.")
-@log_option
-@sign_option
+@click.option("--log", type=_PATH, help="Folder of the public log; needs --sign.")
+@click.option("--sign", type=_PATH, help="Your signing key.")
 @json_option
 def keygen(
     folder, network, taps, beacon, num_keys, bits, image_size, alpha, log, sign, as_json
 ) -> None:
     """Write keys and decoders to the new FOLDER, and publish the commitments in the log.
 
-    Do this after the clean model is trained and before the beacon's value appears. Keep FOLDER
-    secret.
+    Do this after the clean model is trained and before the beacon's value appears. Without a
+    log, hand the commitments to an arbitrator before that moment. Keep FOLDER secret.
 
     \b
     Example:
@@ -96,15 +94,19 @@ def keygen(
     """
     from anw_jax.audit.signatures import public_key_of
     from anw_jax.schemes import multitask, plan_of, protocol, weights_digest
+    from anw_jax.schemes.case import ModelMark
     from anw_jax.schemes.log import read_log
 
+    if (log is None) != (sign is None):
+        raise click.UsageError("--log and --sign belong together")
     net, variables = _network(network)
     net.taps(variables, np.zeros((1, image_size, image_size, 3), np.float32), taps)
     base = weights_digest(variables)
     if folder.exists():
         raise FileExistsError(f"{folder} already exists: keys are never overwritten")
-    read_log(log)
-    public_key_of(sign)
+    if log is not None:
+        read_log(log)
+        public_key_of(sign)
     master, made = MarkKey.generate(), []
     shape = (image_size, image_size, 3)
     for number in range(1, num_keys + 1):
@@ -116,18 +118,14 @@ def keygen(
     master.save(folder / "mark.key")
     published = []
     for number, (decoder, plan, commitment) in enumerate(made, 1):
-        record = protocol.publish(log, plan, commitment, sign)
-        body = {
-            "format": _FORMAT,
-            "decoder": decoder.as_json(),
-            "plan": plan.as_json(),
-            "commitment": commitment,
-            "publication": record.number,
-        }
-        _json.write(folder / f"key{number}.json", body)
-        published.append({"number": number, "record": record.number, "commitment": commitment})
+        record = None
+        if log is not None:
+            record = protocol.publish(log, plan, commitment, sign).number
+        mark = ModelMark(plan, commitment, decoder.as_json(), record)
+        _json.write(folder / f"key{number}.json", mark.as_json())
+        published.append({"number": number, "record": record, "commitment": commitment})
     lines = [
-        f"key {one['number']}: published as record {one['record']}, {one['commitment']}"
+        f"key {one['number']}: {_published(one['record'])}, {one['commitment']}"
         for one in published
     ]
     show(as_json, {"keys": published}, [*lines, f"keep {folder} secret"])
@@ -201,7 +199,7 @@ def release(folder, network, log, sign, as_json) -> None:
     _, variables = _network(network)
     check_released(variables)
     digest = weights_digest(variables)
-    numbers = [publication for *_, publication in _keys(folder)]
+    numbers = [_publication(number, last) for number, (*_, last) in enumerate(_keys(folder), 1)]
     record = protocol.release(log, numbers, digest, sign)
     body = {"record": record.number, "weights": digest}
     show(as_json, body, [f"released in record {record.number}: weights {digest}"])
@@ -225,10 +223,8 @@ def claim(folder, number, suspect, beacon_value, log, sign, as_json) -> None:
     """
     from anw_jax.schemes import protocol, weights_digest
 
-    keys = list(_keys(folder))
-    if not 1 <= number <= len(keys):
-        raise ValueError(f"number must be 1 to {len(keys)}, got {number}")
-    key, decoder, plan, publication = keys[number - 1]
+    key, decoder, plan, publication = _one_key(folder, number)
+    publication = _publication(number, publication)
     value = parse_beacon_value(plan, beacon_value)
     digest = weights_digest(_network(suspect)[1])
     record = protocol.claim(log, publication, key, decoder, value, digest, sign)
@@ -236,6 +232,23 @@ def claim(folder, number, suspect, beacon_value, log, sign, as_json) -> None:
     show(
         as_json, body, [f"claim {record.number} on the weights {digest}: key {number} is spent"]
     )
+
+
+@model.command("open", short_help="Write one key to a file, for an arbitrator's verdict.")
+@click.argument("folder", type=_PATH)
+@click.option("--number", required=True, type=int, help="Which key; each serves once.")
+@click.option("--out", required=True, type=_PATH, help="The key, a new file.")
+@json_option
+def open_key(folder, number, out, as_json) -> None:
+    """Write key NUMBER of FOLDER to OUT, for `anw verdict --key`; the key is spent by it.
+
+    \b
+    Example:
+      anw model open mark --number 1 --out one.key
+    """
+    key, *_ = _one_key(folder, number)
+    key.save(out)
+    show(as_json, {"key": str(out)}, [f"{out} written: key {number} is spent"])
 
 
 @model.command(short_help="As a node: state what you have seen, or judge a claim.")
@@ -291,23 +304,37 @@ def vote(
 
 def _network(path: pathlib.Path) -> tuple[Any, dict[str, Any]]:
     """Read a network: a run's folder of checkpoints, or a file of `anw model embed`."""
-    from anw_jax import train
-    from anw_jax.schemes import load_network
+    from anw_jax.schemes.systems import open_network
 
-    return train.load_model(path) if path.is_dir() else load_network(path)
+    return open_network(path)
 
 
 def _keys(folder: pathlib.Path):
     """Yield key, decoder, plan and publication of each key of a folder, in order."""
-    from anw_jax.schemes import multitask
+    from anw_jax.schemes.case import ModelMark
 
     master = MarkKey.load(folder / "mark.key")
     paths = sorted(folder.glob("key*.json"), key=lambda path: int(path.stem[3:] or 0))
     for number, path in enumerate(paths, 1):
-        body = read_json(path, _FORMAT)
-        decoder = multitask.Decoder.from_json(body["decoder"])
-        plan = Plan.from_json(body["plan"])
-        yield one_time_key(master, number), decoder, plan, body["publication"]
+        mark = ModelMark.load(path)
+        yield one_time_key(master, number), mark.open_decoder(), mark.plan, mark.publication
+
+
+def _one_key(folder: pathlib.Path, number: int) -> tuple[Any, ...]:
+    keys = list(_keys(folder))
+    if not 1 <= number <= len(keys):
+        raise ValueError(f"number must be 1 to {len(keys)}, got {number}")
+    return keys[number - 1]
+
+
+def _publication(number: int, record: int | None) -> int:
+    if record is None:
+        raise CaseError(f"key {number} is in no log: it was made without --log")
+    return record
+
+
+def _published(record: int | None) -> str:
+    return "not published" if record is None else f"published as record {record}"
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -7,19 +7,16 @@ more than half of the nodes: the time of a publication is that by which they had
 import dataclasses
 import datetime
 from collections.abc import Sequence
-from typing import Any
 
 from anw_jax import _check, verify
 from anw_jax.errors import AnwError, RecordError
 from anw_jax.keys import MarkKey, Plan, beacons, check_scheme_commitment, draw_bits
 from anw_jax.keys.digests import is_digest
-from anw_jax.models import Model
 from anw_jax.schemes import multitask
 from anw_jax.schemes.log import Record
 from anw_jax.schemes.scheme import ModelVerdict, check_decoder, judge
+from anw_jax.schemes.systems import Network
 from anw_jax.schemes.weights import weights_digest
-
-Network = tuple[Model, dict[str, Any]]
 
 
 class RefusedClaimError(RecordError):

@@ -134,6 +134,7 @@ def judge(
     sealed_digest: str | None = None,
     beacon: bytes = b"",
     statements: Statements = NOTHING_STATED,
+    other_conditions: Sequence[str] = (),
 ) -> ModelVerdict:
     """Open the commitment and test the scores that were read from a suspect.
 
@@ -147,6 +148,7 @@ def judge(
         skips the comparison, which then becomes a condition.
       beacon: the value of the beacon.
       statements: what the arbitrator states; every omitted fact becomes a condition.
+      other_conditions: what is open beyond plan and statements.
 
     Raises:
       CommitmentError: key, plan, decoder, scores or value differ from those fixed before.
@@ -159,7 +161,7 @@ def judge(
     bits = keygen(mark_key, decoder, plan, beacon=beacon)
     result = bit_test(scores, bits, statistic=plan.statistic, alpha=plan.alpha)
     not_compared = [NOT_COMPARED] if sealed_digest is None else []
-    conditions = (*conditions_of(plan, statements), *not_compared)
+    conditions = (*conditions_of(plan, statements), *not_compared, *other_conditions)
     standing = standing_of(mark_key.origin, commitment, statements, conditions)
     return ModelVerdict(
         result=multiplied(result, statements.factor),

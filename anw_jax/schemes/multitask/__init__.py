@@ -30,17 +30,19 @@ from anw_jax.schemes.multitask.penalties import (
     tuning_penalty,
     watermark_penalty,
 )
-from anw_jax.schemes.multitask.reader import extract
+from anw_jax.schemes.multitask.reader import Readable, check_readable, extract
 
 __all__ = [
     "Decoder",
     "EmbedSettings",
     "Embedding",
+    "Readable",
     "RuleResult",
     "Target",
     "apply_rule",
     "branch_digest",
     "check_num_inputs",
+    "check_readable",
     "drift_penalty",
     "embed",
     "embed_branch",

@@ -13,6 +13,8 @@ was fixed before the bits. Answers that are not finite give the score NaN, which
 constant in the test.
 """
 
+import dataclasses
+
 import numpy as np
 
 from anw_jax import _check
@@ -54,6 +56,37 @@ def extract(decoder: Decoder, base: TapsFn, suspect: TapsFn) -> np.ndarray:
         aligned = align(own_probes[layer], base_probes[layer], own_inputs[layer])
         moved.append((aligned - base_inputs[layer]) / spread(base_probes[layer]))
     return project(decoder, flattened(moved))
+
+
+@dataclasses.dataclass(frozen=True)
+class Readable:
+    """What the probes say of a suspect before any score is read.
+
+    Attributes:
+      num_usable: probes with answers that are all finite, at every tap.
+      tap_too_wide: a tap with more channels than the usable probes can align; "" for none.
+    """
+
+    num_usable: int
+    tap_too_wide: str
+
+
+def check_readable(decoder: Decoder, base: TapsFn, suspect: TapsFn) -> Readable:
+    """Ask a suspect about the probes alone, as `extract` will.
+
+    Raises:
+      ValueError: a suspect of another architecture: other taps, or other resolutions.
+    """
+    probes = decoder.probes()
+    wanted, own = (_pooled(decoder, taps_fn, probes) for taps_fn in (base, suspect))
+    usable, too_wide = np.ones(len(probes), bool), ""
+    for tap, before, values in zip(decoder.taps, wanted, own, strict=True):
+        _check_same_cells(tap, before, values)
+        usable &= _is_usable(values)
+    for tap, values in zip(decoder.taps, own, strict=True):
+        if values.shape[2] >= usable.sum() * values.shape[1]:
+            too_wide = too_wide or tap
+    return Readable(int(usable.sum()), too_wide)
 
 
 def pooled(values: np.ndarray, side: int) -> np.ndarray:

@@ -1,0 +1,235 @@
+"""The folder of a case of models: whose model is the suspect?
+
+owners/<name>/mark.json    decoder, plan and commitment, as `anw model keygen` writes them
+owners/<name>/base.npz     what the system needs beside them: here the clean model w0
+suspects/<name>.toml       kind = "network" and file, the suspect's weights
+probe.json → declared.json → blind.json (scores/) → verdict.json, as in a case of photos
+"""
+
+import dataclasses
+import functools
+import pathlib
+from typing import Any
+
+from anw_jax import _files
+from anw_jax.audit import statements as stated
+from anw_jax.audit.case import MODEL_MARK, Case, check_name, damage, visible
+from anw_jax.audit.files import digest_of, read_json
+from anw_jax.errors import AnwError, CaseError
+from anw_jax.keys import Plan
+from anw_jax.keys.digests import check_is_commitment
+from anw_jax.schemes.scheme import Decoder, check_decoder
+from anw_jax.schemes.systems import OpenModel, System, system_of
+
+MARK_FORMAT = "anw_jax model mark, version 1"
+
+FORMATS = {
+    "probe.json": "anw_jax model probe, version 1",
+    "declared.json": "anw_jax declared model audit, version 1",
+    "blind.json": "anw_jax blind model scores, version 1",
+    "verdict.json": "anw_jax model verdict, version 1",
+}
+
+_SHAPES: dict[str, dict[str, Any]] = {
+    "probe.json": {"suspects": {"*": {"is_fit": bool, "file": str, "weights": str}}},
+    "declared.json": {
+        "previous?": str,
+        "owners": {"*": {"commitment": str, "mark": str}},
+        "suspects": {"*": {"file": str, "weights": str}},
+        "beacons": {"*": str},
+        "despite_probe": bool,
+        "controls": [str],
+    },
+    "blind.json": {"suspects": {"*": {"file": str, "owners": {"*": {"table": str}}}}},
+    "verdict.json": {"mode": str, "case": {"blind_sha256": str}},
+}
+
+_HEAD = """\
+# What no file of this case can show, stated by the arbitrator; the verdict prints it as such.
+# Fields left as they are here count as not stated, and become conditions of the verdict.
+"""
+
+_OWNER = """
+[owners.{name}]
+# The owner's commitment as you had it from elsewhere (64 hex digits): a log, a register, an
+# e-mail. Not from the folder owners/{name}.
+commitment = ""
+# Since when you have had it, such as "2026-11-03T10:00:00Z", and where it came from.
+held_since = ""
+held_from = ""
+# When the beacon's value appeared, if its name does not say so.
+value_appeared = ""
+# How many commitments of this owner you found, including this one, and where you looked.
+found = 0
+found_at = ""
+# If this folder and another of this case belong to one person: the name of the other folder.
+batch_of = ""
+# true if nothing else was published or made with this key.
+nothing_else = false
+# true if this key was opened before this case: it is spent.
+opened_before = false
+"""
+
+_SUSPECT = """
+[suspects.{name}]
+# On how many models the key was tried to find this one; 1 if it was found by other means.
+models_tried = 0
+# When it was released, such as "2026-05-01", and how you know. A model older than the beacon's
+# value cannot hold the bits.
+released = ""
+released_from = ""
+# true to keep it in the case as a control: its result is printed, but it is not a suspect. Set
+# this before anw declare.
+control = false
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelMark:
+    """What an owner publishes of a key, or hands over before the reading.
+
+    Attributes:
+      plan: the committed plan; its `mark` names the system.
+      commitment: 64 hex digits.
+      decoder: JSON of the decoder.
+      publication: number of its record in a log; None if it is in no log.
+    """
+
+    plan: Plan
+    commitment: str
+    decoder: dict[str, Any]
+    publication: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values, as the file has them."""
+        return {
+            "format": MARK_FORMAT,
+            "decoder": self.decoder,
+            "plan": self.plan.as_json(),
+            "commitment": self.commitment,
+            "publication": self.publication,
+        }
+
+    @classmethod
+    def load(cls, path: pathlib.Path) -> "ModelMark":
+        """Read a file of `anw model keygen`.
+
+        Raises:
+          CaseError: missing, damaged, or not such a file.
+        """
+        body = read_json(path, MARK_FORMAT)
+        try:
+            return cls(
+                Plan.from_json(body["plan"]),
+                check_is_commitment(body["commitment"]),
+                body["decoder"],
+                body["publication"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise CaseError(f"{path} is damaged: {error}") from None
+
+    def open_decoder(self) -> Decoder:
+        """Return the decoder that the plan fixes.
+
+        Raises:
+          CommitmentError: the decoder is another one.
+          ValueError: no decoder of the plan's system.
+        """
+        decoder = self.system.decoder_from_json(self.decoder)
+        check_decoder(decoder, self.plan)
+        return decoder
+
+    @property
+    def system(self) -> System:
+        """The system that the plan names."""
+        return system_of(self.plan)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ModelOwner:
+    """One owner of a case of models.
+
+    Attributes:
+      name: of the folder.
+      published: plan, commitment and decoder.
+      digest: SHA-256 of mark.json.
+      decoder: what the plan fixes.
+      own: what else the system's reader needs.
+    """
+
+    name: str
+    published: ModelMark
+    digest: str
+    decoder: Decoder
+    own: Any
+
+
+class ModelCase(Case):
+    """A case folder of models; what `audit` does with statements and files fits it too."""
+
+    @functools.cached_property
+    def owners(self) -> dict[str, ModelOwner]:
+        """The owners by name, sorted.
+
+        Raises:
+          CaseError: a file is missing or damaged.
+          CommitmentError: decoder or clean model are not those of the plan.
+        """
+        folder = self.path / "owners"
+        found = sorted(path for path in visible(folder) if path.is_dir())
+        if not found:
+            raise CaseError(f"{folder} must hold a folder for each owner, with {MODEL_MARK}")
+        return {check_name(path.name, path): _owner(path) for path in found}
+
+    @functools.cached_property
+    def opened(self) -> dict[str, OpenModel]:
+        """The suspects' models, by name.
+
+        Raises:
+          CaseError, CheckpointError: a file that is missing, of another kind, or no model.
+        """
+        systems = {id(owner.published.system): owner.published.system for owner in self._all()}
+        if len(systems) > 1:
+            names = ", ".join(owner.published.plan.mark.split(":")[0] for owner in self._all())
+            raise CaseError(
+                f"the owners of a case must have marks of one system, got {names}: give each "
+                "system a case of its own"
+            )
+        (system,) = systems.values()
+        return {name: system.open_suspect(file) for name, file in self.suspects.items()}
+
+    def _all(self) -> list[ModelOwner]:
+        return list(self.owners.values())
+
+    def read(self, name: str) -> dict[str, Any]:
+        """Read the file of a step, and check its fields; see `Case.read`."""
+        body = read_json(self.file(name), FORMATS[name])
+        if found := damage(body, _SHAPES[name]):
+            raise CaseError(f"{self.file(name)} is damaged: {found}")
+        return body
+
+    def scores_file(self, suspect: str) -> pathlib.Path:
+        """Return the path of a suspect's sealed scores."""
+        return self.file("scores") / f"{suspect}.npz"
+
+
+def write_statements(case: ModelCase) -> None:
+    """Write the commented `statements.toml` where there is none."""
+    if case.has(stated.NAME):
+        return
+    parts = [_HEAD, *(_OWNER.format(name=stated.toml_key(name)) for name in case.owners)]
+    parts += [_SUSPECT.format(name=stated.toml_key(name)) for name in case.suspects]
+    _files.write_whole(case.file(stated.NAME), "".join(parts).encode())
+
+
+def _owner(folder: pathlib.Path) -> ModelOwner:
+    path = folder / MODEL_MARK
+    mark = ModelMark.load(path)
+    try:
+        decoder = mark.open_decoder()
+    except (TypeError, ValueError) as error:
+        if isinstance(error, AnwError):
+            raise
+        raise CaseError(f"{path} is damaged: {error}") from None
+    own = mark.system.open_own(decoder, folder)
+    return ModelOwner(folder.name, mark, digest_of(path), decoder, own)

@@ -1,0 +1,356 @@
+"""Judge the suspects of a case of models: probe, declare, seal the scores, open the keys.
+
+Each step writes one file that names the SHA-256 of the one before. No step but the last takes
+a key, and the scores are sealed before it.
+"""
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from anw_jax import _files, _json, verify
+from anw_jax.audit import checks
+from anw_jax.audit.conditions import OVERRIDDEN, check_blind, split_controls
+from anw_jax.audit.corrections import corrected, restate
+from anw_jax.audit.declare import beacon_values
+from anw_jax.audit.files import digest_of
+from anw_jax.audit.judge import log_e_of
+from anw_jax.audit.seal import open_sealed
+from anw_jax.audit.statements import (
+    CaseStatements,
+    check_controls,
+    check_release,
+    read_statements,
+)
+from anw_jax.errors import CaseError, ChangedFileError
+from anw_jax.keys import MarkKey, check_scheme_commitment, draw_bits
+from anw_jax.schemes.case import FORMATS, ModelCase, ModelOwner, write_statements
+from anw_jax.schemes.scheme import judge
+from anw_jax.stats import format_p
+from anw_jax.stats.scores import is_usable
+from anw_jax.verify.verdict import is_conditional, verdict_text
+
+
+def probe_models(case: ModelCase) -> dict[str, Any]:
+    """Check that every suspect can be read by every owner's decoder; write `probe.json`.
+
+    It uses no bits, and may be repeated until the audit is declared.
+
+    Returns:
+      What was written: for each suspect whether it is fit, and errors and warnings by owner.
+
+    Raises:
+      CaseError: declared already, or a file that cannot be read.
+    """
+    _refuse_declared(case)
+    reports = {}
+    for name, suspect in case.opened.items():
+        found = {
+            owner: one.published.system.problems(one.decoder, one.own, suspect.model)
+            for owner, one in case.owners.items()
+        }
+        reports[name] = {
+            "is_fit": not any(errors for errors, _ in found.values()),
+            "owners": {
+                owner: {"errors": errors, "warnings": warnings}
+                for owner, (errors, warnings) in found.items()
+            },
+            "file": case.suspects[name].digest,
+            "weights": suspect.digest,
+        }
+    body = {"format": FORMATS["probe.json"], "previous": None, "suspects": reports}
+    _json.write(case.file("probe.json"), body)
+    return body
+
+
+def declare_models(
+    case: ModelCase, values: Mapping[str, bytes], *, despite_probe: bool = False
+) -> dict[str, Any]:
+    """Fix owners, suspects and beacons in `declared.json`; nothing may change afterwards.
+
+    Args:
+      case: with owners, suspects, and a probe.
+      values: of the owners' beacons, by owner.
+      despite_probe: continue although the probe found errors, or was not made.
+
+    Returns:
+      What was written.
+
+    Raises:
+      CaseError: declared already, no probe or one that found errors, owners that cannot share
+        a case, a beacon's value that does not fit, or a suspect that is older than it.
+    """
+    _refuse_declared(case)
+    checks.check_probe(case, despite_probe)
+    statements = read_statements(case)
+    checks.check_plans(case, statements.controls)
+    check_release(case, statements)
+    beacons = beacon_values(case, values)
+    _check_probed(case, despite_probe)
+    write_statements(case)
+    body = {
+        "format": FORMATS["declared.json"],
+        "previous": case.digest("probe.json"),
+        "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "owners": {name: _owner(owner) for name, owner in case.owners.items()},
+        "suspects": _suspects(case),
+        "beacons": beacons,
+        "despite_probe": despite_probe,
+        "controls": statements.controls,
+    }
+    _json.write(case.file("declared.json"), body)
+    return body
+
+
+def seal_models(case: ModelCase) -> dict[str, Any]:
+    """Read every owner's scores from every suspect, and seal them in `blind.json`.
+
+    No key is needed, and the reader has no argument that one could come through.
+
+    Returns:
+      What was written; what was written before, if it is there.
+
+    Raises:
+      CaseError: not declared, or a suspect that cannot be read.
+      ChangedFileError: a file was changed since the declaration.
+    """
+    check_unchanged(case)
+    if case.has("blind.json"):
+        return read_scores(case)[0]
+    results = {}
+    for name, suspect in case.opened.items():
+        scores = {}
+        for owner, one in case.owners.items():
+            try:
+                read = one.published.system.extract(one.decoder, one.own, suspect.model)
+            except ValueError as error:
+                raise CaseError(f"suspect {name!r}, owner {owner!r}: {error}") from None
+            scores[owner] = verify.sealing.sealed_form(read)
+        _files.write_npz(case.scores_file(name), scores)
+        results[name] = {
+            "file": digest_of(case.scores_file(name)),
+            "owners": {
+                owner: {
+                    "table": verify.seal(row),
+                    "num_scores": len(row),
+                    "num_unusable": int((~is_usable(row.astype(float))).sum()),
+                }
+                for owner, row in scores.items()
+            },
+        }
+    body = {
+        "format": FORMATS["blind.json"],
+        "previous": case.digest("declared.json"),
+        "suspects": results,
+    }
+    _json.write(case.file("blind.json"), body)
+    return body
+
+
+def judge_models(
+    case: ModelCase, mark_keys: Mapping[str, MarkKey], *, blind: str | None = None
+) -> dict[str, Any]:
+    """Open every owner's commitment, make each test once, and write `verdict.json`.
+
+    Args:
+      case: with sealed scores.
+      mark_keys: the one key of each owner, by name; it is spent by this.
+      blind: the SHA-256 of `blind.json` as it was noted at the audit; None is a condition.
+
+    Returns:
+      What was written: results by owner and suspect, corrected for all tests of the case.
+
+    Raises:
+      CaseError: no sealed scores, keys of other owners.
+      ChangedFileError: a file was changed, or is not the one noted.
+      CommitmentError: a key that does not open its commitment.
+    """
+    declared, statements = check_unchanged(case), read_statements(case)
+    check_controls(statements, declared)
+    check_release(case, statements)
+    checks.check_keys(case, mark_keys)
+    sealed, scores = read_scores(case)
+    is_compared = check_blind(case, "blind.json", blind)
+    values = {name: bytes.fromhex(declared["beacons"].get(name, "")) for name in case.owners}
+    for name, owner in case.owners.items():  # before the first test: nothing half-made
+        published = owner.published
+        check_scheme_commitment(published.commitment, mark_keys[name], published.plan)
+        draw_bits(mark_keys[name], published.plan, 1, beacon=values[name])
+    conditions = [] if is_compared else [verify.verdict.NOT_COMPARED]
+    tests: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in case.owners}
+    for suspect, result in sealed["suspects"].items():
+        open_ones = [*conditions, *_of_probe(case, declared, suspect)]
+        for name, owner in case.owners.items():
+            found = judge(
+                scores[suspect][name],
+                mark_keys[name],
+                owner.decoder,
+                owner.published.plan,
+                commitment=owner.published.commitment,
+                sealed_digest=result["owners"][name]["table"],
+                beacon=values[name],
+                statements=statements.of(name, suspect),
+                other_conditions=open_ones,
+            )
+            tests[name][suspect] = _test(found, statements.suspects[suspect])
+    suspects, controls = split_controls(tests, statements)
+    end = corrected(case.plan, suspects)
+    suspects = restate(suspects, end)
+    for by_name in suspects.values():
+        for test in by_name.values():
+            test["text"] = _text(test, end["level"])
+    body = {
+        "format": FORMATS["verdict.json"],
+        "previous": case.digest("blind.json"),
+        "mode": "sealed",
+        "tests": suspects,
+        "controls": controls,
+        "corrected": end,
+        "case": _circumstances(case, declared, statements),
+        "blind_compared": is_compared,
+    }
+    _json.write(case.file("verdict.json"), body)
+    return body
+
+
+def check_unchanged(case: ModelCase) -> dict[str, Any]:
+    """Compare owners, suspects and probe with `declared.json`, and return it.
+
+    Raises:
+      CaseError: nothing is declared yet.
+      ChangedFileError: something was changed, added or removed since.
+    """
+    file = case.file("declared.json")
+    if not case.has("declared.json"):
+        raise CaseError(f"{file} is not there: declare the audit first (anw declare)")
+    declared = case.check_link("declared.json", "probe.json")
+    owners = {name: _owner(owner) for name, owner in case.owners.items()}
+    for what, now in (("owners", owners), ("suspects", _suspects(case))):
+        before = declared[what]
+        for name in sorted({*before, *now}):
+            if before.get(name) != now.get(name):
+                raise ChangedFileError(
+                    f"{case.path}: {what[:-1]} {name!r} was changed, added or removed after "
+                    "declared.json: restore it, or start again in another case folder"
+                )
+    return declared
+
+
+def read_scores(case: ModelCase) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Read the sealed scores, by suspect and owner.
+
+    Raises:
+      CaseError: there are none yet.
+      ChangedFileError: a file was changed since.
+    """
+    if not case.has("blind.json"):
+        raise CaseError(
+            f"{case.file('blind.json')} is not there: the scores are sealed before any key is "
+            "opened (anw audit)"
+        )
+    body = case.check_link("blind.json", "declared.json")
+    names = {name: sorted(result["owners"]) for name, result in body["suspects"].items()}
+    if names != dict.fromkeys(case.suspects, sorted(case.owners)):
+        raise ChangedFileError(
+            f"{case.file('blind.json')} does not hold the scores of each owner and suspect "
+            "that were declared: restore the file"
+        )
+    return body, {
+        name: open_sealed(case.scores_file(name), result, "blind.json")
+        for name, result in body["suspects"].items()
+    }
+
+
+def _refuse_declared(case: ModelCase) -> None:
+    if case.has("declared.json"):
+        raise CaseError(
+            f"{case.file('declared.json')} exists: an audit is declared once; another "
+            "declaration needs another case folder, and counts as another test"
+        )
+
+
+def _check_probed(case: ModelCase, despite_probe: bool) -> None:
+    reports = {} if despite_probe else case.read("probe.json")["suspects"]
+    for name, report in reports.items():
+        if report["weights"] != case.opened[name].digest:
+            raise ChangedFileError(
+                f"the weights of suspect {name!r} were changed since the probe: probe again"
+            )
+
+
+def _owner(owner: ModelOwner) -> dict[str, Any]:
+    published = owner.published
+    return {
+        "commitment": published.commitment,
+        "plan": published.plan.as_json(),
+        "mark": owner.digest,
+    }
+
+
+def _suspects(case: ModelCase) -> dict[str, Any]:
+    return {
+        name: {"file": file.digest, "weights": case.opened[name].digest}
+        for name, file in case.suspects.items()
+    }
+
+
+def _of_probe(case: ModelCase, declared: dict[str, Any], suspect: str) -> list[str]:
+    if declared["despite_probe"] or not case.has("probe.json"):
+        return [OVERRIDDEN]
+    return [] if case.read("probe.json")["suspects"][suspect]["is_fit"] else [OVERRIDDEN]
+
+
+def _test(found: Any, said: dict[str, Any]) -> dict[str, Any]:
+    released = []
+    if said["released"]:
+        source = f", from {said['released_from']}" if said["released_from"] else ""
+        released = [f"the suspect was released on {said['released']}{source}"]
+    stated = (*found.stated, *verify.statements.prefix_statements(released))
+    return {
+        **dataclasses.asdict(found.result),
+        "p_text": format_p(found.result.log10_p),
+        "log_e_value": log_e_of(found.result.log10_p, found.factor),
+        "factor": found.factor,
+        "standing": found.standing,
+        "conditions": list(found.conditions),
+        "sentence": found.result.sentence,
+        "stated": list(stated),
+    }
+
+
+def _text(test: dict[str, Any], level: float | None) -> str:
+    return verdict_text(
+        test["outcome"],
+        test["alpha"] if level is None else level,
+        test["sentence"],
+        test["standing"],
+        test["conditions"] if is_conditional(test["standing"]) else (),
+        test["stated"],
+    )
+
+
+def _circumstances(
+    case: ModelCase, declared: dict[str, Any], statements: CaseStatements
+) -> dict[str, Any]:
+    return {
+        "declared_sha256": case.digest("declared.json"),
+        "blind_sha256": case.digest("blind.json"),
+        "statements_sha256": statements.digest,
+        "despite_probe": declared["despite_probe"],
+        "owners": {
+            name: {
+                "commitment": owner.published.commitment,
+                "number": owner.published.plan.number,
+                "system": owner.published.plan.mark.partition(":")[0],
+                "beacon": owner.published.plan.beacon,
+                "beacon_value": declared["beacons"].get(name, ""),
+                "stated": statements.owners[name],
+            }
+            for name, owner in case.owners.items()
+        },
+        "suspects": {
+            name: {"weights": said["weights"], "stated": statements.suspects[name]}
+            for name, said in declared["suspects"].items()
+        },
+    }

@@ -1,0 +1,158 @@
+"""The systems that a case of models can name, and how each reads a suspect.
+
+A commitment names its system: the plan's `mark` begins with the name. A new system joins with
+one entry of `SYSTEMS`; files, order, statements, seals and verdicts are those of all
+(`schemes.case`, `schemes.judging`).
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from anw_jax import train
+from anw_jax.audit.suspect_file import SuspectFile
+from anw_jax.errors import AnwError, CaseError
+from anw_jax.keys import Plan
+from anw_jax.keys.plan_fields import MULTITASK
+from anw_jax.models import Model
+from anw_jax.schemes import multitask
+from anw_jax.schemes.scheme import Decoder, TapsFn
+from anw_jax.schemes.weights import load_network, weights_digest
+
+Network = tuple[Model, dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenModel:
+    """A suspect that can be read.
+
+    Attributes:
+      digest: 64 hex digits that change if the model does.
+      model: what the system's reader takes.
+    """
+
+    digest: str
+    model: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """How the case commands read the marks of one system.
+
+    Attributes:
+      decoder_from_json: reads what the owner hands over as `decoder`.
+      open_own: from the decoder and the owner's folder to what else the reader needs, checked
+        against the decoder; raises CommitmentError or CaseError.
+      open_suspect: opens the model that a suspect's file describes.
+      problems: `(decoder, own, model) -> (errors, warnings)`, one sentence each: may the model
+        be read? It must use no bits, and need not read a score.
+      extract: `(decoder, own, model) -> float64 [num_bits]`, the scheme's `extract`; raises
+        ValueError for a model that cannot be read.
+    """
+
+    decoder_from_json: Callable[[dict[str, Any]], Decoder]
+    open_own: Callable[[Any, pathlib.Path], Any]
+    open_suspect: Callable[[SuspectFile], OpenModel]
+    problems: Callable[[Any, Any, Any], tuple[list[str], list[str]]]
+    extract: Callable[[Any, Any, Any], np.ndarray]
+
+
+def system_of(plan: Plan) -> System:
+    """Return the system that a commitment's plan names.
+
+    Raises:
+      CaseError: the plan of marked photos, or of an unknown system.
+    """
+    name = plan.mark.partition(":")[0]
+    if name not in SYSTEMS:
+        raise CaseError(
+            f"the plan must name a watermark in models, one of {', '.join(SYSTEMS)}, got "
+            f"{plan.mark!r:.60}"
+        )
+    return SYSTEMS[name]
+
+
+def open_network(path: pathlib.Path) -> Network:
+    """Read a network: the folder of checkpoints of a run, or a file of `save_network`."""
+    return train.load_model(path) if path.is_dir() else load_network(path)
+
+
+def open_network_suspect(file: SuspectFile) -> OpenModel:
+    """Open a suspect whose weights are there: `kind = "network"` and `file`.
+
+    Raises:
+      CaseError: another kind, a field too many, or no such file.
+    """
+    if file.kind != "network":
+        raise CaseError(
+            f"{file.path}: kind must be 'network' for a watermark that is read from weights, "
+            f"got {file.kind!r:.40}"
+        )
+    if set(file.fields) != {"kind", "file"} or not isinstance(file.fields["file"], str):
+        raise CaseError(
+            f"{file.path} must have the fields kind and file and no others, got "
+            f"{', '.join(sorted(file.fields))}"
+        )
+    network = open_network(file.path.parent / pathlib.Path(file.fields["file"]).expanduser())
+    return OpenModel(weights_digest(network[1]), network)
+
+
+def _open_clean(decoder: multitask.Decoder, folder: pathlib.Path) -> Network:
+    """Read the clean model w0 of an owner, "base.npz" or the folder "base"."""
+    names = [name for name in ("base.npz", "base") if (folder / name).exists()]
+    if len(names) != 1:
+        raise CaseError(
+            f"{folder} must hold the clean model as base.npz or as the folder base, got "
+            f"{' and '.join(names) or 'neither'}"
+        )
+    network = open_network(folder / names[0])
+    decoder.check_base(weights_digest(network[1]))
+    return network
+
+
+def _problems(
+    decoder: multitask.Decoder, base: Network, suspect: Network
+) -> tuple[list[str], list[str]]:
+    if weights_digest(suspect[1]) == decoder.base:
+        return ["it is the clean model from before the bits, which holds none of them"], []
+    try:
+        found = multitask.check_readable(decoder, *_tapped(decoder, base, suspect))
+    except (ValueError, AnwError) as error:
+        return [str(error)], []
+    total = decoder.num_probes
+    if found.num_usable < 2:
+        return [f"it answers {found.num_usable} of {total} probes with finite values"], []
+    warnings = []
+    if found.num_usable < total:
+        warnings.append(
+            f"it answers {total - found.num_usable} of {total} probes with values that are not "
+            "finite, and is aligned by the others"
+        )
+    if found.tap_too_wide:
+        warnings.append(
+            f"the tap {found.tap_too_wide!r} has more channels than the probes can align: its "
+            "scores are noise, and a copy may be missed"
+        )
+    return [], warnings
+
+
+def _extract(decoder: multitask.Decoder, base: Network, suspect: Network) -> np.ndarray:
+    return multitask.extract(decoder, *_tapped(decoder, base, suspect))
+
+
+def _tapped(decoder: multitask.Decoder, *networks: Network) -> list[TapsFn]:
+    return [multitask.tapped(*network, decoder.taps) for network in networks]
+
+
+SYSTEMS = {
+    MULTITASK: System(
+        decoder_from_json=multitask.Decoder.from_json,
+        open_own=_open_clean,
+        open_suspect=open_network_suspect,
+        problems=_problems,
+        extract=_extract,
+    ),
+}

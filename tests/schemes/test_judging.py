@@ -1,0 +1,292 @@
+"""A case of models, from the probe to the verdict, with networks that cost nothing."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from anw_jax.cli.main import run
+from anw_jax.errors import CaseError, ChangedFileError, CommitmentError
+from anw_jax.keys import MarkKey, commit_scheme
+from anw_jax.schemes import multitask, systems, weights_digest
+from anw_jax.schemes.case import ModelCase, ModelMark
+from anw_jax.schemes.judging import declare_models, judge_models, probe_models, seal_models
+
+VALUE = bytes(range(32))
+STATED = """
+[owners.ann]
+commitment = "{commitment}"
+held_since = "2026-11-01T10:00:00Z"
+value_appeared = "2026-11-02T10:00:00Z"
+found = 1
+nothing_else = true
+[suspects.found]
+models_tried = 1
+"""
+
+
+def save(path, net) -> None:
+    np.savez(path, **net.variables)
+
+
+@pytest.fixture
+def tiny_system(monkeypatch, nets):
+    """The multi-task system with networks of two matrices in the place of real ones."""
+
+    def read(path):
+        with np.load(path) as arrays:
+            return dataclasses.replace(nets.fresh(0), **dict(arrays))
+
+    def open_own(decoder, folder):
+        net = read(folder / "base.npz")
+        decoder.check_base(weights_digest(net.variables))
+        return net
+
+    def open_suspect(file):
+        net = read(file.path.parent / file.fields["file"])
+        return systems.OpenModel(weights_digest(net.variables), net)
+
+    def problems(decoder, base, net):
+        try:
+            usable = multitask.check_readable(decoder, base, net).num_usable
+        except ValueError as error:
+            return [str(error)], []
+        return ([] if usable > 1 else ["no finite answers"]), []
+
+    entry = systems.System(
+        multitask.Decoder.from_json, open_own, open_suspect, problems, multitask.extract
+    )
+    monkeypatch.setitem(systems.SYSTEMS, "multitask", entry)
+    return entry
+
+
+class Folder:
+    """A case folder with one owner, "ann", and one suspect, "found"."""
+
+    def __init__(self, path, owner, suspect, key: MarkKey):
+        self.path, self.owner, self.key = path, owner, key
+        ann = path / "owners" / "ann"
+        ann.mkdir(parents=True)
+        (path / "suspects").mkdir()
+        self.commitment = commit_scheme(key, owner.plan)
+        mark = ModelMark(owner.plan, self.commitment, owner.decoder.as_json())
+        (ann / "mark.json").write_text(json.dumps(mark.as_json()))
+        save(ann / "base.npz", owner.base)
+        self.add("found", suspect)
+
+    def add(self, name, net) -> None:
+        suspects = self.path / "suspects"
+        (suspects / f"{name}.toml").write_text(f'kind = "network"\nfile = "{name}.npz"\n')
+        save(suspects / f"{name}.npz", net)
+
+    def state(self) -> None:
+        (self.path / "statements.toml").write_text(STATED.format(commitment=self.commitment))
+
+    @property
+    def case(self) -> ModelCase:
+        return ModelCase(self.path)
+
+    def sealed(self) -> dict:
+        probe_models(self.case)
+        declare_models(self.case, {"ann": VALUE})
+        return seal_models(self.case)
+
+    def verdict(self, **options) -> dict:
+        return judge_models(self.case, {"ann": self.key}, **options)
+
+
+@pytest.fixture
+def folder(tmp_path, owner_class, tiny_system):
+    key = MarkKey.generate()
+    owner = owner_class(key)
+    return Folder(tmp_path / "case", owner, owner.release(owner.bits()), key)
+
+
+def test_a_copy_is_shown_and_all_stated_it_is_evidence(folder):
+    folder.state()
+    folder.sealed()
+    body = folder.verdict(blind=folder.case.digest("blind.json"))
+    test = body["tests"]["ann"]["found"]
+    assert test["outcome"] == body["corrected"]["outcome"] == "shown"
+    assert test["log10_p"] < -12
+    assert test["standing"] == "evidence under the committed plan"
+    assert "made without the marked model or anything derived from it" in test["text"]
+
+
+def test_what_is_not_stated_is_a_condition(folder):
+    folder.sealed()
+    test = folder.verdict()["tests"]["ann"]["found"]
+    assert test["standing"].startswith("holds only if")
+    assert len(test["conditions"]) == 6
+    assert any("no digest noted before" in text for text in test["conditions"])
+
+
+def test_innocent_models_are_not_shown_and_all_tests_are_corrected(folder, nets):
+    folder.add("other", nets.fresh(41))
+    folder.add("tuned", nets.tuned(folder.owner.base, 5))
+    with pytest.raises(CaseError, match="claim 'one model' and the case has 3 suspects"):
+        folder.sealed()
+    (folder.path / "suspects" / "found.toml").unlink()
+    (folder.path / "suspects" / "other.toml").unlink()
+    folder.sealed()
+    body = folder.verdict()
+    assert body["corrected"]["outcome"] == "not shown"
+
+
+def test_each_model_claims_are_corrected_over_suspects(
+    tmp_path, owner_class, tiny_system, nets
+):
+    key = MarkKey.generate()
+    owner = owner_class(key, claim="each model")
+    folder = Folder(tmp_path / "case", owner, owner.release(owner.bits()), key)
+    folder.add("other", nets.fresh(41))
+    folder.sealed()
+    body = folder.verdict()
+    assert body["corrected"]["named"] == [["ann", "found"]]
+    assert body["corrected"]["level"] == owner.plan.alpha / 2
+    assert body["tests"]["ann"]["other"]["outcome"] == "not shown"
+
+
+def test_the_models_tried_multiply_p(folder):
+    folder.state()
+    folder.sealed()
+    once = folder.verdict()["tests"]["ann"]["found"]["p_value"]
+    path = folder.path / "statements.toml"
+    path.write_text(path.read_text().replace("models_tried = 1", "models_tried = 50"))
+    assert folder.verdict()["tests"]["ann"]["found"]["p_value"] == pytest.approx(50 * once)
+
+
+def test_a_suspect_of_another_architecture_is_one_clear_error(folder, nets):
+    def with_pixels(images):
+        return (folder.owner.base.hidden(images).reshape(len(images), 4, 4, 6),)
+
+    owner = folder.owner
+    errors, _ = systems.SYSTEMS["multitask"].problems(owner.decoder, owner.base, with_pixels)
+    assert errors == [
+        "the suspect must have the architecture of w0: at the tap 'second' it answers 160 "
+        "pictures with 4 cells, w0 160 with 1"
+    ]
+
+
+def test_a_suspect_without_finite_answers_fails_the_probe(folder, nets):
+    broken = nets.fresh(3)
+    folder.add("found", dataclasses.replace(broken, second=broken.second * np.nan))
+    assert not probe_models(folder.case)["suspects"]["found"]["is_fit"]
+    with pytest.raises(CaseError, match="the probe found errors"):
+        declare_models(folder.case, {"ann": VALUE})
+    declare_models(folder.case, {"ann": VALUE}, despite_probe=True)
+    assert seal_models(folder.case)["suspects"]["found"]["owners"]["ann"]["num_unusable"] == 96
+    test = folder.verdict()["tests"]["ann"]["found"]
+    assert test["outcome"] == "inconclusive"
+    assert any("probe" in text for text in test["conditions"])
+
+
+def swap_suspect(folder):
+    save(folder.path / "suspects" / "found.npz", folder.owner.base)
+
+
+def change_mark(folder):
+    path = folder.path / "owners" / "ann" / "mark.json"
+    path.write_text(path.read_text() + "\n")
+
+
+def change_scores(folder):
+    np.savez(folder.case.scores_file("found"), ann=np.ones(96, np.float32))
+
+
+@pytest.mark.parametrize("change", [swap_suspect, change_mark, change_scores])
+def test_nothing_may_change_after_the_declaration(folder, change):
+    folder.sealed()
+    change(folder)
+    with pytest.raises(ChangedFileError):
+        folder.verdict()
+    assert not folder.case.has("verdict.json")
+
+
+def test_the_digest_noted_at_the_audit_is_compared(folder):
+    folder.sealed()
+    with pytest.raises(ChangedFileError, match="is not the one noted at the audit"):
+        folder.verdict(blind="0f" * 32)
+
+
+def test_another_key_opens_nothing(folder):
+    folder.sealed()
+    with pytest.raises(CommitmentError, match="does not open"):
+        judge_models(folder.case, {"ann": MarkKey.generate()})
+    assert not folder.case.has("verdict.json")
+
+
+def test_another_decoder_or_clean_model_is_refused(folder, nets):
+    base = folder.path / "owners" / "ann" / "base.npz"
+    save(base, folder.owner.release(folder.owner.bits()))
+    with pytest.raises(CommitmentError, match="base must be the clean model"):
+        probe_models(folder.case)
+    save(base, folder.owner.base)
+    path = folder.path / "owners" / "ann" / "mark.json"
+    body = json.loads(path.read_text())
+    body["decoder"]["side"] = 3
+    path.write_text(json.dumps(body))
+    with pytest.raises(CommitmentError, match="the plan fixes the decoder"):
+        probe_models(folder.case)
+
+
+def test_one_key_twice_in_a_case_is_refused(folder):
+    (folder.path / "owners" / "bob").mkdir()
+    for name in ("mark.json", "base.npz"):
+        body = (folder.path / "owners" / "ann" / name).read_bytes()
+        (folder.path / "owners" / "bob" / name).write_bytes(body)
+    probe_models(folder.case)
+    with pytest.raises(CaseError, match="have the same commitment"):
+        declare_models(folder.case, {"ann": VALUE, "bob": VALUE})
+
+
+def test_an_unknown_system_is_named(folder, monkeypatch):
+    monkeypatch.setattr(systems, "SYSTEMS", {})
+    with pytest.raises(CaseError, match="must name a watermark in models"):
+        probe_models(folder.case)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({}, "give its value"),
+        ({"ann": b"12"}, "must have 32 bytes"),
+        ({"bob": VALUE}, "owner must be one of ann"),
+    ],
+)
+def test_the_beacons_value_must_fit(folder, values, text):
+    probe_models(folder.case)
+    with pytest.raises((CaseError, ValueError), match=text):
+        declare_models(folder.case, values)
+    assert not folder.case.has("declared.json")
+
+
+def test_the_steps_keep_their_order(folder):
+    with pytest.raises(CaseError, match="probe the suspects first"):
+        declare_models(folder.case, {"ann": VALUE})
+    with pytest.raises(CaseError, match="declare the audit first"):
+        seal_models(folder.case)
+    probe_models(folder.case)
+    declare_models(folder.case, {"ann": VALUE})
+    with pytest.raises(CaseError, match="sealed before any key is opened"):
+        folder.verdict()
+    with pytest.raises(CaseError, match="is declared once"):
+        probe_models(folder.case)
+
+
+def test_the_commands_of_cases_of_photos_judge_models_too(folder, tmp_path, capsys):
+    folder.key.save(tmp_path / "one.key")
+    path = str(folder.path)
+    assert run(["probe", path]) == 0
+    assert run(["probe", path, "--photos", "9"]) == 2
+    assert "--photos is for cases of photos" in capsys.readouterr().err
+    assert run(["declare", path, "--beacon", VALUE.hex()]) == 0
+    assert run(["audit", path]) == 0
+    noted = folder.case.digest("blind.json")
+    assert noted in capsys.readouterr().out
+    code = run(["verdict", path, "--key", str(tmp_path / "one.key"), "--blind", noted])
+    assert code == 10  # nothing is stated yet
+    assert "ann against found: shown" in capsys.readouterr().out
+    assert run(["bundle", path, "--out", str(tmp_path / "x.zip")]) == 1
+    assert "is a case of models" in capsys.readouterr().err
