@@ -1,10 +1,11 @@
 """Attacks on the mark: what a learner may do before, during and after training.
 
-`create` makes those that act on marks in photos, by name. `Rebase`, `Overwrite` and `erase` act
-on watermarks inside a network (`anw_jax.schemes`), as fine-tuning and pruning do too.
+`create` makes attacks by name. `Rebase`, `Overwrite`, `FinePrune`, `erase` and `spoil` act on
+watermarks inside a network (`anw_jax.schemes`), as fine-tuning and pruning do.
 """
 
-from anw_jax.attacks.hidden import Overwrite, Rebase, erase, folded, taps_of
+from anw_jax.attacks.fine_prune import FinePrune
+from anw_jax.attacks.hidden import Overwrite, Rebase, erase, folded, spoil, taps_of
 from anw_jax.attacks.kinds import (
     Attack,
     BatchAttack,
@@ -21,6 +22,7 @@ __all__ = [
     "NAMES",
     "Attack",
     "BatchAttack",
+    "FinePrune",
     "Material",
     "ModelAttack",
     "Overwrite",
@@ -31,5 +33,6 @@ __all__ = [
     "create",
     "erase",
     "folded",
+    "spoil",
     "taps_of",
 ]

@@ -234,6 +234,37 @@ def erase(
     return TrainedModel.of(trained.model, embedding.variables)
 
 
+def spoil(
+    trained: TrainedModel,
+    decoder: multitask.Decoder,
+    bits: Bits,
+    branch: multitask.Branch,
+    material: Material,
+    settings: multitask.EmbedSettings,
+) -> TrainedModel:
+    """Spoil a branch that a claim has revealed: train the network until it says the opposite.
+
+    Args:
+      trained: the stolen model.
+      decoder: as the claim shows it.
+      bits: as the claim shows them.
+      branch: c_WM, as the claim shows it; it stays as it is.
+      material: what the attacker has; its clean images are used by R_DA alone.
+      settings: of the training; `drift` keeps the model useful.
+    """
+    variables = multitask.move_under_branch(
+        trained.model,
+        trained.variables,
+        decoder,
+        Bits(-bits.signs),
+        branch,
+        material.clean_images,
+        material.clean_labels,
+        settings,
+    )
+    return TrainedModel.of(trained.model, variables)
+
+
 def num_channels(layer: dict[str, Any]) -> int:
     """Return the number of channels that a layer of the network's top level returns."""
     return max(

@@ -16,6 +16,7 @@ from anw_jax.attacks.batch import (
 )
 from anw_jax.attacks.distil import Distil
 from anw_jax.attacks.dp_sgd import DpSgd
+from anw_jax.attacks.fine_prune import FinePrune
 from anw_jax.attacks.gallery import DistilGallery
 from anw_jax.attacks.hidden import Overwrite, Rebase
 from anw_jax.attacks.images import HistogramMatching, Jpeg, WhiteBalance
@@ -53,7 +54,11 @@ _CLASSES: dict[str, type] = {
 NAMES = tuple(_CLASSES)
 
 # Against watermarks inside a network; answers to marked photos stay, or nearly so.
-_HIDDEN: dict[str, type] = {"rebase": Rebase, "overwrite": Overwrite}
+_HIDDEN: dict[str, type] = {
+    "rebase": Rebase,
+    "overwrite": Overwrite,
+    "fine_prune": FinePrune,
+}
 HIDDEN_NAMES = tuple(_HIDDEN)
 
 

@@ -25,10 +25,12 @@ from anw_jax.lab.multitask_settings import MarkSettings, MultitaskSettings
 from anw_jax.lab.training import callbacks_of, make_model
 from anw_jax.lab.workdir import Workdir
 from anw_jax.models import Model, Variables
+from anw_jax.report.scheme_page import EXAMPLES
 from anw_jax.schemes import multitask
 from anw_jax.schemes.multitask import branch as branches
 
 BEACON = "arbitrator:experiment"
+_NUM_EXAMPLES = 12
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,6 +91,7 @@ def measure(settings: MultitaskSettings, folder: Workdir, journal: Journal) -> d
             base = _trained(run, settings.seed, "clean")
         owned = make_keys(settings, run.learner.images.shape[1:], base)
         folder.write_json("commitments.json", [one.commitment for one in owned])
+        folder.write_arrays(EXAMPLES, **_examples(owned[0]))
         return _measured(run, base, owned)
 
 
@@ -115,6 +118,15 @@ def make_keys(
         bits = schemes.keygen(key, decoder, plan, beacon=value)
         found.append(OneKey(decoder, plan, commitment, bits))
     return found
+
+
+def _examples(one: OneKey) -> dict[str, np.ndarray]:
+    """Return some keyed inputs and their labels, for the report."""
+    inputs = one.decoder.inputs()[:_NUM_EXAMPLES]
+    return {
+        "inputs": (inputs * 255).astype(np.uint8),
+        "labels": multitask.input_labels(one.bits)[:_NUM_EXAMPLES],
+    }
 
 
 def _prepare(

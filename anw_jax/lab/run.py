@@ -20,7 +20,7 @@ from anw_jax.lab.provenance import provenance
 from anw_jax.lab.settings import AttackSettings, Settings
 from anw_jax.lab.workdir import Workdir, plain
 from anw_jax.progress import format_seconds
-from anw_jax.report import write_report
+from anw_jax.report import write_report, write_scheme_report
 
 _AnySettings = Settings | DiffusionSettings | MultitaskSettings
 
@@ -203,5 +203,5 @@ class _Kind(NamedTuple):
 _KINDS = {
     Settings: _Kind(_measure, write_report),
     DiffusionSettings: _Kind(diffusion.measure),
-    MultitaskSettings: _Kind(multitask.measure),
+    MultitaskSettings: _Kind(multitask.measure, write_scheme_report),
 }

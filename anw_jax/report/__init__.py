@@ -1,6 +1,7 @@
 """Figures and pages from result files, without training, querying or testing again.
 
 * `write_report(workdir)`: `report.html` and `figures/` of one run.
+* `write_scheme_report(workdir)`: the same of a run with watermarks in models.
 * `write_case_report(case)`: the page of a finished audit.
 * `write_preview(preview, folder)`: what a mark does to an owner's photos.
 * `results_table(folder)`: a Markdown table over the seeds of an experiment.
@@ -14,6 +15,7 @@ from anw_jax.report.case_page import write_case_report
 from anw_jax.report.page import write_report
 from anw_jax.report.photos import write_readme_figure
 from anw_jax.report.preview_page import write_preview
+from anw_jax.report.scheme_page import write_scheme_report
 from anw_jax.report.table import results_table
 
 __all__ = [
@@ -22,4 +24,5 @@ __all__ = [
     "write_preview",
     "write_readme_figure",
     "write_report",
+    "write_scheme_report",
 ]

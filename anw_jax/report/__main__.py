@@ -3,7 +3,8 @@
 import pathlib
 import sys
 
-from anw_jax.report import results_table, write_report
+from anw_jax import _json
+from anw_jax.report import results_table, write_report, write_scheme_report
 
 
 def main(arguments: list[str]) -> int:
@@ -17,8 +18,12 @@ def main(arguments: list[str]) -> int:
         return 2
     folder = pathlib.Path(arguments[0])
     try:
-        is_workdir = (folder / "results.json").is_file()
-        text = f"{write_report(folder)}\n" if is_workdir else results_table(folder)
+        path = folder / "results.json"
+        if path.is_file():
+            is_of_scheme = "marks" in _json.loads(path.read_bytes())
+            text = f"{(write_scheme_report if is_of_scheme else write_report)(folder)}\n"
+        else:
+            text = results_table(folder)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"anw_jax.report: {error}\n")
         return 1

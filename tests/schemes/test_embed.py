@@ -136,6 +136,9 @@ def chex_equal(first, second) -> None:
     [
         attacks.create("fine_tune", num_epochs=4, batch_size=32, learning_rate=0.005),
         attacks.create("prune", fraction=0.3),
+        attacks.create(
+            "fine_prune", fraction=0.2, num_epochs=2, batch_size=32, learning_rate=0.005
+        ),
         attacks.Rebase("permute", TAPS),
         attacks.Rebase("scale", TAPS),
         attacks.Rebase("mix", TAPS),
@@ -159,13 +162,35 @@ def test_an_opened_key_can_be_erased():
     assert log10_p(attacks.taps_of(erased, TAPS), 1) > -2
 
 
+@functools.cache
+def branched():
+    """The paper's variant: a network and its secret branch."""
+    images, labels = splits().train.images, splits().train.labels
+    return multitask.embed_branch(
+        MODEL, clean(), *keyed(1), images, labels, EMBED, widths=(32,)
+    )
+
+
+@pytest.mark.slow
+def test_a_revealed_branch_can_be_spoilt():
+    """Why a claim spends the key: the branch stays, and reads the opposite."""
+    decoder, bits = keyed(1)
+    variables, branch = branched()
+    settings = dataclasses.replace(EMBED, tuning=0.0, num_steps=150)
+    trained = attacks.TrainedModel.of(MODEL, variables)
+    spoilt = attacks.spoil(trained, decoder, bits, branch, material(), settings)
+    assert set(spoilt.variables["params"]) == set(variables["params"])
+    chex_equal(spoilt.variables["batch_stats"], variables["batch_stats"])
+    taps_fn = attacks.taps_of(spoilt, TAPS)
+    committed = multitask.branch_digest(branch)
+    result = multitask.apply_rule(decoder, branch, bits, taps_fn, committed=committed)
+    assert result.accuracy < 0.5
+
+
 @pytest.mark.slow
 def test_the_trained_branch_passes_the_papers_rule_and_leaves_with_the_network():
     decoder, bits = keyed(1)
-    images, labels = splits().train.images, splits().train.labels
-    variables, branch = multitask.embed_branch(
-        MODEL, clean(), decoder, bits, images, labels, EMBED, widths=(32,)
-    )
+    variables, branch = branched()
     check_released(variables)
     assert set(variables["params"]) == set(clean()["params"])
     committed = multitask.branch_digest(branch)

@@ -6,6 +6,7 @@ After Li and Wang 2021, "Secure Watermark for Deep Neural Networks with Multi-ta
 """
 
 from anw_jax.schemes.multitask.branch import (
+    Branch,
     RuleResult,
     apply_rule,
     branch_digest,
@@ -21,6 +22,7 @@ from anw_jax.schemes.multitask.embed import (
     embed,
     embed_branch,
     model_taps,
+    move_under_branch,
     tapped,
 )
 from anw_jax.schemes.multitask.penalties import (
@@ -33,6 +35,7 @@ from anw_jax.schemes.multitask.penalties import (
 from anw_jax.schemes.multitask.reader import Readable, check_readable, extract
 
 __all__ = [
+    "Branch",
     "Decoder",
     "EmbedSettings",
     "Embedding",
@@ -52,6 +55,7 @@ __all__ = [
     "input_labels",
     "make_decoder",
     "model_taps",
+    "move_under_branch",
     "tapped",
     "target_of",
     "tuning_penalty",

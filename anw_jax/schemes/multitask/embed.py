@@ -185,8 +185,55 @@ def embed_branch(
     watermark_fn = branch_penalty(
         model_taps(model, decoder.taps), decoder, bits, inputs=settings.pairs
     )
-    both = {BRANCH: first}
-    variables = _train(model, base, both, [watermark_fn], images, labels, settings, options)
+    return _split(
+        _train(model, base, {BRANCH: first}, [watermark_fn], images, labels, settings, options)
+    )
+
+
+def move_under_branch(
+    model: Model,
+    base: dict[str, Any],
+    decoder: Decoder,
+    bits: Bits,
+    branch: Branch,
+    images: np.ndarray,
+    labels: np.ndarray,
+    settings: EmbedSettings = DEFAULT,
+    **options: Any,
+) -> dict[str, Any]:
+    """Train a network alone until a fixed branch reads these bits from it.
+
+    Args:
+      model: the network.
+      base: its weights; drift is counted from them, and they need not be clean.
+      decoder: names inputs and taps.
+      bits: what the branch is to read.
+      branch: c_WM, which stays as it is.
+      images: uint8 `[n, H, W, 3]`, of the task.
+      labels: integers `[n]`.
+      settings: as for `embed_branch`.
+      **options: of `train.fit`.
+    """
+    watermark_fn = branch_penalty(
+        model_taps(model, decoder.taps), decoder, bits, inputs=settings.pairs
+    )
+    return _split(
+        _train(
+            model,
+            base,
+            {BRANCH: branch},
+            [watermark_fn],
+            images,
+            labels,
+            settings,
+            options,
+            fixed=(BRANCH,),
+        )
+    )[0]
+
+
+def _split(variables: dict[str, Any]) -> tuple[dict[str, Any], Branch]:
+    """Separate the weights that are released from the secret branch."""
     params = dict(variables["params"])
     branch = params.pop(BRANCH)
     return variables | {"params": params}, branch
@@ -201,13 +248,14 @@ def _train(
     labels: np.ndarray,
     settings: EmbedSettings,
     options: dict[str, Any],
+    fixed: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Train all layers but the last, and the added ones, on the penalties alone."""
+    """Train all layers but the last and the fixed ones on the penalties alone."""
     params = {**base["params"], **added}
     step = train.make_step(
         train.with_penalties(_no_loss, **_penalties(model, base, watermarks, settings)),
         train.adam(settings.learning_rate),
-        trained=tuple(name for name in params if name != model.head),
+        trained=tuple(name for name in params if name not in (model.head, *fixed)),
         prepare_fn=_as_floats,
     )
     columns = train.Batch(
