@@ -52,6 +52,28 @@ class MissingLibraryError(AnwError, ImportError):
     """An optional library is not installed; names the extra that installs it."""
 
 
+def missing_library(error: ImportError) -> MissingLibraryError:
+    """Turn a failed import into an error of one line that says what to install.
+
+    Raises:
+      ImportError: `error` itself, if it is a module of this package that is missing.
+
+    Example:
+      >>> print(missing_library(ModuleNotFoundError("No module named 'jax'", name="jax")))
+      jax is not installed: pip install -r requirements.txt in the checkout
+    """
+    if isinstance(error, MissingLibraryError):
+        return error
+    name = (error.name or "").partition(".")[0]
+    if name == "anw_jax":
+        raise error
+    if isinstance(error, ModuleNotFoundError) and name:
+        why = f"{name} is not installed"
+    else:
+        why = " ".join(str(error).split()).rstrip(".")
+    return MissingLibraryError(f"{why}: pip install -r requirements.txt in the checkout")
+
+
 class BudgetError(AnwError, RuntimeError):
     """The query budget is spent; the answers so far are kept."""
 

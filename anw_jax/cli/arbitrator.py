@@ -67,7 +67,7 @@ def _workdir(fields: Any) -> Suspect:
 MAKERS = {"workdir": _workdir}
 
 
-@click.command(short_help="Estimate photos and queries, or show the state of a case.")
+@click.command()
 @click.argument("case", required=False, type=click.Path(path_type=pathlib.Path))
 @click.option(
     "--alpha",
@@ -176,7 +176,7 @@ def plan(
     show(as_json, body, estimate_lines(body, alpha, power, slots))
 
 
-@click.command(short_help="Check that each suspect is queried correctly.")
+@click.command()
 @CASE
 @click.option("--photos", default=48, show_default=True, help="Number of originals used.")
 @json_option
@@ -200,7 +200,7 @@ def probe(case, photos, as_json) -> int:
     return output.DONE if is_fit else output.UNFIT
 
 
-@click.command(short_help="Fix how the suspects are queried, before the first query.")
+@click.command()
 @CASE
 @rule_options
 @click.option("--budget", type=int, help="Largest number of queries to one suspect.")
@@ -256,7 +256,7 @@ def declare(case, top, save_queries, best, beacon, as_json, **given) -> None:
     show(as_json, body, [*declared_lines(opened, body), *lines])
 
 
-@click.command("audit", short_help="Query the suspects and seal the result.")
+@click.command("audit")
 @CASE
 @click.option(
     "--opener",
@@ -321,7 +321,7 @@ def _run_rounds(opened, opener, stop, budget, as_json) -> int:
     return output.WAITING if state.request else output.DONE
 
 
-@click.command(short_help="Open the keys and compute the result.")
+@click.command()
 @CASE
 @KEYS
 @click.option(

@@ -65,7 +65,7 @@ def case_new(folder: pathlib.Path, owners, suspects, as_json: bool) -> None:
     show(as_json, {"case": str(folder), "files": files}, [*lines, f"then: anw probe {folder}"])
 
 
-@click.command(short_help="Write a finished case as one HTML page.")
+@click.command()
 @_CASE
 @click.option(
     "--out",

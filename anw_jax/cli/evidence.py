@@ -24,7 +24,7 @@ from anw_jax.keys import MarkKey
 _PATH = click.Path(path_type=pathlib.Path)
 
 
-@click.command(short_help="Write a finished case, without photos, as one zip.")
+@click.command()
 @CASE
 @KEYS
 @click.option("--out", required=True, type=_PATH, metavar="FILE.zip", help="A new file.")
@@ -74,7 +74,7 @@ def report_of(verdict: dict[str, Any]) -> str:
     return "\n".join(map(output.printable, verdict_lines(verdict))) + "\n"
 
 
-@click.command(short_help="Recompute a verdict and compare it with the file.")
+@click.command()
 @CASE
 @KEYS
 @click.option(

@@ -1,6 +1,7 @@
 """The command group; turns every error into one line and an exit code."""
 
 import contextlib
+import importlib
 import os
 import sys
 import warnings
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from anw_jax import __version__, _console, _json
-from anw_jax.errors import MissingLibraryError
+from anw_jax.errors import MissingLibraryError, missing_library
 
 try:
     import click
@@ -17,8 +18,50 @@ except ImportError:
         "the anw command needs the extra 'cli': pip install '.[cli]' in the checkout"
     ) from None
 
-from anw_jax.cli import arbitrator, case, evidence, model, output, owner, preview, signing
-from anw_jax.cli.ui.command import ui
+from anw_jax.cli import output
+
+# Of each command: its module, its function there, and its line in `anw --help`.
+_COMMANDS = {
+    "audit": ("arbitrator", "run_audit", "Query the suspects and seal the result."),
+    "bundle": ("evidence", "bundle", "Write a finished case, without photos, as one zip."),
+    "case": ("case", "case", "The folder of an audit."),
+    "commit": ("owner", "commit", "Commit to every photo in a folder: the first step."),
+    "declare": (
+        "arbitrator",
+        "declare",
+        "Fix how the suspects are queried, before the first query.",
+    ),
+    "key": ("owner", "key", "The owner's secret key, and keys to sign with."),
+    "mark": ("owner", "mark", "Mark every photo that was committed to: the second step."),
+    "model": ("model", "model", "Watermarks in models: whose model is it?"),
+    "open": ("owner", "open_request", "Open one unit for an arbitrator's request."),
+    "plan": (
+        "arbitrator",
+        "plan",
+        "Estimate photos and queries, or show the state of a case.",
+    ),
+    "preview": (
+        "preview",
+        "preview",
+        "Show what a mark does to the photos, before committing.",
+    ),
+    "probe": ("arbitrator", "probe", "Check that each suspect is queried correctly."),
+    "replay": ("evidence", "replay", "Recompute a verdict and compare it with the file."),
+    "report": ("case", "report", "Write a finished case as one HTML page."),
+    "sign": ("signing", "sign", "Sign files of an audit."),
+    "stamp": (
+        "signing",
+        "stamp",
+        "Verify the time stamp of a commitment, or say how to get one.",
+    ),
+    "ui": ("ui.command", "ui", "The owner's steps on a page of this machine."),
+    "verdict": ("arbitrator", "verdict", "Open the keys and compute the result."),
+    "verify-signature": (
+        "signing",
+        "verify_signature",
+        "Verify the signatures of files.",
+    ),
+}
 
 _HELP = f"""Mark photos with secret hues, and test whether a model was trained on them.
 
@@ -45,34 +88,32 @@ Exit codes:
 """
 
 
-@click.group(help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """Imports the one command that is run; the help page needs none of them."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, function, _ = _COMMANDS[cmd_name]
+        try:
+            return getattr(importlib.import_module(f"anw_jax.cli.{module}"), function)
+        except ImportError as error:
+            raise missing_library(error) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (*_, line) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=_Commands,
+    commands=dict.fromkeys(_COMMANDS),  # the names, for "did you mean"
+    help=_HELP,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, message="anw %(version)s")
 def anw() -> None:
     """See `_HELP`."""
-
-
-for command in (
-    owner.key,
-    preview.preview,
-    ui,
-    owner.commit,
-    owner.mark,
-    owner.open_request,
-    case.case,
-    case.report,
-    arbitrator.plan,
-    arbitrator.probe,
-    arbitrator.declare,
-    arbitrator.run_audit,
-    arbitrator.verdict,
-    evidence.bundle,
-    evidence.replay,
-    signing.stamp,
-    signing.sign,
-    signing.verify_signature,
-    model.model,
-):
-    anw.add_command(command)
 
 
 def run(arguments: list[str]) -> int:

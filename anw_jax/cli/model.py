@@ -22,7 +22,7 @@ value_option = click.option(
 sign_option = click.option("--sign", required=True, type=_PATH, help="Your signing key.")
 
 
-@click.group(short_help="Watermarks in models: whose model is it?")
+@click.group()
 def model() -> None:
     """Put a secret mark into a model, and decide with others whose model it is.
 

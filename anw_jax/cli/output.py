@@ -19,7 +19,6 @@ from anw_jax.errors import (
     RecordError,
 )
 from anw_jax.progress import Estimator, ReportFn, format_seconds
-from anw_jax.verify.verdict import is_conditional, is_evidence
 
 _SECONDS_BETWEEN = 0.2
 
@@ -56,6 +55,8 @@ OF_OUTCOME = {"shown": DONE, "not shown": NOT_SHOWN, "inconclusive": INCONCLUSIV
 
 def code_of_verdict(body: dict[str, Any]) -> int:
     """Return the exit code of a verdict: 0 only if all that is shown is also evidence."""
+    from anw_jax.verify.verdict import is_conditional, is_evidence  # with jax and scipy
+
     code = OF_OUTCOME[body["corrected"]["outcome"]]
     owners = {owner for owner, *_ in body["corrected"]["named"]}
     standings = [test["standing"] for o in owners for test in body["tests"][o].values()]

@@ -98,7 +98,7 @@ def clock() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
-@click.command(short_help="Commit to every photo in a folder: the first step.")
+@click.command()
 @_commit_options
 @click.option(
     "--no-beacon", is_flag=True, help="Use no beacon; every verdict is then conditional."
@@ -173,7 +173,7 @@ def _encoding_options(command: Any) -> Any:
     return command
 
 
-@click.command(short_help="Mark every photo that was committed to: the second step.")
+@click.command()
 @_commit_options
 @_encoding_options
 @click.option(
@@ -305,7 +305,7 @@ def _body(done: audit.Committed, marked: audit.Marked | None = None) -> dict[str
     return body | {"report": marked.report.as_json() | listed}
 
 
-@click.command("open", short_help="Open one unit for an arbitrator's request.")
+@click.command("open")
 @click.argument("request", type=_PATH)
 @_KEY
 @click.option(

@@ -34,7 +34,7 @@ def page_libraries() -> Iterator[None]:
         ) from None
 
 
-@click.command(short_help="Show what a mark does to the photos, before committing.")
+@click.command()
 @click.argument("folder", type=_PATH)
 @click.option(
     "--out",

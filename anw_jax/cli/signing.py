@@ -47,7 +47,7 @@ def stamp_lines(folder: pathlib.Path, kind: str) -> list[str]:
     ]
 
 
-@click.command(short_help="Verify the time stamp of a commitment, or say how to get one.")
+@click.command()
 @click.argument("folder", type=_PATH)
 @click.option(
     "--anchor",
@@ -123,7 +123,7 @@ def key_signing(file, as_json) -> None:
     )
 
 
-@click.command(short_help="Sign files of an audit.")
+@click.command()
 @click.argument("files", type=_PATH, nargs=-1, required=True)
 @click.option("--key", "key_file", required=True, type=_PATH, help="Your signing key.")
 @json_option
@@ -148,7 +148,7 @@ def _pairs(signed: list[tuple[pathlib.Path, str]]) -> list[dict[str, str]]:
     return [{"file": str(file), "signer": signer} for file, signer in signed]
 
 
-@click.command("verify-signature", short_help="Verify the signatures of files.")
+@click.command("verify-signature")
 @click.argument("files", type=_PATH, nargs=-1, required=True)
 @click.option(
     "--signer",

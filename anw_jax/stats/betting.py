@@ -33,7 +33,7 @@ import math
 import sys
 
 import numpy as np
-import scipy.special
+import scipy
 
 from anw_jax import _check
 from anw_jax.stats.printed_p import format_p

@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from anw_jax import _check
 from anw_jax.keys import Assignment, Units

@@ -17,7 +17,7 @@ images must not be used.
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.optimize
+import scipy
 
 # Relative differences below this are rounding errors and count as ties.
 NOISE = 1e-12

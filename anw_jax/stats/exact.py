@@ -13,9 +13,7 @@ import dataclasses
 import functools
 
 import numpy as np
-import scipy.fft
-import scipy.optimize
-import scipy.special
+import scipy
 
 _EPS = float(np.finfo(np.float64).eps)
 

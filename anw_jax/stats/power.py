@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import special
+import scipy
 
 from anw_jax import _check
 from anw_jax.keys import MODES
@@ -306,7 +306,7 @@ def log_tails(scores: np.ndarray) -> np.ndarray:
     log_mean, _, curvature = _tilted(shifted, tilt)
     root = np.sqrt(np.maximum(-2 * log_mean, 1e-6))
     width = np.maximum(tilt * np.sqrt(curvature), 1e-6)
-    tail = special.log_ndtr(-root)
+    tail = scipy.special.log_ndtr(-root)
     density = -0.5 * root**2 - 0.5 * math.log(2 * math.pi)
     correction = np.exp(density - tail) * (1 / width - 1 / root)
     return np.minimum(tail + np.log1p(np.maximum(correction, -0.9)), log_mean)

@@ -28,7 +28,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from anw_jax import _check
 from anw_jax.keys import Units, plan_fields

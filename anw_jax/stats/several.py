@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import scipy.special
+import scipy
 
 from anw_jax import _check
 from anw_jax.stats.betting import SequentialResult

@@ -132,6 +132,7 @@ def test_without_a_library_of_the_core_too(library, monkeypatch, capsys):
 def test_a_bare_machine_sees_one_line(libraries):
     code = (
         "import sys\n"
+        "sys.argv[1:] = ['plan']\n"
         f"sys.modules |= dict.fromkeys({libraries.split()})\n"
         "from anw_jax.cli.__main__ import main\nmain()"
     )
@@ -142,6 +143,19 @@ def test_a_bare_machine_sees_one_line(libraries):
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
     assert "pip install" in done.stderr
+
+
+def test_help_needs_neither_jax_nor_scipy():
+    """They take seconds to import."""
+    code = (
+        "import sys\n"
+        "sys.modules |= dict.fromkeys(['jax', 'scipy'])\n"
+        "from anw_jax.cli.__main__ import main\nmain()"
+    )
+    words = [sys.executable, "-W", "error", "-c", code, "--help"]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "anw key new" in done.stdout
 
 
 def test_the_module_and_the_console_script_are_one(monkeypatch, capsys):

@@ -238,6 +238,8 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 import anw_jax.verify, anw_jax.keys, anw_jax.marks, anw_jax.stats, anw_jax.suspects
 import anw_jax.sequential, anw_jax.audit
+slow = {"scipy.stats", "scipy.optimize", "scipy.special"}
+assert not slow & set(sys.modules), "parts of scipy are imported by their first use"
 loaded = {name.split(".")[0] for name in sys.modules}
 assert not loaded & Blocker.banned, loaded & Blocker.banned
 import jax

@@ -16,7 +16,7 @@ from anw_jax.cli.ui.server import Server
 from anw_jax.cli.ui.session import Session
 
 
-@click.command(short_help="The owner's steps on a page of this machine.")
+@click.command()
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from anw_jax.errors import SuspectError
 from anw_jax.suspects.access import Access, first_labels
