@@ -1,5 +1,6 @@
 """Strict JAX on two devices, no network; the same for every test."""
 
+import gc
 import os
 import pathlib
 
@@ -17,7 +18,30 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_legacy_prng_key", "error")
 jax.config.update("jax_debug_key_reuse", True)
 
+# Compile each program once in a run of the tests: many tests make a new `jax.jit` of the same
+# program. Tests of other processes do not take part.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from searching all imported libraries again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs(tmp_path_factory) -> None:
+    """Keep compiled programs in a folder of this run, which its workers share.
+
+    It starts empty: no program of an earlier run, or of another jax, is used.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(folder / "programs"))
 
 
 @pytest.fixture

@@ -95,10 +95,10 @@ class Diffusion:
       TypeError, ValueError: no widths, widths that are no multiples of 8, numbers below 1.
 
     Example:
-      >>> model = Diffusion(widths=(8, 16))
+      >>> model = Diffusion(widths=(8,))
       >>> variables = model.init(jax.random.key(0), (8, 8, 3))
-      >>> noise = model.predict_noise(variables, jnp.zeros((2, 8, 8, 3)), jnp.array([0, 999]))
-      >>> noise.shape
+      >>> predict = jax.jit(model.predict_noise)
+      >>> predict(variables, jnp.zeros((2, 8, 8, 3)), jnp.array([0, 999])).shape
       (2, 8, 8, 3)
     """
 

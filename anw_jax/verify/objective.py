@@ -59,9 +59,10 @@ def objective(
       >>> images, labels = jnp.full((1, 4, 4, 3), jnp.array([0.7, 0.3, 0.3])), jnp.array([0])
       >>> def of(degrees):  # L(θ) of one signature for all images
       ...     return objective(redness, images, labels, HueRotation().mark, degrees[None])[0]
-      >>> [round(float(loss), 2) for loss in jax.vmap(of)(jnp.array([0.0, 90.0, 180.0]))]
+      >>> losses = jax.jit(jax.vmap(of))(jnp.array([0.0, 90.0, 180.0]))
+      >>> [round(float(loss), 2) for loss in losses]
       [0.0, 1.76, 5.34]
-      >>> loss, slope = jax.value_and_grad(of)(jnp.array(90.0))  # for gradient descent
+      >>> loss, slope = jax.jit(jax.value_and_grad(of))(90.0)  # for gradient descent
       >>> round(float(slope), 3)
       0.077
     """

@@ -23,12 +23,15 @@ def variables():
     return MODEL.init(jax.random.key(0), (8, 8, 3))
 
 
-def test_it_predicts_noise_of_the_images_shape(variables):
+def test_it_predicts_noise_of_the_images_shape(variables, quick_jit):
     noisy, steps = jnp.ones((3, 8, 8, 3)), jnp.array([0, 50, 99])
-    seen = MODEL.predict_noise(variables, noisy, steps)
+    seen = quick_jit(MODEL.predict_noise)(variables, noisy, steps)
     assert seen.shape == (3, 8, 8, 3)
     assert not seen.any()  # the last layer starts at 0
-    np.testing.assert_array_equal(MODEL.predict_fn(variables)(noisy, steps), seen)
+    moved = jax.tree.map(lambda leaf: leaf + 0.1, variables)
+    seen = quick_jit(MODEL.predict_noise)(moved, noisy, steps)
+    again = quick_jit(lambda predict: predict(noisy, steps))(MODEL.predict_fn(moved))
+    np.testing.assert_allclose(again, seen, rtol=1e-5)
 
 
 def test_equal_models_share_a_compilation(variables):
@@ -60,18 +63,19 @@ def test_noise_keeps_the_variance():
         assert float(noisy.var()) == pytest.approx(1.0, abs=0.05)
 
 
-def test_classes_change_the_prediction_only_where_there_are_some():
+def test_classes_change_the_prediction_only_where_there_are_some(quick_jit):
     model = Diffusion(widths=(8,), num_steps=10, num_classes=3)
     variables = model.init(jax.random.key(1), (4, 4, 3))
     moved = jax.tree.map(lambda leaf: leaf + 0.1, variables)
     noisy, steps = jnp.ones((2, 4, 4, 3)), jnp.zeros(2, jnp.int32)
-    seen = model.predict_noise(moved, noisy, steps, jnp.array([0, 2]))
+    seen = quick_jit(model.predict_noise)(moved, noisy, steps, jnp.array([0, 2]))
     assert float(jnp.abs(seen[0] - seen[1]).max()) > 0
 
 
-def test_samples_are_images(variables):
+def test_samples_are_images(variables, quick_jit):
     model = Diffusion(widths=(8, 16), num_steps=5)
-    drawn = model.sample(variables, jax.random.key(3), (2, 8, 8, 3))
+    sample = quick_jit(model.sample, static_argnums=2)
+    drawn = sample(variables, jax.random.key(3), (2, 8, 8, 3))
     assert drawn.shape == (2, 8, 8, 3)
     assert float(drawn.min()) >= 0
     assert float(drawn.max()) <= 1
