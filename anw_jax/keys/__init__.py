@@ -14,7 +14,7 @@
   `UnitTree` is **secret**; a `LeafOpening` must stay secret until the bet on its unit is
   recorded.
 * `commit_scheme`, `draw_bits`, `one_time_key`: the same for the bits of a model watermark
-  (`anw_jax.schemes`); `Bits` are **secret**.
+  (`anw_jax.schemes`), and `customer_code` for those of one customer; `Bits` are **secret**.
 
 The statistics rely on this guarantee: for a key drawn by `MarkKey.generate`, the slots of
 distinct units are independent and uniform over the N - 1 valid slots for anyone without the
@@ -26,6 +26,7 @@ from anw_jax.keys.bits import (
     Bits,
     check_scheme_commitment,
     commit_scheme,
+    customer_code,
     draw_bits,
     one_time_key,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "commit",
     "commit_scheme",
     "commit_units",
+    "customer_code",
     "draw_bits",
     "image_digest",
     "leaves_not_from",

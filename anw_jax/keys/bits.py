@@ -21,14 +21,18 @@ import numpy as np
 
 from anw_jax import _check
 from anw_jax.errors import CommitmentError
-from anw_jax.keys.digests import check_is_commitment, length_prefixed
+from anw_jax.keys.digests import check_is_commitment, is_digest, length_prefixed
 from anw_jax.keys.mark_key import MarkKey, check_is_mark_key
 from anw_jax.keys.plan import Plan
 from anw_jax.keys.slots import check_beacon
 
 _TAG_COMMIT = b"anw_jax/v1/scheme-commitment\0"
 _TAG_BITS = b"anw_jax/v1/scheme-bits\0"
+_TAG_CODE = b"anw_jax/v1/customer-code\0"
 _BLOCK_BITS = 256
+
+# Length of the nonce that a customer draws for his code.
+NONCE_BYTES = 32
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -134,12 +138,68 @@ def draw_bits(mark_key: MarkKey, plan: Plan, num_bits: int, *, beacon: bytes = b
       >>> draw_bits(MarkKey.for_experiment(0), plan, 6).signs.tolist()
       [1, 1, 1, 1, -1, -1]
     """
+    return _drawn(_TAG_BITS, "scheme bits", mark_key, plan, num_bits, beacon, [])
+
+
+def customer_code(
+    mark_key: MarkKey,
+    plan: Plan,
+    num_bits: int,
+    customer: str,
+    nonce: bytes,
+    *,
+    beacon: bytes = b"",
+) -> Bits:
+    """Draw the independent, fair bits of one customer's code (`schemes.fingerprint`).
+
+    Each code has its own public key and nonce as input, so that codes of different customers
+    are independent of each other, and of the bits of `draw_bits`.
+
+    Args:
+      mark_key: the owner's secret.
+      plan: the committed plan.
+      num_bits: at least 1; the first bits do not depend on it.
+      customer: the customer's public key, 64 hex digits.
+      nonce: 32 bytes that the customer drew himself.
+      beacon: as in `draw_bits`.
+
+    Returns:
+      The `Bits`, a pure function of the arguments. Secret.
+
+    Raises:
+      TypeError, ValueError: as `draw_bits`; no public key, or a nonce of another length.
+      CommitmentError: as `draw_bits`.
+
+    Example:
+      >>> plan = Plan("bounded_bits", 1e-3, mark="fingerprint:" + "0f" * 32)
+      >>> key = MarkKey.for_experiment(0)
+      >>> customer_code(key, plan, 6, "ab" * 32, bytes(32)).signs.tolist()
+      [1, 1, -1, -1, 1, -1]
+    """
+    if not is_digest(customer):
+        raise ValueError(f"customer must be 64 lower-case hex digits, got {customer!r:.70}")
+    _check.is_instance(bytes, nonce=nonce)
+    if len(nonce) != NONCE_BYTES:
+        raise ValueError(f"nonce must have {NONCE_BYTES} bytes, got {len(nonce)}")
+    more = [bytes.fromhex(customer), nonce]
+    return _drawn(_TAG_CODE, "customer codes", mark_key, plan, num_bits, beacon, more)
+
+
+def _drawn(
+    tag: bytes,
+    purpose: str,
+    mark_key: MarkKey,
+    plan: Plan,
+    num_bits: int,
+    beacon: bytes,
+    more: list[bytes],
+) -> Bits:
     commitment = commit_scheme(mark_key, plan)
     num_bits = _check.integer_at_least(1, num_bits=num_bits)
     check_beacon(plan, beacon)
-    fields = [bytes.fromhex(commitment), plan.beacon.encode(), beacon]
-    prefix = _TAG_BITS + length_prefixed(fields)
-    bit_key = mark_key.sub_key("scheme bits")
+    fields = [bytes.fromhex(commitment), plan.beacon.encode(), beacon, *more]
+    prefix = tag + length_prefixed(fields)
+    bit_key = mark_key.sub_key(purpose)
     blocks = b"".join(
         hmac.digest(bit_key, prefix + number.to_bytes(4, "big"), "sha256")
         for number in range(-(-num_bits // _BLOCK_BITS))

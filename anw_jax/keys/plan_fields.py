@@ -49,8 +49,10 @@ TINT = "tint"
 HUE_LIMITED = "hue_limited"
 # Two of the marks that have a number of slots.
 COMPOSED = "composed"
-# A model watermark (`anw_jax.schemes`), by the digest of its decoder.
+# Model watermarks (`anw_jax.schemes`), by the digest of the decoder.
 MULTITASK = "multitask"
+FINGERPRINT = "fingerprint"
+SCHEMES = (MULTITASK, FINGERPRINT)
 # A custom mark, which is not in this library: the arbitrator must have its code.
 OWN = "own"
 
@@ -65,6 +67,7 @@ _FORMS = {
     HUE_LIMITED: "hue_limited:DEGREES:SLOTS",
     COMPOSED: "composed:MARK+MARK",
     MULTITASK: "multitask:DIGEST",
+    FINGERPRINT: "fingerprint:DIGEST",
     OWN: "own:TEXT",
 }
 
@@ -147,7 +150,7 @@ def is_scheme(mark: str) -> bool:
       >>> is_scheme("multitask:" + "0f" * 32), is_scheme("hue_rotation")
       (True, False)
     """
-    return mark.partition(":")[0] == MULTITASK
+    return mark.partition(":")[0] in SCHEMES
 
 
 def check_statistic(statistic: str, mode: str, mark: str = HUE_ROTATION) -> str:
@@ -202,6 +205,7 @@ _PARTS: dict[str, tuple[Callable[[str], bool], ...]] = {
     TINT: (_is_number, _is_count),
     HUE_LIMITED: (functools.partial(_is_number, most=180.0), _is_count),
     MULTITASK: (is_digest,),
+    FINGERPRINT: (is_digest,),
 }
 COMPOSABLE = (LIGHT_FIELD, TONE, TINT, HUE_LIMITED)
 

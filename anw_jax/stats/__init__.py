@@ -29,7 +29,12 @@ from anw_jax.stats.betting import (
     mixture_log_wealth,
     sequential_result,
 )
-from anw_jax.stats.bits import BIT_STATISTICS, bit_test, fresh_bit_p_values
+from anw_jax.stats.bits import (
+    BIT_STATISTICS,
+    bit_log10_p_values,
+    bit_test,
+    fresh_bit_p_values,
+)
 from anw_jax.stats.bounds import INVERSIONS, LowerBound, UnitList, how_many, which_units
 from anw_jax.stats.calibration import calibrated_scores
 from anw_jax.stats.exact import ExactNull, quantise
@@ -51,6 +56,7 @@ from anw_jax.stats.several import (
     bonferroni,
     divided,
     e_bh,
+    holm,
     log_e_from_p,
     mean_of_e_values,
     multiplied,
@@ -82,6 +88,7 @@ __all__ = [
     "SequentialResult",
     "TestResult",
     "UnitList",
+    "bit_log10_p_values",
     "bit_test",
     "blind_argmin",
     "bonferroni",
@@ -95,6 +102,7 @@ __all__ = [
     "format_p_value",
     "fresh_bit_p_values",
     "fresh_p_values",
+    "holm",
     "how_many",
     "log_e_from_p",
     "log_p_reached",

@@ -109,6 +109,42 @@ def bonferroni(p_values: Sequence[float], alpha: float) -> np.ndarray:
     return values <= alpha / len(values)
 
 
+def holm(log10_p: Sequence[float], alpha: float, num_tests: int) -> np.ndarray:
+    """Name hypotheses so that any false one is named with probability at most alpha.
+
+    The step-down rule of Holm (1979): in increasing order, the k-th p-value is compared with
+    alpha / (num_tests - k + 1), up to the first that is larger. Holds under any dependence.
+
+    Args:
+      log10_p: logarithms to base 10 of valid p-values, at most 0.
+      alpha: the level, in (0, 1).
+      num_tests: hypotheses, with those whose p-value is not given and counts as 1.
+
+    Returns:
+      bool `[len(log10_p)]`: which are named.
+
+    Raises:
+      ValueError: a logarithm above 0 or NaN, fewer tests than p-values, alpha outside (0, 1).
+
+    Example:
+      >>> holm([-2.0, -1.6, -0.3], 0.05, num_tests=3).tolist()
+      [True, False, False]
+      >>> holm([-2.0, -1.9, -0.3], 0.05, num_tests=3).tolist()
+      [True, True, False]
+    """
+    alpha = _check.in_open_interval(0.0, 1.0, alpha=alpha)
+    logs = np.asarray(log10_p, np.float64)
+    if logs.ndim != 1 or not (logs <= 0.0).all():
+        raise ValueError(f"log10_p must be a vector of numbers up to 0, got {log10_p!r:.60}")
+    num_tests = _check.integer_at_least(max(1, len(logs)), num_tests=num_tests)
+    order = np.argsort(logs, kind="stable")
+    limits = math.log10(alpha) - np.log10(num_tests - np.arange(len(logs))) - _ROUNDING
+    passing = np.logical_and.accumulate(logs[order] <= limits)
+    named = np.zeros(len(logs), bool)
+    named[order] = passing
+    return named
+
+
 def e_bh(log_e_values: Sequence[float], q: float) -> np.ndarray:
     """List tests so that the expected share of false ones among them is at most q.
 

@@ -1,0 +1,81 @@
+"""Trace a suspect to copies: an exact p for each customer, under any collusion.
+
+Given projection and scores, the bits of an innocent customer are independent of everything
+else, whatever the coalition did: the tail of his sum is that of `stats.bit_test`. Holm's rule
+is applied to all codes that may be issued, delivered or not, at the level ε divided by the
+declared numbers of disputes and readings.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from anw_jax import stats
+from anw_jax.keys import Bits, Plan
+from anw_jax.schemes.fingerprint.carrier import Carrier
+from anw_jax.schemes.fingerprint.reader import customer_scores
+from anw_jax.schemes.scheme import check_decoder
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trace:
+    """Whose copies a suspect derives from.
+
+    Attributes:
+      named: places of the codes that at least one reading names, in increasing order.
+      log10_p: by reading, float64 `[num_codes]`, before any correction.
+      level: of Holm's rule in each reading: ε / (disputes x readings).
+      num_tests: codes that Holm's rule is applied to.
+    """
+
+    named: tuple[int, ...]
+    log10_p: dict[str, np.ndarray]
+    level: float
+    num_tests: int
+
+    @property
+    def smallest(self) -> np.ndarray:
+        """The smallest log10 p of each code over the readings, `[num_codes]`."""
+        return np.min(list(self.log10_p.values()), axis=0)
+
+
+def trace(
+    carrier: Carrier, plan: Plan, scores: Mapping[str, np.ndarray], codes: Sequence[Bits]
+) -> Trace:
+    """Test every code against the scores of all declared readings.
+
+    Guarantee: over all disputes and readings together, the probability that any innocent
+    customer is named is at most `plan.alpha`, whatever the suspects are, if his code was drawn
+    by `keys.customer_code` and the suspect was made without his copy.
+
+    Args:
+      carrier: of the issue.
+      plan: the committed plan; `alpha` is ε.
+      scores: of each reading of `carrier.readings`, as `reader.extract` returns them.
+      codes: all codes that were issued, delivered or not.
+
+    Raises:
+      CommitmentError: the plan of another carrier.
+      ValueError: other readings than declared, or more codes.
+    """
+    check_decoder(carrier, plan)
+    if set(scores) != set(carrier.readings):
+        raise ValueError(
+            f"scores must be of the declared readings {', '.join(carrier.readings)}, got "
+            f"{', '.join(scores)}"
+        )
+    if len(codes) > carrier.num_customers:
+        raise ValueError(
+            f"codes must be at most the {carrier.num_customers} that were declared, got "
+            f"{len(codes)}"
+        )
+    level = plan.alpha / (carrier.num_disputes * len(carrier.readings))
+    named = np.zeros(len(codes), bool)
+    found = {}
+    for reading in carrier.readings:
+        own = customer_scores(carrier, scores[reading])
+        found[reading] = stats.bit_log10_p_values(own, list(codes), plan.statistic)
+        named |= stats.holm(found[reading], level, carrier.num_customers)
+    places = tuple(int(place) for place in np.flatnonzero(named))
+    return Trace(places, found, level, carrier.num_customers)
