@@ -1,11 +1,11 @@
 """Watermarks in models: whose model is it, was it copied, who leaked it.
 
 `scheme` has what all share: the order of steps, key generation, the verdict. Each system is a
-package: `multitask` (after Li and Wang 2021) answers whose model it is. `log` and `protocol`
-are for owners and nodes that decide without an authority.
+package: `multitask` (after Li and Wang 2021) answers whose model it is, `fingerprint` who
+leaked his copy. `log` and `protocol` are for owners and nodes that decide without an authority.
 """
 
-from anw_jax.schemes import log, multitask, protocol
+from anw_jax.schemes import fingerprint, log, multitask, protocol
 from anw_jax.schemes.scheme import (
     Decoder,
     ModelVerdict,
@@ -28,6 +28,7 @@ __all__ = [
     "TapsFn",
     "check_decoder",
     "check_released",
+    "fingerprint",
     "judge",
     "keygen",
     "load_network",

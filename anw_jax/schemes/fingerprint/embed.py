@@ -120,9 +120,7 @@ def relative_projection(
     return carrier.project(difference(carrier, base, variables))
 
 
-def difference(
-    carrier: Carrier, base: dict[str, Any], variables: dict[str, Any]
-) -> np.ndarray:
+def difference(carrier: Carrier, base: dict[str, Any], variables: dict[str, Any]) -> np.ndarray:
     """Return the carrier's weights minus those of w_base, in units of each layer.
 
     Raises:

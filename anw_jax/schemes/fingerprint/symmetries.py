@@ -46,7 +46,11 @@ def groups_of(variables: dict[str, Any]) -> list[Group]:
         {p.split("/")[1] for p in paths if p.count("/") == 3 and "Block_" in p},
         key=lambda name: int(name.rpartition("_")[2]),
     )
-    if "params/Conv_0/kernel" not in paths or not blocks or "params/Dense_0/kernel" not in paths:
+    if (
+        "params/Conv_0/kernel" not in paths
+        or not blocks
+        or "params/Dense_0/kernel" not in paths
+    ):
         raise ValueError(
             "the network must be a residual one (resnet18 … resnet152, small): channels of "
             "others cannot be aligned yet; leave out the reading 'aligned'"
