@@ -59,7 +59,7 @@ def check_claim(records: Sequence[Record], record: Record) -> OpenClaim:
         ) from None
     _refuse_replay(records, record, publication)
     _refuse_own_release(records, record, publication, suspect)
-    held_since = _held_since(records, record, publication, plan)
+    since = held_since(records, record, publication, plan)
     try:
         check_decoder(decoder, plan)
         _check_opens(commitment, mark_key, plan, beacon)
@@ -69,7 +69,7 @@ def check_claim(records: Sequence[Record], record: Record) -> OpenClaim:
     found = sum(one.kind == "publish" for one in records)
     statements = verify.Statements(
         commitment=commitment,
-        held_since=held_since,
+        held_since=since,
         held_from="the log, as more than half of the nodes saw it",
         found=max(found, plan.number),
         found_at="the log",
@@ -175,7 +175,7 @@ def _refuse_own_release(
             )
 
 
-def _held_since(
+def held_since(
     records: Sequence[Record], record: Record, publication: Record, plan: Plan
 ) -> str:
     """Return when more than half of the nodes had seen a publication.

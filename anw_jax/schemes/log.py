@@ -15,7 +15,10 @@ from anw_jax import _files, _json
 from anw_jax.audit.signatures import sign_bytes, verify_bytes
 from anw_jax.errors import RecordError
 
-KINDS = ("open", "publish", "seen", "release", "claim", "vote")
+KINDS = (
+    *("open", "publish", "seen", "release", "claim", "vote"),
+    *("setup", "issue", "accept", "dispute", "extract", "verdict"),
+)
 
 _FORMAT = "anw_jax model log, version 1"
 _FIELDS = {"format", "number", "previous", "kind", "author", "body", "signature"}

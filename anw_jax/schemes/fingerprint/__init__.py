@@ -7,6 +7,11 @@ p under any collusion.
 """
 
 from anw_jax.schemes.fingerprint.carrier import NUM_BITS, READINGS, Carrier, make_carrier
+from anw_jax.schemes.fingerprint.disputes import (
+    FingerprintVerdict,
+    judge_dispute,
+    read_suspect,
+)
 from anw_jax.schemes.fingerprint.embed import NO_REPAIR, RepairSettings, embed, repair
 from anw_jax.schemes.fingerprint.reader import (
     align,
@@ -14,6 +19,7 @@ from anw_jax.schemes.fingerprint.reader import (
     extract,
     owner_scores,
 )
+from anw_jax.schemes.fingerprint.records import Issue, RefusedDisputeError
 from anw_jax.schemes.fingerprint.symmetries import Group, groups_of, permuted, scaled
 from anw_jax.schemes.fingerprint.tracing import Trace, trace
 
@@ -22,7 +28,10 @@ __all__ = [
     "NUM_BITS",
     "READINGS",
     "Carrier",
+    "FingerprintVerdict",
     "Group",
+    "Issue",
+    "RefusedDisputeError",
     "RepairSettings",
     "Trace",
     "align",
@@ -30,9 +39,11 @@ __all__ = [
     "embed",
     "extract",
     "groups_of",
+    "judge_dispute",
     "make_carrier",
     "owner_scores",
     "permuted",
+    "read_suspect",
     "repair",
     "scaled",
     "trace",

@@ -160,6 +160,7 @@ def test_the_simulation_sees_a_level_that_is_too_large(monkeypatch):
     monkeypatch.setattr(
         stats, "bit_log10_p_values", lambda scores, codes: np.full(len(codes), -9.0)
     )
+    monkeypatch.setattr(simulation, "_MARGIN", 2.0)
     assert not simulation.name_innocents(
         60, epsilon=0.05, num_customers=20, num_bits=64
     ).is_valid

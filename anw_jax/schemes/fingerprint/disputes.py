@@ -1,0 +1,268 @@
+"""EXTRACT and VERDICT: what the judge does, before and after the codes are opened to him.
+
+The judge reads the suspect with the carrier alone, and signs what he read. Then the owner opens
+the key to him, not to the log, and shows every copy that was accepted.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from anw_jax import stats, verify
+from anw_jax.audit.signatures import public_key_of
+from anw_jax.errors import AnwError
+from anw_jax.keys import MarkKey, draw_bits
+from anw_jax.keys.bits import Bits
+from anw_jax.schemes.claims import numbered
+from anw_jax.schemes.fingerprint.carrier import Carrier
+from anw_jax.schemes.fingerprint.reader import customer_scores, extract, owner_scores
+from anw_jax.schemes.fingerprint.records import (
+    Issue,
+    RefusedDisputeError,
+    Setup,
+    check_dispute,
+    check_opening,
+)
+from anw_jax.schemes.fingerprint.tracing import Trace, trace
+from anw_jax.schemes.log import Record, append, read_log
+from anw_jax.schemes.scheme import check_decoder
+from anw_jax.schemes.weights import weights_digest
+from anw_jax.verify.sealing import check_sealed
+
+# Shares of bits that a delivered copy must, and must not, have of its own code and of another.
+_OWN, _OTHER = 0.95, 0.75
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FingerprintVerdict:
+    """What the judge found.
+
+    Attributes:
+      named: the issues from whose copies the suspect derives.
+      not_accepted: issues that were found and have no receipt: they name nobody.
+      issues: all that were tested, in the order of `trace`.
+      trace: the test of all codes.
+      owner_log10_p: by reading, of the owner's common mark.
+    """
+
+    named: tuple[Issue, ...]
+    not_accepted: tuple[Issue, ...]
+    issues: tuple[Issue, ...]
+    trace: Trace
+    owner_log10_p: dict[str, float]
+
+    @property
+    def outcome(self) -> str:
+        """Return "shown" if any customer is named, else "not shown"."""
+        return "shown" if self.named else "not shown"
+
+    @property
+    def text(self) -> str:
+        """The verdict in plain language; what cannot be excluded is said first."""
+        if not self.named:
+            return "The suspect was not traced to any copy. This does not show its innocence."
+        copies = ", ".join(str(one.number) for one in self.named)
+        noun = "copy" if len(self.named) == 1 else "the copies"
+        return (
+            "It cannot be excluded that the owner himself, or a thief, let a copy out. The "
+            f"suspect derives from {noun} {copies}, which the customer and the owner held. "
+            "Over all disputes and readings, the probability that any innocent customer is "
+            "named is at most the declared level."
+        )
+
+
+def read_suspect(
+    folder: pathlib.Path,
+    number: int,
+    carrier: Carrier,
+    base: dict[str, Any],
+    suspect: dict[str, Any],
+    key_file: pathlib.Path,
+) -> Record:
+    """Append EXTRACT: the seals of the scores, before the codes are opened.
+
+    Args:
+      folder: of the log.
+      number: of the DISPUTE record.
+      carrier: as the owner opened it to the judge.
+      base: weights of the clean model w_base.
+      suspect: the suspect's weights, as the judge obtained them.
+      key_file: the judge's signing key.
+
+    Raises:
+      RefusedDisputeError: a dispute that may not be tested, or other models than named.
+      ValueError: a suspect that cannot be read.
+    """
+    records = read_log(folder)
+    record = numbered(records, number, "dispute")
+    own, issues = check_dispute(records, record)
+    _check_judge(own, key_file)
+    _check_counts(records, record, carrier, own, issues)
+    scores = _scores(record, own, carrier, base, suspect)
+    seals = {reading: verify.seal(one) for reading, one in scores.items()}
+    return append(folder, "extract", {"dispute": number, "seals": seals}, key_file)
+
+
+def judge_dispute(
+    folder: pathlib.Path,
+    number: int,
+    carrier: Carrier,
+    base: dict[str, Any],
+    suspect: dict[str, Any],
+    mark_key: MarkKey,
+    beacon: bytes,
+    copy_of: Callable[[Issue], dict[str, Any]],
+    key_file: pathlib.Path,
+) -> tuple[Record, FingerprintVerdict]:
+    """Append VERDICT: open the codes, check every accepted copy, test.
+
+    Args:
+      folder: of the log.
+      number: of the DISPUTE record.
+      carrier: as for `read_suspect`.
+      base: weights of w_base.
+      suspect: the suspect's weights.
+      mark_key: the owner's key, opened to the judge only; all its codes are spent by it.
+      beacon: the value of the beacon, as the judge fetched it.
+      copy_of: returns the weights of an accepted copy, as the owner shows them.
+      key_file: the judge's signing key.
+
+    Raises:
+      RefusedDisputeError: a changed or swapped code, or as `read_suspect`.
+      CommitmentError: the suspect was not read before, or other scores were.
+    """
+    records = read_log(folder)
+    record = numbered(records, number, "dispute")
+    own, issues = check_dispute(records, record)
+    _check_judge(own, key_file)
+    _check_counts(records, record, carrier, own, issues)
+    scores = _scores(record, own, carrier, base, suspect)
+    _check_seals(records, number, scores)
+    check_opening(own, mark_key, beacon)
+    codes = [one.code(mark_key, own.plan, carrier.num_bits, beacon) for one in issues]
+    _check_copies(carrier, base, issues, codes, copy_of)
+    found = trace(carrier, own.plan, scores, codes)
+    common = draw_bits(mark_key, own.plan, carrier.num_owner_bits, beacon=beacon)
+    hit = [issues[place] for place in found.named]
+    verdict = FingerprintVerdict(
+        tuple(one for one in hit if one.accepted is not None),
+        tuple(one for one in hit if one.accepted is None),
+        tuple(issues),
+        found,
+        _owner_log10_p(carrier, scores, common, own),
+    )
+    body = {
+        "dispute": number,
+        "outcome": verdict.outcome,
+        "issues": [one.number for one in verdict.named],
+        "log10_p": [float(found.smallest[issues.index(one)]) for one in verdict.named],
+        "not_accepted": [one.number for one in verdict.not_accepted],
+        "num_tests": found.num_tests,
+        "level": found.level,
+        "text": verdict.text,
+    }
+    return append(folder, "verdict", body, key_file), verdict
+
+
+def _check_judge(own: Setup, key_file: pathlib.Path) -> None:
+    author = public_key_of(key_file)
+    if author != own.judge:
+        raise RefusedDisputeError(
+            f"another judge: setup {own.number} names {own.judge}, and this is {author}"
+        )
+
+
+def _check_counts(
+    records: list[Record], record: Record, carrier: Carrier, own: Setup, issues: list[Issue]
+) -> None:
+    try:
+        check_decoder(carrier, own.plan)
+    except AnwError as error:
+        raise RefusedDisputeError(f"changed carrier: {error}") from None
+    if len(issues) > carrier.num_customers:
+        raise RefusedDisputeError(
+            f"too many codes: {len(issues)} were issued and {carrier.num_customers} declared"
+        )
+    place = sum(
+        one.kind == "dispute" and one.body.get("setup") == own.number
+        for one in records[: record.number]
+    )
+    if place > carrier.num_disputes:
+        raise RefusedDisputeError(
+            f"too many disputes: this is number {place}, and {carrier.num_disputes} were "
+            "declared"
+        )
+
+
+def _scores(
+    record: Record,
+    own: Setup,
+    carrier: Carrier,
+    base: dict[str, Any],
+    suspect: dict[str, Any],
+) -> dict[str, np.ndarray]:
+    digest = weights_digest(suspect)
+    if digest != record.body["suspect"]:
+        raise RefusedDisputeError(
+            f"wrong model: dispute {record.number} names the weights "
+            f"{record.body['suspect'][:16]}…, got {digest[:16]}…"
+        )
+    try:
+        carrier.check_base(base)
+    except AnwError as error:
+        raise RefusedDisputeError(f"wrong model: {error}") from None
+    return {reading: extract(carrier, base, suspect, reading) for reading in carrier.readings}
+
+
+def _check_seals(records: list[Record], number: int, scores: dict[str, np.ndarray]) -> None:
+    reads = [r for r in records if r.kind == "extract" and r.body.get("dispute") == number]
+    if not reads:
+        raise RefusedDisputeError(
+            f"not read: dispute {number} has no EXTRACT; the suspect is read before the codes "
+            "are opened"
+        )
+    for reading, own in scores.items():
+        check_sealed(own, reads[0].body["seals"].get(reading), f"the scores {reading!r}")
+
+
+def _check_copies(
+    carrier: Carrier,
+    base: dict[str, Any],
+    issues: list[Issue],
+    codes: list[Bits],
+    copy_of: Callable[[Issue], dict[str, Any]],
+) -> None:
+    """Check that every accepted copy holds its own code and no other's."""
+    signs = np.array([code.signs for code in codes])
+    for place, one in enumerate(issues):
+        if one.accepted is None:
+            continue
+        copy = copy_of(one)
+        if weights_digest(copy) != one.weights:
+            raise RefusedDisputeError(
+                f"changed copy: issue {one.number} names the weights {one.weights[:16]}…, got "
+                f"{weights_digest(copy)[:16]}…"
+            )
+        read = np.sign(customer_scores(carrier, extract(carrier, base, copy, "non-blind")))
+        shares = (signs == read).mean(axis=1)
+        others = [n for n in np.flatnonzero(shares > _OTHER) if n != place]
+        if shares[place] < _OWN or others:
+            whose = f"that of issue {issues[others[0]].number}" if others else "none of these"
+            raise RefusedDisputeError(
+                f"swapped code: the copy of issue {one.number} holds {shares[place]:.0%} of "
+                f"its own code, and {whose}"
+            )
+
+
+def _owner_log10_p(
+    carrier: Carrier, scores: dict[str, np.ndarray], common: Bits, own: Setup
+) -> dict[str, float]:
+    found = {}
+    for reading, one in scores.items():
+        own_scores = owner_scores(carrier, one)
+        logs = stats.bit_log10_p_values(own_scores, [common], own.plan.statistic)
+        found[reading] = float(logs[0])
+    return found

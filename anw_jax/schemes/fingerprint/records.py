@@ -1,0 +1,292 @@
+"""SETUP, ISSUE, ACCEPT, DISPUTE in the log, and what is refused by name.
+
+A code is a function of SETUP, beacon, public key and nonce: it cannot be made, changed or
+reassigned afterwards. What is left to cheat with are the records, and which code a copy holds.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from anw_jax import _check
+from anw_jax.audit.signatures import public_key_of
+from anw_jax.errors import AnwError, RecordError
+from anw_jax.keys import Plan, check_scheme_commitment, customer_code
+from anw_jax.keys.bits import NONCE_BYTES, Bits
+from anw_jax.keys.digests import check_is_commitment, is_digest
+from anw_jax.keys.mark_key import MarkKey
+from anw_jax.schemes.claims import held_since, numbered
+from anw_jax.schemes.log import Record, append, read_log
+
+
+class RefusedDisputeError(RecordError):
+    """An issue, a receipt or a dispute that no judge may use; the message begins with why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Issue:
+    """A copy that was issued.
+
+    Attributes:
+      number: of its record.
+      customer: public key, 64 hex digits.
+      nonce: 64 hex digits, which the customer drew.
+      weights: `weights_digest` of the copy.
+      accepted: number of the customer's receipt; None without one.
+    """
+
+    number: int
+    customer: str
+    nonce: str
+    weights: str
+    accepted: int | None
+
+    def code(self, mark_key: MarkKey, plan: Plan, num_bits: int, beacon: bytes) -> Bits:
+        """Draw the code of this copy. Secret."""
+        nonce = bytes.fromhex(self.nonce)
+        return customer_code(mark_key, plan, num_bits, self.customer, nonce, beacon=beacon)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """An issue of copies as its first record fixes it.
+
+    Attributes:
+      number: of its record.
+      owner: public key, 64 hex digits.
+      judge: public key, 64 hex digits.
+      plan: of the test; `mark` holds the carrier's digest.
+      commitment: to key and plan.
+    """
+
+    number: int
+    owner: str
+    judge: str
+    plan: Plan
+    commitment: str
+
+
+def setup(
+    folder: pathlib.Path, plan: Plan, commitment: str, judge: str, key_file: pathlib.Path
+) -> Record:
+    """Append SETUP: plan and commitment, before the beacon's value.
+
+    Raises:
+      ValueError: a plan without a beacon, or no public key of a judge.
+    """
+    check_is_commitment(commitment)
+    if not plan.mark.startswith("fingerprint:") or not plan.beacon:
+        raise ValueError("plan must be that of a fingerprint carrier and name a beacon")
+    if not is_digest(judge):
+        raise ValueError(f"judge must be a public key of 64 hex digits, got {judge!r:.70}")
+    body = {"plan": plan.as_json(), "commitment": commitment, "judge": judge}
+    return append(folder, "setup", body, key_file)
+
+
+def issue(
+    folder: pathlib.Path,
+    setup_number: int,
+    customer: str,
+    nonce: str,
+    weights: str,
+    key_file: pathlib.Path,
+) -> Record:
+    """Append ISSUE, before the copy is handed over.
+
+    Args:
+      folder: of the log.
+      setup_number: of the SETUP record.
+      customer: public key, 64 hex digits.
+      nonce: 64 hex digits that the customer drew.
+      weights: `weights_digest` of the copy.
+      key_file: the owner's signing key.
+
+    Raises:
+      RefusedDisputeError: two codes, a replayed issue, or another author; nothing is written.
+    """
+    body = {"setup": setup_number, "customer": customer, "nonce": nonce, "weights": weights}
+    records = read_log(folder)
+    author = public_key_of(key_file)
+    issues_of(records, setup_number, Record(len(records) + 1, "issue", author, body, ""))
+    return append(folder, "issue", body, key_file)
+
+
+def accept(
+    folder: pathlib.Path, number: int, nonce: str, weights: str, key_file: pathlib.Path
+) -> Record:
+    """Append ACCEPT: the customer's receipt of the copy that he holds.
+
+    Args:
+      folder: of the log.
+      number: of the ISSUE record.
+      nonce: the customer's own.
+      weights: `weights_digest` of what he received.
+      key_file: the customer's signing key.
+
+    Raises:
+      RefusedDisputeError: another customer's issue, or one of another nonce or copy.
+    """
+    records = read_log(folder)
+    given = numbered(records, number, "issue")
+    body = {"issue": number, "digest": given.digest, "nonce": nonce, "weights": weights}
+    draft = Record(len(records) + 1, "accept", public_key_of(key_file), body, "")
+    _check_receipt(given, draft)
+    return append(folder, "accept", body, key_file)
+
+
+def dispute(
+    folder: pathlib.Path, setup_number: int, suspect: str, key_file: pathlib.Path
+) -> Record:
+    """Append DISPUTE: this suspect, by its `weights_digest`, is to be traced.
+
+    Raises:
+      RefusedDisputeError: the codes are spent, or it is not the owner who asks.
+    """
+    if not is_digest(suspect):
+        raise ValueError(f"suspect must be a digest of 64 hex digits, got {suspect!r:.70}")
+    body = {"setup": setup_number, "suspect": suspect}
+    records = read_log(folder)
+    draft = Record(len(records) + 1, "dispute", public_key_of(key_file), body, "")
+    check_dispute([*records, draft], draft)
+    return append(folder, "dispute", body, key_file)
+
+
+def setup_of(records: Sequence[Record], number: int) -> Setup:
+    """Return a SETUP record as values.
+
+    Raises:
+      RefusedDisputeError: there is none of that number, or it is damaged.
+    """
+    try:
+        record = numbered(records, _check.integer_at_least(1, setup=number), "setup")
+        body = record.body
+        plan, commitment = Plan.from_json(body["plan"]), body["commitment"]
+        check_is_commitment(commitment)
+        return Setup(record.number, record.author, body["judge"], plan, commitment)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RefusedDisputeError(f"no setup: record {number!r:.20} is none: {error}") from None
+
+
+def issues_of(
+    records: Sequence[Record], setup_number: int, draft: Record | None = None
+) -> list[Issue]:
+    """Return all copies of an issue, with their receipts, in the order of the log.
+
+    Args:
+      records: of the log.
+      setup_number: of the SETUP record.
+      draft: one more ISSUE that is not in the log yet.
+
+    Raises:
+      RefusedDisputeError: two codes, a replayed issue, a changed code, another author.
+    """
+    own = setup_of(records, setup_number)
+    given = [r for r in records if r.kind == "issue" and r.body.get("setup") == own.number]
+    given += [draft] if draft is not None else []
+    found: list[Issue] = []
+    for record in given:
+        found.append(_issue(record, own, found, records))
+    by_number = {one.number: one for one in found}
+    for record in records:
+        if record.kind == "accept" and record.body.get("issue") in by_number:
+            number = record.body["issue"]
+            _check_receipt(records[number - 1], record)
+            if by_number[number].accepted is None:
+                receipt = dataclasses.replace(by_number[number], accepted=record.number)
+                by_number[number] = receipt
+    return list(by_number.values())
+
+
+def check_dispute(records: Sequence[Record], record: Record) -> tuple[Setup, list[Issue]]:
+    """Check a DISPUTE against the log; return its setup and the copies issued before it.
+
+    Raises:
+      RefusedDisputeError: with the reason.
+    """
+    number = record.body.get("setup")
+    before = records[: record.number - 1]
+    own = setup_of(before, number)
+    if record.author != own.owner:
+        raise RefusedDisputeError(
+            f"another owner: setup {own.number} is by {own.owner}, and the dispute by "
+            f"{record.author}"
+        )
+    mine = {r.number for r in before if r.kind == "dispute" and r.body.get("setup") == number}
+    opened = [r for r in before if r.kind == "extract" and r.body.get("dispute") in mine]
+    if opened:
+        raise RefusedDisputeError(
+            f"spent codes: the judge read a suspect in record {opened[0].number} and the codes "
+            "were opened to him; a suspect first seen later is not tested against them"
+        )
+    issues = issues_of(before, own.number)
+    if not issues:
+        raise RefusedDisputeError(f"no copies: none was issued under setup {own.number}")
+    try:
+        held_since(before[: issues[0].number - 1], record, before[own.number - 1], own.plan)
+    except RecordError as error:
+        raise RefusedDisputeError(f"late setup: {error}") from None
+    return own, issues
+
+
+def check_opening(own: Setup, mark_key: MarkKey, beacon: bytes) -> None:
+    """Raise RefusedDisputeError unless the key and the beacon's value are those of SETUP."""
+    try:
+        check_scheme_commitment(own.commitment, mark_key, own.plan)
+        customer_code(mark_key, own.plan, 1, "00" * 32, bytes(NONCE_BYTES), beacon=beacon)
+    except (AnwError, ValueError) as error:
+        raise RefusedDisputeError(f"changed code: {error}") from None
+
+
+def _issue(
+    record: Record, own: Setup, earlier: list[Issue], records: Sequence[Record]
+) -> Issue:
+    body: dict[str, Any] = record.body
+    customer, nonce, weights = (body.get(n) for n in ("customer", "nonce", "weights"))
+    if not all(map(is_digest, (customer, nonce, weights))):
+        raise RefusedDisputeError(
+            f"damaged issue: record {record.number} must have customer, nonce and weights of "
+            "64 hex digits each"
+        )
+    if record.author != own.owner:
+        raise RefusedDisputeError(
+            f"replayed issue: record {record.number} is by {record.author}, and setup "
+            f"{own.number} by {own.owner}"
+        )
+    for one in earlier:
+        if one.customer == customer:
+            raise RefusedDisputeError(
+                f"two codes: records {one.number} and {record.number} issue copies to the "
+                f"same customer {customer[:16]}…"
+            )
+        if one.weights == weights:
+            raise RefusedDisputeError(
+                f"one copy for two: records {one.number} and {record.number} issue the same "
+                f"weights {weights[:16]}…"
+            )
+    for one in records[: record.number - 1]:
+        if one.kind == "issue" and one.body.get("nonce") == nonce:
+            raise RefusedDisputeError(
+                f"replayed issue: the nonce of record {record.number} was used in record "
+                f"{one.number}"
+            )
+    return Issue(record.number, customer, nonce, weights, None)
+
+
+def _check_receipt(given: Record, receipt: Record) -> None:
+    body = receipt.body
+    if receipt.author != given.body.get("customer"):
+        raise RefusedDisputeError(
+            f"another customer: record {given.number} is for {given.body.get('customer')}, and "
+            f"the receipt is signed by {receipt.author}"
+        )
+    for name, wanted in (
+        ("digest", given.digest),
+        ("nonce", given.body.get("nonce")),
+        ("weights", given.body.get("weights")),
+    ):
+        if body.get(name) != wanted:
+            raise RefusedDisputeError(
+                f"changed code: the issue {given.number} has the {name} {wanted!s:.16}…, and "
+                f"the receipt {body.get(name)!s:.16}…"
+            )
