@@ -7,6 +7,7 @@ import click
 import numpy as np
 
 from anw_jax import _json
+from anw_jax.cli import outputs
 from anw_jax.cli.options import json_option, parse_beacon_value
 from anw_jax.cli.output import CONDITIONAL, INCONCLUSIVE, NO_EVIDENCE, NOT_SHOWN, show
 from anw_jax.errors import CaseError
@@ -28,7 +29,12 @@ def model() -> None:
 
     Needs the extras 'run' and 'stamp'. In order: log, keygen, vote (each node, to say that it
     has seen the commitment), the beacon's value, embed, release; in a dispute claim and vote.
+    For a mark in the outputs of a model: barrier, the beacon's value, protect.
     """
+
+
+model.add_command(outputs.barrier)
+model.add_command(outputs.protect)
 
 
 @model.command(short_help="Start a public log, or show it.")

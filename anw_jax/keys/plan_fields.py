@@ -51,8 +51,9 @@ HUE_LIMITED = "hue_limited"
 COMPOSED = "composed"
 # Model watermarks (`anw_jax.schemes`), by the digest of the decoder.
 MULTITASK = "multitask"
+BARRIER = "barrier"
 FINGERPRINT = "fingerprint"
-SCHEMES = (MULTITASK, FINGERPRINT)
+SCHEMES = (MULTITASK, BARRIER, FINGERPRINT)
 # A custom mark, which is not in this library: the arbitrator must have its code.
 OWN = "own"
 
@@ -67,6 +68,7 @@ _FORMS = {
     HUE_LIMITED: "hue_limited:DEGREES:SLOTS",
     COMPOSED: "composed:MARK+MARK",
     MULTITASK: "multitask:DIGEST",
+    BARRIER: "barrier:DIGEST",
     FINGERPRINT: "fingerprint:DIGEST",
     OWN: "own:TEXT",
 }
@@ -129,8 +131,9 @@ def check_mark(mark: str) -> str:
       Traceback (most recent call last):
       ValueError: mark must be hue_rotation, user_lct:DIGEST, pixel_mark:NUMBER:SCALE:DIGEST,
       light_field:STRENGTH:CELLS:SLOTS:DIGEST, tone:STRENGTH:SLOTS, tint:STRENGTH:SLOTS,
-      hue_limited:DEGREES:SLOTS, composed:MARK+MARK, multitask:DIGEST or own:TEXT, as a mark's
-      description says it; got 'hue_rotatoin'; did you mean 'hue_rotation'?
+      hue_limited:DEGREES:SLOTS, composed:MARK+MARK, multitask:DIGEST, barrier:DIGEST,
+      fingerprint:DIGEST or own:TEXT, as a mark's description says it; got 'hue_rotatoin'; did
+      you mean 'hue_rotation'?
     """
     name, *parts = mark.split(":")
     if not _has_form(name, parts):
@@ -205,6 +208,7 @@ _PARTS: dict[str, tuple[Callable[[str], bool], ...]] = {
     TINT: (_is_number, _is_count),
     HUE_LIMITED: (functools.partial(_is_number, most=180.0), _is_count),
     MULTITASK: (is_digest,),
+    BARRIER: (is_digest,),
     FINGERPRINT: (is_digest,),
 }
 COMPOSABLE = (LIGHT_FIELD, TONE, TINT, HUE_LIMITED)

@@ -4,6 +4,7 @@
 proof, changed models, analyses, report), stores everything in the workdir, and resumes there.
 """
 
+from anw_jax.lab.barrier_settings import BarrierSettings, CopySettings
 from anw_jax.lab.config import settings_from_config
 from anw_jax.lab.diffusion_settings import DiffusionSettings, TuningSettings
 from anw_jax.lab.multitask_settings import MarkSettings, MultitaskSettings
@@ -20,6 +21,8 @@ from anw_jax.lab.workdir import Workdir
 
 __all__ = [
     "AttackSettings",
+    "BarrierSettings",
+    "CopySettings",
     "DataSettings",
     "DiffusionSettings",
     "MarkSettings",

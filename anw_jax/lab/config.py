@@ -16,12 +16,13 @@ import ml_collections
 from ml_collections import config_dict
 
 from anw_jax.errors import SettingsError
+from anw_jax.lab.barrier_settings import BarrierSettings
 from anw_jax.lab.diffusion_settings import DiffusionSettings
 from anw_jax.lab.multitask_settings import MultitaskSettings
 from anw_jax.lab.settings import Settings
 
 T = TypeVar("T")
-AnySettings = Settings | DiffusionSettings | MultitaskSettings
+AnySettings = Settings | DiffusionSettings | MultitaskSettings | BarrierSettings
 
 
 def load_config(file_and_variant: str) -> ml_collections.ConfigDict:
@@ -111,7 +112,11 @@ def with_defaults(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
 
 def _kind_of(values: Mapping[str, Any]) -> type[AnySettings]:
     """Return the kind of settings of a config's values, by a field that only it has."""
-    kinds = {"tunings": DiffusionSettings, "marks": MultitaskSettings}
+    kinds = {
+        "tunings": DiffusionSettings,
+        "marks": MultitaskSettings,
+        "copies": BarrierSettings,
+    }
     return next((kind for name, kind in kinds.items() if name in values), Settings)
 
 

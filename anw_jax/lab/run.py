@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from anw_jax.errors import AnwError
-from anw_jax.lab import diffusion, multitask, owners, proof, training
+from anw_jax.lab import barrier, diffusion, multitask, owners, proof, training
 from anw_jax.lab import query as queries
 from anw_jax.lab.analyses import ANALYSES
+from anw_jax.lab.barrier_settings import BarrierSettings
 from anw_jax.lab.diffusion_settings import DiffusionSettings
 from anw_jax.lab.journal import Journal, StoppedError, stop_on_interrupt
 from anw_jax.lab.multitask_settings import MultitaskSettings
@@ -22,7 +23,7 @@ from anw_jax.lab.workdir import Workdir, plain
 from anw_jax.progress import format_seconds
 from anw_jax.report import write_report, write_scheme_report
 
-_AnySettings = Settings | DiffusionSettings | MultitaskSettings
+_AnySettings = Settings | DiffusionSettings | MultitaskSettings | BarrierSettings
 
 
 def run(settings: _AnySettings, workdir: str | os.PathLike) -> dict[str, Any] | None:
@@ -204,4 +205,5 @@ _KINDS = {
     Settings: _Kind(_measure, write_report),
     DiffusionSettings: _Kind(diffusion.measure),
     MultitaskSettings: _Kind(multitask.measure, write_scheme_report),
+    BarrierSettings: _Kind(barrier.measure),
 }

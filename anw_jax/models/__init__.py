@@ -2,6 +2,7 @@
 
 from anw_jax.models.design import NORMS, STEMS
 from anw_jax.models.diffusion import Diffusion
+from anw_jax.models.image_to_image import IMAGE_TO_IMAGE, ImageToImage
 from anw_jax.models.model import (
     DTYPES,
     NAMES,
@@ -26,10 +27,12 @@ __all__ = [
     "DTYPES",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "IMAGE_TO_IMAGE",
     "NAMES",
     "NORMS",
     "STEMS",
     "Diffusion",
+    "ImageToImage",
     "ImportReport",
     "Model",
     "Pretrained",

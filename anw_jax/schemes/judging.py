@@ -314,7 +314,7 @@ def _test(found: Any, said: dict[str, Any]) -> dict[str, Any]:
         "factor": found.factor,
         "standing": found.standing,
         "conditions": list(found.conditions),
-        "sentence": found.result.sentence,
+        "sentence": found.sentence,
         "stated": list(stated),
     }
 

@@ -30,7 +30,9 @@ import numpy as np
 
 from anw_jax.errors import CommitmentError
 from anw_jax.keys import Bits, MarkKey, Plan, check_scheme_commitment, draw_bits
+from anw_jax.keys.plan_fields import BARRIER
 from anw_jax.stats import TestResult, bit_test, multiplied
+from anw_jax.stats.testing import MARKED_MODEL, MARKED_OUTPUTS, in_words
 from anw_jax.verify.sealing import check_sealed, sealed_form
 from anw_jax.verify.statements import (
     NOTHING_STATED,
@@ -66,6 +68,7 @@ class ModelVerdict:
       conditions: facts that were not stated; empty for evidence.
       factor: commitments found and models tried, by which p was multiplied.
       stated: the arbitrator's statements, one sentence each.
+      made_of: what the hypothesis of the test denies.
     """
 
     result: TestResult
@@ -73,6 +76,12 @@ class ModelVerdict:
     conditions: tuple[str, ...]
     factor: float
     stated: tuple[str, ...]
+    made_of: str = MARKED_MODEL
+
+    @property
+    def sentence(self) -> str:
+        """The result in words a court can read."""
+        return in_words(self.result, made_of=self.made_of)
 
     @property
     def text(self) -> str:
@@ -81,7 +90,7 @@ class ModelVerdict:
         return verdict_text(
             result.outcome,
             result.alpha,
-            result.sentence,
+            self.sentence,
             self.standing,
             self.conditions,
             self.stated,
@@ -169,4 +178,5 @@ def judge(
         conditions=conditions if is_conditional(standing) else (),
         factor=statements.factor,
         stated=tuple(statements.lines()),
+        made_of=MARKED_OUTPUTS if plan.mark.startswith(f"{BARRIER}:") else MARKED_MODEL,
     )

@@ -22,7 +22,11 @@ from anw_jax.stats.scores import (
 
 DEFAULT_ALPHA = 1e-6
 
-_MARKED_MODEL = "the marked model or anything derived from it"
+MARKED_MODEL = "the marked model or anything derived from it"
+A_MATCH = "a match this strong or stronger would occur"
+MARKED_OUTPUTS = (
+    "outputs marked with this key, by whatever path they would have come into its data"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +71,7 @@ class TestResult:
     @property
     def sentence(self) -> str:
         """The result in words a court can read."""
-        return in_words(self, "a match this strong or stronger would occur")
+        return in_words(self)
 
     def __str__(self) -> str:
         verdict = f"{self.outcome}: {self.reason}" if self.reason else self.outcome
@@ -78,11 +82,20 @@ class TestResult:
         )
 
 
-def in_words(result: Any, event: str) -> str:
-    """State what the p-value of a result bounds: the probability of an event under H0."""
+def in_words(result: Any, event: str = A_MATCH, made_of: str = "") -> str:
+    """State what the p-value of a result bounds: the probability of an event under H0.
+
+    Args:
+      result: of a test.
+      event: what would occur.
+      made_of: what H0 denies; by default the marked model for a statistic of bits, and marked
+        photos for all others.
+    """
     if result.outcome == "inconclusive":
         return f"The test is inconclusive: {result.reason}."
-    made_of = _MARKED_MODEL if result.statistic in BIT_STATISTICS else "these marked photos"
+    if not made_of:
+        is_of_bits = result.statistic in BIT_STATISTICS
+        made_of = MARKED_MODEL if is_of_bits else "these marked photos"
     return (
         f"If this model had been made without {made_of}, whatever else it learned "
         f"from, {event} with probability at most {format_p(result.log10_p)}."

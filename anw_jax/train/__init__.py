@@ -15,6 +15,15 @@ from anw_jax.train.classifier import (
     train,
 )
 from anw_jax.train.diffusion import DenoisingSettings, adam, train_diffusion
+from anw_jax.train.image_to_image import (
+    DISTANCES,
+    Pairs,
+    PairSettings,
+    image_distance,
+    pair_loss,
+    restore,
+    train_pairs,
+)
 from anw_jax.train.losses import (
     classification_loss,
     cross_entropy,
@@ -37,6 +46,7 @@ from anw_jax.train.settings import SCHEDULES, TrainSettings, learning_rate_fn
 from anw_jax.train.step import LossFn, Step, TrainState, chain, make_step
 
 __all__ = [
+    "DISTANCES",
     "EXECUTIONS",
     "SCHEDULES",
     "TRAINABLE",
@@ -49,6 +59,8 @@ __all__ = [
     "IndicesFn",
     "LossFn",
     "ManyResult",
+    "PairSettings",
+    "Pairs",
     "Privatizer",
     "Recipe",
     "SegmentReport",
@@ -68,12 +80,16 @@ __all__ = [
     "fit",
     "forecast_seconds",
     "forward_flops",
+    "image_distance",
     "learning_rate_fn",
     "load_model",
     "load_variables",
     "make_step",
+    "pair_loss",
+    "restore",
     "train",
     "train_diffusion",
     "train_many",
+    "train_pairs",
     "with_penalties",
 ]

@@ -279,6 +279,7 @@ def test_plans_take_the_description_of_each_mark(mark):
         "hue_limited:181.0:12",
         "hue_limited:25.0:0",
         "multitask",
+        "barrier:0f0f",
         "multitask:0f0f",
         f"multitask:{DIGEST}:1",
     ],
@@ -289,8 +290,8 @@ def test_plans_refuse_what_no_mark_says_of_itself(mark):
     assert str(raised.value).startswith(
         "mark must be hue_rotation, user_lct:DIGEST, pixel_mark:NUMBER:SCALE:DIGEST, "
         "light_field:STRENGTH:CELLS:SLOTS:DIGEST, tone:STRENGTH:SLOTS, tint:STRENGTH:SLOTS, "
-        "hue_limited:DEGREES:SLOTS, composed:MARK+MARK, multitask:DIGEST or own:TEXT, as a "
-        f"mark's description says it; got {mark!r}"
+        "hue_limited:DEGREES:SLOTS, composed:MARK+MARK, multitask:DIGEST, barrier:DIGEST, "
+        f"fingerprint:DIGEST or own:TEXT, as a mark's description says it; got {mark!r}"
     )
 
 

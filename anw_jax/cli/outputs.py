@@ -1,0 +1,125 @@
+"""Marks in a model's outputs: `anw model barrier | protect`."""
+
+import hashlib
+import pathlib
+
+import click
+import numpy as np
+
+from anw_jax import _files, _json
+from anw_jax.cli.options import json_option, parse_beacon_value
+from anw_jax.cli.output import show
+from anw_jax.errors import CaseError
+from anw_jax.keys import MarkKey, commit_scheme
+
+_PATH = click.Path(path_type=pathlib.Path)
+_MARK, _KEY, _DECODER = "mark.json", "mark.key", "decoder.npz"
+
+
+@click.command(short_help="Create the key of a mark in a model's outputs, and commit to it.")
+@click.argument("folder", type=_PATH)
+@click.option("--base", required=True, type=_PATH, help="File of the model, or of its code.")
+@click.option("--queries", required=True, type=_PATH, help="Folder of inputs to ask later.")
+@click.option("--outputs", required=True, type=_PATH, help="The model's outputs for them.")
+@click.option("--public", required=True, type=_PATH, help="Its outputs for public inputs.")
+@click.option("--beacon", required=True, help="A public value that appears later.")
+@click.option("--bits", default=24, show_default=True, help="Bits of the key.")
+@click.option("--alpha", default=1e-6, show_default=True, help="Level of the test.")
+@json_option
+def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json) -> None:
+    """Write key, decoder and plan to the new FOLDER, and print the commitment.
+
+    Do this before the beacon's value appears, and have the commitment time-stamped. Queries and
+    outputs have the same file names and one size; no query may be a marked output, or be made
+    from one. Keep FOLDER secret.
+
+    \b
+    Example:
+      anw model barrier mark --base denoiser.onnx --queries asked --outputs answered \\
+        --public public --beacon nist:2:9000000
+    """
+    from anw_jax import schemes
+    from anw_jax.schemes.case import ModelMark
+
+    if folder.exists():
+        raise FileExistsError(f"{folder} already exists: keys are never overwritten")
+    names, asked = _images(queries)
+    answered_names, answered = _images(outputs)
+    if names != answered_names:
+        raise CaseError(f"{queries} and {outputs} must hold files of the same names")
+    decoder = schemes.barrier.make_decoder(
+        hashlib.sha256(_files.read_regular(base, 2**36)).hexdigest(),
+        asked,
+        answered,
+        _images(public)[1],
+        num_bits=bits,
+    )
+    plan = schemes.plan_of(decoder, alpha=alpha, beacon=beacon)
+    key = MarkKey.generate()
+    commitment = commit_scheme(key, plan)
+    folder.mkdir(parents=True)
+    key.save(folder / _KEY)
+    schemes.barrier.save_decoder(folder / _DECODER, decoder)
+    mark = ModelMark(plan, commitment, decoder.head.as_json())
+    _json.write(folder / _MARK, mark.as_json())
+    lines = [
+        f"commitment: {commitment}",
+        f"{decoder.num_bits} bits, to be read from {len(decoder.queries)} answers",
+        f"keep {folder} secret; have the commitment stamped before the value of {beacon}",
+    ]
+    show(as_json, {"commitment": commitment, "mark": decoder.mark}, lines)
+
+
+@click.command(short_help="Mark a folder of a model's outputs.")
+@click.argument("folder", type=_PATH)
+@click.option("--outputs", required=True, type=_PATH, help="Folder of unmarked outputs.")
+@click.option("--out", required=True, type=_PATH, help="New folder, for marked PNG files.")
+@click.option(
+    "--beacon-value", required=True, metavar="VALUE", help="Hexadecimal digits, or a file."
+)
+@click.option("--psnr", default=38.0, show_default=True, help="Strength in dB; less is more.")
+@json_option
+def protect(folder, outputs, out, beacon_value, psnr, as_json) -> None:
+    """Mark images with the bits of FOLDER's key, and write them to OUT as PNG.
+
+    Serve the marked files, and never the unmarked ones.
+
+    \b
+    Example:
+      anw model protect mark --beacon-value pulse.json --outputs restored --out served
+    """
+    from anw_jax import data, schemes
+    from anw_jax.schemes.case import ModelMark
+
+    if out.exists():
+        raise FileExistsError(f"{out} already exists: it is never overwritten")
+    plan = ModelMark.load(folder / _MARK).plan
+    decoder = schemes.barrier.load_decoder(folder / _DECODER)
+    value = parse_beacon_value(plan, beacon_value)
+    bits = schemes.keygen(MarkKey.load(folder / _KEY), decoder, plan, beacon=value)
+    kernel = schemes.barrier.keyed_kernel(decoder, bits, psnr)
+    paths = data.list_photos(outputs)
+    names = [path.relative_to(outputs).with_suffix(".png") for path in paths]
+    if len(set(names)) < len(names):
+        raise CaseError(f"{outputs} holds files that differ in their endings alone")
+    squares = 0.0
+    for path, name in zip(paths, names, strict=True):
+        image = data.read_photo(path)
+        marked = schemes.barrier.protect(kernel, image[None])[0]
+        squares += np.square((marked.astype(np.float64) - image) / 255.0).mean()
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        _files.write_new(out / name, data.png_of(marked))
+    reached = float(-10.0 * np.log10(max(squares / len(paths), 1e-12)))
+    lines = [f"{len(paths)} images marked at {reached:.1f} dB: {out}"]
+    show(as_json, {"images": len(paths), "psnr": reached}, lines)
+
+
+def _images(folder: pathlib.Path) -> tuple[list[str], np.ndarray]:
+    """Read images of one size, with their names without endings."""
+    from anw_jax import data
+
+    paths = data.list_photos(folder)
+    images = [data.read_photo(path) for path in paths]
+    if len({image.shape for image in images}) > 1:
+        raise CaseError(f"the images in {folder} must have one size")
+    return [str(path.relative_to(folder).with_suffix("")) for path in paths], np.array(images)

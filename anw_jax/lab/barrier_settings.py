@@ -1,0 +1,129 @@
+"""The settings of a run with an output barrier: a task, an owner's model, copies of it."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from anw_jax import _check, stats
+from anw_jax.lab.restoration import TASKS
+from anw_jax.lab.settings import DataSettings, check_name
+from anw_jax.models import ImageToImage
+from anw_jax.schemes import barrier
+from anw_jax.train import PairSettings
+
+# What a copy is trained on: outputs that the owner served, clean pairs of its own (an innocent
+# copy), or the outputs that another owner served, marked by the same filters.
+PAIRS = ("stolen", "clean", "foreign")
+
+# What a thief does to stolen outputs: nothing, JPEG of quality 75, half the size and back, or a
+# second barrier with a key of his own.
+CHANGES = ("none", "jpeg", "resize", "overwrite")
+
+_MODEL = ImageToImage()
+_COPY = PairSettings(num_epochs=8)
+
+
+@dataclasses.dataclass(frozen=True)
+class CopySettings:
+    """A network that is trained on pairs.
+
+    Attributes:
+      pairs: one of `PAIRS`.
+      change: one of `CHANGES`, to the outputs of the pairs.
+      model: a network of `models.IMAGE_TO_IMAGE`, its width and depth.
+      train: of the copy; `flips` mirrors half of the pairs.
+      tune_epochs: of fine-tuning on clean pairs afterwards, at a tenth of the learning rate.
+    """
+
+    pairs: str = "stolen"
+    change: str = "none"
+    model: ImageToImage = _MODEL
+    train: PairSettings = _COPY
+    tune_epochs: int = 0
+
+    def __post_init__(self):
+        _check.one_of(PAIRS, pairs=self.pairs)
+        _check.one_of(CHANGES, change=self.change)
+        _check.integer_at_least(0, tune_epochs=self.tune_epochs)
+
+
+@dataclasses.dataclass(frozen=True)
+class BarrierSettings:
+    """A whole run with an output barrier.
+
+    Attributes:
+      name: of the experiment; names the results.
+      seed: of the data, keys and trainings; keys are experiment keys, never evidence.
+      data: clean images.
+      task: one of `restoration.TASKS`.
+      copies: networks that are read, by name.
+      own: how the owner's network is trained, on clean pairs; None for a classical filter.
+      filters: a family of `schemes.barrier`.
+      num_bits: of the key.
+      radius: of the filters, in pixels.
+      psnr: of the mark, in dB.
+      num_pairs: for each training.
+      num_queries: committed.
+      few_queries: a second reading of the first ones only.
+      num_public: images on which the filters are whitened.
+      num_fresh_keys: wrong keys under which each copy's scores are tested.
+      alpha: the declared level.
+    """
+
+    name: str
+    seed: int
+    data: DataSettings
+    task: str
+    copies: Mapping[str, CopySettings]
+    own: CopySettings | None = None
+    filters: str = "mixing"
+    num_bits: int = 24
+    radius: int = 3
+    psnr: float = barrier.DEFAULT_PSNR
+    num_pairs: int = 3000
+    num_queries: int = 500
+    few_queries: int = 50
+    num_public: int = 500
+    num_fresh_keys: int = 10_000
+    alpha: float = stats.DEFAULT_ALPHA
+
+    def __post_init__(self):
+        _check.integer_at_least(0, seed=self.seed)
+        _check.one_of(TASKS, task=self.task)
+        _check.one_of(barrier.FAMILIES, filters=self.filters)
+        for name in (
+            "num_bits",
+            "radius",
+            "num_pairs",
+            "num_queries",
+            "few_queries",
+            "num_public",
+            "num_fresh_keys",
+        ):
+            _check.integer_at_least(1, **{name: getattr(self, name)})
+        _check.positive(psnr=self.psnr)
+        _check.in_open_interval(0.0, 1.0, alpha=self.alpha)
+        for name in self.copies:
+            check_name("copies", name)
+        if not self.copies:
+            raise ValueError("copies must name at least one")
+        if self.own is not None and self.own.pairs != "clean":
+            raise ValueError(f"own.pairs must be 'clean', got {self.own.pairs!r}")
+        if self.few_queries > self.num_queries:
+            raise ValueError(
+                f"few_queries must be at most num_queries, {self.num_queries}, got "
+                f"{self.few_queries}"
+            )
+
+    @property
+    def case(self) -> str:
+        """The folder that runs of all seeds share."""
+        return self.name
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    def case_dict(self) -> dict[str, Any]:
+        """Return the plain values that runs sharing a workdir must have in common."""
+        return {name: value for name, value in self.to_dict().items() if name != "name"}

@@ -1,0 +1,43 @@
+"""The output barrier: was a model trained on another model's outputs?
+
+After Zhang et al. 2021, "Deep Model Intellectual Property Protection via Deep Watermarking"
+(https://arxiv.org/abs/2103.04980), whose barrier marks the outputs of an image-to-image model.
+Here the mark is a keyed filter, which copies learn and which has an exact p: `make_decoder`
+fixes everything, `protect` marks outputs, `extract` reads scores from a suspect.
+"""
+
+from anw_jax.schemes.barrier.barrier import (
+    DEFAULT_PSNR,
+    keyed_kernel,
+    protect,
+    protected,
+)
+from anw_jax.schemes.barrier.decoder import (
+    Decoder,
+    Head,
+    images_digest,
+    load_decoder,
+    make_decoder,
+    save_decoder,
+)
+from anw_jax.schemes.barrier.filters import FAMILIES
+from anw_jax.schemes.barrier.reader import ImagesFn, ask, check_answers, extract, scores
+
+__all__ = [
+    "DEFAULT_PSNR",
+    "FAMILIES",
+    "Decoder",
+    "Head",
+    "ImagesFn",
+    "ask",
+    "check_answers",
+    "extract",
+    "images_digest",
+    "keyed_kernel",
+    "load_decoder",
+    "make_decoder",
+    "protect",
+    "protected",
+    "save_decoder",
+    "scores",
+]

@@ -1,0 +1,184 @@
+"""Public filters that no restoration model applies by itself, and the moments to read them.
+
+A filter is a kernel `[S, S, 3, 3]`: rows, columns, input colour, output colour. Every
+convolutional network can express it, so a copy can learn it from marked outputs. Two families
+are not excited by blurring, noise or sharpening, whose errors are even in space and symmetric
+in colour:
+
+* "odd": kernels with k(-x) = -k(x), for any two colours. Mirrored training pairs turn the sign
+  of those that are odd along the mirrored axis.
+* "mixing": kernels that are invariant under flips and quarter turns, times an antisymmetric
+  mixing of two colours. Flips and turns of the training pairs leave them alone.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from anw_jax import _check
+
+FAMILIES = ("mixing", "odd")
+
+# Pixels of patches that are held in memory at once, times the entries of a patch.
+_MOST_ENTRIES = 8_000_000
+
+# Directions with less energy than this share of the strongest are rounding errors.
+_LEAST_ENERGY = 1e-9
+
+
+def family(name: str, radius: int) -> np.ndarray:
+    """Return the filters of a family, before whitening.
+
+    Args:
+      name: one of `FAMILIES`.
+      radius: kernels have 2 · radius + 1 rows and columns.
+
+    Returns:
+      float64 `[n, S, S, 3, 3]`.
+
+    Example:
+      >>> family("mixing", 1).shape, family("odd", 1).shape
+      ((9, 3, 3, 3, 3), (36, 3, 3, 3, 3))
+    """
+    radius = _check.integer_at_least(1, radius=radius)
+    makers = {"mixing": _mixing, "odd": _odd}
+    return np.array(makers[_check.one_of(FAMILIES, family=name)](radius))
+
+
+def strongest(filters: np.ndarray, images: np.ndarray, count: int) -> np.ndarray:
+    """Return the directions of most energy of a family, orthonormal on given images.
+
+    Args:
+      filters: float64 `[n, S, S, 3, 3]`.
+      images: uint8 `[m, H, W, 3]`, public: unmarked outputs for public inputs.
+      count: how many directions, most energy first.
+
+    Returns:
+      float64 `[count, S, S, 3, 3]`: applied to the images, the mean square over pixels and
+      colours is 1 for each, and the mean product of two is 0.
+
+    Raises:
+      ValueError: the images excite fewer directions.
+    """
+    count = _check.integer_at_least(1, count=count)
+    moments, _ = patch_moments(images, None, filters.shape[1] // 2)
+    energies, directions = np.linalg.eigh(gram(filters, moments))
+    usable = int((energies > _LEAST_ENERGY * energies[-1]).sum())
+    if count > usable:
+        raise ValueError(
+            f"num_bits must be at most {usable}, the number of features that the "
+            f"whitening images excite, got {count}"
+        )
+    chosen = directions[:, ::-1][:, :count] / np.sqrt(energies[::-1][:count])
+    return np.einsum("vk,v...->k...", chosen, filters)
+
+
+def patch_moments(
+    images: np.ndarray, targets: np.ndarray | None, radius: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Average the products of patches with themselves, and with target pixels.
+
+    Computed in float64 with NumPy, some images at a time.
+
+    Args:
+      images: uint8 `[n, H, W, 3]`; mirrored at their borders.
+      targets: float64 `[n, H, W, 3]`, or None for none.
+      radius: of the patches, in pixels.
+
+    Returns:
+      `(moments, products)`: float64 `[P, P]` and `[P, 3]`, with P = 3 S², in the order of a
+      kernel's rows, columns and input colours.
+    """
+    side = 2 * radius + 1
+    moments = np.zeros((3 * side**2, 3 * side**2))
+    products = np.zeros((3 * side**2, 3))
+    per_image = images.shape[1] * images.shape[2] * len(moments)
+    step = max(1, _MOST_ENTRIES // per_image)
+    for start in range(0, len(images), step):
+        rows = _patches(images[start : start + step], radius)
+        moments += rows.T @ rows
+        if targets is not None:
+            products += rows.T @ targets[start : start + step].reshape(-1, 3)
+    num_pixels = images.shape[0] * images.shape[1] * images.shape[2]
+    return moments / num_pixels, products / num_pixels
+
+
+def gram(filters: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """Return the mean products of filtered images, `[n, n]`, from the patches' moments."""
+    flat = _flat(filters)
+    return np.einsum("kpc,pq,lqc->kl", flat, moments, flat, optimize=True) / 3
+
+
+def least_squares(filters: np.ndarray, moments: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """Return how much of each filtered image is in the targets, by least squares.
+
+    Args:
+      filters: float64 `[n, S, S, 3, 3]`.
+      moments: of `patch_moments`.
+      products: of `patch_moments`.
+
+    Returns:
+      float64 `[n]`; NaN where the targets are not finite.
+    """
+    wanted = np.einsum("kpc,pc->k", _flat(filters), products) / 3
+    if not np.isfinite(wanted).all():
+        return np.full(len(filters), np.nan)
+    solution, *_ = np.linalg.lstsq(gram(filters, moments), wanted, rcond=_LEAST_ENERGY)
+    return solution
+
+
+@jax.jit
+def apply_filter(kernel: jax.Array, images: jax.Array) -> jax.Array:
+    """Filter float32 images `[b, H, W, 3]` with one kernel, mirrored at their borders."""
+    radius = kernel.shape[0] // 2
+    padded = jnp.pad(
+        images, ((0, 0), (radius, radius), (radius, radius), (0, 0)), mode="reflect"
+    )
+    return jax.lax.conv_general_dilated(
+        padded, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _flat(filters: np.ndarray) -> np.ndarray:
+    return filters.reshape(len(filters), -1, 3)
+
+
+def _patches(images: np.ndarray, radius: int) -> np.ndarray:
+    """Return every pixel's patch in [0, 1], float64 `[n H W, P]`."""
+    pads = ((0, 0), (radius, radius), (radius, radius), (0, 0))
+    padded = np.pad(images, pads, mode="reflect")
+    side = 2 * radius + 1
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(1, 2))
+    rows = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 3 * side**2)
+    return rows.astype(np.float64) / 255.0
+
+
+def _odd(radius: int) -> list[np.ndarray]:
+    """Differences of opposite shifts, from each colour to each colour."""
+    side = 2 * radius + 1
+    found = []
+    offsets = np.arange(-radius, radius + 1)
+    for row, column in ((r, c) for r in offsets for c in offsets if (r, c) > (0, 0)):
+        for source, target in np.ndindex(3, 3):
+            kernel = np.zeros((side, side, 3, 3))
+            kernel[radius + row, radius + column, source, target] = 1.0
+            kernel[radius - row, radius - column, source, target] = -1.0
+            found.append(kernel)
+    return found
+
+
+def _mixing(radius: int) -> list[np.ndarray]:
+    """Means over flips and quarter turns of a shift, that exchange two colours with a sign."""
+    distances = np.abs(np.arange(-radius, radius + 1))
+    near = np.minimum(distances[:, None], distances)
+    far = np.maximum(distances[:, None], distances)
+    found = []
+    for outer, inner in zip(*np.tril_indices(radius + 1), strict=True):
+        orbit = np.float64((near == inner) & (far == outer))
+        orbit /= orbit.sum()
+        for one, other in ((0, 1), (0, 2), (1, 2)):
+            kernel = np.zeros((*orbit.shape, 3, 3))
+            kernel[..., one, other] = orbit
+            kernel[..., other, one] = -orbit
+            found.append(kernel)
+    return found

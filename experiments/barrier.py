@@ -1,0 +1,77 @@
+"""Was a model trained on another's outputs? The keyed filter barrier (after Zhang et al. 2021).
+
+Command:   python run.py --config=experiments/barrier.py[:quick]
+           ... barrier.py:study for both tasks' copies, losses and changes (deblur);
+           ... barrier.py:derain for the same on the second task
+Takes:     quick about ten minutes on two idle cores, by the number of its operations; each
+           copy resumes by itself
+Expect:    log10 p below -4 for copies trained on stolen outputs, mirrored or not; nothing shown
+           on copies of clean pairs, or of another owner's outputs.
+
+The data are CIFAR-10, read by TensorFlow Datasets. In quick the owner's model is a classical
+filter; in study it is a network.
+"""
+
+from typing import Any
+
+import ml_collections
+
+from anw_jax.lab import config
+
+_PLAIN = {"name": "plain", "width": 16, "depth": 2}
+_UNET = {"name": "unet", "width": 12, "depth": 2}
+_QUICK = {
+    "name": "barrier_quick",
+    "task": "deblur",
+    "copies": {
+        "plain": {"model": _PLAIN},
+        "plain_flips": {"model": _PLAIN, "train": {"num_epochs": 8, "flips": True}},
+        "innocent_plain": {"model": _PLAIN, "pairs": "clean"},
+    },
+}
+
+
+def _copies() -> dict[str, dict[str, Any]]:
+    """Architectures with L2, losses and changes with the U-Net, and innocent twins."""
+    nets = {
+        "plain": {"name": "plain", "width": 24, "depth": 2},
+        "residual_1": {"name": "residual", "width": 24, "depth": 1},
+        "residual_3": {"name": "residual", "width": 24, "depth": 3},
+        "residual_6": {"name": "residual", "width": 24, "depth": 6},
+        "unet": {"name": "unet", "width": 16, "depth": 2},
+    }
+    found = {name: {"model": net} for name, net in nets.items()}
+    found |= {
+        f"innocent_{name}": {"model": net, "pairs": "clean"} for name, net in nets.items()
+    }
+    unet = {"model": nets["unet"]}
+    for distance in ("l1", "perceptual"):
+        found[f"unet_{distance}"] = unet | {"train": {"num_epochs": 8, "distance": distance}}
+    found["foreign"] = unet | {"pairs": "foreign"}
+    for name in ("plain", "unet"):
+        net = {"model": nets[name]}
+        found[f"{name}_flips"] = net | {"train": {"num_epochs": 8, "flips": True}}
+        found[f"{name}_jpeg"] = net | {"change": "jpeg"}
+        found[f"{name}_resize"] = net | {"change": "resize"}
+        found[f"{name}_overwrite"] = net | {"change": "overwrite"}
+        found[f"{name}_tuned"] = net | {"tune_epochs": 10}
+    return found
+
+
+_OWN = {
+    "model": {"name": "residual", "width": 24, "depth": 4},
+    "pairs": "clean",
+    "train": {"num_epochs": 12},
+}
+_STUDY = {"name": "barrier", "task": "deblur", "own": _OWN, "copies": _copies()}
+
+
+def get_config(variant: str = "study") -> ml_collections.ConfigDict:
+    """Settings only; `anw_jax.lab.BarrierSettings` says what each means."""
+    chosen = config.choose(
+        variant,
+        study=_STUDY,
+        quick=_QUICK,
+        derain={**_STUDY, "name": "barrier_derain", "task": "derain"},
+    )
+    return config.with_defaults({**chosen, "seed": 0, "data": {"source": "tfds:cifar10"}})

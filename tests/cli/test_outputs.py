@@ -1,0 +1,166 @@
+"""`anw model barrier | protect`: from folders of outputs to marked files."""
+
+import json
+
+import numpy as np
+import pytest
+
+from anw_jax import data, schemes
+from anw_jax.cli.main import run
+from anw_jax.keys import MarkKey, Plan, check_scheme_commitment
+
+VALUE = "0f" * 32
+
+
+def smooth(seed: int, count: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(40, 216, (count, 4, 4, 3)).astype(np.float64)
+    fine = coarse.repeat(4, axis=1).repeat(4, axis=2)
+    padded = np.pad(fine, ((0, 0), (2, 2), (2, 2), (0, 0)), mode="edge")
+    shifts = [padded[:, i : i + 16, j : j + 16] for i in range(5) for j in range(5)]
+    return np.mean(shifts, axis=0).astype(np.uint8)
+
+
+def write(folder, images) -> None:
+    folder.mkdir(parents=True)
+    for number, image in enumerate(images):
+        (folder / f"{number:03d}.png").write_bytes(data.png_of(image))
+
+
+@pytest.fixture
+def place(tmp_path):
+    for name, seed in (("queries", 1), ("outputs", 2), ("public", 3), ("restored", 4)):
+        write(tmp_path / name, smooth(seed, 12))
+    (tmp_path / "model.onnx").write_bytes(b"a model")
+    return tmp_path
+
+
+def barrier(place, *more: str) -> int:
+    folders = [w for n in ("queries", "outputs", "public") for w in (f"--{n}", str(place / n))]
+    return run(
+        [
+            *("model", "barrier", str(place / "mark"), "--base", str(place / "model.onnx")),
+            *folders,
+            *("--beacon", "arbitrator:Jane", "--bits", "12", *more),
+        ]
+    )
+
+
+def protect(place, *more: str) -> int:
+    return run(
+        [
+            *("model", "protect", str(place / "mark"), "--outputs", str(place / "restored")),
+            *("--out", str(place / "served"), "--beacon-value", VALUE, *more),
+        ]
+    )
+
+
+def test_from_folders_to_marked_files_and_a_match(place, capsys):
+    assert barrier(place, "--json") == 0
+    commitment = json.loads(capsys.readouterr().out)["commitment"]
+    assert protect(place, "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["images"] == 12
+    assert shown["psnr"] == pytest.approx(38.0, abs=3.0)
+    plan = Plan.from_json(json.loads((place / "mark" / "mark.json").read_text())["plan"])
+    key = MarkKey.load(place / "mark" / "mark.key")
+    check_scheme_commitment(commitment, key, plan)
+    decoder = schemes.barrier.load_decoder(place / "mark" / "decoder.npz")
+    bits = schemes.keygen(key, decoder, plan, beacon=bytes.fromhex(VALUE))
+    kernel = schemes.barrier.keyed_kernel(decoder, bits)
+    for name, image in (("000.png", smooth(4, 12)[0]), ("011.png", smooth(4, 12)[11])):
+        served = data.read_photo(place / "served" / name)
+        np.testing.assert_array_equal(served, schemes.barrier.protect(kernel, image[None])[0])
+    scores = schemes.barrier.scores(
+        decoder, schemes.barrier.protect(kernel, decoder.outputs) / 255.0
+    )
+    assert np.sign(scores).tolist() == bits.signs.tolist()
+
+
+def test_nothing_is_overwritten(place, capsys):
+    assert barrier(place) == 0
+    assert barrier(place) != 0
+    assert "keys are never overwritten" in capsys.readouterr().err
+    assert protect(place) == 0
+    assert protect(place) != 0
+    assert "it is never overwritten" in capsys.readouterr().err
+
+
+def test_folders_that_do_not_fit_are_one_clear_error(place, capsys):
+    (place / "queries" / "000.png").rename(place / "queries" / "100.png")
+    assert barrier(place) != 0
+    assert "must hold files of the same names" in capsys.readouterr().err
+    (place / "public" / "000.png").write_bytes(data.png_of(smooth(1, 1)[0][:8]))
+    (place / "queries" / "100.png").rename(place / "queries" / "000.png")
+    assert barrier(place) != 0
+    assert "must have one size" in capsys.readouterr().err
+    assert not (place / "mark").exists()
+
+
+def test_a_changed_decoder_is_refused(place, capsys):
+    assert barrier(place) == 0
+    (place / "mark" / "decoder.npz").unlink()
+    decoder = schemes.barrier.make_decoder(
+        "0f" * 32, smooth(1, 12), smooth(2, 12), smooth(3, 12), num_bits=12
+    )
+    schemes.barrier.save_decoder(place / "mark" / "decoder.npz", decoder)
+    assert protect(place) != 0
+    assert "a setting was changed after the commitment" in capsys.readouterr().err
+    assert not (place / "served").exists()
+
+
+def case_of(place, answers, **files) -> str:
+    """A case folder with one owner and one suspect's answers."""
+    ann, suspects = place / "case" / "owners" / "ann", place / "case" / "suspects"
+    ann.mkdir(parents=True)
+    for name in ("mark.json", "decoder.npz"):
+        (ann / name).write_bytes((place / "mark" / name).read_bytes())
+    write(suspects / "found", answers)
+    (suspects / "found.toml").write_text('kind = "answers"\nfolder = "found"\n')
+    return str(place / "case")
+
+
+def marked_outputs(place) -> np.ndarray:
+    key = MarkKey.load(place / "mark" / "mark.key")
+    plan = Plan.from_json(json.loads((place / "mark" / "mark.json").read_text())["plan"])
+    decoder = schemes.barrier.load_decoder(place / "mark" / "decoder.npz")
+    bits = schemes.keygen(key, decoder, plan, beacon=bytes.fromhex(VALUE))
+    kernel = schemes.barrier.keyed_kernel(decoder, bits)
+    return schemes.barrier.protect(kernel, decoder.outputs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_thief", [True, False])
+def test_an_arbitrator_judges_answers_as_he_judges_photos(place, capsys, is_thief):
+    assert barrier(place, "--bits", "24", "--alpha", "1e-4") == 0
+    case = case_of(place, marked_outputs(place) if is_thief else smooth(2, 12))
+    assert run(["probe", case]) == 0
+    assert run(["declare", case, "--beacon", VALUE]) == 0
+    assert run(["audit", case]) == 0
+    capsys.readouterr()
+    code = run(["verdict", case, "--key", str(place / "mark" / "mark.key")])
+    said = capsys.readouterr().out
+    if is_thief:
+        assert code == 10  # shown, on conditions: nothing was stated
+        assert "made without outputs marked with this key, by whatever path" in said
+    else:
+        assert code in (3, 4)
+    verdict = json.loads((place / "case" / "verdict.json").read_text())
+    test = verdict["tests"]["ann"]["found"]
+    assert (test["outcome"] == "shown") == is_thief
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda x: x[:-1], "one answer for each of the 12 committed queries, got 11"),
+        (lambda x: x[:, :8], "answers must be images (16, 16, 3)"),
+        (lambda x: np.zeros_like(x), "all 12 queries with one constant output"),
+    ],
+)
+def test_answers_that_do_not_fit_fail_the_probe(place, capsys, change, text):
+    assert barrier(place) == 0
+    case = case_of(place, change(smooth(2, 12)))
+    assert run(["probe", case]) != 0
+    said = capsys.readouterr()
+    assert text in said.out + said.err
