@@ -116,6 +116,12 @@ def innocent(seed: int) -> barrier.ImagesFn:
     return copied(spoiled(clean, seed), clean)
 
 
+def unmarked_copy() -> barrier.ImagesFn:
+    """A copy of the owner's algorithm itself, from outputs without a mark."""
+    inputs = spoiled(pictures(50, 120), 50)
+    return copied(inputs, sharpened(inputs))
+
+
 @pytest.fixture(scope="session")
 def owner() -> Owner:
     return Owner()
@@ -128,7 +134,8 @@ def thief(owner):
 
 @pytest.fixture(scope="session")
 def innocents():
-    return {f"innocent {seed}": innocent(seed) for seed in range(3)}
+    found = {f"innocent {seed}": innocent(seed) for seed in range(2)}
+    return found | {"trained on unmarked outputs": unmarked_copy()}
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ def unconcerned(owner, innocents, make) -> dict:
 
 @pytest.mark.parametrize("statistic", stats.BIT_STATISTICS)
 def test_fresh_bits_on_fixed_outputs(owner, innocents, make, statistic):
-    draws = [owner.bits(value) for value in values(2_000)]
+    draws = [owner.bits(value) for value in values(1_000)]
     for name, outputs in unconcerned(owner, innocents, make).items():
         scores = barrier.scores(owner.decoder, outputs)
         assert looks_valid(stats.fresh_bit_p_values(scores, draws, statistic)), name
@@ -138,25 +138,28 @@ def test_a_thousand_re_markings(owner, innocents):
 
 
 def test_re_made_thieves_are_found_and_their_neighbours_are_not(owner, innocents):
-    for value in values(3, first=10):
-        bits = owner.bits(value)
-        thief = owner.thief(value)
-        assert stats.bit_test(owner.scores(thief), bits).log10_p < -6
-    for p_values in re_marked(owner, innocents, 200).values():
+    value = values(1, first=10)[0]
+    assert stats.bit_test(owner.scores(owner.thief(value)), owner.bits(value)).log10_p < -6
+    for p_values in re_marked(owner, innocents, 60).values():
         assert looks_valid(p_values)
 
 
+def like_the_owner(innocents) -> dict:
+    """The innocent model that answers most as the owner's does: lies hit it hardest."""
+    name = "trained on unmarked outputs"
+    return {name: innocents[name]}
+
+
 def test_own_outputs_made_after_the_bits_are_a_lie(owner, innocents):
-    """Bent by the key at 50 dB, which nobody sees, they accuse the innocent."""
+    """Bent by the key at 45 dB, which nobody sees, they accuse the innocent."""
 
     def bent(value, bits):
         kernel = -barrier.keyed_kernel(owner.decoder, bits, 45.0)
         outputs = barrier.protect(kernel, owner.decoder.outputs)
         return dataclasses.replace(owner.decoder, outputs=outputs)
 
-    found = re_marked(owner, innocents, 20, bent)
-    assert not any(looks_valid(np.repeat(p_values, 10)) for p_values in found.values())
-    assert min(np.median(p_values) for p_values in found.values()) < 1e-3
+    found = re_marked(owner, like_the_owner(innocents), 8, bent)
+    assert max(found["trained on unmarked outputs"]) < 1e-4
 
 
 def test_queries_made_after_the_bits_are_a_lie(owner, innocents, make):
@@ -171,6 +174,5 @@ def test_queries_made_after_the_bits_are_a_lie(owner, innocents, make):
             outputs=make.sharpened(clean),
         )
 
-    found = re_marked(owner, innocents, 20, asked)
-    for p_values in found.values():
-        assert np.median(p_values) < 1e-3
+    found = re_marked(owner, like_the_owner(innocents), 8, asked)
+    assert max(found["trained on unmarked outputs"]) < 1e-4
