@@ -4,6 +4,14 @@
 watermarks inside a network (`anw_jax.schemes`), as fine-tuning and pruning do.
 """
 
+from anw_jax.attacks.copies import (
+    COLLUSIONS,
+    OverwriteCode,
+    PermuteWeights,
+    Quantise,
+    WeightNoise,
+    collude,
+)
 from anw_jax.attacks.fine_prune import FinePrune
 from anw_jax.attacks.hidden import Overwrite, Rebase, erase, folded, spoil, taps_of
 from anw_jax.attacks.kinds import (
@@ -18,6 +26,7 @@ from anw_jax.attacks.kinds import (
 from anw_jax.attacks.registry import HIDDEN_NAMES, NAMES, create
 
 __all__ = [
+    "COLLUSIONS",
     "HIDDEN_NAMES",
     "NAMES",
     "Attack",
@@ -26,10 +35,15 @@ __all__ = [
     "Material",
     "ModelAttack",
     "Overwrite",
+    "OverwriteCode",
+    "PermuteWeights",
     "PhotoAttack",
+    "Quantise",
     "Rebase",
     "StepAttack",
     "TrainedModel",
+    "WeightNoise",
+    "collude",
     "create",
     "erase",
     "folded",

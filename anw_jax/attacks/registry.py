@@ -14,6 +14,7 @@ from anw_jax.attacks.batch import (
     LabelSmoothing,
     Mixup,
 )
+from anw_jax.attacks.copies import OverwriteCode, PermuteWeights, Quantise, WeightNoise
 from anw_jax.attacks.distil import Distil
 from anw_jax.attacks.dp_sgd import DpSgd
 from anw_jax.attacks.fine_prune import FinePrune
@@ -58,6 +59,10 @@ _HIDDEN: dict[str, type] = {
     "rebase": Rebase,
     "overwrite": Overwrite,
     "fine_prune": FinePrune,
+    "overwrite_code": OverwriteCode,
+    "permute_weights": PermuteWeights,
+    "quantise": Quantise,
+    "weight_noise": WeightNoise,
 }
 HIDDEN_NAMES = tuple(_HIDDEN)
 

@@ -1,4 +1,7 @@
-"""Watermarks in models: `anw model log | keygen | embed | release | claim | vote`."""
+"""Watermarks in models: `anw model log | keygen | embed | release | claim | vote`.
+
+The commands for customers' copies are in `model_copies`.
+"""
 
 import pathlib
 from typing import Any
@@ -7,20 +10,19 @@ import click
 import numpy as np
 
 from anw_jax import _json
-from anw_jax.cli import outputs
-from anw_jax.cli.options import json_option, parse_beacon_value
+from anw_jax.cli import model_copies, outputs
+from anw_jax.cli.options import (
+    json_option,
+    log_option,
+    parse_beacon_value,
+    path_type,
+    sign_option,
+    value_option,
+)
 from anw_jax.cli.output import CONDITIONAL, INCONCLUSIVE, NO_EVIDENCE, NOT_SHOWN, show
 from anw_jax.errors import CaseError
 from anw_jax.keys import MarkKey, commit_scheme, one_time_key
 from anw_jax.verify.verdict import is_conditional, is_evidence
-
-_PATH = click.Path(path_type=pathlib.Path)
-
-log_option = click.option("--log", required=True, type=_PATH, help="Folder of the public log.")
-value_option = click.option(
-    "--beacon-value", required=True, metavar="VALUE", help="Hexadecimal digits, or a file."
-)
-sign_option = click.option("--sign", required=True, type=_PATH, help="Your signing key.")
 
 
 @click.group()
@@ -30,17 +32,18 @@ def model() -> None:
     Needs the extras 'run' and 'stamp'. In order: log, keygen, vote (each node, to say that it
     has seen the commitment), the beacon's value, embed, release; in a dispute claim and vote.
     For a mark in the outputs of a model: barrier, the beacon's value, protect.
+    For copies with a code for each customer: log, setup, vote, issue, accept; then trace.
     """
 
 
-model.add_command(outputs.barrier)
-model.add_command(outputs.protect)
+for _command in (outputs.barrier, outputs.protect, *model_copies.COMMANDS):
+    model.add_command(_command)
 
 
 @model.command(short_help="Start a public log, or show it.")
-@click.argument("folder", type=_PATH)
+@click.argument("folder", type=path_type)
 @click.option("--node", "nodes", multiple=True, metavar="HEX", help="Public key of a node.")
-@click.option("--sign", type=_PATH, help="Your signing key, to start the log.")
+@click.option("--sign", type=path_type, help="Your signing key, to start the log.")
 @json_option
 def log(folder, nodes, sign, as_json) -> None:
     """Start a log in FOLDER that names its nodes; without --node verify and show it.
@@ -74,16 +77,16 @@ def log(folder, nodes, sign, as_json) -> None:
 
 
 @model.command(short_help="Create the keys of a model's marks, and publish their commitments.")
-@click.argument("folder", type=_PATH)
-@click.option("--network", required=True, type=_PATH, help="The clean model: run or .npz.")
+@click.argument("folder", type=path_type)
+@click.option("--network", required=True, type=path_type, help="The clean model: run or .npz.")
 @click.option("--tap", "taps", multiple=True, required=True, help="A layer to read; repeat.")
 @click.option("--beacon", required=True, help="A public value that appears later.")
 @click.option("--keys", "num_keys", default=2, show_default=True, help="One for each claim.")
 @click.option("--bits", default=300, show_default=True, help="Bits of each key.")
 @click.option("--image-size", default=32, show_default=True, help="Pixels of a side.")
 @click.option("--alpha", default=1e-6, show_default=True, help="Level of the test.")
-@click.option("--log", type=_PATH, help="Folder of the public log; needs --sign.")
-@click.option("--sign", type=_PATH, help="Your signing key.")
+@click.option("--log", type=path_type, help="Folder of the public log; needs --sign.")
+@click.option("--sign", type=path_type, help="Your signing key.")
 @json_option
 def keygen(
     folder, network, taps, beacon, num_keys, bits, image_size, alpha, log, sign, as_json
@@ -138,11 +141,11 @@ def keygen(
 
 
 @model.command(short_help="Embed the bits of all keys into the clean model.")
-@click.argument("folder", type=_PATH)
-@click.option("--network", required=True, type=_PATH, help="The clean model: run or .npz.")
+@click.argument("folder", type=path_type)
+@click.option("--network", required=True, type=path_type, help="The clean model: run or .npz.")
 @click.option("--data", "source", required=True, help="Images of the task, as in `data.load`.")
 @value_option
-@click.option("--out", required=True, type=_PATH, help="The marked model, a new .npz file.")
+@click.option("--out", required=True, type=path_type, help="The marked model, a new .npz file.")
 @click.option("--steps", default=400, show_default=True, help="Steps of the embedding.")
 @json_option
 def embed(folder, network, source, beacon_value, out, steps, as_json) -> None:
@@ -188,8 +191,8 @@ def embed(folder, network, source, beacon_value, out, steps, as_json) -> None:
 
 
 @model.command(short_help="Name the released weights in the log.")
-@click.argument("folder", type=_PATH)
-@click.option("--network", required=True, type=_PATH, help="The marked model.")
+@click.argument("folder", type=path_type)
+@click.option("--network", required=True, type=path_type, help="The marked model.")
 @log_option
 @sign_option
 @json_option
@@ -212,9 +215,9 @@ def release(folder, network, log, sign, as_json) -> None:
 
 
 @model.command(short_help="Open a key, and claim a model.")
-@click.argument("folder", type=_PATH)
+@click.argument("folder", type=path_type)
 @click.option("--number", required=True, type=int, help="Which key; each serves once.")
-@click.option("--suspect", required=True, type=_PATH, help="The model claimed.")
+@click.option("--suspect", required=True, type=path_type, help="The model claimed.")
 @value_option
 @log_option
 @sign_option
@@ -241,9 +244,9 @@ def claim(folder, number, suspect, beacon_value, log, sign, as_json) -> None:
 
 
 @model.command("open", short_help="Write one key to a file, for an arbitrator's verdict.")
-@click.argument("folder", type=_PATH)
+@click.argument("folder", type=path_type)
 @click.option("--number", required=True, type=int, help="Which key; each serves once.")
-@click.option("--out", required=True, type=_PATH, help="The key, a new file.")
+@click.option("--out", required=True, type=path_type, help="The key, a new file.")
 @json_option
 def open_key(folder, number, out, as_json) -> None:
     """Write key NUMBER of FOLDER to OUT, for `anw verdict --key`; the key is spent by it.
@@ -258,10 +261,10 @@ def open_key(folder, number, out, as_json) -> None:
 
 
 @model.command(short_help="As a node: state what you have seen, or judge a claim.")
-@click.argument("log", type=_PATH)
+@click.argument("log", type=path_type)
 @click.option("--claim", "number", type=int, help="Number of the claim; without it, see only.")
-@click.option("--base", type=_PATH, help="The clean model that the claim's decoder names.")
-@click.option("--suspect", type=_PATH, help="The model claimed, as you obtained it.")
+@click.option("--base", type=path_type, help="The clean model that the claim's decoder names.")
+@click.option("--suspect", type=path_type, help="The model claimed, as you obtained it.")
 @click.option("--beacon-value", metavar="VALUE", help="As you fetched it: digits, or a file.")
 @click.option("--models-tried", type=int, help="You state: models on which the key was tried.")
 @click.option("--nothing-else", is_flag=True, help="You state: the key had no other use.")

@@ -16,7 +16,15 @@ from anw_jax.keys.plan_fields import BOUNDS, FITS, KINDS
 from anw_jax.marks.named import NAMES, STRENGTHS
 from anw_jax.stats import DEFAULT_ALPHA, DEFAULT_STATISTIC, STATISTICS
 
-_PATH = click.Path(path_type=pathlib.Path)
+path_type = click.Path(path_type=pathlib.Path)
+
+log_option = click.option(
+    "--log", required=True, type=path_type, help="Folder of the public log."
+)
+value_option = click.option(
+    "--beacon-value", required=True, metavar="VALUE", help="Hexadecimal digits, or a file."
+)
+sign_option = click.option("--sign", required=True, type=path_type, help="Your signing key.")
 
 # What a commitment fixes beside its rules: option, type, help.
 _COMMITTED = (
@@ -53,13 +61,13 @@ _COMMITTED = (
     ("--place", str, "Where you publish your commitments, such as an address."),
     (
         "--labels",
-        _PATH,
+        path_type,
         "CSV file with rows 'file,label', the only labels that audits will accept from you. A "
         "label is a class number, a word, or '-' if no class fits.",
     ),
     (
         "--labels-map",
-        _PATH,
+        path_type,
         "CSV file with rows 'word,class number', for labels that are words; without it the "
         "arbitrator maps them.",
     ),

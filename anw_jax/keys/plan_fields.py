@@ -53,7 +53,7 @@ COMPOSED = "composed"
 MULTITASK = "multitask"
 BARRIER = "barrier"
 FINGERPRINT = "fingerprint"
-SCHEMES = (MULTITASK, BARRIER, FINGERPRINT)
+MODEL_SCHEMES = (MULTITASK, BARRIER, FINGERPRINT)
 # A custom mark, which is not in this library: the arbitrator must have its code.
 OWN = "own"
 
@@ -153,7 +153,7 @@ def is_scheme(mark: str) -> bool:
       >>> is_scheme("multitask:" + "0f" * 32), is_scheme("hue_rotation")
       (True, False)
     """
-    return mark.partition(":")[0] in SCHEMES
+    return mark.partition(":")[0] in MODEL_SCHEMES
 
 
 def check_statistic(statistic: str, mode: str, mark: str = HUE_ROTATION) -> str:

@@ -7,6 +7,7 @@ proof, changed models, analyses, report), stores everything in the workdir, and 
 from anw_jax.lab.barrier_settings import BarrierSettings, CopySettings
 from anw_jax.lab.config import settings_from_config
 from anw_jax.lab.diffusion_settings import DiffusionSettings, TuningSettings
+from anw_jax.lab.fingerprint_settings import CollusionSettings, FingerprintSettings
 from anw_jax.lab.multitask_settings import MarkSettings, MultitaskSettings
 from anw_jax.lab.run import run
 from anw_jax.lab.settings import (
@@ -23,8 +24,10 @@ __all__ = [
     "AttackSettings",
     "BarrierSettings",
     "CopySettings",
+    "CollusionSettings",
     "DataSettings",
     "DiffusionSettings",
+    "FingerprintSettings",
     "MarkSettings",
     "ModelSettings",
     "MultitaskSettings",

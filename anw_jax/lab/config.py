@@ -18,11 +18,14 @@ from ml_collections import config_dict
 from anw_jax.errors import SettingsError
 from anw_jax.lab.barrier_settings import BarrierSettings
 from anw_jax.lab.diffusion_settings import DiffusionSettings
+from anw_jax.lab.fingerprint_settings import FingerprintSettings
 from anw_jax.lab.multitask_settings import MultitaskSettings
 from anw_jax.lab.settings import Settings
 
 T = TypeVar("T")
-AnySettings = Settings | DiffusionSettings | MultitaskSettings | BarrierSettings
+AnySettings = (
+    Settings | DiffusionSettings | MultitaskSettings | BarrierSettings | FingerprintSettings
+)
 
 
 def load_config(file_and_variant: str) -> ml_collections.ConfigDict:
@@ -116,6 +119,7 @@ def _kind_of(values: Mapping[str, Any]) -> type[AnySettings]:
         "tunings": DiffusionSettings,
         "marks": MultitaskSettings,
         "copies": BarrierSettings,
+        "collusions": FingerprintSettings,
     }
     return next((kind for name, kind in kinds.items() if name in values), Settings)
 
@@ -194,7 +198,8 @@ def settings_from_config(config: Mapping[str, Any]) -> AnySettings:
 
     Args:
       config: nested mapping with the fields of `Settings`, of `DiffusionSettings` (which alone
-        has tunings) or of `MultitaskSettings` (which alone has marks); an
+        has tunings), of `MultitaskSettings` (which alone has marks) or of
+        `FingerprintSettings` (which alone has collusions); an
         `ml_collections.ConfigDict` or a dict.
 
     Raises:

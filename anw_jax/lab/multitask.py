@@ -8,23 +8,20 @@ that the same command resumes.
 import dataclasses
 import functools
 import hashlib
-import os
-from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from anw_jax import attacks, data, keys, schemes, stats, train
-from anw_jax.attacks import Material, TrainedModel
-from anw_jax.errors import SettingsError
+from anw_jax import attacks, keys, schemes, stats
+from anw_jax.attacks import TrainedModel
 from anw_jax.keys import Bits, MarkKey
 from anw_jax.lab.journal import Journal, StoppedError, TrainingLog, stop_on_interrupt
 from anw_jax.lab.multitask_settings import MarkSettings, MultitaskSettings
-from anw_jax.lab.training import callbacks_of, make_model
+from anw_jax.lab.task import Task, load_task, train_network
+from anw_jax.lab.training import callbacks_of
 from anw_jax.lab.workdir import Workdir
-from anw_jax.models import Model, Variables
+from anw_jax.models import Variables
 from anw_jax.report.scheme_page import EXAMPLES
 from anw_jax.schemes import multitask
 from anw_jax.schemes.multitask import branch as branches
@@ -49,36 +46,6 @@ class OneKey:
     bits: Bits
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Run:
-    """What all stages of one run share; `attacker` and `unseen` are halves of the test set."""
-
-    settings: MultitaskSettings
-    folder: Workdir
-    journal: Journal
-    model: Model
-    learner: data.Dataset
-    attacker: data.Dataset
-    unseen: data.Dataset
-    should_stop: Callable[[], bool]
-
-    def material(self) -> Material:
-        """Return what an attacker has."""
-        settings = dataclasses.replace(self.settings.train, seed=self.settings.seed)
-        return Material(
-            settings,
-            self.learner.images,
-            self.learner.labels,
-            self.attacker.images,
-            self.attacker.labels,
-            seed=self.settings.seed,
-        )
-
-    def accuracy(self, predict: jax.tree_util.Partial) -> float:
-        """Return the share of unseen images that are classified correctly."""
-        return train.evaluate(predict, self.unseen.images, self.unseen.labels)[1]
-
-
 def measure(settings: MultitaskSettings, folder: Workdir, journal: Journal) -> dict[str, Any]:
     """Make, attack and read the marked networks, resuming from the last completed step.
 
@@ -86,9 +53,9 @@ def measure(settings: MultitaskSettings, folder: Workdir, journal: Journal) -> d
       StoppedError: Ctrl-C was pressed.
     """
     with stop_on_interrupt(journal) as stop:
-        run = _prepare(settings, folder, journal, stop)
+        run = load_task(settings, folder, journal, stop)
         with journal.stage("train"):
-            base = _trained(run, settings.seed, "clean")
+            base = train_network(run, settings.seed, "clean")
         owned = make_keys(settings, run.learner.images.shape[1:], base)
         folder.write_json("commitments.json", [one.commitment for one in owned])
         folder.write_arrays(EXAMPLES, **_examples(owned[0]))
@@ -129,54 +96,7 @@ def _examples(one: OneKey) -> dict[str, np.ndarray]:
     }
 
 
-def _prepare(
-    settings: MultitaskSettings, folder: Workdir, journal: Journal, stop: Callable[[], bool]
-) -> _Run:
-    source = os.path.expandvars(settings.data.source)
-    splits = data.load(source, image_size=settings.data.image_size)
-    learner, test = splits.train.in_memory(), splits.test.in_memory()
-    if settings.data.num_train is not None:
-        if settings.data.num_train > len(learner):
-            raise SettingsError(
-                f"config.data.num_train must be at most {len(learner)}, got "
-                f"{settings.data.num_train}"
-            )
-        learner = learner.take(np.arange(settings.data.num_train))
-    half = len(test) // 2
-    model, _ = make_model(settings.model, learner, settings.seed)
-    return _Run(
-        settings,
-        folder,
-        journal,
-        model,
-        learner,
-        test.take(np.arange(half)),
-        test.take(np.arange(half, len(test))),
-        stop,
-    )
-
-
-def _trained(run: _Run, seed: int, name: str) -> Variables:
-    """Train a network from scratch, resume it, or load it."""
-    learner = run.learner
-    settings = dataclasses.replace(run.settings.train, seed=seed)
-    plan = data.BatchPlan(len(learner), settings.batch_size, seed)
-    result = train.train(
-        run.model,
-        settings,
-        learner.images,
-        learner.labels,
-        plan.rows,
-        checkpoint_dir=run.folder.path / "networks" / name,
-        **callbacks_of(TrainingLog(run.journal, f"{name}: ")),
-        should_stop=run.should_stop,
-    )
-    if not result.completed or run.should_stop():
-        raise StoppedError
-    return _unbound(result.state.variables)
-
-
-def _measured(run: _Run, base: Variables, owned: list[OneKey]) -> dict[str, Any]:
+def _measured(run: Task, base: Variables, owned: list[OneKey]) -> dict[str, Any]:
     settings, folder = run.settings, run.folder
     clean = TrainedModel.of(run.model, base)
     found = {"clean_accuracy": run.accuracy(clean.predict), "marks": {}}
@@ -207,7 +127,7 @@ def _measured(run: _Run, base: Variables, owned: list[OneKey]) -> dict[str, Any]
 
 
 def _marked(
-    run: _Run, base: Variables, owned: list[OneKey], name: str, mark: MarkSettings
+    run: Task, base: Variables, owned: list[OneKey], name: str, mark: MarkSettings
 ) -> tuple[Variables, Any]:
     """Embed, resume, or load a marked network; and its secret branch, or None."""
     how = dataclasses.replace(mark.embed, seed=run.settings.seed)
@@ -226,7 +146,7 @@ def _marked(
 
 
 def _attacked(
-    run: _Run,
+    run: Task,
     base: Variables,
     owned: list[OneKey],
     mark: MarkSettings,
@@ -245,7 +165,7 @@ def _attacked(
     return numbers | {"keys": [_read(run, base, one, taps_fn) for one in owned]}
 
 
-def _rule(run: _Run, one: OneKey, secret: Any, taps_fn: schemes.TapsFn) -> dict[str, Any]:
+def _rule(run: Task, one: OneKey, secret: Any, taps_fn: schemes.TapsFn) -> dict[str, Any]:
     """Apply the paper's rule; a network that the branch cannot read does not pass."""
     committed = multitask.branch_digest(secret)
     try:
@@ -262,7 +182,7 @@ def _rule(run: _Run, one: OneKey, secret: Any, taps_fn: schemes.TapsFn) -> dict[
     return {"watermark_accuracy": result.accuracy, "passes": result.passes}
 
 
-def _read(run: _Run, base: Variables, one: OneKey, taps_fn: schemes.TapsFn) -> dict[str, float]:
+def _read(run: Task, base: Variables, one: OneKey, taps_fn: schemes.TapsFn) -> dict[str, float]:
     """Read one key's scores; the released network is no argument of the reader."""
     base_fn = multitask.tapped(run.model, base, run.settings.taps)
     scores = multitask.extract(one.decoder, base_fn, taps_fn)
@@ -279,7 +199,7 @@ def _read(run: _Run, base: Variables, one: OneKey, taps_fn: schemes.TapsFn) -> d
     }
 
 
-def _fresh_bits(run: _Run, one: OneKey) -> list[Bits]:
+def _fresh_bits(run: Task, one: OneKey) -> list[Bits]:
     """Draw the bits of wrong keys for the same decoder."""
     return [
         keys.draw_bits(
@@ -292,12 +212,12 @@ def _fresh_bits(run: _Run, one: OneKey) -> list[Bits]:
     ]
 
 
-def _controls(run: _Run, base: Variables, owned: list[OneKey]) -> dict[str, Any]:
+def _controls(run: Task, base: Variables, owned: list[OneKey]) -> dict[str, Any]:
     """Read networks that never met the marks."""
     found = {}
     for number in range(run.settings.num_innocents):
         seed = run.settings.seed + 1000 * (1 + number)
-        own = TrainedModel.of(run.model, _trained(run, seed, f"innocent{number}"))
+        own = TrainedModel.of(run.model, train_network(run, seed, f"innocent{number}"))
         tuned = attacks.create("fine_tune", num_epochs=2, batch_size=min(32, len(run.attacker)))
         material = dataclasses.replace(run.material(), seed=seed)
         shared = tuned.change(TrainedModel.of(run.model, base), material)
@@ -307,7 +227,7 @@ def _controls(run: _Run, base: Variables, owned: list[OneKey]) -> dict[str, Any]
     return found
 
 
-def _forgery(run: _Run, base: Variables, one: OneKey) -> dict[str, float]:
+def _forgery(run: Task, base: Variables, one: OneKey) -> dict[str, float]:
     """Fit branches to the clean network: with all its features, and with a sixth of N."""
     taps_fn = multitask.tapped(run.model, base, run.settings.taps)
     features = multitask.input_features(one.decoder, taps_fn)
@@ -342,7 +262,3 @@ def _line(mark: str, attack: str, numbers: dict[str, Any]) -> str:
         f"{mark:<14} {attack:<14} test {numbers['test_accuracy']:6.1%}  watermark "
         f"{'unread' if right is None else f'{right:6.1%}'}  {evidence}"
     )
-
-
-def _unbound(variables: Variables) -> Variables:
-    return jax.tree.map(jnp.asarray, jax.device_get(variables))

@@ -10,11 +10,20 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from anw_jax.errors import AnwError
-from anw_jax.lab import barrier, diffusion, multitask, owners, proof, training
+from anw_jax.lab import (
+    barrier,
+    diffusion,
+    fingerprint,
+    multitask,
+    owners,
+    proof,
+    training,
+)
 from anw_jax.lab import query as queries
 from anw_jax.lab.analyses import ANALYSES
 from anw_jax.lab.barrier_settings import BarrierSettings
 from anw_jax.lab.diffusion_settings import DiffusionSettings
+from anw_jax.lab.fingerprint_settings import FingerprintSettings
 from anw_jax.lab.journal import Journal, StoppedError, stop_on_interrupt
 from anw_jax.lab.multitask_settings import MultitaskSettings
 from anw_jax.lab.provenance import provenance
@@ -23,7 +32,9 @@ from anw_jax.lab.workdir import Workdir, plain
 from anw_jax.progress import format_seconds
 from anw_jax.report import write_report, write_scheme_report
 
-_AnySettings = Settings | DiffusionSettings | MultitaskSettings | BarrierSettings
+_AnySettings = (
+    Settings | DiffusionSettings | MultitaskSettings | BarrierSettings | FingerprintSettings
+)
 
 
 def run(settings: _AnySettings, workdir: str | os.PathLike) -> dict[str, Any] | None:
@@ -206,4 +217,5 @@ _KINDS = {
     DiffusionSettings: _Kind(diffusion.measure),
     MultitaskSettings: _Kind(multitask.measure, write_scheme_report),
     BarrierSettings: _Kind(barrier.measure),
+    FingerprintSettings: _Kind(fingerprint.measure),
 }

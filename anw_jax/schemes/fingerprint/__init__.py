@@ -6,6 +6,7 @@ is drawn, `embed` makes a copy, `extract` reads scores, and `trace` gives each c
 p under any collusion.
 """
 
+from anw_jax.schemes.fingerprint import records
 from anw_jax.schemes.fingerprint.carrier import NUM_BITS, READINGS, Carrier, make_carrier
 from anw_jax.schemes.fingerprint.disputes import (
     FingerprintVerdict,
@@ -44,6 +45,7 @@ __all__ = [
     "owner_scores",
     "permuted",
     "read_suspect",
+    "records",
     "repair",
     "scaled",
     "trace",

@@ -1,0 +1,262 @@
+"""Copies for customers: `anw model setup | issue | accept | trace`."""
+
+import pathlib
+from typing import Any
+
+import click
+
+from anw_jax import _json
+from anw_jax.audit.files import read_json
+from anw_jax.cli.options import (
+    json_option,
+    log_option,
+    parse_beacon_value,
+    path_type,
+    sign_option,
+    value_option,
+)
+from anw_jax.cli.output import NOT_SHOWN, show
+from anw_jax.errors import CaseError
+from anw_jax.keys import MarkKey, Plan, commit_scheme, draw_bits
+
+_FORMAT = "anw_jax fingerprint setup, version 1"
+_CARRIER, _KEY = "carrier.json", "mark.key"
+
+
+@click.command(short_help="Fix everything about the copies of a model, before any code exists.")
+@click.argument("folder", type=path_type)
+@click.option("--network", required=True, type=path_type, help="The clean model.")
+@click.option("--beacon", required=True, help="A public value that appears later.")
+@click.option("--judge", required=True, metavar="HEX", help="Public key of the judge.")
+@click.option("--customers", default=100, show_default=True, help="Copies that may be issued.")
+@click.option("--disputes", default=1, show_default=True, help="Suspects that may be judged.")
+@click.option("--epsilon", default=1e-3, show_default=True, help="Chance to name an innocent.")
+@log_option
+@sign_option
+@json_option
+def setup(
+    folder, network, beacon, judge, customers, disputes, epsilon, log, sign, as_json
+) -> None:
+    """Write key and carrier to the new FOLDER, and append SETUP to the log.
+
+    Keep FOLDER secret. Then let the nodes of the log see it (anw model vote), and wait for the
+    beacon's value.
+
+    \b
+    Example:
+      anw model setup copies --network clean.npz --beacon drand:CHAIN:ROUND --customers 100 \\
+        --judge 77de… --log shared/log --sign ann.sign
+    """
+    from anw_jax.schemes import fingerprint, plan_of
+    from anw_jax.schemes.log import read_log
+
+    if folder.exists():
+        raise FileExistsError(f"{folder} already exists: keys are never overwritten")
+    read_log(log)
+    key = MarkKey.generate()
+    _, base = _network(network)
+    carrier = fingerprint.make_carrier(key, base, customers, num_disputes=disputes)
+    fingerprint.groups_of(base)
+    plan = plan_of(carrier, alpha=epsilon, beacon=beacon)
+    commitment = commit_scheme(key, plan)
+    record = fingerprint.records.setup(log, plan, commitment, judge, sign)
+    folder.mkdir(parents=True)
+    key.save(folder / _KEY)
+    body = {
+        "format": _FORMAT,
+        "carrier": carrier.as_json(),
+        "plan": plan.as_json(),
+        "setup": record.number,
+    }
+    _json.write(folder / _CARRIER, body)
+    shown = {"record": record.number, "commitment": commitment, "weights": carrier.num_weights}
+    show(as_json, shown, [f"setup {record.number}: {commitment}", f"keep {folder} secret"])
+
+
+@click.command(short_help="Make one customer's copy, and record it.")
+@click.argument("folder", type=path_type)
+@click.option("--network", required=True, type=path_type, help="The clean model.")
+@click.option("--customer", required=True, metavar="HEX", help="The customer's public key.")
+@click.option("--nonce", required=True, metavar="HEX", help="64 digits that he drew himself.")
+@click.option("--strength", default=0.05, show_default=True, help="Change, as a share.")
+@click.option("--out", required=True, type=path_type, help="The copy, a new .npz file.")
+@click.option("--data", "source", help="Images of the task, to repair the copy by training.")
+@click.option("--image-size", default=32, show_default=True, help="Pixels of a side.")
+@value_option
+@log_option
+@sign_option
+@json_option
+def issue(
+    folder,
+    network,
+    customer,
+    nonce,
+    strength,
+    out,
+    source,
+    image_size,
+    beacon_value,
+    log,
+    sign,
+    as_json,
+) -> None:
+    """Write the customer's copy to OUT, and append ISSUE to the log before it is handed over.
+
+    \b
+    Example:
+      anw model issue copies --network clean.npz --customer 12ab… --nonce 5c1f… \\
+        --beacon-value round.json --out bob.npz --log shared/log --sign ann.sign
+    """
+    from anw_jax.schemes import fingerprint, save_network, weights_digest
+
+    if out.exists():
+        raise FileExistsError(f"{out} already exists: it is never overwritten")
+    carrier, plan, setup_number = _opened(folder / _CARRIER)
+    key = MarkKey.load(folder / _KEY)
+    value = parse_beacon_value(plan, beacon_value)
+    net, base = _network(network)
+    one = fingerprint.Issue(0, customer, nonce, "", None)
+    code = one.code(key, plan, carrier.num_bits, value)
+    common = draw_bits(key, plan, carrier.num_owner_bits, beacon=value)
+    copy = fingerprint.embed(carrier, base, code, common, strength=strength)
+    if source is not None:
+        copy = _repaired(carrier, net, base, copy, source, image_size)
+    digest = weights_digest(copy)
+    record = fingerprint.records.issue(log, setup_number, customer, nonce, digest, sign)
+    save_network(out, net, copy)
+    body = {"record": record.number, "weights": digest}
+    show(as_json, body, [f"issue {record.number}: {out}, weights {digest}"])
+
+
+@click.command(short_help="As a customer: sign that you hold a copy.")
+@click.argument("log", type=path_type)
+@click.option("--issue", "number", required=True, type=int, help="Number of the issue.")
+@click.option("--network", required=True, type=path_type, help="The copy that you received.")
+@click.option("--nonce", required=True, metavar="HEX", help="The 64 digits that you drew.")
+@sign_option
+@json_option
+def accept(log, number, network, nonce, sign, as_json) -> None:
+    """Append ACCEPT to LOG: the copy has the weights and the nonce that the issue names.
+
+    \b
+    Example:
+      anw model accept shared/log --issue 7 --network bob.npz --nonce 5c1f… --sign bob.sign
+    """
+    from anw_jax.schemes import fingerprint, weights_digest
+
+    digest = weights_digest(_network(network)[1])
+    record = fingerprint.records.accept(log, number, nonce, digest, sign)
+    show(as_json, {"record": record.number, "weights": digest}, [f"accepted: issue {number}"])
+
+
+@click.command(short_help="Trace a suspect to the copies that it derives from.")
+@click.argument("log", type=path_type)
+@click.option("--carrier", required=True, type=path_type, help="carrier.json of the owner.")
+@click.option("--suspect", required=True, type=path_type, help="The model found.")
+@click.option("--dispute", type=int, help="As the judge: number of the dispute.")
+@click.option("--base", type=path_type, help="As the judge: the clean model.")
+@click.option("--key", type=path_type, help="As the judge, after reading: the owner's key.")
+@click.option("--copies", type=path_type, help="With --key: folder with all accepted copies.")
+@click.option("--beacon-value", metavar="VALUE", help="With --key: as you fetched it.")
+@sign_option
+@json_option
+def trace(
+    log, carrier, suspect, dispute, base, key, copies, beacon_value, sign, as_json
+) -> int | None:
+    """Append DISPUTE as the owner, EXTRACT as the judge, and with --key the VERDICT.
+
+    The judge reads the suspect before the owner opens the key to him. Exit codes of a verdict:
+    0 if a customer is named, 3 if not.
+
+    \b
+    Examples:
+      anw model trace shared/log --carrier copies/carrier.json --suspect found.npz \\
+        --sign ann.sign
+      anw model trace shared/log --dispute 12 --carrier carrier.json --base clean.npz \\
+        --suspect found.npz --sign judge.sign
+      anw model trace shared/log --dispute 12 --carrier carrier.json --base clean.npz \\
+        --suspect found.npz --key mark.key --copies copies --beacon-value round.json \\
+        --sign judge.sign
+    """
+    from anw_jax.schemes import fingerprint, weights_digest
+
+    opened, plan, setup_number = _opened(carrier)
+    found = _network(suspect)[1]
+    if dispute is None:
+        digest = weights_digest(found)
+        record = fingerprint.records.dispute(log, setup_number, digest, sign)
+        body = {"record": record.number, "suspect": digest}
+        show(as_json, body, [f"dispute {record.number}: weights {digest}"])
+        return None
+    if base is None:
+        raise click.UsageError("the judge reads a suspect with --base")
+    given = (log, dispute, opened, _network(base)[1], found)
+    if key is None:
+        record = fingerprint.read_suspect(*given, sign)
+        show(as_json, {"record": record.number, **record.body}, ["read: the key may be opened"])
+        return None
+    if copies is None or beacon_value is None:
+        raise click.UsageError("a verdict needs --copies and --beacon-value")
+    value = parse_beacon_value(plan, beacon_value)
+    by_weights = _copies(copies)
+    record, verdict = fingerprint.judge_dispute(
+        *given, MarkKey.load(key), value, lambda one: _copy(by_weights, one.weights), sign
+    )
+    logs = zip(verdict.issues, verdict.trace.smallest, strict=True)
+    lines = [
+        f"issue {one.number}: customer {one.customer[:16]}…, log10 p = {log10_p:.2f}"
+        + (" (no receipt)" if one.accepted is None else "")
+        for one, log10_p in logs
+    ]
+    show(as_json, {"record": record.number, **record.body}, [*lines, verdict.text])
+    return None if verdict.named else NOT_SHOWN
+
+
+COMMANDS = (setup, issue, accept, trace)
+
+
+def _opened(path: pathlib.Path) -> tuple[Any, Plan, int]:
+    """Read carrier, plan and number of the setup."""
+    from anw_jax.schemes import fingerprint
+
+    body = read_json(path, _FORMAT)
+    try:
+        carrier = fingerprint.Carrier.from_json(body["carrier"])
+        return carrier, Plan.from_json(body["plan"]), body["setup"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CaseError(f"{path} is damaged: {error}") from None
+
+
+def _repaired(
+    carrier: Any, net: Any, base: Any, copy: Any, source: str, image_size: int
+) -> dict[str, Any]:
+    """Train a copy for one epoch, and restore its code."""
+    from anw_jax import data, train
+    from anw_jax.schemes import fingerprint
+
+    task = data.load(source, image_size=image_size).train.in_memory()
+    how = fingerprint.RepairSettings(batch_size=min(64, len(task)))
+    given = (carrier, net, base, copy, task.images, task.labels, how)
+    return fingerprint.repair(*given, train_settings=train.TrainSettings(schedule="cosine"))
+
+
+def _copies(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Return the networks in a folder by the digests of their weights."""
+    from anw_jax.schemes import weights_digest
+
+    return {weights_digest(_network(path)[1]): path for path in sorted(folder.glob("*.npz"))}
+
+
+def _copy(by_weights: dict[str, pathlib.Path], weights: str) -> dict[str, Any]:
+    if weights not in by_weights:
+        raise CaseError(
+            f"the accepted copy with the weights {weights[:16]}… must be in the folder of "
+            "copies: the judge checks that each holds its own code"
+        )
+    return _network(by_weights[weights])[1]
+
+
+def _network(path: pathlib.Path) -> tuple[Any, dict[str, Any]]:
+    from anw_jax.schemes.systems import open_network
+
+    return open_network(path)

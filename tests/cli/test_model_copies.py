@@ -1,0 +1,123 @@
+"""`anw model setup | issue | accept | trace`, each step by a process of its own."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from anw_jax import attacks, audit, models
+from anw_jax.attacks import TrainedModel
+from anw_jax.cli.main import run
+from anw_jax.schemes import load_network, save_network
+from anw_jax.schemes.log import read_log
+
+NET = models.create("testing", 10)
+VALUE = "0f" * 32
+PEOPLE = ("ann", "judge", "bob", "cid", "node0", "node1", "node2")
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def place(tmp_path) -> pathlib.Path:
+    for name in PEOPLE:
+        audit.new_signing_key(tmp_path / name)
+    save_network(tmp_path / "clean.npz", NET, NET.init(jax.random.key(0), (16, 16, 3)))
+    return tmp_path
+
+
+def public(place, name: str) -> str:
+    return audit.signatures.public_key_of(place / name)
+
+
+def setup_words(place, **changes: str) -> list[str]:
+    options = {
+        "network": "clean.npz",
+        "beacon": "arbitrator:The judge",
+        "judge": public(place, "judge"),
+        "customers": "20",
+        "log": "log",
+        "sign": "ann",
+        **changes,
+    }
+    return ["setup", "copies", *(w for name, value in options.items()
+                                 for w in (f"--{name}", value))]  # fmt: skip
+
+
+def command(place, *words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "anw_jax.cli", "model", *words],
+        cwd=place,
+        env={"PATH": "", "PYTHONPATH": str(REPOSITORY), "HOME": str(place)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["trace", "log", "--carrier", "clean.npz", "--suspect", "clean.npz", "--sign", "ann"],
+         "clean.npz"),
+        (["accept", "log", "--issue", "1", "--network", "clean.npz", "--nonce", "0f",
+          "--sign", "bob"], "the log has no issue with the number 1"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(place, monkeypatch, capsys, words, text):
+    monkeypatch.chdir(place)
+    assert run(["model", *words]) != 0
+    error = capsys.readouterr().err
+    assert text in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_whole_protocol_by_separate_processes(place):
+    def do(*words: str, code: int = 0) -> str:
+        done = command(place, *words)
+        assert done.returncode == code, done.stderr + done.stdout
+        return done.stdout + done.stderr
+
+    nodes = [w for n in ("node0", "node1", "node2") for w in ("--node", public(place, n))]
+    do("log", "log", *nodes, "--sign", "ann")
+    do(*setup_words(place))
+    for node in ("node0", "node1"):
+        do("vote", "log", "--sign", node)
+    for number, name in enumerate(("bob", "cid"), 5):
+        nonce = f"{number:064x}"
+        issue = [
+            *("issue", "copies", "--network", "clean.npz", "--customer", public(place, name)),
+            *("--nonce", nonce, "--beacon-value", VALUE, "--out", f"{name}.npz"),
+            *("--strength", "0.1", "--log", "log", "--sign", "ann"),
+        ]
+        do(*issue)
+        again = [word if word != f"{name}.npz" else f"{name}2.npz" for word in issue]
+        assert "two codes" in do(*again, code=2)
+        issued = len(read_log(place / "log"))
+        accept = ("accept", "log", "--issue", str(issued), "--network", f"{name}.npz")
+        assert "changed code" in do(*accept, "--nonce", "0f" * 32, "--sign", name, code=2)
+        assert "another customer" in do(*accept, "--nonce", nonce, "--sign", "judge", code=2)
+        do(*accept, "--nonce", nonce, "--sign", name)
+    found = [TrainedModel.of(*load_network(place / f"{name}.npz")) for name in ("bob", "cid")]
+    save_network(place / "found.npz", NET, attacks.collude(found, "average").variables)
+    trace = ["trace", "log", "--carrier", "copies/carrier.json", "--suspect", "found.npz"]
+    do(*trace, "--sign", "ann")
+    number = str(len(read_log(place / "log")))
+    as_judge = [*trace, "--dispute", number, "--base", "clean.npz", "--sign", "judge"]
+    (place / "accepted").mkdir()
+    for name in ("bob", "cid"):
+        (place / f"{name}.npz").rename(place / "accepted" / f"{name}.npz")
+    opened = ("--key", "copies/mark.key", "--copies", "accepted", "--beacon-value", VALUE)
+    assert "not read" in do(*as_judge, *opened, code=2)
+    do(*as_judge)
+    assert "spent codes" in do(*trace, "--sign", "ann", code=2)
+    shown = json.loads(do(*as_judge, *opened, "--json").splitlines()[0])
+    records = read_log(place / "log")
+    issues = [record.number for record in records if record.kind == "issue"]
+    assert shown["issues"] == issues
+    assert shown["outcome"] == "shown"
+    assert records[-1].kind == "verdict"
