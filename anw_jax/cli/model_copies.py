@@ -56,7 +56,6 @@ def setup(
     key = MarkKey.generate()
     _, base = _network(network)
     carrier = fingerprint.make_carrier(key, base, customers, num_disputes=disputes)
-    fingerprint.groups_of(base)
     plan = plan_of(carrier, alpha=epsilon, beacon=beacon)
     commitment = commit_scheme(key, plan)
     record = fingerprint.records.setup(log, plan, commitment, judge, sign)

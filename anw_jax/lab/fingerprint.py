@@ -94,13 +94,8 @@ def make_codes(settings: FingerprintSettings, base: Variables) -> Issued:
 
 def _customer(number: int) -> tuple[str, bytes]:
     """Return public key and nonce of a customer of an experiment."""
-    return tuple(
-        fn(f"{what} of customer {number}".encode())
-        for what, fn in (
-            ("key", lambda text: hashlib.sha256(text).hexdigest()),
-            ("nonce", lambda text: hashlib.sha256(text).digest()),
-        )
-    )
+    key = hashlib.sha256(f"key of customer {number}".encode()).hexdigest()
+    return key, hashlib.sha256(f"nonce of customer {number}".encode()).digest()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -133,5 +133,5 @@ def test_bad_parameters_are_one_error(name, parameters, text):
 
 def test_networks_that_are_not_residual_cannot_be_aligned():
     other = models.create("vgg_testing", 10).init(jax.random.key(0), (32, 32, 3))
-    with pytest.raises(ValueError, match="the network must be a residual one"):
+    with pytest.raises(ValueError, match="the network must be residual"):
         fingerprint.groups_of(other)

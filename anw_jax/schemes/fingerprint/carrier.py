@@ -17,6 +17,7 @@ from anw_jax.keys.mark_key import check_is_mark_key
 from anw_jax.keys.plan_fields import FINGERPRINT
 from anw_jax.models import by_path
 from anw_jax.schemes.fingerprint import projection
+from anw_jax.schemes.fingerprint.symmetries import is_residual
 from anw_jax.schemes.weights import weights_digest
 
 _FORMAT = "anw_jax fingerprint carrier, version 1"
@@ -25,6 +26,7 @@ _TAG_CARRIER = b"anw_jax/v1/fingerprint-carrier\0"
 # The number of bits that the abstract of the withdrawn source names.
 NUM_BITS = 304
 
+# The last one is for residual networks alone.
 READINGS = ("non-blind", "blind", "aligned")
 
 Weights = dict[str, np.ndarray]
@@ -179,8 +181,9 @@ def make_carrier(
       mark_key: the owner's secret, used for this one issue of copies.
       base: weights of the clean model w_base.
       num_customers: codes that may be issued.
-      **settings: other fields of `Carrier`; `layers` are all kernels of convolutions unless
-        given. Long carriers resist collusion: use 30,000 weights or more.
+      **settings: other fields of `Carrier`; unless given, `layers` are all kernels of
+        convolutions, and `readings` all that the network allows. Long carriers resist
+        collusion: use 30,000 weights or more.
 
     Raises:
       ValueError: no such layer, weights that are not finite, or as `Carrier`.
@@ -189,6 +192,7 @@ def make_carrier(
     paths = by_path(jax.device_get(base))
     default = [n for n, leaf in paths.items() if n.endswith("kernel") and np.ndim(leaf) == 4]
     layers = tuple(settings.pop("layers", default))
+    readings = READINGS if is_residual(base) else READINGS[:2]
     num_all = sum(kernel.size for kernel in kernels(base, layers).values())
     return Carrier(
         mark_key.sub_key("fingerprint carrier").hex(),
@@ -196,7 +200,7 @@ def make_carrier(
         layers,
         num_weights=2 ** int(math.log2(num_all)) if num_all else 0,
         num_customers=num_customers,
-        **settings,
+        **{"readings": readings, **settings},
     )
 
 

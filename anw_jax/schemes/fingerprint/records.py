@@ -12,10 +12,11 @@ from typing import Any
 from anw_jax import _check
 from anw_jax.audit.signatures import public_key_of
 from anw_jax.errors import AnwError, RecordError
-from anw_jax.keys import Plan, check_scheme_commitment, customer_code
+from anw_jax.keys import Plan, beacons, check_scheme_commitment, customer_code
 from anw_jax.keys.bits import NONCE_BYTES, Bits
 from anw_jax.keys.digests import check_is_commitment, is_digest
 from anw_jax.keys.mark_key import MarkKey
+from anw_jax.keys.plan_fields import FINGERPRINT
 from anw_jax.schemes.claims import held_since, numbered
 from anw_jax.schemes.log import Record, append, read_log
 
@@ -73,11 +74,15 @@ def setup(
     """Append SETUP: plan and commitment, before the beacon's value.
 
     Raises:
-      ValueError: a plan without a beacon, or no public key of a judge.
+      ValueError: a plan without a beacon of a known kind, or no public key of a judge.
     """
     check_is_commitment(commitment)
-    if not plan.mark.startswith("fingerprint:") or not plan.beacon:
-        raise ValueError("plan must be that of a fingerprint carrier and name a beacon")
+    if not plan.mark.startswith(f"{FINGERPRINT}:") or not beacons.read_beacon(plan.beacon).kind:
+        raise ValueError(
+            "plan must be that of a fingerprint carrier and name a beacon of a known kind "
+            "(drand, nist, arbitrator): the owner could know codes after any other text before "
+            f"he fixes the carrier; got {plan.mark!r:.40} and the beacon {plan.beacon!r:.60}"
+        )
     if not is_digest(judge):
         raise ValueError(f"judge must be a public key of 64 hex digits, got {judge!r:.70}")
     body = {"plan": plan.as_json(), "commitment": commitment, "judge": judge}

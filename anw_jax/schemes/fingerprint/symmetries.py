@@ -41,18 +41,10 @@ def groups_of(variables: dict[str, Any]) -> list[Group]:
       >>> [len(group.writers) for group in groups_of(net.init(jax.random.key(0), (16, 16, 3)))]
       [2, 1, 1, 2]
     """
-    paths = by_path(variables)
-    blocks = sorted(
-        {p.split("/")[1] for p in paths if p.count("/") == 3 and "Block_" in p},
-        key=lambda name: int(name.rpartition("_")[2]),
-    )
-    if (
-        "params/Conv_0/kernel" not in paths
-        or not blocks
-        or "params/Dense_0/kernel" not in paths
-    ):
+    paths, blocks = by_path(variables), _blocks(variables)
+    if not is_residual(variables):
         raise ValueError(
-            "the network must be a residual one (resnet18 … resnet152, small): channels of "
+            "the network must be residual, with BatchNorm (resnet18 …, small): channels of "
             "others cannot be aligned yet; leave out the reading 'aligned'"
         )
     stream = _Open(["params/Conv_0/kernel"], ["BatchNorm_0"], [])
@@ -73,6 +65,20 @@ def groups_of(variables: dict[str, Any]) -> list[Group]:
         stream.norms.append(norms[-1])
     stream.readers.append("params/Dense_0/kernel")
     return [Group(tuple(g.writers), tuple(g.norms), tuple(g.readers)) for g in found]
+
+
+def is_residual(variables: dict[str, Any]) -> bool:
+    """Return whether `groups_of` knows the groups of a network."""
+    ends = {"params/Conv_0/kernel", "params/BatchNorm_0/scale", "params/Dense_0/kernel"}
+    return ends <= set(by_path(variables)) and bool(_blocks(variables))
+
+
+def _blocks(variables: dict[str, Any]) -> list[str]:
+    """Return the names of the blocks whose first convolution is read from the stream."""
+    names = {path.split("/")[1] for path in by_path(variables) if path.count("/") == 3}
+    kinds = ("BasicBlock_", "BottleneckBlock_")
+    found = [name for name in names if name.startswith(kinds)]
+    return sorted(found, key=lambda name: int(name.rpartition("_")[2]))
 
 
 @dataclasses.dataclass

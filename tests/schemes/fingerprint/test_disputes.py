@@ -1,5 +1,6 @@
 """SETUP to VERDICT on a log, and every cheat refused by name."""
 
+import dataclasses
 import json
 import types
 
@@ -249,6 +250,13 @@ def test_a_late_or_foreign_dispute_is_refused(world):
         records.dispute(world.log, world.setup, "0f" * 32, world.path / "thief")
     with pytest.raises(RefusedDisputeError, match=r"^no setup"):
         records.dispute(world.log, 1, "0f" * 32, world.path / "owner")
+
+
+@pytest.mark.parametrize("beacon", ["", "the weather tomorrow"])
+def test_a_beacon_that_the_owner_may_know_is_refused(world, beacon):
+    plan = dataclasses.replace(world.own.plan, beacon=beacon)
+    with pytest.raises(ValueError, match="name a beacon of a known kind"):
+        records.setup(world.log, plan, "0f" * 32, world.public("judge"), world.path / "owner")
 
 
 def test_another_judge_carrier_or_clean_model_is_refused(world, owner_class):
