@@ -23,8 +23,8 @@ from anw_jax.lab.workdir import Workdir
 __all__ = [
     "AttackSettings",
     "BarrierSettings",
-    "CopySettings",
     "CollusionSettings",
+    "CopySettings",
     "DataSettings",
     "DiffusionSettings",
     "FingerprintSettings",
