@@ -22,13 +22,17 @@ jax.config.update("jax_debug_key_reuse", True)
 # program. Tests of other processes do not take part.
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
+# Until all tests are collected: looking for garbage would take a quarter of that time.
+gc.disable()
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector from searching all imported libraries again and again."""
+    """Collect garbage from now on, but not among the imported libraries again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

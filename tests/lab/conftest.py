@@ -1,8 +1,10 @@
 """A run that is over in seconds."""
 
+import contextlib
 import copy
 import shutil
 
+import jax
 import pytest
 
 from anw_jax.lab import run, settings_from_config
@@ -24,6 +26,22 @@ TINY = {
 }
 
 
+@contextlib.contextmanager
+def _quick_compilation():
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(autouse=True)
+def quick_compilation():
+    """Compile twice as fast, in all runs that are compared."""
+    with _quick_compilation():
+        yield
+
+
 @pytest.fixture
 def tiny_config() -> dict:
     """Plain values, free to be spoilt."""
@@ -41,7 +59,8 @@ def finished(tmp_path_factory):
     """One finished tiny run, shared by the tests that only look."""
     folder = tmp_path_factory.mktemp("run")
     settings = settings_from_config(TINY)
-    return settings, folder, run(settings, folder)
+    with _quick_compilation():
+        return settings, folder, run(settings, folder)
 
 
 @pytest.fixture

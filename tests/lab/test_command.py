@@ -68,12 +68,26 @@ def test_a_mistake_is_one_line(module, arguments, message, monkeypatch, capsys):
     _is_one_line(capsys.readouterr().err, message)
 
 
+@pytest.mark.filterwarnings("ignore:the load_module")  # by ml_collections
+def test_a_wrong_value_is_one_line(module, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    words = ["run.py", "--config=experiments/quickstart.py", "--config.seed=-1"]
+    monkeypatch.setattr(sys, "argv", words)
+    rest = module._parse_flags(words)
+    with pytest.raises(SystemExit) as ended:
+        module.main(rest)
+    delattr(flags.FLAGS, "config.seed")
+    assert ended.value.code == 1
+    _is_one_line(capsys.readouterr().err, "seed must be at least 0, got -1")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
         ("--config.seed=-1", "seed must be at least 0, got -1"),
-        pytest.param("--config.seed=many", "many", marks=pytest.mark.slow),
-        pytest.param("--confg.seed=3", "Unknown command line flag", marks=pytest.mark.slow),
+        ("--config.seed=many", "many"),
+        ("--confg.seed=3", "Unknown command line flag"),
     ],
 )
 def test_a_mistake_is_one_line_of_the_process(argument, message):
