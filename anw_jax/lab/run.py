@@ -30,7 +30,7 @@ from anw_jax.lab.provenance import provenance
 from anw_jax.lab.settings import AttackSettings, Settings
 from anw_jax.lab.workdir import Workdir, plain
 from anw_jax.progress import format_seconds
-from anw_jax.report import write_report, write_scheme_report
+from anw_jax.report import write_copies_report, write_report, write_scheme_report
 
 _AnySettings = (
     Settings | DiffusionSettings | MultitaskSettings | BarrierSettings | FingerprintSettings
@@ -217,5 +217,5 @@ _KINDS = {
     DiffusionSettings: _Kind(diffusion.measure),
     MultitaskSettings: _Kind(multitask.measure, write_scheme_report),
     BarrierSettings: _Kind(barrier.measure),
-    FingerprintSettings: _Kind(fingerprint.measure),
+    FingerprintSettings: _Kind(fingerprint.measure, write_copies_report),
 }

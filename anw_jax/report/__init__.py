@@ -2,6 +2,7 @@
 
 * `write_report(workdir)`: `report.html` and `figures/` of one run.
 * `write_scheme_report(workdir)`: the same of a run with watermarks in models.
+* `write_copies_report(workdir)`: the same of a run with customers' copies.
 * `write_case_report(case)`: the page of a finished audit.
 * `write_preview(preview, folder)`: what a mark does to an owner's photos.
 * `results_table(folder)`: a Markdown table over the seeds of an experiment.
@@ -12,6 +13,7 @@ page of a workdir anew.
 """
 
 from anw_jax.report.case_page import write_case_report
+from anw_jax.report.copies_page import write_copies_report
 from anw_jax.report.page import write_report
 from anw_jax.report.photos import write_readme_figure
 from anw_jax.report.preview_page import write_preview
@@ -21,6 +23,7 @@ from anw_jax.report.table import results_table
 __all__ = [
     "results_table",
     "write_case_report",
+    "write_copies_report",
     "write_preview",
     "write_readme_figure",
     "write_report",

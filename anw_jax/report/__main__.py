@@ -4,7 +4,15 @@ import pathlib
 import sys
 
 from anw_jax import _json
-from anw_jax.report import results_table, write_report, write_scheme_report
+from anw_jax.report import (
+    results_table,
+    write_copies_report,
+    write_report,
+    write_scheme_report,
+)
+
+# What writes the page of a run, by a field that only its kind of results has.
+_PAGES = {"marks": write_scheme_report, "simulated": write_copies_report}
 
 
 def main(arguments: list[str]) -> int:
@@ -20,8 +28,9 @@ def main(arguments: list[str]) -> int:
     try:
         path = folder / "results.json"
         if path.is_file():
-            is_of_scheme = "marks" in _json.loads(path.read_bytes())
-            text = f"{(write_scheme_report if is_of_scheme else write_report)(folder)}\n"
+            results = _json.loads(path.read_bytes())
+            fitting = (write for field, write in _PAGES.items() if field in results)
+            text = f"{next(fitting, write_report)(folder)}\n"
         else:
             text = results_table(folder)
     except (OSError, ValueError) as error:

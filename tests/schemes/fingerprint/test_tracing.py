@@ -8,6 +8,7 @@ from anw_jax.errors import CommitmentError
 from anw_jax.keys import Bits, MarkKey, customer_code
 from anw_jax.schemes import fingerprint, plan_of
 from anw_jax.schemes.fingerprint import simulation
+from tests.schemes.fingerprint.conftest import KEY, tiny_base
 
 NUM_FRESH = 3000
 
@@ -86,9 +87,6 @@ def innocent_p(own, values, *, attack, refuse=None):
     return np.array(found)
 
 
-KEY = MarkKey.for_experiment(18, "fingerprint")
-
-
 def averaged(own, codes):
     return mixed([own.copy(code) for code in codes])
 
@@ -125,6 +123,29 @@ def test_codes_refused_for_nearness_break_it(owner):
         refuse=lambda code, mean: code @ mean > -5,
     )
     assert not stats.super_uniformity(lie)[0]
+
+
+def fitted(suspect: dict, target: dict) -> dict:
+    """The suspect's channels, mixed by least squares to fit another network."""
+    params = {}
+    for name, layer in suspect["params"].items():
+        wanted = target["params"][name]["kernel"]
+        rows = layer["kernel"].reshape(-1, wanted.shape[-1]).astype(np.float64)
+        matrix, *_ = np.linalg.lstsq(rows, wanted.reshape(rows.shape), rcond=None)
+        params[name] = {"kernel": (rows @ matrix).reshape(wanted.shape)}
+    return {"params": params, "batch_stats": {}}
+
+
+@pytest.mark.parametrize("to_copy", [False, True])
+def test_alignment_to_a_copy_accuses_innocent_networks(owner, to_copy):
+    p_values = []
+    for number, value in enumerate(beacons(40)):
+        code, own = owner.code(0, value), tiny_base(1 + number)
+        suspect = fitted(own, owner.copy(code) if to_copy else owner.base)
+        scores = fingerprint.extract(owner.carrier, owner.base, suspect, "non-blind")
+        scores = fingerprint.customer_scores(owner.carrier, scores)
+        p_values.append(10 ** stats.bit_log10_p_values(scores, [code])[0])
+    assert stats.super_uniformity(np.array(p_values))[0] != to_copy
 
 
 def test_fresh_codes_and_fresh_beacons_match_no_copy(owner):

@@ -1,0 +1,148 @@
+"""The page of a run with customers' copies: who is accused, and how sure is that?
+
+For each suspect it shows the p of every customer, against the line below which a customer is
+named; and all suspects in a table. It reads `results.json`, never a key or a code.
+"""
+
+import dataclasses
+import math
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from anw_jax import _files, _json, stats
+from anw_jax.report import html, style
+from anw_jax.report.style import Drawing, Theme, publish_figure
+
+_MOST_DRAWINGS = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Suspect:
+    """What was found about one suspect.
+
+    Attributes:
+      name: of the suspect.
+      accuracy: of the primary task on unseen images, in [0, 1].
+      colluders: customers whose copies it was made from.
+      named: customers that were named.
+      log10_p: the smallest over all readings, of each customer.
+      limit: log10 of the p below which the first customer is named.
+    """
+
+    name: str
+    accuracy: float
+    colluders: tuple[int, ...]
+    named: tuple[int, ...]
+    log10_p: np.ndarray
+    limit: float
+
+    @property
+    def num_caught(self) -> int:
+        """Colluders that were named."""
+        return len(set(self.named) & set(self.colluders))
+
+    @property
+    def innocents(self) -> tuple[int, ...]:
+        """Customers that were named without having taken part."""
+        return tuple(sorted(set(self.named) - set(self.colluders)))
+
+    @property
+    def smallest_p(self) -> str:
+        """The smallest p, as text."""
+        return stats.format_p(float(self.log10_p.min()))
+
+
+def write_copies_report(workdir: str | os.PathLike) -> pathlib.Path:
+    """Write `report.html` and `figures/` of a run with customers' copies.
+
+    The page is one file without scripts, and loads nothing. The same files give the same bytes.
+
+    Args:
+      workdir: the folder of a run.
+
+    Returns:
+      The path of `report.html`.
+
+    Raises:
+      FileNotFoundError: there is no `results.json`.
+      ValueError: a result file is damaged; names it.
+    """
+    folder = pathlib.Path(workdir)
+    path = folder / "results.json"
+    try:
+        results = _json.loads(path.read_bytes())
+        suspects = [_suspect(name, row) for name, row in results["suspects"].items()]
+        copies = [one for one in suspects if one.name.startswith("copy_")]
+        mixed = [one for one in suspects if not one.name.startswith("copy_")]
+        drawings = [_draw(one, folder / "figures") for one in mixed[:_MOST_DRAWINGS]]
+        innocent = _suspect("clean model", results["controls"]["clean"])
+        simulated = results["simulated"]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}") from None
+    page = html.page(
+        "copies.html.j2",
+        results=results,
+        suspects=[*mixed, *copies, innocent],
+        drawings=drawings,
+        simulated=simulated,
+        settings=results["settings"],
+        right_bits=[results["suspects"][one.name]["right_bits"] for one in copies],
+    )
+    _files.write_whole(folder / "report.html", page.encode())
+    return folder / "report.html"
+
+
+def _suspect(name: str, row: dict[str, Any]) -> Suspect:
+    by_reading = np.array(list(row["log10_p"].values()), np.float64)
+    return Suspect(
+        name,
+        row["test_accuracy"],
+        tuple(row["colluders"]),
+        tuple(row["named"]),
+        by_reading.min(axis=0),
+        math.log10(row["level"] / row["num_tests"]),
+    )
+
+
+def _draw(one: Suspect, folder: pathlib.Path) -> Drawing:
+    alt = (
+        f"p of {len(one.log10_p)} customers for {one.name}: {one.num_caught} of "
+        f"{len(one.colluders)} colluders and {len(one.innocents)} others are named."
+    )
+    columns = {
+        "customer": np.arange(len(one.log10_p)),
+        "log10_p": one.log10_p,
+        "colluder": np.isin(np.arange(len(one.log10_p)), one.colluders).astype(int),
+    }
+    return publish_figure(
+        folder, f"suspect_{one.name}", alt, lambda theme: _figure(one, theme), columns
+    )
+
+
+def _figure(one: Suspect, theme: Theme) -> Figure:
+    figure, axes = style.panel(3.3, 2.3, (0.55, 0.48, 0.15, 0.25))
+    customers = np.arange(len(one.log10_p))
+    guilty = np.isin(customers, one.colluders)
+    for chosen, colour, marker, label in (
+        (~guilty, theme.muted, ".", "others"),
+        (guilty, theme.alert, "D", "colluders"),
+    ):
+        axes.plot(
+            customers[chosen],
+            -one.log10_p[chosen],
+            marker,
+            color=colour,
+            markersize=4.0,
+            clip_on=False,
+            label=label,
+        )
+    axes.axhline(-one.limit, color=theme.faint, linewidth=1.0, linestyle="--", zorder=0)
+    axes.set_ylim(bottom=0.0)
+    axes.set_ylabel("-log10 p")
+    axes.set_xlabel("customer")
+    axes.legend(loc="upper right", borderpad=0.1)
+    return figure
