@@ -3,6 +3,7 @@
     python -m benchmarks.visibility                     # scikit-image's photos and the pictures
     python -m benchmarks.visibility --photos FOLDER     # figures of all JPEG and PNG in FOLDER
     python -m benchmarks.visibility --experiment tiny12 # 200 photos of experiments/frontier.py
+    python -m benchmarks.visibility --pictures          # a face and a flower for the README
 
 A photo's median and 95th percentile are over its pixels (CIEDE2000 of marked and unmarked);
 the table has the median over photos of the first, and the value that 95 % of photos stay below
@@ -48,6 +49,7 @@ TITLES = {"scikit_image": "scikit-image", "flowers17": "Oxford 17 Flowers"}
 PAGE = pathlib.Path(__file__).resolve().parents[1] / "docs" / "visibility.md"
 BEGIN, END = "<!-- visibility: begin -->", "<!-- visibility: end -->"
 FIGURES = pathlib.Path(__file__).resolve().parents[1] / "docs" / "figures"
+README_SIDE = 420
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
@@ -117,6 +119,23 @@ def draw_pictures() -> None:
             side_by_side.save(FIGURES / f"visibility_{stem}_{label}.jpg", quality=92)
 
 
+def draw_for_readme() -> None:
+    """Write a face and a flower, each before and after: the middles of whole marked photos.
+
+    The flower is scikit-learn's, by the Flickr user vultilion (CC BY 2.0).
+    """
+    from sklearn.datasets import load_sample_image
+
+    panels = []
+    for photo in (scikit_image._read("astronaut.png"), load_sample_image("flower.jpg")):
+        for pixels in (photo, marked(mark_of("light"), photo, 4)):
+            left = (pixels.shape[1] - README_SIDE) // 2
+            panels.append(pixels[:README_SIDE, left : left + README_SIDE])
+    PIL.Image.fromarray(np.concatenate(panels, axis=1)).save(
+        FIGURES / "before_after.jpg", quality=88
+    )
+
+
 def updated(page: str, sets: dict[str, dict[str, dict[str, float]]]) -> str:
     """Return docs/visibility.md with the figures of full-size photos between its two marks."""
     lines = []
@@ -142,10 +161,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--photos", help="folder of photos; default those of scikit-image")
+    choice.add_argument(
+        "--pictures", action="store_true", help="only draw docs/figures/before_after.jpg"
+    )
     choice.add_argument("--experiment", choices=frontier.VARIANTS, help="of the frontier")
     parser.add_argument("--name", help="of the set of --photos in the results")
     parser.add_argument("--marks", nargs="+", choices=MARKS, default=list(MARKS))
     arguments = parser.parse_args()
+    if arguments.pictures:
+        draw_for_readme()
+        return
     if (arguments.photos is None) != (arguments.name is None):
         parser.error("--photos and --name go together")
     name = arguments.experiment or arguments.name or "scikit_image"

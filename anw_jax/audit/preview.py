@@ -4,10 +4,12 @@ An owner who saw the slots of a key before committing could choose photos by the
 be too small. So a preview takes no key: it draws marks and slots from one that it throws away.
 """
 
+import copy
 import dataclasses
 import os
 import pathlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,9 +20,10 @@ from anw_jax.audit.folder_report import FolderReport, report_on
 from anw_jax.audit.options import DEFAULT_MARK
 from anw_jax.errors import CaseError, SourceError
 from anw_jax.keys import MarkKey, SignatureSpace, image_digest
-from anw_jax.marks import Mark, make_mark, publish
+from anw_jax.marks import Mark, make_mark, publish_image
 from anw_jax.marks.named import strength_of
-from anw_jax.shards import check_size, reason_of
+from anw_jax.shards import Shard, check_size, cut, reason_of, run_pass
+from anw_jax.shards.digests import nothing
 
 MOST_SHOWN = 60
 _LARGEST_SIDE = 640
@@ -144,12 +147,19 @@ class ThrowAwayMark:
         self.name = mark or DEFAULT_MARK
         self.strength = strength_of(self.name, strength)
         self.mark: Mark = make_mark(self.name, mark_key, self._space.num_slots, strength)
-        self._rng = np.random.default_rng(list(mark_key.sub_key("preview")))
+        self._seed = list(mark_key.sub_key("preview"))
+        self._rng = np.random.default_rng(self._seed)
+
+    def of_shard(self, number: int) -> "ThrowAwayMark":
+        """Return the same mark with slots of its own for a shard of photos."""
+        found = copy.copy(self)
+        found._rng = np.random.default_rng([*self._seed, number])
+        return found
 
     def apply(self, pixels: np.ndarray) -> np.ndarray:
         """Mark one uint8 `[H, W, 3]` image at a slot of its own."""
         slot = int(self._rng.integers(1, self._space.num_slots))
-        return publish(self.mark, pixels[None], float(self._space.degrees[slot]))[0]
+        return publish_image(self.mark, pixels, float(self._space.degrees[slot]))
 
 
 def check_preview_out(photos: str | os.PathLike, out: str | os.PathLike) -> None:
@@ -173,17 +183,20 @@ def preview_folder(
     mark: str | None = None,
     strength: float | None = None,
     on_progress: progress.ProgressFn = progress.silent,
+    *,
+    workers: int = 1,
 ) -> Preview:
     """Mark each photo of a folder in memory, with a key that is thrown away; write nothing.
 
-    One photo is held in memory at a time. Photos that cannot be read are passed over and named
-    in the report, as `commit_folder` does.
+    Each process holds one photo in memory at a time. Photos that cannot be read are passed over
+    and named in the report, as `commit_folder` does.
 
     Args:
       photos: the folder of originals, of any depth; only read.
       mark: one of `marks.named.NAMES`; None for the default.
       strength: of the mark; None for its default.
       on_progress: called with (photos done, photos in all).
+      workers: most processes; 1 for this one alone.
 
     Raises:
       SourceError: no such folder, or no photo in it.
@@ -193,45 +206,92 @@ def preview_folder(
     throw_away = ThrowAwayMark(mark, strength)
     report = report_on(photos)
     num = len(report.photos)
-    spread = set(np.linspace(0, num - 1, min(num, MOST_SHOWN)).astype(int).tolist())
-    found: list[PreviewedPhoto] = []
-    changed, notes, passed_over = [], [], []
-    most: PreviewedPhoto | None = None
-    for number, (name, file) in enumerate(zip(report.names, report.photos, strict=True)):
-        try:
-            photo, digest, of_file = _previewed(name, file, throw_away)
-        except SourceError as error:
-            passed_over.append((name, reason_of(error, file)))
-        else:
-            if not photo.is_unchanged:
-                changed.append(digest)
-            if most is None or _change(photo) > _change(most):
-                most = photo
-            keeps_pair = number in spread
-            found.append(photo if keeps_pair else dataclasses.replace(photo, pair=None))
-            notes += of_file
-        on_progress(number + 1, num)
-    if most is None:
+    spread = np.zeros(num, bool)
+    spread[np.linspace(0, num - 1, min(num, MOST_SHOWN)).astype(int)] = True
+    rows = list(zip(report.names, report.photos, spread.tolist(), strict=True))
+    of_shards = run_pass(
+        PreviewPass(throw_away),
+        cut(rows),
+        workers=workers,
+        num_bytes=report.num_bytes,
+        on_progress=on_progress,
+    )
+    found = [one for of_shard in of_shards for one in of_shard.found]
+    passed_over = [one for of_shard in of_shards for one in of_shard.passed_over]
+    if not found:
         name, why = passed_over[0]
         raise CaseError(f"none of the photos can be marked: {name} {why}")
-    num_units = len(set(changed))  # as units of the scheme "per_image"
+    most = max((of_shard.most for of_shard in of_shards if of_shard.most), key=_change)
+    num_units = len({one.digest for one in found if not one.photo.is_unchanged})  # per image
     expected = ()
     if num_units:
         expected = expected_evidence(throw_away.name, throw_away.strength, num_units)
     return Preview(
         throw_away.name,
         throw_away.strength,
-        tuple(most if photo.file == most.file else photo for photo in found),
+        tuple(most if one.photo.file == most.file else one.photo for one in found),
         expected,
         num_units,
-        report.decoded(notes, passed_over),
+        report.decoded([note for one in found for note in one.notes], passed_over),
     )
 
 
-def _previewed(
-    name: str, file: pathlib.Path, throw_away: ThrowAwayMark
-) -> tuple[PreviewedPhoto, str, tuple[str, ...]]:
-    """Read and mark one photo; return it, its digest and its notes, and keep no full pixels."""
+class _Found(NamedTuple):
+    """A photo of a preview, the digest of its pixels, and what the owner should know of it."""
+
+    photo: PreviewedPhoto
+    digest: str
+    notes: tuple[str, ...]
+
+
+class PreviewedShard(NamedTuple):
+    """What a pass finds in a shard.
+
+    Attributes:
+      found: the photos that can be marked; those that are not to be shown without pictures.
+      most: the one that changes most, with pictures; None without photos.
+      passed_over: names and reasons.
+    """
+
+    found: list[_Found]
+    most: PreviewedPhoto | None
+    passed_over: list[tuple[str, str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class PreviewPass:
+    """A pass over shards of (name, file, whether it is shown): marks each photo in memory.
+
+    Attributes:
+      throw_away: the mark.
+    """
+
+    throw_away: ThrowAwayMark
+
+    def __call__(self, shard: Shard, on_photo: Callable[[], None] = nothing) -> PreviewedShard:
+        """Preview the photos of a shard; `on_photo` is called after each."""
+        throw_away, found, most, passed_over = (
+            self.throw_away.of_shard(shard.number),
+            [],
+            None,
+            [],
+        )
+        for name, file, is_shown in shard.photos:
+            try:
+                one = _previewed(name, file, throw_away)
+            except SourceError as error:
+                passed_over.append((name, reason_of(error, file)))
+            else:
+                if most is None or _change(one.photo) > _change(most):
+                    most = one.photo
+                plain = dataclasses.replace(one.photo, pair=None)
+                found.append(one if is_shown else one._replace(photo=plain))
+            on_photo()
+        return PreviewedShard(found, most, passed_over)
+
+
+def _previewed(name: str, file: pathlib.Path, throw_away: ThrowAwayMark) -> _Found:
+    """Read and mark one photo; keep no full pixels."""
     original = data.read_original(file)
     pixels, colour = original.pixels, original.colour
     check_size(pixels.shape, throw_away.mark.least_side, file)
@@ -243,7 +303,7 @@ def _previewed(
         np.array_equal(pixels, marked),
         data.Pair(name, *map(data.jpeg_of, small)),
     )
-    return photo, image_digest(pixels), original.notes
+    return _Found(photo, image_digest(pixels), original.notes)
 
 
 def _change(photo: PreviewedPhoto) -> float:

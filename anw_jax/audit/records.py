@@ -39,8 +39,13 @@ def record_file(case: Case, owner: str, suspect: str) -> pathlib.Path:
 
 def record_bodies(case: Case, owner: str, suspect: str) -> list[dict[str, Any]]:
     """Read the lines of one record."""
-    text = read_bytes(record_file(case, owner, suspect)).decode("utf-8", "replace")
-    return [_json.loads(line) for line in text.splitlines()]
+    return [_json.loads(line) for line in record_lines(case, owner, suspect)]
+
+
+def record_lines(case: Case, owner: str, suspect: str) -> list[str]:
+    """Read the lines of one record, unparsed."""
+    content = read_bytes(record_file(case, owner, suspect))
+    return content.decode("utf-8", "replace").splitlines()
 
 
 def resume_records(declared: Declared, owner: Owner) -> Lockstep:
@@ -211,9 +216,8 @@ def _tests_of(
     """Return the tests of one owner, by suspect."""
     case, public, lines = declared.case, owner.published, {}
     for name in case.suspects:
-        file = record_file(case, owner.name, name)
-        check_same(file, closed[name]["record"], "closed.json")
-        lines[name] = read_bytes(file).decode("utf-8", "replace").splitlines()
+        check_same(record_file(case, owner.name, name), closed[name]["record"], "closed.json")
+        lines[name] = record_lines(case, owner.name, name)
     known = {"commitment": public.commitment, "beacon": declared.beacon(owner.name)}
     if _group_of(declared, next(iter(lines))) is None:
         ((name, record),) = lines.items()

@@ -29,7 +29,7 @@ from anw_jax.cli.options import (
     pop_label_source,
     rule_options,
 )
-from anw_jax.cli.output import ProgressLine, ProgressLines, show
+from anw_jax.cli.output import ProgressLine, ProgressLines, show, then
 from anw_jax.cli.signing import signature_lines
 from anw_jax.keys import MODES, MarkKey
 from anw_jax.keys.plan_fields import KINDS
@@ -195,8 +195,11 @@ def probe(case, photos, as_json) -> int:
     """
     with opened_case(case) as (opened, lines):
         body = audit.probe_case(opened, photos, MAKERS, lines.of("queries"))
-    show(as_json, body, probe_lines(body))
     is_fit = all(report["is_fit"] for report in body["suspects"].values())
+    after = [then("anw", "declare", case)]
+    if not is_fit:
+        after = [f"correct the files in {case / 'suspects'}", then("anw", "probe", case)]
+    show(as_json, body, [*probe_lines(body), *after])
     return output.DONE if is_fit else output.UNFIT
 
 
@@ -253,7 +256,7 @@ def declare(case, top, save_queries, best, beacon, as_json, **given) -> None:
         stamps = audit.stamps_of(opened)
         body = audit.declare(opened, options, **despite, makers=MAKERS)
     lines = [f"owner {name}: {stamp}" for name, found in stamps.items() for stamp in found]
-    show(as_json, body, [*declared_lines(opened, body), *lines])
+    show(as_json, body, [*lines, *declared_lines(opened, body), then("anw", "audit", case)])
 
 
 @click.command("audit")
@@ -300,7 +303,8 @@ def run_audit(case, opener, stop, budget, as_json) -> int:
             makers=MAKERS,
             on_progress=lines.of("queries"),
         )
-    show(as_json, body, blind_lines(opened, body))
+    after = then("anw", "verdict", case, "--key", "KEY", "--blind", opened.digest("blind.json"))
+    show(as_json, body, [*blind_lines(opened, body), after])
     return output.DONE
 
 
@@ -316,7 +320,7 @@ def _run_rounds(opened, opener, stop, budget, as_json) -> int:
     body, lines = state_body(state), audit_lines(state)
     if not state.request:
         body["closed_sha256"] = opened.digest("closed.json")
-        lines.append(digest_line(opened, "closed.json"))
+        lines += [digest_line(opened, "closed.json"), then("anw", "verdict", opened.path)]
     show(as_json, body, lines)
     return output.WAITING if state.request else output.DONE
 

@@ -8,7 +8,7 @@ from anw_jax import audit
 from anw_jax.audit.new_case import SUSPECTS
 from anw_jax.cli.arbitrator import opened_case
 from anw_jax.cli.options import json_option
-from anw_jax.cli.output import show
+from anw_jax.cli.output import show, then
 from anw_jax.errors import MissingLibraryError
 
 _CASE = click.argument("folder", metavar="CASE", type=click.Path(path_type=pathlib.Path))
@@ -62,7 +62,7 @@ def case_new(folder: pathlib.Path, owners, suspects, as_json: bool) -> None:
     lines += [f"fill in {folder / 'suspects' / f'{name}.toml'}" for name in kinds]
     if not kinds:
         lines.append(f"copy the closest file of {folder / 'examples'} to {folder / 'suspects'}")
-    show(as_json, {"case": str(folder), "files": files}, [*lines, f"then: anw probe {folder}"])
+    show(as_json, {"case": str(folder), "files": files}, [*lines, then("anw", "probe", folder)])
 
 
 @click.command()
@@ -104,4 +104,5 @@ def report(folder: pathlib.Path, out, without_photos: bool, as_json: bool) -> No
             with_photos=not without_photos,
             on_progress=lines.of("tests")("drawing"),
         )
-    show(as_json, {"report": str(path)}, [f"{path} written"])
+    after = f"{then('anw', 'bundle', folder)} (all evidence, one file)"
+    show(as_json, {"report": str(path)}, [f"{path} written", after])

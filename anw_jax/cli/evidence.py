@@ -16,7 +16,7 @@ from anw_jax.cli import output
 from anw_jax.cli.arbitrator import CASE, KEYS, MAKERS, keys_of, opened_case
 from anw_jax.cli.format import replayed_lines, verdict_lines
 from anw_jax.cli.options import by_owner, json_option, parse_beacon_value
-from anw_jax.cli.output import ProgressLines, show
+from anw_jax.cli.output import ProgressLines, show, then
 from anw_jax.cli.signing import signature_lines
 from anw_jax.errors import ChangedFileError
 from anw_jax.keys import MarkKey
@@ -59,6 +59,9 @@ def bundle(case, key_files, out, with_names, as_json) -> None:
             "it calls photos by the SHA-256 of their names: to check that they are those "
             "committed to, a reader also needs the owner's manifest.json"
         )
+    anchors = ["--commitment", "HEX", "--beacon", "FILE", "--blind", "SHA256"]
+    anchors += [] if done.has_names else ["--manifest", "FILE"]
+    lines.append(f"anyone can check it, {then('anw', 'replay', out, *anchors)}")
     for name in done.spent_keys:
         output.say(
             "anw: warning:",

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterable
@@ -145,6 +146,16 @@ def show(as_json: bool, body: dict[str, Any], lines: Iterable[str]) -> None:
         raise OSError(
             "standard output was closed by its reader; all files were written nevertheless"
         ) from None
+
+
+def then(*words: object) -> str:
+    """Say which command comes next; what the user fills in is in capitals.
+
+    Example:
+      >>> then("anw", "audit", "my case")
+      "then: anw audit 'my case'"
+    """
+    return f"then: {shlex.join(map(str, words))}"
 
 
 def say(prefix: str, text: str, colour: str) -> None:

@@ -14,7 +14,7 @@ from anw_jax.audit.published import COMMITMENT
 from anw_jax.cli import output
 from anw_jax.cli.arbitrator import MAKERS
 from anw_jax.cli.options import choices_of, committed_options, json_option, parse_beacon_value
-from anw_jax.cli.output import ProgressLine, show
+from anw_jax.cli.output import ProgressLine, show, then
 from anw_jax.cli.owner_format import commitment_lines, file_lines, marked_lines
 from anw_jax.cli.signing import key_signing, sign_option, stamp_lines
 from anw_jax.data.photo_files import FORMATS
@@ -52,7 +52,9 @@ def key_new(file: pathlib.Path, as_json: bool) -> None:
         MarkKey.generate().save(file)
     except FileExistsError:
         raise FileExistsError(f"{file} already exists: a key is never overwritten") from None
-    show(as_json, {"key": str(file)}, [f"{file} written. Keep it secret, and keep a copy."])
+    lines = [f"{file} written. Keep it secret, and keep a copy."]
+    lines.append(then("anw", "preview", "PHOTOS", "--out", "LOOK"))
+    show(as_json, {"key": str(file)}, lines)
 
 
 def _commit_options(command: Any) -> Any:
@@ -121,7 +123,7 @@ def commit(
     commitment. Publish the commitment before the beacon value appears; the output gives the
     time, the URL and the next command. To prove the order, have the commitment time-stamped
     at least 1 hour before (24 hours with OpenTimestamps); see `anw stamp`.
-    Pictures that cannot be marked (GIF, HEIC, RAW, animations, broken links) are listed, and
+    Pictures that cannot be marked (GIF, RAW, animations, damaged files) are listed, and
     the exit code is then 11.
 
     \b

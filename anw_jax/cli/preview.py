@@ -14,6 +14,7 @@ from anw_jax.cli import output
 from anw_jax.cli.options import json_option, mark_options
 from anw_jax.cli.output import ProgressLine, show
 from anw_jax.errors import MissingLibraryError
+from anw_jax.shards import num_cores
 
 _PATH = click.Path(path_type=pathlib.Path)
 
@@ -67,7 +68,7 @@ def preview(folder: pathlib.Path, out: pathlib.Path, mark, strength, as_json: bo
     with page_libraries():
         from anw_jax.report import write_preview
 
-        done = audit.preview_folder(folder, mark, strength, progress)
+        done = audit.preview_folder(folder, mark, strength, progress, workers=num_cores())
         page = write_preview(done, folder, out)
     show(as_json, done.as_json(), [*preview_lines(done), *_next(done, folder, page)])
     return output.PASSED_OVER if done.report.passed_over else output.DONE

@@ -91,7 +91,8 @@ def stamp(folder, anchors, as_json) -> None:
         if appears is None
         else f"early enough for the beacon's value, which appears at {appears.isoformat()}"
     )
-    show(as_json, {"stamps": [*map(_body, stamps)]}, [*map(str, stamps), what])
+    after = ["keep the stamp; then, when the value has appeared: anw mark"] if early else []
+    show(as_json, {"stamps": [*map(_body, stamps)]}, [*map(str, stamps), what, *after])
 
 
 def _body(one: Stamp) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from anw_jax.lab.config import settings_from_config
 from anw_jax.lab.diffusion_settings import DiffusionSettings, TuningSettings
 from anw_jax.lab.fingerprint_settings import CollusionSettings, FingerprintSettings
 from anw_jax.lab.multitask_settings import MarkSettings, MultitaskSettings
+from anw_jax.lab.recompression_settings import RecompressionSettings
 from anw_jax.lab.run import run
 from anw_jax.lab.settings import (
     AttackSettings,
@@ -31,6 +32,7 @@ __all__ = [
     "MarkSettings",
     "ModelSettings",
     "MultitaskSettings",
+    "RecompressionSettings",
     "Settings",
     "TuningSettings",
     "UserSettings",

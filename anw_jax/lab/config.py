@@ -20,11 +20,17 @@ from anw_jax.lab.barrier_settings import BarrierSettings
 from anw_jax.lab.diffusion_settings import DiffusionSettings
 from anw_jax.lab.fingerprint_settings import FingerprintSettings
 from anw_jax.lab.multitask_settings import MultitaskSettings
+from anw_jax.lab.recompression_settings import RecompressionSettings
 from anw_jax.lab.settings import Settings
 
 T = TypeVar("T")
 AnySettings = (
-    Settings | DiffusionSettings | MultitaskSettings | BarrierSettings | FingerprintSettings
+    Settings
+    | DiffusionSettings
+    | MultitaskSettings
+    | BarrierSettings
+    | FingerprintSettings
+    | RecompressionSettings
 )
 
 
@@ -120,6 +126,7 @@ def _kind_of(values: Mapping[str, Any]) -> type[AnySettings]:
         "marks": MultitaskSettings,
         "copies": BarrierSettings,
         "collusions": FingerprintSettings,
+        "tuning": RecompressionSettings,
     }
     return next((kind for name, kind in kinds.items() if name in values), Settings)
 
@@ -198,9 +205,9 @@ def settings_from_config(config: Mapping[str, Any]) -> AnySettings:
 
     Args:
       config: nested mapping with the fields of `Settings`, of `DiffusionSettings` (which alone
-        has tunings), of `MultitaskSettings` (which alone has marks) or of
-        `FingerprintSettings` (which alone has collusions); an
-        `ml_collections.ConfigDict` or a dict.
+        has tunings), of `MultitaskSettings` (which alone has marks), of
+        `FingerprintSettings` (which alone has collusions) or of `RecompressionSettings` (which
+        alone has a tuning); an `ml_collections.ConfigDict` or a dict.
 
     Raises:
       SettingsError: an unknown or missing field, a wrong type or an impossible value; one

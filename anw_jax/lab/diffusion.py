@@ -4,12 +4,13 @@ Bases are kept beside the workdir, in `bases/`, by the digest of their settings:
 needs two (its own, and as the other reference that of the next seed), and runs share them.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -25,6 +26,7 @@ from anw_jax.lab.owners import User
 from anw_jax.lab.query import TABLES, QueryBatch, query
 from anw_jax.lab.training import TrainingRecord, callbacks_of
 from anw_jax.lab.workdir import Workdir, plain
+from anw_jax.models import Diffusion
 
 # All bases are cut from one order of the training photos, so that consecutive seeds share none.
 _BASE_ORDER_SEED = 0
@@ -158,41 +160,65 @@ def _base_rows(settings: DiffusionSettings, seed: int, splits: data.Splits) -> n
 def _base(run: _Run, seed: int) -> dict[str, Any]:
     """Train a base, resume it, or load it; return its parameters."""
     settings = run.settings
-    made_from = plain(settings.base_dict() | {"seed": seed})
-    text = json.dumps(made_from, sort_keys=True).encode()
-    digest = hashlib.sha256(text).hexdigest()[:16]
-    folder = Workdir(run.workdir.path.parent / "bases" / digest)
     rows = _base_rows(settings, seed, run.photos.splits)
     images = run.photos.splits.train.take(np.sort(rows)).in_memory().images
+    with base_folder(run.workdir, settings.base_dict() | {"seed": seed}) as folder:
+        params = settings.model.init(jax.random.key(seed), images.shape[1:])["params"]
+        how, what = settings.base, f"base {seed}: "
+        return fitted(
+            settings.model,
+            params,
+            images,
+            how,
+            seed,
+            folder,
+            run.journal,
+            run.should_stop,
+            what,
+        )
+
+
+@contextlib.contextmanager
+def base_folder(workdir: Workdir, made_from: dict[str, Any]) -> Iterator[Workdir]:
+    """Open and lock the folder of a base, which runs share, by what it is made from."""
+    made_from = plain(made_from)
+    text = json.dumps(made_from, sort_keys=True).encode()
+    digest = hashlib.sha256(text).hexdigest()[:16]
+    folder = Workdir(workdir.path.parent / "bases" / digest)
     with folder.lock():
         folder.write_json("settings.json", made_from)
-        params = settings.model.init(jax.random.key(seed), images.shape[1:])["params"]
-        return _fitted(run, params, images, settings.base, seed, folder, f"base {seed}: ")
+        yield folder
 
 
-def _fitted(
-    run: _Run,
+def fitted(
+    model: Diffusion,
     params: dict[str, Any],
     images: np.ndarray,
     how: train.DenoisingSettings,
     seed: int,
     folder: Workdir,
+    journal: Journal,
+    should_stop: Callable[[], bool],
     what: str,
 ) -> dict[str, Any]:
-    """Train with checkpoints in a folder, which may hold the finished model already."""
+    """Train with checkpoints in a folder, which may hold the finished model already.
+
+    Raises:
+      StoppedError: Ctrl-C was pressed.
+    """
     record = TrainingRecord(folder)
     result = train.train_diffusion(
-        run.settings.model,
+        model,
         params,
         images,
         how,
         seed=seed,
         checkpoint_dir=folder.path / "checkpoints",
-        **callbacks_of(TrainingLog(run.journal, what), record),
-        should_stop=run.should_stop,
+        **callbacks_of(TrainingLog(journal, what), record),
+        should_stop=should_stop,
     )
     record.end(is_completed=result.completed)
-    if not result.completed or run.should_stop():
+    if not result.completed or should_stop():
         raise StoppedError
     return result.state.params
 
@@ -224,7 +250,17 @@ def _measure_arm(
         owned = owner.published() if tuning.is_marked else owner.originals.images
         images = np.concatenate([owned[: tuning.num_owned], photos.others[: tuning.num_others]])
         folder = Workdir(run.workdir.path / "arms" / name)
-        tuned = _fitted(run, bases["base"], images, tuning.train, settings.seed, folder, what)
+        tuned = fitted(
+            settings.model,
+            bases["base"],
+            images,
+            tuning.train,
+            settings.seed,
+            folder,
+            run.journal,
+            run.should_stop,
+            what,
+        )
     with run.journal.stage("verify"):
         models = {"suspect": (tuned, f"{TABLES}/arms/{name}")}
         models |= {role: (params, f"{TABLES}/{role}") for role, params in bases.items()}

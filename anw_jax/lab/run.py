@@ -17,6 +17,7 @@ from anw_jax.lab import (
     multitask,
     owners,
     proof,
+    recompression,
     training,
 )
 from anw_jax.lab import query as queries
@@ -27,13 +28,19 @@ from anw_jax.lab.fingerprint_settings import FingerprintSettings
 from anw_jax.lab.journal import Journal, StoppedError, stop_on_interrupt
 from anw_jax.lab.multitask_settings import MultitaskSettings
 from anw_jax.lab.provenance import provenance
+from anw_jax.lab.recompression_settings import RecompressionSettings
 from anw_jax.lab.settings import AttackSettings, Settings
 from anw_jax.lab.workdir import Workdir, plain
 from anw_jax.progress import format_seconds
 from anw_jax.report import write_copies_report, write_report, write_scheme_report
 
 _AnySettings = (
-    Settings | DiffusionSettings | MultitaskSettings | BarrierSettings | FingerprintSettings
+    Settings
+    | DiffusionSettings
+    | MultitaskSettings
+    | BarrierSettings
+    | FingerprintSettings
+    | RecompressionSettings
 )
 
 
@@ -215,6 +222,7 @@ class _Kind(NamedTuple):
 _KINDS = {
     Settings: _Kind(_measure, write_report),
     DiffusionSettings: _Kind(diffusion.measure),
+    RecompressionSettings: _Kind(recompression.measure),
     MultitaskSettings: _Kind(multitask.measure, write_scheme_report),
     BarrierSettings: _Kind(barrier.measure),
     FingerprintSettings: _Kind(fingerprint.measure, write_copies_report),

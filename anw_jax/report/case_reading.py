@@ -11,12 +11,13 @@ from anw_jax import stats
 from anw_jax.audit import Case, references
 from anw_jax.audit.declare import check_unchanged
 from anw_jax.audit.declared import Declared
-from anw_jax.audit.records import record_bodies
+from anw_jax.audit.records import record_lines
 from anw_jax.audit.seal import read_blind
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.report.curves import Curve
 from anw_jax.report.reading import UserRecord
 from anw_jax.report.unit_figures import UnitRows
+from anw_jax.sequential import read_record
 
 # Marks whose slots are angles of equal steps round the circle.
 _ANGLES = ("hue_rotation", "user_lct")
@@ -158,29 +159,26 @@ def _null(declared: Declared, sealed, owner: str, suspect: str, table: np.ndarra
 
 
 def _rows_of_record(case: Case, owner: str, suspect: str) -> UnitRows:
-    """Read the units that were opened, and replay the wealth of the bets on them."""
-    num_valid = case.owners[owner].published.manifest.space.num_valid
-    wealth, units, losses, slots, path = stats.EProcess(num_valid), [], [], [], []
-    row: dict[str, Any] = {}
-    for body in record_bodies(case, owner, suspect):
-        if body["kind"] == "row":
-            row = body
-        elif body["kind"] == "leaf":
-            wealth.multiply(np.asarray(row["bet"], np.float64), body["slot"])
-            found = np.array(row["losses"], np.float64).reshape(-1, num_valid)
-            usable = np.isfinite(found).all(axis=1)
-            losses.append(
-                found[usable].sum(axis=0) if usable.any() else np.full(num_valid, np.nan)
-            )
-            units.append(body["opening"]["unit"])
-            slots.append(body["slot"])
-            path.append(wealth.log_wealth)
+    """Read the units that were opened, with the wealth of the bets on them."""
+    published = case.owners[owner].published
+    num_valid = published.manifest.space.num_valid
+    lines = record_lines(case, owner, suspect)
+    opened = read_record(
+        lines, published.manifest, published.plan, commitment=published.commitment
+    ).opened
+    losses = [_of_unit(one.losses.reshape(-1, num_valid)) for one in opened]
     return UnitRows(
-        np.array(units, np.int64),
+        np.array([one.unit for one in opened], np.int64),
         np.array(losses, np.float64).reshape(-1, num_valid),
-        np.array(slots, np.int64),
-        np.array(path, np.float64),
+        np.array([one.slot for one in opened], np.int64),
+        np.array([one.log_wealth for one in opened], np.float64),
     )
+
+
+def _of_unit(rows: np.ndarray) -> np.ndarray:
+    """Return the sum of a unit's usable rows `[k, N - 1]`; NaN if there are none."""
+    usable = np.isfinite(rows).all(axis=1)
+    return rows[usable].sum(axis=0) if usable.any() else np.full(rows.shape[1], np.nan)
 
 
 def _curve(table: np.ndarray, slots: np.ndarray, user: UserRecord) -> Curve:

@@ -18,7 +18,7 @@ record group (`lines.RecordGroup`), and `Lockstep` keeps the records of an owner
 import os
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,6 +51,22 @@ NOT_OPENED = "the owner did not open the leaf that was due"
 BY_HAND = (STOPPED, NOT_OPENED)
 
 
+class OpenedUnit(NamedTuple):
+    """A unit whose leaf was opened.
+
+    Attributes:
+      unit: its number.
+      losses: of its row, as `SequentialRecord.write_row` took them.
+      slot: its secret slot.
+      log_wealth: natural logarithm of the wealth after its bet.
+    """
+
+    unit: int
+    losses: np.ndarray
+    slot: int
+    log_wealth: float
+
+
 class SequentialRecord:
     """One sequential audit of one model; the steps are query, bet, open, multiply.
 
@@ -75,6 +91,7 @@ class SequentialRecord:
       wealth: the `EProcess`.
       rows: the hash of each row's line, by step.
       leaves: by step, the heads that the leaf was opened for; None without `group`.
+      opened: the units whose leaf was opened, in their order.
 
     Raises:
       CommitmentError: a malformed commitment, or a missing or unexpected beacon value.
@@ -125,11 +142,13 @@ class SequentialRecord:
         self.wealth = EProcess(self._num_valid)
         self._order = audit_order(commitment, plan, manifest)
         self._bet: np.ndarray | None = None
+        self._losses = np.zeros(0)
         self._head = ""
         self.closed_because = ""
         self.lines: list[str] = []
         self.rows: list[str] = []
         self.leaves: list[str | None] = []
+        self.opened: list[OpenedUnit] = []
         header = {
             "kind": "header",
             "format": _FORMAT,
@@ -228,6 +247,7 @@ class SequentialRecord:
                 "bet": self._bet.tolist(),
             }
         )
+        self._losses = losses
         self.rows.append(head)
         return head
 
@@ -249,8 +269,10 @@ class SequentialRecord:
         if self._bet is None:
             raise RecordError("no leaf is due: write the next unit's row and bet first")
         self._check_heads(heads)
-        slot = self._checker.check(opening, unit=self.next_unit)
+        unit = self.next_unit
+        slot = self._checker.check(opening, unit=unit)
         self.wealth.multiply(self._bet, slot)
+        self.opened.append(OpenedUnit(unit, self._losses, slot, self.wealth.log_wealth))
         self._bettor.settle(slot)
         self._bet = None
         self._write(leaf_body(opening, slot, heads))

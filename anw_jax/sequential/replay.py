@@ -54,7 +54,7 @@ def replay(
         that is one of a group.
       CommitmentError: a leaf that does not open, or another commitment, manifest or plan.
     """
-    record = _replayed(lines, manifest, plan, commitment, beacon)
+    record = read_record(lines, manifest, plan, commitment=commitment, beacon=beacon)
     if record.group is not None:
         raise RecordError("the record is one of a group: replay all of its owner's together")
     return record.result()
@@ -89,7 +89,9 @@ def replay_together(
     records = {}
     for name in lines:
         try:
-            records[name] = _replayed(lines[name], manifest, plan, commitment, beacon)
+            records[name] = read_record(
+                lines[name], manifest, plan, commitment=commitment, beacon=beacon
+            )
         except (RecordError, CommitmentError) as error:
             raise type(error)(f"record of {name!r}: {error}") from None
     together = Lockstep(records)
@@ -116,43 +118,43 @@ def resume(
     path = pathlib.Path(path)
     whole, newline, _ = path.read_bytes().rpartition(b"\n")
     lines = whole.decode("utf-8", "replace").split("\n") if newline else []
-    record = _replayed(lines, manifest, plan, commitment, beacon)
+    record = read_record(lines, manifest, plan, commitment=commitment, beacon=beacon)
     with path.open("r+b") as file:
         file.truncate(len(whole) + 1)
     record.write_to(path)
     return record
 
 
-def _replayed(
+def read_record(
     lines: list[str],
     manifest: Manifest,
     plan: Plan,
-    expected_commitment: str | None,
-    expected_beacon: bytes | None,
+    *,
+    commitment: str | None = None,
+    beacon: bytes | None = None,
 ) -> SequentialRecord:
+    """Repeat every step of a record, closed or not; see `replay` for arguments and errors."""
     bodies = _unchained(lines)
     header = bodies[0]
     try:
-        commitment, beacon = header["commitment"], bytes.fromhex(header["beacon"])
+        of, value = header["commitment"], bytes.fromhex(header["beacon"])
         about = _check.is_instance(str, about=header.get("about", ""))
     except (KeyError, TypeError, ValueError):
         raise RecordError("line 1 is not the header of a sequential audit") from None
     group = RecordGroup.from_json(header["joint"]) if "joint" in header else None
-    if expected_commitment not in (None, commitment):
+    if commitment not in (None, of):
         raise CommitmentError(
-            f"line 1: the record is about the commitment {commitment!r:.20}…, not about "
-            f"{expected_commitment[:16]!r}…, which was given"
+            f"line 1: the record is about the commitment {of!r:.20}…, not about "
+            f"{commitment[:16]!r}…, which was given"
         )
-    if expected_beacon not in (None, beacon):
+    if beacon not in (None, value):
         raise CommitmentError(
-            f"line 1: the record has the beacon's value {beacon.hex()!r:.20}, not "
-            f"{expected_beacon.hex()!r:.20}, which was given"
+            f"line 1: the record has the beacon's value {value.hex()!r:.20}, not "
+            f"{beacon.hex()!r:.20}, which was given"
         )
     if group is not None and group.level > plan.alpha:
         raise RecordError(f"line 1: the level {group.level} is above the plan's, {plan.alpha}")
-    record = SequentialRecord(
-        commitment, manifest, plan, beacon=beacon, about=about, group=group
-    )
+    record = SequentialRecord(of, manifest, plan, beacon=value, about=about, group=group)
     if record.lines[0] != lines[0]:
         raise CommitmentError("line 1: the header is that of another plan, manifest or format")
     for number, body in enumerate(bodies[1:], start=2):

@@ -129,6 +129,19 @@ def test_one_full_size_photo_is_held_at_a_time(photos, monkeypatch):
     assert reported == [(1, 3), (2, 3), (3, 3)]
 
 
+@pytest.mark.slow
+def test_two_processes_find_what_one_finds(photos, monkeypatch):
+    for number in range(20):
+        picture(number + 9).save(photos / f"e{number:02d}.png")
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    monkeypatch.setattr(MarkKey, "generate", lambda: MarkKey.for_experiment(4))
+    monkeypatch.setattr("anw_jax.shards.workers._LEAST_BYTES", 0)
+    alone, both = (audit.preview_folder(photos, "light", workers=number) for number in (1, 2))
+    assert both.as_json() == alone.as_json()
+    assert [one.pair for one in both.shown] == [one.pair for one in alone.shown]
+    assert len({one.quality.ciede2000_p95 for one in both.photos}) > 20
+
+
 def test_the_figures_are_those_of_the_photos(photos):
     found = audit.preview_folder(photos, "light", 0.5)
     weaker = audit.preview_folder(photos, "light", 0.05)

@@ -254,7 +254,8 @@ def test_a_changed_file_is_refused(sealed, file):
 def test_the_command(sealed, tmp_path, capsys):
     out = tmp_path / "page.html"
     assert run(["report", str(sealed), "--out", str(out), "--without-photos"]) == 0
-    assert capsys.readouterr() == (f"{out} written\n", "")
+    after = f"then: anw bundle {sealed} (all evidence, one file)"
+    assert capsys.readouterr() == (f"{out} written\n{after}\n", "")
     assert run(["report", str(sealed), "--out", str(out)]) == 1
     seen = capsys.readouterr()
     assert seen.err == f"anw: {out} already exists: name another file, or remove it\n"

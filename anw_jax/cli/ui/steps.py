@@ -103,7 +103,7 @@ def preview(session: Session, given: dict[str, Any]) -> StepFn:
     def step(on_progress) -> Result:
         from anw_jax.report import write_preview
 
-        done = audit.preview_folder(folder, mark, strength, on_progress)
+        done = audit.preview_folder(folder, mark, strength, on_progress, workers=num_cores())
         page = write_preview(done, folder, out)
         code = output.PASSED_OVER if done.report.passed_over else output.DONE
         return Result(tuple(preview_lines(done)), code, f"preview/{page.name}")

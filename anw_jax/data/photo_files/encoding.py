@@ -147,12 +147,7 @@ def _how(image: Any, content: bytes, kind: str) -> tuple[dict[str, Any], str]:
         frame = dict(webp.chunks(content)).get(webp.LOSSY)
         if frame is None:
             return {"lossless": True}, "WebP, lossless"
-        quality = webp.quality_of(frame)
-        if quality is not None:
-            return {
-                "quality": quality
-            }, f"WebP, quality {quality} (estimated from the original)"
-        return _of_unknown_quality("WebP")
+        return _of_quality("WebP", webp.quality_of(frame))
     if kind == "TIFF":
         compression = image.info.get("compression", "raw")
         if compression not in _LOSSLESS_TIFF:
@@ -161,16 +156,19 @@ def _how(image: Any, content: bytes, kind: str) -> tuple[dict[str, Any], str]:
         return {"compression": compression}, f"TIFF, {name}"
     if kind == "PNG":
         return {}, "PNG"
-    how, text = _of_unknown_quality("HEIC" if kind == "HEIF" else kind)
+    how, text = _of_quality("HEIC" if kind == "HEIF" else kind, heif.quality_of(content))
     chroma = heif.subsampling(content)
     if kind == "HEIF":
         return how | {"chroma": chroma}, text
     return how | {"subsampling": ":".join(str(chroma))}, text
 
 
-def _of_unknown_quality(name: str) -> tuple[dict[str, Any], str]:
-    text = f"{name}, quality {DEFAULT_QUALITY} (the original's is not known)"
-    return {"quality": DEFAULT_QUALITY}, text
+def _of_quality(name: str, estimate: int | None) -> tuple[dict[str, Any], str]:
+    """Return the quality to write with, and what to say of it."""
+    if estimate is None:
+        text = f"{name}, quality {DEFAULT_QUALITY} (the original's is not known)"
+        return {"quality": DEFAULT_QUALITY}, text
+    return {"quality": estimate}, f"{name}, quality {estimate} (estimated from the original)"
 
 
 def _like_jpeg(image: Any) -> tuple[dict[str, Any], str]:

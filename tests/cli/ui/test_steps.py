@@ -114,7 +114,7 @@ def test_errors_of_a_step_are_one_line_and_leave_nothing(opened, photos, tmp_pat
 def test_one_job_at_a_time_and_it_can_be_stopped(opened, monkeypatch):
     began, go_on = threading.Event(), threading.Event()
 
-    def slow(folder, mark, strength, on_progress):
+    def slow(folder, mark, strength, on_progress, workers):
         began.set()
         assert go_on.wait(30)
         on_progress(1, 3)

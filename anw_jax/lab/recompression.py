@@ -1,0 +1,262 @@
+"""A run that measures what recompression leaves of the evidence in a fine-tuned generator.
+
+Photos are marked at full size, changed as sites change them (`attacks.uploads`), and reduced to
+what the learner takes. One training has the photos of all changes, a group of photos for each,
+so the comparison is within one model; turning the changes round the groups from seed to seed
+keeps photos that are easy to learn from favouring a change. The arbitrator's candidates are
+those of an audit: marked at full size, without any change, and reduced.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from anw_jax import data, keys, marks, stats, verify
+from anw_jax.attacks.uploads import CHANGES
+from anw_jax.errors import SettingsError
+from anw_jax.keys import Assignment, Manifest, MarkKey, Plan, SignatureSpace, Units
+from anw_jax.lab.diffusion import base_folder, fitted
+from anw_jax.lab.diffusion_settings import STATISTIC
+from anw_jax.lab.journal import Journal, StoppedError, stop_on_interrupt
+from anw_jax.lab.recompression_settings import RecompressionSettings
+from anw_jax.lab.workdir import Workdir
+from anw_jax.suspects.pictures import cropped
+from anw_jax.suspects.pictures import fitted as resized
+
+_ORDER_SEED, _ORDER_STREAM = 0, 0x5E77
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Marked:
+    """The owner's photos of all groups.
+
+    Attributes:
+      photos: uint8 `[H, W, 3]` each, unmarked, group after group.
+      mark: of the owner.
+      slots: the secret slot of each photo.
+      commitment: of key, photos and plan.
+    """
+
+    photos: Sequence[np.ndarray]
+    mark: marks.Mark
+    slots: np.ndarray
+    commitment: str
+
+
+def measure(
+    settings: RecompressionSettings, folder: Workdir, journal: Journal
+) -> dict[str, Any]:
+    """Train or load the base, fine-tune it, and test each group; resumes where it stopped.
+
+    Raises:
+      SettingsError: too few photos.
+      StoppedError: Ctrl-C was pressed.
+    """
+    space = SignatureSpace(settings.num_slots)
+    with journal.stage("mark"):
+        photos = read_photos(settings)
+        num_owned = settings.num_images * len(settings.changes)
+        owned = mark_photos(photos[:num_owned], settings, space)
+        folder.write_json("commitments.json", [owned.commitment])
+        learned = learner_images(owned, settings, space)
+    with stop_on_interrupt(journal) as stop:
+        with journal.stage("train"):
+            base, tuned = _models(settings, photos[num_owned:], learned, folder, journal, stop)
+        groups = {}
+        for group in range(len(settings.changes)):
+            with journal.stage("verify"):
+                name = settings.change_of(group)
+                make = functools.partial(
+                    _measure_group, settings, space, owned, learned, group, base, tuned
+                )
+                groups[name] = folder.once(f"groups/{group}.json", name, make)
+                journal.say(_line(name, groups[name]))
+            if stop():
+                raise StoppedError
+    return {
+        "num_photos": num_owned,
+        "num_photos_of_base": len(photos) - num_owned,
+        "changes": {name: groups[name] for name in settings.changes},
+    }
+
+
+def read_photos(settings: RecompressionSettings) -> list[np.ndarray]:
+    """Read all photos in one public order, the same for all seeds.
+
+    Raises:
+      SettingsError: no more photos than the groups need.
+    """
+    files = data.list_photos(os.path.expandvars(settings.folder))
+    needed = settings.num_images * len(settings.changes)
+    if len(files) <= needed:
+        raise SettingsError(
+            f"config.folder must hold more than {needed} photos, since the base has photos of "
+            f"its own, got {len(files)}"
+        )
+    order = data.permutation(_ORDER_SEED, _ORDER_STREAM, len(files))
+    return [data.read_photo(files[row]) for row in order]
+
+
+def mark_photos(
+    photos: Sequence[np.ndarray], settings: RecompressionSettings, space: SignatureSpace
+) -> Marked:
+    """Commit to the photos, and draw their slots; an experiment key is never evidence."""
+    key = MarkKey.for_experiment(settings.seed, "recompression")
+    mark = marks.make_mark(settings.mark, key, space.num_slots)
+    manifest = Manifest.of(photos, space)
+    beacon_name = f"seed {settings.seed} of this run"
+    plan = Plan(STATISTIC, stats.DEFAULT_ALPHA, mark.description, beacon=beacon_name)
+    value = hashlib.sha256(beacon_name.encode()).digest()
+    slots = keys.assign(key, manifest, plan, beacon=value).slots
+    if len(slots) != len(photos):
+        raise SettingsError("config.folder holds a photo twice: each must be another")
+    return Marked(photos, mark, slots, keys.commit(key, manifest, plan))
+
+
+def learner_images(
+    owned: Marked, settings: RecompressionSettings, space: SignatureSpace
+) -> np.ndarray:
+    """Mark, change and reduce: what the learner trains on, uint8 `[n, side, side, 3]`."""
+    found = []
+    for number, (photo, slot) in enumerate(zip(owned.photos, owned.slots, strict=True)):
+        marked = marks.publish_image(owned.mark, photo, space.degrees[slot])
+        change = CHANGES[settings.change_of(number // settings.num_images)]
+        found.append(reduced(change(marked), settings.image_size))
+    return _as_bytes(np.stack(found))
+
+
+def reduced(image: np.ndarray, side: int) -> np.ndarray:
+    """Return the middle of a uint8 image as float32 `[side, side, 3]` in [0, 1]."""
+    return resized([cropped(image, (side, side))], (side, side))[0]
+
+
+def _as_bytes(images: np.ndarray) -> np.ndarray:
+    return np.rint(255 * images).astype(np.uint8)
+
+
+def _models(settings, others, learned, folder, journal, stop) -> tuple[Any, Any]:
+    """Return the parameters of the base, which all seeds share, and of the suspect."""
+    model, side = settings.model, settings.image_size
+    with base_folder(folder, settings.base_dict() | {"seed": 0}) as place:
+        images = _as_bytes(np.stack([reduced(photo, side) for photo in others]))
+        params = model.init(jax.random.key(0), (side, side, 3))["params"]
+        base = fitted(model, params, images, settings.base, 0, place, journal, stop, "base: ")
+    how, seed = settings.tuning, settings.seed
+    return base, fitted(model, base, learned, how, seed, folder, journal, stop, "tuning: ")
+
+
+def _measure_group(
+    settings: RecompressionSettings,
+    space: SignatureSpace,
+    owned: Marked,
+    learned: np.ndarray,
+    group: int,
+    base: Any,
+    tuned: Any,
+) -> dict[str, Any]:
+    """Query both models about a group's candidates, and test."""
+    rows = slice(group * settings.num_images, (group + 1) * settings.num_images)
+    slots = owned.slots[rows]
+    tables, shares = _tables(
+        {"suspect": tuned, "base": base},
+        owned.mark,
+        owned.photos[rows],
+        learned[rows] / np.float32(255),
+        slots,
+        space,
+        settings,
+    )
+    numbers = group_numbers(tables["suspect"], tables["base"], slots, space)
+    return {"num_photos": len(slots), **numbers, "share_of_mark": float(np.median(shares))}
+
+
+def _tables(
+    models: Mapping[str, Any],
+    mark: marks.Mark,
+    photos: Sequence[np.ndarray],
+    learned: np.ndarray,
+    slots: np.ndarray,
+    space: SignatureSpace,
+    settings: RecompressionSettings,
+) -> tuple[dict[str, np.ndarray], list[float]]:
+    """Return the errors of each model, float32 `[n, N]`, and what is left of each mark.
+
+    The share is <D, d> / <d, d> at the learner's size, of what the mark adds without a change
+    (d) and of what the learner's picture differs from the unmarked one (D).
+    """
+    side, noise = settings.image_size, settings.noise
+    steps = np.linspace(noise.first_step, noise.last_step, noise.num_noises).round().astype(int)
+    loss = verify.denoising_error(
+        settings.model.signal_shares, steps, (side, side, 3), seed=settings.seed
+    )
+    ask = jax.jit(lambda predict, images: loss(predict, images, ()))
+    predicts = {
+        role: settings.model.predict_fn({"params": params}) for role, params in models.items()
+    }
+    tables: dict[str, list[np.ndarray]] = {role: [] for role in models}
+    shares = []
+    for photo, seen, slot in zip(photos, learned, slots, strict=True):
+        candidates = np.stack(
+            [
+                reduced(photo if not s else marks.publish_image(mark, photo, degrees), side)
+                for s, degrees in enumerate(space.degrees)
+            ]
+        )
+        added = candidates[slot] - candidates[0]
+        shares.append(float(((seen - candidates[0]) * added).sum() / (added**2).sum()))
+        for role, predict in predicts.items():
+            tables[role].append(np.asarray(ask(predict, jnp.asarray(candidates))))
+    return {role: np.stack(rows) for role, rows in tables.items()}, shares
+
+
+def group_numbers(
+    suspect: np.ndarray, base: np.ndarray, slots: np.ndarray, space: SignatureSpace
+) -> dict[str, Any]:
+    """Test a group calibrated by the base, and alone; log10 of the exact p, and hits."""
+    units = Units(np.arange(len(slots)), space)
+    numbers: dict[str, Any] = {"log10_p": {}, "slot_hits": {}}
+    for name, references in (("base", [base]), ("alone", [])):
+        result = stats.exact_test(
+            suspect, Assignment(units, slots), statistic=STATISTIC, references=references
+        )
+        scores = stats.score_units(suspect, units, STATISTIC, references)
+        numbers["log10_p"][name] = result.log10_p
+        numbers["slot_hits"][name] = float((scores.argmax(axis=1) + 1 == slots).mean())
+    return numbers
+
+
+def _line(name: str, numbers: Mapping[str, Any]) -> str:
+    found, hits = numbers["log10_p"], numbers["slot_hits"]["base"]
+    return (
+        f"{name:<11} log10 p by base {found['base']:6.1f}, alone {found['alone']:5.1f}; "
+        f"hits {hits:4.0%}; share of the mark left {numbers['share_of_mark']:.2f}"
+    )
+
+
+def kept_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return what each change keeps of the evidence, over seeds.
+
+    Args:
+      runs: results of `measure`, one for each seed.
+
+    Returns:
+      By change: "log10_p", the median over seeds, calibrated by the base; "kept", its ratio to
+      that of "none"; "share_of_mark", the median.
+    """
+    found = {}
+    for name in runs[0]["changes"]:
+        cells = [run["changes"][name] for run in runs]
+        found[name] = {
+            "log10_p": float(np.median([cell["log10_p"]["base"] for cell in cells])),
+            "share_of_mark": float(np.median([cell["share_of_mark"] for cell in cells])),
+        }
+    for cell in found.values():
+        cell["kept"] = cell["log10_p"] / found["none"]["log10_p"]
+    return found
