@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import shlex
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -356,11 +357,9 @@ def verdict(case, key_files, blind, as_json) -> int:
         body = judge(opened, keys, blind=blind)
     before = [one for one in signatures if one["file"] != "verdict.json"]
     signed = signature_lines(before) if any(one["signer"] for one in before) else []
-    then = (
-        f"then: anw report {case} (a page to read), anw bundle {case} (all evidence, one file)"
-    )
+    after = f"{then('anw', 'report', case)} (a page to read), {bundle_command(opened, case)}"
     lines = verdict_lines(body, as_table=sys.stdout.isatty())
-    show(as_json, body, [*lines, *signed, then])
+    show(as_json, body, [*lines, *signed, after])
     return output.code_of_verdict(body)
 
 
@@ -377,6 +376,13 @@ def keys_of(opened, key_files) -> dict[str, MarkKey]:
     """Load the key of each owner from the option --key."""
     files = by_owner("--key", key_files, opened.owners)
     return {name: MarkKey.load(file) for name, file in files.items()}
+
+
+def bundle_command(opened: audit.Case, case: pathlib.Path) -> str:
+    """Say how the bundle of a finished case is made; that of a sequential one needs no key."""
+    keys = () if _is_sequential(opened) else ("--key", "KEY")
+    words = ("anw", "bundle", str(case), *keys, "--out", "evidence.zip")
+    return f"{shlex.join(words)} (all evidence, one file)"
 
 
 def _is_sequential(opened) -> bool:

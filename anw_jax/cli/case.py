@@ -6,7 +6,7 @@ import click
 
 from anw_jax import audit
 from anw_jax.audit.new_case import SUSPECTS
-from anw_jax.cli.arbitrator import opened_case
+from anw_jax.cli.arbitrator import bundle_command, opened_case
 from anw_jax.cli.options import json_option
 from anw_jax.cli.output import show, then
 from anw_jax.errors import MissingLibraryError
@@ -104,5 +104,5 @@ def report(folder: pathlib.Path, out, without_photos: bool, as_json: bool) -> No
             with_photos=not without_photos,
             on_progress=lines.of("tests")("drawing"),
         )
-    after = f"{then('anw', 'bundle', folder)} (all evidence, one file)"
+    after = f"then: {bundle_command(opened, folder)}"
     show(as_json, {"report": str(path)}, [f"{path} written", after])
