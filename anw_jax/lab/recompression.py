@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -29,6 +29,9 @@ from anw_jax.lab.recompression_settings import RecompressionSettings
 from anw_jax.lab.workdir import Workdir
 from anw_jax.suspects.pictures import cropped
 from anw_jax.suspects.pictures import fitted as resized
+
+# From images `[b, side, side, 3]` to errors `[b]`.
+AskFn = Callable[[jax.Array], jax.Array]
 
 _ORDER_SEED, _ORDER_STREAM = 0, 0x5E77
 
@@ -68,13 +71,13 @@ def measure(
         learned = learner_images(owned, settings, space)
     with stop_on_interrupt(journal) as stop:
         with journal.stage("train"):
-            base, tuned = _models(settings, photos[num_owned:], learned, folder, journal, stop)
-        groups = {}
+            models = _models(settings, photos[num_owned:], learned, folder, journal, stop)
+        groups, asked = {}, _asked(settings, models)
         for group in range(len(settings.changes)):
             with journal.stage("verify"):
                 name = settings.change_of(group)
                 make = functools.partial(
-                    _measure_group, settings, space, owned, learned, group, base, tuned
+                    _measure_group, settings, space, owned, learned, group, asked
                 )
                 groups[name] = folder.once(f"groups/{group}.json", name, make)
                 journal.say(_line(name, groups[name]))
@@ -141,15 +144,30 @@ def _as_bytes(images: np.ndarray) -> np.ndarray:
     return np.rint(255 * images).astype(np.uint8)
 
 
-def _models(settings, others, learned, folder, journal, stop) -> tuple[Any, Any]:
-    """Return the parameters of the base, which all seeds share, and of the suspect."""
+def _models(settings, others, learned, folder, journal, stop) -> dict[str, Any]:
+    """Return the parameters of the "base", which all seeds share, and of the "suspect"."""
     model, side = settings.model, settings.image_size
     with base_folder(folder, settings.base_dict() | {"seed": 0}) as place:
         images = _as_bytes(np.stack([reduced(photo, side) for photo in others]))
         params = model.init(jax.random.key(0), (side, side, 3))["params"]
         base = fitted(model, params, images, settings.base, 0, place, journal, stop, "base: ")
     how, seed = settings.tuning, settings.seed
-    return base, fitted(model, base, learned, how, seed, folder, journal, stop, "tuning: ")
+    tuned = fitted(model, base, learned, how, seed, folder, journal, stop, "tuning: ")
+    return {"base": base, "suspect": tuned}
+
+
+def _asked(settings: RecompressionSettings, models: Mapping[str, Any]) -> dict[str, AskFn]:
+    """Return functions from images to each model's errors; all share one compilation."""
+    side, noise = settings.image_size, settings.noise
+    steps = np.linspace(noise.first_step, noise.last_step, noise.num_noises).round().astype(int)
+    loss = verify.denoising_error(
+        settings.model.signal_shares, steps, (side, side, 3), seed=settings.seed
+    )
+    ask = jax.jit(lambda predict, images: loss(predict, images, ()))
+    return {
+        role: functools.partial(ask, settings.model.predict_fn({"params": params}))
+        for role, params in models.items()
+    }
 
 
 def _measure_group(
@@ -158,49 +176,38 @@ def _measure_group(
     owned: Marked,
     learned: np.ndarray,
     group: int,
-    base: Any,
-    tuned: Any,
+    asked: Mapping[str, AskFn],
 ) -> dict[str, Any]:
     """Query both models about a group's candidates, and test."""
     rows = slice(group * settings.num_images, (group + 1) * settings.num_images)
     slots = owned.slots[rows]
     tables, shares = _tables(
-        {"suspect": tuned, "base": base},
+        asked,
         owned.mark,
         owned.photos[rows],
         learned[rows] / np.float32(255),
         slots,
         space,
-        settings,
     )
     numbers = group_numbers(tables["suspect"], tables["base"], slots, space)
     return {"num_photos": len(slots), **numbers, "share_of_mark": float(np.median(shares))}
 
 
 def _tables(
-    models: Mapping[str, Any],
+    asked: Mapping[str, AskFn],
     mark: marks.Mark,
     photos: Sequence[np.ndarray],
     learned: np.ndarray,
     slots: np.ndarray,
     space: SignatureSpace,
-    settings: RecompressionSettings,
 ) -> tuple[dict[str, np.ndarray], list[float]]:
     """Return the errors of each model, float32 `[n, N]`, and what is left of each mark.
 
     The share is <D, d> / <d, d> at the learner's size, of what the mark adds without a change
     (d) and of what the learner's picture differs from the unmarked one (D).
     """
-    side, noise = settings.image_size, settings.noise
-    steps = np.linspace(noise.first_step, noise.last_step, noise.num_noises).round().astype(int)
-    loss = verify.denoising_error(
-        settings.model.signal_shares, steps, (side, side, 3), seed=settings.seed
-    )
-    ask = jax.jit(lambda predict, images: loss(predict, images, ()))
-    predicts = {
-        role: settings.model.predict_fn({"params": params}) for role, params in models.items()
-    }
-    tables: dict[str, list[np.ndarray]] = {role: [] for role in models}
+    side = learned.shape[1]
+    tables: dict[str, list[np.ndarray]] = {role: [] for role in asked}
     shares = []
     for photo, seen, slot in zip(photos, learned, slots, strict=True):
         candidates = np.stack(
@@ -211,8 +218,8 @@ def _tables(
         )
         added = candidates[slot] - candidates[0]
         shares.append(float(((seen - candidates[0]) * added).sum() / (added**2).sum()))
-        for role, predict in predicts.items():
-            tables[role].append(np.asarray(ask(predict, jnp.asarray(candidates))))
+        for role, ask in asked.items():
+            tables[role].append(np.asarray(ask(jnp.asarray(candidates))))
     return {role: np.stack(rows) for role, rows in tables.items()}, shares
 
 
