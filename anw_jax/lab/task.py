@@ -79,8 +79,9 @@ def load_task(
       SettingsError: more images are wanted than there are.
     """
     source = os.path.expandvars(settings.data.source)
-    splits = data.load(source, image_size=settings.data.image_size)
-    learner, test = splits.train.in_memory(), splits.test.in_memory()
+    # Streamed, so that only the images that are used are read and resized.
+    splits = data.load(source, image_size=settings.data.image_size, in_memory=False)
+    learner, test = splits.train, splits.test.in_memory()
     if settings.data.num_train is not None:
         if settings.data.num_train > len(learner):
             raise SettingsError(
@@ -88,6 +89,7 @@ def load_task(
                 f"{settings.data.num_train}"
             )
         learner = learner.take(np.arange(settings.data.num_train))
+    learner = learner.in_memory()
     half = len(test) // 2
     model, _ = make_model(settings.model, learner, settings.seed)
     return Task(

@@ -21,6 +21,7 @@ from anw_jax.models.pretrained import (
     import_weights,
     load_pretrained,
 )
+from anw_jax.models.text import TextClassifier
 from anw_jax.models.tfjs import load_tfjs
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "ImportReport",
     "Model",
     "Pretrained",
+    "TextClassifier",
     "Variables",
     "by_path",
     "count_parameters",

@@ -3,6 +3,7 @@
 import functools
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -158,3 +159,61 @@ def test_five_processes_decide_and_two_of_them_lie(place, capsys):
     assert run(["model", "log", str(place / "log"), "--json"]) == 0
     (tally,) = json.loads(capsys.readouterr().out)["claims"]
     assert (tally["outcome"], tally["shown"], tally["not shown"]) == ("shown", 3, 2)
+
+    # The same owner's second key, before an arbitrator in the place of the nodes.
+    case = place / "case"
+    _fill(case, place, suspect=pathlib.Path(suspect), number=2)
+    one = str(place / "two.key")
+    assert run(["model", "open", mark, "--number", "2", "--out", one]) == 0
+    assert run(["probe", str(case)]) == 0
+    assert run(["declare", str(case), "--beacon", VALUE]) == 0
+    assert run(["audit", str(case)]) == 0
+    assert run(["verdict", str(case), "--key", one]) == 10
+    assert "ann against found: shown" in capsys.readouterr().out
+
+
+def _fill(case, place, *, suspect: pathlib.Path, number: int) -> None:
+    """Make a case of models from what the owner hands over."""
+    ann = case / "owners" / "ann"
+    ann.mkdir(parents=True)
+    (case / "suspects").mkdir()
+    shutil.copy(place / "mark" / f"key{number}.json", ann / "mark.json")
+    shutil.copy(place / "clean.npz", ann / "base.npz")
+    shutil.copy(suspect, case / "suspects" / "found.npz")
+    (case / "suspects" / "found.toml").write_text('kind = "network"\nfile = "found.npz"\n')
+
+
+def test_keys_without_a_log_are_opened_for_an_arbitrator(place, capsys):
+    mark, one = str(place / "mark"), str(place / "one.key")
+    taps = [word for tap in TAPS for word in ("--tap", tap)]
+    made = ["model", "keygen", mark, "--network", str(place / "clean.npz"), *taps]
+    made += ["--beacon", "arbitrator:Jane", "--bits", "64", "--image-size", "16"]
+    assert run([*made, "--log", str(place / "log")]) == 2
+    assert "--log and --sign belong together" in capsys.readouterr().err
+    assert run(made) == 0
+    assert "key 1: not published, " in capsys.readouterr().out
+    release = ["model", "release", mark, "--network", str(place / "clean.npz")]
+    assert run([*release, "--log", str(place / "log"), "--sign", _ann(place)]) == 1
+    assert "key 1 is in no log" in capsys.readouterr().err
+    assert run(["model", "open", mark, "--number", "3", "--out", one]) == 1
+    assert "number must be 1 to 2" in capsys.readouterr().err
+    assert run(["model", "open", mark, "--number", "1", "--out", one]) == 0
+    _fill(place / "case", place, suspect=place / "clean.npz", number=1)
+    assert run(["probe", str(place / "case")]) == 7
+    assert "it is the clean model from before the bits" in capsys.readouterr().out
+
+
+def test_a_suspect_of_another_kind_or_with_other_fields_is_one_clear_error(place, capsys):
+    assert keygen(place) == 0
+    case = place / "case"
+    _fill(case, place, suspect=place / "clean.npz", number=1)
+    file = case / "suspects" / "found.toml"
+    for text, wanted in (
+        ('kind = "onnx"\nfile = "found.npz"\n', "kind must be 'network'"),
+        ('kind = "network"\n', "must have the fields kind and file"),
+        ('kind = "network"\nfile = "none.npz"\n', "none.npz cannot be read"),
+    ):
+        file.write_text(text)
+        assert run(["probe", str(case)]) == 1
+        assert wanted in capsys.readouterr().err
+        assert not (case / "probe.json").exists()

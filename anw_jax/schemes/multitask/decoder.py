@@ -13,7 +13,7 @@ from anw_jax.keys import MarkKey
 from anw_jax.keys.digests import is_digest
 from anw_jax.keys.mark_key import check_is_mark_key
 from anw_jax.keys.plan_fields import MULTITASK
-from anw_jax.schemes.multitask.grids import grids, random_bits
+from anw_jax.schemes.multitask.grids import grids, random_bits, sequences
 
 _FORMAT = "anw_jax multi-task decoder, version 1"
 _TAG_DECODER = b"anw_jax/v1/multitask-decoder\0"
@@ -40,6 +40,8 @@ class Decoder:
       side: tapped values are averaged over `side` x `side` cells.
       num_features: d, directions of the projection, at least 64.
       num_probes: pictures by which a suspect's layers are aligned to those of w0.
+      tokens: for a text model, tokens of each input and size of the vocabulary; then the
+        inputs are sequences, and `image_shape` and `modules` are not used. None for pictures.
 
     Raises:
       TypeError, ValueError: a field out of its range.
@@ -59,6 +61,7 @@ class Decoder:
     side: int = 2
     num_features: int = LEAST_FEATURES
     num_probes: int = 512
+    tokens: tuple[int, int] | None = None
 
     def __post_init__(self):
         for name in ("seed", "base"):
@@ -76,12 +79,16 @@ class Decoder:
             object.__setattr__(self, name, value)
         object.__setattr__(self, "taps", taps)
         object.__setattr__(self, "image_shape", shape)
+        if self.tokens is not None:
+            self._check_tokens()
         grids(self.seed, "check", 0, shape, self.modules)
 
     def as_json(self) -> dict[str, Any]:
         """Return the decoder as plain JSON values, as its file has them."""
         fields = {"format": _FORMAT, **dataclasses.asdict(self)}
-        return {**fields, "taps": list(self.taps), "image_shape": list(self.image_shape)}
+        fields |= {"taps": list(self.taps), "image_shape": list(self.image_shape)}
+        tokens = fields.pop("tokens")  # left out for pictures, as in files before it
+        return fields if tokens is None else {**fields, "tokens": list(tokens)}
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> "Decoder":
@@ -106,12 +113,29 @@ class Decoder:
         return f"{MULTITASK}:{self.digest}"
 
     def inputs(self) -> np.ndarray:
-        """Draw the keyed inputs, float32 `[2 num_bits, H, W, 3]` in [0, 1]."""
-        return grids(self.seed, "inputs", 2 * self.num_bits, self.image_shape, self.modules)
+        """Draw the keyed inputs, float32 `[2 num_bits, H, W, 3]` in [0, 1].
+
+        For a text model int32 `[2 num_bits, length]`.
+        """
+        return self._drawn("inputs", 2 * self.num_bits)
 
     def probes(self) -> np.ndarray:
-        """Draw the probes, float32 `[num_probes, H, W, 3]` in [0, 1]."""
-        return grids(self.seed, "probes", self.num_probes, self.image_shape, self.modules)
+        """Draw the probes, `[num_probes, …]`, of the form of the inputs."""
+        return self._drawn("probes", self.num_probes)
+
+    def _drawn(self, use: str, count: int) -> np.ndarray:
+        if self.tokens is not None:
+            return sequences(self.seed, use, count, *self.tokens)
+        return grids(self.seed, use, count, self.image_shape, self.modules)
+
+    def _check_tokens(self) -> None:
+        sizes = tuple(_check.integer_at_least(1, tokens=size) for size in self.tokens)
+        if len(sizes) != 2 or not 2 <= sizes[1] <= 2**20:
+            raise ValueError(
+                "tokens must be the length of an input and the size of the vocabulary, 2 to "
+                f"2^20, got {self.tokens!r:.60}"
+            )
+        object.__setattr__(self, "tokens", sizes)
 
     def directions(self, num_columns: int) -> np.ndarray:
         """Draw the projection: the direction that each bit is read in.

@@ -29,6 +29,7 @@ from anw_jax.schemes.multitask.penalties import (
 )
 from anw_jax.schemes.scheme import TapsFn
 from anw_jax.schemes.weights import BRANCH, weights_digest
+from anw_jax.train.step import LossFn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +109,8 @@ def embed(
     images: np.ndarray,
     labels: np.ndarray,
     settings: EmbedSettings = DEFAULT,
+    *,
+    task_loss: LossFn | None = None,
     **options: Any,
 ) -> list[Embedding]:
     """Embed the bits of one or several keys into the clean network.
@@ -118,9 +121,12 @@ def embed(
       model: the network.
       base: weights of the clean model w0.
       decoders: each key's decoder and bits; all keys are embedded at once.
-      images: uint8 `[n, H, W, 3]`, of the task; used by R_DA alone.
-      labels: integers `[n]`.
+      images: uint8 `[n, H, W, 3]`, of the task; used by R_DA alone. With `task_loss` whatever
+        it takes, such as int32 tokens `[n, length]`; uint8 arrives there as floats in [0, 1].
+      labels: integers `[n]`; with `task_loss` whatever it takes.
       settings: how.
+      task_loss: the task's loss on a `train.Batch`, with batch statistics as they are; by
+        default the classification of images.
       **options: of `train.fit`: `checkpoint_dir`, `on_segment` …
 
     Returns:
@@ -146,7 +152,8 @@ def embed(
         watermark_penalty(taps_fn, target, margin=settings.margin, pairs=settings.pairs)
         for taps_fn, target in targets
     ]
-    variables = _train(model, base, {}, watermarks, images, labels, settings, options)
+    task = _Task(images, labels, settings, task_loss)
+    variables = _train(model, base, {}, watermarks, task, options)
     return [_embedding(taps_fn, target, variables) for taps_fn, target in targets]
 
 
@@ -160,6 +167,7 @@ def embed_branch(
     settings: EmbedSettings = DEFAULT,
     *,
     widths: tuple[int, ...] = (256, 32),
+    task_loss: LossFn | None = None,
     **options: Any,
 ) -> tuple[dict[str, Any], Branch]:
     """Train a secret branch on the bits together with the network: the paper's variant.
@@ -173,6 +181,7 @@ def embed_branch(
       labels: integers `[n]`.
       settings: how; `margin` is not used, and `pairs` is the number of inputs per step.
       widths: of the branch's hidden layers.
+      task_loss: as for `embed`.
       **options: of `train.fit`.
 
     Returns:
@@ -185,9 +194,8 @@ def embed_branch(
     watermark_fn = branch_penalty(
         model_taps(model, decoder.taps), decoder, bits, inputs=settings.pairs
     )
-    return _split(
-        _train(model, base, {BRANCH: first}, [watermark_fn], images, labels, settings, options)
-    )
+    task = _Task(images, labels, settings, task_loss)
+    return _split(_train(model, base, {BRANCH: first}, [watermark_fn], task, options))
 
 
 def move_under_branch(
@@ -217,19 +225,9 @@ def move_under_branch(
     watermark_fn = branch_penalty(
         model_taps(model, decoder.taps), decoder, bits, inputs=settings.pairs
     )
-    return _split(
-        _train(
-            model,
-            base,
-            {BRANCH: branch},
-            [watermark_fn],
-            images,
-            labels,
-            settings,
-            options,
-            fixed=(BRANCH,),
-        )
-    )[0]
+    task, added = _Task(images, labels, settings), {BRANCH: branch}
+    moved = _train(model, base, added, [watermark_fn], task, options, fixed=(BRANCH,))
+    return _split(moved)[0]
 
 
 def _split(variables: dict[str, Any]) -> tuple[dict[str, Any], Branch]:
@@ -239,28 +237,41 @@ def _split(variables: dict[str, Any]) -> tuple[dict[str, Any], Branch]:
     return variables | {"params": params}, branch
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Task:
+    """The model's own task, for the simulated fine-tuning, and how bits are embedded."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    settings: EmbedSettings
+    loss_fn: LossFn | None = None
+
+    def columns(self) -> train.Batch:
+        """Return the task's data, checked if it is the classification of images."""
+        if self.loss_fn is not None:
+            return train.Batch(np.asarray(self.images), np.asarray(self.labels), None)
+        images = _check.uint8_images(images=self.images)
+        return train.Batch(images, np.asarray(self.labels, np.int32), None)
+
+
 def _train(
     model: Model,
     base: dict[str, Any],
     added: dict[str, Any],
     watermarks: list[train.losses.PenaltyFn],
-    images: np.ndarray,
-    labels: np.ndarray,
-    settings: EmbedSettings,
+    task: _Task,
     options: dict[str, Any],
     fixed: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Train all layers but the last and the fixed ones on the penalties alone."""
-    params = {**base["params"], **added}
+    params, settings = {**base["params"], **added}, task.settings
     step = train.make_step(
-        train.with_penalties(_no_loss, **_penalties(model, base, watermarks, settings)),
+        train.with_penalties(_no_loss, **_penalties(model, base, watermarks, task)),
         train.adam(settings.learning_rate),
         trained=tuple(name for name in params if name not in (model.head, *fixed)),
         prepare_fn=_as_floats,
     )
-    columns = train.Batch(
-        _check.uint8_images(images=images), np.asarray(labels, np.int32), None
-    )
+    columns = task.columns()
     plan = data.BatchPlan(len(columns.images), settings.batch_size, settings.seed)
     result = train.fit(
         step,
@@ -276,6 +287,8 @@ def _train(
 def _as_floats(
     params: chex.ArrayTree, model_state: chex.ArrayTree, batch: train.Batch, rng: chex.PRNGKey
 ) -> train.Batch:
+    if batch.images.dtype != jnp.uint8:
+        return batch
     return batch._replace(images=batch.images.astype(jnp.float32) / 255.0)
 
 
@@ -289,9 +302,10 @@ def _penalties(
     model: Model,
     base: dict[str, Any],
     watermarks: list[train.losses.PenaltyFn],
-    settings: EmbedSettings,
+    task: _Task,
 ) -> dict[str, train.losses.PenaltyFn]:
-    loss_fn = train.classification_loss(model, is_frozen=True)
+    settings = task.settings
+    loss_fn = task.loss_fn or train.classification_loss(model, is_frozen=True)
     found = {}
     for number, watermark_fn in enumerate(watermarks, 1):
         found[f"watermark_{number}"] = watermark_fn

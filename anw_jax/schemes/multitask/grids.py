@@ -1,4 +1,4 @@
-"""Keyed inputs: pictures of random black and white squares, like QR codes.
+"""Keyed inputs: pictures of random black and white squares, like QR codes, or random text.
 
 Any keyed bit matrix serves the purpose of a QR code: nobody trains on such pictures by chance,
 and no two keys share one. All bits come from SHAKE-256 of a seed, so that owner and arbitrator
@@ -64,3 +64,25 @@ def grids(
     cells = bits.reshape(count, modules, modules).astype(np.float32)
     rows, columns = (np.arange(size) * modules // size for size in (height, width))
     return np.repeat(cells[:, rows][:, :, columns, None], 3, axis=3)
+
+
+def sequences(seed: str, use: str, count: int, length: int, vocabulary: int) -> np.ndarray:
+    """Draw sequences of random tokens, the keyed inputs of a text model.
+
+    Args:
+      seed: hexadecimal digits.
+      use: "inputs" or "probes".
+      count: number of sequences.
+      length: tokens of each.
+      vocabulary: number of different tokens, 2 to 2^20.
+
+    Returns:
+      int32 `[count, length]`, each from 0 to vocabulary - 1, uniform to within 2^-12.
+
+    Example:
+      >>> sequences("0f" * 32, "inputs", 2, 4, 100).shape
+      (2, 4)
+    """
+    bits = random_bits(seed, use, count * length * 32)
+    drawn = np.packbits(bits).view(">u4").astype(np.uint64) % np.uint64(vocabulary)
+    return drawn.astype(np.int32).reshape(count, length)

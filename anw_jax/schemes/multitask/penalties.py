@@ -32,7 +32,7 @@ class Target:
     """What the embedding moves, as arrays: **secret**, since it holds the bits.
 
     Attributes:
-      inputs: float32 `[num_bits, 2, H, W, 3]`.
+      inputs: float32 `[num_bits, 2, H, W, 3]`, or int32 `[num_bits, 2, length]`.
       directions: float32 `[num_bits, D]`, over the spread of w0's features.
       base_scores: float32 `[num_bits]`, those of w0.
       signs: float32 `[num_bits]`, the bits as ±1.
@@ -64,7 +64,7 @@ def target_of(decoder: Decoder, base: TapsFn, bits: Bits) -> Target:
         )
     by = flattened(spreads)
     return Target(
-        inputs=jnp.asarray(inputs.reshape(decoder.num_bits, 2, *decoder.image_shape)),
+        inputs=jnp.asarray(inputs.reshape(decoder.num_bits, 2, *inputs.shape[1:])),
         directions=jnp.asarray(decoder.directions(by.shape[1]) / by, jnp.float32),
         base_scores=jnp.asarray(scores, jnp.float32),
         signs=jnp.asarray(bits.signs, jnp.float32),
