@@ -18,16 +18,17 @@ import ml_collections
 
 from anw_jax.lab import config
 
-_PLAIN = {"name": "plain", "width": 16, "depth": 2}
-_UNET = {"name": "unet", "width": 12, "depth": 2}
+_SMALL = {"name": "residual", "width": 16, "depth": 1}
+_HOW = {"num_epochs": 8, "learning_rate": 3e-3}
 _QUICK = {
     "name": "barrier_quick",
     "task": "deblur",
     "copies": {
-        "plain": {"model": _PLAIN},
-        "plain_flips": {"model": _PLAIN, "train": {"num_epochs": 8, "flips": True}},
-        "innocent_plain": {"model": _PLAIN, "pairs": "clean"},
+        "residual_1": {"model": _SMALL, "train": _HOW},
+        "innocent_residual_1": {"model": _SMALL, "train": _HOW, "pairs": "clean"},
+        "residual_1_flips": {"model": _SMALL, "train": {**_HOW, "flips": True}},
     },
+    "num_fresh_keys": 2000,
 }
 
 
@@ -40,17 +41,16 @@ def _copies() -> dict[str, dict[str, Any]]:
         "residual_6": {"name": "residual", "width": 24, "depth": 6},
         "unet": {"name": "unet", "width": 16, "depth": 2},
     }
-    found = {name: {"model": net} for name, net in nets.items()}
-    found |= {
-        f"innocent_{name}": {"model": net, "pairs": "clean"} for name, net in nets.items()
-    }
-    unet = {"model": nets["unet"]}
+    nets = {name: {"model": net, "train": _HOW} for name, net in nets.items()}
+    found = {f"innocent_{name}": net | {"pairs": "clean"} for name, net in nets.items()}
+    found |= nets
+    unet = nets["unet"]
     for distance in ("l1", "perceptual"):
-        found[f"unet_{distance}"] = unet | {"train": {"num_epochs": 8, "distance": distance}}
+        found[f"unet_{distance}"] = unet | {"train": {**_HOW, "distance": distance}}
     found["foreign"] = unet | {"pairs": "foreign"}
     for name in ("plain", "unet"):
-        net = {"model": nets[name]}
-        found[f"{name}_flips"] = net | {"train": {"num_epochs": 8, "flips": True}}
+        net = nets[name]
+        found[f"{name}_flips"] = net | {"train": {**_HOW, "flips": True}}
         found[f"{name}_jpeg"] = net | {"change": "jpeg"}
         found[f"{name}_resize"] = net | {"change": "resize"}
         found[f"{name}_overwrite"] = net | {"change": "overwrite"}
@@ -61,7 +61,7 @@ def _copies() -> dict[str, dict[str, Any]]:
 _OWN = {
     "model": {"name": "residual", "width": 24, "depth": 4},
     "pairs": "clean",
-    "train": {"num_epochs": 12},
+    "train": {**_HOW, "num_epochs": 12},
 }
 _STUDY = {"name": "barrier", "task": "deblur", "own": _OWN, "copies": _copies()}
 
