@@ -20,6 +20,7 @@ from anw_jax.lab import config
 
 _SMALL = {"name": "residual", "width": 16, "depth": 1}
 _HOW = {"num_epochs": 8, "learning_rate": 3e-3}
+_ADVERSARIAL = 1e-3
 _QUICK = {
     "name": "barrier_quick",
     "task": "deblur",
@@ -47,6 +48,9 @@ def _copies() -> dict[str, dict[str, Any]]:
     unet = nets["unet"]
     for distance in ("l1", "perceptual"):
         found[f"unet_{distance}"] = unet | {"train": {**_HOW, "distance": distance}}
+        more = {**_HOW, "distance": distance, "adversarial": _ADVERSARIAL}
+        found[f"unet_{distance}_adversarial"] = unet | {"train": more}
+    found["unet_l2_adversarial"] = unet | {"train": {**_HOW, "adversarial": _ADVERSARIAL}}
     found["foreign"] = unet | {"pairs": "foreign"}
     for name in ("plain", "unet"):
         net = nets[name]

@@ -6,6 +6,7 @@ repeating pixels and then convolving: transposed convolutions are slow in XLA on
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import chex
 import flax.linen as nn
@@ -131,7 +132,7 @@ class ImageToImage:
             raise ValueError(
                 f"image_shape must have sides that are multiples of {factor}, got {image_shape}"
             )
-        return jax.jit(self._net.init)(key, jnp.zeros((1, *image_shape), jnp.float32))
+        return _jitted_init(jax.default_backend())(self, key, tuple(image_shape))
 
     def apply(self, variables: Variables, images: jax.Array) -> jax.Array:
         """Map float32 images `[b, H, W, channels]` to the same, not clipped to [0, 1]."""
@@ -145,3 +146,16 @@ class ImageToImage:
     def __call__(self, variables: Variables, images: jax.Array) -> jax.Array:
         """Return `apply`."""
         return self.apply(variables, images)
+
+
+@functools.cache
+def _jitted_init(
+    backend: str,
+) -> Callable[[ImageToImage, jax.Array, tuple[int, int, int]], Variables]:
+    # LLVM would spend seconds on optimising the drawing of each kernel, which runs once.
+    options = {"xla_backend_optimization_level": 0} if backend == "cpu" else None
+    return jax.jit(_init, static_argnums=(0, 2), compiler_options=options)
+
+
+def _init(model: ImageToImage, key: jax.Array, image_shape: tuple[int, int, int]) -> Variables:
+    return model._net.init(key, jnp.zeros((1, *image_shape), jnp.float32))

@@ -17,7 +17,7 @@ from anw_jax.models.diffusion import Variables
 from anw_jax.train.batches import Batches
 from anw_jax.train.diffusion import adam
 from anw_jax.train.runner import TrainResult, fit
-from anw_jax.train.step import LossFn, Metrics, Step, make_step
+from anw_jax.train.step import LossFn, Metrics, Step, chain, make_step
 
 DISTANCES = ("l1", "l2", "perceptual")
 
@@ -26,6 +26,10 @@ DISTANCES = ("l1", "l2", "perceptual")
 _FEATURE_SEED = 20210603
 _FEATURE_WIDTHS = (16, 32)
 _WARMUP_SHARE = 0.05
+
+# Judges every pixel from the 7x7 around it, by the mean of its three outputs.
+_DISCRIMINATOR = ImageToImage("plain", width=16, depth=2)
+_DISCRIMINATOR_STREAM = 1
 
 
 class Pairs(NamedTuple):
@@ -46,6 +50,8 @@ class PairSettings:
       distance: one of `DISTANCES`: mean absolute error, mean squared error, or that of the
         features of a fixed random network plus the absolute error.
       flips: whether half of the pairs are mirrored left-right, both images of a pair alike.
+      adversarial: weight of the loss against a discriminator of patches, trained in turn
+        (LSGAN, Mao et al. 2017, eq. 9, https://arxiv.org/abs/1611.04076); 0 = none.
 
     Raises:
       TypeError, ValueError: a field out of its range.
@@ -56,6 +62,7 @@ class PairSettings:
     batch_size: int = 32
     distance: str = "l2"
     flips: bool = False
+    adversarial: float = 0.0
 
     def __post_init__(self):
         _check.integer_at_least(1, num_epochs=self.num_epochs)
@@ -63,6 +70,7 @@ class PairSettings:
         _check.integer_at_least(1, batch_size=self.batch_size)
         _check.one_of(DISTANCES, distance=self.distance)
         _check.is_instance(bool, flips=self.flips)
+        _check.in_interval(0.0, float("inf"), adversarial=self.adversarial)
 
     def num_steps(self, num_pairs: int) -> int:
         """Return the optimizer steps for a number of pairs.
@@ -139,11 +147,19 @@ def train_pairs(
             f"inputs and outputs must have one shape, got {inputs.shape} and {outputs.shape}"
         )
     num_steps = settings.num_steps(len(inputs))
+    if settings.adversarial:
+        seeded = jax.random.fold_in(jax.random.key(seed), _DISCRIMINATOR_STREAM)
+        judge = _DISCRIMINATOR.init(seeded, inputs.shape[1:])["params"]
+        params = {"network": params, "discriminator": judge}
     step = _step(model, settings, num_steps)
     plan = data.BatchPlan(len(inputs), min(settings.batch_size, len(inputs)), seed)
     batches = Batches(Pairs(inputs, outputs), plan.rows)
     key = jax.random.key(seed)
-    return fit(step, step.init(params), batches, num_steps=num_steps, key=key, **runner)
+    result = fit(step, step.init(params), batches, num_steps=num_steps, key=key, **runner)
+    if not settings.adversarial:
+        return result
+    state = result.state.replace(params=result.state.params["network"])
+    return dataclasses.replace(result, state=state)
 
 
 def restore(
@@ -179,7 +195,9 @@ def _step(model: ImageToImage, settings: PairSettings, num_steps: int) -> Step:
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, settings.learning_rate, warmup, max(num_steps, warmup + 1)
     )
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), adam(schedule))
+
+    def optimizer() -> optax.GradientTransformation:
+        return optax.chain(optax.clip_by_global_norm(1.0), adam(schedule))
 
     def prepare(params: Any, model_state: Any, batch: Pairs, rng: chex.PRNGKey) -> Pairs:
         floats = Pairs(*(images.astype(jnp.float32) / 255.0 for images in batch))
@@ -188,7 +206,39 @@ def _step(model: ImageToImage, settings: PairSettings, num_steps: int) -> Step:
         mirrored = jax.random.bernoulli(rng, 0.5, (len(batch.inputs), 1, 1, 1))
         return Pairs(*(jnp.where(mirrored, images[:, :, ::-1], images) for images in floats))
 
-    return make_step(pair_loss(model, settings.distance), optimizer, prepare_fn=prepare)
+    loss_fn = pair_loss(model, settings.distance)
+    if not settings.adversarial:
+        return make_step(loss_fn, optimizer(), prepare_fn=prepare)
+    losses = _adversarial_losses(model, loss_fn, settings.adversarial)
+    return chain(
+        **{
+            name: make_step(losses[name], optimizer(), trained=(name,), prepare_fn=prepare)
+            for name in ("discriminator", "network")
+        }
+    )
+
+
+def _adversarial_losses(
+    model: ImageToImage, loss_fn: LossFn, weight: float
+) -> dict[str, LossFn]:
+    """Return the losses of the discriminator, and of the network against it."""
+
+    def says(params: Any, images: jax.Array) -> jax.Array:
+        return _DISCRIMINATOR.apply({"params": params["discriminator"]}, images).mean(-1)
+
+    def made(params: Any, batch: Pairs) -> jax.Array:
+        return model.apply({"params": params["network"]}, batch.inputs)
+
+    def discriminator_loss(params: Any, model_state: Any, batch: Pairs, rng: Any) -> Any:
+        true, false = says(params, batch.outputs), says(params, made(params, batch))
+        return (jnp.square(true - 1.0).mean() + jnp.square(false).mean()) / 2, (model_state, {})
+
+    def network_loss(params: Any, model_state: Any, batch: Pairs, rng: Any) -> Any:
+        loss, aux = loss_fn(params["network"], model_state, batch, rng)
+        fooled = jnp.square(says(params, made(params, batch)) - 1.0).mean() / 2
+        return loss + weight * fooled, aux
+
+    return {"discriminator": discriminator_loss, "network": network_loss}
 
 
 def _l1(one: jax.Array, other: jax.Array) -> jax.Array:

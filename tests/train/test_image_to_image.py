@@ -69,6 +69,16 @@ def test_flips_mirror_both_images_of_a_pair(params):
     assert any(jax.tree.leaves(differs))
 
 
+@pytest.mark.slow
+def test_a_network_learns_its_pairs_against_a_discriminator(pairs, params):
+    settings = train.PairSettings(150, learning_rate=1e-2, batch_size=16, adversarial=1e-3)
+    result = train.train_pairs(MODEL, params, pairs, settings, seed=0)
+    assert jax.tree.structure(result.state.params) == jax.tree.structure(params)
+    outputs = train.restore(MODEL, result.state.variables, pairs.inputs)
+    assert np.abs(outputs / 255 - pairs.outputs / 255).mean() < 0.1
+    assert {"discriminator/loss", "network/loss"} <= set(result.reports[-1].metrics)
+
+
 def test_outputs_are_clipped_and_rounded():
     class Loud:
         def predict_fn(self, variables):
@@ -85,6 +95,8 @@ def test_bad_arguments_are_one_clear_error(pairs, params):
         train.PairSettings(1, distance="l3")
     with pytest.raises(ValueError, match="num_epochs must be at least 1"):
         train.PairSettings(0)
+    with pytest.raises(ValueError, match="adversarial must lie in"):
+        train.PairSettings(1, adversarial=-1.0)
     wrong = train.Pairs(pairs.inputs, pairs.outputs[:, :4])
     with pytest.raises(ValueError, match="inputs and outputs must have one shape"):
         train.train_pairs(MODEL, params, wrong, train.PairSettings(1), seed=0)
