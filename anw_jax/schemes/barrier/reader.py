@@ -27,7 +27,8 @@ def extract(decoder: Decoder, suspect: ImagesFn, num_queries: int | None = None)
     Args:
       decoder: the committed decoder.
       suspect: answers uint8 images `[b, H, W, 3]` with images of the same shape.
-      num_queries: asks the first ones only; all unless given.
+      num_queries: asks the first ones only; all unless given. Another number is another test:
+        say which one before the first query.
 
     Returns:
       float64 `[num_bits]`, positive where the suspect says y = 1.
