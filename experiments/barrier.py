@@ -28,6 +28,7 @@ _QUICK = {
         "residual_1": {"model": _SMALL, "train": _HOW},
         "innocent_residual_1": {"model": _SMALL, "train": _HOW, "pairs": "clean"},
         "residual_1_flips": {"model": _SMALL, "train": {**_HOW, "flips": True}},
+        "residual_1_jpeg": {"model": _SMALL, "train": _HOW, "change": "jpeg"},
     },
     "num_fresh_keys": 2000,
 }

@@ -23,7 +23,7 @@ _MARK, _KEY, _DECODER = "mark.json", "mark.key", "decoder.npz"
 @click.option("--outputs", required=True, type=_PATH, help="The model's outputs for them.")
 @click.option("--public", required=True, type=_PATH, help="Its outputs for public inputs.")
 @click.option("--beacon", required=True, help="A public value that appears later.")
-@click.option("--bits", default=24, show_default=True, help="Bits of the key.")
+@click.option("--bits", default=24, show_default=True, help="Bits of each filter family.")
 @click.option("--alpha", default=1e-6, show_default=True, help="Level of the test.")
 @json_option
 def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json) -> None:
@@ -52,7 +52,7 @@ def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json
         asked,
         answered,
         _images(public)[1],
-        num_bits=bits,
+        bits_each=bits,
     )
     plan = schemes.plan_of(decoder, alpha=alpha, beacon=beacon)
     key = MarkKey.generate()

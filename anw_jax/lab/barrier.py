@@ -132,8 +132,8 @@ def _decoder(run: _Run, base: str, own: barrier.ImagesFn) -> barrier.Decoder:
         queries,
         own(queries),
         own(run.spoiled(run.clean.public, 2)),
-        filters=settings.filters,
-        num_bits=settings.num_bits,
+        families=settings.families,
+        bits_each=settings.bits_each,
         radius=settings.radius,
     )
 
@@ -249,8 +249,12 @@ def _read(
         for number in range(run.settings.num_fresh_keys)
     ]
     p_values = stats.fresh_bit_p_values(scores, fresh, key.plan.statistic)
+    is_right = np.sign(scores) == key.bits.signs
+    parts = np.split(is_right, len(run.settings.families))
+    names = run.settings.families
     return {
-        "num_right": int((np.sign(scores) == key.bits.signs).sum()),
+        "num_right": int(is_right.sum()),
+        "right_by_family": {n: int(p.sum()) for n, p in zip(names, parts, strict=True)},
         "log10_p": result.log10_p,
         "outcome": result.outcome,
         "median_kept": float(np.median(scores * key.bits.signs) / size),

@@ -58,8 +58,8 @@ class BarrierSettings:
       task: one of `restoration.TASKS`.
       copies: networks that are read, by name.
       own: how the owner's network is trained, on clean pairs; None for a classical filter.
-      filters: a family of `schemes.barrier`.
-      num_bits: of the key.
+      families: of filters, `schemes.barrier.FAMILIES`.
+      bits_each: bits of the key for each family.
       radius: of the filters, in pixels.
       psnr: of the mark, in dB.
       num_pairs: for each training.
@@ -76,8 +76,8 @@ class BarrierSettings:
     task: str
     copies: Mapping[str, CopySettings]
     own: CopySettings | None = None
-    filters: str = "mixing"
-    num_bits: int = 24
+    families: tuple[str, ...] = barrier.FAMILIES
+    bits_each: int = 24
     radius: int = 3
     psnr: float = barrier.DEFAULT_PSNR
     num_pairs: int = 3000
@@ -90,9 +90,10 @@ class BarrierSettings:
     def __post_init__(self):
         _check.integer_at_least(0, seed=self.seed)
         _check.one_of(TASKS, task=self.task)
-        _check.one_of(barrier.FAMILIES, filters=self.filters)
+        for name in self.families:
+            _check.one_of(barrier.FAMILIES, families=name)
         for name in (
-            "num_bits",
+            "bits_each",
             "radius",
             "num_pairs",
             "num_queries",

@@ -27,7 +27,7 @@ def config(**changes) -> dict:
             "innocent": {"model": PLAIN, "train": how, "pairs": "clean"},
             "foreign": {"model": PLAIN, "train": how, "pairs": "foreign"},
         },
-        "num_bits": 12,
+        "bits_each": 4,
         "num_pairs": 48,
         "num_queries": 12,
         "few_queries": 4,
@@ -50,7 +50,7 @@ def test_the_experiments_settings_are_valid(variant):
     [
         ({"copies": {}}, "copies must name at least one"),
         ({"task": "colour"}, "task must be one of deblur, derain"),
-        ({"filters": "even"}, "filters must be one of mixing, odd"),
+        ({"families": ("even",)}, "families must be one of mixing, cross, odd"),
         ({"few_queries": 13}, "few_queries must be at most num_queries, 12, got 13"),
         ({"own": {"pairs": "stolen"}}, "own.pairs must be 'clean'"),
         ({"copies": {"a": {"change": "blur"}}}, "change must be one of none, jpeg, resize"),

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from anw_jax import _check, _files, _json
 from anw_jax.errors import CommitmentError
 from anw_jax.keys.digests import is_digest, length_prefixed
 from anw_jax.keys.plan_fields import BARRIER
-from anw_jax.schemes.barrier.filters import family, strongest
+from anw_jax.schemes.barrier.filters import FAMILIES, family, strongest
 
 # The orientation rule is part of the format: queries are asked as they are, and read once.
 _FORMAT = "anw_jax barrier decoder, version 1, one orientation"
@@ -189,8 +190,8 @@ def make_decoder(
     outputs: np.ndarray,
     whitening: np.ndarray,
     *,
-    filters: str = "mixing",
-    num_bits: int = 24,
+    families: Sequence[str] = FAMILIES,
+    bits_each: int = 24,
     radius: int = 3,
 ) -> Decoder:
     """Make a decoder; before the beacon's value, and so before the bits.
@@ -200,15 +201,19 @@ def make_decoder(
       queries: uint8 `[n, H, W, 3]`, inputs that no marked output was made from.
       outputs: uint8, the unmarked model's outputs on the queries.
       whitening: uint8 `[m, H, W, 3]`, its outputs for public inputs.
-      filters: a name of `filters.FAMILIES`.
-      num_bits: number of filters, and of bits.
+      families: names of `filters.FAMILIES`.
+      bits_each: number of filters of each family, and of bits.
       radius: of the filters, in pixels.
 
     Raises:
-      ValueError: more bits than the whitening images excite features.
+      ValueError: more bits than the whitening images excite features; no family.
     """
     whitening = _check.uint8_images(whitening=whitening)
-    kernels = strongest(family(filters, radius), whitening, num_bits)
+    if not families or len(set(families)) < len(families):
+        raise ValueError(f"families must name one at least, and none twice, got {families!r}")
+    kernels = np.concatenate(
+        [strongest(family(name, radius), whitening, bits_each) for name in families]
+    )
     return Decoder(base, images_digest(whitening), kernels, queries, outputs)
 
 

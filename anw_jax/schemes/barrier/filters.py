@@ -1,14 +1,19 @@
 """Public filters that no restoration model applies by itself, and the moments to read them.
 
 A filter is a kernel `[S, S, 3, 3]`: rows, columns, input colour, output colour. Every
-convolutional network can express it, so a copy can learn it from marked outputs. Two families
-are not excited by blurring, noise or sharpening, whose errors are even in space and symmetric
-in colour:
+convolutional network can express it, so a copy can learn it from marked outputs. Blurring, noise
+and sharpening excite none of three families, whose members differ in what they do when the
+training pairs of a copy are mirrored or turned:
 
-* "odd": kernels with k(-x) = -k(x), for any two colours. Mirrored training pairs turn the sign
-  of those that are odd along the mirrored axis.
 * "mixing": kernels that are invariant under flips and quarter turns, times an antisymmetric
-  mixing of two colours. Flips and turns of the training pairs leave them alone.
+  mixing of two colours. Flips and turns leave them alone.
+* "cross": the mean of some shifts along one axis less that along the other, from any colour to
+  any colour. Flips leave them alone, a quarter turn changes their sign.
+* "odd": kernels with k(-x) = -k(x), from any colour to any colour. Half a turn changes their
+  sign, and so does a flip along the axis on which one is odd.
+
+The errors of blur, noise and sharpening are even, alike along both axes, and symmetric in
+colour.
 """
 
 import jax
@@ -17,7 +22,7 @@ import numpy as np
 
 from anw_jax import _check
 
-FAMILIES = ("mixing", "odd")
+FAMILIES = ("mixing", "cross", "odd")
 
 # Pixels of patches that are held in memory at once, times the entries of a patch.
 _MOST_ENTRIES = 8_000_000
@@ -37,11 +42,11 @@ def family(name: str, radius: int) -> np.ndarray:
       float64 `[n, S, S, 3, 3]`.
 
     Example:
-      >>> family("mixing", 1).shape, family("odd", 1).shape
-      ((9, 3, 3, 3, 3), (36, 3, 3, 3, 3))
+      >>> [len(family(name, 1)) for name in FAMILIES]
+      [9, 9, 36]
     """
     radius = _check.integer_at_least(1, radius=radius)
-    makers = {"mixing": _mixing, "odd": _odd}
+    makers = {"mixing": _mixing, "cross": _cross, "odd": _odd}
     return np.array(makers[_check.one_of(FAMILIES, family=name)](radius))
 
 
@@ -66,8 +71,8 @@ def strongest(filters: np.ndarray, images: np.ndarray, count: int) -> np.ndarray
     usable = int((energies > _LEAST_ENERGY * energies[-1]).sum())
     if count > usable:
         raise ValueError(
-            f"num_bits must be at most {usable}, the number of features that the "
-            f"whitening images excite, got {count}"
+            f"bits_each must be at most {usable}, the number of features of a family that "
+            f"the whitening images excite, got {count}"
         )
     chosen = directions[:, ::-1][:, :count] / np.sqrt(energies[::-1][:count])
     return np.einsum("vk,v...->k...", chosen, filters)
@@ -169,16 +174,38 @@ def _odd(radius: int) -> list[np.ndarray]:
 
 def _mixing(radius: int) -> list[np.ndarray]:
     """Means over flips and quarter turns of a shift, that exchange two colours with a sign."""
+    found = []
+    for _, _, orbit in _orbits(radius):
+        for one, other in ((0, 1), (0, 2), (1, 2)):
+            kernel = np.zeros((*orbit.shape, 3, 3))
+            kernel[..., one, other] = orbit
+            kernel[..., other, one] = -orbit
+            found.append(kernel)
+    return found
+
+
+def _cross(radius: int) -> list[np.ndarray]:
+    """Differences between shifts along the columns and along the rows."""
+    offsets = np.abs(np.arange(-radius, radius + 1))
+    sign = np.sign(offsets[None, :] - offsets[:, None]).astype(np.float64)
+    found = []
+    for inner, outer, orbit in _orbits(radius):
+        if inner == outer:
+            continue
+        for source, target in np.ndindex(3, 3):
+            kernel = np.zeros((*orbit.shape, 3, 3))
+            kernel[..., source, target] = sign * orbit
+            found.append(kernel)
+    return found
+
+
+def _orbits(radius: int) -> list[tuple[int, int, np.ndarray]]:
+    """Return the shifts that flips and quarter turns exchange, as kernels with the sum 1."""
     distances = np.abs(np.arange(-radius, radius + 1))
     near = np.minimum(distances[:, None], distances)
     far = np.maximum(distances[:, None], distances)
     found = []
     for outer, inner in zip(*np.tril_indices(radius + 1), strict=True):
         orbit = np.float64((near == inner) & (far == outer))
-        orbit /= orbit.sum()
-        for one, other in ((0, 1), (0, 2), (1, 2)):
-            kernel = np.zeros((*orbit.shape, 3, 3))
-            kernel[..., one, other] = orbit
-            kernel[..., other, one] = -orbit
-            found.append(kernel)
+        found.append((int(inner), int(outer), orbit / orbit.sum()))
     return found

@@ -76,7 +76,9 @@ def _levels(values: np.ndarray) -> np.ndarray:
 class Owner:
     """An owner of `sharpened`, with committed queries and filters."""
 
-    def __init__(self, key=KEY, num_bits=24, filters="mixing", seed=0, num_queries=40, **plan):
+    def __init__(
+        self, key=KEY, bits_each=24, families=("mixing",), seed=0, num_queries=40, **plan
+    ):
         self.key = key
         queries = spoiled(pictures(1000 + seed, num_queries), seed)
         self.base = hashlib.sha256(b"sharpened").hexdigest()
@@ -85,9 +87,9 @@ class Owner:
             queries,
             sharpened(queries),
             public_outputs(),
-            filters=filters,
-            num_bits=num_bits,
-            radius=2 if filters == "odd" else 3,
+            families=families,
+            bits_each=bits_each,
+            radius=2 if families == ("odd",) else 3,
         )
         self.plan = plan_of(
             self.decoder, **{"alpha": 1e-4, "beacon": "arbitrator:Jane", **plan}

@@ -12,7 +12,7 @@ from anw_jax.schemes.barrier.filters import apply_filter, family, gram, patch_mo
 
 @pytest.mark.parametrize("name", barrier.FAMILIES)
 def test_filters_are_orthonormal_on_the_whitening_images(make, name):
-    decoder = make.owner(filters=name).decoder
+    decoder = make.owner(families=(name,)).decoder
     whitening = make.sharpened(make.spoiled(make.pictures(2000, 60), 1))
     moments, _ = patch_moments(whitening, None, decoder.kernels.shape[1] // 2)
     np.testing.assert_allclose(gram(decoder.kernels, moments), np.eye(24), atol=1e-7)
@@ -28,6 +28,13 @@ def test_mixing_is_invariant_under_flips_and_turns_and_exchanges_colours_with_a_
         np.testing.assert_array_equal(kernel, kernel[:, ::-1])
         np.testing.assert_array_equal(kernel, np.rot90(kernel))
         np.testing.assert_array_equal(kernel, -kernel.swapaxes(2, 3))
+
+
+def test_cross_filters_change_sign_with_a_quarter_turn_and_not_with_a_flip():
+    for kernel in family("cross", 3):
+        np.testing.assert_array_equal(kernel, kernel[::-1])
+        np.testing.assert_array_equal(kernel, kernel[:, ::-1])
+        np.testing.assert_array_equal(kernel, -np.rot90(kernel))
 
 
 def test_odd_filters_change_sign_when_turned_by_half():
@@ -101,8 +108,10 @@ def test_bad_fields_are_one_clear_error(owner, change, text):
 
 
 def test_more_bits_than_features_are_refused(make):
-    with pytest.raises(ValueError, match="num_bits must be at most 30, the number of features"):
-        make.owner(num_bits=31)
+    with pytest.raises(
+        ValueError, match="bits_each must be at most 30, the number of features"
+    ):
+        make.owner(bits_each=31)
 
 
 def test_an_own_model_that_was_changed_is_refused(owner):
@@ -114,3 +123,16 @@ def test_an_own_model_that_was_changed_is_refused(owner):
     changed[3, 2, 1, 0] ^= 1
     with pytest.raises(CommitmentError, match="own outputs differ from the committed ones"):
         decoder.check_own(owner.base, changed)
+
+
+@pytest.mark.parametrize("families", [(), ("odd", "odd")])
+def test_families_are_named_once(make, families):
+    with pytest.raises(ValueError, match="families must name one at least, and none twice"):
+        make.owner(families=families)
+
+
+def test_bits_of_several_families_are_joined(make):
+    owner = make.owner(families=barrier.FAMILIES, bits_each=8)
+    assert owner.decoder.num_bits == 24
+    served = owner.scores(owner.served)
+    assert np.sign(served).tolist() == owner.bits().signs.tolist()

@@ -30,7 +30,9 @@ def unconcerned(owner, innocents, make) -> dict:
     other = make.owner(MarkKey.for_experiment(9, "other owner"))
     queries = owner.decoder.queries
     public = barrier.keyed_kernel(owner.decoder, other.bits(), 25.0)
-    odd = (10 ** (-30 / 20) * make.owner(filters="odd").decoder.kernels[0]).astype(np.float32)
+    odd = (10 ** (-30 / 20) * make.owner(families=("odd",)).decoder.kernels[0]).astype(
+        np.float32
+    )
     outputs = {name: suspect(queries) / 255.0 for name, suspect in innocents.items()}
     return outputs | {
         "another owner's barrier": other.thief()(queries) / 255.0,
@@ -77,7 +79,7 @@ def best_guess(make, suspect, num_tries: int, beacon: str, value: bytes):
     tries = [
         make.owner(
             MarkKey.for_experiment(number, "picked"),
-            num_bits=20,
+            bits_each=20,
             seed=number,
             num_queries=4,
             beacon=beacon,
