@@ -2,8 +2,8 @@
 
 A filter is a kernel `[S, S, 3, 3]`: rows, columns, input colour, output colour. Every
 convolutional network can express it, so a copy can learn it from marked outputs. Blurring,
-noise and sharpening excite none of three families, which differ in what happens to them when the
-training pairs of a copy are mirrored or turned:
+noise and sharpening excite none of three families, which differ in what happens to them when
+the training pairs of a copy are mirrored or turned:
 
 * "mixing": kernels that are invariant under flips and quarter turns, times an antisymmetric
   mixing of two colours. Flips and turns leave them alone.
