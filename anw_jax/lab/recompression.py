@@ -76,9 +76,7 @@ def measure(
         for group in range(len(settings.changes)):
             with journal.stage("verify"):
                 name = settings.change_of(group)
-                make = functools.partial(
-                    _measure_group, settings, space, owned, learned, group, asked
-                )
+                make = functools.partial(_measure_group, settings, space, owned, group, asked)
                 groups[name] = folder.once(f"groups/{group}.json", name, make)
                 journal.say(_line(name, groups[name]))
             if stop():
@@ -174,53 +172,54 @@ def _measure_group(
     settings: RecompressionSettings,
     space: SignatureSpace,
     owned: Marked,
-    learned: np.ndarray,
     group: int,
     asked: Mapping[str, AskFn],
 ) -> dict[str, Any]:
     """Query both models about a group's candidates, and test."""
+    side, change = settings.image_size, CHANGES[settings.change_of(group)]
     rows = slice(group * settings.num_images, (group + 1) * settings.num_images)
-    slots = owned.slots[rows]
-    tables, shares = _tables(
-        asked,
-        owned.mark,
-        owned.photos[rows],
-        learned[rows] / np.float32(255),
-        slots,
-        space,
-    )
-    numbers = group_numbers(tables["suspect"], tables["base"], slots, space)
-    return {"num_photos": len(slots), **numbers, "share_of_mark": float(np.median(shares))}
-
-
-def _tables(
-    asked: Mapping[str, AskFn],
-    mark: marks.Mark,
-    photos: Sequence[np.ndarray],
-    learned: np.ndarray,
-    slots: np.ndarray,
-    space: SignatureSpace,
-) -> tuple[dict[str, np.ndarray], list[float]]:
-    """Return the errors of each model, float32 `[n, N]`, and what is left of each mark.
-
-    The share is <D, d> / <d, d> at the learner's size, of what the mark adds without a change
-    (d) and of what the learner's picture differs from the unmarked one (D).
-    """
-    side = learned.shape[1]
+    photos, slots = owned.photos[rows], owned.slots[rows]
     tables: dict[str, list[np.ndarray]] = {role: [] for role in asked}
     shares = []
-    for photo, seen, slot in zip(photos, learned, slots, strict=True):
+    for photo, slot in zip(photos, slots, strict=True):
         candidates = np.stack(
             [
-                reduced(photo if not s else marks.publish_image(mark, photo, degrees), side)
+                reduced(
+                    photo if not s else marks.publish_image(owned.mark, photo, degrees), side
+                )
                 for s, degrees in enumerate(space.degrees)
             ]
         )
-        added = candidates[slot] - candidates[0]
-        shares.append(float(((seen - candidates[0]) * added).sum() / (added**2).sum()))
         for role, ask in asked.items():
             tables[role].append(np.asarray(ask(jnp.asarray(candidates))))
-    return {role: np.stack(rows) for role, rows in tables.items()}, shares
+        shares.append(share_of_mark(owned.mark, photo, space.degrees[slot], change, side))
+    numbers = group_numbers(np.stack(tables["suspect"]), np.stack(tables["base"]), slots, space)
+    return {"num_photos": len(slots), **numbers, "share_of_mark": float(np.median(shares))}
+
+
+def share_of_mark(
+    mark: marks.Mark,
+    photo: np.ndarray,
+    degrees: float,
+    change: Callable[[np.ndarray], np.ndarray],
+    side: int,
+) -> float:
+    """Return what a change leaves of a mark in a photo of the learner's size: <D, d> / <d, d>.
+
+    With what the mark adds without the change (d) and with it (D); 1 if nothing is lost. No
+    number of evidence: no model is asked.
+
+    Args:
+      mark: of the owner.
+      photo: uint8 `[H, W, 3]`, unmarked.
+      degrees: the signature.
+      change: one of `attacks.uploads.CHANGES`.
+      side: of the learner's images, in pixels.
+    """
+    marked = marks.publish_image(mark, photo, degrees)
+    added = reduced(marked, side) - reduced(photo, side)
+    left = reduced(change(marked), side) - reduced(change(photo), side)
+    return float((left * added).sum() / (added**2).sum())
 
 
 def group_numbers(
