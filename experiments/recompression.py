@@ -4,7 +4,8 @@ Command:   for k in 0 1 2 3 4 5; do
              python run.py --config=experiments/recompression.py --config.seed=$k
              cp workdir/recompression/seed$k/results.json results/recompression/seed$k.json
            done; python -m benchmarks.recompression
-Takes:     about 10 minutes of one core for each seed, and 5 for the base, which all share.
+Takes:     not yet run; estimated 10 minutes of one core for each seed, and 5 for the base,
+           which all share.
 Expect:    JPEG of quality 75 and half size keep at least half of the evidence: the ratio of the
            medians of log10 p over the seeds. Fixed before the first run.
 
