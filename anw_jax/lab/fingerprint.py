@@ -210,17 +210,21 @@ def _simulated(settings: FingerprintSettings) -> dict[str, Any]:
         num_bits=settings.num_bits,
         seed=settings.seed,
     )
+    how = {
+        "num_trials": settings.num_trials,
+        "epsilon": settings.epsilon,
+        "num_customers": settings.num_customers,
+        "num_bits": settings.num_bits,
+        "seed": settings.seed,
+    }
     caught = {}
     for colluders in _COLLUDERS:
-        any_named, share = simulation.catch_rate(
-            colluders,
-            num_trials=settings.num_trials,
-            epsilon=settings.epsilon,
-            num_customers=settings.num_customers,
-            num_bits=settings.num_bits,
-            seed=settings.seed,
-        )
-        caught[str(colluders)] = {"any_named": any_named, "share_named": share}
+        any_named, share = simulation.catch_rate(colluders, **how)
+        caught[str(colluders)] = {
+            "any_named": any_named,
+            "share_named": share,
+            "tardos_any_named": simulation.tardos_catch_rate(colluders, **how),
+        }
     return {
         "innocents": {**dataclasses.asdict(innocents), "is_valid": innocents.is_valid},
         "averages": caught,

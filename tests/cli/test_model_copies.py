@@ -96,11 +96,11 @@ def test_the_whole_protocol_by_separate_processes(place):
         ]
         do(*issue)
         again = [word if word != f"{name}.npz" else f"{name}2.npz" for word in issue]
-        assert "two codes" in do(*again, code=2)
+        assert "two codes" in do(*again, code=8)
         issued = len(read_log(place / "log"))
         accept = ("accept", "log", "--issue", str(issued), "--network", f"{name}.npz")
-        assert "changed code" in do(*accept, "--nonce", "0f" * 32, "--sign", name, code=2)
-        assert "another customer" in do(*accept, "--nonce", nonce, "--sign", "judge", code=2)
+        assert "changed code" in do(*accept, "--nonce", "0f" * 32, "--sign", name, code=8)
+        assert "another customer" in do(*accept, "--nonce", nonce, "--sign", "judge", code=8)
         do(*accept, "--nonce", nonce, "--sign", name)
     found = [TrainedModel.of(*load_network(place / f"{name}.npz")) for name in ("bob", "cid")]
     save_network(place / "found.npz", NET, attacks.collude(found, "average").variables)
@@ -112,9 +112,9 @@ def test_the_whole_protocol_by_separate_processes(place):
     for name in ("bob", "cid"):
         (place / f"{name}.npz").rename(place / "accepted" / f"{name}.npz")
     opened = ("--key", "copies/mark.key", "--copies", "accepted", "--beacon-value", VALUE)
-    assert "not read" in do(*as_judge, *opened, code=2)
+    assert "not read" in do(*as_judge, *opened, code=8)
     do(*as_judge)
-    assert "spent codes" in do(*trace, "--sign", "ann", code=2)
+    assert "spent codes" in do(*trace, "--sign", "ann", code=8)
     shown = json.loads(do(*as_judge, *opened, "--json").splitlines()[0])
     records = read_log(place / "log")
     issues = [record.number for record in records if record.kind == "issue"]

@@ -149,3 +149,54 @@ def test_a_plan_of_a_scheme_is_read_back_as_written():
     assert Plan.from_json(PLAN.as_json()) == PLAN
     assert PLAN.rules == ()
     assert PLAN.digest == Plan.from_json(PLAN.as_json()).digest
+
+
+CUSTOMER, NONCE = "ab" * 32, bytes(range(32, 64))
+
+
+def code_of(key=KEY, plan=PLAN, bits=304, customer=CUSTOMER, nonce=NONCE, value=VALUE):
+    return keys.customer_code(key, plan, bits, customer, nonce, beacon=value).signs
+
+
+def test_a_customers_code_against_a_naive_twin():
+    fields = [bytes.fromhex(keys.commit_scheme(KEY, PLAN)), PLAN.beacon.encode(), VALUE]
+    fields += [bytes.fromhex(CUSTOMER), NONCE]
+    message = b"anw_jax/v1/customer-code\0" + b"".join(
+        len(part).to_bytes(8, "big") + part for part in fields
+    )
+    key = KEY.sub_key("customer codes")
+    blocks = b"".join(
+        hmac.new(key, message + number.to_bytes(4, "big"), hashlib.sha256).digest()
+        for number in range(2)
+    )
+    text = "".join(f"{byte:08b}" for byte in blocks)[:304]
+    assert code_of().tolist() == [1 if bit == "1" else -1 for bit in text]
+
+
+def test_codes_of_others_are_unrelated():
+    own = code_of()
+    others = [
+        code_of(key=MarkKey.for_experiment(2)),
+        code_of(plan=plan_of(number=2)),
+        code_of(customer="ac" * 32),
+        code_of(nonce=bytes(32)),
+        code_of(value=bytes(32)),
+        keys.draw_bits(KEY, PLAN, 304, beacon=VALUE).signs,
+    ]
+    for other in others:
+        assert abs((own == other).sum() - 152) < 44  # five standard deviations
+    assert np.array_equal(own[:9], code_of(bits=9))
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "text"),
+    [
+        ({"customer": "AB" * 32}, ValueError, "customer must be 64 lower-case hex digits"),
+        ({"nonce": b"short"}, ValueError, "nonce must have 32 bytes, got 5"),
+        ({"nonce": "0f"}, TypeError, "nonce"),
+        ({"value": b""}, CommitmentError, "a value is missing"),
+    ],
+)
+def test_bad_input_of_a_code_is_one_error(changes, kind, text):
+    with pytest.raises(kind, match=text):
+        code_of(**changes)

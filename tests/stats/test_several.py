@@ -117,3 +117,38 @@ def test_no_rounding_is_on_the_unsafe_side(rng):
         assert decimal.Decimal(stats.log_e_from_p(p, kappa)) <= e.ln()
         log_p = rng.uniform(-745, -700)  # subnormal numbers, most of them
         assert decimal.Decimal(exp_up(log_p)) >= decimal.Decimal(log_p).exp()
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(st.lists(st.floats(-8, 0), min_size=1, max_size=8), st.integers(0, 5))
+def test_holm_is_the_naive_step_down(logs, more):
+    num_tests, named = len(logs) + more, set()
+    for step, place in enumerate(sorted(range(len(logs)), key=lambda n: logs[n])):
+        if logs[place] > math.log10(0.05) - math.log10(num_tests - step) - 1e-9:
+            break
+        named.add(place)
+    assert set(np.flatnonzero(stats.holm(logs, 0.05, num_tests))) == named
+
+
+def test_holm_keeps_its_rate_and_more_than_it_would_not():
+    rng = np.random.default_rng(5)
+    logs = np.log10(rng.random((4000, 10)))
+    logs[:, :3] = -9.0  # false hypotheses, which are named
+    honest = np.mean([stats.holm(row, 0.05, 10)[3:].any() for row in logs])
+    assert honest < 0.05 + 3.3 * math.sqrt(0.05 * 0.95 / 4000)
+    uncorrected = np.mean((logs[:, 3:] <= math.log10(0.05)).any(axis=1))
+    assert uncorrected > 0.2
+
+
+@pytest.mark.parametrize(
+    ("logs", "num_tests", "text"),
+    [
+        ([0.1], 1, "log10_p must be a vector of numbers up to 0"),
+        ([math.nan], 1, "log10_p must be"),
+        ([-1.0, -2.0], 1, "num_tests must be at least 2"),
+    ],
+)
+def test_bad_input_of_holm_is_one_error(logs, num_tests, text):
+    with pytest.raises(ValueError, match=text):
+        stats.holm(logs, 0.05, num_tests)
+    assert stats.holm([], 0.05, 3).tolist() == []

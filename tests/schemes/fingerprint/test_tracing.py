@@ -193,4 +193,9 @@ def test_a_hundred_thousand_simulated_issues():
 
 
 def test_simulated_averages_are_caught():
-    assert simulation.catch_rate(3, num_trials=5) == (1.0, 1.0)
+    assert simulation.catch_rate(3, num_trials=3) == (1.0, 1.0)
+
+
+def test_tardos_codes_catch_one_and_not_eight():
+    assert simulation.tardos_catch_rate(1, num_trials=5) == 1.0
+    assert simulation.tardos_catch_rate(8, num_trials=10) < 0.5
