@@ -25,6 +25,8 @@ from anw_jax.schemes.fingerprint.records import (
     Setup,
     check_dispute,
     check_opening,
+    disputes_of,
+    readings_of,
 )
 from anw_jax.schemes.fingerprint.tracing import Trace, trace
 from anw_jax.schemes.log import Record, append, read_log
@@ -46,6 +48,7 @@ class FingerprintVerdict:
       issues: all that were tested, in the order of `trace`.
       trace: the test of all codes.
       owner_log10_p: by reading, of the owner's common mark.
+      not_counted: numbers of records in the log that change nothing, each with the reason.
     """
 
     named: tuple[Issue, ...]
@@ -53,6 +56,7 @@ class FingerprintVerdict:
     issues: tuple[Issue, ...]
     trace: Trace
     owner_log10_p: dict[str, float]
+    not_counted: dict[int, str]
 
     @property
     def outcome(self) -> str:
@@ -98,10 +102,10 @@ def read_suspect(
     """
     records = read_log(folder)
     record = numbered(records, number, "dispute")
-    own, issues = check_dispute(records, record)
+    own, issues, _ = check_dispute(records, record)
     _check_judge(own, key_file)
     _check_counts(records, record, carrier, own, issues)
-    scores = _scores(record, own, carrier, base, suspect)
+    scores = _scores(record, carrier, base, suspect)
     seals = {reading: verify.seal(one) for reading, one in scores.items()}
     return append(folder, "extract", {"dispute": number, "seals": seals}, key_file)
 
@@ -136,11 +140,11 @@ def judge_dispute(
     """
     records = read_log(folder)
     record = numbered(records, number, "dispute")
-    own, issues = check_dispute(records, record)
+    own, issues, not_counted = check_dispute(records, record)
     _check_judge(own, key_file)
     _check_counts(records, record, carrier, own, issues)
-    scores = _scores(record, own, carrier, base, suspect)
-    _check_seals(records, number, scores)
+    scores = _scores(record, carrier, base, suspect)
+    _check_seals(readings_of(records, own, number), number, scores)
     check_opening(own, mark_key, beacon)
     codes = [one.code(mark_key, own.plan, carrier.num_bits, beacon) for one in issues]
     _check_copies(carrier, base, issues, codes, copy_of)
@@ -153,6 +157,7 @@ def judge_dispute(
         tuple(issues),
         found,
         _owner_log10_p(carrier, scores, common, own),
+        not_counted,
     )
     body = {
         "dispute": number,
@@ -160,6 +165,7 @@ def judge_dispute(
         "issues": [one.number for one in verdict.named],
         "log10_p": [float(found.smallest[issues.index(one)]) for one in verdict.named],
         "not_accepted": [one.number for one in verdict.not_accepted],
+        "not_counted": {str(number): why for number, why in not_counted.items()},
         "num_tests": found.num_tests,
         "level": found.level,
         "text": verdict.text,
@@ -186,10 +192,7 @@ def _check_counts(
         raise RefusedDisputeError(
             f"too many codes: {len(issues)} were issued and {carrier.num_customers} declared"
         )
-    place = sum(
-        one.kind == "dispute" and one.body.get("setup") == own.number
-        for one in records[: record.number]
-    )
+    place = len(disputes_of(records[: record.number], own))
     if place > carrier.num_disputes:
         raise RefusedDisputeError(
             f"too many disputes: this is number {place}, and {carrier.num_disputes} were "
@@ -198,11 +201,7 @@ def _check_counts(
 
 
 def _scores(
-    record: Record,
-    own: Setup,
-    carrier: Carrier,
-    base: dict[str, Any],
-    suspect: dict[str, Any],
+    record: Record, carrier: Carrier, base: dict[str, Any], suspect: dict[str, Any]
 ) -> dict[str, np.ndarray]:
     digest = weights_digest(suspect)
     if digest != record.body["suspect"]:
@@ -217,8 +216,7 @@ def _scores(
     return {reading: extract(carrier, base, suspect, reading) for reading in carrier.readings}
 
 
-def _check_seals(records: list[Record], number: int, scores: dict[str, np.ndarray]) -> None:
-    reads = [r for r in records if r.kind == "extract" and r.body.get("dispute") == number]
+def _check_seals(reads: list[Record], number: int, scores: dict[str, np.ndarray]) -> None:
     if not reads:
         raise RefusedDisputeError(
             f"not read: dispute {number} has no EXTRACT; the suspect is read before the codes "

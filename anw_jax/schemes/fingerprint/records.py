@@ -175,36 +175,72 @@ def setup_of(records: Sequence[Record], number: int) -> Setup:
 
 def issues_of(
     records: Sequence[Record], setup_number: int, draft: Record | None = None
-) -> list[Issue]:
+) -> tuple[list[Issue], dict[int, str]]:
     """Return all copies of an issue, with their receipts, in the order of the log.
+
+    Anybody may append to a log. What strangers wrote, and receipts that do not fit, change
+    nothing: nobody can stop a dispute, or make a receipt for another, by a record of his own.
 
     Args:
       records: of the log.
       setup_number: of the SETUP record.
       draft: one more ISSUE that is not in the log yet.
 
+    Returns:
+      The copies; and the numbers of records that do not count, each with the reason.
+
     Raises:
-      RefusedDisputeError: two codes, a replayed issue, a changed code, another author.
+      RefusedDisputeError: two codes, one copy for two, a replayed issue, all by the owner
+        himself; a draft by somebody else.
     """
     own = setup_of(records, setup_number)
-    given = [r for r in records if r.kind == "issue" and r.body.get("setup") == own.number]
-    given += [draft] if draft is not None else []
-    found: list[Issue] = []
-    for record in given:
-        found.append(_issue(record, own, found, records))
-    by_number = {one.number: one for one in found}
-    for record in records:
-        if record.kind == "accept" and record.body.get("issue") in by_number:
-            number = record.body["issue"]
+    found: dict[int, Issue] = {}
+    not_counted: dict[int, str] = {}
+    for record in (*records, *([draft] if draft is not None else [])):
+        if record.kind == "issue" and record.body.get("setup") == own.number:
+            if record.author != own.owner and record is not draft:
+                not_counted[record.number] = f"replayed issue: it is by {record.author}"
+                continue
+            found[record.number] = _issue(record, own, list(found.values()), records)
+        number = record.body.get("issue")
+        if record.kind != "accept" or type(number) is not int or number not in found:
+            continue
+        try:
             _check_receipt(records[number - 1], record)
-            if by_number[number].accepted is None:
-                receipt = dataclasses.replace(by_number[number], accepted=record.number)
-                by_number[number] = receipt
-    return list(by_number.values())
+        except RefusedDisputeError as error:
+            not_counted[record.number] = str(error)
+            continue
+        if found[number].accepted is None:
+            found[number] = dataclasses.replace(found[number], accepted=record.number)
+    return list(found.values()), not_counted
 
 
-def check_dispute(records: Sequence[Record], record: Record) -> tuple[Setup, list[Issue]]:
-    """Check a DISPUTE against the log; return its setup and the copies issued before it.
+def disputes_of(records: Sequence[Record], own: Setup) -> list[int]:
+    """Return the numbers of the owner's disputes under a setup; no others count."""
+    return [
+        one.number
+        for one in records
+        if one.kind == "dispute"
+        and one.author == own.owner
+        and one.body.get("setup") == own.number
+    ]
+
+
+def readings_of(records: Sequence[Record], own: Setup, number: int) -> list[Record]:
+    """Return the judge's EXTRACT records of a dispute; those of others do not count."""
+    return [
+        one
+        for one in records
+        if one.kind == "extract"
+        and one.author == own.judge
+        and one.body.get("dispute") == number
+    ]
+
+
+def check_dispute(
+    records: Sequence[Record], record: Record
+) -> tuple[Setup, list[Issue], dict[int, str]]:
+    """Check a DISPUTE against the log; return its setup, and as `issues_of` those before it.
 
     Raises:
       RefusedDisputeError: with the reason.
@@ -217,21 +253,24 @@ def check_dispute(records: Sequence[Record], record: Record) -> tuple[Setup, lis
             f"another owner: setup {own.number} is by {own.owner}, and the dispute by "
             f"{record.author}"
         )
-    mine = {r.number for r in before if r.kind == "dispute" and r.body.get("setup") == number}
-    opened = [r for r in before if r.kind == "extract" and r.body.get("dispute") in mine]
+    if not is_digest(record.body.get("suspect")):
+        raise RefusedDisputeError(f"damaged dispute: record {record.number} names no suspect")
+    opened = [
+        one for earlier in disputes_of(before, own) for one in readings_of(before, own, earlier)
+    ]
     if opened:
         raise RefusedDisputeError(
             f"spent codes: the judge read a suspect in record {opened[0].number} and the codes "
             "were opened to him; a suspect first seen later is not tested against them"
         )
-    issues = issues_of(before, own.number)
+    issues, not_counted = issues_of(before, own.number)
     if not issues:
         raise RefusedDisputeError(f"no copies: none was issued under setup {own.number}")
     try:
         held_since(before[: issues[0].number - 1], record, before[own.number - 1], own.plan)
     except RecordError as error:
         raise RefusedDisputeError(f"late setup: {error}") from None
-    return own, issues
+    return own, issues, not_counted
 
 
 def check_opening(own: Setup, mark_key: MarkKey, beacon: bytes) -> None:

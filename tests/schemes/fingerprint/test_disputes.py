@@ -177,7 +177,7 @@ def test_a_receipt_of_something_else_is_refused(world):
         records.accept(world.log, given.number, nonce("ann"), "0f" * 32, world.path / "ann")
 
 
-def test_a_forged_receipt_in_the_log_is_refused(world):
+def test_a_forged_receipt_in_the_log_counts_for_nothing(world):
     """A customer who denies: only his own key can have made his receipt."""
     world.see()
     given = world.issue("ann")
@@ -187,9 +187,33 @@ def test_a_forged_receipt_in_the_log_is_refused(world):
         "nonce": nonce("ann"),
         "weights": given.body["weights"],
     }
-    append(world.log, "accept", body, world.path / "owner")
-    with pytest.raises(RefusedDisputeError, match=r"^another customer: .* is signed by"):
-        world.dispute(leaked(world, "ann"))
+    forged = append(world.log, "accept", body, world.path / "owner").number
+    suspect = leaked(world, "ann")
+    number = world.dispute(suspect)
+    world.read(number, suspect)
+    record, verdict = world.judge(number, suspect)
+    assert verdict.named == ()
+    assert [one.number for one in verdict.not_accepted] == [given.number]
+    assert record.body["not_counted"][str(forged)].startswith("another customer: ")
+    assert "is signed by" in record.body["not_counted"][str(forged)]
+
+
+def test_nobody_stops_a_dispute_by_records_of_his_own(world):
+    world.deliver("ann", "bob")
+    given = next(r for r in read_log(world.log) if r.kind == "issue")
+    thief, suspect = world.path / "thief", leaked(world, "ann")
+    replayed = append(world.log, "issue", given.body, thief).number
+    append(world.log, "accept", {"issue": []}, thief)
+    append(world.log, "accept", {"issue": given.number, "nonce": "0f"}, world.path / "ann")
+    stray = append(world.log, "dispute", {"setup": world.setup, "suspect": "0f" * 32}, thief)
+    append(world.log, "extract", {"dispute": stray.number, "seals": {}}, thief)
+    number = world.dispute(suspect)
+    append(world.log, "extract", {"dispute": number, "seals": {}}, thief)
+    world.read(number, suspect)
+    verdict = world.judge(number, suspect)[1]
+    assert [one.customer for one in verdict.named] == [world.public("ann")]
+    assert verdict.not_counted[replayed].startswith("replayed issue: it is by")
+    assert len(verdict.not_counted) == 2
 
 
 def test_a_swapped_code_is_refused(world):
