@@ -100,3 +100,7 @@ class JaxError(AnwError, RuntimeError):
 
 class AggregationError(AnwError, RuntimeError):
     """A masked sum cannot be completed: too few parties are left, or a message was changed."""
+
+
+class PartyError(AnwError, RuntimeError):
+    """A party of a joint training has gone, stays silent, or sends something unexpected."""

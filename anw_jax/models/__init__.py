@@ -2,6 +2,7 @@
 
 from anw_jax.models.design import NORMS, STEMS
 from anw_jax.models.diffusion import Diffusion
+from anw_jax.models.image_fingerprint import ImageFingerprint
 from anw_jax.models.image_to_image import IMAGE_TO_IMAGE, ImageToImage
 from anw_jax.models.model import (
     DTYPES,
@@ -21,6 +22,7 @@ from anw_jax.models.pretrained import (
     import_weights,
     load_pretrained,
 )
+from anw_jax.models.split import Inverter, SplitNet
 from anw_jax.models.text import TextClassifier
 from anw_jax.models.tfjs import load_tfjs
 
@@ -33,10 +35,13 @@ __all__ = [
     "NORMS",
     "STEMS",
     "Diffusion",
+    "ImageFingerprint",
     "ImageToImage",
     "ImportReport",
+    "Inverter",
     "Model",
     "Pretrained",
+    "SplitNet",
     "TextClassifier",
     "Variables",
     "by_path",

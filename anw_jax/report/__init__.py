@@ -6,6 +6,7 @@
 * `write_case_report(case)`: the page of a finished audit.
 * `write_preview(preview, folder)`: what a mark does to an owner's photos.
 * `results_table(folder)`: a Markdown table over the seeds of an experiment.
+* `write_picture_rows(path, rows)`: rows of small pictures, each with a name.
 * `write_readme_figure(folder_or_workdir, path)`: one figure that shows the idea.
 
 `python -m anw_jax.report <folder>` prints the table of a folder of seeds, or writes the
@@ -16,6 +17,7 @@ from anw_jax.report.case_page import write_case_report
 from anw_jax.report.copies_page import write_copies_report
 from anw_jax.report.page import write_report
 from anw_jax.report.photos import write_readme_figure
+from anw_jax.report.picture_rows import write_picture_rows
 from anw_jax.report.preview_page import write_preview
 from anw_jax.report.scheme_page import write_scheme_report
 from anw_jax.report.table import results_table
@@ -24,6 +26,7 @@ __all__ = [
     "results_table",
     "write_case_report",
     "write_copies_report",
+    "write_picture_rows",
     "write_preview",
     "write_readme_figure",
     "write_report",
