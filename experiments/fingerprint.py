@@ -33,8 +33,29 @@ def _alone(attack: str, **parameters: Any) -> dict[str, Any]:
     return {"colluders": 1, "attack": attack, "parameters": parameters}
 
 
+# Three data owners and a server; the attacker has the first half of the test set.
+_TASK = ("frog", "ship")
+_SPLIT = {
+    "data": {"source": "tfds:cifar10", "num_train": 3000},
+    "classes": _TASK,
+    "defence": {
+        "clip_norm": 30.0,
+        "noise": 0.02,
+        "adversary": 5.0,
+        "distance_correlation": 0.3,
+    },
+}
+# 304 bits in one image; small networks tell these two classes apart well.
+_IMAGES = {
+    "data": {"source": "tfds:cifar10"},
+    "classes": _TASK,
+    "model": {"name": "small"},
+    "train": {**_TRAIN, "num_epochs": 8},
+    "fingerprint": {"num_steps": 2000},
+}
 _QUICK = {
     "name": "fingerprint_quick",
+    "split": _SPLIT,
     "num_copies": 8,
     "collusions": {
         "average_5": {"how": "average", "colluders": 5},
@@ -47,6 +68,13 @@ _QUICK = {
 }
 _STUDY = {
     "name": "fingerprint",
+    "split": {
+        **_SPLIT,
+        "data": {"source": "tfds:cifar10"},
+        "num_rounds": 40,
+        "attacker": {"num_steps": 2000},
+    },
+    "images": _IMAGES,
     "num_copies": 20,
     "num_trials": 100,
     "collusions": {
@@ -64,7 +92,14 @@ _STUDY = {
         "permuted": _alone("permute_weights"),
     },
 }
-_SPREAD = {**_STUDY, "name": "fingerprint_spread", "kind": "spread", "num_copies": 10}
+_SPREAD = {
+    **_STUDY,
+    "name": "fingerprint_spread",
+    "kind": "spread",
+    "num_copies": 10,
+    "split": None,
+    "images": None,
+}
 
 
 def get_config(variant: str = "study") -> ml_collections.ConfigDict:

@@ -157,6 +157,9 @@ def _complete(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
             if dataclasses.is_dataclass(inner):
                 entries = {entry: _complete(inner, value) for entry, value in entries.items()}
             full[name] = entries
+        elif _is_optional_section(hint):
+            own = full.get(name)
+            full[name] = None if own is None else _complete(_beside_none(hint), own)
         elif full.get(name) is None and isinstance(hint, types.UnionType):
             kind_beside_none = _beside_none(hint)
             full[name] = config_dict.placeholder(
@@ -165,6 +168,11 @@ def _complete(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
         elif name not in full and field.default is not dataclasses.MISSING:
             full[name] = field.default
     return full
+
+
+def _is_optional_section(hint: Any) -> bool:
+    is_union = isinstance(hint, types.UnionType)
+    return is_union and dataclasses.is_dataclass(_beside_none(hint))
 
 
 def _beside_none(hint: types.UnionType) -> Any:

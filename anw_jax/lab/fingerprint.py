@@ -16,7 +16,9 @@ from anw_jax.attacks import TrainedModel
 from anw_jax.attacks.copies import collude
 from anw_jax.keys import Bits, MarkKey
 from anw_jax.lab.fingerprint_settings import CollusionSettings, FingerprintSettings
+from anw_jax.lab.image_fingerprint import measure_image_fingerprint
 from anw_jax.lab.journal import Journal, StoppedError, stop_on_interrupt
+from anw_jax.lab.split import measure_split
 from anw_jax.lab.task import Task, load_task, train_network
 from anw_jax.lab.workdir import Workdir
 from anw_jax.models import Variables
@@ -72,6 +74,12 @@ def measure(settings: FingerprintSettings, folder: Workdir, journal: Journal) ->
             [settings.num_issues, settings.num_trials, settings.epsilon, settings.seed],
             functools.partial(_simulated, settings),
         )
+    if settings.split is not None:
+        split = dataclasses.replace(settings.split, seed=settings.seed)
+        found["split"] = measure_split(split, folder, journal)
+    if settings.images is not None:
+        images = dataclasses.replace(settings.images, seed=settings.seed)
+        found["images"] = measure_image_fingerprint(images, folder, journal)
     return found
 
 

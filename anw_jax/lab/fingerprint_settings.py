@@ -6,7 +6,9 @@ from typing import Any
 
 from anw_jax import _check
 from anw_jax.attacks.copies import COLLUSIONS
+from anw_jax.lab.image_fingerprint import ImageRunSettings
 from anw_jax.lab.settings import AttackSettings, DataSettings, ModelSettings, check_name
+from anw_jax.lab.split import SplitRunSettings
 from anw_jax.schemes.fingerprint import NUM_BITS, RepairSettings
 from anw_jax.schemes.fingerprint.projection import KINDS
 from anw_jax.train import TrainSettings
@@ -59,6 +61,8 @@ class FingerprintSettings:
       epsilon: probability at most to name an innocent.
       num_issues: simulated issues in code space, for the null.
       num_trials: simulated collusions in code space for each number of colluders.
+      split: a training with several data owners; None for none. Its seed is the run's.
+      images: bits in images; None for none. Its seed is the run's.
     """
 
     name: str
@@ -76,6 +80,8 @@ class FingerprintSettings:
     epsilon: float = 1e-3
     num_issues: int = 100_000
     num_trials: int = 20
+    split: SplitRunSettings | None = None
+    images: ImageRunSettings | None = None
 
     def __post_init__(self):
         _check.integer_at_least(0, seed=self.seed)

@@ -30,21 +30,21 @@ class ImageRunSettings:
     """An image fingerprint, and a classifier that is trained on images with and without one.
 
     Attributes:
-      seed: of bits and trainings.
       data: the learner's images; accuracies are those on test images.
       model: the classifier.
       train: of the classifier.
+      fingerprint: the training of encoder and decoder, on the same images.
+      seed: of bits and trainings.
       classes: names of the classes that the task has; () for all.
-      fingerprint: the training of encoder and decoder, on images of all classes.
       width: of their small convolutions.
       num_read: test images whose bits are read under each noise.
     """
 
-    seed: int
     data: DataSettings
     model: ModelSettings
     train: train.TrainSettings
     fingerprint: FingerprintTraining
+    seed: int = 0
     classes: tuple[str, ...] = ()
     width: int = 12
     num_read: int = 500

@@ -40,9 +40,9 @@ class SplitRunSettings:
     """A split training without a defence, one with it, and an attacker on each.
 
     Attributes:
-      seed: of data order, first weights and attackers; noise is never reproducible.
       data: the owners share its training images, `data.num_train` in all, evenly.
       defence: of the defended training.
+      seed: of data order, first weights and attackers; noise is never reproducible.
       classes: names of the classes that the task has; () for all.
       num_owners: at least 3.
       num_rounds: each ends with an average of the bottom halves.
@@ -55,9 +55,9 @@ class SplitRunSettings:
       num_targets: owners' images that the attacker rebuilds.
     """
 
-    seed: int
     data: DataSettings
     defence: Defence
+    seed: int = 0
     classes: tuple[str, ...] = ()
     num_owners: int = 3
     num_rounds: int = 12

@@ -39,6 +39,16 @@ def test_the_experiments_settings_are_valid(variant):
     assert isinstance(settings, FingerprintSettings)
     assert settings.num_customers >= 100
     assert settings.num_bits == 304
+    assert (settings.split is None) == (variant == "spread")
+    assert (settings.images is not None) == (variant == "study")
+
+
+def test_a_setting_of_the_split_training_can_be_overridden():
+    settings = settings_from_file(
+        f"{EXPERIMENT}:quick", **{"split.defence.noise": 0.5, "split.num_rounds": 2}
+    )
+    assert (settings.split.defence.noise, settings.split.num_rounds) == (0.5, 2)
+    assert settings.split.classes == ("frog", "ship")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from anw_jax.train import TrainSettings
 
 def split_settings(**changes) -> SplitRunSettings:
     values = {
-        "seed": 0,
         "data": DataSettings("mock:96", image_size=8),
         "defence": Defence(clip_norm=4.0, noise=0.1, adversary=1.0),
         "num_rounds": 1,
@@ -76,7 +75,6 @@ def test_both_trainings_are_attacked_and_messages_are_searched(tmp_path):
 @pytest.mark.slow
 def test_bits_and_a_task_are_measured_on_marked_images(tmp_path):
     settings = ImageRunSettings(
-        seed=0,
         data=DataSettings("mock:48", image_size=32),
         model=ModelSettings("testing"),
         train=TrainSettings(num_epochs=1, batch_size=16),
