@@ -167,7 +167,8 @@ def _quantised(channels: jax.Array, steps: np.ndarray, scale: jax.Array | float)
     batch, height, width, count = channels.shape
     blocks = channels.reshape(batch, height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK, count)
     found = jnp.einsum("bihjwc,uh,vw->biujvc", blocks, wave, wave)
-    size = jnp.maximum(1.0, jnp.asarray(steps, jnp.float32) * scale)[:, None, :, None]
+    size = jnp.maximum(1.0, jnp.asarray(steps, jnp.float32) * scale)
+    size = size.reshape(1, 1, _BLOCK, 1, _BLOCK, 1)
     exact = found / size
     rounded = exact + jax.lax.stop_gradient(jnp.round(exact) - exact)
     back = jnp.einsum("biujvc,uh,vw->bihjwc", rounded * size, wave, wave)
