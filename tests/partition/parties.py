@@ -21,7 +21,7 @@ def tiny(**changes) -> SplitSettings:
         "num_rounds": 2,
         "steps_per_round": 3,
         "batch_size": 8,
-        "silence_seconds": 60.0,
+        "silence_seconds": 600.0,
     }
     return SplitSettings(**values | changes)
 
@@ -51,7 +51,7 @@ def play(settings, files, folder, *, owners=None, keeps_bodies=False, **options)
         for channel in channels.values():
             channel.close()
         for thread in threads:
-            thread.join(30)
+            thread.join(600)
 
 
 def _quietly(run, connection, number, file, settings, logged) -> None:
