@@ -46,7 +46,7 @@ def config(**changes) -> dict:
     return {**values, **changes}
 
 
-@pytest.mark.parametrize("variant", ["quick", "study"])
+@pytest.mark.parametrize("variant", ["quick", "study", "paper"])
 def test_the_experiments_settings_are_valid(variant):
     settings = settings_from_file(f"{EXPERIMENT}:{variant}", seed=3)
     assert isinstance(settings, MultitaskSettings)
