@@ -3,14 +3,15 @@
     python -m tools.schemes_table
 
 Writes `results/schemes_attacks.json` and the table in `docs/model_watermarks.md`. Each entry of
-`SYSTEMS` is a row; its runs are `results/EXPERIMENT/seed*.json` with `marks`, `controls` and
-`provenance` as `lab.multitask.measure` returns them. A system without results says so.
+`SYSTEMS` is a system; its runs are `results/EXPERIMENT/seed*.json`. A system without results
+says so.
 """
 
 import json
 import math
 import pathlib
 import statistics
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import scipy.stats
@@ -26,138 +27,180 @@ NOT_RUN = "not yet run"
 # Innocent networks may fall below this p about as often as it says, and no more.
 _LEVEL = 0.05
 
+_HEAD = ("system", "attack", "seeds", "read correctly", "largest p", "found", "quality")
+
+
+class Cell(NamedTuple):
+    """What was read from one suspect of one run.
+
+    Attributes:
+      right: share of the bits or inputs that were read correctly; None if unread.
+      log10_p: of the weakest key; None where there is no single p.
+      found: whether the test is shown, the rule passed, or a guilty customer named.
+      quality: of the suspect at its own task: accuracy in percent, or PSNR in dB.
+    """
+
+    right: float | None
+    log10_p: float | None
+    found: bool
+    quality: float
+
+
+class Reading(NamedTuple):
+    """What one run says of a system: suspects by attack, and p of innocent ones."""
+
+    cells: dict[str, Cell]
+    innocents: list[float]
+
 
 class System(NamedTuple):
-    """A row of the table: a name, the folder of its runs, and the marked network in them."""
+    """A system of the table, the folder of its runs, and how one run is read."""
 
     name: str
     experiment: str
-    mark: str
+    read: Callable[[dict[str, Any]], Reading]
+
+
+def read_multitask(mark: str) -> Callable[[dict[str, Any]], Reading]:
+    """Return the reader of one marked network in runs of `lab.multitask`."""
+
+    def read(run: dict[str, Any]) -> Reading:
+        cells = {attack: _multitask(one) for attack, one in run["marks"][mark].items()}
+        innocents = [one["log10_p"] for found in run["controls"].values() for one in found]
+        return Reading(cells, innocents if mark == "projection" else [])
+
+    return read
+
+
+def _multitask(numbers: dict[str, Any]) -> Cell:
+    quality = 100 * numbers["test_accuracy"]
+    if "keys" not in numbers:
+        return Cell(numbers["watermark_accuracy"], None, numbers["passes"], quality)
+    worst = max(numbers["keys"], key=lambda key: key["log10_p"])
+    is_shown = worst["outcome"] == "shown"
+    return Cell(worst["watermark_accuracy"], worst["log10_p"], is_shown, quality)
+
+
+def read_barrier(run: dict[str, Any]) -> Reading:
+    """Read a run of `lab.barrier`: copies of stolen outputs, and innocent ones."""
+    settings, cells, innocents = run["settings"], {}, []
+    for name, row in run["copies"].items():
+        one = row["all_queries"]
+        if settings["copies"][name]["pairs"] != "stolen":
+            innocents.append(one["log10_p"])
+            continue
+        right = one["num_right"] / settings["num_bits"]
+        cells[name] = Cell(right, one["log10_p"], one["outcome"] == "shown", row["psnr"])
+    return Reading(cells, innocents)
+
+
+def read_fingerprint(run: dict[str, Any]) -> Reading:
+    """Read a run of `lab.fingerprint`; found: a guilty customer is named, and no other."""
+    cells = {}
+    for name, row in run["suspects"].items():
+        is_found = (
+            bool(set(row["named"]) & set(row["colluders"])) and not row["innocents_named"]
+        )
+        shares = [right / run["settings"]["num_bits"] for right in row["right_bits"].values()]
+        cells[name] = Cell(
+            max(shares, default=None), None, is_found, 100 * row["test_accuracy"]
+        )
+    return Reading(cells, [])
 
 
 SYSTEMS = (
-    System("multi-task, fixed projection", "multitask_quick", "projection"),
-    System("multi-task, trained branch", "multitask_quick", "branch"),
+    System("multi-task, fixed projection", "multitask_quick", read_multitask("projection")),
+    System("multi-task, trained branch (γ)", "multitask_quick", read_multitask("branch")),
+    System("keyed filter in outputs", "barrier_quick", read_barrier),
+    System("fingerprints of customers", "fingerprint_quick", read_fingerprint),
 )
 
 
 def summary(results: pathlib.Path, systems: tuple[System, ...] = SYSTEMS) -> dict[str, Any]:
-    """Summarise all runs: a row for each system, and the controls of all experiments."""
-    runs = {
-        one.experiment: [
-            json.loads(path.read_text())
-            for path in sorted((results / one.experiment).glob("seed*.json"))
-        ]
-        for one in systems
-    }
+    """Summarise all runs: each system's attacks over seeds, and all innocent suspects."""
+    rows, innocents = [], []
+    for system in systems:
+        files = sorted((results / system.experiment).glob("seed*.json"))
+        runs = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+        readings = [system.read(run) for run in runs]
+        innocents += [log10_p for one in readings for log10_p in one.innocents]
+        names = dict.fromkeys(name for one in readings for name in one.cells)
+        rows.append(
+            {
+                "system": system.name,
+                "experiment": system.experiment,
+                "seeds": [run["seed"] for run in runs],
+                "commits": sorted({run["provenance"]["commit"] for run in runs}),
+                "commands": sorted({run["provenance"]["command"] for run in runs}),
+                "minutes": [round(sum(run["stage_seconds"].values()) / 60, 1) for run in runs],
+                "attacks": {
+                    name: _over_seeds(
+                        [one.cells[name] for one in readings if name in one.cells]
+                    )
+                    for name in names
+                },
+            }
+        )
+    return {"rows": rows, "innocents": _against_band(innocents)}
+
+
+def _over_seeds(cells: list[Cell]) -> dict[str, Any]:
+    logs = [cell.log10_p for cell in cells if cell.log10_p is not None]
     return {
-        "rows": [_row(one, runs[one.experiment]) for one in systems],
-        "controls": _controls([run for found in runs.values() for run in found]),
+        "seeds": len(cells),
+        "right": _mean_and_std([cell.right for cell in cells if cell.right is not None]),
+        "largest_log10_p": max(logs, default=None),
+        "found": sum(cell.found for cell in cells),
+        "quality": _mean_and_std([cell.quality for cell in cells]),
     }
 
 
-def _row(system: System, runs: list[dict[str, Any]]) -> dict[str, Any]:
-    attacks = dict.fromkeys(attack for run in runs for attack in run["marks"][system.mark])
-    drops = [
-        run["clean_accuracy"] - run["marks"][system.mark]["none"]["test_accuracy"]
-        for run in runs
-    ]
-    return {
-        **system._asdict(),
-        "seeds": [run["seed"] for run in runs],
-        "commits": sorted({run["provenance"]["commit"] for run in runs}),
-        "commands": sorted({run["provenance"]["command"] for run in runs}),
-        "hours": [round(sum(run["stage_seconds"].values()) / 3600, 3) for run in runs],
-        "drop_in_points": _mean_and_std([100 * drop for drop in drops]),
-        "attacks": {
-            attack: _cell([run["marks"][system.mark][attack] for run in runs])
-            for attack in attacks
-        },
-    }
-
-
-def _cell(reads: list[dict[str, Any]]) -> dict[str, Any]:
-    """Summarise one system after one attack over seeds; of several keys the weakest counts."""
-    cell = {"test_accuracy": _mean_and_std([read["test_accuracy"] for read in reads])}
-    if "keys" in reads[0]:
-        worst = [max(read["keys"], key=lambda key: key["log10_p"]) for read in reads]
-        return cell | {
-            "watermark_accuracy": _mean_and_std([one["watermark_accuracy"] for one in worst]),
-            "largest_log10_p": max(one["log10_p"] for one in worst),
-            "shown": sum(one["outcome"] == "shown" for one in worst),
-        }
-    known = [
-        one["watermark_accuracy"] for one in reads if one["watermark_accuracy"] is not None
-    ]
-    return cell | {
-        "watermark_accuracy": _mean_and_std(known),
-        "largest_log10_p": None,
-        "shown": sum(read["passes"] for read in reads),
-    }
-
-
-def _controls(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Count innocent networks below the level, and the most that chance allows at .999."""
-    reads = [read for run in runs for found in run["controls"].values() for read in found]
-    low = sum(read["log10_p"] <= math.log10(_LEVEL) for read in reads)
-    allowed = int(scipy.stats.binom.ppf(0.999, len(reads), _LEVEL)) if reads else 0
-    return {
-        "cells": len(reads),
-        "level": _LEVEL,
-        "below": low,
-        "allowed": allowed,
-        "shown": sum(read["outcome"] == "shown" for read in reads),
-    }
+def _against_band(logs: list[float]) -> dict[str, Any]:
+    """Count innocent suspects at or below the level, and what chance allows at .999."""
+    allowed = int(scipy.stats.binom.ppf(0.999, len(logs), _LEVEL)) if logs else 0
+    below = sum(log10_p <= math.log10(_LEVEL) for log10_p in logs)
+    return {"cells": len(logs), "level": _LEVEL, "below": below, "allowed": allowed}
 
 
 def _mean_and_std(values: list[float]) -> list[float | None] | None:
     if not values:
         return None
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return [statistics.fmean(values), spread]
+    return [statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None]
 
 
 def table(found: dict[str, Any]) -> str:
     """Return the Markdown table of a summary, and what it rests on."""
-    attacks = dict.fromkeys(name for row in found["rows"] for name in row["attacks"])
-    head = ["system", "seeds", "cost in points", *attacks]
-    lines = [_line(head), _line(["---"] * len(head))]
-    notes = []
+    lines, notes = [_line(_HEAD), _line(["---"] * len(_HEAD))], []
     for row in found["rows"]:
         if not row["seeds"]:
-            lines.append(_line([row["name"], "0", NOT_RUN, *[NOT_RUN] * len(attacks)]))
+            lines.append(_line([row["system"], NOT_RUN, "0", "", "", "", ""]))
             continue
-        num = len(row["seeds"])
-        cells = [_cell_text(row["attacks"].get(name), num) for name in attacks]
-        lines.append(
-            _line([row["name"], str(num), _plus_minus(row["drop_in_points"], 1, 1), *cells])
-        )
+        lines += [_line(_texts(row["system"], *one)) for one in row["attacks"].items()]
         commits = ", ".join(commit[:10] for commit in row["commits"])
         notes.append(
-            f"{row['name']}: `{'`, `'.join(row['commands'])}`; commit {commits}; "
-            f"{_plus_minus(_mean_and_std(row['hours']), 60, 0)} minutes a seed."
+            f"* {row['system']}: `{'`, `'.join(row['commands'])}`; commit {commits}; "
+            f"{_plus_minus(_mean_and_std(row['minutes']), 1, 0)} minutes a seed."
         )
-    controls = found["controls"]
-    if controls["cells"]:
+    band = found["innocents"]
+    if band["cells"]:
         notes.append(
-            f"Innocent networks: {controls['below']} of {controls['cells']} readings at p ≤ "
-            f"{controls['level']:g} (chance allows {controls['allowed']} at .999), "
-            f"{controls['shown']} shown."
+            f"* Innocent suspects: {band['below']} of {band['cells']} readings at p ≤ "
+            f"{band['level']:g}; chance allows {band['allowed']} (binomial, .999)."
         )
-    return "\n".join([*lines, "", *(f"* {note}" for note in dict.fromkeys(notes))]) + "\n"
+    return "\n".join([*lines, "", *notes]) + "\n"
 
 
-def _cell_text(cell: dict[str, Any] | None, num: int) -> str:
-    if cell is None:
-        return NOT_RUN
-    read = "unread"
-    if cell["watermark_accuracy"] is not None:
-        read = f"{_plus_minus(cell['watermark_accuracy'], 100, 1)} %"
-    if cell["largest_log10_p"] is None:
-        return f"{read}, γ passed {cell['shown']} of {num}"
-    return (
-        f"{read}, p ≤ {stats.format_p(cell['largest_log10_p'])}, shown {cell['shown']} of {num}"
-    )
+def _texts(system: str, attack: str, cell: dict[str, Any]) -> list[str]:
+    largest = cell["largest_log10_p"]
+    return [
+        system,
+        attack,
+        str(cell["seeds"]),
+        "–" if cell["right"] is None else f"{_plus_minus(cell['right'], 100, 1)} %",
+        "–" if largest is None else stats.format_p(largest),
+        f"{cell['found']} of {cell['seeds']}",
+        _plus_minus(cell["quality"], 1, 1),
+    ]
 
 
 def _plus_minus(values: list[float | None], factor: float, digits: int) -> str:
@@ -166,7 +209,7 @@ def _plus_minus(values: list[float | None], factor: float, digits: int) -> str:
     return text if spread is None else f"{text} ± {factor * spread:.{digits}f}"
 
 
-def _line(cells: list[str]) -> str:
+def _line(cells: Any) -> str:
     return f"| {' | '.join(cells)} |"
 
 

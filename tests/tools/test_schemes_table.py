@@ -5,28 +5,30 @@ import json
 import pytest
 
 from tools import schemes_table
-from tools.schemes_table import SYSTEMS, System, summary, table
+from tools.schemes_table import read_barrier, read_fingerprint, summary, table
 
 
-def run(seed: int, log10_p: float, right: float) -> dict:
+def run(seed: int, **numbers) -> dict:
+    origin = {"commit": "0f" * 20, "command": "python run.py"}
+    return {"seed": seed, "stage_seconds": {"train": 600.0}, "provenance": origin, **numbers}
+
+
+def multitask(seed: int, log10_p: float, right: float) -> dict:
     read = {"watermark_accuracy": right, "log10_p": log10_p, "outcome": "shown"}
     innocent = {"watermark_accuracy": 0.5, "log10_p": -1.5, "outcome": "not shown"}
-    return {
-        "seed": seed,
-        "clean_accuracy": 0.60,
-        "marks": {
-            "projection": {
-                "none": {"test_accuracy": 0.59, "keys": [read, {**read, "log10_p": -40.0}]}
-            },
+    keys = [read, {**read, "log10_p": -40.0}]
+    branch = {"test_accuracy": 0.58, "watermark_accuracy": right, "passes": True}
+    return run(
+        seed,
+        marks={
+            "projection": {"none": {"test_accuracy": 0.59, "keys": keys}},
             "branch": {
-                "none": {"test_accuracy": 0.58, "watermark_accuracy": right, "passes": True},
-                "mix": {"test_accuracy": 0.58, "watermark_accuracy": None, "passes": False},
+                "none": branch,
+                "mix": {**branch, "watermark_accuracy": None, "passes": False},
             },
         },
-        "controls": {"own training 0": [innocent]},
-        "stage_seconds": {"train": 600.0},
-        "provenance": {"commit": "0f" * 20, "command": "python run.py"},
-    }
+        controls={"own training 0": [innocent]},
+    )
 
 
 @pytest.fixture
@@ -34,32 +36,54 @@ def results(tmp_path):
     folder = tmp_path / "multitask_quick"
     folder.mkdir()
     for seed, log10_p, right in ((0, -30.0, 1.0), (1, -20.0, 0.9)):
-        (folder / f"seed{seed}.json").write_text(json.dumps(run(seed, log10_p, right)))
+        (folder / f"seed{seed}.json").write_text(json.dumps(multitask(seed, log10_p, right)))
     return tmp_path
 
 
 def test_means_deviations_and_the_weakest_key(results):
-    projection, branch = summary(results)["rows"]
+    projection, branch, *_ = summary(results)["rows"]
     cell = projection["attacks"]["none"]
     assert cell["largest_log10_p"] == -20.0
-    assert cell["watermark_accuracy"] == pytest.approx([0.95, 0.0707], abs=1e-4)
-    assert projection["drop_in_points"] == pytest.approx([1.0, 0.0], abs=1e-9)
-    assert branch["attacks"]["mix"]["watermark_accuracy"] is None
-    assert branch["attacks"]["mix"]["shown"] == 0
+    assert cell["right"] == pytest.approx([0.95, 0.0707], abs=1e-4)
+    assert branch["attacks"]["mix"]["right"] is None
+    assert branch["attacks"]["mix"]["found"] == 0
 
 
 def test_the_table_says_what_was_not_run(results):
-    systems = (*SYSTEMS, System("marks in outputs", "barrier_quick", "barrier"))
-    text = table(summary(results, systems))
-    assert "95.0 ± 7.1 %, p ≤ 1e-20, shown 2 of 2" in text
-    assert "unread, γ passed 0 of 2" in text
-    assert "| marks in outputs | 0 | not yet run | not yet run | not yet run |" in text
-    assert "10 ± 0 minutes a seed" in text
+    lines = table(summary(results)).splitlines()
+    first = "| multi-task, fixed projection | none | 2 | 95.0 ± 7.1 % | 1e-20 | 2 of 2 |"
+    assert any(line.startswith(first) for line in lines)
+    assert "| fingerprints of customers | not yet run | 0 |  |  |  |  |" in lines
+    assert any("commit 0f0f0f0f0f; 10 ± 0 minutes a seed." in line for line in lines)
 
 
-def test_innocent_networks_are_counted_against_the_band(results):
-    controls = summary(results)["controls"]
-    assert controls == {"cells": 2, "level": 0.05, "below": 2, "allowed": 2, "shown": 0}
+def test_innocent_suspects_are_counted_against_the_band(results):
+    assert summary(results)["innocents"] == {
+        "cells": 2,
+        "level": 0.05,
+        "below": 2,
+        "allowed": 2,
+    }
+
+
+def test_copies_of_outputs_and_innocent_ones_are_told_apart():
+    read = {"num_right": 60, "log10_p": -8.0, "outcome": "shown"}
+    rows = {name: {"psnr": 28.0, "all_queries": read} for name in ("plain", "innocent")}
+    copies = {"plain": {"pairs": "stolen"}, "innocent": {"pairs": "clean"}}
+    one = run(0, copies=rows, settings={"num_bits": 80, "copies": copies})
+    found = read_barrier(one)
+    assert found.innocents == [-8.0]
+    assert found.cells == {"plain": (0.75, -8.0, True, 28.0)}
+
+
+@pytest.mark.parametrize(
+    ("named", "innocents", "is_found"), [([1], [], True), ([], [], False), ([1, 4], [4], False)]
+)
+def test_a_customer_is_found_only_if_no_innocent_one_is_named(named, innocents, is_found):
+    row = {"named": named, "colluders": [1, 2], "innocents_named": innocents, "right_bits": {}}
+    suspects = {"average": {**row, "test_accuracy": 0.6}}
+    found = read_fingerprint(run(0, suspects=suspects, settings={"num_bits": 304}))
+    assert found.cells["average"] == (None, None, is_found, 60.0)
 
 
 def test_the_committed_files_are_up_to_date():
