@@ -30,6 +30,9 @@ BEACON = "arbitrator:experiment"
 # Photos for which visibility is measured.
 _SEEN = 50
 
+# Of these, how many the report shows.
+_SHOWN = 6
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Clean:
@@ -81,9 +84,12 @@ def measure(settings: BarrierSettings, folder: Workdir, journal: Journal) -> dic
             decoder = _decoder(run, base, own)
             key, other = _key(run, decoder, "owner"), _key(run, decoder, "another")
             outputs = decoder.outputs
+            marked = barrier.protect(key.kernel, outputs)
+            seen = {"outputs": outputs[:_SHOWN], "marked": marked[:_SHOWN]}
+            folder.write_arrays("examples.npz", **seen)
             found = {
                 "own_psnr": restoration.psnr(outputs, run.clean.queries),
-                "marked": _visibility(outputs, barrier.protect(key.kernel, outputs)),
+                "marked": _visibility(outputs, marked),
                 "copies": {},
             }
         for name, copy in settings.copies.items():

@@ -32,7 +32,12 @@ from anw_jax.lab.recompression_settings import RecompressionSettings
 from anw_jax.lab.settings import AttackSettings, Settings
 from anw_jax.lab.workdir import Workdir, plain
 from anw_jax.progress import format_seconds
-from anw_jax.report import write_copies_report, write_report, write_scheme_report
+from anw_jax.report import (
+    write_copies_report,
+    write_outputs_report,
+    write_report,
+    write_scheme_report,
+)
 
 _AnySettings = (
     Settings
@@ -224,6 +229,6 @@ _KINDS = {
     DiffusionSettings: _Kind(diffusion.measure),
     RecompressionSettings: _Kind(recompression.measure),
     MultitaskSettings: _Kind(multitask.measure, write_scheme_report),
-    BarrierSettings: _Kind(barrier.measure),
+    BarrierSettings: _Kind(barrier.measure, write_outputs_report),
     FingerprintSettings: _Kind(fingerprint.measure, write_copies_report),
 }

@@ -3,6 +3,7 @@
 * `write_report(workdir)`: `report.html` and `figures/` of one run.
 * `write_scheme_report(workdir)`: the same of a run with watermarks in models.
 * `write_copies_report(workdir)`: the same of a run with customers' copies.
+* `write_outputs_report(workdir)`: the same of a run with marked outputs.
 * `write_case_report(case)`: the page of a finished audit.
 * `write_preview(preview, folder)`: what a mark does to an owner's photos.
 * `results_table(folder)`: a Markdown table over the seeds of an experiment.
@@ -15,6 +16,7 @@ page of a workdir anew.
 
 from anw_jax.report.case_page import write_case_report
 from anw_jax.report.copies_page import write_copies_report
+from anw_jax.report.outputs_page import write_outputs_report
 from anw_jax.report.page import write_report
 from anw_jax.report.photos import write_readme_figure
 from anw_jax.report.picture_rows import write_picture_rows
@@ -26,6 +28,7 @@ __all__ = [
     "results_table",
     "write_case_report",
     "write_copies_report",
+    "write_outputs_report",
     "write_picture_rows",
     "write_preview",
     "write_readme_figure",

@@ -7,12 +7,17 @@ from anw_jax import _json
 from anw_jax.report import (
     results_table,
     write_copies_report,
+    write_outputs_report,
     write_report,
     write_scheme_report,
 )
 
 # What writes the page of a run, by a field that only its kind of results has.
-_PAGES = {"marks": write_scheme_report, "simulated": write_copies_report}
+_PAGES = {
+    "marks": write_scheme_report,
+    "simulated": write_copies_report,
+    "marked": write_outputs_report,
+}
 
 
 def main(arguments: list[str]) -> int:
