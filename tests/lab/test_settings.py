@@ -192,7 +192,7 @@ def test_the_papers_setting_is_the_default():
 def test_a_config_file_that_is_not_there_names_its_neighbours():
     with pytest.raises(
         SettingsError,
-        match=r"does not exist; .*has accuracy_cost\.py, cifar10\.py, common\.py, diffusion",
+        match=r"does not exist; .*has accuracy_cost\.py, .*cifar10\.py, common\.py, diffusion",
     ):
         config.load_config(f"{ROOT}/experiments/cifar11.py")
 
