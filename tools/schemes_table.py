@@ -84,12 +84,13 @@ def _multitask(numbers: dict[str, Any]) -> Cell:
 def read_barrier(run: dict[str, Any]) -> Reading:
     """Read a run of `lab.barrier`: copies of stolen outputs, and innocent ones."""
     settings, cells, innocents = run["settings"], {}, []
+    num_bits = settings["bits_each"] * len(settings["families"])
     for name, row in run["copies"].items():
         one = row["all_queries"]
         if settings["copies"][name]["pairs"] != "stolen":
             innocents.append(one["log10_p"])
             continue
-        right = one["num_right"] / settings["num_bits"]
+        right = one["num_right"] / num_bits
         cells[name] = Cell(right, one["log10_p"], one["outcome"] == "shown", row["psnr"])
     return Reading(cells, innocents)
 

@@ -70,7 +70,8 @@ def test_copies_of_outputs_and_innocent_ones_are_told_apart():
     read = {"num_right": 60, "log10_p": -8.0, "outcome": "shown"}
     rows = {name: {"psnr": 28.0, "all_queries": read} for name in ("plain", "innocent")}
     copies = {"plain": {"pairs": "stolen"}, "innocent": {"pairs": "clean"}}
-    one = run(0, copies=rows, settings={"num_bits": 80, "copies": copies})
+    settings = {"bits_each": 40, "families": ["mixing", "odd"], "copies": copies}
+    one = run(0, copies=rows, settings=settings)
     found = read_barrier(one)
     assert found.innocents == [-8.0]
     assert found.cells == {"plain": (0.75, -8.0, True, 28.0)}
