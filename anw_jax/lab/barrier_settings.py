@@ -54,7 +54,7 @@ class BarrierSettings:
     Attributes:
       name: of the experiment; names the results.
       seed: of the data, keys and trainings; keys are experiment keys, never evidence.
-      data: clean images.
+      data: clean images, without `num_train`.
       task: one of `restoration.TASKS`.
       copies: networks that are read, by name.
       own: how the owner's network is trained, on clean pairs; None for a classical filter.
@@ -108,6 +108,8 @@ class BarrierSettings:
             check_name("copies", name)
         if not self.copies:
             raise ValueError("copies must name at least one")
+        if self.data.num_train is not None:
+            raise ValueError("data.num_train must be left out: num_pairs says how many")
         if self.own is not None and self.own.pairs != "clean":
             raise ValueError(f"own.pairs must be 'clean', got {self.own.pairs!r}")
         if self.few_queries > self.num_queries:

@@ -56,6 +56,10 @@ def test_the_experiments_settings_are_valid(variant):
         ({"copies": {"a": {"change": "blur"}}}, "change must be one of none, jpeg, resize"),
         ({"copies": {"a": {"pairs": "mine"}}}, "pairs must be one of stolen, clean, foreign"),
         ({"copies": {"a": {"model": {"name": "gan"}}}}, "name must be one of plain"),
+        (
+            {"data": {"source": "mock:256", "num_train": 9}},
+            "data.num_train must be left out: num_pairs says how many",
+        ),
         ({"psnr": 0.0}, "psnr must be above 0"),
     ],
 )
