@@ -96,10 +96,10 @@ class _Owner:
     def _round(self, number: int, weights: Params) -> Params:
         """Take the steps of a round, and return the own weights after them."""
         settings = self._settings
-        step = owner_step(settings)
+        step = owner_step(settings.program)
         state = step.init(weights)
         state = state.replace(opt_state=at_rate(state.opt_state, settings.rate(number)))
-        release_fn, update_fn = _release_fn(settings), _update_fn(step)
+        release_fn, update_fn = _release_fn(settings.program), _update_fn(step)
         rows = self._plan.rows(number * settings.steps_per_round, settings.steps_per_round)
         for index, chosen in enumerate(rows):
             place = number * settings.steps_per_round + index
@@ -164,7 +164,8 @@ def owner_step(settings: SplitSettings) -> train.Step:
 
     The bottom half follows the gradient that the server sent, minus `adversary` times that of
     the adversary's error (up to `cap`), plus `distance_correlation` times that of the distance
-    correlation. Batches are images with the server's gradient.
+    correlation. Batches are images with the server's gradient. The learning rate is set in its
+    state (`at_rate`), so trainings of equal `SplitSettings.program` share one step.
     """
     defence, optimizer = settings.defence, settings.optimizer
 

@@ -114,7 +114,7 @@ class _Server:
     def _round(self, number: int) -> RoundReport:
         start, settings = time.monotonic(), self._settings
         self._send("model", round=np.array(number), weights=self._owned)
-        step_fn, init_fn = _top_step(settings)
+        step_fn, init_fn = _top_step(settings.program)
         optimizer_state = at_rate(init_fn(self._top), settings.rate(number))
         numbers = []
         for _ in range(settings.steps_per_round):

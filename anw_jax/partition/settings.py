@@ -76,6 +76,19 @@ class SplitSettings:
         """The network that rebuilds images while the bottom half is trained."""
         return Inverter(self.adversary_width)
 
+    @property
+    def program(self) -> "SplitSettings":
+        """The same settings but for what changes no compiled program."""
+        return dataclasses.replace(
+            self,
+            num_rounds=1,
+            steps_per_round=1,
+            learning_rate=1.0,
+            threshold=None,
+            seed=0,
+            silence_seconds=1.0,
+        )
+
     def rate(self, number: int) -> float:
         """Return the learning rate of a round, counted from 0."""
         share = number / self.num_rounds

@@ -89,9 +89,9 @@ def test_an_average_is_the_mean_of_the_owners_weights(whole, owners_files):
     labels = [np.load(path)["labels"] for path in owners_files]
     plans = [train.Batches({"x": x}, _plan(settings, n)) for n, x in enumerate(images, 1)]
     for number in range(settings.num_rounds):
-        step, rate = owner_step(settings), settings.rate(number)
+        step, rate = owner_step(settings.program), settings.rate(number)
         move = jax.jit(step.update)
-        step_top, init_top = _top_step(settings)
+        step_top, init_top = _top_step(settings.program)
         state_top, begun = at_rate(init_top(top), rate), step.init(owned)
         states = [begun.replace(opt_state=at_rate(begun.opt_state, rate))] * 3
         for index in range(settings.steps_per_round):
@@ -132,7 +132,7 @@ def test_the_split_gradient_is_that_of_the_whole_network():
 
     expected = to_vector(jax.grad(whole_loss)(owned["bottom"]))
     seen = settings.net.bottom(owned["bottom"], x)
-    step_fn, init_fn = _top_step(settings)
+    step_fn, init_fn = _top_step(settings.program)
     gradient = step_fn(top, init_fn(top), seen, y)[2]
     found = jax.vjp(lambda b: settings.net.bottom(b, x), owned["bottom"])[1](gradient)[0]
     np.testing.assert_allclose(to_vector(found), expected, atol=1e-6)
@@ -156,11 +156,13 @@ def test_the_adversary_and_the_bottom_half_pull_in_opposite_directions():
     assert error(state.params["bottom"], moved) > error(owned["bottom"], moved)
 
 
-@pytest.mark.parametrize("num_messages", [1, 4, 5, 6, 8])
+@pytest.mark.parametrize(
+    "num_messages", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4, 6, 8))]
+)
 def test_training_goes_on_without_an_owner_who_goes(owners_files, tmp_path, num_messages):
     """He goes before a share, his shares of the sum, his vector, what he reveals; later."""
     owners = {2: going_after(num_messages)}
-    result = play(tiny(defence=DEFENCE), owners_files, tmp_path, owners=owners)
+    result = play(tiny(), owners_files, tmp_path, owners=owners)
     assert result.completed
     assert result.lost == {2: "owner2 has gone: its connection is closed"}
     assert result.reports[-1].num_owners == 2
@@ -235,6 +237,14 @@ def test_a_loss_that_is_not_finite_stops_the_training(owners_files, tmp_path):
 def test_bad_settings(changes, message):
     with pytest.raises(ValueError, match=message):
         tiny(**changes)
+
+
+@pytest.mark.slow
+def test_an_owner_goes_from_a_defended_training(owners_files, tmp_path):
+    result = play(tiny(defence=DEFENCE), owners_files, tmp_path, owners={3: going_after(6)})
+    assert result.completed
+    assert list(result.lost) == [3]
+    assert np.isfinite(vectors(result)).all()
 
 
 @pytest.mark.slow

@@ -115,6 +115,7 @@ def test_the_jpeg_proxy_is_close_to_libjpeg(quality):
     assert difference < 0.8 * np.abs(images.astype(float) - np.stack(theirs)).mean()
 
 
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_resumes(tmp_path):
     how = FingerprintTraining(num_steps=12, batch_size=8)
     options = {"segment_steps": 4, "checkpoint_seconds": 0.0, "checkpoint_dir": tmp_path}
