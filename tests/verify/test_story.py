@@ -4,6 +4,8 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 
 STORY = '''
@@ -109,6 +111,7 @@ print("told")
 '''
 
 
+@pytest.mark.slow
 def test_the_story_needs_numpy_scipy_and_jax_alone():
     told = subprocess.run(
         [sys.executable, "-W", "error", "-c", STORY],
