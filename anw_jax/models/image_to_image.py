@@ -94,9 +94,9 @@ class ImageToImage:
       TypeError, ValueError: an unknown name, a number below 1.
 
     Example:
-      >>> model = ImageToImage("unet", width=4)
+      >>> model = ImageToImage("unet", width=4, depth=1)
       >>> variables = model.init(jax.random.key(0), (8, 8, 3))
-      >>> model.apply(variables, jnp.zeros((2, 8, 8, 3))).shape
+      >>> jax.jit(model.apply)(variables, jnp.zeros((2, 8, 8, 3))).shape
       (2, 8, 8, 3)
     """
 
