@@ -1,9 +1,9 @@
 """Ours: what a site's JPEG, half size, WebP or Display P3 leaves of the evidence.
 
-Command:   for k in 0 1 2 3 4 5; do
-             python run.py --config=experiments/recompression.py --config.seed=$k
-             cp workdir/recompression/seed$k/results.json results/recompression/seed$k.json
-           done; python -m benchmarks.recompression
+Command:   python run.py --config=experiments/recompression.py
+           ... --config.seed=1 to 5 for the others; then results.json of each seed goes to
+           results/recompression/seed<k>.json, and `python -m benchmarks.recompression` writes
+           the table of docs/owner.md
 Takes:     not yet run; estimated 10 minutes of one core for each seed, and 5 for the base,
            which all share.
 Expect:    JPEG of quality 75 and half size keep at least half of the evidence: the ratio of the
