@@ -2,8 +2,8 @@
 
 Command:   python run.py --config=experiments/fingerprint.py[:quick]
            ... fingerprint.py:study for 20 copies and the whole matrix of attacks
-Takes:     quick about a quarter of an hour on two idle cores; each copy and each suspect
-           resumes by itself
+Takes:     quick about a quarter of an hour on two idle cores, by the speed of its network;
+           each copy and each suspect resumes by itself
 Expect:    304 of 304 bits in each copy; every colluder named in coalitions of up to five; no
            innocent customer named; simulated issues within the band of ε.
 
