@@ -1,6 +1,7 @@
 """Who leaked his copy? Codes of 304 bits for the customers of a model, and collusion.
 
 Command:   python run.py --config=experiments/fingerprint.py[:quick]
+           ... fingerprint.py:photos for the copies of quick alone, without a download
            ... fingerprint.py:study for 20 copies and the whole matrix of attacks
 Takes:     quick about a quarter of an hour on two idle cores, by the speed of its network;
            each copy and each suspect resumes by itself
@@ -100,18 +101,28 @@ _SPREAD = {
     "split": None,
     "images": None,
 }
+# The copies of quick alone, on the photos that scikit-image brings: nothing is downloaded.
+_PHOTOS = {
+    **_QUICK,
+    "name": "fingerprint_photos",
+    "split": None,
+    "data": {"source": "photos", "image_size": 32},
+    "train": {**_TRAIN, "num_epochs": 10},
+    "num_issues": 10_000,
+    "num_trials": 10,
+}
 
 
 def get_config(variant: str = "study") -> ml_collections.ConfigDict:
     """Settings only; `anw_jax.lab.FingerprintSettings` says what each means."""
-    chosen = config.choose(variant, study=_STUDY, quick=_QUICK, spread=_SPREAD)
+    chosen = config.choose(variant, study=_STUDY, quick=_QUICK, spread=_SPREAD, photos=_PHOTOS)
     return config.with_defaults(
         {
-            **chosen,
             "seed": 0,
             "data": {"source": "tfds:cifar10", "num_train": 4000},
             "model": {"name": "small"},
             "train": _TRAIN,
             "repair": {},
+            **chosen,
         }
     )

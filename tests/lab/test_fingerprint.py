@@ -33,7 +33,7 @@ def config(**changes) -> dict:
     return {**values, **changes}
 
 
-@pytest.mark.parametrize("variant", ["quick", "study", "spread"])
+@pytest.mark.parametrize("variant", ["quick", "study", "spread", "photos"])
 def test_the_experiments_settings_are_valid(variant):
     settings = settings_from_file(f"{EXPERIMENT}:{variant}", seed=3)
     assert isinstance(settings, FingerprintSettings)
