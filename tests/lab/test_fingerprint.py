@@ -39,7 +39,7 @@ def test_the_experiments_settings_are_valid(variant):
     assert isinstance(settings, FingerprintSettings)
     assert settings.num_customers >= 100
     assert settings.num_bits == 304
-    assert (settings.split is None) == (variant == "spread")
+    assert (settings.split is None) == (variant in ("spread", "photos"))
     assert (settings.images is not None) == (variant == "study")
 
 

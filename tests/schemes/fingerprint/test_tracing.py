@@ -10,7 +10,7 @@ from anw_jax.schemes import fingerprint, plan_of
 from anw_jax.schemes.fingerprint import simulation
 from tests.schemes.fingerprint.conftest import KEY, tiny_base
 
-NUM_FRESH = 3000
+NUM_FRESH = 1500
 
 
 def mixed(copies: list[dict], how=np.mean) -> dict:
@@ -139,7 +139,7 @@ def fitted(suspect: dict, target: dict) -> dict:
 @pytest.mark.parametrize("to_copy", [False, True])
 def test_alignment_to_a_copy_accuses_innocent_networks(owner, to_copy):
     p_values = []
-    for number, value in enumerate(beacons(40)):
+    for number, value in enumerate(beacons(20)):
         code, own = owner.code(0, value), tiny_base(1 + number)
         suspect = fitted(own, owner.copy(code) if to_copy else owner.base)
         scores = fingerprint.extract(owner.carrier, owner.base, suspect, "non-blind")
