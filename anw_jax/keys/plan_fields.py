@@ -354,12 +354,15 @@ class AccessRule:
 
     def as_json(self) -> dict[str, Any]:
         """Return the rule as plain JSON values, without a fill or denoising that is not set."""
-        saving = None if self.saving is None else list(self.saving)
-        body = {**dataclasses.asdict(self), "saving": saving}
+        body = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.saving is not None:
+            body["saving"] = list(self.saving)
         if self.fill == "reflect":
             del body["fill"]  # as in the plans made before there was a choice
         if self.denoising is None:
             del body["denoising"]  # as in the plans made before there was this field
+        else:
+            body["denoising"] = dataclasses.asdict(self.denoising)
         return body
 
     @classmethod
