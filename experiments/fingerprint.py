@@ -41,7 +41,7 @@ _SPLIT = {
     "classes": _TASK,
     "defence": {
         "clip_norm": 30.0,
-        "noise": 0.02,
+        "noise": 0.04,
         "adversary": 5.0,
         "distance_correlation": 0.3,
     },

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pathlib
+import signal
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -72,6 +73,7 @@ def _play(
     connection: Connection, number: int, file: pathlib.Path, settings: Any, logged: Any
 ) -> None:
     """Play an owner; the server has been told why one failed, so no traceback is printed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server says when to stop
     try:
         run_owner(connection, number, file, settings, **logged)
     except Exception as error:
