@@ -199,7 +199,7 @@ class _Server:
                 if channel is not None:
                     do(number, channel)
             except PartyError as error:
-                self._lost[number] = str(error)
+                self._lost[number] = _last_words(number, channel) or str(error)
                 self._channels.pop(number).close()
         if len(self._channels) < self._settings.needed_owners:
             raise AggregationError(
@@ -208,6 +208,16 @@ class _Server:
                 f"({'; '.join(self._lost.values())}): "
                 f"start again with all of them: {self._file.name} holds the last whole round"
             )
+
+
+def _last_words(number: int, channel: Channel) -> str:
+    """Return why an owner gave up, if he said so before he went."""
+    try:
+        return (
+            f"{owner_name(number)} failed: {channel.receive('failed', seconds=0.0)['reason']}"
+        )
+    except PartyError:
+        return ""
 
 
 @functools.lru_cache(maxsize=4)

@@ -130,11 +130,16 @@ def test_the_split_gradient_is_that_of_the_whole_network():
         logits = settings.net.top(top, settings.net.bottom(bottom, x))
         return train.cross_entropy(logits, y).mean()
 
-    expected = to_vector(jax.grad(whole_loss)(owned["bottom"]))
-    seen = settings.net.bottom(owned["bottom"], x)
+    expected = to_vector(jax.jit(jax.grad(whole_loss))(owned["bottom"]))
+    seen = jax.jit(settings.net.bottom)(owned["bottom"], x)
     step_fn, init_fn = _top_step(settings.program)
     gradient = step_fn(top, init_fn(top), seen, y)[2]
-    found = jax.vjp(lambda b: settings.net.bottom(b, x), owned["bottom"])[1](gradient)[0]
+
+    @jax.jit
+    def pulled_back(bottom):
+        return jax.vjp(lambda b: settings.net.bottom(b, x), bottom)[1](gradient)[0]
+
+    found = pulled_back(owned["bottom"])
     np.testing.assert_allclose(to_vector(found), expected, atol=1e-6)
 
 
@@ -143,13 +148,14 @@ def test_the_adversary_and_the_bottom_half_pull_in_opposite_directions():
     owned, _ = settings.first_weights()
     step = owner_step(settings)
     images = jnp.asarray(made_up(8, 5)[0] / 255.0, jnp.float32)
-    seen = settings.net.bottom(owned["bottom"], images)
+    seen = jax.jit(settings.net.bottom)(owned["bottom"], images)
     batch = _Batch(images, jnp.zeros_like(seen))
     state = jax.jit(step.update)(step.init(owned), batch, jax.random.key(0))[0]
 
+    @jax.jit
     def error(bottom, adversary):
         rebuilt = settings.adversary(adversary, settings.net.bottom(bottom, images))
-        return float(jnp.square(rebuilt - images).mean())
+        return jnp.square(rebuilt - images).mean()
 
     moved = state.params["adversary"]
     assert error(owned["bottom"], moved) < error(owned["bottom"], owned["adversary"])
