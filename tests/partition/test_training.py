@@ -140,7 +140,7 @@ def test_the_split_gradient_is_that_of_the_whole_network():
         return jax.vjp(lambda b: settings.net.bottom(b, x), bottom)[1](gradient)[0]
 
     found = pulled_back(owned["bottom"])
-    np.testing.assert_allclose(to_vector(found), expected, atol=1e-6)
+    np.testing.assert_allclose(to_vector(found), expected, rtol=2e-3, atol=1e-4)
 
 
 def test_the_adversary_and_the_bottom_half_pull_in_opposite_directions():
