@@ -188,18 +188,15 @@ class ModelCase(Case):
         Raises:
           CaseError, CheckpointError: a file that is missing, of another kind, or no model.
         """
-        systems = {id(owner.published.system): owner.published.system for owner in self._all()}
-        if len(systems) > 1:
-            names = ", ".join(owner.published.plan.mark.split(":")[0] for owner in self._all())
+        published = [owner.published for owner in self.owners.values()]
+        names = sorted({mark.plan.mark.partition(":")[0] for mark in published})
+        if len(names) > 1:
             raise CaseError(
-                f"the owners of a case must have marks of one system, got {names}: give each "
-                "system a case of its own"
+                f"the owners of a case must have marks of one system, got {', '.join(names)}: "
+                "give each system a case of its own"
             )
-        (system,) = systems.values()
+        system = published[0].system
         return {name: system.open_suspect(file) for name, file in self.suspects.items()}
-
-    def _all(self) -> list[ModelOwner]:
-        return list(self.owners.values())
 
     def read(self, name: str) -> dict[str, Any]:
         """Read the file of a step, and check its fields; see `Case.read`."""
