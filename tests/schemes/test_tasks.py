@@ -1,0 +1,140 @@
+"""A task that is no images: a text classifier on token numbers.
+
+The texts are made up here: walks of two Markov chains over 32 tokens.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from anw_jax import data, stats, train
+from anw_jax.keys import MarkKey
+from anw_jax.models import TextClassifier
+from anw_jax.schemes import keygen, multitask, plan_of, weights_digest
+from anw_jax.schemes.multitask.grids import sequences
+
+LENGTH, VOCABULARY, COUNT = 12, 32, 512
+TEXT = TextClassifier(2, VOCABULARY, width=32)
+TAPS = ("recurrent",)
+EMBED = multitask.EmbedSettings(
+    num_steps=250, learning_rate=3e-3, batch_size=32, drift=0.02, tuning=0.5, tuning_steps=1
+)
+
+
+def text_loss(params, model_state, batch, rng):
+    logits = TEXT.apply({"params": params}, batch.images)
+    loss = train.losses.cross_entropy(logits, batch.labels, 0.0).mean()
+    return loss, (
+        model_state,
+        {"accuracy": (logits.argmax(-1) == batch.labels).mean(dtype=jnp.float32)},
+    )
+
+
+@functools.cache
+def texts() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    chains = rng.dirichlet(np.full(VOCABULARY, 0.2), (2, VOCABULARY)).cumsum(axis=2)
+    labels = np.arange(COUNT) % 2
+    tokens = np.empty((COUNT, LENGTH), np.int32)
+    tokens[:, 0] = rng.integers(0, VOCABULARY, COUNT)
+    for place in range(1, LENGTH):
+        rows = chains[labels, tokens[:, place - 1]]
+        tokens[:, place] = (rng.random((COUNT, 1)) > rows).sum(axis=1).clip(0, VOCABULARY - 1)
+    return tokens, labels.astype(np.int32)
+
+
+def fitted(variables, num_steps: int, rate: float, seed: int):
+    """Train on the task."""
+    tokens, labels = texts()
+    step = train.make_step(text_loss, train.adam(rate))
+    rows = data.BatchPlan(len(tokens), 32, seed).rows
+    result = train.fit(
+        step,
+        step.init(variables["params"], {}),
+        train.Batches(train.Batch(tokens, labels, None), rows, (32,)),
+        num_steps=num_steps,
+        key=jax.random.key(seed),
+    )
+    return jax.tree.map(jnp.asarray, jax.device_get(result.state.variables))
+
+
+@functools.cache
+def clean(seed: int):
+    return fitted(TEXT.init(jax.random.key(seed), LENGTH), 200, 3e-3, seed)
+
+
+def error(variables) -> float:
+    """Share of the texts that are classified wrongly."""
+    tokens, labels = texts()
+    answers = np.asarray(TEXT.apply(variables, jnp.asarray(tokens)))
+    return float((answers.argmax(-1) != labels).mean())
+
+
+@pytest.mark.slow
+def test_bits_are_embedded_in_a_text_classifier_and_read():
+    base, key = clean(0), MarkKey.for_experiment(0, "text")
+    decoder = multitask.make_decoder(
+        key,
+        weights_digest(base),
+        TAPS,
+        num_bits=96,
+        num_probes=128,
+        tokens=(LENGTH, VOCABULARY),
+    )
+    bits = keygen(key, decoder, plan_of(decoder, alpha=1e-6), beacon=b"")
+    (embedding,) = multitask.embed(
+        TEXT, base, [(decoder, bits)], *texts(), EMBED, task_loss=text_loss
+    )
+
+    def log10_p(variables) -> float:
+        fns = [multitask.tapped(TEXT, each, TAPS) for each in (base, variables)]
+        return stats.bit_test(multitask.extract(decoder, *fns), bits).log10_p
+
+    marked = embedding.variables
+    assert log10_p(marked) < -12
+    assert log10_p(fitted(marked, 50, 3e-4, 9)) < -6
+    assert log10_p(base) > -3
+    assert log10_p(clean(1)) > -3
+    # The texts are those of the training: a mark costs some of what was memorised.
+    assert error(marked) <= error(base) + 0.1
+
+
+def test_keyed_texts_are_a_function_of_the_seed_and_fill_the_vocabulary():
+    key = MarkKey.for_experiment(3)
+    decoder = multitask.make_decoder(key, "0f" * 32, ("recurrent",), tokens=(20, 50))
+    inputs = decoder.inputs()
+    assert inputs.shape == (600, 20)
+    assert inputs.dtype == np.int32
+    assert set(np.unique(inputs)) == set(range(50))
+    np.testing.assert_array_equal(
+        inputs, multitask.Decoder.from_json(decoder.as_json()).inputs()
+    )
+    assert not np.array_equal(decoder.probes()[:9], inputs[:9])
+    counts = np.bincount(inputs.ravel(), minlength=50)
+    assert counts.max() < 1.5 * counts.mean()
+
+
+def test_a_decoder_of_pictures_is_written_as_before():
+    decoder = multitask.make_decoder(MarkKey.for_experiment(3), "0f" * 32, ("a",))
+    assert "tokens" not in decoder.as_json()
+    other = multitask.make_decoder(MarkKey.for_experiment(3), "0f" * 32, ("a",), tokens=(8, 9))
+    assert other.digest != decoder.digest
+
+
+@pytest.mark.parametrize("tokens", [(0, 5), (5, 1), (5,), (5, 2**21)])
+def test_bad_tokens_are_one_clear_error(tokens):
+    with pytest.raises(ValueError, match="tokens must be"):
+        multitask.make_decoder(MarkKey.for_experiment(0), "0f" * 32, ("a",), tokens=tokens)
+
+
+def test_sequences_are_those_of_the_definition():
+    """Against the bits, four bytes for each token."""
+    from anw_jax.schemes.multitask.grids import random_bits
+
+    drawn = sequences("0f" * 32, "inputs", 2, 3, 10)
+    bits = random_bits("0f" * 32, "inputs", 2 * 3 * 32).reshape(2, 3, 32)
+    by_hand = [[int("".join(map(str, one)), 2) % 10 for one in row] for row in bits.tolist()]
+    assert drawn.tolist() == by_hand
