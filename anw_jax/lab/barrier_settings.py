@@ -2,11 +2,10 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 from anw_jax import _check, stats
 from anw_jax.lab.restoration import TASKS
-from anw_jax.lab.settings import DataSettings, check_name
+from anw_jax.lab.settings import DataSettings, RunSettings, check_name
 from anw_jax.models import ImageToImage
 from anw_jax.schemes import barrier
 from anw_jax.train import PairSettings
@@ -48,7 +47,7 @@ class CopySettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class BarrierSettings:
+class BarrierSettings(RunSettings):
     """A whole run with an output barrier.
 
     Attributes:
@@ -117,16 +116,3 @@ class BarrierSettings:
                 f"few_queries must be at most num_queries, {self.num_queries}, got "
                 f"{self.few_queries}"
             )
-
-    @property
-    def case(self) -> str:
-        """The folder that runs of all seeds share."""
-        return self.name
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
-        return dataclasses.asdict(self)
-
-    def case_dict(self) -> dict[str, Any]:
-        """Return the plain values that runs sharing a workdir must have in common."""
-        return {name: value for name, value in self.to_dict().items() if name != "name"}

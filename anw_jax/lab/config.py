@@ -21,17 +21,9 @@ from anw_jax.lab.diffusion_settings import DiffusionSettings
 from anw_jax.lab.fingerprint_settings import FingerprintSettings
 from anw_jax.lab.multitask_settings import MultitaskSettings
 from anw_jax.lab.recompression_settings import RecompressionSettings
-from anw_jax.lab.settings import Settings
+from anw_jax.lab.settings import RunSettings, Settings
 
 T = TypeVar("T")
-AnySettings = (
-    Settings
-    | DiffusionSettings
-    | MultitaskSettings
-    | BarrierSettings
-    | FingerprintSettings
-    | RecompressionSettings
-)
 
 
 def load_config(file_and_variant: str) -> ml_collections.ConfigDict:
@@ -119,7 +111,7 @@ def with_defaults(values: Mapping[str, Any]) -> ml_collections.ConfigDict:
     return config
 
 
-def _kind_of(values: Mapping[str, Any]) -> type[AnySettings]:
+def _kind_of(values: Mapping[str, Any]) -> type[RunSettings]:
     """Return the kind of settings of a config's values, by a field that only it has."""
     kinds = {
         "tunings": DiffusionSettings,
@@ -197,7 +189,7 @@ def check_overrides(config: ml_collections.ConfigDict, arguments: Iterable[str])
             level = level[name]
 
 
-def settings_from_file(file_and_variant: str, **overrides: Any) -> AnySettings:
+def settings_from_file(file_and_variant: str, **overrides: Any) -> RunSettings:
     """Load a config file as settings, with dotted overrides; for notebooks.
 
     Example:
@@ -208,7 +200,7 @@ def settings_from_file(file_and_variant: str, **overrides: Any) -> AnySettings:
     return settings_from_config(config)
 
 
-def settings_from_config(config: Mapping[str, Any]) -> AnySettings:
+def settings_from_config(config: Mapping[str, Any]) -> RunSettings:
     """Turn a config file's plain values into checked settings.
 
     Args:

@@ -6,7 +6,13 @@ from typing import Any
 
 from anw_jax import _check
 from anw_jax.keys.plan_fields import ERROR_STATISTIC
-from anw_jax.lab.settings import DataSettings, UserSettings, VerifySettings, check_name
+from anw_jax.lab.settings import (
+    DataSettings,
+    RunSettings,
+    UserSettings,
+    VerifySettings,
+    check_name,
+)
 from anw_jax.models import Diffusion
 from anw_jax.train import DenoisingSettings
 
@@ -59,7 +65,7 @@ class TuningSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class DiffusionSettings:
+class DiffusionSettings(RunSettings):
     """A whole run with diffusion models.
 
     Attributes:
@@ -79,6 +85,7 @@ class DiffusionSettings:
       arms: names of the tunings to run; () for all. Others can be added later.
     """
 
+    OWN = ("name", "arms")
     name: str
     seed: int
     data: DataSettings
@@ -131,11 +138,6 @@ class DiffusionSettings:
                 check_name(kind, name)
 
     @property
-    def case(self) -> str:
-        """The folder that runs of all seeds share."""
-        return self.name
-
-    @property
     def model(self) -> Diffusion:
         """The network."""
         return Diffusion(self.widths, self.num_steps)
@@ -149,15 +151,6 @@ class DiffusionSettings:
     def chosen(self) -> dict[str, TuningSettings]:
         """The tunings to run."""
         return {n: t for n, t in self.tunings.items() if not self.arms or n in self.arms}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
-        return dataclasses.asdict(self)
-
-    def case_dict(self) -> dict[str, Any]:
-        """Return the plain values that runs sharing a workdir must have in common."""
-        own = ("name", "arms")
-        return {name: value for name, value in self.to_dict().items() if name not in own}
 
     def base_dict(self) -> dict[str, Any]:
         """Return the plain values that a base depends on, but for its seed."""

@@ -7,7 +7,13 @@ from typing import Any
 from anw_jax import _check
 from anw_jax.attacks.copies import COLLUSIONS
 from anw_jax.lab.image_fingerprint import ImageRunSettings
-from anw_jax.lab.settings import AttackSettings, DataSettings, ModelSettings, check_name
+from anw_jax.lab.settings import (
+    AttackSettings,
+    DataSettings,
+    ModelSettings,
+    RunSettings,
+    check_name,
+)
 from anw_jax.lab.split import SplitRunSettings
 from anw_jax.schemes.fingerprint import NUM_BITS, RepairSettings
 from anw_jax.schemes.fingerprint.projection import KINDS
@@ -42,7 +48,7 @@ class CollusionSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class FingerprintSettings:
+class FingerprintSettings(RunSettings):
     """A whole run with customers' copies.
 
     Attributes:
@@ -100,16 +106,3 @@ class FingerprintSettings:
                 )
         if self.model.pretrained is not None:
             raise ValueError("model.pretrained must be left out: w_base is trained here")
-
-    @property
-    def case(self) -> str:
-        """The folder that runs of all seeds share."""
-        return self.name
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
-        return dataclasses.asdict(self)
-
-    def case_dict(self) -> dict[str, Any]:
-        """Return the plain values that runs sharing a workdir must have in common."""
-        return {name: value for name, value in self.to_dict().items() if name != "name"}

@@ -2,10 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 from anw_jax import _check, stats
-from anw_jax.lab.settings import AttackSettings, DataSettings, ModelSettings, check_name
+from anw_jax.lab.settings import (
+    AttackSettings,
+    DataSettings,
+    ModelSettings,
+    RunSettings,
+    check_name,
+)
 from anw_jax.schemes.multitask.branch import check_num_inputs
 from anw_jax.schemes.multitask.embed import DEFAULT, EmbedSettings
 from anw_jax.train import TrainSettings
@@ -30,7 +35,7 @@ class MarkSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class MultitaskSettings:
+class MultitaskSettings(RunSettings):
     """A whole run with multi-task watermarks.
 
     Attributes:
@@ -83,16 +88,3 @@ class MultitaskSettings:
             check_num_inputs(2 * self.num_bits, self.gamma)
         if self.model.pretrained is not None:
             raise ValueError("model.pretrained must be left out: w0 is trained here")
-
-    @property
-    def case(self) -> str:
-        """The folder that runs of all seeds share."""
-        return self.name
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
-        return dataclasses.asdict(self)
-
-    def case_dict(self) -> dict[str, Any]:
-        """Return the plain values that runs sharing a workdir must have in common."""
-        return {name: value for name, value in self.to_dict().items() if name != "name"}

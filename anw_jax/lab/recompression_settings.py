@@ -6,12 +6,13 @@ from typing import Any
 from anw_jax import _check
 from anw_jax.attacks.uploads import CHANGES
 from anw_jax.lab.diffusion_settings import NoiseSettings
+from anw_jax.lab.settings import RunSettings
 from anw_jax.models import Diffusion
 from anw_jax.train import DenoisingSettings
 
 
 @dataclasses.dataclass(frozen=True)
-class RecompressionSettings:
+class RecompressionSettings(RunSettings):
     """A generator fine-tuned on groups of photos, each group changed in a way after marking.
 
     Attributes:
@@ -55,11 +56,6 @@ class RecompressionSettings:
         _ = self.model  # raises for widths
 
     @property
-    def case(self) -> str:
-        """The folder that runs of all seeds share."""
-        return self.name
-
-    @property
     def model(self) -> Diffusion:
         """The network."""
         return Diffusion(self.widths)
@@ -67,14 +63,6 @@ class RecompressionSettings:
     def change_of(self, group: int) -> str:
         """Return the change of a group of photos under this seed."""
         return self.changes[(group + self.seed) % len(self.changes)]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
-        return dataclasses.asdict(self)
-
-    def case_dict(self) -> dict[str, Any]:
-        """Return the plain values that runs sharing a workdir must have in common."""
-        return {name: value for name, value in self.to_dict().items() if name != "name"}
 
     def base_dict(self) -> dict[str, Any]:
         """Return the plain values that the base depends on."""

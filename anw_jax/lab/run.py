@@ -29,7 +29,7 @@ from anw_jax.lab.journal import Journal, StoppedError, stop_on_interrupt
 from anw_jax.lab.multitask_settings import MultitaskSettings
 from anw_jax.lab.provenance import provenance
 from anw_jax.lab.recompression_settings import RecompressionSettings
-from anw_jax.lab.settings import AttackSettings, Settings
+from anw_jax.lab.settings import AttackSettings, RunSettings, Settings
 from anw_jax.lab.workdir import Workdir, plain
 from anw_jax.progress import format_seconds
 from anw_jax.report import (
@@ -39,17 +39,8 @@ from anw_jax.report import (
     write_scheme_report,
 )
 
-_AnySettings = (
-    Settings
-    | DiffusionSettings
-    | MultitaskSettings
-    | BarrierSettings
-    | FingerprintSettings
-    | RecompressionSettings
-)
 
-
-def run(settings: _AnySettings, workdir: str | os.PathLike) -> dict[str, Any] | None:
+def run(settings: RunSettings, workdir: str | os.PathLike) -> dict[str, Any] | None:
     """Run an experiment, resuming from the last completed step.
 
     Leaves in the workdir: `settings.json`, `provenance.json`, `commitments.json`, keys
@@ -97,7 +88,7 @@ def run(settings: _AnySettings, workdir: str | os.PathLike) -> dict[str, Any] | 
 
 
 def _run_stages(
-    settings: _AnySettings, folder: Workdir, journal: Journal, results_file: str
+    settings: RunSettings, folder: Workdir, journal: Journal, results_file: str
 ) -> dict[str, Any] | None:
     start, origin = time.monotonic(), provenance()
     kind = _KINDS[type(settings)]

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from anw_jax import _check, attacks, data, keys, models, stats, train
 from anw_jax.keys import MarkKey, SignatureSpace
@@ -235,8 +235,33 @@ class VerifySettings:
         return SignatureSpace(self.num_slots * self.suspect_refinement)
 
 
+class RunSettings:
+    """What the settings of a run of any kind have in common; subclasses are dataclasses.
+
+    Attributes:
+      name: of the experiment.
+      OWN: fields in which runs that share a workdir may differ.
+    """
+
+    OWN: ClassVar[tuple[str, ...]] = ("name",)
+    name: str
+
+    @property
+    def case(self) -> str:
+        """The folder that runs of all seeds share."""
+        return self.name
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+    def case_dict(self) -> dict[str, Any]:
+        """Return the plain values that runs sharing a workdir must have in common."""
+        return {name: value for name, value in self.to_dict().items() if name not in self.OWN}
+
+
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(RunSettings):
     """A whole run.
 
     Attributes:
@@ -255,6 +280,7 @@ class Settings:
         differ in `name`, `suspects` and `analyses` only. "" takes the name.
     """
 
+    OWN = ("name", "suspects", "analyses")
     name: str
     seed: int
     data: DataSettings
@@ -328,8 +354,3 @@ class Settings:
         if self.verify.views == 1:  # likewise
             del values["verify"]["views"]
         return values
-
-    def case_dict(self) -> dict[str, Any]:
-        """Return the plain values that experiments sharing a workdir must have in common."""
-        own = ("name", "suspects", "analyses")
-        return {name: value for name, value in self.to_dict().items() if name not in own}

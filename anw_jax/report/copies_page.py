@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from anw_jax import _files, _json, stats
+from anw_jax import stats
 from anw_jax.report import html, style
 from anw_jax.report.style import Drawing, Theme, publish_figure
 
@@ -59,41 +59,23 @@ class Suspect:
 def write_copies_report(workdir: str | os.PathLike) -> pathlib.Path:
     """Write `report.html` and `figures/` of a run with customers' copies.
 
-    The page is one file without scripts, and loads nothing. The same files give the same bytes.
-
-    Args:
-      workdir: the folder of a run.
-
-    Returns:
-      The path of `report.html`.
-
-    Raises:
-      FileNotFoundError: there is no `results.json`.
-      ValueError: a result file is damaged; names it.
+    Arguments, result and errors are those of `html.write_page_of_run`.
     """
-    folder = pathlib.Path(workdir)
-    path = folder / "results.json"
-    try:
-        results = _json.loads(path.read_bytes())
-        suspects = [_suspect(name, row) for name, row in results["suspects"].items()]
-        copies = [one for one in suspects if one.name.startswith("copy_")]
-        mixed = [one for one in suspects if not one.name.startswith("copy_")]
-        drawings = [_draw(one, folder / "figures") for one in mixed[:_MOST_DRAWINGS]]
-        innocent = _suspect("clean model", results["controls"]["clean"])
-        simulated = results["simulated"]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: {error!r}") from None
-    page = html.page(
-        "copies.html.j2",
-        results=results,
-        suspects=[*mixed, *copies, innocent],
-        drawings=drawings,
-        simulated=simulated,
-        settings=results["settings"],
-        right_bits=[results["suspects"][one.name]["right_bits"] for one in copies],
-    )
-    _files.write_whole(folder / "report.html", page.encode())
-    return folder / "report.html"
+    return html.write_page_of_run(workdir, "copies.html.j2", _values)
+
+
+def _values(results: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
+    suspects = [_suspect(name, row) for name, row in results["suspects"].items()]
+    copies = [one for one in suspects if one.name.startswith("copy_")]
+    mixed = [one for one in suspects if not one.name.startswith("copy_")]
+    innocent = _suspect("clean model", results["controls"]["clean"])
+    return {
+        "suspects": [*mixed, *copies, innocent],
+        "drawings": [_draw(one, folder / "figures") for one in mixed[:_MOST_DRAWINGS]],
+        "simulated": results["simulated"],
+        "settings": results["settings"],
+        "right_bits": [results["suspects"][one.name]["right_bits"] for one in copies],
+    }
 
 
 def _suspect(name: str, row: dict[str, Any]) -> Suspect:

@@ -3,10 +3,14 @@
 import functools
 import importlib.resources
 import math
+import os
+import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jinja2
 
+from anw_jax import _files, _json
 from anw_jax.report import words
 
 
@@ -33,6 +37,44 @@ def page(template: str, **values: Any) -> str:
     }
     filled = environment.get_template(template)
     return filled.render(**values, words=words, style_sheet=style_sheet())
+
+
+def write_page_of_run(
+    workdir: str | os.PathLike,
+    template: str,
+    values_of: Callable[[dict[str, Any], pathlib.Path], dict[str, Any]],
+) -> pathlib.Path:
+    """Write `report.html` from the `results.json` of a run.
+
+    The page is one file without scripts, and loads nothing. The same files give the same bytes.
+
+    Args:
+      workdir: the folder of the run.
+      template: as for `page`.
+      values_of: from results and folder to what the template uses beside `results`.
+
+    Returns:
+      The path of `report.html`.
+
+    Raises:
+      FileNotFoundError: there is no `results.json`.
+      ValueError: a result file is damaged; names it.
+    """
+    folder = pathlib.Path(workdir)
+    path = folder / "results.json"
+    body = path.read_bytes()
+    try:
+        results = _json.loads(body)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    try:
+        values = values_of(results, folder)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}") from None
+    _files.write_whole(
+        folder / "report.html", page(template, results=results, **values).encode()
+    )
+    return folder / "report.html"
 
 
 def style_sheet() -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _files, _json, stats
+from anw_jax import _files, stats
 from anw_jax.report import html, words
 from anw_jax.report.photos import png_uri
 
@@ -75,42 +75,24 @@ def write_outputs_report(workdir: str | os.PathLike) -> pathlib.Path:
     """Write `report.html` of a run with marked outputs.
 
     Reads `results.json` and, where it is there, `examples.npz` with outputs and marked outputs.
-    The page is one file without scripts, and loads nothing. The same files give the same bytes.
-
-    Args:
-      workdir: the folder of a run.
-
-    Returns:
-      The path of `report.html`.
-
-    Raises:
-      FileNotFoundError: there is no `results.json`.
-      ValueError: a result file is damaged; names it.
+    Arguments, result and errors are those of `html.write_page_of_run`.
     """
-    folder = pathlib.Path(workdir)
-    path = folder / "results.json"
-    try:
-        results = _json.loads(path.read_bytes())
-        settings = results["settings"]
-        copies = [
-            _copy(name, row, settings["copies"][name])
-            for name, row in results["copies"].items()
-        ]
-        num_bits = settings["bits_each"] * len(settings["families"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged: {error!r}") from None
-    page = html.page(
-        "outputs.html.j2",
-        results=results,
-        settings=settings,
-        num_bits=num_bits,
-        thieves=[copy for copy in copies if not copy.is_innocent],
-        innocents=[copy for copy in copies if copy.is_innocent],
-        pictures=_pictures(folder / EXAMPLES),
-        made_of=stats.testing.MARKED_OUTPUTS,
-    )
-    _files.write_whole(folder / "report.html", page.encode())
-    return folder / "report.html"
+    return html.write_page_of_run(workdir, "outputs.html.j2", _values)
+
+
+def _values(results: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
+    settings = results["settings"]
+    copies = [
+        _copy(name, row, settings["copies"][name]) for name, row in results["copies"].items()
+    ]
+    return {
+        "settings": settings,
+        "num_bits": settings["bits_each"] * len(settings["families"]),
+        "thieves": [copy for copy in copies if not copy.is_innocent],
+        "innocents": [copy for copy in copies if copy.is_innocent],
+        "pictures": _pictures(folder / EXAMPLES),
+        "made_of": stats.testing.MARKED_OUTPUTS,
+    }
 
 
 def _copy(name: str, row: dict[str, Any], settings: dict[str, Any]) -> Copy:

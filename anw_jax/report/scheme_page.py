@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from anw_jax import _files, _json, stats
+from anw_jax import _files, stats
 from anw_jax.report import html, style, words
 from anw_jax.report.photos import png_uri
 from anw_jax.report.style import Drawing, Theme, publish_figure
@@ -66,39 +66,22 @@ def write_scheme_report(workdir: str | os.PathLike) -> pathlib.Path:
     """Write `report.html` and `figures/` of a run with watermarks in models.
 
     Reads `results.json` and, where it is there, `examples.npz` with keyed inputs; never a key.
-    The page is one file without scripts, and loads nothing. The same files give the same bytes.
-
-    Args:
-      workdir: the folder of a run.
-
-    Returns:
-      The path of `report.html`.
-
-    Raises:
-      FileNotFoundError: there is no `results.json`.
-      ValueError: a result file is damaged; names it.
+    Arguments, result and errors are those of `html.write_page_of_run`.
     """
-    folder = pathlib.Path(workdir)
-    path = folder / "results.json"
-    try:
-        results = _json.loads(path.read_bytes())
-        rows, controls = _rows(results), _control_rows(results)
-        drawings = _draw(results, rows, folder / "figures")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged: {error!r}") from None
-    page = html.page(
-        "scheme.html.j2",
-        results=results,
-        rows=rows,
-        plain=[row for row in rows if row.attack == "none"],
-        controls=controls,
-        drawings=drawings,
-        pictures=_pictures(folder / EXAMPLES),
-        gamma=results["settings"]["gamma"],
-        alpha=results["settings"]["alpha"],
-    )
-    _files.write_whole(folder / "report.html", page.encode())
-    return folder / "report.html"
+    return html.write_page_of_run(workdir, "scheme.html.j2", _values)
+
+
+def _values(results: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
+    rows = _rows(results)
+    return {
+        "rows": rows,
+        "plain": [row for row in rows if row.attack == "none"],
+        "controls": _control_rows(results),
+        "drawings": _draw(results, rows, folder / "figures"),
+        "pictures": _pictures(folder / EXAMPLES),
+        "gamma": results["settings"]["gamma"],
+        "alpha": results["settings"]["alpha"],
+    }
 
 
 def _rows(results: dict[str, Any]) -> list[Row]:
