@@ -132,7 +132,10 @@ class ImageToImage:
             raise ValueError(
                 f"image_shape must have sides that are multiples of {factor}, got {image_shape}"
             )
-        return _jitted_init(jax.default_backend())(self, key, tuple(image_shape))
+        # Only the outermost jit takes options of the compiler.
+        is_traced = isinstance(key, jax.core.Tracer)
+        init_fn = _init if is_traced else _jitted_init(jax.default_backend())
+        return init_fn(self, key, tuple(image_shape))
 
     def apply(self, variables: Variables, images: jax.Array) -> jax.Array:
         """Map float32 images `[b, H, W, channels]` to the same, not clipped to [0, 1]."""

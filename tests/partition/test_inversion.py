@@ -29,6 +29,7 @@ def attack(bottom, defence):
     return invert(NET, defence, bottom, own, targets, HOW, segment_steps=50), targets
 
 
+@pytest.mark.slow
 def test_an_attacker_rebuilds_what_is_not_defended_and_not_what_is_drowned_in_noise(bottom):
     open_, targets = attack(bottom, Defence())
     drowned, _ = attack(bottom, Defence(clip_norm=1.0, noise=10.0))

@@ -127,8 +127,8 @@ def test_order_of_bits_has_no_effect(rng):
 
 @pytest.mark.parametrize("statistic", stats.BIT_STATISTICS)
 def test_p_is_super_uniform_under_fresh_bits(statistic, looks_valid, rng):
+    draws = fresh_bits(20_000, 100, f"fresh {statistic}")
     for scores in (rng.normal(size=100), rng.standard_cauchy(100), np.arange(100.0)):
-        draws = fresh_bits(20_000, 100, f"fresh {statistic}")
         assert looks_valid(stats.fresh_bit_p_values(scores, draws, statistic))
 
 
