@@ -17,6 +17,7 @@ import numpy as np
 
 from anw_jax import _check
 from anw_jax.models import layers
+from anw_jax.models.drawing import drawn
 
 Variables = dict[str, Any]
 
@@ -147,11 +148,8 @@ class Diffusion:
             )
         images = jnp.zeros((1, *image_shape), jnp.float32)
         labels = None if self.num_classes is None else jnp.zeros(1, jnp.int32)
-        # LLVM spends minutes on random numbers that are drawn once.
-        on_cpu = jax.default_backend() == "cpu"
-        options = {"xla_backend_optimization_level": 0} if on_cpu else None
-        init = jax.jit(self._net.init, compiler_options=options)
-        return init(key, images, jnp.zeros(1, jnp.int32), labels)
+        steps = jnp.zeros(1, jnp.int32)
+        return drawn(lambda key: self._net.init(key, images, steps, labels), key)
 
     def predict_noise(
         self,

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from anw_jax import _check
+from anw_jax.models.drawing import drawn
 from anw_jax.models.layers import KEEP_SIGNAL, conv
-from anw_jax.models.split import drawn
 
 Params = dict[str, Any]
 

@@ -6,7 +6,6 @@ repeating pixels and then convolving: transposed convolutions are slow in XLA on
 
 import dataclasses
 import functools
-from collections.abc import Callable
 
 import chex
 import flax.linen as nn
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 from anw_jax import _check
 from anw_jax.models import layers
 from anw_jax.models.diffusion import Variables
+from anw_jax.models.drawing import drawn
 
 # "plain": a chain of convolutions; "residual": residual blocks, and the input is added to the
 # output; "unet": two halvings, and the input is added to the output.
@@ -132,10 +132,7 @@ class ImageToImage:
             raise ValueError(
                 f"image_shape must have sides that are multiples of {factor}, got {image_shape}"
             )
-        # Only the outermost jit takes options of the compiler.
-        is_traced = isinstance(key, jax.core.Tracer)
-        init_fn = _init if is_traced else _jitted_init(jax.default_backend())
-        return init_fn(self, key, tuple(image_shape))
+        return drawn(_init, key, self, tuple(image_shape))
 
     def apply(self, variables: Variables, images: jax.Array) -> jax.Array:
         """Map float32 images `[b, H, W, channels]` to the same, not clipped to [0, 1]."""
@@ -151,14 +148,5 @@ class ImageToImage:
         return self.apply(variables, images)
 
 
-@functools.cache
-def _jitted_init(
-    backend: str,
-) -> Callable[[ImageToImage, jax.Array, tuple[int, int, int]], Variables]:
-    # LLVM would spend seconds on optimising the drawing of each kernel, which runs once.
-    options = {"xla_backend_optimization_level": 0} if backend == "cpu" else None
-    return jax.jit(_init, static_argnums=(0, 2), compiler_options=options)
-
-
-def _init(model: ImageToImage, key: jax.Array, image_shape: tuple[int, int, int]) -> Variables:
+def _init(key: jax.Array, model: ImageToImage, image_shape: tuple[int, int, int]) -> Variables:
     return model._net.init(key, jnp.zeros((1, *image_shape), jnp.float32))

@@ -4,9 +4,7 @@ A family is a file with a table `SIZES`, which is joined to the tables of the ot
 """
 
 import dataclasses
-import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -17,6 +15,7 @@ from flax import traverse_util
 from anw_jax import _check
 from anw_jax.models import alexnet, densenet, resnet, vgg
 from anw_jax.models.design import NO_NORM, NORMS, STEMS, Design, Size
+from anw_jax.models.drawing import drawn
 
 Variables = dict[str, Any]
 Logits = jax.Array
@@ -97,10 +96,7 @@ class Model:
         Raises:
           ValueError: if the images are too small for the pools of the stem.
         """
-        # Only the outermost jit takes options of the compiler.
-        is_traced = isinstance(key, jax.core.Tracer)
-        init_fn = _init if is_traced else _jitted_init(jax.default_backend())
-        return init_fn(self, key, tuple(image_shape))
+        return drawn(_init, key, self, tuple(image_shape))
 
     def apply(
         self,
@@ -206,14 +202,7 @@ class Model:
         return jax.tree_util.Partial(self, variables)
 
 
-@functools.cache
-def _jitted_init(backend: str) -> Callable[[Model, jax.Array, tuple], Variables]:
-    # LLVM would spend seconds on optimising the drawing of each kernel, which runs once.
-    options = {"xla_backend_optimization_level": 0} if backend == "cpu" else None
-    return jax.jit(_init, static_argnums=(0, 2), compiler_options=options)
-
-
-def _init(model: Model, key: jax.Array, image_shape: tuple[int, int, int]) -> Variables:
+def _init(key: jax.Array, model: Model, image_shape: tuple[int, int, int]) -> Variables:
     images = jnp.zeros((1, *image_shape), jnp.float32)
     return {"batch_stats": {}, **model._net.init(key, images, False)}
 

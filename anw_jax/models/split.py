@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -11,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from anw_jax import _check
+from anw_jax.models.drawing import drawn
 from anw_jax.models.layers import KEEP_SIGNAL, conv, half_mean, norm
 
 Params = dict[str, Any]
@@ -96,13 +96,6 @@ class Inverter:
     def __call__(self, params: Params, activations: jax.Array) -> jax.Array:
         """Return images `[b, 2 H, 2 W, 3]` in (0, 1) of activations `[b, H, W, c]`."""
         return _Inverter(self.width).apply({"params": params}, activations)
-
-
-def drawn(draw_fn: Callable[[jax.Array], Params], key: jax.Array) -> Params:
-    """Draw parameters in one program, which the compiler does not optimise: it runs once."""
-    is_cpu = jax.default_backend() == "cpu"
-    options = {"xla_backend_optimization_level": 0} if is_cpu else None
-    return jax.jit(draw_fn, compiler_options=options)(key)
 
 
 def doubled(x_bhwc: jax.Array) -> jax.Array:
