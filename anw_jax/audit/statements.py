@@ -15,7 +15,7 @@ from anw_jax.verify.statements import parse_utc, value_time
 
 NAME = "statements.toml"
 
-_HEAD = """\
+HEAD = """\
 # What no file of this case can show, stated by the arbitrator; the verdict prints it as such.
 # Fields left as they are here count as not stated, and become conditions of the verdict.
 """
@@ -206,7 +206,7 @@ def write_template(case: Case, left_out: Iterable[str] = ()) -> None:
     """
     if case.file(NAME).exists():
         return
-    parts = [_HEAD]
+    parts = [HEAD]
     for name, owner in case.owners.items():
         place = owner.published.plan.place
         words = "".join(c for c in place if c.isprintable())

@@ -21,11 +21,10 @@ from anw_jax.keys import Bits, MarkKey
 from anw_jax.lab import restoration
 from anw_jax.lab.barrier_settings import BarrierSettings, CopySettings
 from anw_jax.lab.journal import Journal, StoppedError, TrainingLog, stop_on_interrupt
+from anw_jax.lab.task import BEACON, beacon_value
 from anw_jax.lab.training import callbacks_of
 from anw_jax.lab.workdir import Workdir
 from anw_jax.schemes import barrier
-
-BEACON = "arbitrator:experiment"
 
 # Photos for which visibility is measured.
 _SEEN = 50
@@ -152,7 +151,7 @@ def _key(run: _Run, decoder: barrier.Decoder, whose: str) -> _Key:
     commitment = keys.commit_scheme(mark_key, plan)
     if whose == "owner":
         run.folder.write_json("commitments.json", [commitment])
-    value = hashlib.sha256(f"beacon of seed {settings.seed}".encode()).digest()
+    value = beacon_value(settings.seed)
     bits = schemes.keygen(mark_key, decoder, plan, beacon=value)
     return _Key(plan, bits, barrier.keyed_kernel(decoder, bits, settings.psnr))
 

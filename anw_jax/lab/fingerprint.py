@@ -19,13 +19,11 @@ from anw_jax.lab.fingerprint_settings import CollusionSettings, FingerprintSetti
 from anw_jax.lab.image_fingerprint import measure_image_fingerprint
 from anw_jax.lab.journal import Journal, StoppedError, stop_on_interrupt
 from anw_jax.lab.split import measure_split
-from anw_jax.lab.task import Task, load_task, train_network
+from anw_jax.lab.task import BEACON, Task, beacon_value, load_task, train_network
 from anw_jax.lab.workdir import Workdir
 from anw_jax.models import Variables
 from anw_jax.schemes import fingerprint
 from anw_jax.schemes.fingerprint import simulation
-
-BEACON = "arbitrator:experiment"
 
 _NO_ATTACK = CollusionSettings(colluders=1)
 _COLLUDERS = tuple(range(1, 11))
@@ -91,7 +89,7 @@ def make_codes(settings: FingerprintSettings, base: Variables) -> Issued:
     )
     plan = schemes.plan_of(carrier, alpha=settings.epsilon, beacon=BEACON)
     commitment = keys.commit_scheme(key, plan)
-    value = hashlib.sha256(f"beacon of seed {settings.seed}".encode()).digest()
+    value = beacon_value(settings.seed)
     codes = [
         keys.customer_code(key, plan, settings.num_bits, *_customer(number), beacon=value)
         for number in range(settings.num_customers)

@@ -7,7 +7,6 @@ that the same command resumes.
 
 import dataclasses
 import functools
-import hashlib
 from typing import Any
 
 import jax.numpy as jnp
@@ -18,7 +17,7 @@ from anw_jax.attacks import TrainedModel
 from anw_jax.keys import Bits, MarkKey
 from anw_jax.lab.journal import Journal, StoppedError, TrainingLog, stop_on_interrupt
 from anw_jax.lab.multitask_settings import MarkSettings, MultitaskSettings
-from anw_jax.lab.task import Task, load_task, train_network
+from anw_jax.lab.task import BEACON, Task, beacon_value, load_task, train_network
 from anw_jax.lab.training import callbacks_of
 from anw_jax.lab.workdir import Workdir
 from anw_jax.models import Variables
@@ -26,7 +25,6 @@ from anw_jax.report.scheme_page import EXAMPLES
 from anw_jax.schemes import multitask
 from anw_jax.schemes.multitask import branch as branches
 
-BEACON = "arbitrator:experiment"
 _NUM_EXAMPLES = 12
 
 
@@ -68,7 +66,7 @@ def make_keys(
     """Derive keys, decoders, commitments and bits, in this order."""
     master = MarkKey.for_experiment(settings.seed, "multitask")
     digest = schemes.weights_digest(base)
-    value = hashlib.sha256(f"beacon of seed {settings.seed}".encode()).digest()
+    value = beacon_value(settings.seed)
     found = []
     for number in range(1, settings.num_keys + 1):
         key = keys.one_time_key(master, number)

@@ -1,6 +1,7 @@
 """The task of runs with watermarks in models: images, a network, what an attacker has."""
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable
 from typing import Protocol
@@ -18,6 +19,14 @@ from anw_jax.lab.training import callbacks_of, make_model
 from anw_jax.lab.workdir import Workdir
 from anw_jax.models import Model, Variables
 from anw_jax.train import TrainSettings
+
+# Of experiment keys, which are never evidence.
+BEACON = "arbitrator:experiment"
+
+
+def beacon_value(seed: int) -> bytes:
+    """Return the value of `BEACON` in runs of a seed: what follows the commitment."""
+    return hashlib.sha256(f"beacon of seed {seed}".encode()).digest()
 
 
 class TaskSettings(Protocol):

@@ -44,11 +44,6 @@ _SHAPES: dict[str, dict[str, Any]] = {
     "verdict.json": {"mode": str, "case": {"blind_sha256": str}},
 }
 
-_HEAD = """\
-# What no file of this case can show, stated by the arbitrator; the verdict prints it as such.
-# Fields left as they are here count as not stated, and become conditions of the verdict.
-"""
-
 _OWNER = """
 [owners.{name}]
 # The owner's commitment as you had it from elsewhere (64 hex digits): a log, a register, an
@@ -214,7 +209,7 @@ def write_statements(case: ModelCase) -> None:
     """Write the commented `statements.toml` where there is none."""
     if case.has(stated.NAME):
         return
-    parts = [_HEAD, *(_OWNER.format(name=stated.toml_key(name)) for name in case.owners)]
+    parts = [stated.HEAD, *(_OWNER.format(name=stated.toml_key(name)) for name in case.owners)]
     parts += [_SUSPECT.format(name=stated.toml_key(name)) for name in case.suspects]
     _files.write_whole(case.file(stated.NAME), "".join(parts).encode())
 
