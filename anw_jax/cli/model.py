@@ -19,10 +19,9 @@ from anw_jax.cli.options import (
     sign_option,
     value_option,
 )
-from anw_jax.cli.output import CONDITIONAL, INCONCLUSIVE, NO_EVIDENCE, NOT_SHOWN, show
+from anw_jax.cli.output import NOT_SHOWN, code_of_outcome, show
 from anw_jax.errors import CaseError
 from anw_jax.keys import MarkKey, commit_scheme, one_time_key
-from anw_jax.verify.verdict import is_conditional, is_evidence
 
 
 @click.group()
@@ -303,17 +302,14 @@ def vote(
     )
     body = {"record": record.number, **record.body}
     show(as_json, body, [f"vote {record.number} on claim {number}: {outcome}", why])
-    if outcome != "shown":
-        return INCONCLUSIVE if outcome == "inconclusive" else NOT_SHOWN
-    standing = record.body["standing"]
-    return (
-        0 if is_evidence(standing) else CONDITIONAL if is_conditional(standing) else NO_EVIDENCE
-    )
+    if outcome == "refused":
+        return NOT_SHOWN
+    return code_of_outcome(outcome, [record.body["standing"]])
 
 
 def _network(path: pathlib.Path) -> tuple[Any, dict[str, Any]]:
     """Read a network: a run's folder of checkpoints, or a file of `anw model embed`."""
-    from anw_jax.schemes.systems import open_network
+    from anw_jax.schemes.weights import open_network
 
     return open_network(path)
 

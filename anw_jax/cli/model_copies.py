@@ -15,7 +15,7 @@ from anw_jax.cli.options import (
     sign_option,
     value_option,
 )
-from anw_jax.cli.output import NOT_SHOWN, show
+from anw_jax.cli.output import code_of_outcome, show
 from anw_jax.errors import CaseError
 from anw_jax.keys import MarkKey, Plan, commit_scheme, draw_bits
 
@@ -48,6 +48,7 @@ def setup(
         --judge 77de… --log shared/log --sign ann.sign
     """
     from anw_jax.schemes import fingerprint, plan_of
+    from anw_jax.schemes.case import MODEL_MARK, ModelMark
     from anw_jax.schemes.log import read_log
 
     if folder.exists():
@@ -56,7 +57,8 @@ def setup(
     key = MarkKey.generate()
     _, base = _network(network)
     carrier = fingerprint.make_carrier(key, base, customers, num_disputes=disputes)
-    plan = plan_of(carrier, alpha=epsilon, beacon=beacon)
+    claim = "one model" if disputes == 1 else "each model"
+    plan = plan_of(carrier, alpha=epsilon, beacon=beacon, claim=claim)
     commitment = commit_scheme(key, plan)
     record = fingerprint.records.setup(log, plan, commitment, judge, sign)
     folder.mkdir(parents=True)
@@ -68,6 +70,8 @@ def setup(
         "setup": record.number,
     }
     _json.write(folder / _CARRIER, body)
+    mark = ModelMark(plan, commitment, carrier.as_json(), record.number)
+    _json.write(folder / MODEL_MARK, mark.as_json())
     shown = {"record": record.number, "commitment": commitment, "weights": carrier.num_weights}
     show(as_json, shown, [f"setup {record.number}: {commitment}", f"keep {folder} secret"])
 
@@ -157,15 +161,29 @@ def accept(log, number, network, nonce, sign, as_json) -> None:
 @click.option("--key", type=path_type, help="As the judge, after reading: the owner's key.")
 @click.option("--copies", type=path_type, help="With --key: folder with all accepted copies.")
 @click.option("--beacon-value", metavar="VALUE", help="With --key: as you fetched it.")
+@click.option("--models-tried", type=int, help="You state: models on which the key was tried.")
+@click.option("--nothing-else", is_flag=True, help="You state: the key had no other use.")
 @sign_option
 @json_option
 def trace(
-    log, carrier, suspect, dispute, base, key, copies, beacon_value, sign, as_json
+    log,
+    carrier,
+    suspect,
+    dispute,
+    base,
+    key,
+    copies,
+    beacon_value,
+    models_tried,
+    nothing_else,
+    sign,
+    as_json,
 ) -> int | None:
     """Append DISPUTE as the owner, EXTRACT as the judge, and with --key the VERDICT.
 
-    The judge reads the suspect before the owner opens the key to him. Exit codes of a verdict:
-    0 if a customer is named, 3 if not.
+    The judge reads the suspect before the owner opens the key to him. Exit codes of a verdict
+    are those of `anw verdict`: 0 if a customer is named and it is evidence, 10 if named on
+    conditions (what the judge does not state is one), 3 if none is.
 
     \b
     Examples:
@@ -175,9 +193,10 @@ def trace(
         --suspect found.npz --sign judge.sign
       anw model trace shared/log --dispute 12 --carrier carrier.json --base clean.npz \\
         --suspect found.npz --key mark.key --copies copies --beacon-value round.json \\
-        --sign judge.sign
+        --models-tried 1 --nothing-else --sign judge.sign
     """
     from anw_jax.schemes import fingerprint, weights_digest
+    from anw_jax.schemes.copies import copies_in
 
     opened, plan, setup_number = _opened(carrier)
     found = _network(suspect)[1]
@@ -197,9 +216,14 @@ def trace(
     if copies is None or beacon_value is None:
         raise click.UsageError("a verdict needs --copies and --beacon-value")
     value = parse_beacon_value(plan, beacon_value)
-    by_weights = _copies(copies)
     record, verdict = fingerprint.judge_dispute(
-        *given, MarkKey.load(key), value, lambda one: _copy(by_weights, one.weights), sign
+        *given,
+        MarkKey.load(key),
+        value,
+        copies_in(copies),
+        sign,
+        models_tried=models_tried,
+        nothing_else=nothing_else,
     )
     logs = zip(verdict.issues, verdict.trace.smallest, strict=True)
     lines = [
@@ -207,8 +231,9 @@ def trace(
         + (" (no receipt)" if one.accepted is None else "")
         for one, log10_p in logs
     ]
-    show(as_json, {"record": record.number, **record.body}, [*lines, verdict.text])
-    return None if verdict.named else NOT_SHOWN
+    lines += verdict.text.splitlines()
+    show(as_json, {"record": record.number, **record.body}, lines)
+    return code_of_outcome(verdict.outcome, [verdict.standing])
 
 
 COMMANDS = (setup, issue, accept, trace)
@@ -239,23 +264,7 @@ def _repaired(
     return fingerprint.repair(*given, train_settings=train.TrainSettings(schedule="cosine"))
 
 
-def _copies(folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    """Return the networks in a folder by the digests of their weights."""
-    from anw_jax.schemes import weights_digest
-
-    return {weights_digest(_network(path)[1]): path for path in sorted(folder.glob("*.npz"))}
-
-
-def _copy(by_weights: dict[str, pathlib.Path], weights: str) -> dict[str, Any]:
-    if weights not in by_weights:
-        raise CaseError(
-            f"the accepted copy with the weights {weights[:16]}… must be in the folder of "
-            "copies: the judge checks that each holds its own code"
-        )
-    return _network(by_weights[weights])[1]
-
-
 def _network(path: pathlib.Path) -> tuple[Any, dict[str, Any]]:
-    from anw_jax.schemes.systems import open_network
+    from anw_jax.schemes.weights import open_network
 
     return open_network(path)

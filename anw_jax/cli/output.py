@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 import click
@@ -56,11 +56,16 @@ OF_OUTCOME = {"shown": DONE, "not shown": NOT_SHOWN, "inconclusive": INCONCLUSIV
 
 def code_of_verdict(body: dict[str, Any]) -> int:
     """Return the exit code of a verdict: 0 only if all that is shown is also evidence."""
-    from anw_jax.verify.verdict import is_conditional, is_evidence  # with jax and scipy
-
-    code = OF_OUTCOME[body["corrected"]["outcome"]]
     owners = {owner for owner, *_ in body["corrected"]["named"]}
     standings = [test["standing"] for o in owners for test in body["tests"][o].values()]
+    return code_of_outcome(body["corrected"]["outcome"], standings)
+
+
+def code_of_outcome(outcome: str, standings: Sequence[str]) -> int:
+    """Return the exit code of an outcome and the standings of the tests that it rests on."""
+    from anw_jax.verify.verdict import is_conditional, is_evidence  # with jax and scipy
+
+    code = OF_OUTCOME[outcome]
     if code != DONE or all(map(is_evidence, standings)):
         return code
     known = all(is_evidence(one) or is_conditional(one) for one in standings)

@@ -15,8 +15,7 @@ from anw_jax.keys.digests import is_digest
 from anw_jax.schemes import multitask
 from anw_jax.schemes.log import Record
 from anw_jax.schemes.scheme import ModelVerdict, check_decoder, judge
-from anw_jax.schemes.systems import Network
-from anw_jax.schemes.weights import weights_digest
+from anw_jax.schemes.weights import Network, weights_digest
 
 
 class RefusedClaimError(RecordError):

@@ -6,6 +6,7 @@ a key, and the scores are sealed before it.
 
 import dataclasses
 import datetime
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,7 @@ from anw_jax.audit.statements import (
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import MarkKey, check_scheme_commitment, draw_bits
 from anw_jax.schemes.case import FORMATS, ModelCase, ModelOwner, write_statements
-from anw_jax.schemes.scheme import judge
+from anw_jax.schemes.scheme import TestFn, judge
 from anw_jax.stats import format_p
 from anw_jax.stats.scores import is_usable
 from anw_jax.verify.verdict import is_conditional, verdict_text
@@ -178,10 +179,12 @@ def judge_models(
         check_scheme_commitment(published.commitment, mark_keys[name], published.plan)
         draw_bits(mark_keys[name], published.plan, 1, beacon=values[name])
     conditions = [] if is_compared else [verify.verdict.NOT_COMPARED]
+    num_tests = len(case.owners) * (len(case.suspects) - len(statements.controls))
     tests: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in case.owners}
     for suspect, result in sealed["suspects"].items():
         open_ones = [*conditions, *_of_probe(case, declared, suspect)]
         for name, owner in case.owners.items():
+            said = statements.of(name, suspect)
             found = judge(
                 scores[suspect][name],
                 mark_keys[name],
@@ -190,8 +193,9 @@ def judge_models(
                 commitment=owner.published.commitment,
                 sealed_digest=result["owners"][name]["table"],
                 beacon=values[name],
-                statements=statements.of(name, suspect),
+                statements=said,
                 other_conditions=open_ones,
+                test_fn=_test_fn(owner, said.factor * num_tests),
             )
             tests[name][suspect] = _test(found, statements.suspects[suspect])
     suspects, controls = split_controls(tests, statements)
@@ -285,6 +289,7 @@ def _owner(owner: ModelOwner) -> dict[str, Any]:
         "commitment": published.commitment,
         "plan": published.plan.as_json(),
         "mark": owner.digest,
+        **published.system.fixed(owner.own),
     }
 
 
@@ -299,6 +304,14 @@ def _of_probe(case: ModelCase, declared: dict[str, Any], suspect: str) -> list[s
     if declared["despite_probe"] or not case.has("probe.json"):
         return [OVERRIDDEN]
     return [] if case.read("probe.json")["suspects"][suspect]["is_fit"] else [OVERRIDDEN]
+
+
+def _test_fn(owner: ModelOwner, factor: float) -> TestFn | None:
+    trace_fn = owner.published.system.trace
+    if trace_fn is None:
+        return None
+    given = (owner.decoder, owner.own, owner.published.plan)
+    return functools.partial(trace_fn, *given, factor=factor)
 
 
 def _test(found: Any, said: dict[str, Any]) -> dict[str, Any]:
@@ -316,11 +329,12 @@ def _test(found: Any, said: dict[str, Any]) -> dict[str, Any]:
         "conditions": list(found.conditions),
         "sentence": found.sentence,
         "stated": list(stated),
+        **found.fields,
     }
 
 
 def _text(test: dict[str, Any], level: float | None) -> str:
-    return verdict_text(
+    text = verdict_text(
         test["outcome"],
         test["alpha"] if level is None else level,
         test["sentence"],
@@ -328,6 +342,8 @@ def _text(test: dict[str, Any], level: float | None) -> str:
         test["conditions"] if is_conditional(test["standing"]) else (),
         test["stated"],
     )
+    first = test.get("not_excluded")
+    return f"{first}\n{text}" if first and test["outcome"] == "shown" else text
 
 
 def _circumstances(

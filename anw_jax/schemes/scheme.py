@@ -22,7 +22,7 @@ to the *released* model, innocent networks would match the bits that it carries.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -30,9 +30,9 @@ import numpy as np
 
 from anw_jax.errors import CommitmentError
 from anw_jax.keys import Bits, MarkKey, Plan, check_scheme_commitment, draw_bits
-from anw_jax.keys.plan_fields import BARRIER
+from anw_jax.keys.plan_fields import BARRIER, FINGERPRINT
 from anw_jax.stats import TestResult, bit_test, multiplied
-from anw_jax.stats.testing import MARKED_MODEL, MARKED_OUTPUTS, in_words
+from anw_jax.stats.testing import MARKED_COPIES, MARKED_MODEL, MARKED_OUTPUTS, in_words
 from anw_jax.verify.sealing import check_sealed, sealed_form
 from anw_jax.verify.statements import (
     NOTHING_STATED,
@@ -42,8 +42,29 @@ from anw_jax.verify.statements import (
 )
 from anw_jax.verify.verdict import NOT_COMPARED, is_conditional, standing_of, verdict_text
 
+_MADE_OF = {BARRIER: MARKED_OUTPUTS, FINGERPRINT: MARKED_COPIES}
+
 # From inputs `[b, …]` to the values of the tapped layers, each `[b, …, channels]`.
 TapsFn = Callable[[np.ndarray], Sequence[jax.Array]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tested:
+    """The test of a system that also says whose copy a suspect is.
+
+    Attributes:
+      result: of the test.
+      sentence: who is named.
+      fields: what the verdict's file has beside the result, plain JSON values.
+    """
+
+    result: TestResult
+    sentence: str
+    fields: Mapping[str, Any]
+
+
+# From the sealed scores, the key and the beacon's value.
+TestFn = Callable[[np.ndarray, MarkKey, bytes], Tested]
 
 
 class Decoder(Protocol):
@@ -69,6 +90,8 @@ class ModelVerdict:
       factor: commitments found and models tried, by which p was multiplied.
       stated: the arbitrator's statements, one sentence each.
       made_of: what the hypothesis of the test denies.
+      named: who is named, in words; "" of systems that name nobody.
+      fields: more of the verdict's file, plain JSON values.
     """
 
     result: TestResult
@@ -77,11 +100,13 @@ class ModelVerdict:
     factor: float
     stated: tuple[str, ...]
     made_of: str = MARKED_MODEL
+    named: str = ""
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
         """The result in words a court can read."""
-        return in_words(self.result, made_of=self.made_of)
+        return f"{self.named} {in_words(self.result, made_of=self.made_of)}".lstrip()
 
     @property
     def text(self) -> str:
@@ -144,6 +169,7 @@ def judge(
     beacon: bytes = b"",
     statements: Statements = NOTHING_STATED,
     other_conditions: Sequence[str] = (),
+    test_fn: TestFn | None = None,
 ) -> ModelVerdict:
     """Open the commitment and test the scores that were read from a suspect.
 
@@ -158,6 +184,7 @@ def judge(
       beacon: the value of the beacon.
       statements: what the arbitrator states; every omitted fact becomes a condition.
       other_conditions: what is open beyond plan and statements.
+      test_fn: what tests the scores instead of `stats.bit_test` with the bits of the key.
 
     Raises:
       CommitmentError: key, plan, decoder, scores or value differ from those fixed before.
@@ -167,16 +194,22 @@ def judge(
     check_sealed(scores, sealed_digest, "the vector of scores")
     check_scheme_commitment(commitment, mark_key, plan)
     check_against(statements, plan, commitment)
-    bits = keygen(mark_key, decoder, plan, beacon=beacon)
-    result = bit_test(scores, bits, statistic=plan.statistic, alpha=plan.alpha)
+    if test_fn is None:
+        bits = keygen(mark_key, decoder, plan, beacon=beacon)
+        result = bit_test(scores, bits, statistic=plan.statistic, alpha=plan.alpha)
+        tested = Tested(result, "", {})
+    else:
+        tested = test_fn(scores, mark_key, beacon)
     not_compared = [NOT_COMPARED] if sealed_digest is None else []
     conditions = (*conditions_of(plan, statements), *not_compared, *other_conditions)
     standing = standing_of(mark_key.origin, commitment, statements, conditions)
     return ModelVerdict(
-        result=multiplied(result, statements.factor),
+        result=multiplied(tested.result, statements.factor),
         standing=standing,
         conditions=conditions if is_conditional(standing) else (),
         factor=statements.factor,
         stated=tuple(statements.lines()),
-        made_of=MARKED_OUTPUTS if plan.mark.startswith(f"{BARRIER}:") else MARKED_MODEL,
+        made_of=_MADE_OF.get(plan.mark.partition(":")[0], MARKED_MODEL),
+        named=tested.sentence,
+        fields=tested.fields,
     )

@@ -12,17 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import data, train
+from anw_jax import data
 from anw_jax.audit.suspect_file import SuspectFile
 from anw_jax.errors import AnwError, CaseError, CommitmentError
 from anw_jax.keys import Plan
-from anw_jax.keys.plan_fields import BARRIER, MULTITASK
-from anw_jax.models import Model
-from anw_jax.schemes import barrier, multitask
-from anw_jax.schemes.scheme import Decoder, TapsFn
-from anw_jax.schemes.weights import load_network, weights_digest
-
-Network = tuple[Model, dict[str, Any]]
+from anw_jax.keys.plan_fields import BARRIER, FINGERPRINT, MULTITASK
+from anw_jax.schemes import barrier, copies, fingerprint, multitask
+from anw_jax.schemes.scheme import Decoder, TapsFn, Tested
+from anw_jax.schemes.weights import Network, open_base, open_network, weights_digest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +48,10 @@ class System:
         be read? It must use no bits, and need not read a score.
       extract: `(decoder, own, model) -> float64 [num_bits]`, the scheme's `extract`; raises
         ValueError for a model that cannot be read.
+      trace: `(decoder, own, plan, scores, key, beacon, factor) -> Tested`, in the place of the
+        test of one vector of bits, for a system that says whose copy it is; `factor` is what
+        the level is divided by.
+      fixed: from `own` to what `declared.json` fixes of it beside the decoder.
     """
 
     decoder_from_json: Callable[[dict[str, Any]], Decoder]
@@ -58,6 +59,8 @@ class System:
     open_suspect: Callable[[SuspectFile], OpenModel]
     problems: Callable[[Any, Any, Any], tuple[list[str], list[str]]]
     extract: Callable[[Any, Any, Any], np.ndarray]
+    trace: Callable[..., Tested] | None = None
+    fixed: Callable[[Any], dict[str, str]] = lambda own: {}
 
 
 def system_of(plan: Plan) -> System:
@@ -73,11 +76,6 @@ def system_of(plan: Plan) -> System:
             f"{plan.mark!r:.60}"
         )
     return SYSTEMS[name]
-
-
-def open_network(path: pathlib.Path) -> Network:
-    """Read a network: the folder of checkpoints of a run, or a file of `save_network`."""
-    return train.load_model(path) if path.is_dir() else load_network(path)
 
 
 def open_network_suspect(file: SuspectFile) -> OpenModel:
@@ -101,14 +99,7 @@ def open_network_suspect(file: SuspectFile) -> OpenModel:
 
 
 def _open_clean(decoder: multitask.Decoder, folder: pathlib.Path) -> Network:
-    """Read the clean model w0 of an owner, "base.npz" or the folder "base"."""
-    names = [name for name in ("base.npz", "base") if (folder / name).exists()]
-    if len(names) != 1:
-        raise CaseError(
-            f"{folder} must hold the clean model as base.npz or as the folder base, got "
-            f"{' and '.join(names) or 'neither'}"
-        )
-    network = open_network(folder / names[0])
+    network = open_base(folder)
     decoder.check_base(weights_digest(network[1]))
     return network
 
@@ -210,6 +201,15 @@ def _checked_answers(decoder: barrier.Decoder, answers: np.ndarray) -> np.ndarra
 
 
 SYSTEMS = {
+    FINGERPRINT: System(
+        decoder_from_json=fingerprint.Carrier.from_json,
+        open_own=copies.open_copies,
+        open_suspect=open_network_suspect,
+        problems=copies.problems,
+        extract=copies.extract_all,
+        trace=copies.trace_copies,
+        fixed=copies.fixed,
+    ),
     BARRIER: System(
         decoder_from_json=barrier.Head.from_json,
         open_own=_open_barrier,

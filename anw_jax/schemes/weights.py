@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from anw_jax import _check, _files, _json
-from anw_jax.errors import CheckpointError
+from anw_jax import _check, _files, _json, train
+from anw_jax.errors import CaseError, CheckpointError
 from anw_jax.keys.digests import length_prefixed
 from anw_jax.models import Model, by_path, from_paths
 
@@ -29,6 +29,8 @@ _FORMAT = "anw_jax network, version 1"
 _SETTINGS = "settings.json"
 _MOST_BYTES = 2**34
 _NO_WEIGHTS: dict[str, Any] = {"params": {}, "batch_stats": {}}
+
+Network = tuple[Model, dict[str, Any]]
 
 
 def weights_digest(variables: Any) -> str:
@@ -82,7 +84,27 @@ def save_network(path: str | os.PathLike, model: Model, variables: dict[str, Any
     return weights_digest(variables)
 
 
-def load_network(path: str | os.PathLike) -> tuple[Model, dict[str, Any]]:
+def open_network(path: pathlib.Path) -> Network:
+    """Read a network: the folder of checkpoints of a run, or a file of `save_network`."""
+    return train.load_model(path) if path.is_dir() else load_network(path)
+
+
+def open_base(folder: pathlib.Path) -> Network:
+    """Read the clean model in an owner's folder: "base.npz" or the folder "base".
+
+    Raises:
+      CaseError: neither is there, or both.
+    """
+    names = [name for name in ("base.npz", "base") if (folder / name).exists()]
+    if len(names) != 1:
+        raise CaseError(
+            f"{folder} must hold the clean model as base.npz or as the folder base, got "
+            f"{' and '.join(names) or 'neither'}"
+        )
+    return open_network(folder / names[0])
+
+
+def load_network(path: str | os.PathLike) -> Network:
     """Read a network; the weights are checked against its settings.
 
     Raises:

@@ -23,6 +23,7 @@ from anw_jax.stats.scores import (
 DEFAULT_ALPHA = 1e-6
 
 MARKED_MODEL = "the marked model or anything derived from it"
+MARKED_COPIES = "any customer's copy or anything derived from it"
 A_MATCH = "a match this strong or stronger would occur"
 MARKED_OUTPUTS = (
     "outputs marked with this key, by whatever path they would have come into its data"

@@ -6,7 +6,7 @@ the key to him, not to the log, and shows every copy that was accepted.
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from anw_jax.keys import MarkKey, draw_bits
 from anw_jax.keys.bits import Bits
 from anw_jax.schemes.claims import numbered
 from anw_jax.schemes.fingerprint.carrier import Carrier
+from anw_jax.schemes.fingerprint.projection import KINDS
 from anw_jax.schemes.fingerprint.reader import customer_scores, extract, owner_scores
 from anw_jax.schemes.fingerprint.records import (
     Issue,
@@ -33,9 +34,17 @@ from anw_jax.schemes.log import Record, append, read_log
 from anw_jax.schemes.scheme import check_decoder
 from anw_jax.schemes.weights import weights_digest
 from anw_jax.verify.sealing import check_sealed
+from anw_jax.verify.statements import conditions_of
+from anw_jax.verify.verdict import is_conditional, standing_of, verdict_text
+
+# Said before anything else wherever a customer is named.
+NOT_EXCLUDED = "It cannot be excluded that the owner himself, or a thief, let a copy out."
 
 # Shares of bits that a delivered copy must, and must not, have of its own code and of another.
 _OWN, _OTHER = 0.95, 0.75
+# How far apart the bits of a delivered copy may be in size; `embed` makes all equal. What an
+# owner adds of another code shows here long before it could name that customer.
+_MOST_UNEQUAL = 0.02
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,6 +58,11 @@ class FingerprintVerdict:
       trace: the test of all codes.
       owner_log10_p: by reading, of the owner's common mark.
       not_counted: numbers of records in the log that change nothing, each with the reason.
+      alpha: the declared ε.
+      standing: as `verify.Verdict` has it.
+      conditions: facts that were not stated; empty for evidence.
+      factor: setups in the log and models tried, by which ε was divided.
+      stated: the judge's statements, one sentence each.
     """
 
     named: tuple[Issue, ...]
@@ -57,6 +71,11 @@ class FingerprintVerdict:
     trace: Trace
     owner_log10_p: dict[str, float]
     not_counted: dict[int, str]
+    alpha: float
+    standing: str
+    conditions: tuple[str, ...]
+    factor: float
+    stated: tuple[str, ...]
 
     @property
     def outcome(self) -> str:
@@ -66,16 +85,28 @@ class FingerprintVerdict:
     @property
     def text(self) -> str:
         """The verdict in plain language; what cannot be excluded is said first."""
-        if not self.named:
-            return "The suspect was not traced to any copy. This does not show its innocence."
-        copies = ", ".join(str(one.number) for one in self.named)
-        noun = "copy" if len(self.named) == 1 else "the copies"
-        return (
-            "It cannot be excluded that the owner himself, or a thief, let a copy out. The "
-            f"suspect derives from {noun} {copies}, which the customer and the owner held. "
-            "Over all disputes and readings, the probability that any innocent customer is "
-            "named is at most the declared level."
+        text = verdict_text(
+            self.outcome,
+            self.alpha,
+            sentence_of(self.named),
+            self.standing,
+            self.conditions,
+            self.stated,
         )
+        return f"{NOT_EXCLUDED}\n{text}" if self.named else text
+
+
+def sentence_of(named: Sequence[Issue]) -> str:
+    """Say from which copies a suspect derives."""
+    if not named:
+        return "The suspect was not traced to any copy. This does not show its innocence."
+    copies = ", ".join(str(one.number) for one in named)
+    noun = "copy" if len(named) == 1 else "the copies"
+    return (
+        f"The suspect derives from {noun} {copies}, which the customer and the owner held. "
+        "Over all disputes and readings, the probability that any innocent customer is named "
+        "is at most the declared level."
+    )
 
 
 def read_suspect(
@@ -120,6 +151,9 @@ def judge_dispute(
     beacon: bytes,
     copy_of: Callable[[Issue], dict[str, Any]],
     key_file: pathlib.Path,
+    *,
+    models_tried: int | None = None,
+    nothing_else: bool = False,
 ) -> tuple[Record, FingerprintVerdict]:
     """Append VERDICT: open the codes, check every accepted copy, test.
 
@@ -133,6 +167,9 @@ def judge_dispute(
       beacon: the value of the beacon, as the judge fetched it.
       copy_of: returns the weights of an accepted copy, as the owner shows them.
       key_file: the judge's signing key.
+      models_tried: as in `verify.Statements`: what the judge states. What he does not state
+        is a condition of the verdict.
+      nothing_else: the same.
 
     Raises:
       RefusedDisputeError: a changed or swapped code, or as `read_suspect`.
@@ -145,10 +182,20 @@ def judge_dispute(
     _check_counts(records, record, carrier, own, issues)
     scores = _scores(record, carrier, base, suspect)
     _check_seals(readings_of(records, own, number), number, scores)
-    check_opening(own, mark_key, beacon)
-    codes = [one.code(mark_key, own.plan, carrier.num_bits, beacon) for one in issues]
-    _check_copies(carrier, base, issues, codes, copy_of)
-    found = trace(carrier, own.plan, scores, codes)
+    codes = open_codes(carrier, base, own, issues, mark_key, beacon, copy_of)
+    said = verify.Statements(
+        commitment=own.commitment,
+        held_since=own.held_since,
+        held_from="the log, as more than half of the nodes saw it",
+        # By whomever: an owner may have set up copies under many names.
+        found=max(sum(one.kind == "setup" for one in records), own.plan.number),
+        found_at="the log",
+        models_tried=models_tried,
+        nothing_else=nothing_else,
+    )
+    conditions = conditions_of(own.plan, said)
+    standing = standing_of(mark_key.origin, own.commitment, said, conditions)
+    found = trace(carrier, own.plan, scores, codes, factor=said.factor)
     common = draw_bits(mark_key, own.plan, carrier.num_owner_bits, beacon=beacon)
     hit = [issues[place] for place in found.named]
     verdict = FingerprintVerdict(
@@ -158,6 +205,11 @@ def judge_dispute(
         found,
         _owner_log10_p(carrier, scores, common, own),
         not_counted,
+        own.plan.alpha,
+        standing,
+        conditions if is_conditional(standing) else (),
+        said.factor,
+        tuple(said.lines()),
     )
     body = {
         "dispute": number,
@@ -168,9 +220,33 @@ def judge_dispute(
         "not_counted": {str(number): why for number, why in not_counted.items()},
         "num_tests": found.num_tests,
         "level": found.level,
+        "standing": standing,
+        "conditions": list(verdict.conditions),
+        "factor": said.factor,
         "text": verdict.text,
     }
     return append(folder, "verdict", body, key_file), verdict
+
+
+def open_codes(
+    carrier: Carrier,
+    base: dict[str, Any],
+    own: Setup,
+    issues: Sequence[Issue],
+    mark_key: MarkKey,
+    beacon: bytes,
+    copy_of: Callable[[Issue], dict[str, Any]],
+) -> list[Bits]:
+    """Open the codes of all issues, and check that every accepted copy holds its own.
+
+    Raises:
+      RefusedDisputeError: a key or a value other than that of SETUP, a changed copy, or one
+        that holds another code than its own.
+    """
+    check_opening(own, mark_key, beacon)
+    codes = [one.code(mark_key, own.plan, carrier.num_bits, beacon) for one in issues]
+    _check_copies(carrier, base, issues, codes, copy_of)
+    return codes
 
 
 def _check_judge(own: Setup, key_file: pathlib.Path) -> None:
@@ -229,7 +305,7 @@ def _check_seals(reads: list[Record], number: int, scores: dict[str, np.ndarray]
 def _check_copies(
     carrier: Carrier,
     base: dict[str, Any],
-    issues: list[Issue],
+    issues: Sequence[Issue],
     codes: list[Bits],
     copy_of: Callable[[Issue], dict[str, Any]],
 ) -> None:
@@ -244,14 +320,21 @@ def _check_copies(
                 f"changed copy: issue {one.number} names the weights {one.weights[:16]}…, got "
                 f"{weights_digest(copy)[:16]}…"
             )
-        read = np.sign(customer_scores(carrier, extract(carrier, base, copy, "non-blind")))
-        shares = (signs == read).mean(axis=1)
+        scores = customer_scores(carrier, extract(carrier, base, copy, "non-blind"))
+        shares = (signs == np.sign(scores)).mean(axis=1)
         others = [n for n in np.flatnonzero(shares > _OTHER) if n != place]
         if shares[place] < _OWN or others:
             whose = f"that of issue {issues[others[0]].number}" if others else "none of these"
             raise RefusedDisputeError(
                 f"swapped code: the copy of issue {one.number} holds {shares[place]:.0%} of "
                 f"its own code, and {whose}"
+            )
+        own = scores * signs[place]
+        unequal = float(np.abs(own / own.mean() - 1.0).max())
+        if carrier.kind == KINDS[0] and unequal > _MOST_UNEQUAL:
+            raise RefusedDisputeError(
+                f"changed code: the copy of issue {one.number} holds the bits of its code with "
+                f"sizes that differ by up to {unequal:.0%}: it holds more than its own code"
             )
 
 

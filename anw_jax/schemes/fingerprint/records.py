@@ -59,6 +59,7 @@ class Setup:
       judge: public key, 64 hex digits.
       plan: of the test; `mark` holds the carrier's digest.
       commitment: to key and plan.
+      held_since: when more than half of the nodes had seen it; "" before a dispute.
     """
 
     number: int
@@ -66,6 +67,7 @@ class Setup:
     judge: str
     plan: Plan
     commitment: str
+    held_since: str = ""
 
 
 def setup(
@@ -267,10 +269,12 @@ def check_dispute(
     if not issues:
         raise RefusedDisputeError(f"no copies: none was issued under setup {own.number}")
     try:
-        held_since(before[: issues[0].number - 1], record, before[own.number - 1], own.plan)
+        since = held_since(
+            before[: issues[0].number - 1], record, before[own.number - 1], own.plan
+        )
     except RecordError as error:
         raise RefusedDisputeError(f"late setup: {error}") from None
-    return own, issues, not_counted
+    return dataclasses.replace(own, held_since=since), issues, not_counted
 
 
 def check_opening(own: Setup, mark_key: MarkKey, beacon: bytes) -> None:

@@ -25,7 +25,7 @@ class Trace:
     Attributes:
       named: places of the codes that at least one reading names, in increasing order.
       log10_p: by reading, float64 `[num_codes]`, before any correction.
-      level: of Holm's rule in each reading: ε / (disputes x readings).
+      level: of Holm's rule in each reading: ε / (disputes x readings x factor).
       num_tests: codes that Holm's rule is applied to.
     """
 
@@ -41,7 +41,12 @@ class Trace:
 
 
 def trace(
-    carrier: Carrier, plan: Plan, scores: Mapping[str, np.ndarray], codes: Sequence[Bits]
+    carrier: Carrier,
+    plan: Plan,
+    scores: Mapping[str, np.ndarray],
+    codes: Sequence[Bits],
+    *,
+    factor: float = 1.0,
 ) -> Trace:
     """Test every code against the scores of all declared readings.
 
@@ -54,10 +59,12 @@ def trace(
       plan: the committed plan; `alpha` is ε.
       scores: of each reading of `carrier.readings`, as `reader.extract` returns them.
       codes: all codes that were issued, delivered or not.
+      factor: at least 1, by which ε is divided further: tests of a case, setups to choose
+        from, models tried.
 
     Raises:
       CommitmentError: the plan of another carrier.
-      ValueError: other readings than declared, or more codes.
+      ValueError: other readings than declared, more codes, or a factor below 1.
     """
     check_decoder(carrier, plan)
     if set(scores) != set(carrier.readings):
@@ -70,7 +77,9 @@ def trace(
             f"codes must be at most the {carrier.num_customers} that were declared, got "
             f"{len(codes)}"
         )
-    level = plan.alpha / (carrier.num_disputes * len(carrier.readings))
+    if not factor >= 1.0:
+        raise ValueError(f"factor must be at least 1, got {factor}")
+    level = plan.alpha / (carrier.num_disputes * len(carrier.readings) * factor)
     named = np.zeros(len(codes), bool)
     found = {}
     for reading in carrier.readings:
@@ -79,3 +88,31 @@ def trace(
         named |= stats.holm(found[reading], level, carrier.num_customers)
     places = tuple(int(place) for place in np.flatnonzero(named))
     return Trace(places, found, level, carrier.num_customers)
+
+
+def strongest(
+    carrier: Carrier, plan: Plan, scores: Mapping[str, np.ndarray], codes: Sequence[Bits]
+) -> stats.TestResult:
+    """Test whether the suspect was made without any of these copies.
+
+    The smallest p of all codes and readings, multiplied by the declared numbers of customers,
+    readings and disputes (Bonferroni): "shown" if and only if `trace` names one of them, but
+    for rounding, which counts against the claim.
+
+    Args:
+      carrier: of the issue.
+      plan: the committed plan.
+      scores: as for `trace`.
+      codes: those that may be named, at least one.
+    """
+    results = {}
+    for reading in carrier.readings:
+        own = customer_scores(carrier, scores[reading])
+        logs = stats.bit_log10_p_values(own, list(codes), plan.statistic)
+        results[reading] = stats.bit_test(
+            own, codes[int(np.argmin(logs))], statistic=plan.statistic, alpha=plan.alpha
+        )
+    best = min(results.values(), key=lambda one: one.log10_p)
+    return stats.multiplied(
+        best, float(carrier.num_customers * len(carrier.readings) * carrier.num_disputes)
+    )

@@ -26,25 +26,27 @@ def tiny_base(seed: int = 0) -> dict:
 class Owner:
     """Carrier, plan, codes and copies of one issue."""
 
-    def __init__(self, num_bits: int = 128, num_customers: int = 20, **settings):
-        self.base = tiny_base()
+    def __init__(
+        self, num_bits=128, num_customers=20, key: MarkKey = KEY, claim="one model", **settings
+    ):
+        self.base, self.key = tiny_base(), key
         settings = {"readings": ("non-blind", "blind"), "num_owner_bits": 32, **settings}
         self.carrier = fingerprint.make_carrier(
-            KEY, self.base, num_customers, layers=LAYERS, num_bits=num_bits, **settings
+            key, self.base, num_customers, layers=LAYERS, num_bits=num_bits, **settings
         )
-        self.plan = plan_of(self.carrier, alpha=1e-3, beacon="arbitrator:Jane")
+        self.plan = plan_of(self.carrier, alpha=1e-3, beacon="arbitrator:Jane", claim=claim)
 
     def code(self, number: int, value: bytes = VALUE) -> Bits:
         customer, nonce = f"{number:064x}", number.to_bytes(32, "big")
         bits = self.carrier.num_bits
-        return customer_code(KEY, self.plan, bits, customer, nonce, beacon=value)
+        return customer_code(self.key, self.plan, bits, customer, nonce, beacon=value)
 
     def codes(self, count: int, value: bytes = VALUE) -> list[Bits]:
         return [self.code(number, value) for number in range(count)]
 
     @functools.cached_property
     def owner_bits(self) -> Bits:
-        return draw_bits(KEY, self.plan, self.carrier.num_owner_bits, beacon=VALUE)
+        return draw_bits(self.key, self.plan, self.carrier.num_owner_bits, beacon=VALUE)
 
     def copy(self, code: Bits, strength: float = 0.1) -> dict:
         return fingerprint.embed(

@@ -2,112 +2,22 @@
 
 import dataclasses
 import json
-import types
 
 import numpy as np
 import pytest
 
-from anw_jax import audit
 from anw_jax.errors import CommitmentError, RecordError
 from anw_jax.keys import MarkKey, commit_scheme
-from anw_jax.schemes import fingerprint, protocol, weights_digest
+from anw_jax.schemes import weights_digest
 from anw_jax.schemes.fingerprint import RefusedDisputeError, disputes, records
-from anw_jax.schemes.log import Record, append, read_log
-from tests.schemes.fingerprint.conftest import KEY, VALUE, Owner
-
-NODES = ("node0", "node1", "node2")
-CUSTOMERS = ("ann", "bob", "cid")
-
-
-def nonce(name: str) -> str:
-    return f"{CUSTOMERS.index(name) + 7:064x}"
-
-
-class World:
-    """A log with a setup that two nodes have seen, and the keys of all."""
-
-    def __init__(self, path, own: Owner):
-        self.path, self.own, self.log = path, own, path / "log"
-        for name in (*NODES, *CUSTOMERS, "owner", "judge", "thief"):
-            audit.new_signing_key(path / name)
-        protocol.open_log(self.log, [self.public(name) for name in NODES], path / "owner")
-        commitment = commit_scheme(KEY, own.plan)
-        self.setup = records.setup(
-            self.log, own.plan, commitment, self.public("judge"), path / "owner"
-        ).number
-        self.copies: dict[str, dict] = {}
-
-    def public(self, name: str) -> str:
-        return audit.signatures.public_key_of(self.path / name)
-
-    def see(self, *nodes: str):
-        for name in nodes or NODES[:2]:
-            protocol.see(self.log, self.path / name)
-
-    def code(self, name: str):
-        one = fingerprint.Issue(0, self.public(name), nonce(name), "", None)
-        return one.code(KEY, self.own.plan, self.own.carrier.num_bits, VALUE)
-
-    def issue(self, name: str, code_of: str | None = None) -> Record:
-        self.copies[name] = self.own.copy(self.code(code_of or name))
-        return records.issue(
-            self.log,
-            self.setup,
-            self.public(name),
-            nonce(name),
-            weights_digest(self.copies[name]),
-            self.path / "owner",
-        )
-
-    def accept(self, name: str, number: int) -> Record:
-        digest = weights_digest(self.copies[name])
-        return records.accept(self.log, number, nonce(name), digest, self.path / name)
-
-    def deliver(self, *names: str):
-        self.see()
-        for name in names:
-            self.accept(name, self.issue(name).number)
-
-    def dispute(self, suspect: dict) -> int:
-        digest = weights_digest(suspect)
-        return records.dispute(self.log, self.setup, digest, self.path / "owner").number
-
-    def read(self, number: int, suspect: dict, **changes):
-        given = {"carrier": self.own.carrier, "judge": "judge", "base": self.own.base}
-        given = types.SimpleNamespace(**{**given, **changes})
-        return disputes.read_suspect(
-            self.log, number, given.carrier, given.base, suspect, self.path / given.judge
-        )
-
-    def judge(self, number: int, suspect: dict, key=KEY, value=VALUE, copies=None):
-        by_weights = {weights_digest(one): one for one in self.copies.values()}
-        return disputes.judge_dispute(
-            self.log,
-            number,
-            self.own.carrier,
-            self.own.base,
-            suspect,
-            key,
-            value,
-            copies or (lambda one: by_weights[one.weights]),
-            self.path / "judge",
-        )
+from anw_jax.schemes.log import append, read_log
+from tests.schemes.fingerprint.conftest import KEY, Owner
+from tests.schemes.fingerprint.world import CUSTOMERS, World, leaked, nonce
 
 
 @pytest.fixture
 def world(tmp_path, owner) -> World:
     return World(tmp_path, owner)
-
-
-def leaked(world: World, *names: str) -> dict:
-    first, *rest = [world.copies[name]["params"] for name in names]
-    params = {
-        name: {
-            "kernel": np.mean([first[name]["kernel"], *(r[name]["kernel"] for r in rest)], 0)
-        }
-        for name in first
-    }
-    return {"params": params, "batch_stats": {}}
 
 
 def test_the_one_who_leaked_is_named(world):
@@ -124,6 +34,70 @@ def test_the_one_who_leaked_is_named(world):
     assert KEY.secret.hex() not in "".join(
         path.read_text() for path in world.log.iterdir()
     )  # opened to the judge only
+
+
+def test_what_the_judge_does_not_state_is_a_condition(tmp_path, owner_class):
+    world = World(tmp_path, owner_class(key=MarkKey.generate()))
+    world.deliver("ann", "bob")
+    suspect = leaked(world, "ann")
+    number = world.dispute(suspect)
+    world.read(number, suspect)
+    record, verdict = world.judge(number, suspect)
+    assert [text[:30] for text in verdict.conditions] == [
+        "the suspect was not found by t",
+        "nothing else was published or ",
+    ]
+    assert verdict.standing.startswith("holds only if")
+    assert record.body["conditions"] == list(verdict.conditions)
+    assert "\nShown at level 0.001, if\n  1. the suspect was not" in verdict.text
+    stated = world.judge(number, suspect, models_tried=50, nothing_else=True)[1]
+    assert stated.standing == "evidence under the committed plan"
+    assert stated.trace.level == pytest.approx(verdict.trace.level / 50)
+    assert "the arbitrator states: the key was tried on 50 model(s)" in stated.text
+
+
+def test_every_setup_in_the_log_divides_epsilon(world):
+    """An owner could set up copies many times, and dispute with what fits a suspect."""
+    world.deliver("ann")
+    other = dataclasses.replace(world.own.plan, number=2)
+    records.setup(
+        world.log, other, commit_scheme(KEY, other), world.public("judge"), world.path / "thief"
+    )
+    suspect = leaked(world, "ann")
+    number = world.dispute(suspect)
+    world.read(number, suspect)
+    verdict = world.judge(number, suspect)[1]
+    assert verdict.factor == 2.0
+    assert verdict.trace.level == pytest.approx(1e-3 / 2 / 2)
+
+
+def test_a_copy_with_some_of_another_code_is_refused(world):
+    """Its bits are all right, but whoever leaks it would let another customer be named."""
+    world.see()
+    given = world.own.copy(world.code("ann"))
+    added = mixed_in(world.own, given, world.own.copy(world.code("bob")), 0.2)
+    world.copies["ann"] = added
+    number = records.issue(
+        world.log, world.setup, world.public("ann"), nonce("ann"), weights_digest(added),
+        world.path / "owner",
+    ).number  # fmt: skip
+    world.accept("ann", number)
+    world.accept("bob", world.issue("bob").number)
+    dispute = world.dispute(added)
+    world.read(dispute, added)
+    with pytest.raises(RefusedDisputeError, match=r"^changed code: .* more than its own code"):
+        world.judge(dispute, added)
+
+
+def mixed_in(own: Owner, copy: dict, other: dict, share: float) -> dict:
+    params = {
+        name: {
+            "kernel": copy["params"][name]["kernel"]
+            + np.float32(share) * (layer["kernel"] - own.base["params"][name]["kernel"])
+        }
+        for name, layer in other["params"].items()
+    }
+    return {"params": params, "batch_stats": {}}
 
 
 def test_an_innocent_model_names_nobody(world):

@@ -1,0 +1,237 @@
+"""Customers' copies judged by the case commands, from the probe to the verdict."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from anw_jax.cli.main import run
+from anw_jax.errors import CaseError, ChangedFileError, CommitmentError
+from anw_jax.keys import MarkKey, commit_scheme
+from anw_jax.models import by_path, from_paths
+from anw_jax.schemes import copies, systems, weights_digest
+from anw_jax.schemes.case import ModelCase, ModelMark
+from anw_jax.schemes.fingerprint import RefusedDisputeError
+from anw_jax.schemes.judging import declare_models, judge_models, probe_models, seal_models
+from tests.schemes.fingerprint.conftest import VALUE, tiny_base
+from tests.schemes.fingerprint.world import World, leaked
+
+STATED = """
+[owners.ann]
+commitment = "{commitment}"
+held_since = "2026-11-01T10:00:00Z"
+found = 1
+nothing_else = true
+[suspects.found]
+models_tried = 1
+"""
+
+
+def save(path, weights: dict) -> None:
+    np.savez(path, **{name.replace("/", "."): leaf for name, leaf in by_path(weights).items()})
+
+
+def load(path) -> tuple[None, dict]:
+    with np.load(path) as arrays:
+        read = from_paths({name.replace(".", "/"): arrays[name] for name in arrays.files})
+    return None, {"params": {}, "batch_stats": {}} | read
+
+
+@pytest.fixture(autouse=True)
+def plain_files(monkeypatch):
+    """Networks are files of two kernels, which no class of `models` describes."""
+
+    def open_suspect(file):
+        network = load(file.path.parent / file.fields["file"])
+        return systems.OpenModel(weights_digest(network[1]), network)
+
+    monkeypatch.setattr(copies, "open_base", lambda folder: load(folder / "base.npz"))
+    monkeypatch.setattr(copies, "load_network", load)
+    entry = dataclasses.replace(systems.SYSTEMS["fingerprint"], open_suspect=open_suspect)
+    monkeypatch.setitem(systems.SYSTEMS, "fingerprint", entry)
+
+
+class Folder:
+    """A case with the owner "ann", whose customers are those of a `World`."""
+
+    def __init__(self, path, world: World):
+        self.path, self.world, self.own = path, world, world.own
+        ann = path / "owners" / "ann"
+        (ann / "copies").mkdir(parents=True)
+        (path / "suspects").mkdir()
+        self.commitment = commit_scheme(self.own.key, self.own.plan)
+        mark = ModelMark(self.own.plan, self.commitment, self.own.carrier.as_json(), 2)
+        (ann / "mark.json").write_text(json.dumps(mark.as_json()))
+        save(ann / "base.npz", self.own.base)
+        shutil.copytree(world.log, ann / "log")
+        for name, copy in world.copies.items():
+            save(ann / "copies" / f"{name}.npz", copy)
+
+    def add(self, name: str, weights: dict) -> None:
+        save(self.path / "suspects" / f"{name}.npz", weights)
+        text = f'kind = "network"\nfile = "{name}.npz"\n'
+        (self.path / "suspects" / f"{name}.toml").write_text(text)
+
+    @property
+    def case(self) -> ModelCase:
+        return ModelCase(self.path)
+
+    def sealed(self) -> None:
+        probe_models(self.case)
+        declare_models(self.case, {"ann": VALUE})
+        seal_models(self.case)
+
+    def verdict(self, **options) -> dict:
+        return judge_models(self.case, {"ann": self.own.key}, **options)
+
+
+@pytest.fixture
+def make(tmp_path, owner_class):
+    def made(*accepted: str, claim: str = "one model", **settings) -> Folder:
+        own = owner_class(key=MarkKey.generate(), claim=claim, **settings)
+        (tmp_path / "world").mkdir()
+        world = World(tmp_path / "world", own)
+        world.see()
+        for name in ("ann", "bob", "cid"):
+            number = world.issue(name).number
+            if name in accepted:
+                world.accept(name, number)
+        return Folder(tmp_path / "case", world)
+
+    return made
+
+
+def test_those_who_leaked_are_named_and_all_stated_it_is_evidence(make):
+    folder = make("ann", "bob", "cid")
+    folder.add("found", leaked(folder.world, "bob", "cid"))
+    (folder.path / "statements.toml").write_text(STATED.format(commitment=folder.commitment))
+    folder.sealed()
+    body = folder.verdict(blind=folder.case.digest("blind.json"))
+    test = body["tests"]["ann"]["found"]
+    assert [one["is_named"] for one in test["copies"]] == [False, True, True]
+    customers = [folder.world.public(name) for name in ("ann", "bob", "cid")]
+    assert [one["customer"] for one in test["copies"]] == customers
+    assert test["standing"] == "evidence under the committed plan"
+    lines = test["text"].splitlines()
+    assert lines[0].startswith("It cannot be excluded that the owner himself, or a thief")
+    assert lines[1].startswith("Shown at level 0.001: evidence")
+    assert "derives from the copies" in test["text"]
+    assert "made without any customer's copy or anything derived from it" in test["text"]
+    # As many codes, readings and disputes as were declared.
+    best = min(one["log10_p"] for one in test["copies"])
+    assert test["log10_p"] == pytest.approx(best + np.log10(20 * 2), abs=1e-4)
+
+
+def test_an_innocent_network_names_nobody(make):
+    folder = make("ann", "bob")
+    folder.add("found", tiny_base(7))
+    folder.sealed()
+    body = folder.verdict()
+    test = body["tests"]["ann"]["found"]
+    assert body["corrected"]["outcome"] == "not shown"
+    assert not any(one["is_named"] for one in test["copies"])
+    assert test["text"].startswith("Not shown at level")
+    assert "This does not show its innocence" in test["text"]
+
+
+def test_a_copy_without_a_receipt_names_nobody(make):
+    folder = make("ann")
+    folder.add("found", leaked(folder.world, "bob"))
+    folder.sealed()
+    body = folder.verdict()
+    (row,) = (one for one in body["tests"]["ann"]["found"]["copies"] if one["log10_p"] < -9)
+    assert (row["is_accepted"], row["is_named"]) == (False, False)
+    assert body["corrected"]["outcome"] == "not shown"
+
+
+def test_several_suspects_share_the_level(make):
+    folder = make("ann", "bob", claim="each model", num_disputes=2)
+    folder.add("found", leaked(folder.world, "ann"))
+    folder.add("other", tiny_base(3))
+    folder.sealed()
+    body = folder.verdict()
+    assert body["corrected"]["named"] == [["ann", "found"]]
+    assert body["corrected"]["level"] == pytest.approx(1e-3 / 2)
+    test = body["tests"]["ann"]["found"]
+    assert test["level_of_codes"] == pytest.approx(1e-3 / 2 / 2 / 2)
+
+
+def test_the_clean_model_is_no_suspect(make):
+    folder = make("ann")
+    folder.add("found", folder.own.base)
+    report = probe_models(folder.case)["suspects"]["found"]
+    assert not report["is_fit"]
+    assert "clean model from before the codes" in report["owners"]["ann"]["errors"][0]
+
+
+def test_a_suspect_of_another_architecture_or_with_nan_fails_the_probe(make):
+    folder = make("ann")
+    other = tiny_base(1)
+    other["params"]["first"]["kernel"] = other["params"]["first"]["kernel"][..., 1:]
+    broken = tiny_base(2)
+    broken["params"]["second"]["kernel"][0, 0, 0, 0] = np.nan
+    for weights, text in ((other, "must have the architecture"), (broken, "must be finite")):
+        folder.add("found", weights)
+        report = probe_models(folder.case)["suspects"]["found"]["owners"]["ann"]
+        assert text in report["errors"][0]
+
+
+def test_a_swapped_or_missing_copy_or_another_key_is_refused(make):
+    folder = make("ann", "bob")
+    folder.add("found", leaked(folder.world, "ann"))
+    folder.sealed()
+    with pytest.raises(CommitmentError, match="does not open"):
+        judge_models(folder.case, {"ann": MarkKey.generate()})
+    (folder.path / "owners" / "ann" / "copies" / "bob.npz").unlink()
+    with pytest.raises(CaseError, match="accepted copy with the weights"):
+        folder.verdict()
+    assert not folder.case.has("verdict.json")
+
+
+def test_the_log_is_fixed_by_the_declaration(make):
+    folder = make("ann", "bob")
+    folder.add("found", leaked(folder.world, "ann"))
+    folder.sealed()
+    newest = max((folder.path / "owners" / "ann" / "log").iterdir())
+    newest.unlink()
+    with pytest.raises(ChangedFileError, match="owner 'ann' was changed"):
+        folder.verdict()
+
+
+def test_spent_codes_no_receipt_and_other_claims_are_refused(make, tmp_path):
+    folder = make("ann", claim="any model")
+    folder.add("found", leaked(folder.world, "ann"))
+    with pytest.raises(CaseError, match="must claim 'one model' or 'each model'"):
+        probe_models(folder.case)
+    shutil.rmtree(tmp_path / "world")
+    shutil.rmtree(tmp_path / "case")
+    folder = make()
+    folder.add("found", leaked(folder.world, "ann"))
+    with pytest.raises(CaseError, match="holds no accepted copy"):
+        probe_models(folder.case)
+
+
+def test_codes_that_a_judge_has_opened_are_spent(make):
+    folder = make("ann")
+    suspect = leaked(folder.world, "ann")
+    folder.add("found", suspect)
+    folder.world.read(folder.world.dispute(suspect), suspect)
+    log = folder.path / "owners" / "ann" / "log"
+    shutil.rmtree(log)
+    shutil.copytree(folder.world.log, log)
+    with pytest.raises(RefusedDisputeError, match=r"^spent codes"):
+        probe_models(folder.case)
+
+
+def test_the_commands_judge_copies_too(make, tmp_path, capsys):
+    folder = make("ann", "bob")
+    folder.add("found", leaked(folder.world, "bob"))
+    folder.own.key.save(tmp_path / "mark.key")
+    path = str(folder.path)
+    assert run(["probe", path]) == 0
+    assert run(["declare", path, "--beacon", VALUE.hex()]) == 0
+    assert run(["audit", path]) == 0
+    assert run(["verdict", path, "--key", str(tmp_path / "mark.key")]) == 10
+    assert "derives from copy" in capsys.readouterr().out
