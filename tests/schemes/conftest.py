@@ -8,7 +8,7 @@ import pytest
 
 from anw_jax.keys import Bits, MarkKey
 from anw_jax.schemes import keygen, multitask, plan_of, weights_digest
-from anw_jax.schemes.multitask.reader import flattened, pooled, project, spread
+from anw_jax.schemes.multitask.reader import flattened, layer_spread, pooled, project
 
 SHAPE = (8, 8, 3)
 HIDDEN, CHANNELS = 96, 24
@@ -69,19 +69,22 @@ class Owner:
         return keygen(self.key, self.decoder, self.plan, beacon=value)
 
     @functools.cached_property
+    def _spread(self) -> float:
+        return layer_spread(pooled(self.base(self.decoder.probes())[0], 1))
+
+    @functools.cached_property
     def _solver(self) -> np.ndarray:
         """From wanted score changes `[n]` to the smallest change of the second layer."""
         hidden = self.base.hidden(self.decoder.inputs())
         differences = hidden[0::2] - hidden[1::2]
-        by = spread(pooled(self.base(self.decoder.probes())[0], 1))
-        directions = self.decoder.directions(CHANNELS) / by
+        directions = self.decoder.directions(CHANNELS) / self._spread
         rows = np.einsum("kh,kc->khc", differences, directions).reshape(len(directions), -1)
         return np.linalg.pinv(rows)
 
     def release(self, bits: Bits, margin: float = 2.0) -> TinyNet:
         """The network with every score moved by `margin` spreads of w0's scores."""
         features = flattened([pooled(self.base(self.decoder.inputs())[0], 1)])
-        scale = project(self.decoder, features).std()
+        scale = project(self.decoder, features / self._spread).std()
         change = self._solver @ (margin * scale * bits.signs)
         return TinyNet(self.base.first, self.base.second + change.reshape(HIDDEN, CHANNELS))
 

@@ -6,7 +6,7 @@ import pytest
 from anw_jax import stats
 from anw_jax.keys import MarkKey, one_time_key
 from anw_jax.schemes import keygen, multitask, plan_of, weights_digest
-from anw_jax.schemes.multitask.reader import flattened, pooled, project, spread
+from anw_jax.schemes.multitask.reader import flattened, layer_spread, pooled, project
 
 SHAPE = (8, 8, 3)
 
@@ -39,13 +39,16 @@ class Marked:
     def _rows(self, decoder) -> np.ndarray:
         """How each score depends on the second layer, `[num_bits, hidden · channels]`."""
         hidden = self.base.hidden(decoder.inputs())
-        by = spread(pooled(self.base(decoder.probes())[0], 1))
-        directions = decoder.directions(self.base.second.shape[1]) / by
+        directions = decoder.directions(self.base.second.shape[1]) / self._spread(decoder)
         moved = np.einsum("kh,kc->khc", hidden[0::2] - hidden[1::2], directions)
         return moved.reshape(len(directions), -1)
 
     def _scale(self, decoder) -> float:
-        return project(decoder, flattened([pooled(self.base(decoder.inputs())[0], 1)])).std()
+        features = flattened([pooled(self.base(decoder.inputs())[0], 1)])
+        return project(decoder, features / self._spread(decoder)).std()
+
+    def _spread(self, decoder) -> float:
+        return layer_spread(pooled(self.base(decoder.probes())[0], 1))
 
     def _moved(self, net, change):
         return type(net)(net.first, net.second + change.reshape(net.second.shape))

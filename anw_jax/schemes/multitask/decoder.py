@@ -15,7 +15,7 @@ from anw_jax.keys.mark_key import check_is_mark_key
 from anw_jax.keys.plan_fields import MULTITASK
 from anw_jax.schemes.multitask.grids import grids, random_bits, sequences
 
-_FORMAT = "anw_jax multi-task decoder, version 1"
+_FORMAT = "anw_jax multi-task decoder, version 2"
 _TAG_DECODER = b"anw_jax/v1/multitask-decoder\0"
 
 # Fewer directions concentrate the bits, and make them easy to find and to erase.

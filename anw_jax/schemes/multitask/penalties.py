@@ -18,7 +18,13 @@ import numpy as np
 from anw_jax import _check
 from anw_jax.keys import Bits
 from anw_jax.schemes.multitask.decoder import Decoder
-from anw_jax.schemes.multitask.reader import cell_weights, flattened, pooled, project, spread
+from anw_jax.schemes.multitask.reader import (
+    cell_weights,
+    flattened,
+    layer_spread,
+    pooled,
+    project,
+)
 from anw_jax.schemes.scheme import TapsFn
 from anw_jax.train.losses import PenaltyFn
 from anw_jax.train.step import LossFn
@@ -33,7 +39,7 @@ class Target:
 
     Attributes:
       inputs: float32 `[num_bits, 2, H, W, 3]`, or int32 `[num_bits, 2, length]`.
-      directions: float32 `[num_bits, D]`, over the spread of w0's features.
+      directions: float32 `[num_bits, D]`, over the spread of w0's layers.
       base_scores: float32 `[num_bits]`, those of w0.
       signs: float32 `[num_bits]`, the bits as ±1.
       scale: standard deviation of `base_scores`, the unit of a margin.
@@ -53,7 +59,7 @@ def target_of(decoder: Decoder, base: TapsFn, bits: Bits) -> Target:
     if len(bits) != decoder.num_bits:
         raise ValueError(f"bits must have {decoder.num_bits} entries, got {len(bits)}")
     inputs, side = decoder.inputs(), decoder.side
-    spreads = [spread(pooled(layer, side))[None] for layer in base(decoder.probes())]
+    spreads = [layer_spread(pooled(layer, side)) for layer in base(decoder.probes())]
     features = [pooled(layer, side) for layer in base(inputs)]
     scaled = [layer / by for layer, by in zip(features, spreads, strict=True)]
     scores = project(decoder, flattened(scaled))
@@ -62,10 +68,10 @@ def target_of(decoder: Decoder, base: TapsFn, bits: Bits) -> Target:
         raise ValueError(
             "base must tell the inputs apart at its taps: all its scores are equal"
         )
-    by = flattened(spreads)
+    by = np.repeat(spreads, [layer[0].size for layer in features])
     return Target(
         inputs=jnp.asarray(inputs.reshape(decoder.num_bits, 2, *inputs.shape[1:])),
-        directions=jnp.asarray(decoder.directions(by.shape[1]) / by, jnp.float32),
+        directions=jnp.asarray(decoder.directions(len(by)) / by, jnp.float32),
         base_scores=jnp.asarray(scores, jnp.float32),
         signs=jnp.asarray(bits.signs, jnp.float32),
         scale=scale,

@@ -4,7 +4,10 @@
 2. **Alignment.** An affine map of the suspect's channels to those of w0 is fitted on the probes
    by least squares. It undoes permutation, scaling and invertible re-basing of a hidden layer,
    and additional neurons (LFEA; structural obfuscation). It depends on nothing made after w0.
-3. Aligned features are divided by their spread in w0 on the probes; w0's own are subtracted.
+3. w0's own features are subtracted, and the rest is divided by one number for each layer, w0's
+   spread on the probes. A number for each channel would not do: channels that are almost dead
+   in w0 have a tiny spread, the embedding would move nothing but those, and alignment would
+   leave only noise of them.
 4. Score k is the difference of inputs 2k and 2k + 1 in direction k of the projection.
 
 Computed in float64 with NumPy: a score may not depend on an accelerator's rounding more than
@@ -54,7 +57,7 @@ def extract(decoder: Decoder, base: TapsFn, suspect: TapsFn) -> np.ndarray:
     for layer, tap in enumerate(decoder.taps):
         _check_same_cells(tap, base_probes[layer], own_probes[layer])
         aligned = align(own_probes[layer], base_probes[layer], own_inputs[layer])
-        moved.append((aligned - base_inputs[layer]) / spread(base_probes[layer]))
+        moved.append((aligned - base_inputs[layer]) / layer_spread(base_probes[layer]))
     return project(decoder, flattened(moved))
 
 
@@ -146,15 +149,20 @@ def align(probes: np.ndarray, wanted: np.ndarray, inputs: np.ndarray) -> np.ndar
     return (inputs - centre) / scale @ matrix + mean
 
 
-def spread(probes: np.ndarray) -> np.ndarray:
-    """Return the standard deviation of each cell and channel over w0's probes; 1 where it is 0.
+def layer_spread(probes: np.ndarray) -> float:
+    """Return the spread of a layer of w0: the root mean variance of its cells and channels.
+
+    1 for a layer that answers all probes alike.
+
+    Args:
+      probes: float64 `[m, cells, channels]`.
 
     Example:
-      >>> spread(np.array([[[1.0, 2.0]], [[1.0, 6.0]]])).tolist()
-      [[1.0, 2.0]]
+      >>> layer_spread(np.array([[[1.0, 2.0]], [[1.0, 6.0]]]))
+      1.4142135623730951
     """
-    deviation = probes.std(axis=0)
-    return np.where(deviation > 0.0, deviation, 1.0)
+    deviation = float(np.sqrt(probes.var(axis=0).mean()))
+    return deviation if deviation > 0.0 else 1.0
 
 
 def flattened(layers: list[np.ndarray]) -> np.ndarray:
