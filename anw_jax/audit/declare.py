@@ -191,17 +191,7 @@ def check_unchanged(case: Case) -> Declared:
         "suspects": {name: {"file": file.digest} for name, file in case.suspects.items()},
         "references": {n: {"file": file.digest} for n, file in case.references.items()},
     }
-    for group, entries in now.items():
-        before = declared.body.get(group) or {}
-        if sorted(before) != sorted(entries):
-            raise ChangedFileError(
-                f"{case.path} was declared with the {group} {', '.join(sorted(before))}, and "
-                f"now has {', '.join(sorted(entries))}"
-            )
-        for name, fields in entries.items():
-            for field, value in fields.items():
-                if before[name].get(field) != value:
-                    raise _changed(case, f"{field} of {group[:-1]} {name!r}")
+    check_entries(case, declared.body, now)
     checks.check_owners(case, declared.body.get("controls") or ())
     for name, owner in declared.body["owners"].items():
         if "labels_sha256" not in owner:
@@ -213,6 +203,34 @@ def check_unchanged(case: Case) -> Declared:
     if declared.body.get("public_seeds") != public_seeds(case):
         raise ChangedFileError(f"{file} names other public seeds than the commitments give")
     return declared
+
+
+def check_entries(
+    case: Case,
+    declared: Mapping[str, Any],
+    now: Mapping[str, Mapping[str, Mapping[str, Any]]],
+) -> None:
+    """Compare owners, suspects and so on with those that `declared.json` names.
+
+    Args:
+      case: for messages.
+      declared: the file's fields.
+      now: by group ("owners" …), by name, the fields that must be the same.
+
+    Raises:
+      ChangedFileError: something was changed, added or removed.
+    """
+    for group, entries in now.items():
+        before = declared.get(group) or {}
+        if sorted(before) != sorted(entries):
+            raise ChangedFileError(
+                f"{case.path} was declared with the {group} {', '.join(sorted(before))}, and "
+                f"now has {', '.join(sorted(entries))}"
+            )
+        for name, fields in entries.items():
+            for field, value in fields.items():
+                if before[name].get(field) != value:
+                    raise _changed(case, f"{field} of {group[:-1]} {name!r}")
 
 
 def _changed(case: Case, what: str) -> ChangedFileError:

@@ -168,20 +168,39 @@ def read_blind(case: Case) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarr
       CaseError: there is none yet.
       ChangedFileError: a file was changed since.
     """
+    body, tables = read_sealed(case, case.table_file, "tables")
+    for name, result in body["suspects"].items():
+        case.check_answers(name, result.get("answers", ""), "blind.json")
+    return body, tables
+
+
+def read_sealed(
+    case: Case, file_of: Callable[[str], pathlib.Path], what: str
+) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
+    """Read `blind.json` and what it seals, by suspect and owner.
+
+    Args:
+      case: with sealed arrays.
+      file_of: from a suspect to the file with one array for each owner.
+      what: the name of these arrays, for messages.
+
+    Raises:
+      CaseError: there is none yet.
+      ChangedFileError: a file was changed since.
+    """
     if not case.has("blind.json"):
         raise CaseError(
-            f"{case.file('blind.json')} is not there: the tables are sealed before any key is "
+            f"{case.file('blind.json')} is not there: the {what} are sealed before any key is "
             "opened (anw audit)"
         )
-    body, tables = case.check_link("blind.json", "declared.json"), {}
+    body, found = case.check_link("blind.json", "declared.json"), {}
     # Without one of the tables, the correction for the others would be too small.
     names = {name: sorted(result["owners"]) for name, result in body["suspects"].items()}
     if names != dict.fromkeys(case.suspects, sorted(case.owners)):
         raise ChangedFileError(
-            f"{case.file('blind.json')} does not hold one table for each owner and suspect "
+            f"{case.file('blind.json')} does not hold the {what} of each owner and suspect "
             "that were declared: restore the file"
         )
     for name, result in body["suspects"].items():
-        case.check_answers(name, result.get("answers", ""), "blind.json")
-        tables[name] = open_sealed(case.table_file(name), result, "blind.json")
-    return body, tables
+        found[name] = open_sealed(file_of(name), result, "blind.json")
+    return body, found

@@ -20,27 +20,29 @@ HEAD = """\
 # Fields left as they are here count as not stated, and become conditions of the verdict.
 """
 
+# Words in braces differ between cases of photos and of models (`Words`).
 _OWNER = """
 [owners.{name}]
-# The owner's commitment as you had it from elsewhere (64 hex digits): a register, a stamped
-# letter, an e-mail. Not from the folder owners/{name}.
+# The owner's commitment as you had it from elsewhere (64 hex digits): {elsewhere}. \
+Not from the folder owners/{name}.
 commitment = ""
 # Since when you have had it, such as "2026-11-03T10:00:00Z", and where it came from.
 held_since = ""
 held_from = ""
-# When the beacon's value appeared, if its name does not say so: the timeStamp of a NIST
-# pulse, or when you drew it yourself.
+# When the beacon's value appeared, if its name does not say so{appeared}.
 value_appeared = ""
-# How many commitments of this owner you found, including this one and those to other photos,
-# and where you looked{place}.
+# How many commitments of this owner you found, including this one{found}.
 found = 0
 found_at = ""
 # If this folder and another of this case belong to one person: the name of the other folder.
 batch_of = ""
 # true if nothing else was published or made with this key.
 nothing_else = false
-# true if the key was opened before this case.
+# true if {opened}.
 opened_before = false
+"""
+
+_LABELS = """\
 # true if whoever made labels/{name}.csv, or labels_map.csv, did not know the hues; needed only
 # if the labels or the map of words come from you.
 labels_given_blind = false
@@ -58,16 +60,18 @@ _SUSPECT = """
 # On how many models the key was tried to find this one; 1 if it was found by other means.
 models_tried = 0
 # When it was released, such as "2026-05-01", and how you know. A model older than the beacon's
-# value cannot have learned the marks.
+# value cannot {cannot}.
 released = ""
-released_from = ""
-# true if whoever fixed what the plan leaves open of the loss (code, targets, steps, seed,
-# scheduler) did not know the hues; needed only if the model answers with an error.
-loss_fixed_blind = false
+released_from = ""{blind}
 # true to keep it in the case as a control: its result is printed, but it is not a suspect. Set
 # this before anw declare.
 control = false
 """
+
+_LOSS = """
+# true if whoever fixed what the plan leaves open of the loss (code, targets, steps, seed,
+# scheduler) did not know the hues; needed only if the model answers with an error.
+loss_fixed_blind = false"""
 
 _REFERENCE = """
 [references.{name}]
@@ -94,11 +98,64 @@ chosen_blind = false
 
 _TABLES = ("owners", "suspects", "references", "references_left_out")
 
+
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """What the comments say of one kind of case.
+
+    Attributes:
+      elsewhere: where a commitment comes from.
+      appeared: how one knows when a beacon's value appeared.
+      found: which commitments are counted, and where.
+      opened: when a key counts as opened before.
+      cannot: what a model that is too old cannot have done.
+    """
+
+    elsewhere: str
+    appeared: str
+    found: str
+    opened: str
+    cannot: str
+
+
+_PHOTOS = Words(
+    "a register, a stamped\n# letter, an e-mail",
+    ": the timeStamp of a NIST\n# pulse, or when you drew it yourself",
+    " and those to other photos,\n# and where you looked",
+    "the key was opened before this case",
+    "have learned the marks",
+)
+MODELS = Words(
+    "a log, a register, an\n# e-mail",
+    "",
+    ", and where you looked",
+    "this key was opened before this case: it is spent",
+    "hold the bits",
+)
+
+
+def owner_table(name: str, words: Words, place: str = "") -> str:
+    """Return the commented table of an owner, with nothing stated; `place` is where to look."""
+    fields = dataclasses.asdict(words)
+    return _OWNER.format(**{**fields, "name": toml_key(name), "found": words.found + place})
+
+
+def suspect_table(name: str, words: Words, blind: str = "") -> str:
+    """Return the commented table of a suspect; `blind` has fields of its kind of case."""
+    fields = dataclasses.asdict(words)
+    return _SUSPECT.format(**fields, name=toml_key(name), blind=blind)
+
+
+def toml_key(name: str) -> str:
+    """Quote a name with a dot, which TOML would read as two names."""
+    return f'"{name}"' if "." in name else name
+
+
 # The fields with the values that count as not stated.
 _OWNER_FIELDS = tomllib.loads(
-    _OWNER.format(name="any", place="") + _MISSING.format(missing="")
+    owner_table("any", _PHOTOS) + _LABELS.format(name="any") + _MISSING.format(missing="")
 )["owners"]["any"]
-_SUSPECT_FIELDS = tomllib.loads(_SUSPECT.format(name="any"))["suspects"]["any"]
+_SUSPECT_FIELDS = tomllib.loads(suspect_table("any", _PHOTOS, _LOSS))["suspects"]["any"]
 _REFERENCE_FIELDS = tomllib.loads(_REFERENCE.format(name="any"))["references"]["any"]
 _LEFT_OUT_FIELDS = tomllib.loads(_LEFT_OUT.format(name="any"))["references_left_out"]["any"]
 
@@ -210,15 +267,12 @@ def write_template(case: Case, left_out: Iterable[str] = ()) -> None:
     for name, owner in case.owners.items():
         place = owner.published.plan.place
         words = "".join(c for c in place if c.isprintable())
-        parts.append(
-            _OWNER.format(
-                name=toml_key(name), place=f' ("{words}" is named in the plan)' if words else ""
-            )
-        )
+        named = f' ("{words}" is named in the plan)' if words else ""
+        parts += [owner_table(name, _PHOTOS, named), _LABELS.format(name=toml_key(name))]
         if number := len(owner.originals.missing):
             of = owner.published.manifest.num_images
             parts.append(_MISSING.format(missing=f"{number} of {of}"))
-    parts += [_SUSPECT.format(name=toml_key(name)) for name in case.suspects]
+    parts += [suspect_table(name, _PHOTOS, _LOSS) for name in case.suspects]
     parts += [_REFERENCE.format(name=toml_key(name)) for name in case.references]
     parts += [_LEFT_OUT.format(name=digest) for digest in left_out]
     _files.write_whole(case.file(NAME), "".join(parts).encode())
@@ -290,8 +344,3 @@ def _fields(where: str, given: Any, fields: Mapping[str, Any]) -> dict[str, Any]
 
 
 _KINDS = {str: "text in quotes", int: "a number, 0 for not stated", bool: "true or false"}
-
-
-def toml_key(name: str) -> str:
-    """Quote a name with a dot, which TOML would read as two names."""
-    return f'"{name}"' if "." in name else name

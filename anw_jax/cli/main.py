@@ -20,46 +20,98 @@ except ImportError:
 
 from anw_jax.cli import output
 
-# Of each command: its module, its function there, and its line in `anw --help`.
+# Of each command: its module, its function there, and the first line of its help, so that
+# `anw --help` imports none of them.
 _COMMANDS = {
-    "audit": ("arbitrator", "run_audit", "Query the suspects and seal the result."),
-    "bundle": ("evidence", "bundle", "Write a finished case, without photos, as one zip."),
+    "audit": (
+        "arbitrator",
+        "run_audit",
+        "Query the suspects and seal the result; if interrupted, run the same command again.",
+    ),
+    "bundle": (
+        "evidence",
+        "bundle",
+        "Write everything a verdict was made from, except photos and models, as one zip.",
+    ),
     "case": ("case", "case", "The folder of an audit."),
-    "commit": ("owner", "commit", "Commit to every photo in a folder: the first step."),
+    "commit": (
+        "owner",
+        "commit",
+        "Create a commitment to all photos in FOLDER, recursively; marks none "
+        "(see `anw mark`).",
+    ),
     "declare": (
         "arbitrator",
         "declare",
-        "Fix how the suspects are queried, before the first query.",
+        "Fix how the suspects are queried, in CASE/declared.json, before the first query.",
     ),
     "key": ("owner", "key", "The owner's secret key, and keys to sign with."),
-    "mark": ("owner", "mark", "Mark every photo that was committed to: the second step."),
-    "model": ("model", "model", "Watermarks in models: whose model is it?"),
-    "open": ("owner", "open_request", "Open one unit for an arbitrator's request."),
+    "mark": (
+        "owner",
+        "mark",
+        "Mark every photo in FOLDER, into OUT/published; originals are only read.",
+    ),
+    "model": (
+        "model",
+        "model",
+        "Put a secret mark into a model, and decide with others whose model it is.",
+    ),
+    "open": (
+        "owner",
+        "open_request",
+        "Open one leaf for an arbitrator's REQUEST, if the bet on it is already recorded.",
+    ),
     "plan": (
         "arbitrator",
         "plan",
-        "Estimate photos and queries, or show the state of a case.",
+        "Estimate how many photos and queries an audit needs; with CASE, show its state.",
     ),
     "preview": (
         "preview",
         "preview",
-        "Show what a mark does to the photos, before committing.",
+        "Show every photo in FOLDER with a mark, and how visible it is; needs no key.",
     ),
-    "probe": ("arbitrator", "probe", "Check that each suspect is queried correctly."),
-    "replay": ("evidence", "replay", "Recompute a verdict and compare it with the file."),
-    "report": ("case", "report", "Write a finished case as one HTML page."),
-    "sign": ("signing", "sign", "Sign files of an audit."),
+    "probe": (
+        "arbitrator",
+        "probe",
+        "Check for common mistakes in how a suspect is queried, before any "
+        "evidence is gathered.",
+    ),
+    "replay": (
+        "evidence",
+        "replay",
+        "Recompute rows from answers and the verdict from rows, and compare; write nothing.",
+    ),
+    "report": (
+        "case",
+        "report",
+        "Write the page of a finished case: outcome, conditions, figures, digests.",
+    ),
+    "sign": (
+        "signing",
+        "sign",
+        "Sign each of FILES with Ed25519, and write the signature beside it as FILE.sig.",
+    ),
     "stamp": (
         "signing",
         "stamp",
-        "Verify the time stamp of a commitment, or say how to get one.",
+        "Verify FOLDER/commitment.tsr (RFC 3161) and "
+        "FOLDER/commitment.json.ots (OpenTimestamps).",
     ),
-    "ui": ("ui.command", "ui", "The owner's steps on a page of this machine."),
-    "verdict": ("arbitrator", "verdict", "Open the keys and compute the result."),
+    "ui": (
+        "ui.command",
+        "ui",
+        "Choose photos, see them with a mark, commit, mark and read a verdict, in a browser.",
+    ),
+    "verdict": (
+        "arbitrator",
+        "verdict",
+        "Open the keys, make each declared test once, and compute the result.",
+    ),
     "verify-signature": (
         "signing",
         "verify_signature",
-        "Verify the signatures of files.",
+        "Verify FILE.sig beside each of FILES; exit code 8 if one is not valid.",
     ),
 }
 

@@ -44,40 +44,6 @@ _SHAPES: dict[str, dict[str, Any]] = {
     "verdict.json": {"mode": str, "case": {"blind_sha256": str}},
 }
 
-_OWNER = """
-[owners.{name}]
-# The owner's commitment as you had it from elsewhere (64 hex digits): a log, a register, an
-# e-mail. Not from the folder owners/{name}.
-commitment = ""
-# Since when you have had it, such as "2026-11-03T10:00:00Z", and where it came from.
-held_since = ""
-held_from = ""
-# When the beacon's value appeared, if its name does not say so.
-value_appeared = ""
-# How many commitments of this owner you found, including this one, and where you looked.
-found = 0
-found_at = ""
-# If this folder and another of this case belong to one person: the name of the other folder.
-batch_of = ""
-# true if nothing else was published or made with this key.
-nothing_else = false
-# true if this key was opened before this case: it is spent.
-opened_before = false
-"""
-
-_SUSPECT = """
-[suspects.{name}]
-# On how many models the key was tried to find this one; 1 if it was found by other means.
-models_tried = 0
-# When it was released, such as "2026-05-01", and how you know. A model older than the beacon's
-# value cannot hold the bits.
-released = ""
-released_from = ""
-# true to keep it in the case as a control: its result is printed, but it is not a suspect. Set
-# this before anw declare.
-control = false
-"""
-
 
 @dataclasses.dataclass(frozen=True)
 class ModelMark:
@@ -209,8 +175,8 @@ def write_statements(case: ModelCase) -> None:
     """Write the commented `statements.toml` where there is none."""
     if case.has(stated.NAME):
         return
-    parts = [stated.HEAD, *(_OWNER.format(name=stated.toml_key(name)) for name in case.owners)]
-    parts += [_SUSPECT.format(name=stated.toml_key(name)) for name in case.suspects]
+    parts = [stated.HEAD, *(stated.owner_table(name, stated.MODELS) for name in case.owners)]
+    parts += [stated.suspect_table(name, stated.MODELS) for name in case.suspects]
     _files.write_whole(case.file(stated.NAME), "".join(parts).encode())
 
 

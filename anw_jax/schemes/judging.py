@@ -14,10 +14,10 @@ from anw_jax import _files, _json, verify
 from anw_jax.audit import checks
 from anw_jax.audit.conditions import OVERRIDDEN, check_blind, split_controls
 from anw_jax.audit.corrections import corrected, restate
-from anw_jax.audit.declare import beacon_values
+from anw_jax.audit.declare import beacon_values, check_entries
 from anw_jax.audit.files import digest_of
 from anw_jax.audit.judge import log_e_of
-from anw_jax.audit.seal import open_sealed
+from anw_jax.audit.seal import read_sealed
 from anw_jax.audit.statements import (
     CaseStatements,
     check_controls,
@@ -118,7 +118,7 @@ def seal_models(case: ModelCase) -> dict[str, Any]:
     """
     check_unchanged(case)
     if case.has("blind.json"):
-        return read_scores(case)[0]
+        return read_sealed(case, case.scores_file, "scores")[0]
     results = {}
     for name, suspect in case.opened.items():
         scores = {}
@@ -171,7 +171,7 @@ def judge_models(
     check_controls(statements, declared)
     check_release(case, statements)
     checks.check_keys(case, mark_keys)
-    sealed, scores = read_scores(case)
+    sealed, scores = read_sealed(case, case.scores_file, "scores")
     is_compared = check_blind(case, "blind.json", blind)
     values = {name: bytes.fromhex(declared["beacons"].get(name, "")) for name in case.owners}
     for name, owner in case.owners.items():  # before the first test: nothing half-made
@@ -230,40 +230,8 @@ def check_unchanged(case: ModelCase) -> dict[str, Any]:
         raise CaseError(f"{file} is not there: declare the audit first (anw declare)")
     declared = case.check_link("declared.json", "probe.json")
     owners = {name: _owner(owner) for name, owner in case.owners.items()}
-    for what, now in (("owners", owners), ("suspects", _suspects(case))):
-        before = declared[what]
-        for name in sorted({*before, *now}):
-            if before.get(name) != now.get(name):
-                raise ChangedFileError(
-                    f"{case.path}: {what[:-1]} {name!r} was changed, added or removed after "
-                    "declared.json: restore it, or start again in another case folder"
-                )
+    check_entries(case, declared, {"owners": owners, "suspects": _suspects(case)})
     return declared
-
-
-def read_scores(case: ModelCase) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Read the sealed scores, by suspect and owner.
-
-    Raises:
-      CaseError: there are none yet.
-      ChangedFileError: a file was changed since.
-    """
-    if not case.has("blind.json"):
-        raise CaseError(
-            f"{case.file('blind.json')} is not there: the scores are sealed before any key is "
-            "opened (anw audit)"
-        )
-    body = case.check_link("blind.json", "declared.json")
-    names = {name: sorted(result["owners"]) for name, result in body["suspects"].items()}
-    if names != dict.fromkeys(case.suspects, sorted(case.owners)):
-        raise ChangedFileError(
-            f"{case.file('blind.json')} does not hold the scores of each owner and suspect "
-            "that were declared: restore the file"
-        )
-    return body, {
-        name: open_sealed(case.scores_file(name), result, "blind.json")
-        for name, result in body["suspects"].items()
-    }
 
 
 def _refuse_declared(case: ModelCase) -> None:

@@ -117,7 +117,7 @@ def test_a_table_that_is_left_out_is_missed(root, case_dir):
     body = json.loads(path.read_text())
     del body["suspects"]["two"]
     path.write_text(json.dumps(body))
-    with pytest.raises(ChangedFileError, match="does not hold one table for each owner and"):
+    with pytest.raises(ChangedFileError, match="does not hold the tables of each owner and"):
         audit.judge_case(audit.Case(case_dir), {"ann": key})
 
 

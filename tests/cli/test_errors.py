@@ -6,6 +6,7 @@ import pytest
 
 from anw_jax import data
 from anw_jax.cli import output
+from anw_jax.cli.main import _COMMANDS
 from anw_jax.cli.main import anw as group
 from anw_jax.errors import BudgetError, CaseError, ChangedFileError, RecordError, SuspectError
 from anw_jax.verify.verdict import EVIDENCE, EXPERIMENT_KEY, NO_COMMITMENT, OPENED_BEFORE
@@ -22,6 +23,12 @@ def test_every_command_has_help_with_an_example(anw):
         assert ran.code == 0
         assert f"  anw {' '.join(command)} " in ran.out
         assert "Example" in ran.out
+
+
+def test_the_list_of_commands_says_what_the_commands_say():
+    for name, (_, _, line) in _COMMANDS.items():
+        command = group.get_command(None, name)
+        assert (command.name, command.get_short_help_str(limit=200)) == (name, line)
 
 
 def test_the_help_holds_the_table_of_exit_codes(anw):

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -46,9 +47,9 @@ def setup_words(place, **changes: str) -> list[str]:
                                  for w in (f"--{name}", value))]  # fmt: skip
 
 
-def command(place, *words: str) -> subprocess.CompletedProcess:
+def command(place, *words: str, group=("model",)) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "anw_jax.cli", "model", *words],
+        [sys.executable, "-m", "anw_jax.cli", *group, *words],
         cwd=place,
         env={"PATH": "", "PYTHONPATH": str(REPOSITORY), "HOME": str(place)},
         capture_output=True,
@@ -115,9 +116,49 @@ def test_the_whole_protocol_by_separate_processes(place):
     assert "not read" in do(*as_judge, *opened, code=8)
     do(*as_judge)
     assert "spent codes" in do(*trace, "--sign", "ann", code=8)
-    shown = json.loads(do(*as_judge, *opened, "--json").splitlines()[0])
+    do(*as_judge, *opened, code=10)
+    stated = ("--models-tried", "1", "--nothing-else", "--json")
+    shown = json.loads(do(*as_judge, *opened, *stated).splitlines()[0])
     records = read_log(place / "log")
     issues = [record.number for record in records if record.kind == "issue"]
     assert shown["issues"] == issues
     assert shown["outcome"] == "shown"
+    assert shown["standing"] == "evidence under the committed plan"
     assert records[-1].kind == "verdict"
+
+
+@pytest.mark.slow
+def test_copies_are_judged_as_a_case(place):
+    """An arbitrator whom the log does not name."""
+
+    def do(*words: str, code: int = 0) -> str:
+        done = command(place, *words, group=())
+        assert done.returncode == code, done.stderr + done.stdout
+        return done.stdout + done.stderr
+
+    nodes = [w for n in ("node0", "node1", "node2") for w in ("--node", public(place, n))]
+    do("model", "log", "log", *nodes, "--sign", "ann")
+    do("model", *setup_words(place))
+    owner = place / "case" / "owners" / "ann"
+    (owner / "copies").mkdir(parents=True)
+    (place / "case" / "suspects").mkdir()
+    nonce = "5c" * 32
+    do(*("model", "issue", "copies", "--network", "clean.npz", "--nonce", nonce),
+       *("--customer", public(place, "bob"), "--beacon-value", VALUE, "--strength", "0.1"),
+       *("--out", "bob.npz", "--log", "log", "--sign", "ann"))  # fmt: skip
+    issued = str(len(read_log(place / "log")))
+    do(*("model", "accept", "log", "--issue", issued, "--network", "bob.npz"),
+       *("--nonce", nonce, "--sign", "bob"))  # fmt: skip
+    shutil.copy(place / "copies" / "mark.json", owner)
+    shutil.copy(place / "clean.npz", owner / "base.npz")
+    shutil.copy(place / "bob.npz", owner / "copies")
+    shutil.copy(place / "bob.npz", place / "case" / "suspects")
+    shutil.copytree(place / "log", owner / "log")
+    (place / "case" / "suspects" / "found.toml").write_text(
+        'kind = "network"\nfile = "bob.npz"\n'
+    )
+    do("probe", "case")
+    do("declare", "case", "--beacon", VALUE)
+    do("audit", "case")
+    shown = do("verdict", "case", "--key", "copies/mark.key", code=10)
+    assert f"derives from copy {issued}, which the customer and the owner held" in shown

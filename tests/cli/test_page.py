@@ -147,7 +147,9 @@ def test_the_pages_name_every_command_and_kind_and_field_and_exit_code():
         assert f"| `{kind}` |" in DETAILS, kind
     named = (
         statements._OWNER,
+        statements._LABELS,
         statements._SUSPECT,
+        statements._LOSS,
         statements._REFERENCE,
         statements._LEFT_OUT,
     )

@@ -27,12 +27,20 @@ class Owner:
     """Carrier, plan, codes and copies of one issue."""
 
     def __init__(
-        self, num_bits=128, num_customers=20, key: MarkKey = KEY, claim="one model", **settings
+        self,
+        num_bits: int = 128,
+        num_customers: int = 20,
+        key: MarkKey = KEY,
+        claim: str = "one model",
+        base: dict | None = None,
+        **settings,
     ):
-        self.base, self.key = tiny_base(), key
-        settings = {"readings": ("non-blind", "blind"), "num_owner_bits": 32, **settings}
+        self.base, self.key = base or tiny_base(), key
+        if base is None:
+            settings = {"readings": ("non-blind", "blind"), "layers": LAYERS, **settings}
+        settings = {"num_owner_bits": 32, **settings}
         self.carrier = fingerprint.make_carrier(
-            key, self.base, num_customers, layers=LAYERS, num_bits=num_bits, **settings
+            key, self.base, num_customers, num_bits=num_bits, **settings
         )
         self.plan = plan_of(self.carrier, alpha=1e-3, beacon="arbitrator:Jane", claim=claim)
 

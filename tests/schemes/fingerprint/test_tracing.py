@@ -1,11 +1,13 @@
 """Who is named: colluders, and no innocent customer, in pairs with near lies."""
 
+import jax
 import numpy as np
 import pytest
 
-from anw_jax import stats
+from anw_jax import models, stats
 from anw_jax.errors import CommitmentError
 from anw_jax.keys import Bits, MarkKey, customer_code
+from anw_jax.models import by_path, from_paths
 from anw_jax.schemes import fingerprint, plan_of
 from anw_jax.schemes.fingerprint import simulation
 from tests.schemes.fingerprint.conftest import KEY, tiny_base
@@ -14,14 +16,14 @@ NUM_FRESH = 1500
 
 
 def mixed(copies: list[dict], how=np.mean) -> dict:
-    names = copies[0]["params"]
-    return {
-        "params": {
-            name: {"kernel": how([copy["params"][name]["kernel"] for copy in copies], axis=0)}
-            for name in names
-        },
-        "batch_stats": {},
-    }
+    return jax.tree.map(lambda *leaves: how(leaves, axis=0), *copies)
+
+
+@pytest.fixture(scope="module")
+def residual(owner_class):
+    """An owner whose network can be aligned."""
+    base = models.create("testing", 10).init(jax.random.key(0), (16, 16, 3))
+    return owner_class(base=jax.device_get(base))
 
 
 def test_a_copy_and_a_mixture_are_named(owner):
@@ -70,8 +72,8 @@ def test_many_codes_have_the_p_of_the_bit_test():
 
 
 def innocent_p(own, values, *, attack, refuse=None):
-    """p of customer 0, whose copy the coalition of customers 1 to 3 never saw."""
-    found = []
+    """p of customer 0, whose copy the coalition of customers 1 to 3 never saw, by reading."""
+    found = {reading: [] for reading in own.carrier.readings}
     for value in values:
         codes = own.codes(4, value)
         coalition = np.array([code.signs for code in codes[1:]], float)
@@ -79,12 +81,12 @@ def innocent_p(own, values, *, attack, refuse=None):
         code, nonce = codes[0], 0
         while refuse is not None and refuse(code.signs, mean):
             nonce += 1
-            again = (own.plan, 128, f"{0:064x}", nonce.to_bytes(32, "big"))
+            again = (own.plan, own.carrier.num_bits, f"{0:064x}", nonce.to_bytes(32, "big"))
             code = customer_code(KEY, *again, beacon=value)
-        suspect = attack(own, codes[1:])
-        scores = fingerprint.customer_scores(own.carrier, own.read(suspect)["non-blind"])
-        found.append(10 ** stats.bit_log10_p_values(scores, [code])[0])
-    return np.array(found)
+        for reading, scores in own.read(attack(own, codes[1:])).items():
+            scores = fingerprint.customer_scores(own.carrier, scores)
+            found[reading].append(10 ** stats.bit_log10_p_values(scores, [code])[0])
+    return {reading: np.array(values) for reading, values in found.items()}
 
 
 def averaged(own, codes):
@@ -109,8 +111,24 @@ def beacons(count: int) -> list[bytes]:
 @pytest.mark.slow
 @pytest.mark.parametrize("attack", [averaged, opposed])
 def test_an_innocents_p_is_super_uniform_when_all_after_the_beacon_is_remade(owner, attack):
-    p_values = innocent_p(owner, beacons(1000), attack=attack)
-    assert stats.super_uniformity(p_values)[0]
+    for p_values in innocent_p(owner, beacons(1000), attack=attack).values():
+        assert stats.super_uniformity(p_values)[0]
+
+
+@pytest.mark.slow
+def test_the_same_for_aligned_readings_of_permuted_copies(residual):
+    def permuted(own, codes):
+        paths = by_path(averaged(own, codes))
+        rng = np.random.default_rng(int(codes[0].signs @ np.arange(len(codes[0]))) % 2**32)
+        for group in fingerprint.groups_of(own.base):
+            order = rng.permutation(paths[group.writers[0]].shape[-1])
+            paths = fingerprint.permuted(paths, group, order)
+        return from_paths(paths)
+
+    p_values = innocent_p(residual, beacons(1000), attack=permuted)
+    assert set(p_values) == {"non-blind", "blind", "aligned"}
+    for one in p_values.values():
+        assert stats.super_uniformity(one)[0]
 
 
 @pytest.mark.slow
@@ -122,30 +140,58 @@ def test_codes_refused_for_nearness_break_it(owner):
         attack=opposed,
         refuse=lambda code, mean: code @ mean > -5,
     )
-    assert not stats.super_uniformity(lie)[0]
+    assert not stats.super_uniformity(lie["non-blind"])[0]
 
 
-def fitted(suspect: dict, target: dict) -> dict:
-    """The suspect's channels, mixed by least squares to fit another network."""
-    params = {}
-    for name, layer in suspect["params"].items():
-        wanted = target["params"][name]["kernel"]
-        rows = layer["kernel"].reshape(-1, wanted.shape[-1]).astype(np.float64)
-        matrix, *_ = np.linalg.lstsq(rows, wanted.reshape(rows.shape), rcond=None)
-        params[name] = {"kernel": (rows @ matrix).reshape(wanted.shape)}
-    return {"params": params, "batch_stats": {}}
+def drawn(weights: dict, seed: int) -> dict:
+    """A network of the same shapes that has nothing to do with it."""
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda leaf: np.asarray(rng.normal(size=leaf.shape), np.float32), weights
+    )
 
 
 @pytest.mark.parametrize("to_copy", [False, True])
-def test_alignment_to_a_copy_accuses_innocent_networks(owner, to_copy):
+def test_alignment_to_a_copy_accuses_innocent_networks(residual, to_copy):
     p_values = []
-    for number, value in enumerate(beacons(20)):
-        code, own = owner.code(0, value), tiny_base(1 + number)
-        suspect = fitted(own, owner.copy(code) if to_copy else owner.base)
-        scores = fingerprint.extract(owner.carrier, owner.base, suspect, "non-blind")
-        scores = fingerprint.customer_scores(owner.carrier, scores)
+    for number, value in enumerate(beacons(40)):
+        code = residual.code(0, value)
+        wanted = residual.copy(code, strength=1.0) if to_copy else residual.base
+        suspect = fingerprint.align(drawn(residual.base, number), wanted)
+        scores = fingerprint.extract(residual.carrier, residual.base, suspect, "non-blind")
+        scores = fingerprint.customer_scores(residual.carrier, scores)
         p_values.append(10 ** stats.bit_log10_p_values(scores, [code])[0])
     assert stats.super_uniformity(np.array(p_values))[0] != to_copy
+
+
+def best_setup(owner_class, suspect: dict, guess: bytes, tries: int):
+    """The setup of many under which customer 0 would match a suspect, if the guess were right.
+
+    All that an owner can do before the beacon: choose his key, and with it the carrier.
+    """
+    owners = [owner_class(key=MarkKey.for_experiment(n, "try")) for n in range(tries)]
+    return min(owners, key=lambda one: p_after(one, suspect, [guess])[0])
+
+
+def p_after(own, suspect: dict, values: list[bytes]) -> np.ndarray:
+    scores = fingerprint.customer_scores(own.carrier, own.read(suspect)["non-blind"])
+    return stats.fresh_bit_p_values(scores, [own.code(0, value) for value in values])
+
+
+def test_an_owner_who_knew_the_beacon_would_accuse_whom_he_likes(owner_class):
+    suspect, guesses = tiny_base(5), beacons(8)
+    own = [best_setup(owner_class, suspect, guess, 12) for guess in guesses]
+    known = [p_after(one, suspect, [guess])[0] for one, guess in zip(own, guesses, strict=True)]
+    assert not stats.super_uniformity(np.array(known))[0]
+    assert stats.super_uniformity(p_after(own[0], suspect, beacons(NUM_FRESH)))[0]
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_beacons_after_an_owner_has_played_his_best(owner_class):
+    for suspect in (tiny_base(5), tiny_base()):  # an innocent network, and one near w_base
+        suspect["params"]["first"]["kernel"][0, 0, 0, 0] += 0.1
+        own = best_setup(owner_class, suspect, beacons(1)[0], 100)
+        assert stats.super_uniformity(p_after(own, suspect, beacons(100_000)))[0]
 
 
 def test_fresh_codes_and_fresh_beacons_match_no_copy(owner):
