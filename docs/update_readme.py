@@ -43,6 +43,11 @@ _SETS = (
         "experiments/light.py:quick",
     ),
     (
+        "light_quick_grey",
+        "The same, where the learner trains in greyscale",
+        "experiments/light.py:quick_grey",
+    ),
+    (
         "cifar10",
         "CIFAR-10 at the paper's scale: ResNet-50, 90 epochs, for an accelerator",
         "experiments/cifar10.py",
@@ -89,11 +94,25 @@ def _generators() -> str:
     lines += [
         "",
         f"Median CIEDE2000: {seen}. `base`: calibrated by the model that the suspect was "
-        "fine-tuned from; `other_base`: by one of another seed, trained on other photos.",
+        "fine-tuned from; `other_base`: by one of another seed, trained on other photos. "
+        + _held_out([run["arms"]["light"]["held_out"] for run in runs]),
         "",
         f"Seeds {seeds}; commit: {origin['commit'][:10]}; command: `{command}`",
     ]
     return "\n".join(lines)
+
+
+def _held_out(runs: list[dict[str, list[float]]]) -> str:
+    """Say how many owners whose photos were not trained on have a small p."""
+    counts = []
+    for scores in ("alone", "base", "other_base"):
+        found = [log10_p for run in runs for log10_p in run[scores]]
+        small = sum(log10_p <= math.log10(0.05) for log10_p in found)
+        counts.append(f"`{scores}` {small} of {len(found)} (smallest {min(found):.1f})")
+    return (
+        "Owners whose photos were not trained on, each under a key of his own, with p ≤ .05: "
+        f"{', '.join(counts)}."
+    )
 
 
 def _median(values: list[float]) -> str:

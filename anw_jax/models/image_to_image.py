@@ -139,6 +139,29 @@ class ImageToImage:
         chex.assert_rank(images, 4)
         return self._net.apply({"params": variables["params"]}, images)
 
+    @property
+    def head(self) -> str:
+        """Name of the last convolution, in `variables["params"]`."""
+        before = {"plain": 1, "residual": 2, "unet": 3}[self.name] * self.depth
+        return f"Conv_{before + (self.name != 'plain')}"
+
+    def taps(
+        self, variables: Variables, images: jax.Array, names: tuple[str, ...]
+    ) -> tuple[jax.Array, ...]:
+        """Return the outputs of inner convolutions, each `[b, H', W', c]`.
+
+        Args:
+          variables: of `init`.
+          images: as for `apply`.
+          names: as `variables["params"]` has them, for example "Conv_1".
+
+        Raises:
+          ValueError: there is no convolution of that name.
+        """
+        for name in names:
+            _check.one_of(variables["params"], taps=name)
+        return layers.tapped(self._net, {"params": variables["params"]}, names, images)
+
     def predict_fn(self, variables: Variables) -> jax.tree_util.Partial:
         """Return `apply` of these variables, as a traced model: equal models share it."""
         return jax.tree_util.Partial(self, variables)

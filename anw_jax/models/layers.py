@@ -267,3 +267,23 @@ def global_mean(x_bhwc: jax.Array) -> jax.Array:
     """Return the mean over all pixels: `[b, H, W, c]` to float32 `[b, c]`."""
     chex.assert_rank(x_bhwc, 4)
     return x_bhwc.astype(jnp.float32).mean(axis=(1, 2))
+
+
+def tapped(
+    net: nn.Module, variables: dict[str, Any], names: tuple[str, ...], *inputs: Any
+) -> tuple[jax.Array, ...]:
+    """Return the outputs of inner layers.
+
+    Args:
+      net: the network.
+      variables: its variables.
+      names: of layers that it has.
+      *inputs: of the network's call.
+    """
+    _, state = net.apply(
+        variables,
+        *inputs,
+        capture_intermediates=lambda module, _: module.path in {(name,) for name in names},
+        mutable=["intermediates"],
+    )
+    return tuple(state["intermediates"][name]["__call__"][0] for name in names)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from anw_jax import _check
-from anw_jax.models import alexnet, densenet, resnet, vgg
+from anw_jax.models import alexnet, densenet, layers, resnet, vgg
 from anw_jax.models.design import NO_NORM, NORMS, STEMS, Design, Size
 from anw_jax.models.drawing import drawn
 
@@ -173,14 +173,7 @@ class Model:
         """
         for name in names:
             _check.one_of(variables["params"], taps=name)
-        _, state = self._net.apply(
-            variables,
-            self._normalise(images),
-            False,
-            capture_intermediates=lambda module, _: module.path in {(n,) for n in names},
-            mutable=["intermediates"],
-        )
-        return tuple(state["intermediates"][name]["__call__"][0] for name in names)
+        return layers.tapped(self._net, variables, names, self._normalise(images), False)
 
     def _normalise(self, images: jax.Array) -> jax.Array:
         chex.assert_shape(images, (None, None, None, 3))

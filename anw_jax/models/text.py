@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from anw_jax import _check
+from anw_jax.models import layers
 
 Variables = dict[str, Any]
 
@@ -92,13 +93,7 @@ class TextClassifier:
         _check_tokens(tokens)
         for name in names:
             _check.one_of(TAPS, taps=name)
-        _, state = self._net.apply(
-            {"params": variables["params"]},
-            tokens,
-            capture_intermediates=lambda module, _: module.path in {(n,) for n in names},
-            mutable=["intermediates"],
-        )
-        return tuple(state["intermediates"][name]["__call__"][0] for name in names)
+        return layers.tapped(self._net, {"params": variables["params"]}, names, tokens)
 
 
 def _check_tokens(tokens: jax.Array) -> None:

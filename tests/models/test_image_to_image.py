@@ -22,6 +22,24 @@ def test_shape_and_equivariance_to_translations(name):
     np.testing.assert_allclose(shifted[inner], jnp.roll(outputs, 2, axis=2)[inner], atol=1e-5)
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("name", IMAGE_TO_IMAGE)
+def test_the_head_is_the_layer_that_the_output_depends_on_linearly(name, depth):
+    model = ImageToImage(name, width=4, depth=depth)
+    variables = model.init(jax.random.key(0), (8, 8, 3))
+    images = jax.random.uniform(jax.random.key(1), (2, 8, 8, 3))
+    (last,) = model.taps(variables, images, (model.head,))
+    shortcut = 0.0 if name == "plain" else images
+    np.testing.assert_allclose(last + shortcut, model.apply(variables, images), atol=1e-6)
+
+
+def test_an_unknown_tap_is_one_clear_error():
+    model = ImageToImage(width=4)
+    variables = model.init(jax.random.key(0), (8, 8, 3))
+    with pytest.raises(ValueError, match="taps must be one of Conv_0"):
+        model.taps(variables, jnp.zeros((1, 8, 8, 3)), ("Conv_9",))
+
+
 def test_networks_with_a_shortcut_start_near_the_identity():
     images = jax.random.uniform(jax.random.key(1), (2, 8, 8, 3))
     for name in ("residual", "unet"):

@@ -1,6 +1,7 @@
-"""A task that is no images: a text classifier on token numbers.
+"""Tasks that are no classification of images: texts, and a network that removes noise.
 
-The texts are made up here: walks of two Markov chains over 32 tokens.
+The texts are made up here: walks of two Markov chains over 32 tokens. So are the pictures:
+smooth colours with areas of light and shade.
 """
 
 import functools
@@ -12,7 +13,7 @@ import pytest
 
 from anw_jax import data, stats, train
 from anw_jax.keys import MarkKey
-from anw_jax.models import TextClassifier
+from anw_jax.models import ImageToImage, TextClassifier
 from anw_jax.schemes import keygen, multitask, plan_of, weights_digest
 from anw_jax.schemes.multitask.grids import sequences
 
@@ -138,3 +139,90 @@ def test_sequences_are_those_of_the_definition():
     bits = random_bits("0f" * 32, "inputs", 2 * 3 * 32).reshape(2, 3, 32)
     by_hand = [[int("".join(map(str, one)), 2) % 10 for one in row] for row in bits.tolist()]
     assert drawn.tolist() == by_hand
+
+
+DENOISER = ImageToImage("unet", width=16, depth=2)
+DENOISER_TAPS = ("Conv_2", "Conv_4")
+
+
+@functools.cache
+def pictures() -> tuple[np.ndarray, np.ndarray]:
+    """Noisy and clean, uint8 `[256, 16, 16, 3]`."""
+    rng = np.random.default_rng(5)
+
+    def smooth(cells: int, channels: int) -> np.ndarray:
+        values = jnp.asarray(rng.normal(size=(256, cells, cells, channels)))
+        return np.asarray(jax.image.resize(values, (256, 16, 16, channels), "cubic"))
+
+    clean_bhwc = 128 + 60 * smooth(4, 3) + 40 * np.sign(smooth(3, 1))
+    noisy_bhwc = clean_bhwc + rng.normal(0, 25, clean_bhwc.shape)
+    return tuple(np.clip(x, 0, 255).astype(np.uint8) for x in (noisy_bhwc, clean_bhwc))
+
+
+def squared_error(params, model_state, batch, rng):
+    restored = DENOISER.apply({"params": params}, batch.images)
+    wanted = batch.labels.astype(jnp.float32) / 255.0
+    return jnp.square(restored - wanted).mean(), (model_state, {})
+
+
+def fitted_denoiser(variables, num_steps: int, rate: float, seed: int):
+    noisy, wanted = pictures()
+    step = train.make_step(
+        squared_error,
+        train.adam(rate),
+        prepare_fn=lambda params, state, batch, rng: batch._replace(
+            images=batch.images.astype(jnp.float32) / 255.0
+        ),
+    )
+    rows = data.BatchPlan(len(noisy), 32, seed).rows
+    result = train.fit(
+        step,
+        step.init(variables["params"], {}),
+        train.Batches(train.Batch(noisy, wanted, None), rows, (32,)),
+        num_steps=num_steps,
+        key=jax.random.key(seed),
+    )
+    return jax.tree.map(jnp.asarray, jax.device_get(result.state.variables))
+
+
+def psnr(variables) -> float:
+    noisy, wanted = (x / np.float32(255) for x in pictures())
+    restored = np.asarray(DENOISER.apply(variables, jnp.asarray(noisy))).clip(0, 1)
+    return float(-10 * np.log10(np.square(restored - wanted).mean()))
+
+
+@pytest.mark.slow
+def test_bits_are_embedded_in_a_denoiser_and_read():
+    first, other = (
+        fitted_denoiser(DENOISER.init(jax.random.key(seed), (16, 16, 3)), 300, 3e-3, seed)
+        for seed in (0, 1)
+    )
+    key = MarkKey.for_experiment(0, "dense")
+    decoder = multitask.make_decoder(
+        key,
+        weights_digest(first),
+        DENOISER_TAPS,
+        num_bits=96,
+        image_shape=(16, 16, 3),
+        num_probes=256,
+    )
+    bits = keygen(key, decoder, plan_of(decoder, alpha=1e-6), beacon=b"")
+    settings = multitask.EmbedSettings(
+        num_steps=200, learning_rate=3e-3, batch_size=32, pairs=48, tuning=0.0, primary=30.0
+    )
+    (embedding,) = multitask.embed(
+        DENOISER, first, [(decoder, bits)], *pictures(), settings, task_loss=squared_error
+    )
+
+    def log10_p(variables) -> float:
+        fns = [multitask.tapped(DENOISER, each, DENOISER_TAPS) for each in (first, variables)]
+        return stats.bit_test(multitask.extract(decoder, *fns), bits).log10_p
+
+    marked = embedding.variables
+    assert log10_p(marked) < -6
+    assert log10_p(fitted_denoiser(marked, 60, 3e-4, 9)) < -6
+    assert log10_p(first) > -3
+    assert log10_p(other) > -3
+    noise = -10 * np.log10(np.square(np.diff([x / 255 for x in pictures()], axis=0)).mean())
+    assert psnr(first) > noise + 4
+    assert psnr(marked) > psnr(first) - 1.5

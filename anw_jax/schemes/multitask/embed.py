@@ -44,6 +44,8 @@ class EmbedSettings:
       pairs: pairs of watermark inputs per step.
       drift: weight of R_func; 0 = without.
       tuning: weight of R_DA; 0 = without.
+      primary: weight of the task's own loss; 0 = without, as in the authors' code. A
+        classifier hardly needs it; a network from images to images does.
       tuning_steps: simulated steps of fine-tuning.
       tuning_rate: learning rate of these.
       seed: of the batches.
@@ -59,6 +61,7 @@ class EmbedSettings:
     pairs: int = 64
     drift: float = 0.1
     tuning: float = 1.0
+    primary: float = 0.0
     tuning_steps: int = 3
     tuning_rate: float = 0.05
     seed: int = 0
@@ -68,7 +71,7 @@ class EmbedSettings:
             _check.integer_at_least(1, **{name: getattr(self, name)})
         for name in ("learning_rate", "margin", "tuning_rate"):
             _check.positive(**{name: getattr(self, name)})
-        for name in ("drift", "tuning"):
+        for name in ("drift", "tuning", "primary"):
             _check.in_interval(0.0, float("inf"), **{name: getattr(self, name)})
         _check.integer_at_least(0, seed=self.seed)
 
@@ -246,6 +249,10 @@ class _Task:
     settings: EmbedSettings
     loss_fn: LossFn | None = None
 
+    def loss_of(self, model: Model) -> LossFn:
+        """Return the task's loss; batch statistics stay as they are."""
+        return self.loss_fn or train.classification_loss(model, is_frozen=True)
+
     def columns(self) -> train.Batch:
         """Return the task's data, checked if it is the classification of images."""
         if self.loss_fn is not None:
@@ -263,10 +270,13 @@ def _train(
     options: dict[str, Any],
     fixed: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Train all layers but the last and the fixed ones on the penalties alone."""
+    """Train all layers but the last and the fixed ones."""
     params, settings = {**base["params"], **added}, task.settings
     step = train.make_step(
-        train.with_penalties(_no_loss, **_penalties(model, base, watermarks, task)),
+        train.with_penalties(
+            _weighted(task.loss_of(model), settings.primary),
+            **_penalties(model, base, watermarks, task),
+        ),
         train.adam(settings.learning_rate),
         trained=tuple(name for name in params if name not in (model.head, *fixed)),
         prepare_fn=_as_floats,
@@ -292,10 +302,17 @@ def _as_floats(
     return batch._replace(images=batch.images.astype(jnp.float32) / 255.0)
 
 
-def _no_loss(
-    params: chex.ArrayTree, model_state: chex.ArrayTree, batch: Any, rng: chex.PRNGKey
-) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
-    return jnp.zeros(()), (model_state, {})
+def _weighted(loss_fn: LossFn, weight: float) -> LossFn:
+    """Return the task's loss times a factor; with 0 it is not computed."""
+
+    def weighted_fn(
+        params: chex.ArrayTree, model_state: chex.ArrayTree, batch: Any, rng: chex.PRNGKey
+    ) -> tuple[jax.Array, tuple[Any, dict[str, jax.Array]]]:
+        if weight == 0.0:
+            return jnp.zeros(()), (model_state, {})
+        return weight * loss_fn(params, model_state, batch, rng)[0], (model_state, {})
+
+    return weighted_fn
 
 
 def _penalties(
@@ -304,9 +321,7 @@ def _penalties(
     watermarks: list[train.losses.PenaltyFn],
     task: _Task,
 ) -> dict[str, train.losses.PenaltyFn]:
-    settings = task.settings
-    loss_fn = task.loss_fn or train.classification_loss(model, is_frozen=True)
-    found = {}
+    settings, loss_fn, found = task.settings, task.loss_of(model), {}
     for number, watermark_fn in enumerate(watermarks, 1):
         found[f"watermark_{number}"] = watermark_fn
         if settings.tuning > 0.0:
