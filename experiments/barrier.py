@@ -2,14 +2,20 @@
 
 Command:   python run.py --config=experiments/barrier.py[:quick]
            ... barrier.py:study for both tasks' copies, losses and changes (deblur);
-           ... barrier.py:derain for the same on the second task
-Takes:     quick about ten minutes on two idle cores, by the number of its operations; each
-           copy resumes by itself
+           ... barrier.py:derain for the same on the second task;
+           ... barrier.py:removal for quick's copy behind a network that removes marks;
+           ... barrier.py:paper_quick for the paper's own system at its smallest,
+           paper, paper_derain for its table on two tasks, paper_absorbed for a model that
+           absorbs the mark, paper_pictures for four marks in one barrier, and paper_scale for
+           256 pixels ($PASCAL_VOC holds the photos)
+Takes:     quick and paper_quick about ten minutes each on two idle cores, by the number of
+           their operations; each copy resumes by itself
 Expect:    log10 p below -4 for copies trained on stolen outputs, mirrored or not; nothing shown
-           on copies of clean pairs, or of another owner's outputs.
+           on copies of clean pairs, or of another owner's outputs. The paper's system has no
+           p: NC above .95 for copies after stage 2, below for innocents.
 
-The data are CIFAR-10, read by TensorFlow Datasets. In quick the owner's model is a classical
-filter; in study it is a network.
+The data are CIFAR-10, read by TensorFlow Datasets. In quick and paper_quick the owner's model
+is a classical filter; in study and paper it is a network.
 """
 
 from typing import Any
@@ -32,6 +38,9 @@ _QUICK = {
     },
     "num_fresh_keys": 2000,
 }
+
+
+_REMOVAL = {"residual_1_removal": {"model": _SMALL, "train": _HOW, "change": "removal"}}
 
 
 def _copies() -> dict[str, dict[str, Any]]:
@@ -59,6 +68,7 @@ def _copies() -> dict[str, dict[str, Any]]:
         found[f"{name}_jpeg"] = net | {"change": "jpeg"}
         found[f"{name}_resize"] = net | {"change": "resize"}
         found[f"{name}_overwrite"] = net | {"change": "overwrite"}
+        found[f"{name}_removal"] = net | {"change": "removal"}
         found[f"{name}_tuned"] = net | {"tune_epochs": 10}
     return found
 
@@ -71,12 +81,103 @@ _OWN = {
 _STUDY = {"name": "barrier", "task": "deblur", "own": _OWN, "copies": _copies()}
 
 
+# The paper's own system: its table has four architectures with L2 and five losses with a U-Net.
+_IN_TABLE = (
+    "innocent_plain",
+    "innocent_unet",
+    "plain",
+    "residual_3",
+    "residual_6",
+    "unet",
+    "unet_l1",
+    "unet_l1_adversarial",
+    "unet_l2_adversarial",
+    "unet_perceptual_adversarial",
+    "unet_flips",
+    "unet_overwrite",
+    "foreign",
+)
+_PAPER = {
+    "name": "barrier_paper",
+    "task": "deblur",
+    "own": _OWN,
+    "pictures": ("bits",),
+    "copies": {name: _copies()[name] for name in _IN_TABLE},
+    "nets": {"width": 16, "depth": 3},
+    "stage_1": {"num_steps": 4000},
+    "stage_2": {"num_steps": 1000, "learning_rate": 5e-4},
+    "proxy": {"model": {"name": "unet", "width": 16, "depth": 2}, "train": _HOW},
+}
+_PLAIN = {"model": {"name": "plain", "width": 16, "depth": 2}, "train": _HOW}
+_UNET = {"model": {"name": "unet", "width": 8, "depth": 2}, "train": _HOW}
+_PAPER_QUICK = {
+    **_PAPER,
+    "name": "barrier_paper_quick",
+    "own": None,
+    "copies": {
+        "innocent_unet": _UNET | {"pairs": "clean"},
+        "plain": _PLAIN,
+        "unet": _UNET,
+        "unet_l1": _UNET | {"train": {**_HOW, "distance": "l1"}},
+    },
+    "nets": {"width": 8, "depth": 3},
+    "stage_1": {"num_steps": 1500},
+    "stage_2": {"num_steps": 300, "learning_rate": 5e-4},
+    "proxy": _UNET,
+    "num_pairs": 2000,
+}
+
+
+def _paper_scale() -> dict[str, Any]:
+    """Sizes and steps of the authors' code, as far as networks without normalisation allow."""
+    how = {"num_epochs": 300, "learning_rate": 1e-4, "batch_size": 16}
+    copies = {
+        name: {**copy, "train": {**copy["train"], **how}}
+        for name, copy in _PAPER["copies"].items()
+    }
+    return {
+        **_PAPER,
+        "name": "barrier_paper_scale",
+        "data": {"source": "folder:$PASCAL_VOC", "image_size": 256},
+        "own": {**_OWN, "train": how},
+        "task": "derain",
+        "copies": copies,
+        "nets": {"width": 64, "depth": 7},
+        "stage_1": {"num_steps": 75_000, "learning_rate": 2e-4},
+        "stage_2": {"num_steps": 75_000, "learning_rate": 1e-4},
+        "proxy": {"model": {"name": "unet", "width": 64, "depth": 7}, "train": how},
+        "num_pairs": 6000,
+    }
+
+
 def get_config(variant: str = "study") -> ml_collections.ConfigDict:
-    """Settings only; `anw_jax.lab.BarrierSettings` says what each means."""
+    """Settings only; `anw_jax.lab` says what each means.
+
+    Those of the paper's system are `PictureSettings`, all others `BarrierSettings`.
+    """
+    copies = _PAPER_QUICK["copies"]
+    absorbed = {**_PAPER["nets"], "absorbed": _OWN["model"]}
     chosen = config.choose(
         variant,
         study=_STUDY,
         quick=_QUICK,
+        removal={**_QUICK, "name": "barrier_removal", "copies": _REMOVAL},
         derain={**_STUDY, "name": "barrier_derain", "task": "derain"},
+        paper=_PAPER,
+        paper_quick=_PAPER_QUICK,
+        paper_derain={**_PAPER, "name": "barrier_paper_derain", "task": "derain"},
+        paper_absorbed={
+            **_PAPER,
+            "name": "barrier_paper_absorbed",
+            "copies": copies,
+            "nets": absorbed,
+        },
+        paper_pictures={
+            **_PAPER,
+            "name": "barrier_paper_pictures",
+            "copies": copies,
+            "pictures": ("bits", "logo", "grey", "colour"),
+        },
+        paper_scale=_paper_scale(),
     )
-    return config.with_defaults({**chosen, "seed": 0, "data": {"source": "tfds:cifar10"}})
+    return config.with_defaults({"seed": 0, "data": {"source": "tfds:cifar10"}, **chosen})

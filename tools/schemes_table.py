@@ -27,6 +27,9 @@ NOT_RUN = "not yet run"
 # Innocent networks may fall below this p about as often as it says, and no more.
 _LEVEL = 0.05
 
+# The paper of the trained extractor names no share of outputs that suffices.
+_MOST_OUTPUTS = 0.5
+
 _HEAD = ("system", "attack", "seeds", "read correctly", "largest p", "found", "quality")
 
 
@@ -95,6 +98,16 @@ def read_barrier(run: dict[str, Any]) -> Reading:
     return Reading(cells, innocents)
 
 
+def read_pictures(run: dict[str, Any]) -> Reading:
+    """Read a run of `lab.pictures`; found: NC > .95 in most outputs. Such a rule has no p."""
+    cells = {}
+    for name, row in run["copies"].items():
+        share = row["stage_2"]["success_rate"]
+        if run["settings"]["copies"][name]["pairs"] == "stolen":
+            cells[name] = Cell(share, None, share > _MOST_OUTPUTS, row["psnr"])
+    return Reading(cells, [])
+
+
 def read_fingerprint(run: dict[str, Any]) -> Reading:
     """Read a run of `lab.fingerprint`; found: a guilty customer is named, and no other."""
     cells = {}
@@ -113,6 +126,7 @@ SYSTEMS = (
     System("multi-task, fixed projection", "multitask_quick", read_multitask("projection")),
     System("multi-task, trained branch (γ)", "multitask_quick", read_multitask("branch")),
     System("keyed filter in outputs", "barrier_quick", read_barrier),
+    System("picture in outputs, trained extractor (NC)", "barrier_paper_quick", read_pictures),
     System("fingerprints of customers", "fingerprint_quick", read_fingerprint),
 )
 

@@ -18,6 +18,7 @@ from anw_jax.data.dataset import (
     channel_statistics,
     chunks,
 )
+from anw_jax.data.mark_pictures import MARK_PICTURES, mark_picture
 from anw_jax.data.photo_colour import PhotoColour, colour_of
 from anw_jax.data.photo_files import Encoded, Encoding, Original, encode, read_original
 from anw_jax.data.photos import FolderListing, list_folder, list_photos, png_of, read_photo
@@ -36,6 +37,7 @@ from anw_jax.data.users import (
 
 __all__ = [
     "KINDS",
+    "MARK_PICTURES",
     "SOURCES",
     "BatchPlan",
     "Dataset",
@@ -64,6 +66,7 @@ __all__ = [
     "list_folder",
     "list_photos",
     "load",
+    "mark_picture",
     "padded_rows",
     "permutation",
     "png_of",

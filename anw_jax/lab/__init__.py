@@ -9,6 +9,7 @@ from anw_jax.lab.config import settings_from_config
 from anw_jax.lab.diffusion_settings import DiffusionSettings, TuningSettings
 from anw_jax.lab.fingerprint_settings import CollusionSettings, FingerprintSettings
 from anw_jax.lab.multitask_settings import MarkSettings, MultitaskSettings
+from anw_jax.lab.picture_settings import PictureSettings
 from anw_jax.lab.recompression_settings import RecompressionSettings
 from anw_jax.lab.run import run
 from anw_jax.lab.settings import (
@@ -32,6 +33,7 @@ __all__ = [
     "MarkSettings",
     "ModelSettings",
     "MultitaskSettings",
+    "PictureSettings",
     "RecompressionSettings",
     "Settings",
     "TuningSettings",

@@ -14,9 +14,9 @@ from anw_jax.train import PairSettings
 # copy), or the outputs that another owner served, marked by the same filters.
 PAIRS = ("stolen", "clean", "foreign")
 
-# What a thief does to stolen outputs: nothing, JPEG of quality 75, half the size and back, or a
-# second barrier with a key of his own.
-CHANGES = ("none", "jpeg", "resize", "overwrite")
+# What a thief does to stolen outputs: nothing, JPEG of quality 75, half the size and back, a
+# second barrier with another owner's key, or a network that he trained to remove marks.
+CHANGES = ("none", "jpeg", "resize", "overwrite", "removal")
 
 _MODEL = ImageToImage()
 _COPY = PairSettings(num_epochs=8)

@@ -20,6 +20,7 @@ from anw_jax.lab.barrier_settings import BarrierSettings
 from anw_jax.lab.diffusion_settings import DiffusionSettings
 from anw_jax.lab.fingerprint_settings import FingerprintSettings
 from anw_jax.lab.multitask_settings import MultitaskSettings
+from anw_jax.lab.picture_settings import PictureSettings
 from anw_jax.lab.recompression_settings import RecompressionSettings
 from anw_jax.lab.settings import RunSettings, Settings
 
@@ -116,6 +117,7 @@ def _kind_of(values: Mapping[str, Any]) -> type[RunSettings]:
     kinds = {
         "tunings": DiffusionSettings,
         "marks": MultitaskSettings,
+        "pictures": PictureSettings,
         "copies": BarrierSettings,
         "collusions": FingerprintSettings,
         "tuning": RecompressionSettings,
@@ -205,7 +207,8 @@ def settings_from_config(config: Mapping[str, Any]) -> RunSettings:
 
     Args:
       config: nested mapping with the fields of `Settings`, of `DiffusionSettings` (which alone
-        has tunings), of `MultitaskSettings` (which alone has marks), of
+        has tunings), of `MultitaskSettings` (which alone has marks), of `PictureSettings`
+        (which alone has pictures), of `BarrierSettings` (copies otherwise), of
         `FingerprintSettings` (which alone has collusions) or of `RecompressionSettings` (which
         alone has a tuning); an `ml_collections.ConfigDict` or a dict.
 

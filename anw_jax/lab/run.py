@@ -16,6 +16,7 @@ from anw_jax.lab import (
     fingerprint,
     multitask,
     owners,
+    pictures,
     proof,
     recompression,
     training,
@@ -27,6 +28,7 @@ from anw_jax.lab.diffusion_settings import DiffusionSettings
 from anw_jax.lab.fingerprint_settings import FingerprintSettings
 from anw_jax.lab.journal import Journal, StoppedError, stop_on_interrupt
 from anw_jax.lab.multitask_settings import MultitaskSettings
+from anw_jax.lab.picture_settings import PictureSettings
 from anw_jax.lab.provenance import provenance
 from anw_jax.lab.recompression_settings import RecompressionSettings
 from anw_jax.lab.settings import AttackSettings, RunSettings, Settings
@@ -35,6 +37,7 @@ from anw_jax.progress import format_seconds
 from anw_jax.report import (
     write_copies_report,
     write_outputs_report,
+    write_pictures_report,
     write_report,
     write_scheme_report,
 )
@@ -221,5 +224,6 @@ _KINDS = {
     RecompressionSettings: _Kind(recompression.measure),
     MultitaskSettings: _Kind(multitask.measure, write_scheme_report),
     BarrierSettings: _Kind(barrier.measure, write_outputs_report),
+    PictureSettings: _Kind(pictures.measure, write_pictures_report),
     FingerprintSettings: _Kind(fingerprint.measure, write_copies_report),
 }

@@ -14,6 +14,7 @@ from anw_jax.models.model import (
     create,
     from_paths,
 )
+from anw_jax.models.picture_barrier import PictureBarrier
 from anw_jax.models.pretrained import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -40,6 +41,7 @@ __all__ = [
     "ImportReport",
     "Inverter",
     "Model",
+    "PictureBarrier",
     "Pretrained",
     "SplitNet",
     "TextClassifier",

@@ -60,12 +60,22 @@ class _Residual(nn.Module):
         return x_bhwc + _last(x_bhwc.shape[-1])(x)
 
 
-class _UNet(nn.Module):
+class UNet(nn.Module):
+    """A U-Net: `depth` halvings, whose input is added to its output unless `channels` is set.
+
+    Attributes:
+      width: channels at full resolution.
+      depth: halvings.
+      channels: of an output that the input is not added to; None: as many as the input has.
+    """
+
     width: int
     depth: int
+    channels: int | None = None
 
     @nn.compact
     def __call__(self, x_bhwc: jax.Array) -> jax.Array:
+        """Map `[b, H, W, c]` to `[b, H, W, channels]`; H and W are multiples of 2^depth."""
         x, kept = nn.relu(_conv(self.width)(x_bhwc)), []
         for level in range(self.depth):
             kept.append(x)
@@ -75,10 +85,12 @@ class _UNet(nn.Module):
                 [nn.relu(_conv(self.width * 2**level)(_doubled(x))), kept[level]], -1
             )
             x = nn.relu(_conv(self.width * 2**level)(x))
+        if self.channels is not None:
+            return _conv(self.channels)(x)
         return x_bhwc + _last(x_bhwc.shape[-1])(x)
 
 
-_NETS = {"plain": _Plain, "residual": _Residual, "unet": _UNet}
+_NETS = {"plain": _Plain, "residual": _Residual, "unet": UNet}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@
 * `write_scheme_report(workdir)`: the same of a run with watermarks in models.
 * `write_copies_report(workdir)`: the same of a run with customers' copies.
 * `write_outputs_report(workdir)`: the same of a run with marked outputs.
+* `write_pictures_report(workdir)`: the same of a run with pictures hidden in outputs.
 * `write_case_report(case)`: the page of a finished audit.
 * `write_preview(preview, folder)`: what a mark does to an owner's photos.
 * `results_table(folder)`: a Markdown table over the seeds of an experiment.
@@ -20,6 +21,7 @@ from anw_jax.report.outputs_page import write_outputs_report
 from anw_jax.report.page import write_report
 from anw_jax.report.photos import write_readme_figure
 from anw_jax.report.picture_rows import write_picture_rows
+from anw_jax.report.pictures_page import write_pictures_report
 from anw_jax.report.preview_page import write_preview
 from anw_jax.report.scheme_page import write_scheme_report
 from anw_jax.report.table import results_table
@@ -30,6 +32,7 @@ __all__ = [
     "write_copies_report",
     "write_outputs_report",
     "write_picture_rows",
+    "write_pictures_report",
     "write_preview",
     "write_readme_figure",
     "write_report",

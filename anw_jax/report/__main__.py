@@ -8,6 +8,7 @@ from anw_jax.report import (
     results_table,
     write_copies_report,
     write_outputs_report,
+    write_pictures_report,
     write_report,
     write_scheme_report,
 )
@@ -17,6 +18,7 @@ _PAGES = {
     "marks": write_scheme_report,
     "simulated": write_copies_report,
     "marked": write_outputs_report,
+    "served": write_pictures_report,
 }
 
 

@@ -102,7 +102,7 @@ def _copy(name: str, row: dict[str, Any], settings: dict[str, Any]) -> Copy:
     ]
     return Copy(
         name,
-        _in_words(settings),
+        trained_on(settings),
         settings["pairs"] != "stolen",
         row["psnr"],
         row["all_queries"]["median_kept"],
@@ -110,7 +110,7 @@ def _copy(name: str, row: dict[str, Any], settings: dict[str, Any]) -> Copy:
     )
 
 
-def _in_words(settings: dict[str, Any]) -> str:
+def trained_on(settings: dict[str, Any]) -> str:
     """Say what a copy was trained on, from its settings."""
     parts = [
         {
@@ -124,6 +124,7 @@ def _in_words(settings: dict[str, Any]) -> str:
         "jpeg": ["as JPEG of quality 75"],
         "resize": ["at half the size and back"],
         "overwrite": ["marked again with another key"],
+        "removal": ["after a network that was trained to remove such marks"],
     }[settings["change"]]
     how = settings["train"]
     parts.append(f"by the {how['distance']} distance")
@@ -144,13 +145,14 @@ def _pictures(path: pathlib.Path) -> list[tuple[str, str, str]]:
         arrays = _files.read_npz(path.read_bytes())
         pairs = zip(arrays["outputs"], arrays["marked"], strict=True)
         return [
-            (png_uri(output), png_uri(marked), png_uri(_difference(output, marked)))
+            (png_uri(output), png_uri(marked), png_uri(difference(output, marked)))
             for output, marked in list(pairs)[:_MOST_PICTURES]
         ]
     except Exception as error:  # of numpy, zipfile and zlib, which share no base
         raise ValueError(f"{path} is damaged: {type(error).__name__}") from None
 
 
-def _difference(output: np.ndarray, marked: np.ndarray) -> np.ndarray:
+def difference(output: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """Return the difference of two uint8 images times ten, about grey."""
     shown = 128.0 + _TIMES * (marked.astype(np.float64) - output)
     return np.clip(shown, 0, 255).astype(np.uint8)

@@ -33,7 +33,7 @@ def test_golden_pixels_of_the_lossless_photos(splits):
 
 
 def test_tiles_are_cut_from_the_photo(splits):
-    astronaut = scikit_image._read("astronaut.png")
+    astronaut = scikit_image.read("astronaut.png")
     tiles = scikit_image._tiles(astronaut)
     assert len(tiles) == 256
     np.testing.assert_array_equal(tiles[17], astronaut[32:64, 32:64])

@@ -24,6 +24,7 @@ def config(**changes) -> dict:
         "copies": {
             "stolen": {"model": PLAIN, "train": how},
             "tuned": {"model": PLAIN, "train": how, "change": "resize", "tune_epochs": 1},
+            "removed": {"model": PLAIN, "train": how, "change": "removal"},
             "innocent": {"model": PLAIN, "train": how, "pairs": "clean"},
             "foreign": {"model": PLAIN, "train": how, "pairs": "foreign"},
         },
@@ -82,7 +83,7 @@ def test_a_whole_run_and_its_resumption(tmp_path, own):
     results = run(settings, tmp_path)
     assert json.loads((tmp_path / "results.json").read_text()) == results
     assert results["marked"]["psnr"] == pytest.approx(38.0, abs=3.0)
-    assert set(results["copies"]) == {"stolen", "tuned", "innocent", "foreign"}
+    assert set(results["copies"]) == {"stolen", "tuned", "removed", "innocent", "foreign"}
     for row in results["copies"].values():
         for read in (row["all_queries"], row["few_queries"]):
             assert read["wrong_keys_super_uniform"]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tools import schemes_table
-from tools.schemes_table import read_barrier, read_fingerprint, summary, table
+from tools.schemes_table import read_barrier, read_fingerprint, read_pictures, summary, table
 
 
 def run(seed: int, **numbers) -> dict:
@@ -75,6 +75,18 @@ def test_copies_of_outputs_and_innocent_ones_are_told_apart():
     found = read_barrier(one)
     assert found.innocents == [-8.0]
     assert found.cells == {"plain": (0.75, -8.0, True, 28.0)}
+
+
+def test_a_picture_in_outputs_has_no_p():
+    stolen, innocent = ({"success_rate": share} for share in (0.93, 0.9))
+    rows = {
+        name: {"psnr": 24.0, "stage_2": read}
+        for name, read in (("unet", stolen), ("innocent", innocent))
+    }
+    copies = {"unet": {"pairs": "stolen"}, "innocent": {"pairs": "clean"}}
+    found = read_pictures(run(0, copies=rows, settings={"copies": copies}))
+    assert found.innocents == []
+    assert found.cells == {"unet": (0.93, None, True, 24.0)}
 
 
 @pytest.mark.parametrize(

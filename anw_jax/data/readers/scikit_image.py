@@ -24,7 +24,7 @@ TILE = 32
 MAX_TILES = 250
 
 
-def _read(file_name: str) -> np.ndarray:
+def read(file_name: str) -> np.ndarray:
     """Read a file, uint8 `[H, W, 3]`; directly, as `skimage.data` may use the network."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
@@ -68,7 +68,7 @@ def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
     """
     if argument:
         raise errors.SourceError(f"source 'photos' takes no argument, got {argument!r}")
-    chosen = [_chosen(_tiles(_read(file_name))) for file_name in FILES]
+    chosen = [_chosen(_tiles(read(file_name))) for file_name in FILES]
     names = [f"{i}/{tile}" for i, tiles in enumerate(chosen) for tile in range(len(tiles))]
     labels = np.repeat(np.arange(len(FILES)), [len(tiles) for tiles in chosen])
     order = sorted(range(len(names)), key=lambda tile: _rank(names[tile]))

@@ -4,8 +4,11 @@ After Zhang et al. 2021, "Deep Model Intellectual Property Protection via Deep W
 (https://arxiv.org/abs/2103.04980), whose barrier marks the outputs of an image-to-image model.
 Here the mark is a keyed filter, which copies learn and which has an exact p: `make_decoder`
 fixes everything, `protect` marks outputs, `extract` reads scores from a suspect.
+
+`pictures` is the paper's own system, a baseline without an error rate.
 """
 
+from anw_jax.schemes.barrier import pictures
 from anw_jax.schemes.barrier.barrier import (
     DEFAULT_PSNR,
     keyed_kernel,
@@ -36,6 +39,7 @@ __all__ = [
     "keyed_kernel",
     "load_decoder",
     "make_decoder",
+    "pictures",
     "protect",
     "protected",
     "save_decoder",

@@ -1,0 +1,90 @@
+"""The settings of a run with the paper's own system: a picture hidden by a trained barrier."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from anw_jax import _check, data
+from anw_jax.lab.barrier_settings import CopySettings
+from anw_jax.lab.restoration import TASKS
+from anw_jax.lab.settings import DataSettings, RunSettings, check_name
+from anw_jax.models import ImageToImage, PictureBarrier
+from anw_jax.schemes.barrier.pictures import PictureTraining, PictureWeights
+
+_NETS = PictureBarrier()
+_WEIGHTS = PictureWeights()
+
+# The authors' proxy: a U-Net trained with L2.
+_PROXY = CopySettings(model=ImageToImage("unet", width=16, depth=2))
+
+
+@dataclasses.dataclass(frozen=True)
+class PictureSettings(RunSettings):
+    """A whole run with barrier, extractor and discriminator.
+
+    Attributes:
+      name: of the experiment; names the results.
+      seed: of the data and trainings.
+      data: clean images, without `num_train`.
+      task: one of `restoration.TASKS`.
+      pictures: the marks δ, of `data.MARK_PICTURES`; the first one is served.
+      copies: networks that are read, by name.
+      stage_1: the training of barrier and extractor.
+      stage_2: that of the extractor alone, on a proxy's outputs too.
+      own: how the owner's network is trained, on clean pairs; None for a classical filter.
+      nets: barrier and extractor; with `absorbed`, a target model that gives marked outputs.
+      weights: of the losses.
+      proxy: the copy of stage 2, trained on the owner's own pairs.
+      num_pairs: for each training.
+      num_queries: on which copies are read.
+    """
+
+    name: str
+    seed: int
+    data: DataSettings
+    task: str
+    pictures: tuple[str, ...]
+    copies: Mapping[str, CopySettings]
+    stage_1: PictureTraining
+    stage_2: PictureTraining
+    own: CopySettings | None = None
+    nets: PictureBarrier = _NETS
+    weights: PictureWeights = _WEIGHTS
+    proxy: CopySettings = _PROXY
+    num_pairs: int = 3000
+    num_queries: int = 100
+
+    def __post_init__(self):
+        _check.integer_at_least(0, seed=self.seed)
+        _check.one_of(TASKS, task=self.task)
+        for name in self.pictures:
+            _check.one_of(data.MARK_PICTURES, pictures=name)
+        if not self.pictures or len(set(self.pictures)) < len(self.pictures):
+            raise ValueError(
+                f"pictures must name one at least, and none twice, got {self.pictures!r}"
+            )
+        for name in ("num_pairs", "num_queries"):
+            _check.integer_at_least(1, **{name: getattr(self, name)})
+        for name in self.copies:
+            check_name("copies", name)
+        if not self.copies:
+            raise ValueError("copies must name at least one")
+        if self.data.num_train is not None:
+            raise ValueError("data.num_train must be left out: num_pairs says how many")
+        if self.own is not None and self.own.pairs != "clean":
+            raise ValueError(f"own.pairs must be 'clean', got {self.own.pairs!r}")
+        if (self.proxy.pairs, self.proxy.change, self.proxy.tune_epochs) != (
+            "stolen",
+            "none",
+            0,
+        ):
+            raise ValueError("proxy must be trained on served outputs as they are")
+        if self.nets.absorbed is not None:
+            if len(self.pictures) > 1:
+                raise ValueError(f"an absorbed model has one picture, got {self.pictures!r}")
+            changes = ("overwrite", "removal")
+            unfit = [name for name, copy in self.copies.items() if copy.change in changes]
+            if unfit:
+                raise ValueError(
+                    f"an absorbed model cannot mark images of others: {unfit[0]} must have "
+                    f"another change than {' and '.join(changes)}"
+                )

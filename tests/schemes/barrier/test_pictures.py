@@ -1,0 +1,241 @@
+"""The paper's own system: NC and SR, losses that switch off, and both stages."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from anw_jax import train
+from anw_jax.models import ImageToImage, PictureBarrier
+from anw_jax.schemes import barrier
+from anw_jax.schemes.barrier import pictures
+from anw_jax.schemes.barrier.pictures import PictureTraining, PictureWeights, Triples, losses
+from anw_jax.schemes.barrier.pictures.training import networks_loss
+
+SIDE = 8
+NETS = PictureBarrier(width=2, depth=1)
+OFF = dict.fromkeys(("pixel", "perceptual", "adversarial", "mark", "clean", "consistency"), 0.0)
+EMBEDDING, EXTRACTION = ("pixel", "perceptual", "adversarial"), ("mark", "clean", "consistency")
+
+
+def checks(count: int = 1) -> np.ndarray:
+    """Marks: black and white stripes, each of another width."""
+    rows = np.arange(SIDE)
+    stripes = [(rows // 2**k % 2).astype(np.float32) for k in range(count)]
+    return np.stack([np.broadcast_to(s[:, None, None], (SIDE, SIDE, 3)) for s in stripes])
+
+
+def images(seed: int, count: int) -> np.ndarray:
+    rng = np.random.default_rng([9, seed])
+    return rng.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+@functools.cache
+def params():
+    return NETS.init(jax.random.key(0), (SIDE, SIDE, 3))
+
+
+@functools.cache
+def floats() -> Triples:
+    return Triples(*(jnp.asarray(images(k, 4), jnp.float32) / 255.0 for k in range(3)))
+
+
+def test_nc_and_sr_have_a_naive_twin():
+    mark, rng = checks()[0], np.random.default_rng(0)
+    shown = np.concatenate([rng.random((5, SIDE, SIDE, 3)), mark[None], 0.0 * mark[None]])
+    found = pictures.normalised_correlation(shown, mark)
+    for one, nc in zip(shown, found, strict=True):
+        dot = sum(float(a) * float(b) for a, b in zip(one.flat, mark.flat, strict=True))
+        sizes = [np.sqrt(sum(float(a) ** 2 for a in picture.flat)) for picture in (one, mark)]
+        assert nc == pytest.approx(dot / (sizes[0] * sizes[1]) if sizes[0] else 0.0)
+    reading = pictures.PictureReading(np.array([0.95, 0.951, 0.2, 1.0]))
+    assert reading.success_rate == 0.5
+    assert "no error rate" in str(reading)
+    assert "50.0%" in str(reading)
+
+
+def test_a_reading_has_neither_a_p_nor_an_outcome():
+    """Nothing in this system may look like a verdict."""
+    reading = pictures.PictureReading(np.ones(3), 1.0)
+    for name in ("p", "log10_p", "p_value", "outcome", "verdict", "passes"):
+        assert not hasattr(reading, name)
+    assert not {"judge", "extract", "scores", "Decoder", "Head"} & set(pictures.__all__)
+    assert set(barrier.__all__) & set(pictures.__all__) == set()
+
+
+@pytest.mark.parametrize(
+    ("shown", "mark", "text"),
+    [
+        (np.ones((2, 4, 4, 3)), checks()[0], r"pictures must have shape \(n, 8, 8, 3\)"),
+        (np.ones((0, 8, 8, 3)), checks()[0], "pictures must have shape"),
+        (np.full((2, 8, 8, 3), np.nan), checks()[0], "must be finite, got 2"),
+        (np.ones((1, 8, 8, 3)), 0.0 * checks()[0], "mark must have a value above 0"),
+    ],
+)
+def test_bad_pictures_are_one_clear_error(shown, mark, text):
+    with pytest.raises(ValueError, match=text):
+        pictures.normalised_correlation(shown, mark)
+
+
+@pytest.mark.parametrize(
+    ("marks", "text"),
+    [
+        (checks()[0], "marks must be pictures"),
+        (2.0 * checks(), r"marks must lie in \[0, 1\]"),
+        (checks() * np.nan, r"marks must lie in \[0, 1\]"),
+        (np.maximum(checks(), 0.8), "mark 0 and the blank picture is 0.99"),
+        (np.concatenate([checks(), checks()]), "mark 1 and mark 0 is 1.000"),
+    ],
+)
+def test_marks_that_nc_cannot_tell_apart_are_refused(marks, text):
+    with pytest.raises(ValueError, match=text):
+        pictures.check_marks(marks)
+
+
+def test_weights_below_zero_and_odd_batches_are_refused():
+    with pytest.raises(ValueError, match="mark must lie in"):
+        PictureWeights(mark=-1.0)
+    with pytest.raises(ValueError, match="batch_size must be even, got 3"):
+        PictureTraining(num_steps=1, batch_size=3)
+
+
+def test_each_loss_has_a_naive_twin():
+    batch, weights = floats(), PictureWeights(adversarial=1.0)
+    one, other, third = batch
+    judged = jnp.full((4, SIDE, SIDE), 0.25)
+    found = losses.embedding_terms(weights, one, other, judged)
+    squared = lambda a, b: float(np.mean([(x - y) ** 2 for x, y in zip(a.flat, b.flat)]))  # noqa: E731, B905
+    a, b, c = map(np.asarray, (one, other, third))
+    assert float(found["pixel"]) == pytest.approx(squared(a, b), rel=1e-5)
+    assert float(found["adversarial"]) == pytest.approx(0.75**2)
+    found = losses.extraction_terms(weights, one, other, third)
+    assert float(found["mark"]) == pytest.approx(squared(a, b), rel=1e-5)
+    assert float(found["clean"]) == pytest.approx(squared(c, np.ones_like(c)), rel=1e-5)
+    assert float(found["consistency"]) == pytest.approx(squared(a[:2], a[2:]), rel=1e-5)
+    judge = losses.discriminator_loss(judged, judged)
+    assert float(judge) == pytest.approx((0.75**2 + 0.25**2) / 2)
+
+
+class Toy:
+    """Networks of one number each, with the methods of `PictureBarrier`."""
+
+    def mark(self, params, inputs, outputs, shown):
+        return outputs + params["barrier"] * shown
+
+    def draw(self, params, seen):
+        return jnp.square(params["extractor"] * seen)
+
+    def judge(self, params, seen):
+        return (params["discriminator"] * seen).mean(-1)
+
+
+@pytest.mark.parametrize("name", EMBEDDING + EXTRACTION)
+def test_a_loss_that_is_off_is_absent_from_the_gradient(name):
+    """With all but one loss off, the gradient is that term's, and 0 where it cannot reach."""
+    state, batch = {"marks": jnp.asarray(checks(2))}, floats()._replace(copied=None)
+    own = {"barrier": 0.1, "extractor": 0.9, "discriminator": 0.5}
+    own = {part: jnp.asarray(value) for part, value in own.items()}
+
+    def gradient(weights):
+        loss_fn = networks_loss(Toy(), weights)
+        return jax.value_and_grad(loss_fn, has_aux=True)(own, state, batch, jax.random.key(3))
+
+    (loss, (_, terms)), moved = gradient(PictureWeights(**{**OFF, name: 2.0}))
+    assert set(terms) == {name}
+    assert float(loss) == pytest.approx(2.0 * float(terms[name]), rel=1e-6)
+    reached = {part for part in ("barrier", "extractor") if float(moved[part])}
+    expected = {"barrier", "extractor"}
+    if name in EMBEDDING:
+        expected = {"barrier"}
+    elif name == "clean":
+        expected = {"extractor"}
+    assert reached == expected
+    on = dict.fromkeys(OFF, 1.0)
+    (_, (_, every)), whole = gradient(PictureWeights(**on))
+    (_, (_, others)), without = gradient(PictureWeights(**{**on, name: 0.0}))
+    assert set(every) - set(others) == {name}
+    for part in ("barrier", "extractor"):
+        left = float(whole[part]) - float(moved[part]) / 2.0
+        assert float(without[part]) == pytest.approx(left, rel=1e-4, abs=1e-6)
+
+
+def test_in_stage_2_the_copys_outputs_count_as_much_as_the_served_ones():
+    state, batch = {"marks": jnp.asarray(checks())}, floats()
+    own = {part: jnp.asarray(0.9) for part in ("barrier", "extractor", "discriminator")}
+    weights = PictureWeights(**{**OFF, "mark": 1.0})
+    loss, _ = networks_loss(Toy(), weights)(own, state, batch, jax.random.key(0))
+    served = np.asarray(batch.outputs) + 0.9 * checks()
+    drawn = [(0.9 * seen) ** 2 for seen in (served, np.asarray(batch.copied))]
+    expected = np.mean([np.mean((seen - checks()) ** 2) for seen in drawn])
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_no_loss_at_all_is_zero():
+    assert float(losses.weighted_sum(PictureWeights(**OFF), {})) == 0.0
+
+
+def test_shapes_and_the_absorbed_model():
+    batch, net = floats(), ImageToImage("plain", width=2, depth=1)
+    absorbed = PictureBarrier(width=2, depth=1, absorbed=net)
+    own = absorbed.init(jax.random.key(1), (SIDE, SIDE, 3))
+    marked = absorbed.mark(own, batch.inputs, batch.outputs, batch.outputs)
+    expected = net.apply({"params": own["barrier"]}, batch.inputs)
+    assert np.array_equal(marked, expected)
+    assert absorbed.draw(own, marked).shape == (4, SIDE, SIDE, 3)
+    assert NETS.judge(params(), marked).shape == (4, SIDE, SIDE)
+    with pytest.raises(ValueError, match="multiples of 2"):
+        NETS.init(jax.random.key(0), (9, 8, 3))
+    with pytest.raises(TypeError, match="absorbed must be"):
+        PictureBarrier(absorbed="plain")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"marks": checks()[:, :4]}, "marks must have the images' shape"),
+        ({"pairs": train.Pairs(images(0, 8), images(1, 4))}, "must have one shape"),
+        ({"pairs": train.Pairs(images(0, 2), images(1, 2))}, "there must be 4 pairs"),
+        ({"nets": PictureBarrier(2, 1, ImageToImage()), "marks": checks(2)}, "has one mark"),
+    ],
+)
+def test_bad_trainings_are_one_clear_error(change, text):
+    given = {
+        "nets": NETS,
+        "params": params(),
+        "marks": checks(),
+        "pairs": train.Pairs(images(0, 8), images(1, 8)),
+        "settings": PictureTraining(num_steps=1, batch_size=4),
+        "seed": 0,
+    }
+    with pytest.raises(ValueError, match=text):
+        pictures.train_barrier(**given | change)
+
+
+@pytest.mark.slow
+def test_the_system_hides_a_picture_and_draws_it():
+    """Both stages at the smallest size: smooth images, one mark, R alone moves in stage 2."""
+    nets, rng = PictureBarrier(width=6, depth=2), np.random.default_rng(2)
+    smooth = rng.uniform(60, 190, (64, 1, 1, 3)) + rng.normal(0, 4, (64, SIDE, SIDE, 3))
+    outputs = np.clip(smooth, 0, 255).astype(np.uint8)
+    pairs = train.Pairs(outputs[::-1].copy(), outputs)
+    how = PictureTraining(num_steps=400, batch_size=16, learning_rate=3e-3)
+    first = nets.init(jax.random.key(0), (SIDE, SIDE, 3))
+    stage_1 = pictures.train_barrier(nets, first, checks(), pairs, how, seed=0)
+    own, mark = stage_1.state.params, checks()[0]
+    served = pictures.serve(nets, own, mark, *pairs)
+    assert stage_1.reports[-1].metrics["networks/mark"] < 0.05
+    read = functools.partial(pictures.normalised_correlation, mark=mark)
+    assert (read(pictures.draw(nets, own, served)) > pictures.SUCCESS).mean() > 0.9
+    assert (read(pictures.draw(nets, own, outputs)) > pictures.SUCCESS).mean() < 0.1
+    faint = np.rint(0.5 * served + 0.5 * outputs).astype(np.uint8)
+    how = PictureTraining(num_steps=200, batch_size=16, learning_rate=3e-3)
+    tuned = pictures.tune_extractor(nets, own, checks(), pairs, faint, how, seed=0).state.params
+    assert jax.tree.all(jax.tree.map(np.array_equal, tuned["barrier"], own["barrier"]))
+    before, after = (read(pictures.draw(nets, p, faint)).mean() for p in (own, tuned))
+    assert after > before
+    drawn = [pictures.draw(nets, tuned, shown) for shown in (outputs, served)]
+    result = pictures.train_classifier(drawn[0], [drawn[1]], num_epochs=8, seed=0)
+    assert pictures.share_of_mark(result.state.variables, drawn[1], 0, 1) > 0.9
+    assert pictures.share_of_mark(result.state.variables, drawn[0], 0, 1) < 0.1
