@@ -33,11 +33,6 @@ def images(seed: int, count: int) -> np.ndarray:
 
 
 @functools.cache
-def params():
-    return NETS.init(jax.random.key(0), (SIDE, SIDE, 3))
-
-
-@functools.cache
 def floats() -> Triples:
     return Triples(*(jnp.asarray(images(k, 4), jnp.float32) / 255.0 for k in range(3)))
 
@@ -132,8 +127,9 @@ class Toy:
 
 
 @pytest.mark.parametrize("name", EMBEDDING + EXTRACTION)
-def test_a_loss_that_is_off_is_absent_from_the_gradient(name):
+def test_a_loss_that_is_off_is_absent_from_the_gradient(name, monkeypatch):
     """With all but one loss off, the gradient is that term's, and 0 where it cannot reach."""
+    monkeypatch.setattr(losses, "image_distance", lambda _: losses.squared_error)
     state, batch = {"marks": jnp.asarray(checks(2))}, floats()._replace(copied=None)
     own = {"barrier": 0.1, "extractor": 0.9, "discriminator": 0.5}
     own = {part: jnp.asarray(value) for part, value in own.items()}
@@ -176,15 +172,29 @@ def test_no_loss_at_all_is_zero():
     assert float(losses.weighted_sum(PictureWeights(**OFF), {})) == 0.0
 
 
-def test_shapes_and_the_absorbed_model():
+def test_shapes():
+    """Traced only: nothing is compiled."""
+
+    def everything(key, seen):
+        own = NETS.init(key, (SIDE, SIDE, 3))
+        marked = NETS.mark(own, seen, seen, seen)
+        return marked, NETS.draw(own, marked), NETS.judge(own, marked)
+
+    shapes = jax.eval_shape(everything, jax.random.key(0), floats().inputs)
+    marked, drawn, judged = (one.shape for one in shapes)
+    assert marked == drawn == (4, SIDE, SIDE, 3)
+    assert judged == (4, SIDE, SIDE)
+
+
+def test_the_absorbed_model_takes_the_barriers_place():
     batch, net = floats(), ImageToImage("plain", width=2, depth=1)
     absorbed = PictureBarrier(width=2, depth=1, absorbed=net)
-    own = absorbed.init(jax.random.key(1), (SIDE, SIDE, 3))
+    own = {"barrier": net.init(jax.random.key(1), (SIDE, SIDE, 3))["params"]}
     marked = absorbed.mark(own, batch.inputs, batch.outputs, batch.outputs)
-    expected = net.apply({"params": own["barrier"]}, batch.inputs)
-    assert np.array_equal(marked, expected)
-    assert absorbed.draw(own, marked).shape == (4, SIDE, SIDE, 3)
-    assert NETS.judge(params(), marked).shape == (4, SIDE, SIDE)
+    assert np.array_equal(marked, net.apply({"params": own["barrier"]}, batch.inputs))
+
+
+def test_bad_networks_are_one_clear_error():
     with pytest.raises(ValueError, match="multiples of 2"):
         NETS.init(jax.random.key(0), (9, 8, 3))
     with pytest.raises(TypeError, match="absorbed must be"):
@@ -203,7 +213,7 @@ def test_shapes_and_the_absorbed_model():
 def test_bad_trainings_are_one_clear_error(change, text):
     given = {
         "nets": NETS,
-        "params": params(),
+        "params": {},
         "marks": checks(),
         "pairs": train.Pairs(images(0, 8), images(1, 8)),
         "settings": PictureTraining(num_steps=1, batch_size=4),
