@@ -23,7 +23,7 @@ from anw_jax.lab.copies import CopiesRun
 from anw_jax.lab.journal import Journal, stop_on_interrupt
 from anw_jax.lab.picture_settings import PictureSettings
 from anw_jax.lab.workdir import Workdir
-from anw_jax.schemes.barrier import ImagesFn, ask, pictures
+from anw_jax.schemes.barrier import ImagesFn, ask, images_digest, pictures
 from anw_jax.schemes.barrier.pictures import PictureReading
 
 # Photos that the report shows.
@@ -103,6 +103,12 @@ def measure(settings: PictureSettings, folder: Workdir, journal: Journal) -> dic
 def _system(run: CopiesRun, own: ImagesFn) -> _System:
     """Train both stages, with the proxy between them, and a classifier for each extractor."""
     settings, marks = run.settings, _marks(run)
+    digests = {
+        name: images_digest(_levels(mark[None]))
+        for name, mark in zip(settings.pictures, marks, strict=True)
+    }
+    # Registers the pictures; from now on the settings of this folder are fixed.
+    run.folder.write_json("commitments.json", digests)
     pairs = _pairs(run, own)
     params = _stage_1(run, marks, pairs, "barrier", settings.seed)
     first = _System(run, marks, params, own, {})
@@ -209,7 +215,7 @@ def _served(system: _System) -> dict[str, Any]:
         "clean": {"inputs": system.read(queries), "outputs": system.read(outputs)},
         "copies": {},
     }
-    shown = {"outputs": outputs[:_SHOWN], "drawn_clean": _levels(system, outputs[:_SHOWN])}
+    shown = {"outputs": outputs[:_SHOWN], "drawn_clean": _drawn(system, outputs)}
     for number, name in enumerate(run.settings.pictures):
         served = system.serve(queries, number)
         found["served"][name] = {
@@ -218,7 +224,7 @@ def _served(system: _System) -> dict[str, Any]:
             **system.read(served, number),
         }
         shown[f"marked_{name}"] = served[:_SHOWN]
-        shown[f"drawn_{name}"] = _levels(system, served[:_SHOWN])
+        shown[f"drawn_{name}"] = _drawn(system, served)
     run.folder.write_arrays("examples.npz", **shown)
     return found
 
@@ -238,14 +244,18 @@ def _copied(
     marks = copies.Marks(system.serve, foreign, overwrite, of_thief=overwrite)
     suspect = copies.copied(run, name, copy, marks)
     answers = ask(suspect, run.queries())
-    shown = {"answers": answers[:_SHOWN], "drawn": _levels(system, answers[:_SHOWN])}
+    shown = {"answers": answers[:_SHOWN], "drawn": _drawn(system, answers)}
     run.folder.write_arrays(f"cells/{name}.npz", **shown)
     return {"psnr": restoration.psnr(answers, run.clean.queries), **system.read(answers)}
 
 
-def _levels(system: _System, images: np.ndarray) -> np.ndarray:
-    """Return what the tuned extractor draws, uint8."""
-    return np.rint(255.0 * system.drawn("stage_2", images)).astype(np.uint8)
+def _drawn(system: _System, images: np.ndarray) -> np.ndarray:
+    """Return what the tuned extractor draws for the first images, uint8."""
+    return _levels(system.drawn("stage_2", images[:_SHOWN]))
+
+
+def _levels(images: np.ndarray) -> np.ndarray:
+    return np.rint(255.0 * images).astype(np.uint8)
 
 
 def _line(name: str, row: dict[str, Any]) -> str:
