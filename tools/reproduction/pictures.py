@@ -83,8 +83,8 @@ _DIFFERENCES = """What differs, and why:
   owner's model is a classical filter.
 * **Steps:** a few thousand; the authors' code 200 epochs, and 300 for copies.
 * **Losses:** weights are those of the authors' code, but in quick the pixel loss counts four
-  times, as there are few steps. A copy's perceptual loss uses features of a fixed random network
-  for those of VGG, whose weights would have to be downloaded.
+  times, as there are few steps. A copy's perceptual loss uses features of a fixed random
+  network for those of VGG, whose weights would have to be downloaded.
 * **Mark:** a grid of 8 x 8 bits, for the paper's logos and QR codes.
 * Fidelity and what is drawn for clean images are ours alone: the paper's tables of these were
   not at hand.
