@@ -70,6 +70,11 @@ def log10_p(user: owners.User, suspect: np.ndarray, references: list[np.ndarray]
     ).log10_p
 
 
+def own_table(folder: Workdir, name: str) -> np.ndarray:
+    """Return the finished run's own losses of a user, at the slots."""
+    return folder.read_arrays(f"{queries.TABLES}/{name}.npz")["losses"]
+
+
 def measure(runs: pathlib.Path) -> dict[str, Any]:
     """Return log10 p alone and calibrated, of each user and seed."""
     folders = {seed: Workdir(runs / f"seed{seed}") for seed in SEEDS}
@@ -96,11 +101,12 @@ def measure(runs: pathlib.Path) -> dict[str, Any]:
                 predict,
                 folders[seed],
                 journals[seed],
-                queries.TABLES if network == seed else f"references/seed{network}",
+                f"references/seed{network}",
             )
             for network, predict in networks.items()
+            if network != seed
         }
-        own = tables.pop(seed)
+        own = {name: own_table(folders[seed], name) for name in USERS}
         for name in USERS:
             user = prepared[seed].users[name]
             for kind, chosen in (("alone", []), ("calibrated", list(tables.values()))):

@@ -33,8 +33,8 @@ _QUICK = {
     "data": {"num_train": 4000, "image_size": 16},
     "train": {"num_epochs": 12},
     "marks": {
-        # Chosen on seed 100: drift 0.1 costs twice the accuracy.
-        "projection": {"embed": {"num_steps": 100, "drift": 1.0}},
+        # Chosen on seeds 100 to 102: a smaller drift, or no primary loss, costs more accuracy.
+        "projection": {"embed": {"num_steps": 100, "drift": 1.0, "primary": 1.0}},
         # A branch needs more steps: each of its inputs has to be learned.
         "branch": {"variant": "branch", "embed": {"num_steps": 800, "pairs": 64}},
     },
