@@ -46,13 +46,13 @@ _SPLIT = {
         "distance_correlation": 0.3,
     },
 }
-# 304 bits in one image; small networks tell these two classes apart well.
+# 304 bits in one image, by a lattice; small networks tell these two classes apart well.
 _IMAGES = {
     "data": {"source": "tfds:cifar10"},
     "classes": _TASK,
     "model": {"name": "small"},
     "train": {**_TRAIN, "num_epochs": 8},
-    "fingerprint": {"num_steps": 2000},
+    "fingerprint": {"num_steps": 2000},  # of the method "networks"
 }
 _QUICK = {
     "name": "fingerprint_quick",

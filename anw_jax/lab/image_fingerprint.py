@@ -1,4 +1,4 @@
-"""304 bits in one image: encoder and decoder, bits after noise, and a task on marked images."""
+"""304 bits in one image: what is read after noise, and a task on marked images."""
 
 import dataclasses
 import functools
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from anw_jax import attacks, data, train
+from anw_jax import _check, attacks, data, train
 from anw_jax.lab.journal import Journal, StoppedError, TrainingLog, stop_on_interrupt
 from anw_jax.lab.settings import DataSettings, ModelSettings
 from anw_jax.lab.split import load_images
@@ -23,6 +23,12 @@ FOLDER = "image_fingerprint"
 _PICTURED = 8
 _JPEG_QUALITIES = (90, 75, 50)
 _BATCH = 200
+_METHODS = ("lattice", "networks")
+
+# From images uint8 `[n, H, W, 3]` and signs `[n, num_bits]` to marked images; from images to
+# scores of the bits.
+MarkFn = Callable[[np.ndarray, np.ndarray], np.ndarray]
+ReadFn = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +39,9 @@ class ImageRunSettings:
       data: the learner's images; accuracies are those on test images.
       model: the classifier.
       train: of the classifier.
-      fingerprint: the training of encoder and decoder, on the same images.
+      fingerprint: the training of encoder and decoder, on the same images; only for the method
+        "networks".
+      method: "lattice", which needs no training, or "networks".
       seed: of bits and trainings.
       classes: names of the classes that the task has; () for all.
       width: of their small convolutions.
@@ -44,10 +52,14 @@ class ImageRunSettings:
     model: ModelSettings
     train: train.TrainSettings
     fingerprint: FingerprintTraining
+    method: str = _METHODS[0]
     seed: int = 0
     classes: tuple[str, ...] = ()
     width: int = 12
     num_read: int = 500
+
+    def __post_init__(self):
+        _check.one_of(_METHODS, method=self.method)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,7 +85,7 @@ class _Run:
 def measure_image_fingerprint(
     settings: ImageRunSettings, folder: Workdir, journal: Journal
 ) -> dict[str, Any]:
-    """Train encoder and decoder, read bits after noise, and train the task on marked images.
+    """Mark images, read bits after noise, and train the task on marked images.
 
     Returns:
       Plain numbers: `num_bits`, `psnr` in decibels, `bit_accuracy` by noise ("jpeg_75" and so
@@ -103,20 +115,14 @@ def _measure(run: _Run) -> dict[str, Any]:
     settings = run.settings
     splits = load_images(settings.data, settings.classes)
     learner, test = splits.train, splits.test
-    how = dataclasses.replace(settings.fingerprint, seed=settings.seed)
-    result = image_fingerprint.train_fingerprint(
-        run.net, learner.images, how, **run.callbacks("networks")
-    )
-    if not result.completed:
-        raise StoppedError
-    params = result.state.params
+    mark_fn, read_fn = _functions(run, learner.images)
 
     def marked(images: np.ndarray, stream: int) -> tuple[np.ndarray, np.ndarray]:
         """Return images with random bits, and the signs of these."""
         rng = np.random.default_rng([settings.seed, stream])
-        shape = (len(images), run.net.num_bits(images.shape[1:]))
+        shape = (len(images), image_fingerprint.num_bits(images.shape[1:]))
         signs = rng.choice(np.array([-1, 1], np.int8), shape)
-        return image_fingerprint.mark_images(run.net, params, images, signs), signs
+        return mark_fn(images, signs), signs
 
     marked_test, signs = marked(test.images, 0)
     shown = test.images[:_PICTURED], marked_test[:_PICTURED]
@@ -127,19 +133,33 @@ def _measure(run: _Run) -> dict[str, Any]:
     return {
         "num_bits": signs.shape[1],
         "psnr": image_fingerprint.psnr(test.images, marked_test),
-        "bit_accuracy": _bit_accuracies(run, params, marked_test[read], signs[read]),
+        "bit_accuracy": _bit_accuracies(read_fn, marked_test[read], signs[read]),
         "task_accuracy": _task(run, learner, marked(learner.images, 1)[0], test, marked_test),
     }
 
 
-def _bit_accuracies(
-    run: _Run, params: Any, marked: np.ndarray, signs: np.ndarray
-) -> dict[str, float]:
+def _functions(run: _Run, images: np.ndarray) -> tuple[MarkFn, ReadFn]:
+    """Return what marks images and what reads them; networks are trained first."""
+    if run.settings.method == "lattice":
+        return image_fingerprint.hide_bits, image_fingerprint.read_bits
+    how = dataclasses.replace(run.settings.fingerprint, seed=run.settings.seed)
+    result = image_fingerprint.train_fingerprint(
+        run.net, images, how, **run.callbacks("networks")
+    )
+    if not result.completed:
+        raise StoppedError
+    trained = (run.net, result.state.params)
+    return (
+        functools.partial(image_fingerprint.mark_images, *trained),
+        functools.partial(image_fingerprint.read_images, *trained),
+    )
+
+
+def _bit_accuracies(read_fn: ReadFn, marked: np.ndarray, signs: np.ndarray) -> dict[str, float]:
     """Return the share of bits that are read right, by what happened to the images."""
 
     def share(images: np.ndarray) -> float:
-        logits = image_fingerprint.read_images(run.net, params, images)
-        return float((np.sign(logits) == signs).mean())
+        return float((np.sign(read_fn(images)) == signs).mean())
 
     found = {name: share(_noisy(name, marked)) for name in image_fingerprint.NOISES}
     for quality in _JPEG_QUALITIES:

@@ -109,10 +109,10 @@ def test_the_jpeg_proxy_is_close_to_libjpeg(quality):
         file = io.BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=2)
         theirs.append(np.asarray(Image.open(io.BytesIO(file.getvalue())).convert("RGB")))
-    # libjpeg interpolates colours between blocks of 2 x 2, which the proxy repeats.
+    # What is left is rounding, of pixels and of coefficients that lie between two steps.
     difference = np.abs(ours - np.stack(theirs)).mean()
-    assert difference < 2.0
-    assert difference < 0.8 * np.abs(images.astype(float) - np.stack(theirs)).mean()
+    assert difference < 1.5
+    assert difference < 0.7 * np.abs(images.astype(float) - np.stack(theirs)).mean()
 
 
 @pytest.mark.slow

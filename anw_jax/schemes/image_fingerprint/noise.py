@@ -21,7 +21,7 @@ _RESIZED = 0.75
 _QUALITIES = (60, 95)
 
 # ITU-T T.81, annex K, tables K.1 and K.2: steps of the quantisation at quality 50.
-_LUMINANCE = np.array(
+LUMINANCE = np.array(
     [
         [16, 11, 10, 16, 24, 40, 51, 61],
         [12, 12, 14, 19, 26, 58, 60, 55],
@@ -36,7 +36,7 @@ _LUMINANCE = np.array(
 _CHROMINANCE = np.full((8, 8), 99)
 _CHROMINANCE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 # ITU-T T.871: Y, Cb, Cr of R, G, B.
-_TO_YCC = np.array(
+TO_YCC = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
 )
 
@@ -49,7 +49,7 @@ def unchanged(images: jax.Array, key: chex.PRNGKey) -> jax.Array:
 def blur(images: jax.Array, key: chex.PRNGKey) -> jax.Array:
     """Blur by a Gaussian of 0.6 pixels; the border is repeated."""
     height, width = images.shape[1:3]
-    return _along_sides(images, _gaussian(height), _gaussian(width))
+    return _along_sides(images, gaussian(height), gaussian(width))
 
 
 def gaussian_noise(images: jax.Array, key: chex.PRNGKey) -> jax.Array:
@@ -71,17 +71,21 @@ def jpeg(images: jax.Array, key: chex.PRNGKey) -> jax.Array:
 
 
 def jpeg_at(images: jax.Array, quality: jax.Array | float) -> jax.Array:
-    """Compress at one quality from 50 to 100, as libjpeg scales its tables."""
+    """Compress at one quality from 50 to 100, as libjpeg scales its tables.
+
+    Colours at half resolution are means of 2 x 2 pixels, and are interpolated back as libjpeg
+    does ("fancy upsampling"). Pixels are not rounded to 8 bits.
+    """
     scale = (200.0 - 2.0 * quality) / 100.0
-    to_ycc = jnp.asarray(_TO_YCC, jnp.float32)
+    to_ycc = jnp.asarray(TO_YCC, jnp.float32)
     # The shift by 128 leaves Cb and Cr as they are: their weights add up to 0.
     ycc = (255.0 * images - 128.0) @ to_ycc.T
-    luminance = _quantised(ycc[..., :1], _LUMINANCE, scale)
+    luminance = _quantised(ycc[..., :1], LUMINANCE, scale)
     batch, height, width, _ = images.shape
     halves = ycc[..., 1:].reshape(batch, height // 2, 2, width // 2, 2, 2).mean((2, 4))
     colours = _quantised(halves, _CHROMINANCE, scale)
-    colours = jnp.repeat(jnp.repeat(colours, 2, 1), 2, 2)
-    back = jnp.asarray(np.linalg.inv(_TO_YCC), jnp.float32)
+    colours = _along_sides(colours, _interpolated(height // 2), _interpolated(width // 2))
+    back = jnp.asarray(np.linalg.inv(TO_YCC), jnp.float32)
     pixels = jnp.concatenate([luminance, colours], -1) @ back.T
     return jnp.clip((pixels + 128.0) / 255.0, 0.0, 1.0)
 
@@ -98,7 +102,7 @@ def crop(images: jax.Array, key: chex.PRNGKey) -> jax.Array:
 def resize(images: jax.Array, key: chex.PRNGKey) -> jax.Array:
     """Resize to 0.75 of each side, and back."""
     height, width = images.shape[1:3]
-    return jnp.clip(_along_sides(images, _there_and_back(height), _there_and_back(width)), 0, 1)
+    return jnp.clip(_along_sides(images, there_and_back(height), there_and_back(width)), 0, 1)
 
 
 NOISES: Mapping[str, NoiseFn] = {
@@ -127,17 +131,17 @@ def _along_sides(images: jax.Array, rows: np.ndarray, columns: np.ndarray) -> ja
     )
 
 
-def _gaussian(size: int) -> np.ndarray:
-    """Return the matrix of a blur along one side."""
+def gaussian(size: int, pixels: float = _BLUR_PIXELS) -> np.ndarray:
+    """Return the matrix of a blur of so many pixels along one side; the border is repeated."""
     places = np.arange(size)
     matrix = np.zeros((size, size))
     for shift in range(-3, 4):
-        weight = np.exp(-0.5 * (shift / _BLUR_PIXELS) ** 2)
+        weight = np.exp(-0.5 * (shift / pixels) ** 2)
         matrix[places, np.clip(places + shift, 0, size - 1)] += weight
     return matrix / matrix.sum(1, keepdims=True)
 
 
-def _there_and_back(size: int) -> np.ndarray:
+def there_and_back(size: int) -> np.ndarray:
     """Return the matrix of a linear resize to 0.75 of a side and back."""
     small = round(_RESIZED * size)
     return _linear(small, size) @ _linear(size, small)
@@ -151,6 +155,16 @@ def _linear(before: int, after: int) -> np.ndarray:
     return weights / weights.sum(1, keepdims=True)
 
 
+def _interpolated(size: int) -> np.ndarray:
+    """Return the matrix `[2 size, size]` with which libjpeg doubles colours along one side."""
+    places = np.arange(size)
+    matrix = np.zeros((2 * size, size))
+    for shift in (0, 1):
+        matrix[2 * places + shift, places] += 0.75
+        matrix[2 * places + shift, np.clip(places + 2 * shift - 1, 0, size - 1)] += 0.25
+    return matrix
+
+
 def _window(key: chex.PRNGKey, size: int) -> jax.Array:
     """Return which rows stay, bool `[size]`."""
     kept = round(_KEPT * size)
@@ -159,11 +173,15 @@ def _window(key: chex.PRNGKey, size: int) -> jax.Array:
     return (places >= start) & (places < start + kept)
 
 
+def waves() -> np.ndarray:
+    """Return the orthonormal waves of the cosine transform of 8 pixels, `[8, 8]`."""
+    found = np.cos(np.pi * np.outer(np.arange(_BLOCK), np.arange(_BLOCK) + 0.5) / _BLOCK)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
 def _quantised(channels: jax.Array, steps: np.ndarray, scale: jax.Array | float) -> jax.Array:
     """Round the cosine transform of each block of 8 x 8, and transform back."""
-    wave = np.cos(np.pi * np.outer(np.arange(_BLOCK), np.arange(_BLOCK) + 0.5) / _BLOCK)
-    wave /= np.linalg.norm(wave, axis=1, keepdims=True)
-    wave = jnp.asarray(wave, jnp.float32)
+    wave = jnp.asarray(waves(), jnp.float32)
     batch, height, width, count = channels.shape
     blocks = channels.reshape(batch, height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK, count)
     found = jnp.einsum("bihjwc,uh,vw->biujvc", blocks, wave, wave)

@@ -13,6 +13,7 @@ import optax
 from anw_jax import _check, data, train
 from anw_jax.keys import Bits
 from anw_jax.models import ImageFingerprint
+from anw_jax.schemes.image_fingerprint.lattice import checked_signs
 from anw_jax.schemes.image_fingerprint.noise import any_noise
 
 Params = dict[str, Any]
@@ -128,13 +129,8 @@ def mark_images(
       304
     """
     images = _check.uint8_images(images=images)
-    signs = bits.signs[None] if isinstance(bits, Bits) else np.asarray(bits)
-    expected = (len(images), net.num_bits(images.shape[1:]))
-    if signs.shape[1:] != expected[1:] or len(signs) not in (1, len(images)):
-        raise ValueError(f"bits must have shape {expected}, got {signs.shape}")
-    if not np.isin(signs, (-1, 1)).all():
-        raise ValueError("bits must be -1 or +1")
-    signs = np.broadcast_to(signs, expected).astype(np.float32)
+    count = net.num_bits(images.shape[1:])
+    signs = checked_signs(bits, len(images), count).astype(np.float32)
     marked = [
         _encode(net, params, images[start : start + _BATCH], signs[start : start + _BATCH])
         for start in range(0, len(images), _BATCH)
