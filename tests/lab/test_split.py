@@ -73,12 +73,14 @@ def test_both_trainings_are_attacked_and_messages_are_searched(tmp_path):
 
 
 @pytest.mark.slow
-def test_bits_and_a_task_are_measured_on_marked_images(tmp_path):
+@pytest.mark.parametrize("method", ["lattice", "networks"])
+def test_bits_and_a_task_are_measured_on_marked_images(tmp_path, method):
     settings = ImageRunSettings(
         data=DataSettings("mock:48", image_size=32),
         model=ModelSettings("testing"),
         train=TrainSettings(num_epochs=1, batch_size=16),
         fingerprint=FingerprintTraining(num_steps=4, batch_size=8),
+        method=method,
         width=4,
     )
     folder = Workdir(tmp_path)
