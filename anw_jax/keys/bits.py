@@ -54,7 +54,7 @@ class Bits:
 
     def __post_init__(self):
         signs = np.asarray(self.signs)
-        if signs.ndim != 1 or not len(signs) or not np.isin(signs, (-1, 1)).all():
+        if signs.ndim != 1 or not len(signs) or not ((signs == 1) | (signs == -1)).all():
             raise ValueError(
                 f"signs must be a vector of -1 and 1, got shape {signs.shape}; the values "
                 "given are not shown"

@@ -146,10 +146,7 @@ class Diffusion:
             raise ValueError(
                 f"image_shape must have sides that are multiples of {factor}, got {image_shape}"
             )
-        images = jnp.zeros((1, *image_shape), jnp.float32)
-        labels = None if self.num_classes is None else jnp.zeros(1, jnp.int32)
-        steps = jnp.zeros(1, jnp.int32)
-        return drawn(lambda key: self._net.init(key, images, steps, labels), key)
+        return drawn(_init, key, self, tuple(image_shape))
 
     def predict_noise(
         self,
@@ -218,6 +215,12 @@ class Diffusion:
 
         image = jax.lax.fori_loop(0, self.num_steps, denoise, jax.random.normal(first, shape))
         return jnp.clip((image + 1) / 2, 0, 1)
+
+
+def _init(key: jax.Array, model: Diffusion, image_shape: tuple[int, int, int]) -> Variables:
+    images, steps = jnp.zeros((1, *image_shape), jnp.float32), jnp.zeros(1, jnp.int32)
+    labels = None if model.num_classes is None else steps
+    return model._net.init(key, images, steps, labels)
 
 
 @functools.cache

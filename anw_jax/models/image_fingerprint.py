@@ -67,16 +67,7 @@ class ImageFingerprint:
 
     def init(self, key: jax.Array) -> Params:
         """Draw the parameters: `{"encoder": ..., "decoder": ...}`; they fit any image size."""
-        return drawn(self._draw, key)
-
-    def _draw(self, key: jax.Array) -> Params:
-        images = jnp.zeros((1, BLOCK, BLOCK, 3), jnp.float32)
-        signs = jnp.zeros((1, 1, 1, BITS_PER_BLOCK), jnp.float32)
-        first, second = jax.random.split(key)
-        return {
-            "encoder": self._encoder.init(first, images, signs)["params"],
-            "decoder": self._decoder.init(second, images)["params"],
-        }
+        return drawn(_draw, key, self)
 
     def encode(self, params: Params, images: jax.Array, signs: jax.Array) -> jax.Array:
         """Hide bits in images.
@@ -106,6 +97,16 @@ class ImageFingerprint:
     @property
     def _decoder(self) -> nn.Module:
         return _Decoder(self.width)
+
+
+def _draw(key: jax.Array, net: ImageFingerprint) -> Params:
+    images = jnp.zeros((1, BLOCK, BLOCK, 3), jnp.float32)
+    signs = jnp.zeros((1, 1, 1, BITS_PER_BLOCK), jnp.float32)
+    first, second = jax.random.split(key)
+    return {
+        "encoder": net._encoder.init(first, images, signs)["params"],
+        "decoder": net._decoder.init(second, images)["params"],
+    }
 
 
 def first_patterns() -> np.ndarray:

@@ -1,7 +1,6 @@
 """A classifier in two halves, and a network that rebuilds images from what lies between."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import chex
@@ -40,17 +39,7 @@ class SplitNet:
 
     def init(self, key: jax.Array, image_shape: tuple[int, int, int]) -> Params:
         """Draw the parameters: `{"bottom": ..., "top": ...}`, float32."""
-        return drawn(functools.partial(self._draw, tuple(image_shape)), key)
-
-    def _draw(self, image_shape: tuple[int, int, int], key: jax.Array) -> Params:
-        images = jnp.zeros((1, *image_shape), jnp.float32)
-        first, second = jax.random.split(key)
-        bottom = self._bottom.init(first, images)
-        activations = self._bottom.apply(bottom, images)
-        return {
-            "bottom": bottom["params"],
-            "top": self._top.init(second, activations)["params"],
-        }
+        return drawn(_draw, key, self, tuple(image_shape))
 
     def bottom(self, params: Params, images: jax.Array) -> jax.Array:
         """Return the activations at the cut.
@@ -90,12 +79,26 @@ class Inverter:
 
     def init(self, key: jax.Array, activation_shape: tuple[int, int, int]) -> Params:
         """Draw the parameters for activations of a shape."""
-        activations = jnp.zeros((1, *activation_shape), jnp.float32)
-        return drawn(lambda key: _Inverter(self.width).init(key, activations)["params"], key)
+        return drawn(_draw_inverter, key, self.width, tuple(activation_shape))
 
     def __call__(self, params: Params, activations: jax.Array) -> jax.Array:
         """Return images `[b, 2 H, 2 W, 3]` in (0, 1) of activations `[b, H, W, c]`."""
         return _Inverter(self.width).apply({"params": params}, activations)
+
+
+def _draw(key: jax.Array, net: SplitNet, image_shape: tuple[int, int, int]) -> Params:
+    images = jnp.zeros((1, *image_shape), jnp.float32)
+    first, second = jax.random.split(key)
+    bottom = net._bottom.init(first, images)
+    activations = net._bottom.apply(bottom, images)
+    return {"bottom": bottom["params"], "top": net._top.init(second, activations)["params"]}
+
+
+def _draw_inverter(
+    key: jax.Array, width: int, activation_shape: tuple[int, int, int]
+) -> Params:
+    activations = jnp.zeros((1, *activation_shape), jnp.float32)
+    return _Inverter(width).init(key, activations)["params"]
 
 
 def doubled(x_bhwc: jax.Array) -> jax.Array:

@@ -49,9 +49,10 @@ class TextClassifier:
       >>> model = TextClassifier(2, vocabulary=50, width=8)
       >>> variables = model.init(jax.random.key(0), 12)
       >>> tokens = jnp.zeros((3, 12), jnp.int32)
-      >>> model.apply(variables, tokens).shape
+      >>> jax.jit(model.apply)(variables, tokens).shape
       (3, 2)
-      >>> [layer.shape for layer in model.taps(variables, tokens, TAPS)]
+      >>> layers = jax.eval_shape(lambda: model.taps(variables, tokens, TAPS))
+      >>> [layer.shape for layer in layers]
       [(3, 12, 8), (3, 12, 8)]
     """
 

@@ -1,12 +1,12 @@
 """What the tests of attacks share."""
 
-import jax
 import pytest
+
+from tests.quick import quick_compilation
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compiles twice as fast; all trainings that are compared run under it alike."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+def quick():
+    """All trainings that are compared compile alike."""
+    with quick_compilation():
+        yield

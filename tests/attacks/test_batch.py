@@ -1,6 +1,7 @@
 """What a learner does to each batch: places, colours and targets."""
 
 import colorsys
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -36,9 +37,14 @@ def photos():
     return (levels / 255).astype(np.float32)
 
 
+@functools.cache
+def _compiled(attack):
+    return jax.jit(attack.transform)
+
+
 def _run(attack, images, targets=None, seed=0):
     targets = _targets(len(images)) if targets is None else targets
-    result = jax.jit(attack.transform)(jax.random.key(seed), images, targets)
+    result = _compiled(attack)(jax.random.key(seed), images, targets)
     return tuple(np.asarray(part) for part in result)
 
 

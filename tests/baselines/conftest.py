@@ -1,12 +1,10 @@
-from collections.abc import Iterator
-
-import jax
 import pytest
+
+from tests.quick import quick_compilation
 
 
 @pytest.fixture(scope="package", autouse=True)
-def quick_compilation() -> Iterator[None]:
-    """Compiles twice as fast; nothing here depends on the last bits."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+def quick():
+    """Nothing here depends on the last bits."""
+    with quick_compilation():
+        yield

@@ -11,6 +11,7 @@ import pytest
 
 from anw_jax import attacks, models, train
 from tests.batteries.attack_cases import CASES
+from tests.quick import quick_compilation
 
 KINDS = (attacks.PhotoAttack, attacks.BatchAttack, attacks.StepAttack, attacks.ModelAttack)
 
@@ -20,11 +21,10 @@ def test_battery_covers_every_attack():
 
 
 @pytest.fixture
-def quick_compilation():
+def quick():
     """Each of these programs runs once."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    with quick_compilation():
+        yield
 
 
 @pytest.fixture(params=CASES)
@@ -67,7 +67,7 @@ def _batch():
     return images, jax.nn.one_hot(jnp.arange(4), 4)
 
 
-@pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.usefixtures("quick")
 def test_form_is_kept(attack, small_images):
     if isinstance(attack, attacks.PhotoAttack):
         prepared = attack.prepare(small_images, seed=3)
@@ -95,7 +95,7 @@ def _untrained():
 
 # The others train: tests/attacks looks at them.
 @pytest.mark.parametrize("name", ["prune", "output_noise", "rounding"])
-def test_answers_keep_their_form(name, quick_compilation):
+def test_answers_keep_their_form(name, quick):
     nothing = np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, np.int32)
     material = attacks.Material(train.TrainSettings(), *nothing, *nothing, seed=0)
     changed = attacks.create(name, **CASES[name][0]).change(_untrained(), material)

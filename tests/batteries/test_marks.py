@@ -114,7 +114,7 @@ def test_numpy_jax_jit_and_vmap_agree(mark, image):
     np.testing.assert_allclose(mark.mark(jnp.asarray(image), 130.0), expected, atol=1e-5)
     np.testing.assert_allclose(jax.jit(mark.mark)(image, 130.0), expected, atol=1e-5)
     angles = jnp.asarray([130.0, 10.0])
-    both = jax.vmap(mark.mark, in_axes=(None, 0))(image, angles)
+    both = jax.jit(jax.vmap(mark.mark, in_axes=(None, 0)))(image, angles)
     np.testing.assert_allclose(both[0], expected, atol=1e-5)
 
 
@@ -127,7 +127,7 @@ def test_gradient_of_the_angle_is_finite_and_right(mark, image):
     def in_float64(degrees):
         return (mark.mark(muted.astype(np.float64), degrees) * image).sum()
 
-    slope = jax.grad(fun)(40.0)
+    slope = jax.jit(jax.grad(fun))(40.0)
     twin = in_float64(40.0 + 1e-3), in_float64(40.0 - 1e-3)
     assert float(slope) == pytest.approx((twin[0] - twin[1]) / 2e-3, rel=2e-3, abs=1e-5)
 

@@ -1,13 +1,12 @@
 """A run that is over in seconds."""
 
-import contextlib
 import copy
 import shutil
 
-import jax
 import pytest
 
 from anw_jax.lab import run, settings_from_config
+from tests.quick import quick_compilation
 
 TINY = {
     "name": "tiny",
@@ -26,19 +25,10 @@ TINY = {
 }
 
 
-@contextlib.contextmanager
-def _quick_compilation():
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(autouse=True)
-def quick_compilation():
-    """Compile twice as fast, in all runs that are compared."""
-    with _quick_compilation():
+def quick():
+    """All runs that are compared compile alike."""
+    with quick_compilation():
         yield
 
 
@@ -59,7 +49,7 @@ def finished(tmp_path_factory):
     """One finished tiny run, shared by the tests that only look."""
     folder = tmp_path_factory.mktemp("run")
     settings = settings_from_config(TINY)
-    with _quick_compilation():
+    with quick_compilation():
         return settings, folder, run(settings, folder)
 
 

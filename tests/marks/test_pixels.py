@@ -187,7 +187,7 @@ def test_gradient_equals_finite_differences(degrees):
     def twin(degrees):
         return (_twin(image, MARK, 0.6 * degrees / 360) * weights).sum()
 
-    slope = float(jax.grad(fun)(degrees))
+    slope = float(jax.jit(jax.grad(fun))(degrees))
     assert slope == pytest.approx(
         (twin(degrees + 1e-4) - twin(degrees - 1e-4)) / 2e-4, rel=1e-4
     )

@@ -6,16 +6,14 @@ import jax
 import numpy as np
 import pytest
 
+from tests import quick
 from tests.models import keras_twin
-
-# Optimising a program takes LLVM longer than running it on a few tiny images.
-_QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 @pytest.fixture(scope="session")
 def quick_jit():
     """`jax.jit` that does not optimise."""
-    return functools.partial(jax.jit, compiler_options=_QUICK)
+    return functools.partial(jax.jit, compiler_options=quick.compiler_options())
 
 
 @pytest.fixture(scope="session")

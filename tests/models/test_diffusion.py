@@ -25,11 +25,12 @@ def variables():
 
 def test_it_predicts_noise_of_the_images_shape(variables, quick_jit):
     noisy, steps = jnp.ones((3, 8, 8, 3)), jnp.array([0, 50, 99])
-    seen = quick_jit(MODEL.predict_noise)(variables, noisy, steps)
+    predict = quick_jit(MODEL.predict_noise)
+    seen = predict(variables, noisy, steps)
     assert seen.shape == (3, 8, 8, 3)
     assert not seen.any()  # the last layer starts at 0
     moved = jax.tree.map(lambda leaf: leaf + 0.1, variables)
-    seen = quick_jit(MODEL.predict_noise)(moved, noisy, steps)
+    seen = predict(moved, noisy, steps)
     again = quick_jit(lambda predict: predict(noisy, steps))(MODEL.predict_fn(moved))
     np.testing.assert_allclose(again, seen, rtol=1e-5)
 

@@ -6,6 +6,14 @@ import numpy as np
 import pytest
 
 from tests.partition.parties import made_up
+from tests.quick import quick_compilation
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick():
+    """All trainings that are compared compile alike."""
+    with quick_compilation():
+        yield
 
 
 @pytest.fixture(scope="session")

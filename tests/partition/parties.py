@@ -1,6 +1,7 @@
 """A tiny split training whose parties are threads, for tests of seconds."""
 
 import contextlib
+import functools
 import multiprocessing
 import threading
 
@@ -9,6 +10,8 @@ import numpy as np
 from anw_jax.errors import AnwError
 from anw_jax.models import SplitNet
 from anw_jax.partition import Channel, SplitSettings, run_owner, serve
+from anw_jax.partition.owner import _Owner
+from anw_jax.partition.settings import to_vector
 
 SHAPE = (8, 8, 3)
 
@@ -36,6 +39,7 @@ def made_up(num_images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def play(settings, files, folder, *, owners=None, keeps_bodies=False, **options):
     """Train with owners that are threads; `owners` replaces `run_owner` by number."""
+    rehearse(settings.program, files[0])
     logged = {"trace": folder / "trace", "keeps_bodies": keeps_bodies}
     threads, channels = [], {}
     for number, file in enumerate(files, 1):
@@ -52,6 +56,23 @@ def play(settings, files, folder, *, owners=None, keeps_bodies=False, **options)
             channel.close()
         for thread in threads:
             thread.join(600)
+
+
+class _Alone:
+    """A channel of an owner without a server: all gradients are 0."""
+
+    def send(self, kind, activations, labels):
+        self._gradient = np.zeros_like(activations)
+
+    def receive(self, *kinds, seconds):
+        return {"gradient": self._gradient}
+
+
+@functools.cache
+def rehearse(program, file):
+    """Compile an owner's programs, which each thread would compile for itself."""
+    owner = _Owner(_Alone(), 1, file, program)
+    to_vector(owner._round(0, owner._tree_of(to_vector(program.first_weights()[0]))))
 
 
 def _quietly(run, connection, number, file, settings, logged) -> None:

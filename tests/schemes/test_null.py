@@ -62,9 +62,14 @@ def foreign_release(owner):
     return foreign.release(foreign.bits())
 
 
+@pytest.fixture(scope="module")
+def draws(owner):
+    """Bits after 2,000 values of the beacon."""
+    return [owner.bits(value) for value in values(2_000)]
+
+
 @pytest.mark.parametrize("statistic", stats.BIT_STATISTICS)
-def test_fresh_bits_on_fixed_scores(owner, nets, statistic):
-    draws = [owner.bits(value) for value in values(2_000)]
+def test_fresh_bits_on_fixed_scores(owner, nets, draws, statistic):
     for name, suspect in innocent_suspects(owner, nets).items():
         p_values = stats.fresh_bit_p_values(owner.scores(suspect), draws, statistic)
         assert looks_valid(p_values), name

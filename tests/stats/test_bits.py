@@ -125,11 +125,16 @@ def test_order_of_bits_has_no_effect(rng):
         assert moved.log10_p == pytest.approx(stats.bit_test(scores, bits).log10_p, abs=1e-9)
 
 
+@pytest.fixture(scope="module")
+def many_draws():
+    """20,000 draws of 100 bits."""
+    return fresh_bits(20_000, 100, "fresh")
+
+
 @pytest.mark.parametrize("statistic", stats.BIT_STATISTICS)
-def test_p_is_super_uniform_under_fresh_bits(statistic, looks_valid, rng):
-    draws = fresh_bits(20_000, 100, f"fresh {statistic}")
+def test_p_is_super_uniform_under_fresh_bits(statistic, many_draws, looks_valid, rng):
     for scores in (rng.normal(size=100), rng.standard_cauchy(100), np.arange(100.0)):
-        assert looks_valid(stats.fresh_bit_p_values(scores, draws, statistic))
+        assert looks_valid(stats.fresh_bit_p_values(scores, many_draws, statistic))
 
 
 def test_balanced_labels_tested_as_independent_are_a_lie():

@@ -1,13 +1,12 @@
 """One tiny training, shared by the tests of this folder so that it compiles once."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
 from anw_jax import models, train
+from tests.quick import quick_compilation
 
 NUM_IMAGES, NUM_CLASSES, BATCH_SIZE = 64, 4, 16
 
@@ -35,11 +34,10 @@ def tiny_arguments() -> tuple[Any, ...]:
 
 
 @pytest.fixture(scope="package", autouse=True)
-def quick_compilation() -> Iterator[None]:
-    """Compile twice as fast, in all trainings that are compared."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+def quick():
+    """All trainings that are compared compile alike."""
+    with quick_compilation():
+        yield
 
 
 @pytest.fixture(scope="session")
