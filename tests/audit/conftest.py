@@ -114,6 +114,12 @@ def receive(
     return folder
 
 
+@pytest.fixture(autouse=True)
+def few_sizes(monkeypatch):
+    """A probe of a model without skill tries few sizes, not all up to 384 pixels."""
+    monkeypatch.setattr("anw_jax.suspects.probing.checks._SIDES", (28,))
+
+
 @pytest.fixture
 def root(tmp_path) -> pathlib.Path:
     """Where owners and the arbitrator have their folders."""

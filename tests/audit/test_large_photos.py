@@ -79,12 +79,6 @@ def large_case(root, case_dir, input_size="input_size = [8, 8]\n"):
     (folder / "net.toml").write_text(SUSPECT.format(file="model.py") + input_size)
 
 
-@pytest.fixture
-def few_sizes(monkeypatch):
-    """A probe tries few sizes: large pictures cost time and show nothing here."""
-    monkeypatch.setattr("anw_jax.suspects.probing.checks._SIDES", (28,))
-
-
 def peak_of(run):
     tracemalloc.start()
     try:
@@ -95,9 +89,7 @@ def peak_of(run):
 
 
 @pytest.mark.slow
-def test_a_probe_of_large_photos_takes_few_bytes_for_each_pixel(
-    root, case_dir, few_sizes, monkeypatch
-):
+def test_a_probe_of_large_photos_takes_few_bytes_for_each_pixel(root, case_dir, monkeypatch):
     """At 66 bytes for each pixel of each photo it took 204 MiB."""
     large_case(root, case_dir)
     monkeypatch.setattr("anw_jax.audit.originals._HELD_BYTES", 3 * MIB)
@@ -106,7 +98,7 @@ def test_a_probe_of_large_photos_takes_few_bytes_for_each_pixel(
 
 
 @pytest.mark.slow
-def test_so_does_an_audit(root, case_dir, few_sizes, monkeypatch):
+def test_so_does_an_audit(root, case_dir, monkeypatch):
     large_case(root, case_dir)
     monkeypatch.setattr("anw_jax.audit.originals._HELD_BYTES", 3 * MIB)
     audit.probe_case(audit.Case(case_dir))

@@ -22,12 +22,6 @@ NOT_LAST = "    if len(batch) == 132:\n        raise ValueError('takes no 132')\
 NOT_A_UNIT = "    if len(batch) == 11:\n        raise ValueError('takes no 11')\n"
 
 
-@pytest.fixture(autouse=True)
-def few_sizes(monkeypatch):
-    """A probe tries few sizes: large pictures cost time and show nothing here."""
-    monkeypatch.setattr("anw_jax.suspects.probing.checks._SIDES", (28,))
-
-
 def colours(shape, seed):
     rng = np.random.default_rng(seed)
     noise = rng.integers(-40, 40, (*shape, 3))

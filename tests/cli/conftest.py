@@ -32,6 +32,12 @@ def the_same_key_in_every_run(monkeypatch):
     monkeypatch.setattr("secrets.token_bytes", lambda number=32: bytes(range(number)))
 
 
+@pytest.fixture(autouse=True)
+def few_sizes(monkeypatch):
+    """A probe of a model without skill tries few sizes, not all up to 384 pixels."""
+    monkeypatch.setattr("anw_jax.suspects.probing.checks._SIDES", (28,))
+
+
 @pytest.fixture
 def root(tmp_path):
     """Where owners and the arbitrator have their folders."""
