@@ -1,6 +1,9 @@
 """A run that is over in seconds."""
 
 import copy
+import fcntl
+import os
+import pickle
 import shutil
 
 import pytest
@@ -46,11 +49,18 @@ def tiny_settings(tiny_config):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """One finished tiny run, shared by the tests that only look."""
-    folder = tmp_path_factory.mktemp("run")
+    """One finished tiny run, shared by the tests that only look, of all workers."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, kept = shared / "finished_run", shared / "finished_run.pickle"
     settings = settings_from_config(TINY)
-    with quick_compilation():
-        return settings, folder, run(settings, folder)
+    with open(shared / "finished_run.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be making it
+        if not kept.exists():
+            with quick_compilation():
+                kept.write_bytes(pickle.dumps(run(settings, folder)))
+    return settings, folder, pickle.loads(kept.read_bytes())
 
 
 @pytest.fixture
