@@ -46,6 +46,24 @@ class CopySettings:
         _check.integer_at_least(0, tune_epochs=self.tune_epochs)
 
 
+def check_copies(
+    copies: Mapping[str, CopySettings], own: CopySettings | None, data: DataSettings
+) -> None:
+    """Refuse no copies, an owner's network trained on others' outputs, and `num_train`.
+
+    Raises:
+      ValueError: one of these.
+    """
+    for name in copies:
+        check_name("copies", name)
+    if not copies:
+        raise ValueError("copies must name at least one")
+    if data.num_train is not None:
+        raise ValueError("data.num_train must be left out: num_pairs says how many")
+    if own is not None and own.pairs != "clean":
+        raise ValueError(f"own.pairs must be 'clean', got {own.pairs!r}")
+
+
 @dataclasses.dataclass(frozen=True)
 class BarrierSettings(RunSettings):
     """A whole run with an output barrier.
@@ -103,14 +121,7 @@ class BarrierSettings(RunSettings):
             _check.integer_at_least(1, **{name: getattr(self, name)})
         _check.positive(psnr=self.psnr)
         _check.in_open_interval(0.0, 1.0, alpha=self.alpha)
-        for name in self.copies:
-            check_name("copies", name)
-        if not self.copies:
-            raise ValueError("copies must name at least one")
-        if self.data.num_train is not None:
-            raise ValueError("data.num_train must be left out: num_pairs says how many")
-        if self.own is not None and self.own.pairs != "clean":
-            raise ValueError(f"own.pairs must be 'clean', got {self.own.pairs!r}")
+        check_copies(self.copies, self.own, self.data)
         if self.few_queries > self.num_queries:
             raise ValueError(
                 f"few_queries must be at most num_queries, {self.num_queries}, got "

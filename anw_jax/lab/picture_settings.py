@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 
 from anw_jax import _check, data
-from anw_jax.lab.barrier_settings import CopySettings
+from anw_jax.lab.barrier_settings import CopySettings, check_copies
 from anw_jax.lab.restoration import TASKS
-from anw_jax.lab.settings import DataSettings, RunSettings, check_name
+from anw_jax.lab.settings import DataSettings, RunSettings
 from anw_jax.models import ImageToImage, PictureBarrier
 from anw_jax.schemes.barrier.pictures import PictureTraining, PictureWeights
 
@@ -64,14 +64,7 @@ class PictureSettings(RunSettings):
             )
         for name in ("num_pairs", "num_queries"):
             _check.integer_at_least(1, **{name: getattr(self, name)})
-        for name in self.copies:
-            check_name("copies", name)
-        if not self.copies:
-            raise ValueError("copies must name at least one")
-        if self.data.num_train is not None:
-            raise ValueError("data.num_train must be left out: num_pairs says how many")
-        if self.own is not None and self.own.pairs != "clean":
-            raise ValueError(f"own.pairs must be 'clean', got {self.own.pairs!r}")
+        check_copies(self.copies, self.own, self.data)
         if (self.proxy.pairs, self.proxy.change, self.proxy.tune_epochs) != (
             "stolen",
             "none",

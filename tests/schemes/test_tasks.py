@@ -47,19 +47,22 @@ def texts() -> tuple[np.ndarray, np.ndarray]:
     return tokens, labels.astype(np.int32)
 
 
-def fitted(variables, num_steps: int, rate: float, seed: int):
-    """Train on the task."""
-    tokens, labels = texts()
-    step = train.make_step(text_loss, train.adam(rate))
-    rows = data.BatchPlan(len(tokens), 32, seed).rows
+def trained(loss_fn, examples, variables, num_steps: int, rate: float, seed: int, **options):
+    """Train on a task: `examples` are inputs and what is wanted of them."""
+    step = train.make_step(loss_fn, train.adam(rate), **options)
+    rows = data.BatchPlan(len(examples[0]), 32, seed).rows
     result = train.fit(
         step,
         step.init(variables["params"], {}),
-        train.Batches(train.Batch(tokens, labels, None), rows, (32,)),
+        train.Batches(train.Batch(*examples, None), rows, (32,)),
         num_steps=num_steps,
         key=jax.random.key(seed),
     )
     return jax.tree.map(jnp.asarray, jax.device_get(result.state.variables))
+
+
+def fitted(variables, *how):
+    return trained(text_loss, texts(), variables, *how)
 
 
 @functools.cache
@@ -165,24 +168,11 @@ def squared_error(params, model_state, batch, rng):
     return jnp.square(restored - wanted).mean(), (model_state, {})
 
 
-def fitted_denoiser(variables, num_steps: int, rate: float, seed: int):
-    noisy, wanted = pictures()
-    step = train.make_step(
-        squared_error,
-        train.adam(rate),
-        prepare_fn=lambda params, state, batch, rng: batch._replace(
-            images=batch.images.astype(jnp.float32) / 255.0
-        ),
-    )
-    rows = data.BatchPlan(len(noisy), 32, seed).rows
-    result = train.fit(
-        step,
-        step.init(variables["params"], {}),
-        train.Batches(train.Batch(noisy, wanted, None), rows, (32,)),
-        num_steps=num_steps,
-        key=jax.random.key(seed),
-    )
-    return jax.tree.map(jnp.asarray, jax.device_get(result.state.variables))
+def fitted_denoiser(variables, *how):
+    def as_floats(params, state, batch, rng):
+        return batch._replace(images=batch.images.astype(jnp.float32) / 255.0)
+
+    return trained(squared_error, pictures(), variables, *how, prepare_fn=as_floats)
 
 
 def psnr(variables) -> float:
