@@ -221,3 +221,31 @@ def test_bad_trainings_are_one_clear_error(change, text):
     }
     with pytest.raises(ValueError, match=text):
         pictures.train_barrier(**given | change)
+
+
+@pytest.mark.slow
+def test_the_system_hides_a_picture_and_draws_it():
+    """Both stages at the smallest size: smooth images, one mark, R alone moves in stage 2."""
+    nets, rng = PictureBarrier(width=6, depth=2), np.random.default_rng(2)
+    smooth = rng.uniform(60, 190, (64, 1, 1, 3)) + rng.normal(0, 4, (64, SIDE, SIDE, 3))
+    outputs = np.clip(smooth, 0, 255).astype(np.uint8)
+    pairs = train.Pairs(outputs[::-1].copy(), outputs)
+    how = PictureTraining(num_steps=400, batch_size=16, learning_rate=3e-3)
+    first = nets.init(jax.random.key(0), (SIDE, SIDE, 3))
+    stage_1 = pictures.train_barrier(nets, first, checks(), pairs, how, seed=0)
+    own, mark = stage_1.state.params, checks()[0]
+    served = pictures.serve(nets, own, mark, *pairs)
+    assert stage_1.reports[-1].metrics["networks/mark"] < 0.05
+    read = functools.partial(pictures.normalised_correlation, mark=mark)
+    assert (read(pictures.draw(nets, own, served)) > pictures.SUCCESS).mean() > 0.9
+    assert (read(pictures.draw(nets, own, outputs)) > pictures.SUCCESS).mean() < 0.1
+    faint = np.rint(0.5 * served + 0.5 * outputs).astype(np.uint8)
+    how = PictureTraining(num_steps=200, batch_size=16, learning_rate=3e-3)
+    tuned = pictures.tune_extractor(nets, own, checks(), pairs, faint, how, seed=0).state.params
+    assert jax.tree.all(jax.tree.map(np.array_equal, tuned["barrier"], own["barrier"]))
+    before, after = (read(pictures.draw(nets, p, faint)).mean() for p in (own, tuned))
+    assert after > before
+    drawn = [pictures.draw(nets, tuned, shown) for shown in (outputs, served)]
+    result = pictures.train_classifier(drawn[0], [drawn[1]], num_epochs=8, seed=0)
+    assert pictures.share_of_mark(result.state.variables, drawn[1], 0, 1) > 0.9
+    assert pictures.share_of_mark(result.state.variables, drawn[0], 0, 1) < 0.1
