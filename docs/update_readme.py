@@ -95,7 +95,9 @@ def _generators() -> str:
         "",
         f"Median CIEDE2000: {seen}. `base`: calibrated by the model that the suspect was "
         "fine-tuned from; `other_base`: by one of another seed, trained on other photos. "
-        + _held_out([run["arms"]["light"]["held_out"] for run in runs]),
+        + _held_out([run["arms"]["light"]["held_out"] for run in runs])
+        + " `results/superseded/diffusion_quick/` holds earlier runs, whose statistic had no "
+        "bound; they are counted nowhere.",
         "",
         f"Seeds {seeds}; commit: {origin['commit'][:10]}; command: `{command}`",
     ]
