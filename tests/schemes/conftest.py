@@ -8,7 +8,7 @@ import pytest
 
 from anw_jax.keys import Bits, MarkKey
 from anw_jax.schemes import keygen, multitask, plan_of, weights_digest
-from anw_jax.schemes.multitask.reader import flattened, layer_spread, pooled, project
+from anw_jax.schemes.multitask.reader import flattened, pooled, project, spread
 
 SHAPE = (8, 8, 3)
 HIDDEN, CHANNELS = 96, 24
@@ -70,7 +70,7 @@ class Owner:
 
     @functools.cached_property
     def _spread(self) -> float:
-        return layer_spread(pooled(self.base(self.decoder.probes())[0], 1))
+        return spread(pooled(self.base(self.decoder.probes())[0], 1))
 
     @functools.cached_property
     def _solver(self) -> np.ndarray:

@@ -8,7 +8,7 @@ import scipy.stats
 
 from anw_jax import stats
 from anw_jax.keys import MarkKey, draw_bits
-from anw_jax.schemes.multitask.reader import align, flattened, layer_spread, pooled, project
+from anw_jax.schemes.multitask.reader import align, flattened, pooled, project, spread
 
 
 def values(count: int, first: int = 0) -> list[bytes]:
@@ -129,7 +129,7 @@ def lying_reader(owner, released, suspect) -> np.ndarray:
     probes, inputs = owner.decoder.probes(), owner.decoder.inputs()
     wanted = pooled(released(probes)[0], 1)
     aligned = align(pooled(suspect(probes)[0], 1), wanted, pooled(suspect(inputs)[0], 1))
-    by = layer_spread(pooled(owner.base(probes)[0], 1))
+    by = spread(pooled(owner.base(probes)[0], 1))
     return project(
         owner.decoder, flattened([(aligned - pooled(owner.base(inputs)[0], 1)) / by])
     )

@@ -6,7 +6,7 @@ import pytest
 from anw_jax import stats
 from anw_jax.keys import MarkKey, one_time_key
 from anw_jax.schemes import keygen, multitask, plan_of, weights_digest
-from anw_jax.schemes.multitask.reader import flattened, layer_spread, pooled, project
+from anw_jax.schemes.multitask.reader import flattened, pooled, project, spread
 
 SHAPE = (8, 8, 3)
 
@@ -48,7 +48,7 @@ class Marked:
         return project(decoder, features / self._spread(decoder)).std()
 
     def _spread(self, decoder) -> float:
-        return layer_spread(pooled(self.base(decoder.probes())[0], 1))
+        return spread(pooled(self.base(decoder.probes())[0], 1))
 
     def _moved(self, net, change):
         return type(net)(net.first, net.second + change.reshape(net.second.shape))

@@ -21,9 +21,9 @@ from anw_jax.schemes.multitask.decoder import Decoder
 from anw_jax.schemes.multitask.reader import (
     cell_weights,
     flattened,
-    layer_spread,
     pooled,
     project,
+    spread,
 )
 from anw_jax.schemes.scheme import TapsFn
 from anw_jax.train.losses import PenaltyFn
@@ -39,7 +39,7 @@ class Target:
 
     Attributes:
       inputs: float32 `[num_bits, 2, H, W, 3]`, or int32 `[num_bits, 2, length]`.
-      directions: float32 `[num_bits, D]`, over the spread of w0's layers.
+      directions: float32 `[num_bits, D]`, over the spread of w0's features.
       base_scores: float32 `[num_bits]`, those of w0.
       signs: float32 `[num_bits]`, the bits as ±1.
       scale: standard deviation of `base_scores`, the unit of a margin.
@@ -59,7 +59,7 @@ def target_of(decoder: Decoder, base: TapsFn, bits: Bits) -> Target:
     if len(bits) != decoder.num_bits:
         raise ValueError(f"bits must have {decoder.num_bits} entries, got {len(bits)}")
     inputs, side = decoder.inputs(), decoder.side
-    spreads = [layer_spread(pooled(layer, side)) for layer in base(decoder.probes())]
+    spreads = [spread(pooled(layer, side))[None] for layer in base(decoder.probes())]
     features = [pooled(layer, side) for layer in base(inputs)]
     scaled = [layer / by for layer, by in zip(features, spreads, strict=True)]
     scores = project(decoder, flattened(scaled))
@@ -68,7 +68,7 @@ def target_of(decoder: Decoder, base: TapsFn, bits: Bits) -> Target:
         raise ValueError(
             "base must tell the inputs apart at its taps: all its scores are equal"
         )
-    by = np.repeat(spreads, [layer[0].size for layer in features])
+    by = flattened(spreads)[0]
     return Target(
         inputs=jnp.asarray(inputs.reshape(decoder.num_bits, 2, *inputs.shape[1:])),
         directions=jnp.asarray(decoder.directions(len(by)) / by, jnp.float32),

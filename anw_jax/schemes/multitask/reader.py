@@ -4,10 +4,9 @@
 2. **Alignment.** An affine map of the suspect's channels to those of w0 is fitted on the probes
    by least squares. It undoes permutation, scaling and invertible re-basing of a hidden layer,
    and additional neurons (LFEA; structural obfuscation). It depends on nothing made after w0.
-3. w0's own features are subtracted, and the rest is divided by one number for each layer, w0's
-   spread on the probes. A number for each channel would not do: channels that are almost dead
-   in w0 have a tiny spread, the embedding would move nothing but those, and alignment would
-   leave only noise of them.
+3. w0's own features are subtracted; the rest is divided by their spread in w0 on the probes,
+   at least a quarter of its layer's. Without that bound the embedding would move nothing but
+   channels that are almost dead in w0, and alignment would leave only noise of them.
 4. Score k is the difference of inputs 2k and 2k + 1 in direction k of the projection.
 
 Computed in float64 with NumPy: a score may not depend on an accelerator's rounding more than
@@ -29,6 +28,9 @@ _LEAST_SINGULAR = 1e-5
 
 # Larger answers are numerical failures, and their squares could overflow.
 _LARGEST = 1e30
+
+# A channel counts as spread by at least this share of its layer's spread.
+_LEAST_SPREAD = 0.25
 
 # Pictures per call of a network.
 _BATCH = 256
@@ -57,7 +59,7 @@ def extract(decoder: Decoder, base: TapsFn, suspect: TapsFn) -> np.ndarray:
     for layer, tap in enumerate(decoder.taps):
         _check_same_cells(tap, base_probes[layer], own_probes[layer])
         aligned = align(own_probes[layer], base_probes[layer], own_inputs[layer])
-        moved.append((aligned - base_inputs[layer]) / layer_spread(base_probes[layer]))
+        moved.append((aligned - base_inputs[layer]) / spread(base_probes[layer]))
     return project(decoder, flattened(moved))
 
 
@@ -149,20 +151,22 @@ def align(probes: np.ndarray, wanted: np.ndarray, inputs: np.ndarray) -> np.ndar
     return (inputs - centre) / scale @ matrix + mean
 
 
-def layer_spread(probes: np.ndarray) -> float:
-    """Return the spread of a layer of w0: the root mean variance of its cells and channels.
+def spread(probes: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of each cell and channel over w0's probes.
 
-    1 for a layer that answers all probes alike.
+    At least a quarter of the root mean square over the layer; 1 for a layer that answers all
+    probes alike.
 
     Args:
       probes: float64 `[m, cells, channels]`.
 
     Example:
-      >>> layer_spread(np.array([[[1.0, 2.0]], [[1.0, 6.0]]]))
-      1.4142135623730951
+      >>> spread(np.array([[[1.0, 2.0]], [[1.0, 6.0]]])).round(3).tolist()
+      [[0.354, 2.0]]
     """
-    deviation = float(np.sqrt(probes.var(axis=0).mean()))
-    return deviation if deviation > 0.0 else 1.0
+    deviation = probes.std(axis=0)
+    least = _LEAST_SPREAD * np.sqrt(np.square(deviation).mean())
+    return np.maximum(deviation, least) if least > 0.0 else np.ones_like(deviation)
 
 
 def flattened(layers: list[np.ndarray]) -> np.ndarray:
