@@ -104,7 +104,7 @@ def _system(run: CopiesRun, own: ImagesFn) -> _System:
     """Train both stages, with the proxy between them, and a classifier for each extractor."""
     settings, marks = run.settings, _marks(run)
     digests = {
-        name: images_digest(_levels(mark[None]))
+        name: images_digest(restoration.levels(mark[None]))
         for name, mark in zip(settings.pictures, marks, strict=True)
     }
     # Registers the pictures; from now on the settings of this folder are fixed.
@@ -112,8 +112,8 @@ def _system(run: CopiesRun, own: ImagesFn) -> _System:
     pairs = _pairs(run, own)
     params = _stage_1(run, marks, pairs, "barrier", settings.seed)
     first = _System(run, marks, params, own, {})
-    served = first.serve(pairs.inputs)
-    proxy = copies.trained(run, "proxy", settings.proxy, train.Pairs(pairs.inputs, served))
+    served = [first.serve(pairs.inputs, number) for number in range(len(marks))]
+    proxy = copies.trained(run, "proxy", settings.proxy, train.Pairs(pairs.inputs, served[0]))
     copied = train.restore(settings.proxy.model, proxy, pairs.inputs)
     result = pictures.tune_extractor(
         settings.nets,
@@ -128,8 +128,8 @@ def _system(run: CopiesRun, own: ImagesFn) -> _System:
     )
     tuned = run.completed(result).state.params
     readers = {
-        "stage_1": _reader(first, params, "stage_1", pairs, None),
-        "stage_2": _reader(first, tuned, "stage_2", pairs, copied),
+        "stage_1": _reader(run, params, "stage_1", pairs, served),
+        "stage_2": _reader(run, tuned, "stage_2", pairs, served, copied),
     }
     return dataclasses.replace(first, readers=readers)
 
@@ -175,18 +175,16 @@ def _stage_1(
 
 
 def _reader(
-    system: _System,
+    run: CopiesRun,
     params: Any,
     stage: str,
     pairs: train.Pairs,
-    copied: np.ndarray | None,
+    served: list[np.ndarray],
+    copied: np.ndarray | None = None,
 ) -> _Reader:
     """Train the classifier of what an extractor draws for the owner's own images."""
-    nets, run = system.run.settings.nets, system.run
-    shown = [
-        pictures.draw(nets, params, system.serve(pairs.inputs, number))
-        for number in range(len(system.marks))
-    ]
+    nets = run.settings.nets
+    shown = [pictures.draw(nets, params, images) for images in served]
     if copied is not None:
         shown[0] = np.concatenate([shown[0], pictures.draw(nets, params, copied)])
     blank = np.concatenate([pictures.draw(nets, params, images) for images in pairs])
@@ -251,11 +249,7 @@ def _copied(
 
 def _drawn(system: _System, images: np.ndarray) -> np.ndarray:
     """Return what the tuned extractor draws for the first images, uint8."""
-    return _levels(system.drawn("stage_2", images[:_SHOWN]))
-
-
-def _levels(images: np.ndarray) -> np.ndarray:
-    return np.rint(255.0 * images).astype(np.uint8)
+    return restoration.levels(system.drawn("stage_2", images[:_SHOWN]))
 
 
 def _line(name: str, row: dict[str, Any]) -> str:

@@ -33,7 +33,7 @@ def spoiled(task: str, images: np.ndarray, seed: int) -> np.ndarray:
     makers = {"deblur": _blurred_and_noisy, "derain": _rained_on}
     values = _check.uint8_images(images=images).astype(np.float32) / 255.0
     rng = np.random.default_rng([17, seed])
-    return _levels(makers[_check.one_of(TASKS, task=task)](values, rng))
+    return levels(makers[_check.one_of(TASKS, task=task)](values, rng))
 
 
 def classical(task: str, images: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ def classical(task: str, images: np.ndarray) -> np.ndarray:
     """
     makers = {"deblur": _sharpened, "derain": _row_medians}
     values = _check.uint8_images(images=images).astype(np.float32) / 255.0
-    return _levels(makers[_check.one_of(TASKS, task=task)](values))
+    return levels(makers[_check.one_of(TASKS, task=task)](values))
 
 
 def psnr(images: np.ndarray, wanted: np.ndarray) -> float:
@@ -70,7 +70,7 @@ def half_and_back(images: np.ndarray) -> np.ndarray:
     if height % 2 or width % 2:
         raise ValueError(f"images must have even sides, got {height} x {width}")
     blocks = images.reshape(n, height // 2, 2, width // 2, 2, channels) / 255.0
-    return _levels(blocks.mean(axis=(2, 4)).repeat(2, axis=1).repeat(2, axis=2))
+    return levels(blocks.mean(axis=(2, 4)).repeat(2, axis=1).repeat(2, axis=2))
 
 
 def _blurred_and_noisy(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -115,5 +115,6 @@ def _convolved(values: np.ndarray, weights: tuple[int, ...]) -> np.ndarray:
     return values
 
 
-def _levels(values: np.ndarray) -> np.ndarray:
+def levels(values: np.ndarray) -> np.ndarray:
+    """Round values to uint8; those outside [0, 1] are clipped."""
     return np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)

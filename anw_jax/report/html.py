@@ -1,11 +1,12 @@
 """Fill in the templates of the pages."""
 
+import contextlib
 import functools
 import importlib.resources
 import math
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jinja2
@@ -75,6 +76,15 @@ def write_page_of_run(
         folder / "report.html", page(template, results=results, **values).encode()
     )
     return folder / "report.html"
+
+
+@contextlib.contextmanager
+def naming_damage(path: pathlib.Path) -> Iterator[None]:
+    """Turn whatever goes wrong with a file's arrays into a ValueError that names the file."""
+    try:
+        yield
+    except Exception as error:  # of numpy, zipfile and zlib, which share no base
+        raise ValueError(f"{path} is damaged: {type(error).__name__}") from None
 
 
 def style_sheet() -> str:

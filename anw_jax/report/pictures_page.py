@@ -100,7 +100,5 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
     """Return the arrays of a file; none where there is no file."""
     if not path.exists():
         return {}
-    try:
+    with html.naming_damage(path):
         return dict(_files.read_npz(path.read_bytes()))
-    except Exception as error:  # of numpy, zipfile and zlib, which share no base
-        raise ValueError(f"{path} is damaged: {type(error).__name__}") from None

@@ -191,9 +191,7 @@ def _pictures(path: pathlib.Path) -> list[tuple[str, int]]:
     """Return keyed inputs as data URIs, each with its label."""
     if not path.exists():
         return []
-    try:
+    with html.naming_damage(path):
         arrays = _files.read_npz(path.read_bytes())
         inputs, labels = arrays["inputs"][:_MOST_PICTURES], arrays["labels"]
-    except Exception as error:  # of numpy, zipfile and zlib, which share no base
-        raise ValueError(f"{path} is damaged: {type(error).__name__}") from None
     return [(png_uri(image), int(label)) for image, label in zip(inputs, labels, strict=False)]

@@ -19,7 +19,12 @@ import numpy as np
 from anw_jax.errors import CaseError
 from anw_jax.keys import MarkKey, Plan
 from anw_jax.schemes.fingerprint.carrier import Carrier
-from anw_jax.schemes.fingerprint.disputes import NOT_EXCLUDED, open_codes, sentence_of
+from anw_jax.schemes.fingerprint.disputes import (
+    NOT_EXCLUDED,
+    check_num_codes,
+    open_codes,
+    sentence_of,
+)
 from anw_jax.schemes.fingerprint.reader import extract
 from anw_jax.schemes.fingerprint.records import (
     Issue,
@@ -96,10 +101,7 @@ def open_copies(carrier: Carrier, folder: pathlib.Path) -> Copies:
     issues, not_counted = issues_of(records, own.number)
     if not any(one.accepted for one in issues):
         raise CaseError(f"{folder / 'log'} holds no accepted copy: nobody could be named")
-    if len(issues) > carrier.num_customers:
-        raise RefusedDisputeError(
-            f"too many codes: {len(issues)} were issued and {carrier.num_customers} declared"
-        )
+    check_num_codes(carrier, issues)
     newest = records[-1].digest
     return Copies(base, own, tuple(issues), not_counted, newest, folder / "copies")
 

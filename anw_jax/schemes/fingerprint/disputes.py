@@ -249,6 +249,14 @@ def open_codes(
     return codes
 
 
+def check_num_codes(carrier: Carrier, issues: Sequence[Issue]) -> None:
+    """Raise RefusedDisputeError if more codes were issued than the carrier declares."""
+    if len(issues) > carrier.num_customers:
+        raise RefusedDisputeError(
+            f"too many codes: {len(issues)} were issued and {carrier.num_customers} declared"
+        )
+
+
 def _check_judge(own: Setup, key_file: pathlib.Path) -> None:
     author = public_key_of(key_file)
     if author != own.judge:
@@ -264,10 +272,7 @@ def _check_counts(
         check_decoder(carrier, own.plan)
     except AnwError as error:
         raise RefusedDisputeError(f"changed carrier: {error}") from None
-    if len(issues) > carrier.num_customers:
-        raise RefusedDisputeError(
-            f"too many codes: {len(issues)} were issued and {carrier.num_customers} declared"
-        )
+    check_num_codes(carrier, issues)
     place = len(disputes_of(records[: record.number], own))
     if place > carrier.num_disputes:
         raise RefusedDisputeError(

@@ -18,13 +18,7 @@ import numpy as np
 from anw_jax import _check
 from anw_jax.keys import Bits
 from anw_jax.schemes.multitask.decoder import Decoder
-from anw_jax.schemes.multitask.reader import (
-    cell_weights,
-    flattened,
-    pooled,
-    project,
-    spread,
-)
+from anw_jax.schemes.multitask.reader import cell_weights, flattened, pooled, project, spread
 from anw_jax.schemes.scheme import TapsFn
 from anw_jax.train.losses import PenaltyFn
 from anw_jax.train.step import LossFn
@@ -68,10 +62,10 @@ def target_of(decoder: Decoder, base: TapsFn, bits: Bits) -> Target:
         raise ValueError(
             "base must tell the inputs apart at its taps: all its scores are equal"
         )
-    by = flattened(spreads)[0]
+    by = flattened(spreads)
     return Target(
         inputs=jnp.asarray(inputs.reshape(decoder.num_bits, 2, *inputs.shape[1:])),
-        directions=jnp.asarray(decoder.directions(len(by)) / by, jnp.float32),
+        directions=jnp.asarray(decoder.directions(by.shape[1]) / by, jnp.float32),
         base_scores=jnp.asarray(scores, jnp.float32),
         signs=jnp.asarray(bits.signs, jnp.float32),
         scale=scale,
