@@ -113,8 +113,12 @@ class PictureBarrier:
         return outputs + _FIRST_CHANGE * change
 
     def draw(self, params: Params, images: jax.Array) -> jax.Array:
-        """Return what R draws for images, float32 `[b, H, W, 3]` in (0, 1)."""
-        return jax.nn.sigmoid(self._unet.apply({"params": params["extractor"]}, images - 0.5))
+        """Return what R draws for images, float32 `[b, H, W, 3]`; to be clipped to [0, 1].
+
+        Linear where the authors' R ends in a ReLU: a sigmoid that draws white has almost no
+        gradient left, and stage 2 could not tune it.
+        """
+        return 0.5 + self._unet.apply({"params": params["extractor"]}, images - 0.5)
 
     def judge(self, params: Params, images: jax.Array) -> jax.Array:
         """Return what D says of every pixel, float32 `[b, H, W]`: towards 1 for unmarked."""

@@ -20,7 +20,7 @@ from anw_jax.schemes import keygen, multitask, plan_of, weights_digest
 
 SHAPE, HIDDEN, CHANNELS, CLASSES = (8, 8, 3), 64, 24, 10
 COUNT = 100
-NUM_BITS = 64
+NUM_BITS, NUM_PROBES = 64, 96
 TRAIN_STEPS, EMBED_STEPS = 300, 200
 TEMPLATES = np.random.default_rng(12).random((CLASSES, 64), np.float32)
 
@@ -102,7 +102,7 @@ def owners():
             ("second",),
             num_bits=NUM_BITS,
             image_shape=SHAPE,
-            num_probes=96,
+            num_probes=NUM_PROBES,
         )
         plan = plan_of(decoder, alpha=1e-6, beacon="arbitrator:A")
         bits = keygen(key, decoder, plan, beacon=bytes(32))
@@ -116,7 +116,14 @@ def marked(margin: float, drift: float):
     arrays = [
         {
             name: getattr(target, name)
-            for name in ("inputs", "directions", "base_scores", "signs")
+            for name in (
+                "inputs",
+                "directions",
+                "base_scores",
+                "signs",
+                "probes",
+                "base_probes",
+            )
         }
         | {"scale": jnp.float32(target.scale)}
         for *_, target in owners()
@@ -126,7 +133,7 @@ def marked(margin: float, drift: float):
     def embed(base, fields):
         target = multitask.Target(**fields, side=side)
         watermark_fn = multitask.watermark_penalty(
-            taps_fn, target, margin=margin, pairs=NUM_BITS
+            taps_fn, target, margin=margin, pairs=NUM_BITS, probes=NUM_PROBES
         )
         drift_fn = multitask.drift_penalty(
             {"first": base["first"], "second": base["second"]}, 1.0
@@ -195,8 +202,8 @@ def test_the_attacker_finds_what_is_there_and_nothing_else():
 
 
 @pytest.mark.slow
-def test_a_quiet_mark_is_not_seen_in_the_weights_and_louder_ones_are():
-    """Quiet: small margin, strong drift penalty. `EmbedSettings` is louder by default."""
+def test_a_quiet_mark_is_not_seen_in_the_weights_and_a_loud_one_is():
+    """Quiet: small margin, strong drift penalty. The default is not much louder."""
     cleans = unstacked(clean(), range(COUNT, 2 * COUNT))
     quiet = marked(margin=1.0, drift=1.0)
     for number in (0, COUNT - 1):
@@ -207,6 +214,9 @@ def test_a_quiet_mark_is_not_seen_in_the_weights_and_louder_ones_are():
     auc, error = cross_validated_auc(unstacked(quiet, range(COUNT)), cleans)
     assert auc - 1.96 * error <= 0.5
     assert auc + 1.96 * error <= 0.65
-    for margin, drift in ((2.0, 0.1), (30.0, 0.0)):
-        loud = unstacked(marked(margin, drift), range(COUNT))
-        assert cross_validated_auc(loud, cleans)[0] >= 0.9
+    default, loud = (
+        cross_validated_auc(unstacked(marked(margin, drift), range(COUNT)), cleans)[0]
+        for margin, drift in ((2.0, 0.1), (30.0, 0.0))
+    )
+    assert default < 0.75
+    assert loud >= 0.9

@@ -12,8 +12,6 @@ from anw_jax import attacks, data, models, stats, train
 from anw_jax.errors import CommitmentError
 from anw_jax.keys import Bits, MarkKey, one_time_key
 from anw_jax.schemes import check_released, keygen, multitask, plan_of, weights_digest
-from anw_jax.schemes.multitask.penalties import pooled_flat
-from anw_jax.schemes.multitask.reader import pooled
 
 MODEL = models.create("testing", 10)
 TAPS = ("BasicBlock_0", "BasicBlock_1")
@@ -75,43 +73,6 @@ def material() -> attacks.Material:
         test_set.labels,
         seed=0,
     )
-
-
-def test_pooling_in_jax_is_that_of_the_reader(rng):
-    values = rng.normal(size=(3, 5, 4, 6)).astype(np.float32)
-    np.testing.assert_allclose(
-        pooled_flat(jnp.asarray(values), 2), pooled(values, 2).reshape(3, -1), rtol=1e-5
-    )
-
-
-def test_drift_is_a_weighted_square():
-    base = {"layer": {"kernel": jnp.array([1.0, 2.0])}}
-    penalty_fn = multitask.drift_penalty(base, 0.5)
-    params = {"layer": {"kernel": jnp.array([3.0, 1.0])}, "free": {"kernel": jnp.ones(9)}}
-    assert float(penalty_fn(params, (), None, None)) == 0.5 * (4.0 + 1.0)
-
-
-def test_tuning_is_the_watermark_loss_after_simulated_steps():
-    """Against two steps by hand; the gradient takes the displacement as a constant."""
-
-    def task_fn(params, model_state, batch, rng):
-        return jnp.square(params["w"] - batch).sum(), (model_state, {})
-
-    def watermark_fn(params, model_state, batch, rng):
-        return jnp.power(params["w"], 3).sum()
-
-    penalty_fn = multitask.tuning_penalty(
-        watermark_fn, task_fn, weight=2.0, learning_rate=0.1, num_steps=2
-    )
-    first, wanted = np.array([1.0, -2.0]), 4.0
-    tuned = first.copy()
-    for _ in range(2):
-        tuned = tuned - 0.1 * 2 * (tuned - wanted)
-    value, slope = jax.value_and_grad(penalty_fn)(
-        {"w": jnp.asarray(first, jnp.float32)}, (), jnp.float32(wanted), jax.random.key(0)
-    )
-    assert float(value) == pytest.approx(2.0 * (tuned**3).sum(), rel=1e-5)
-    np.testing.assert_allclose(slope["w"], 2.0 * 3 * tuned**2, rtol=1e-5)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from anw_jax import _check, data, train
 from anw_jax.keys import Bits
@@ -38,10 +39,12 @@ class EmbedSettings:
 
     Attributes:
       num_steps: steps of Adam.
-      learning_rate: of Adam.
+      learning_rate: of Adam's first step; it falls to 0 along a cosine.
       batch_size: images of the task per step, for the simulated fine-tuning.
       margin: how far scores are moved, in standard deviations of w0's scores.
       pairs: pairs of watermark inputs per step.
+      probes: probes per step, to which the network's layers are aligned as the reader aligns
+        them; the branch does without.
       drift: weight of R_func; 0 = without.
       tuning: weight of R_DA; 0 = without.
       primary: weight of the task's own loss; 0 = without, as in the authors' code. A
@@ -59,6 +62,7 @@ class EmbedSettings:
     batch_size: int = 64
     margin: float = 2.0
     pairs: int = 64
+    probes: int = 256
     drift: float = 0.1
     tuning: float = 1.0
     primary: float = 0.0
@@ -69,6 +73,7 @@ class EmbedSettings:
     def __post_init__(self):
         for name in ("num_steps", "batch_size", "pairs", "tuning_steps"):
             _check.integer_at_least(1, **{name: getattr(self, name)})
+        _check.integer_at_least(2, probes=self.probes)
         for name in ("learning_rate", "margin", "tuning_rate"):
             _check.positive(**{name: getattr(self, name)})
         for name in ("drift", "tuning", "primary"):
@@ -152,7 +157,13 @@ def embed(
         for decoder, bits in decoders
     ]
     watermarks = [
-        watermark_penalty(taps_fn, target, margin=settings.margin, pairs=settings.pairs)
+        watermark_penalty(
+            taps_fn,
+            target,
+            margin=settings.margin,
+            pairs=settings.pairs,
+            probes=settings.probes,
+        )
         for taps_fn, target in targets
     ]
     task = _Task(images, labels, settings, task_loss)
@@ -277,7 +288,7 @@ def _train(
             _weighted(task.loss_of(model), settings.primary),
             **_penalties(model, base, watermarks, task),
         ),
-        train.adam(settings.learning_rate),
+        train.adam(optax.cosine_decay_schedule(settings.learning_rate, settings.num_steps)),
         trained=tuple(name for name in params if name not in (model.head, *fixed)),
         prepare_fn=_as_floats,
     )
@@ -353,7 +364,7 @@ def _with_own_key(penalty_fn: train.losses.PenaltyFn, number: int) -> train.loss
 
 
 def _embedding(taps_fn: NetworkTapsFn, target: Target, variables: dict[str, Any]) -> Embedding:
-    rows = jnp.arange(len(target.signs))
-    moved_fn = jax.jit(lambda weights: moved_scores(taps_fn, target, weights, rows))
+    pairs, probes = jnp.arange(len(target.signs)), jnp.arange(len(target.probes))
+    moved_fn = jax.jit(lambda weights: moved_scores(taps_fn, target, weights, pairs, probes))
     margins = np.asarray(target.signs) * np.asarray(moved_fn(variables))
     return Embedding(variables, float((margins > 0.0).mean()), float(margins.mean()))

@@ -7,6 +7,7 @@ Watermark inputs pass the network in evaluation mode, so that they move no batch
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +28,10 @@ from anw_jax.train.step import LossFn
 NetworkTapsFn = Callable[[dict[str, Any], jax.Array], Sequence[jax.Array]]
 
 
+# Added to the correlations of a layer's channels, which may be singular in float32.
+_RIDGE = 1e-4
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Target:
     """What the embedding moves, as arrays: **secret**, since it holds the bits.
@@ -36,6 +41,9 @@ class Target:
       directions: float32 `[num_bits, D]`, over the spread of w0's features.
       base_scores: float32 `[num_bits]`, those of w0.
       signs: float32 `[num_bits]`, the bits as ±1.
+      probes: `[num_probes, H, W, 3]` or `[num_probes, length]`.
+      base_probes: features of w0 on the probes, float32 `[num_probes, cells, channels]` for
+        each tap.
       scale: standard deviation of `base_scores`, the unit of a margin.
       side: cells along each side.
     """
@@ -44,6 +52,8 @@ class Target:
     directions: jax.Array
     base_scores: jax.Array
     signs: jax.Array
+    probes: jax.Array
+    base_probes: tuple[jax.Array, ...]
     scale: float
     side: int
 
@@ -53,7 +63,9 @@ def target_of(decoder: Decoder, base: TapsFn, bits: Bits) -> Target:
     if len(bits) != decoder.num_bits:
         raise ValueError(f"bits must have {decoder.num_bits} entries, got {len(bits)}")
     inputs, side = decoder.inputs(), decoder.side
-    spreads = [spread(pooled(layer, side))[None] for layer in base(decoder.probes())]
+    probes = decoder.probes()
+    base_probes = [pooled(layer, side) for layer in base(probes)]
+    spreads = [spread(layer)[None] for layer in base_probes]
     features = [pooled(layer, side) for layer in base(inputs)]
     scaled = [layer / by for layer, by in zip(features, spreads, strict=True)]
     scores = project(decoder, flattened(scaled))
@@ -68,51 +80,90 @@ def target_of(decoder: Decoder, base: TapsFn, bits: Bits) -> Target:
         directions=jnp.asarray(decoder.directions(by.shape[1]) / by, jnp.float32),
         base_scores=jnp.asarray(scores, jnp.float32),
         signs=jnp.asarray(bits.signs, jnp.float32),
+        probes=jnp.asarray(probes),
+        base_probes=tuple(jnp.asarray(layer, jnp.float32) for layer in base_probes),
         scale=scale,
         side=side,
     )
 
 
 def watermark_penalty(
-    taps_fn: NetworkTapsFn, target: Target, *, margin: float, pairs: int, weight: float = 1.0
+    taps_fn: NetworkTapsFn,
+    target: Target,
+    *,
+    margin: float,
+    pairs: int,
+    probes: int,
+    weight: float = 1.0,
 ) -> PenaltyFn:
     """Make the watermark loss: the mean of max(0, margin - y (a - a0) / scale)² over pairs.
 
     It is 0 once every score has moved from w0's by `margin` standard deviations, in the
-    direction that its bit says.
+    direction that its bit says. Scores are those of the reader, after the alignment to w0: a
+    change that alignment undoes does not count.
 
     Args:
       taps_fn: the network's taps.
       target: of `target_of`.
       margin: above 0.
       pairs: pairs of inputs per step, drawn anew each step.
+      probes: probes that a step aligns by, drawn anew each step; with their cells they should
+        be several times as many as a layer has channels.
       weight: factor.
     """
     _check.positive(margin=margin)
-    num_bits = len(target.signs)
+    num_bits, num_probes = len(target.signs), len(target.probes)
     pairs = min(_check.integer_at_least(1, pairs=pairs), num_bits)
+    probes = min(_check.integer_at_least(2, probes=probes), num_probes)
 
     def penalty_fn(
         params: chex.ArrayTree, model_state: chex.ArrayTree, batch: Any, rng: chex.PRNGKey
     ) -> jax.Array:
-        rows = jax.random.permutation(rng, num_bits)[:pairs]
+        pairs_key, probes_key = jax.random.split(rng)
+        rows = jax.random.permutation(pairs_key, num_bits)[:pairs]
+        chosen = jax.random.permutation(probes_key, num_probes)[:probes]
         variables = {"params": params, "batch_stats": model_state}
-        moved = moved_scores(taps_fn, target, variables, rows)
+        moved = moved_scores(taps_fn, target, variables, rows, chosen)
         return weight * jnp.square(jax.nn.relu(margin - target.signs[rows] * moved)).mean()
 
     return penalty_fn
 
 
 def moved_scores(
-    taps_fn: NetworkTapsFn, target: Target, variables: dict[str, Any], rows: jax.Array
+    taps_fn: NetworkTapsFn,
+    target: Target,
+    variables: dict[str, Any],
+    pairs: jax.Array,
+    probes: jax.Array,
 ) -> jax.Array:
-    """Return (a - a0) / scale of some pairs, float32 `[len(rows)]`; without alignment."""
-    inputs = target.inputs[rows]
-    layers = taps_fn(variables, inputs.reshape(-1, *inputs.shape[2:]))
-    features = jnp.concatenate([pooled_flat(layer, target.side) for layer in layers], axis=1)
+    """Return (a - a0) / scale of some pairs, aligned by some probes, float32 `[len(pairs)]`."""
+    inputs = target.inputs[pairs]
+    inputs = inputs.reshape(-1, *inputs.shape[2:])
+    layers = taps_fn(variables, jnp.concatenate([target.probes[probes], inputs]))
+    aligned = []
+    for layer, base in zip(layers, target.base_probes, strict=True):
+        values = pooled_flat(layer, target.side).reshape(len(layer), -1, layer.shape[-1])
+        own_probes, own_inputs = jnp.split(values, [len(probes)])
+        aligned.append(align(own_probes, base[probes], own_inputs).reshape(len(inputs), -1))
+    features = jnp.concatenate(aligned, axis=1)
     differences = features[0::2] - features[1::2]
-    scores = jnp.sum(differences * target.directions[rows], axis=1)
-    return (scores - target.base_scores[rows]) / target.scale
+    scores = jnp.sum(differences * target.directions[pairs], axis=1)
+    return (scores - target.base_scores[pairs]) / target.scale
+
+
+def align(probes: jax.Array, wanted: jax.Array, inputs: jax.Array) -> jax.Array:
+    """Align as `reader.align` does: in float32, with a small ridge, and differentiable."""
+    rows, targets = (values.reshape(-1, values.shape[-1]) for values in (probes, wanted))
+    centre, mean = rows.mean(axis=0, keepdims=True), targets.mean(axis=0, keepdims=True)
+    variance = jnp.square(rows - centre).mean(axis=0, keepdims=True)
+    scale = jnp.sqrt(jnp.where(variance > 0.0, variance, 1.0))
+    rows, targets = (rows - centre) / scale, targets - mean
+    product_fn = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    gram = product_fn(rows.T, rows) / len(rows) + _RIDGE * jnp.eye(rows.shape[1])
+    moment = product_fn(rows.T, targets) / len(rows)
+    matrix = jax.scipy.linalg.solve(gram, moment, assume_a="pos")
+    own = (inputs.reshape(-1, inputs.shape[-1]) - centre) / scale
+    return (product_fn(own, matrix) + mean).reshape(*inputs.shape[:2], -1)
 
 
 def drift_penalty(base_params: dict[str, Any], weight: float) -> PenaltyFn:

@@ -165,7 +165,7 @@ def serve(
 
 
 def draw(nets: PictureBarrier, params: Params, images: np.ndarray) -> np.ndarray:
-    """Return what R draws for uint8 images `[n, H, W, 3]`: float32 in (0, 1), as many."""
+    """Return what R draws for uint8 images `[n, H, W, 3]`: float32 in [0, 1], as many."""
     images = _check.uint8_images(images=images)
     return np.concatenate([np.asarray(_drawn(nets, params, images[r])) for r in _rows(images)])
 
@@ -318,7 +318,7 @@ def _served(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _drawn(nets: PictureBarrier, params: Params, images: jax.Array) -> jax.Array:
-    return nets.draw(params, images.astype(jnp.float32) / 255.0)
+    return jnp.clip(nets.draw(params, images.astype(jnp.float32) / 255.0), 0.0, 1.0)
 
 
 def _rows(images: np.ndarray) -> list[slice]:
