@@ -103,8 +103,8 @@ def check_keys(case: Case, mark_keys: Collection[str]) -> None:
     """Raise CaseError unless there is a key of each owner, by name, and no other."""
     if sorted(mark_keys) != sorted(case.owners):
         raise CaseError(
-            f"give the key of each owner ({', '.join(case.owners)}) and of no other; got "
-            f"{', '.join(sorted(mark_keys)) or 'none'}"
+            f"give the key of each owner ({', '.join(case.owners)}) and of no other (--key); "
+            f"got {', '.join(sorted(mark_keys)) or 'none'}"
         )
 
 

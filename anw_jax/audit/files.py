@@ -44,7 +44,10 @@ def _readable(path: pathlib.Path) -> Iterator[None]:
     except FileKindError as error:
         raise CaseError(str(error)) from None
     except FileNotFoundError:
-        raise CaseError(f"{path} is not there") from None
+        hint = ""
+        if path.parent.parent.name == "owners":
+            hint = f": put what {path.parent.name} hands over into {path.parent}"
+        raise CaseError(f"{path} is not there{hint}") from None
     except OSError as error:
         raise CaseError(f"{path} cannot be read: {error.strerror}") from None
 

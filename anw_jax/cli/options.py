@@ -282,10 +282,16 @@ def parse_beacon_value(plan: Plan, text: str) -> bytes:
         raise click.UsageError(
             f"got a beacon value ({text!r:.40}), but the plan names no beacon"
         )
-    path = pathlib.Path(text)
+    path, is_file = pathlib.Path(text), False
     with contextlib.suppress(OSError, ValueError):
-        if path.is_file():
+        if is_file := path.is_file():
             text = path.read_text(encoding="utf-8")
+    is_name = path.suffix and not text.lstrip().startswith("{")  # no digits, no JSON
+    if is_name and not is_file:
+        raise ValueError(
+            f"the file {text!r:.80} with the beacon's value is not there: save the beacon's "
+            "value in it first"
+        )
     if plan.version == 1:
         return bytes.fromhex(text)
     return value_of(plan.beacon, text)

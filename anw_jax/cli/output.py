@@ -110,7 +110,12 @@ def line_of_error(error: BaseException) -> str:
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return "stopped; finished work is kept, run the same command again to continue"
     if isinstance(error, click.ClickException):
-        return printable(" ".join(error.format_message().split()))
+        text = printable(" ".join(error.format_message().split()))
+        context = getattr(error, "ctx", None)
+        is_wrong_word = isinstance(error, (click.BadParameter, click.NoSuchOption))
+        if context and (is_wrong_word or text.startswith("No such command")):
+            text += f" (see: {context.command_path} --help)"
+        return text
     text = printable(" ".join(str(error).split()))
     if isinstance(error, (AnwError, OSError, ValueError, TypeError)) and text:
         return text

@@ -69,7 +69,9 @@ def read_beacon(name: str) -> Beacon:
       >>> read_beacon("the weather tomorrow").kind
       ''
     """
-    kind = name.partition(":")[0] if ":" in name else ""
+    kind, colon, _ = name.partition(":")
+    if not colon:  # another text, unless it is a kind alone
+        kind = kind if kind in _FORMS else ""
     if kind not in _FORMS:
         hint = _check.did_you_mean(kind.strip().lower(), _FORMS)
         if hint:
@@ -131,8 +133,8 @@ def value_of(name: str, text: str) -> bytes:
         value = bytes.fromhex(digits)
     except ValueError:
         raise ValueError(
-            f"the value of the beacon {name!r:.60} must be hexadecimal digits, or the JSON "
-            f"saved from its address; got {text!r:.40}"
+            f"the value of the beacon {_short(name)} must be hexadecimal digits, or the JSON "
+            f"saved from its address; got {text.strip()!r:.40}"
         ) from None
     check_value(name, value)
     return value
@@ -149,9 +151,14 @@ def check_value(name: str, value: bytes) -> None:
     beacon = read_beacon(name)
     if not value or beacon.num_bytes not in (0, len(value)):
         raise ValueError(
-            f"the value of the beacon {name!r:.60} must have {beacon.num_bytes or 'some'} "
+            f"the value of the beacon {_short(name)} must have {beacon.num_bytes or 'some'} "
             f"bytes, got {len(value)}"
         )
+
+
+def _short(name: str) -> str:
+    """Quote a beacon's name, a long chain hash cut in its middle."""
+    return repr(re.sub("([0-9a-f]{12})[0-9a-f]{52}", r"\1…", name)[:100])
 
 
 def _drand_time(chain: str, number: int) -> datetime.datetime | None:
@@ -190,7 +197,7 @@ def _digits_in(beacon: Beacon, text: str) -> str:
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError(
-            f"the value of the beacon {beacon.name!r:.60} is not in this JSON: save the one "
+            f"the value of the beacon {_short(beacon.name)} is not in this JSON: save the one "
             f"served at {beacon.address or 'the place that it names'}"
         ) from None
     if found != named:

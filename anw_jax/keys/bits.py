@@ -111,8 +111,9 @@ def check_scheme_commitment(commitment: str, mark_key: MarkKey, plan: Plan) -> N
     expected = commit_scheme(mark_key, plan)
     if not hmac.compare_digest(commitment.encode(), expected.encode()):
         raise CommitmentError(
-            f"the commitment {commitment[:16]!r}… does not open: the key or the plan ({plan}) "
-            "differ from those fixed before the beacon's value; no test is made"
+            f"the commitment {commitment[:16]!r}… does not open: the key or the plan differs "
+            "from what was committed to, so no test is made; most often the key is that of "
+            "another commitment"
         )
 
 

@@ -92,9 +92,9 @@ def check_commitment(
     expected = _commitment(mark_key, manifest, plan)
     if not hmac.compare_digest(commitment.encode(), expected.encode()):
         raise CommitmentError(
-            f"the commitment {commitment[:16]!r}… does not open: the key, the "
-            f"{manifest.num_units} units of the manifest, or the plan ({plan}) differ from "
-            "those fixed before training; no test is made"
+            f"the commitment {commitment[:16]!r}… does not open: the key, the manifest "
+            f"({manifest.num_units} units) or the plan differs from what was committed to, so "
+            "no test is made; most often the key is that of another commitment"
         )
 
 

@@ -91,6 +91,7 @@ def test_wrong_command_lines(anw):
         ran = anw(*words)
         assert ran.code == 2
         assert lines(ran)[-1].startswith(message[:40])
+        assert lines(ran)[-1].endswith(" --help)")
         assert len(lines(ran)) == 1
 
 
@@ -172,7 +173,8 @@ def test_an_empty_case_says_what_is_missing(anw, root):
     )
     (folder / "owners" / "ann").mkdir(parents=True)
     assert one_line(anw("audit", folder), 1) == (
-        f"{folder / 'owners' / 'ann' / 'commitment.json'} is not there"
+        f"{folder / 'owners' / 'ann' / 'commitment.json'} is not there: put what ann hands "
+        f"over into {folder / 'owners' / 'ann'}"
     )
 
 
@@ -336,7 +338,7 @@ def test_keys_by_owner(anw, case, root):
     for word in ("probe", "declare", "audit"):
         anw(word, case)
     assert one_line(anw("verdict", case), 1) == (
-        "give the key of each owner (ann) and of no other; got none"
+        "give the key of each owner (ann) and of no other (--key); got none"
     )
     key = root / "ann.key"
     assert one_line(anw("verdict", case, "--key", key, "--key", key), 2) == (

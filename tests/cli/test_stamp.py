@@ -89,6 +89,9 @@ def test_a_beacon_too_soon_for_any_stamp_is_warned_of(
 def test_a_stamp_is_what_the_verdict_rests_on(anw, root, committed):
     assert anw("commit", *committed[1]).code == 0
     (root / "round.json").write_text(json.dumps(ROUND_1000))
+    missing = anw("mark", *committed[0], "--beacon-value", root / "none.json")
+    assert missing.code == 1
+    assert "none.json' with the beacon's value is not there: save" in missing.err
     ran = anw("mark", *committed[0], "--beacon-value", root / "round.json")
     assert ran.code == 0, ran.err
     case, ann = root / "case", root / "case" / "owners" / "ann"

@@ -85,6 +85,7 @@ def test_forms(name, kind, num_bytes, address):
         "nist:2:0",
         "nist:chain 2:5",
         "nist::5",
+        "arbitrator",
         "arbitrator:",
         "arbitrator: ",
         "arbitrator::x",
@@ -117,6 +118,11 @@ def test_a_near_miss_is_refused_when_the_plan_is_made(name, meant):
     """As a text of no known kind it would make every verdict conditional, found too late."""
     with pytest.raises(ValueError, match=f"must be of kind drand.*did you mean '{meant}'"):
         Plan("losses", 0.01, beacon=name)
+
+
+def test_a_long_name_is_quoted_whole_in_an_error():
+    with pytest.raises(ValueError, match=f"beacon 'drand:{QUICKNET[:12]}…:1000' must be hex"):
+        value_of(f"drand:{QUICKNET}:1000", "zzz")
 
 
 # --- Times. ---
