@@ -10,6 +10,7 @@ import click
 from anw_jax.audit.options import DEFAULT_MARK, Choices
 from anw_jax.audit.suspect_file import MakerFn, digest_of_model
 from anw_jax.keys import CLAIMS, MODES, SCHEMES, Denoising, Plan
+from anw_jax.keys.beacons import KINDS as BEACON_KINDS
 from anw_jax.keys.beacons import value_of
 from anw_jax.keys.digests import is_digest
 from anw_jax.keys.plan_fields import BOUNDS, FITS, KINDS
@@ -217,9 +218,15 @@ def choices_of(
       makers: further kinds of reference models.
 
     Raises:
-      click.UsageError: labels from two sources, or a reference that is neither a digest nor
-        a file.
+      click.UsageError: labels from two sources, a reference that is neither a digest nor a
+        file, or a beacon that is only the name of a kind (plans of earlier versions may have
+        one, and stay readable).
     """
+    if beacon in BEACON_KINDS:
+        raise click.UsageError(
+            "--beacon must have the form drand:CHAIN HASH:ROUND, nist:CHAIN:PULSE or "
+            f"arbitrator:WHO, got {beacon!r}"
+        )
     given = dict(given)
     references = tuple(_reference(text, makers) for text in given.pop("reference"))
     source = pop_label_source(given)

@@ -34,6 +34,7 @@ _FORMS = {
     "nist": re.compile("nist:([1-9][0-9]{0,8}):([1-9][0-9]{0,17})"),
     "arbitrator": re.compile("arbitrator:[^\\s:][^\\n\\r]{0,199}"),
 }
+KINDS = tuple(_FORMS)
 _NUM_BYTES = {"drand": 32, "nist": 64, "arbitrator": 32}
 
 
@@ -69,9 +70,7 @@ def read_beacon(name: str) -> Beacon:
       >>> read_beacon("the weather tomorrow").kind
       ''
     """
-    kind, colon, _ = name.partition(":")
-    if not colon:  # another text, unless it is a kind alone
-        kind = kind if kind in _FORMS else ""
+    kind = name.partition(":")[0] if ":" in name else ""
     if kind not in _FORMS:
         hint = _check.did_you_mean(kind.strip().lower(), _FORMS)
         if hint:

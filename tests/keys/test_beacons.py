@@ -85,7 +85,6 @@ def test_forms(name, kind, num_bytes, address):
         "nist:2:0",
         "nist:chain 2:5",
         "nist::5",
-        "arbitrator",
         "arbitrator:",
         "arbitrator: ",
         "arbitrator::x",
