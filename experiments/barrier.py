@@ -122,8 +122,7 @@ _PAPER_QUICK = {
     },
     "nets": {"width": 8, "depth": 3},
     "stage_1": {"num_steps": 1500, "learning_rate": 2e-3},
-    "weights": {"pixel": 4.0},
-    "stage_2": {"num_steps": 300, "learning_rate": 5e-4},
+    "stage_2": {"num_steps": 1500, "learning_rate": 1e-3},
     "proxy": _UNET,
     "num_pairs": 2000,
 }

@@ -199,8 +199,10 @@ class Overwrite:
         return multitask.EmbedSettings(
             num_steps=self.num_steps,
             learning_rate=self.learning_rate,
+            margin=2.0,
             drift=self.drift,
             tuning=0.0,
+            primary=0.0,
             seed=seed,
         )
 

@@ -3,7 +3,9 @@
 The commands for customers' copies are in `model_copies`.
 """
 
+import contextlib
 import pathlib
+import shutil
 from typing import Any
 
 import click
@@ -19,7 +21,7 @@ from anw_jax.cli.options import (
     sign_option,
     value_option,
 )
-from anw_jax.cli.output import NOT_SHOWN, code_of_outcome, show
+from anw_jax.cli.output import NOT_SHOWN, ProgressLine, code_of_outcome, show
 from anw_jax.errors import CaseError
 from anw_jax.keys import MarkKey, commit_scheme, one_time_key
 
@@ -150,6 +152,8 @@ def keygen(
 def embed(folder, network, source, beacon_value, out, steps, as_json) -> None:
     """Embed the bits of FOLDER's keys, which the beacon's value determines, and write OUT.
 
+    Stopped by Ctrl-C or killed, the same command goes on from the folder OUT.unfinished.
+
     \b
     Example:
       anw model embed mark --network runs/clean/checkpoints --data tfds:cifar10 \\
@@ -168,15 +172,20 @@ def embed(folder, network, source, beacon_value, out, steps, as_json) -> None:
         decoders.append((decoder, draw(key, decoder, plan, beacon=value)))
         side = decoder.image_shape[0]
     task = data.load(source, image_size=side).train
-    embeddings = multitask.embed(
-        net,
-        variables,
-        decoders,
-        task.images,
-        task.labels,
-        multitask.EmbedSettings(num_steps=steps),
-    )
+    unfinished, line = out.with_name(out.name + ".unfinished"), ProgressLine("embed", "steps")
+    with contextlib.closing(line):
+        embeddings = multitask.embed(
+            net,
+            variables,
+            decoders,
+            task.images,
+            task.labels,
+            multitask.EmbedSettings(num_steps=steps),
+            checkpoint_dir=unfinished,
+            on_segment=lambda report: line(report.step, report.num_steps),
+        )
     digest = save_network(out, net, embeddings[0].variables)
+    shutil.rmtree(unfinished)
     found = [
         {"number": number, "share_right": one.share_right, "mean_margin": one.mean_margin}
         for number, one in enumerate(embeddings, 1)

@@ -47,8 +47,7 @@ class EmbedSettings:
         them; the branch does without.
       drift: weight of R_func; 0 = without.
       tuning: weight of R_DA; 0 = without.
-      primary: weight of the task's own loss; 0 = without, as in the authors' code. A
-        classifier hardly needs it; a network from images to images does.
+      primary: weight of the task's own loss; 0 = without, as in the authors' code.
       tuning_steps: simulated steps of fine-tuning.
       tuning_rate: learning rate of these.
       seed: of the batches.
@@ -58,14 +57,14 @@ class EmbedSettings:
     """
 
     num_steps: int = 400
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     batch_size: int = 64
-    margin: float = 2.0
+    margin: float = 1.0
     pairs: int = 64
     probes: int = 256
-    drift: float = 0.1
+    drift: float = 1.0
     tuning: float = 1.0
-    primary: float = 0.0
+    primary: float = 1.0
     tuning_steps: int = 3
     tuning_rate: float = 0.05
     seed: int = 0

@@ -4,6 +4,7 @@ Each is a penalty for `train.with_penalties`, already weighted. Li and Wang 2021
 (https://arxiv.org/abs/2103.10021) name the terms; their sizes here are our own.
 
 Watermark inputs pass the network in evaluation mode, so that they move no batch statistics.
+Their scores are those that a reader reads: a change that alignment to w0 undoes does not count.
 """
 
 import dataclasses
@@ -99,8 +100,7 @@ def watermark_penalty(
     """Make the watermark loss: the mean of max(0, margin - y (a - a0) / scale)² over pairs.
 
     It is 0 once every score has moved from w0's by `margin` standard deviations, in the
-    direction that its bit says. Scores are those of the reader, after the alignment to w0: a
-    change that alignment undoes does not count.
+    direction that its bit says.
 
     Args:
       taps_fn: the network's taps.
