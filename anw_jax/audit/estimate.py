@@ -200,7 +200,7 @@ class ExpectedEvidence:
             photos = "this photo" if self.num_units == 1 else f"{_MOST_UNITS} or more photos"
         return (
             f"with {photos}, from {answers}: p ≤ {format_p(self.log10_p)} in 9 of 10 "
-            f"models like the {self.num_trainings} of results/{self.study}"
+            f"models like the {self.num_trainings} that were measured (results/{self.study})"
         )
 
 

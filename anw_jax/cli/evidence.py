@@ -142,8 +142,8 @@ def replay(case, key_files, ask, as_json, manifests, roots, signers, **given) ->
     are the original ones: give the commitment, the beacon's value and the digest of the sealed
     result (and what a time stamp is verified against). Until all of them are compared, a
     bundle has exit code 10 instead of 0. The arbitrator's statements stand as the files have
-    them: only his signature of statements.toml or verdict.json shows that they are his
-    (--signer).
+    them: only the arbitrator's signature of statements.toml or verdict.json shows who made
+    them (--signer).
 
     \b
     Examples:

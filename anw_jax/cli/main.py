@@ -123,7 +123,7 @@ The owner:       anw key new, anw preview, anw commit, anw stamp, anw mark, anw 
 The arbitrator:  anw case new, anw plan, anw probe, anw declare, anw audit, anw verdict
 Both:            anw key signing, anw sign
 Anyone:          anw report, anw bundle, anw replay, anw verify-signature
-A model's owner: anw model keygen, embed, release, claim; its judges: anw model log, vote
+Marks in models: see anw model --help
 
 \b
 Examples:

@@ -80,7 +80,7 @@ def setup(
 @click.argument("folder", type=path_type)
 @click.option("--network", required=True, type=path_type, help="The clean model.")
 @click.option("--customer", required=True, metavar="HEX", help="The customer's public key.")
-@click.option("--nonce", required=True, metavar="HEX", help="64 digits that he drew himself.")
+@click.option("--nonce", required=True, metavar="HEX", help="64 digits that the customer drew.")
 @click.option("--strength", default=0.05, show_default=True, help="Change, as a share.")
 @click.option("--out", required=True, type=path_type, help="The copy, a new .npz file.")
 @click.option("--data", "source", help="Images of the task, to repair the copy by training.")
@@ -181,8 +181,8 @@ def trace(
 ) -> int | None:
     """Append DISPUTE as the owner, EXTRACT as the judge, and with --key the VERDICT.
 
-    The judge reads the suspect before the owner opens the key to him. Exit codes of a verdict
-    are those of `anw verdict`: 0 if a customer is named and it is evidence, 10 if named on
+    The judge reads the suspect before getting the owner's key. Exit codes of a verdict are
+    those of `anw verdict`: 0 if a customer is named and it is evidence, 10 if named on
     conditions (what the judge does not state is one), 3 if none is.
 
     \b

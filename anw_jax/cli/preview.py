@@ -50,8 +50,8 @@ def preview(folder: pathlib.Path, out: pathlib.Path, mark, strength, as_json: bo
 
     Writes OUT/preview.html and OUT/preview.png, with photos before and after, and
     OUT/preview.json. Marks are drawn from a random key that is thrown away, never from yours:
-    whoever saw his own marks before committing could choose photos by them, and no verdict
-    would hold. So each preview shows other marks of the same kind and strength.
+    an owner who saw the real marks before committing could choose photos by them, and no
+    verdict would be valid. So each preview shows other marks of the same kind and strength.
 
     Measures the colour difference CIEDE2000 (about 1 is just noticeable), the similarity SSIM,
     and clipped pixels, for each photo and in all, and says which p to expect where that was

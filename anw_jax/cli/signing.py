@@ -43,7 +43,7 @@ def stamp_lines(folder: pathlib.Path, kind: str) -> list[str]:
     ]
     return [
         f"have it time-stamped, at this authority or another: {shlex.join(command)}",
-        f"then: {check} ROOT.pem",
+        f"then, with the authority's root certificate from its site: {check} ROOT.pem",
     ]
 
 
