@@ -103,7 +103,7 @@ def keygen(
         --tap BasicBlock_1 --beacon nist:2:9000000 --log shared/log --sign ann.sign
     """
     from anw_jax.audit.signatures import public_key_of
-    from anw_jax.schemes import multitask, plan_of, protocol, weights_digest
+    from anw_jax.schemes import multitask, plan_of, protocol, settings_digest, weights_digest
     from anw_jax.schemes.case import ModelMark
     from anw_jax.schemes.log import read_log
 
@@ -111,7 +111,7 @@ def keygen(
         raise click.UsageError("--log and --sign belong together")
     net, variables = _network(network)
     net.taps(variables, np.zeros((1, image_size, image_size, 3), np.float32), taps)
-    base = weights_digest(variables)
+    base, settings = weights_digest(variables), settings_digest(net)
     if folder.exists():
         raise FileExistsError(f"{folder} already exists: keys are never overwritten")
     if log is not None:
@@ -121,7 +121,9 @@ def keygen(
     shape = (image_size, image_size, 3)
     for number in range(1, num_keys + 1):
         key = one_time_key(master, number)
-        decoder = multitask.make_decoder(key, base, taps, num_bits=bits, image_shape=shape)
+        decoder = multitask.make_decoder(
+            key, base, taps, num_bits=bits, image_shape=shape, settings=settings
+        )
         plan = plan_of(decoder, alpha=alpha, beacon=beacon, number=number)
         made.append((decoder, plan, commit_scheme(key, plan)))
     folder.mkdir(parents=True)
@@ -238,13 +240,14 @@ def claim(folder, number, suspect, beacon_value, log, sign, as_json) -> None:
       anw model claim mark --number 1 --suspect found.npz --beacon-value pulse.json \\
         --log shared/log --sign ann.sign
     """
-    from anw_jax.schemes import protocol, weights_digest
+    from anw_jax.schemes import protocol, settings_digest, weights_digest
 
     key, decoder, plan, publication = _one_key(folder, number)
     publication = _publication(number, publication)
     value = parse_beacon_value(plan, beacon_value)
-    digest = weights_digest(_network(suspect)[1])
-    record = protocol.claim(log, publication, key, decoder, value, digest, sign)
+    net, variables = _network(suspect)
+    digest, settings = weights_digest(variables), settings_digest(net)
+    record = protocol.claim(log, publication, key, decoder, value, digest, sign, settings)
     body = {"record": record.number, "suspect": digest}
     show(
         as_json, body, [f"claim {record.number} on the weights {digest}: key {number} is spent"]
@@ -293,6 +296,7 @@ def vote(
         --beacon-value pulse.json --models-tried 1 --nothing-else --sign node.sign
     """
     from anw_jax.schemes import protocol
+    from anw_jax.stats import format_log10_p
 
     if number is None:
         record = protocol.see(log, sign)
@@ -307,7 +311,7 @@ def vote(
     record = protocol.vote(log, number, *networks, value, sign, **stated)
     outcome = record.body["outcome"]
     why = record.body.get("reason") or (
-        f"log10 p = {record.body['log10_p']:.2f}; {record.body['standing']}"
+        f"log10 p = {format_log10_p(record.body['log10_p'])}; {record.body['standing']}"
     )
     body = {"record": record.number, **record.body}
     show(as_json, body, [f"vote {record.number} on claim {number}: {outcome}", why])

@@ -197,8 +197,9 @@ def trace(
     """
     from anw_jax.schemes import fingerprint, weights_digest
     from anw_jax.schemes.copies import copies_in
+    from anw_jax.stats import format_log10_p
 
-    opened, plan, setup_number = _opened(carrier)
+    opened, _, setup_number = _opened(carrier)
     found = _network(suspect)[1]
     if dispute is None:
         digest = weights_digest(found)
@@ -215,6 +216,7 @@ def trace(
         return None
     if copies is None or beacon_value is None:
         raise click.UsageError("a verdict needs --copies and --beacon-value")
+    plan = fingerprint.records.plan_of_dispute(log, dispute)
     value = parse_beacon_value(plan, beacon_value)
     record, verdict = fingerprint.judge_dispute(
         *given,
@@ -227,7 +229,8 @@ def trace(
     )
     logs = zip(verdict.issues, verdict.trace.smallest, strict=True)
     lines = [
-        f"issue {one.number}: customer {one.customer[:16]}…, log10 p = {log10_p:.2f}"
+        f"issue {one.number}: customer {one.customer[:16]}…, log10 p = "
+        + format_log10_p(log10_p)
         + (" (no receipt)" if one.accepted is None else "")
         for one, log10_p in logs
     ]

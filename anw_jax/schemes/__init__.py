@@ -20,6 +20,7 @@ from anw_jax.schemes.weights import (
     check_released,
     load_network,
     save_network,
+    settings_digest,
     weights_digest,
 )
 
@@ -39,5 +40,6 @@ __all__ = [
     "plan_of",
     "protocol",
     "save_network",
+    "settings_digest",
     "weights_digest",
 ]

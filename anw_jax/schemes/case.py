@@ -189,5 +189,5 @@ def _owner(folder: pathlib.Path) -> ModelOwner:
         if isinstance(error, AnwError):
             raise
         raise CaseError(f"{path} is damaged: {error}") from None
-    own = mark.system.open_own(decoder, folder)
+    own = mark.system.open_own(decoder, mark.plan, folder)
     return ModelOwner(folder.name, mark, digest_of(path), decoder, own)

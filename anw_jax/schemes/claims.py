@@ -15,7 +15,7 @@ from anw_jax.keys.digests import is_digest
 from anw_jax.schemes import multitask
 from anw_jax.schemes.log import Record
 from anw_jax.schemes.scheme import ModelVerdict, check_decoder, judge
-from anw_jax.schemes.weights import Network, weights_digest
+from anw_jax.schemes.weights import Network, settings_digest, weights_digest
 
 
 class RefusedClaimError(RecordError):
@@ -33,6 +33,7 @@ class OpenClaim:
     decoder: multitask.Decoder
     beacon: bytes
     suspect: str
+    settings: str
     statements: verify.Statements
 
 
@@ -47,6 +48,7 @@ def check_claim(records: Sequence[Record], record: Record) -> OpenClaim:
         mark_key = MarkKey(bytes.fromhex(body["key"]), body["origin"])
         decoder = multitask.Decoder.from_json(body["decoder"])
         beacon, suspect = bytes.fromhex(body["beacon"]), body["suspect"]
+        settings = _check.is_instance(str, settings=body.get("settings", ""))
         publication = records[_check.integer_at_least(1, publication=body["publication"]) - 1]
         if publication.kind != "publish" or not is_digest(suspect):
             raise ValueError("publication")
@@ -56,7 +58,7 @@ def check_claim(records: Sequence[Record], record: Record) -> OpenClaim:
         raise RefusedClaimError(
             f"claim {record.number} is damaged: it opens no publication of this log"
         ) from None
-    _refuse_replay(records, record, publication)
+    _refuse_replay(records, record, publication, mark_key.secret)
     _refuse_own_release(records, record, publication, suspect)
     since = held_since(records, record, publication, plan)
     try:
@@ -74,7 +76,15 @@ def check_claim(records: Sequence[Record], record: Record) -> OpenClaim:
         found_at="the log",
     )
     return OpenClaim(
-        publication, plan, commitment, mark_key, decoder, beacon, suspect, statements
+        publication,
+        plan,
+        commitment,
+        mark_key,
+        decoder,
+        beacon,
+        suspect,
+        settings,
+        statements,
     )
 
 
@@ -120,8 +130,14 @@ def judge_claim(
             f"wrong model: claim {number} names the weights {opened.suspect[:16]}…, got "
             f"{weights_digest(suspect[1])[:16]}…"
         )
+    if settings_digest(suspect[0]) != opened.settings:
+        raise RefusedClaimError(
+            f"wrong model: claim {number} names these weights with other settings, such as the "
+            "normalisation of inputs"
+        )
     try:
         opened.decoder.check_base(weights_digest(base[1]))
+        opened.decoder.check_settings(settings_digest(base[0]))
         taps = opened.decoder.taps
         scores = multitask.extract(
             opened.decoder, multitask.tapped(*base, taps), multitask.tapped(*suspect, taps)
@@ -142,18 +158,28 @@ def judge_claim(
     )
 
 
-def _refuse_replay(records: Sequence[Record], record: Record, publication: Record) -> None:
+def _refuse_replay(
+    records: Sequence[Record], record: Record, publication: Record, secret: bytes
+) -> None:
     if record.author != publication.author:
         raise RefusedClaimError(
             f"replayed claim: publication {publication.number} is by {publication.author}, and "
             f"claim {record.number} by {record.author}"
         )
     for earlier in records:
-        if earlier.kind == "claim" and earlier.body.get("key") == record.body["key"]:
+        if earlier.kind == "claim" and _opened_secret(earlier) == secret:
             raise RefusedClaimError(
                 f"spent key: claim {earlier.number} has opened the key of claim "
                 f"{record.number}; each key is for one claim"
             )
+
+
+def _opened_secret(claim: Record) -> bytes | None:
+    """Return the secret that a claim has shown to all, in whatever case its digits are."""
+    try:
+        return bytes.fromhex(claim.body["key"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _refuse_own_release(

@@ -65,27 +65,27 @@ class Copies:
     folder: pathlib.Path
 
 
-def open_copies(carrier: Carrier, folder: pathlib.Path) -> Copies:
+def open_copies(carrier: Carrier, plan: Plan, folder: pathlib.Path) -> Copies:
     """Read clean model and log of an owner's folder.
 
     Raises:
-      CaseError: a file is missing, no copy was accepted, or the plan makes another claim.
+      CaseError: a file is missing, the log has no SETUP of this plan, no copy was accepted, or
+        the plan makes another claim.
       CommitmentError: another clean model than the carrier names.
       RecordError: a log that is not in order; RefusedDisputeError: what an owner may not do.
     """
     _, base = open_base(folder)
     carrier.check_base(base)
     records = read_log(folder / "log")
-    # A stranger could repeat the record, but only after the owner.
+    # A stranger could repeat the record, but only after the owner. Codes follow from the whole
+    # plan: with another than the arbitrator had, the owner could choose them after the value.
     numbers = [
         one.number
         for one in records
-        if one.kind == "setup"
-        and isinstance(one.body.get("plan"), dict)
-        and one.body["plan"].get("mark") == carrier.mark
+        if one.kind == "setup" and one.body.get("plan") == plan.as_json()
     ]
     if not numbers:
-        raise CaseError(f"{folder / 'log'} must hold the log with the SETUP of this carrier")
+        raise CaseError(f"{folder / 'log'} must hold the log with the SETUP of this plan")
     own = setup_of(records, numbers[0])
     if own.plan.claim not in _CLAIMS:
         raise CaseError(

@@ -118,6 +118,7 @@ def claim(
     beacon: bytes,
     suspect: str,
     key_file: pathlib.Path,
+    settings: str = "",
 ) -> Record:
     """Open a key and claim a model; whether or not it is shown, the key is spent.
 
@@ -129,6 +130,7 @@ def claim(
       beacon: the value of the beacon.
       suspect: `weights_digest` of the model claimed.
       key_file: the owner's signing key.
+      settings: `settings_digest` of it; nodes refuse to read a model without.
 
     Raises:
       RefusedClaimError: as every node would refuse it; the log stays as it was.
@@ -140,6 +142,7 @@ def claim(
         "decoder": decoder.as_json(),
         "beacon": beacon.hex(),
         "suspect": suspect,
+        **({"settings": settings} if settings else {}),
     }
     records = read_log(folder)
     author = public_key_of(key_file)

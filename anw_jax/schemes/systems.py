@@ -19,7 +19,14 @@ from anw_jax.keys import Plan
 from anw_jax.keys.plan_fields import BARRIER, FINGERPRINT, MULTITASK
 from anw_jax.schemes import barrier, copies, fingerprint, multitask
 from anw_jax.schemes.scheme import Decoder, TapsFn, Tested
-from anw_jax.schemes.weights import Network, open_base, open_network, weights_digest
+from anw_jax.schemes.weights import (
+    Network,
+    network_digest,
+    open_base,
+    open_network,
+    settings_digest,
+    weights_digest,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,8 +48,8 @@ class System:
 
     Attributes:
       decoder_from_json: reads what the owner hands over as `decoder`.
-      open_own: from the decoder and the owner's folder to what else the reader needs, checked
-        against the decoder; raises CommitmentError or CaseError.
+      open_own: from the decoder, the plan and the owner's folder to what else the reader needs,
+        checked against both; raises CommitmentError or CaseError.
       open_suspect: opens the model that a suspect's file describes.
       problems: `(decoder, own, model) -> (errors, warnings)`, one sentence each: may the model
         be read? It must use no bits, and need not read a score.
@@ -55,7 +62,7 @@ class System:
     """
 
     decoder_from_json: Callable[[dict[str, Any]], Decoder]
-    open_own: Callable[[Any, pathlib.Path], Any]
+    open_own: Callable[[Any, Plan, pathlib.Path], Any]
     open_suspect: Callable[[SuspectFile], OpenModel]
     problems: Callable[[Any, Any, Any], tuple[list[str], list[str]]]
     extract: Callable[[Any, Any, Any], np.ndarray]
@@ -95,12 +102,13 @@ def open_network_suspect(file: SuspectFile) -> OpenModel:
             f"{', '.join(sorted(file.fields))}"
         )
     network = open_network(file.path.parent / pathlib.Path(file.fields["file"]).expanduser())
-    return OpenModel(weights_digest(network[1]), network)
+    return OpenModel(network_digest(network), network)
 
 
-def _open_clean(decoder: multitask.Decoder, folder: pathlib.Path) -> Network:
+def _open_clean(decoder: multitask.Decoder, plan: Plan, folder: pathlib.Path) -> Network:
     network = open_base(folder)
     decoder.check_base(weights_digest(network[1]))
+    decoder.check_settings(settings_digest(network[0]))
     return network
 
 
@@ -161,7 +169,7 @@ def open_answers(file: SuspectFile) -> OpenModel:
     return OpenModel(barrier.images_digest(answers), answers)
 
 
-def _open_barrier(head: barrier.Head, folder: pathlib.Path) -> barrier.Decoder:
+def _open_barrier(head: barrier.Head, plan: Plan, folder: pathlib.Path) -> barrier.Decoder:
     """Read queries, own outputs and filters, "decoder.npz", and compare them."""
     try:
         decoder = barrier.load_decoder(folder / "decoder.npz")

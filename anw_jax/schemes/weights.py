@@ -25,6 +25,8 @@ from anw_jax.models import Model, by_path, from_paths
 BRANCH = "c_wm"
 
 _TAG_WEIGHTS = b"anw_jax/v1/scheme-weights\0"
+_TAG_SETTINGS = b"anw_jax/v1/scheme-settings\0"
+_TAG_NETWORK = b"anw_jax/v1/scheme-network\0"
 _FORMAT = "anw_jax network, version 1"
 _SETTINGS = "settings.json"
 _MOST_BYTES = 2**34
@@ -51,6 +53,23 @@ def weights_digest(variables: Any) -> str:
         head = f"{jax.tree_util.keystr(path)} {array.dtype.str} {array.shape}"
         parts += [head.encode(), array.tobytes()]
     return hashlib.sha256(_TAG_WEIGHTS + length_prefixed(parts)).hexdigest()
+
+
+def settings_digest(model: Model) -> str:
+    """Compute the SHA-256, as hex, of a network's settings: sizes, normalisation of inputs.
+
+    The same weights answer otherwise under others; whoever may choose them chooses the scores.
+    """
+    return hashlib.sha256(
+        _TAG_SETTINGS + _json.canonical(dataclasses.asdict(model))
+    ).hexdigest()
+
+
+def network_digest(network: Network) -> str:
+    """Compute the SHA-256, as hex, of a network: its settings and its weights."""
+    model, variables = network
+    digests = bytes.fromhex(settings_digest(model) + weights_digest(variables))
+    return hashlib.sha256(_TAG_NETWORK + digests).hexdigest()
 
 
 def check_released(variables: dict[str, Any]) -> None:

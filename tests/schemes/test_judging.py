@@ -38,7 +38,7 @@ def tiny_system(monkeypatch, nets):
         with np.load(path) as arrays:
             return dataclasses.replace(nets.fresh(0), **dict(arrays))
 
-    def open_own(decoder, folder):
+    def open_own(decoder, plan, folder):
         net = read(folder / "base.npz")
         decoder.check_base(weights_digest(net.variables))
         return net

@@ -177,6 +177,17 @@ def test_a_spent_key_is_refused_and_the_next_one_serves(log):
     log.claim(ANN, second, index=1, suspect=OTHER)
 
 
+def test_a_spent_key_stays_spent_in_other_digits(log):
+    """Once a claim has shown the key, anybody could have made a model that it fits."""
+    publication = log.publish(ANN)
+    log.see()
+    first = log.claim(ANN, publication)
+    upper = {**first.body, "key": first.body["key"].upper(), "suspect": OTHER}
+    again = append(log.folder, "claim", upper, log.signers["ann"])
+    with pytest.raises(RefusedClaimError, match="spent key"):
+        check_claim(log.records()[:-1], again)
+
+
 def test_the_owners_own_release_is_no_suspect(log):
     publication = log.publish(ANN)
     log.see()

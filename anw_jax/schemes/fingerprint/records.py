@@ -175,6 +175,18 @@ def setup_of(records: Sequence[Record], number: int) -> Setup:
         raise RefusedDisputeError(f"no setup: record {number!r:.20} is none: {error}") from None
 
 
+def plan_of_dispute(folder: pathlib.Path, number: int) -> Plan:
+    """Return the plan that a dispute's SETUP fixed, and with it the name of the beacon.
+
+    A plan from the owner's hands could name another round, whose value he knew before.
+
+    Raises:
+      RecordError: no such dispute, or one that names no setup.
+    """
+    records = read_log(folder)
+    return setup_of(records, numbered(records, number, "dispute").body.get("setup")).plan
+
+
 def issues_of(
     records: Sequence[Record], setup_number: int, draft: Record | None = None
 ) -> tuple[list[Issue], dict[int, str]]:

@@ -42,6 +42,7 @@ class Decoder:
       num_probes: pictures by which a suspect's layers are aligned to those of w0.
       tokens: for a text model, tokens of each input and size of the vocabulary; then the
         inputs are sequences, and `image_shape` and `modules` are not used. None for pictures.
+      settings: `settings_digest` of the clean model; "" if not fixed, which no verdict accepts.
 
     Raises:
       TypeError, ValueError: a field out of its range.
@@ -62,11 +63,14 @@ class Decoder:
     num_features: int = LEAST_FEATURES
     num_probes: int = 512
     tokens: tuple[int, int] | None = None
+    settings: str = ""
 
     def __post_init__(self):
         for name in ("seed", "base"):
             if not is_digest(getattr(self, name)):
                 raise ValueError(f"{name} must be 64 lower-case hex digits")
+        if self.settings and not is_digest(self.settings):
+            raise ValueError("settings must be 64 lower-case hex digits or empty")
         taps = tuple(_check.plain_text(taps=tap) for tap in self.taps)
         if not taps or len(set(taps)) < len(taps):
             raise ValueError(f"taps must name different layers, at least one, got {taps!r:.80}")
@@ -87,8 +91,10 @@ class Decoder:
         """Return the decoder as plain JSON values, as its file has them."""
         fields = {"format": _FORMAT, **dataclasses.asdict(self)}
         fields |= {"taps": list(self.taps), "image_shape": list(self.image_shape)}
-        tokens = fields.pop("tokens")  # left out for pictures, as in files before it
-        return fields if tokens is None else {**fields, "tokens": list(tokens)}
+        # Left out where they say nothing, as in files before them.
+        tokens, settings = fields.pop("tokens"), fields.pop("settings")
+        fields |= {} if tokens is None else {"tokens": list(tokens)}
+        return {**fields, "settings": settings} if settings else fields
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> "Decoder":
@@ -157,6 +163,19 @@ class Decoder:
                 f"base must be the clean model that the decoder names, {self.base[:16]}…, got "
                 f"{digest[:16]}…: scores may be read with no other, least of all the released "
                 "one"
+            )
+
+    def check_settings(self, digest: str) -> None:
+        """Raise CommitmentError unless this is `settings_digest` of the committed clean model.
+
+        An owner who may choose the normalisation of its inputs after the value can move the
+        scores of any suspect towards his bits.
+        """
+        if digest != self.settings:
+            raise CommitmentError(
+                "base must have the settings that the decoder names, "
+                f"{self.settings[:16] or 'none'}, got {digest[:16]}…: sizes and normalisation "
+                "of the clean model are fixed before the bits (anw model keygen)"
             )
 
 

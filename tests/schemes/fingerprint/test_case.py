@@ -10,13 +10,12 @@ import pytest
 from anw_jax.cli.main import run
 from anw_jax.errors import CaseError, ChangedFileError, CommitmentError
 from anw_jax.keys import MarkKey, commit_scheme
-from anw_jax.models import by_path, from_paths
 from anw_jax.schemes import copies, systems, weights_digest
 from anw_jax.schemes.case import ModelCase, ModelMark
 from anw_jax.schemes.fingerprint import RefusedDisputeError
 from anw_jax.schemes.judging import declare_models, judge_models, probe_models, seal_models
 from tests.schemes.fingerprint.conftest import VALUE, tiny_base
-from tests.schemes.fingerprint.world import World, leaked
+from tests.schemes.fingerprint.world import World, leaked, load, save
 
 STATED = """
 [owners.ann]
@@ -27,16 +26,6 @@ nothing_else = true
 [suspects.found]
 models_tried = 1
 """
-
-
-def save(path, weights: dict) -> None:
-    np.savez(path, **{name.replace("/", "."): leaf for name, leaf in by_path(weights).items()})
-
-
-def load(path) -> tuple[None, dict]:
-    with np.load(path) as arrays:
-        read = from_paths({name.replace(".", "/"): arrays[name] for name in arrays.files})
-    return None, {"params": {}, "batch_stats": {}} | read
 
 
 @pytest.fixture(autouse=True)
@@ -119,9 +108,9 @@ def test_those_who_leaked_are_named_and_all_stated_it_is_evidence(make):
     assert lines[1].startswith("Shown at level 0.001: evidence")
     assert "derives from the copies" in test["text"]
     assert "made without any customer's copy or anything derived from it" in test["text"]
-    # As many codes, readings and disputes as were declared.
+    # As many codes and disputes as were declared; the readings are in each already.
     best = min(one["log10_p"] for one in test["copies"])
-    assert test["log10_p"] == pytest.approx(best + np.log10(20 * 2), abs=1e-4)
+    assert test["log10_p"] == pytest.approx(best + np.log10(20), abs=1e-4)
 
 
 def test_an_innocent_network_names_nobody(make):
@@ -235,3 +224,14 @@ def test_the_commands_judge_copies_too(make, tmp_path, capsys):
     assert run(["audit", path]) == 0
     assert run(["verdict", path, "--key", str(tmp_path / "mark.key")]) == 10
     assert "derives from copy" in capsys.readouterr().out
+
+
+def test_the_log_has_the_plan_that_the_arbitrator_had(make):
+    """Under another plan of the same key and carrier, codes could be chosen after the value."""
+    folder = make("ann")
+    folder.add("found", leaked(folder.world, "ann"))
+    plan = dataclasses.replace(folder.own.plan, place="chosen after the value")
+    mark = ModelMark(plan, commit_scheme(folder.own.key, plan), folder.own.carrier.as_json())
+    (folder.path / "owners" / "ann" / "mark.json").write_text(json.dumps(mark.as_json()))
+    with pytest.raises(CaseError, match="SETUP of this plan"):
+        probe_models(folder.case)

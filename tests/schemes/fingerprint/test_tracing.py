@@ -36,6 +36,21 @@ def test_a_copy_and_a_mixture_are_named(owner):
         assert owner.trace(mixed(copies, how), codes).named == (2, 5, 9)
 
 
+def test_the_p_of_each_code_counts_the_readings(owner):
+    """The smaller of two p-values is no p: below 5 % for nearly 10 % of innocent customers."""
+    bits = np.random.default_rng(5).integers(0, 2, (3000, owner.carrier.num_bits)) * 2 - 1
+    readings = owner.read(tiny_base(7)).values()
+    logs = {
+        str(number): stats.bit_log10_p_values(
+            fingerprint.customer_scores(owner.carrier, scores), list(map(Bits, bits))
+        )
+        for number, scores in enumerate(readings)
+    }
+    found = 10.0 ** fingerprint.Trace((), logs, 1e-3, 20).smallest
+    assert stats.super_uniformity(found)[0]
+    assert not stats.super_uniformity(10.0 ** np.min(list(logs.values()), axis=0))[0]
+
+
 def test_the_clean_model_names_nobody(owner):
     assert owner.trace(owner.base, owner.codes(20)).named == ()
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from anw_jax import audit
 from anw_jax.keys import commit_scheme
+from anw_jax.models import by_path, from_paths
 from anw_jax.schemes import fingerprint, protocol, weights_digest
 from anw_jax.schemes.fingerprint import disputes, records
 from anw_jax.schemes.log import Record
@@ -13,6 +14,16 @@ from tests.schemes.fingerprint.conftest import VALUE, Owner
 
 NODES = ("node0", "node1", "node2")
 CUSTOMERS = ("ann", "bob", "cid")
+
+
+def save(path, weights: dict) -> None:
+    np.savez(path, **{name.replace("/", "."): leaf for name, leaf in by_path(weights).items()})
+
+
+def load(path) -> tuple[None, dict]:
+    with np.load(path) as arrays:
+        read = from_paths({name.replace(".", "/"): arrays[name] for name in arrays.files})
+    return None, {"params": {}, "batch_stats": {}} | read
 
 
 def nonce(name: str) -> str:
