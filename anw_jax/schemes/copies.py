@@ -21,7 +21,7 @@ from anw_jax.keys import MarkKey, Plan
 from anw_jax.schemes.fingerprint.carrier import Carrier
 from anw_jax.schemes.fingerprint.disputes import (
     NOT_EXCLUDED,
-    check_num_codes,
+    check_issues,
     open_codes,
     sentence_of,
 )
@@ -39,6 +39,7 @@ from anw_jax.schemes.fingerprint.tracing import strongest, trace
 from anw_jax.schemes.log import read_log
 from anw_jax.schemes.scheme import Tested
 from anw_jax.schemes.weights import Network, load_network, open_base, weights_digest
+from anw_jax.stats import multiplied
 
 # Of whose tests the correction gives each a level of its own.
 _CLAIMS = ("one model", "each model")
@@ -101,7 +102,7 @@ def open_copies(carrier: Carrier, plan: Plan, folder: pathlib.Path) -> Copies:
     issues, not_counted = issues_of(records, own.number)
     if not any(one.accepted for one in issues):
         raise CaseError(f"{folder / 'log'} holds no accepted copy: nobody could be named")
-    check_num_codes(carrier, issues)
+    check_issues(carrier, issues)
     newest = records[-1].digest
     return Copies(base, own, tuple(issues), not_counted, newest, folder / "copies")
 
@@ -165,7 +166,10 @@ def trace_copies(
     found = trace(carrier, plan, by_reading, codes, factor=factor)
     accepted = [place for place, one in enumerate(own.issues) if one.accepted is not None]
     result = strongest(carrier, plan, by_reading, [codes[place] for place in accepted])
-    named = [own.issues[place] for place in found.named if place in accepted]
+    # Holm's rule may name a second code where the first has no receipt and the test of all
+    # copies shows nothing: no accusation beside "not shown".
+    is_shown = multiplied(result, factor).outcome == "shown"
+    named = [own.issues[n] for n in found.named if is_shown and n in accepted]
     fields = {
         "not_excluded": NOT_EXCLUDED,
         "copies": [

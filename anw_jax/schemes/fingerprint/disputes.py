@@ -249,8 +249,17 @@ def open_codes(
     return codes
 
 
-def check_num_codes(carrier: Carrier, issues: Sequence[Issue]) -> None:
-    """Raise RefusedDisputeError if more codes were issued than the carrier declares."""
+def check_issues(carrier: Carrier, issues: Sequence[Issue]) -> None:
+    """Raise RefusedDisputeError for codes that no judge can test.
+
+    There are more than the carrier declares, or its rows are not orthonormal: then nobody can
+    see whether a copy holds some of another customer's code beside its own.
+    """
+    if carrier.kind != KINDS[0]:
+        raise RefusedDisputeError(
+            f"unfit carrier: the projection must be {KINDS[0]!r}, got {carrier.kind!r}, with "
+            "which a copy could hold codes of others unseen; it is for measurements"
+        )
     if len(issues) > carrier.num_customers:
         raise RefusedDisputeError(
             f"too many codes: {len(issues)} were issued and {carrier.num_customers} declared"
@@ -272,7 +281,7 @@ def _check_counts(
         check_decoder(carrier, own.plan)
     except AnwError as error:
         raise RefusedDisputeError(f"changed carrier: {error}") from None
-    check_num_codes(carrier, issues)
+    check_issues(carrier, issues)
     place = len(disputes_of(records[: record.number], own))
     if place > carrier.num_disputes:
         raise RefusedDisputeError(
@@ -336,7 +345,7 @@ def _check_copies(
             )
         own = scores * signs[place]
         unequal = float(np.abs(own / own.mean() - 1.0).max())
-        if carrier.kind == KINDS[0] and unequal > _MOST_UNEQUAL:
+        if unequal > _MOST_UNEQUAL:
             raise RefusedDisputeError(
                 f"changed code: the copy of issue {one.number} holds the bits of its code with "
                 f"sizes that differ by up to {unequal:.0%}: it holds more than its own code"

@@ -9,10 +9,10 @@ import pytest
 
 from anw_jax.cli.main import run
 from anw_jax.errors import CaseError, ChangedFileError, CommitmentError
-from anw_jax.keys import MarkKey, commit_scheme
-from anw_jax.schemes import copies, systems, weights_digest
+from anw_jax.keys import Bits, MarkKey, commit_scheme
+from anw_jax.schemes import copies, fingerprint, systems, weights_digest
 from anw_jax.schemes.case import ModelCase, ModelMark
-from anw_jax.schemes.fingerprint import RefusedDisputeError
+from anw_jax.schemes.fingerprint import Issue, RefusedDisputeError
 from anw_jax.schemes.judging import declare_models, judge_models, probe_models, seal_models
 from tests.schemes.fingerprint.conftest import VALUE, tiny_base
 from tests.schemes.fingerprint.world import World, leaked, load, save
@@ -224,6 +224,33 @@ def test_the_commands_judge_copies_too(make, tmp_path, capsys):
     assert run(["audit", path]) == 0
     assert run(["verdict", path, "--key", str(tmp_path / "mark.key")]) == 10
     assert "derives from copy" in capsys.readouterr().out
+
+
+def test_nobody_is_named_beside_not_shown(monkeypatch, owner_class, tmp_path):
+    """Ann is second in Holm's rule, at a level that the test of all copies does not reach."""
+    own = owner_class(num_customers=2, readings=("non-blind",))
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 2, own.carrier.num_bits) * 2 - 1
+    ann = np.where(np.arange(len(first)) < 82, first, -first)
+    scores = np.zeros(own.carrier.num_rows)
+    scores[: len(first)] = first
+    drawn = [Bits(first), Bits(ann)]
+    monkeypatch.setattr(copies, "open_codes", lambda *given: drawn)
+    for receipts, outcome in (((None, 7), "not shown"), ((6, 7), "shown")):
+        issues = tuple(
+            Issue(number, "0f" * 32, "0f" * 32, "", receipt)
+            for number, receipt in enumerate(receipts)
+        )
+        case = copies.Copies(own.base, None, issues, {}, "", tmp_path)
+        found = copies.trace_copies(own.carrier, case, own.plan, scores, own.key, VALUE, 1.0)
+        assert fingerprint.trace(own.carrier, own.plan, {"non-blind": scores}, drawn).named == (
+            0,
+            1,
+        )
+        assert found.result.outcome == outcome
+        named = [one["is_named"] for one in found.fields["copies"]]
+        assert any(named) == (outcome == "shown")
+        assert ("derives from" in found.sentence) == (outcome == "shown")
 
 
 def test_the_log_has_the_plan_that_the_arbitrator_had(make):

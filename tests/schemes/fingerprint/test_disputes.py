@@ -295,3 +295,16 @@ def test_a_changed_record_is_one_error(world):
     path.write_text(json.dumps(body))
     with pytest.raises(RecordError, match="is not signed by its author"):
         world.dispute(world.own.base)
+
+
+def test_a_carrier_that_hides_codes_of_others_is_refused(tmp_path, owner_class):
+    """The rows of the baseline are not orthogonal: 40 % of Ann's code in Bob's copy is unseen.
+
+    Bob leaks his copy, and Ann would be named too.
+    """
+    own = owner_class(key=KEY, num_bits=304, num_owner_bits=96, kind="spread")
+    world = World(tmp_path, own)
+    world.deliver("ann", "bob", "cid")
+    suspect = world.copies["bob"]
+    with pytest.raises(RefusedDisputeError, match=r"^unfit carrier"):
+        world.read(world.dispute(suspect), suspect)
