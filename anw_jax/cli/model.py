@@ -14,6 +14,7 @@ import numpy as np
 from anw_jax import _json
 from anw_jax.cli import model_copies, outputs
 from anw_jax.cli.options import (
+    beacon_option,
     json_option,
     log_option,
     parse_beacon_value,
@@ -22,6 +23,7 @@ from anw_jax.cli.options import (
     value_option,
 )
 from anw_jax.cli.output import NOT_SHOWN, ProgressLine, code_of_outcome, show
+from anw_jax.cli.owner_format import beacon_line
 from anw_jax.errors import CaseError
 from anw_jax.keys import MarkKey, commit_scheme, one_time_key
 
@@ -81,7 +83,7 @@ def log(folder, nodes, sign, as_json) -> None:
 @click.argument("folder", type=path_type)
 @click.option("--network", required=True, type=path_type, help="The clean model: run or .npz.")
 @click.option("--tap", "taps", multiple=True, required=True, help="A layer to read; repeat.")
-@click.option("--beacon", required=True, help="A public value that appears later.")
+@beacon_option
 @click.option("--keys", "num_keys", default=2, show_default=True, help="One for each claim.")
 @click.option("--bits", default=300, show_default=True, help="Bits of each key.")
 @click.option("--image-size", default=32, show_default=True, help="Pixels of a side.")
@@ -100,7 +102,7 @@ def keygen(
     \b
     Example:
       anw model keygen mark --network runs/clean/checkpoints --tap BasicBlock_0 \\
-        --tap BasicBlock_1 --beacon nist:2:9000000 --log shared/log --sign ann.sign
+        --tap BasicBlock_1 --log shared/log --sign ann.sign
     """
     from anw_jax.audit.signatures import public_key_of
     from anw_jax.schemes import multitask, plan_of, protocol, settings_digest, weights_digest
@@ -140,7 +142,9 @@ def keygen(
         f"key {one['number']}: {_published(one['record'])}, {one['commitment']}"
         for one in published
     ]
-    show(as_json, {"keys": published}, [*lines, f"keep {folder} secret"])
+    after = "then, each node: anw model vote LOG" if log else "hand these to the arbitrator now"
+    lines += [f"keep {folder} secret", after, beacon_line(beacon), "then: anw model embed"]
+    show(as_json, {"keys": published}, lines)
 
 
 @model.command(short_help="Embed the bits of all keys into the clean model.")

@@ -8,6 +8,7 @@ import click
 from anw_jax import _json
 from anw_jax.audit.files import read_json
 from anw_jax.cli.options import (
+    beacon_option,
     json_option,
     log_option,
     parse_beacon_value,
@@ -16,6 +17,7 @@ from anw_jax.cli.options import (
     value_option,
 )
 from anw_jax.cli.output import code_of_outcome, show
+from anw_jax.cli.owner_format import beacon_line
 from anw_jax.errors import CaseError
 from anw_jax.keys import MarkKey, Plan, commit_scheme, draw_bits
 
@@ -26,7 +28,7 @@ _CARRIER, _KEY = "carrier.json", "mark.key"
 @click.command(short_help="Fix everything about the copies of a model, before any code exists.")
 @click.argument("folder", type=path_type)
 @click.option("--network", required=True, type=path_type, help="The clean model.")
-@click.option("--beacon", required=True, help="A public value that appears later.")
+@beacon_option
 @click.option("--judge", required=True, metavar="HEX", help="Public key of the judge.")
 @click.option("--customers", default=100, show_default=True, help="Copies that may be issued.")
 @click.option("--disputes", default=1, show_default=True, help="Suspects that may be judged.")
@@ -44,7 +46,7 @@ def setup(
 
     \b
     Example:
-      anw model setup copies --network clean.npz --beacon drand:CHAIN:ROUND --customers 100 \\
+      anw model setup copies --network clean.npz --customers 100 \\
         --judge 77de… --log shared/log --sign ann.sign
     """
     from anw_jax.schemes import fingerprint, plan_of
@@ -73,7 +75,13 @@ def setup(
     mark = ModelMark(plan, commitment, carrier.as_json(), record.number)
     _json.write(folder / MODEL_MARK, mark.as_json())
     shown = {"record": record.number, "commitment": commitment, "weights": carrier.num_weights}
-    show(as_json, shown, [f"setup {record.number}: {commitment}", f"keep {folder} secret"])
+    lines = [f"setup {record.number}: {commitment}", f"keep {folder} secret"]
+    lines += [
+        "then, each node: anw model vote LOG",
+        beacon_line(beacon),
+        "then: anw model issue",
+    ]
+    show(as_json, shown, lines)
 
 
 @click.command(short_help="Make one customer's copy, and record it.")

@@ -1,6 +1,7 @@
 """Options shared by several commands, and the parsing of their values."""
 
 import contextlib
+import datetime
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from anw_jax.audit.options import DEFAULT_MARK, Choices
 from anw_jax.audit.suspect_file import MakerFn, digest_of_model
 from anw_jax.keys import CLAIMS, MODES, SCHEMES, Denoising, Plan
 from anw_jax.keys.beacons import KINDS as BEACON_KINDS
-from anw_jax.keys.beacons import value_of
+from anw_jax.keys.beacons import drand_after, value_of
 from anw_jax.keys.digests import is_digest
 from anw_jax.keys.plan_fields import BOUNDS, FITS, KINDS
 from anw_jax.marks.named import NAMES, STRENGTHS
@@ -222,11 +223,7 @@ def choices_of(
         file, or a beacon that is only the name of a kind (plans of earlier versions may have
         one, and stay readable).
     """
-    if beacon in BEACON_KINDS:
-        raise click.UsageError(
-            "--beacon must have the form drand:CHAIN HASH:ROUND, nist:CHAIN:PULSE or "
-            f"arbitrator:WHO, got {beacon!r}"
-        )
+    _refuse_bare_kind(beacon)
     given = dict(given)
     references = tuple(_reference(text, makers) for text in given.pop("reference"))
     source = pop_label_source(given)
@@ -236,6 +233,27 @@ def choices_of(
             raise click.UsageError(f"--private-basis and --mark {given['mark']} differ")
         given["mark"] = "private_basis"
     return Choices(**given, beacon=beacon, label_source=source, references=references or None)
+
+
+def _refuse_bare_kind(beacon: str | None) -> None:
+    if beacon in BEACON_KINDS:
+        raise click.UsageError(
+            "--beacon must have the form drand:CHAIN HASH:ROUND, nist:CHAIN:PULSE or "
+            f"arbitrator:WHO, got {beacon!r}"
+        )
+
+
+def _beacon_of_a_model(_context, _option, beacon: str | None) -> str:
+    _refuse_bare_kind(beacon)
+    return beacon or drand_after(datetime.datetime.now(datetime.UTC))
+
+
+beacon_option = click.option(
+    "--beacon",
+    callback=_beacon_of_a_model,
+    help="A public value that appears later: drand:CHAIN:ROUND, nist:CHAIN:PULSE or "
+    "arbitrator:WHO; by default a drand round two hours ahead.",
+)
 
 
 def _reference(text: str, makers: Mapping[str, MakerFn]) -> str:

@@ -7,8 +7,9 @@ import click
 import numpy as np
 
 from anw_jax import _files, _json
-from anw_jax.cli.options import json_option, parse_beacon_value
+from anw_jax.cli.options import beacon_option, json_option, parse_beacon_value
 from anw_jax.cli.output import show
+from anw_jax.cli.owner_format import beacon_line
 from anw_jax.errors import CaseError
 from anw_jax.keys import MarkKey, commit_scheme
 
@@ -22,7 +23,7 @@ _MARK, _KEY, _DECODER = "mark.json", "mark.key", "decoder.npz"
 @click.option("--queries", required=True, type=_PATH, help="Folder of inputs to ask later.")
 @click.option("--outputs", required=True, type=_PATH, help="The model's outputs for them.")
 @click.option("--public", required=True, type=_PATH, help="Its outputs for public inputs.")
-@click.option("--beacon", required=True, help="A public value that appears later.")
+@beacon_option
 @click.option("--bits", default=24, show_default=True, help="Bits of each filter family.")
 @click.option("--alpha", default=1e-6, show_default=True, help="Level of the test.")
 @json_option
@@ -36,7 +37,7 @@ def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json
     \b
     Example:
       anw model barrier mark --base denoiser.onnx --queries asked --outputs answered \\
-        --public public --beacon nist:2:9000000
+        --public public
     """
     from anw_jax import schemes
     from anw_jax.schemes.case import ModelMark
@@ -65,7 +66,9 @@ def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json
     lines = [
         f"commitment: {commitment}",
         f"{decoder.num_bits} bits, to be read from {len(decoder.queries)} answers",
-        f"keep {folder} secret; have the commitment stamped before the value of {beacon}",
+        f"keep {folder} secret; have the commitment stamped before the beacon's value appears",
+        beacon_line(beacon),
+        f"then: anw model protect {folder} --beacon-value FILE --outputs UNMARKED --out SERVED",
     ]
     show(as_json, {"commitment": commitment, "mark": decoder.mark}, lines)
 

@@ -27,21 +27,29 @@ def commitment_lines(
     )
     if not done.beacon:
         return [*lines, "publish the commitment before the photos", f"then: {command}"]
-    beacon, value = read_beacon(done.beacon), "HEX"
-    if beacon.kind == "arbitrator":
-        appears = "ask the arbitrator for 32 random bytes, drawn after receiving the commitment"
-    elif beacon.address:
-        when = "" if beacon.time is None else f" at {beacon.time:%Y-%m-%d %H:%M:%S} UTC"
-        appears = f"the beacon's value appears{when} at {beacon.address}: save that file"
-        value = "FILE"
-    else:
-        appears = f"wait for the value of {done.beacon!r}, which is not a known kind of beacon"
+    value = "FILE" if read_beacon(done.beacon).address else "HEX"
     return [
         *lines,
         "publish the commitment now, before the value appears, where the time can be proved",
-        appears,
+        beacon_line(done.beacon),
         f"then: {command} --beacon-value {value}",
     ]
+
+
+def beacon_line(name: str) -> str:
+    """Say when and where the value of a beacon appears.
+
+    Example:
+      >>> beacon_line("arbitrator:Jane Doe")
+      'ask the arbitrator for 32 random bytes, drawn after receiving the commitment'
+    """
+    beacon = read_beacon(name)
+    if beacon.kind == "arbitrator":
+        return "ask the arbitrator for 32 random bytes, drawn after receiving the commitment"
+    if beacon.address:
+        when = "" if beacon.time is None else f" at {beacon.time:%Y-%m-%d %H:%M:%S} UTC"
+        return f"the beacon's value appears{when} at {beacon.address}: save that file"
+    return f"wait for the value of {name!r}, which is not a known kind of beacon"
 
 
 def marked_lines(done: audit.Committed, marked: audit.Marked, out: pathlib.Path) -> list[str]:

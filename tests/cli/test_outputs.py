@@ -1,5 +1,6 @@
 """`anw model barrier | protect`: from folders of outputs to marked files."""
 
+import datetime
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from anw_jax import data, schemes
 from anw_jax.cli.main import run
 from anw_jax.keys import MarkKey, Plan, check_scheme_commitment
+from anw_jax.keys.beacons import read_beacon
 
 VALUE = "0f" * 32
 
@@ -35,13 +37,14 @@ def place(tmp_path):
     return tmp_path
 
 
-def barrier(place, *more: str) -> int:
+def barrier(place, *more: str, beacon=("--beacon", "arbitrator:Jane")) -> int:
     folders = [w for n in ("queries", "outputs", "public") for w in (f"--{n}", str(place / n))]
     return run(
         [
             *("model", "barrier", str(place / "mark"), "--base", str(place / "model.onnx")),
             *folders,
-            *("--beacon", "arbitrator:Jane", "--bits", "6", *more),
+            *beacon,
+            *("--bits", "6", *more),
         ]
     )
 
@@ -75,6 +78,19 @@ def test_from_folders_to_marked_files_and_a_match(place, capsys):
         decoder, schemes.barrier.protect(kernel, decoder.outputs) / 255.0
     )
     assert np.sign(scores).tolist() == bits.signs.tolist()
+
+
+def test_the_beacon_is_a_drand_round_two_hours_ahead_unless_one_is_named(place, capsys):
+    assert barrier(place, beacon=("--beacon", "drand")) == 2
+    assert "--beacon must have the form drand:CHAIN HASH:ROUND" in capsys.readouterr().err
+    before = datetime.datetime.now(datetime.UTC)
+    assert barrier(place, beacon=()) == 0
+    name = json.loads((place / "mark" / "mark.json").read_text())["plan"]["beacon"]
+    ahead = read_beacon(name).time - before
+    assert abs(ahead - datetime.timedelta(hours=2)) < datetime.timedelta(minutes=5)
+    said = capsys.readouterr().out
+    assert f"at {read_beacon(name).address}: save that file" in said
+    assert "then: anw model protect" in said
 
 
 def test_nothing_is_overwritten(place, capsys):
