@@ -32,7 +32,7 @@ _CARRIER, _KEY = "carrier.json", "mark.key"
 @click.option("--judge", required=True, metavar="HEX", help="Public key of the judge.")
 @click.option("--customers", default=100, show_default=True, help="Copies that may be issued.")
 @click.option("--disputes", default=1, show_default=True, help="Suspects that may be judged.")
-@click.option("--epsilon", default=1e-3, show_default=True, help="Chance to name an innocent.")
+@click.option("--epsilon", default=1e-6, show_default=True, help="Chance to name an innocent.")
 @log_option
 @sign_option
 @json_option

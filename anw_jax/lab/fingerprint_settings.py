@@ -83,7 +83,7 @@ class FingerprintSettings(RunSettings):
     num_bits: int = NUM_BITS
     strength: float = 0.05
     kind: str = KINDS[0]
-    epsilon: float = 1e-3
+    epsilon: float = 1e-6
     num_issues: int = 100_000
     num_trials: int = 20
     split: SplitRunSettings | None = None
