@@ -68,12 +68,15 @@ def log(folder, nodes, sign, as_json) -> None:
         raise CaseError(f"{folder} holds no log: start it with --node and --sign")
     tallies = [protocol.tally(records, r.number) for r in records if r.kind == "claim"]
     lines = [f"{r.number:4d} {r.kind:8s} {r.author[:16]}…" for r in records]
-    lines += [f"claim {one.claim}: {one.outcome} ({_counts(one.counts)})" for one in tallies]
+    for one in tallies:
+        lines.append(f"claim {one.claim}: {one.outcome} ({_counts(one.counts)})")
+        lines += [f"  of votes for shown: {standing}" for standing in one.open]
     body = {
         "newest": records[-1].digest,
         "records": [{"number": r.number, "kind": r.kind, "author": r.author} for r in records],
         "claims": [
-            {"claim": one.claim, "outcome": one.outcome, **one.counts} for one in tallies
+            {"claim": one.claim, "outcome": one.outcome, **one.counts, "open": [*one.open]}
+            for one in tallies
         ],
     }
     show(as_json, body, [*lines, f"newest record: {records[-1].digest}"])

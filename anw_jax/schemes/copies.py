@@ -55,6 +55,7 @@ class Copies:
       issues: all copies, with their receipts.
       not_counted: numbers of records that change nothing, each with the reason.
       newest: digest of the last record of the log.
+      num_setups: SETUP records in the log, by whomever.
       folder: of the accepted copies.
     """
 
@@ -63,6 +64,7 @@ class Copies:
     issues: tuple[Issue, ...]
     not_counted: dict[int, str]
     newest: str
+    num_setups: int
     folder: pathlib.Path
 
 
@@ -104,12 +106,18 @@ def open_copies(carrier: Carrier, plan: Plan, folder: pathlib.Path) -> Copies:
         raise CaseError(f"{folder / 'log'} holds no accepted copy: nobody could be named")
     check_issues(carrier, issues)
     newest = records[-1].digest
-    return Copies(base, own, tuple(issues), not_counted, newest, folder / "copies")
+    num_setups = sum(one.kind == "setup" for one in records)
+    return Copies(base, own, tuple(issues), not_counted, newest, num_setups, folder / "copies")
 
 
 def fixed(own: Copies) -> dict[str, str]:
     """Return what `declared.json` fixes beside mark.json: the whole log."""
     return {"log": own.newest}
+
+
+def least_found(own: Copies) -> int:
+    """Return how many commitments the log shows: the owner could dispute with the best."""
+    return own.num_setups
 
 
 def problems(carrier: Carrier, own: Copies, suspect: Network) -> tuple[list[str], list[str]]:

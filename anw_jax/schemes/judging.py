@@ -163,7 +163,7 @@ def judge_models(
       What was written: results by owner and suspect, corrected for all tests of the case.
 
     Raises:
-      CaseError: no sealed scores, keys of other owners.
+      CaseError: no sealed scores, keys of other owners, fewer commitments stated than found.
       ChangedFileError: a file was changed, or is not the one noted.
       CommitmentError: a key that does not open its commitment.
     """
@@ -178,6 +178,12 @@ def judge_models(
         published = owner.published
         check_scheme_commitment(published.commitment, mark_keys[name], published.plan)
         draw_bits(mark_keys[name], published.plan, 1, beacon=values[name])
+        least = published.system.least_found(owner.own)
+        if 0 < statements.owners[name]["found"] < least:
+            raise CaseError(
+                f"owners.{name}.found must be at least {least}, the number of SETUPs in the "
+                f"log, got {statements.owners[name]['found']}"
+            )
     conditions = [] if is_compared else [verify.verdict.NOT_COMPARED]
     num_tests = len(case.owners) * (len(case.suspects) - len(statements.controls))
     tests: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in case.owners}

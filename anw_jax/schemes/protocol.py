@@ -33,6 +33,7 @@ from anw_jax.schemes.claims import (
     numbered,
 )
 from anw_jax.schemes.log import Record, append, read_log
+from anw_jax.verify.verdict import is_evidence
 
 OUTCOMES = ("shown", "not shown", "inconclusive", "refused")
 
@@ -46,12 +47,14 @@ class Tally:
       outcome: "shown" or "not shown" if more than half of all nodes agree on it, or "open".
       counts: votes of named nodes by outcome.
       not_counted: numbers of votes by strangers, or by nodes that had voted before.
+      open: standings of counted votes for "shown" that are no evidence, each once.
     """
 
     claim: int
     outcome: str
     counts: dict[str, int]
     not_counted: tuple[int, ...]
+    open: tuple[str, ...] = ()
 
 
 def open_log(folder: pathlib.Path, nodes: Sequence[str], key_file: pathlib.Path) -> Record:
@@ -221,6 +224,7 @@ def tally(records: Sequence[Record], number: int) -> Tally:
     numbered(records, number, "claim")
     nodes = nodes_of(records)
     counted: dict[str, str] = {}
+    standings: dict[str, None] = {}
     ignored = []
     for record in records:
         if record.kind != "vote" or record.body.get("claim") != number:
@@ -230,6 +234,9 @@ def tally(records: Sequence[Record], number: int) -> Tally:
             ignored.append(record.number)
         else:
             counted[record.author] = outcome
+            standing = f"{record.body.get('standing', 'not evidence: no standing is given')}"
+            if outcome == "shown" and not is_evidence(standing):
+                standings[standing] = None
     counts = {name: list(counted.values()).count(name) for name in OUTCOMES}
     against = sum(counts.values()) - counts["shown"]
     outcome = "open"
@@ -237,7 +244,7 @@ def tally(records: Sequence[Record], number: int) -> Tally:
         outcome = "shown"
     elif 2 * against >= len(nodes):
         outcome = "not shown"
-    return Tally(number, outcome, counts, tuple(ignored))
+    return Tally(number, outcome, counts, tuple(ignored), tuple(standings))
 
 
 def owner_of(records: Sequence[Record], suspect: str) -> Record | None:

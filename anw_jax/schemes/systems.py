@@ -59,6 +59,7 @@ class System:
         test of one vector of bits, for a system that says whose copy it is; `factor` is what
         the level is divided by.
       fixed: from `own` to what `declared.json` fixes of it beside the decoder.
+      least_found: from `own` to how many commitments the owner's files show.
     """
 
     decoder_from_json: Callable[[dict[str, Any]], Decoder]
@@ -68,6 +69,7 @@ class System:
     extract: Callable[[Any, Any, Any], np.ndarray]
     trace: Callable[..., Tested] | None = None
     fixed: Callable[[Any], dict[str, str]] = lambda own: {}
+    least_found: Callable[[Any], int] = lambda own: 1
 
 
 def system_of(plan: Plan) -> System:
@@ -217,6 +219,7 @@ SYSTEMS = {
         extract=copies.extract_all,
         trace=copies.trace_copies,
         fixed=copies.fixed,
+        least_found=copies.least_found,
     ),
     BARRIER: System(
         decoder_from_json=barrier.Head.from_json,

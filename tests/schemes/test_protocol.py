@@ -7,11 +7,13 @@ import pathlib
 import pytest
 
 from anw_jax import audit
+from anw_jax.cli.main import run
 from anw_jax.errors import RecordError
 from anw_jax.keys import MarkKey, commit_scheme, one_time_key
 from anw_jax.schemes import multitask, plan_of, protocol
 from anw_jax.schemes.claims import RefusedClaimError, check_claim
 from anw_jax.schemes.log import append, read_log
+from anw_jax.verify.verdict import EVIDENCE, EXPERIMENT_KEY
 
 VALUE = bytes(range(32))
 SUSPECT, OTHER = "5a" * 32, "5b" * 32
@@ -219,6 +221,22 @@ def test_a_lying_minority_changes_nothing_and_a_majority_decides(log):
     assert len(tally.not_counted) == 2
     assert protocol.owner_of(log.records(), SUSPECT) == publication
     assert protocol.owner_of(log.records(), OTHER) is None
+
+
+def test_the_conditions_of_votes_stand_beside_the_count(log, capsys):
+    """Shown by votes that rest on conditions, or on an experiment's key, is no evidence."""
+    publication = log.publish(ANN)
+    log.see()
+    claim = log.claim(ANN, publication)
+    standings = (EVIDENCE, "holds only if A", EXPERIMENT_KEY, "holds only if A", None)
+    for name, standing in zip(NODES, standings, strict=True):
+        body = {"claim": claim.number, "outcome": "shown", "standing": standing}
+        body = body if standing else {"claim": claim.number, "outcome": "not shown"}
+        append(log.folder, "vote", body, log.signers[name])
+    tally = protocol.tally(log.records(), claim.number)
+    assert (tally.outcome, tally.open) == ("shown", ("holds only if A", EXPERIMENT_KEY))
+    assert run(["model", "log", str(log.folder)]) == 0
+    assert f"of votes for shown: {EXPERIMENT_KEY}" in capsys.readouterr().out
 
 
 def test_of_two_claimants_the_earlier_publication_wins(log):

@@ -12,7 +12,7 @@ from anw_jax.errors import CaseError, ChangedFileError, CommitmentError
 from anw_jax.keys import Bits, MarkKey, commit_scheme
 from anw_jax.schemes import copies, fingerprint, systems, weights_digest
 from anw_jax.schemes.case import ModelCase, ModelMark
-from anw_jax.schemes.fingerprint import Issue, RefusedDisputeError
+from anw_jax.schemes.fingerprint import Issue, RefusedDisputeError, records
 from anw_jax.schemes.judging import declare_models, judge_models, probe_models, seal_models
 from tests.schemes.fingerprint.conftest import VALUE, tiny_base
 from tests.schemes.fingerprint.world import World, leaked, load, save
@@ -226,6 +226,29 @@ def test_the_commands_judge_copies_too(make, tmp_path, capsys):
     assert "derives from copy" in capsys.readouterr().out
 
 
+def test_all_setups_of_the_log_are_commitments_found(make):
+    """The owner could dispute with the setup that fits a suspect best, as in the log itself."""
+    folder = make("ann")
+    other = dataclasses.replace(folder.own.plan, place="another product")
+    commitment = commit_scheme(MarkKey.generate(), other)
+    path = folder.world.path
+    records.setup(
+        folder.world.log, other, commitment, folder.world.public("judge"), path / "owner"
+    )
+    log = folder.path / "owners" / "ann" / "log"
+    shutil.rmtree(log)
+    shutil.copytree(folder.world.log, log)
+    folder.add("found", leaked(folder.world, "ann"))
+    stated = STATED.format(commitment=folder.commitment)
+    (folder.path / "statements.toml").write_text(stated)
+    folder.sealed()
+    with pytest.raises(CaseError, match="found must be at least 2, the number of SETUPs"):
+        folder.verdict()
+    stated = stated.replace("found = 1", "found = 2")
+    (folder.path / "statements.toml").write_text(stated)
+    assert folder.verdict()["tests"]["ann"]["found"]["factor"] == 2.0
+
+
 def test_nobody_is_named_beside_not_shown(monkeypatch, owner_class, tmp_path):
     """Ann is second in Holm's rule, at a level that the test of all copies does not reach."""
     own = owner_class(num_customers=2, readings=("non-blind",))
@@ -241,7 +264,7 @@ def test_nobody_is_named_beside_not_shown(monkeypatch, owner_class, tmp_path):
             Issue(number, "0f" * 32, "0f" * 32, "", receipt)
             for number, receipt in enumerate(receipts)
         )
-        case = copies.Copies(own.base, None, issues, {}, "", tmp_path)
+        case = copies.Copies(own.base, None, issues, {}, "", 1, tmp_path)
         found = copies.trace_copies(own.carrier, case, own.plan, scores, own.key, VALUE, 1.0)
         assert fingerprint.trace(own.carrier, own.plan, {"non-blind": scores}, drawn).named == (
             0,
