@@ -88,15 +88,19 @@ class Case:
         # A suspect's code may change the working folder.
         self.path = self.path.absolute()
 
-    @functools.cached_property
-    def owners(self) -> dict[str, Owner]:
-        """The owners by name, sorted."""
-        folder = self.path / "owners"
+    def check_is_of_photos(self) -> None:
+        """Raise CaseError for a case of models."""
         if is_case_of_models(self.path):
             raise CaseError(
                 f"{self.path} is a case of models ({MODEL_MARK}), and this is for cases of "
                 "photos"
             )
+
+    @functools.cached_property
+    def owners(self) -> dict[str, Owner]:
+        """The owners by name, sorted."""
+        folder = self.path / "owners"
+        self.check_is_of_photos()
         found = sorted(p for p in visible(folder) if p.is_dir())
         if not found:
             raise CaseError(

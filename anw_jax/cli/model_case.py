@@ -11,7 +11,7 @@ import click
 from anw_jax.audit.case import is_case_of_models
 from anw_jax.cli import output
 from anw_jax.cli.options import by_owner, parse_beacon_value
-from anw_jax.cli.output import show
+from anw_jax.cli.output import show, then
 from anw_jax.errors import MissingLibraryError
 from anw_jax.keys import MarkKey
 
@@ -48,8 +48,8 @@ def probe(path: pathlib.Path, as_json: bool) -> int:
         for owner, found in report["owners"].items():
             lines += [f"  error: {text} (owner {owner})" for text in found["errors"]]
             lines += [f"  warning: {text} (owner {owner})" for text in found["warnings"]]
-    show(as_json, body, lines)
     is_fit = all(report["is_fit"] for report in body["suspects"].values())
+    show(as_json, body, [*lines, *([then("anw", "declare", path)] if is_fit else [])])
     return output.DONE if is_fit else output.UNFIT
 
 
@@ -67,6 +67,7 @@ def declare(
             f"declared: {len(case.owners)} owner(s), {len(case.suspects)} suspect(s)",
             f"fill in {case.file('statements.toml')} before the verdict",
             _digest_line(case, "declared.json"),
+            then("anw", "audit", path),
         ]
     show(as_json, body, lines)
     return output.DONE
@@ -83,6 +84,8 @@ def run_audit(path: pathlib.Path, as_json: bool) -> int:
             for owner, one in result["owners"].items()
         ]
         lines.append(_digest_line(case, "blind.json"))
+        sealed = case.digest("blind.json")
+        lines.append(then("anw", "verdict", path, "--key", "KEY", "--blind", sealed))
     show(as_json, body, lines)
     return output.DONE
 

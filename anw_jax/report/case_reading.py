@@ -67,9 +67,10 @@ def read_case(case: Case) -> CaseRecord:
     """Read a case, and check that its files are those that the verdict names.
 
     Raises:
-      CaseError: there is no verdict yet, or a file is damaged.
+      CaseError: a case of models, there is no verdict yet, or a file is damaged.
       ChangedFileError: a file was changed since.
     """
+    case.check_is_of_photos()
     if not case.has("verdict.json"):
         raise CaseError(
             f"{case.file('verdict.json')} is not there: the audit is not finished (anw verdict)"

@@ -283,10 +283,12 @@ def test_the_commands_of_cases_of_photos_judge_models_too(folder, tmp_path, caps
     assert "--photos is for cases of photos" in capsys.readouterr().err
     assert run(["declare", path, "--beacon", VALUE.hex()]) == 0
     assert run(["audit", path]) == 0
-    noted = folder.case.digest("blind.json")
-    assert noted in capsys.readouterr().out
+    noted, said = folder.case.digest("blind.json"), capsys.readouterr().out
+    assert f"then: anw audit {path}" in said
+    assert said.endswith(f"then: anw verdict {path} --key KEY --blind {noted}\n")
     code = run(["verdict", path, "--key", str(tmp_path / "one.key"), "--blind", noted])
     assert code == 10  # nothing is stated yet
     assert "ann against found: shown" in capsys.readouterr().out
-    assert run(["bundle", path, "--out", str(tmp_path / "x.zip")]) == 1
-    assert "is a case of models" in capsys.readouterr().err
+    for words in (["bundle", path, "--out", str(tmp_path / "x.zip")], ["report", path]):
+        assert run(words) == 1
+        assert "is a case of models" in capsys.readouterr().err
