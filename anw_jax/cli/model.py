@@ -57,15 +57,13 @@ def log(folder, nodes, sign, as_json) -> None:
       anw model log shared/log
     """
     from anw_jax.schemes import protocol
-    from anw_jax.schemes.log import read_log
+    from anw_jax.schemes.log import read_started_log
 
     if nodes:
         if sign is None:
             raise click.UsageError("a log is started with --sign KEY")
         protocol.open_log(folder, nodes, sign)
-    records = read_log(folder)
-    if not records:
-        raise CaseError(f"{folder} holds no log: start it with --node and --sign")
+    records = read_started_log(folder)
     tallies = [protocol.tally(records, r.number) for r in records if r.kind == "claim"]
     lines = [f"{r.number:4d} {r.kind:8s} {r.author[:16]}…" for r in records]
     for one in tallies:
@@ -110,7 +108,7 @@ def keygen(
     from anw_jax.audit.signatures import public_key_of
     from anw_jax.schemes import multitask, plan_of, protocol, settings_digest, weights_digest
     from anw_jax.schemes.case import ModelMark
-    from anw_jax.schemes.log import read_log
+    from anw_jax.schemes.log import read_started_log
 
     if (log is None) != (sign is None):
         raise click.UsageError("--log and --sign belong together")
@@ -120,7 +118,7 @@ def keygen(
     if folder.exists():
         raise FileExistsError(f"{folder} already exists: keys are never overwritten")
     if log is not None:
-        read_log(log)
+        read_started_log(log)
         public_key_of(sign)
     master, made = MarkKey.generate(), []
     shape = (image_size, image_size, 3)

@@ -51,11 +51,11 @@ def setup(
     """
     from anw_jax.schemes import fingerprint, plan_of
     from anw_jax.schemes.case import MODEL_MARK, ModelMark
-    from anw_jax.schemes.log import read_log
+    from anw_jax.schemes.log import read_started_log
 
     if folder.exists():
         raise FileExistsError(f"{folder} already exists: keys are never overwritten")
-    read_log(log)
+    read_started_log(log)
     key = MarkKey.generate()
     _, base = _network(network)
     carrier = fingerprint.make_carrier(key, base, customers, num_disputes=disputes)

@@ -13,7 +13,7 @@ from typing import Any
 
 from anw_jax import _files, _json
 from anw_jax.audit.signatures import sign_bytes, verify_bytes
-from anw_jax.errors import RecordError
+from anw_jax.errors import CaseError, RecordError
 
 KINDS = (
     *("open", "publish", "seen", "release", "claim", "vote"),
@@ -61,6 +61,21 @@ def read_log(folder: pathlib.Path) -> list[Record]:
                 f"{folder} has a gap: {expected.name} is missing and {path.name} is there"
             )
         records.append(_read(path, records))
+    return records
+
+
+def read_started_log(folder: pathlib.Path) -> list[Record]:
+    """Read and verify a log that has its first record.
+
+    Raises:
+      CaseError: there is no log in the folder.
+      RecordError, MissingLibraryError: as `read_log`.
+    """
+    records = read_log(folder)
+    if not records:
+        raise CaseError(
+            f"{folder} holds no log: start it with anw model log (--node of each, --sign)"
+        )
     return records
 
 

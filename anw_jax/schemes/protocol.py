@@ -32,7 +32,7 @@ from anw_jax.schemes.claims import (
     nodes_of,
     numbered,
 )
-from anw_jax.schemes.log import Record, append, read_log
+from anw_jax.schemes.log import Record, append, read_log, read_started_log
 from anw_jax.verify.verdict import is_evidence
 
 OUTCOMES = ("shown", "not shown", "inconclusive", "refused")
@@ -79,7 +79,7 @@ def see(
     folder: pathlib.Path, key_file: pathlib.Path, now: datetime.datetime | None = None
 ) -> Record:
     """State, as a node, which records it holds, and when it held them."""
-    records = read_log(folder)
+    records = read_started_log(folder)
     now = now or datetime.datetime.now(datetime.UTC)
     body = {"up_to": len(records), "time_utc": now.astimezone(datetime.UTC).isoformat()}
     return append(folder, "seen", body, key_file)

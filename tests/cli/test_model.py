@@ -83,6 +83,7 @@ def test_keys_are_published_and_the_log_is_shown(place, capsys):
         (("--network", "none.npz"), "none.npz cannot be read"),
         (("--sign", "none"), "none"),
         (("--alpha", "2"), "alpha must lie strictly between"),
+        (("--log", "nowhere"), "nowhere holds no log: start it with anw model log"),
     ],
 )
 def test_bad_input_writes_nothing(place, capsys, more, text):
@@ -91,6 +92,12 @@ def test_bad_input_writes_nothing(place, capsys, more, text):
     assert text in capsys.readouterr().err
     assert not (place / "mark").exists()
     assert len(read_log(place / "log")) == before
+
+
+def test_a_node_cannot_see_a_log_that_is_not_there(place, capsys):
+    words = ["model", "vote", str(place / "nowhere"), "--sign", str(place / "node0")]
+    assert run(words) == 1
+    assert "nowhere holds no log" in capsys.readouterr().err
 
 
 def test_keys_are_never_overwritten(place, capsys):
