@@ -5,8 +5,8 @@
 Computed again: SHA-256s, the chain of files, manifest, plan, rule, commitment, slots, scores, p
 (by direct convolution). Left to `anw replay`: rows from answers, labels, bounds, lists, the
 correction for several tests, conditions, report.txt, signatures, stamps; sequential cases,
-references, plans of version 1 (digests only). Files that were all made again fit one another:
-only values from elsewhere (OWNER=… for several owners) show that they are the original ones.
+references, models, plans of version 1 (digests only). Files that were all made again fit one
+another: only values from elsewhere (OWNER=… for several owners) show that they are the first.
 Exit codes: 0 all fits and is as given; 10 all fits, not all was given; 8 differs; 3 not done.
 """
 # ruff: noqa: D101, D102, D103, E731
@@ -235,9 +235,9 @@ def check(given):
     members, left, owners, compared = read_zip(given.bundle), [], {}, []
     check_digests(members)
     declared, verdict = loads("declared.json", members), loads("verdict.json", members)
-    versions = {said["plan"].get("version", 1) for said in declared["owners"].values()}
+    versions = {"files" in o and o["plan"].get("version") for o in declared["owners"].values()}
     if verdict["mode"] != "sealed" or declared.get("references") or versions != {2}:
-        raise Stop(3, "digests fit; such cases (sequential, references) are left to anw replay")
+        raise Stop(3, "digests fit; sequential cases, models, references: left to anw replay")
     only, values = next(iter(declared["owners"])), {}
     for option in ("commitment", "beacon", "manifest"):
         values[option] = dict([only, *text.split("=")][-2:] for text in vars(given)[option])

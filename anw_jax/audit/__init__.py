@@ -12,7 +12,8 @@ whom; `replay_case` recomputes a verdict from the files; `bundle_case` zips them
 """
 
 from anw_jax.audit.anchors import CaseAnchors, compare_anchors
-from anw_jax.audit.bundle import Bundled, bundle_case
+from anw_jax.audit.bundle import bundle_case
+from anw_jax.audit.bundle_write import Bundled
 from anw_jax.audit.case import Case, Owner
 from anw_jax.audit.commit import Committed, commit_folder, digest_pass
 from anw_jax.audit.corrections import corrected

@@ -24,62 +24,41 @@ the digest of the manifest from its photos: that needs the owner's `manifest.jso
 """
 
 import csv
-import dataclasses
 import hashlib
-import importlib.metadata
 import io
 import itertools
 import os
 import pathlib
-import platform
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from anw_jax import _json
 from anw_jax.audit.batches import Like, stored_batch
-from anw_jax.audit.bundle_zip import write_zip
+from anw_jax.audit.bundle_write import (
+    REPORT,
+    Bundled,
+    Members,
+    check_can_bundle,
+    files_of_steps,
+    names_in_all,
+    relative,
+    signatures_of,
+    write_bundle,
+)
 from anw_jax.audit.case import REFERENCES, Case, visible
 from anw_jax.audit.declare import check_unchanged
 from anw_jax.audit.declared import Declared
-from anw_jax.audit.files import digest_of
 from anw_jax.audit.labels import LABELS, LABELS_MAP, NO_CLASS, Labels, arbitrator_labels
 from anw_jax.audit.published import COMMITMENT, MANIFEST
 from anw_jax.audit.recorded import keys_file
 from anw_jax.audit.records import record_file
 from anw_jax.audit.replay import asked_models, replay_case
-from anw_jax.audit.signatures import SUFFIX, check_signatures
 from anw_jax.audit.stamps import ANCHORS, STAMPS
 from anw_jax.audit.statements import NAME as STATEMENTS
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey
 
-FORMAT = "anw_jax evidence bundle, version 1"
-INDEX, REPORT = "bundle.json", "report.txt"
 NAMELESS = "anw_jax manifest without names, version 1"
-
-Members = dict[str, bytes | pathlib.Path]
-
-
-@dataclasses.dataclass(frozen=True)
-class Bundled:
-    """What `bundle_case` wrote.
-
-    Attributes:
-      path: the zip file.
-      sha256: of it, as hex.
-      num_members: files in it.
-      has_names: whether it has the photos' file names.
-      spent_keys: owners whose key is in it.
-    """
-
-    path: str
-    sha256: str
-    num_members: int
-    has_names: bool
-    spent_keys: tuple[str, ...]
 
 
 def bundle_case(
@@ -108,10 +87,7 @@ def bundle_case(
       FileExistsError: `out` exists.
     """
     out = pathlib.Path(out)
-    if os.path.lexists(out):
-        raise FileExistsError(f"{out} already exists: nothing is overwritten")
-    if not case.has("verdict.json"):
-        raise CaseError(f"{case.path} is not finished: it has no verdict.json (anw verdict)")
+    check_can_bundle(case, out)
     if mark_keys and case.read("verdict.json")["mode"] == "sequential":
         raise CaseError(
             "a sequential case never opens its keys, and a bundle would publish them: leave "
@@ -120,31 +96,19 @@ def bundle_case(
     replay_case(case, dict(mark_keys))
     declared = check_unchanged(case)
     members: Members = {REPORT: report.encode()}
-    members |= _files_of(declared, with_names)
-    members |= _queries(declared)
-    members |= {_key_file(name): _key_bytes(key) for name, key in mark_keys.items()}
-    _check_no_links(case, members)
+    members |= _files_of(declared, with_names) | _queries(declared)
     if not with_names:
         _check_nameless(case, members)
-    members[INDEX] = _index(members, case.plan.mode, with_names)
-    _write(out, members)
-    return Bundled(str(out), digest_of(out), len(members), with_names, tuple(sorted(mark_keys)))
+    return write_bundle(case, members, mark_keys, out, with_names)
 
 
 def names_of_members(case: Case, with_names: bool) -> set[str]:
     """Return the members that the bundle of a case has."""
     declared = Declared(case, case.read("declared.json"))
-    keys = map(_key_file, case.owners) if case.plan.mode == "sealed" else ()
     asked = (names for _, _, names in _asked(declared))
-    files = _files_of(declared, with_names)
-    return {INDEX, REPORT, *files, *itertools.chain(*asked), *keys}
-
-
-def index_bytes(body: Mapping[str, Any]) -> bytes:
-    """Return `bundle.json`, with the SHA-256 of its other fields."""
-    body = {name: value for name, value in body.items() if name != "sha256"}
-    digest = hashlib.sha256(_json.canonical(body)).hexdigest()
-    return (_json.dumps({**body, "sha256": digest}, indent=1, sort_keys=True) + "\n").encode()
+    return {
+        *names_in_all(case), *_files_of(declared, with_names), *itertools.chain(*asked)
+    }  # fmt: skip
 
 
 def nameless_bytes(manifest: Manifest) -> bytes:
@@ -176,43 +140,12 @@ def _digest(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _index(members: Members, mode: str, with_names: bool) -> bytes:
-    return index_bytes(
-        {
-            "format": FORMAT,
-            "mode": mode,
-            "has_names": with_names,
-            "made_with": {
-                "anw_jax": _version(),
-                "numpy": np.__version__,
-                "python": platform.python_version(),
-            },
-            "files": {
-                name: digest_of(source)
-                if isinstance(source, pathlib.Path)
-                else hashlib.sha256(source).hexdigest()
-                for name, source in sorted(members.items())
-            },
-        }
-    )
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("anw_jax")
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def _files_of(declared: Declared, with_names: bool) -> Members:
     """Return the files of a case, by their names in it."""
-    case, members = declared.case, {}
+    case = declared.case
     is_sequential = case.plan.mode == "sequential"
     steps = ("probe.json", "declared.json", "closed.json" if is_sequential else "blind.json")
-    for name in (STATEMENTS, LABELS_MAP, *steps):
-        if case.has(name):
-            members[name] = case.file(name)
-    members["verdict.json"] = case.file("verdict.json")
+    members = files_of_steps(case, (STATEMENTS, LABELS_MAP, *steps, "verdict.json"))
     if not with_names and any(_lists(case.read("verdict.json"))):
         members["verdict.json"] = _nameless_verdict(case)
     for name, file in case.models.items():
@@ -227,30 +160,19 @@ def _files_of(declared: Declared, with_names: bool) -> Members:
         ]
         if is_sequential:
             found = [record_file(case, owner, suspect) for owner in case.owners]
-        members |= {_relative(case, path): path for path in found if path.exists()}
+        members |= {relative(case, path): path for path in found if path.exists()}
     for name in case.owners:
         members |= _of_owner(declared, name, with_names)
     return members | _proofs(case, members)
 
 
 def _proofs(case: Case, members: Members) -> Members:
-    """Return stamps of commitments, what they are verified against, and signatures.
-
-    A signature of a file whose names were replaced no longer fits, and is left out.
-    """
+    """Return stamps of commitments, what they are verified against, and signatures."""
     anchors = sorted(visible(case.file(ANCHORS)))
     found: Members = {f"{ANCHORS}/{number}": path for number, path in enumerate(anchors)}
     stamps = [case.file("owners") / name / file for name in case.owners for file in STAMPS]
-    found |= {_relative(case, path): path for path in stamps if path.exists()}
-    signed = {one["file"] for one in check_signatures(case) if one["signer"]}
-    for name in signed & members.keys():
-        if isinstance(members[name], pathlib.Path):
-            found[name + SUFFIX] = case.file(name + SUFFIX)
-    return found
-
-
-def _relative(case: Case, path: pathlib.Path) -> str:
-    return path.relative_to(case.path).as_posix()
+    found |= {relative(case, path): path for path in stamps if path.exists()}
+    return found | signatures_of(case, members)
 
 
 def _of_owner(declared: Declared, name: str, with_names: bool) -> Members:
@@ -306,17 +228,6 @@ def _queries(declared: Declared) -> Members:
     return members
 
 
-def _key_file(owner: str) -> str:
-    return f"keys/{owner}.key"
-
-
-def _key_bytes(mark_key: MarkKey) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "key"
-        mark_key.save(path)
-        return path.read_bytes()
-
-
 def _nameless_verdict(case: Case) -> bytes:
     body = case.read("verdict.json")
     for listed in _lists(body):
@@ -330,17 +241,6 @@ def _lists(verdict: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for test in (test for by_name in group.values() for test in by_name.values()):
             if test.get("which"):
                 yield test["which"]
-
-
-def _check_no_links(case: Case, members: Members) -> None:
-    """Refuse files of a case that are links: they may lead to files of somebody else."""
-    for source in (one for one in members.values() if isinstance(one, pathlib.Path)):
-        inside = source.relative_to(case.path)
-        for path in (case.path / inside, *(case.path / one for one in inside.parents)):
-            if path != case.path and path.is_symlink():
-                raise CaseError(
-                    f"{path} is a link: a bundle is made from files of the case alone"
-                )
 
 
 def _check_nameless(case: Case, members: Members) -> None:
@@ -366,15 +266,3 @@ def _check_nameless(case: Case, members: Members) -> None:
 
 def _is_in(name: str, text: str) -> bool:
     return name in text or _json.dumps(name)[1:-1] in text
-
-
-def _write(out: pathlib.Path, members: Members) -> None:
-    partial = out.with_name(out.name + ".partial")
-    try:
-        with open(partial, "wb") as file:
-            write_zip(file, members)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)

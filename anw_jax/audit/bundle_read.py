@@ -7,22 +7,15 @@ import pathlib
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from anw_jax.audit.bundle import (
-    FORMAT,
-    INDEX,
-    NAMELESS,
-    REPORT,
-    index_bytes,
-    nameless_bytes,
-    names_of_members,
-)
+from anw_jax.audit.bundle import NAMELESS, nameless_bytes, names_of_members
+from anw_jax.audit.bundle_write import FORMAT, INDEX, REPORT, index_bytes
 from anw_jax.audit.bundle_zip import unpack
-from anw_jax.audit.case import Case, Owner
+from anw_jax.audit.case import Case, Owner, is_case_of_models
 from anw_jax.audit.files import digest_of, read_bytes, read_json
 from anw_jax.audit.labels import LABELS, LABELS_MAP, read_labels
 from anw_jax.audit.originals import Originals
@@ -84,6 +77,9 @@ class BundledCase(Case):
     def __init__(self, path: pathlib.Path, has_names: bool):
         super().__init__(path)
         self.has_names = has_names
+
+    # Without photos and models all that a verdict is made from is checked.
+    unchecked = ()
 
     @functools.cached_property
     def owners(self) -> dict[str, Owner]:
@@ -147,27 +143,62 @@ class BundledCase(Case):
             keys.append(read_keys(path, read_bytes(path), shape))
         return keys
 
+    def names_of_members(self) -> set[str]:
+        """Return the members that the bundle of this case has."""
+        return names_of_members(self, self.has_names)
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes that the sealed tables of a suspect have at most."""
+        manifests = [owner.published.manifest for owner in self.owners.values()]
+        return sum(4 * m.num_images * m.space.num_slots + _PER_ARRAY for m in manifests)
+
+
+class CaseOfBundle(Protocol):
+    """What a case must tell to be read from a bundle."""
+
+    path: pathlib.Path
+    has_names: bool
+
+    @property
+    def unchecked(self) -> Sequence[str]:
+        """What a verdict rests on and only the case can show."""
+
+    def names_of_members(self) -> set[str]:
+        """Return the members that the bundle of this case has."""
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes that the sealed arrays of a suspect have at most."""
+
 
 @dataclasses.dataclass(frozen=True)
 class OpenBundle:
     """An unpacked bundle whose digests all fit.
 
     Attributes:
-      case: in it.
+      case: in it, a `CaseOfBundle`.
       mark_keys: the opened keys, by owner; {} in sequential mode.
       report: the text of `report.txt`.
     """
 
-    case: BundledCase
+    case: Any
     mark_keys: dict[str, MarkKey]
     report: str
 
 
 @contextlib.contextmanager
-def open_bundle(path: pathlib.Path) -> Iterator[OpenBundle]:
+def open_bundle(
+    path: pathlib.Path, of_models: Callable[[pathlib.Path], CaseOfBundle] | None = None
+) -> Iterator[OpenBundle]:
     """Unpack a bundle into a temporary folder, and check every member's digest.
 
     Errors raised while it is open name the bundle instead of that folder.
+
+    Args:
+      path: the zip file.
+      of_models: from the folder to the `CaseOfBundle` of a case of models; by default such a
+        bundle is refused.
 
     Raises:
       CaseError: not a bundle, or damaged.
@@ -178,7 +209,11 @@ def open_bundle(path: pathlib.Path) -> Iterator[OpenBundle]:
         try:
             found = unpack(path, folder)
             has_names = _check_index(folder, found)
-            case = BundledCase(folder, has_names)
+            case: Any = BundledCase(folder, has_names)
+            if of_models is not None and is_case_of_models(folder):
+                case = of_models(folder)
+            if case.has_names != has_names:
+                raise CaseError(f"{folder / INDEX} is damaged: has_names")
             _check_arrays(case)
             keys = sorted(folder.glob("keys/*.key"))
             mark_keys = {key.stem: MarkKey.load(key) for key in keys}
@@ -186,7 +221,8 @@ def open_bundle(path: pathlib.Path) -> Iterator[OpenBundle]:
             _check_members(case, found)
             yield OpenBundle(case, mark_keys, report)
         except AnwError as error:
-            raise type(error)(str(error).replace(f"{folder}/", f"{path}: ")) from None
+            text = str(error).replace(f"{folder}/", f"{path}: ").replace(str(folder), str(path))
+            raise type(error)(text) from None
         except RecursionError:
             raise CaseError(f"{path} holds JSON that is nested too deep") from None
 
@@ -251,26 +287,25 @@ def _check_index(folder: pathlib.Path, found: Mapping[str, str]) -> bool:
     return has_names
 
 
-def _check_members(case: BundledCase, found: Iterable[str]) -> None:
+def _check_members(case: CaseOfBundle, found: Iterable[str]) -> None:
     """Refuse members that the bundle of such a case does not have, whatever reads them."""
-    unknown = sorted({*found} - names_of_members(case, case.has_names))
+    unknown = sorted({*found} - case.names_of_members())
     if unknown:
         raise ChangedFileError(
             f"{case.path / unknown[0]} belongs to no bundle of such a case: it was added"
         )
 
 
-def _check_arrays(case: BundledCase) -> None:
-    """Refuse tables that would expand to more than the case's owners need."""
-    manifests = [owner.published.manifest for owner in case.owners.values()]
-    tables = sum(4 * m.num_images * m.space.num_slots + _PER_ARRAY for m in manifests)
-    for path in sorted(case.file("tables").rglob("*.npz")):
+def _check_arrays(case: CaseOfBundle) -> None:
+    """Refuse arrays that would expand to more than the case's owners need."""
+    for path in sorted(case.path.rglob("*.npz")):
         try:
             with zipfile.ZipFile(path) as stored:
                 size = sum(entry.file_size for entry in stored.infolist())
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
             raise CaseError(f"{path} is no .npz file") from None
-        if size > tables:
+        if size > case.most_bytes:
             raise CaseError(
-                f"{path} would expand to {size:,} bytes, and its tables have {tables:,} at most"
+                f"{path} would expand to {size:,} bytes, and its arrays have "
+                f"{case.most_bytes:,} at most"
             )

@@ -84,11 +84,8 @@ def replay_case(
       RecordError, CommitmentError: as the verdict.
     """
     _check.in_interval(0.0, 1.0, ask=ask)
-    file = case.file("verdict.json")
-    if not case.has("verdict.json"):
-        raise CaseError(f"{file} is not there: there is nothing to replay")
-    written, declared = case.read("verdict.json"), check_unchanged(case)
-    noted = written["case"]["blind_sha256"] if written.get("blind_compared") else None
+    written, noted = written_verdict(case)
+    declared = check_unchanged(case)
     is_sequential = written["mode"] == "sequential"
     if is_sequential:
         verdict = recompute_record(case, {}, blind=noted)
@@ -96,22 +93,59 @@ def replay_case(
     else:
         verdict = recompute_case(case, mark_keys, blind=noted)
         num_rows = sum(_checked_tables(declared, on_progress))
-    remade = _json.loads(_json.dumps(verdict))
-    difference = first_difference(remade, written, wording=False)
-    if difference:
-        raise ChangedFileError(f"{file} is not what the files give: {difference}")
+    wording = check_verdict(case, verdict, written)
     num_asked, num_differing = (0, 0)
     if ask:
         num_asked, num_differing = _query_again(declared, ask, makers, on_progress)
     foreign = None
     if is_sequential and mark_keys:
         foreign = {name: _foreign(case, name, key) for name, key in mark_keys.items()}
-    wording = first_difference(remade, written)
     return Replayed(verdict, num_rows, num_asked, num_differing, wording, foreign)
 
 
+def written_verdict(case: Case) -> tuple[dict[str, Any], str | None]:
+    """Read `verdict.json`, and the digest that it says was noted at the audit.
+
+    Raises:
+      CaseError: there is no verdict yet.
+    """
+    if not case.has("verdict.json"):
+        raise CaseError(f"{case.file('verdict.json')} is not there: there is nothing to replay")
+    written = case.read("verdict.json")
+    return written, written["case"]["blind_sha256"] if written.get("blind_compared") else None
+
+
+def check_verdict(
+    case: Case, verdict: dict[str, Any], written: dict[str, Any], *, any_numbers: bool = True
+) -> str:
+    """Compare a verdict that was computed again with the one that is written.
+
+    Args:
+      case: for messages.
+      verdict: computed again.
+      written: as `written_verdict` read it.
+      any_numbers: as for `first_difference`; of photos older sentences have fewer numbers.
+
+    Returns:
+      The first sentence that differs in wording only; "" for none.
+
+    Raises:
+      ChangedFileError: anything else differs.
+    """
+    remade = _json.loads(_json.dumps(verdict))
+    if difference := first_difference(remade, written, wording=False, any_numbers=any_numbers):
+        file = case.file("verdict.json")
+        raise ChangedFileError(f"{file} is not what the files give: {difference}")
+    return first_difference(remade, written)
+
+
 def first_difference(
-    one: Any, other: Any, *, wording: bool = True, path: tuple[str, ...] = ()
+    one: Any,
+    other: Any,
+    *,
+    wording: bool = True,
+    any_numbers: bool = True,
+    path: tuple[str, ...] = (),
 ) -> str:
     """Find the first field in which two JSON values differ, up to rounding; "" for none.
 
@@ -120,6 +154,7 @@ def first_difference(
       other: the same as it is written.
       wording: whether two wordings of one sentence differ. If not, sentences are equal unless
         one is empty; a description (of access or correction) must also hold the same numbers.
+      any_numbers: whether even sentences with other numbers are equal then.
       path: names of the fields that lead to this part.
 
     Example:
@@ -137,10 +172,11 @@ def first_difference(
             (str(number), *pair) for number, pair in enumerate(zip(one, other, strict=True))
         ]
     else:
-        same = _equal(one, other) or (not wording and _reworded(one, other, path))
+        same = _equal(one, other) or (not wording and _reworded(one, other, path, any_numbers))
         return "" if same else f"{'.'.join(path)} is {one!r:.80}, and {other!r:.80} is written"
     for name, first, second in pairs:
-        found = first_difference(first, second, wording=wording, path=(*path, name))
+        how = {"wording": wording, "any_numbers": any_numbers, "path": (*path, name)}
+        found = first_difference(first, second, **how)
         if found:
             return found
     return ""
@@ -153,7 +189,7 @@ def _equal(one: Any, other: Any) -> bool:
     return math.isclose(one, other, rel_tol=_TOLERANCE) if numbers else one == other
 
 
-def _reworded(one: Any, other: Any, path: tuple[str, ...]) -> bool:
+def _reworded(one: Any, other: Any, path: tuple[str, ...], any_numbers: bool) -> bool:
     """Return whether two texts may be the same sentence, or description, in other words."""
     texts = all(isinstance(value, str) and value for value in (one, other))
     if not (texts and path):
@@ -162,7 +198,7 @@ def _reworded(one: Any, other: Any, path: tuple[str, ...]) -> bool:
     if field == "standing" and other == EVIDENCE:  # a claim, not a wording
         return False
     if field in _SENTENCES:
-        return True
+        return any_numbers or numbers_in(one) == numbers_in(other)
     is_description = (
         path == ("corrected", "correction")
         or (path[:2] == ("corrected", "texts") and len(path) == 3)

@@ -32,6 +32,8 @@ _MOST_BYTES = 2**30
 _OF_ARBITRATOR = (
     "statements.toml", "declared.json", "blind.json", "closed.json", "verdict.json",
 )  # fmt: skip
+# What an owner hands over, of photos or of a model.
+_OF_OWNER = (COMMITMENT, "mark.json")
 
 # The y of the points of order 1, 2, 4 and 8 on the curve. A key that is one of them has a
 # signature that is valid for every file: OpenSSL accepts it, as RFC 8032 allows.
@@ -199,7 +201,7 @@ def check_signatures(case: "Case", signers: Collection[str] = ()) -> list[dict[s
     """
     found = _signed_by("the arbitrator", case.path, _OF_ARBITRATOR)
     for name in case.owners:
-        found |= _signed_by(name, case.path / "owners" / name, (COMMITMENT,))
+        found |= _signed_by(name, case.path / "owners" / name, _OF_OWNER)
     _check_signers(found, [key.strip().lower() for key in signers])
     return [
         {"file": path.relative_to(case.path).as_posix(), "signer": signer}

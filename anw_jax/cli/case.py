@@ -6,12 +6,13 @@ import click
 
 from anw_jax import audit
 from anw_jax.audit.new_case import SUSPECTS
-from anw_jax.cli.arbitrator import bundle_command, opened_case
+from anw_jax.cli import model_case
+from anw_jax.cli.arbitrator import CASE, bundle_command, opened_case
 from anw_jax.cli.options import json_option
 from anw_jax.cli.output import show, then
-from anw_jax.errors import MissingLibraryError
 
-_CASE = click.argument("folder", metavar="CASE", type=click.Path(path_type=pathlib.Path))
+_PATH = click.Path(path_type=pathlib.Path)
+_FOLDER = click.argument("folder", metavar="CASE", type=_PATH)
 
 
 @click.group()
@@ -20,7 +21,7 @@ def case() -> None:
 
 
 @case.command("new", short_help="Write a folder to fill in, with examples.")
-@_CASE
+@_FOLDER
 @click.option(
     "--owner", "owners", multiple=True, metavar="NAME", help="An owner; may be repeated."
 )
@@ -66,10 +67,10 @@ def case_new(folder: pathlib.Path, owners, suspects, as_json: bool) -> None:
 
 
 @click.command()
-@_CASE
+@CASE
 @click.option(
     "--out",
-    type=click.Path(path_type=pathlib.Path),
+    type=_PATH,
     metavar="FILE.html",
     help="A new file; by default CASE/report.html.",
 )
@@ -79,7 +80,8 @@ def case_new(folder: pathlib.Path, owners, suspects, as_json: bool) -> None:
     help="Show no originals, no pictures that the model was fed, and no file names.",
 )
 @json_option
-def report(folder: pathlib.Path, out, without_photos: bool, as_json: bool) -> None:
+@model_case.or_models(model_case.report, "out")
+def report(case: pathlib.Path, out, without_photos: bool, as_json: bool) -> None:
     """Write the page of a finished case: outcome, conditions, figures, digests.
 
     The page is one file without scripts, which loads nothing. It needs no key, and changes no
@@ -93,16 +95,13 @@ def report(folder: pathlib.Path, out, without_photos: bool, as_json: bool) -> No
     try:
         from anw_jax.report import write_case_report
     except ImportError as error:
-        raise MissingLibraryError(
-            f"anw report needs {error.name}, of the extra 'report': pip install '.[report]' in "
-            "the checkout"
-        ) from None
-    with opened_case(folder) as (opened, lines):
+        raise model_case.missing_for_report(error) from None
+    with opened_case(case) as (opened, lines):
         path = write_case_report(
             opened,
             out,
             with_photos=not without_photos,
             on_progress=lines.of("tests")("drawing"),
         )
-    after = f"then: {bundle_command(opened, folder)}"
+    after = f"then: {bundle_command(opened, case)}"
     show(as_json, {"report": str(path)}, [f"{path} written", after])

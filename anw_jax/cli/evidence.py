@@ -3,25 +3,43 @@
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
-from anw_jax import audit
+from anw_jax import audit, progress
 from anw_jax.audit import bundle_read
-from anw_jax.audit.bundle import REPORT
+from anw_jax.audit.bundle_write import REPORT
+from anw_jax.audit.case import is_case_of_models
 from anw_jax.audit.replay import numbers_in
-from anw_jax.cli import output
+from anw_jax.cli import model_case, output
 from anw_jax.cli.arbitrator import CASE, KEYS, MAKERS, keys_of, opened_case
 from anw_jax.cli.format import replayed_lines, verdict_lines
+from anw_jax.cli.model_case import or_models
 from anw_jax.cli.options import by_owner, json_option, parse_beacon_value
 from anw_jax.cli.output import ProgressLines, show, then
 from anw_jax.cli.signing import signature_lines
 from anw_jax.errors import ChangedFileError
 from anw_jax.keys import MarkKey
 
+# From a verdict to lines of text.
+LinesFn = Callable[[dict[str, Any]], list[str]]
+
 _PATH = click.Path(path_type=pathlib.Path)
+
+
+def _bundle_models(case, as_json, key_files, out) -> int:
+    with model_case.opened(case) as (opened, _):
+        from anw_jax.schemes.bundles import bundle_models
+
+        keys, text = keys_of(opened, key_files), ""
+        if opened.has("verdict.json"):
+            text = report_of(opened.read("verdict.json"), model_case.verdict_lines)
+        done = bundle_models(opened, keys, out, text)
+        needed = _to_read_again(opened)
+    _show_bundled(done, as_json, [needed], [], "every bit")
+    return output.DONE
 
 
 @click.command()
@@ -34,13 +52,15 @@ _PATH = click.Path(path_type=pathlib.Path)
     help="Keep the photos' file names; by default only their SHA-256.",
 )
 @json_option
+@or_models(_bundle_models, "key_files", "out")
 def bundle(case, key_files, out, with_names, as_json) -> None:
     """Write everything a verdict was made from, except photos and models, as one zip.
 
     Anyone can check it offline with anw replay FILE.zip, or with tools/replay.py of the
     repository, which uses none of this program. The bundle of a sealed case holds the opened
     keys, so they are spent. The commitment covers the photos' names: whoever checks a bundle
-    without them also needs the owner's manifest.json (anw replay --manifest).
+    without them also needs the owner's manifest.json (anw replay --manifest). The bundle of a
+    case of models (owners hold mark.json) has the sealed scores and no networks.
 
     \b
     Examples:
@@ -53,28 +73,42 @@ def bundle(case, key_files, out, with_names, as_json) -> None:
         if opened.has("verdict.json"):
             text = report_of(opened.read("verdict.json"))
         done = audit.bundle_case(opened, keys, out, text, with_names=with_names)
-    lines = [f"{done.path}: {done.num_members} files, SHA-256 {done.sha256}"]
-    if not done.has_names:
-        lines.append(
-            "it calls photos by the SHA-256 of their names: to check that they are those "
-            "committed to, a reader also needs the owner's manifest.json"
-        )
-    anchors = ["--commitment", "HEX", "--beacon", "FILE", "--blind", "SHA256"]
-    anchors += [] if done.has_names else ["--manifest", "FILE"]
-    lines.append(f"anyone can check it, {then('anw', 'replay', out, *anchors)}")
+    needed = (
+        "it calls photos by the SHA-256 of their names: to check that they are those committed "
+        "to, a reader also needs the owner's manifest.json"
+    )
+    anchors = [] if done.has_names else ["--manifest", "FILE"]
+    _show_bundled(done, as_json, [] if done.has_names else [needed], anchors, "every slot")
+
+
+def _to_read_again(opened: Any) -> str:
+    """Say what the bundle of a case of models lacks."""
+    return (
+        "it holds no networks and no answers: to read the scores again, unpack it, put these "
+        f"back into place: {opened.system.elsewhere}; then: anw replay FOLDER --key KEY --ask 1"
+    )
+
+
+def _show_bundled(
+    done: audit.Bundled, as_json: bool, needed: list[str], anchors: list[str], secrets: str
+) -> None:
+    """Print what was bundled, how it is checked, and whose key it spends."""
+    lines = [f"{done.path}: {done.num_members} files, SHA-256 {done.sha256}", *needed]
+    anchors = ["--commitment", "HEX", "--beacon", "FILE", "--blind", "SHA256", *anchors]
+    lines.append(f"anyone can check it, {then('anw', 'replay', done.path, *anchors)}")
     for name in done.spent_keys:
         output.say(
             "anw: warning:",
             f"the bundle holds the key of {name}, which is spent: whoever has the bundle knows "
-            "every slot; never use that key again",
+            f"{secrets}; never use that key again",
             "yellow",
         )
     show(as_json, dataclasses.asdict(done), lines)
 
 
-def report_of(verdict: dict[str, Any]) -> str:
+def report_of(verdict: dict[str, Any], lines_of: LinesFn = verdict_lines) -> str:
     """Format a verdict as the text of `report.txt`."""
-    return "\n".join(map(output.printable, verdict_lines(verdict))) + "\n"
+    return "\n".join(map(output.printable, lines_of(verdict))) + "\n"
 
 
 @click.command()
@@ -85,7 +119,8 @@ def report_of(verdict: dict[str, Any]) -> str:
     type=float,
     default=0.0,
     metavar="SHARE",
-    help="Also re-query the suspects about this share of the units, 0 to 1.",
+    help="Also re-query the suspects about this share of the units, 0 to 1; in a case of "
+    "models, above 0: read all scores again.",
 )
 @click.option(
     "--commitment",
@@ -160,14 +195,15 @@ def replay(case, key_files, ask, as_json, manifests, roots, signers, **given) ->
         opened_evidence(case, key_files, ask, roots) as (opened, keys, report),
         ProgressLines() as shown,
     ):
-        done = audit.replay_case(
-            opened, keys, ask=ask, makers=MAKERS, on_progress=shown.of("rows")
-        )
+        if (manifests or roots) and is_case_of_models(opened.path):
+            raise click.UsageError("--manifest and --anchor belong to bundles of photos")
+        report = report if is_bundle else None
+        done, lines = replayed(opened, keys, report, ask, shown.of("rows"))
         compared, left = audit.compare_anchors(opened, _anchors(opened, **given))
         signatures = audit.check_signatures(opened, signers)
-        lines = [*replayed_lines(done), *signature_lines(signatures)]
+        lines += signature_lines(signatures)
         if is_bundle:
-            lines += reworded_report(report, done)
+            left += opened.unchecked
             for name, file in _values("--manifest", manifests, opened.owners).items():
                 bundle_read.check_manifest(opened, name, pathlib.Path(file))
                 compared.append(f"manifest of {name}")
@@ -189,18 +225,68 @@ def replay(case, key_files, ask, as_json, manifests, roots, signers, **given) ->
     return output.CONDITIONAL if is_bundle and left and code == output.DONE else code
 
 
+def lines_fn_of(opened: audit.Case) -> LinesFn:
+    """Return the function that formats verdicts of this kind of case."""
+    return model_case.verdict_lines if is_case_of_models(opened.path) else verdict_lines
+
+
+def replayed(
+    opened: Any,
+    keys: dict[str, MarkKey],
+    report: str | None,
+    ask: float = 0.0,
+    on_progress: progress.ReportFn = progress.silent_parts,
+) -> tuple[audit.Replayed, list[str]]:
+    """Replay a case of photos or of models.
+
+    Args:
+      opened: the case.
+      keys: opened, by owner.
+      report: the text of `report.txt` of a bundle; None of a folder, which has none.
+      ask: share of the units to query again.
+      on_progress: as `audit.replay_case` takes it.
+
+    Returns:
+      The result, and lines about it.
+
+    Raises:
+      ChangedFileError: as `audit.replay_case`, and if the report states other numbers.
+    """
+    of_models, lines_of = is_case_of_models(opened.path), lines_fn_of(opened)
+    how: dict[str, Any] = {"ask": ask, "on_progress": on_progress}
+    if of_models:
+        from anw_jax.schemes.bundles import replay_models
+
+        done = replay_models(opened, keys, **how)
+    else:
+        done = audit.replay_case(opened, keys, makers=MAKERS, **how)
+    lines = replayed_lines(done, lines_of, of_models)
+    if report is not None:
+        lines += _reworded_report(report, report_of(done.verdict, lines_of))
+        lines += [_to_read_again(opened)] if of_models else []
+    return done, lines
+
+
+def _of_models(folder: pathlib.Path) -> Any:
+    """Return the case of models that a bundle holds; the extra 'run' is needed."""
+    with model_case.needing_run():
+        from anw_jax.schemes.bundles import BundledModels
+    return BundledModels(folder)
+
+
 @contextlib.contextmanager
 def opened_evidence(
     case: pathlib.Path, key_files: Any, ask: float, roots: Any
 ) -> Iterator[tuple[Any, dict[str, MarkKey], str]]:
     """Open the folder or the zip of a case: the case, its keys, the text of its report."""
     if case.is_dir() or not case.exists():
-        with opened_case(case) as (opened, _):
+        open_folder = model_case.opened if is_case_of_models(case) else opened_case
+        with open_folder(case) as (opened, _):
             yield opened, keys_of(opened, key_files), ""
         return
     if ask:
         raise click.UsageError("--ask needs the photos and the models: replay the case folder")
-    with bundle_read.open_bundle(case) as unpacked:
+    with bundle_read.open_bundle(case, _of_models) as unpacked:
         if key_files and unpacked.mark_keys:
             raise click.UsageError("the bundle holds the opened keys: leave --key out")
         keys = unpacked.mark_keys or keys_of(unpacked.case, key_files)
@@ -229,9 +315,8 @@ def _values(option, given, owners) -> dict[str, str]:
     return values
 
 
-def reworded_report(text: str, done: audit.Replayed) -> list[str]:
-    """Compare `report.txt` with the verdict; return lines if it is worded differently."""
-    now = report_of(done.verdict)
+def _reworded_report(text: str, now: str) -> list[str]:
+    """Compare `report.txt` with what this version prints; return lines if it differs."""
     if text == now:
         return []
     if numbers_in(text) != numbers_in(now):

@@ -1,6 +1,7 @@
 """Format the results of commands as lines of text."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from anw_jax.audit import AuditState, Case, RecordState, Replayed, reached
@@ -316,21 +317,31 @@ def _end_line(end: dict[str, Any]) -> str:
     return f"{body}: {named}" if named else body
 
 
-def replayed_lines(done: Replayed) -> list[str]:
-    """Format the result of a replay."""
-    lines = [
-        f"replayed: {done.num_rows} rows from the answers, and the verdict from the rows: "
-        "nothing differs from the files"
-    ]
+def replayed_lines(
+    done: Replayed,
+    lines_of: Callable[[dict[str, Any]], list[str]],
+    of_models: bool,
+) -> list[str]:
+    """Format the result of a replay.
+
+    Args:
+      done: the result.
+      lines_of: formats a verdict of this kind of case.
+      of_models: whether the case is one of models.
+    """
+    what = f"{done.num_rows} rows from the answers, and the verdict from the rows"
+    what = "the verdict from the sealed scores" if of_models else what
+    lines = [f"replayed: {what}: nothing differs from the files"]
     if done.wording:
         lines += [
             f"verdict.json is worded differently: {done.wording}; this version prints",
-            *verdict_lines(done.verdict),
+            *lines_of(done.verdict),
         ]
     if done.num_asked:
+        asked = ("read", "scores", "scores") if of_models else ("queried", "units", "answers")
         lines.append(
-            f"queried again: {done.num_asked} units, {done.num_differing} of them with other "
-            "answers than those sealed"
+            f"{asked[0]} again: {done.num_asked} {asked[1]}, {done.num_differing} of them "
+            f"with other {asked[2]} than those sealed"
         )
     if done.verdict["blind_compared"]:
         lines.append(

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import pathlib
+import shlex
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -39,7 +40,7 @@ def or_models(judge: Callable[..., int], *options: str) -> Callable[[Any], Any]:
 
 def probe(path: pathlib.Path, as_json: bool) -> int:
     """Check that every suspect can be read by every owner's decoder."""
-    with _opened(path) as (case, judging):
+    with opened(path) as (case, judging):
         body = judging.probe_models(case)
     lines = []
     for name, report in body["suspects"].items():
@@ -57,7 +58,7 @@ def declare(
     path: pathlib.Path, as_json: bool, beacon: tuple[str, ...], despite_probe: bool
 ) -> int:
     """Fix owners, suspects and beacons."""
-    with _opened(path) as (case, judging):
+    with opened(path) as (case, judging):
         values = {
             name: parse_beacon_value(case.owners[name].published.plan, text)
             for name, text in by_owner("--beacon", beacon, case.owners).items()
@@ -73,9 +74,35 @@ def declare(
     return output.DONE
 
 
+def report(path: pathlib.Path, as_json: bool, out: pathlib.Path | None) -> int:
+    """Write the page of a finished case."""
+    with opened(path) as (case, _):
+        try:
+            from anw_jax.report.models_page import write_models_report
+        except ImportError as error:
+            raise missing_for_report(error) from None
+        page = write_models_report(case, out)
+    lines = [f"{page} written", f"then: {_bundle_command(path)}"]
+    show(as_json, {"report": str(page)}, lines)
+    return output.DONE
+
+
+def _bundle_command(path: pathlib.Path) -> str:
+    words = ("anw", "bundle", str(path), "--key", "KEY", "--out", "evidence.zip")
+    return f"{shlex.join(words)} (all evidence, one file)"
+
+
+def missing_for_report(error: ImportError) -> MissingLibraryError:
+    """Return the error that names the extra of `anw report`."""
+    return MissingLibraryError(
+        f"anw report needs {error.name}, of the extra 'report': pip install '.[report]' in "
+        "the checkout"
+    )
+
+
 def run_audit(path: pathlib.Path, as_json: bool) -> int:
     """Read and seal the scores."""
-    with _opened(path) as (case, judging):
+    with opened(path) as (case, judging):
         body = judging.seal_models(case)
         lines = [
             f"{owner} against {name}: {one['num_scores']} scores sealed, "
@@ -94,15 +121,17 @@ def verdict(
     path: pathlib.Path, as_json: bool, key_files: tuple[str, ...], blind: str | None
 ) -> int:
     """Open the keys and test the sealed scores."""
-    with _opened(path) as (case, judging):
+    with opened(path) as (case, judging):
         files = by_owner("--key", key_files, case.owners)
         keys = {name: MarkKey.load(pathlib.Path(file)) for name, file in files.items()}
         body = judging.judge_models(case, keys, blind=blind)
-    show(as_json, body, _verdict_lines(body))
+    after = f"{then('anw', 'report', path)} (a page to read), {_bundle_command(path)}"
+    show(as_json, body, [*verdict_lines(body), after])
     return output.code_of_verdict(body)
 
 
-def _verdict_lines(body: dict[str, Any]) -> list[str]:
+def verdict_lines(body: dict[str, Any]) -> list[str]:
+    """Format the verdict of a case of models."""
     end, lines = body["corrected"], []
     level = "" if end["level"] is None else f", level {end['level']:g}"
     for owner, by_name in body["tests"].items():
@@ -146,16 +175,23 @@ def _digest_line(case: Any, name: str) -> str:
 
 
 @contextlib.contextmanager
-def _opened(path: pathlib.Path) -> Iterator[tuple[Any, Any]]:
+def opened(path: pathlib.Path) -> Iterator[tuple[Any, Any]]:
     """Open and lock a case of models; the extra 'run' is needed."""
-    try:
+    with needing_run():
         from anw_jax.schemes import judging
         from anw_jax.schemes.case import ModelCase
+    case = ModelCase(path)
+    with case.locked():
+        yield case, judging
+
+
+@contextlib.contextmanager
+def needing_run() -> Iterator[None]:
+    """Turn a failing import into an error that names the extra 'run'."""
+    try:
+        yield
     except ImportError as error:
         raise MissingLibraryError(
             f"a case of models needs {error.name}, of the extra 'run': pip install '.[run]' in "
             "the checkout"
         ) from None
-    case = ModelCase(path)
-    with case.locked():
-        yield case, judging

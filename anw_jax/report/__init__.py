@@ -6,6 +6,7 @@
 * `write_outputs_report(workdir)`: the same of a run with marked outputs.
 * `write_pictures_report(workdir)`: the same of a run with pictures hidden in outputs.
 * `write_case_report(case)`: the page of a finished audit.
+* `models_page.write_models_report(case)`: the same of a case of models; needs the extra 'run'.
 * `write_preview(preview, folder)`: what a mark does to an owner's photos.
 * `results_table(folder)`: a Markdown table over the seeds of an experiment.
 * `write_picture_rows(path, rows)`: rows of small pictures, each with a name.

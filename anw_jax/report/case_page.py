@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -72,17 +73,35 @@ def write_case_report(
       ChangedFileError: a file of the case was changed.
       OSError: it cannot be written.
     """
-    path = case.file(NAME) if out is None else pathlib.Path(out)
-    if path.exists():
-        raise CaseError(f"{path} already exists: name another file, or remove it")
+    path = new_page(case, out)
     record = read_case(case)
     drawn = []
     for number, test in enumerate(record.tests[:MOST_DRAWN]):
         drawn.append(_draw(test, record.verdict["mode"]))
         on_progress(number + 1, min(len(record.tests), MOST_DRAWN))
-    body = html.page("case.html.j2", **_context(record, drawn, with_photos))
+    return write_page(path, html.page("case.html.j2", **_context(record, drawn, with_photos)))
+
+
+def new_page(case: Case, out: str | os.PathLike | None) -> pathlib.Path:
+    """Return where the page of a case goes: a new file.
+
+    Raises:
+      CaseError: it exists.
+    """
+    path = case.file(NAME) if out is None else pathlib.Path(out)
+    if path.exists():
+        raise CaseError(f"{path} already exists: name another file, or remove it")
+    return path
+
+
+def write_page(path: pathlib.Path, page: str) -> pathlib.Path:
+    """Write a page into a new file, and return its path.
+
+    Raises:
+      CaseError: it exists.
+    """
     try:
-        _files.write_new(path, body.encode())
+        _files.write_new(path, page.encode())
     except FileExistsError:
         raise CaseError(f"{path} already exists: name another file, or remove it") from None
     return path
@@ -147,12 +166,12 @@ def _context(
             name: declared.said(f"{REFERENCES}{name}")["declaration_digest"]
             for name in case.references
         },
-        "digests": _digests(case),
+        "digests": digests_of(case),
         "units_of": {t.user.name: _units(t, with_photos) for t in record.tests},
         "most_units": MOST_UNITS,
-        "versions": _versions(record),
+        "versions": versions(record.sealed.get("jax") or {}),
         "is_evidence": lambda test: verdict.is_evidence(test.user.numbers["standing"]),
-        "no_evidence": _no_evidence(shown),
+        "no_evidence": no_evidence({t.user.name: t.user.numbers for t in shown}),
     }
 
 
@@ -184,7 +203,7 @@ def _suspect(record: CaseRecord, name: str) -> dict[str, Any]:
     }
 
 
-def _digests(case: Case) -> dict[str, str]:
+def digests_of(case: Case) -> dict[str, str]:
     """Return the SHA-256 of the files of the steps, in their order."""
     names = ("probe.json", "declared.json", "blind.json", "closed.json", "statements.toml")
     found = {name: case.digest(name) for name in (*names, "verdict.json")}
@@ -216,9 +235,8 @@ def _units(test: CaseTest, with_photos: bool) -> list[dict[str, Any]]:
     return found
 
 
-def _versions(record: CaseRecord) -> dict[str, str]:
+def versions(recorded: dict[str, Any]) -> dict[str, str]:
     """Return what the queries recorded of their machine, and what this page was made with."""
-    recorded = record.sealed.get("jax") or {}
     found = {f"audit: {name}": str(value) for name, value in recorded.items()}
     here = {
         "anw_jax": __version__,
@@ -228,12 +246,12 @@ def _versions(record: CaseRecord) -> dict[str, str]:
     return {**found, **{f"this page: {name}": value for name, value in here.items()}}
 
 
-def _no_evidence(tests: list[CaseTest]) -> dict[str, list[str]]:
+def no_evidence(tests: Mapping[str, dict[str, Any]]) -> dict[str, list[str]]:
     """Return why what is shown is no evidence whatever holds, with the tests it concerns."""
     concerned: dict[str, list[str]] = {}
-    for test in tests:
-        standing = test.user.numbers["standing"]
+    for name, numbers in tests.items():
+        standing = numbers["standing"]
         is_bad = not verdict.is_evidence(standing) and not verdict.is_conditional(standing)
-        if test.user.numbers["outcome"] == "shown" and is_bad:
-            concerned.setdefault(standing, []).append(test.user.name)
+        if numbers["outcome"] == "shown" and is_bad:
+            concerned.setdefault(standing, []).append(name)
     return concerned

@@ -106,7 +106,7 @@ def _test(declared, sealed, tables, end, owner, suspect, test, is_control) -> Ca
         "num_unusable": 0,  # a sequential result does not count them
         **test,
         "alpha": level,
-        "level_gloss": _level_gloss(level, plan.alpha, end["num_tests"]),
+        "level_gloss": level_gloss(level, plan.alpha, end["num_tests"]),
         "kind": "marked",
         "scheme": manifest.scheme,
         "num_images": manifest.num_images,
@@ -145,7 +145,8 @@ def _test(declared, sealed, tables, end, owner, suspect, test, is_control) -> Ca
     return CaseTest(owner, suspect, is_control, user, rows, curve)
 
 
-def _level_gloss(level: float, committed: float, num_tests: int) -> str:
+def level_gloss(level: float, committed: float, num_tests: int) -> str:
+    """Say where the level of a test comes from."""
     if level == committed:
         return "committed to before training"
     return f"the committed {committed:g}, corrected for {num_tests} tests"

@@ -101,28 +101,44 @@ def _draw(one: Suspect, folder: pathlib.Path) -> Drawing:
         "colluder": np.isin(np.arange(len(one.log10_p)), one.colluders).astype(int),
     }
     return publish_figure(
-        folder, f"suspect_{one.name}", alt, lambda theme: _figure(one, theme), columns
+        folder,
+        f"suspect_{one.name}",
+        alt,
+        lambda theme: customers_figure(
+            one.log10_p, columns["colluder"] > 0, "colluders", one.limit, theme
+        ),
+        columns,
     )
 
 
-def _figure(one: Suspect, theme: Theme) -> Figure:
+def customers_figure(
+    log10_p: np.ndarray, is_marked: np.ndarray, label: str, limit: float, theme: Theme
+) -> Figure:
+    """Draw the p of every customer, and the line below which one is named.
+
+    Args:
+      log10_p: `[num_customers]`.
+      is_marked: bool `[num_customers]`, which of them stand out.
+      label: what these are.
+      limit: log10 of the p below which the first customer is named.
+      theme: of the figure.
+    """
     figure, axes = style.panel(3.3, 2.3, (0.55, 0.48, 0.15, 0.25))
-    customers = np.arange(len(one.log10_p))
-    guilty = np.isin(customers, one.colluders)
-    for chosen, colour, marker, label in (
-        (~guilty, theme.muted, ".", "others"),
-        (guilty, theme.alert, "D", "colluders"),
+    customers = np.arange(len(log10_p))
+    for chosen, colour, marker, name in (
+        (~is_marked, theme.muted, ".", "others"),
+        (is_marked, theme.alert, "D", label),
     ):
         axes.plot(
             customers[chosen],
-            -one.log10_p[chosen],
+            -log10_p[chosen],
             marker,
             color=colour,
             markersize=4.0,
             clip_on=False,
-            label=label,
+            label=name,
         )
-    axes.axhline(-one.limit, color=theme.faint, linewidth=1.0, linestyle="--", zorder=0)
+    axes.axhline(-limit, color=theme.faint, linewidth=1.0, linestyle="--", zorder=0)
     axes.set_ylim(bottom=0.0)
     axes.set_ylabel("-log10 p")
     axes.set_xlabel("customer")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -150,18 +150,30 @@ def describe_curve(curve: Curve) -> str:
     )
 
 
-def observed_z(user: UserRecord) -> float:
+class HasNull(Protocol):
+    """A test whose null distribution can be drawn, such as a `UserRecord`.
+
+    Attributes:
+      numbers: of the test, with `z` and `p_text`.
+      null: arrays `z` and `probability`, or None.
+    """
+
+    numbers: dict[str, Any]
+    null: dict[str, np.ndarray] | None
+
+
+def observed_z(user: HasNull) -> float:
     """Return the observed statistic in null standard deviations; 0 where it is not known."""
     z = user.numbers.get("z")
     return 0.0 if z is None else float(z)
 
 
-def has_null(user: UserRecord) -> bool:
+def has_null(user: HasNull) -> bool:
     """Return whether there is a null distribution to draw."""
     return user.null is not None and len(user.null["z"]) > 1
 
 
-def null_figure(user: UserRecord, theme: Theme) -> Figure:
+def null_figure(user: HasNull, theme: Theme) -> Figure:
     """Draw the null distribution on a linear scale above, on a logarithmic one below."""
     figure = Figure(figsize=(3.1, 3.5))
     upper = figure.add_axes((0.2, 0.565, 0.765, 0.375))
@@ -229,7 +241,7 @@ def _draw_bins(
     axes.plot(z, probability, color=theme.signal, lw=1.2)
 
 
-def describe_null(user: UserRecord) -> str:
+def describe_null(user: HasNull) -> str:
     """Describe the null distribution in words."""
     return (
         "Distribution of the match under keys that the model cannot have seen, a bell round "
@@ -238,7 +250,7 @@ def describe_null(user: UserRecord) -> str:
     )
 
 
-def null_columns(user: UserRecord) -> dict[str, np.ndarray]:
+def null_columns(user: HasNull) -> dict[str, np.ndarray]:
     """Return the numbers of the figure; `is_observed` marks the bin of the observation."""
     z, probability = user.null["z"], user.null["probability"]
     nearest = np.argmin(np.abs(z - observed_z(user)))

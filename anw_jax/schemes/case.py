@@ -140,14 +140,14 @@ class ModelCase(Case):
         found = sorted(path for path in visible(folder) if path.is_dir())
         if not found:
             raise CaseError(f"{folder} must hold a folder for each owner, with {MODEL_MARK}")
-        return {check_name(path.name, path): _owner(path) for path in found}
+        return {check_name(path.name, path): self._owner(path) for path in found}
 
-    @functools.cached_property
-    def opened(self) -> dict[str, OpenModel]:
-        """The suspects' models, by name.
+    @property
+    def system(self) -> System:
+        """The one system of all owners.
 
         Raises:
-          CaseError, CheckpointError: a file that is missing, of another kind, or no model.
+          CaseError: they have marks of several.
         """
         published = [owner.published for owner in self.owners.values()]
         names = sorted({mark.plan.mark.partition(":")[0] for mark in published})
@@ -156,7 +156,16 @@ class ModelCase(Case):
                 f"the owners of a case must have marks of one system, got {', '.join(names)}: "
                 "give each system a case of its own"
             )
-        system = published[0].system
+        return published[0].system
+
+    @functools.cached_property
+    def opened(self) -> dict[str, OpenModel]:
+        """The suspects' models, by name.
+
+        Raises:
+          CaseError, CheckpointError: a file that is missing, of another kind, or no model.
+        """
+        system = self.system
         return {name: system.open_suspect(file) for name, file in self.suspects.items()}
 
     def read(self, name: str) -> dict[str, Any]:
@@ -170,6 +179,21 @@ class ModelCase(Case):
         """Return the path of a suspect's sealed scores."""
         return self.file("scores") / f"{suspect}.npz"
 
+    def _owner(self, folder: pathlib.Path) -> ModelOwner:
+        path = folder / MODEL_MARK
+        mark = ModelMark.load(path)
+        try:
+            decoder = mark.open_decoder()
+        except (TypeError, ValueError) as error:
+            if isinstance(error, AnwError):
+                raise
+            raise CaseError(f"{path} is damaged: {error}") from None
+        own = self._open_own(mark, decoder, folder)
+        return ModelOwner(folder.name, mark, digest_of(path), decoder, own)
+
+    def _open_own(self, mark: ModelMark, decoder: Decoder, folder: pathlib.Path) -> Any:
+        return mark.system.open_own(decoder, mark.plan, folder)
+
 
 def write_statements(case: ModelCase) -> None:
     """Write the commented `statements.toml` where there is none."""
@@ -178,16 +202,3 @@ def write_statements(case: ModelCase) -> None:
     parts = [stated.HEAD, *(stated.owner_table(name, stated.MODELS) for name in case.owners)]
     parts += [stated.suspect_table(name, stated.MODELS) for name in case.suspects]
     _files.write_whole(case.file(stated.NAME), "".join(parts).encode())
-
-
-def _owner(folder: pathlib.Path) -> ModelOwner:
-    path = folder / MODEL_MARK
-    mark = ModelMark.load(path)
-    try:
-        decoder = mark.open_decoder()
-    except (TypeError, ValueError) as error:
-        if isinstance(error, AnwError):
-            raise
-        raise CaseError(f"{path} is damaged: {error}") from None
-    own = mark.system.open_own(decoder, mark.plan, folder)
-    return ModelOwner(folder.name, mark, digest_of(path), decoder, own)

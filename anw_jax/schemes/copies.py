@@ -21,6 +21,7 @@ from anw_jax.keys import MarkKey, Plan
 from anw_jax.schemes.fingerprint.carrier import Carrier
 from anw_jax.schemes.fingerprint.disputes import (
     NOT_EXCLUDED,
+    check_copies,
     check_issues,
     open_codes,
     sentence_of,
@@ -41,6 +42,7 @@ from anw_jax.schemes.scheme import Tested
 from anw_jax.schemes.weights import Network, load_network, open_base, weights_digest
 from anw_jax.stats import multiplied
 
+LOG = "log"
 # Of whose tests the correction gives each a level of its own.
 _CLAIMS = ("one model", "each model")
 
@@ -50,7 +52,7 @@ class Copies:
     """What an owner hands over beside the carrier.
 
     Attributes:
-      base: weights of the clean model w_base.
+      base: weights of the clean model w_base; None in a bundle, which holds no weights.
       setup: as the log has it.
       issues: all copies, with their receipts.
       not_counted: numbers of records that change nothing, each with the reason.
@@ -59,7 +61,7 @@ class Copies:
       folder: of the accepted copies.
     """
 
-    base: dict[str, Any]
+    base: dict[str, Any] | None
     setup: Setup
     issues: tuple[Issue, ...]
     not_counted: dict[int, str]
@@ -79,7 +81,12 @@ def open_copies(carrier: Carrier, plan: Plan, folder: pathlib.Path) -> Copies:
     """
     _, base = open_base(folder)
     carrier.check_base(base)
-    records = read_log(folder / "log")
+    return dataclasses.replace(open_log(carrier, plan, folder), base=base)
+
+
+def open_log(carrier: Carrier, plan: Plan, folder: pathlib.Path) -> Copies:
+    """Read the log of an owner's folder, and no weights; see `open_copies`."""
+    records = read_log(folder / LOG)
     # A stranger could repeat the record, but only after the owner. Codes follow from the whole
     # plan: with another than the arbitrator had, the owner could choose them after the value.
     numbers = [
@@ -88,7 +95,7 @@ def open_copies(carrier: Carrier, plan: Plan, folder: pathlib.Path) -> Copies:
         if one.kind == "setup" and one.body.get("plan") == plan.as_json()
     ]
     if not numbers:
-        raise CaseError(f"{folder / 'log'} must hold the log with the SETUP of this plan")
+        raise CaseError(f"{folder / LOG} must hold the log with the SETUP of this plan")
     own = setup_of(records, numbers[0])
     if own.plan.claim not in _CLAIMS:
         raise CaseError(
@@ -103,11 +110,16 @@ def open_copies(carrier: Carrier, plan: Plan, folder: pathlib.Path) -> Copies:
             )
     issues, not_counted = issues_of(records, own.number)
     if not any(one.accepted for one in issues):
-        raise CaseError(f"{folder / 'log'} holds no accepted copy: nobody could be named")
+        raise CaseError(f"{folder / LOG} holds no accepted copy: nobody could be named")
     check_issues(carrier, issues)
     newest = records[-1].digest
     num_setups = sum(one.kind == "setup" for one in records)
-    return Copies(base, own, tuple(issues), not_counted, newest, num_setups, folder / "copies")
+    return Copies(None, own, tuple(issues), not_counted, newest, num_setups, folder / "copies")
+
+
+def log_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """List the records of an owner's log, which a bundle holds."""
+    return sorted((folder / LOG).glob("[0-9]*.json"))
 
 
 def fixed(own: Copies) -> dict[str, str]:
@@ -153,7 +165,7 @@ def trace_copies(
 
     Args:
       carrier: of the issue.
-      own: as `open_copies` read it.
+      own: as `open_copies` read it; as `open_log` did, what its copies hold is not checked.
       plan: the committed plan.
       scores: as `extract_all` returns them.
       mark_key: the owner's key, spent by this.
@@ -168,9 +180,9 @@ def trace_copies(
     by_reading = dict(
         zip(carrier.readings, np.split(scores, len(carrier.readings)), strict=True)
     )
-    codes = open_codes(
-        carrier, own.base, own.setup, own.issues, mark_key, beacon, copies_in(own.folder)
-    )
+    codes = open_codes(carrier, own.setup, own.issues, mark_key, beacon)
+    if own.base is not None:
+        check_copies(carrier, own.base, own.issues, codes, copies_in(own.folder))
     found = trace(carrier, plan, by_reading, codes, factor=factor)
     accepted = [place for place, one in enumerate(own.issues) if one.accepted is not None]
     result = strongest(carrier, plan, by_reading, [codes[place] for place in accepted])

@@ -10,6 +10,8 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from anw_jax import _files, _json, verify
 from anw_jax.audit import checks
 from anw_jax.audit.conditions import OVERRIDDEN, check_blind, split_controls
@@ -120,14 +122,11 @@ def seal_models(case: ModelCase) -> dict[str, Any]:
     if case.has("blind.json"):
         return read_sealed(case, case.scores_file, "scores")[0]
     results = {}
-    for name, suspect in case.opened.items():
-        scores = {}
-        for owner, one in case.owners.items():
-            try:
-                read = one.published.system.extract(one.decoder, one.own, suspect.model)
-            except ValueError as error:
-                raise CaseError(f"suspect {name!r}, owner {owner!r}: {error}") from None
-            scores[owner] = verify.sealing.sealed_form(read)
+    for name in case.suspects:
+        scores = {
+            owner: verify.sealing.sealed_form(read_scores(case, owner, name))
+            for owner in case.owners
+        }
         _files.write_npz(case.scores_file(name), scores)
         results[name] = {
             "file": digest_of(case.scores_file(name)),
@@ -149,6 +148,19 @@ def seal_models(case: ModelCase) -> dict[str, Any]:
     return body
 
 
+def read_scores(case: ModelCase, owner: str, suspect: str) -> np.ndarray:
+    """Read one owner's scores from one suspect, as the system's `extract` returns them.
+
+    Raises:
+      CaseError: the suspect cannot be read.
+    """
+    one = case.owners[owner]
+    try:
+        return one.published.system.extract(one.decoder, one.own, case.opened[suspect].model)
+    except ValueError as error:
+        raise CaseError(f"suspect {suspect!r}, owner {owner!r}: {error}") from None
+
+
 def judge_models(
     case: ModelCase, mark_keys: Mapping[str, MarkKey], *, blind: str | None = None
 ) -> dict[str, Any]:
@@ -167,6 +179,15 @@ def judge_models(
       ChangedFileError: a file was changed, or is not the one noted.
       CommitmentError: a key that does not open its commitment.
     """
+    body = recompute_models(case, mark_keys, blind=blind)
+    _json.write(case.file("verdict.json"), body)
+    return body
+
+
+def recompute_models(
+    case: ModelCase, mark_keys: Mapping[str, MarkKey], *, blind: str | None = None
+) -> dict[str, Any]:
+    """Compute the verdict from the files of a case; write nothing. See `judge_models`."""
     declared, statements = check_unchanged(case), read_statements(case)
     check_controls(statements, declared)
     check_release(case, statements)
@@ -210,7 +231,7 @@ def judge_models(
     for by_name in suspects.values():
         for test in by_name.values():
             test["text"] = _text(test, end["level"])
-    body = {
+    return {
         "format": FORMATS["verdict.json"],
         "previous": case.digest("blind.json"),
         "mode": "sealed",
@@ -220,8 +241,6 @@ def judge_models(
         "case": _circumstances(case, declared, statements),
         "blind_compared": is_compared,
     }
-    _json.write(case.file("verdict.json"), body)
-    return body
 
 
 def check_unchanged(case: ModelCase) -> dict[str, Any]:

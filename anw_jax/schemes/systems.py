@@ -60,6 +60,10 @@ class System:
         the level is divided by.
       fixed: from `own` to what `declared.json` fixes of it beside the decoder.
       least_found: from `own` to how many commitments the owner's files show.
+      kept: from the owner's folder to the files that a bundle holds beside the decoder.
+      open_kept: `open_own` where only these are there, for the test alone.
+      elsewhere: what else is needed to read the scores again, in words.
+      unchecked: what the test checks with it, and a bundle cannot show; "" for nothing.
     """
 
     decoder_from_json: Callable[[dict[str, Any]], Decoder]
@@ -70,6 +74,10 @@ class System:
     trace: Callable[..., Tested] | None = None
     fixed: Callable[[Any], dict[str, str]] = lambda own: {}
     least_found: Callable[[Any], int] = lambda own: 1
+    kept: Callable[[pathlib.Path], list[pathlib.Path]] = lambda folder: []
+    open_kept: Callable[[Any, Plan, pathlib.Path], Any] = lambda decoder, plan, folder: None
+    elsewhere: str = "base.npz, the clean model w0, and the suspects' networks"
+    unchecked: str = ""
 
 
 def system_of(plan: Plan) -> System:
@@ -220,6 +228,10 @@ SYSTEMS = {
         trace=copies.trace_copies,
         fixed=copies.fixed,
         least_found=copies.least_found,
+        kept=copies.log_files,
+        open_kept=copies.open_log,
+        elsewhere="base.npz, the clean model, copies/, and the suspects' networks",
+        unchecked="codes in the accepted copies",
     ),
     BARRIER: System(
         decoder_from_json=barrier.Head.from_json,
@@ -227,6 +239,7 @@ SYSTEMS = {
         open_suspect=open_answers,
         problems=_answer_problems,
         extract=_read_answers,
+        elsewhere="decoder.npz, queries and own outputs, and the suspects' answers",
     ),
     MULTITASK: System(
         decoder_from_json=multitask.Decoder.from_json,

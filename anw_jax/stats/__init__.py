@@ -38,7 +38,7 @@ from anw_jax.stats.bits import (
 from anw_jax.stats.bounds import INVERSIONS, LowerBound, UnitList, how_many, which_units
 from anw_jax.stats.calibration import calibrated_scores
 from anw_jax.stats.exact import ExactNull, quantise
-from anw_jax.stats.null_shape import null_shape
+from anw_jax.stats.null_shape import bit_null_shape, null_shape
 from anw_jax.stats.power import AuditPlan, log_p_reached, plan_audit
 from anw_jax.stats.printed_p import format_log10_p, format_p, format_p_value
 from anw_jax.stats.row_scorer import RowScorer, row_shapes
@@ -89,6 +89,7 @@ __all__ = [
     "TestResult",
     "UnitList",
     "bit_log10_p_values",
+    "bit_null_shape",
     "bit_test",
     "blind_argmin",
     "bonferroni",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from anw_jax.keys import Units
+from anw_jax.stats.bits import bit_integers
 from anw_jax.stats.exact import ExactNull, quantise
 from anw_jax.stats.scores import score_units
 
@@ -35,7 +36,25 @@ def null_shape(
       >>> shape["probability"][shape["probability"] > 0].tolist()
       [0.25, 0.5, 0.25]
     """
-    null = ExactNull(quantise(score_units(loss_table, units, statistic, references)))
+    return _binned(ExactNull(quantise(score_units(loss_table, units, statistic, references))))
+
+
+def bit_null_shape(scores: np.ndarray, statistic: str) -> dict[str, np.ndarray]:
+    """Bin the null distribution of a test of secret bits; see `null_shape`.
+
+    Args:
+      scores: float `[num_bits]`, as `bit_test` takes them.
+      statistic: a name of `BIT_STATISTICS`.
+
+    Example:
+      >>> shape = bit_null_shape(np.array([1.0, -1.0]), "bit_signs")
+      >>> shape["probability"][shape["probability"] > 0].tolist()
+      [0.25, 0.5, 0.25]
+    """
+    return _binned(ExactNull(bit_integers(scores, statistic)))
+
+
+def _binned(null: ExactNull) -> dict[str, np.ndarray]:
     if not null.std > 0:
         return {"z": np.zeros(1), "probability": np.ones(1)}
     z = (np.arange(len(null.pmf)) - null.mean) / null.std

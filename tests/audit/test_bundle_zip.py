@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from anw_jax.audit import bundle_read, bundle_zip
-from anw_jax.audit.bundle import FORMAT, index_bytes
+from anw_jax.audit.bundle_write import FORMAT, index_bytes
 from anw_jax.errors import AnwError, CaseError
 from tests.cli.bundling import verified
 

@@ -8,7 +8,7 @@ import io
 import json
 import pathlib
 
-from anw_jax.audit.bundle import index_bytes
+from anw_jax.audit.bundle_write import index_bytes
 from anw_jax.audit.bundle_zip import unpack, write_zip
 from anw_jax.cli.main import run
 from anw_jax.keys import MarkKey

@@ -111,3 +111,21 @@ def nets():
         tuned = staticmethod(tuned)
 
     return Nets
+
+
+@pytest.fixture(scope="module", params=["multitask", "barrier", "copies"])
+def evidence(request, tmp_path_factory):
+    """A finished case of each system, and its bundle."""
+    from tests.schemes import bundling
+
+    root = tmp_path_factory.mktemp(request.param)
+    with bundling.small_networks():
+        yield bundling.finished(root, bundling.MAKERS[request.param](root))
+
+
+@pytest.fixture(scope="module")
+def members(evidence, tmp_path_factory):
+    """The members of that bundle."""
+    from tests.cli.bundling import members_of
+
+    return members_of(evidence.zip, tmp_path_factory.mktemp("members") / "in")

@@ -12,6 +12,7 @@ from anw_jax.keys import MarkKey, commit_scheme
 from anw_jax.schemes import multitask, systems, weights_digest
 from anw_jax.schemes.case import ModelCase, ModelMark
 from anw_jax.schemes.judging import declare_models, judge_models, probe_models, seal_models
+from tests.schemes.conftest import tiny_net
 
 VALUE = bytes(range(32))
 STATED = """
@@ -31,12 +32,16 @@ def save(path, net) -> None:
 
 
 @pytest.fixture
-def tiny_system(monkeypatch, nets):
+def tiny_system(monkeypatch):
+    return use_tiny_networks(monkeypatch)
+
+
+def use_tiny_networks(monkeypatch) -> systems.System:
     """The multi-task system with networks of two matrices in the place of real ones."""
 
     def read(path):
         with np.load(path) as arrays:
-            return dataclasses.replace(nets.fresh(0), **dict(arrays))
+            return dataclasses.replace(tiny_net(0), **dict(arrays))
 
     def open_own(decoder, plan, folder):
         net = read(folder / "base.npz")
@@ -289,6 +294,8 @@ def test_the_commands_of_cases_of_photos_judge_models_too(folder, tmp_path, caps
     code = run(["verdict", path, "--key", str(tmp_path / "one.key"), "--blind", noted])
     assert code == 10  # nothing is stated yet
     assert "ann against found: shown" in capsys.readouterr().out
-    for words in (["bundle", path, "--out", str(tmp_path / "x.zip")], ["report", path]):
-        assert run(words) == 1
-        assert "is a case of models" in capsys.readouterr().err
+    words = ["bundle", path, "--out", str(tmp_path / "x.zip")]
+    assert run([*words, "--with-names"]) == 2
+    assert "--with-names is for cases of photos" in capsys.readouterr().err
+    assert run(words) == 1
+    assert "give the key of each owner" in capsys.readouterr().err

@@ -7,11 +7,11 @@ import shutil
 from typing import Any
 
 from anw_jax import _check, audit, data
+from anw_jax.audit.case import is_case_of_models
 from anw_jax.audit.folder_report import plural
 from anw_jax.audit.published import COMMITMENT
 from anw_jax.cli import output
-from anw_jax.cli.evidence import opened_evidence, reworded_report
-from anw_jax.cli.format import replayed_lines, verdict_lines
+from anw_jax.cli.evidence import lines_fn_of, opened_evidence, replayed
 from anw_jax.cli.options import parse_beacon_value
 from anw_jax.cli.owner import clock, code_of
 from anw_jax.cli.owner_format import commitment_lines, marked_lines
@@ -182,23 +182,28 @@ def read_verdict(session: Session, given: dict[str, Any]) -> StepFn:
         from anw_jax.report import write_case_report
 
         with opened_evidence(path, (), 0.0, ()) as (opened, keys, text):
+            lines_of = lines_fn_of(opened)
             if path.is_dir():
                 if not opened.has("verdict.json"):
                     raise CaseError(f"{path} has no verdict yet")
                 page.unlink(missing_ok=True)
-                write_case_report(opened, page, on_progress=on_progress)
+                if is_case_of_models(path):
+                    from anw_jax.report.models_page import write_models_report
+
+                    write_models_report(opened, page)
+                else:
+                    write_case_report(opened, page, on_progress=on_progress)
                 verdict = opened.read("verdict.json")
                 code = output.code_of_verdict(verdict)
-                return Result(tuple(verdict_lines(verdict)), code, page.name)
-            done = audit.replay_case(opened, keys, on_progress=lambda _: on_progress)
-            lines = [*replayed_lines(done), *signature_lines(audit.check_signatures(opened))]
-            reworded_report(text, done)
+                return Result(tuple(lines_of(verdict)), code, page.name)
+            done, lines = replayed(opened, keys, text, on_progress=lambda _: on_progress)
+            lines += signature_lines(audit.check_signatures(opened))
             if done.num_differing:
                 return Result(tuple(lines), output.BROKEN)
             lines += ["consistent, anchors not checked: anw replay compares them"]
             code = output.code_of_verdict(done.verdict)
             code = output.CONDITIONAL if code == output.DONE else code
-            return Result((*lines, *verdict_lines(done.verdict)), code)
+            return Result((*lines, *lines_of(done.verdict)), code)
 
     return step
 

@@ -182,7 +182,8 @@ def judge_dispute(
     _check_counts(records, record, carrier, own, issues)
     scores = _scores(record, carrier, base, suspect)
     _check_seals(readings_of(records, own, number), number, scores)
-    codes = open_codes(carrier, base, own, issues, mark_key, beacon, copy_of)
+    codes = open_codes(carrier, own, issues, mark_key, beacon)
+    check_copies(carrier, base, issues, codes, copy_of)
     said = verify.Statements(
         commitment=own.commitment,
         held_since=own.held_since,
@@ -230,23 +231,18 @@ def judge_dispute(
 
 def open_codes(
     carrier: Carrier,
-    base: dict[str, Any],
     own: Setup,
     issues: Sequence[Issue],
     mark_key: MarkKey,
     beacon: bytes,
-    copy_of: Callable[[Issue], dict[str, Any]],
 ) -> list[Bits]:
-    """Open the codes of all issues, and check that every accepted copy holds its own.
+    """Open the codes of all issues; whether a copy holds its own is for `check_copies`.
 
     Raises:
-      RefusedDisputeError: a key or a value other than that of SETUP, a changed copy, or one
-        that holds another code than its own.
+      RefusedDisputeError: a key or a value other than that of SETUP.
     """
     check_opening(own, mark_key, beacon)
-    codes = [one.code(mark_key, own.plan, carrier.num_bits, beacon) for one in issues]
-    _check_copies(carrier, base, issues, codes, copy_of)
-    return codes
+    return [one.code(mark_key, own.plan, carrier.num_bits, beacon) for one in issues]
 
 
 def check_issues(carrier: Carrier, issues: Sequence[Issue]) -> None:
@@ -316,14 +312,18 @@ def _check_seals(reads: list[Record], number: int, scores: dict[str, np.ndarray]
         check_sealed(own, reads[0].body["seals"].get(reading), f"the scores {reading!r}")
 
 
-def _check_copies(
+def check_copies(
     carrier: Carrier,
     base: dict[str, Any],
     issues: Sequence[Issue],
     codes: list[Bits],
     copy_of: Callable[[Issue], dict[str, Any]],
 ) -> None:
-    """Check that every accepted copy holds its own code and no other's."""
+    """Check that every accepted copy holds its own code and no other's.
+
+    Raises:
+      RefusedDisputeError: a changed copy, or one that holds another code than its own.
+    """
     signs = np.array([code.signs for code in codes])
     for place, one in enumerate(issues):
         if one.accepted is None:

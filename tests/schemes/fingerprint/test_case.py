@@ -1,6 +1,7 @@
 """Customers' copies judged by the case commands, from the probe to the verdict."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -14,7 +15,7 @@ from anw_jax.schemes import copies, fingerprint, systems, weights_digest
 from anw_jax.schemes.case import ModelCase, ModelMark
 from anw_jax.schemes.fingerprint import Issue, RefusedDisputeError, records
 from anw_jax.schemes.judging import declare_models, judge_models, probe_models, seal_models
-from tests.schemes.fingerprint.conftest import VALUE, tiny_base
+from tests.schemes.fingerprint.conftest import VALUE, Owner, tiny_base
 from tests.schemes.fingerprint.world import World, leaked, load, save
 
 STATED = """
@@ -30,6 +31,10 @@ models_tried = 1
 
 @pytest.fixture(autouse=True)
 def plain_files(monkeypatch):
+    use_plain_files(monkeypatch)
+
+
+def use_plain_files(monkeypatch) -> None:
     """Networks are files of two kernels, which no class of `models` describes."""
 
     def open_suspect(file):
@@ -77,19 +82,21 @@ class Folder:
 
 
 @pytest.fixture
-def make(tmp_path, owner_class):
-    def made(*accepted: str, claim: str = "one model", **settings) -> Folder:
-        own = owner_class(key=MarkKey.generate(), claim=claim, **settings)
-        (tmp_path / "world").mkdir()
-        world = World(tmp_path / "world", own)
-        world.see()
-        for name in ("ann", "bob", "cid"):
-            number = world.issue(name).number
-            if name in accepted:
-                world.accept(name, number)
-        return Folder(tmp_path / "case", world)
+def make(tmp_path):
+    return functools.partial(made, tmp_path)
 
-    return made
+
+def made(path, *accepted: str, claim: str = "one model", **settings) -> Folder:
+    """A case whose owner issued three copies, of which some have a receipt."""
+    own = Owner(key=MarkKey.generate(), claim=claim, **settings)
+    (path / "world").mkdir()
+    world = World(path / "world", own)
+    world.see()
+    for name in ("ann", "bob", "cid"):
+        number = world.issue(name).number
+        if name in accepted:
+            world.accept(name, number)
+    return Folder(path / "case", world)
 
 
 def test_those_who_leaked_are_named_and_all_stated_it_is_evidence(make):
@@ -264,7 +271,7 @@ def test_nobody_is_named_beside_not_shown(monkeypatch, owner_class, tmp_path):
             Issue(number, "0f" * 32, "0f" * 32, "", receipt)
             for number, receipt in enumerate(receipts)
         )
-        case = copies.Copies(own.base, None, issues, {}, "", 1, tmp_path)
+        case = copies.Copies(None, None, issues, {}, "", 1, tmp_path)
         found = copies.trace_copies(own.carrier, case, own.plan, scores, own.key, VALUE, 1.0)
         assert fingerprint.trace(own.carrier, own.plan, {"non-blind": scores}, drawn).named == (
             0,

@@ -1,0 +1,169 @@
+"""Bundle, replay and read again a finished case of models.
+
+    owners/<name>/mark.json      decoder, plan and commitment; of customers' copies also log/
+    suspects/<name>.toml         no networks, no answers, no queries
+    scores/<name>.npz            the sealed scores
+    statements.toml, probe.json, declared.json, blind.json, verdict.json, report.txt, keys/,
+    *.sig, bundle.json           as in a bundle of photos (`audit.bundle`)
+
+Without networks no score can be read again: the digests of w0 (in the decoder), of suspects and
+of copies (in the log) say which they are. An unpacked bundle with these files put into place is
+a case folder, which `replay_models` reads again.
+"""
+
+import os
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from anw_jax import _check, progress
+from anw_jax.audit.bundle_write import (
+    REPORT,
+    Bundled,
+    Members,
+    check_can_bundle,
+    files_of_steps,
+    names_in_all,
+    relative,
+    signatures_of,
+    write_bundle,
+)
+from anw_jax.audit.case import MODEL_MARK
+from anw_jax.audit.replay import Replayed, check_verdict, written_verdict
+from anw_jax.audit.seal import read_sealed
+from anw_jax.audit.statements import NAME as STATEMENTS
+from anw_jax.errors import CaseError
+from anw_jax.keys import MarkKey
+from anw_jax.schemes.case import FORMATS, ModelCase, ModelMark
+from anw_jax.schemes.judging import read_scores, recompute_models
+from anw_jax.schemes.scheme import Decoder
+from anw_jax.schemes.systems import OpenModel
+from anw_jax.verify.sealing import sealed_form
+
+# Far more than the scores of any suspect: an `.npz` file in a bundle may not expand to more.
+_MOST_BYTES = 2**26
+# How far scores may differ on another machine, in units of their median magnitude.
+_TOLERANCE = 1e-3
+
+
+class BundledModels(ModelCase):
+    """A case of models without networks, as a bundle holds it.
+
+    Args:
+      path: the folder into which the bundle was unpacked.
+    """
+
+    has_names = True
+    most_bytes = _MOST_BYTES
+
+    @property
+    def opened(self) -> dict[str, OpenModel]:
+        """The suspects' digests, as they were declared; there are no networks to compute them.
+
+        Raises:
+          CaseError, ChangedFileError: as `ModelCase.opened`.
+        """
+        declared = self.read("declared.json")["suspects"]
+        return {
+            name: OpenModel(declared.get(name, {}).get("weights", ""), None)
+            for name in self.suspects
+        }
+
+    def names_of_members(self) -> set[str]:
+        """Return the members that the bundle of this case has."""
+        return names_in_all(self) | _files_of(self).keys()
+
+    @property
+    def unchecked(self) -> list[str]:
+        """What a verdict rests on and a bundle cannot show: it needs the networks."""
+        what = self.system.unchecked
+        return [f"{what} of {name}" for name in self.owners] if what else []
+
+    def _open_own(self, mark: ModelMark, decoder: Decoder, folder: pathlib.Path) -> object:
+        return mark.system.open_kept(decoder, mark.plan, folder)
+
+
+def bundle_models(
+    case: ModelCase, mark_keys: Mapping[str, MarkKey], out: str | os.PathLike, report: str
+) -> Bundled:
+    """Write the evidence bundle of a finished case of models; see `audit.bundle_case`.
+
+    The case is replayed first. The keys are in the bundle, and so they are spent.
+
+    Args:
+      case: with `verdict.json`.
+      mark_keys: the opened key of each owner, by name.
+      out: the zip file; it must not exist.
+      report: the verdict as text, which becomes `report.txt`.
+
+    Raises:
+      CaseError: not finished, keys of other owners, or a file of the case is a link.
+      ChangedFileError, CommitmentError: as `replay_models`.
+      FileExistsError: `out` exists.
+    """
+    out = pathlib.Path(out)
+    check_can_bundle(case, out)
+    replay_models(case, mark_keys)
+    members: Members = {REPORT: report.encode()}
+    return write_bundle(case, members | _files_of(case), mark_keys, out, has_names=True)
+
+
+def replay_models(
+    case: ModelCase,
+    mark_keys: Mapping[str, MarkKey],
+    *,
+    ask: float = 0.0,
+    on_progress: progress.ReportFn = progress.silent_parts,
+) -> Replayed:
+    """Compute the verdict again from the sealed scores, and compare it with `verdict.json`.
+
+    Args:
+      case: with `verdict.json`; of a bundle `BundledModels`.
+      mark_keys: the opened key of each owner, by name.
+      ask: in [0, 1]; above 0 the scores are read from the suspects again, all of them: one
+        reading gives every score.
+      on_progress: maps the name of a part of the work to a function of (done, in all).
+
+    Raises:
+      CaseError: no verdict yet, files that are missing, keys of other owners.
+      ChangedFileError: the verdict, or a number in one of its sentences, is not what the files
+        give.
+      CommitmentError: a key that does not open its commitment.
+    """
+    _check.in_interval(0.0, 1.0, ask=ask)
+    written, noted = written_verdict(case)
+    verdict = recompute_models(case, mark_keys, blind=noted)
+    wording = check_verdict(case, verdict, written, any_numbers=False)
+    asked, differing = _read_again(case, on_progress) if ask else (0, 0)
+    return Replayed(verdict, 0, asked, differing, wording, None)
+
+
+def _read_again(case: ModelCase, on_progress: progress.ReportFn) -> tuple[int, int]:
+    """Read all scores again; return their number, and how many differ from those sealed."""
+    _, sealed = read_sealed(case, case.scores_file, "scores")
+    report, numbers = on_progress("scores"), [0, 0]
+    for place, (name, by_owner) in enumerate(sealed.items()):
+        for owner, before in by_owner.items():
+            now = sealed_form(read_scores(case, owner, name))
+            if len(now) != len(before):
+                raise CaseError(f"suspect {name!r}, owner {owner!r}: another number of scores")
+            finite = np.abs(before[np.isfinite(before)])
+            atol = _TOLERANCE * float(np.median(finite)) if len(finite) else 0.0
+            same = np.isclose(now, before, rtol=_TOLERANCE, atol=atol, equal_nan=True)
+            numbers = [numbers[0] + len(now), numbers[1] + int((~same).sum())]
+        report(place + 1, len(sealed))
+    return numbers[0], numbers[1]
+
+
+def _files_of(case: ModelCase) -> Members:
+    """Return the files of a case that a bundle holds, by their names in it."""
+    members = files_of_steps(case, (STATEMENTS, *FORMATS))
+    for name, file in case.suspects.items():
+        members[f"suspects/{name}{file.path.suffix}"] = file.path
+        members[relative(case, case.scores_file(name))] = case.scores_file(name)
+    for name in case.owners:
+        folder = case.file("owners") / name
+        for path in (folder / MODEL_MARK, *case.system.kept(folder)):
+            members[relative(case, path)] = path
+    return members | signatures_of(case, members)
