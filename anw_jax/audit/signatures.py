@@ -120,6 +120,8 @@ def public_key_of(key_file: pathlib.Path) -> str:
 def verify_bytes(body: bytes, public: object, signature: object) -> bool:
     """Return whether a signature is one of these bytes by this key, both as hex.
 
+    None is by a key of small order, whose signatures are valid for all bytes.
+
     Raises:
       MissingLibraryError: the extra 'stamp' is not installed.
     """
@@ -127,7 +129,7 @@ def verify_bytes(body: bytes, public: object, signature: object) -> bool:
     from cryptography.exceptions import InvalidSignature
 
     try:
-        if not is_digest(public):
+        if not is_digest(public) or _is_of_small_order(public):
             return False
         key = ed25519.Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
         key.verify(bytes.fromhex(signature), body)
@@ -155,7 +157,7 @@ def check_signature(path: pathlib.Path, signer: str | None = None) -> Signature:
         raise CaseError(f"{beside} is damaged: it holds no public key and signature")
     if signer is not None and signer.strip().lower() != public:
         raise ChangedFileError(f"{path} is signed by {public}, not by {signer!r:.80}")
-    if int.from_bytes(bytes.fromhex(public), "little") % 2**255 % _FIELD in _SMALL_ORDER:
+    if _is_of_small_order(public):
         raise ChangedFileError(
             f"{beside} names the public key {public}, a point of small order: a signature by "
             "it is valid for every file, and shows nothing"
@@ -171,6 +173,10 @@ def check_signature(path: pathlib.Path, signer: str | None = None) -> Signature:
             "signed, or the signature was; restore it, or sign again (anw sign)"
         ) from None
     return Signature(path.name, public)
+
+
+def _is_of_small_order(public: str) -> bool:
+    return int.from_bytes(bytes.fromhex(public), "little") % 2**255 % _FIELD in _SMALL_ORDER
 
 
 def check_if_signed(path: pathlib.Path, signer: str | None = None) -> Signature | None:

@@ -131,7 +131,8 @@ def _read(path: pathlib.Path, before: list[Record]) -> Record:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise RecordError(f"{path} is damaged or no record of a model log") from None
     previous = before[-1].digest if before else ""
-    if number != len(before) + 1 or whole["previous"] != previous:
+    is_next = type(number) is int and number == len(before) + 1
+    if not is_next or whole["previous"] != previous:
         raise RecordError(
             f"{path} is not linked to the record before it: one of the two was changed"
         )

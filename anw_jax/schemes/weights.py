@@ -161,7 +161,7 @@ def _check_weights(path: pathlib.Path, model: Model, variables: dict[str, Any]) 
             wanted,
             variables,
         )
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         same = {"structure": False}
     if not all(jax.tree.leaves(same)):
         raise CheckpointError(

@@ -36,6 +36,14 @@ def change(path: pathlib.Path, **fields) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
+def test_a_record_by_a_key_of_small_order_is_refused(log):
+    """One signature by it is valid for all bytes: anybody could write, and nobody is bound."""
+    identity, last = (1).to_bytes(32, "little"), log / "0004.json"
+    change(last, author=identity.hex(), signature=(identity + bytes(32)).hex())
+    with pytest.raises(RecordError, match="is not signed by its author"):
+        read_log(log)
+
+
 def test_records_are_read_in_order(log):
     records = read_log(log)
     assert [r.number for r in records] == [1, 2, 3, 4]
@@ -57,6 +65,7 @@ def test_records_are_read_in_order(log):
         (lambda log: change(log / "0003.json", signature=7), "0003.json is not signed"),
         (lambda log: change(log / "0003.json", previous="0f" * 32), "0003.json is not linked"),
         (lambda log: change(log / "0003.json", number=4), "0003.json is not linked"),
+        (lambda log: change(log / "0003.json", number=3.0), "0003.json is not linked"),
         (lambda log: change(log / "0003.json", more=1), "0003.json is damaged"),
         (lambda log: change(log / "0003.json", kind="gossip"), "0003.json is damaged"),
         (lambda log: (log / "0003.json").write_text("{"), "0003.json is damaged"),

@@ -57,12 +57,16 @@ def test_other_files_are_refused(tmp_path, variables):
     np.savez(tmp_path / "objects.npz", a=np.array([{}]))
     save_network(tmp_path / "whole.npz", MODEL, variables)
     with np.load(tmp_path / "whole.npz") as archive:
-        clash = {**archive, "params": np.zeros(1), "params/more": np.zeros(1)}
+        arrays = {**archive}
+    clash = {**arrays, "params": np.zeros(1), "params/more": np.zeros(1)}
     np.savez(tmp_path / "clash.npz", **clash)
     for name in ("text", "other", "objects", "clash"):
         with pytest.raises(CheckpointError, match="is no network: expected the file"):
             load_network(tmp_path / f"{name}.npz")
     foreign = models.create("testing", 5).init(jax.random.key(0), (8, 8, 3))
     save_network(tmp_path / "foreign.npz", MODEL, foreign)
-    with pytest.raises(CheckpointError, match="holds other weights than the network 'testing'"):
-        load_network(tmp_path / "foreign.npz")
+    deeper = {f"{n}/more" if n == "params/Conv_0/kernel" else n: a for n, a in arrays.items()}
+    np.savez(tmp_path / "deeper.npz", **deeper)
+    for name in ("foreign", "deeper"):
+        with pytest.raises(CheckpointError, match="other weights than the network 'testing'"):
+            load_network(tmp_path / f"{name}.npz")
