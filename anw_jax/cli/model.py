@@ -159,7 +159,7 @@ def keygen(
 def embed(folder, network, source, beacon_value, out, steps, as_json) -> None:
     """Embed the bits of FOLDER's keys, which the beacon's value determines, and write OUT.
 
-    Stopped by Ctrl-C or killed, the same command goes on from the folder OUT.unfinished.
+    After Ctrl-C or a kill the same command continues from the folder OUT.unfinished.
 
     \b
     Example:
