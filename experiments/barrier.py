@@ -12,7 +12,7 @@ Takes:     quick and paper_quick about ten minutes each on two idle cores, by th
            their operations; each copy resumes by itself
 Expect:    log10 p below -4 for copies trained on stolen outputs, mirrored or not; nothing shown
            on copies of clean pairs, or of another owner's outputs. The paper's system has no
-           p; how well it works at this size was not known before its first run.
+           p; at this size its extractor reads copies of the proxy's kind alone.
 
 The data are CIFAR-10, read by TensorFlow Datasets. In quick and paper_quick the owner's model
 is a classical filter; in study and paper it is a network.
