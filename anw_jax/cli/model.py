@@ -67,13 +67,20 @@ def log(folder, nodes, sign, as_json) -> None:
     tallies = [protocol.tally(records, r.number) for r in records if r.kind == "claim"]
     lines = [f"{r.number:4d} {r.kind:8s} {r.author[:16]}…" for r in records]
     for one in tallies:
-        lines.append(f"claim {one.claim}: {one.outcome} ({_counts(one.counts)})")
+        level = "" if one.level is None else f" at level {one.level:g}"
+        lines.append(f"claim {one.claim}: {one.outcome}{level} ({_counts(one.counts)})")
         lines += [f"  of votes for shown: {standing}" for standing in one.open]
     body = {
         "newest": records[-1].digest,
         "records": [{"number": r.number, "kind": r.kind, "author": r.author} for r in records],
         "claims": [
-            {"claim": one.claim, "outcome": one.outcome, **one.counts, "open": [*one.open]}
+            {
+                "claim": one.claim,
+                "outcome": one.outcome,
+                "level": one.level,
+                **one.counts,
+                "open": [*one.open],
+            }
             for one in tallies
         ],
     }

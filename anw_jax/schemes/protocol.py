@@ -12,6 +12,7 @@
 A claim that no node may test is refused by name (`claims`), and a node's vote says so.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import pathlib
@@ -48,6 +49,7 @@ class Tally:
       counts: votes of named nodes by outcome.
       not_counted: numbers of votes by strangers, or by nodes that had voted before.
       open: standings of counted votes for "shown" that are no evidence, each once.
+      level: of the claim's test, which the claimant chose; None if it names no publication.
     """
 
     claim: int
@@ -55,6 +57,7 @@ class Tally:
     counts: dict[str, int]
     not_counted: tuple[int, ...]
     open: tuple[str, ...] = ()
+    level: float | None = None
 
 
 def open_log(folder: pathlib.Path, nodes: Sequence[str], key_file: pathlib.Path) -> Record:
@@ -205,7 +208,10 @@ def plan_of_claim(folder: pathlib.Path, number: int) -> Plan:
     Raises:
       RecordError: no such claim, or one that names no publication.
     """
-    records = read_log(folder)
+    return _plan_of_claim(read_log(folder), number)
+
+
+def _plan_of_claim(records: Sequence[Record], number: int) -> Plan:
     try:
         publication = numbered(records, number, "claim").body["publication"]
         return Plan.from_json(numbered(records, publication, "publish").body["plan"])
@@ -244,7 +250,10 @@ def tally(records: Sequence[Record], number: int) -> Tally:
         outcome = "shown"
     elif 2 * against >= len(nodes):
         outcome = "not shown"
-    return Tally(number, outcome, counts, tuple(ignored), tuple(standings))
+    level = None
+    with contextlib.suppress(RecordError):
+        level = _plan_of_claim(records, number).alpha
+    return Tally(number, outcome, counts, tuple(ignored), tuple(standings), level)
 
 
 def owner_of(records: Sequence[Record], suspect: str) -> Record | None:

@@ -236,7 +236,14 @@ def test_the_conditions_of_votes_stand_beside_the_count(log, capsys):
     tally = protocol.tally(log.records(), claim.number)
     assert (tally.outcome, tally.open) == ("shown", ("holds only if A", EXPERIMENT_KEY))
     assert run(["model", "log", str(log.folder)]) == 0
-    assert f"of votes for shown: {EXPERIMENT_KEY}" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"of votes for shown: {EXPERIMENT_KEY}" in shown
+    assert f"claim {claim.number}: shown at level 1e-06 (4 shown, 1 not shown)" in shown
+
+
+def test_a_claim_that_names_no_publication_has_no_level(log):
+    claim = append(log.folder, "claim", {"publication": 99}, log.signers["ann"])
+    assert protocol.tally(log.records(), claim.number).level is None
 
 
 def test_of_two_claimants_the_earlier_publication_wins(log):
