@@ -314,7 +314,7 @@ def parse_beacon_value(plan: Plan, text: str) -> bytes:
     is_name = path.suffix and not text.lstrip().startswith("{")  # no digits, no JSON
     if is_name and not is_file:
         raise ValueError(
-            f"the file {text!r:.80} with the beacon's value is not there: save the beacon's "
+            f"the file {text[:1000]!r} with the beacon's value is not there: save the beacon's "
             "value in it first"
         )
     if plan.version == 1:
