@@ -28,10 +28,6 @@ from anw_jax.schemes.fingerprint import simulation
 _NO_ATTACK = CollusionSettings(colluders=1)
 _COLLUDERS = tuple(range(1, 11))
 
-# Of innocents in simulated issues: at the level of a dispute almost none would be named, which
-# would say little about the level.
-_SIMULATED_LEVEL = 1e-3
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Issued:
@@ -212,10 +208,13 @@ class _Run:
 
 
 def _simulated(settings: FingerprintSettings) -> dict[str, Any]:
-    """Simulate in code space: how often innocents are named, and colluders caught."""
+    """Simulate in code space: how often innocents are named, and colluders caught.
+
+    Innocents at the simulation's own, larger level: at that of a dispute almost none would be
+    named, which would say little about it.
+    """
     innocents = simulation.name_innocents(
         settings.num_issues,
-        epsilon=_SIMULATED_LEVEL,
         num_customers=settings.num_customers,
         num_bits=settings.num_bits,
         seed=settings.seed,

@@ -118,3 +118,8 @@ def with_index(members: dict[str, bytes]) -> dict[str, bytes]:
 def flipped(content: bytes, place: int) -> bytes:
     """The content with the lowest bit of one byte changed."""
     return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+
+
+def lower_p(test: dict) -> None:
+    """Make the p of a test in a verdict smaller by so little that only its number shows it."""
+    test.update(log10_p=test["log10_p"] - 1e-6, p_value=test["p_value"] * (1 - 2e-6))

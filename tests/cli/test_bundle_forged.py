@@ -12,6 +12,7 @@ from tests.cli.bundling import (
     anw,
     finished,
     flipped,
+    lower_p,
     members_of,
     packed,
     verified,
@@ -109,10 +110,6 @@ def test_a_member_that_does_not_belong_there_is_named(named, tmp_path, name):
 
 
 # --- The verdict and the rule. ---
-
-
-def lower_p(test):
-    test.update(log10_p=test["log10_p"] - 1e-6, p_value=test["p_value"] * (1 - 2e-6))
 
 
 @pytest.mark.parametrize(

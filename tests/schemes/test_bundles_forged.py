@@ -9,7 +9,7 @@ import pytest
 
 from anw_jax import verify
 from anw_jax.keys import MarkKey
-from tests.cli.bundling import anw, flipped, members_of, packed, with_index
+from tests.cli.bundling import anw, flipped, lower_p, members_of, packed, with_index
 from tests.schemes import test_judging as networks
 from tests.schemes.bundling import KEY, finished, is_copies, multitask_case, small_networks
 from tests.schemes.conftest import Owner, tiny_net
@@ -81,14 +81,10 @@ def edited(members, edit) -> dict[str, bytes]:
     return with_index({**members, "verdict.json": json.dumps(body, indent=1).encode()})
 
 
-def smaller_p(test):
-    test.update(log10_p=test["log10_p"] - 1e-6, p_value=test["p_value"] * (1 - 2e-6))
-
-
 @pytest.mark.parametrize(
     "edit",
     [
-        smaller_p,
+        lower_p,
         lambda test: test.update(p_text="3e-44"),
         lambda test: test.update(sentence=test["sentence"] + " p is 3e-44."),
     ],

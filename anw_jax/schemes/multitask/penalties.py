@@ -142,8 +142,7 @@ def moved_scores(
     layers = taps_fn(variables, jnp.concatenate([target.probes[probes], inputs]))
     aligned = []
     for layer, base in zip(layers, target.base_probes, strict=True):
-        values = pooled_flat(layer, target.side).reshape(len(layer), -1, layer.shape[-1])
-        own_probes, own_inputs = jnp.split(values, [len(probes)])
+        own_probes, own_inputs = jnp.split(pooled_cells(layer, target.side), [len(probes)])
         aligned.append(align(own_probes, base[probes], own_inputs).reshape(len(inputs), -1))
     features = jnp.concatenate(aligned, axis=1)
     differences = features[0::2] - features[1::2]
@@ -232,6 +231,11 @@ def tuning_penalty(
 
 def pooled_flat(values: jax.Array, side: int) -> jax.Array:
     """Average over cells as `reader.pooled` does, and flatten: float32 `[b, cells · c]`."""
+    return pooled_cells(values, side).reshape(len(values), -1)
+
+
+def pooled_cells(values: jax.Array, side: int) -> jax.Array:
+    """Average over cells as `reader.pooled` does: float32 `[b, cells, c]`."""
     values = values.astype(jnp.float32)
     if values.ndim == 4:
         rows, columns = (
@@ -239,4 +243,4 @@ def pooled_flat(values: jax.Array, side: int) -> jax.Array:
             for size in values.shape[1:3]
         )
         values = jnp.einsum("bhwc,ih,jw->bijc", values, rows, columns)
-    return values.reshape(len(values), -1)
+    return values.reshape(len(values), -1, values.shape[-1])
