@@ -1,10 +1,11 @@
 """Write anw_jax/audit/effects.json from results/: python -m benchmarks.effects.
 
-The runs that count: users whose photos were marked with the hue rotation or, in studies of it,
-with light at its default strength, one slot for each photo, learned by a plain training (no
-attack, not left out), tested with the default statistic. A training in several results counts
-once. Other kinds of access come from the table of adapters: the network queried through
-PyTorch, since all makes give the same answers.
+The runs that count: users whose photos were marked with the hue rotation, with light in
+studies of it, or in results/frontier_* with any mark that has a name, all at their default
+strengths, one slot for each photo, learned by a plain training (no attack, not left out),
+tested with the default statistic. A training in several results counts once. Other kinds of
+access come from the table of adapters: the network queried through PyTorch, since all makes
+give the same answers.
 """
 
 import argparse
@@ -15,13 +16,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from anw_jax.audit.estimate import effect_of
-from anw_jax.marks import LightField
+from anw_jax.marks.named import NAMES, STRENGTHS
 from anw_jax.stats import DEFAULT_STATISTIC
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 TARGET = REPOSITORY / "anw_jax" / "audit" / "effects.json"
 
-HUE, LIGHT = "hue_rotation", f"light_field:{LightField.strength!r}:"
+# By the mark's name: how its description begins at the default strength.
+BEGINNINGS = {
+    name: f"{kind}:{STRENGTHS[name][0]!r}:" if name in STRENGTHS else kind
+    for name, kind in NAMES.items()
+}
+FRONTIER = "frontier_"
 LIGHT_STUDIES = ("light_quick", "frontier_cifar10", "frontier_cifar100", "frontier_tiny12")
 ACCESS = ("logits", "probabilities", "rounded", "top_k", "label")
 FEWEST_UNITS = 20
@@ -45,8 +51,8 @@ def collect(folder: pathlib.Path) -> dict[str, Any]:
             if user["table_digest"] in seen:
                 continue
             seen.add(user["table_digest"])
-            study = file.relative_to(folder).parts[0]
-            if (user["mark"] != HUE) != (study in LIGHT_STUDIES):
+            study = study_of(file.relative_to(folder).parts[0], user["mark"])
+            if study is None:
                 continue
             num_valid = body["settings"]["verify"]["num_slots"] - 1
             run = {
@@ -65,6 +71,20 @@ def collect(folder: pathlib.Path) -> dict[str, Any]:
             effects = [run["effect"] for run in entry["runs"]]
             entry["median"] = round(statistics.median(effects), 4)
     return {"about": ABOUT, "access": access}
+
+
+def study_of(folder: str, description: str) -> str | None:
+    """Name the study that a mark's runs in a folder of results belong to; None for no study.
+
+    Example:
+      >>> study_of("frontier_cifar10", "tone:0.15:12"), study_of("quickstart", "hue_rotation")
+      ('frontier_cifar10, tone', 'quickstart')
+    """
+    starts = BEGINNINGS.items()
+    mark = next((name for name, start in starts if description.startswith(start)), None)
+    if mark == ("light" if folder in LIGHT_STUDIES else "hue"):
+        return folder
+    return f"{folder}, {mark}" if mark and folder.startswith(FRONTIER) else None
 
 
 def adapter_runs(file: pathlib.Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -102,7 +122,7 @@ def users_of(body: Any) -> list[tuple[str, dict[str, Any]]]:
         if isinstance(user, dict)
         and user.get("kind") == "marked"
         and user.get("scheme") == "per_image"
-        and user.get("mark", "").startswith((HUE, LIGHT))
+        and user.get("mark")
         and user.get("statistic") == DEFAULT_STATISTIC
         and not user.get("excluded")
         and user.get("num_units", 0) >= FEWEST_UNITS

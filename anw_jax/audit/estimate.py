@@ -72,12 +72,13 @@ def default_study(
     Example:
       >>> default_study("logits"), default_study("label", true_labels=False)
       ('cifar10_quick', 'adapters, one picture, own labels')
+      >>> default_study("logits", "tone"), default_study("label", "tone")
+      ('frontier_cifar10, tone', None)
     """
-    if mark == "light":
-        is_measured = "light_quick" in effects()["access"].get(access, {})
-        return "light_quick" if is_measured and true_labels else None
     if mark != "hue":
-        return None
+        study = "light_quick" if mark == "light" else f"frontier_cifar10, {mark}"
+        is_measured = study in effects()["access"].get(access, {})
+        return study if is_measured and true_labels else None
     if access == "logits" and true_labels:
         return "cifar10_quick"
     once = ["one picture"] if access == "label" and augmentations == 1 else []
@@ -243,7 +244,7 @@ def expected_evidence(
       TypeError, ValueError: another mark or strength, or no unit.
 
     Example:
-      >>> expected_evidence("tone", None, 59)[0].text
+      >>> expected_evidence("tone", 0.1, 59)[0].text
       'from logits: not yet measured'
     """
     _check.one_of(NAMES, mark=mark)

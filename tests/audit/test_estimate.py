@@ -1,3 +1,4 @@
+import json
 import math
 import pathlib
 
@@ -63,6 +64,42 @@ def test_no_number_is_invented():
         assert (body["num_units"], body["source"]) == (None, "not yet measured")
     with pytest.raises(ValueError, match="access must be one of"):
         audit.estimate(access="weights")
+
+
+@pytest.mark.parametrize("mark", ["tone", "tint", "hue_limited", "private_basis"])
+def test_marks_of_the_frontier_are_planned_from_its_table(mark):
+    frontier = json.loads((RESULTS / "frontier.json").read_text())
+    row = frontier["results"]["sets"]["cifar10"][mark]
+    body = audit.estimate(mark=mark, alpha=1e-3, power=0.9)
+    assert body["effect"] == pytest.approx(np.median(row["effects"]), abs=1e-4)
+    assert body["num_units"] == row["photos"]["0.001"]
+    assert body["source"] == f"measured in results/frontier_cifar10, {mark}"
+    (line, *_) = evidence_lines(mark, None, expected_evidence(mark, None, 59))
+    assert line.endswith(f"the 5 that were measured (results/frontier_cifar10, {mark})")
+    # Nothing was measured without the owner's labels, or from labels alone.
+    for options in ({"true_labels": False}, {"access": "label"}):
+        assert audit.estimate(mark=mark, **options)["effect"] is None
+
+
+@pytest.mark.parametrize(
+    ("folder", "description", "study"),
+    [
+        ("cifar10_quick", "hue_rotation", "cifar10_quick"),
+        ("light_quick", "light_field:0.29:16:12:0f", "light_quick"),
+        ("frontier_tiny12", "light_field:0.29:16:12:0f", "frontier_tiny12"),
+        ("frontier_cifar100", "tint:0.2:12", "frontier_cifar100, tint"),
+        ("frontier_cifar10", "hue_rotation", "frontier_cifar10, hue"),
+        ("frontier_cifar10", "user_lct:0f", "frontier_cifar10, private_basis"),
+        # Another strength, a mark of two, and a mark that is not the study's own.
+        ("frontier_cifar10", "tint:0.25:12", None),
+        ("frontier_cifar10", "light_field:0.295:16:12:0f", None),
+        ("frontier_cifar10", "composed:light_field:0.29:16:4:0f+tint:0.2:3", None),
+        ("quickstart", "light_field:0.29:16:12:0f", None),
+        ("light_quick", "hue_rotation", None),
+    ],
+)
+def test_effects_of_other_marks_and_strengths_are_kept_apart(folder, description, study):
+    assert effects.study_of(folder, description) == study
 
 
 def test_a_stronger_effect_needs_fewer_units():
@@ -146,7 +183,7 @@ def test_expected_evidence_is_measured_or_said_not_to_be():
 
 def test_no_evidence_is_invented_for_other_marks_and_strengths():
     assert evidence_lines("tone", 0.1, expected_evidence("tone", 0.1, 59)) == [
-        "expected evidence: not yet measured for the mark tone at strength 0.1"
+        "expected evidence: not yet measured for the mark tone at strength 0.1 (only at 0.15)"
     ]
     # Whatever was measured of the default strength says nothing of another.
     assert all(one.log10_p is None for one in expected_evidence("light", 0.1, 59))
