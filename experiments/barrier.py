@@ -106,7 +106,9 @@ _PAPER = {
     "nets": {"width": 16, "depth": 3},
     "stage_1": {"num_steps": 4000},
     "stage_2": {"num_steps": 1000, "learning_rate": 5e-4},
-    "proxy": {"model": {"name": "unet", "width": 16, "depth": 2}, "train": _HOW},
+    "proxies": {
+        "unet": {"model": {"name": "unet", "width": 16, "depth": 2}, "train": _HOW},
+    },
 }
 _PLAIN = {"model": {"name": "plain", "width": 16, "depth": 2}, "train": _HOW}
 _UNET = {"model": {"name": "unet", "width": 8, "depth": 2}, "train": _HOW}
@@ -123,7 +125,7 @@ _PAPER_QUICK = {
     "nets": {"width": 8, "depth": 3},
     "stage_1": {"num_steps": 1500, "learning_rate": 2e-3},
     "stage_2": {"num_steps": 1500, "learning_rate": 1e-3},
-    "proxy": _UNET,
+    "proxies": {"unet": _UNET},
     "num_pairs": 2000,
 }
 
@@ -145,7 +147,7 @@ def _paper_scale() -> dict[str, Any]:
         "nets": {"width": 64, "depth": 7},
         "stage_1": {"num_steps": 75_000, "learning_rate": 2e-4},
         "stage_2": {"num_steps": 75_000, "learning_rate": 1e-4},
-        "proxy": {"model": {"name": "unet", "width": 64, "depth": 7}, "train": how},
+        "proxies": {"unet": {"model": {"name": "unet", "width": 64, "depth": 7}, "train": how}},
         "num_pairs": 6000,
     }
 

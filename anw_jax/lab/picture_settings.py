@@ -6,15 +6,12 @@ from collections.abc import Mapping
 from anw_jax import _check, data
 from anw_jax.lab.barrier_settings import CopySettings, check_copies
 from anw_jax.lab.restoration import TASKS
-from anw_jax.lab.settings import DataSettings, RunSettings
-from anw_jax.models import ImageToImage, PictureBarrier
+from anw_jax.lab.settings import DataSettings, RunSettings, check_name
+from anw_jax.models import PictureBarrier
 from anw_jax.schemes.barrier.pictures import PictureTraining, PictureWeights
 
 _NETS = PictureBarrier()
 _WEIGHTS = PictureWeights()
-
-# The authors' proxy: a U-Net trained with L2.
-_PROXY = CopySettings(model=ImageToImage("unet", width=16, depth=2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +26,14 @@ class PictureSettings(RunSettings):
       pictures: the marks δ, of `data.MARK_PICTURES`; the first one is served.
       copies: networks that are read, by name.
       stage_1: the training of barrier and extractor.
-      stage_2: that of the extractor alone, on a proxy's outputs too.
+      stage_2: that of the extractor alone, on the proxies' outputs too.
+      proxies: the copies of stage 2, by name, trained on the owner's own pairs. The authors
+        have one, a U-Net trained with L2.
+      twins: whether each proxy has a twin, trained on unmarked outputs, that the extractor of
+        stage 2 must tell from it. The authors have none.
       own: how the owner's network is trained, on clean pairs; None for a classical filter.
       nets: barrier and extractor; with `absorbed`, a target model that gives marked outputs.
       weights: of the losses.
-      proxy: the copy of stage 2, trained on the owner's own pairs.
       num_pairs: for each training.
       num_queries: on which copies are read.
     """
@@ -46,10 +46,11 @@ class PictureSettings(RunSettings):
     copies: Mapping[str, CopySettings]
     stage_1: PictureTraining
     stage_2: PictureTraining
+    proxies: Mapping[str, CopySettings]
+    twins: bool = False
     own: CopySettings | None = None
     nets: PictureBarrier = _NETS
     weights: PictureWeights = _WEIGHTS
-    proxy: CopySettings = _PROXY
     num_pairs: int = 3000
     num_queries: int = 100
 
@@ -65,12 +66,12 @@ class PictureSettings(RunSettings):
         for name in ("num_pairs", "num_queries"):
             _check.integer_at_least(1, **{name: getattr(self, name)})
         check_copies(self.copies, self.own, self.data)
-        if (self.proxy.pairs, self.proxy.change, self.proxy.tune_epochs) != (
-            "stolen",
-            "none",
-            0,
-        ):
-            raise ValueError("proxy must be trained on served outputs as they are")
+        if not self.proxies:
+            raise ValueError("proxies must name at least one")
+        for name, proxy in self.proxies.items():
+            check_name("proxies", name)
+            if (proxy.pairs, proxy.change, proxy.tune_epochs) != ("stolen", "none", 0):
+                raise ValueError(f"{name} must be trained on served outputs as they are")
         if self.nets.absorbed is not None:
             if len(self.pictures) > 1:
                 raise ValueError(f"an absorbed model has one picture, got {self.pictures!r}")

@@ -1,7 +1,7 @@
-"""A run with the paper's own system: barrier, extractor, proxy, copies, and what R draws.
+"""A run with the paper's own system: barrier, extractor, proxies, copies, and what R draws.
 
-Stage 1 trains barrier and extractor, a proxy copy is trained on what they serve, stage 2 tunes
-the extractor on the proxy's outputs, and every copy is read by the extractor of both stages. A
+Stage 1 trains barrier and extractor, proxy copies are trained on what they serve, stage 2 tunes
+the extractor on the proxies' outputs, and every copy is read by the extractor of both stages. A
 copy is a file of its own, so that the same command resumes.
 
 **A baseline, never evidence**: see `schemes.barrier.pictures`. No result has a p or an outcome.
@@ -9,7 +9,7 @@ copy is a file of its own, so that the same command resumes.
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -24,7 +24,7 @@ from anw_jax.lab.journal import Journal, stop_on_interrupt
 from anw_jax.lab.picture_settings import PictureSettings
 from anw_jax.lab.workdir import Workdir
 from anw_jax.schemes.barrier import ImagesFn, ask, images_digest, pictures
-from anw_jax.schemes.barrier.pictures import PictureReading
+from anw_jax.schemes.barrier.pictures import PictureReading, Triples
 
 # Photos that the report shows.
 _SHOWN = 6
@@ -101,7 +101,7 @@ def measure(settings: PictureSettings, folder: Workdir, journal: Journal) -> dic
 
 
 def _system(run: CopiesRun, own: ImagesFn) -> _System:
-    """Train both stages, with the proxy between them, and a classifier for each extractor."""
+    """Train both stages, with the proxies between them, and a classifier for each extractor."""
     settings, marks = run.settings, _marks(run)
     digests = {
         name: images_digest(restoration.levels(mark[None]))
@@ -113,14 +113,13 @@ def _system(run: CopiesRun, own: ImagesFn) -> _System:
     params = _stage_1(run, marks, pairs, "barrier", settings.seed)
     first = _System(run, marks, params, own, {})
     served = [first.serve(pairs.inputs, number) for number in range(len(marks))]
-    proxy = copies.trained(run, "proxy", settings.proxy, train.Pairs(pairs.inputs, served[0]))
-    copied = train.restore(settings.proxy.model, proxy, pairs.inputs)
+    shown = _beside_proxies(run, pairs, served[0])
     result = pictures.tune_extractor(
         settings.nets,
         params,
         marks,
-        pairs,
-        copied,
+        train.Pairs(shown.inputs, shown.outputs),
+        shown.copied,
         settings.stage_2,
         weights=settings.weights,
         seed=settings.seed,
@@ -129,9 +128,30 @@ def _system(run: CopiesRun, own: ImagesFn) -> _System:
     tuned = run.completed(result).state.params
     readers = {
         "stage_1": _reader(run, params, "stage_1", pairs, served),
-        "stage_2": _reader(run, tuned, "stage_2", pairs, served, copied),
+        "stage_2": _reader(run, tuned, "stage_2", shown[:2], served, shown.copied),
     }
     return dataclasses.replace(first, readers=readers)
+
+
+def _beside_proxies(run: CopiesRun, pairs: train.Pairs, served: np.ndarray) -> Triples:
+    """Train proxies on what is served; return each pair once beside every proxy's output.
+
+    With twins, each pair is there again with a twin's output for the model's own: R must draw
+    the blank for it, and the mark when the barrier marks it.
+    """
+
+    def answers(name: str, proxy: CopySettings, outputs: np.ndarray) -> np.ndarray:
+        variables = copies.trained(run, name, proxy, train.Pairs(pairs.inputs, outputs))
+        return train.restore(proxy.model, variables, pairs.inputs)
+
+    parts = []
+    for name, proxy in run.settings.proxies.items():
+        copied = answers(f"proxy.{name}", proxy, served)
+        parts.append(Triples(*pairs, copied))
+        if run.settings.twins:
+            unmarked = answers(f"twin.{name}", proxy, pairs.outputs)
+            parts.append(Triples(pairs.inputs, unmarked, copied))
+    return Triples(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _marks(run: CopiesRun) -> np.ndarray:
@@ -178,7 +198,7 @@ def _reader(
     run: CopiesRun,
     params: Any,
     stage: str,
-    pairs: train.Pairs,
+    unmarked: Sequence[np.ndarray],
     served: list[np.ndarray],
     copied: np.ndarray | None = None,
 ) -> _Reader:
@@ -187,7 +207,7 @@ def _reader(
     shown = [pictures.draw(nets, params, images) for images in served]
     if copied is not None:
         shown[0] = np.concatenate([shown[0], pictures.draw(nets, params, copied)])
-    blank = np.concatenate([pictures.draw(nets, params, images) for images in pairs])
+    blank = np.concatenate([pictures.draw(nets, params, images) for images in unmarked])
     result = pictures.train_classifier(
         blank, shown, seed=run.settings.seed, **run.runner(f"classifier-{stage}")
     )

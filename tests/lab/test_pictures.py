@@ -8,7 +8,9 @@ import pytest
 
 from anw_jax.errors import SettingsError
 from anw_jax.lab import PictureSettings, run
+from anw_jax.lab import pictures as lab_pictures
 from anw_jax.lab.config import settings_from_config, settings_from_file
+from anw_jax.lab.journal import StoppedError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXPERIMENT = ROOT / "experiments" / "barrier.py"
@@ -33,7 +35,10 @@ def config(**changes) -> dict:
         "stage_1": stage,
         "stage_2": stage,
         "nets": {"width": 2, "depth": 1},
-        "proxy": {"model": PLAIN, "train": HOW},
+        "proxies": {
+            "plain": {"model": PLAIN, "train": HOW},
+            "plain_l1": {"model": PLAIN, "train": {**HOW, "distance": "l1"}},
+        },
         "num_pairs": 48,
         "num_queries": 12,
     }
@@ -60,7 +65,9 @@ def test_the_experiments_settings_are_valid(variant):
         ({"pictures": ("face",)}, "pictures must be one of bits, logo, grey, colour"),
         ({"weights": {"mark": -1.0}}, "mark must lie in"),
         ({"stage_1": {"num_steps": 4, "batch_size": 7}}, "batch_size must be even, got 7"),
-        ({"proxy": {"pairs": "clean"}}, "proxy must be trained on served outputs"),
+        ({"proxies": {}}, "proxies must name at least one"),
+        ({"proxies": {"a.b": {}}}, "proxies: the name 'a.b' must consist of letters"),
+        ({"proxies": {"one": {"pairs": "clean"}}}, "one must be trained on served outputs"),
         ({"own": {"pairs": "stolen"}}, "own.pairs must be 'clean'"),
         ({"nets": {"absorbed": PLAIN}}, "an absorbed model has one picture"),
         (
@@ -112,6 +119,36 @@ def test_a_whole_run_and_its_resumption(tmp_path, changes):
     (tmp_path / "DONE").unlink()
     again = run(settings, tmp_path)
     assert {name: again[name] for name in measured} == measured
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("twins", [False, True])
+def test_stage_2_has_each_pair_beside_the_output_of_every_proxy(tmp_path, monkeypatch, twins):
+    trained, tuned_on = [], []
+
+    def proxy_trained(run, name, proxy, pairs):
+        trained.append((name, proxy, pairs.outputs))
+
+    def tune(nets, params, marks, pairs, copied, *_, **__):
+        tuned_on.append((pairs, copied))
+        raise StoppedError
+
+    monkeypatch.setattr(lab_pictures.copies, "trained", proxy_trained)
+    monkeypatch.setattr(lab_pictures.train, "restore", lambda model, _, inputs: inputs)
+    monkeypatch.setattr(lab_pictures.pictures, "tune_extractor", tune)
+    settings = settings_from_config(config(twins=twins))
+    assert run(settings, tmp_path) is None
+    kinds = ("proxy", "twin") if twins else ("proxy",)
+    expected = [(f"{k}.{n}", one) for n, one in settings.proxies.items() for k in kinds]
+    assert [(name, proxy) for name, proxy, _ in trained] == expected
+    ((pairs, copied),) = tuned_on
+    inputs, outputs = (np.split(images, len(expected)) for images in pairs)
+    assert np.array_equal(copied, np.concatenate([inputs[0]] * len(expected)))
+    assert np.array_equal(pairs.inputs, copied)
+    for (name, _, wanted), shown in zip(trained, outputs, strict=True):
+        is_twin = name.startswith("twin")
+        assert np.array_equal(wanted, outputs[0]) == is_twin
+        assert np.array_equal(shown, inputs[0] if is_twin else outputs[0])
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Train barrier and extractor (stage 1), then the extractor on a copy's outputs too (stage 2).
+"""Train barrier and extractor (stage 1), then the extractor on copies' outputs too (stage 2).
 
 One step serves both stages and the absorbed variant: what differs is how marked images are made
 (`models.PictureBarrier.mark`) and which networks are trained.
@@ -125,8 +125,8 @@ def tune_extractor(
       nets: as in stage 1.
       params: of stage 1.
       marks: as in stage 1; the copy was trained on outputs with the first one.
-      pairs: as in stage 1.
-      copied: the copy's outputs for the same inputs, uint8.
+      pairs: as in stage 1; for several proxy copies, repeated once for each.
+      copied: the copy's outputs for the same inputs, uint8; one copy's after another's.
       settings: of this stage; the authors' learning rate is half that of stage 1.
       weights: of the extraction losses; those of embedding have no effect on R.
       seed: as in stage 1.
