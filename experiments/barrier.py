@@ -4,6 +4,7 @@ Command:   python run.py --config=experiments/barrier.py[:quick]
            ... barrier.py:study for both tasks' copies, losses and changes (deblur);
            ... barrier.py:derain for the same on the second task;
            ... barrier.py:removal for quick's copy behind a network that removes marks;
+           ... barrier.py:additive for copies of a filter beside those of a fixed pattern;
            ... barrier.py:paper_quick for the paper's own system at its smallest,
            paper, paper_derain for its table on two tasks, paper_absorbed for a model that
            absorbs the mark, paper_pictures for four marks in one barrier, and paper_scale for
@@ -40,6 +41,11 @@ _QUICK = {
 }
 
 
+_TWINS = {
+    "residual_1": _QUICK["copies"]["residual_1"],
+    "unet": {"model": {"name": "unet", "width": 8, "depth": 2}, "train": _HOW},
+}
+_ADDITIVE = {**_QUICK, "name": "barrier_additive", "copies": _TWINS, "additive": _TWINS}
 _REMOVAL = {"residual_1_removal": {"model": _SMALL, "train": _HOW, "change": "removal"}}
 
 
@@ -78,7 +84,13 @@ _OWN = {
     "pairs": "clean",
     "train": {**_HOW, "num_epochs": 12},
 }
-_STUDY = {"name": "barrier", "task": "deblur", "own": _OWN, "copies": _copies()}
+_STUDY = {
+    "name": "barrier",
+    "task": "deblur",
+    "own": _OWN,
+    "copies": _copies(),
+    "additive": {name: _copies()[name] for name in ("plain", "residual_1", "unet")},
+}
 
 
 # The paper's own system: its table has four architectures with L2 and five losses with a U-Net.
@@ -163,6 +175,7 @@ def get_config(variant: str = "study") -> ml_collections.ConfigDict:
         variant,
         study=_STUDY,
         quick=_QUICK,
+        additive=_ADDITIVE,
         removal={**_QUICK, "name": "barrier_removal", "copies": _REMOVAL},
         derain={**_STUDY, "name": "barrier_derain", "task": "derain"},
         paper=_PAPER,

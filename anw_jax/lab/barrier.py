@@ -7,6 +7,7 @@ own, so that the same command resumes.
 
 import dataclasses
 import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from anw_jax.lab.journal import Journal, stop_on_interrupt
 from anw_jax.lab.task import BEACON, beacon_value
 from anw_jax.lab.workdir import Workdir
 from anw_jax.schemes import barrier
+from anw_jax.schemes.barrier import additive
 
 # Photos that the report shows.
 _SHOWN = 6
@@ -30,11 +32,38 @@ _THIEFS_KEYS = 30
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Key:
-    """Plan, secret bits and secret kernel of a key, after the beacon's value."""
+    """Plan and secret bits of a key, after the beacon's value."""
 
     plan: keys.Plan
     bits: Bits
-    kernel: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Mark:
+    """A mark of outputs, and its reader.
+
+    Attributes:
+      prefix: of the names of its files; no copy's name has a dot, so that no two share one.
+      add: from bits and unmarked uint8 outputs to marked ones.
+      scores: from a suspect's outputs, float in [0, 1], to a score for each bit.
+      families: names of equal parts of the bits.
+    """
+
+    prefix: str
+    add: Callable[[Bits, np.ndarray], np.ndarray]
+    scores: Callable[[np.ndarray], np.ndarray]
+    families: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Owner:
+    """What an owner has: his model, what he committed to, his key, and another owner's."""
+
+    run: CopiesRun
+    model: barrier.ImagesFn
+    decoder: barrier.Decoder
+    key: _Key
+    other: _Key
 
 
 def measure(settings: BarrierSettings, folder: Workdir, journal: Journal) -> dict[str, Any]:
@@ -51,23 +80,56 @@ def measure(settings: BarrierSettings, folder: Workdir, journal: Journal) -> dic
         with journal.stage("mark"):
             decoder = _decoder(run, base, own)
             key, other = _key(run, decoder, "owner"), _key(run, decoder, "another")
-            outputs = decoder.outputs
-            marked = barrier.protect(key.kernel, outputs)
-            seen = {"outputs": outputs[:_SHOWN], "marked": marked[:_SHOWN]}
-            folder.write_arrays("examples.npz", **seen)
-            found = {
-                "own_psnr": restoration.psnr(outputs, run.clean.queries),
-                "marked": copies.visibility(outputs, marked),
-                "copies": {},
-            }
-        for name, copy in settings.copies.items():
-            with journal.stage("copies"):
-                make = functools.partial(_copied, run, decoder, own, key, other, name, copy)
-                made_from = dataclasses.asdict(copy)
-                row = folder.once(f"cells/{name}.json", made_from, make)
-            journal.say(_line(name, row))
-            found["copies"][name] = row
+        owner = _Owner(run, own, decoder, key, other)
+        found = {
+            "own_psnr": restoration.psnr(decoder.outputs, run.clean.queries),
+            **_marked(owner, _filter(settings, decoder), settings.copies),
+        }
+        if settings.additive:
+            found["additive"] = _marked(owner, _pattern(settings, decoder), settings.additive)
         return found
+
+
+def _filter(settings: BarrierSettings, decoder: barrier.Decoder) -> _Mark:
+    """Return the keyed filter of the decoder."""
+
+    def add(bits: Bits, outputs: np.ndarray) -> np.ndarray:
+        return barrier.protect(barrier.keyed_kernel(decoder, bits, settings.psnr), outputs)
+
+    return _Mark("", add, functools.partial(barrier.scores, decoder), settings.families)
+
+
+def _pattern(settings: BarrierSettings, decoder: barrier.Decoder) -> _Mark:
+    """Return the additive pattern: the same bits, power, queries and own outputs."""
+
+    def scores(outputs: np.ndarray) -> np.ndarray:
+        own = decoder.outputs[: len(outputs)]
+        return additive.read_pattern(own, outputs, decoder.num_bits)
+
+    add = functools.partial(additive.add_pattern, psnr=settings.psnr)
+    return _Mark("additive.", add, scores, ("additive",))
+
+
+def _marked(owner: _Owner, mark: _Mark, suspects: Mapping[str, CopySettings]) -> dict[str, Any]:
+    """Measure what is served with a mark, train copies of it, and read both."""
+    run, outputs = owner.run, owner.decoder.outputs
+    with run.journal.stage("mark"):
+        served = mark.add(owner.key.bits, outputs)
+        seen = {"outputs": outputs[:_SHOWN], "marked": served[:_SHOWN]}
+        run.folder.write_arrays(f"{mark.prefix}examples.npz", **seen)
+        found = {
+            "marked": copies.visibility(outputs, served),
+            "served": _readings(owner, mark, served),
+            "copies": {},
+        }
+    for name, copy in suspects.items():
+        files = f"{mark.prefix}{name}"
+        with run.journal.stage("copies"):
+            make = functools.partial(_copied, owner, mark, files, copy)
+            row = run.folder.once(f"cells/{files}.json", dataclasses.asdict(copy), make)
+        run.journal.say(_line(files, row))
+        found["copies"][name] = row
+    return found
 
 
 def _decoder(run: CopiesRun, base: str, own: barrier.ImagesFn) -> barrier.Decoder:
@@ -92,74 +154,65 @@ def _key(run: CopiesRun, decoder: barrier.Decoder, whose: str) -> _Key:
     if whose == "owner":
         run.folder.write_json("commitments.json", [commitment])
     value = beacon_value(settings.seed)
-    bits = schemes.keygen(mark_key, decoder, plan, beacon=value)
-    return _Key(plan, bits, barrier.keyed_kernel(decoder, bits, settings.psnr))
+    return _Key(plan, schemes.keygen(mark_key, decoder, plan, beacon=value))
 
 
-def _copied(
-    run: CopiesRun,
-    decoder: barrier.Decoder,
-    own: barrier.ImagesFn,
-    key: _Key,
-    other: _Key,
-    name: str,
-    copy: CopySettings,
-) -> dict[str, Any]:
+def _copied(owner: _Owner, mark: _Mark, name: str, copy: CopySettings) -> dict[str, Any]:
     """Train one copy, and read it as an arbitrator does."""
+    ours, others = (functools.partial(mark.add, key.bits) for key in (owner.key, owner.other))
     marks = copies.Marks(
-        served=barrier.protected(key.kernel, own),
-        foreign=barrier.protected(other.kernel, own),
-        overwrite=lambda _, images: barrier.protect(other.kernel, images),
-        of_thief=lambda _, images: _with_random_marks(run, decoder, images),
+        served=lambda inputs: ours(owner.model(inputs)),
+        foreign=lambda inputs: others(owner.model(inputs)),
+        overwrite=lambda _, images: others(images),
+        of_thief=lambda _, images: _with_random_marks(owner, mark, images),
     )
-    suspect = copies.copied(run, name, copy, marks)
-    answers = barrier.ask(suspect, decoder.queries)
-    outputs = barrier.check_answers(decoder, answers)
-    few = run.settings.few_queries
-    return {
-        "psnr": restoration.psnr(answers, run.clean.queries),
-        "all_queries": _read(run, decoder, key, outputs),
-        "few_queries": _read(run, decoder, key, outputs[:few]),
-    }
+    suspect = copies.copied(owner.run, name, copy, marks)
+    answers = barrier.ask(suspect, owner.decoder.queries)
+    psnr = restoration.psnr(answers, owner.run.clean.queries)
+    return {"psnr": psnr, **_readings(owner, mark, answers)}
 
 
-def _with_random_marks(
-    run: CopiesRun, decoder: barrier.Decoder, images: np.ndarray
-) -> np.ndarray:
-    """Mark images with the public filters and a thief's bits, others for each part of them."""
-    rng = np.random.default_rng([19, run.settings.seed])
+def _with_random_marks(owner: _Owner, mark: _Mark, images: np.ndarray) -> np.ndarray:
+    """Mark images with a thief's bits, others for each part of them."""
+    rng = np.random.default_rng([19, owner.run.settings.seed])
     marked = []
     for part in np.array_split(images, min(_THIEFS_KEYS, len(images))):
-        bits = Bits(rng.choice(np.array([-1, 1], np.int8), decoder.num_bits))
-        kernel = barrier.keyed_kernel(decoder, bits, run.settings.psnr)
-        marked.append(barrier.protect(kernel, part))
+        bits = Bits(rng.choice(np.array([-1, 1], np.int8), owner.decoder.num_bits))
+        marked.append(mark.add(bits, part))
     return np.concatenate(marked)
 
 
-def _read(
-    run: CopiesRun, decoder: barrier.Decoder, key: _Key, outputs: np.ndarray
-) -> dict[str, Any]:
-    scores = barrier.scores(decoder, outputs)
+def _readings(owner: _Owner, mark: _Mark, answers: np.ndarray) -> dict[str, Any]:
+    """Test the answers to all queries, and those to the first ones only."""
+    outputs = barrier.check_answers(owner.decoder, answers)
+    few = outputs[: owner.run.settings.few_queries]
+    return {
+        "all_queries": _read(owner, mark, mark.scores(outputs)),
+        "few_queries": _read(owner, mark, mark.scores(few)),
+    }
+
+
+def _read(owner: _Owner, mark: _Mark, scores: np.ndarray) -> dict[str, Any]:
+    settings, key, num_bits = owner.run.settings, owner.key, owner.decoder.num_bits
     result = stats.bit_test(
-        scores, key.bits, statistic=key.plan.statistic, alpha=run.settings.alpha
+        scores, key.bits, statistic=key.plan.statistic, alpha=settings.alpha
     )
-    size = 10.0 ** (-run.settings.psnr / 20.0) / np.sqrt(decoder.num_bits)
+    size = 10.0 ** (-settings.psnr / 20.0) / np.sqrt(num_bits)
     fresh = [
         keys.draw_bits(
             MarkKey.for_experiment(number, "barrier wrong key"),
             key.plan,
-            decoder.num_bits,
+            num_bits,
             beacon=bytes(32),
         )
-        for number in range(run.settings.num_fresh_keys)
+        for number in range(settings.num_fresh_keys)
     ]
     p_values = stats.fresh_bit_p_values(scores, fresh, key.plan.statistic)
     is_right = np.sign(scores) == key.bits.signs
-    parts = np.split(is_right, len(run.settings.families))
-    names = run.settings.families
+    parts = np.split(is_right, len(mark.families))
     return {
         "num_right": int(is_right.sum()),
-        "right_by_family": {n: int(p.sum()) for n, p in zip(names, parts, strict=True)},
+        "right_by_family": {n: int(p.sum()) for n, p in zip(mark.families, parts, strict=True)},
         "log10_p": result.log10_p,
         "outcome": result.outcome,
         "median_kept": float(np.median(scores * key.bits.signs) / size),

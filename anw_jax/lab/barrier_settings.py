@@ -74,6 +74,8 @@ class BarrierSettings(RunSettings):
       data: clean images, without `num_train`.
       task: one of `restoration.TASKS`.
       copies: networks that are read, by name.
+      additive: copies of outputs marked with the baseline's fixed pattern instead, by name;
+        read by `schemes.barrier.additive`.
       own: how the owner's network is trained, on clean pairs; None for a classical filter.
       families: of filters, `schemes.barrier.FAMILIES`.
       bits_each: bits of the key for each family.
@@ -92,6 +94,7 @@ class BarrierSettings(RunSettings):
     data: DataSettings
     task: str
     copies: Mapping[str, CopySettings]
+    additive: Mapping[str, CopySettings] = dataclasses.field(default_factory=dict)
     own: CopySettings | None = None
     families: tuple[str, ...] = barrier.FAMILIES
     bits_each: int = 24
@@ -122,6 +125,8 @@ class BarrierSettings(RunSettings):
         _check.positive(psnr=self.psnr)
         _check.in_open_interval(0.0, 1.0, alpha=self.alpha)
         check_copies(self.copies, self.own, self.data)
+        for name in self.additive:
+            check_name("additive", name)
         if self.few_queries > self.num_queries:
             raise ValueError(
                 f"few_queries must be at most num_queries, {self.num_queries}, got "

@@ -82,14 +82,19 @@ def write_outputs_report(workdir: str | os.PathLike) -> pathlib.Path:
 
 def _values(results: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
     settings = results["settings"]
-    copies = [
-        _copy(name, row, settings["copies"][name]) for name, row in results["copies"].items()
-    ]
+    copies, patterned = (
+        [_copy(name, row, settings[kind][name]) for name, row in found.items()]
+        for kind, found in (
+            ("copies", results["copies"]),
+            ("additive", results.get("additive", {}).get("copies", {})),
+        )
+    )
     return {
         "settings": settings,
         "num_bits": settings["bits_each"] * len(settings["families"]),
         "thieves": [copy for copy in copies if not copy.is_innocent],
         "innocents": [copy for copy in copies if copy.is_innocent],
+        "patterned": patterned,
         "pictures": _pictures(folder / EXAMPLES),
         "made_of": stats.testing.MARKED_OUTPUTS,
     }

@@ -21,6 +21,7 @@ def config(**changes) -> dict:
         "seed": 0,
         "data": {"source": "mock:256", "image_size": 16},
         "task": "deblur",
+        "additive": {"stolen": {"model": PLAIN, "train": how, "change": "overwrite"}},
         "copies": {
             "stolen": {"model": PLAIN, "train": how},
             "tuned": {"model": PLAIN, "train": how, "change": "resize", "tune_epochs": 1},
@@ -46,6 +47,13 @@ def test_the_experiments_settings_are_valid(variant):
     assert any(copy.train.flips for copy in settings.copies.values())
 
 
+@pytest.mark.parametrize("variant", ["additive", "study"])
+def test_copies_of_the_fixed_pattern_are_twins_of_copies_of_the_filter(variant):
+    settings = settings_from_file(f"{EXPERIMENT}:{variant}", seed=3)
+    assert settings.additive
+    assert settings.additive.items() <= settings.copies.items()
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -62,6 +70,7 @@ def test_the_experiments_settings_are_valid(variant):
             "data.num_train must be left out: num_pairs says how many",
         ),
         ({"psnr": 0.0}, "psnr must be above 0"),
+        ({"additive": {"a.b": {}}}, "additive: the name 'a.b' must consist of letters"),
     ],
 )
 def test_bad_settings_are_one_clear_error(changes, text):
@@ -82,9 +91,16 @@ def test_a_whole_run_and_its_resumption(tmp_path, own):
     settings = settings_from_config(config(own=own))
     results = run(settings, tmp_path)
     assert json.loads((tmp_path / "results.json").read_text()) == results
-    assert results["marked"]["psnr"] == pytest.approx(38.0, abs=3.0)
     assert set(results["copies"]) == {"stolen", "tuned", "removed", "innocent", "foreign"}
-    for row in results["copies"].values():
+    patterned = results["additive"]
+    assert set(patterned["copies"]) == {"stolen"}
+    for arm in (results, patterned):
+        # Made-up images have many pixels at 0 or 1, where marks are clipped.
+        assert arm["marked"]["psnr"] == pytest.approx(40.0, abs=3.0)
+        assert arm["served"]["all_queries"]["num_right"] == 12
+        assert 0.4 < arm["served"]["all_queries"]["median_kept"] < 1.2
+    assert "fixed pattern" in (tmp_path / "report.html").read_text()
+    for row in (*results["copies"].values(), *patterned["copies"].values()):
         for read in (row["all_queries"], row["few_queries"]):
             assert read["wrong_keys_super_uniform"]
             assert 0 <= read["num_right"] <= 12
@@ -92,5 +108,5 @@ def test_a_whole_run_and_its_resumption(tmp_path, own):
     assert results["copies"]["innocent"]["all_queries"]["log10_p"] > -3
     (tmp_path / "DONE").unlink()
     again = run(settings, tmp_path)
-    for name in ("marked", "own_psnr", "copies"):
+    for name in ("marked", "served", "own_psnr", "copies", "additive"):
         assert again[name] == results[name]

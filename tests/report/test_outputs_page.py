@@ -88,3 +88,15 @@ def test_damaged_files_are_named(folder, name, content):
     (folder / name).write_bytes(content)
     with pytest.raises(ValueError, match=f"{name} is damaged"):
         write_outputs_report(folder)
+
+
+def test_copies_of_the_fixed_pattern_stand_in_a_table_of_their_own(folder):
+    assert "fixed pattern" not in write_outputs_report(folder).read_text()
+    body = results()
+    body["additive"] = {"served": row(72, -21.7, "shown"), "copies": {"net": row(36, -0.3, "")}}
+    body["settings"]["additive"] = {"net": settings()}
+    (folder / "results.json").write_text(json.dumps(body))
+    text = write_outputs_report(folder).read_text()
+    assert "Of what is served 72 of 72 bits are right" in text
+    assert text.count("Copies of outputs with the fixed pattern") == 1
+    assert text.count("Use of the outputs") == 2

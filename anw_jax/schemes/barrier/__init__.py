@@ -5,10 +5,11 @@ After Zhang et al. 2021, "Deep Model Intellectual Property Protection via Deep W
 Here the mark is a keyed filter, which copies learn and which has an exact p: `make_decoder`
 fixes everything, `protect` marks outputs, `extract` reads scores from a suspect.
 
-`pictures` is the paper's own system, a baseline without an error rate.
+Two baselines: `additive`, one fixed pattern on all outputs, and `pictures`, the paper's own
+system, which has no error rate.
 """
 
-from anw_jax.schemes.barrier import pictures
+from anw_jax.schemes.barrier import additive, pictures
 from anw_jax.schemes.barrier.barrier import (
     DEFAULT_PSNR,
     keyed_kernel,
@@ -32,6 +33,7 @@ __all__ = [
     "Decoder",
     "Head",
     "ImagesFn",
+    "additive",
     "ask",
     "check_answers",
     "extract",

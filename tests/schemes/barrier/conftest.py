@@ -16,13 +16,13 @@ KEY = MarkKey.for_experiment(21, "barrier")
 VALUE = bytes(range(32))
 
 
-def pictures(seed: int, count: int) -> np.ndarray:
+def pictures(seed: int, count: int, side: int = SIDE) -> np.ndarray:
     """Colour noise with a spectrum of 1/f, as photos have it."""
     rng = np.random.default_rng([5, seed])
-    rows, columns = np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)
-    fall = 1.0 / np.maximum(np.hypot(rows, columns), 1.0 / SIDE)
-    noise = np.fft.rfft2(rng.normal(size=(count, 3, SIDE, SIDE))) * fall
-    smooth = np.moveaxis(np.fft.irfft2(noise, (SIDE, SIDE)), 1, -1)
+    rows, columns = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)
+    fall = 1.0 / np.maximum(np.hypot(rows, columns), 1.0 / side)
+    noise = np.fft.rfft2(rng.normal(size=(count, 3, side, side))) * fall
+    smooth = np.moveaxis(np.fft.irfft2(noise, (side, side)), 1, -1)
     mixed = smooth @ np.array([[1.0, 0.8, 0.6], [0.0, 0.5, 0.3], [0.0, 0.0, 0.5]])
     return _levels(0.5 + 0.2 * mixed / mixed.std())
 
