@@ -102,7 +102,7 @@ def check_proof(body: bytes, document: bytes, headers: Iterable[Header]) -> Stam
     """
     digest, attestations = _read(body)
     if digest != hashlib.sha256(document).digest():
-        raise CaseError("is a proof of another file than commitment.json")
+        raise CaseError("is a proof of another file than the commitment")
     if not attestations:
         raise CaseError("is not in a block yet: run `ots upgrade` on it after some hours")
     found = [

@@ -1,7 +1,8 @@
 """Time stamps of a commitment: write the request, verify responses and proofs offline.
 
 Beside `commitment.json` may lie `commitment.tsr`, the response of a time-stamping authority
-(RFC 3161), and `commitment.json.ots`, an OpenTimestamps proof. Both are verified against
+(RFC 3161), and `commitment.json.ots`, an OpenTimestamps proof; beside the commitment of a model
+watermark, `mark.json`, `mark.tsr` and `mark.json.ots`. Both are verified against
 *anchors*, which whoever verifies has from elsewhere: root certificates of authorities, and
 headers of Bitcoin blocks. Nothing here uses a network.
 """
@@ -25,8 +26,8 @@ from anw_jax.suspects.adapters.base import missing
 if TYPE_CHECKING:
     from anw_jax.audit.case import Case
 
-REQUEST, RESPONSE, PROOF = "commitment.tsq", "commitment.tsr", f"{COMMITMENT}.ots"
-STAMPS = (RESPONSE, PROOF)
+# Names of a response and a proof beside `commitment.json`.
+STAMPS = ("commitment.tsr", f"{COMMITMENT}.ots")
 # The folder of a case with the arbitrator's root certificates (PEM or DER) and block headers.
 ANCHORS = "anchors"
 
@@ -52,15 +53,29 @@ class TrustAnchors:
     headers: tuple[Header, ...] = ()
 
 
-def write_request(folder: pathlib.Path) -> pathlib.Path:
-    """Write the request for a stamp of `folder/commitment.json`, for any authority.
+def stamp_files(document: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:
+    """Return where the response of an authority and an OpenTimestamps proof lie."""
+    return document.with_suffix(".tsr"), document.with_name(f"{document.name}.ots")
+
+
+def write_request(path: pathlib.Path) -> pathlib.Path:
+    """Write the request for a stamp of a commitment, for any authority.
+
+    Args:
+      path: the folder with `commitment.json`; or a file, of a model watermark `mark.json`.
 
     Raises:
       CaseError: no commitment there.
     """
-    digest = hashlib.sha256(read_bytes(folder / COMMITMENT)).digest()
-    _files.write_whole(folder / REQUEST, _BEFORE_DIGEST + digest + _AFTER_DIGEST)
-    return folder / REQUEST
+    document = _document(path)
+    digest = hashlib.sha256(read_bytes(document)).digest()
+    request = document.with_suffix(".tsq")
+    _files.write_whole(request, _BEFORE_DIGEST + digest + _AFTER_DIGEST)
+    return request
+
+
+def _document(path: pathlib.Path) -> pathlib.Path:
+    return path / COMMITMENT if path.is_dir() else path
 
 
 def read_trust_anchors(paths: Iterable[pathlib.Path]) -> TrustAnchors:
@@ -84,11 +99,11 @@ def read_trust_anchors(paths: Iterable[pathlib.Path]) -> TrustAnchors:
     return TrustAnchors(tuple(dict.fromkeys(certificates)), tuple(headers))
 
 
-def read_stamps(folder: pathlib.Path, anchors: TrustAnchors) -> tuple[Stamp, ...]:
+def read_stamps(path: pathlib.Path, anchors: TrustAnchors) -> tuple[Stamp, ...]:
     """Verify every stamp beside a commitment.
 
     Args:
-      folder: with `commitment.json`.
+      path: as for `write_request`.
       anchors: what to trust.
 
     Returns:
@@ -100,14 +115,15 @@ def read_stamps(folder: pathlib.Path, anchors: TrustAnchors) -> tuple[Stamp, ...
       MissingLibraryError: the extra 'stamp' is not installed.
     """
     stamps = []
-    document = read_bytes(folder / COMMITMENT, _MOST_BYTES)
-    if (folder / RESPONSE).exists():
-        body = read_bytes(folder / RESPONSE, _MOST_BYTES)
-        with _about(folder / RESPONSE):
+    response, proof = stamp_files(_document(path))
+    document = read_bytes(_document(path), _MOST_BYTES)
+    if response.exists():
+        body = read_bytes(response, _MOST_BYTES)
+        with _about(response):
             stamps.append(check_response(body, document, anchors.certificates))
-    if (folder / PROOF).exists():
-        body = read_bytes(folder / PROOF, _MOST_BYTES)
-        with _about(folder / PROOF):
+    if proof.exists():
+        body = read_bytes(proof, _MOST_BYTES)
+        with _about(proof):
             stamps.append(check_proof(body, document, anchors.headers))
     return tuple(stamps)
 
@@ -212,7 +228,7 @@ def _signer(signed: Any) -> str:
 
 # What the library says, and what that means here.
 _REASONS = (
-    ("Mismatch between messages", "is a stamp of another file than commitment.json"),
+    ("Mismatch between messages", "is a stamp of another file than the commitment"),
     ("expired", "was made outside the validity of its authority's certificate"),
     ("not yet valid", "was made outside the validity of its authority's certificate"),
     ("local issuer", "leads to none of the root certificates given"),

@@ -95,8 +95,7 @@ _COMMANDS = {
     "stamp": (
         "signing",
         "stamp",
-        "Verify FOLDER/commitment.tsr (RFC 3161) and "
-        "FOLDER/commitment.json.ots (OpenTimestamps).",
+        "Verify PATH/commitment.tsr (RFC 3161) and PATH/commitment.json.ots (OpenTimestamps).",
     ),
     "ui": (
         "ui.command",

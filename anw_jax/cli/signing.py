@@ -7,10 +7,14 @@ from typing import Any
 import click
 
 from anw_jax import audit
-from anw_jax.audit.stamps import PROOF, RESPONSE, STAMPS
+from anw_jax.audit.case import MODEL_MARK
+from anw_jax.audit.published import COMMITMENT
+from anw_jax.audit.stamps import stamp_files
+from anw_jax.cli.model_case import needing_run
 from anw_jax.cli.options import json_option
 from anw_jax.cli.output import show
 from anw_jax.errors import CaseError
+from anw_jax.keys import Plan
 from anw_jax.keys.beacons import read_beacon
 from anw_jax.keys.stamps import KINDS, Stamp
 
@@ -27,19 +31,24 @@ sign_option = click.option(
 )
 
 
-def stamp_lines(folder: pathlib.Path, kind: str) -> list[str]:
-    """Write the request for a stamp, and return the lines that say how to get the stamp."""
-    check = shlex.join(["anw", "stamp", str(folder), "--anchor"])
+def stamp_lines(path: pathlib.Path, kind: str) -> list[str]:
+    """Write the request for a stamp, and return the lines that say how to get the stamp.
+
+    Args:
+      path: as `anw stamp` takes it.
+      kind: one of `keys.stamps.KINDS`.
+    """
+    check, document = shlex.join(["anw", "stamp", str(path), "--anchor"]), _document(path)
+    response, proof = stamp_files(document)
     if kind == "opentimestamps":
-        file = shlex.quote(str(folder / "commitment.json"))
         return [
-            f"have it time-stamped: ots stamp {file}; a day later: ots upgrade "
-            f"{shlex.quote(str(folder / PROOF))}; then: {check} HEADER",
+            f"have it time-stamped: ots stamp {shlex.quote(str(document))}; a day later: ots "
+            f"upgrade {shlex.quote(str(proof))}; then: {check} HEADER",
         ]
-    request = audit.write_request(folder)
+    request = audit.write_request(document)
     command = [
         *("curl", "-sS", "-H", "Content-Type: application/timestamp-query"),
-        *("--data-binary", f"@{request}", "-o", str(folder / RESPONSE), _AUTHORITY),
+        *("--data-binary", f"@{request}", "-o", str(response), _AUTHORITY),
     ]
     return [
         f"have it time-stamped, at this authority or another: {shlex.join(command)}",
@@ -47,8 +56,24 @@ def stamp_lines(folder: pathlib.Path, kind: str) -> list[str]:
     ]
 
 
+def _document(path: pathlib.Path) -> pathlib.Path:
+    """Return the file that is stamped: a folder's commitment.json or mark.json, or a file."""
+    if not path.is_dir():
+        return path
+    is_model = (path / MODEL_MARK).exists() and not (path / COMMITMENT).exists()
+    return path / (MODEL_MARK if is_model else COMMITMENT)
+
+
+def _plan_of(document: pathlib.Path) -> Plan:
+    if document.name == COMMITMENT:
+        return audit.read_published(document.parent).plan
+    with needing_run():
+        from anw_jax.schemes.case import ModelMark
+    return ModelMark.load(document).plan
+
+
 @click.command()
-@click.argument("folder", type=_PATH)
+@click.argument("path", type=_PATH)
 @click.option(
     "--anchor",
     "anchors",
@@ -59,25 +84,27 @@ def stamp_lines(folder: pathlib.Path, kind: str) -> list[str]:
     "header (160 hex digits in a file); may be repeated.",
 )
 @json_option
-def stamp(folder, anchors, as_json) -> None:
-    """Verify FOLDER/commitment.tsr (RFC 3161) and FOLDER/commitment.json.ots (OpenTimestamps).
+def stamp(path, anchors, as_json) -> None:
+    """Verify PATH/commitment.tsr (RFC 3161) and PATH/commitment.json.ots (OpenTimestamps).
 
     Works offline. An RFC 3161 stamp must be at least 1 hour older than the value of the
     beacon, an OpenTimestamps block 24 hours; otherwise that is an error. Without a stamp there
-    this writes FOLDER/commitment.tsq, the request, and prints the command that sends it.
-    Needs the extra 'stamp'.
+    this writes PATH/commitment.tsq, the request, and prints the command that sends it.
+    Needs the extra 'stamp'. PATH may also be a model's mark: its folder with mark.json, or one
+    file of `anw model keygen`; its stamps are mark.tsr and mark.json.ots.
 
     \b
     Examples:
       anw stamp marked
       anw stamp marked --anchor freetsa_root.pem
+      anw stamp mark/key1.json
     """
-    published = audit.read_published(folder)
-    if not any((folder / name).exists() for name in STAMPS):
-        show(as_json, {"stamps": []}, stamp_lines(folder, KINDS[0]))
+    document = _document(path)
+    plan = _plan_of(document)
+    if not any(file.exists() for file in stamp_files(document)):
+        show(as_json, {"stamps": []}, stamp_lines(path, KINDS[0]))
         return
-    stamps = audit.read_stamps(folder, audit.read_trust_anchors(anchors))
-    plan = published.plan
+    stamps = audit.read_stamps(document, audit.read_trust_anchors(anchors))
     appears = read_beacon(plan.beacon).time if plan.version > 1 else None
     early = [one for one in stamps if appears is not None and one.precedes(appears)]
     if appears is not None and not early:
@@ -91,7 +118,11 @@ def stamp(folder, anchors, as_json) -> None:
         if appears is None
         else f"early enough for the beacon's value, which appears at {appears.isoformat()}"
     )
-    after = ["keep the stamp; then, when the value has appeared: anw mark"] if early else []
+    after = []
+    if early and plan.is_of_scheme:
+        after = [f"keep the stamp, and hand it over beside {MODEL_MARK}"]
+    elif early:
+        after = ["keep the stamp; then, when the value has appeared: anw mark"]
     show(as_json, {"stamps": [*map(_body, stamps)]}, [*map(str, stamps), what, *after])
 
 

@@ -7,10 +7,13 @@ import json
 import pytest
 
 from anw_jax.cli import owner
+from anw_jax.keys import commit_scheme
 from anw_jax.keys.beacons import QUICKNET, read_beacon
+from anw_jax.schemes.case import ModelMark
 from tests.audit.authority import Authority
 from tests.audit.conftest import receive, write_labels, write_photos, write_suspect
 from tests.keys.drand import APPEARED, ROUND_1000
+from tests.schemes.conftest import Owner
 
 NOW = APPEARED - datetime.timedelta(hours=2)
 MINUTE = datetime.timedelta(minutes=1)
@@ -63,6 +66,35 @@ def test_a_commitment_says_how_to_get_a_stamp_and_verifies_it(anw, root, committ
     assert late.code == 1
     assert "must be at least 1 h before the beacon's value" in late.err
     assert anw("stamp", root / "marked").code == 1
+
+
+@pytest.mark.parametrize(("name", "stem"), [("", "mark"), ("key1.json", "key1")])
+def test_a_mark_of_a_model_is_stamped_like_a_commitment(anw, root, name, stem):
+    own = Owner(beacon=f"drand:{QUICKNET}:1000")
+    commitment = commit_scheme(own.key, own.plan)
+    mark = ModelMark(own.plan, commitment, own.decoder.as_json())
+    document, folder = json.dumps(mark.as_json()).encode(), root / "mark"
+    folder.mkdir()
+    (folder / f"{stem}.json").write_bytes(document)
+    (root / "root.pem").write_bytes(AUTHORITY.pem)
+    asked = anw("stamp", folder / name)
+    assert asked.code == 0
+    assert f"@{folder / stem}.tsq -o {folder / stem}.tsr https:" in asked.out
+    assert hashlib.sha256(document).digest() in (folder / f"{stem}.tsq").read_bytes()
+    check = ("stamp", folder / name, "--anchor", root / "root.pem")
+    for time, code, text in (
+        (NOW, 0, "early enough for the beacon's value, which appears at 2023-08-23T15:59:24"),
+        (APPEARED, 1, "must be at least 1 h before the beacon's value"),
+    ):
+        (folder / f"{stem}.tsr").write_bytes(AUTHORITY.answer(document, time))
+        ran = anw(*check)
+        assert ran.code == code
+        assert text in ran.out + ran.err
+        assert ("hand it over beside mark.json" in ran.out) == (code == 0)
+    (folder / f"{stem}.tsr").write_bytes(AUTHORITY.answer(b"another", NOW))
+    assert "of another file than the commitment" in anw(*check).err
+    (folder / f"{stem}.json").write_bytes(document[:-1])
+    assert "is damaged" in anw(*check).err
 
 
 def test_a_stamp_of_another_kind_gets_a_later_beacon(anw, root, committed):
