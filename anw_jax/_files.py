@@ -7,6 +7,7 @@ import io
 import os
 import pathlib
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO
@@ -146,6 +147,28 @@ def write_whole(path: str | os.PathLike, body: bytes, *, durable: bool = True) -
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Fill a folder that appears whole under its name when the body ends, or not at all.
+
+    Args:
+      path: the folder; it must be empty, or not exist yet.
+
+    Yields:
+      The folder to fill; what a killed process left of one is removed before.
+    """
+    path = pathlib.Path(path)
+    whole = path.with_name(f"{path.name}.partial")
+    shutil.rmtree(whole, ignore_errors=True)
+    whole.mkdir(parents=True)
+    try:
+        yield whole
+        os.replace(whole, path)
+    except BaseException:
+        shutil.rmtree(whole, ignore_errors=True)
+        raise
 
 
 def write_new(path: str | os.PathLike, body: bytes, *, mode: int = 0o666) -> None:

@@ -54,6 +54,30 @@ def test_a_new_file_replaces_nothing_and_is_private_from_its_first_byte(tmp_path
     assert [file.name for file in tmp_path.iterdir()] == ["new.key"]
 
 
+def test_a_new_folder_appears_whole_or_not_at_all(tmp_path):
+    place = tmp_path / "out"
+
+    def fill_in_part():
+        with _files.new_folder(place) as whole:
+            (whole / "a").write_bytes(b"1")
+            raise ValueError("stopped")
+
+    with pytest.raises(ValueError, match="stopped"):
+        fill_in_part()
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "out.partial").mkdir()  # what a killed process left
+    (tmp_path / "out.partial" / "old").write_bytes(b"half")
+    with _files.new_folder(place) as whole:
+        (whole / "a").write_bytes(b"1")
+        assert not place.exists()
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+        "out",
+        "out/a",
+    ]
+    with pytest.raises(OSError, match="not empty"), _files.new_folder(place):
+        pass
+
+
 def test_what_a_killed_process_left_of_a_new_file_is_removed_and_nothing_else(tmp_path):
     others = ("b.0f0f0f0f.partial", "a.partial", "a.0f.partial")
     left, held = tmp_path / "a.0f0f0f0f.partial", tmp_path / "a.12345678.partial"

@@ -3,10 +3,9 @@
 import importlib.resources
 import os
 import pathlib
-import shutil
 from collections.abc import Mapping, Sequence
 
-from anw_jax import _check
+from anw_jax import _check, _files
 from anw_jax.audit.case import check_name
 from anw_jax.errors import CaseError
 
@@ -53,20 +52,13 @@ def new_case(
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise CaseError(f"{path} already exists: a case needs a new or an empty folder")
     files = _files_of(owners, suspects or {})
-    whole = path.with_name(f"{path.name}.partial")
-    shutil.rmtree(whole, ignore_errors=True)  # of a process that was killed
-    whole.mkdir(parents=True)
-    try:
+    with _files.new_folder(path) as whole:
         for name, text in files.items():
             file = whole / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
         (whole / "owners").mkdir(exist_ok=True)
         (whole / "suspects").mkdir(exist_ok=True)
-        os.replace(whole, path)
-    except BaseException:
-        shutil.rmtree(whole, ignore_errors=True)
-        raise
     return sorted(files)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import numpy as np
 
-from anw_jax import _json
+from anw_jax import _files, _json
 from anw_jax.cli import model_copies, outputs
 from anw_jax.cli.options import (
     beacon_option,
@@ -136,21 +136,23 @@ def keygen(
         )
         plan = plan_of(decoder, alpha=alpha, beacon=beacon, number=number)
         made.append((decoder, plan, commit_scheme(key, plan)))
-    folder.mkdir(parents=True)
-    master.save(folder / "mark.key")
     published = []
-    for number, (decoder, plan, commitment) in enumerate(made, 1):
-        record = None
-        if log is not None:
-            record = protocol.publish(log, plan, commitment, sign).number
-        mark = ModelMark(plan, commitment, decoder.as_json(), record)
-        _json.write(folder / f"key{number}.json", mark.as_json())
-        published.append({"number": number, "record": record, "commitment": commitment})
+    with _files.new_folder(folder) as whole:
+        master.save(whole / "mark.key")
+        for number, (decoder, plan, commitment) in enumerate(made, 1):
+            record = None
+            if log is not None:
+                record = protocol.publish(log, plan, commitment, sign).number
+            mark = ModelMark(plan, commitment, decoder.as_json(), record)
+            _json.write(whole / f"key{number}.json", mark.as_json())
+            published.append({"number": number, "record": record, "commitment": commitment})
     lines = [
         f"key {one['number']}: {_published(one['record'])}, {one['commitment']}"
         for one in published
     ]
-    after = "then, each node: anw model vote LOG" if log else "hand these to the arbitrator now"
+    first = folder / "key1.json"
+    after = f"hand these to the arbitrator now, or have each stamped: anw stamp {first}"
+    after = "then, each node: anw model vote LOG" if log else after
     lines += [f"keep {folder} secret", after, beacon_line(beacon), "then: anw model embed"]
     show(as_json, {"keys": published}, lines)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from anw_jax import _json
+from anw_jax import _files, _json
 from anw_jax.audit.files import read_json
 from anw_jax.cli.options import (
     beacon_option,
@@ -62,18 +62,18 @@ def setup(
     claim = "one model" if disputes == 1 else "each model"
     plan = plan_of(carrier, alpha=epsilon, beacon=beacon, claim=claim)
     commitment = commit_scheme(key, plan)
-    record = fingerprint.records.setup(log, plan, commitment, judge, sign)
-    folder.mkdir(parents=True)
-    key.save(folder / _KEY)
-    body = {
-        "format": _FORMAT,
-        "carrier": carrier.as_json(),
-        "plan": plan.as_json(),
-        "setup": record.number,
-    }
-    _json.write(folder / _CARRIER, body)
-    mark = ModelMark(plan, commitment, carrier.as_json(), record.number)
-    _json.write(folder / MODEL_MARK, mark.as_json())
+    with _files.new_folder(folder) as whole:
+        key.save(whole / _KEY)
+        record = fingerprint.records.setup(log, plan, commitment, judge, sign)
+        body = {
+            "format": _FORMAT,
+            "carrier": carrier.as_json(),
+            "plan": plan.as_json(),
+            "setup": record.number,
+        }
+        _json.write(whole / _CARRIER, body)
+        mark = ModelMark(plan, commitment, carrier.as_json(), record.number)
+        _json.write(whole / MODEL_MARK, mark.as_json())
     shown = {"record": record.number, "commitment": commitment, "weights": carrier.num_weights}
     lines = [f"setup {record.number}: {commitment}", f"keep {folder} secret"]
     lines += [

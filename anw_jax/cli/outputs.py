@@ -58,15 +58,16 @@ def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json
     plan = schemes.plan_of(decoder, alpha=alpha, beacon=beacon)
     key = MarkKey.generate()
     commitment = commit_scheme(key, plan)
-    folder.mkdir(parents=True)
-    key.save(folder / _KEY)
-    schemes.barrier.save_decoder(folder / _DECODER, decoder)
     mark = ModelMark(plan, commitment, decoder.head.as_json())
-    _json.write(folder / _MARK, mark.as_json())
+    with _files.new_folder(folder) as whole:
+        key.save(whole / _KEY)
+        schemes.barrier.save_decoder(whole / _DECODER, decoder)
+        _json.write(whole / _MARK, mark.as_json())
     lines = [
         f"commitment: {commitment}",
         f"{decoder.num_bits} bits, to be read from {len(decoder.queries)} answers",
-        f"keep {folder} secret; have the commitment stamped before the beacon's value appears",
+        f"keep {folder} secret",
+        f"have the commitment stamped before the beacon's value appears: anw stamp {folder}",
         beacon_line(beacon),
         f"then: anw model protect {folder} --beacon-value FILE --outputs UNMARKED --out SERVED",
     ]
@@ -106,12 +107,13 @@ def protect(folder, outputs, out, beacon_value, psnr, as_json) -> None:
     if len(set(names)) < len(names):
         raise CaseError(f"{outputs} holds files that differ in their endings alone")
     squares = 0.0
-    for path, name in zip(paths, names, strict=True):
-        image = data.read_photo(path)
-        marked = schemes.barrier.protect(kernel, image[None])[0]
-        squares += np.square((marked.astype(np.float64) - image) / 255.0).mean()
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        _files.write_new(out / name, data.png_of(marked))
+    with _files.new_folder(out) as whole:
+        for path, name in zip(paths, names, strict=True):
+            image = data.read_photo(path)
+            marked = schemes.barrier.protect(kernel, image[None])[0]
+            squares += np.square((marked.astype(np.float64) - image) / 255.0).mean()
+            (whole / name).parent.mkdir(parents=True, exist_ok=True)
+            (whole / name).write_bytes(data.png_of(marked))
     reached = float(-10.0 * np.log10(max(squares / len(paths), 1e-12)))
     lines = [f"{len(paths)} images marked at {reached:.1f} dB: {out}"]
     show(as_json, {"images": len(paths), "psnr": reached}, lines)

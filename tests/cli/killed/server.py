@@ -9,7 +9,7 @@ def main() -> None:
     """Answers lines of JSON: root, words, at; with exit code (negative: the signal)."""
     import sitecustomize  # of this folder, by PYTHONPATH
 
-    from anw_jax import _files, audit, report  # noqa: F401
+    from anw_jax import _files, audit, report, schemes  # noqa: F401
     from anw_jax.cli.main import run
 
     for line in sys.stdin:

@@ -121,19 +121,24 @@ def test_a_copy_without_a_receipt_names_nobody(world):
 
 def test_two_codes_and_replayed_issues_are_refused(world):
     world.deliver("ann")
+    own = world.path / "owner"
+    before = len(read_log(world.log))
+    assert world.issue("ann").number == 5  # written again after a kill, and recorded once
+    assert len(read_log(world.log)) == before
+    other = (world.public("ann"), "f3" * 32, "f2" * 32)
     with pytest.raises(RefusedDisputeError, match=r"^two codes: records 5 and 7"):
-        world.issue("ann")
+        records.issue(world.log, world.setup, *other, own)
     given = ("f1" * 32, nonce("ann"), "f2" * 32)
     with pytest.raises(
         RefusedDisputeError, match=r"^replayed issue: the nonce of record 7 was"
     ):
-        records.issue(world.log, world.setup, *given, world.path / "owner")
+        records.issue(world.log, world.setup, *given, own)
     with pytest.raises(RefusedDisputeError, match=r"^replayed issue: record 7 is by"):
         records.issue(world.log, world.setup, "f1" * 32, "f3" * 32, "f2" * 32,
                       world.path / "thief")  # fmt: skip
     same = weights_digest(world.copies["ann"])
     with pytest.raises(RefusedDisputeError, match=r"^one copy for two"):
-        records.issue(world.log, world.setup, "f1" * 32, "f3" * 32, same, world.path / "owner")
+        records.issue(world.log, world.setup, "f1" * 32, "f3" * 32, same, own)
     with pytest.raises(RefusedDisputeError, match=r"^damaged issue"):
         records.issue(world.log, world.setup, "f1", "f3" * 32, same, world.path / "owner")
     assert len(read_log(world.log)) == 6
