@@ -30,11 +30,23 @@ def integer_at_least(low: int, **named: Any) -> int:
     return int(value)
 
 
+def integer_between(low: int, high: int, **named: Any) -> int:
+    """An integer in [low, high]."""
+    name, value = _single(named)
+    if integer_at_least(low, **named) > high:
+        raise ValueError(f"{name} must be at most {high:,}, got {value!r:.40}")
+    return int(value)
+
+
 def finite(**named: Any) -> float:
-    """A finite real number."""
+    """A finite real number, in the range of float64."""
     name, value = _single(named)
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be in the range of float64") from None
     if not math.isfinite(value):
         raise ValueError(f"{name} must be finite, got {value}")
     return float(value)

@@ -6,12 +6,14 @@ import os
 import random
 import resource
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+from anw_jax.errors import CaseError
 from tests.tally import Tally
 
 # `ANW_FUZZ_RESULTS=results/fuzz.json pytest -m slow -k "fuzz or mutants"`
@@ -19,6 +21,8 @@ MANY = int(os.environ.get("ANW_MUTANTS", 10_000))
 _MANY = pytest.param(MANY, marks=pytest.mark.slow)
 # Of files that are read, and of files that are handed to commands.
 COUNTS, COMMAND_COUNTS = [40, _MANY], [6, _MANY]
+COUNTED = pytest.mark.parametrize("count", COUNTS)
+COMMAND_COUNTED = pytest.mark.parametrize("count", COMMAND_COUNTS)
 
 _EDGES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 _MOST_SECONDS, _MOST_MIB = 20.0, 4096
@@ -112,6 +116,38 @@ def different(before: bytes, make: Callable, salt: str, count: int) -> Iterator[
     seen = {before}
     for seed in range(count):
         yield unseen(before, make, random.Random(f"{salt} {seed}"), seen)
+
+
+def of_bytes(before: bytes, rng: random.Random) -> bytes:
+    """Damage to binary files, half of it in one byte."""
+    if rng.random() < 0.5:
+        return bytewise(before, rng)
+    return next(mutants([before], 1, rng.getrandbits(32)))
+
+
+def of_json(before: bytes, rng: random.Random) -> bytes:
+    """Damage to JSON, most of it in one entry."""
+    return (structured if rng.random() < 0.7 else bytewise)(before, rng)
+
+
+def fuzz(
+    kind: str,
+    before: bytes,
+    read: Callable[[bytes], object],
+    count: int,
+    make: Callable[[bytes, random.Random], bytes] = of_bytes,
+    error: type[Exception] = CaseError,
+) -> None:
+    """What is read is what was there before; most is refused."""
+    expected = read(before)
+
+    def same(body):
+        assert read(body) == expected
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _, num_refused = survives(kind, different(before, make, kind, count), same, error)
+    assert num_refused
 
 
 ODD = [

@@ -132,11 +132,16 @@ class Declared:
         Raises:
           CaseError: no hexadecimal digits.
         """
-        digits = self.body["beacons"].get(owner, "")
-        try:
-            return bytes.fromhex(digits)
-        except ValueError:
-            raise CaseError(
-                f"declared.json is damaged: beacons.{owner} must be hexadecimal digits, got "
-                f"{digits!r:.40}"
-            ) from None
+        return beacon_of(self.body, owner)
+
+
+def beacon_of(body: dict[str, Any], owner: str) -> bytes:
+    """Return the value of an owner's beacon in a declaration; see `Declared.beacon`."""
+    digits = body["beacons"].get(owner, "")
+    try:
+        return bytes.fromhex(digits)
+    except ValueError:
+        raise CaseError(
+            f"declared.json is damaged: beacons.{owner} must be hexadecimal digits, got "
+            f"{digits!r:.40}"
+        ) from None

@@ -34,6 +34,9 @@ _BLOCK_BITS = 256
 # Length of the nonce that a customer draws for his code.
 NONCE_BYTES = 32
 
+# A file that claims more would only exhaust the memory of whoever reads it.
+MOST_BITS = 2**20
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Bits:
@@ -196,7 +199,7 @@ def _drawn(
     more: list[bytes],
 ) -> Bits:
     commitment = commit_scheme(mark_key, plan)
-    num_bits = _check.integer_at_least(1, num_bits=num_bits)
+    num_bits = _check.integer_between(1, MOST_BITS, num_bits=num_bits)
     check_beacon(plan, beacon)
     fields = [bytes.fromhex(commitment), plan.beacon.encode(), beacon, *more]
     prefix = tag + length_prefixed(fields)

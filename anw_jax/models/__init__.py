@@ -13,6 +13,7 @@ from anw_jax.models.model import (
     count_parameters,
     create,
     from_paths,
+    from_settings,
 )
 from anw_jax.models.picture_barrier import PictureBarrier
 from anw_jax.models.pretrained import (
@@ -50,6 +51,7 @@ __all__ = [
     "count_parameters",
     "create",
     "from_paths",
+    "from_settings",
     "import_weights",
     "load_pretrained",
     "load_tfjs",

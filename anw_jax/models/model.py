@@ -262,6 +262,29 @@ def create(
     )
 
 
+def from_settings(settings: dict[str, Any]) -> Model:
+    """Return the network whose settings a file holds.
+
+    Args:
+      settings: `dataclasses.asdict` of the model, lists in the place of tuples.
+
+    Raises:
+      TypeError, ValueError, OverflowError: no settings of a network that `create` makes.
+
+    Example:
+      >>> from_settings(dataclasses.asdict(create("densenet121", 10))).name
+      'densenet121'
+    """
+    _check.is_instance(dict, settings=settings)
+    fields = {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()}
+    model = Model(**fields)
+    # What a network does not have is left out when it is made.
+    norm = model.norm if model.norm in NORMS else NORMS[0]
+    if create(**{**fields, "norm": norm, "widths": model.widths or None}) != model:
+        raise ValueError("settings must be those of a network that models.create makes")
+    return model
+
+
 def _three(check_fn: Any, **named: Any) -> tuple[float, float, float]:
     ((name, value),) = named.items()
     values = tuple(value)

@@ -6,7 +6,7 @@ more than half of the nodes: the time of a publication is that by which they had
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from anw_jax import _check, verify
 from anw_jax.errors import AnwError, RecordError
@@ -242,14 +242,33 @@ def _time(record: Record) -> datetime.datetime | None:
 
 
 def nodes_of(records: Sequence[Record]) -> list[str]:
-    """Return the public keys of the nodes that a log names."""
+    """Return the public keys of the nodes that a log names.
+
+    Raises:
+      RecordError: its first record names none, or no such nodes.
+    """
     if not records or records[0].kind != "open":
         raise RecordError("the log must begin with a record that names its nodes")
-    return records[0].body["nodes"]
+    try:
+        return check_nodes(records[0].body.get("nodes"))
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"the first record of the log is damaged: {error}") from None
+
+
+def check_nodes(nodes: Iterable[str]) -> list[str]:
+    """Raise TypeError or ValueError unless these are nodes that can decide by majority."""
+    nodes = list(nodes)
+    if len(nodes) < 3 or not all(map(is_digest, nodes)) or len(set(nodes)) < len(nodes):
+        raise ValueError(
+            "nodes must be at least three different public keys of 64 hex digits, got "
+            f"{nodes!r:.200}"
+        )
+    return nodes
 
 
 def numbered(records: Sequence[Record], number: int, kind: str) -> Record:
     """Return the record of a number; RecordError if it is of another kind or not there."""
-    if not 1 <= number <= len(records) or records[number - 1].kind != kind:
-        raise RecordError(f"the log has no {kind} with the number {number}")
+    is_number = type(number) is int
+    if not is_number or not 1 <= number <= len(records) or records[number - 1].kind != kind:
+        raise RecordError(f"the log has no {kind} with the number {number!r:.40}")
     return records[number - 1]

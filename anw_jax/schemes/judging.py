@@ -17,6 +17,7 @@ from anw_jax.audit import checks
 from anw_jax.audit.conditions import OVERRIDDEN, check_blind, split_controls
 from anw_jax.audit.corrections import corrected, restate
 from anw_jax.audit.declare import beacon_values, check_entries
+from anw_jax.audit.declared import beacon_of
 from anw_jax.audit.files import digest_of
 from anw_jax.audit.judge import log_e_of
 from anw_jax.audit.seal import read_sealed
@@ -194,7 +195,7 @@ def recompute_models(
     checks.check_keys(case, mark_keys)
     sealed, scores = read_sealed(case, case.scores_file, "scores")
     is_compared = check_blind(case, "blind.json", blind)
-    values = {name: bytes.fromhex(declared["beacons"].get(name, "")) for name in case.owners}
+    values = {name: beacon_of(declared, name) for name in case.owners}
     for name, owner in case.owners.items():  # before the first test: nothing half-made
         published = owner.published
         check_scheme_commitment(published.commitment, mark_keys[name], published.plan)

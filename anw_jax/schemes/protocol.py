@@ -29,6 +29,7 @@ from anw_jax.schemes.claims import (
     Network,
     RefusedClaimError,
     check_claim,
+    check_nodes,
     judge_claim,
     nodes_of,
     numbered,
@@ -67,11 +68,7 @@ def open_log(folder: pathlib.Path, nodes: Sequence[str], key_file: pathlib.Path)
       ValueError: fewer than three nodes, or one twice.
       RecordError: the log was started before.
     """
-    nodes = list(nodes)
-    if len(nodes) < 3 or len(set(nodes)) < len(nodes) or not all(map(is_digest, nodes)):
-        raise ValueError(
-            f"nodes must be at least three different public keys of 64 hex digits, got {nodes}"
-        )
+    nodes = check_nodes(nodes)
     folder.mkdir(parents=True, exist_ok=True)
     if read_log(folder):
         raise RecordError(f"{folder} holds a log already")

@@ -24,7 +24,7 @@ from orbax.checkpoint import v1 as ocp
 
 from anw_jax import _json
 from anw_jax.errors import CheckpointError
-from anw_jax.models import Model
+from anw_jax.models import Model, from_settings
 from anw_jax.train.step import TrainState
 
 _KEEP = 2
@@ -181,10 +181,8 @@ def load_model(
     directory = pathlib.Path(directory).absolute()
     variables, step, saved = _load_variables(directory, step)
     try:
-        fields = saved["fingerprint"]["model"]
-        listed = {n: tuple(v) if isinstance(v, list) else v for n, v in fields.items()}
-        return Model(**listed), variables
-    except (KeyError, TypeError, ValueError) as error:
+        return from_settings(saved["fingerprint"]["model"]), variables
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(
             f"the checkpoint of step {step} in {directory} names no network ({error!s:.80})"
         ) from None

@@ -144,6 +144,7 @@ def test_queries_count_every_change_of_a_picture():
         ([1.0, 2.0], TypeError, r"effect must be a number, got \[1.0, 2.0\]"),
         (math.nan, ValueError, "effect must be finite, got nan"),
         (math.inf, ValueError, "effect must be finite, got inf"),
+        (10**400, ValueError, "effect must be in the range of float64"),
     ],
 )
 def test_an_effect_is_one_finite_number(effect, kind, message):

@@ -1,7 +1,5 @@
 """Mutants of stamps, signatures and an owner's own files: the same thing, or one line."""
 
-import warnings
-
 import pytest
 
 from anw_jax.audit import signatures
@@ -9,48 +7,14 @@ from anw_jax.audit.open_timestamps import check_proof, read_header
 from anw_jax.audit.published import read_published
 from anw_jax.audit.registry import Registry
 from anw_jax.audit.stamps import check_response, read_trust_anchors
-from anw_jax.errors import AnwError, CaseError
+from anw_jax.errors import AnwError
 from anw_jax.keys import MarkKey, Plan
 from tests.audit.conftest import write_photos
 from tests.audit.owners import mark_folder
 from tests.audit.test_open_timestamps import BLOCK, HEADER, PROOF, difficulty_of_2015  # noqa: F401
 from tests.audit.test_open_timestamps import DOCUMENT as HELLO
 from tests.audit.test_stamps import AUTHORITY, DOCUMENT, ROOTS, STAMPED
-from tests.mutants import (
-    COUNTS,
-    bytewise,
-    different,
-    in_one_line,
-    mutants,
-    structured,
-    survives,
-)
-
-COUNTED = pytest.mark.parametrize("count", COUNTS)
-
-
-def of_bytes(before, rng):
-    """Damage to binary files, half of it in one byte."""
-    if rng.random() < 0.5:
-        return bytewise(before, rng)
-    return next(mutants([before], 1, rng.getrandbits(32)))
-
-
-def of_json(before, rng):
-    return (structured if rng.random() < 0.7 else bytewise)(before, rng)
-
-
-def fuzz(kind, before, read, count, make=of_bytes, error=CaseError):
-    """What is read is what was there before; most is refused."""
-    expected = read(before)
-
-    def same(body):
-        assert read(body) == expected
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _, num_refused = survives(kind, different(before, make, kind, count), same, error)
-    assert num_refused
+from tests.mutants import COUNTED, bytewise, fuzz, in_one_line, of_json
 
 
 @COUNTED

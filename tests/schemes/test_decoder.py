@@ -93,6 +93,10 @@ def test_every_field_is_committed_to(change):
         ({"modules": 29}, "modules must be at most the 28 pixels"),
         ({"num_features": 63}, "num_features must be at least 64"),
         ({"num_probes": 1}, "num_probes must be at least 2"),
+        # Of a hostile owner, whose files would exhaust the arbitrator's memory.
+        ({"num_bits": 2**70}, "num_bits must be at most 1,048,576, got 1180591620717411303424"),
+        ({"image_shape": (2**70, 8, 3)}, "inputs and probes must have at most 2.30 values"),
+        ({"tokens": (2**70, 8)}, "inputs and probes must have at most 2.30 values"),
     ],
 )
 def test_bad_fields_are_one_clear_error(change, text):

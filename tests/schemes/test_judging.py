@@ -187,6 +187,18 @@ def test_a_suspect_without_finite_answers_fails_the_probe(folder, nets):
     assert any("probe" in text for text in test["conditions"])
 
 
+def test_a_declared_value_that_is_no_number_is_one_clear_error(folder):
+    folder.sealed()
+    for name, change in (
+        ("declared.json", lambda: {"beacons": {"ann": "0x"}}),
+        ("blind.json", lambda: {"previous": folder.case.digest("declared.json")}),
+    ):
+        path = folder.path / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | change()))
+    with pytest.raises(CaseError, match=r"beacons.ann must be hexadecimal digits, got '0x'"):
+        folder.verdict()
+
+
 def swap_suspect(folder):
     save(folder.path / "suspects" / "found.npz", folder.owner.base)
 

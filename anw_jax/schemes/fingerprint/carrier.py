@@ -12,6 +12,7 @@ import numpy as np
 from anw_jax import _check, _json
 from anw_jax.errors import CommitmentError
 from anw_jax.keys import MarkKey
+from anw_jax.keys.bits import MOST_BITS
 from anw_jax.keys.digests import is_digest
 from anw_jax.keys.mark_key import check_is_mark_key
 from anw_jax.keys.plan_fields import FINGERPRINT
@@ -25,6 +26,9 @@ _TAG_CARRIER = b"anw_jax/v1/fingerprint-carrier\0"
 
 # The number of bits that the abstract of the withdrawn source names.
 NUM_BITS = 304
+
+# Of weights, customers and disputes.
+_MOST = 2**40
 
 # The last one is for residual networks alone.
 READINGS = ("non-blind", "blind", "aligned")
@@ -87,9 +91,10 @@ class Carrier:
             object.__setattr__(self, name, names)
         for one in self.readings:
             _check.one_of(READINGS, readings=one)
-        for name in ("num_weights", "num_customers", "num_disputes", "num_bits"):
-            _check.integer_at_least(1, **{name: getattr(self, name)})
-        _check.integer_at_least(1, num_owner_bits=self.num_owner_bits)
+        for name in ("num_weights", "num_customers", "num_disputes"):
+            _check.integer_between(1, _MOST, **{name: getattr(self, name)})
+        for name in ("num_bits", "num_owner_bits"):
+            _check.integer_between(1, MOST_BITS, **{name: getattr(self, name)})
         if self.num_weights & (self.num_weights - 1):
             raise ValueError(f"num_weights must be a power of two, got {self.num_weights}")
         if self.num_rows > self.num_weights:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import math
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,19 @@ import numpy as np
 from anw_jax import _check, _json
 from anw_jax.errors import CommitmentError
 from anw_jax.keys import MarkKey
+from anw_jax.keys.bits import MOST_BITS
 from anw_jax.keys.digests import is_digest
 from anw_jax.keys.mark_key import check_is_mark_key
 from anw_jax.keys.plan_fields import MULTITASK
-from anw_jax.schemes.multitask.grids import grids, random_bits, sequences
+from anw_jax.schemes.multitask.grids import check_modules, grids, random_bits, sequences
 
 _FORMAT = "anw_jax multi-task decoder, version 2"
 _TAG_DECODER = b"anw_jax/v1/multitask-decoder\0"
 
 # Fewer directions concentrate the bits, and make them easy to find and to erase.
 LEAST_FEATURES = 64
+# Of inputs and of probes: more would only exhaust the memory of whoever reads a suspect.
+_MOST_VALUES = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,13 +83,16 @@ class Decoder:
             raise ValueError(f"image_shape must be (H, W, 3), got {self.image_shape!r:.60}")
         least = {"num_bits": 1, "side": 1, "num_features": LEAST_FEATURES, "num_probes": 2}
         for name, low in least.items():
-            value = _check.integer_at_least(low, **{name: getattr(self, name)})
+            value = _check.integer_between(low, MOST_BITS, **{name: getattr(self, name)})
             object.__setattr__(self, name, value)
         object.__setattr__(self, "taps", taps)
         object.__setattr__(self, "image_shape", shape)
         if self.tokens is not None:
             self._check_tokens()
-        grids(self.seed, "check", 0, shape, self.modules)
+        check_modules(shape, self.modules)
+        each = math.prod(shape) if self.tokens is None else self.tokens[0]
+        if max(2 * self.num_bits, self.num_probes) * each > _MOST_VALUES:
+            raise ValueError("inputs and probes must have at most 2^30 values each")
 
     def as_json(self) -> dict[str, Any]:
         """Return the decoder as plain JSON values, as its file has them."""

@@ -104,9 +104,24 @@ def model_taps(model: Model, taps: tuple[str, ...]) -> NetworkTapsFn:
 
 
 def tapped(model: Model, variables: dict[str, Any], taps: tuple[str, ...]) -> TapsFn:
-    """Return the taps of a network with these weights, compiled: what `extract` reads."""
+    """Return the taps of a network with these weights, compiled: what `extract` reads.
+
+    The function that is returned raises ValueError for inputs that the network does not take.
+    """
     taps_fn = jax.jit(model_taps(model, taps))
-    return lambda images: jax.device_get(taps_fn(variables, jnp.asarray(images)))
+
+    def read(images: np.ndarray) -> tuple[np.ndarray, ...]:
+        try:
+            return jax.device_get(taps_fn(variables, jnp.asarray(images)))
+        except ValueError:
+            raise
+        except Exception as error:  # of chex, flax and jax, which share no base
+            raise ValueError(
+                f"the network must take the decoder's inputs, {images.dtype} "
+                f"{list(images.shape)} ({type(error).__name__})"
+            ) from None
+
+    return read
 
 
 def embed(

@@ -55,15 +55,18 @@ def grids(
       (2, 8, 8, 3)
     """
     height, width, _ = image_shape
-    modules = _check.integer_at_least(2, modules=modules)
-    if modules > min(height, width):
-        raise ValueError(
-            f"modules must be at most the {min(height, width)} pixels of a side, got {modules}"
-        )
+    check_modules(image_shape, modules)
     bits = random_bits(seed, use, count * modules * modules)
     cells = bits.reshape(count, modules, modules).astype(np.float32)
     rows, columns = (np.arange(size) * modules // size for size in (height, width))
     return np.repeat(cells[:, rows][:, :, columns, None], 3, axis=3)
+
+
+def check_modules(image_shape: tuple[int, int, int], modules: int) -> None:
+    """Raise TypeError or ValueError for fewer squares than two, or more than pixels."""
+    most = min(image_shape[:2])
+    if _check.integer_at_least(2, modules=modules) > most:
+        raise ValueError(f"modules must be at most the {most} pixels of a side, got {modules}")
 
 
 def sequences(seed: str, use: str, count: int, length: int, vocabulary: int) -> np.ndarray:
