@@ -1,6 +1,5 @@
 """Damaged photo files: pixels or one line, soon and in bounded memory."""
 
-import io
 import struct
 import warnings
 import zlib
@@ -12,6 +11,8 @@ from PIL import ImageCms
 
 from anw_jax import data
 from anw_jax.errors import SourceError
+from tests.data.test_quantisers import KINDS as MODERN
+from tests.data.test_quantisers import encoded as saved_by
 from tests.mutants import COUNTS, mutants, survives
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (12, 17, 3), dtype=np.uint8)
@@ -19,9 +20,7 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def saved(image, kind, **how):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **how)
-    return buffer.getvalue()
+    return saved_by(kind, image, **how)
 
 
 def seeds(kind):
@@ -46,6 +45,8 @@ def seeds(kind):
             saved(image, kind, compression="packbits"),
         ]
         found += [saved(image, kind, save_all=True, append_images=[other])]
+    if kind in ("AVIF", "HEIF"):
+        found += [saved(image.convert("RGBA"), kind, quality=40)]
     if kind == "WEBP":
         found += [saved(image, kind, lossless=True), saved(image.convert("RGBA"), kind)]
         found += [saved(image, kind, save_all=True, append_images=[other])]
@@ -65,7 +66,7 @@ def with_checksums(body):
 
 
 @pytest.mark.parametrize("count", COUNTS)
-@pytest.mark.parametrize("kind", ["PNG", "PNG with checksums", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "PNG with checksums", "JPEG", "WEBP", "TIFF", *MODERN])
 def test_fuzz(tmp_path, kind, count):
     name, path = kind.split()[0], tmp_path / f"photo.{kind.split()[0].lower()}"
 
