@@ -142,8 +142,7 @@ def check_whole(name: str, body: bytes) -> None:
 
 def is_temporary(name: str) -> bool:
     """Whether a name says that a file is unfinished."""
-    endings = (".partial", ".unfinished", "LOCK")
-    return any(part.endswith(endings) for part in name.split("/"))
+    return any(part.endswith(".partial") for part in name.split("/")) or name.endswith("LOCK")
 
 
 def is_link(name: str, files: dict[str, bytes]) -> bool:

@@ -49,10 +49,6 @@ def steps_of(public: dict[str, str]) -> dict[str, tuple[str, ...]]:
             "--image-size", "16", *LOG,
         ),
         "open": ("model", "open", "mark", "--number", "1", "--out", "one.key"),
-        "embed": (
-            "model", "embed", "mark", *CLEAN, "--data", "mock:64", "--beacon-value", VALUE,
-            "--steps", "2", "--out", "marked.npz",
-        ),
     }  # fmt: skip
 
 
@@ -60,7 +56,6 @@ def steps_of(public: dict[str, str]) -> dict[str, tuple[str, ...]]:
 COMPLETE = {
     "log": "holds a log already",
     **dict.fromkeys(("barrier", "protect", "setup", "issue", "keygen", "open"), "exist"),
-    "embed": "exist",
 }
 
 
