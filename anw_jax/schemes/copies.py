@@ -37,7 +37,7 @@ from anw_jax.schemes.fingerprint.records import (
     setup_of,
 )
 from anw_jax.schemes.fingerprint.tracing import strongest, trace
-from anw_jax.schemes.log import read_log
+from anw_jax.schemes.log import read_log, record_files
 from anw_jax.schemes.scheme import Tested
 from anw_jax.schemes.weights import Network, load_network, open_base, weights_digest
 from anw_jax.stats import multiplied
@@ -81,10 +81,10 @@ def open_copies(carrier: Carrier, plan: Plan, folder: pathlib.Path) -> Copies:
     """
     _, base = open_base(folder)
     carrier.check_base(base)
-    return dataclasses.replace(open_log(carrier, plan, folder), base=base)
+    return dataclasses.replace(read_issues(carrier, plan, folder), base=base)
 
 
-def open_log(carrier: Carrier, plan: Plan, folder: pathlib.Path) -> Copies:
+def read_issues(carrier: Carrier, plan: Plan, folder: pathlib.Path) -> Copies:
     """Read the log of an owner's folder, and no weights; see `open_copies`."""
     records = read_log(folder / LOG)
     # A stranger could repeat the record, but only after the owner. Codes follow from the whole
@@ -119,7 +119,7 @@ def open_log(carrier: Carrier, plan: Plan, folder: pathlib.Path) -> Copies:
 
 def log_files(folder: pathlib.Path) -> list[pathlib.Path]:
     """List the records of an owner's log, which a bundle holds."""
-    return sorted((folder / LOG).glob("[0-9]*.json"))
+    return record_files(folder / LOG)
 
 
 def fixed(own: Copies) -> dict[str, str]:
@@ -165,7 +165,7 @@ def trace_copies(
 
     Args:
       carrier: of the issue.
-      own: as `open_copies` read it; as `open_log` did, what its copies hold is not checked.
+      own: as `open_copies` read it; as `read_issues` did, what its copies hold is not checked.
       plan: the committed plan.
       scores: as `extract_all` returns them.
       mark_key: the owner's key, spent by this.

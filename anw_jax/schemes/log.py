@@ -1,14 +1,16 @@
 """The public log of a model's owners and judges: signed, hash-linked files.
 
-Each record is one JSON file, `0001.json` and so on, with the SHA-256 of the file before it and
-an Ed25519 signature of its author over all its other fields. Nobody can change, insert or drop
-a record without breaking the chain; whoever holds the newest digest can check the whole log.
+Each record is one JSON file, `0001.json` and so on (`10000.json` after `9999.json`), with the
+SHA-256 of the file before it and an Ed25519 signature of its author over all its other fields.
+Nobody can change, insert or drop a record without breaking the chain, but for the last ones:
+whoever holds a later record can show that they were cut off (`check_held`).
 A record is written under its number only if no other has it, so several processes may append.
 """
 
 import dataclasses
 import hashlib
 import pathlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from anw_jax import _files, _json
@@ -24,6 +26,8 @@ _FORMAT = "anw_jax model log, version 1"
 _FIELDS = {"format", "number", "previous", "kind", "author", "body", "signature"}
 _MOST_BYTES = 2**24
 _TRIES = 1_000
+# At least so many in a file's name; from 10,000 on there are more.
+_DIGITS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,9 +56,8 @@ def read_log(folder: pathlib.Path) -> list[Record]:
       RecordError: a gap, a broken link, a damaged record or a wrong signature; names the file.
       MissingLibraryError: the extra 'stamp' is not installed.
     """
-    paths = sorted(folder.glob("[0-9]*.json"))
     records: list[Record] = []
-    for path in paths:
+    for path in record_files(folder):
         expected = _path(folder, len(records) + 1)
         if path != expected:
             raise RecordError(
@@ -62,6 +65,41 @@ def read_log(folder: pathlib.Path) -> list[Record]:
             )
         records.append(_read(path, records))
     return records
+
+
+def record_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """List the files of a log by number; `read_log` verifies them."""
+    paths = folder.glob("[0-9]*.json")
+    return sorted(paths, key=lambda path: (len(path.name), path.name))
+
+
+def check_held(records: Sequence[Record], files: Iterable[pathlib.Path]) -> None:
+    """Check that a log has records that somebody holds, as it had them when they were signed.
+
+    The end of a log can be cut off without breaking a link. Each record signs the digest of the
+    one before it, and so all earlier ones: whoever kept one can show what was cut. It speaks
+    against its author, who could sign one at any time and never append it.
+
+    Args:
+      records: of the log.
+      files: records, copied from the log when they were in it.
+
+    Raises:
+      RecordError: a cut log, a denied receipt, or a file that is no signed record.
+    """
+    for path in files:
+        fields, digest = _fields_of(path)
+        _check_signed(path, fields)
+        number = fields["number"]
+        is_number = type(number) is int and 1 <= number <= len(records)
+        if is_number and records[number - 1].digest == digest:
+            continue
+        name = "denied receipt" if fields["kind"] == "accept" else "cut log"
+        why = "has another in its place" if is_number else f"ends with record {len(records)}"
+        raise RecordError(
+            f"{name}: {path} is record {number}, {fields['kind']!r}, signed by "
+            f"{fields['author']}, and the log {why}: only a log that has it may be used"
+        )
 
 
 def read_started_log(folder: pathlib.Path) -> list[Record]:
@@ -117,29 +155,39 @@ def append(
 
 
 def _read(path: pathlib.Path, before: list[Record]) -> Record:
+    fields, digest = _fields_of(path)
+    number = fields["number"]
+    previous = before[-1].digest if before else ""
+    is_next = type(number) is int and number == len(before) + 1
+    if not is_next or fields["previous"] != previous:
+        raise RecordError(
+            f"{path} is not linked to the record before it: one of the two was changed"
+        )
+    _check_signed(path, fields)
+    return Record(number, fields["kind"], fields["author"], fields["body"], digest)
+
+
+def _fields_of(path: pathlib.Path) -> tuple[dict[str, Any], str]:
+    """Read the fields of a record, of which no signature is checked, and its digest."""
     try:
         text = _files.read_regular(path, _MOST_BYTES)
-        whole = _json.loads(text)
-        if set(whole) != _FIELDS or whole["format"] != _FORMAT or whole["kind"] not in KINDS:
+        fields = _json.loads(text)
+        if set(fields) != _FIELDS or fields["format"] != _FORMAT or fields["kind"] not in KINDS:
             raise KeyError("format")
-        author, signature = whole["author"], whole["signature"]
-        number, kind, body = whole["number"], whole["kind"], whole["body"]
-        if not isinstance(body, dict):
+        if not isinstance(fields["body"], dict):
             raise TypeError("body")
     except OSError as error:
         raise RecordError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise RecordError(f"{path} is damaged or no record of a model log") from None
-    previous = before[-1].digest if before else ""
-    is_next = type(number) is int and number == len(before) + 1
-    if not is_next or whole["previous"] != previous:
-        raise RecordError(
-            f"{path} is not linked to the record before it: one of the two was changed"
-        )
-    fields = {name: value for name, value in whole.items() if name != "signature"}
-    if not verify_bytes(_signed(fields, author), author, signature):
+    return fields, hashlib.sha256(text).hexdigest()
+
+
+def _check_signed(path: pathlib.Path, fields: dict[str, Any]) -> None:
+    author = fields["author"]
+    unsigned = {name: value for name, value in fields.items() if name != "signature"}
+    if not verify_bytes(_signed(unsigned, author), author, fields["signature"]):
         raise RecordError(f"{path} is not signed by its author {author!r:.70}")
-    return Record(number, kind, author, body, hashlib.sha256(text).hexdigest())
 
 
 def _signed(fields: dict[str, Any], author: str) -> bytes:
@@ -147,4 +195,4 @@ def _signed(fields: dict[str, Any], author: str) -> bytes:
 
 
 def _path(folder: pathlib.Path, number: int) -> pathlib.Path:
-    return folder / f"{number:04d}.json"
+    return folder / f"{number:0{_DIGITS}d}.json"

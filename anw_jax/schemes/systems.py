@@ -229,7 +229,7 @@ SYSTEMS = {
         fixed=copies.fixed,
         least_found=copies.least_found,
         kept=copies.log_files,
-        open_kept=copies.open_log,
+        open_kept=copies.read_issues,
         elsewhere="base.npz, the clean model, copies/, and the suspects' networks",
         unchecked="codes in the accepted copies",
     ),

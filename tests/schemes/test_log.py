@@ -8,7 +8,8 @@ import pytest
 
 from anw_jax import audit
 from anw_jax.errors import KeyFileError, RecordError
-from anw_jax.schemes.log import append, read_log
+from anw_jax.schemes import log as log_module
+from anw_jax.schemes.log import append, check_held, read_log
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +101,43 @@ def test_no_record_without_a_signing_key(log, tmp_path):
     with pytest.raises(KeyFileError, match="is no signing key"):
         append(log, "seen", {}, tmp_path / "key")
     assert len(read_log(log)) == 4
+
+
+def test_a_log_goes_on_after_the_last_number_of_four_digits(tmp_path, signers, monkeypatch):
+    """10000.json comes after 9999.json; names of one digit show the same after nine records."""
+    monkeypatch.setattr(log_module, "_DIGITS", 1)
+    for number in range(11):
+        append(tmp_path, "seen", {"up_to": number}, signers["ann"])
+    assert [r.body["up_to"] for r in read_log(tmp_path)] == list(range(11))
+    (tmp_path / "9.json").unlink()
+    with pytest.raises(
+        RecordError, match=r"has a gap: 9\.json is missing and 10\.json is there"
+    ):
+        read_log(tmp_path)
+
+
+def test_whoever_holds_a_record_can_show_that_the_log_was_cut(log, signers, tmp_path):
+    held = pathlib.Path(shutil.copy(log / "0004.json", tmp_path / "held.json"))
+    check_held(read_log(log), [held])
+    (log / "0004.json").unlink()
+    with pytest.raises(
+        RecordError, match=r"^cut log: .*held\.json is record 4, 'seen', .* ends"
+    ):
+        check_held(read_log(log), [held])
+    append(log, "seen", {"up_to": 9}, signers["ann"])
+    with pytest.raises(RecordError, match=r"^cut log: .* has another in its place"):
+        check_held(read_log(log), [held])
+
+
+def test_a_held_receipt_that_is_missing_is_a_denied_one(log, signers, tmp_path):
+    append(log, "accept", {"issue": 1}, signers["bob"])
+    held = pathlib.Path(shutil.move(log / "0005.json", tmp_path / "receipt.json"))
+    with pytest.raises(RecordError, match=r"^denied receipt: .*receipt\.json is record 5"):
+        check_held(read_log(log), [held])
+
+
+def test_a_held_record_must_be_signed(log, tmp_path):
+    held = pathlib.Path(shutil.copy(log / "0004.json", tmp_path / "held.json"))
+    change(held, body={"up_to": 9})
+    with pytest.raises(RecordError, match="is not signed by its author"):
+        check_held(read_log(log), [held])
