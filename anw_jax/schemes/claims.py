@@ -208,14 +208,7 @@ def held_since(
     Raises:
       RefusedClaimError: too few have, or too late for the beacon.
     """
-    first: dict[str, datetime.datetime] = {}
-    nodes = nodes_of(records)
-    for one in records:
-        if one.kind == "seen" and one.author in nodes and one.author not in first:
-            moment, up_to = _time(one), one.body.get("up_to")
-            is_number = isinstance(up_to, int) and up_to < one.number
-            if moment is not None and is_number and up_to >= publication.number:
-                first[one.author] = moment
+    first, nodes = seen_by(records, publication.number), nodes_of(records)
     least = len(nodes) // 2 + 1
     if len(first) < least:
         raise RefusedClaimError(
@@ -231,6 +224,19 @@ def held_since(
             f"{appeared.isoformat()}"
         )
     return held.isoformat()
+
+
+def seen_by(records: Sequence[Record], number: int) -> dict[str, datetime.datetime]:
+    """Return, by node, when it first stated that it had seen a record."""
+    first: dict[str, datetime.datetime] = {}
+    nodes = nodes_of(records)
+    for one in records:
+        if one.kind == "seen" and one.author in nodes and one.author not in first:
+            moment, up_to = _time(one), one.body.get("up_to")
+            is_number = isinstance(up_to, int) and up_to < one.number
+            if moment is not None and is_number and up_to >= number:
+                first[one.author] = moment
+    return first
 
 
 def _time(record: Record) -> datetime.datetime | None:

@@ -4,6 +4,7 @@ A code is a function of SETUP, beacon, public key and nonce: it cannot be made, 
 reassigned afterwards. What is left to cheat with are the records, and which code a copy holds.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any
 from anw_jax import _check
 from anw_jax.audit.signatures import public_key_of
 from anw_jax.errors import AnwError, RecordError
-from anw_jax.keys import Plan, beacons, check_scheme_commitment, customer_code
+from anw_jax.keys import Plan, beacons, check_scheme_commitment, commit_scheme, customer_code
 from anw_jax.keys.bits import NONCE_BYTES, Bits
 from anw_jax.keys.digests import check_is_commitment, is_digest
 from anw_jax.keys.mark_key import MarkKey
@@ -59,6 +60,7 @@ class Setup:
       judge: public key, 64 hex digits.
       plan: of the test; `mark` holds the carrier's digest.
       commitment: to key and plan.
+      earlier: commitments and plans of all setups before it, by whomever.
       held_since: when more than half of the nodes had seen it; "" before a dispute.
     """
 
@@ -67,6 +69,7 @@ class Setup:
     judge: str
     plan: Plan
     commitment: str
+    earlier: tuple[tuple[str, Plan], ...] = ()
     held_since: str = ""
 
 
@@ -77,6 +80,7 @@ def setup(
 
     Raises:
       ValueError: a plan without a beacon of a known kind, or no public key of a judge.
+      RefusedDisputeError: a second setup of one key and plan; nothing is written.
     """
     check_is_commitment(commitment)
     if not plan.mark.startswith(f"{FINGERPRINT}:") or not beacons.read_beacon(plan.beacon).kind:
@@ -88,6 +92,9 @@ def setup(
     if not is_digest(judge):
         raise ValueError(f"judge must be a public key of 64 hex digits, got {judge!r:.70}")
     body = {"plan": plan.as_json(), "commitment": commitment, "judge": judge}
+    records = read_log(folder)
+    draft = Record(len(records) + 1, "setup", public_key_of(key_file), body, "")
+    setup_of([*records, draft], draft.number)
     return append(folder, "setup", body, key_file)
 
 
@@ -110,7 +117,8 @@ def issue(
       key_file: the owner's signing key.
 
     Raises:
-      RefusedDisputeError: two codes, a replayed issue, or another author; nothing is written.
+      RefusedDisputeError: two codes, a replayed issue, another author, or a copy for owner or
+        judge; nothing is written.
     """
     body = {"setup": setup_number, "customer": customer, "nonce": nonce, "weights": weights}
     records = read_log(folder)
@@ -166,16 +174,38 @@ def setup_of(records: Sequence[Record], number: int) -> Setup:
     """Return a SETUP record as values.
 
     Raises:
-      RefusedDisputeError: there is none of that number, or it is damaged.
+      RefusedDisputeError: there is none of that number, it is damaged, or it repeats another.
     """
     try:
         record = numbered(records, _check.integer_at_least(1, setup=number), "setup")
-        body = record.body
-        plan, commitment = Plan.from_json(body["plan"]), body["commitment"]
-        check_is_commitment(commitment)
-        return Setup(record.number, record.author, body["judge"], plan, commitment)
+        own = _setup(record)
     except (KeyError, TypeError, ValueError) as error:
         raise RefusedDisputeError(f"no setup: record {number!r:.20} is none: {error}") from None
+    earlier = [one for one in map(_setup_or_none, records[: own.number - 1]) if one]
+    for one in earlier:
+        if one.commitment == own.commitment:
+            raise RefusedDisputeError(
+                f"second setup: record {own.number} repeats the commitment of record "
+                f"{one.number}; a key is for one setup"
+            )
+    pairs = tuple((one.commitment, one.plan) for one in earlier)
+    return dataclasses.replace(own, earlier=pairs)
+
+
+def _setup_or_none(record: Record) -> Setup | None:
+    """Read a SETUP record; None for others, and for what strangers write in its place."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        return _setup(record) if record.kind == "setup" else None
+    return None
+
+
+def _setup(record: Record) -> Setup:
+    body = record.body
+    plan, commitment = Plan.from_json(body["plan"]), body["commitment"]
+    check_is_commitment(commitment)
+    if not plan.is_of_scheme:
+        raise ValueError("its plan is not of a watermark in models")
+    return Setup(record.number, record.author, body["judge"], plan, commitment)
 
 
 def plan_of_dispute(folder: pathlib.Path, number: int) -> Plan:
@@ -293,12 +323,21 @@ def check_dispute(
 
 
 def check_opening(own: Setup, mark_key: MarkKey, beacon: bytes) -> None:
-    """Raise RefusedDisputeError unless the key and the beacon's value are those of SETUP."""
+    """Raise RefusedDisputeError unless the key and the beacon's value are those of SETUP.
+
+    The key of an earlier setup is refused: its codes were opened with those, or could be.
+    """
     try:
         check_scheme_commitment(own.commitment, mark_key, own.plan)
         customer_code(mark_key, own.plan, 1, "00" * 32, bytes(NONCE_BYTES), beacon=beacon)
     except (AnwError, ValueError) as error:
         raise RefusedDisputeError(f"changed code: {error}") from None
+    for commitment, plan in own.earlier:
+        if commitment == commit_scheme(mark_key, plan):
+            raise RefusedDisputeError(
+                f"second setup: the key of setup {own.number} opens the earlier commitment "
+                f"{commitment[:16]}… too; a key is for one setup"
+            )
 
 
 def _issue(
@@ -316,6 +355,12 @@ def _issue(
             f"replayed issue: record {record.number} is by {record.author}, and setup "
             f"{own.number} by {own.owner}"
         )
+    for role, key in (("owner", own.owner), ("judge", own.judge)):
+        if customer == key:
+            raise RefusedDisputeError(
+                f"another's key: record {record.number} issues a copy to {customer}, the key "
+                f"of the {role}; it must be the customer's own"
+            )
     for one in earlier:
         if one.customer == customer:
             raise RefusedDisputeError(

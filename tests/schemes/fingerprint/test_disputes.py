@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 
 from anw_jax.errors import CommitmentError, RecordError
@@ -11,7 +10,7 @@ from anw_jax.keys import MarkKey, commit_scheme
 from anw_jax.schemes import weights_digest
 from anw_jax.schemes.fingerprint import RefusedDisputeError, disputes, records
 from anw_jax.schemes.log import append, read_log
-from tests.schemes.fingerprint.conftest import KEY, Owner
+from tests.schemes.fingerprint.conftest import KEY
 from tests.schemes.fingerprint.world import CUSTOMERS, World, leaked, nonce
 
 
@@ -46,10 +45,16 @@ def test_what_the_judge_does_not_state_is_a_condition(tmp_path, owner_class):
     assert [text[:30] for text in verdict.conditions] == [
         "the suspect was not found by t",
         "nothing else was published or ",
+        "the log is whole, and no setup",
     ]
+    assert "(0 of 3 nodes signed it after dispute 9, and 2 must have)" in verdict.conditions[2]
     assert verdict.standing.startswith("holds only if")
     assert record.body["conditions"] == list(verdict.conditions)
     assert "\nShown at level 0.001, if\n  1. the suspect was not" in verdict.text
+    world.see("node0", "thief", "node0")
+    stated = world.judge(number, suspect, models_tried=50, nothing_else=True)[1]
+    assert [text[:16] for text in stated.conditions] == ["the log is whole"]
+    world.see("node2")
     stated = world.judge(number, suspect, models_tried=50, nothing_else=True)[1]
     assert stated.standing == "evidence under the committed plan"
     assert stated.trace.level == pytest.approx(verdict.trace.level / 50)
@@ -71,33 +76,53 @@ def test_every_setup_in_the_log_divides_epsilon(world):
     assert verdict.trace.level == pytest.approx(1e-3 / 2 / 2)
 
 
-def test_a_copy_with_some_of_another_code_is_refused(world):
-    """Its bits are all right, but whoever leaks it would let another customer be named."""
+def test_the_key_of_two_setups_is_refused(world):
+    """Two codes for each customer, and a dispute with whichever fits a suspect."""
+    own, owner, judge = world.own, world.path / "owner", world.public("judge")
+    commitment = commit_scheme(own.key, own.plan)
+    for author in ("owner", "thief"):
+        with pytest.raises(
+            RefusedDisputeError,
+            match=r"^second setup: record 3 repeats the commitment of record 2",
+        ):
+            records.setup(world.log, own.plan, commitment, judge, world.path / author)
+    assert len(read_log(world.log)) == 2
+    own.plan = dataclasses.replace(own.plan, number=2)
+    commitment = commit_scheme(own.key, own.plan)
+    world.setup = records.setup(world.log, own.plan, commitment, judge, owner).number
+    world.deliver("ann")
+    suspect = leaked(world, "ann")
+    number = world.dispute(suspect)
+    world.read(number, suspect)
+    with pytest.raises(RefusedDisputeError, match=r"^second setup: the key of setup 3 opens"):
+        world.judge(number, suspect)
+
+
+def test_a_copied_setup_changes_nothing_for_the_first(world):
+    """Anybody may copy a record, but only after it."""
+    body = read_log(world.log)[1].body
+    append(world.log, "setup", body, world.path / "thief")
+    append(world.log, "setup", {"plan": 7}, world.path / "thief")
+    world.deliver("ann")
+    suspect = leaked(world, "ann")
+    number = world.dispute(suspect)
+    world.read(number, suspect)
+    assert world.judge(number, suspect)[1].outcome == "shown"
+    with pytest.raises(RefusedDisputeError, match=r"^second setup"):
+        records.setup_of(read_log(world.log), 3)
+
+
+@pytest.mark.parametrize("role", ["owner", "judge"])
+def test_a_copy_for_the_owner_or_the_judge_is_refused(world, role):
     world.see()
-    given = world.own.copy(world.code("ann"))
-    added = mixed_in(world.own, given, world.own.copy(world.code("bob")), 0.2)
-    world.copies["ann"] = added
-    number = records.issue(
-        world.log, world.setup, world.public("ann"), nonce("ann"), weights_digest(added),
-        world.path / "owner",
-    ).number  # fmt: skip
-    world.accept("ann", number)
-    world.accept("bob", world.issue("bob").number)
-    dispute = world.dispute(added)
-    world.read(dispute, added)
-    with pytest.raises(RefusedDisputeError, match=r"^changed code: .* more than its own code"):
-        world.judge(dispute, added)
-
-
-def mixed_in(own: Owner, copy: dict, other: dict, share: float) -> dict:
-    params = {
-        name: {
-            "kernel": copy["params"][name]["kernel"]
-            + np.float32(share) * (layer["kernel"] - own.base["params"][name]["kernel"])
-        }
-        for name, layer in other["params"].items()
-    }
-    return {"params": params, "batch_stats": {}}
+    with pytest.raises(
+        RefusedDisputeError, match=rf"^another's key: record 5 .* of the {role}"
+    ):
+        records.issue(
+            world.log, world.setup, world.public(role), "f3" * 32, "f2" * 32,
+            world.path / "owner",
+        )  # fmt: skip
+    assert len(read_log(world.log)) == 4
 
 
 def test_an_innocent_model_names_nobody(world):
@@ -193,19 +218,6 @@ def test_nobody_stops_a_dispute_by_records_of_his_own(world):
     assert [one.customer for one in verdict.named] == [world.public("ann")]
     assert verdict.not_counted[replayed].startswith("replayed issue: it is by")
     assert len(verdict.not_counted) == 2
-
-
-def test_a_swapped_code_is_refused(world):
-    world.see()
-    for name, of in (("ann", "bob"), ("bob", "ann")):
-        world.accept(name, world.issue(name, code_of=of).number)
-    suspect = leaked(world, "ann")
-    number = world.dispute(suspect)
-    world.read(number, suspect)
-    with pytest.raises(
-        RefusedDisputeError, match=r"^swapped code: the copy of issue 5 .* that"
-    ):
-        world.judge(number, suspect)
 
 
 def test_another_copy_key_or_beacon_is_refused(world):

@@ -55,8 +55,10 @@ class World:
         one = fingerprint.Issue(0, self.public(name), nonce(name), "", None)
         return one.code(self.own.key, self.own.plan, self.own.carrier.num_bits, VALUE)
 
-    def issue(self, name: str, code_of: str | None = None) -> Record:
-        self.copies[name] = self.own.copy(self.code(code_of or name))
+    def issue(
+        self, name: str, code_of: str | None = None, weights: dict | None = None
+    ) -> Record:
+        self.copies[name] = weights or self.own.copy(self.code(code_of or name))
         return records.issue(
             self.log,
             self.setup,
