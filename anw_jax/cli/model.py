@@ -15,6 +15,7 @@ from anw_jax import _files, _json
 from anw_jax.cli import model_copies, outputs
 from anw_jax.cli.options import (
     beacon_option,
+    held_option,
     json_option,
     log_option,
     parse_beacon_value,
@@ -47,23 +48,28 @@ for _command in (outputs.barrier, outputs.protect, *model_copies.COMMANDS):
 @click.argument("folder", type=path_type)
 @click.option("--node", "nodes", multiple=True, metavar="HEX", help="Public key of a node.")
 @click.option("--sign", type=path_type, help="Your signing key, to start the log.")
+@held_option
 @json_option
-def log(folder, nodes, sign, as_json) -> None:
+def log(folder, nodes, sign, held, as_json) -> None:
     """Start a log in FOLDER that names its nodes; without --node verify and show it.
+
+    Nobody sees from a log alone that its last records were cut off. Keep a copy of the newest
+    record that you signed or saw, and compare it with --held before you sign the next.
 
     \b
     Examples:
       anw model log shared/log --node 9f0c… --node 12ab… --node 77de… --sign ann.sign
-      anw model log shared/log
+      anw model log shared/log --held 0007.json
     """
     from anw_jax.schemes import protocol
-    from anw_jax.schemes.log import read_started_log
+    from anw_jax.schemes.log import check_held, read_started_log
 
     if nodes:
         if sign is None:
             raise click.UsageError("a log is started with --sign KEY")
         protocol.open_log(folder, nodes, sign)
     records = read_started_log(folder)
+    check_held(records, held)
     tallies = [protocol.tally(records, r.number) for r in records if r.kind == "claim"]
     lines = [f"{r.number:4d} {r.kind:8s} {r.author[:16]}…" for r in records]
     for one in tallies:

@@ -1,5 +1,6 @@
 """Copies for customers: `anw model setup | issue | accept | trace`."""
 
+import dataclasses
 import pathlib
 from typing import Any
 
@@ -9,6 +10,7 @@ from anw_jax import _files, _json
 from anw_jax.audit.files import read_json
 from anw_jax.cli.options import (
     beacon_option,
+    held_option,
     json_option,
     log_option,
     parse_beacon_value,
@@ -119,6 +121,7 @@ def issue(
         --beacon-value round.json --out bob.npz --log shared/log --sign ann.sign
     """
     from anw_jax.schemes import fingerprint, save_network, weights_digest
+    from anw_jax.schemes.fingerprint.delivered import check_copies
 
     if out.exists():
         raise FileExistsError(f"{out} already exists: it is never overwritten")
@@ -133,6 +136,9 @@ def issue(
     if source is not None:
         copy = _repaired(carrier, net, base, copy, source, image_size)
     digest = weights_digest(copy)
+    # What the judge would refuse is not sold.
+    given = dataclasses.replace(one, weights=digest, accepted=0)
+    check_copies(carrier, base, [given], [code], lambda _: copy)
     record = fingerprint.records.issue(log, setup_number, customer, nonce, digest, sign)
     save_network(out, net, copy)
     body = {"record": record.number, "weights": digest}
@@ -149,15 +155,20 @@ def issue(
 def accept(log, number, network, nonce, sign, as_json) -> None:
     """Append ACCEPT to LOG: the copy has the weights and the nonce that the issue names.
 
+    Keep a copy of the record: it shows to anybody if the log is cut before it.
+
     \b
     Example:
       anw model accept shared/log --issue 7 --network bob.npz --nonce 5c1f… --sign bob.sign
     """
     from anw_jax.schemes import fingerprint, weights_digest
+    from anw_jax.schemes.log import record_files
 
     digest = weights_digest(_network(network)[1])
     record = fingerprint.records.accept(log, number, nonce, digest, sign)
-    show(as_json, {"record": record.number, "weights": digest}, [f"accepted: issue {number}"])
+    body = {"record": record.number, "weights": digest}
+    kept = record_files(log)[record.number - 1]
+    show(as_json, body, [f"accepted: issue {number}", f"keep a copy of {kept}"])
 
 
 @click.command(short_help="Trace a suspect to the copies that it derives from.")
@@ -171,6 +182,7 @@ def accept(log, number, network, nonce, sign, as_json) -> None:
 @click.option("--beacon-value", metavar="VALUE", help="With --key: as you fetched it.")
 @click.option("--models-tried", type=int, help="You state: models on which the key was tried.")
 @click.option("--nothing-else", is_flag=True, help="You state: the key had no other use.")
+@held_option
 @sign_option
 @json_option
 def trace(
@@ -184,6 +196,7 @@ def trace(
     beacon_value,
     models_tried,
     nothing_else,
+    held,
     sign,
     as_json,
 ) -> int | None:
@@ -191,22 +204,25 @@ def trace(
 
     The judge reads the suspect before getting the owner's key. Exit codes of a verdict are
     those of `anw verdict`: 0 if a customer is named and it is evidence, 10 if named on
-    conditions (what the judge does not state is one), 3 if none is.
+    conditions (what the judge does not state is one), 3 if none is. Compare with --held your
+    own last record, what the owner signed and others kept, and receipts that the owner kept.
 
     \b
     Examples:
       anw model trace shared/log --carrier copies/carrier.json --suspect found.npz \\
         --sign ann.sign
       anw model trace shared/log --dispute 12 --carrier carrier.json --base clean.npz \\
-        --suspect found.npz --sign judge.sign
+        --suspect found.npz --held 0009.json --sign judge.sign
       anw model trace shared/log --dispute 12 --carrier carrier.json --base clean.npz \\
         --suspect found.npz --key mark.key --copies copies --beacon-value round.json \\
         --models-tried 1 --nothing-else --sign judge.sign
     """
     from anw_jax.schemes import fingerprint, weights_digest
     from anw_jax.schemes.copies import copies_in
+    from anw_jax.schemes.log import check_held, read_log
     from anw_jax.stats import format_log10_p
 
+    check_held(read_log(log), held)
     opened, _, setup_number = _opened(carrier)
     found = _network(suspect)[1]
     if dispute is None:

@@ -26,6 +26,12 @@ log_option = click.option(
 value_option = click.option(
     "--beacon-value", required=True, metavar="VALUE", help="Hexadecimal digits, or a file."
 )
+held_option = click.option(
+    "--held",
+    multiple=True,
+    type=path_type,
+    help="A record that somebody kept: LOG must have it; repeat.",
+)
 sign_option = click.option("--sign", required=True, type=path_type, help="Your signing key.")
 
 # What a commitment fixes beside its rules: option, type, help.

@@ -19,9 +19,9 @@ import numpy as np
 from anw_jax.errors import CaseError
 from anw_jax.keys import MarkKey, Plan
 from anw_jax.schemes.fingerprint.carrier import Carrier
+from anw_jax.schemes.fingerprint.delivered import check_copies
 from anw_jax.schemes.fingerprint.disputes import (
     NOT_EXCLUDED,
-    check_copies,
     check_issues,
     open_codes,
     sentence_of,

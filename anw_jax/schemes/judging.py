@@ -227,6 +227,7 @@ def recompute_models(
             )
             tests[name][suspect] = _test(found, statements.suspects[suspect])
     suspects, controls = split_controls(tests, statements)
+    _accuse_nobody(controls)
     end = corrected(case.plan, suspects)
     suspects = restate(suspects, end)
     for by_name in suspects.values():
@@ -325,6 +326,16 @@ def _test(found: Any, said: dict[str, Any]) -> dict[str, Any]:
         "stated": list(stated),
         **found.fields,
     }
+
+
+def _accuse_nobody(controls: dict[str, dict[str, dict[str, Any]]]) -> None:
+    """Take out of the tests of controls, in place, which customers they would name."""
+    for by_name in controls.values():
+        for test in by_name.values():
+            if "copies" in test:
+                del test["sentence"]
+            for row in test.get("copies", ()):
+                del row["is_named"]
 
 
 def _text(test: dict[str, Any], level: float | None) -> str:

@@ -1,6 +1,5 @@
 """`anw model setup | issue | accept | trace`, each step by a process of its own."""
 
-import json
 import pathlib
 import shutil
 import subprocess
@@ -9,10 +8,9 @@ import sys
 import jax
 import pytest
 
-from anw_jax import attacks, audit, models
-from anw_jax.attacks import TrainedModel
+from anw_jax import audit, models
 from anw_jax.cli.main import run
-from anw_jax.schemes import load_network, save_network
+from anw_jax.schemes import save_network
 from anw_jax.schemes.log import read_log
 
 NET = models.create("testing", 10)
@@ -74,58 +72,6 @@ def test_bad_input_is_one_line(place, monkeypatch, capsys, words, text):
     error = capsys.readouterr().err
     assert text in error
     assert error.count("\n") == 1
-
-
-@pytest.mark.slow
-def test_the_whole_protocol_by_separate_processes(place):
-    def do(*words: str, code: int = 0) -> str:
-        done = command(place, *words)
-        assert done.returncode == code, done.stderr + done.stdout
-        return done.stdout + done.stderr
-
-    nodes = [w for n in ("node0", "node1", "node2") for w in ("--node", public(place, n))]
-    do("log", "log", *nodes, "--sign", "ann")
-    do(*setup_words(place))
-    for node in ("node0", "node1"):
-        do("vote", "log", "--sign", node)
-    for number, name in enumerate(("bob", "cid"), 5):
-        nonce = f"{number:064x}"
-        issue = [
-            *("issue", "copies", "--network", "clean.npz", "--customer", public(place, name)),
-            *("--nonce", nonce, "--beacon-value", VALUE, "--out", f"{name}.npz"),
-            *("--strength", "0.1", "--log", "log", "--sign", "ann"),
-        ]
-        do(*issue)
-        changes = {f"{name}.npz": f"{name}2.npz", nonce: "0e" * 32}
-        again = [changes.get(word, word) for word in issue]
-        assert "two codes" in do(*again, code=8)
-        issued = len(read_log(place / "log"))
-        accept = ("accept", "log", "--issue", str(issued), "--network", f"{name}.npz")
-        assert "changed code" in do(*accept, "--nonce", "0f" * 32, "--sign", name, code=8)
-        assert "another customer" in do(*accept, "--nonce", nonce, "--sign", "judge", code=8)
-        do(*accept, "--nonce", nonce, "--sign", name)
-    found = [TrainedModel.of(*load_network(place / f"{name}.npz")) for name in ("bob", "cid")]
-    save_network(place / "found.npz", NET, attacks.collude(found, "average").variables)
-    trace = ["trace", "log", "--carrier", "copies/carrier.json", "--suspect", "found.npz"]
-    do(*trace, "--sign", "ann")
-    number = str(len(read_log(place / "log")))
-    as_judge = [*trace, "--dispute", number, "--base", "clean.npz", "--sign", "judge"]
-    (place / "accepted").mkdir()
-    for name in ("bob", "cid"):
-        (place / f"{name}.npz").rename(place / "accepted" / f"{name}.npz")
-    opened = ("--key", "copies/mark.key", "--copies", "accepted", "--beacon-value", VALUE)
-    assert "not read" in do(*as_judge, *opened, code=8)
-    do(*as_judge)
-    assert "spent codes" in do(*trace, "--sign", "ann", code=8)
-    do(*as_judge, *opened, code=10)
-    stated = ("--models-tried", "1", "--nothing-else", "--json")
-    shown = json.loads(do(*as_judge, *opened, *stated).splitlines()[0])
-    records = read_log(place / "log")
-    issues = [record.number for record in records if record.kind == "issue"]
-    assert shown["issues"] == issues
-    assert shown["outcome"] == "shown"
-    assert shown["standing"] == "evidence under the committed plan"
-    assert records[-1].kind == "verdict"
 
 
 @pytest.mark.slow

@@ -18,8 +18,9 @@ from anw_jax.keys import MarkKey, draw_bits
 from anw_jax.keys.bits import Bits
 from anw_jax.schemes.claims import nodes_of, numbered, seen_by
 from anw_jax.schemes.fingerprint.carrier import Carrier
+from anw_jax.schemes.fingerprint.delivered import check_copies
 from anw_jax.schemes.fingerprint.projection import KINDS
-from anw_jax.schemes.fingerprint.reader import customer_scores, extract, owner_scores
+from anw_jax.schemes.fingerprint.reader import extract, owner_scores
 from anw_jax.schemes.fingerprint.records import (
     Issue,
     RefusedDisputeError,
@@ -39,13 +40,6 @@ from anw_jax.verify.verdict import is_conditional, standing_of, verdict_text
 
 # Said before anything else wherever a customer is named.
 NOT_EXCLUDED = "It cannot be excluded that the owner himself, or a thief, let a copy out."
-
-# Shares of bits that a delivered copy must, and must not, have of its own code and of another.
-_OWN, _OTHER = 0.95, 0.75
-# How far apart the bits of a delivered copy may be in size: `embed` makes all equal, up to the
-# scales of layers and channels. Of another code no more can hide here, which is too little to
-# name that customer, also where ten copies with it are mixed.
-_MOST_UNEQUAL = {"non-blind": 0.02, "blind": 0.05, "aligned": 0.05}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -324,67 +318,6 @@ def _check_seals(reads: list[Record], number: int, scores: dict[str, np.ndarray]
         )
     for reading, own in scores.items():
         check_sealed(own, reads[0].body["seals"].get(reading), f"the scores {reading!r}")
-
-
-def check_copies(
-    carrier: Carrier,
-    base: dict[str, Any],
-    issues: Sequence[Issue],
-    codes: list[Bits],
-    copy_of: Callable[[Issue], dict[str, Any]],
-) -> None:
-    """Check, in every declared reading, that each accepted copy holds its own code alone.
-
-    An owner could hide another customer's code where only one reading finds it: behind
-    channels in another order, for instance. What w_base itself reads is subtracted.
-
-    Raises:
-      RefusedDisputeError: a changed copy, or one that holds another code than its own.
-    """
-    signs = np.array([code.signs for code in codes])
-    clean = {name: _code_scores(carrier, base, base, name) for name in carrier.readings}
-    for place, one in enumerate(issues):
-        if one.accepted is None:
-            continue
-        copy = copy_of(one)
-        if weights_digest(copy) != one.weights:
-            raise RefusedDisputeError(
-                f"changed copy: issue {one.number} names the weights {one.weights[:16]}…, got "
-                f"{weights_digest(copy)[:16]}…"
-            )
-        for reading, before in clean.items():
-            scores = _code_scores(carrier, base, copy, reading) - before
-            _check_code(scores, signs, place, issues, reading)
-
-
-def _code_scores(
-    carrier: Carrier, base: dict[str, Any], copy: dict[str, Any], reading: str
-) -> np.ndarray:
-    return customer_scores(carrier, extract(carrier, base, copy, reading))
-
-
-def _check_code(
-    scores: np.ndarray, signs: np.ndarray, place: int, issues: Sequence[Issue], reading: str
-) -> None:
-    """Raise RefusedDisputeError unless a copy's scores are those of its own code alone."""
-    number = issues[place].number
-    shares = (signs == np.sign(scores)).mean(axis=1)
-    others = [n for n in np.flatnonzero(shares > _OTHER) if n != place]
-    if shares[place] < _OWN or others:
-        whose = f"that of issue {issues[others[0]].number}" if others else "none of these"
-        raise RefusedDisputeError(
-            f"swapped code: the copy of issue {number} holds {shares[place]:.0%} of its own "
-            f"code in the reading {reading!r}, and {whose}"
-        )
-    own = scores * signs[place]
-    unequal = float(np.abs(own / own.mean() - 1.0).max())
-    most = _MOST_UNEQUAL[reading]
-    if unequal > most:
-        raise RefusedDisputeError(
-            f"changed code: the copy of issue {number} holds the bits of its code in the "
-            f"reading {reading!r} with sizes that differ by up to {unequal:.1%}, and "
-            f"{most:.0%} is the most: it holds more than its own code"
-        )
 
 
 def _owner_log10_p(

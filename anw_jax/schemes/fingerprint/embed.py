@@ -68,8 +68,12 @@ def embed(
     """
     carrier.check_base(base)
     _check.positive(strength=strength)
-    wanted = _wanted(carrier, code, owner_bits, strength)
-    return _moved(carrier, base, base, wanted)
+    return embed_rows(carrier, base, _wanted(carrier, code, owner_bits, strength))
+
+
+def embed_rows(carrier: Carrier, base: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
+    """Move w_base by the least change after which its projection is `rows`, `[num_rows]`."""
+    return _moved(carrier, base, base, rows)
 
 
 def repair(

@@ -154,6 +154,23 @@ def test_several_suspects_share_the_level(make):
     assert test["level_of_codes"] == pytest.approx(1e-3 / 2 / 2 / 2)
 
 
+def test_a_control_names_no_customer(make):
+    """It is not accused; its p are printed, but not that a customer was named."""
+    folder = make("ann", "bob", claim="each model", num_disputes=2)
+    folder.add("found", leaked(folder.world, "ann"))
+    folder.add("known", leaked(folder.world, "bob"))
+    stated = STATED.format(commitment=folder.commitment)
+    stated += "[suspects.known]\ncontrol = true\nmodels_tried = 1\n"
+    (folder.path / "statements.toml").write_text(stated)
+    folder.sealed()
+    body = folder.verdict()
+    test = body["controls"]["ann"]["known"]
+    assert test["copies"][1]["log10_p"] < -9
+    assert "is_named" not in json.dumps(test)
+    assert "derives from" not in json.dumps(test)
+    assert body["tests"]["ann"]["found"]["copies"][0]["is_named"]
+
+
 def test_the_clean_model_is_no_suspect(make):
     folder = make("ann")
     folder.add("found", folder.own.base)
