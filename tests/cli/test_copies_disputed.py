@@ -105,9 +105,13 @@ class Play:
     def leak(self, *names: str) -> None:
         """Mix copies of customers; owner and judge find the result."""
         held = [TrainedModel.of(*load_network(self.path / n / "mine.npz")) for n in names]
-        mixed = attacks.collude(held, "average").variables if held[1:] else held[0].variables
+        self.find(attacks.collude(held, "average") if held[1:] else held[0])
+
+    def find(self, model: TrainedModel) -> None:
         for who in ("ann", "judge"):
-            save_network(self.path / who / "found.npz", NET, mixed)
+            path = self.path / who / "found.npz"
+            path.unlink(missing_ok=True)
+            save_network(path, NET, model.variables)
 
     def trace(self, who: str, *words: str, code: int = 0) -> str:
         given = ("--carrier", "carrier.json", "--suspect", "found.npz")
@@ -323,47 +327,3 @@ def test_an_issue_under_the_key_of_another(play):
     play.leak("dan")
     play.read_and_judge(*STATED, code=3)
     assert verdict_of(play)["not_accepted"] == [9]
-
-
-def test_a_log_that_was_cut_to_use_codes_twice(play):
-    """After a dispute that found nothing the owner cuts it off, and brings another suspect."""
-    play.leak("bob")
-    save_network(play.path / "ann" / "found.npz", NET, NET.init(jax.random.key(1), (16, 16, 3)))
-    play.gives("ann", "found.npz", "judge")
-    play.read_and_judge(*STATED, code=3)
-    shutil.copy(record_files(play.log)[-1], play.path / "judge" / "mine.json")
-    shutil.copy(record_files(play.log)[-3], play.path / "node0" / "mine.json")
-    for path in record_files(play.log)[8:]:
-        path.unlink()
-    play.leak("bob")
-    number = play.dispute()
-    said = play.read(number, "--held", "mine.json", code=REFUSED)
-    assert "cut log: mine.json is record 13, 'verdict', signed by" in said
-    assert "cut log: mine.json is record 11, 'seen'" in play(
-        "node0", "log", "../shared/log", "--held", "mine.json", code=REFUSED
-    )
-    # A judge who kept nothing says that no nodes signed this log.
-    play.read(number)
-    said = play.judge(number, *STATED, code=10)
-    assert "the log is whole, and no setup or earlier dispute was cut off" in said
-    assert "(0 of 3 nodes signed it after dispute 9, and 2 must have)" in said
-
-
-def test_a_second_setup(play):
-    """One with a new key divides ε; one with the key of the first is refused."""
-    play("ann", "setup", "other", "--network", "clean.npz", "--beacon", "arbitrator:The judge",
-         "--judge", play.public("judge"), "--log", "../shared/log")  # fmt: skip
-    play.leak("bob")
-    play.read_and_judge(*STATED)
-    body = verdict_of(play)
-    assert body["factor"] == 2.0
-    assert body["level"] == pytest.approx(1e-6 / 2 / 3)
-    play.cheats("ann", "setup", "copies", "../shared/log", "sign")
-    play.gives("ann", "copies/carrier.json", "ann", "carrier.json")
-    play.see()
-    play.issue("dan")
-    shutil.rmtree(play.path / "ann" / "sold")
-    play.gives("dan", "mine.npz", "ann", "sold/dan.npz")
-    play.accept("dan", play.newest)
-    play.leak("dan")
-    assert "second setup: the key of setup" in play.read_and_judge(code=REFUSED)
