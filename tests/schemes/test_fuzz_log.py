@@ -16,7 +16,7 @@ from anw_jax.errors import AnwError
 from anw_jax.keys import MarkKey, commit_scheme
 from anw_jax.schemes import multitask, plan_of, protocol
 from anw_jax.schemes.claims import check_claim
-from anw_jax.schemes.copies import open_log
+from anw_jax.schemes.copies import read_issues
 from anw_jax.schemes.fingerprint import records as copies
 from anw_jax.schemes.log import KINDS, read_log
 from tests.cli.fuzz_cases import check_mutants
@@ -126,7 +126,7 @@ def read_all(written: Written) -> None:
         read_or_refuse(copies.issues_of, records, one.number)
         read_or_refuse(copies.check_dispute, records, one)
     read_or_refuse(protocol.owner_of, records, "5a" * 32)
-    read_or_refuse(open_log, world.own.carrier, world.own.plan, world.path)
+    read_or_refuse(read_issues, world.own.carrier, world.own.plan, world.path)
 
 
 def read_or_refuse(read, *arguments) -> None:
