@@ -1,6 +1,7 @@
 """Estimate how many photos and queries an audit needs, from measured effects."""
 
 import dataclasses
+import functools
 import importlib.resources
 import math
 from typing import Any
@@ -101,6 +102,19 @@ def measured_effect(access: str, study: str | None) -> float | None:
     return studies[_check.one_of(studies, study=study)]["median"]
 
 
+def hardest_study(access: str, mark: str) -> str | None:
+    """Name the set of photos on which a mark's effect was the smallest; None if there is none.
+
+    Example:
+      >>> hardest_study("logits", "light"), hardest_study("label", "light")
+      ('frontier_tiny12', None)
+    """
+    studies = effects()["access"].get(access, {})
+    suffix = "" if mark == "light" else f", {mark}"
+    found = [n for n in studies if n.startswith("frontier_") and n == n.split(",")[0] + suffix]
+    return min(found, key=lambda name: studies[name]["median"], default=None)
+
+
 def estimate(
     *,
     access: str = "logits",
@@ -128,7 +142,9 @@ def estimate(
         `images_per_unit`, `max_units`, `seed`.
 
     Returns:
-      The fields of `stats.AuditPlan`, "effect" and its source; with references
+      The fields of `stats.AuditPlan`, "effect" and its source; where no effect or study is
+      given, "hardest": the study with the smallest effect of this mark, and its "num_units",
+      None if there are more than `max_units`; with references
       "num_reference_queries", to all of them; with several views the "fill" of new plans under
       the mark; with access "error" "num_evaluations", of a diffusion model's network for the
       queries to it; `reason` says "not yet measured" where no effect is known.
@@ -141,6 +157,7 @@ def estimate(
       >>> estimate(access="top_k")["reason"]
       'not yet measured for top_k and the mark light: give --effect'
     """
+    is_default = effect is None and study is None
     source, references = "given", _check.integer_at_least(0, references=references)
     if references and options.get("mode") == "sequential":
         raise ValueError("references must be 0 in sequential mode, which has none")
@@ -160,8 +177,14 @@ def estimate(
             "num_units": None,
             "reason": f"{NOT_MEASURED} for {access} and the mark {mark}: give --effect",
         }
-    plan = plan_audit(effect, access=access, augmentations=augmentations, **options)
+    planned = functools.partial(
+        plan_audit, access=access, augmentations=augmentations, **options
+    )
+    plan = planned(effect)
     body = {**dataclasses.asdict(plan), "effect": effect, "source": source}
+    hardest = hardest_study(access, mark) if is_default and true_labels else None
+    if hardest and (smaller := measured_effect(access, hardest)) < effect:
+        body["hardest"] = {"study": hardest, "num_units": planned(smaller).num_units}
     if access == "error" and plan.num_queries:
         body["num_evaluations"] = plan.num_queries * Denoising().num_evaluations
     if references:

@@ -41,10 +41,14 @@ def estimate_lines(body: dict[str, Any], alpha: float, power: float, slots: int)
             f"half of such audits end after {body['median_units']} units, "
             f"{body['median_queries']:,} queries"
         )
-    return [
-        *lines,
-        f"effect {body['effect']:.2f} ({body['source']}); an estimate, not a promise",
-    ]
+    lines.append(f"effect {body['effect']:.2f} ({body['source']}); an estimate, not a promise")
+    if hardest := body.get("hardest"):
+        units = hardest["num_units"]
+        needed = f"{units:,} units" if units else "more units than --max-units"
+        lines.append(
+            f"other photos can need more: {needed} on those of results/{hardest['study']}"
+        )
+    return lines
 
 
 def state_of(case: Case) -> dict[str, Any]:

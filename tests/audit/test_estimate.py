@@ -66,6 +66,18 @@ def test_no_number_is_invented():
         audit.estimate(access="weights")
 
 
+def test_the_plan_says_on_which_photos_a_mark_needs_most():
+    frontier = json.loads((RESULTS / "frontier.json").read_text())["results"]["sets"]
+    body = audit.estimate(mark="light")
+    assert body["hardest"]["study"] == "frontier_tiny12"
+    assert body["hardest"]["num_units"] == frontier["tiny12"]["light"]["photos"]["1e-06"]
+    assert body["hardest"]["num_units"] > body["num_units"]
+    assert audit.estimate(mark="light", max_units=300)["hardest"]["num_units"] is None
+    # Said of the default effect alone, and only where the others are smaller.
+    for options in ({"effect": 0.5}, {"study": "light_quick"}, {"mark": "hue"}):
+        assert "hardest" not in audit.estimate(**options)
+
+
 @pytest.mark.parametrize("mark", ["tone", "tint", "hue_limited", "private_basis"])
 def test_marks_of_the_frontier_are_planned_from_its_table(mark):
     frontier = json.loads((RESULTS / "frontier.json").read_text())
