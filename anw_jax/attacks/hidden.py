@@ -136,7 +136,8 @@ class Overwrite:
       num_bits: of each.
       num_steps: of each embedding.
       learning_rate: of each embedding.
-      drift: weight of R_func, which keeps the stolen model useful; 0 = without.
+      drift: weight of R_func; 0 = without.
+      primary: weight of the task's own loss, which keeps the stolen model useful; 0 = without.
 
     Raises:
       TypeError, ValueError: a field out of its range.
@@ -150,8 +151,9 @@ class Overwrite:
     times: int = 1
     num_bits: int = 300
     num_steps: int = 400
-    learning_rate: float = 1e-3
-    drift: float = 0.1
+    learning_rate: float = 5e-4
+    drift: float = 1.0
+    primary: float = 1.0
 
     def __post_init__(self) -> None:
         """Check names and numbers."""
@@ -202,7 +204,7 @@ class Overwrite:
             margin=2.0,
             drift=self.drift,
             tuning=0.0,
-            primary=0.0,
+            primary=self.primary,
             seed=seed,
         )
 

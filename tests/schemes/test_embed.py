@@ -115,6 +115,22 @@ def test_the_mark_is_read_after(attack):
 
 
 @pytest.mark.slow
+def test_an_attacker_who_overwrites_keeps_the_stolen_model_useful():
+    """He embeds as an owner would, with the task's loss; without it the task suffers."""
+    trained = attacks.TrainedModel.of(MODEL, embedded()[0].variables)
+    overwrite = attacks.Overwrite(TAPS, num_bits=128, num_steps=60, learning_rate=3e-3)
+    kept, lost = (
+        train.evaluate(
+            attack.change(trained, material()).predict,
+            material().clean_images,
+            material().clean_labels,
+        )[0]
+        for attack in (overwrite, dataclasses.replace(overwrite, primary=0.0))
+    )
+    assert kept < lost / 2
+
+
+@pytest.mark.slow
 def test_an_opened_key_can_be_erased():
     trained = attacks.TrainedModel.of(MODEL, embedded()[0].variables)
     settings = dataclasses.replace(EMBED, num_steps=150, tuning=0.0, margin=4.0)
