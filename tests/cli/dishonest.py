@@ -1,14 +1,16 @@
 """What `anw` does not do: records and copies as somebody dishonest makes them.
 
 python -m tests.cli.dishonest append LOG SIGN '[[KIND, BODY], …]'    any records, unchecked
+python -m tests.cli.dishonest setup FOLDER LOG SIGN                   SETUP again, with its key
 python -m tests.cli.dishonest copy FOLDER CLEAN CUSTOMER NONCE OUT    a copy without a record
 """
 
+import dataclasses
 import json
 import pathlib
 import sys
 
-from anw_jax.keys import MarkKey, Plan, draw_bits
+from anw_jax.keys import MarkKey, Plan, commit_scheme, draw_bits
 from anw_jax.schemes import fingerprint, load_network, log, save_network
 
 VALUE = "0f" * 32
@@ -17,6 +19,18 @@ VALUE = "0f" * 32
 def append(folder: str, sign: str, records: str) -> None:
     for kind, body in json.loads(records):
         log.append(pathlib.Path(folder), kind, body, pathlib.Path(sign))
+
+
+def setup(folder: str, log_folder: str, sign: str) -> None:
+    path = pathlib.Path(folder) / "carrier.json"
+    body = json.loads(path.read_text())
+    plan = dataclasses.replace(Plan.from_json(body["plan"]), number=2)
+    key = MarkKey.load(path.with_name("mark.key"))
+    judge = log.read_log(pathlib.Path(log_folder))[body["setup"] - 1].body["judge"]
+    said = {"plan": plan.as_json(), "commitment": commit_scheme(key, plan), "judge": judge}
+    record = log.append(pathlib.Path(log_folder), "setup", said, pathlib.Path(sign))
+    body |= {"plan": plan.as_json(), "setup": record.number}
+    path.write_text(json.dumps(body))
 
 
 def copy(folder: str, clean: str, customer: str, nonce: str, out: str) -> None:
@@ -33,4 +47,4 @@ def copy(folder: str, clean: str, customer: str, nonce: str, out: str) -> None:
 
 
 if __name__ == "__main__":
-    {"append": append, "copy": copy}[sys.argv[1]](*sys.argv[2:])
+    {"append": append, "setup": setup, "copy": copy}[sys.argv[1]](*sys.argv[2:])

@@ -327,3 +327,45 @@ def test_an_issue_under_the_key_of_another(play):
     play.leak("dan")
     play.read_and_judge(*STATED, code=3)
     assert verdict_of(play)["not_accepted"] == [9]
+
+
+def test_a_log_that_was_cut_to_use_codes_twice(play):
+    """After a dispute that found nothing the owner cuts it off, and brings another suspect."""
+    play.find(TrainedModel.of(NET, NET.init(jax.random.key(1), (16, 16, 3))))
+    play.read_and_judge(*STATED, code=3)
+    shutil.copy(record_files(play.log)[-1], play.path / "judge" / "mine.json")
+    shutil.copy(record_files(play.log)[-4], play.path / "node0" / "mine.json")
+    for path in record_files(play.log)[8:]:
+        path.unlink()
+    play.leak("bob")
+    number = play.dispute()
+    said = play.read(number, "--held", "mine.json", code=REFUSED)
+    assert "cut log: mine.json is record 13, 'verdict', signed by" in said
+    assert "cut log: mine.json is record 10, 'seen'" in play(
+        "node0", "log", "../shared/log", "--held", "mine.json", code=REFUSED
+    )
+    # A judge who kept nothing says that no nodes signed this log.
+    play.read(number)
+    said = play.judge(number, *STATED, code=10)
+    assert "the log is whole, and no setup or earlier dispute was cut off" in said
+    assert "(0 of 3 nodes signed it after dispute 9, and 2 must have)" in said
+
+
+def test_a_second_setup(play):
+    """One with a new key divides ε; one with the key of the first is refused."""
+    play("ann", "setup", "other", "--network", "clean.npz", "--beacon", "arbitrator:The judge",
+         "--judge", play.public("judge"), "--log", "../shared/log")  # fmt: skip
+    play.leak("bob")
+    play.read_and_judge(*STATED)
+    body = verdict_of(play)
+    assert body["factor"] == 2.0
+    assert body["level"] == pytest.approx(1e-6 / 2 / 3)
+    play.cheats("ann", "setup", "copies", "../shared/log", "sign")
+    play.gives("ann", "copies/carrier.json", "ann", "carrier.json")
+    play.see()
+    play.issue("dan")
+    shutil.rmtree(play.path / "ann" / "sold")
+    play.gives("dan", "mine.npz", "ann", "sold/dan.npz")
+    play.accept("dan", play.newest)
+    play.leak("dan")
+    assert "second setup: the key of setup" in play.read_and_judge(code=REFUSED)
