@@ -65,7 +65,7 @@ def table(runs: Sequence[Mapping[str, Any]], shares: Mapping[str, float]) -> str
     """
     found = kept_of(runs) if runs else {}
     lines = [
-        "| what a site does | evidence kept | log10 p, median | left of the mark at 64 px |",
+        "| what a site does | evidence kept | log10 p, median (range) | left at 64 px |",
         "|---|---|---|---|",
     ]
     for name, words in WORDS.items():
@@ -75,12 +75,16 @@ def table(runs: Sequence[Mapping[str, Any]], shares: Mapping[str, float]) -> str
         lines.append(f"| {words} | {kept} | {left} |")
     if found:
         seeds = ", ".join(str(run["seed"]) for run in runs)
-        lines += ["", f"Without any change: {found['none']['log10_p']:.1f}. Seeds: {seeds}."]
+        lines += ["", f"Without any change: {_log10_p(found['none'])}. Seeds: {seeds}."]
     return "\n".join(lines)
 
 
 def _cells(cell: Mapping[str, float]) -> str:
-    return f"{cell['kept']:.0%} | {cell['log10_p']:.1f}"
+    return f"{cell['kept']:.0%} | {_log10_p(cell)}"
+
+
+def _log10_p(cell: Mapping[str, float]) -> str:
+    return f"{cell['log10_p']:.1f} ({cell['worst']:.1f} to {cell['best']:.1f})"
 
 
 def updated(page: str, runs: Sequence[Mapping[str, Any]], shares: Mapping[str, float]) -> str:

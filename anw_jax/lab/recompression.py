@@ -267,14 +267,18 @@ def kept_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
       runs: results of `measure`, one for each seed.
 
     Returns:
-      By change: "log10_p", the median over seeds, calibrated by the reference; "kept", its
-      ratio to that of "none"; "share_of_mark", the median.
+      By change: "log10_p", the median over seeds, calibrated by the reference; "worst" and
+      "best", the largest and the smallest; "kept", the ratio of the median to that of "none";
+      "share_of_mark", the median.
     """
     found = {}
     for name in runs[0]["changes"]:
         cells = [run["changes"][name] for run in runs]
+        log10_p = [cell["log10_p"]["reference"] for cell in cells]
         found[name] = {
-            "log10_p": float(np.median([cell["log10_p"]["reference"] for cell in cells])),
+            "log10_p": float(np.median(log10_p)),
+            "worst": max(log10_p),
+            "best": min(log10_p),
             "share_of_mark": float(np.median([cell["share_of_mark"] for cell in cells])),
         }
     for cell in found.values():

@@ -24,9 +24,9 @@ def test_nothing_is_said_of_what_was_not_run():
 
 def test_the_table_has_what_is_kept_and_what_is_left():
     text = recompression.table([run(0, 0.5), run(1, 0.5), run(2, 0.9)], {"jpeg75": 0.98})
-    assert "| JPEG, quality 75 | 50% | -10.0 | 0.98 |" in text
-    assert "| half size | 50% | -10.0 | – |" in text
-    assert text.endswith("Without any change: -20.0. Seeds: 0, 1, 2.")
+    assert "| JPEG, quality 75 | 50% | -10.0 (-5.0 to -27.0) | 0.98 |" in text
+    assert "| half size | 50% | -10.0 (-5.0 to -27.0) | – |" in text
+    assert text.endswith("Without any change: -20.0 (-10.0 to -30.0). Seeds: 0, 1, 2.")
 
 
 def test_the_page_is_that_of_the_stored_results():
