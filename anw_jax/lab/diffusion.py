@@ -110,7 +110,7 @@ def prepare(settings: DiffusionSettings, workdir: Workdir) -> Photos:
         sizes[f"held_out-{number:04d}"] = settings.num_held_out_images
     specs = [data.UserSpec(name, size, "held_out") for name, size in sizes.items() if size]
     try:
-        _base_rows(settings, settings.seed, splits)
+        base_rows(settings, settings.seed, splits)
         partition = data.assign_users(splits, specs, settings.seed, num_train=1)
     except ValueError as error:
         raise SettingsError(f"config: {error}") from None
@@ -140,7 +140,7 @@ def prepare(settings: DiffusionSettings, workdir: Workdir) -> Photos:
     return Photos(found, held_out, others, splits)
 
 
-def _base_rows(settings: DiffusionSettings, seed: int, splits: data.Splits) -> np.ndarray:
+def base_rows(settings: DiffusionSettings, seed: int, splits: data.Splits) -> np.ndarray:
     """Return the training photos of a base; consecutive seeds have no photo in common.
 
     Raises:
@@ -160,7 +160,7 @@ def _base_rows(settings: DiffusionSettings, seed: int, splits: data.Splits) -> n
 def _base(run: _Run, seed: int) -> dict[str, Any]:
     """Train a base, resume it, or load it; return its parameters."""
     settings = run.settings
-    rows = _base_rows(settings, seed, run.photos.splits)
+    rows = base_rows(settings, seed, run.photos.splits)
     images = run.photos.splits.train.take(np.sort(rows)).in_memory().images
     with base_folder(run.workdir, settings.base_dict() | {"seed": seed}) as folder:
         params = settings.model.init(jax.random.key(seed), images.shape[1:])["params"]

@@ -28,6 +28,7 @@ class RecompressionSettings(RunSettings):
       changes: names in `attacks.uploads.CHANGES`; "none" first.
       mark: one of `marks.named.NAMES`, at its default strength.
       widths: of the U-Net.
+      patch: of the U-Net, in pixels.
       noise: of the queries.
       num_slots: N; slot 0 is "unmarked".
     """
@@ -42,6 +43,7 @@ class RecompressionSettings(RunSettings):
     changes: tuple[str, ...] = tuple(CHANGES)
     mark: str = "light"
     widths: tuple[int, ...] = Diffusion.widths
+    patch: int = Diffusion.patch
     noise: NoiseSettings = dataclasses.field(default_factory=NoiseSettings)
     num_slots: int = 12
 
@@ -58,7 +60,7 @@ class RecompressionSettings(RunSettings):
     @property
     def model(self) -> Diffusion:
         """The network."""
-        return Diffusion(self.widths)
+        return Diffusion(self.widths, patch=self.patch)
 
     def change_of(self, group: int) -> str:
         """Return the change of a group of photos under this seed."""
@@ -66,5 +68,5 @@ class RecompressionSettings(RunSettings):
 
     def base_dict(self) -> dict[str, Any]:
         """Return the plain values that the base depends on."""
-        own = ("folder", "image_size", "num_images", "changes", "base", "widths")
+        own = ("folder", "image_size", "num_images", "changes", "base", "widths", "patch")
         return {name: value for name, value in self.to_dict().items() if name in own}

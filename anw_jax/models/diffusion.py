@@ -50,11 +50,13 @@ class _UNet(nn.Module):
 
     widths: tuple[int, ...]
     num_classes: int | None
+    patch: int
 
     @nn.compact
     def __call__(
-        self, x_bhwc: jax.Array, steps_b: jax.Array, labels_b: jax.Array | None
+        self, image_bhwc: jax.Array, steps_b: jax.Array, labels_b: jax.Array | None
     ) -> jax.Array:
+        x_bhwc = _to_patches(image_bhwc, self.patch)
         size = 4 * self.widths[0]
         time = nn.Dense(size)(nn.silu(nn.Dense(size)(_waves(steps_b, self.widths[0]))))
         if self.num_classes is not None:
@@ -71,9 +73,22 @@ class _UNet(nn.Module):
             x = _Block(width)(jnp.concatenate([x, kept[depth]], axis=-1), time)
             if depth:
                 x = layers.conv(width, 3)(x.repeat(2, axis=1).repeat(2, axis=2))
-        return layers.conv(x_bhwc.shape[-1], 3, kernel_init=nn.initializers.zeros)(
-            nn.silu(_norm()(x))
-        )
+        out = layers.conv(x_bhwc.shape[-1], 3, kernel_init=nn.initializers.zeros)
+        return _from_patches(out(nn.silu(_norm()(x))), self.patch)
+
+
+def _to_patches(image_bhwc: jax.Array, patch: int) -> jax.Array:
+    """Move squares of pixels into channels, `[b, H/patch, W/patch, patch² channels]`."""
+    b, h, w, c = image_bhwc.shape
+    x = image_bhwc.reshape(b, h // patch, patch, w // patch, patch, c)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // patch, w // patch, patch**2 * c)
+
+
+def _from_patches(x_bhwc: jax.Array, patch: int) -> jax.Array:
+    """Undo `_to_patches`."""
+    b, h, w, c = x_bhwc.shape
+    x = x_bhwc.reshape(b, h, w, patch, patch, c // patch**2)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * patch, w * patch, c // patch**2)
 
 
 def _waves(steps_b: jax.Array, size: int) -> jax.Array:
@@ -91,6 +106,8 @@ class Diffusion:
       widths: channels of each resolution; each halves the one before. Multiples of 8.
       num_steps: T, the number of noise levels.
       num_classes: where the model is conditioned on a class; None for no condition.
+      patch: side in pixels of the squares that the first layer sees as one position, which
+        makes large images cheap (Peebles and Xie 2023, https://arxiv.org/abs/2212.09748).
 
     Raises:
       TypeError, ValueError: no widths, widths that are no multiples of 8, numbers below 1.
@@ -106,6 +123,7 @@ class Diffusion:
     widths: tuple[int, ...] = (8, 32, 64, 64)
     num_steps: int = 1000
     num_classes: int | None = None
+    patch: int = 1
 
     def __post_init__(self):
         _check.integer_at_least(1, num_widths=len(self.widths))
@@ -113,12 +131,13 @@ class Diffusion:
             if _check.integer_at_least(8, widths=width) % 8:
                 raise ValueError(f"widths must be multiples of 8, got {self.widths}")
         _check.integer_at_least(1, num_steps=self.num_steps)
+        _check.integer_at_least(1, patch=self.patch)
         if self.num_classes is not None:
             _check.integer_at_least(2, num_classes=self.num_classes)
 
     @property
     def _net(self) -> _UNet:
-        return _UNet(self.widths, self.num_classes)
+        return _UNet(self.widths, self.num_classes, self.patch)
 
     @property
     def signal_shares(self) -> np.ndarray:
@@ -133,7 +152,7 @@ class Diffusion:
 
         Args:
           key: typed PRNG key.
-          image_shape: `(H, W, channels)`; sides are multiples of 2^(len(widths) - 1).
+          image_shape: `(H, W, channels)`; sides are multiples of patch · 2^(len(widths) - 1).
 
         Returns:
           `{'params': ...}`, a float32 tree of plain dicts.
@@ -141,7 +160,7 @@ class Diffusion:
         Raises:
           ValueError: sides that cannot be halved as often.
         """
-        factor = 2 ** (len(self.widths) - 1)
+        factor = self.patch * 2 ** (len(self.widths) - 1)
         if any(side % factor for side in image_shape[:2]):
             raise ValueError(
                 f"image_shape must have sides that are multiples of {factor}, got {image_shape}"

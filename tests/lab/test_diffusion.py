@@ -91,7 +91,7 @@ def test_the_shipped_experiment_is_valid(variant):
 def test_bases_of_consecutive_seeds_share_no_photo(tiny, seed):
     settings = settings_from_config(tiny | {"data": TINY["data"] | {"num_train": 60}})
     splits = data.load("mock:300", image_size=8)
-    rows = [set(diffusion._base_rows(settings, s, splits)) for s in (seed, seed + 1)]
+    rows = [set(diffusion.base_rows(settings, s, splits)) for s in (seed, seed + 1)]
     assert [len(each) for each in rows] == [60, 60]
     assert not rows[0] & rows[1]
 

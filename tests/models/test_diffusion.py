@@ -11,7 +11,7 @@ import pytest
 from anw_jax import data, train
 from anw_jax.keys import SignatureSpace, Units
 from anw_jax.marks import LightField, publish
-from anw_jax.models import Diffusion
+from anw_jax.models import Diffusion, diffusion
 from anw_jax.stats import ExactNull, calibrated_scores, quantise, score_units
 from anw_jax.verify import denoising_error, loss_table
 
@@ -33,6 +33,28 @@ def test_it_predicts_noise_of_the_images_shape(variables, quick_jit):
     seen = predict(moved, noisy, steps)
     again = quick_jit(lambda predict: predict(noisy, steps))(MODEL.predict_fn(moved))
     np.testing.assert_allclose(again, seen, rtol=1e-5)
+
+
+def test_patches_are_moved_there_and_back():
+    images = np.arange(2 * 4 * 6 * 3, dtype=np.float32).reshape(2, 4, 6, 3)
+    patches = np.asarray(diffusion._to_patches(jnp.asarray(images), 2))
+    twin = [
+        images[b, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].ravel()
+        for b in range(2)
+        for i in range(2)
+        for j in range(3)
+    ]
+    np.testing.assert_array_equal(patches.reshape(-1, 12), twin)
+    np.testing.assert_array_equal(diffusion._from_patches(jnp.asarray(patches), 2), images)
+
+
+def test_a_model_of_patches_has_the_images_shape_and_fewer_positions(quick_jit):
+    model = Diffusion(widths=(8, 16), num_steps=100, patch=2)
+    noisy, steps = jnp.ones((1, 8, 8, 3)), jnp.array([0])
+    variables = model.init(jax.random.key(0), (8, 8, 3))
+    moved = jax.tree.map(lambda leaf: leaf + 0.1, variables)
+    assert quick_jit(model.predict_noise)(moved, noisy, steps).shape == (1, 8, 8, 3)
+    assert moved["params"]["Conv_0"]["kernel"].shape == (3, 3, 12, 8)
 
 
 def test_equal_models_share_a_compilation(variables):
@@ -90,6 +112,7 @@ def test_samples_are_images(variables, quick_jit):
         ({"widths": (8, 12)}, "widths must be multiples of 8"),
         ({"num_steps": 0}, "num_steps must be at least 1"),
         ({"num_classes": 1}, "num_classes must be at least 2"),
+        ({"patch": 0}, "patch must be at least 1"),
     ],
 )
 def test_refuses(arguments, words):
@@ -100,6 +123,8 @@ def test_refuses(arguments, words):
 def test_refuses_sides_that_cannot_be_halved():
     with pytest.raises(ValueError, match=r"multiples of 2, got \(8, 7, 3\)"):
         MODEL.init(jax.random.key(0), (8, 7, 3))
+    with pytest.raises(ValueError, match=r"multiples of 6, got \(8, 6, 3\)"):
+        Diffusion(widths=(8, 16), patch=3).init(jax.random.key(0), (8, 6, 3))
 
 
 def _fit(variables, images, num_steps, seed):
