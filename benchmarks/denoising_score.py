@@ -145,9 +145,11 @@ def scores(
     for first, last in BANDS:
         (band,) = np.nonzero((STEPS >= first) & (STEPS <= last))
         name = f"steps {first} to {last}"
-        add(f"{name}: mean", lambda e, k=band: e[:, k, :, 0].mean(1))
-        add(f"{name}: geometric mean", lambda e, k=band: np.exp(np.log(e[:, k, :, 0]).mean(1)))
-        add(f"{name}: mean, luminance", lambda e, k=band: e[:, k, :, 1].mean(1))
+        add(f"{name}: mean", lambda e, k=band: e[:, k].mean(1)[..., 0])
+        add(
+            f"{name}: geometric mean", lambda e, k=band: np.exp(np.log(e[:, k]).mean(1))[..., 0]
+        )
+        add(f"{name}: mean, luminance", lambda e, k=band: e[:, k].mean(1)[..., 1])
         # As an error, of which the statistic takes the logarithm; the base is in it.
         pull = asked["pull"][:, band].mean(1)
         errors = np.exp(-0.1 * pull / pull[:, 1:].std())
@@ -155,7 +157,7 @@ def scores(
     (band,) = np.nonzero((STEPS >= 50) & (STEPS <= 530))
     for number in (1, 2, 4, 8, 16):
         chosen = band[np.linspace(0, len(band) - 1, number).round().astype(int)]
-        add(f"{number} noises from 50 to 530", lambda e, k=chosen: e[:, k, :, 0].mean(1))
+        add(f"{number} noises from 50 to 530", lambda e, k=chosen: e[:, k].mean(1)[..., 0])
     return found
 
 
