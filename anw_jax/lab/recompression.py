@@ -143,15 +143,28 @@ def _as_bytes(images: np.ndarray) -> np.ndarray:
 
 
 def _models(settings, others, learned, folder, journal, stop) -> dict[str, Any]:
-    """Return the parameters of the "base", which all seeds share, and of the "suspect"."""
+    """Return the parameters of the "suspect", and of the "reference" that all seeds share.
+
+    The reference is the base, trained on with its own photos for as many steps as the suspect:
+    what the fine-tuning improves for all photos alike is in both.
+    """
     model, side = settings.model, settings.image_size
+    images = _as_bytes(np.stack([reduced(photo, side) for photo in others]))
+
+    def fit(params, images, how, seed, place, what):
+        return fitted(model, params, images, how, seed, place, journal, stop, what)
+
     with base_folder(folder, settings.base_dict() | {"seed": 0}) as place:
-        images = _as_bytes(np.stack([reduced(photo, side) for photo in others]))
-        params = model.init(jax.random.key(0), (side, side, 3))["params"]
-        base = fitted(model, params, images, settings.base, 0, place, journal, stop, "base: ")
-    how, seed = settings.tuning, settings.seed
-    tuned = fitted(model, base, learned, how, seed, folder, journal, stop, "tuning: ")
-    return {"base": base, "suspect": tuned}
+        start = model.init(jax.random.key(0), (side, side, 3))["params"]
+        base = fit(start, images, settings.base, 0, place, "base: ")
+    how = settings.tuning
+    epochs = round(how.num_epochs * len(learned) / len(images))
+    longer = dataclasses.replace(how, num_epochs=max(1, epochs))
+    made_from = settings.base_dict() | {"seed": 1, "longer": dataclasses.asdict(longer)}
+    with base_folder(folder, made_from) as place:
+        reference = fit(base, images, longer, 1, place, "reference: ")
+    tuned = fit(base, learned, how, settings.seed, folder, "tuning: ")
+    return {"reference": reference, "suspect": tuned}
 
 
 def _asked(settings: RecompressionSettings, models: Mapping[str, Any]) -> dict[str, AskFn]:
@@ -193,7 +206,8 @@ def _measure_group(
         for role, ask in asked.items():
             tables[role].append(np.asarray(ask(jnp.asarray(candidates))))
         shares.append(share_of_mark(owned.mark, photo, space.degrees[slot], change, side))
-    numbers = group_numbers(np.stack(tables["suspect"]), np.stack(tables["base"]), slots, space)
+    rows = np.stack(tables["suspect"]), np.stack(tables["reference"])
+    numbers = group_numbers(*rows, slots, space)
     return {"num_photos": len(slots), **numbers, "share_of_mark": float(np.median(shares))}
 
 
@@ -223,12 +237,12 @@ def share_of_mark(
 
 
 def group_numbers(
-    suspect: np.ndarray, base: np.ndarray, slots: np.ndarray, space: SignatureSpace
+    suspect: np.ndarray, reference: np.ndarray, slots: np.ndarray, space: SignatureSpace
 ) -> dict[str, Any]:
-    """Test a group calibrated by the base, and alone; log10 of the exact p, and hits."""
+    """Test a group calibrated by the reference, and alone; log10 of the exact p, and hits."""
     units = Units(np.arange(len(slots)), space)
     numbers: dict[str, Any] = {"log10_p": {}, "slot_hits": {}}
-    for name, references in (("base", [base]), ("alone", [])):
+    for name, references in (("reference", [reference]), ("alone", [])):
         result = stats.exact_test(
             suspect, Assignment(units, slots), statistic=STATISTIC, references=references
         )
@@ -239,9 +253,9 @@ def group_numbers(
 
 
 def _line(name: str, numbers: Mapping[str, Any]) -> str:
-    found, hits = numbers["log10_p"], numbers["slot_hits"]["base"]
+    p, hits = numbers["log10_p"], numbers["slot_hits"]["reference"]
     return (
-        f"{name:<11} log10 p by base {found['base']:6.1f}, alone {found['alone']:5.1f}; "
+        f"{name:<11} log10 p calibrated {p['reference']:6.1f}, alone {p['alone']:5.1f}; "
         f"hits {hits:4.0%}; share of the mark left {numbers['share_of_mark']:.2f}"
     )
 
@@ -253,14 +267,14 @@ def kept_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
       runs: results of `measure`, one for each seed.
 
     Returns:
-      By change: "log10_p", the median over seeds, calibrated by the base; "kept", its ratio to
-      that of "none"; "share_of_mark", the median.
+      By change: "log10_p", the median over seeds, calibrated by the reference; "kept", its
+      ratio to that of "none"; "share_of_mark", the median.
     """
     found = {}
     for name in runs[0]["changes"]:
         cells = [run["changes"][name] for run in runs]
         found[name] = {
-            "log10_p": float(np.median([cell["log10_p"]["base"] for cell in cells])),
+            "log10_p": float(np.median([cell["log10_p"]["reference"] for cell in cells])),
             "share_of_mark": float(np.median([cell["share_of_mark"] for cell in cells])),
         }
     for cell in found.values():

@@ -10,7 +10,7 @@ def run(seed, kept):
     full = -10.0 * (seed + 1)
     values = {"none": 1.0, **dict.fromkeys(recompression.WORDS, kept)}
     changes = {
-        name: {"log10_p": {"base": share * full}, "share_of_mark": 1.0}
+        name: {"log10_p": {"reference": share * full}, "share_of_mark": 1.0}
         for name, share in values.items()
     }
     return {"seed": seed, "changes": changes}

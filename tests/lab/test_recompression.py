@@ -92,11 +92,11 @@ def test_a_model_that_knows_the_candidates_is_found_and_a_near_lie_is_not():
     suspect = base * np.exp(rng.normal(scale=0.01, size=base.shape)).astype(np.float32)
     suspect[np.arange(12), slots] *= 0.9
     found = recompression.group_numbers(suspect, base, slots, space)
-    assert found["log10_p"]["base"] < -8
+    assert found["log10_p"]["reference"] < -8
     assert found["log10_p"]["alone"] > -3
-    assert found["slot_hits"]["base"] > 0.9
+    assert found["slot_hits"]["reference"] > 0.9
     wrong = recompression.group_numbers(suspect, base, slots % 11 + 1, space)
-    assert wrong["log10_p"]["base"] > -1
+    assert wrong["log10_p"]["reference"] > -1
 
 
 def test_what_is_kept_is_the_ratio_of_medians():
@@ -104,7 +104,7 @@ def test_what_is_kept_is_the_ratio_of_medians():
         names = ("none", "jpeg75")
         return {
             "changes": {
-                name: {"log10_p": {"base": value}, "share_of_mark": 1.0}
+                name: {"log10_p": {"reference": value}, "share_of_mark": 1.0}
                 for name, value in zip(names, values, strict=True)
             }
         }
