@@ -24,7 +24,7 @@ def integer_at_least(low: int, **named: Any) -> int:
     name, value = _single(named)
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_integer:
-        raise TypeError(f"{name} must be an integer, got {value!r}")
+        raise TypeError(f"{name} must be an integer, got {value!r:.80}")
     if value < low:
         raise ValueError(f"{name} must be at least {low}, got {value}")
     return int(value)
@@ -42,7 +42,7 @@ def finite(**named: Any) -> float:
     """A finite real number, in the range of float64."""
     name, value = _single(named)
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {value!r:.80}")
     try:
         float(value)
     except OverflowError:
@@ -85,7 +85,7 @@ def one_of(allowed: Iterable[str], **named: Any) -> str:
     allowed = list(allowed)
     if value not in allowed:
         hint = did_you_mean(value, allowed)
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}{hint}")
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r:.80}{hint}")
     return value
 
 

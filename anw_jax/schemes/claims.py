@@ -53,7 +53,7 @@ def check_claim(records: Sequence[Record], record: Record) -> OpenClaim:
         if publication.kind != "publish" or not is_digest(suspect):
             raise ValueError("publication")
         plan = Plan.from_json(publication.body["plan"])
-        commitment = publication.body["commitment"]
+        commitment = _check.is_instance(str, commitment=publication.body["commitment"])
     except (KeyError, TypeError, ValueError, IndexError):
         raise RefusedClaimError(
             f"claim {record.number} is damaged: it opens no publication of this log"

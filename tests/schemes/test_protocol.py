@@ -170,6 +170,14 @@ def test_an_altered_or_foreign_claim_is_refused(log, changes, text):
         log.claim(ANN, publication, **changes)
 
 
+def test_a_publication_whose_commitment_is_no_text_opens_nothing(log):
+    body = log.publish(ANN).body | {"commitment": [[]]}
+    damaged = append(log.folder, "publish", body, log.signers["ann"])
+    log.see()
+    with pytest.raises(RefusedClaimError, match="is damaged: it opens no publication"):
+        log.claim(ANN, damaged)
+
+
 def test_a_spent_key_is_refused_and_the_next_one_serves(log):
     first, second = log.publish(ANN), log.publish(ANN, 1)
     log.see()
