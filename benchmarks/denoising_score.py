@@ -24,6 +24,7 @@ from anw_jax.lab import diffusion, settings_from_config
 from anw_jax.lab.diffusion_settings import STATISTIC, DiffusionSettings
 from anw_jax.lab.owners import User
 from anw_jax.lab.workdir import Workdir
+from anw_jax.marks.lct import YIQ
 from anw_jax.models import Diffusion
 from anw_jax.verify import losses
 from benchmarks import _measure
@@ -32,7 +33,7 @@ from experiments import diffusion as experiment
 SEED, ARM = 100, "light"
 STEPS = np.linspace(20, 800, 32).round().astype(int)
 BANDS = ((20, 800), (20, 300), (50, 530), (200, 600), (300, 800))
-GREY = np.array([0.299, 0.587, 0.114], np.float32)
+GREY = np.array(YIQ[0], np.float32)
 
 
 def settings_of_study() -> DiffusionSettings:
@@ -47,8 +48,7 @@ def trained(settings: DiffusionSettings, folder: pathlib.Path) -> tuple[User, di
     tuning, model = settings.tunings[ARM], settings.model
     photos = diffusion.prepare(settings, Workdir(folder))
     owner = photos.owners[tuning.owner]
-    rows = np.sort(diffusion.base_rows(settings, SEED, photos.splits))
-    images = photos.splits.train.take(rows).in_memory().images
+    images = diffusion.base_images(settings, SEED, photos.splits)
     learned = np.concatenate(
         [owner.published()[: tuning.num_owned], photos.others[: tuning.num_others]]
     )

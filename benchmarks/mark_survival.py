@@ -27,12 +27,13 @@ import skimage.data
 from anw_jax import attacks, data
 from anw_jax.keys import MarkKey, SignatureSpace
 from anw_jax.marks import Mark, PixelMark, make_mark, publish
+from anw_jax.marks.lct import YIQ
 from anw_jax.marks.named import NAMES, strength_of
 from benchmarks import _measure
 
 SPACE = SignatureSpace()
 NUM_TILES, SIDE, NUM_DRAWS, SEED = 96, 300, 3, 0
-_LUMA = np.array([0.299, 0.587, 0.114])
+_LUMA = np.array(YIQ[0])
 
 
 def tiles() -> np.ndarray:

@@ -26,6 +26,9 @@ _ANSWERS = {
 # More units than these are not simulated: they reach at least as small a p.
 _MOST_UNITS = 500
 
+# Sets of photos on which every mark was measured (results/frontier_*).
+_FRONTIERS = ("cifar10", "cifar100", "tiny12")
+
 
 def effect_of(z: float, num_units: int, num_valid: int) -> float:
     """Compute the separation d behind the z of an exact test, if all units are alike.
@@ -77,7 +80,7 @@ def default_study(
       ('frontier_cifar10, tone', None)
     """
     if mark != "hue":
-        study = "light_quick" if mark == "light" else f"frontier_cifar10, {mark}"
+        study = "light_quick" if mark == "light" else _frontier_study("cifar10", mark)
         is_measured = study in effects()["access"].get(access, {})
         return study if is_measured and true_labels else None
     if access == "logits" and true_labels:
@@ -110,9 +113,13 @@ def hardest_study(access: str, mark: str) -> str | None:
       ('frontier_tiny12', None)
     """
     studies = effects()["access"].get(access, {})
-    suffix = "" if mark == "light" else f", {mark}"
-    found = [n for n in studies if n.startswith("frontier_") and n == n.split(",")[0] + suffix]
+    found = [name for name in (_frontier_study(d, mark) for d in _FRONTIERS) if name in studies]
     return min(found, key=lambda name: studies[name]["median"], default=None)
+
+
+def _frontier_study(dataset: str, mark: str) -> str:
+    """Name the study of a mark on one set of photos, as `benchmarks.effects` does."""
+    return f"frontier_{dataset}" + ("" if mark == "light" else f", {mark}")
 
 
 def estimate(

@@ -157,11 +157,16 @@ def base_rows(settings: DiffusionSettings, seed: int, splits: data.Splits) -> np
     return order[start : start + size]
 
 
+def base_images(settings: DiffusionSettings, seed: int, splits: data.Splits) -> np.ndarray:
+    """Read the training photos of a base, uint8 `[n, H, W, 3]`; raises as `base_rows`."""
+    rows = np.sort(base_rows(settings, seed, splits))
+    return splits.train.take(rows).in_memory().images
+
+
 def _base(run: _Run, seed: int) -> dict[str, Any]:
     """Train a base, resume it, or load it; return its parameters."""
     settings = run.settings
-    rows = base_rows(settings, seed, run.photos.splits)
-    images = run.photos.splits.train.take(np.sort(rows)).in_memory().images
+    images = base_images(settings, seed, run.photos.splits)
     with base_folder(run.workdir, settings.base_dict() | {"seed": seed}) as folder:
         params = settings.model.init(jax.random.key(seed), images.shape[1:])["params"]
         how, what = settings.base, f"base {seed}: "
