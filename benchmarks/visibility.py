@@ -56,7 +56,7 @@ _SUFFIXES = {".jpg", ".jpeg", ".png"}
 def photos_of(folder: str | None) -> dict[str, np.ndarray]:
     """Read the photos of a folder, or those that come with scikit-image; uint8, by name."""
     if folder is None:
-        return {name: scikit_image._read(name) for name in scikit_image.FILES}
+        return {name: scikit_image.read(name) for name in scikit_image.FILES}
     root = pathlib.Path(folder)
     files = sorted(f for f in root.rglob("*") if f.suffix.lower() in _SUFFIXES)
     return {str(f.relative_to(root)): image_files.decode(f.read_bytes(), str(f)) for f in files}
@@ -112,7 +112,7 @@ def figures_of(label: str, photos: dict[str, np.ndarray]) -> dict[str, float]:
 def draw_pictures() -> None:
     """Write each picture before and after, side by side at full size."""
     for name in PICTURES:
-        photo, stem = scikit_image._read(name), name.partition(".")[0]
+        photo, stem = scikit_image.read(name), name.partition(".")[0]
         for label in ("light", "hue"):
             pair = [photo, marked(mark_of(label), photo, 4)]
             side_by_side = PIL.Image.fromarray(np.concatenate(pair, axis=1))
@@ -127,7 +127,7 @@ def draw_for_readme() -> None:
     from sklearn.datasets import load_sample_image
 
     panels = []
-    for photo in (scikit_image._read("astronaut.png"), load_sample_image("flower.jpg")):
+    for photo in (scikit_image.read("astronaut.png"), load_sample_image("flower.jpg")):
         for pixels in (photo, marked(mark_of("light"), photo, 4)):
             left = (pixels.shape[1] - README_SIDE) // 2
             panels.append(pixels[:README_SIDE, left : left + README_SIDE])

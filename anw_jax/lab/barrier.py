@@ -115,8 +115,9 @@ def _marked(owner: _Owner, mark: _Mark, suspects: Mapping[str, CopySettings]) ->
     run, outputs = owner.run, owner.decoder.outputs
     with run.journal.stage("mark"):
         served = mark.add(owner.key.bits, outputs)
-        seen = {"outputs": outputs[:_SHOWN], "marked": served[:_SHOWN]}
-        run.folder.write_arrays(f"{mark.prefix}examples.npz", **seen)
+        if not mark.prefix:  # the report shows the keyed mark
+            seen = {"outputs": outputs[:_SHOWN], "marked": served[:_SHOWN]}
+            run.folder.write_arrays("examples.npz", **seen)
         found = {
             "marked": copies.visibility(outputs, served),
             "served": _readings(owner, mark, served),

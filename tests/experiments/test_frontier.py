@@ -36,6 +36,15 @@ def test_each_study_of_the_frontier_gives_effects_of_light():
     assert {f"frontier_{name}" for name in experiment.VARIANTS} < set(effects.LIGHT_STUDIES)
 
 
+def test_visibility_is_measured_on_the_photos_of_scikit_image():
+    photos = visibility.photos_of(None)
+    assert len(photos) == 8
+    small = {name: photo[:64, :64] for name, photo in photos.items()}
+    light, hue = (visibility.figures_of(mark, small) for mark in ("light", "hue"))
+    assert light["photos"] == 8
+    assert 0 < light["median"] < 4 < hue["median"]
+
+
 def write_results(folder: pathlib.Path, seeds=(1, 0), **changes) -> None:
     """CIFAR-10 only. The seed's number raises what each user shows, so that seeds differ."""
     settings = config.settings_from_file(f"{ROOT}/experiments/frontier.py:cifar10").to_dict()
