@@ -81,7 +81,7 @@ def _generators() -> str:
     ]
     for arm in dict.fromkeys(arm for run in runs for arm in run["arms"]):
         found = [run["arms"][arm]["photos"] for run in runs if arm in run["arms"]]
-        for scores in ("alone", "base", "other_base"):
+        for scores in runs[0]["arms"][arm]["slot_hits"]:
             cells = [
                 _median([p for photos in found for p in photos[size][scores]]) for size in sizes
             ]
@@ -94,7 +94,9 @@ def _generators() -> str:
     lines += [
         "",
         f"Median CIEDE2000: {seen}. `base`: calibrated by the model that the suspect was "
-        "fine-tuned from; `other_base`: by one of another seed, trained on other photos. "
+        "fine-tuned from; `other_base`: by one of another seed, trained on other photos; "
+        "`_and_twins`: and by two models that an arbitrator can make, the base fine-tuned on "
+        "the owner's originals, without marks, and 60 photos of nobody. "
         + _held_out([run["arms"]["light"]["held_out"] for run in runs])
         + " `results/superseded/diffusion_quick/` holds earlier runs, whose statistic had no "
         "bound; they are counted nowhere.",
@@ -107,7 +109,7 @@ def _generators() -> str:
 def _held_out(runs: list[dict[str, list[float]]]) -> str:
     """Say how many owners whose photos were not trained on have a small p."""
     counts = []
-    for scores in ("alone", "base", "other_base"):
+    for scores in runs[0]:
         found = [log10_p for run in runs for log10_p in run[scores]]
         small = sum(log10_p <= math.log10(0.05) for log10_p in found)
         counts.append(f"`{scores}` {small} of {len(found)} (smallest {min(found):.1f})")

@@ -4,14 +4,16 @@ Command:   python run.py --config=experiments/diffusion.py[:quick]
            ... --config.arms=light,hue for some of the fine-tuned models; another call of the
            same seed adds others, and seeds share their bases
 Takes:     about 13 minutes for each base on two busy cores (AMD EPYC), 2 to 3 for each
-           fine-tuned model and its tables; seeds 0 to 2 need four bases.
-Expect:    p calibrated by the base far below p of the suspect alone; p of the unmarked control
-           and of held-out owners uniform.
+           fine-tuned model and its tables; seeds 0 to 2 need four bases, each run four twins.
+Expect:    p calibrated by the base far below p of the suspect alone, for a faint mark still
+           lower with twins; p of the unmarked control and of held-out owners uniform.
 
 A base is trained on 4,000 CIFAR-10 photos, and fine-tuned on photos of one owner among others.
 The second base, of the next seed, has none of these photos: it stands for a reference that the
-suspect was not fine-tuned from. Owners differ in the mark, on the same photos. Shares of the
-fine-tuning set: `light10_*` have 10 marked photos in 25, 100 and 333 (40, 10 and 3 %).
+suspect was not fine-tuned from. Two twins of each base are what an arbitrator can make: it is
+fine-tuned on the owner's originals, which carry no mark, and 60 photos of nobody. They and the
+number of noises were chosen on seed 100. Owners differ in the mark, on the same photos. Shares
+of the fine-tuning set: `light10_*` have 10 marked photos in 25, 100 and 333 (40, 10 and 3 %).
 """
 
 from typing import Any
@@ -60,19 +62,33 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
                 "light_lora": _tuned("light", rank=8, learning_rate=3e-3),
             },
             "base": chosen["base"],
+            "twins": {"train": _tuning()},
             "widths": chosen["widths"],
         }
     )
 
 
+def _tuning(
+    *, num_epochs: int = 150, learning_rate: float = 1e-3, rank: int | None = None
+) -> dict[str, Any]:
+    return {"num_epochs": num_epochs, "learning_rate": learning_rate, "rank": rank}
+
+
 def _tuned(
     owner: str,
     *,
-    num_epochs: int = 150,
-    learning_rate: float = 1e-3,
-    rank: int | None = None,
-    **more: Any,
+    num_owned: int = 40,
+    num_others: int = 60,
+    is_marked: bool = True,
+    with_held_out: bool = False,
+    **how: Any,
 ) -> dict[str, Any]:
     """A fine-tuning on photos of an owner, 40 among 60 others if nothing else is said."""
-    how = {"num_epochs": num_epochs, "learning_rate": learning_rate, "rank": rank}
-    return {"owner": owner, "train": how, **more}
+    return {
+        "owner": owner,
+        "train": _tuning(**how),
+        "num_owned": num_owned,
+        "num_others": num_others,
+        "is_marked": is_marked,
+        "with_held_out": with_held_out,
+    }

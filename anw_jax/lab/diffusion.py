@@ -1,4 +1,4 @@
-"""A run with diffusion models: bases, fine-tuned suspects, and calibrated p-values.
+"""A run with diffusion models: bases, their twins, suspects, and calibrated p-values.
 
 Bases are kept beside the workdir, in `bases/`, by the digest of their settings: every seed
 needs two (its own, and as the other reference that of the next seed), and runs share them.
@@ -19,7 +19,7 @@ import numpy as np
 from anw_jax import data, train, verify
 from anw_jax.errors import SettingsError
 from anw_jax.lab import diffusion_proof, owners
-from anw_jax.lab.diffusion_proof import REFERENCES
+from anw_jax.lab.diffusion_proof import BASES, twin_name
 from anw_jax.lab.diffusion_settings import DiffusionSettings, TuningSettings
 from anw_jax.lab.journal import Journal, StoppedError, TrainingLog, stop_on_interrupt
 from anw_jax.lab.owners import User
@@ -41,12 +41,14 @@ class Photos:
       owners: with keys and marks, by name.
       held_out: the held-out owners beside each owner, by the owner's name.
       others: uint8 `[n, H, W, 3]`, of nobody.
+      of_twins: what each twin is fine-tuned on: all owned photos, unmarked, and some of nobody.
       splits: the source.
     """
 
     owners: dict[str, User]
     held_out: dict[str, tuple[User, ...]]
     others: np.ndarray
+    of_twins: tuple[np.ndarray, ...]
     splits: data.Splits
 
 
@@ -83,8 +85,11 @@ def measure(settings: DiffusionSettings, folder: Workdir, journal: Journal) -> d
     with stop_on_interrupt(journal) as stop:
         run = _Run(settings, photos, folder, journal, stop)
         with journal.stage("train"):
-            bases = {name: _base(run, settings.seed + i) for i, name in enumerate(REFERENCES)}
-        _measure_arms(run, bases)
+            bases = {name: _base(run, settings.seed + i) for i, name in enumerate(BASES)}
+            references = dict(bases)
+            for name, params in bases.items():
+                references |= _twins(run, name, params)
+        _measure_arms(run, references)
     arms = {
         name: folder.read_json(_arm_file(name))["numbers"]
         for name in settings.tunings
@@ -108,6 +113,9 @@ def prepare(settings: DiffusionSettings, workdir: Workdir) -> Photos:
     sizes = {"owned": num_owned, "others": num_others}
     for number in range(settings.num_held_out):
         sizes[f"held_out-{number:04d}"] = settings.num_held_out_images
+    num_twins = settings.twins.num_twins if settings.twins else 0
+    for number in range(num_twins):
+        sizes[f"twin-{number}"] = settings.twins.num_others
     specs = [data.UserSpec(name, size, "held_out") for name, size in sizes.items() if size]
     try:
         base_rows(settings, settings.seed, splits)
@@ -117,6 +125,8 @@ def prepare(settings: DiffusionSettings, workdir: Workdir) -> Photos:
     albums = {spec.name: partition.images_of(splits, spec.name) for spec in specs}
     others = albums.pop("others").images if num_others else albums["owned"].images[:0]
     owned = albums.pop("owned")
+    added = [albums.pop(f"twin-{number}", owned.take([])) for number in range(num_twins)]
+    of_twins = tuple(np.concatenate([owned.images, each.images]) for each in added)
 
     def opened(name: str, owner: str, photos: data.Dataset, kind: str) -> User:
         user = dataclasses.replace(settings.owners[owner], num_images=len(photos), kind=kind)
@@ -137,7 +147,7 @@ def prepare(settings: DiffusionSettings, workdir: Workdir) -> Photos:
     }
     everyone = [*found.values(), *(user for users in held_out.values() for user in users)]
     owners.check_commitments(everyone, workdir)
-    return Photos(found, held_out, others, splits)
+    return Photos(found, held_out, others, of_twins, splits)
 
 
 def base_rows(settings: DiffusionSettings, seed: int, splits: data.Splits) -> np.ndarray:
@@ -181,6 +191,26 @@ def _base(run: _Run, seed: int) -> dict[str, Any]:
             run.should_stop,
             what,
         )
+
+
+def _twins(run: _Run, base: str, params: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Fine-tune the twins of a base; return their parameters by role."""
+    found = {}
+    for number, images in enumerate(run.photos.of_twins):
+        role = twin_name(base, number)
+        found[role] = fitted(
+            run.settings.model,
+            params,
+            images,
+            run.settings.twins.train,
+            # Never the seed of a suspect: its order of photos and noises would be shared.
+            run.settings.seed + 1 + number,
+            Workdir(run.workdir.path / "twins" / role),
+            run.journal,
+            run.should_stop,
+            f"{role}: ",
+        )
+    return found
 
 
 @contextlib.contextmanager
@@ -232,7 +262,7 @@ def _arm_file(name: str) -> str:
     return f"arms/{name}.json"
 
 
-def _measure_arms(run: _Run, bases: dict[str, Any]) -> None:
+def _measure_arms(run: _Run, references: dict[str, Any]) -> None:
     """Fine-tune, query and test each chosen arm whose numbers are not stored."""
     chosen = run.settings.chosen
     for number, (name, tuning) in enumerate(chosen.items(), start=1):
@@ -240,14 +270,14 @@ def _measure_arms(run: _Run, bases: dict[str, Any]) -> None:
         numbers = run.workdir.once(
             _arm_file(name),
             dataclasses.asdict(tuning),
-            functools.partial(_measure_arm, run, bases, name, tuning, what),
+            functools.partial(_measure_arm, run, references, name, tuning, what),
         )
         with run.journal.stage("proof"):
             run.journal.say(diffusion_proof.arm_line(name, numbers), arm=name)
 
 
 def _measure_arm(
-    run: _Run, bases: dict[str, Any], name: str, tuning: TuningSettings, what: str
+    run: _Run, references: dict[str, Any], name: str, tuning: TuningSettings, what: str
 ) -> dict[str, Any]:
     settings, photos = run.settings, run.photos
     owner = photos.owners[tuning.owner]
@@ -257,7 +287,7 @@ def _measure_arm(
         folder = Workdir(run.workdir.path / "arms" / name)
         tuned = fitted(
             settings.model,
-            bases["base"],
+            references["base"],
             images,
             tuning.train,
             settings.seed,
@@ -268,7 +298,7 @@ def _measure_arm(
         )
     with run.journal.stage("verify"):
         models = {"suspect": (tuned, f"{TABLES}/arms/{name}")}
-        models |= {role: (params, f"{TABLES}/{role}") for role, params in bases.items()}
+        models |= {role: (params, f"{TABLES}/{role}") for role, params in references.items()}
         tables = _tables(run, tuning, models)
     with run.journal.stage("proof"):
         held_out = photos.held_out.get(tuning.owner, ())
@@ -278,9 +308,9 @@ def _measure_arm(
 def _tables(
     run: _Run, tuning: TuningSettings, models: dict[str, tuple[dict[str, Any], str]]
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Query suspect and bases about the same candidates with the same noises; seal.
+    """Query suspect and references about the same candidates with the same noises; seal.
 
-    Tables of the bases are shared by all arms of an owner.
+    Tables of the references are shared by all arms of an owner.
 
     Args:
       run: with settings and photos.

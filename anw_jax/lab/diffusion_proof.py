@@ -1,7 +1,7 @@
-"""The tests of a run with diffusion models: p alone, and calibrated by each base."""
+"""The tests of a run with diffusion models: p alone, and calibrated by references."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,31 @@ from anw_jax.lab.diffusion_settings import STATISTIC, DiffusionSettings, TuningS
 from anw_jax.lab.owners import User
 
 # The base that suspects are fine-tuned from, and one that has seen other photos.
-REFERENCES = ("base", "other_base")
-ALONE = "alone"
-_TESTS = (ALONE, *REFERENCES)
+BASES = ("base", "other_base")
 
 # One batch: float32 `[n, num_slots]` of the "suspect" and of each reference.
 Tables = Mapping[str, np.ndarray]
+
+
+def twin_name(base: str, number: int) -> str:
+    """Return the role of a twin of one of `BASES`; twins are numbered from 0."""
+    return f"{base}_twin{number}"
+
+
+def tests_of(roles: Collection[str]) -> dict[str, list[str]]:
+    """Return the references of each test, by its name, for the models that were asked.
+
+    Example:
+      >>> tests_of(["suspect", "base", "other_base", "base_twin0"])["base_and_twins"]
+      ['base', 'base_twin0']
+    """
+    tests: dict[str, list[str]] = {"alone": []}
+    for base in BASES:
+        twins = [role for role in roles if role.startswith(f"{base}_twin")]
+        tests[base] = [base]
+        if twins:
+            tests[f"{base}_and_twins"] = [base, *twins]
+    return tests
 
 
 def prove_arm(
@@ -53,7 +72,9 @@ def prove_arm(
             for size in settings.sizes
             if size <= count
         },
-        "slot_hits": {test: _hit_share(own, slots, test, space) for test in _TESTS},
+        "slot_hits": {
+            test: _hit_share(own, slots, roles, space) for test, roles in tests_of(own).items()
+        },
         "mean_error": {model: float(table[:, 0].mean()) for model, table in own.items()},
     }
     if "held_out" in tables:
@@ -69,36 +90,36 @@ def _log10_p_of_groups(
     """Return log10 of the exact p of each group of rows, by test."""
     starts = range(0, len(slots) - size + 1, size)
     groups = [slice(start, start + size) for start in starts]
-    found: dict[str, list[float]] = {test: [] for test in _TESTS}
+    tests = tests_of(tables)
+    found: dict[str, list[float]] = {test: [] for test in tests}
     for rows in groups:
         of_group = {model: table[rows] for model, table in tables.items()}
         assignment = Assignment(Units(np.arange(size), space), slots[rows])
-        for test in _TESTS:
+        for test, roles in tests.items():
             result = stats.exact_test(
                 of_group["suspect"],
                 assignment,
                 statistic=STATISTIC,
-                references=_references(of_group, test),
+                references=[of_group[role] for role in roles],
             )
             found[test].append(result.log10_p)
     return found
 
 
-def _hit_share(tables: Tables, slots: np.ndarray, test: str, space: SignatureSpace) -> float:
+def _hit_share(
+    tables: Tables, slots: np.ndarray, roles: Sequence[str], space: SignatureSpace
+) -> float:
     """Return the share of photos whose best slot is theirs; luck gives 1 / (N - 1)."""
     units = Units(np.arange(len(slots)), space)
-    scores = stats.score_units(tables["suspect"], units, STATISTIC, _references(tables, test))
+    references = [tables[role] for role in roles]
+    scores = stats.score_units(tables["suspect"], units, STATISTIC, references)
     return float((scores.argmax(axis=1) + 1 == slots).mean())
-
-
-def _references(tables: Tables, test: str) -> list[np.ndarray]:
-    return [] if test == ALONE else [tables[test]]
 
 
 def arm_line(name: str, numbers: Mapping[str, Any]) -> str:
     """Return one line about a finished arm: its largest number of photos."""
     size, found = list(numbers["photos"].items())[-1]
-    shown = ", ".join(f"{test} {_cell(found[test])}" for test in _TESTS)
+    shown = ", ".join(f"{test} {_cell(values)}" for test, values in found.items())
     return f"{name:<18} log10 p of {size} photos: {shown}"
 
 
@@ -110,7 +131,7 @@ def table_lines(sizes: Sequence[int], arms: Mapping[str, Any]) -> list[str]:
     heads = "".join(f"{f'{size} photos':>15}" for size in sizes)
     lines = [f"{'log10 p: median (largest)':<30}{heads}    hits"]
     for name, numbers in arms.items():
-        for test in _TESTS:
+        for test in numbers["slot_hits"]:
             cells = (numbers["photos"].get(str(size), {}).get(test) for size in sizes)
             shown = "".join(f"{_cell(cell):>15}" for cell in cells)
             lines.append(f"{f'{name}, {test}':<30}{shown}{numbers['slot_hits'][test]:>8.0%}")

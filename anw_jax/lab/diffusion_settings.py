@@ -65,6 +65,29 @@ class TuningSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class TwinSettings:
+    """Twins of a base: it is fine-tuned on all of the owner's originals, which carry no mark.
+
+    An arbitrator can make them, who has the originals and a base, and knows no slots. A twin
+    has learned what the photos show, as a suspect may have; what the suspect knows beyond that
+    is the mark.
+
+    Attributes:
+      train: the fine-tuning, whatever that of the suspect was.
+      num_twins: of each base, with other photos of nobody and another seed each.
+      num_others: photos of nobody in each.
+    """
+
+    train: DenoisingSettings
+    num_twins: int = 2
+    num_others: int = 60
+
+    def __post_init__(self):
+        _check.integer_at_least(1, num_twins=self.num_twins)
+        _check.integer_at_least(0, num_others=self.num_others)
+
+
+@dataclasses.dataclass(frozen=True)
 class DiffusionSettings(RunSettings):
     """A whole run with diffusion models.
 
@@ -76,6 +99,7 @@ class DiffusionSettings(RunSettings):
       owners: by name; all have the same photos, each with a mark and a key of its own.
       tunings: fine-tuned models, by name.
       base: the training of a base.
+      twins: of each base; None for none.
       widths, num_steps: of the U-Net, see `models.Diffusion`.
       noise: of the queries.
       num_slots: N; slot 0 is "unmarked".
@@ -92,6 +116,7 @@ class DiffusionSettings(RunSettings):
     owners: Mapping[str, UserSettings]
     tunings: Mapping[str, TuningSettings]
     base: DenoisingSettings
+    twins: TwinSettings | None = None
     widths: tuple[int, ...] = Diffusion.widths
     num_steps: int = Diffusion.num_steps
     noise: NoiseSettings = NoiseSettings()

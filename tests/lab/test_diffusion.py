@@ -26,6 +26,7 @@ TINY = {
         "unmarked": ARM | {"is_marked": False},
     },
     "base": SHORT,
+    "twins": {"train": SHORT, "num_others": 8},
     "widths": (8,),
     "num_steps": 100,
     "noise": {"first_step": 5, "last_step": 50, "num_noises": 2},
@@ -122,6 +123,18 @@ def test_a_reference_finds_what_the_table_alone_hides():
     assert found["base"][0] < -20
 
 
+def test_twins_explain_what_a_suspect_has_learned_of_the_photos_themselves():
+    rng = np.random.default_rng(3)
+    slots = rng.integers(1, 12, 40)
+    tables = _tables(rng, 40, slots, imprint=0.05)
+    of_photos = np.exp(rng.normal(0, 0.1, (40, 12))).astype(np.float32)
+    tables["suspect"] *= of_photos
+    tables["base_twin0"] = tables["base"] * of_photos
+    found = diffusion_proof._log10_p_of_groups(tables, slots, 40, SignatureSpace(12))
+    assert list(found) == ["alone", "base", "base_and_twins", "other_base"]
+    assert found["base_and_twins"][0] < found["base"][0] - 2
+
+
 def test_without_an_imprint_p_is_uniform_whatever_the_reference():
     rng = np.random.default_rng(1)
     slots = rng.integers(1, 12, 125)
@@ -142,7 +155,7 @@ def test_groups_are_disjoint_and_hits_are_counted():
     found = diffusion_proof._log10_p_of_groups(tables, slots, 5, space)
     best = -5 * math.log10(11)
     assert found["alone"] == pytest.approx([best, best])
-    assert diffusion_proof._hit_share(tables, slots, "base", space) == 1.0
+    assert diffusion_proof._hit_share(tables, slots, ["base"], space) == 1.0
 
 
 def test_the_terminals_table_has_a_row_for_each_test_and_no_number_that_is_not_there():
@@ -162,7 +175,11 @@ def test_a_run_adds_arms_resumes_and_shares_bases_with_other_seeds(tmp_path, tin
     assert len(first["arms"]["light"]["held_out"]["base"]) == 3
     assert len(first["arms"]["light"]["photos"]["4"]["alone"]) == 4
     sealed = sorted((tmp_path / "seed3" / "tables").rglob("*.seal.json"))
-    assert len(sealed) == 6
+    # The suspect, two bases and two twins of each, about the owner and the held-out owners.
+    assert len(sealed) == 14
+    assert list(first["arms"]["light"]["slot_hits"]) == [
+        "alone", "base", "base_and_twins", "other_base", "other_base_and_twins",
+    ]  # fmt: skip
     before = {file: file.read_bytes() for file in sealed}
     capsys.readouterr()
     tiny["arms"] = ()
