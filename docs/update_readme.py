@@ -95,8 +95,8 @@ def _generators() -> str:
         "",
         f"Median CIEDE2000: {seen}. `base`: calibrated by the model that the suspect was "
         "fine-tuned from; `other_base`: by one of another seed, trained on other photos; "
-        "`_and_twins`: and by two models that an arbitrator can make, the base fine-tuned on "
-        "the owner's originals, without marks, and 60 photos of nobody. "
+        "`_and_twins`: and by two models that an owner can make before committing, the base "
+        "fine-tuned on the originals, without marks, and 60 photos of nobody. "
         + _held_out([run["arms"]["light"]["held_out"] for run in runs])
         + " `results/superseded/diffusion_quick/` holds earlier runs, whose statistic had no "
         "bound; they are counted nowhere.",

@@ -10,10 +10,11 @@ Expect:    p calibrated by the base far below p of the suspect alone, for a fain
 
 A base is trained on 4,000 CIFAR-10 photos, and fine-tuned on photos of one owner among others.
 The second base, of the next seed, has none of these photos: it stands for a reference that the
-suspect was not fine-tuned from. Two twins of each base are what an arbitrator can make: it is
-fine-tuned on the owner's originals, which carry no mark, and 60 photos of nobody. They and the
-number of noises were chosen on seed 100. Owners differ in the mark, on the same photos. Shares
-of the fine-tuning set: `light10_*` have 10 marked photos in 25, 100 and 333 (40, 10 and 3 %).
+suspect was not fine-tuned from. Two twins of each base are references that an owner can make
+before committing: the base fine-tuned on the originals, which carry no mark, and 60 photos of
+nobody. They and the number of noises were chosen on seed 100. Owners differ in the mark, on the
+same photos. Shares of the fine-tuning set: `light10_*` have 10 marked photos in 25, 100 and 333
+(40, 10 and 3 %).
 """
 
 from typing import Any

@@ -68,9 +68,9 @@ class TuningSettings:
 class TwinSettings:
     """Twins of a base: it is fine-tuned on all of the owner's originals, which carry no mark.
 
-    An arbitrator can make them, who has the originals and a base, and knows no slots. A twin
-    has learned what the photos show, as a suspect may have; what the suspect knows beyond that
-    is the mark.
+    An owner can make them before committing, and name them in the plan as references; they
+    know no slots. A twin has learned what the photos show, as a suspect may have; what the
+    suspect knows beyond that is the mark.
 
     Attributes:
       train: the fine-tuning, whatever that of the suspect was.
