@@ -185,7 +185,9 @@ def embed(folder, network, source, beacon_value, out, steps, as_json) -> None:
     from anw_jax.schemes import keygen as draw
     from anw_jax.schemes import multitask, save_network
 
+    unfinished, line = out.with_name(out.name + ".unfinished"), ProgressLine("embed", "steps")
     if out.exists():
+        shutil.rmtree(unfinished, ignore_errors=True)  # what a kill left of the last line
         raise FileExistsError(f"{out} already exists: it is never overwritten")
     net, variables = _network(network)
     decoders = []
@@ -194,7 +196,6 @@ def embed(folder, network, source, beacon_value, out, steps, as_json) -> None:
         decoders.append((decoder, draw(key, decoder, plan, beacon=value)))
         side = decoder.image_shape[0]
     task = data.load(source, image_size=side).train
-    unfinished, line = out.with_name(out.name + ".unfinished"), ProgressLine("embed", "steps")
     with contextlib.closing(line):
         embeddings = multitask.embed(
             net,

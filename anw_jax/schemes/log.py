@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from anw_jax import _files, _json
-from anw_jax.audit.signatures import sign_bytes, verify_bytes
+from anw_jax.audit.signatures import public_key_of, sign_bytes, verify_bytes
 from anw_jax.errors import CaseError, RecordError
 
 KINDS = (
@@ -152,6 +152,34 @@ def append(
             continue  # another process was first
         return _read(path, records)
     raise RecordError(f"{folder} could not be appended to: others wrote each next record first")
+
+
+def append_once(
+    folder: pathlib.Path, kind: str, body: dict[str, Any], key_file: pathlib.Path
+) -> Record:
+    """Append a record as `append` does, unless its author has appended the same before.
+
+    So a command may be repeated that was killed before it could say that it had appended.
+
+    Returns:
+      The record; the first of its author with this kind and body.
+
+    Raises:
+      RecordError, KeyFileError: as `append`.
+    """
+    found = same_record(read_log(folder), kind, body, public_key_of(key_file))
+    return append(folder, kind, body, key_file) if found is None else found
+
+
+def same_record(
+    records: Iterable[Record], kind: str, body: dict[str, Any], author: str
+) -> Record | None:
+    """Return the first record of an author with this kind and body; None without one."""
+    wanted = (kind, author, _json.canonical(body))
+    for one in records:
+        if (one.kind, one.author, _json.canonical(one.body)) == wanted:
+            return one
+    return None
 
 
 def _read(path: pathlib.Path, before: list[Record]) -> Record:

@@ -34,7 +34,14 @@ from anw_jax.schemes.claims import (
     nodes_of,
     numbered,
 )
-from anw_jax.schemes.log import Record, append, read_log, read_started_log
+from anw_jax.schemes.log import (
+    Record,
+    append,
+    append_once,
+    read_log,
+    read_started_log,
+    same_record,
+)
 from anw_jax.verify.verdict import is_evidence
 
 OUTCOMES = ("shown", "not shown", "inconclusive", "refused")
@@ -106,11 +113,15 @@ def publish(
 def release(
     folder: pathlib.Path, publications: Sequence[int], weights: str, key_file: pathlib.Path
 ) -> Record:
-    """Name the weights that are released, and the publications whose bits they hold."""
+    """Name the weights that are released, and the publications whose bits they hold.
+
+    A repeated call appends nothing.
+    """
     if not is_digest(weights):
         raise ValueError(f"weights must be a digest of 64 hex digits, got {weights!r:.70}")
     numbers = [_check.integer_at_least(1, publications=number) for number in publications]
-    return append(folder, "release", {"publications": numbers, "weights": weights}, key_file)
+    body = {"publications": numbers, "weights": weights}
+    return append_once(folder, "release", body, key_file)
 
 
 def claim(
@@ -124,6 +135,8 @@ def claim(
     settings: str = "",
 ) -> Record:
     """Open a key and claim a model; whether or not it is shown, the key is spent.
+
+    A repeated call appends nothing, and returns the first claim.
 
     Args:
       folder: of the log.
@@ -149,8 +162,10 @@ def claim(
     }
     records = read_log(folder)
     author = public_key_of(key_file)
-    check_claim(records, Record(len(records) + 1, "claim", author, body, ""))
-    return append(folder, "claim", body, key_file)
+    made = same_record(records, "claim", body, author)
+    draft = made or Record(len(records) + 1, "claim", author, body, "")
+    check_claim(records[: draft.number - 1], draft)
+    return made or append(folder, "claim", body, key_file)
 
 
 def vote(

@@ -1,11 +1,14 @@
 """Commands about models that are killed at any write; see `test_killed`."""
 
+import os
+import shutil
+
 import jax
 import pytest
 
 from anw_jax import audit, models
 from anw_jax.schemes import save_network
-from tests.cli.test_killed import Forks, check_killed
+from tests.cli.test_killed import POINTS, Forks, check_killed
 from tests.cli.test_outputs import VALUE, smooth, write
 
 pytestmark = pytest.mark.slow
@@ -14,6 +17,9 @@ NODES = ("node0", "node1", "node2")
 PEOPLE = (*NODES, "bob", "judge")
 BEACON = ("--beacon", "arbitrator:Jane")
 LOG = ("--log", "log", "--sign", "ann.sign")
+TRACE = ("model", "trace", "log", "--carrier", "copies/carrier.json", "--suspect", "bob.npz")
+JUDGE = ("--dispute", "14", "--base", "clean.npz", "--sign", "judge.sign")
+OPENED = ("--key", "copies/mark.key", "--copies", "sold", "--beacon-value", VALUE)
 CLEAN = ("--network", "clean.npz")
 NONCE = "0f" * 32
 
@@ -41,7 +47,7 @@ def steps_of(public: dict[str, str]) -> dict[str, tuple[str, ...]]:
             "--beacon-value", VALUE, "--out", "bob.npz", *LOG,
         ),
         "accept": (
-            "model", "accept", "log", "--issue", "4", "--network", "bob.npz", "--nonce", NONCE,
+            "model", "accept", "log", "--issue", "6", "--network", "bob.npz", "--nonce", NONCE,
             "--sign", "bob.sign",
         ),
         "keygen": (
@@ -49,14 +55,35 @@ def steps_of(public: dict[str, str]) -> dict[str, tuple[str, ...]]:
             "--image-size", "16", *LOG,
         ),
         "open": ("model", "open", "mark", "--number", "1", "--out", "one.key"),
+        "embed": (
+            "model", "embed", "mark", *CLEAN, "--data", "mock:64", "--beacon-value", VALUE,
+            "--steps", "1", "--out", "marked.npz",
+        ),
+        "release": ("model", "release", "mark", "--network", "marked.npz", *LOG),
+        "claim": (
+            "model", "claim", "mark", "--number", "1", "--suspect", "bob.npz",
+            "--beacon-value", VALUE, *LOG,
+        ),
+        "dispute": (*TRACE, "--sign", "ann.sign"),
+        "read": (*TRACE, *JUDGE),
+        "judge": (*TRACE, *JUDGE, *OPENED),
     }  # fmt: skip
 
 
 # What a step says that had been complete before it was killed.
 COMPLETE = {
     "log": "holds a log already",
-    **dict.fromkeys(("barrier", "protect", "setup", "issue", "keygen", "open"), "exist"),
+    **dict.fromkeys(
+        ("barrier", "protect", "setup", "issue", "keygen", "open", "embed"), "exist"
+    ),
 }
+CODES = {"judge": 10}
+# Before these steps two of three nodes sign that they saw what is in the log.
+SEEN_BEFORE = ("issue", "claim")
+# Killed after they appended to the log, these append once more when they are repeated.
+APPENDS_AGAIN = ("vote", "setup", "keygen")
+# A training takes long: it is killed at few writes, unless ANW_KILL_POINTS says at how many.
+FEW = {} if "ANW_KILL_POINTS" in os.environ else {"embed": 4}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +101,14 @@ def story(tmp_path_factory):
     forks = Forks(top, JAX_COMPILATION_CACHE_DIR=str(top / "programs"), **kept)
     steps = steps_of(public)
     for step, words in steps.items():
-        before[step] = forks.first(root, top / step, words)
+        if step in SEEN_BEFORE:
+            for name in NODES[:2]:
+                see = ("model", "vote", "log", "--sign", f"{name}.sign")
+                assert forks(root, see)[0] == 0
+        if step == "judge":
+            (root / "sold").mkdir()
+            shutil.copy(root / "bob.npz", root / "sold")
+        before[step] = forks.first(root, top / step, words, CODES.get(step, 0))
     yield (forks, before), steps
     forks.close()
 
@@ -82,4 +116,13 @@ def story(tmp_path_factory):
 @pytest.mark.parametrize("step", steps_of(dict.fromkeys(PEOPLE, "")))
 def test_killed_at_any_write(story, tmp_path, step):
     story, steps = story
-    check_killed(story, tmp_path, step, steps[step], refused=COMPLETE.get(step, ""))
+    check_killed(
+        story,
+        tmp_path,
+        step,
+        steps[step],
+        CODES.get(step, 0),
+        COMPLETE.get(step, ""),
+        appends=step in APPENDS_AGAIN,
+        points=FEW.get(step, POINTS),
+    )

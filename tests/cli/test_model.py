@@ -106,6 +106,17 @@ def test_keys_are_never_overwritten(place, capsys):
     assert "already exists" in capsys.readouterr().err
 
 
+def test_what_a_kill_left_beside_an_embedded_model_is_removed(place, capsys):
+    (place / "marked.npz").write_bytes(b"whole")
+    (place / "marked.npz.unfinished" / "400").mkdir(parents=True)
+    words = ["model", "embed", str(place / "mark"), "--network", str(place / "clean.npz")]
+    words += ["--data", "mock:64", "--beacon-value", VALUE]
+    assert run([*words, "--out", str(place / "marked.npz")]) == 1
+    assert "marked.npz already exists: it is never overwritten" in capsys.readouterr().err
+    assert not (place / "marked.npz.unfinished").exists()
+    assert (place / "marked.npz").read_bytes() == b"whole"
+
+
 def test_a_claim_that_nobody_saw_published_is_refused(place, capsys):
     assert keygen(place) == 0
     code = run(

@@ -187,6 +187,34 @@ def test_a_spent_key_is_refused_and_the_next_one_serves(log):
     log.claim(ANN, second, index=1, suspect=OTHER)
 
 
+def test_a_repeated_claim_and_release_are_those_made_before(log):
+    """After a kill nobody knows whether the record was appended."""
+    publication = log.publish(ANN)
+    log.see()
+    claim = log.claim(ANN, publication)
+    given = ([publication.number], OTHER, log.signers["ann"])
+    released = protocol.release(log.folder, *given)
+    before = log.records()
+    assert log.claim(ANN, publication) == claim
+    assert protocol.release(log.folder, *given) == released
+    assert log.records() == before
+    protocol.release(log.folder, [publication.number], SUSPECT, log.signers["ann"])
+    assert len(log.records()) == len(before) + 1
+
+
+def test_a_repeated_claim_is_refused_as_the_first_would_be(log):
+    publication = log.publish(ANN)
+    log.see()
+    body = log.claim(ANN, publication).body
+    record = log.folder / f"{len(log.records()):04d}.json"
+    record.unlink()
+    early = log.publish(BOB)
+    protocol.release(log.folder, [early.number], SUSPECT, log.signers["ann"])
+    append(log.folder, "claim", body, log.signers["ann"])
+    with pytest.raises(RefusedClaimError, match="own release"):
+        log.claim(ANN, publication)
+
+
 def test_a_spent_key_stays_spent_in_other_digits(log):
     """Once a claim has shown the key, anybody could have made a model that it fits."""
     publication = log.publish(ANN)

@@ -31,7 +31,7 @@ from anw_jax.schemes.fingerprint.records import (
     readings_of,
 )
 from anw_jax.schemes.fingerprint.tracing import Trace, trace
-from anw_jax.schemes.log import Record, append, read_log
+from anw_jax.schemes.log import Record, append_once, read_log
 from anw_jax.schemes.scheme import check_decoder
 from anw_jax.schemes.weights import weights_digest
 from anw_jax.verify.sealing import check_sealed
@@ -112,7 +112,7 @@ def read_suspect(
     suspect: dict[str, Any],
     key_file: pathlib.Path,
 ) -> Record:
-    """Append EXTRACT: the seals of the scores, before the codes are opened.
+    """Append EXTRACT: the seals of the scores, before the codes are opened; once.
 
     Args:
       folder: of the log.
@@ -133,7 +133,7 @@ def read_suspect(
     _check_counts(records, record, carrier, own, issues)
     scores = _scores(record, carrier, base, suspect)
     seals = {reading: verify.seal(one) for reading, one in scores.items()}
-    return append(folder, "extract", {"dispute": number, "seals": seals}, key_file)
+    return append_once(folder, "extract", {"dispute": number, "seals": seals}, key_file)
 
 
 def judge_dispute(
@@ -150,7 +150,7 @@ def judge_dispute(
     models_tried: int | None = None,
     nothing_else: bool = False,
 ) -> tuple[Record, FingerprintVerdict]:
-    """Append VERDICT: open the codes, check every accepted copy, test.
+    """Append VERDICT: open the codes, check every accepted copy, test; the same one once.
 
     Args:
       folder: of the log.
@@ -221,7 +221,7 @@ def judge_dispute(
         "factor": said.factor,
         "text": verdict.text,
     }
-    return append(folder, "verdict", body, key_file), verdict
+    return append_once(folder, "verdict", body, key_file), verdict
 
 
 def open_codes(

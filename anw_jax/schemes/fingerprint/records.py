@@ -19,7 +19,7 @@ from anw_jax.keys.digests import check_is_commitment, is_digest
 from anw_jax.keys.mark_key import MarkKey
 from anw_jax.keys.plan_fields import FINGERPRINT
 from anw_jax.schemes.claims import held_since, numbered
-from anw_jax.schemes.log import Record, append, read_log
+from anw_jax.schemes.log import Record, append, append_once, read_log, same_record
 
 
 class RefusedDisputeError(RecordError):
@@ -121,11 +121,9 @@ def issue(
         judge; nothing is written.
     """
     body = {"setup": setup_number, "customer": customer, "nonce": nonce, "weights": weights}
-    records = read_log(folder)
-    author = public_key_of(key_file)
-    for one in records:  # of a process that was killed before it wrote the copy
-        if (one.kind, one.author, one.body) == ("issue", author, body):
-            return one
+    records, author = read_log(folder), public_key_of(key_file)
+    if made := same_record(records, "issue", body, author):
+        return made  # by a process that was killed before it wrote the copy
     issues_of(records, setup_number, Record(len(records) + 1, "issue", author, body, ""))
     return append(folder, "issue", body, key_file)
 
@@ -133,7 +131,7 @@ def issue(
 def accept(
     folder: pathlib.Path, number: int, nonce: str, weights: str, key_file: pathlib.Path
 ) -> Record:
-    """Append ACCEPT: the customer's receipt of the copy that he holds.
+    """Append ACCEPT: the customer's receipt of the copy that he holds; once.
 
     Args:
       folder: of the log.
@@ -148,15 +146,15 @@ def accept(
     records = read_log(folder)
     given = numbered(records, number, "issue")
     body = {"issue": number, "digest": given.digest, "nonce": nonce, "weights": weights}
-    draft = Record(len(records) + 1, "accept", public_key_of(key_file), body, "")
-    _check_receipt(given, draft)
-    return append(folder, "accept", body, key_file)
+    author = public_key_of(key_file)
+    _check_receipt(given, Record(len(records) + 1, "accept", author, body, ""))
+    return append_once(folder, "accept", body, key_file)
 
 
 def dispute(
     folder: pathlib.Path, setup_number: int, suspect: str, key_file: pathlib.Path
 ) -> Record:
-    """Append DISPUTE: this suspect, by its `weights_digest`, is to be traced.
+    """Append DISPUTE of a suspect, by its `weights_digest`; once for the same receipts.
 
     Raises:
       RefusedDisputeError: the codes are spent, or it is not the owner who asks.
@@ -167,7 +165,10 @@ def dispute(
     records = read_log(folder)
     draft = Record(len(records) + 1, "dispute", public_key_of(key_file), body, "")
     check_dispute([*records, draft], draft)
-    return append(folder, "dispute", body, key_file)
+    # A second one that tests the same would count among those that were declared.
+    last = max(one.number for one in records if one.kind in ("issue", "accept"))
+    made = same_record(records[last:], "dispute", body, draft.author)
+    return made or append(folder, "dispute", body, key_file)
 
 
 def setup_of(records: Sequence[Record], number: int) -> Setup:
@@ -292,9 +293,8 @@ def check_dispute(
     Raises:
       RefusedDisputeError: with the reason.
     """
-    number = record.body.get("setup")
     before = records[: record.number - 1]
-    own = setup_of(before, number)
+    own = setup_of(before, record.body.get("setup"))
     if record.author != own.owner:
         raise RefusedDisputeError(
             f"another owner: setup {own.number} is by {own.owner}, and the dispute by "

@@ -245,6 +245,29 @@ def test_spent_codes_are_not_tested_again(world):
         world.dispute(world.own.base)
 
 
+def test_what_is_repeated_is_recorded_once(world):
+    """After a kill nobody knows whether the record was appended; a dispute more would count."""
+    world.deliver("ann")
+    suspect = leaked(world, "ann")
+    number = world.dispute(suspect)
+    assert world.dispute(suspect) == number
+    given = next(one for one in read_log(world.log) if one.kind == "accept")
+    assert world.accept("ann", given.body["issue"]) == given
+    assert world.read(number, suspect) == world.read(number, suspect)
+    assert world.judge(number, suspect)[0] == world.judge(number, suspect)[0]
+    kinds = [one.kind for one in read_log(world.log)]
+    assert kinds[-3:] == ["dispute", "extract", "verdict"]
+    assert world.judge(number, suspect, models_tried=2)[0].number == len(kinds) + 1
+
+
+def test_a_dispute_after_another_receipt_is_another(world):
+    world.deliver("ann")
+    suspect = leaked(world, "ann")
+    first = world.dispute(suspect)
+    world.deliver("bob")
+    assert world.dispute(suspect) > first
+
+
 def test_more_disputes_than_declared_are_refused(world):
     world.deliver("ann")
     world.dispute(leaked(world, "ann"))
