@@ -41,11 +41,11 @@ from anw_jax.audit.bundle_write import (
     check_can_bundle,
     files_of_steps,
     names_in_all,
+    proofs_of,
     relative,
-    signatures_of,
     write_bundle,
 )
-from anw_jax.audit.case import REFERENCES, Case, visible
+from anw_jax.audit.case import REFERENCES, Case
 from anw_jax.audit.declare import check_unchanged
 from anw_jax.audit.declared import Declared
 from anw_jax.audit.labels import LABELS, LABELS_MAP, NO_CLASS, Labels, arbitrator_labels
@@ -53,7 +53,6 @@ from anw_jax.audit.published import COMMITMENT, MANIFEST
 from anw_jax.audit.recorded import keys_file
 from anw_jax.audit.records import record_file
 from anw_jax.audit.replay import asked_models, replay_case
-from anw_jax.audit.stamps import ANCHORS, STAMPS
 from anw_jax.audit.statements import NAME as STATEMENTS
 from anw_jax.errors import CaseError
 from anw_jax.keys import Manifest, MarkKey
@@ -163,16 +162,7 @@ def _files_of(declared: Declared, with_names: bool) -> Members:
         members |= {relative(case, path): path for path in found if path.exists()}
     for name in case.owners:
         members |= _of_owner(declared, name, with_names)
-    return members | _proofs(case, members)
-
-
-def _proofs(case: Case, members: Members) -> Members:
-    """Return stamps of commitments, what they are verified against, and signatures."""
-    anchors = sorted(visible(case.file(ANCHORS)))
-    found: Members = {f"{ANCHORS}/{number}": path for number, path in enumerate(anchors)}
-    stamps = [case.file("owners") / name / file for name in case.owners for file in STAMPS]
-    found |= {relative(case, path): path for path in stamps if path.exists()}
-    return found | signatures_of(case, members)
+    return members | proofs_of(case, members)
 
 
 def _of_owner(declared: Declared, name: str, with_names: bool) -> Members:

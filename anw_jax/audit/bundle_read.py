@@ -21,7 +21,7 @@ from anw_jax.audit.labels import LABELS, LABELS_MAP, read_labels
 from anw_jax.audit.originals import Originals
 from anw_jax.audit.published import COMMITMENT, MANIFEST, Published, read_commitment
 from anw_jax.audit.recorded import keys_file, read_keys
-from anw_jax.audit.stamps import ANCHORS, STAMPS, files_of
+from anw_jax.audit.stamps import ANCHORS, files_of
 from anw_jax.errors import AnwError, CaseError, ChangedFileError
 from anw_jax.keys import Manifest, MarkKey, SignatureSpace
 from anw_jax.keys.digests import is_digest
@@ -244,13 +244,7 @@ def check_manifest(case: BundledCase, owner: str, path: pathlib.Path) -> None:
         )
 
 
-def has_stamps(case: BundledCase) -> bool:
-    """Return whether a commitment of a bundle has a time stamp."""
-    folders = [case.file("owners") / name for name in case.owners]
-    return any((folder / name).exists() for folder in folders for name in STAMPS)
-
-
-def use_anchors(case: BundledCase, paths: Iterable[pathlib.Path]) -> None:
+def use_anchors(case: Case, paths: Iterable[pathlib.Path]) -> None:
     """Verify the time stamps of a bundle against these files alone, not against its own.
 
     Raises:

@@ -14,9 +14,10 @@ import numpy as np
 
 from anw_jax import _json
 from anw_jax.audit.bundle_zip import write_zip
-from anw_jax.audit.case import Case
+from anw_jax.audit.case import Case, visible
 from anw_jax.audit.files import digest_of
 from anw_jax.audit.signatures import SUFFIX, check_signatures
+from anw_jax.audit.stamps import ANCHORS, stamp_files_of
 from anw_jax.errors import CaseError
 from anw_jax.keys import MarkKey
 
@@ -102,7 +103,15 @@ def files_of_steps(case: Case, names: Iterable[str]) -> Members:
     return {name: case.file(name) for name in names if case.has(name)}
 
 
-def signatures_of(case: Case, members: Members) -> Members:
+def proofs_of(case: Case, members: Members) -> Members:
+    """Return stamps of commitments, what they are verified against, and signatures."""
+    anchors = sorted(visible(case.file(ANCHORS)))
+    found: Members = {f"{ANCHORS}/{number}": path for number, path in enumerate(anchors)}
+    found |= {relative(case, path): path for path in stamp_files_of(case)}
+    return found | _signatures_of(case, members)
+
+
+def _signatures_of(case: Case, members: Members) -> Members:
     """Return the valid signatures of members; of a member that was remade none fits."""
     signed = {one["file"] for one in check_signatures(case) if one["signer"]}
     return {

@@ -25,7 +25,7 @@ from anw_jax import _files, progress
 from anw_jax.audit.files import check_same, digest_of, only_one, read_json
 from anw_jax.audit.labels import LABELS_MAP, check_label_files
 from anw_jax.audit.originals import Originals, read_originals
-from anw_jax.audit.published import Published, read_published
+from anw_jax.audit.published import COMMITMENT, Published, read_published
 from anw_jax.audit.suspect_file import SuspectFile
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import Plan
@@ -75,6 +75,9 @@ class Case:
     Raises:
       CaseError: no such folder, no owner or no suspect in it.
     """
+
+    # In each owner's folder, and what its time stamps cover.
+    commitment_file = COMMITMENT
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from anw_jax.audit.declared import Declared
 from anw_jax.audit.originals import Originals
 from anw_jax.audit.reference_checks import check_reference_ages
 from anw_jax.audit.signatures import check_signatures
-from anw_jax.audit.stamps import stamps_of
+from anw_jax.audit.stamps import stamps_json, stamps_of
 from anw_jax.audit.statements import (
     CaseStatements,
     check_controls,
@@ -231,7 +231,7 @@ class CaseBasis:
                     "beacon_value": declared.body["beacons"].get(name, ""),
                     "labels_by": declared.labels_by(name),
                     "stated": _without_unset(self.statements.owners[name]),
-                    **self._stamps(name),
+                    **stamps_json(self.stamps[name]),
                 }
                 for name, owner in self.case.owners.items()
             },
@@ -245,13 +245,6 @@ class CaseBasis:
             },
             **self._references(before),
         }
-
-    def _stamps(self, owner: str) -> dict[str, Any]:
-        stamps = [
-            {"kind": stamp.kind, "time_utc": stamp.time.isoformat(), "by": stamp.by}
-            for stamp in self.stamps[owner]
-        ]
-        return {"stamps": stamps} if stamps else {}
 
     def _references(self, before: str) -> dict[str, Any]:
         blind = self.case.read(before) if self.case.references else {}

@@ -26,8 +26,6 @@ from anw_jax.suspects.adapters.base import missing
 if TYPE_CHECKING:
     from anw_jax.audit.case import Case
 
-# Names of a response and a proof beside `commitment.json`.
-STAMPS = ("commitment.tsr", f"{COMMITMENT}.ots")
 # The folder of a case with the arbitrator's root certificates (PEM or DER) and block headers.
 ANCHORS = "anchors"
 
@@ -131,15 +129,35 @@ def read_stamps(path: pathlib.Path, anchors: TrustAnchors) -> tuple[Stamp, ...]:
 def stamps_of(case: "Case") -> dict[str, tuple[Stamp, ...]]:
     """Verify the stamps of each owner's commitment against the case's `anchors/`.
 
+    Args:
+      case: of photos or of models.
+
     Raises:
       CaseError, MissingLibraryError: as `read_stamps` and `read_trust_anchors`.
     """
-    folders = {name: case.path / "owners" / name for name in case.owners}
-    if not any((f / name).exists() for f in folders.values() for name in STAMPS):
-        return {name: () for name in folders}
+    documents = _documents_of(case)
+    if not stamp_files_of(case):
+        return dict.fromkeys(documents, ())
     place = case.path / ANCHORS
     anchors = read_trust_anchors([place]) if place.exists() else TrustAnchors()
-    return {name: read_stamps(folder, anchors) for name, folder in folders.items()}
+    return {name: read_stamps(document, anchors) for name, document in documents.items()}
+
+
+def stamp_files_of(case: "Case") -> list[pathlib.Path]:
+    """List the stamps that lie beside the owners' commitments."""
+    files = [file for one in _documents_of(case).values() for file in stamp_files(one)]
+    return [file for file in files if file.exists()]
+
+
+def _documents_of(case: "Case") -> dict[str, pathlib.Path]:
+    folder = case.path / "owners"
+    return {name: folder / name / case.commitment_file for name in case.owners}
+
+
+def stamps_json(stamps: Iterable[Stamp]) -> dict[str, Any]:
+    """Return what `verdict.json` has of an owner's stamps: nothing without one."""
+    found = [one.as_json() for one in stamps]
+    return {"stamps": found} if found else {}
 
 
 def check_response(body: bytes, document: bytes, roots: Iterable[Any]) -> Stamp:

@@ -29,7 +29,8 @@ commitment = ""
 # Since when you have had it, such as "2026-11-03T10:00:00Z", and where it came from.
 held_since = ""
 held_from = ""
-# When the beacon's value appeared, if its name does not say so{appeared}.
+# When the beacon's value appeared, if its name does not say so: the timeStamp of a NIST
+# pulse, or when you drew it yourself.
 value_appeared = ""
 # How many commitments of this owner you found, including this one{found}.
 found = 0
@@ -105,14 +106,12 @@ class Words:
 
     Attributes:
       elsewhere: where a commitment comes from.
-      appeared: how one knows when a beacon's value appeared.
       found: which commitments are counted, and where.
       opened: when a key counts as opened before.
       cannot: what a model that is too old cannot have done.
     """
 
     elsewhere: str
-    appeared: str
     found: str
     opened: str
     cannot: str
@@ -120,14 +119,12 @@ class Words:
 
 _PHOTOS = Words(
     "a register, a stamped\n# letter, an e-mail",
-    ": the timeStamp of a NIST\n# pulse, or when you drew it yourself",
     " and those to other photos,\n# and where you looked",
     "the key was opened before this case",
     "have learned the marks",
 )
 MODELS = Words(
     "a log, a register, an\n# e-mail",
-    "",
     ", and where you looked",
     "this key was opened before this case: it is spent",
     "hold the bits",

@@ -30,7 +30,7 @@ from anw_jax.cli.options import (
     pop_label_source,
     rule_options,
 )
-from anw_jax.cli.output import ProgressLine, ProgressLines, show, then
+from anw_jax.cli.output import ProgressLine, ProgressLines, show, stamps_lines, then
 from anw_jax.cli.signing import signature_lines
 from anw_jax.keys import MODES, MarkKey
 from anw_jax.keys.plan_fields import KINDS
@@ -256,8 +256,8 @@ def declare(case, top, save_queries, best, beacon, as_json, **given) -> None:
         audit.check_signatures(opened)
         stamps = audit.stamps_of(opened)
         body = audit.declare(opened, options, **despite, makers=MAKERS)
-    lines = [f"owner {name}: {stamp}" for name, found in stamps.items() for stamp in found]
-    show(as_json, body, [*lines, *declared_lines(opened, body), then("anw", "audit", case)])
+    lines = [*stamps_lines(stamps), *declared_lines(opened, body)]
+    show(as_json, body, [*lines, then("anw", "audit", case)])
 
 
 @click.command("audit")

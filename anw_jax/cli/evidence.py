@@ -13,6 +13,7 @@ from anw_jax.audit import bundle_read
 from anw_jax.audit.bundle_write import REPORT
 from anw_jax.audit.case import is_case_of_models
 from anw_jax.audit.replay import numbers_in
+from anw_jax.audit.stamps import stamp_files_of
 from anw_jax.cli import model_case, output
 from anw_jax.cli.arbitrator import CASE, KEYS, MAKERS, keys_of, opened_case
 from anw_jax.cli.format import replayed_lines, verdict_lines
@@ -195,8 +196,8 @@ def replay(case, key_files, ask, as_json, manifests, roots, signers, **given) ->
         opened_evidence(case, key_files, ask, roots) as (opened, keys, report),
         ProgressLines() as shown,
     ):
-        if (manifests or roots) and is_case_of_models(opened.path):
-            raise click.UsageError("--manifest and --anchor belong to bundles of photos")
+        if manifests and is_case_of_models(opened.path):
+            raise click.UsageError("--manifest belongs to bundles of photos")
         report = report if is_bundle else None
         done, lines = replayed(opened, keys, report, ask, shown.of("rows"))
         compared, left = audit.compare_anchors(opened, _anchors(opened, **given))
@@ -210,7 +211,7 @@ def replay(case, key_files, ask, as_json, manifests, roots, signers, **given) ->
             if not opened.has_names:
                 needed = [f"manifest of {name}" for name in opened.owners]
                 left += [one for one in needed if one not in compared]
-            if bundle_read.has_stamps(opened):
+            if stamp_files_of(opened):
                 (compared if roots else left).append("anchors of the time stamps")
     body = dataclasses.asdict(done)
     if any(one["signer"] for one in signatures):

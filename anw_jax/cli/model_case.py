@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from anw_jax.audit.case import is_case_of_models
+from anw_jax.audit.stamps import stamps_of
 from anw_jax.cli import output
 from anw_jax.cli.options import by_owner, parse_beacon_value
-from anw_jax.cli.output import show, then
+from anw_jax.cli.output import show, stamps_lines, then
 from anw_jax.errors import MissingLibraryError
 from anw_jax.keys import MarkKey
 
@@ -63,8 +64,10 @@ def declare(
             name: parse_beacon_value(case.owners[name].published.plan, text)
             for name, text in by_owner("--beacon", beacon, case.owners).items()
         }
+        stamps = stamps_of(case)
         body = judging.declare_models(case, values, despite_probe=despite_probe)
         lines = [
+            *stamps_lines(stamps),
             f"declared: {len(case.owners)} owner(s), {len(case.suspects)} suspect(s)",
             f"fill in {case.file('statements.toml')} before the verdict",
             _digest_line(case, "declared.json"),

@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 import click
@@ -19,6 +19,7 @@ from anw_jax.errors import (
     CommitmentError,
     RecordError,
 )
+from anw_jax.keys.stamps import Stamp
 from anw_jax.progress import Estimator, ReportFn, format_seconds
 
 _SECONDS_BETWEEN = 0.2
@@ -156,6 +157,11 @@ def show(as_json: bool, body: dict[str, Any], lines: Iterable[str]) -> None:
         raise OSError(
             "standard output was closed by its reader; all files were written nevertheless"
         ) from None
+
+
+def stamps_lines(stamps: Mapping[str, Iterable[Stamp]]) -> list[str]:
+    """Format the verified time stamps of commitments, by owner."""
+    return [f"owner {name}: {stamp}" for name, found in stamps.items() for stamp in found]
 
 
 def then(*words: object) -> str:

@@ -9,14 +9,14 @@ import click
 from anw_jax import audit
 from anw_jax.audit.case import MODEL_MARK
 from anw_jax.audit.published import COMMITMENT
-from anw_jax.audit.stamps import stamp_files
+from anw_jax.audit.stamps import stamp_files, stamps_json
 from anw_jax.cli.model_case import needing_run
 from anw_jax.cli.options import json_option
 from anw_jax.cli.output import show
 from anw_jax.errors import CaseError
 from anw_jax.keys import Plan
 from anw_jax.keys.beacons import read_beacon
-from anw_jax.keys.stamps import KINDS, Stamp
+from anw_jax.keys.stamps import KINDS
 
 _PATH = click.Path(path_type=pathlib.Path)
 # An authority that answers anybody; any other does as well.
@@ -123,11 +123,7 @@ def stamp(path, anchors, as_json) -> None:
         after = [f"keep the stamp, and hand it over beside {MODEL_MARK}"]
     elif early:
         after = ["keep the stamp; then, when the value has appeared: anw mark"]
-    show(as_json, {"stamps": [*map(_body, stamps)]}, [*map(str, stamps), what, *after])
-
-
-def _body(one: Stamp) -> dict[str, Any]:
-    return {"kind": one.kind, "time_utc": one.time.isoformat(), "by": one.by}
+    show(as_json, stamps_json(stamps), [*map(str, stamps), what, *after])
 
 
 @click.command("signing", short_help="Create a key to sign with, in a new file.")

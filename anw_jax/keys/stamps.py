@@ -59,6 +59,10 @@ class Stamp:
         """
         return value_time - self.time >= datetime.timedelta(hours=self.least_hours)
 
+    def as_json(self) -> dict[str, str]:
+        """Return plain values, as `verdict.json` has them."""
+        return {"kind": self.kind, "time_utc": self.time.isoformat(), "by": self.by}
+
     def __str__(self) -> str:
         return f"{_KINDS[self.kind][0]} time stamp of {self.time.isoformat()} by {self.by}"
 

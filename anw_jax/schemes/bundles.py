@@ -1,6 +1,7 @@
 """Bundle, replay and read again a finished case of models.
 
     owners/<name>/mark.json      decoder, plan and commitment; of customers' copies also log/
+    owners/<name>/mark.tsr, mark.json.ots, anchors/   time stamps, as in a bundle of photos
     suspects/<name>.toml         no networks, no answers, no queries
     scores/<name>.npz            the sealed scores
     statements.toml, probe.json, declared.json, blind.json, verdict.json, report.txt, keys/,
@@ -25,8 +26,8 @@ from anw_jax.audit.bundle_write import (
     check_can_bundle,
     files_of_steps,
     names_in_all,
+    proofs_of,
     relative,
-    signatures_of,
     write_bundle,
 )
 from anw_jax.audit.case import MODEL_MARK
@@ -166,4 +167,4 @@ def _files_of(case: ModelCase) -> Members:
         folder = case.file("owners") / name
         for path in (folder / MODEL_MARK, *case.system.kept(folder)):
             members[relative(case, path)] = path
-    return members | signatures_of(case, members)
+    return members | proofs_of(case, members)

@@ -1,6 +1,7 @@
 """The folder of a case of models: whose model is the suspect?
 
 owners/<name>/mark.json    decoder, plan and commitment, as `anw model keygen` writes them
+owners/<name>/mark.tsr     its time stamps, if there are any; also mark.json.ots
 owners/<name>/base.npz     what the system needs beside them: here the clean model w0
 suspects/<name>.toml       kind = "network" and file, the suspect's weights
 probe.json → declared.json → blind.json (scores/) → verdict.json, as in a case of photos
@@ -127,6 +128,8 @@ class ModelOwner:
 
 class ModelCase(Case):
     """A case folder of models; what `audit` does with statements and files fits it too."""
+
+    commitment_file = MODEL_MARK
 
     @functools.cached_property
     def owners(self) -> dict[str, ModelOwner]:

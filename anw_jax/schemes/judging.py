@@ -7,7 +7,7 @@ a key, and the scores are sealed before it.
 import dataclasses
 import datetime
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from anw_jax.audit.declared import beacon_of
 from anw_jax.audit.files import digest_of
 from anw_jax.audit.judge import log_e_of
 from anw_jax.audit.seal import read_sealed
+from anw_jax.audit.stamps import stamps_json, stamps_of
 from anw_jax.audit.statements import (
     CaseStatements,
     check_controls,
@@ -29,6 +30,7 @@ from anw_jax.audit.statements import (
 )
 from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import MarkKey, check_scheme_commitment, draw_bits
+from anw_jax.keys.stamps import Stamp
 from anw_jax.schemes.case import FORMATS, ModelCase, ModelOwner, write_statements
 from anw_jax.schemes.scheme import TestFn, judge
 from anw_jax.stats import format_p
@@ -176,7 +178,8 @@ def judge_models(
       What was written: results by owner and suspect, corrected for all tests of the case.
 
     Raises:
-      CaseError: no sealed scores, keys of other owners, fewer commitments stated than found.
+      CaseError: no sealed scores, keys of other owners, fewer commitments stated than found, or
+        a time stamp that is not valid.
       ChangedFileError: a file was changed, or is not the one noted.
       CommitmentError: a key that does not open its commitment.
     """
@@ -193,6 +196,7 @@ def recompute_models(
     check_controls(statements, declared)
     check_release(case, statements)
     checks.check_keys(case, mark_keys)
+    stamps = stamps_of(case)
     sealed, scores = read_sealed(case, case.scores_file, "scores")
     is_compared = check_blind(case, "blind.json", blind)
     values = {name: beacon_of(declared, name) for name in case.owners}
@@ -212,7 +216,7 @@ def recompute_models(
     for suspect, result in sealed["suspects"].items():
         open_ones = [*conditions, *_of_probe(case, declared, suspect)]
         for name, owner in case.owners.items():
-            said = statements.of(name, suspect)
+            said = dataclasses.replace(statements.of(name, suspect), stamps=stamps[name])
             found = judge(
                 scores[suspect][name],
                 mark_keys[name],
@@ -240,7 +244,7 @@ def recompute_models(
         "tests": suspects,
         "controls": controls,
         "corrected": end,
-        "case": _circumstances(case, declared, statements),
+        "case": _circumstances(case, declared, statements, stamps),
         "blind_compared": is_compared,
     }
 
@@ -352,7 +356,10 @@ def _text(test: dict[str, Any], level: float | None) -> str:
 
 
 def _circumstances(
-    case: ModelCase, declared: dict[str, Any], statements: CaseStatements
+    case: ModelCase,
+    declared: dict[str, Any],
+    statements: CaseStatements,
+    stamps: Mapping[str, Sequence[Stamp]],
 ) -> dict[str, Any]:
     return {
         "declared_sha256": case.digest("declared.json"),
@@ -367,6 +374,7 @@ def _circumstances(
                 "beacon": owner.published.plan.beacon,
                 "beacon_value": declared["beacons"].get(name, ""),
                 "stated": statements.owners[name],
+                **stamps_json(stamps[name]),
             }
             for name, owner in case.owners.items()
         },

@@ -102,12 +102,11 @@ def test_signatures_are_kept_and_compared(evidence, tmp_path):
     assert anw("replay", evidence.zip, "--signer", public[0]).code == 8
 
 
-def test_bundles_of_models_have_no_names_and_no_stamps(evidence, tmp_path):
+def test_bundles_of_models_have_no_names(evidence, tmp_path):
     (tmp_path / "x").write_text("x")
-    for option in ("--manifest", "--anchor"):
-        ran = anw("replay", evidence.zip, option, tmp_path / "x")
-        assert ran.code == 2
-        assert "belong to bundles of photos" in ran.err
+    ran = anw("replay", evidence.zip, "--manifest", tmp_path / "x")
+    assert ran.code == 2
+    assert "--manifest belongs to bundles of photos" in ran.err
 
 
 def test_the_independent_verifier_checks_digests_and_names_what_does_the_rest(evidence):
