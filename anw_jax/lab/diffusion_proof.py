@@ -59,9 +59,10 @@ def prove_arm(
       tables: of the "owner", and of "held_out" owners if they were queried.
 
     Returns:
-      Plain values: "photos", log10 of the exact p of each group, by size and reference;
-      "slot_hits", the share of photos whose best slot is theirs; "mean_error", of each model on
-      the unmarked photos that are in the training; "held_out", log10 p of each held-out owner.
+      Plain values: "photos", log10 of the exact p of each group, by size and test; "z" of all
+      photos, by test; "slot_hits", the share of photos whose best slot is theirs, by test;
+      "mean_error", of each model on the unmarked photos that are in the training; "held_out",
+      log10 p of each held-out owner, by test.
     """
     space, count = settings.verify.space, tuning.num_owned
     own = {model: table[:count] for model, table in tables["owner"].items()}
@@ -72,6 +73,7 @@ def prove_arm(
             for size in settings.sizes
             if size <= count
         },
+        "z": {name: _test(own, slots, roles, space).z for name, roles in tests_of(own).items()},
         "slot_hits": {
             test: _hit_share(own, slots, roles, space) for test, roles in tests_of(own).items()
         },
@@ -89,21 +91,24 @@ def _log10_p_of_groups(
 ) -> dict[str, list[float]]:
     """Return log10 of the exact p of each group of rows, by test."""
     starts = range(0, len(slots) - size + 1, size)
-    groups = [slice(start, start + size) for start in starts]
-    tests = tests_of(tables)
-    found: dict[str, list[float]] = {test: [] for test in tests}
-    for rows in groups:
+    found: dict[str, list[float]] = {test: [] for test in tests_of(tables)}
+    for rows in (slice(start, start + size) for start in starts):
         of_group = {model: table[rows] for model, table in tables.items()}
-        assignment = Assignment(Units(np.arange(size), space), slots[rows])
-        for test, roles in tests.items():
-            result = stats.exact_test(
-                of_group["suspect"],
-                assignment,
-                statistic=STATISTIC,
-                references=[of_group[role] for role in roles],
-            )
-            found[test].append(result.log10_p)
+        for test, roles in tests_of(tables).items():
+            found[test].append(_test(of_group, slots[rows], roles, space).log10_p)
     return found
+
+
+def _test(
+    tables: Tables, slots: np.ndarray, roles: Sequence[str], space: SignatureSpace
+) -> stats.TestResult:
+    """Test rows with the references in these roles."""
+    return stats.exact_test(
+        tables["suspect"],
+        Assignment(Units(np.arange(len(slots)), space), slots),
+        statistic=STATISTIC,
+        references=[tables[role] for role in roles],
+    )
 
 
 def _hit_share(
