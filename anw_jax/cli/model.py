@@ -140,7 +140,8 @@ def keygen(
         decoder = multitask.make_decoder(
             key, base, taps, num_bits=bits, image_shape=shape, settings=settings
         )
-        plan = plan_of(decoder, alpha=alpha, beacon=beacon, number=number)
+        # Each says how many there are: whoever opens one has had the choice among all.
+        plan = plan_of(decoder, alpha=alpha, beacon=beacon, number=num_keys)
         made.append((decoder, plan, commit_scheme(key, plan)))
     published = []
     with _files.new_folder(folder) as whole:

@@ -60,7 +60,8 @@ class Plan:
         bias the test: an audit accepts an owner's labels only if their digest is given here.
       place: where the owner publishes commitments, such as a URL or a register; "" if not
         named. Commitments found there count towards the correction for multiple commitments.
-      number: the number of this commitment among the owner's, from 1.
+      number: how many commitments the owner has made, with this one and those made together
+        with it.
       rules: the query settings for each kind of access; with several rules of a kind the
         arbitrator may pick one, and p is multiplied by the number of choices. () means
         `default_rules`; a model watermark has none.

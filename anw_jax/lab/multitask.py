@@ -78,7 +78,9 @@ def make_keys(
             image_shape=image_shape,
             side=settings.side,
         )
-        plan = schemes.plan_of(decoder, alpha=settings.alpha, beacon=BEACON, number=number)
+        plan = schemes.plan_of(
+            decoder, alpha=settings.alpha, beacon=BEACON, number=settings.num_keys
+        )
         commitment = keys.commit_scheme(key, plan)
         bits = schemes.keygen(key, decoder, plan, beacon=value)
         found.append(OneKey(decoder, plan, commitment, bits))

@@ -124,7 +124,7 @@ def check_against(statements: Statements, plan: Plan, commitment: str) -> None:
 
     Raises:
       CommitmentError: the commitment differs from the one that the arbitrator received.
-      ValueError: fewer commitments found than the number in the plan.
+      ValueError: fewer commitments found than the plan says there were.
     """
     if statements.commitment and statements.commitment != commitment:
         raise CommitmentError(
@@ -133,8 +133,8 @@ def check_against(statements: Statements, plan: Plan, commitment: str) -> None:
         )
     if statements.found is not None and statements.found < plan.number:
         raise ValueError(
-            f"found must be at least {plan.number}: the plan says that it is number "
-            f"{plan.number} of this owner's commitments, got {statements.found}"
+            f"found must be at least {plan.number}: by the plan this owner had made "
+            f"{plan.number} commitments, got {statements.found}"
         )
 
 

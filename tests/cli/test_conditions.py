@@ -215,7 +215,7 @@ def test_fewer_commitments_than_the_plan_counts(anw, root, case):
     state(second, found=1)
     ran, _ = verdict(anw, root, second)
     assert ran.code == 1
-    assert "found must be at least 2: the plan says that it is number 2" in ran.err
+    assert "found must be at least 2: by the plan this owner had made 2 commitments" in ran.err
 
 
 def test_a_menu_multiplies_p_whichever_is_declared(anw, root, case):

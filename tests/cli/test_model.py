@@ -72,6 +72,9 @@ def test_keys_are_published_and_the_log_is_shown(place, capsys):
         "key2.json",
         "mark.key",
     ]
+    # Each key says how many there are, so that the best of them cannot pass for the only one.
+    marks = [json.loads((place / "mark" / f"key{n}.json").read_text()) for n in (1, 2)]
+    assert [mark["plan"]["number"] for mark in marks] == [2, 2]
     secret = (place / "mark" / "mark.key").read_text()
     assert json.loads(secret)["key"] not in (place / "log" / "0002.json").read_text()
 
