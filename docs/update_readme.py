@@ -81,7 +81,7 @@ def _generators() -> str:
     ]
     for arm in dict.fromkeys(arm for run in runs for arm in run["arms"]):
         found = [run["arms"][arm]["photos"] for run in runs if arm in run["arms"]]
-        for scores in runs[0]["arms"][arm]["slot_hits"]:
+        for scores in found[0][sizes[0]]:
             cells = [
                 _median([p for photos in found for p in photos[size][scores]]) for size in sizes
             ]
@@ -95,8 +95,9 @@ def _generators() -> str:
         "",
         f"Median CIEDE2000: {seen}. `base`: calibrated by the model that the suspect was "
         "fine-tuned from; `other_base`: by one of another seed, trained on other photos; "
-        "`_and_twins`: and by two models that an owner can make before committing, the base "
-        "fine-tuned on the originals, without marks, and 60 photos of nobody. "
+        "`_and_twins`: the same, and also by two models that an owner can make before "
+        "committing: the base fine-tuned in the way of the suspect, on the originals, without "
+        "marks, and 60 photos of nobody. "
         + _held_out([run["arms"]["light"]["held_out"] for run in runs])
         + " `results/superseded/diffusion_quick/` holds earlier runs, whose statistic had no "
         "bound; they are counted nowhere.",
@@ -115,7 +116,8 @@ def _held_out(runs: list[dict[str, list[float]]]) -> str:
         counts.append(f"`{scores}` {small} of {len(found)} (smallest {min(found):.1f})")
     return (
         "Owners whose photos were not trained on, each under a key of his own, with p ≤ .05: "
-        f"{', '.join(counts)}."
+        f"{', '.join(counts)}. No twin was made of their photos; the control with twins of "
+        "the owner's own is `unmarked`."
     )
 
 
