@@ -32,6 +32,8 @@ _TRAIN = {
 _BRANCH = {"learning_rate": 1e-3, "drift": 0.1, "primary": 0.0, "tuning_steps": 1}
 # Chosen on seed 100. Weaker steps, or a margin of 1, lose a tenth of the bits to fine-tuning.
 _PROJECTION = {"margin": 1.5, "tuning_steps": 5, "tuning_rate": 0.1}
+# An attacker who does not spare the task: more bits, larger steps, and no loss of the task.
+_HARSH = {"num_steps": 200, "learning_rate": 1e-3, "drift": 0.1, "primary": 0.0}
 _QUICK = {
     "name": "multitask_quick",
     "data": {"num_train": 4000, "image_size": 16},
@@ -45,6 +47,7 @@ _QUICK = {
         "fine_tune": {"num_epochs": 40, "learning_rate": 0.005},
         "prune": {"fraction": 0.5},
         "overwrite_1": {"times": 1, "num_steps": 200, "num_bits": 110},
+        "overwrite_harsh": _HARSH,
         "rebase": {"kind": "mix"},
     },
     "num_bits": 110,
@@ -65,6 +68,7 @@ _ATTACKS = {
     "overwrite_1": {"times": 1},
     "overwrite_2": {"times": 2},
     "overwrite_4": {"times": 4},
+    "overwrite_harsh": _HARSH,
     "distil": {"photos": "clean"},
     "permute": {"kind": "permute"},
     "scale": {"kind": "scale"},

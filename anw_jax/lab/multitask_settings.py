@@ -45,8 +45,8 @@ class MultitaskSettings(RunSettings):
       model: the network.
       train: of the clean network and of innocent ones.
       taps: layers that are read.
-      marks: marked networks, by name.
-      attacks: on each marked network, by name.
+      marks: marked networks, by name. Others can be added to a finished run.
+      attacks: on each marked network, by name. Others can be added to a finished run.
       num_bits: of each key; enough that guesses reach γ with probability 2^-64 at most.
       num_keys: in each network; the paper's variant has one.
       side: tapped values are averaged over `side` x `side` cells.
@@ -57,6 +57,7 @@ class MultitaskSettings(RunSettings):
       gamma: of the paper's rule.
     """
 
+    OWN = ("name", "marks", "attacks")
     name: str
     seed: int
     data: DataSettings

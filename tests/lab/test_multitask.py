@@ -107,3 +107,13 @@ def test_a_whole_run_and_its_resumption(tmp_path):
     again = run(settings, tmp_path)
     for name in ("marks", "controls", "forgery", "clean_accuracy"):
         assert again[name] == results[name]
+    # An attack is added to the finished run: nothing is trained again.
+    changed = config()
+    changed["attacks"]["prune"] = {"attack": "prune", "parameters": {"fraction": 0.2}}
+    cells = {file: file.stat().st_mtime_ns for file in (tmp_path / "cells").iterdir()}
+    more = run(settings_from_config(changed), tmp_path)
+    added = {"projection-prune.json", "branch-prune.json"}
+    assert {file.name for file in (tmp_path / "cells").iterdir() if file not in cells} == added
+    assert all(file.stat().st_mtime_ns == time for file, time in cells.items())
+    assert more["marks"]["projection"]["mix"] == results["marks"]["projection"]["mix"]
+    assert more["marks"]["projection"]["prune"]["keys"][0]["outcome"] == "shown"
