@@ -204,7 +204,8 @@ def trace(
 
     The judge reads the suspect before getting the owner's key. Exit codes of a verdict are
     those of `anw verdict`: 0 if a customer is named and it is evidence, 10 if named on
-    conditions (what the judge does not state is one), 3 if none is. Compare with --held your
+    conditions (what the judge does not state is one), 3 if none is. A dispute has one verdict:
+    repeated, the command finds it, and other statements are refused. Compare with --held your
     own last record, what the owner signed and others kept, and receipts that the owner kept.
 
     \b

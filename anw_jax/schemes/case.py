@@ -10,12 +10,15 @@ probe.json → declared.json → blind.json (scores/) → verdict.json, as in a 
 import dataclasses
 import functools
 import pathlib
+import warnings
 from typing import Any
 
 from anw_jax import _files
 from anw_jax.audit import statements as stated
 from anw_jax.audit.case import MODEL_MARK, Case, check_name, damage, visible
 from anw_jax.audit.files import digest_of, read_json
+from anw_jax.audit.signatures import SUFFIX
+from anw_jax.audit.stamps import stamp_files
 from anw_jax.errors import AnwError, CaseError
 from anw_jax.keys import Plan
 from anw_jax.keys.digests import check_is_commitment
@@ -191,11 +194,26 @@ class ModelCase(Case):
             if isinstance(error, AnwError):
                 raise
             raise CaseError(f"{path} is damaged: {error}") from None
+        _warn_of_unread(path, mark.system.files)
         own = self._open_own(mark, decoder, folder)
         return ModelOwner(folder.name, mark, digest_of(path), decoder, own)
 
     def _open_own(self, mark: ModelMark, decoder: Decoder, folder: pathlib.Path) -> Any:
         return mark.system.open_own(decoder, mark.plan, folder)
+
+
+def _warn_of_unread(mark: pathlib.Path, files: tuple[str, ...]) -> None:
+    """Name what is in an owner's folder and counts for nothing, such as a misnamed stamp."""
+    stamps = [path.name for path in stamp_files(mark)]
+    read = {mark.name, *stamps, *files}
+    signatures = {name + SUFFIX for name in read}
+    unread = sorted({path.name for path in visible(mark.parent)} - read - signatures)
+    if unread:
+        warnings.warn(
+            f"{mark.parent} holds files that nothing reads: {', '.join(unread):.200} (a time "
+            f"stamp of {mark.name} must be named {' or '.join(stamps)})",
+            stacklevel=2,
+        )
 
 
 def write_statements(case: ModelCase) -> None:

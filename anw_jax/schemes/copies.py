@@ -33,7 +33,7 @@ from anw_jax.schemes.fingerprint.records import (
     Setup,
     disputes_of,
     issues_of,
-    readings_of,
+    reading_of,
     setup_of,
 )
 from anw_jax.schemes.fingerprint.tracing import strongest, trace
@@ -42,7 +42,7 @@ from anw_jax.schemes.scheme import Tested
 from anw_jax.schemes.weights import Network, load_network, open_base, weights_digest
 from anw_jax.stats import multiplied
 
-LOG = "log"
+LOG, COPIES = "log", "copies"
 # Of whose tests the correction gives each a level of its own.
 _CLAIMS = ("one model", "each model")
 
@@ -103,9 +103,9 @@ def read_issues(carrier: Carrier, plan: Plan, folder: pathlib.Path) -> Copies:
             f"{own.plan.claim!r}: customers are named for each suspect"
         )
     for number in disputes_of(records, own):
-        if opened := readings_of(records, own, number):
+        if opened := reading_of(records, own, number):
             raise RefusedDisputeError(
-                f"spent codes: the judge read a suspect in record {opened[0].number}, and the "
+                f"spent codes: the judge read a suspect in record {opened.number}, and the "
                 "codes were opened to him"
             )
     issues, not_counted = issues_of(records, own.number)
@@ -114,7 +114,7 @@ def read_issues(carrier: Carrier, plan: Plan, folder: pathlib.Path) -> Copies:
     check_issues(carrier, issues)
     newest = records[-1].digest
     num_setups = sum(one.kind == "setup" for one in records)
-    return Copies(None, own, tuple(issues), not_counted, newest, num_setups, folder / "copies")
+    return Copies(None, own, tuple(issues), not_counted, newest, num_setups, folder / COPIES)
 
 
 def log_files(folder: pathlib.Path) -> list[pathlib.Path]:

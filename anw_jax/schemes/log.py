@@ -10,7 +10,7 @@ A record is written under its number only if no other has it, so several process
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from anw_jax import _files, _json
@@ -118,7 +118,11 @@ def read_started_log(folder: pathlib.Path) -> list[Record]:
 
 
 def append(
-    folder: pathlib.Path, kind: str, body: dict[str, Any], key_file: pathlib.Path
+    folder: pathlib.Path,
+    kind: str,
+    body: dict[str, Any],
+    key_file: pathlib.Path,
+    check: Callable[[list[Record], Record], Record | None] = lambda records, draft: None,
 ) -> Record:
     """Sign a record and append it to a log; the log is verified first.
 
@@ -127,14 +131,23 @@ def append(
       kind: one of `KINDS`.
       body: plain JSON values.
       key_file: the author's signing key, as `anw key signing` writes it.
+      check: called with the log's records and the new one, which has no digest yet. It returns
+        the record that makes the new one unnecessary, or None, and raises to refuse it. What
+        is checked before `append` may no longer hold when the record is written.
+
+    Returns:
+      The new record, or that of `check`.
 
     Raises:
       RecordError: the log is not in order, or others kept appending.
       KeyFileError: no signing key.
     """
+    author = public_key_of(key_file)
     for _ in range(_TRIES):
         records = read_log(folder)
         number = len(records) + 1
+        if made := check(records, Record(number, kind, author, body, "")):
+            return made
         path = _path(folder, number)
         fields = {
             "format": _FORMAT,
@@ -167,15 +180,53 @@ def append_once(
     Raises:
       RecordError, KeyFileError: as `append`.
     """
-    found = same_record(read_log(folder), kind, body, public_key_of(key_file))
-    return append(folder, kind, body, key_file) if found is None else found
+    return append(folder, kind, body, key_file, same_record)
 
 
-def same_record(
-    records: Iterable[Record], kind: str, body: dict[str, Any], author: str
+def append_only(
+    folder: pathlib.Path, kind: str, body: dict[str, Any], key_file: pathlib.Path, subject: str
+) -> Record:
+    """Append a record as `append_once` does, if its author has no other about its subject.
+
+    Args:
+      folder: of the log; must exist.
+      kind: "vote" or "verdict".
+      body: plain JSON values, with `outcome`.
+      key_file: the author's signing key.
+      subject: the field of the body that says what it is about, such as "claim".
+
+    Raises:
+      RecordError: a second one that says something else, or as `append`.
+      KeyFileError: as `append`.
+    """
+
+    def check(records: list[Record], draft: Record) -> Record | None:
+        first = first_about(records, kind, draft.author, subject, body[subject])
+        if first is None or same_record([first], draft):
+            return first
+        fields = [name for name in body if first.body.get(name) != body[name]]
+        raise RecordError(
+            f"second {kind}: record {first.number}, by {draft.author}, says "
+            f"{first.body.get('outcome')!r:.40} on {subject} {body[subject]} and stands; this "
+            f"one says {body['outcome']!r}, and differs in {', '.join(fields)}"
+        )
+
+    return append(folder, kind, body, key_file, check)
+
+
+def first_about(
+    records: Iterable[Record], kind: str, author: str, subject: str, number: int
 ) -> Record | None:
-    """Return the first record of an author with this kind and body; None without one."""
-    wanted = (kind, author, _json.canonical(body))
+    """Return an author's first record of a kind whose field `subject` has this value."""
+    for one in records:
+        if (one.kind, one.author, one.body.get(subject)) == (kind, author, number):
+            return one
+    return None
+
+
+def same_record(records: Iterable[Record], draft: Record) -> Record | None:
+    """Return the first record with the kind, author and body of a draft; None without one."""
+    wanted = (draft.kind, draft.author, _json.canonical(draft.body))
     for one in records:
         if (one.kind, one.author, _json.canonical(one.body)) == wanted:
             return one

@@ -38,6 +38,7 @@ from anw_jax.schemes.log import (
     Record,
     append,
     append_once,
+    append_only,
     read_log,
     read_started_log,
     same_record,
@@ -77,9 +78,12 @@ def open_log(folder: pathlib.Path, nodes: Sequence[str], key_file: pathlib.Path)
     """
     nodes = check_nodes(nodes)
     folder.mkdir(parents=True, exist_ok=True)
-    if read_log(folder):
-        raise RecordError(f"{folder} holds a log already")
-    return append(folder, "open", {"nodes": nodes}, key_file)
+
+    def check(records: list[Record], draft: Record) -> None:
+        if records:
+            raise RecordError(f"{folder} holds a log already")
+
+    return append(folder, "open", {"nodes": nodes}, key_file, check)
 
 
 def see(
@@ -160,12 +164,14 @@ def claim(
         "suspect": suspect,
         **({"settings": settings} if settings else {}),
     }
-    records = read_log(folder)
-    author = public_key_of(key_file)
-    made = same_record(records, "claim", body, author)
-    draft = made or Record(len(records) + 1, "claim", author, body, "")
-    check_claim(records[: draft.number - 1], draft)
-    return made or append(folder, "claim", body, key_file)
+
+    def check(records: list[Record], draft: Record) -> Record | None:
+        made = same_record(records, draft)
+        one = made or draft
+        check_claim(records[: one.number - 1], one)
+        return made
+
+    return append(folder, "claim", body, key_file, check)
 
 
 def vote(
@@ -179,6 +185,8 @@ def vote(
 ) -> Record:
     """Judge a claim and append the vote; a refusal is a vote, with its reason.
 
+    A repeated call appends nothing, and returns the first vote.
+
     Args:
       folder: of the log.
       number: of the claim.
@@ -190,17 +198,12 @@ def vote(
         state is a condition of its vote.
 
     Raises:
-      RecordError: this is no node of the log, or it has voted.
+      RecordError: this is no node of the log, or it has voted otherwise.
     """
     records = read_log(folder)
     author = public_key_of(key_file)
     if author not in nodes_of(records):
         raise RecordError(f"{author} is no node of this log: its vote would not count")
-    if any(
-        r.kind == "vote" and r.author == author and r.body.get("claim") == number
-        for r in records
-    ):
-        raise RecordError(f"the node {author} has voted on claim {number}")
     try:
         verdict = judge_claim(records, number, base, suspect, beacon, **stated)
         body = {
@@ -211,7 +214,7 @@ def vote(
         }
     except RefusedClaimError as error:
         body = {"claim": number, "outcome": "refused", "reason": str(error)}
-    return append(folder, "vote", body, key_file)
+    return append_only(folder, "vote", body, key_file, "claim")
 
 
 def plan_of_claim(folder: pathlib.Path, number: int) -> Plan:

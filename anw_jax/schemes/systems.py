@@ -20,6 +20,7 @@ from anw_jax.keys.plan_fields import BARRIER, FINGERPRINT, MULTITASK
 from anw_jax.schemes import barrier, copies, fingerprint, multitask
 from anw_jax.schemes.scheme import Decoder, TapsFn, Tested
 from anw_jax.schemes.weights import (
+    BASE_NAMES,
     Network,
     network_digest,
     open_base,
@@ -60,6 +61,7 @@ class System:
         the level is divided by.
       fixed: from `own` to what `declared.json` fixes of it beside the decoder.
       least_found: from `own` to how many commitments the owner's files show.
+      files: names in the owner's folder that `open_own` and the test read.
       kept: from the owner's folder to the files that a bundle holds beside the decoder.
       open_kept: `open_own` where only these are there, for the test alone.
       elsewhere: what else is needed to read the scores again, in words.
@@ -74,6 +76,7 @@ class System:
     trace: Callable[..., Tested] | None = None
     fixed: Callable[[Any], dict[str, str]] = lambda own: {}
     least_found: Callable[[Any], int] = lambda own: 1
+    files: tuple[str, ...] = BASE_NAMES
     kept: Callable[[pathlib.Path], list[pathlib.Path]] = lambda folder: []
     open_kept: Callable[[Any, Plan, pathlib.Path], Any] = lambda decoder, plan, folder: None
     elsewhere: str = "base.npz, the clean model w0, and the suspects' networks"
@@ -228,6 +231,7 @@ SYSTEMS = {
         trace=copies.trace_copies,
         fixed=copies.fixed,
         least_found=copies.least_found,
+        files=(*BASE_NAMES, copies.LOG, copies.COPIES),
         kept=copies.log_files,
         open_kept=copies.read_issues,
         elsewhere="base.npz, the clean model, copies/, and the suspects' networks",
@@ -239,6 +243,7 @@ SYSTEMS = {
         open_suspect=open_answers,
         problems=_answer_problems,
         extract=_read_answers,
+        files=("decoder.npz",),
         elsewhere="decoder.npz, queries and own outputs, and the suspects' answers",
     ),
     MULTITASK: System(

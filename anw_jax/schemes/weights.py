@@ -22,6 +22,8 @@ from anw_jax.models import Model, by_path, from_paths, from_settings
 
 # Where a secret branch stands among the parameters of a network in training.
 BRANCH = "c_wm"
+# Of the clean model in an owner's folder of a case.
+BASE_NAMES = ("base.npz", "base")
 
 _TAG_WEIGHTS = b"anw_jax/v1/scheme-weights\0"
 _TAG_SETTINGS = b"anw_jax/v1/scheme-settings\0"
@@ -113,7 +115,7 @@ def open_base(folder: pathlib.Path) -> Network:
     Raises:
       CaseError: neither is there, or both.
     """
-    names = [name for name in ("base.npz", "base") if (folder / name).exists()]
+    names = [name for name in BASE_NAMES if (folder / name).exists()]
     if len(names) != 1:
         raise CaseError(
             f"{folder} must hold the clean model as base.npz or as the folder base, got "

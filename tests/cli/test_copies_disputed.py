@@ -181,6 +181,8 @@ def test_those_who_leaked_are_named(play):
     play.read(number)
     assert "spent codes" in play.trace("ann", code=REFUSED)
     assert "1. the suspect was not found by trying" in play.judge(number, code=10)
+    assert "second verdict: record" in play.judge(number, *STATED, code=REFUSED)
+    record_files(play.log)[-1].unlink()  # as if the judge had stated it at once
     said = play.judge(number, *STATED)
     assert said.index("It cannot be excluded that the owner") < said.index("Shown at level")
     body = verdict_of(play)

@@ -67,6 +67,10 @@ def steps_of(public: dict[str, str]) -> dict[str, tuple[str, ...]]:
         "dispute": (*TRACE, "--sign", "ann.sign"),
         "read": (*TRACE, *JUDGE),
         "judge": (*TRACE, *JUDGE, *OPENED),
+        "vote on a claim": (
+            "model", "vote", "log", "--claim", "13", "--base", "clean.npz", "--suspect",
+            "bob.npz", "--beacon-value", VALUE, "--sign", "node0.sign",
+        ),
     }  # fmt: skip
 
 
@@ -77,7 +81,7 @@ COMPLETE = {
         ("barrier", "protect", "setup", "issue", "keygen", "open", "embed"), "exist"
     ),
 }
-CODES = {"judge": 10}
+CODES = {"judge": 10, "vote on a claim": 3}
 # Before these steps two of three nodes sign that they saw what is in the log.
 SEEN_BEFORE = ("issue", "claim")
 # Killed after they appended to the log, these append once more when they are repeated.

@@ -6,6 +6,7 @@ import functools
 import numpy as np
 import pytest
 
+from anw_jax import _files
 from anw_jax.keys import Bits, MarkKey
 from anw_jax.schemes import keygen, multitask, plan_of, weights_digest
 from anw_jax.schemes.multitask.reader import flattened, pooled, project, spread
@@ -129,3 +130,19 @@ def members(evidence, tmp_path_factory):
     from tests.cli.bundling import members_of
 
     return members_of(evidence.zip, tmp_path_factory.mktemp("members") / "in")
+
+
+@pytest.fixture
+def rival(monkeypatch):
+    """Let another process be first: what is given is done when the next file is written."""
+    write_new = _files.write_new
+
+    def at_next_write(act):
+        def write(path, body):
+            monkeypatch.setattr(_files, "write_new", write_new)
+            act()
+            write_new(path, body)
+
+        monkeypatch.setattr(_files, "write_new", write)
+
+    return at_next_write

@@ -311,3 +311,15 @@ def test_the_commands_of_cases_of_photos_judge_models_too(folder, tmp_path, caps
     assert "--with-names is for cases of photos" in capsys.readouterr().err
     assert run(words) == 1
     assert "give the key of each owner" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["key1.tsr", "mark.json.tsr"])
+def test_a_stamp_under_a_name_that_nothing_reads_is_named(folder, name):
+    ann = folder.path / "owners" / "ann"
+    for known in ("mark.tsr", "mark.json.ots", "mark.json.sig", "base.npz.sig", ".hidden"):
+        (ann / known).write_bytes(b"")
+    _ = folder.case.owners  # no warning, which would be an error
+    (ann / name).write_bytes(b"")
+    text = rf"ann holds files that nothing reads: {name} \(a time stamp of mark.json must be"
+    with pytest.warns(UserWarning, match=text):
+        probe_models(folder.case)

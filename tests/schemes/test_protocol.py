@@ -202,6 +202,31 @@ def test_a_repeated_claim_and_release_are_those_made_before(log):
     assert len(log.records()) == len(before) + 1
 
 
+def test_what_two_processes_do_at_once_is_recorded_once(log, rival):
+    publication = log.publish(ANN)
+    log.see()
+    nothing = (None, {"params": {}})
+
+    def both(act):
+        rival(act)
+        return act()
+
+    both(lambda: protocol.release(log.folder, [2], OTHER, log.signers["ann"]))
+    claim = both(lambda: log.claim(ANN, publication))
+    judged = (claim.number, nothing, nothing, VALUE, log.signers["node1"])
+    both(lambda: protocol.vote(log.folder, *judged))
+    assert [one.kind for one in log.records()[7:]] == ["release", "claim", "vote"]
+
+
+def test_of_two_first_records_at_once_the_second_is_refused(tmp_path, signers, rival):
+    nodes = [audit.signatures.public_key_of(signers[name]) for name in NODES]
+    given = (tmp_path / "log", nodes, signers["ann"])
+    rival(lambda: protocol.open_log(*given))
+    with pytest.raises(RecordError, match="holds a log already"):
+        protocol.open_log(*given)
+    assert len(read_log(tmp_path / "log")) == 1
+
+
 def test_a_repeated_claim_is_refused_as_the_first_would_be(log):
     publication = log.publish(ANN)
     log.see()
@@ -312,8 +337,13 @@ def test_strangers_and_second_votes_are_refused(log):
     record = protocol.vote(log.folder, claim.number, *judged, log.signers["node1"])
     assert record.body["outcome"] == "refused"
     assert record.body["reason"].startswith("wrong model: claim 8 names the weights 5a5a")
-    with pytest.raises(RecordError, match="has voted on claim 8"):
+    assert protocol.vote(log.folder, claim.number, *judged, log.signers["node1"]) == record
+    judged = (nothing, nothing, bytes(32))
+    with pytest.raises(
+        RecordError, match=r"^second vote: .* 'refused' on claim 8 .* differs in reason$"
+    ):
         protocol.vote(log.folder, claim.number, *judged, log.signers["node1"])
+    assert log.records()[-1] == record
 
 
 def test_bad_logs_are_one_clear_error(tmp_path, signers, log):

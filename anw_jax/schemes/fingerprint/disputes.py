@@ -28,10 +28,10 @@ from anw_jax.schemes.fingerprint.records import (
     check_dispute,
     check_opening,
     disputes_of,
-    readings_of,
+    reading_of,
 )
 from anw_jax.schemes.fingerprint.tracing import Trace, trace
-from anw_jax.schemes.log import Record, append_once, read_log
+from anw_jax.schemes.log import Record, append_once, append_only, first_about, read_log
 from anw_jax.schemes.scheme import check_decoder
 from anw_jax.schemes.weights import weights_digest
 from anw_jax.verify.sealing import check_sealed
@@ -152,6 +152,8 @@ def judge_dispute(
 ) -> tuple[Record, FingerprintVerdict]:
     """Append VERDICT: open the codes, check every accepted copy, test; the same one once.
 
+    A dispute has one: the judge could choose among several.
+
     Args:
       folder: of the log.
       number: of the DISPUTE record.
@@ -169,14 +171,18 @@ def judge_dispute(
     Raises:
       RefusedDisputeError: a changed or swapped code, or as `read_suspect`.
       CommitmentError: the suspect was not read before, or other scores were.
+      RecordError: the dispute has a verdict that says something else.
     """
     records = read_log(folder)
     record = numbered(records, number, "dispute")
     own, issues, not_counted = check_dispute(records, record)
     _check_judge(own, key_file)
+    if first := first_about(records, "verdict", own.judge, "dispute", number):
+        # A repeated command judges the log that it judged before, whoever signed since.
+        records = records[: first.number - 1]
     _check_counts(records, record, carrier, own, issues)
     scores = _scores(record, carrier, base, suspect)
-    _check_seals(readings_of(records, own, number), number, scores)
+    _check_seals(reading_of(records, own, number), number, scores)
     codes = open_codes(carrier, own, issues, mark_key, beacon)
     check_copies(carrier, base, issues, codes, copy_of)
     said = verify.Statements(
@@ -221,7 +227,7 @@ def judge_dispute(
         "factor": said.factor,
         "text": verdict.text,
     }
-    return append_once(folder, "verdict", body, key_file), verdict
+    return append_only(folder, "verdict", body, key_file, "dispute"), verdict
 
 
 def open_codes(
@@ -310,14 +316,14 @@ def _scores(
     return {reading: extract(carrier, base, suspect, reading) for reading in carrier.readings}
 
 
-def _check_seals(reads: list[Record], number: int, scores: dict[str, np.ndarray]) -> None:
-    if not reads:
+def _check_seals(read: Record | None, number: int, scores: dict[str, np.ndarray]) -> None:
+    if read is None:
         raise RefusedDisputeError(
             f"not read: dispute {number} has no EXTRACT; the suspect is read before the codes "
             "are opened"
         )
     for reading, own in scores.items():
-        check_sealed(own, reads[0].body["seals"].get(reading), f"the scores {reading!r}")
+        check_sealed(own, read.body["seals"].get(reading), f"the scores {reading!r}")
 
 
 def _owner_log10_p(

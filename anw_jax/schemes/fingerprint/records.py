@@ -19,7 +19,7 @@ from anw_jax.keys.digests import check_is_commitment, is_digest
 from anw_jax.keys.mark_key import MarkKey
 from anw_jax.keys.plan_fields import FINGERPRINT
 from anw_jax.schemes.claims import held_since, numbered
-from anw_jax.schemes.log import Record, append, append_once, read_log, same_record
+from anw_jax.schemes.log import Record, append, append_once, first_about, read_log, same_record
 
 
 class RefusedDisputeError(RecordError):
@@ -92,10 +92,11 @@ def setup(
     if not is_digest(judge):
         raise ValueError(f"judge must be a public key of 64 hex digits, got {judge!r:.70}")
     body = {"plan": plan.as_json(), "commitment": commitment, "judge": judge}
-    records = read_log(folder)
-    draft = Record(len(records) + 1, "setup", public_key_of(key_file), body, "")
-    setup_of([*records, draft], draft.number)
-    return append(folder, "setup", body, key_file)
+
+    def check(records: list[Record], draft: Record) -> None:
+        setup_of([*records, draft], draft.number)
+
+    return append(folder, "setup", body, key_file, check)
 
 
 def issue(
@@ -121,11 +122,14 @@ def issue(
         judge; nothing is written.
     """
     body = {"setup": setup_number, "customer": customer, "nonce": nonce, "weights": weights}
-    records, author = read_log(folder), public_key_of(key_file)
-    if made := same_record(records, "issue", body, author):
-        return made  # by a process that was killed before it wrote the copy
-    issues_of(records, setup_number, Record(len(records) + 1, "issue", author, body, ""))
-    return append(folder, "issue", body, key_file)
+
+    def check(records: list[Record], draft: Record) -> Record | None:
+        if made := same_record(records, draft):
+            return made  # by a process that was killed before it wrote the copy
+        issues_of(records, setup_number, draft)
+        return None
+
+    return append(folder, "issue", body, key_file, check)
 
 
 def accept(
@@ -143,11 +147,9 @@ def accept(
     Raises:
       RefusedDisputeError: another customer's issue, or one of another nonce or copy.
     """
-    records = read_log(folder)
-    given = numbered(records, number, "issue")
+    given = numbered(read_log(folder), number, "issue")
     body = {"issue": number, "digest": given.digest, "nonce": nonce, "weights": weights}
-    author = public_key_of(key_file)
-    _check_receipt(given, Record(len(records) + 1, "accept", author, body, ""))
+    _check_receipt(given, Record(0, "accept", public_key_of(key_file), body, ""))
     return append_once(folder, "accept", body, key_file)
 
 
@@ -162,13 +164,14 @@ def dispute(
     if not is_digest(suspect):
         raise ValueError(f"suspect must be a digest of 64 hex digits, got {suspect!r:.70}")
     body = {"setup": setup_number, "suspect": suspect}
-    records = read_log(folder)
-    draft = Record(len(records) + 1, "dispute", public_key_of(key_file), body, "")
-    check_dispute([*records, draft], draft)
-    # A second one that tests the same would count among those that were declared.
-    last = max(one.number for one in records if one.kind in ("issue", "accept"))
-    made = same_record(records[last:], "dispute", body, draft.author)
-    return made or append(folder, "dispute", body, key_file)
+
+    def check(records: list[Record], draft: Record) -> Record | None:
+        check_dispute([*records, draft], draft)
+        # A second one that tests the same would count among those that were declared.
+        last = max(one.number for one in records if one.kind in ("issue", "accept"))
+        return same_record(records[last:], draft)
+
+    return append(folder, "dispute", body, key_file, check)
 
 
 def setup_of(records: Sequence[Record], number: int) -> Setup:
@@ -274,15 +277,9 @@ def disputes_of(records: Sequence[Record], own: Setup) -> list[int]:
     ]
 
 
-def readings_of(records: Sequence[Record], own: Setup, number: int) -> list[Record]:
-    """Return the judge's EXTRACT records of a dispute; those of others do not count."""
-    return [
-        one
-        for one in records
-        if one.kind == "extract"
-        and one.author == own.judge
-        and one.body.get("dispute") == number
-    ]
+def reading_of(records: Sequence[Record], own: Setup, number: int) -> Record | None:
+    """Return the judge's first EXTRACT of a dispute; those of others do not count."""
+    return first_about(records, "extract", own.judge, "dispute", number)
 
 
 def check_dispute(
@@ -302,14 +299,13 @@ def check_dispute(
         )
     if not is_digest(record.body.get("suspect")):
         raise RefusedDisputeError(f"damaged dispute: record {record.number} names no suspect")
-    opened = [
-        one for earlier in disputes_of(before, own) for one in readings_of(before, own, earlier)
-    ]
-    if opened:
-        raise RefusedDisputeError(
-            f"spent codes: the judge read a suspect in record {opened[0].number} and the codes "
-            "were opened to him; a suspect first seen later is not tested against them"
-        )
+    for earlier in disputes_of(before, own):
+        if opened := reading_of(before, own, earlier):
+            raise RefusedDisputeError(
+                f"spent codes: the judge read a suspect in record {opened.number} and the "
+                "codes were opened to him; a suspect first seen later is not tested against "
+                "them"
+            )
     issues, not_counted = issues_of(before, own.number)
     if not issues:
         raise RefusedDisputeError(f"no copies: none was issued under setup {own.number}")

@@ -1,5 +1,6 @@
 """A log with an owner, nodes, a judge and customers, and copies without any training."""
 
+import json
 import types
 
 import numpy as np
@@ -9,7 +10,7 @@ from anw_jax.keys import commit_scheme
 from anw_jax.models import by_path, from_paths
 from anw_jax.schemes import fingerprint, protocol, weights_digest
 from anw_jax.schemes.fingerprint import disputes, records
-from anw_jax.schemes.log import Record
+from anw_jax.schemes.log import Record, record_files
 from tests.schemes.fingerprint.conftest import VALUE, Owner
 
 NODES = ("node0", "node1", "node2")
@@ -87,6 +88,12 @@ class World:
         return disputes.read_suspect(
             self.log, number, given.carrier, given.base, suspect, self.path / given.judge
         )
+
+    def cut_verdict(self):
+        """Make the log as if its last record, a verdict, was never written."""
+        last = record_files(self.log)[-1]
+        assert json.loads(last.read_text())["kind"] == "verdict"
+        last.unlink()
 
     def judge(self, number: int, suspect: dict, key=None, value=VALUE, copies=None, **stated):
         by_weights = {weights_digest(one): one for one in self.copies.values()}
