@@ -5,7 +5,8 @@ studies of it, or in results/frontier_* with any mark that has a name, all at th
 strengths, one slot for each photo, learned by a plain training (no attack, not left out),
 tested with the default statistic. A training in several results counts once. Other kinds of
 access come from the table of adapters: the network queried through PyTorch, since all makes
-give the same answers.
+give the same answers; "error" from the fine-tunings of results/diffusion_quick on 40 marked and
+60 other photos, a study for each mark and set of reference models.
 """
 
 import argparse
@@ -29,9 +30,10 @@ BEGINNINGS = {
 }
 FRONTIER = "frontier_"
 LIGHT_STUDIES = ("light_quick", "frontier_cifar10", "frontier_cifar100", "frontier_tiny12")
-ACCESS = ("logits", "probabilities", "rounded", "top_k", "label")
+ACCESS = ("logits", "probabilities", "rounded", "top_k", "label", "error")
 FEWEST_UNITS = 20
 ADAPTERS, NUM_VALID = "adapters.json", 11
+GENERATORS = "diffusion_quick"
 
 ABOUT = (
     "Separation d of a unit's score at its own slot, in standard deviations of the scores at "
@@ -55,16 +57,11 @@ def collect(folder: pathlib.Path) -> dict[str, Any]:
             if study is None:
                 continue
             num_valid = body["settings"]["verify"]["num_slots"] - 1
-            run = {
-                "file": file.relative_to(folder).as_posix(),
-                "user": name,
-                "num_units": user["num_units"],
-                "z": round(user["z"], 4),
-                "effect": round(effect_of(user["z"], user["num_units"], num_valid), 4),
-            }
+            path = file.relative_to(folder).as_posix()
+            run = run_of(path, name, user["num_units"], user["z"], num_valid)
             entry = access[user.get("access", "logits")].setdefault(study, {"runs": []})
             entry["runs"].append(run)
-    for kind, study, run in adapter_runs(folder / ADAPTERS):
+    for kind, study, run in (*adapter_runs(folder / ADAPTERS), *generator_runs(folder)):
         access[kind].setdefault(study, {"runs": []})["runs"].append(run)
     for studies in access.values():
         for entry in studies.values():
@@ -99,14 +96,38 @@ def adapter_runs(file: pathlib.Path) -> Iterator[tuple[str, str, dict[str, Any]]
             rung, _, own = name.partition(", ")
             kind, _, once = rung.partition(" ")
             words = ["adapters", *(["one picture"] if once else []), *([own] if own else [])]
-            run = {
-                "file": ADAPTERS,
-                "user": f"seed {seed['seed']}",
-                "num_units": cell["num_units"],
-                "z": round(cell["z"], 4),
-                "effect": round(effect_of(cell["z"], cell["num_units"], NUM_VALID), 4),
-            }
+            user = f"seed {seed['seed']}"
+            run = run_of(ADAPTERS, user, cell["num_units"], cell["z"], NUM_VALID)
             yield kind, ", ".join(words), run
+
+
+def generator_runs(folder: pathlib.Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield access, study and run of each fine-tuning like that of the twins, by references."""
+    for file in sorted((folder / GENERATORS).glob("*.json")):
+        body = json.loads(file.read_text())
+        settings, path = body["settings"], file.relative_to(folder).as_posix()
+        for arm, numbers in body["arms"].items():
+            tuning = settings["tunings"][arm]
+            owner = settings["owners"][tuning["owner"]]
+            is_default = owner["strength"] == STRENGTHS.get(owner["mark"], (None,))[0]
+            is_plain = tuning["train"] == (settings.get("twins") or {}).get("train")
+            many = tuning["num_owned"] >= FEWEST_UNITS
+            if not (tuning["is_marked"] and is_default and is_plain and many):
+                continue
+            for test, z in numbers["z"].items():
+                run = run_of(path, arm, tuning["num_owned"], z, settings["num_slots"] - 1)
+                yield "error", f"{GENERATORS}, {owner['mark']}, {test}", run
+
+
+def run_of(path: str, user: str, num_units: int, z: float, num_valid: int) -> dict[str, Any]:
+    """Describe one run, as the file of effects holds it."""
+    return {
+        "file": path,
+        "user": user,
+        "num_units": num_units,
+        "z": round(z, 4),
+        "effect": round(effect_of(z, num_units, num_valid), 4),
+    }
 
 
 def users_of(body: Any) -> list[tuple[str, dict[str, Any]]]:

@@ -100,7 +100,8 @@ def _generators() -> str:
         "marks, and 60 photos of nobody. "
         + _held_out([run["arms"]["light"]["held_out"] for run in runs])
         + " `results/superseded/diffusion_quick/` holds earlier runs, whose statistic had no "
-        "bound; they are counted nowhere.",
+        "bound, and `results/superseded/diffusion_quick_without_twins/` the same runs without "
+        "twins; they are counted nowhere.",
         "",
         f"Seeds {seeds}; commit: {origin['commit'][:10]}; command: `{command}`",
     ]

@@ -115,13 +115,15 @@ def test_superseded_runs_are_kept_and_count_nowhere(studies):
     assert kept == {
         "fig2i_quick": 3,
         "diffusion_quick": 2,
+        "diffusion_quick_without_twins": 3,
         "fingerprint_quick": 3,
         "multitask_quick": 3,
     }
     assert not any(study.name == SUPERSEDED for study in studies)
     assert not any(effects.collect(folder)["access"].values())
     assert "results/superseded/fig2i_quick/" in DOCUMENT.read_text()
-    assert "results/superseded/diffusion_quick/" in (ROOT / "README.md").read_text()
+    for name in ("diffusion_quick", "diffusion_quick_without_twins"):
+        assert f"results/superseded/{name}/" in (ROOT / "README.md").read_text()
     for page, name in (("fingerprints", "fingerprint"), ("model_watermarks", "multitask")):
         text = (ROOT / "docs" / f"{page}.md").read_text()
         assert f"results/superseded/{name}_quick/" in text

@@ -29,6 +29,9 @@ _MOST_UNITS = 500
 # Sets of photos on which every mark was measured (results/frontier_*).
 _FRONTIERS = ("cifar10", "cifar100", "tiny12")
 
+# Fine-tuned diffusion models.
+_GENERATORS = "diffusion_quick"
+
 
 def effect_of(z: float, num_units: int, num_valid: int) -> float:
     """Compute the separation d behind the z of an exact test, if all units are alike.
@@ -62,23 +65,37 @@ def effects() -> dict[str, Any]:
 
     Example:
       >>> sorted(effects()["access"])
-      ['label', 'logits', 'probabilities', 'rounded', 'top_k']
+      ['error', 'label', 'logits', 'probabilities', 'rounded', 'top_k']
     """
     file = importlib.resources.files("anw_jax.audit") / "effects.json"
     return _json.loads(file.read_text())
 
 
 def default_study(
-    access: str, mark: str = "hue", *, true_labels: bool = True, augmentations: int = 1
+    access: str,
+    mark: str = "hue",
+    *,
+    true_labels: bool = True,
+    augmentations: int = 1,
+    references: int = 0,
 ) -> str | None:
     """Name the study that measured a mark under a kind of access; None if there is none.
+
+    References count for "error" alone: one is the base of a fine-tuned generator, further ones
+    are its twins (two were measured).
 
     Example:
       >>> default_study("logits"), default_study("label", true_labels=False)
       ('cifar10_quick', 'adapters, one picture, own labels')
       >>> default_study("logits", "tone"), default_study("label", "tone")
       ('frontier_cifar10, tone', None)
+      >>> default_study("error", "light", references=1)
+      'diffusion_quick, light, base'
     """
+    if access == "error":
+        test = ("alone", "base", "base", "base_and_twins")[min(references, 3)]
+        study = f"{_GENERATORS}, {mark}, {test}"
+        return study if study in effects()["access"][access] else None
     if mark != "hue":
         study = "light_quick" if mark == "light" else _frontier_study("cifar10", mark)
         is_measured = study in effects()["access"].get(access, {})
@@ -144,7 +161,7 @@ def estimate(
       true_labels: False if the model's own answers are the labels.
       augmentations: queries for each photo and slot; several were measured with 16.
       references: number of reference models, each of which is asked as much as the suspect;
-        the effects were measured without any.
+        only the effects for access "error" were measured with any.
       **options: as `stats.plan_audit` takes them: `num_slots`, `alpha`, `power`, `mode`,
         `images_per_unit`, `max_units`, `seed`.
 
@@ -172,7 +189,11 @@ def estimate(
     _check.one_of(NAMES, mark=mark)
     if study is None:
         study = default_study(
-            access, mark, true_labels=true_labels, augmentations=augmentations
+            access,
+            mark,
+            true_labels=true_labels,
+            augmentations=augmentations,
+            references=references,
         )
     if effect is None:
         effect, source = measured_effect(access, study), f"measured in results/{study}"
@@ -192,6 +213,10 @@ def estimate(
     hardest = hardest_study(access, mark) if is_default and true_labels else None
     if hardest and (smaller := measured_effect(access, hardest)) < effect:
         body["hardest"] = {"study": hardest, "num_units": planned(smaller).num_units}
+    if access == "error" and is_default and not references:
+        calibrated = default_study(access, mark, references=1)
+        units = planned(measured_effect(access, calibrated)).num_units
+        body["with_base"] = {"study": calibrated, "num_units": units}
     if access == "error" and plan.num_queries:
         body["num_evaluations"] = plan.num_queries * Denoising().num_evaluations
     if references:
@@ -268,7 +293,7 @@ def expected_evidence(
       num_units: photos that the mark changes, copies counted once; at least 1.
 
     Returns:
-      One entry for each kind of access that effects are kept for.
+      One entry for each kind of access to a classifier.
 
     Raises:
       TypeError, ValueError: another mark or strength, or no unit.
@@ -281,7 +306,8 @@ def expected_evidence(
     num_units = min(_check.integer_at_least(1, num_units=num_units), _MOST_UNITS)
     is_default = strength_of(mark, strength) == strength_of(mark)
     found = []
-    for access, studies in effects()["access"].items():
+    for access in _ANSWERS:
+        studies = effects()["access"][access]
         views = 16 if access == "label" else 1
         study = default_study(access, mark, augmentations=views) if is_default else None
         runs = studies.get(study, {"runs": []})["runs"]

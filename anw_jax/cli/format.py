@@ -43,12 +43,21 @@ def estimate_lines(body: dict[str, Any], alpha: float, power: float, slots: int)
         )
     lines.append(f"effect {body['effect']:.2f} ({body['source']}); an estimate, not a promise")
     if hardest := body.get("hardest"):
-        units = hardest["num_units"]
-        needed = f"{units:,} units" if units else "more units than --max-units"
         lines.append(
-            f"other photos can need more: {needed} on those of results/{hardest['study']}"
+            f"other photos can need more: {_needed(hardest)} on those of "
+            f"results/{hardest['study']}"
+        )
+    if calibrated := body.get("with_base"):
+        lines.append(
+            f"{_needed(calibrated)} with the model that a suspect was fine-tuned from as a "
+            "reference: --references 1"
         )
     return lines
+
+
+def _needed(other: dict[str, Any]) -> str:
+    units = other["num_units"]
+    return f"{units:,} units" if units else "more units than --max-units"
 
 
 def state_of(case: Case) -> dict[str, Any]:

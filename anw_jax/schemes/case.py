@@ -194,11 +194,11 @@ class ModelCase(Case):
             if isinstance(error, AnwError):
                 raise
             raise CaseError(f"{path} is damaged: {error}") from None
-        _warn_of_unread(path, mark.system.files)
         own = self._open_own(mark, decoder, folder)
         return ModelOwner(folder.name, mark, digest_of(path), decoder, own)
 
     def _open_own(self, mark: ModelMark, decoder: Decoder, folder: pathlib.Path) -> Any:
+        _warn_of_unread(folder / MODEL_MARK, mark.system.files)
         return mark.system.open_own(decoder, mark.plan, folder)
 
 

@@ -192,9 +192,9 @@ def test_a_sequential_record_has_one_statistic(root, case_dir):
     assert verdict["tests"]["ann"]["gan"]["outcome"] == "shown"
 
 
-def test_an_effect_of_errors_is_not_measured_yet():
+def test_the_effect_of_a_mark_that_was_not_tried_in_generators_is_not_measured_yet():
     assert (
-        audit.estimate(access="error")["reason"]
-        == "not yet measured for error and the mark light: give --effect"
+        audit.estimate(access="error", mark="tint")["reason"]
+        == "not yet measured for error and the mark tint: give --effect"
     )
     assert audit.estimate(access="error", effect=2.0)["num_units"] > 0

@@ -93,6 +93,19 @@ def test_marks_of_the_frontier_are_planned_from_its_table(mark):
         assert audit.estimate(mark=mark, **options)["effect"] is None
 
 
+def test_generators_are_planned_by_their_references():
+    numbers = [audit.estimate(access="error", references=n) for n in range(5)]
+    names = ("alone", "base", "base", "base_and_twins", "base_and_twins")
+    for body, name in zip(numbers, names, strict=True):
+        runs = audit.effects()["access"]["error"][f"diffusion_quick, light, {name}"]["runs"]
+        assert {(run["user"], run["num_units"]) for run in runs} == {("light", 40)}
+        assert body["source"] == f"measured in results/diffusion_quick, light, {name}"
+        assert body["effect"] == pytest.approx(np.median([run["effect"] for run in runs]))
+    assert numbers[0]["with_base"]["num_units"] == numbers[1]["num_units"] < 40
+    assert not any("with_base" in body for body in numbers[1:])
+    assert audit.estimate(access="error", mark="tone")["effect"] is None
+
+
 @pytest.mark.parametrize(
     ("folder", "description", "study"),
     [
@@ -183,7 +196,7 @@ def test_the_expected_p_is_reached_by_nine_of_ten_tables(rng):
 def test_expected_evidence_is_measured_or_said_not_to_be():
     few, many = (expected_evidence("hue", None, number) for number in (10, 60))
     by_access = {one.access: one for one in many}
-    assert set(by_access) == set(audit.effects()["access"])
+    assert set(by_access) == set(audit.effects()["access"]) - {"error"}
     assert by_access["logits"].study == "cifar10_quick"
     assert by_access["probabilities"].log10_p is None
     for one, other in zip(few, many, strict=True):

@@ -80,6 +80,16 @@ def test_the_estimate_counts_evaluations_of_a_diffusion_model(anw):
     assert "num_evaluations" not in anw(*words, "--json").out
 
 
+def test_the_estimate_says_what_the_base_of_a_generator_saves(anw):
+    words = ("plan", "--access", "error", "--alpha", "1e-3")
+    body = json.loads(anw(*words, "--json").out)
+    needed = body["with_base"]["num_units"]
+    assert f"{needed} units with the model that a suspect was fine-tuned" in anw(*words).out
+    with_base = anw(*words, "--references", "1").out
+    assert with_base.startswith(f"{needed} units, 11 slots each")
+    assert "--references 1" not in with_base
+
+
 def test_the_estimate_counts_the_queries_to_references(anw):
     words = ("plan", "--effect", "3", "--alpha", "1e-3", "--references", "2")
     body = json.loads(anw(*words, "--json").out)

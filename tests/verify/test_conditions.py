@@ -328,7 +328,7 @@ def test_no_fewer_commitments_than_the_plan_says(number):
     plan = dataclasses.replace(PLAN, number=number)
     decide(plan, stated(plan, found=number))
     for found in {1, number - 1} - {0, number}:
-        with pytest.raises(ValueError, match=f"found must be at least {number}: the plan says"):
+        with pytest.raises(ValueError, match=f"found must be at least {number}: by the plan"):
             decide(plan, stated(plan, found=found))
 
 
