@@ -17,6 +17,7 @@ same photos. Shares of the fine-tuning set: `light10_*` have 10 marked photos in
 (40, 10 and 3 %).
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
@@ -35,6 +36,7 @@ _QUICK = {
     "base": {"num_epochs": 20, "learning_rate": 2e-3, "batch_size": 64},
     "widths": (8, 32, 64, 64),
 }
+_TUNING = {"num_epochs": 150, "learning_rate": 1e-3}
 
 
 def get_config(variant: str = "full") -> ml_collections.ConfigDict:
@@ -55,41 +57,20 @@ def get_config(variant: str = "full") -> ml_collections.ConfigDict:
                 "faint": _tuned("faint"),
                 "hue": _tuned("hue"),
                 "unmarked": _tuned("light", is_marked=False),
-                "light_50_epochs": _tuned("light", num_epochs=50),
-                "light_300_epochs": _tuned("light", num_epochs=300),
+                "light_50_epochs": _tuned("light", {"num_epochs": 50}),
+                "light_300_epochs": _tuned("light", {"num_epochs": 300}),
                 "light10_of_25": _tuned("light", num_owned=10, num_others=15),
                 "light10_of_100": _tuned("light", num_owned=10, num_others=90),
                 "light10_of_333": _tuned("light", num_owned=10, num_others=323),
-                "light_lora": _tuned("light", rank=8, learning_rate=3e-3),
+                "light_lora": _tuned("light", {"rank": 8, "learning_rate": 3e-3}),
             },
             "base": chosen["base"],
-            "twins": {"train": _tuning()},
+            "twins": {"train": _TUNING},
             "widths": chosen["widths"],
         }
     )
 
 
-def _tuning(
-    *, num_epochs: int = 150, learning_rate: float = 1e-3, rank: int | None = None
-) -> dict[str, Any]:
-    return {"num_epochs": num_epochs, "learning_rate": learning_rate, "rank": rank}
-
-
-def _tuned(
-    owner: str,
-    *,
-    num_owned: int = 40,
-    num_others: int = 60,
-    is_marked: bool = True,
-    with_held_out: bool = False,
-    **how: Any,
-) -> dict[str, Any]:
+def _tuned(owner: str, train: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     """A fine-tuning on photos of an owner, 40 among 60 others if nothing else is said."""
-    return {
-        "owner": owner,
-        "train": _tuning(**how),
-        "num_owned": num_owned,
-        "num_others": num_others,
-        "is_marked": is_marked,
-        "with_held_out": with_held_out,
-    }
+    return {"owner": owner, "train": {**_TUNING, **(train or {})}, **more}

@@ -23,11 +23,11 @@ def twin_name(base: str, number: int) -> str:
     return f"{base}_twin{number}"
 
 
-def tests_of(roles: Collection[str]) -> dict[str, list[str]]:
+def references_by_test(roles: Collection[str]) -> dict[str, list[str]]:
     """Return the references of each test, by its name, for the models that were asked.
 
     Example:
-      >>> tests_of(["suspect", "base", "other_base", "base_twin0"])["base_and_twins"]
+      >>> references_by_test(["suspect", "base", "other_base", "base_twin0"])["base_and_twins"]
       ['base', 'base_twin0']
     """
     tests: dict[str, list[str]] = {"alone": []}
@@ -66,16 +66,16 @@ def prove_arm(
     """
     space, count = settings.verify.space, tuning.num_owned
     own = {model: table[:count] for model, table in tables["owner"].items()}
-    slots = owner.assignment.slots[:count]
+    slots, tests = owner.assignment.slots[:count], references_by_test(own)
     numbers = {
         "photos": {
             str(size): _log10_p_of_groups(own, slots, size, space)
             for size in settings.sizes
             if size <= count
         },
-        "z": {name: _test(own, slots, roles, space).z for name, roles in tests_of(own).items()},
+        "z": {test: _test(own, slots, roles, space).z for test, roles in tests.items()},
         "slot_hits": {
-            test: _hit_share(own, slots, roles, space) for test, roles in tests_of(own).items()
+            test: _hit_share(own, slots, roles, space) for test, roles in tests.items()
         },
         "mean_error": {model: float(table[:, 0].mean()) for model, table in own.items()},
     }
@@ -90,11 +90,11 @@ def _log10_p_of_groups(
     tables: Tables, slots: np.ndarray, size: int, space: SignatureSpace
 ) -> dict[str, list[float]]:
     """Return log10 of the exact p of each group of rows, by test."""
-    starts = range(0, len(slots) - size + 1, size)
-    found: dict[str, list[float]] = {test: [] for test in tests_of(tables)}
+    starts, tests = range(0, len(slots) - size + 1, size), references_by_test(tables)
+    found: dict[str, list[float]] = {test: [] for test in tests}
     for rows in (slice(start, start + size) for start in starts):
         of_group = {model: table[rows] for model, table in tables.items()}
-        for test, roles in tests_of(tables).items():
+        for test, roles in tests.items():
             found[test].append(_test(of_group, slots[rows], roles, space).log10_p)
     return found
 
