@@ -1,11 +1,15 @@
 """Whose model is it? The multi-task watermark on images, both variants (Li and Wang 2021).
 
 Command:   python run.py --config=experiments/multitask.py[:quick]
+           ... multitask.py:quick_overwrites, four overwritings of the networks of quick
+           ... multitask.py:quick_without_drift and :quick_without_tuning, which embed without
+           R_func and without R_DA
            ... multitask.py:study for all regularisers and attacks
            ... multitask.py:paper for an accelerator: a ResNet-18 on all of CIFAR-10, with the
            layers, learning rate and length of embedding of the authors' Feb_mnist.py
-Takes:     quick, whose images are 16 pixels wide, less than a quarter of an hour a seed on
-           two idle cores; each marked network, and each attack on one, resumes by itself
+Takes:     quick, whose images are 16 pixels wide, about 25 minutes a seed on one core; each
+           marked network, and each attack on one, resumes by itself. In a workdir of quick the
+           other small ones find its networks
 Expect:    log10 p far below -12 for the fixed projection without an attack and after re-basing;
            nothing shown on networks that never met the marks; a branch forged on the clean
            network reaches accuracy 1 with all features, and stays below 0.8 with a sixth of N.
@@ -54,6 +58,24 @@ _QUICK = {
     "num_keys": 1,
     "num_innocents": 1,
 }
+_QUICK_OVERWRITES = _QUICK | {
+    "name": "multitask_quick_overwrites",
+    "attacks": {"overwrite_4": {"times": 4, "num_steps": 200, "num_bits": 110}},
+}
+
+
+def _quick_without(term: str, attacks: tuple[str, ...]) -> dict[str, Any]:
+    """Both variants of quick, embedded without one of the regularisers."""
+    return _QUICK | {
+        "name": f"multitask_quick_without_{term}",
+        "marks": {
+            f"{name}_without_{term}": {**mark, "embed": {**mark["embed"], term: 0.0}}
+            for name, mark in _QUICK["marks"].items()
+        },
+        "attacks": {name: _QUICK["attacks"][name] for name in attacks},
+    }
+
+
 _REGULARISERS = {
     "plain": {"drift": 0.0, "tuning": 0.0},
     "drift": {"tuning": 0.0},
@@ -113,7 +135,15 @@ _PAPER = {
 
 def get_config(variant: str = "study") -> ml_collections.ConfigDict:
     """Settings only; `anw_jax.lab.MultitaskSettings` says what each means."""
-    chosen = config.choose(variant, study=_STUDY, quick=_QUICK, paper=_PAPER)
+    chosen = config.choose(
+        variant,
+        study=_STUDY,
+        quick=_QUICK,
+        quick_overwrites=_QUICK_OVERWRITES,
+        quick_without_drift=_quick_without("drift", ()),
+        quick_without_tuning=_quick_without("tuning", ("fine_tune",)),
+        paper=_PAPER,
+    )
     taps = chosen.get("taps", TAPS)
     own_embed = {"pairs": 32, "probes": 128, "batch_size": 32}
     marks = {

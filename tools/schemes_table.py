@@ -57,10 +57,17 @@ class Reading(NamedTuple):
 
 
 class System(NamedTuple):
-    """A system of the table, the folder of its runs, and how one run is read."""
+    """A system of the table, and how one run of it is read.
+
+    Attributes:
+      name: as it stands in the table.
+      experiments: folders of its runs. The others add attacks to the networks of the first, so
+        what several hold, innocent suspects too, is that of the first.
+      read: a run.
+    """
 
     name: str
-    experiment: str
+    experiments: tuple[str, ...]
     read: Callable[[dict[str, Any]], Reading]
 
 
@@ -122,12 +129,44 @@ def read_fingerprint(run: dict[str, Any]) -> Reading:
     return Reading(cells, [])
 
 
+_WITHOUT_DRIFT = ("multitask_quick_without_drift",)
+_WITHOUT_TUNING = ("multitask_quick_without_tuning",)
 SYSTEMS = (
-    System("multi-task, fixed projection", "multitask_quick", read_multitask("projection")),
-    System("multi-task, trained branch (γ)", "multitask_quick", read_multitask("branch")),
-    System("keyed filter in outputs", "barrier_quick", read_barrier),
-    System("picture in outputs, trained extractor (NC)", "barrier_paper_quick", read_pictures),
-    System("fingerprints of customers", "fingerprint_quick", read_fingerprint),
+    System(
+        "multi-task, fixed projection",
+        ("multitask_quick", "multitask_quick_overwrites"),
+        read_multitask("projection"),
+    ),
+    System(
+        "multi-task, fixed projection, without R_func",
+        _WITHOUT_DRIFT,
+        read_multitask("projection_without_drift"),
+    ),
+    System(
+        "multi-task, fixed projection, without R_DA",
+        _WITHOUT_TUNING,
+        read_multitask("projection_without_tuning"),
+    ),
+    System(
+        "multi-task, trained branch (γ)",
+        ("multitask_quick", "multitask_quick_overwrites"),
+        read_multitask("branch"),
+    ),
+    System(
+        "multi-task, trained branch (γ), without R_func",
+        _WITHOUT_DRIFT,
+        read_multitask("branch_without_drift"),
+    ),
+    System(
+        "multi-task, trained branch (γ), without R_DA",
+        _WITHOUT_TUNING,
+        read_multitask("branch_without_tuning"),
+    ),
+    System("keyed filter in outputs", ("barrier_quick",), read_barrier),
+    System(
+        "picture in outputs, trained extractor (NC)", ("barrier_paper_quick",), read_pictures
+    ),
+    System("fingerprints of customers", ("fingerprint_quick",), read_fingerprint),
 )
 
 
@@ -135,28 +174,42 @@ def summary(results: pathlib.Path, systems: tuple[System, ...] = SYSTEMS) -> dic
     """Summarise all runs: each system's attacks over seeds, and all innocent suspects."""
     rows, innocents = [], []
     for system in systems:
-        files = sorted((results / system.experiment).glob("seed*.json"))
-        runs = [json.loads(path.read_text(encoding="utf-8")) for path in files]
-        readings = [system.read(run) for run in runs]
-        innocents += [log10_p for one in readings for log10_p in one.innocents]
-        names = dict.fromkeys(name for one in readings for name in one.cells)
+        runs, cells = [], {}
+        for number, experiment in enumerate(system.experiments):
+            found = _runs(results / experiment)
+            readings = [system.read(run) for run in found]
+            if number == 0:
+                innocents += [log10_p for one in readings for log10_p in one.innocents]
+            runs += found
+            for attack, found_cells in _by_attack(readings).items():
+                cells.setdefault(attack, found_cells)
         rows.append(
             {
                 "system": system.name,
-                "experiment": system.experiment,
-                "seeds": [run["seed"] for run in runs],
+                "experiments": list(system.experiments),
+                "seeds": sorted({run["seed"] for run in runs}),
                 "commits": sorted({run["provenance"]["commit"] for run in runs}),
                 "commands": sorted({run["provenance"]["command"] for run in runs}),
                 "minutes": [round(sum(run["stage_seconds"].values()) / 60, 1) for run in runs],
-                "attacks": {
-                    name: _over_seeds(
-                        [one.cells[name] for one in readings if name in one.cells]
-                    )
-                    for name in names
-                },
+                "attacks": {name: _over_seeds(cells[name]) for name in cells},
             }
         )
     return {"rows": rows, "innocents": _against_band(innocents)}
+
+
+def _runs(folder: pathlib.Path) -> list[dict[str, Any]]:
+    return [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("seed*.json"))
+    ]
+
+
+def _by_attack(readings: list[Reading]) -> dict[str, list[Cell]]:
+    found = {}
+    for one in readings:
+        for name, cell in one.cells.items():
+            found.setdefault(name, []).append(cell)
+    return found
 
 
 def _over_seeds(cells: list[Cell]) -> dict[str, Any]:

@@ -31,17 +31,36 @@ def multitask(seed: int, log10_p: float, right: float) -> dict:
     )
 
 
+def save(folder, seed: int, numbers: dict) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / f"seed{seed}.json").write_text(json.dumps(numbers))
+
+
 @pytest.fixture
 def results(tmp_path):
-    folder = tmp_path / "multitask_quick"
-    folder.mkdir()
     for seed, log10_p, right in ((0, -30.0, 1.0), (1, -20.0, 0.9)):
-        (folder / f"seed{seed}.json").write_text(json.dumps(multitask(seed, log10_p, right)))
+        save(tmp_path / "multitask_quick", seed, multitask(seed, log10_p, right))
     return tmp_path
 
 
+def test_a_second_experiment_adds_attacks_to_the_same_networks(results):
+    alone = summary(results)
+    added = multitask(0, -10.0, 0.8)
+    rows = added["marks"]["projection"]
+    rows["overwrite_4"] = rows["none"]
+    save(results / "multitask_quick_overwrites", 0, added)
+    both = summary(results)
+    attacks = both["rows"][0]["attacks"]
+    assert attacks["none"] == alone["rows"][0]["attacks"]["none"]
+    assert attacks["overwrite_4"]["largest_log10_p"] == -10.0
+    assert (both["rows"][0]["seeds"], attacks["overwrite_4"]["seeds"]) == ([0, 1], 1)
+    assert both["innocents"] == alone["innocents"]
+
+
 def test_means_deviations_and_the_weakest_key(results):
-    projection, branch, *_ = summary(results)["rows"]
+    rows = {row["system"]: row for row in summary(results)["rows"]}
+    projection = rows["multi-task, fixed projection"]
+    branch = rows["multi-task, trained branch (γ)"]
     cell = projection["attacks"]["none"]
     assert cell["largest_log10_p"] == -20.0
     assert cell["right"] == pytest.approx([0.95, 0.0707], abs=1e-4)
