@@ -57,6 +57,7 @@ _IMAGES = {
 _QUICK = {
     "name": "fingerprint_quick",
     "split": _SPLIT,
+    "images": _IMAGES,
     "num_copies": 8,
     "collusions": {
         "average_5": {"how": "average", "colluders": 5},
@@ -106,6 +107,7 @@ _PHOTOS = {
     **_QUICK,
     "name": "fingerprint_photos",
     "split": None,
+    "images": None,
     "data": {"source": "photos", "image_size": 32},
     "train": {**_TRAIN, "num_epochs": 10},
     "num_issues": 10_000,

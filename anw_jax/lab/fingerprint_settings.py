@@ -68,9 +68,11 @@ class FingerprintSettings(RunSettings):
       num_issues: simulated issues in code space, for the null.
       num_trials: simulated collusions in code space for each number of colluders.
       split: a training with several data owners; None for none. Its seed is the run's.
-      images: bits in images; None for none. Its seed is the run's.
+      images: bits in images; None for none. Its seed is the run's. They can be added to a
+        finished run.
     """
 
+    OWN = ("name", "images")
     name: str
     seed: int
     data: DataSettings

@@ -40,7 +40,7 @@ def test_the_experiments_settings_are_valid(variant):
     assert settings.num_customers >= 100
     assert settings.num_bits == 304
     assert (settings.split is None) == (variant in ("spread", "photos"))
-    assert (settings.images is not None) == (variant == "study")
+    assert (settings.images is not None) == (variant in ("quick", "study"))
 
 
 def test_a_setting_of_the_split_training_can_be_overridden():
