@@ -294,8 +294,9 @@ def _without_tracebacks() -> Iterator[None]:
 def _refuse_other_run(
     saved: dict[str, Any], wanted: dict[str, Any], directory: pathlib.Path
 ) -> None:
-    if "jax" not in saved:  # written before the settings of jax were recorded
-        wanted = {name: value for name, value in wanted.items() if name != "jax"}
+    # Checkpoints of earlier versions did not record these.
+    later = {"jax", "embedding"} - saved.keys()
+    wanted = {name: value for name, value in wanted.items() if name not in later}
     there, here = (
         _by_path(values, ".", is_leaf=lambda value: not isinstance(value, dict))
         for values in (saved, wanted)

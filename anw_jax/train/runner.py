@@ -159,7 +159,7 @@ def fit(
     deadline = time.monotonic() + max_seconds
     _check.integer_at_least(1, num_steps=num_steps)
     run = prepare(step, batches, num_steps, key, over_models, num_devices)
-    identity = _identity(batches, state, key) if identity is None else identity
+    identity = identity_of(batches, state, key) if identity is None else identity
     with contextlib.closing(run.feed), _open(checkpoint_dir, run, identity) as checkpoints:
         state, saved_steps = _first_state(run, state, checkpoints)
         segment_steps = _agreed_segment_steps(segment_steps, saved_steps, run)
@@ -183,7 +183,8 @@ def fit(
     return TrainResult(state, True, tuple(reports))
 
 
-def _identity(batches: Batches, state: TrainState, key: chex.PRNGKey) -> dict[str, Any]:
+def identity_of(batches: Batches, state: TrainState, key: chex.PRNGKey) -> dict[str, Any]:
+    """Return what a resumed training agrees on if nothing else is named: digests."""
     return {
         "state": digest(state),
         "key": digest(jax.random.key_data(key)),

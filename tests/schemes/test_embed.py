@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from anw_jax import attacks, data, models, stats, train
-from anw_jax.errors import CommitmentError
+from anw_jax.errors import CheckpointError, CommitmentError
 from anw_jax.keys import Bits, MarkKey, one_time_key
 from anw_jax.schemes import check_released, keygen, multitask, plan_of, weights_digest
 
@@ -180,6 +180,33 @@ def test_the_trained_branch_passes_the_papers_rule_and_leaves_with_the_network()
         decoder, branch, wrong, multitask.tapped(MODEL, variables, TAPS), committed=committed
     )
     assert 0.3 < other.accuracy < 0.7
+
+
+@pytest.mark.slow
+def test_only_an_embedding_of_the_same_bits_is_resumed(tmp_path):
+    """A kill leaves checkpoints; they must not serve another value of the beacon."""
+    (decoder, bits), images = keyed(1), splits().train.images
+    settings = multitask.EmbedSettings(num_steps=2, pairs=8, probes=32, tuning=0.0)
+
+    def embedded_bits(bits, settings=settings):
+        return multitask.embed(
+            MODEL,
+            clean(),
+            [(decoder, bits)],
+            images,
+            splits().train.labels,
+            settings,
+            checkpoint_dir=tmp_path,
+        )[0].variables
+
+    first = embedded_bits(bits)
+    chex_equal(embedded_bits(bits), first)
+    other = np.array(bits.signs)
+    other[0] = -other[0]
+    with pytest.raises(CheckpointError, match=r"another run: embedding\.bits is"):
+        embedded_bits(Bits(other))
+    with pytest.raises(CheckpointError, match=r"embedding\.margin is 1\.0 there and 2\.0 here"):
+        embedded_bits(bits, dataclasses.replace(settings, margin=2.0))
 
 
 def test_bad_input_is_one_clear_error():

@@ -30,6 +30,8 @@ from anw_jax.schemes.multitask.penalties import (
 )
 from anw_jax.schemes.scheme import TapsFn
 from anw_jax.schemes.weights import BRANCH, weights_digest
+from anw_jax.train.checkpoints import digest
+from anw_jax.train.runner import identity_of
 from anw_jax.train.step import LossFn
 
 
@@ -157,12 +159,13 @@ def embed(
     Raises:
       CommitmentError: a decoder names another clean model.
       ValueError: no decoder, or taps that the network does not have.
+      CheckpointError: of `train.fit`; the checkpoints are of other bits or settings.
     """
     if not decoders:
         raise ValueError("decoders must hold at least one key's decoder and bits, got none")
-    digest = weights_digest(base)
+    base_digest = weights_digest(base)
     for decoder, _ in decoders:
-        decoder.check_base(digest)
+        decoder.check_base(base_digest)
     targets = [
         (
             model_taps(model, decoder.taps),
@@ -181,7 +184,7 @@ def embed(
         for taps_fn, target in targets
     ]
     task = _Task(images, labels, settings, task_loss)
-    variables = _train(model, base, {}, watermarks, task, options)
+    variables = _train(model, base, {}, decoders, watermarks, task, options)
     return [_embedding(taps_fn, target, variables) for taps_fn, target in targets]
 
 
@@ -223,7 +226,8 @@ def embed_branch(
         model_taps(model, decoder.taps), decoder, bits, inputs=settings.pairs
     )
     task = _Task(images, labels, settings, task_loss)
-    return _split(_train(model, base, {BRANCH: first}, [watermark_fn], task, options))
+    added, marks = {BRANCH: first}, [(decoder, bits)]
+    return _split(_train(model, base, added, marks, [watermark_fn], task, options))
 
 
 def move_under_branch(
@@ -254,7 +258,8 @@ def move_under_branch(
         model_taps(model, decoder.taps), decoder, bits, inputs=settings.pairs
     )
     task, added = _Task(images, labels, settings), {BRANCH: branch}
-    moved = _train(model, base, added, [watermark_fn], task, options, fixed=(BRANCH,))
+    marks = [(decoder, bits)]
+    moved = _train(model, base, added, marks, [watermark_fn], task, options, fixed=(BRANCH,))
     return _split(moved)[0]
 
 
@@ -290,6 +295,7 @@ def _train(
     model: Model,
     base: dict[str, Any],
     added: dict[str, Any],
+    marks: list[tuple[Decoder, Bits]],
     watermarks: list[train.losses.PenaltyFn],
     task: _Task,
     options: dict[str, Any],
@@ -308,12 +314,19 @@ def _train(
     )
     columns = task.columns()
     plan = data.BatchPlan(len(columns.images), settings.batch_size, settings.seed)
+    batches = train.Batches(columns, plan.rows, (settings.batch_size,))
+    state, key = step.init(params, base.get("batch_stats", {})), jax.random.key(settings.seed)
+    # Another value of the beacon gives other bits: their embedding must not be resumed.
+    bits = digest({decoder.digest: own.signs for decoder, own in marks})
+    embedding = {"bits": bits, **dataclasses.asdict(settings)}
+    identity = {**identity_of(batches, state, key), "embedding": embedding}
     result = train.fit(
         step,
-        step.init(params, base.get("batch_stats", {})),
-        train.Batches(columns, plan.rows, (settings.batch_size,)),
+        state,
+        batches,
         num_steps=settings.num_steps,
-        key=jax.random.key(settings.seed),
+        key=key,
+        identity=identity,
         **options,
     )
     return jax.tree.map(jnp.asarray, jax.device_get(result.state.variables))
