@@ -53,6 +53,7 @@ def innocent_suspects(owner, nets) -> dict:
         "eager": eager,
         "huge": huge,
         "constant": lambda images: (np.ones((len(images), 24), np.float32),),
+        "silent": lambda images: (np.full((len(images), 24), np.nan, np.float32),),
     }
 
 
@@ -116,6 +117,19 @@ def test_an_owner_who_plays_his_best_before_the_beacon(owner_class, nets):
     assert guessed < -1.2
     draws = [picked.bits(value) for value in values(3_000, first=1)]
     assert looks_valid(stats.fresh_bit_p_values(picked.scores(suspect), draws))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(5))
+def test_a_hundred_thousand_fresh_beacons_after_his_best(number, owner_class, nets):
+    """Against a stranger's network, and against four that were tuned from his clean one."""
+    suspect = nets.tuned(nets.fresh(0), 60 + number) if number else nets.fresh(60)
+    picked, guessed = best_guess(owner_class, suspect, 40, "arbitrator:Jane", bytes(32))
+    assert guessed < -1.0
+    draws = [picked.bits(value) for value in values(100_000, first=1)]
+    for statistic in stats.BIT_STATISTICS:
+        p_values = stats.fresh_bit_p_values(picked.scores(suspect), draws, statistic)
+        assert looks_valid(p_values), statistic
 
 
 def test_without_a_beacon_the_same_owner_gets_what_he_picked(owner_class, nets):
