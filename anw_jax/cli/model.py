@@ -11,7 +11,7 @@ from typing import Any
 import click
 import numpy as np
 
-from anw_jax import _files, _json
+from anw_jax import _check, _files, _json
 from anw_jax.cli import model_copies, outputs
 from anw_jax.cli.options import (
     beacon_option,
@@ -122,9 +122,13 @@ def keygen(
     from anw_jax.schemes import multitask, plan_of, protocol, settings_digest, weights_digest
     from anw_jax.schemes.case import ModelMark
     from anw_jax.schemes.log import read_started_log
+    from anw_jax.schemes.scheme import check_can_be_shown
 
     if (log is None) != (sign is None):
         raise click.UsageError("--log and --sign belong together")
+    _check.integer_at_least(1, keys=num_keys)
+    _check.in_open_interval(0.0, 1.0, alpha=alpha)
+    check_can_be_shown(bits, alpha, num_keys)
     net, variables = _network(network)
     net.taps(variables, np.zeros((1, image_size, image_size, 3), np.float32), taps)
     base, settings = weights_digest(variables), settings_digest(net)
@@ -262,12 +266,13 @@ def claim(folder, number, suspect, beacon_value, log, sign, as_json) -> None:
       anw model claim mark --number 1 --suspect found.npz --beacon-value pulse.json \\
         --log shared/log --sign ann.sign
     """
-    from anw_jax.schemes import protocol, settings_digest, weights_digest
+    from anw_jax.schemes import multitask, protocol, settings_digest, weights_digest
 
     key, decoder, plan, publication = _one_key(folder, number)
     publication = _publication(number, publication)
     value = parse_beacon_value(plan, beacon_value)
     net, variables = _network(suspect)
+    multitask.check_answers(decoder, multitask.tapped(net, variables, decoder.taps))
     digest, settings = weights_digest(variables), settings_digest(net)
     record = protocol.claim(log, publication, key, decoder, value, digest, sign, settings)
     body = {"record": record.number, "suspect": digest}
@@ -332,9 +337,9 @@ def vote(
     networks = (_network(base), _network(suspect))
     record = protocol.vote(log, number, *networks, value, sign, **stated)
     outcome = record.body["outcome"]
-    why = record.body.get("reason") or (
-        f"log10 p = {format_log10_p(record.body['log10_p'])}; {record.body['standing']}"
-    )
+    why = record.body.get("reason") or f"log10 p = {format_log10_p(record.body['log10_p'])}"
+    if outcome == "shown":
+        why += f"; {record.body['standing']}"
     body = {"record": record.number, **record.body}
     show(as_json, body, [f"vote {record.number} on claim {number}: {outcome}", why])
     if outcome == "refused":

@@ -211,6 +211,7 @@ def vote(
             "outcome": verdict.result.outcome,
             "log10_p": verdict.result.log10_p,
             "standing": verdict.standing,
+            **({"reason": verdict.result.reason} if verdict.result.reason else {}),
         }
     except RefusedClaimError as error:
         body = {"claim": number, "outcome": "refused", "reason": str(error)}

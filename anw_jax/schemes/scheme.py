@@ -22,6 +22,7 @@ to the *released* model, innocent networks would match the bits that it carries.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -131,6 +132,25 @@ def plan_of(decoder: Decoder, **fields: Any) -> Plan:
         "bounded_bits" unless given.
     """
     return Plan(**{"statistic": "bounded_bits", **fields, "mark": decoder.mark})
+
+
+def check_can_be_shown(num_bits: int, alpha: float, number: int = 1) -> None:
+    """Raise ValueError if even a perfect match of so many bits is not shown at the level.
+
+    Args:
+      num_bits: of each key.
+      alpha: the declared level.
+      number: keys that are made together, by which p is multiplied.
+
+    Example:
+      >>> check_can_be_shown(21, 1e-6, 2)
+    """
+    least = math.ceil(math.log2(number / alpha))
+    if num_bits < least:
+        raise ValueError(
+            f"bits must be at least {least}, so that a match of all of them is shown at the "
+            f"level {alpha:g} with {number} key(s), got {num_bits}"
+        )
 
 
 def keygen(mark_key: MarkKey, decoder: Decoder, plan: Plan, *, beacon: bytes) -> Bits:

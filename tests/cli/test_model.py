@@ -13,7 +13,7 @@ import pytest
 
 from anw_jax import attacks, audit, data, models, train
 from anw_jax.cli.main import run
-from anw_jax.schemes import load_network, save_network
+from anw_jax.schemes import load_network, multitask, save_network
 from anw_jax.schemes.log import append, read_log
 
 MODEL = models.create("testing", 10)
@@ -86,6 +86,8 @@ def test_keys_are_published_and_the_log_is_shown(place, capsys):
         (("--network", "none.npz"), "none.npz cannot be read"),
         (("--sign", "none"), "none"),
         (("--alpha", "2"), "alpha must lie strictly between"),
+        (("--keys", "0"), "keys must be at least 1, got 0"),
+        (("--bits", "20"), "bits must be at least 21, so that a match of all of them is shown"),
         (("--log", "nowhere"), "nowhere holds no log: start it with anw model log"),
     ],
 )
@@ -131,6 +133,55 @@ def test_a_claim_that_nobody_saw_published_is_refused(place, capsys):
     )
     assert code == 8
     assert "late publication: 0 of 5 nodes" in capsys.readouterr().err
+
+
+def _silent(place, name: str) -> pathlib.Path:
+    """Save a network whose weights are all NaN, and let all nodes see the keys."""
+    assert keygen(place) == 0
+    for node in NODES:
+        assert run(["model", "vote", str(place / "log"), "--sign", str(place / node)]) == 0
+    net = models.create(name, 10)
+    variables = net.init(jax.random.key(0), (16, 16, 3))
+    silent = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), variables)
+    save_network(place / "suspect.npz", net, silent)
+    return place / "suspect.npz"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("vgg_testing", "taps must be one of"),
+        ("testing", "the suspect must answer at least two probes with finite values, got 0"),
+    ],
+)
+def test_a_model_that_cannot_be_read_spends_no_key(place, capsys, name, text):
+    suspect = str(_silent(place, name))
+    before = len(read_log(place / "log"))
+    words = ["model", "claim", str(place / "mark"), "--number", "1", "--suspect", suspect]
+    words += ["--beacon-value", VALUE, "--log", str(place / "log"), "--sign", _ann(place)]
+    assert run(words) == 1
+    assert text in capsys.readouterr().err
+    assert len(read_log(place / "log")) == before
+
+
+@pytest.mark.slow
+def test_a_vote_without_a_possible_test_says_so_and_is_no_evidence(place, capsys, monkeypatch):
+    suspect = str(_silent(place, "testing"))
+    given = ("--suspect", suspect, "--beacon-value", VALUE)
+    log = str(place / "log")
+    with monkeypatch.context() as patch:
+        patch.setattr(multitask, "check_answers", lambda *_: None)  # another program's claim
+        claim = ("model", "claim", str(place / "mark"), "--number", "1", *given)
+        assert run([*claim, "--log", log, "--sign", _ann(place)]) == 0
+    number, base = str(len(read_log(place / "log"))), str(place / "clean.npz")
+    vote = ("model", "vote", log, "--claim", number, "--base", base, *given)
+    stated = ("--models-tried", "1", "--nothing-else", "--sign", str(place / "node0"))
+    capsys.readouterr()
+    assert run([*vote, *stated]) == 4
+    shown = capsys.readouterr().out
+    assert "inconclusive\nno test possible" in shown
+    assert "evidence" not in shown
 
 
 def _process(*arguments) -> subprocess.Popen:

@@ -32,7 +32,12 @@ from anw_jax.schemes.multitask.penalties import (
     tuning_penalty,
     watermark_penalty,
 )
-from anw_jax.schemes.multitask.reader import Readable, check_readable, extract
+from anw_jax.schemes.multitask.reader import (
+    Readable,
+    check_answers,
+    check_readable,
+    extract,
+)
 
 __all__ = [
     "Branch",
@@ -44,6 +49,7 @@ __all__ = [
     "Target",
     "apply_rule",
     "branch_digest",
+    "check_answers",
     "check_num_inputs",
     "check_readable",
     "drift_penalty",

@@ -94,6 +94,19 @@ def check_readable(decoder: Decoder, base: TapsFn, suspect: TapsFn) -> Readable:
     return Readable(int(usable.sum()), too_wide)
 
 
+def check_answers(decoder: Decoder, suspect: TapsFn) -> None:
+    """Raise ValueError unless a suspect has the taps, and answers at least two probes.
+
+    For a claimant who does not have w0 at hand, before a key is spent.
+    """
+    found = check_readable(decoder, suspect, suspect)
+    if found.num_usable < 2:
+        raise ValueError(
+            "the suspect must answer at least two probes with finite values, got "
+            f"{found.num_usable} of {decoder.num_probes}: no test is possible"
+        )
+
+
 def pooled(values: np.ndarray, side: int) -> np.ndarray:
     """Average the values of a layer over cells.
 
