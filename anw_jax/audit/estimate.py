@@ -21,7 +21,10 @@ _ANSWERS = {
     "rounded": "rounded probabilities",
     "top_k": "the first few labels",
     "label": "one label",
+    "error": "the error of a fine-tuned generator",
 }
+# What `expected_evidence` tells: kind of access, and references (the base of a generator).
+_EXPECTED = (*((access, 0) for access in _ANSWERS), ("error", 1))
 
 # More units than these are not simulated: they reach at least as small a p.
 _MOST_UNITS = 500
@@ -213,7 +216,8 @@ def estimate(
     hardest = hardest_study(access, mark) if is_default and true_labels else None
     if hardest and (smaller := measured_effect(access, hardest)) < effect:
         body["hardest"] = {"study": hardest, "num_units": planned(smaller).num_units}
-    if access == "error" and is_default and not references:
+    is_sealed = options.get("mode") != "sequential"
+    if access == "error" and is_default and is_sealed and not references:
         calibrated = default_study(access, mark, references=1)
         units = planned(measured_effect(access, calibrated)).num_units
         body["with_base"] = {"study": calibrated, "num_units": units}
@@ -237,6 +241,7 @@ class ExpectedEvidence:
         measured.
       study: the folder of results that it rests on; "" for none.
       num_trainings: number of trainings in it.
+      references: 1 if the model that a generator was fine-tuned from is a reference; else 0.
     """
 
     access: str
@@ -244,19 +249,25 @@ class ExpectedEvidence:
     log10_p: float | None
     study: str
     num_trainings: int
+    references: int = 0
 
     @property
     def text(self) -> str:
         """One line."""
-        answers = _ANSWERS[self.access]
+        answers = _ANSWERS[self.access] + (
+            " with its base as a reference" if self.references else ""
+        )
         if self.log10_p is None:
             return f"from {answers}: {NOT_MEASURED}"
         photos = f"these {self.num_units} photos"
         if self.num_units in (1, _MOST_UNITS):
             photos = "this photo" if self.num_units == 1 else f"{_MOST_UNITS} or more photos"
+        p = f"p ≤ {format_p(self.log10_p)} in 9 of 10"
+        if self.log10_p > math.log10(0.5):
+            p = "p can be anything up to 1 in"
         return (
-            f"with {photos}, from {answers}: p ≤ {format_p(self.log10_p)} in 9 of 10 "
-            f"models like the {self.num_trainings} that were measured (results/{self.study})"
+            f"with {photos}, from {answers}: {p} models like the {self.num_trainings} that "
+            f"were measured (results/{self.study})"
         )
 
 
@@ -293,7 +304,8 @@ def expected_evidence(
       num_units: photos that the mark changes, copies counted once; at least 1.
 
     Returns:
-      One entry for each kind of access to a classifier.
+      One entry for each kind of access; a second one for the errors of generators whose base is
+      a reference, where that was measured.
 
     Raises:
       TypeError, ValueError: another mark or strength, or no unit.
@@ -306,17 +318,21 @@ def expected_evidence(
     num_units = min(_check.integer_at_least(1, num_units=num_units), _MOST_UNITS)
     is_default = strength_of(mark, strength) == strength_of(mark)
     found = []
-    for access in _ANSWERS:
+    for access, references in _EXPECTED:
         studies = effects()["access"][access]
-        views = 16 if access == "label" else 1
-        study = default_study(access, mark, augmentations=views) if is_default else None
+        how = {"augmentations": 16 if access == "label" else 1, "references": references}
+        study = default_study(access, mark, **how) if is_default else None
         runs = studies.get(study, {"runs": []})["runs"]
+        if references and not runs:
+            continue
         log10_p = None
         if runs:
             of_trainings = [run["effect"] for run in runs]
             log10_p = log_p_reached(of_trainings, num_units) / math.log(10)
         study = study if runs else ""
-        found.append(ExpectedEvidence(access, num_units, log10_p, study or "", len(runs)))
+        found.append(
+            ExpectedEvidence(access, num_units, log10_p, study or "", len(runs), references)
+        )
     return tuple(found)
 
 

@@ -103,6 +103,8 @@ def test_generators_are_planned_by_their_references():
         assert body["effect"] == pytest.approx(np.median([run["effect"] for run in runs]))
     assert numbers[0]["with_base"]["num_units"] == numbers[1]["num_units"] < 40
     assert not any("with_base" in body for body in numbers[1:])
+    # A sequential audit has no references: none are suggested.
+    assert "with_base" not in audit.estimate(access="error", mode="sequential")
     assert audit.estimate(access="error", mark="tone")["effect"] is None
 
 
@@ -196,7 +198,7 @@ def test_the_expected_p_is_reached_by_nine_of_ten_tables(rng):
 def test_expected_evidence_is_measured_or_said_not_to_be():
     few, many = (expected_evidence("hue", None, number) for number in (10, 60))
     by_access = {one.access: one for one in many}
-    assert set(by_access) == set(audit.effects()["access"]) - {"error"}
+    assert set(by_access) == set(audit.effects()["access"])
     assert by_access["logits"].study == "cifar10_quick"
     assert by_access["probabilities"].log10_p is None
     for one, other in zip(few, many, strict=True):
@@ -205,6 +207,23 @@ def test_expected_evidence_is_measured_or_said_not_to_be():
     assert lines[0].startswith("with these 60 photos, from logits: p ≤ ")
     assert lines[0].endswith(" models like the 5 that were measured (results/cifar10_quick)")
     assert lines[-1].startswith("not yet measured: from probabilities")
+    assert lines[-1].endswith(", the error of a fine-tuned generator")
+
+
+def test_a_preview_says_what_a_generator_would_show_with_and_without_its_base():
+    found = expected_evidence("light", None, 40)
+    alone, base = (one for one in found if one.access == "error")
+    assert (alone.references, base.references) == (0, 1)
+    for one, name in ((alone, "alone"), (base, "base")):
+        runs = audit.effects()["access"]["error"][f"diffusion_quick, light, {name}"]["runs"]
+        log_p = log_p_reached([run["effect"] for run in runs], 40)
+        assert one.log10_p == pytest.approx(log_p / math.log(10))
+        assert one.study == f"diffusion_quick, light, {name}"
+    lines = evidence_lines("light", None, found)
+    of_error = "with these 40 photos, from the error of a fine-tuned generator"
+    # p is above .5 in a tenth of such models: a bound that says nothing is not printed as one.
+    assert lines[1].startswith(f"{of_error}: p can be anything up to 1 in models like the 3 ")
+    assert lines[2].startswith(f"{of_error} with its base as a reference: p ≤ ")
 
 
 def test_no_evidence_is_invented_for_other_marks_and_strengths():
