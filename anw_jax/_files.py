@@ -183,10 +183,11 @@ def write_new(path: str | os.PathLike, body: bytes, *, mode: int = 0o666) -> Non
 
     Raises:
       FileExistsError: the file exists; it is not overwritten.
-      OSError: it cannot be written; no partial file is left.
+      OSError, ValueError: it cannot be written (`check_new`); no partial file is left.
     """
     # Written to a temporary file, then linked: unlike renaming, linking never overwrites.
     path = pathlib.Path(path)
+    check_new(path)
     _remove_left_behind(path)
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
     try:
@@ -206,6 +207,40 @@ def write_new(path: str | os.PathLike, body: bytes, *, mode: int = 0o666) -> Non
             os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_new(path: pathlib.Path) -> None:
+    """Check that a new file has a name, and a folder to be in.
+
+    Raises:
+      FileNotFoundError, ValueError: it has not; the system's error names a temporary file.
+
+    Example:
+      >>> check_new(pathlib.Path("no/such/key"))
+      Traceback (most recent call last):
+      ...
+      FileNotFoundError: no/such/key cannot be written: folder 'no/such' is not there: give ...
+    """
+    if not path.name:
+        raise ValueError(f"a new file must have a name, got {str(path)!r}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path} cannot be written: {no_folder(path.parent)}")
+
+
+def no_folder(path: str | os.PathLike) -> str:
+    """Say of a path which is no folder whether it is something else.
+
+    Example:
+      >>> no_folder("no/such")
+      "folder 'no/such' is not there: give an existing folder"
+      >>> no_folder(os.devnull)
+      "'/dev/null' must be a folder, but is a device"
+    """
+    try:
+        what = irregular(os.stat(path).st_mode) or "a file"
+    except (OSError, ValueError):
+        return f"folder {os.fspath(path)!r} is not there: give an existing folder"
+    return f"{os.fspath(path)!r} must be a folder, but is {what}"
 
 
 def _remove_left_behind(path: pathlib.Path) -> None:

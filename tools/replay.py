@@ -11,7 +11,6 @@ Exit codes: 0 all fits and is as given; 10 all fits, not all was given; 8 differ
 """
 # ruff: noqa: D101, D102, D103, E731
 
-import argparse
 import hashlib
 import hmac
 import io
@@ -20,6 +19,7 @@ import math
 import sys
 import tomllib
 import zipfile
+from argparse import ArgumentParser, RawTextHelpFormatter
 
 import numpy as np
 
@@ -282,7 +282,7 @@ def check(given):
 
 
 def main(words=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ArgumentParser(description=__doc__, formatter_class=RawTextHelpFormatter)
     parser.add_argument("bundle")
     parser.add_argument("--blind")
     for option in ("--commitment", "--beacon", "--manifest"):
@@ -291,9 +291,9 @@ def main(words=None):
         return check(parser.parse_args(words))
     except Exception as error:
         damage = 8, f"bundle.json or a member is damaged: {error!r:.200}"
-        code, what = error.args if isinstance(error, Stop) else damage
-    print(f"{'DIFFERS' if code == 8 else 'NOT DONE'}: {what}", file=sys.stderr)
-    return code
+        other = (3, f"{error}") if getattr(error, "filename", "") else damage
+        code, what = error.args if isinstance(error, Stop) else other
+    return print(f"{'DIFFERS' if code == 8 else 'NOT DONE'}: {what}", file=sys.stderr) or code
 
 
 if __name__ == "__main__":

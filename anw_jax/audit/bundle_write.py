@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _json
+from anw_jax import _files, _json
 from anw_jax.audit.bundle_zip import write_zip
 from anw_jax.audit.case import Case, visible
 from anw_jax.audit.files import digest_of
@@ -48,13 +48,15 @@ class Bundled:
 
 
 def check_can_bundle(case: Case, out: pathlib.Path) -> None:
-    """Refuse an unfinished case, and a file that exists.
+    """Refuse an unfinished case, and a file that exists or has no folder to be in.
 
     Raises:
-      CaseError: no verdict yet; FileExistsError: `out` exists.
+      CaseError: no verdict yet; FileExistsError: `out` exists; FileNotFoundError, ValueError:
+        as `_files.check_new`.
     """
     if os.path.lexists(out):
         raise FileExistsError(f"{out} already exists: nothing is overwritten")
+    _files.check_new(out)
     if not case.has("verdict.json"):
         raise CaseError(f"{case.path} is not finished: it has no verdict.json (anw verdict)")
 

@@ -87,6 +87,8 @@ class Case:
         self._on_progress = on_progress
         self.path = pathlib.Path(path)
         if not self.path.is_dir():
+            if self.path.exists():
+                raise CaseError(_files.no_folder(self.path))
             raise CaseError(f"the case folder {self.path} is not there")
         # A suspect's code may change the working folder.
         self.path = self.path.absolute()

@@ -122,7 +122,9 @@ def measured_effect(access: str, study: str | None) -> float | None:
     studies = effects()["access"].get(_check.one_of(KINDS, access=access))
     if not studies or study is None:
         return None
-    return studies[_check.one_of(studies, study=study)]["median"]
+    if study not in studies:  # names with commas: `_check.one_of` would run them together
+        raise ValueError(f"study must be one of {list(studies)}, got {study!r:.80}")
+    return studies[study]["median"]
 
 
 def hardest_study(access: str, mark: str) -> str | None:

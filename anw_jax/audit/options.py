@@ -178,14 +178,11 @@ class Choices:
         mark, strength = _mark_and_strength(plan)
         committed = {
             **{name: getattr(plan, name) for name in _OF_PLAN},
-            "scheme": scheme,
-            "slots": slots,
-            "mark": mark,
-            "strength": strength,
+            **{"scheme": scheme, "slots": slots, "mark": mark, "strength": strength},
         }
         given = self._given(*(field.name for field in dataclasses.fields(self)))
         for name, value in given.items():
-            if value != committed.get(name, value):
+            if name in committed and value != committed[name]:
                 raise CaseError(
                     f"{name} is {value!r}, but {committed[name]!r} was committed to: leave the "
                     "option out, or make a new commitment in another folder"
@@ -199,13 +196,16 @@ class Choices:
             of_errors = {name: getattr(rule, name) for rule in errors[:1] for name in names}
             views_of = {rule.kind: rule.views for rule in plan.rules}
             # Likewise, views in some earlier commitments are filled by reflection.
-            is_black = any(rule.fill == "black" for rule in plan.rules)
-            fill = "black" if is_black else "reflect"
+            fill = "black" if any(r.fill == "black" for r in plan.rules) else "reflect"
             rules = self._rules(plan.labels, of_errors, kinds, views_of, fill)
         if rules != plan.rules:
+            pairs = zip(rules, plan.rules, strict=False)
+            both = [(n, v, vars(b)[n]) for a, b in pairs for n, v in vars(a).items()]
+            where = [f"{n} is {v!r}, not {there!r}" for n, v, there in both if v != there]
             raise CaseError(
-                f"the options for access differ from those committed to ({rules[0]} and "
-                f"{plan.rules[0]}): leave them out, or make a new commitment in another folder"
+                "the options for access differ from those committed to "
+                f"({(*where, 'other rules')[0]}): leave them out, or make a new commitment in "
+                "another folder"
             )
 
 

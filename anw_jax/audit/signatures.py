@@ -255,6 +255,8 @@ def _load(path: pathlib.Path) -> Any:
         if key.public_key().public_bytes_raw().hex() != body["public"]:
             raise ValueError
     except (CaseError, KeyError, TypeError, ValueError):
+        if not path.exists():
+            raise KeyFileError(f"no signing key at {path}: the file does not exist") from None
         raise KeyFileError(
             f"{path} is no signing key: expected the file that `anw key signing` writes"
         ) from None

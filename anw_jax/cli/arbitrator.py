@@ -156,7 +156,7 @@ def plan(
     if case is not None:
         with ProgressLines() as lines:
             body = state_of(audit.Case(case, lines.of("photos")))
-        show(as_json, body, state_lines(body))
+        show(as_json, body, state_lines(body, case))
         return
     body = audit.estimate(
         access=access,

@@ -53,8 +53,12 @@ def case_new(folder: pathlib.Path, owners, suspects, as_json: bool) -> None:
                 f"{', '.join(SUSPECTS)}; got {text!r:.80}"
             )
         kinds[name] = kind
-    if len(set(owners)) < len(owners):
-        raise click.UsageError(f"--owner must be given once for each name, got {owners}")
+    for option, names in (("--owner", owners), ("--suspect", tuple(kinds))):
+        # Not every disk tells names apart by the case of their letters.
+        if len({name.casefold() for name in names}) < len(names):
+            raise click.UsageError(
+                f"{option} must be given once for each name, in capitals or not, got {names}"
+            )
     files = audit.new_case(folder, owners, kinds)
     lines = [
         f"{folder} written, {len(files)} files; {folder / 'README.md'} says what goes where"

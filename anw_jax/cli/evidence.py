@@ -198,6 +198,8 @@ def replay(case, key_files, ask, as_json, manifests, roots, signers, **given) ->
     ):
         if manifests and is_case_of_models(opened.path):
             raise click.UsageError("--manifest belongs to bundles of photos")
+        if roots and not stamp_files_of(opened):
+            raise click.UsageError(f"--anchor needs time stamps to verify, and {case} has none")
         report = report if is_bundle else None
         done, lines = replayed(opened, keys, report, ask, shown.of("rows"))
         compared, left = audit.compare_anchors(opened, _anchors(opened, **given))

@@ -1,6 +1,7 @@
 """Format the results of commands as lines of text."""
 
 import dataclasses
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from anw_jax.audit.checks import source_table
 from anw_jax.audit.declared import Declared
 from anw_jax.audit.labels import Labels
 from anw_jax.audit.statements import NAME as STATEMENTS
+from anw_jax.cli.output import then
 from anw_jax.cli.tables import (
     columns,
     pairs_of,
@@ -60,10 +62,16 @@ def _needed(other: dict[str, Any]) -> str:
     return f"{units:,} units" if units else "more units than --max-units"
 
 
+# The step after each file of a case; without any, the probe comes first.
+_NEXT = {
+    "": "probe", "probe": "declare", "declared": "audit",
+    "blind": "verdict", "closed": "verdict", "verdict": "report",
+}  # fmt: skip
+
+
 def state_of(case: Case) -> dict[str, Any]:
     """Gather the state of a case: the steps done, owners, suspects, and what was reached."""
-    steps = ("probe", "declared", "blind", "closed", "verdict")
-    body: dict[str, Any] = {"steps": [s for s in steps if case.has(f"{s}.json")]}
+    body: dict[str, Any] = {"steps": [s for s in _NEXT if s and case.has(f"{s}.json")]}
     if case.has("declared.json"):
         declared = Declared(case, case.read("declared.json"))
         body["budget"] = declared.body.get("budget")
@@ -79,8 +87,8 @@ def state_of(case: Case) -> dict[str, Any]:
     return body
 
 
-def state_lines(body: dict[str, Any]) -> list[str]:
-    """Format the state of a case."""
+def state_lines(body: dict[str, Any], case: pathlib.Path) -> list[str]:
+    """Format the state of the case in a folder, and the command that comes next."""
     lines = [f"steps done: {', '.join(body['steps']) or 'none'}"]
     for name, owner in body.get("owners", {}).items():
         lines.append(
@@ -99,7 +107,7 @@ def state_lines(body: dict[str, Any]) -> list[str]:
         lines.append(
             "each p is that of one test, not corrected for the other tests: see anw verdict"
         )
-    return lines
+    return [*lines, then("anw", _NEXT[["", *body["steps"]][-1]], case)]
 
 
 def probe_lines(body: dict[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from anw_jax.audit.published import COMMITMENT
 from anw_jax.audit.stamps import stamp_files, stamps_json
 from anw_jax.cli.model_case import needing_run
 from anw_jax.cli.options import json_option
-from anw_jax.cli.output import show
+from anw_jax.cli.output import show, then
 from anw_jax.errors import CaseError
 from anw_jax.keys import Plan
 from anw_jax.keys.beacons import read_beacon
@@ -102,6 +102,9 @@ def stamp(path, anchors, as_json) -> None:
     document = _document(path)
     plan = _plan_of(document)
     if not any(file.exists() for file in stamp_files(document)):
+        if anchors:
+            names = " or ".join(file.name for file in stamp_files(document))
+            raise CaseError(f"--anchor needs a time stamp to verify, and {path} has no {names}")
         show(as_json, {"stamps": []}, stamp_lines(path, KINDS[0]))
         return
     stamps = audit.read_stamps(document, audit.read_trust_anchors(anchors))
@@ -147,7 +150,11 @@ def key_signing(file, as_json) -> None:
     show(
         as_json,
         {"key": str(file), "public_key": public},
-        [f"{file} written. Keep it secret.", f"public key, for everybody: {public}"],
+        [
+            f"{file} written. Keep it secret, and use it for all your files.",
+            f"public key, for everybody: {public}",
+            f"send it to the other side; {then('anw', 'sign', 'FILES', '--key', file)}",
+        ],
     )
 
 
@@ -169,6 +176,8 @@ def sign(files, key_file, as_json) -> None:
     """
     signed = [(file, audit.sign_file(file, key_file).signer) for file in files]
     lines = [f"{file}.sig written, by {signer}" for file, signer in signed]
+    check = ("anw", "verify-signature", *files, "--signer", signed[0][1])
+    lines.append(f"keep each beside its file; anyone can check it, {then(*check)}")
     show(as_json, {"signed": _pairs(signed)}, lines)
 
 

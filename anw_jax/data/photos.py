@@ -45,12 +45,12 @@ def list_folder(folder: str | os.PathLike) -> FolderListing:
     Links to files are followed, links to folders are not.
 
     Raises:
-      SourceError: no such folder, or one below it that cannot be read, whose files would be
+      SourceError: no folder, or one below it that cannot be read, whose files would be
         left out unnoticed.
     """
     root = pathlib.Path(folder)
     if not root.is_dir():
-        raise errors.SourceError(f"folder {str(root)!r} is not there: give an existing folder")
+        raise errors.SourceError(_files.no_folder(root))
     photos, passed_over, others = [], [], collections.Counter()
     num_hidden = 0
     for entry in _entries(root):

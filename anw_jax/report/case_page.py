@@ -86,11 +86,12 @@ def new_page(case: Case, out: str | os.PathLike | None) -> pathlib.Path:
     """Return where the page of a case goes: a new file.
 
     Raises:
-      CaseError: it exists.
+      CaseError: it exists; FileNotFoundError, ValueError: as `_files.check_new`.
     """
     path = case.file(NAME) if out is None else pathlib.Path(out)
     if path.exists():
         raise CaseError(f"{path} already exists: name another file, or remove it")
+    _files.check_new(path)
     return path
 
 

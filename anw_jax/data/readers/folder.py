@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from anw_jax import errors
+from anw_jax import _files, errors
 from anw_jax.data.dataset import Splits, StreamedDataset, divide, goes_to_test
 from anw_jax.data.readers import cub, listings, tiny_imagenet
 
@@ -27,7 +27,7 @@ def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
     """
     root = pathlib.Path(argument).expanduser()
     if not argument or not root.is_dir():
-        raise errors.SourceError(f"folder {argument!r} is not there: give an existing folder")
+        raise errors.SourceError(_files.no_folder(argument and root))
     for layout in (tiny_imagenet, cub):
         found = layout.find(root)
         if found is not None:
