@@ -11,11 +11,14 @@ from anw_jax.lab.settings import (
     RunSettings,
     check_name,
 )
-from anw_jax.schemes.multitask.branch import check_num_inputs
+from anw_jax.schemes.multitask.branch import check_num_pairs
 from anw_jax.schemes.multitask.embed import DEFAULT, EmbedSettings
 from anw_jax.train import TrainSettings
 
 VARIANTS = ("projection", "branch")
+
+# The probability with which guesses may reach γ; 96 bits suffice for γ = 0.8.
+MOST_CHANCE = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +50,7 @@ class MultitaskSettings(RunSettings):
       taps: layers that are read.
       marks: marked networks, by name. Others can be added to a finished run.
       attacks: on each marked network, by name. Others can be added to a finished run.
-      num_bits: of each key; enough that guesses reach γ with probability 2^-64 at most.
+      num_bits: of each key; enough that guesses reach γ with probability 1e-9 at most.
       num_keys: in each network; the paper's variant has one.
       side: tapped values are averaged over `side` x `side` cells.
       num_innocents: networks that never met the marks: so many trained from scratch, and as
@@ -86,6 +89,6 @@ class MultitaskSettings(RunSettings):
         if not self.marks or not self.taps:
             raise ValueError("marks and taps must name at least one each")
         if any(mark.variant == "branch" for mark in self.marks.values()):
-            check_num_inputs(2 * self.num_bits, self.gamma)
+            check_num_pairs(self.num_bits, self.gamma, MOST_CHANCE)
         if self.model.pretrained is not None:
             raise ValueError("model.pretrained must be left out: w0 is trained here")

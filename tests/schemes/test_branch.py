@@ -1,5 +1,7 @@
 """The paper's variant: a trained branch, its rule, and the forgery that shows its worth."""
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
@@ -85,13 +87,34 @@ def test_a_silent_suspect_fails_the_rule(owner):
 
 
 @pytest.mark.parametrize(
-    ("gamma", "num_inputs"), [(0.7, 502), (0.8, 214), (0.9, 114), (0.8, 59)]
+    ("gamma", "least", "for_independent_labels"), [(0.7, 506, 502), (0.8, 217, 214)]
 )
-def test_least_numbers_of_inputs(gamma, num_inputs):
-    """The table of the reference, by the binomial tail."""
-    error = 2.0**-64 if num_inputs > 59 else 1e-6
-    multitask.check_num_inputs(num_inputs, gamma, error)
-    tail = scipy.stats.binom.sf(np.ceil(gamma * num_inputs) - 1, num_inputs, 0.5)
-    assert tail <= error
-    with pytest.raises(ValueError, match="num_inputs must be large enough"):
-        multitask.check_num_inputs(num_inputs // 2, gamma, error)
+def test_least_numbers_of_bits(gamma, least, for_independent_labels):
+    """The reference counts independent labels; ours are opposite in pairs."""
+    multitask.check_num_pairs(least, gamma)
+    for fewer in (least - 1, for_independent_labels // 2):
+        with pytest.raises(ValueError, match="num_bits must be larger for γ"):
+            multitask.check_num_pairs(fewer, gamma)
+    tail = scipy.stats.binom.sf(
+        np.ceil(gamma * for_independent_labels) - 1, for_independent_labels, 0.5
+    )
+    assert tail <= 2.0**-64
+
+
+@pytest.mark.parametrize("gamma", [0.7, 0.75, 0.9])
+def test_the_chance_of_guesses_is_that_of_the_luckiest(gamma):
+    """By enumeration of all guesses on four pairs, and of all bits."""
+    labels = np.array(
+        [
+            multitask.input_labels(Bits(np.array(signs)))
+            for signs in itertools.product((-1, 1), repeat=4)
+        ]
+    )
+    guesses = np.array(list(itertools.product((0, 1), repeat=8)))
+    right = (guesses[:, None] == labels[None]).mean(axis=2)
+    luckiest = (right >= gamma).mean(axis=1).max()
+    multitask.check_num_pairs(4, gamma, luckiest)
+    with pytest.raises(ValueError, match="num_bits must be larger"):
+        multitask.check_num_pairs(4, gamma, luckiest * 0.999)
+    # As if all eight labels were independent: the near lie.
+    assert scipy.stats.binom.sf(np.ceil(gamma * 8) - 1, 8, 0.5) < luckiest

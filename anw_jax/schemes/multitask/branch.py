@@ -46,7 +46,7 @@ class RuleResult:
     Attributes:
       accuracy: share of the keyed inputs that the branch labels as the bits say.
       gamma: γ, the least accuracy that passes.
-      num_inputs: N.
+      num_inputs: N, two for each bit.
     """
 
     accuracy: float
@@ -195,25 +195,30 @@ def apply_rule(
     return RuleResult(accuracy, gamma, len(said))
 
 
-def check_num_inputs(num_inputs: int, gamma: float, error: float = 2.0**-64) -> None:
-    """Check that guessing reaches γ with at most this probability: Bin(N, 1/2).
+def check_num_pairs(num_pairs: int, gamma: float, error: float = 2.0**-64) -> None:
+    """Check that guesses on all inputs reach γ with at most this probability.
+
+    The labels of a pair are opposite, so whoever guesses them opposite has both right or both
+    wrong: pairs count, not inputs. The bound is that of the luckiest way of guessing, in which
+    some pairs may have equal guesses, of which one is right.
 
     Raises:
-      ValueError: too few inputs for γ.
+      ValueError: too few pairs for γ.
 
     Example:
-      >>> check_num_inputs(214, 0.8)
-      >>> check_num_inputs(200, 0.8)
+      >>> check_num_pairs(217, 0.8)
+      >>> check_num_pairs(110, 0.8)
       Traceback (most recent call last):
-      ValueError: num_inputs must be large enough for γ = 0.8: guesses on 200 inputs reach it
-      with probability 1.7e-18, above 5.4e-20
+      ValueError: num_bits must be larger for γ = 0.8: guesses on the inputs of 110 bits reach
+      it with probability 7.8e-11, above 5.4e-20
     """
-    least = math.ceil(gamma * num_inputs - 1e-9)
-    chance = float(scipy.stats.binom.sf(least - 1, num_inputs, 0.5))
+    equal = np.arange(num_pairs)
+    least = np.ceil(gamma * num_pairs - equal / 2 - 1e-9)
+    chance = float(scipy.stats.binom.sf(least - 1, num_pairs - equal, 0.5).max())
     if chance > error:
         raise ValueError(
-            f"num_inputs must be large enough for γ = {gamma:g}: guesses on {num_inputs} "
-            f"inputs reach it with probability {chance:.2g}, above {error:.2g}"
+            f"num_bits must be larger for γ = {gamma:g}: guesses on the inputs of {num_pairs} "
+            f"bits reach it with probability {chance:.2g}, above {error:.2g}"
         )
 
 
