@@ -153,34 +153,52 @@ def _without(file: pathlib.Path) -> str:
     )
 
 
-def limits(mark: str = "hue_rotation", level: float = 1e-3) -> str:
+def limits(level: float = 1e-3) -> str:
     """What attacks and kinds of answers leave of the evidence, in Markdown."""
-    return f"{_attacks(mark, level)}\n\n{_answers()}"
+    return f"{_attacks(level)}\n\n{_answers()}"
 
 
-def _attacks(mark: str, level: float) -> str:
-    """The attacks of the battery, by the number of networks that still show the mark."""
-    battery = json.loads((ROOT / "results" / "battery.json").read_text())
-    rows = [row for row in battery["rows"] if row["mark"] == mark]
-    models = list(battery["models"])
-    by_count: dict[int, list[str]] = {}
-    for attack in dict.fromkeys(row["attack"] for row in rows):
-        found = [row for row in rows if row["attack"] == attack]
-        if sorted(row["model"] for row in found) != sorted(models):
-            raise SystemExit(f"battery.json lacks models under the attack {attack}")
-        count = sum(row["log10_p"] <= math.log10(level) for row in found)
-        accuracy = statistics.mean(row["accuracy"] for row in found)
-        given = found[0]["parameters"] if count < len(models) else {}
-        settings = [f"{name} {value}" for name, value in given.items() if value is not None]
-        text = ", ".join([*settings, f"accuracy {accuracy:.2f}"])
-        by_count.setdefault(count, []).append(f"`{attack}` ({text})")
+# The table of each mark whose column the README has.
+_BATTERIES = {"hue_rotation": "battery.json", "light": "battery_gentle.json"}
+
+
+def _attacks(level: float) -> str:
+    """In how many networks each mark is still found, and at what accuracy, by attack."""
+    found = {mark: _battery(name, mark, level) for mark, name in _BATTERIES.items()}
     lines = [
-        f"| p ≤ {level:g} in | photos marked with `{mark}`, after the attack |",
-        "| --- | --- |",
+        f"| attack | {' | '.join(f'{mark}: p ≤ {level:g} in | accuracy' for mark in found)} |",
+        f"| --- |{' --- |' * (2 * len(found))}",
     ]
-    for count in sorted(by_count, reverse=True):
-        lines.append(f"| {count} of {len(models)} | {'; '.join(by_count[count])} |")
+    for attack in dict.fromkeys(attack for one in found.values() for attack in one):
+        rows = [one.get(attack) for one in found.values()]
+        texts = dict.fromkeys(row["settings"] for row in rows if row)
+        settings = " / ".join(text for text in texts if text)
+        cells = [row["text"] if row else "not yet run | –" for row in rows]
+        lines.append(f"| `{attack}`{settings and f' ({settings})'} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _battery(name: str, mark: str, level: float) -> dict[str, dict[str, str]]:
+    """Parameters, number of networks and mean accuracy of one mark's rows, by attack."""
+    battery = json.loads((ROOT / "results" / name).read_text())
+    by_attack: dict[str, list[dict]] = {}
+    for row in battery["rows"]:
+        if row["mark"] == mark:
+            by_attack.setdefault(row["attack"], []).append(row)
+    found = {}
+    for attack, rows in by_attack.items():
+        if sorted(row["model"] for row in rows) != sorted(battery["models"]):
+            raise SystemExit(f"{name} lacks models under the attack {attack}")
+        count = sum(row["log10_p"] <= math.log10(level) for row in rows)
+        accuracy = statistics.mean(row["accuracy"] for row in rows)
+        given = rows[0]["parameters"].items()
+        found[attack] = {
+            "settings": ", ".join(
+                f"{key} {value}" for key, value in given if value is not None
+            ),
+            "text": f"{count} of {len(rows)} | {accuracy:.2f}",
+        }
+    return found
 
 
 def _answers() -> str:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import jax
 import pytest
 
+from anw_jax import attacks
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -51,14 +53,22 @@ def test_the_tables_are_made_from_the_result_files():
 
 
 def test_the_limits_agree_with_the_pages_on_attacks_and_answers():
-    counts = re.findall(r"^\| (\d) of 5 \| (.*) \|$", README, re.M)
-    found = {
-        name: int(count) for count, text in counts for name in re.findall(r"`(\w+)` \(", text)
-    }
-    battery = (ROOT / "results" / "battery.md").read_text().partition("## Every cell")[0]
-    assert "| attack | parameters | accuracy | hue_rotation: p ≤ 1e-3 |" in battery
-    rows = re.findall(r"^\| (\w+) \| [^|]* \| [\d.]+ \| (\d) \|", battery, re.M)
-    assert found == {name: int(count) for name, count in rows}
+    row = re.compile(
+        r"^\| `(\w+)`.* \| (\d) of 5 \| ([\d.]+) \| (\d) of 5 \| ([\d.]+) \|$", re.M
+    )
+    assert "| attack | hue_rotation: p ≤ 0.001 in | accuracy | light: p ≤ 0.001 in |" in README
+    ours = {name: texts for name, *texts in row.findall(README)}
+    for at, (file, mark) in enumerate(
+        (("battery", "hue_rotation"), ("battery_gentle", "light"))
+    ):
+        page = (ROOT / "results" / f"{file}.md").read_text().partition("## Every cell")[0]
+        assert f"| attack | parameters | accuracy | {mark}: p ≤ 1e-3 |" in page
+        rows = re.findall(r"^\| (\w+) \| [^|]* \| ([\d.]+) \| (\d) \|", page, re.M)
+        assert len(rows) == len(attacks.NAMES) + 1
+        for name, accuracy, count in rows:
+            found, rounded = ours[name][2 * at : 2 * at + 2]
+            assert found == count
+            assert float(rounded) == pytest.approx(float(accuracy), abs=0.006)
     adapters = (ROOT / "docs" / "adapters.md").read_text()
     for kind in ("logits", "label once", "label", "label, own labels"):
         cells = re.findall(rf"^\| {kind} \| ([^ ]+) ·", adapters, re.M)
