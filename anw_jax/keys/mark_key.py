@@ -12,6 +12,7 @@ from anw_jax.errors import KeyFileError
 
 _FORMAT = "anw_jax mark key, version 1: keep this file secret"
 _TAG_CHECK = b"anw_jax/v1/key-file-check\0"
+_FIELDS = {"format", "origin", "key", "check"}
 _TAG_EXPERIMENT = b"anw_jax/v1/experiment-key\0"
 _NUM_BYTES = 32
 _MOST_BYTES = 2**16
@@ -112,7 +113,7 @@ class MarkKey:
         try:
             with _files.open_regular(path) as file:
                 body = _json.loads(file.read(_MOST_BYTES))
-            if body["format"] != _FORMAT:
+            if body.keys() != _FIELDS or body["format"] != _FORMAT:
                 raise KeyError("format")
             key = cls(bytes.fromhex(body["key"]), body["origin"])
             intact = hmac.compare_digest(body["check"], _check_digits(key.secret, key.origin))
@@ -120,7 +121,7 @@ class MarkKey:
             raise KeyFileError(f"no mark key at {path}: the file does not exist") from None
         except OSError as error:
             raise KeyFileError(f"{path} cannot be read: {error.strerror}") from None
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise KeyFileError(
                 f"{path} is not a mark-key file: expected the JSON that MarkKey.save writes"
             ) from None

@@ -135,6 +135,7 @@ DAMAGED = "is a damaged mark-key file: its check digits do not fit the key"
         (lambda body: json.dumps(body)[:-9], NOT_A_KEY),
         (lambda body: {"format": body["format"]}, NOT_A_KEY),
         (lambda body: body | {"format": "anw_jax mark key, version 2"}, NOT_A_KEY),
+        (lambda body: body | {"note": ""}, NOT_A_KEY),
         (lambda body: body | {"key": 5}, NOT_A_KEY),
         (lambda body: body | {"key": body["key"][:-2]}, NOT_A_KEY),
         (lambda body: body | {"key": "zz" * 32}, NOT_A_KEY),
