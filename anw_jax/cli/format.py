@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from anw_jax.audit import AuditState, Case, RecordState, Replayed, reached
+from anw_jax.audit.case import is_case_of_models
 from anw_jax.audit.checks import source_table
 from anw_jax.audit.declared import Declared
 from anw_jax.audit.labels import Labels
@@ -70,8 +71,10 @@ _NEXT = {
 
 
 def state_of(case: Case) -> dict[str, Any]:
-    """Gather the state of a case: the steps done, owners, suspects, and what was reached."""
+    """Gather the state of a case: the steps done; of photos, what was declared and reached."""
     body: dict[str, Any] = {"steps": [s for s in _NEXT if s and case.has(f"{s}.json")]}
+    if is_case_of_models(case.path):  # whose files have other fields
+        return body
     if case.has("declared.json"):
         declared = Declared(case, case.read("declared.json"))
         body["budget"] = declared.body.get("budget")

@@ -323,3 +323,15 @@ def test_a_stamp_under_a_name_that_nothing_reads_is_named(folder, name):
     text = rf"ann holds files that nothing reads: {name} \(a time stamp of mark.json must be"
     with pytest.warns(UserWarning, match=text):
         probe_models(folder.case)
+
+
+def test_anw_plan_says_what_comes_next(folder, capsys):
+    def said() -> str:
+        assert run(["plan", str(folder.path)]) == 0
+        return capsys.readouterr().out
+
+    assert said() == f"steps done: none\nthen: anw probe {folder.path}\n"
+    folder.sealed()
+    assert said().endswith(f"\nthen: anw verdict {folder.path}\n")
+    folder.verdict()
+    assert said().endswith(f"\nthen: anw report {folder.path}\n")
