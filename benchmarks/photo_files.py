@@ -1,8 +1,8 @@
-"""Seconds and memory of `anw mark` for one 12-megapixel JPEG file, beside decode and encode.
+"""Seconds and memory of `anw mark` and `anw preview` for one 12-megapixel JPEG file.
 
 The floor is Pillow alone: decode the file, and encode its pixels with the same tables. Seconds
 are those of one core (`time.process_time`), so a busy machine changes them little; memory is
-the peak of `anw mark` on a folder that holds this file alone.
+the peak of each command on a folder that holds this file alone.
 
 Measured while trainings shared both cores: decode and encode 0.14 s, mark 0.50 s (0.36 s more,
 most of it the mark `light`), peak 348 MiB, of which 221 are jax and the rest of the imports.
@@ -58,6 +58,14 @@ def mark_one(path: pathlib.Path, mark_name: str = "light") -> bytes:
     return data.encode(original, marked, data.Encoding(), str(path)).content
 
 
+def preview_one(path: pathlib.Path) -> None:
+    """Decode, mark and measure one file, as `audit.preview_folder` does."""
+    from anw_jax.audit.preview import PreviewPass, ThrowAwayMark
+    from anw_jax.shards.shard import Shard
+
+    PreviewPass(ThrowAwayMark())(Shard(0, ((path.name, path, True),)))
+
+
 def floor(path: pathlib.Path) -> bytes:
     """Decode and encode one file with Pillow alone."""
     from PIL import Image
@@ -75,27 +83,35 @@ def measure(rounds: int) -> dict:
         path = pathlib.Path(folder) / "photos" / "photo.jpg"
         path.parent.mkdir()
         write_photo(path)
-        sides = {"decode and encode": lambda: floor(path), "mark": lambda: mark_one(path)}
+        sides = {
+            "decode and encode": lambda: floor(path),
+            "mark": lambda: mark_one(path),
+            "preview": lambda: preview_one(path),
+        }
         seconds = _measure.alternate(sides, rounds, time.process_time)
-        peak = _peak_of_anw_mark(pathlib.Path(folder))
+        peaks = _peaks(pathlib.Path(folder))
     medians = {name: float(np.median(taken)) for name, taken in seconds.items()}
     results = {
         "megapixels": _SIZE[0] * _SIZE[1] / 1e6,
         "seconds_of_one_core": seconds,
         "beyond_decoding_and_encoding_seconds": medians["mark"] - medians["decode and encode"],
-        "peak_mib": peak,
+        "peak_mib": peaks["mark"],
+        "preview_beyond_decoding_and_encoding_seconds": medians["preview"]
+        - medians["decode and encode"],
+        "preview_peak_mib": peaks["preview"],
     }
-    print({**medians, "peak MiB": results["peak_mib"]})
+    print({**medians, "peak MiB": peaks})
     return results
 
 
-def _peak_of_anw_mark(folder: pathlib.Path) -> float:
-    """Commit to `folder/photos`, then mark it; return the peak of marking, in MiB."""
+def _peaks(folder: pathlib.Path) -> dict[str, float]:
+    """Preview, commit to and mark `folder/photos`; return the peak of each command, in MiB."""
     where = ["photos", "--key", "ann.key", "--out", "marked"]
-    beacon = ["--beacon", "arbitrator:a benchmark"]
+    peaks = {}
     for words in (
+        ["preview", "photos", "--out", "look"],
         ["key", "new", "ann.key"],
-        ["commit", *where, *beacon],
+        ["commit", *where, "--beacon", "arbitrator:a benchmark"],
         ["mark", *where, "--beacon-value", "ab" * 32],
     ):
         done = subprocess.run(
@@ -109,7 +125,8 @@ def _peak_of_anw_mark(folder: pathlib.Path) -> float:
         code, peak = done.stdout.split()[-2:]
         if code != "0":
             raise RuntimeError(f"anw {words[0]} ended with code {code}: {done.stderr}")
-    return float(peak)
+        peaks[words[0]] = float(peak)
+    return peaks
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from anw_jax import _json
+from anw_jax import _json, progress
 from anw_jax.audit.batches import Like, stored_batch
 from anw_jax.audit.bundle_write import (
     REPORT,
@@ -67,6 +67,7 @@ def bundle_case(
     report: str,
     *,
     with_names: bool = False,
+    on_progress: progress.ReportFn = progress.silent_parts,
 ) -> Bundled:
     """Write the evidence bundle of a finished case; the same case gives the same bytes.
 
@@ -78,6 +79,7 @@ def bundle_case(
       out: the zip file; it must not exist.
       report: the verdict as text, which becomes `report.txt`.
       with_names: whether to keep the photos' file names.
+      on_progress: as `replay_case` takes it.
 
     Raises:
       CaseError: the case is not finished; a file of it is a link; keys of a sequential case;
@@ -92,7 +94,7 @@ def bundle_case(
             "a sequential case never opens its keys, and a bundle would publish them: leave "
             "--key out"
         )
-    replay_case(case, dict(mark_keys))
+    replay_case(case, dict(mark_keys), on_progress=on_progress)
     declared = check_unchanged(case)
     members: Members = {REPORT: report.encode()}
     members |= _files_of(declared, with_names) | _queries(declared)

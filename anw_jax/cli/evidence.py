@@ -68,12 +68,14 @@ def bundle(case, key_files, out, with_names, as_json) -> None:
       anw bundle case --key ann.key --out evidence.zip
       anw bundle case --key ann.key --out evidence.zip --with-names
     """
-    with opened_case(case) as (opened, _):
+    with opened_case(case) as (opened, lines):
         keys = keys_of(opened, key_files)
         text = ""
         if opened.has("verdict.json"):
             text = report_of(opened.read("verdict.json"))
-        done = audit.bundle_case(opened, keys, out, text, with_names=with_names)
+        done = audit.bundle_case(
+            opened, keys, out, text, with_names=with_names, on_progress=lines.of("rows")
+        )
     needed = (
         "it calls photos by the SHA-256 of their names: to check that they are those committed "
         "to, a reader also needs the owner's manifest.json"

@@ -119,6 +119,7 @@ def test_every_step_of_a_case_reports_progress(tmp_path, monkeypatch):
         ("audit", case_dir),
         ("verdict", case_dir, "--key", tmp_path / "ann.key"),
         ("replay", case_dir, "--key", tmp_path / "ann.key", "--ask", "0.2"),
+        ("bundle", case_dir, "--key", tmp_path / "ann.key", "--out", tmp_path / "case.zip"),
     ):
         terminal[1].truncate(0), terminal[1].seek(0)
         assert run([str(word) for word in words]) in (0, 9), terminal[1].getvalue()
@@ -127,7 +128,8 @@ def test_every_step_of_a_case_reports_progress(tmp_path, monkeypatch):
     assert "net: " in said["probe"]
     assert " queries" in said["probe"]
     assert "net: 132 of 132 queries" in said["audit"]
-    assert "rows of net: 132 of 132 rows" in said["replay"]
+    for word in ("replay", "bundle"):  # which replays before it writes
+        assert "rows of net: 132 of 132 rows" in said[word]
     assert "querying net again: 3 of 3 rows" in said["replay"]
 
 
