@@ -4,8 +4,9 @@ The floor is Pillow alone: decode the file, and encode its pixels with the same 
 are those of one core (`time.process_time`), so a busy machine changes them little; memory is
 the peak of each command on a folder that holds this file alone.
 
-Measured while trainings shared both cores: decode and encode 0.14 s, mark 0.50 s (0.36 s more,
-most of it the mark `light`), peak 348 MiB, of which 221 are jax and the rest of the imports.
+Measured while trainings shared both cores: decode and encode 0.10 s, mark 0.33 s (0.23 s more,
+most of it the mark `light`), preview 0.61 s (0.51 s more; it encodes only small pictures, and
+half of it is the measuring). Peaks: 297 MiB, and 366 MiB with the libraries of the page.
 """
 
 import argparse
