@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from anw_jax.errors import SettingsError
-from tools.reproduction import pictures, section
+from tools.reproduction import multitask, pictures, section
 from tools.reproduction.claims import NO_RESULT, NOT_YET_RUN, Claim, verdict
 from tools.reproduction.runs import Runs
 from tools.reproduction.study import Study, load_studies
@@ -123,7 +123,8 @@ def document(
     introduction = _INTRODUCTION.read_text(encoding="utf-8")
     parts = [introduction, _summary(rows), _claims_table(rows), "## Row by row\n"]
     parts += [_row_section(row) for row in rows]
-    parts += [_open_section(rows), pictures.section(pathlib.Path(results))]
+    parts += [_open_section(rows), multitask.section(pathlib.Path(results))]
+    parts.append(pictures.section(pathlib.Path(results)))
     return "\n".join(parts)
 
 
