@@ -2,6 +2,7 @@
 
 Command:   python run.py --config=experiments/multitask.py[:quick]
            ... multitask.py:quick_overwrites, four overwritings of the networks of quick
+           ... multitask.py:quick_attacks, fine-pruning, distillation, other re-basings of them
            ... multitask.py:quick_without_drift and :quick_without_tuning, which embed without
            R_func and without R_DA
            ... multitask.py:study for all regularisers and attacks
@@ -61,6 +62,16 @@ _QUICK = {
 _QUICK_OVERWRITES = _QUICK | {
     "name": "multitask_quick_overwrites",
     "attacks": {"overwrite_4": {"times": 4, "num_steps": 200, "num_bits": 110}},
+}
+_QUICK_ATTACKS = _QUICK | {
+    "name": "multitask_quick_attacks",
+    "attacks": {
+        "fine_prune": {"fraction": 0.5, "num_epochs": 5, "learning_rate": 0.005},
+        "distil": {"photos": "clean"},
+        "permute": {"kind": "permute"},
+        "scale": {"kind": "scale"},
+        "dummy": {"kind": "dummy"},
+    },
 }
 
 
@@ -140,6 +151,7 @@ def get_config(variant: str = "study") -> ml_collections.ConfigDict:
         study=_STUDY,
         quick=_QUICK,
         quick_overwrites=_QUICK_OVERWRITES,
+        quick_attacks=_QUICK_ATTACKS,
         quick_without_drift=_quick_without("drift", ()),
         quick_without_tuning=_quick_without("tuning", ("fine_tune",)),
         paper=_PAPER,

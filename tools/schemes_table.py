@@ -50,10 +50,17 @@ class Cell(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What one run says of a system: suspects by attack, and p of innocent ones."""
+    """What one run says of a system.
+
+    Attributes:
+      cells: suspects by attack.
+      innocents: log10 p of innocent suspects.
+      wrong_keys: for each reading, whether its p under wrong keys were super-uniform.
+    """
 
     cells: dict[str, Cell]
     innocents: list[float]
+    wrong_keys: list[bool]
 
 
 class System(NamedTuple):
@@ -75,9 +82,13 @@ def read_multitask(mark: str) -> Callable[[dict[str, Any]], Reading]:
     """Return the reader of one marked network in runs of `lab.multitask`."""
 
     def read(run: dict[str, Any]) -> Reading:
-        cells = {attack: _multitask(one) for attack, one in run["marks"][mark].items()}
-        innocents = [one["log10_p"] for found in run["controls"].values() for one in found]
-        return Reading(cells, innocents if mark == "projection" else [])
+        rows = run["marks"][mark]
+        cells = {attack: _multitask(one) for attack, one in rows.items()}
+        keys = [one for row in rows.values() for one in row.get("keys", ())]
+        controls = [one for found in run["controls"].values() for one in found]
+        innocents = controls if mark == "projection" else []
+        wrong_keys = [one["wrong_keys_super_uniform"] for one in keys + innocents]
+        return Reading(cells, [one["log10_p"] for one in innocents], wrong_keys)
 
     return read
 
@@ -93,16 +104,17 @@ def _multitask(numbers: dict[str, Any]) -> Cell:
 
 def read_barrier(run: dict[str, Any]) -> Reading:
     """Read a run of `lab.barrier`: copies of stolen outputs, and innocent ones."""
-    settings, cells, innocents = run["settings"], {}, []
+    settings, cells, innocents, wrong_keys = run["settings"], {}, [], []
     num_bits = settings["bits_each"] * len(settings["families"])
     for name, row in run["copies"].items():
         one = row["all_queries"]
+        wrong_keys.append(one["wrong_keys_super_uniform"])
         if settings["copies"][name]["pairs"] != "stolen":
             innocents.append(one["log10_p"])
             continue
         right = one["num_right"] / num_bits
         cells[name] = Cell(right, one["log10_p"], one["outcome"] == "shown", row["psnr"])
-    return Reading(cells, innocents)
+    return Reading(cells, innocents, wrong_keys)
 
 
 def read_pictures(run: dict[str, Any]) -> Reading:
@@ -112,7 +124,7 @@ def read_pictures(run: dict[str, Any]) -> Reading:
         share = row["stage_2"]["success_rate"]
         if run["settings"]["copies"][name]["pairs"] == "stolen":
             cells[name] = Cell(share, None, share > _MOST_OUTPUTS, row["psnr"])
-    return Reading(cells, [])
+    return Reading(cells, [], [])
 
 
 def read_fingerprint(run: dict[str, Any]) -> Reading:
@@ -126,15 +138,16 @@ def read_fingerprint(run: dict[str, Any]) -> Reading:
         cells[name] = Cell(
             max(shares, default=None), None, is_found, 100 * row["test_accuracy"]
         )
-    return Reading(cells, [])
+    return Reading(cells, [], [])
 
 
+_ON_QUICK = ("multitask_quick", "multitask_quick_overwrites", "multitask_quick_attacks")
 _WITHOUT_DRIFT = ("multitask_quick_without_drift",)
 _WITHOUT_TUNING = ("multitask_quick_without_tuning",)
 SYSTEMS = (
     System(
         "multi-task, fixed projection",
-        ("multitask_quick", "multitask_quick_overwrites"),
+        _ON_QUICK,
         read_multitask("projection"),
     ),
     System(
@@ -149,7 +162,7 @@ SYSTEMS = (
     ),
     System(
         "multi-task, trained branch (γ)",
-        ("multitask_quick", "multitask_quick_overwrites"),
+        _ON_QUICK,
         read_multitask("branch"),
     ),
     System(
@@ -172,7 +185,7 @@ SYSTEMS = (
 
 def summary(results: pathlib.Path, systems: tuple[System, ...] = SYSTEMS) -> dict[str, Any]:
     """Summarise all runs: each system's attacks over seeds, and all innocent suspects."""
-    rows, innocents = [], []
+    rows, innocents, wrong_keys = [], [], []
     for system in systems:
         runs, cells = [], {}
         for number, experiment in enumerate(system.experiments):
@@ -180,6 +193,7 @@ def summary(results: pathlib.Path, systems: tuple[System, ...] = SYSTEMS) -> dic
             readings = [system.read(run) for run in found]
             if number == 0:
                 innocents += [log10_p for one in readings for log10_p in one.innocents]
+            wrong_keys += [one for reading in readings for one in reading.wrong_keys]
             runs += found
             for attack, found_cells in _by_attack(readings).items():
                 cells.setdefault(attack, found_cells)
@@ -194,7 +208,11 @@ def summary(results: pathlib.Path, systems: tuple[System, ...] = SYSTEMS) -> dic
                 "attacks": {name: _over_seeds(cells[name]) for name in cells},
             }
         )
-    return {"rows": rows, "innocents": _against_band(innocents)}
+    return {
+        "rows": rows,
+        "innocents": _against_band(innocents),
+        "wrong_keys": {"cells": len(wrong_keys), "super_uniform": sum(wrong_keys)},
+    }
 
 
 def _runs(folder: pathlib.Path) -> list[dict[str, Any]]:
@@ -254,6 +272,12 @@ def table(found: dict[str, Any]) -> str:
         notes.append(
             f"* Innocent suspects: {band['below']} of {band['cells']} readings at p ≤ "
             f"{band['level']:g}; chance allows {band['allowed']} (binomial, .999)."
+        )
+    wrong = found["wrong_keys"]
+    if wrong["cells"]:
+        notes.append(
+            f"* Wrong keys: in {wrong['super_uniform']} of {wrong['cells']} readings p under "
+            "2,000 (marks in outputs) or 10,000 wrong keys is small no oftener than it says."
         )
     return "\n".join([*lines, "", *notes]) + "\n"
 

@@ -16,6 +16,7 @@ def run(seed: int, **numbers) -> dict:
 def multitask(seed: int, log10_p: float, right: float) -> dict:
     read = {"watermark_accuracy": right, "log10_p": log10_p, "outcome": "shown"}
     innocent = {"watermark_accuracy": 0.5, "log10_p": -1.5, "outcome": "not shown"}
+    read, innocent = (one | {"wrong_keys_super_uniform": True} for one in (read, innocent))
     keys = [read, {**read, "log10_p": -40.0}]
     branch = {"test_accuracy": 0.58, "watermark_accuracy": right, "passes": True}
     return run(
@@ -85,8 +86,18 @@ def test_innocent_suspects_are_counted_against_the_band(results):
     }
 
 
+def test_readings_under_wrong_keys_are_counted(results):
+    found = multitask(2, -20.0, 1.0)
+    row = found["marks"]["projection"]["none"]
+    row["keys"][0] = row["keys"][0] | {"wrong_keys_super_uniform": False}
+    save(results / "multitask_quick", 2, found)
+    assert summary(results)["wrong_keys"] == {"cells": 9, "super_uniform": 8}
+    assert "* Wrong keys: in 8 of 9 readings" in table(summary(results))
+
+
 def test_copies_of_outputs_and_innocent_ones_are_told_apart():
     read = {"num_right": 60, "log10_p": -8.0, "outcome": "shown"}
+    read["wrong_keys_super_uniform"] = True
     rows = {name: {"psnr": 28.0, "all_queries": read} for name in ("plain", "innocent")}
     copies = {"plain": {"pairs": "stolen"}, "innocent": {"pairs": "clean"}}
     settings = {"bits_each": 40, "families": ["mixing", "odd"], "copies": copies}
