@@ -210,7 +210,7 @@ class _Fields:
         file, _, attribute = text.rpartition(":")
         if not file or not attribute.isidentifier():
             raise CaseError(f"{self._file.path}: {name} must be 'file.py:name', got {text!r}")
-        return self._file.path.parent / pathlib.Path(file).expanduser(), attribute
+        return self._file.path.parent / os.path.expanduser(file), attribute
 
     def check_listed(self, used: set[pathlib.Path]) -> None:
         """Warn of code that is used and not listed."""
@@ -223,7 +223,7 @@ class _Fields:
             raise CaseError(
                 f"{self._file.path}: files must be a list of file names, got {names!r:.60}"
             )
-        return [self._file.path.parent / pathlib.Path(name).expanduser() for name in names]
+        return [self._file.path.parent / os.path.expanduser(name) for name in names]
 
     def refuse_unused(self) -> None:
         unused = sorted(set(self._file.fields) - self._used)
@@ -235,7 +235,7 @@ class _Fields:
 
 
 def _beside(file: pathlib.Path, name: str) -> pathlib.Path:
-    return file.parent / pathlib.Path(name).expanduser()
+    return file.parent / os.path.expanduser(name)
 
 
 MakerFn = Callable[[_Fields], Suspect]

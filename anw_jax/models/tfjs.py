@@ -64,7 +64,7 @@ def load_tfjs(path: str | os.PathLike) -> dict[str, np.ndarray]:
       >>> load_tfjs(folder)
       {'fc/bias': array([1., 2.], dtype=float32)}
     """
-    path = pathlib.Path(path).expanduser()
+    path = pathlib.Path(os.path.expanduser(path))
     files = _open(path)
     index = _only_index(files, path)
     groups = _parse(files.read({index})[index], f"{index} in {path}")

@@ -6,6 +6,7 @@ one entry of `SYSTEMS`; files, order, statements, seals and verdicts are those o
 """
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -114,7 +115,7 @@ def open_network_suspect(file: SuspectFile) -> OpenModel:
             f"{file.path} must have the fields kind and file and no others, got "
             f"{', '.join(sorted(file.fields))}"
         )
-    network = open_network(file.path.parent / pathlib.Path(file.fields["file"]).expanduser())
+    network = open_network(file.path.parent / os.path.expanduser(file.fields["file"]))
     return OpenModel(network_digest(network), network)
 
 
@@ -174,7 +175,7 @@ def open_answers(file: SuspectFile) -> OpenModel:
             f"{file.path} must have kind = 'answers' and folder, and no other fields, for a "
             f"mark in outputs; got kind {file.kind!r:.40}"
         )
-    folder = file.path.parent / pathlib.Path(str(file.fields["folder"])).expanduser()
+    folder = file.path.parent / os.path.expanduser(str(file.fields["folder"]))
     images = [data.read_photo(path) for path in data.list_photos(folder)]
     if len({image.shape for image in images}) > 1:
         raise CaseError(f"{folder} must hold images of one size")

@@ -211,7 +211,8 @@ def confidence(
     """
     scores = np.sort(score_units(loss_table, units, statistic, references), axis=1)
     unusable = np.isnan(unit_losses(loss_table, units)[:, 0])
-    return np.where(unusable, -1.0, scores[:, -1] - scores[:, -2])
+    # Where a single slot can be drawn there is no second best, and nothing to be sure of.
+    return np.where(unusable, -1.0, scores[:, -1] - scores[:, -2:][:, 0])
 
 
 def which_units(

@@ -193,6 +193,9 @@ BAD_SUSPECTS = {
         "function must be 'file.py:name', got 'net_code/model.py'"
     ),
     'kind = "callable"\nfunction = "net_code/model.py:nothing"': "has no function 'nothing'",
+    'kind = "callable"\nfunction = "~no_such_user/model.py:answer"': (
+        "~no_such_user/model.py is not there"
+    ),
     'kind = "callable"\nfunction = "net_code/model.py:answer"': (
         "a declaration must name num_classes"
     ),

@@ -65,6 +65,12 @@ def test_confidence_never_looks_at_slots_and_unusable_units_come_last(plain_assi
     assert (first[[0, 1, 2, 4]] >= 0).all()
 
 
+def test_confidence_where_a_single_slot_can_be_drawn(plain_assignment):
+    units = plain_assignment([1, 1], 2).units
+    table = np.array([[2.0, 1.0], [np.nan, np.nan]])
+    assert confidence(table, units, "log_losses").tolist() == [0.0, -1.0]
+
+
 def test_edges(plain_assignment):
     none = stats.which_units(np.ones((4, 12)), plain_assignment([2, 3, 4, 5]))
     assert (len(none.units), none.num_examined) == (0, 0)

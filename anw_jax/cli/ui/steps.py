@@ -38,7 +38,7 @@ def path_of(**named: Any) -> pathlib.Path:
     ((name, text),) = named.items()
     if not _check.plain_text(**named).strip() or "\0" in text:
         raise ValueError(f"{name} must be a path, got {text!r:.80}")
-    return pathlib.Path.home() / pathlib.Path(text.strip()).expanduser()
+    return pathlib.Path.home() / os.path.expanduser(text.strip())
 
 
 def open_folder(session: Session, given: dict[str, Any]) -> list[str]:

@@ -1,5 +1,6 @@
 """`folder:<path>`: image files, in class folders or in the layout of a known set."""
 
+import os
 import pathlib
 
 import numpy as np
@@ -25,7 +26,7 @@ def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
     Colour profiles are not applied. Images of different sizes need `image_size`. If the set is
     streamed, a file that cannot be read is noticed when it is indexed. `data_dir` is not used.
     """
-    root = pathlib.Path(argument).expanduser()
+    root = pathlib.Path(os.path.expanduser(argument))
     if not argument or not root.is_dir():
         raise errors.SourceError(_files.no_folder(argument and root))
     for layout in (tiny_imagenet, cub):

@@ -1,5 +1,6 @@
 """`npz:<path>`: arrays in a NumPy archive."""
 
+import os
 import pathlib
 import zipfile
 
@@ -80,7 +81,7 @@ def load(argument: str, image_size: int | None, data_dir: str | None) -> Splits:
     `class_names` may name them. A file with `images` and `labels` only is split 80/20 by a
     hash of each image's pixels. `data_dir` is not used.
     """
-    path = pathlib.Path(argument).expanduser()
+    path = pathlib.Path(os.path.expanduser(argument))
     arrays = _read(path)
     wanted = _wanted(arrays, path)
     for images, labels in zip(wanted[::2], wanted[1::2], strict=True):
