@@ -381,8 +381,8 @@ def keys_of(opened, key_files) -> dict[str, MarkKey]:
 def bundle_command(opened: audit.Case, case: pathlib.Path) -> str:
     """Say how the bundle of a finished case is made; that of a sequential one needs no key."""
     keys = () if _is_sequential(opened) else ("--key", "KEY")
-    words = ("anw", "bundle", str(case), *keys, "--out", "evidence.zip")
-    return f"{shlex.join(words)} (all evidence, one file)"
+    words = ("anw", "bundle", str(case), *keys, "--out", "bundle.zip")
+    return f"{shlex.join(words)} (all that it rests on, in one file)"
 
 
 def _is_sequential(opened) -> bool:

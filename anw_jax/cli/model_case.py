@@ -91,8 +91,8 @@ def report(path: pathlib.Path, as_json: bool, out: pathlib.Path | None) -> int:
 
 
 def _bundle_command(path: pathlib.Path) -> str:
-    words = ("anw", "bundle", str(path), "--key", "KEY", "--out", "evidence.zip")
-    return f"{shlex.join(words)} (all evidence, one file)"
+    words = ("anw", "bundle", str(path), "--key", "KEY", "--out", "bundle.zip")
+    return f"{shlex.join(words)} (all that it rests on, in one file)"
 
 
 def missing_for_report(error: ImportError) -> MissingLibraryError:

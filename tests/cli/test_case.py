@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.audit.conftest import hand_over, write_suspect
+
 
 def test_it_says_what_to_do_next(anw, root):
     ran = anw("case", "new", root / "case", "--owner", "ann", "--suspect", "net=onnx")
@@ -44,3 +46,18 @@ def test_a_case_that_exists_is_refused(anw, root):
     ran = anw("case", "new", root / "case")
     assert ran.code == 1
     assert ran.err.startswith(f"anw: {root / 'case'} already exists: ")
+
+
+def test_nothing_printed_beside_an_innocent_verdict_says_evidence(anw, root):
+    case = root / "case"
+    case.mkdir()
+    hand_over(root, case)
+    write_suspect(case, root / "ann_photos")  # it saw the unmarked photos
+    for words in (("probe",), ("declare",), ("audit",)):
+        assert anw(*words, case).code == 0
+    ran = anw("verdict", case, "--key", root / "ann.key")
+    assert ran.code == 3
+    assert "Not shown at level" in ran.out
+    for said in (ran, anw("report", case)):
+        assert "then: anw" in said.out
+        assert "evidence" not in said.out.lower()

@@ -254,7 +254,8 @@ def test_a_changed_file_is_refused(sealed, file):
 def test_the_command(sealed, tmp_path, capsys):
     out = tmp_path / "page.html"
     assert run(["report", str(sealed), "--out", str(out), "--without-photos"]) == 0
-    after = f"then: anw bundle {sealed} --key KEY --out evidence.zip (all evidence, one file)"
+    words = f"anw bundle {sealed} --key KEY --out bundle.zip"
+    after = f"then: {words} (all that it rests on, in one file)"
     assert capsys.readouterr() == (f"{out} written\n{after}\n", "")
     assert run(["report", str(sealed), "--out", str(out)]) == 1
     seen = capsys.readouterr()
