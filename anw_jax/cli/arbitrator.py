@@ -24,6 +24,7 @@ from anw_jax.cli.format import (
     verdict_lines,
 )
 from anw_jax.cli.options import (
+    beacon_words,
     by_owner,
     json_option,
     parse_beacon_value,
@@ -196,8 +197,8 @@ def probe(case, photos, as_json) -> int:
     """
     with opened_case(case) as (opened, lines):
         body = audit.probe_case(opened, photos, MAKERS, lines.of("queries"))
+        after = [then("anw", "declare", case, *beacon_words(opened.owners))]
     is_fit = all(report["is_fit"] for report in body["suspects"].values())
-    after = [then("anw", "declare", case)]
     if not is_fit:
         after = [f"correct the files in {case / 'suspects'}", then("anw", "probe", case)]
     show(as_json, body, [*probe_lines(body), *after])
@@ -319,9 +320,15 @@ def _run_rounds(opened, opener, stop, budget, as_json) -> int:
         on_progress=ProgressLine("opened", "units"),
     )
     body, lines = state_body(state), audit_lines(state)
-    if not state.request:
+    if state.request:
+        one = (state.request, state.opening) if len(state.waiting) == 1 else ("IN", "OUT")
+        command = ("anw", "open", one[0], "--key", "KEY", "--from", "MARKED", "--out", one[1])
+        lines.append(f"an owner answers with: {shlex.join(map(str, command))}")
+        lines.append(then("anw", "audit", opened.path))
+    else:
         body["closed_sha256"] = opened.digest("closed.json")
-        lines += [digest_line(opened, "closed.json"), then("anw", "verdict", opened.path)]
+        after = then("anw", "verdict", opened.path, "--blind", body["closed_sha256"])
+        lines += [digest_line(opened, "closed.json"), after]
     show(as_json, body, lines)
     return output.WAITING if state.request else output.DONE
 

@@ -12,7 +12,7 @@ import click
 from anw_jax.audit.case import is_case_of_models
 from anw_jax.audit.stamps import stamps_of
 from anw_jax.cli import output
-from anw_jax.cli.options import by_owner, parse_beacon_value
+from anw_jax.cli.options import beacon_words, by_owner, parse_beacon_value
 from anw_jax.cli.output import show, stamps_lines, then
 from anw_jax.errors import MissingLibraryError
 from anw_jax.keys import MarkKey
@@ -43,6 +43,7 @@ def probe(path: pathlib.Path, as_json: bool) -> int:
     """Check that every suspect can be read by every owner's decoder."""
     with opened(path) as (case, judging):
         body = judging.probe_models(case)
+        after = [then("anw", "declare", path, *beacon_words(case.owners))]
     lines = []
     for name, report in body["suspects"].items():
         fit = "can be read" if report["is_fit"] else "CANNOT be read"
@@ -51,7 +52,9 @@ def probe(path: pathlib.Path, as_json: bool) -> int:
             lines += [f"  error: {text} (owner {owner})" for text in found["errors"]]
             lines += [f"  warning: {text} (owner {owner})" for text in found["warnings"]]
     is_fit = all(report["is_fit"] for report in body["suspects"].values())
-    show(as_json, body, [*lines, *([then("anw", "declare", path)] if is_fit else [])])
+    if not is_fit:
+        after = [f"correct the files in {path / 'suspects'}", then("anw", "probe", path)]
+    show(as_json, body, [*lines, *after])
     return output.DONE if is_fit else output.UNFIT
 
 

@@ -302,6 +302,13 @@ def by_owner(option: str, given: tuple[str, ...], owners: Iterable[str]) -> dict
     return values
 
 
+def beacon_words(owners: Mapping[str, Any]) -> list[str]:
+    """Return the options with which the values of the owners' beacons are given."""
+    names = [name for name, owner in owners.items() if owner.published.plan.beacon]
+    values = [f"{name}=FILE" if len(owners) > 1 else "FILE" for name in names]
+    return [word for value in values for word in ("--beacon", value)]
+
+
 def parse_beacon_value(plan: Plan, text: str) -> bytes:
     """Read the value of a plan's beacon from digits, from JSON, or from a file of either.
 

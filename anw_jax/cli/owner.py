@@ -335,5 +335,8 @@ def open_request(request, key_file, folder, out, signing_key, as_json) -> None:
     show(
         as_json,
         dataclasses.asdict(done),
-        [f"unit {done.unit} opened{again}, {done.step} before it: {out}"],
+        [
+            f"unit {done.unit} opened{again}, {done.step} before it: {out}",
+            f"send {out} to the arbitrator, and keep the key",
+        ],
     )

@@ -66,11 +66,21 @@ def test_two_suspects_one_guilty_by_hand(anw, root):
     told = anw("audit", case)
     assert told.code == 5
     assert told.out.splitlines()[0].split() == "owner suspect units wealth running p".split()
-    assert told.out.splitlines()[-1].startswith("waiting for the owner: ")
+    *_, waits, answer, after = told.out.splitlines()
+    assert waits.startswith("waiting for the owner: ")
+    request, opening = (
+        case / "exchange" / f"ann.{what}.json" for what in ("request", "opening")
+    )
+    assert answer == (
+        f"an owner answers with: anw open {request} --key KEY --from MARKED --out {opening}"
+    )
+    assert after == f"then: anw audit {case}"
     by_hand(anw, root, case)
-    assert anw("audit", case).out.splitlines()[-2] == "closed"
+    *_, closed, digest, after = anw("audit", case).out.splitlines()
+    assert closed == "closed"
+    assert after == f"then: anw verdict {case} --blind {digest.rpartition(' ')[2]}"
     ran = anw("verdict", case)
-    head, guilty, other, shown, *rest, end = ran.out.splitlines()
+    head, guilty, other, shown, *rest, end, after = ran.out.splitlines()
     assert ran.code == 10
     assert head.split() == "owner suspect units wealth p outcome".split()
     assert guilty.startswith("ann    guilty")
@@ -83,6 +93,7 @@ def test_two_suspects_one_guilty_by_hand(anw, root):
     assert sentence.endswith("one of 2 tests of the case; corrected for all of them: shown.")
     assert any(line.startswith("  1. the owner chose neither keys nor") for line in rest)
     assert end == "each model: shown (Bonferroni over 2 tests): ann against guilty"
+    assert after.startswith(f"then: anw report {case} ")
     verdict = json.loads((case / "verdict.json").read_text())
     assert verdict["tests"]["ann"]["guilty"]["p_value"] <= 0.0005
     state = anw("plan", case).out
@@ -97,7 +108,7 @@ def test_two_owners_with_an_opener_that_names_them(anw, root, monkeypatch):
     case = case_of(anw, root, "list of models", owners=("ann", "bob"))
     waiting = anw("audit", case)
     assert waiting.code == 5
-    last = waiting.out.splitlines()[-1]
+    last = waiting.out.splitlines()[-3]
     assert last.startswith("waiting for the owners: ")
     assert "ann.request.json" in last
     assert "bob.request.json" in last
