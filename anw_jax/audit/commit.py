@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import math
 import os
 import pathlib
 import shutil
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 
 from anw_jax import _check, progress
 from anw_jax.audit.files import only_one, target_names
-from anw_jax.audit.folder_report import FolderReport, report_on
+from anw_jax.audit.folder_report import FolderReport, plural, report_on
 from anw_jax.audit.labels import Labels, read_labels
 from anw_jax.audit.options import Choices
 from anw_jax.audit.published import (
@@ -30,6 +31,7 @@ from anw_jax.keys.beacons import read_beacon
 from anw_jax.keys.stamps import KINDS, Stamp
 from anw_jax.marks import Mark
 from anw_jax.shards import DigestPass, Shard, cut, join_digests, run_pass
+from anw_jax.stats import format_p
 
 # The digests of so many photos are kept when a commitment is refused.
 _MANY = 1000
@@ -143,6 +145,8 @@ def commit_folder(
                 published = before
                 _check_committed(before, out, mark_key, manifest, digest)
             registry.add(mark_key, published)
+    if before is None:
+        warnings += _about_level(published)
     return Committed(
         published.commitment,
         manifest.num_images,
@@ -179,6 +183,19 @@ def _about_beacon(name: str, now: datetime.datetime) -> tuple[str, ...]:
     when = f"the beacon's value appears at {appears.isoformat()}"
     older = f"a time stamp must be at least {stamp.least_hours} h older"
     return (f"{when}, and {older}: without one, the order rests on the arbitrator's word",)
+
+
+def _about_level(published: Published) -> tuple[str, ...]:
+    """Warn where no audit can reach the level: each unit divides p by N - 1 at most."""
+    units, level = published.manifest.num_units, published.plan.alpha
+    least = -units * math.log10(published.manifest.space.num_valid)
+    if least <= math.log10(level):
+        return ()
+    return (
+        f"no verdict can be shown at level {level:g}: the least p that "
+        f"{plural(units, 'unit')} of {published.manifest.space.num_valid} marks can give is "
+        f"{format_p(least)}; commit to more photos, or with a larger --alpha",
+    )
 
 
 def _about_labels(table: Labels | None) -> tuple[str, ...]:

@@ -174,15 +174,20 @@ def answer_request(
       request: the arbitrator's file.
       mark_key: the secret; it does not leave this process.
       folder: the owner's folder with manifest and commitment.
-      out: the opening to write.
+      out: the opening to write, in place of an earlier one.
 
     Raises:
-      CaseError: files that are missing or damaged.
+      CaseError: files that are missing or damaged; something else is at `out`.
       CommitmentError: another commitment, or a key that is not the one committed to.
       RecordError: the line does not follow the leaf opened before, its hash or bet is wrong,
         another unit's turn, or a second row for a unit that is open.
     """
     published = read_published(folder)
+    if out.exists():
+        try:
+            read_json(out, OPENING)
+        except CaseError as error:
+            raise CaseError(f"out may replace an earlier opening alone: {error}") from None
     with only_one(folder):  # otherwise two requests at once could open one leaf for two rows
         return _answer(request, mark_key, published, folder, out)
 

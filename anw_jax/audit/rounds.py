@@ -245,9 +245,11 @@ def _run(opener: str, case: Case, **names: Any) -> None:
     """Run the owner's command for one leaf; its output is shown only where it fails."""
     try:
         words = [word.format(**names) for word in shlex.split(opener)]
+        if not words:
+            raise ValueError("no command")
     except (KeyError, IndexError, ValueError) as error:
         raise OpenerError(
-            "opener may name {request}, {opening} and {owner}, "
+            "opener must be a command, which may name {request}, {opening} and {owner}; "
             f"got {opener!r:.80} ({error})"
         ) from None
     try:

@@ -355,7 +355,7 @@ def test_a_registry_numbers_commitments_and_knows_photos(root, photos):
 
     KEY.save(root / "own.key")
     commit = functools.partial(audit.commit_folder, photos, root / "own.key")
-    first = commit(root / "one", audit.Choices(mark="hue"))
+    first = commit(root / "one", audit.Choices(mark="hue", alpha=0.01))
     assert (first.number, first.is_new, first.warnings) == (1, True, ())
     assert {file.name for file in root.iterdir() if file.is_file()} == {"own.key", REGISTRY}
     assert not commit(root / "one", audit.Choices(mark="hue")).is_new  # the same, found again

@@ -72,12 +72,27 @@ def test_a_failing_opener_is_one_line_and_loses_nothing(root, case_dir):
         ),
         f"{sys.executable} -c pass": "the opener wrote no answer to",
         "no_such_program_here": "the opener 'no_such_program_here' cannot be run",
-        "cat {key}": "opener may name {request}, {opening} and {owner}",
+        "cat {key}": "which may name {request}, {opening} and {owner}; got 'cat {key}' ('key')",
+        " ": "opener must be a command",
     }.items():
         with pytest.raises(OpenerError) as error:
             audit.run_rounds(audit.Case(case_dir), opener=opener)
         assert message in str(error.value)
     assert to_the_end(root, case_dir, key).closed_because == "the level is reached"
+
+
+def test_nothing_but_an_opening_is_overwritten(root, case_dir):
+    key = opened_case(root, case_dir)
+    standing, marked = audit.run_rounds(audit.Case(case_dir)), root / "ann_marked"
+    letter = root / "letter.txt"
+    letter.write_text("not an opening")
+    for place in (letter, marked):
+        with pytest.raises(CaseError, match="out may replace an earlier opening alone: "):
+            audit.answer_request(standing.request, key, marked, place)
+    assert letter.read_text() == "not an opening"
+    assert not (marked / "openings.jsonl").exists()
+    for _ in range(2):
+        audit.answer_request(standing.request, key, marked, standing.opening)
 
 
 def test_killed_between_row_and_opening_the_same_row_waits(root, case_dir):

@@ -105,6 +105,18 @@ def test_options_of_access_are_named_with_both_values(anw, committed, option, co
     assert line.startswith(f"anw: {message}")
 
 
+def test_a_level_that_no_audit_can_reach_is_said(anw, here):
+    """One photo of 11 marks: p is at least 1/11 = 0.0909…"""
+    anw("key", "new", "ann.key")
+    commit = ("commit", "photos", "--key", "ann.key", "--beacon", "arbitrator:Jane", "--again")
+    warned = anw(*commit, "--out", "low", "--alpha", 0.0909).out
+    assert (
+        "warning: no verdict can be shown at level 0.0909: the least p that 1 unit of 11 marks "
+        "can give is 0.091; commit to more photos, or with a larger --alpha\n"
+    ) in warned
+    assert "no verdict can" not in anw(*commit, "--out", "high", "--alpha", 0.091).out
+
+
 # --- What comes next. ---
 
 
