@@ -244,6 +244,86 @@ def test_five_processes_decide_and_two_of_them_lie(place, capsys):
     assert "ann against found: shown" in capsys.readouterr().out
 
 
+def _said(code: int, *arguments) -> str:
+    """What a process says that ends with this exit code."""
+    command = [sys.executable, "-m", "anw_jax.cli", "model", *map(str, arguments)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    return done.stdout + done.stderr
+
+
+def _save_moved(place, name: str, by: float) -> pathlib.Path:
+    """Save the clean network with all weights moved."""
+    _, variables = load_network(place / "clean.npz")
+    save_network(place / name, MODEL, jax.tree.map(lambda leaf: leaf + by, variables))
+    return place / name
+
+
+@pytest.mark.slow
+def test_each_cheat_is_refused_by_name_to_a_process_of_its_own(place):
+    audit.new_signing_key(place / "eve")
+    assert keygen(place) == 0
+    log, mark, base = place / "log", place / "mark", place / "clean.npz"
+    seen = [_process("vote", log, "--sign", place / name) for name in NODES]
+    assert [process.wait(timeout=900) for process in seen] == [0] * 5
+    released, suspect, other = (
+        _save_moved(place, name, by)
+        for name, by in (("released.npz", 0.01), ("suspect.npz", 0.02), ("other.npz", 0.03))
+    )
+    by = {name: ("--log", log, "--sign", place / name) for name in ("ann", "eve")}
+    _said(0, "release", mark, "--network", released, *by["ann"])
+    late = ("--network", base, "--tap", TAPS[0], "--beacon", "arbitrator:The nodes")
+    _said(0, "keygen", place / "late", *late, "--image-size", "16", *by["eve"])
+    for name, change in (
+        ("altered", lambda mark: mark["decoder"].update(num_probes=99)),
+        ("other", lambda mark: mark.update(publication=3)),
+    ):
+        shutil.copytree(mark, place / name)
+        _change(place / name / "key1.json", change)
+
+    def claim(folder: str, model: pathlib.Path, who: str, code: int = 8) -> str:
+        given = ("--number", 1, "--suspect", model, "--beacon-value", VALUE, *by[who])
+        return _said(code, "claim", place / folder, *given)
+
+    def vote(who: str, code: int, model: pathlib.Path, value: str = VALUE) -> str:
+        number = next(one.number for one in read_log(log) if one.kind == "claim")
+        given = ("--claim", number, "--base", base, "--suspect", model)
+        signed = ("--beacon-value", value, "--sign", place / who)
+        return _said(code, "vote", log, *given, *signed)
+
+    assert "late publication: the model was released in record" in claim(
+        "late", released, "eve"
+    )
+    assert "late publication: 0 of 5 nodes" in claim("late", suspect, "eve")
+    assert "replayed claim: publication" in claim("mark", suspect, "eve")
+    assert "own release: the claimant released" in claim("mark", released, "ann")
+    assert "a setting was changed after the commitment" in claim("altered", suspect, "ann")
+    assert "altered key, decoder or plan" in claim("other", suspect, "ann")
+    assert "key 1 is spent" in claim("mark", suspect, "ann", code=0)
+    assert "spent key: claim" in claim("mark", other, "ann")
+    assert "is no node of this log" in vote("eve", 8, suspect)
+    assert "wrong model: claim" in vote("node0", 3, other)
+    assert "wrong beacon value: claim" in vote("node1", 3, suspect, "0e" * 32)
+    assert "second vote: " in vote("node1", 8, suspect)
+    for name, change, text in (
+        ("gap", pathlib.Path.unlink, "has a gap: 0003.json is missing"),
+        (
+            "forged",
+            lambda file: _change(file, lambda record: record.update(author="0f" * 32)),
+            "is not signed by its author",
+        ),
+    ):
+        shutil.copytree(log, place / name)
+        change(place / name / "0003.json")
+        assert text in _said(8, "log", place / name)
+
+
+def _change(file: pathlib.Path, change) -> None:
+    body = json.loads(file.read_text())
+    change(body)
+    file.write_text(json.dumps(body))
+
+
 def _fill(case, place, *, suspect: pathlib.Path, number: int) -> None:
     """Make a case of models from what the owner hands over."""
     ann = case / "owners" / "ann"
