@@ -42,7 +42,7 @@ from anw_jax.shards import (
 
 REPORT, DIGESTS = "report.json", "published.json"
 _REPORT_FORMAT = "anw_jax marking report, version 1"
-_DIGESTS_FORMAT = "anw_jax published files, version 1"
+DIGESTS_FORMAT = "anw_jax published files, version 1"
 
 _ADDED = (
     "was not committed to: later photos are a new batch, with a commitment and a key of its own"
@@ -167,7 +167,7 @@ def publish_folder(
             one.published: one.published_sha256 for one in (*done.marked, *done.unchanged)
         }
         _remove_others(job.published, digests.keys())
-        body = {"format": _DIGESTS_FORMAT, "commitment": done.commitment}
+        body = {"format": DIGESTS_FORMAT, "commitment": done.commitment}
         _json.write(out / DIGESTS, body | {"files": dict(sorted(digests.items()))})
         _json.write(out / REPORT, done.as_json())
         os.replace(job.published, out / PHOTOS)

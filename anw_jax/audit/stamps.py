@@ -34,7 +34,7 @@ ANCHORS = "anchors"
 _BEFORE_DIGEST = bytes.fromhex("30390201013031300d060960864801650304020105000420")
 _AFTER_DIGEST = bytes.fromhex("0101ff")
 
-_MOST_BYTES = 2**20
+_MOST_BYTES, _MOST_DOCUMENT = 2**20, 2**30  # published.json has a line for each photo
 _MOST_ACCURACY = datetime.timedelta(days=1)
 
 
@@ -60,7 +60,8 @@ def write_request(path: pathlib.Path) -> pathlib.Path:
     """Write the request for a stamp of a commitment, for any authority.
 
     Args:
-      path: the folder with `commitment.json`; or a file, of a model watermark `mark.json`.
+      path: the folder with `commitment.json`; or a file: `mark.json` of a model watermark,
+        `published.json` of marked photos.
 
     Raises:
       CaseError: no commitment there.
@@ -114,7 +115,7 @@ def read_stamps(path: pathlib.Path, anchors: TrustAnchors) -> tuple[Stamp, ...]:
     """
     stamps = []
     response, proof = stamp_files(_document(path))
-    document = read_bytes(_document(path), _MOST_BYTES)
+    document = read_bytes(_document(path), _MOST_DOCUMENT)
     if response.exists():
         body = read_bytes(response, _MOST_BYTES)
         with _about(response):

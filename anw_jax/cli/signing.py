@@ -8,6 +8,8 @@ import click
 
 from anw_jax import audit
 from anw_jax.audit.case import MODEL_MARK
+from anw_jax.audit.files import read_json
+from anw_jax.audit.marking import DIGESTS, DIGESTS_FORMAT
 from anw_jax.audit.published import COMMITMENT
 from anw_jax.audit.stamps import stamp_files, stamps_json
 from anw_jax.cli.model_case import needing_run
@@ -64,7 +66,11 @@ def _document(path: pathlib.Path) -> pathlib.Path:
     return path / (MODEL_MARK if is_model else COMMITMENT)
 
 
-def _plan_of(document: pathlib.Path) -> Plan:
+def _plan_of(document: pathlib.Path) -> Plan | None:
+    """Return the plan whose beacon a stamp must precede; None for the list of marked files."""
+    if document.name == DIGESTS:
+        read_json(document, DIGESTS_FORMAT)
+        return None
     if document.name == COMMITMENT:
         return audit.read_published(document.parent).plan
     with needing_run():
@@ -91,12 +97,14 @@ def stamp(path, anchors, as_json) -> None:
     beacon, an OpenTimestamps block 24 hours; otherwise that is an error. Without a stamp there
     this writes PATH/commitment.tsq, the request, and prints the command that sends it.
     Needs the extra 'stamp'. PATH may also be a model's mark: its folder with mark.json, or one
-    file of `anw model keygen`; its stamps are mark.tsr and mark.json.ots.
+    file of `anw model keygen`; its stamps are mark.tsr and mark.json.ots. Of published.json,
+    the list of marked files, a stamp shows that they existed; no test rests on it.
 
     \b
     Examples:
       anw stamp marked
       anw stamp marked --anchor freetsa_root.pem
+      anw stamp marked/published.json
       anw stamp mark/key1.json
     """
     document = _document(path)
@@ -108,6 +116,10 @@ def stamp(path, anchors, as_json) -> None:
         show(as_json, {"stamps": []}, stamp_lines(path, KINDS[0]))
         return
     stamps = audit.read_stamps(document, audit.read_trust_anchors(anchors))
+    if plan is None:
+        what = "these marked files existed then; keep the stamp, and publish only them"
+        show(as_json, stamps_json(stamps), [*map(str, stamps), what])
+        return
     appears = read_beacon(plan.beacon).time if plan.version > 1 else None
     early = [one for one in stamps if appears is not None and one.precedes(appears)]
     if appears is not None and not early:

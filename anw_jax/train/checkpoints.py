@@ -196,7 +196,9 @@ def _load_variables(
         raise CheckpointError(f"no checkpoints in {directory}: the folder does not exist")
     with ocp.training.Checkpointer(str(directory)) as checkpointer:
         steps = [checkpoint.step for checkpoint in checkpointer.checkpoints]
-        if not steps or (step is not None and step not in steps):
+        if not steps:
+            raise CheckpointError(f"no checkpoints in {directory}: name a run's folder")
+        if step is not None and step not in steps:
             raise CheckpointError(
                 f"no checkpoint of step {step} in {directory}; there are: {steps}"
             )

@@ -68,6 +68,24 @@ def test_a_commitment_says_how_to_get_a_stamp_and_verifies_it(anw, root, committ
     assert anw("stamp", root / "marked").code == 1
 
 
+def test_the_list_of_marked_files_can_be_stamped(anw, root, committed):
+    assert anw("commit", *committed[1], "--no-beacon").code == 0
+    assert anw("mark", *committed[0]).code == 0
+    published = root / "marked" / "published.json"
+    asked = anw("stamp", published)
+    assert f"--data-binary @{published.with_suffix('.tsq')} " in asked.out
+    assert f"anw stamp {published} --anchor ROOT.pem" in asked.out
+    response = AUTHORITY.answer(published.read_bytes(), NOW + 500 * MINUTE)
+    published.with_suffix(".tsr").write_bytes(response)
+    ran = anw("stamp", published, "--anchor", root / "root.pem")
+    assert (ran.code, ran.err) == (0, "")
+    assert "these marked files existed then" in ran.out
+    published.write_text(published.read_text().replace("photo00", "photo99"))
+    assert anw("stamp", published, "--anchor", root / "root.pem").code == 1
+    published.write_text("{}")
+    assert "published.json is damaged or no 'anw_jax published" in anw("stamp", published).err
+
+
 @pytest.mark.parametrize(("name", "stem"), [("", "mark"), ("key1.json", "key1")])
 def test_a_mark_of_a_model_is_stamped_like_a_commitment(anw, root, name, stem):
     own = Owner(beacon=f"drand:{QUICKNET}:1000")

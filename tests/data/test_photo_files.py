@@ -205,6 +205,8 @@ def test_a_palette_becomes_its_colours(tmp_path):
     original = data.read_original(path)
     np.testing.assert_array_equal(original.pixels, np.asarray(image.convert("RGB")))
     np.testing.assert_array_equal(original.alpha, np.where(np.asarray(image) == 3, 0, 255))
+    text = data.encode(original, original.pixels, data.Encoding(), "photo").text
+    assert text == "PNG, RGB in place of the palette"
 
 
 @pytest.mark.parametrize(("kind", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])

@@ -22,3 +22,8 @@ def test_no_checkpoints_are_named(tmp_path):
         CheckpointError, match=r"no checkpoints in .*: the folder does not exist"
     ):
         train.load_model(tmp_path / "none")
+
+
+def test_a_folder_without_checkpoints_is_no_run(tmp_path):
+    with pytest.raises(CheckpointError, match=f"no checkpoints in {tmp_path}: name a run's"):
+        train.load_model(tmp_path)

@@ -118,6 +118,7 @@ def read_original(path: pathlib.Path) -> Original:
     with image_files.opened(content, name) as image:
         kind = "JPEG" if image.format == "MPO" else image.format
         how, text = _how(image, content, kind)
+        text += ", RGB in place of the palette" if image.mode in ("P", "PA") else ""
         metadata = metadata_of.read(image, content)
         decoded = image_files.decode_whole(image, name)
     colour, rules = colour_of(path), decoded.notes
