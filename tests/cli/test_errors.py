@@ -385,19 +385,3 @@ def test_a_suspect_that_exits_is_no_success(anw, case, place):
     model.write_text(place + model.read_text())
     assert "model.py cannot be run (SystemExit" in one_line(anw("probe", case), 1)
     assert not (case / "probe.json").exists()
-
-
-def test_plans_without_a_measured_effect_say_so(anw):
-    ran = anw("plan", "--access", "top_k")
-    assert (ran.code, ran.out) == (
-        0,
-        "top_k: not yet measured for top_k and the mark light: give --effect\n",
-    )
-    for mode, is_earlier in (("sealed", False), ("sequential", True)):
-        said = anw("plan", "--effect", 3, "--alpha", 0.001, "--mode", mode).out
-        assert ("half of such audits end" in said) == is_earlier
-    ran = anw("plan", "--effect", 3, "--alpha", 0.001, "--mode", "sequential", "--json")
-    body = json.loads(ran.out)
-    assert body["num_queries"] == 11 * body["num_units"] < 200
-    assert body["source"] == "given"
-    assert one_line(anw("plan", "--study", "none"), 1).startswith("study must be one of ")
