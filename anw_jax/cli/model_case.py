@@ -13,7 +13,7 @@ from anw_jax.audit.case import is_case_of_models
 from anw_jax.audit.stamps import stamps_of
 from anw_jax.cli import output
 from anw_jax.cli.options import beacon_words, by_owner, parse_beacon_value
-from anw_jax.cli.output import show, stamps_lines, then
+from anw_jax.cli.output import ProgressLine, show, stamps_lines, then
 from anw_jax.errors import MissingLibraryError
 from anw_jax.keys import MarkKey
 
@@ -109,7 +109,7 @@ def missing_for_report(error: ImportError) -> MissingLibraryError:
 def run_audit(path: pathlib.Path, as_json: bool) -> int:
     """Read and seal the scores."""
     with opened(path) as (case, judging):
-        body = judging.seal_models(case)
+        body = judging.seal_models(case, ProgressLine("read", "suspects"))
         lines = [
             f"{owner} against {name}: {one['num_scores']} scores sealed, "
             f"{one['num_unusable']} unusable"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import _files, _json, verify
+from anw_jax import _files, _json, progress, verify
 from anw_jax.audit import checks
 from anw_jax.audit.conditions import OVERRIDDEN, check_blind, split_controls
 from anw_jax.audit.corrections import corrected, restate
@@ -109,10 +109,16 @@ def declare_models(
     return body
 
 
-def seal_models(case: ModelCase) -> dict[str, Any]:
+def seal_models(
+    case: ModelCase, on_progress: progress.ProgressFn = progress.silent
+) -> dict[str, Any]:
     """Read every owner's scores from every suspect, and seal them in `blind.json`.
 
     No key is needed, and the reader has no argument that one could come through.
+
+    Args:
+      case: declared.
+      on_progress: called with (suspects read, suspects in all).
 
     Returns:
       What was written; what was written before, if it is there.
@@ -125,7 +131,8 @@ def seal_models(case: ModelCase) -> dict[str, Any]:
     if case.has("blind.json"):
         return read_sealed(case, case.scores_file, "scores")[0]
     results = {}
-    for name in case.suspects:
+    for place, name in enumerate(case.suspects):
+        on_progress(place, len(case.suspects))
         scores = {
             owner: verify.sealing.sealed_form(read_scores(case, owner, name))
             for owner in case.owners
@@ -142,6 +149,7 @@ def seal_models(case: ModelCase) -> dict[str, Any]:
                 for owner, row in scores.items()
             },
         }
+    on_progress(len(case.suspects), len(case.suspects))
     body = {
         "format": FORMATS["blind.json"],
         "previous": case.digest("declared.json"),

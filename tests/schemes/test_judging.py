@@ -325,6 +325,18 @@ def test_a_stamp_under_a_name_that_nothing_reads_is_named(folder, name):
         probe_models(folder.case)
 
 
+def test_anw_audit_shows_how_many_suspects_are_read(folder, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(
+        "anw_jax.cli.output.ProgressLine.__call__", lambda _, *numbers: seen.append(numbers)
+    )
+    probe_models(folder.case)
+    declare_models(folder.case, {"ann": VALUE})
+    assert run(["audit", str(folder.path)]) == 0
+    assert seen == [(0, 1), (1, 1)]
+    assert capsys.readouterr().err == ""
+
+
 def test_anw_plan_says_what_comes_next(folder, capsys):
     def said() -> str:
         assert run(["plan", str(folder.path)]) == 0
