@@ -267,14 +267,17 @@ def claim(folder, number, suspect, beacon_value, log, sign, as_json) -> None:
         --log shared/log --sign ann.sign
     """
     from anw_jax.schemes import multitask, protocol, settings_digest, weights_digest
+    from anw_jax.schemes.case import check_unspent, note_spent
 
     key, decoder, plan, publication = _one_key(folder, number)
+    check_unspent(folder, number, "a claim in the log")
     publication = _publication(number, publication)
     value = parse_beacon_value(plan, beacon_value)
     net, variables = _network(suspect)
     multitask.check_answers(decoder, multitask.tapped(net, variables, decoder.taps))
     digest, settings = weights_digest(variables), settings_digest(net)
     record = protocol.claim(log, publication, key, decoder, value, digest, sign, settings)
+    note_spent(folder, number, "a claim in the log")
     body = {"record": record.number, "suspect": digest}
     show(
         as_json, body, [f"claim {record.number} on the weights {digest}: key {number} is spent"]
@@ -293,8 +296,10 @@ def open_key(folder, number, out, as_json) -> None:
     Example:
       anw model open mark --number 1 --out one.key
     """
+    from anw_jax.schemes.case import open_once
+
     key, *_ = _one_key(folder, number)
-    key.save(out)
+    open_once(folder, number, key, out)
     show(as_json, {"key": str(out)}, [f"{out} written: key {number} is spent"])
 
 

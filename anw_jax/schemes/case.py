@@ -7,6 +7,7 @@ suspects/<name>.toml       kind = "network" and file, the suspect's weights
 probe.json → declared.json → blind.json (scores/) → verdict.json, as in a case of photos
 """
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -20,7 +21,7 @@ from anw_jax.audit.files import digest_of, read_json
 from anw_jax.audit.signatures import SUFFIX
 from anw_jax.audit.stamps import stamp_files
 from anw_jax.errors import AnwError, CaseError
-from anw_jax.keys import Plan
+from anw_jax.keys import MarkKey, Plan
 from anw_jax.keys.digests import check_is_commitment
 from anw_jax.schemes.scheme import Decoder, check_decoder
 from anw_jax.schemes.systems import OpenModel, System, system_of
@@ -223,3 +224,52 @@ def write_statements(case: ModelCase) -> None:
     parts = [stated.HEAD, *(stated.owner_table(name, stated.MODELS) for name in case.owners)]
     parts += [stated.suspect_table(name, stated.MODELS) for name in case.suspects]
     _files.write_whole(case.file(stated.NAME), "".join(parts).encode())
+
+
+def check_unspent(folder: pathlib.Path, number: int, use: str) -> None:
+    """Raise CaseError if a key of `anw model keygen` was opened for another use.
+
+    Whoever has seen a key can make a model that it fits.
+
+    Args:
+      folder: of the keys.
+      number: which key.
+      use: for what it is to be opened, in words.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        before = _spent(folder, number).read_text(encoding="utf-8")
+        if before != use:
+            raise CaseError(
+                f"number must be that of a key that nobody has seen: key {number} is spent, "
+                f"opened for {before:.200}, and cannot be opened for {use:.200}"
+            )
+
+
+def note_spent(folder: pathlib.Path, number: int, use: str) -> None:
+    """Note in the folder of the keys for what a key was opened."""
+    _files.write_whole(_spent(folder, number), use.encode("utf-8"))
+
+
+def open_once(folder: pathlib.Path, number: int, mark_key: MarkKey, out: pathlib.Path) -> None:
+    """Write a key to a new file, for whoever judges; it is spent by that.
+
+    Raises:
+      CaseError: it was opened before, for another use.
+      OSError: the file is there, or cannot be written; then the key is not spent.
+    """
+    check_unspent(folder, number, str(out))
+    is_new = not out.exists()
+    if is_new:
+        note_spent(
+            folder, number, str(out)
+        )  # first, so that no kill leaves an open key unnoted
+    try:
+        mark_key.save(out)
+    except OSError:
+        if is_new:
+            _spent(folder, number).unlink()
+        raise
+
+
+def _spent(folder: pathlib.Path, number: int) -> pathlib.Path:
+    return folder / f"key{number}.spent"

@@ -54,7 +54,7 @@ def steps_of(public: dict[str, str]) -> dict[str, tuple[str, ...]]:
             "model", "keygen", "mark", *CLEAN, "--tap", "BasicBlock_0", *BEACON, "--bits", "64",
             "--image-size", "16", *LOG,
         ),
-        "open": ("model", "open", "mark", "--number", "1", "--out", "one.key"),
+        "open": ("model", "open", "mark", "--number", "2", "--out", "two.key"),
         "embed": (
             "model", "embed", "mark", *CLEAN, "--data", "mock:64", "--beacon-value", VALUE,
             "--steps", "1", "--out", "marked.npz",

@@ -122,17 +122,18 @@ def test_what_a_kill_left_beside_an_embedded_model_is_removed(place, capsys):
     assert (place / "marked.npz").read_bytes() == b"whole"
 
 
-def test_a_claim_that_nobody_saw_published_is_refused(place, capsys):
+def test_a_claim_that_nobody_saw_published_is_refused_and_spends_no_key(place, capsys):
     assert keygen(place) == 0
-    code = run(
-        [
-            *("model", "claim", str(place / "mark"), "--number", "1"),
-            *("--suspect", str(place / "clean.npz"), "--beacon-value", VALUE),
-            *("--log", str(place / "log"), "--sign", _ann(place)),
-        ]
-    )
-    assert code == 8
+    claim = ["model", "claim", str(place / "mark"), "--number", "1"]
+    claim += ["--suspect", str(place / "clean.npz"), "--beacon-value", VALUE]
+    claim += ["--log", str(place / "log"), "--sign", _ann(place)]
+    assert run(claim) == 8
     assert "late publication: 0 of 5 nodes" in capsys.readouterr().err
+    one = str(place / "one.key")
+    assert run(["model", "open", str(place / "mark"), "--number", "1", "--out", one]) == 0
+    assert run(claim) == 1
+    text = f"key 1 is spent, opened for {one}, and cannot be opened for a claim in the log"
+    assert text in capsys.readouterr().err
 
 
 def _silent(place, name: str) -> pathlib.Path:
@@ -301,6 +302,8 @@ def test_each_cheat_is_refused_by_name_to_a_process_of_its_own(place):
     assert "altered key, decoder or plan" in claim("other", suspect, "ann")
     assert "key 1 is spent" in claim("mark", suspect, "ann", code=0)
     assert "spent key: claim" in claim("mark", other, "ann")
+    opened = ("open", mark, "--number", 1, "--out", place / "one.key")
+    assert "key 1 is spent, opened for a claim in the log, and" in _said(1, *opened)
     assert "is no node of this log" in vote("eve", 8, suspect)
     assert "wrong model: claim" in vote("node0", 3, other)
     assert "wrong beacon value: claim" in vote("node1", 3, suspect, "0e" * 32)
@@ -349,7 +352,13 @@ def test_keys_without_a_log_are_opened_for_an_arbitrator(place, capsys):
     assert "key 1 is in no log" in capsys.readouterr().err
     assert run(["model", "open", mark, "--number", "3", "--out", one]) == 1
     assert "number must be 1 to 2" in capsys.readouterr().err
+    nowhere = str(place / "clean.npz" / "one.key")
+    assert run(["model", "open", mark, "--number", "1", "--out", nowhere]) == 1
     assert run(["model", "open", mark, "--number", "1", "--out", one]) == 0
+    other = str(place / "other.key")
+    assert run(["model", "open", mark, "--number", "1", "--out", other]) == 1
+    assert f"key 1 is spent, opened for {one}, and" in capsys.readouterr().err
+    assert not pathlib.Path(other).exists()
     _fill(place / "case", place, suspect=place / "clean.npz", number=1)
     assert run(["probe", str(place / "case")]) == 7
     assert "it is the clean model from before the bits" in capsys.readouterr().out
