@@ -7,14 +7,13 @@ suspects/<name>.toml       kind = "network" and file, the suspect's weights
 probe.json → declared.json → blind.json (scores/) → verdict.json, as in a case of photos
 """
 
-import contextlib
 import dataclasses
 import functools
 import pathlib
 import warnings
 from typing import Any
 
-from anw_jax import _files
+from anw_jax import _files, _json
 from anw_jax.audit import statements as stated
 from anw_jax.audit.case import MODEL_MARK, Case, check_name, damage, visible
 from anw_jax.audit.files import digest_of, read_json
@@ -27,6 +26,7 @@ from anw_jax.schemes.scheme import Decoder, check_decoder
 from anw_jax.schemes.systems import OpenModel, System, system_of
 
 MARK_FORMAT = "anw_jax model mark, version 1"
+SPENT_FORMAT = "anw_jax spent key, version 1"
 
 FORMATS = {
     "probe.json": "anw_jax model probe, version 1",
@@ -236,18 +236,20 @@ def check_unspent(folder: pathlib.Path, number: int, use: str) -> None:
       number: which key.
       use: for what it is to be opened, in words.
     """
-    with contextlib.suppress(FileNotFoundError):
-        before = _spent(folder, number).read_text(encoding="utf-8")
-        if before != use:
-            raise CaseError(
-                f"number must be that of a key that nobody has seen: key {number} is spent, "
-                f"opened for {before:.200}, and cannot be opened for {use:.200}"
-            )
+    path = _spent(folder, number)
+    if not path.exists():
+        return
+    before = read_json(path, SPENT_FORMAT).get("opened_for")
+    if before != use:
+        raise CaseError(
+            f"number must be that of a key that nobody has seen: key {number} is spent, "
+            f"opened for {before!s:.200}, and cannot be opened for {use:.200}"
+        )
 
 
 def note_spent(folder: pathlib.Path, number: int, use: str) -> None:
     """Note in the folder of the keys for what a key was opened."""
-    _files.write_whole(_spent(folder, number), use.encode("utf-8"))
+    _json.write(_spent(folder, number), {"format": SPENT_FORMAT, "opened_for": use})
 
 
 def open_once(folder: pathlib.Path, number: int, mark_key: MarkKey, out: pathlib.Path) -> None:
@@ -272,4 +274,4 @@ def open_once(folder: pathlib.Path, number: int, mark_key: MarkKey, out: pathlib
 
 
 def _spent(folder: pathlib.Path, number: int) -> pathlib.Path:
-    return folder / f"key{number}.spent"
+    return folder / f"spent{number}.json"
