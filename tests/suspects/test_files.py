@@ -79,6 +79,13 @@ def test_an_onnx_model_cut_off(onnx, tmp_path):
     )
 
 
+def test_an_onnx_model_with_a_name_that_is_no_text(onnx, tmp_path):
+    path = twins.write_onnx(tmp_path / "model.onnx")
+    path.write_bytes(path.read_bytes().replace(b"logits", b"\xb5ogits"))
+    message = "cannot be opened as an ONNX model (UnicodeDecodeError: "
+    assert message in says(OnnxSuspect, path, twins.NCHW)
+
+
 def test_an_onnx_model_asked_in_another_shape(onnx, tmp_path):
     path = twins.write_onnx(tmp_path / "model.onnx")
     assert says(OnnxSuspect(path, twins.NHWC).answers, ZEROS) == (

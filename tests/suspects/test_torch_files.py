@@ -140,6 +140,27 @@ def test_damaged_torchscript_is_not_compiled(tmp_path):
         TorchSuspect.from_script(path, twins.NCHW)
 
 
+@pytest.mark.parametrize("kept", [0, 7])
+def test_torchscript_whose_weights_are_cut_off_is_not_read_past_their_end(tmp_path, kept):
+    path = scripted(tmp_path / "m.pt", twins.torch_module())
+    with zipfile.ZipFile(path) as archive:
+        inside = {name: archive.read(name) for name in archive.namelist()}
+    weights = next(name for name in inside if name.endswith("data/3"))
+    size = len(inside[weights])
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, body in inside.items():
+            archive.writestr(name, body[:kept] if name == weights else body)
+    message = rf"damaged TorchScript file \(.*/data/3 must hold {size} bytes, holds {kept}\)"
+    with pytest.raises(SuspectError, match=message):
+        TorchSuspect.from_script(path, twins.NCHW)
+
+
+def test_torchscript_of_other_types_is_opened(tmp_path):
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        path = scripted(tmp_path / "m.pt", twins.torch_module().to(dtype))
+        TorchSuspect.from_script(path, twins.NCHW)
+
+
 def fixed_batch():
     return torch.jit.trace(torch.nn.Flatten(0, 1), torch.zeros(2, 3, 8, 8))
 

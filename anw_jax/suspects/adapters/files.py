@@ -3,7 +3,9 @@
 import hashlib
 import io
 import pathlib
+import pickle
 import zipfile
+from typing import Any
 
 from anw_jax import _files
 from anw_jax.errors import SuspectError
@@ -129,6 +131,61 @@ def damage_in(body: bytes, most_bytes: int = 2**33) -> str:
     except Exception as error:  # of zipfile and zlib: no common base
         return f"{type(error).__name__}: {error!s:.80}"
     return f"{damaged} is damaged" if damaged else ""
+
+
+# Bytes of an element of each kind of storage of PyTorch; of others at least one.
+_ELEMENT = {
+    **dict.fromkeys(("HalfStorage", "BFloat16Storage", "ShortStorage"), 2),
+    **dict.fromkeys(("FloatStorage", "IntStorage", "QInt32Storage"), 4),
+    **dict.fromkeys(("DoubleStorage", "LongStorage", "ComplexFloatStorage"), 8),
+    "ComplexDoubleStorage": 16,
+}
+
+
+class _Anything:
+    """Stands for whatever a pickle names; does nothing with what it is given."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __setstate__(self, _):
+        pass
+
+
+class _Storages(pickle.Unpickler):
+    """Lists the storages that a TorchScript pickle refers to, without running code of it."""
+
+    def __init__(self, body: bytes):
+        super().__init__(io.BytesIO(body))
+        self.found: list[tuple[str, int]] = []
+
+    def find_class(self, module: str, name: str) -> type:
+        return type(name, (_Anything,), {"__module__": module})
+
+    def persistent_load(self, pid: tuple[Any, ...]) -> None:
+        _, kind, key, _, count = pid
+        self.found.append((key, count * _ELEMENT.get(kind.__name__, 1)))
+
+
+def short_storage_in(body: bytes) -> str:
+    """Return which storage of a TorchScript file holds too few bytes; "" if none does.
+
+    PyTorch does not compare the sizes and would read past the end.
+    """
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+        for name in (name for name in sizes if name.endswith(".pkl")):
+            storages = _Storages(archive.read(name))
+            try:
+                storages.load()
+            except Exception as error:  # of pickle, and of types with impossible names
+                return f"{name}: {type(error).__name__}: {error!s:.80}"
+            for key, wanted in storages.found:
+                place = f"{name.removesuffix('.pkl')}/{key}"
+                if sizes.get(place, 0) < wanted:
+                    held = sizes.get(place, 0)
+                    return f"{place} must hold {wanted:,} bytes, holds {held:,}"
+    return ""
 
 
 def _kind_of_archive(names: list[str]) -> str:

@@ -149,7 +149,10 @@ def _open(
     if num_threads is not None:
         options.intra_op_num_threads = _check.integer_at_least(1, num_threads=num_threads)
     try:
-        return runtime.InferenceSession(body, options, providers=list(providers))
+        session = runtime.InferenceSession(body, options, providers=list(providers))
+        for node in (*session.get_inputs(), *session.get_outputs()):
+            _ = node.name, node.shape  # names that are not UTF-8 raise only here
+        return session
     except Exception as error:  # onnxruntime has no base class for its errors
         raise SuspectError(
             f"{path} cannot be opened as an ONNX model ({cause_of(error, 400)})"

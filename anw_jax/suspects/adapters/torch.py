@@ -31,6 +31,7 @@ from anw_jax.suspects.adapters.files import (
     kind_of,
     names_in,
     read_file,
+    short_storage_in,
 )
 from anw_jax.suspects.declaration import Declaration
 
@@ -242,7 +243,7 @@ def _check_script(path: pathlib.Path, body: bytes) -> None:
     Raises:
       SuspectError: see above.
     """
-    if damage := damage_in(body):
+    if damage := damage_in(body) or short_storage_in(body):
         raise SuspectError(f"{path} is a damaged TorchScript file ({damage})")
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
         for name in archive.namelist():
