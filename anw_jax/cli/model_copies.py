@@ -218,7 +218,7 @@ def trace(
         --suspect found.npz --key mark.key --copies copies --beacon-value round.json \\
         --models-tried 1 --nothing-else --sign judge.sign
     """
-    from anw_jax.schemes import fingerprint, weights_digest
+    from anw_jax.schemes import fingerprint
     from anw_jax.schemes.copies import copies_in
     from anw_jax.schemes.log import check_held, read_log
     from anw_jax.stats import format_log10_p
@@ -227,8 +227,8 @@ def trace(
     opened, _, setup_number = _opened(carrier)
     found = _network(suspect)[1]
     if dispute is None:
-        digest = weights_digest(found)
-        record = fingerprint.records.dispute(log, setup_number, digest, sign)
+        record = fingerprint.open_dispute(log, opened, setup_number, found, sign)
+        digest = record.body["suspect"]
         body = {"record": record.number, "suspect": digest}
         show(as_json, body, [f"dispute {record.number}: weights {digest}"])
         return None

@@ -11,6 +11,7 @@ from anw_jax.schemes.fingerprint.carrier import NUM_BITS, READINGS, Carrier, mak
 from anw_jax.schemes.fingerprint.disputes import (
     FingerprintVerdict,
     judge_dispute,
+    open_dispute,
     read_suspect,
 )
 from anw_jax.schemes.fingerprint.embed import NO_REPAIR, RepairSettings, embed, repair
@@ -42,6 +43,7 @@ __all__ = [
     "groups_of",
     "judge_dispute",
     "make_carrier",
+    "open_dispute",
     "owner_scores",
     "permuted",
     "read_suspect",

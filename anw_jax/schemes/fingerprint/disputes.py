@@ -1,4 +1,4 @@
-"""EXTRACT and VERDICT: what the judge does, before and after the codes are opened to him.
+"""DISPUTE, EXTRACT and VERDICT: what is done before and after the codes are opened.
 
 The judge reads the suspect with the carrier alone, and signs what he read. Then the owner opens
 the key to him, not to the log, and shows every copy that was accepted.
@@ -17,7 +17,7 @@ from anw_jax.errors import AnwError
 from anw_jax.keys import MarkKey, draw_bits
 from anw_jax.keys.bits import Bits
 from anw_jax.schemes.claims import nodes_of, numbered, seen_by
-from anw_jax.schemes.fingerprint.carrier import Carrier
+from anw_jax.schemes.fingerprint.carrier import Carrier, kernels
 from anw_jax.schemes.fingerprint.delivered import check_copies
 from anw_jax.schemes.fingerprint.projection import KINDS
 from anw_jax.schemes.fingerprint.reader import extract, owner_scores
@@ -27,8 +27,10 @@ from anw_jax.schemes.fingerprint.records import (
     Setup,
     check_dispute,
     check_opening,
+    dispute,
     disputes_of,
     reading_of,
+    setup_of,
 )
 from anw_jax.schemes.fingerprint.tracing import Trace, trace
 from anw_jax.schemes.log import Record, append_once, append_only, first_about, read_log
@@ -102,6 +104,33 @@ def sentence_of(named: Sequence[Issue]) -> str:
         "Over all disputes and readings, the probability that any innocent customer is named "
         "is at most the declared level."
     )
+
+
+def open_dispute(
+    folder: pathlib.Path,
+    carrier: Carrier,
+    setup_number: int,
+    suspect: dict[str, Any],
+    key_file: pathlib.Path,
+) -> Record:
+    """Append DISPUTE of a suspect that can be read, as the owner: disputes are few.
+
+    Raises:
+      RefusedDisputeError: as `records.dispute`, or more disputes than were declared.
+      ValueError: a suspect without the carrier's layers, with fewer weights in them, or with
+        weights that are not finite.
+    """
+    num_weights = sum(kernel.size for kernel in kernels(suspect, carrier.layers).values())
+    if num_weights < carrier.num_weights:
+        raise ValueError(
+            "the network must have the architecture of the clean model: its layers have "
+            f"{num_weights} weights, and the carrier {carrier.num_weights}"
+        )
+    digest, log = weights_digest(suspect), read_log(folder)
+    earlier = disputes_of(log, setup_of(log, setup_number))
+    if all(log[number - 1].body.get("suspect") != digest for number in earlier):
+        _check_place(len(earlier) + 1, carrier)
+    return dispute(folder, setup_number, digest, key_file)
 
 
 def read_suspect(
@@ -292,7 +321,10 @@ def _check_counts(
     except AnwError as error:
         raise RefusedDisputeError(f"changed carrier: {error}") from None
     check_issues(carrier, issues)
-    place = len(disputes_of(records[: record.number], own))
+    _check_place(len(disputes_of(records[: record.number], own)), carrier)
+
+
+def _check_place(place: int, carrier: Carrier) -> None:
     if place > carrier.num_disputes:
         raise RefusedDisputeError(
             f"too many disputes: this is number {place}, and {carrier.num_disputes} were "

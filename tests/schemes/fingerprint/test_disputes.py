@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+import jax
+import numpy as np
 import pytest
 
 from anw_jax.errors import CommitmentError, RecordError
@@ -261,6 +263,35 @@ def test_more_disputes_than_declared_are_refused(world):
     second = world.dispute(world.own.base)
     with pytest.raises(RefusedDisputeError, match=r"^too many disputes: this is number 2"):
         world.read(second, world.own.base)
+
+
+def test_what_cannot_be_read_or_is_one_too_many_opens_no_dispute(world):
+    """One dispute was declared; it is not to be lost on a suspect that no judge can read."""
+    world.deliver("ann")
+    suspect = leaked(world, "ann")
+
+    def open_dispute(variables):
+        return disputes.open_dispute(
+            world.log, world.own.carrier, world.setup, variables, world.path / "owner"
+        )
+
+    before = len(read_log(world.log))
+    layers = suspect["params"]
+    silent = jax.tree.map(lambda leaf: leaf * np.nan, layers)
+    small = jax.tree.map(lambda leaf: leaf[..., :1], layers)
+    for params, text in (
+        ({}, "it has no"),
+        (silent, "weights must be finite"),
+        (small, "must have the architecture of the clean model: its layers have"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            open_dispute({"params": params, "batch_stats": {}})
+    assert len(read_log(world.log)) == before
+    first = open_dispute(suspect)
+    assert open_dispute(suspect) == first
+    with pytest.raises(RefusedDisputeError, match=r"^too many disputes: this is number 2"):
+        open_dispute(world.own.base)
+    assert len(read_log(world.log)) == before + 1
 
 
 def test_a_late_or_foreign_dispute_is_refused(world):
