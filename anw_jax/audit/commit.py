@@ -30,7 +30,7 @@ from anw_jax.keys import Manifest, MarkKey, SignatureSpace
 from anw_jax.keys.beacons import read_beacon
 from anw_jax.keys.stamps import KINDS, Stamp
 from anw_jax.marks import Mark
-from anw_jax.shards import DigestPass, Shard, cut, join_digests, run_pass
+from anw_jax.shards import DigestPass, Digests, Shard, cut, join_digests, run_pass
 from anw_jax.stats import format_p
 
 # The digests of so many photos are kept when a commitment is refused.
@@ -50,6 +50,8 @@ class Committed:
       is_new: False if the same commitment was there already.
       report: what was found in the folder, with pictures that cannot be marked.
       warnings: what the owner should know, one line each.
+      without_mark: (name, reason) of photos that will carry no mark: grey ones, where the mark
+        does not change these. Not known where photos were left unread.
     """
 
     commitment: str
@@ -60,6 +62,7 @@ class Committed:
     is_new: bool
     report: FolderReport
     warnings: tuple[str, ...] = ()
+    without_mark: tuple[tuple[str, str], ...] = ()
 
 
 def commit_folder(
@@ -119,13 +122,16 @@ def commit_folder(
         _check.integer_at_least(3, slots=slots)
     mark = choices.make_mark(mark_key, slots) if before is None else before.mark
     scheme = choices.scheme or "per_image"
+    grey: list[str] = []
     with _workplace(out, len(report.names)):
         if before is not None and not decode:
             manifest = before.manifest
         else:
             job, shards = DigestPass(photos, _shards_folder(out)), cut(report.names)
             _run(job, shards, report.num_bytes, workers, on_progress)
-            manifest, report = _manifest(report, job, shards, scheme, slots, mark.least_side)
+            done = join_digests(shards, photos, job.work, mark.least_side)
+            manifest, report = _manifest(report, done, scheme, slots)
+            grey = [] if mark.marks_grey else done.grey
         table = None if labels is None else read_labels(labels, manifest, labels_map)
         if labels is None and labels_map is not None:
             raise ValueError(f"labels_map needs labels, got {labels_map} alone")
@@ -156,6 +162,7 @@ def commit_folder(
         before is None,
         report,
         (*warnings, *_about_labels(table)),
+        tuple((name, "the mark does not change it") for name in grey),
     )
 
 
@@ -354,15 +361,9 @@ def _shards_folder(out: pathlib.Path) -> pathlib.Path:
 
 
 def _manifest(
-    report: FolderReport,
-    job: DigestPass,
-    shards: list[Shard[str]],
-    scheme: str,
-    num_slots: int,
-    least_side: int,
+    report: FolderReport, done: Digests, scheme: str, num_slots: int
 ) -> tuple[Manifest, FolderReport]:
-    """Join the digests; photos that cannot be marked are passed over in the report."""
-    done = join_digests(shards, job.folder, job.work, least_side)
+    """Return the manifest; photos that cannot be marked are passed over in the report."""
     if not done.names:
         name, why = done.passed_over[0]
         raise CaseError(f"none of the photos can be marked: {name} {why}")

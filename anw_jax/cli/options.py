@@ -11,8 +11,7 @@ import click
 from anw_jax.audit.options import DEFAULT_MARK, Choices
 from anw_jax.audit.suspect_file import MakerFn, digest_of_model
 from anw_jax.keys import CLAIMS, MODES, SCHEMES, Denoising, Plan
-from anw_jax.keys.beacons import KINDS as BEACON_KINDS
-from anw_jax.keys.beacons import drand_after, value_of
+from anw_jax.keys.beacons import drand_after, read_beacon, value_of
 from anw_jax.keys.digests import is_digest
 from anw_jax.keys.plan_fields import BOUNDS, FITS, KINDS
 from anw_jax.marks.named import NAMES, STRENGTHS
@@ -225,11 +224,9 @@ def choices_of(
       makers: further kinds of reference models.
 
     Raises:
-      click.UsageError: labels from two sources, a reference that is neither a digest nor a
-        file, or a beacon that is only the name of a kind (plans of earlier versions may have
-        one, and stay readable).
+      click.UsageError: labels from two sources, or a reference that is neither a digest nor a
+        file.
     """
-    _refuse_bare_kind(beacon)
     given = dict(given)
     references = tuple(_reference(text, makers) for text in given.pop("reference"))
     source = pop_label_source(given)
@@ -241,17 +238,23 @@ def choices_of(
     return Choices(**given, beacon=beacon, label_source=source, references=references or None)
 
 
-def _refuse_bare_kind(beacon: str | None) -> None:
-    if beacon in BEACON_KINDS:
+def known_beacon(_context, _option, beacon: str | None) -> str | None:
+    """Refuse a beacon of no known kind: every verdict would be conditional, seen too late.
+
+    Plans that have one, made in Python or by earlier versions, stay readable.
+    """
+    if beacon is not None and not read_beacon(beacon).kind:
         raise click.UsageError(
             "--beacon must have the form drand:CHAIN HASH:ROUND, nist:CHAIN:PULSE or "
-            f"arbitrator:WHO, got {beacon!r}"
+            f"arbitrator:WHO, got {beacon!r:.100}"
         )
+    return beacon
 
 
-def _beacon_of_a_model(_context, _option, beacon: str | None) -> str:
-    _refuse_bare_kind(beacon)
-    return beacon or drand_after(datetime.datetime.now(datetime.UTC))
+def _beacon_of_a_model(context, option, beacon: str | None) -> str:
+    return known_beacon(context, option, beacon) or drand_after(
+        datetime.datetime.now(datetime.UTC)
+    )
 
 
 beacon_option = click.option(

@@ -13,7 +13,13 @@ from anw_jax.audit.folder_report import plural
 from anw_jax.audit.published import COMMITMENT
 from anw_jax.cli import output
 from anw_jax.cli.arbitrator import MAKERS
-from anw_jax.cli.options import choices_of, committed_options, json_option, parse_beacon_value
+from anw_jax.cli.options import (
+    choices_of,
+    committed_options,
+    json_option,
+    known_beacon,
+    parse_beacon_value,
+)
 from anw_jax.cli.output import ProgressLine, show, then
 from anw_jax.cli.owner_format import commitment_lines, file_lines, marked_lines
 from anw_jax.cli.signing import key_signing, sign_option, stamp_lines
@@ -67,6 +73,7 @@ def _commit_options(command: Any) -> Any:
         click.option(
             "--beacon",
             default=None,
+            callback=known_beacon,
             metavar="NAME",
             help="drand:CHAIN:ROUND, nist:CHAIN:PULSE or arbitrator:WHO: a public random value "
             "that does not exist yet.",
@@ -297,14 +304,16 @@ def _commit(
 
 def _body(done: audit.Committed, marked: audit.Marked | None = None) -> dict[str, Any]:
     fields = {field.name: getattr(done, field.name) for field in dataclasses.fields(done)}
-    body = {**fields, "warnings": list(done.warnings), "report": done.report.as_json()}
-    if marked is None:
-        return body
-    body |= {"num_written": marked.num_written, "num_unchanged": marked.num_unchanged}
-    without = [{"file": name, "reason": why} for name, why in marked.without_mark]
-    listed = {"no_mark": without, "removed": marked.removed}
+    del fields["without_mark"]  # in the report, as `anw mark` has it
+    body = {**fields, "warnings": list(done.warnings)}
+    source, removed = done if marked is None else marked, {}
+    if marked is not None:
+        body |= {"num_written": marked.num_written, "num_unchanged": marked.num_unchanged}
+        removed = marked.removed
+    without = [{"file": name, "reason": why} for name, why in source.without_mark]
+    listed = {"no_mark": without, "removed": removed}
     listed = {name: value for name, value in listed.items() if value}
-    return body | {"report": marked.report.as_json() | listed}
+    return body | {"report": source.report.as_json() | listed}
 
 
 @click.command("open")

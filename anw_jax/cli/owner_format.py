@@ -16,7 +16,11 @@ def commitment_lines(
     done: audit.Committed, folder: pathlib.Path, key_file: str, out: pathlib.Path
 ) -> list[str]:
     """Format a new commitment, and what comes next."""
-    lines = [*audit.report_lines(done.report), *(f"warning: {w}" for w in done.warnings)]
+    lines = audit.report_lines(done.report)
+    if done.without_mark:
+        lines.append(f"WILL CARRY NO MARK: {plural(len(done.without_mark), 'photo')}")
+        lines += named_lines(done.without_mark)
+    lines += [f"warning: {text}" for text in done.warnings]
     lines += [
         f"commitment {done.commitment}",
         f"number {done.number} of your commitments, {plural(done.num_units, 'unit')} in {out}; "

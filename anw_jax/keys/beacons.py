@@ -34,7 +34,6 @@ _FORMS = {
     "nist": re.compile("nist:([1-9][0-9]{0,8}):([1-9][0-9]{0,17})"),
     "arbitrator": re.compile("arbitrator:[^\\s:][^\\n\\r]{0,199}"),
 }
-KINDS = tuple(_FORMS)
 _NUM_BYTES = {"drand": 32, "nist": 64, "arbitrator": 32}
 
 

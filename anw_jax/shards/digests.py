@@ -8,6 +8,8 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from anw_jax import data
 from anw_jax.data.photos import read_bytes
 from anw_jax.errors import CaseError, SourceError
@@ -76,7 +78,7 @@ class DigestPass:
             return {"file": name, "passed_over": f"cannot be read: {error.strerror}"}
         except SourceError as error:
             return {"file": name, "passed_over": reason_of(error, file)}
-        return {
+        line = {
             "file": name,
             "sha256": image_digest(original.pixels),
             "file_sha256": hashlib.sha256(content).hexdigest(),
@@ -84,6 +86,7 @@ class DigestPass:
             "notes": list(original.notes),
             "stamp": now,
         }
+        return line | ({"is_grey": True} if _is_grey(original.pixels) else {})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +96,7 @@ class Digests:
     Attributes:
       names: of those that can be marked.
       image_digests, file_digests: theirs.
+      grey: names of those whose three channels are equal.
       notes: what their owner should know, of all together.
       passed_over: (name, reason) of the others.
     """
@@ -100,6 +104,7 @@ class Digests:
     names: list[str]
     image_digests: list[str]
     file_digests: list[str]
+    grey: list[str]
     notes: list[str]
     passed_over: list[tuple[str, str]]
 
@@ -122,7 +127,7 @@ def join_digests(
       CaseError: a file that is missing, damaged, or of another shard or decoder.
     """
     check_numbers(shards)
-    done, last = Digests([], [], [], [], []), None
+    done, last = Digests([], [], [], [], [], []), None
     for shard in shards:
         path = lines_path(work, shard)
         for line in read_lines(path, _header(shard), shard.photos):
@@ -160,6 +165,13 @@ def _add(
     done.image_digests.append(digests[0])
     done.file_digests.append(digests[1])
     done.notes.extend(notes)
+    if line.get("is_grey"):
+        done.grey.append(line["file"])
+
+
+def _is_grey(pixels: np.ndarray) -> bool:
+    red, green, blue = np.moveaxis(pixels, -1, 0)
+    return np.array_equal(red, green) and np.array_equal(red, blue)
 
 
 def reason_of(error: Exception, file: pathlib.Path) -> str:

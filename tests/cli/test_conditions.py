@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from anw_jax import audit
 from tests.audit.conftest import receive, write_labels, write_photos, write_suspect
 
 VALUE = "0f" * 32
@@ -40,7 +41,8 @@ def made(anw, root, name, *options, labels, beacon=BEACON, value=VALUE):
     words = ["--key", key, "--out", out]
     commit = ["--alpha", "0.001", "--again", "--mark", "hue", *options]
     commit += [] if labels is None else ["--labels", labels]
-    commit += ["--beacon", beacon] if beacon else ["--no-beacon"]
+    if not out.exists():  # else committed to already, in Python
+        commit += ["--beacon", beacon] if beacon else ["--no-beacon"]
     assert anw("commit", root / "photos", *words, *commit).code == 0
     given = ["--beacon-value", value] if beacon else []
     assert anw("mark", root / "photos", *words, *given).code == 0
@@ -176,7 +178,12 @@ def test_answers_that_are_gone(anw, root, case):
 )
 def test_slots_that_could_be_previewed_are_a_condition(anw, root, case, beacon, names):
     """A1: photos, keys or leaves chosen by slots that were known."""
-    other = made(anw, root, "other", labels=root / "labels.csv", beacon=beacon)
+    labels = root / "labels.csv"
+    if beacon:  # which the command refuses
+        chosen = audit.Choices(mark="hue", alpha=1e-3, beacon=beacon)
+        words = (root / "photos", root / "ann.key", root / "other_marked", chosen)
+        audit.commit_folder(*words, labels=labels, again=True)
+    other = made(anw, root, "other", labels=labels, beacon=beacon)
     state(other)
     noted = audited(anw, other) if beacon else audited_without(anw, other)
     ran, test = verdict(anw, root, other, "--blind", noted)

@@ -45,6 +45,34 @@ def test_the_three_lists_are_printed(mark, root):
     assert lines[place + 1] == "  grey.png: the mark does not change it"
 
 
+def test_a_commitment_names_the_grey_photos_that_the_mark_does_not_change(anw, root):
+    """The preview said so; without one the owner learned it after the commitment was public."""
+    folder = root / "photos"
+    folder.mkdir()
+    anw("key", "new", root / "ann.key")
+    PIL.Image.new("RGB", (32, 32), "grey").save(folder / "grey.png")
+    PIL.Image.effect_noise((32, 32), 60).save(folder / "scan.jpg")
+    PIL.Image.new("RGB", (32, 32), (90, 90, 140)).save(folder / "tinted.png")
+
+    def commit(out, mark, *words):
+        where = ("--key", root / "ann.key", "--out", root / out, "--mark", mark, "--again")
+        return anw("commit", folder, *where, "--beacon", "arbitrator:Jane", *words)
+
+    lines = commit("hue", "hue").out.splitlines()
+    place = lines.index("WILL CARRY NO MARK: 2 photos")
+    reason = "the mark does not change it"
+    assert lines[place + 1 : place + 3] == [
+        f"  {n}: {reason}" for n in ("grey.png", "scan.jpg")
+    ]
+    said = json.loads(commit("hue", "hue", "--json").out)
+    words = ("--key", root / "ann.key", "--out", root / "hue", "--beacon-value", "ab" * 32)
+    found = json.loads(anw("mark", folder, *words, "--json").out)
+    assert said["report"]["no_mark"] == found["report"]["no_mark"]
+    light = commit("light", "light")
+    assert light.code == 0
+    assert "NO MARK" not in light.out
+
+
 def test_a_photo_lost_after_the_commitment_has_the_exit_code(mark, root):
     assert mark("--beacon", "arbitrator:Jane Doe").code == 0
     (root / "photos" / "a.jpg").write_bytes(b"\xff\xd8\xff")
