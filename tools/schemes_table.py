@@ -55,12 +55,12 @@ class Reading(NamedTuple):
     Attributes:
       cells: suspects by attack.
       innocents: log10 p of innocent suspects.
-      wrong_keys: for each reading, whether its p under wrong keys were super-uniform.
+      wrong_keys: by suspect, for each reading whether p under wrong keys were super-uniform.
     """
 
     cells: dict[str, Cell]
     innocents: list[float]
-    wrong_keys: list[bool]
+    wrong_keys: dict[str, list[bool]]
 
 
 class System(NamedTuple):
@@ -84,10 +84,13 @@ def read_multitask(mark: str) -> Callable[[dict[str, Any]], Reading]:
     def read(run: dict[str, Any]) -> Reading:
         rows = run["marks"][mark]
         cells = {attack: _multitask(one) for attack, one in rows.items()}
-        keys = [one for row in rows.values() for one in row.get("keys", ())]
+        read_keys = {attack: row.get("keys", []) for attack, row in rows.items()}
         controls = [one for found in run["controls"].values() for one in found]
         innocents = controls if mark == "projection" else []
-        wrong_keys = [one["wrong_keys_super_uniform"] for one in keys + innocents]
+        wrong_keys = {
+            name: [one["wrong_keys_super_uniform"] for one in found]
+            for name, found in (read_keys | {"innocents": innocents}).items()
+        }
         return Reading(cells, [one["log10_p"] for one in innocents], wrong_keys)
 
     return read
@@ -104,11 +107,11 @@ def _multitask(numbers: dict[str, Any]) -> Cell:
 
 def read_barrier(run: dict[str, Any]) -> Reading:
     """Read a run of `lab.barrier`: copies of stolen outputs, and innocent ones."""
-    settings, cells, innocents, wrong_keys = run["settings"], {}, [], []
+    settings, cells, innocents, wrong_keys = run["settings"], {}, [], {}
     num_bits = settings["bits_each"] * len(settings["families"])
     for name, row in run["copies"].items():
         one = row["all_queries"]
-        wrong_keys.append(one["wrong_keys_super_uniform"])
+        wrong_keys[name] = [one["wrong_keys_super_uniform"]]
         if settings["copies"][name]["pairs"] != "stolen":
             innocents.append(one["log10_p"])
             continue
@@ -124,7 +127,7 @@ def read_pictures(run: dict[str, Any]) -> Reading:
         share = row["stage_2"]["success_rate"]
         if run["settings"]["copies"][name]["pairs"] == "stolen":
             cells[name] = Cell(share, None, share > _MOST_OUTPUTS, row["psnr"])
-    return Reading(cells, [], [])
+    return Reading(cells, [], {})
 
 
 def read_fingerprint(run: dict[str, Any]) -> Reading:
@@ -138,7 +141,7 @@ def read_fingerprint(run: dict[str, Any]) -> Reading:
         cells[name] = Cell(
             max(shares, default=None), None, is_found, 100 * row["test_accuracy"]
         )
-    return Reading(cells, [], [])
+    return Reading(cells, [], {})
 
 
 _ON_QUICK = ("multitask_quick", "multitask_quick_overwrites", "multitask_quick_attacks")
@@ -193,7 +196,13 @@ def summary(results: pathlib.Path, systems: tuple[System, ...] = SYSTEMS) -> dic
             readings = [system.read(run) for run in found]
             if number == 0:
                 innocents += [log10_p for one in readings for log10_p in one.innocents]
-            wrong_keys += [one for reading in readings for one in reading.wrong_keys]
+            wrong_keys += [
+                is_uniform
+                for reading in readings
+                for name, found_keys in reading.wrong_keys.items()
+                for is_uniform in found_keys
+                if number == 0 or name not in (*cells, "innocents")
+            ]
             runs += found
             for attack, found_cells in _by_attack(readings).items():
                 cells.setdefault(attack, found_cells)

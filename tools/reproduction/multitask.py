@@ -27,7 +27,8 @@ _QUICK = "multitask_quick"
 _OVERWRITES = f"{_QUICK}_overwrites"
 _WITHOUT_DRIFT = f"{_QUICK}_without_drift"
 _WITHOUT_TUNING = f"{_QUICK}_without_tuning"
-_FOLDERS = (_QUICK, _OVERWRITES, _WITHOUT_DRIFT, _WITHOUT_TUNING)
+_ATTACKS = f"{_QUICK}_attacks"
+_FOLDERS = (_QUICK, _OVERWRITES, _ATTACKS, _WITHOUT_DRIFT, _WITHOUT_TUNING)
 
 
 def _percent(values: Sequence[float]) -> str:
@@ -86,8 +87,11 @@ def _lost(without: str = "") -> Measure:
 
 
 def _worst_p(run: Run, variant: str) -> float | None:
-    rows = run["marks"].get(variant, {}).values()
-    return max((key["log10_p"] for row in rows for key in row.get("keys", ())), default=None)
+    rows = run["marks"].get(variant, {}).items()
+    found = (
+        key["log10_p"] for name, row in rows if name != _LOST for key in row.get("keys", ())
+    )
+    return max(found, default=None)
 
 
 def _innocent_p(run: Run, variant: str) -> float | None:
@@ -104,6 +108,8 @@ def _at_least(bound: float) -> Callable[[Sequence[float], float], bool]:
     return lambda values, _: statistics.fmean(values) >= bound
 
 
+# A student has other weights: no mark in weights survives that, and the page says so.
+_LOST = "distil"
 _TASK = "“watermark embedding as an extra task”"
 _REGULARISERS = "“well-designed regularizers”"
 _ROBUST = "“robust”"
@@ -169,6 +175,15 @@ CLAIMS = (
         _worst_p,
         lambda values, _: max(values) <= -12.0,
         lambda values: stats.format_p(max(values)),
+    ),
+    Claim(
+        _SECURE,
+        "largest p after fine-pruning, permuted, scaled and dummy neurons",
+        "≤ 1e-12",
+        _worst_p,
+        lambda values, _: max(values) <= -12.0,
+        lambda values: stats.format_p(max(values)),
+        _ATTACKS,
     ),
     Claim(
         _SECURE,

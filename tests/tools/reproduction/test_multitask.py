@@ -50,7 +50,7 @@ def test_without_results_every_claim_says_so(tmp_path):
     for claim in multitask.CLAIMS:
         assert cells(tmp_path, claim.text) == ["not yet run"] * 2
     assert (
-        text.count("not yet run; `python run.py --config=experiments/multitask.py:quick") == 4
+        text.count("not yet run; `python run.py --config=experiments/multitask.py:quick") == 5
     )
     assert "the abstract\nalone was at hand, and it has no number" in text
 
@@ -61,7 +61,7 @@ def test_figures_stand_beside_the_targets(results):
     assert cells(results, "without an attack")[0] == "95.0 ± 7.1 % (n = 2): **not met**"
     assert cells(results, "with R_func")[1] == "0.5 ± 0.7 points (n = 2): met"
     assert cells(results, "four overwritings") == ["not yet run"] * 2
-    assert cells(results, "largest p")[0] == "1e-20 (n = 2): met"
+    assert cells(results, "largest p over")[0] == "1e-20 (n = 2): met"
     # One seed above γ is enough to miss this target, whatever the mean is.
     assert cells(results, "six inputs")[1] == "75.0 ± 14.1 % (n = 2): **not met**"
 
@@ -77,7 +77,16 @@ def test_what_is_left_out_is_compared_with_the_whole(results, right, verdict):
 def test_one_large_p_misses_the_target(results):
     save(results, "more", run(2, 1.0, 0.0, log10_p=-3.0))
     (results / "more" / "seed2.json").rename(results / "multitask_quick" / "seed2.json")
-    assert cells(results, "largest p")[0] == "1e-3 (n = 3): **not met**"
+    assert cells(results, "largest p over")[0] == "1e-3 (n = 3): **not met**"
+
+
+def test_what_distillation_leaves_is_no_part_of_the_largest_p(results):
+    one = run(0, 1.0, 0.0)
+    rows = one["marks"]["projection"]
+    lost = {"watermark_accuracy": 0.5, "log10_p": -0.3}
+    rows["distil"] = rows["none"] | {"keys": [lost]}
+    save(results, "multitask_quick_attacks", one)
+    assert cells(results, "largest p after")[0] == "1e-20 (n = 1): met"
 
 
 def test_a_damaged_file_is_named(results):
