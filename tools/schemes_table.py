@@ -273,7 +273,7 @@ def table(found: dict[str, Any]) -> str:
         lines += [_line(_texts(row["system"], *one)) for one in row["attacks"].items()]
         commits = ", ".join(commit[:10] for commit in row["commits"])
         notes.append(
-            f"* {row['system']}: `{'`, `'.join(row['commands'])}`; commit {commits}; "
+            f"* {row['system']}: {_commands(row['commands'])}; commit {commits}; "
             f"{_plus_minus(_mean_and_std(row['minutes']), 1, 0)} minutes a seed."
         )
     band = found["innocents"]
@@ -289,6 +289,18 @@ def table(found: dict[str, Any]) -> str:
             "2,000 (marks in outputs) or 10,000 wrong keys is small no oftener than it says."
         )
     return "\n".join([*lines, "", *notes]) + "\n"
+
+
+def _commands(commands: list[str]) -> str:
+    """Return each command once, with all its seeds."""
+    seeds: dict[str, list[str]] = {}
+    for command in commands:
+        first, _, seed = command.partition(" --config.seed=")
+        seeds.setdefault(first, []).extend([seed] if seed else [])
+    return ", ".join(
+        f"`{first}{' --config.seed=' * bool(found)}{', '.join(found)}`"
+        for first, found in seeds.items()
+    )
 
 
 def _texts(system: str, attack: str, cell: dict[str, Any]) -> list[str]:
