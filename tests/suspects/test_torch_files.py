@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 import zipfile
 
 import numpy as np
@@ -155,10 +156,38 @@ def test_torchscript_whose_weights_are_cut_off_is_not_read_past_their_end(tmp_pa
         TorchSuspect.from_script(path, twins.NCHW)
 
 
-def test_torchscript_of_other_types_is_opened(tmp_path):
-    for dtype in (torch.float16, torch.bfloat16, torch.float64):
-        path = scripted(tmp_path / "m.pt", twins.torch_module().to(dtype))
-        TorchSuspect.from_script(path, twins.NCHW)
+class Odd(torch.nn.Module):
+    """Storages that are empty, shared, viewed in part, quantised, and of small elements."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("empty", torch.zeros(0))
+        self.register_buffer("few_of_many", torch.zeros(100)[:3])
+        self.register_buffer("bits", torch.zeros(3, dtype=torch.bool))
+        self.register_buffer("complex", torch.zeros(3, dtype=torch.complex64))
+        self.weight = torch.nn.Parameter(torch.ones(4))
+        self.same = torch.nn.Parameter(self.weight.data[1:3])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            quantised = torch.quantize_per_tensor(torch.ones(7), 0.1, 0, torch.qint32)
+        self.register_buffer("quantised", quantised)
+
+    def forward(self, batch):
+        return batch.mean((2, 3)) + self.empty.sum()
+
+
+MAKES = {
+    "half": lambda: torch.jit.script(twins.torch_module().half()),
+    "double": lambda: torch.jit.script(twins.torch_module().double()),
+    "traced": lambda: torch.jit.trace(twins.torch_module(), torch.zeros(1, 3, 8, 8)),
+    "odd": lambda: torch.jit.script(Odd()),
+}
+
+
+@pytest.mark.parametrize("name", MAKES)
+def test_whole_torchscript_of_other_kinds_is_opened(tmp_path, name):
+    torch.jit.save(MAKES[name](), tmp_path / "m.pt")
+    TorchSuspect.from_script(tmp_path / "m.pt", twins.NCHW)
 
 
 def fixed_batch():

@@ -174,7 +174,8 @@ def short_storage_in(body: bytes) -> str:
     """
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
         sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
-        for name in (name for name in sizes if name.endswith(".pkl")):
+        # Those that are read; a traced network also names inputs, whose bytes are left out.
+        for name in (name for name in sizes if name.endswith(("/data.pkl", "/constants.pkl"))):
             storages = _Storages(archive.read(name))
             try:
                 storages.load()
