@@ -25,7 +25,7 @@ from anw_jax.cli.options import (
 )
 from anw_jax.cli.output import NOT_SHOWN, ProgressLine, code_of_outcome, show
 from anw_jax.cli.owner_format import beacon_line
-from anw_jax.errors import CaseError
+from anw_jax.errors import AnwError, CaseError
 from anw_jax.keys import MarkKey, commit_scheme, one_time_key
 
 
@@ -267,17 +267,16 @@ def claim(folder, number, suspect, beacon_value, log, sign, as_json) -> None:
         --log shared/log --sign ann.sign
     """
     from anw_jax.schemes import multitask, protocol, settings_digest, weights_digest
-    from anw_jax.schemes.case import check_unspent, note_spent
+    from anw_jax.schemes.case import spending
 
     key, decoder, plan, publication = _one_key(folder, number)
-    check_unspent(folder, number, "a claim in the log")
     publication = _publication(number, publication)
     value = parse_beacon_value(plan, beacon_value)
     net, variables = _network(suspect)
     multitask.check_answers(decoder, multitask.tapped(net, variables, decoder.taps))
     digest, settings = weights_digest(variables), settings_digest(net)
-    record = protocol.claim(log, publication, key, decoder, value, digest, sign, settings)
-    note_spent(folder, number, "a claim in the log")
+    with spending(folder, number, "a claim in the log", (AnwError, ValueError)):
+        record = protocol.claim(log, publication, key, decoder, value, digest, sign, settings)
     body = {"record": record.number, "suspect": digest}
     show(
         as_json, body, [f"claim {record.number} on the weights {digest}: key {number} is spent"]
@@ -296,10 +295,11 @@ def open_key(folder, number, out, as_json) -> None:
     Example:
       anw model open mark --number 1 --out one.key
     """
-    from anw_jax.schemes.case import open_once
+    from anw_jax.schemes.case import spending
 
     key, *_ = _one_key(folder, number)
-    open_once(folder, number, key, out)
+    with spending(folder, number, str(out), (OSError, ValueError)):
+        key.save(out)
     show(as_json, {"key": str(out)}, [f"{out} written: key {number} is spent"])
 
 

@@ -7,10 +7,12 @@ suspects/<name>.toml       kind = "network" and file, the suspect's weights
 probe.json → declared.json → blind.json (scores/) → verdict.json, as in a case of photos
 """
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from anw_jax import _files, _json
@@ -20,7 +22,7 @@ from anw_jax.audit.files import digest_of, read_json
 from anw_jax.audit.signatures import SUFFIX
 from anw_jax.audit.stamps import stamp_files
 from anw_jax.errors import AnwError, CaseError
-from anw_jax.keys import MarkKey, Plan
+from anw_jax.keys import Plan
 from anw_jax.keys.digests import check_is_commitment
 from anw_jax.schemes.scheme import Decoder, check_decoder
 from anw_jax.schemes.systems import OpenModel, System, system_of
@@ -226,52 +228,36 @@ def write_statements(case: ModelCase) -> None:
     _files.write_whole(case.file(stated.NAME), "".join(parts).encode())
 
 
-def check_unspent(folder: pathlib.Path, number: int, use: str) -> None:
-    """Raise CaseError if a key of `anw model keygen` was opened for another use.
+@contextlib.contextmanager
+def spending(
+    folder: pathlib.Path, number: int, use: str, refusals: tuple[type[Exception], ...]
+) -> Iterator[None]:
+    """Note in the folder of the keys for what one is opened; then it is, inside `with`.
 
-    Whoever has seen a key can make a model that it fits.
+    Whoever has seen a key can make a model that it fits. The note comes first, so that no kill
+    leaves an open key without one.
 
     Args:
-      folder: of the keys.
+      folder: as `anw model keygen` makes it.
       number: which key.
-      use: for what it is to be opened, in words.
+      use: for what it is opened, in words; the same use may be repeated.
+      refusals: errors that leave the key unopened; a new note is removed again.
+
+    Raises:
+      CaseError: it was opened before, for another use.
     """
-    path = _spent(folder, number)
-    if not path.exists():
-        return
-    before = read_json(path, SPENT_FORMAT).get("opened_for")
+    path = folder / f"spent{number}.json"
+    is_new = not path.exists()
+    before = use if is_new else read_json(path, SPENT_FORMAT).get("opened_for")
     if before != use:
         raise CaseError(
             f"number must be that of a key that nobody has seen: key {number} is spent, "
             f"opened for {before!s:.200}, and cannot be opened for {use:.200}"
         )
-
-
-def note_spent(folder: pathlib.Path, number: int, use: str) -> None:
-    """Note in the folder of the keys for what a key was opened."""
-    _json.write(_spent(folder, number), {"format": SPENT_FORMAT, "opened_for": use})
-
-
-def open_once(folder: pathlib.Path, number: int, mark_key: MarkKey, out: pathlib.Path) -> None:
-    """Write a key to a new file, for whoever judges; it is spent by that.
-
-    Raises:
-      CaseError: it was opened before, for another use.
-      OSError: the file is there, or cannot be written; then the key is not spent.
-    """
-    check_unspent(folder, number, str(out))
-    is_new = not out.exists()
-    if is_new:
-        note_spent(
-            folder, number, str(out)
-        )  # first, so that no kill leaves an open key unnoted
+    _json.write(path, {"format": SPENT_FORMAT, "opened_for": use})
     try:
-        mark_key.save(out)
-    except OSError:
+        yield
+    except refusals:
         if is_new:
-            _spent(folder, number).unlink()
+            path.unlink()
         raise
-
-
-def _spent(folder: pathlib.Path, number: int) -> pathlib.Path:
-    return folder / f"spent{number}.json"

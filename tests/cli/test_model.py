@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,8 @@ import pytest
 
 from anw_jax import attacks, audit, data, models, train
 from anw_jax.cli.main import run
-from anw_jax.schemes import load_network, multitask, save_network
+from anw_jax.keys import MarkKey
+from anw_jax.schemes import load_network, multitask, protocol, save_network
 from anw_jax.schemes.log import append, read_log
 
 MODEL = models.create("testing", 10)
@@ -122,7 +124,9 @@ def test_what_a_kill_left_beside_an_embedded_model_is_removed(place, capsys):
     assert (place / "marked.npz").read_bytes() == b"whole"
 
 
-def test_a_claim_that_nobody_saw_published_is_refused_and_spends_no_key(place, capsys):
+def test_a_claim_that_is_refused_spends_no_key_and_a_killed_one_may_have(
+    place, capsys, monkeypatch
+):
     assert keygen(place) == 0
     claim = ["model", "claim", str(place / "mark"), "--number", "1"]
     claim += ["--suspect", str(place / "clean.npz"), "--beacon-value", VALUE]
@@ -134,6 +138,12 @@ def test_a_claim_that_nobody_saw_published_is_refused_and_spends_no_key(place, c
     assert run(claim) == 1
     text = f"key 1 is spent, opened for {one}, and cannot be opened for a claim in the log"
     assert text in capsys.readouterr().err
+    claim[claim.index("--number") + 1] = "2"
+    with monkeypatch.context() as patch:
+        patch.setattr(protocol, "claim", mock.Mock(side_effect=KeyboardInterrupt))
+        run(claim)
+    assert run(["model", "open", str(place / "mark"), "--number", "2", "--out", one]) == 1
+    assert "key 2 is spent, opened for a claim in the log" in capsys.readouterr().err
 
 
 def _silent(place, name: str) -> pathlib.Path:
@@ -338,7 +348,7 @@ def _fill(case, place, *, suspect: pathlib.Path, number: int) -> None:
     (case / "suspects" / "found.toml").write_text('kind = "network"\nfile = "found.npz"\n')
 
 
-def test_keys_without_a_log_are_opened_for_an_arbitrator(place, capsys):
+def test_keys_without_a_log_are_opened_for_an_arbitrator(place, capsys, monkeypatch):
     mark, one = str(place / "mark"), str(place / "one.key")
     taps = [word for tap in TAPS for word in ("--tap", tap)]
     made = ["model", "keygen", mark, "--network", str(place / "clean.npz"), *taps]
@@ -355,6 +365,11 @@ def test_keys_without_a_log_are_opened_for_an_arbitrator(place, capsys):
     nowhere = str(place / "clean.npz" / "one.key")
     assert run(["model", "open", mark, "--number", "1", "--out", nowhere]) == 1
     assert run(["model", "open", mark, "--number", "1", "--out", one]) == 0
+    # It stays spent where the same command fails once the file has been sent and moved.
+    pathlib.Path(one).rename(place / "sent.key")
+    with monkeypatch.context() as patch:
+        patch.setattr(MarkKey, "save", mock.Mock(side_effect=OSError("no space")))
+        assert run(["model", "open", mark, "--number", "1", "--out", one]) == 1
     other = str(place / "other.key")
     assert run(["model", "open", mark, "--number", "1", "--out", other]) == 1
     assert f"key 1 is spent, opened for {one}, and" in capsys.readouterr().err
