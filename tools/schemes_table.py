@@ -274,7 +274,7 @@ def table(found: dict[str, Any]) -> str:
         commits = ", ".join(commit[:10] for commit in row["commits"])
         notes.append(
             f"* {row['system']}: {_commands(row['commands'])}; commit {commits}; "
-            f"{_plus_minus(_mean_and_std(row['minutes']), 1, 0)} minutes a seed."
+            f"{_plus_minus(_mean_and_std(row['minutes']), 1, 0)} minutes a run."
         )
     band = found["innocents"]
     if band["cells"]:

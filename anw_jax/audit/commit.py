@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from anw_jax import _check, progress
 from anw_jax.audit.files import only_one, target_names
-from anw_jax.audit.folder_report import FolderReport, plural, report_on
+from anw_jax.audit.folder_report import UNCHANGED, FolderReport, plural, report_on
 from anw_jax.audit.labels import Labels, read_labels
 from anw_jax.audit.options import Choices
 from anw_jax.audit.published import (
@@ -162,7 +162,7 @@ def commit_folder(
         before is None,
         report,
         (*warnings, *_about_labels(table)),
-        tuple((name, "the mark does not change it") for name in grey),
+        tuple((name, UNCHANGED) for name in grey),
     )
 
 
@@ -199,7 +199,7 @@ def _about_level(published: Published) -> tuple[str, ...]:
     if least <= math.log10(level):
         return ()
     return (
-        f"no verdict can be shown at level {level:g}: the least p that "
+        f"no match can be shown at level {level:g}: the least p that "
         f"{plural(units, 'unit')} of {published.manifest.space.num_valid} marks can give is "
         f"{format_p(least)}; commit to more photos, or with a larger --alpha",
     )

@@ -266,7 +266,7 @@ class ExpectedEvidence:
             photos = "this photo" if self.num_units == 1 else f"{_MOST_UNITS} or more photos"
         p = f"p ≤ {format_p(self.log10_p)} in 9 of 10"
         if self.log10_p > math.log10(0.5):
-            p = "p can be anything up to 1 in"
+            p = "p can be anything up to 1 for"
         return (
             f"with {photos}, from {answers}: {p} models like the {self.num_trainings} that "
             f"were measured (results/{self.study})"

@@ -187,7 +187,7 @@ def answer_request(
         try:
             read_json(out, OPENING)
         except CaseError as error:
-            raise CaseError(f"out may replace an earlier opening alone: {error}") from None
+            raise CaseError(f"out may only replace an earlier opening: {error}") from None
     with only_one(folder):  # otherwise two requests at once could open one leaf for two rows
         return _answer(request, mark_key, published, folder, out)
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from anw_jax import data
 
+# Why a photo is published as it is.
+UNCHANGED = "the mark does not change it"
 # The number of files that the lines name; JSON names all.
 _NAMED = 5
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from anw_jax import _json, data, progress
 from anw_jax.audit.files import canonical_name, only_one, target_names
-from anw_jax.audit.folder_report import FolderReport, report_on
+from anw_jax.audit.folder_report import UNCHANGED, FolderReport, report_on
 from anw_jax.audit.published import (
     PHOTOS,
     Published,
@@ -48,7 +48,6 @@ _ADDED = (
     "was not committed to: later photos are a new batch, with a commitment and a key of its own"
 )
 _MISSING = "was committed to, and is not there any more"
-_UNCHANGED = "the mark does not change it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Marked:
     @property
     def without_mark(self) -> tuple[tuple[str, str], ...]:
         """(Name, reason) of all photos that carry no mark."""
-        return (*((one.file, _UNCHANGED) for one in self.unchanged), *self.lost)
+        return (*((one.file, UNCHANGED) for one in self.unchanged), *self.lost)
 
     @property
     def removed(self) -> dict[str, int]:
@@ -103,7 +102,7 @@ class Marked:
             "commitment": self.commitment,
             "marked": [dataclasses.asdict(one) for one in self.marked],
             "no_mark": [
-                *({"reason": _UNCHANGED} | dataclasses.asdict(one) for one in self.unchanged),
+                *({"reason": UNCHANGED} | dataclasses.asdict(one) for one in self.unchanged),
                 *({"file": name, "reason": why} for name, why in self.lost),
             ],
             **self.report.as_json(),

@@ -57,7 +57,7 @@ def case_new(folder: pathlib.Path, owners, suspects, as_json: bool) -> None:
         # Not every disk tells names apart by the case of their letters.
         if len({name.casefold() for name in names}) < len(names):
             raise click.UsageError(
-                f"{option} must be given once for each name, in capitals or not, got {names}"
+                f"{option} names must differ by more than upper and lower case, got {names}"
             )
     files = audit.new_case(folder, owners, kinds)
     lines = [

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 
 from anw_jax import audit
-from anw_jax.audit.folder_report import named_lines, plural
+from anw_jax.audit.folder_report import UNCHANGED, named_lines, plural
 from anw_jax.audit.preview import Preview, check_preview_out
 from anw_jax.cli import output
 from anw_jax.cli.options import json_option, mark_options
@@ -88,7 +88,7 @@ def preview_lines(done: Preview) -> list[str]:
     ]
     if done.unchanged:
         lines.append(f"WOULD CARRY NO MARK: {plural(len(done.unchanged), 'photo')}")
-        lines += named_lines([(name, "the mark does not change it") for name in done.unchanged])
+        lines += named_lines([(name, UNCHANGED) for name in done.unchanged])
     return lines + done.evidence_lines
 
 

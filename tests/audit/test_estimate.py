@@ -222,7 +222,7 @@ def test_a_preview_says_what_a_generator_would_show_with_and_without_its_base():
     lines = evidence_lines("light", None, found)
     of_error = "with these 40 photos, from the error of a fine-tuned generator"
     # p is above .5 in a tenth of such models: a bound that says nothing is not printed as one.
-    assert lines[1].startswith(f"{of_error}: p can be anything up to 1 in models like the 3 ")
+    assert lines[1].startswith(f"{of_error}: p can be anything up to 1 for models like the 3 ")
     assert lines[2].startswith(f"{of_error} with its base as a reference: p ≤ ")
 
 

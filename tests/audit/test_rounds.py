@@ -87,7 +87,7 @@ def test_nothing_but_an_opening_is_overwritten(root, case_dir):
     letter = root / "letter.txt"
     letter.write_text("not an opening")
     for place in (letter, marked):
-        with pytest.raises(CaseError, match="out may replace an earlier opening alone: "):
+        with pytest.raises(CaseError, match="out may only replace an earlier opening: "):
             audit.answer_request(standing.request, key, marked, place)
     assert letter.read_text() == "not an opening"
     assert not (marked / "openings.jsonl").exists()

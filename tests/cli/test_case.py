@@ -25,9 +25,9 @@ def test_it_says_what_to_do_next(anw, root):
         (("--suspect", "net"), 2, "--suspect must be NAME=KIND"),
         (("--suspect", "net=gguf"), 2, "one of jax, onnx, torch, .*; got 'net=gguf'"),
         (("--suspect", "net=onnx", "--suspect", "net=jax"), 2, "each name once"),
-        (("--owner", "ann", "--owner", "ann"), 2, "--owner must be given once"),
-        (("--owner", "ann", "--owner", "Ann"), 2, "in capitals or not, got .'ann', 'Ann'"),
-        (("--suspect", "net=onnx", "--suspect", "Net=jax"), 2, "--suspect must be given once"),
+        (("--owner", "ann", "--owner", "ann"), 2, "--owner names must differ by more"),
+        (("--owner", "ann", "--owner", "Ann"), 2, "upper and lower case, got .'ann', 'Ann'"),
+        (("--suspect", "net=onnx", "--suspect", "Net=jax"), 2, "--suspect names must differ"),
         (("--owner", "a b"), 1, "must have a name of letters.*got 'a b'"),
     ],
 )

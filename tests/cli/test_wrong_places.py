@@ -111,10 +111,10 @@ def test_a_level_that_no_audit_can_reach_is_said(anw, here):
     commit = ("commit", "photos", "--key", "ann.key", "--beacon", "arbitrator:Jane", "--again")
     warned = anw(*commit, "--out", "low", "--alpha", 0.0909).out
     assert (
-        "warning: no verdict can be shown at level 0.0909: the least p that 1 unit of 11 marks "
+        "warning: no match can be shown at level 0.0909: the least p that 1 unit of 11 marks "
         "can give is 0.091; commit to more photos, or with a larger --alpha\n"
     ) in warned
-    assert "no verdict can" not in anw(*commit, "--out", "high", "--alpha", 0.091).out
+    assert "no match can" not in anw(*commit, "--out", "high", "--alpha", 0.091).out
 
 
 # --- What comes next. ---

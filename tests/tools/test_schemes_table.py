@@ -74,7 +74,7 @@ def test_the_table_says_what_was_not_run(results):
     first = "| multi-task, fixed projection | none | 2 | 95.0 ± 7.1 % | 1e-20 | 2 of 2 |"
     assert any(line.startswith(first) for line in lines)
     assert "| fingerprints of customers | not yet run | 0 |  |  |  |  |" in lines
-    assert any("commit 0f0f0f0f0f; 10 ± 0 minutes a seed." in line for line in lines)
+    assert any("commit 0f0f0f0f0f; 10 ± 0 minutes a run." in line for line in lines)
 
 
 def test_innocent_suspects_are_counted_against_the_band(results):
