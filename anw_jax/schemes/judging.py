@@ -283,8 +283,8 @@ def _refuse_declared(case: ModelCase) -> None:
 
 def _check_probed(case: ModelCase, despite_probe: bool) -> None:
     reports = {} if despite_probe else case.read("probe.json")["suspects"]
-    for name, report in reports.items():
-        if report["weights"] != case.opened[name].digest:
+    for name, model in case.opened.items():
+        if name in reports and reports[name]["weights"] != model.digest:
             raise ChangedFileError(
                 f"the weights of suspect {name!r} were changed since the probe: probe again"
             )
@@ -310,7 +310,9 @@ def _suspects(case: ModelCase) -> dict[str, Any]:
 def _of_probe(case: ModelCase, declared: dict[str, Any], suspect: str) -> list[str]:
     if declared["despite_probe"] or not case.has("probe.json"):
         return [OVERRIDDEN]
-    return [] if case.read("probe.json")["suspects"][suspect]["is_fit"] else [OVERRIDDEN]
+    report = case.read("probe.json")["suspects"].get(suspect, {})
+    is_same = report.get("weights") == declared["suspects"][suspect]["weights"]
+    return [] if is_same and report["is_fit"] else [OVERRIDDEN]
 
 
 def _test_fn(owner: ModelOwner, factor: float) -> TestFn | None:

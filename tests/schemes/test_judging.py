@@ -9,7 +9,7 @@ import pytest
 from anw_jax.cli.main import run
 from anw_jax.errors import CaseError, ChangedFileError, CommitmentError
 from anw_jax.keys import MarkKey, commit_scheme
-from anw_jax.schemes import multitask, systems, weights_digest
+from anw_jax.schemes import judging, multitask, systems, weights_digest
 from anw_jax.schemes.case import ModelCase, ModelMark
 from anw_jax.schemes.judging import declare_models, judge_models, probe_models, seal_models
 from tests.schemes.conftest import tiny_net
@@ -185,6 +185,29 @@ def test_a_suspect_without_finite_answers_fails_the_probe(folder, nets):
     test = folder.verdict()["tests"]["ann"]["found"]
     assert test["outcome"] == "inconclusive"
     assert any("probe" in text for text in test["conditions"])
+
+
+def test_a_report_of_a_suspect_that_is_not_there_is_no_crash(folder):
+    folder.state()
+    body = probe_models(folder.case)
+    body["suspects"]["another"] = body["suspects"]["found"]
+    (folder.path / "probe.json").write_text(json.dumps(body))
+    declare_models(folder.case, {"ann": VALUE})
+    seal_models(folder.case)
+    test = folder.verdict(blind=folder.case.digest("blind.json"))["tests"]["ann"]["found"]
+    assert (test["outcome"], test["conditions"]) == ("shown", [])
+
+
+@pytest.mark.parametrize("changed", [{}, {"weights": "0" * 64}, {"is_fit": False}])
+def test_what_was_not_probed_as_it_is_leaves_a_condition(folder, changed):
+    """As in a bundle that somebody else made; `declare_models` refuses such a probe."""
+    body = probe_models(folder.case)
+    declared = declare_models(folder.case, {"ann": VALUE})
+    assert judging._of_probe(folder.case, declared, "found") == []
+    report = body["suspects"].pop("found")
+    body["suspects"] = {"found": report | changed} if changed else {"#found": report}
+    (folder.path / "probe.json").write_text(json.dumps(body))
+    assert judging._of_probe(folder.case, declared, "found") == [judging.OVERRIDDEN]
 
 
 def test_a_declared_value_that_is_no_number_is_one_clear_error(folder):
