@@ -298,7 +298,7 @@ def open_key(folder, number, out, as_json) -> None:
     from anw_jax.schemes.case import spending
 
     key, *_ = _one_key(folder, number)
-    with spending(folder, number, str(out), (OSError, ValueError)):
+    with spending(folder, number, str(out.absolute()), (OSError, ValueError)):
         key.save(out)
     show(as_json, {"key": str(out)}, [f"{out} written: key {number} is spent"])
 

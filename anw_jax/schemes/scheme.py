@@ -145,7 +145,7 @@ def check_can_be_shown(num_bits: int, alpha: float, number: int = 1) -> None:
     Example:
       >>> check_can_be_shown(21, 1e-6, 2)
     """
-    least = math.ceil(math.log2(number / alpha))
+    least = math.ceil(math.log2(number) - math.log2(alpha))
     if num_bits < least:
         raise ValueError(
             f"bits must be at least {least}, so that a match of all of them is shown at the "
