@@ -103,7 +103,7 @@ class SuspectFile:
         """
         if self.kind == "denoiser" and not {"function", "module"} & set(self.fields):
             name = self.fields.get("file")
-            return not (isinstance(name, str) and _beside(self.path, name).is_dir())
+            return not (isinstance(name, str) and path_beside(self.path, name).is_dir())
         return self.kind not in ("onnx", "recorded")
 
     def open(self, makers: Mapping[str, "MakerFn"] | None = None) -> Suspect:
@@ -168,7 +168,7 @@ class _Fields:
 
     def beside(self, name: str) -> pathlib.Path:
         """Take a path that is relative to the file."""
-        return _beside(self._file.path, self.text(name))
+        return path_beside(self._file.path, self.text(name))
 
     def declaration(self, **defaults: Any) -> Declaration:
         """Take the declaration."""
@@ -210,7 +210,7 @@ class _Fields:
         file, _, attribute = text.rpartition(":")
         if not file or not attribute.isidentifier():
             raise CaseError(f"{self._file.path}: {name} must be 'file.py:name', got {text!r}")
-        return self._file.path.parent / os.path.expanduser(file), attribute
+        return path_beside(self._file.path, file), attribute
 
     def check_listed(self, used: set[pathlib.Path]) -> None:
         """Warn of code that is used and not listed."""
@@ -223,7 +223,7 @@ class _Fields:
             raise CaseError(
                 f"{self._file.path}: files must be a list of file names, got {names!r:.60}"
             )
-        return [self._file.path.parent / os.path.expanduser(name) for name in names]
+        return [path_beside(self._file.path, name) for name in names]
 
     def refuse_unused(self) -> None:
         unused = sorted(set(self._file.fields) - self._used)
@@ -234,7 +234,8 @@ class _Fields:
             )
 
 
-def _beside(file: pathlib.Path, name: str) -> pathlib.Path:
+def path_beside(file: pathlib.Path, name: str) -> pathlib.Path:
+    """Return the path that a suspect's file names, relative to the file."""
     return file.parent / os.path.expanduser(name)
 
 

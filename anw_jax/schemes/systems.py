@@ -6,7 +6,6 @@ one entry of `SYSTEMS`; files, order, statements, seals and verdicts are those o
 """
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from anw_jax import data
-from anw_jax.audit.suspect_file import SuspectFile
+from anw_jax.audit.suspect_file import SuspectFile, path_beside
 from anw_jax.errors import AnwError, CaseError, CommitmentError
 from anw_jax.keys import Plan
 from anw_jax.keys.plan_fields import BARRIER, FINGERPRINT, MULTITASK
@@ -115,7 +114,7 @@ def open_network_suspect(file: SuspectFile) -> OpenModel:
             f"{file.path} must have the fields kind and file and no others, got "
             f"{', '.join(sorted(file.fields))}"
         )
-    network = open_network(file.path.parent / os.path.expanduser(file.fields["file"]))
+    network = open_network(path_beside(file.path, file.fields["file"]))
     return OpenModel(network_digest(network), network)
 
 
@@ -175,7 +174,7 @@ def open_answers(file: SuspectFile) -> OpenModel:
             f"{file.path} must have kind = 'answers' and folder, and no other fields, for a "
             f"mark in outputs; got kind {file.kind!r:.40}"
         )
-    folder = file.path.parent / os.path.expanduser(str(file.fields["folder"]))
+    folder = path_beside(file.path, str(file.fields["folder"]))
     images = [data.read_photo(path) for path in data.list_photos(folder)]
     if len({image.shape for image in images}) > 1:
         raise CaseError(f"{folder} must hold images of one size")
