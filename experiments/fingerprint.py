@@ -78,6 +78,7 @@ _STUDY = {
     },
     "images": _IMAGES,
     "num_copies": 20,
+    "more_coalitions": 9,
     "num_trials": 100,
     "collusions": {
         **{f"{h}_{c}": {"how": h, "colluders": c} for h in _HOWS for c in range(2, 11)},

@@ -134,8 +134,9 @@ def read_fingerprint(run: dict[str, Any]) -> Reading:
     """Read a run of `lab.fingerprint`; found: a guilty customer is named, and no other."""
     cells = {}
     for name, row in run["suspects"].items():
-        is_found = (
-            bool(set(row["named"]) & set(row["colluders"])) and not row["innocents_named"]
+        is_found = all(
+            set(one["named"]) & set(one["colluders"]) and not one["innocents_named"]
+            for one in (row, *row.get("more", ()))
         )
         shares = [right / run["settings"]["num_bits"] for right in row["right_bits"].values()]
         cells[name] = Cell(

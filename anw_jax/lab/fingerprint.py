@@ -159,9 +159,8 @@ class _Run:
             for name, how in (suspects | dict(self.settings.collusions)).items():
                 members = [int(name[5:])] if name in suspects else list(range(how.colluders))
                 make = functools.partial(self._row, how, copies, members)
-                rows[name] = self.folder.once(
-                    f"cells/{name}.json", dataclasses.asdict(how), make
-                )
+                made_from = [dataclasses.asdict(how), self.settings.more_coalitions]
+                rows[name] = self.folder.once(f"cells/{name}.json", made_from, make)
                 self.journal.say(_line(name, rows[name]))
                 if self.task.should_stop():
                     raise StoppedError
@@ -177,9 +176,25 @@ class _Run:
         attack = how.then()
         if attack is not None:
             mixed = attack.create().change(mixed, self.task.material())
-        return self._read(mixed, members)
+            return self._read(mixed, members)
+        return {**self._read(mixed, members), "more": self._more(how, copies)}
+
+    def _more(self, how: CollusionSettings, copies: list[Variables]) -> list[dict[str, Any]]:
+        """Trace further coalitions that mix their copies in the same way."""
+        seed, found = self.settings.seed, []
+        rng = np.random.default_rng([seed, how.colluders])
+        for _ in range(self.settings.more_coalitions if how.colluders > 1 else 0):
+            members = sorted(rng.choice(len(copies), how.colluders, replace=False).tolist())
+            held = [self.trained(copies[number]) for number in members]
+            traced = self._trace(collude(held, how.how, seed=seed), members)
+            found.append({n: traced[n] for n in ("colluders", "named", "innocents_named")})
+        return found
 
     def _read(self, suspect: TrainedModel, members: list[int]) -> dict[str, Any]:
+        accuracy = self.task.accuracy(suspect.predict)
+        return {"test_accuracy": accuracy, **self._trace(suspect, members)}
+
+    def _trace(self, suspect: TrainedModel, members: list[int]) -> dict[str, Any]:
         issued = self.issued
         scores = {
             reading: fingerprint.extract(issued.carrier, self.base, suspect.variables, reading)
@@ -196,7 +211,6 @@ class _Run:
             if len(members) == 1
         }
         return {
-            "test_accuracy": self.task.accuracy(suspect.predict),
             "colluders": members,
             "named": list(found.named),
             "innocents_named": sorted(set(found.named) - set(members)),
@@ -242,7 +256,13 @@ def _simulated(settings: FingerprintSettings) -> dict[str, Any]:
 
 def _line(name: str, row: dict[str, Any]) -> str:
     caught = len(set(row["named"]) & set(row["colluders"]))
-    return (
+    text = (
         f"{name:<18} test {row['test_accuracy']:6.1%}  named {caught} of "
         f"{len(row['colluders'])}, innocents {len(row['innocents_named'])}"
     )
+    more = row.get("more", [])
+    if not more:
+        return text
+    anyone = sum(bool(set(one["named"]) & set(one["colluders"])) for one in more)
+    innocents = sum(len(one["innocents_named"]) for one in more)
+    return f"{text}; {len(more)} more: {anyone} with any named, innocents {innocents}"

@@ -60,6 +60,8 @@ class FingerprintSettings(RunSettings):
       repair: of each copy.
       collusions: suspects made from copies, by name.
       num_copies: copies that are really made; other customers exist as codes only.
+      more_coalitions: further coalitions of each collusion without an attack, of copies drawn
+        by the seed; they are traced too, their accuracy is not measured.
       num_customers: codes that are tested.
       num_bits: of a code.
       strength: of a copy's change, as a share of the weights.
@@ -81,6 +83,7 @@ class FingerprintSettings(RunSettings):
     repair: RepairSettings
     collusions: Mapping[str, CollusionSettings]
     num_copies: int = 8
+    more_coalitions: int = 0
     num_customers: int = 100
     num_bits: int = NUM_BITS
     strength: float = 0.05
@@ -95,6 +98,7 @@ class FingerprintSettings(RunSettings):
         _check.integer_at_least(0, seed=self.seed)
         for name in ("num_copies", "num_bits", "num_issues", "num_trials"):
             _check.integer_at_least(1, **{name: getattr(self, name)})
+        _check.integer_at_least(0, more_coalitions=self.more_coalitions)
         _check.integer_at_least(max(11, self.num_copies), num_customers=self.num_customers)
         _check.positive(strength=self.strength)
         _check.in_open_interval(0.0, 1.0, epsilon=self.epsilon)

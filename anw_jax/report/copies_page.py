@@ -31,6 +31,8 @@ class Suspect:
       named: customers that were named.
       log10_p: the smallest over all readings, of each customer.
       limit: log10 of the p below which the first customer is named.
+      more: of further coalitions that mix their copies in the same way, the number, those with
+        any colluder named, and innocents named.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Suspect:
     named: tuple[int, ...]
     log10_p: np.ndarray
     limit: float
+    more: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def num_caught(self) -> int:
@@ -80,6 +83,8 @@ def _values(results: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
 
 def _suspect(name: str, row: dict[str, Any]) -> Suspect:
     by_reading = np.array(list(row["log10_p"].values()), np.float64)
+    more = row.get("more", [])
+    any_named = sum(bool(set(one["named"]) & set(one["colluders"])) for one in more)
     return Suspect(
         name,
         row["test_accuracy"],
@@ -87,6 +92,7 @@ def _suspect(name: str, row: dict[str, Any]) -> Suspect:
         tuple(row["named"]),
         by_reading.min(axis=0),
         math.log10(row["level"] / row["num_tests"]),
+        (len(more), any_named, sum(len(one["innocents_named"]) for one in more)),
     )
 
 

@@ -25,6 +25,7 @@ def config(**changes) -> dict:
             "rounded": {"colluders": 1, "attack": "quantise", "parameters": {"bits": 8}},
         },
         "num_copies": 3,
+        "more_coalitions": 2,
         "num_customers": 12,
         "strength": 0.1,
         "num_issues": 200,
@@ -79,6 +80,13 @@ def test_a_whole_run_and_its_resumption(tmp_path):
     assert set(rows["pair"]["named"]) <= {0, 1}
     assert rows["pair"]["named"]
     assert all(row["innocents_named"] == [] for row in rows.values())
+    assert "more" not in rows["rounded"]
+    assert [len(rows[name]["more"]) for name in ("copy_0", "pair")] == [0, 2]
+    for one in rows["pair"]["more"]:
+        assert len(one["colluders"]) == 2
+        assert one["named"]
+        assert set(one["named"]) <= set(one["colluders"])
+        assert one["innocents_named"] == []
     assert results["controls"]["clean"]["named"] == []
     assert results["simulated"]["innocents"]["is_valid"]
     (tmp_path / "DONE").unlink()

@@ -28,7 +28,14 @@ def results() -> dict:
         "clean_accuracy": 0.62,
         "suspects": {
             "copy_0": row([0], [0], [-50.0, -0.5, 0.0]),
-            "pair": row([0, 1], [0], [-12.5, -3.0, -0.1]),
+            "pair": {
+                **row([0, 1], [0], [-12.5, -3.0, -0.1]),
+                "more": [
+                    {"colluders": [0, 2], "named": [2], "innocents_named": []},
+                    {"colluders": [1, 2], "named": [0], "innocents_named": [0]},
+                    {"colluders": [0, 1], "named": [1], "innocents_named": []},
+                ],
+            },
         },
         "controls": {"clean": row([], [], [-0.3, -0.2, -0.1])},
         "simulated": {
@@ -52,6 +59,8 @@ def test_the_page_names_who_is_accused(folder, capsys):
     assert "1 of 2 colluders and 0 others are named" in text
     assert "it cannot be excluded that the owner himself, or a thief, let it out" in text
     assert "1,000 simulated issues" in text
+    cells = [f'<td class="num">{number}</td>' for number in (3, 2, 1)]
+    assert '<tr><th scope="row">pair</th>' + "".join(cells) in text
     assert "<script" not in text
     assert (folder / "figures" / "suspect_pair.csv").read_text().splitlines()[0] == (
         "customer,log10_p,colluder"
