@@ -108,7 +108,7 @@ def _multitask(numbers: dict[str, Any]) -> Cell:
 def read_barrier(run: dict[str, Any]) -> Reading:
     """Read a run of `lab.barrier`: copies of stolen outputs, and innocent ones."""
     settings, cells, innocents, wrong_keys = run["settings"], {}, [], {}
-    num_bits = settings["bits_each"] * len(settings["families"])
+    num_bits = sum(settings["bits"].values())
     for name, row in run["copies"].items():
         one = row["all_queries"]
         wrong_keys[name] = [one["wrong_keys_super_uniform"]]

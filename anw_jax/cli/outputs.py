@@ -24,7 +24,12 @@ _MARK, _KEY, _DECODER = "mark.json", "mark.key", "decoder.npz"
 @click.option("--outputs", required=True, type=_PATH, help="The model's outputs for them.")
 @click.option("--public", required=True, type=_PATH, help="Its outputs for public inputs.")
 @beacon_option
-@click.option("--bits", default=24, show_default=True, help="Bits of each filter family.")
+@click.option(
+    "--bits",
+    multiple=True,
+    metavar="FAMILY=NUMBER",
+    help="Bits of a family of filters, for outputs that excite fewer; once for each family.",
+)
 @click.option("--alpha", default=1e-6, show_default=True, help="Level of the test.")
 @json_option
 def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json) -> None:
@@ -53,7 +58,7 @@ def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json
         asked,
         answered,
         _images(public)[1],
-        bits_each=bits,
+        **({"bits": dict(map(_number_of_bits, bits))} if bits else {}),
     )
     plan = schemes.plan_of(decoder, alpha=alpha, beacon=beacon)
     key = MarkKey.generate()
@@ -117,6 +122,14 @@ def protect(folder, outputs, out, beacon_value, psnr, as_json) -> None:
     reached = float(-10.0 * np.log10(max(squares / len(paths), 1e-12)))
     lines = [f"{len(paths)} images marked at {reached:.1f} dB: {out}"]
     show(as_json, {"images": len(paths), "psnr": reached}, lines)
+
+
+def _number_of_bits(text: str) -> tuple[str, int]:
+    """Read FAMILY=NUMBER."""
+    name, _, number = text.partition("=")
+    if not number.isdecimal():
+        raise click.BadParameter(f"must be FAMILY=NUMBER, got {text!r}", param_hint="--bits")
+    return name, int(number)
 
 
 def _images(folder: pathlib.Path) -> tuple[list[str], np.ndarray]:

@@ -46,13 +46,13 @@ class _Mark:
       prefix: of the names of its files; no copy's name has a dot, so that no two share one.
       add: from bits and unmarked uint8 outputs to marked ones.
       scores: from a suspect's outputs, float in [0, 1], to a score for each bit.
-      families: names of equal parts of the bits.
+      families: names and numbers of parts of the bits, in their order.
     """
 
     prefix: str
     add: Callable[[Bits, np.ndarray], np.ndarray]
     scores: Callable[[np.ndarray], np.ndarray]
-    families: tuple[str, ...]
+    families: dict[str, int]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -96,7 +96,8 @@ def _filter(settings: BarrierSettings, decoder: barrier.Decoder) -> _Mark:
     def add(bits: Bits, outputs: np.ndarray) -> np.ndarray:
         return barrier.protect(barrier.keyed_kernel(decoder, bits, settings.psnr), outputs)
 
-    return _Mark("", add, functools.partial(barrier.scores, decoder), settings.families)
+    families = barrier.check_bits(settings.bits)
+    return _Mark("", add, functools.partial(barrier.scores, decoder), families)
 
 
 def _pattern(settings: BarrierSettings, decoder: barrier.Decoder) -> _Mark:
@@ -107,7 +108,7 @@ def _pattern(settings: BarrierSettings, decoder: barrier.Decoder) -> _Mark:
         return additive.read_pattern(own, outputs, decoder.num_bits)
 
     add = functools.partial(additive.add_pattern, psnr=settings.psnr)
-    return _Mark("additive.", add, scores, ("additive",))
+    return _Mark("additive.", add, scores, {"additive": decoder.num_bits})
 
 
 def _marked(owner: _Owner, mark: _Mark, suspects: Mapping[str, CopySettings]) -> dict[str, Any]:
@@ -140,8 +141,7 @@ def _decoder(run: CopiesRun, base: str, own: barrier.ImagesFn) -> barrier.Decode
         queries,
         own(queries),
         own(run.spoiled(run.clean.public, 2)),
-        families=settings.families,
-        bits_each=settings.bits_each,
+        bits=settings.bits,
         radius=settings.radius,
     )
 
@@ -210,7 +210,7 @@ def _read(owner: _Owner, mark: _Mark, scores: np.ndarray) -> dict[str, Any]:
     ]
     p_values = stats.fresh_bit_p_values(scores, fresh, key.plan.statistic)
     is_right = np.sign(scores) == key.bits.signs
-    parts = np.split(is_right, len(mark.families))
+    parts = np.split(is_right, np.cumsum(list(mark.families.values()))[:-1])
     return {
         "num_right": int(is_right.sum()),
         "right_by_family": {n: int(p.sum()) for n, p in zip(mark.families, parts, strict=True)},

@@ -77,8 +77,7 @@ class BarrierSettings(RunSettings):
       additive: copies of outputs marked with the baseline's fixed pattern instead, by name;
         read by `schemes.barrier.additive`.
       own: how the owner's network is trained, on clean pairs; None for a classical filter.
-      families: of filters, `schemes.barrier.FAMILIES`.
-      bits_each: bits of the key for each family.
+      bits: of the key, for each family of filters, `schemes.barrier.FAMILIES`.
       radius: of the filters, in pixels.
       psnr: of the mark, in dB.
       num_pairs: for each training.
@@ -96,8 +95,9 @@ class BarrierSettings(RunSettings):
     copies: Mapping[str, CopySettings]
     additive: Mapping[str, CopySettings] = dataclasses.field(default_factory=dict)
     own: CopySettings | None = None
-    families: tuple[str, ...] = barrier.FAMILIES
-    bits_each: int = 24
+    bits: Mapping[str, int] = dataclasses.field(
+        default_factory=lambda: dict(barrier.DEFAULT_BITS)
+    )
     radius: int = 3
     psnr: float = barrier.DEFAULT_PSNR
     num_pairs: int = 3000
@@ -110,10 +110,8 @@ class BarrierSettings(RunSettings):
     def __post_init__(self):
         _check.integer_at_least(0, seed=self.seed)
         _check.one_of(TASKS, task=self.task)
-        for name in self.families:
-            _check.one_of(barrier.FAMILIES, families=name)
+        barrier.check_bits(self.bits)
         for name in (
-            "bits_each",
             "radius",
             "num_pairs",
             "num_queries",

@@ -147,7 +147,9 @@ def _complete(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
         if dataclasses.is_dataclass(hint):
             full[name] = _complete(hint, full.get(name, {}))
         elif typing.get_origin(hint) is Mapping:
-            inner, entries = typing.get_args(hint)[1], dict(full.get(name, {}))
+            has_default = field.default_factory is not dataclasses.MISSING
+            default = field.default_factory() if has_default else {}
+            inner, entries = typing.get_args(hint)[1], dict(full.get(name, default))
             if dataclasses.is_dataclass(inner):
                 entries = {entry: _complete(inner, value) for entry, value in entries.items()}
             full[name] = entries

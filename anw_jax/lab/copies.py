@@ -19,6 +19,7 @@ from anw_jax.lab.settings import DataSettings
 from anw_jax.lab.training import callbacks_of
 from anw_jax.lab.workdir import Workdir
 from anw_jax.models import ImageToImage
+from anw_jax.schemes import barrier
 from anw_jax.schemes.barrier import ImagesFn
 
 # From inputs of the owner's model to what is served for them, uint8.
@@ -202,7 +203,7 @@ def _taken(run: CopiesRun, copy: CopySettings, marks: Marks, own: train.Pairs) -
         "jpeg": lambda: attacks.create("jpeg", quality=75).prepare(
             answers, seed=run.settings.seed
         ),
-        "resize": lambda: restoration.half_and_back(answers),
+        "resize": lambda: barrier.half_and_back(answers),
         "overwrite": lambda: marks.overwrite(inputs, answers),
         "removal": lambda: _removed(run, marks, own, answers),
     }

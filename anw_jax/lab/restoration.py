@@ -60,19 +60,6 @@ def psnr(images: np.ndarray, wanted: np.ndarray) -> float:
     return float(-10.0 * np.log10(np.square(error).mean()))
 
 
-def half_and_back(images: np.ndarray) -> np.ndarray:
-    """Average blocks of 2x2 pixels of uint8 images, and repeat each mean.
-
-    Raises:
-      ValueError: an odd side.
-    """
-    n, height, width, channels = images.shape
-    if height % 2 or width % 2:
-        raise ValueError(f"images must have even sides, got {height} x {width}")
-    blocks = images.reshape(n, height // 2, 2, width // 2, 2, channels) / 255.0
-    return levels(blocks.mean(axis=(2, 4)).repeat(2, axis=1).repeat(2, axis=2))
-
-
 def _blurred_and_noisy(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     noise = rng.normal(scale=_NOISE, size=values.shape)
     return _convolved(values, (1, 1, 1)) + noise.astype(np.float32)

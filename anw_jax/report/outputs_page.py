@@ -91,7 +91,7 @@ def _values(results: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
     )
     return {
         "settings": settings,
-        "num_bits": settings["bits_each"] * len(settings["families"]),
+        "num_bits": sum(settings["bits"].values()),
         "thieves": [copy for copy in copies if not copy.is_innocent],
         "innocents": [copy for copy in copies if copy.is_innocent],
         "patterned": patterned,

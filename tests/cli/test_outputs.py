@@ -44,7 +44,7 @@ def barrier(place, *more: str, beacon=("--beacon", "arbitrator:Jane")) -> int:
             *("model", "barrier", str(place / "mark"), "--base", str(place / "model.onnx")),
             *folders,
             *beacon,
-            *("--bits", "6", *more),
+            *("--bits", "mixing=6", "--bits", "odd=12", *more),
         ]
     )
 
@@ -117,7 +117,7 @@ def test_a_changed_decoder_is_refused(place, capsys):
     assert barrier(place) == 0
     (place / "mark" / "decoder.npz").unlink()
     decoder = schemes.barrier.make_decoder(
-        "0f" * 32, smooth(1, 12), smooth(2, 12), smooth(3, 12), bits_each=4
+        "0f" * 32, smooth(1, 12), smooth(2, 12), smooth(3, 12), bits={"odd": 4}
     )
     schemes.barrier.save_decoder(place / "mark" / "decoder.npz", decoder)
     assert protect(place) != 0
@@ -148,7 +148,7 @@ def marked_outputs(place) -> np.ndarray:
 @pytest.mark.slow
 @pytest.mark.parametrize("is_thief", [True, False])
 def test_an_arbitrator_judges_answers_as_he_judges_photos(place, capsys, is_thief):
-    assert barrier(place, "--bits", "10", "--alpha", "1e-4") == 0
+    assert barrier(place, "--bits", "odd=30", "--alpha", "1e-4") == 0
     case = case_of(place, marked_outputs(place) if is_thief else smooth(2, 12))
     assert run(["probe", case]) == 0
     assert run(["declare", case, "--beacon", VALUE]) == 0

@@ -29,7 +29,7 @@ def config(**changes) -> dict:
             "innocent": {"model": PLAIN, "train": how, "pairs": "clean"},
             "foreign": {"model": PLAIN, "train": how, "pairs": "foreign"},
         },
-        "bits_each": 4,
+        "bits": {"mixing": 4, "cross": 4, "odd": 4},
         "num_pairs": 48,
         "num_queries": 12,
         "few_queries": 4,
@@ -59,7 +59,7 @@ def test_copies_of_the_fixed_pattern_are_twins_of_copies_of_the_filter(variant):
     [
         ({"copies": {}}, "copies must name at least one"),
         ({"task": "colour"}, "task must be one of deblur, derain"),
-        ({"families": ("even",)}, "families must be one of mixing, cross, odd"),
+        ({"bits": {"even": 4}}, "bits must be one of mixing, cross, odd"),
         ({"few_queries": 13}, "few_queries must be at most num_queries, 12, got 13"),
         ({"own": {"pairs": "stolen"}}, "own.pairs must be 'clean'"),
         ({"copies": {"a": {"change": "blur"}}}, "change must be one of none, jpeg, resize"),

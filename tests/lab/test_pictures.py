@@ -74,7 +74,7 @@ def test_the_experiments_settings_are_valid(variant):
             {"nets": {"absorbed": PLAIN}, "pictures": ("bits",)},
             "an absorbed model cannot mark images of others: overwritten",
         ),
-        ({"bits_each": 4}, "bits_each is not a setting"),
+        ({"bits": {"odd": 4}}, "bits is not a setting"),
     ],
 )
 def test_bad_settings_are_one_clear_error(changes, text):

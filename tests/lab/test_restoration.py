@@ -43,13 +43,6 @@ def test_psnr_of_one_level():
     assert restoration.psnr(zeros, zeros + np.uint8(1)) == pytest.approx(20 * np.log10(255))
 
 
-def test_half_and_back_is_blocks_of_means():
-    image = np.array([[0, 4, 8, 8], [0, 0, 8, 9]], np.uint8)[None, :, :, None].repeat(3, -1)
-    assert restoration.half_and_back(image)[0, :, :, 0].tolist() == [[1, 1, 8, 8]] * 2
-    with pytest.raises(ValueError, match="images must have even sides, got 3 x 4"):
-        restoration.half_and_back(np.zeros((1, 3, 4, 3), np.uint8))
-
-
 def test_unknown_tasks_are_refused():
     for function in (restoration.classical, lambda *a: restoration.spoiled(*a, seed=0)):
         with pytest.raises(ValueError, match="task must be one of deblur, derain"):

@@ -32,8 +32,7 @@ def results() -> dict:
             "innocent": row(35, -0.2, "not shown"),
         },
         "settings": {
-            "families": ["mixing", "odd"],
-            "bits_each": 36,
+            "bits": {"mixing": 36, "odd": 36},
             "num_queries": 500,
             "few_queries": 50,
             "alpha": 1e-6,

@@ -89,7 +89,7 @@ def test_fuzz_carriers(tmp_path, count):
 def test_fuzz_decoders_of_a_barrier(tmp_path, count):
     path, system = tmp_path / "decoder.npz", SYSTEMS["barrier"]
     images = [smooth(seed, 12) for seed in (1, 2, 3)]
-    decoder = barrier.make_decoder("0f" * 32, *images, bits_each=4)
+    decoder = barrier.make_decoder("0f" * 32, *images, bits={"odd": 4})
     barrier.save_decoder(path, decoder)
     plan = plan_of(decoder, alpha=1e-4, beacon="arbitrator:Jane")
 

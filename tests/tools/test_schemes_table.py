@@ -100,7 +100,7 @@ def test_copies_of_outputs_and_innocent_ones_are_told_apart():
     read["wrong_keys_super_uniform"] = True
     rows = {name: {"psnr": 28.0, "all_queries": read} for name in ("plain", "innocent")}
     copies = {"plain": {"pairs": "stolen"}, "innocent": {"pairs": "clean"}}
-    settings = {"bits_each": 40, "families": ["mixing", "odd"], "copies": copies}
+    settings = {"bits": {"mixing": 40, "odd": 40}, "copies": copies}
     one = run(0, copies=rows, settings=settings)
     found = read_barrier(one)
     assert found.innocents == [-8.0]

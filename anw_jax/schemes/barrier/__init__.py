@@ -16,9 +16,12 @@ from anw_jax.schemes.barrier.barrier import (
     protect,
     protected,
 )
+from anw_jax.schemes.barrier.changes import half_and_back
 from anw_jax.schemes.barrier.decoder import (
+    DEFAULT_BITS,
     Decoder,
     Head,
+    check_bits,
     images_digest,
     load_decoder,
     make_decoder,
@@ -28,6 +31,7 @@ from anw_jax.schemes.barrier.filters import FAMILIES
 from anw_jax.schemes.barrier.reader import ImagesFn, ask, check_answers, extract, scores
 
 __all__ = [
+    "DEFAULT_BITS",
     "DEFAULT_PSNR",
     "FAMILIES",
     "Decoder",
@@ -36,7 +40,9 @@ __all__ = [
     "additive",
     "ask",
     "check_answers",
+    "check_bits",
     "extract",
+    "half_and_back",
     "images_digest",
     "keyed_kernel",
     "load_decoder",

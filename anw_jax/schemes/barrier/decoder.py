@@ -5,7 +5,7 @@ import functools
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,12 @@ from anw_jax.errors import CommitmentError
 from anw_jax.keys.bits import MOST_BITS
 from anw_jax.keys.digests import is_digest, length_prefixed
 from anw_jax.keys.plan_fields import BARRIER
-from anw_jax.schemes.barrier.filters import FAMILIES, family, strongest
+from anw_jax.schemes.barrier.changes import CHANGES
+from anw_jax.schemes.barrier.filters import FAMILIES, statistics, strongest
+
+# Mixing survives flips and quarter turns of a thief's pairs, cross flips, odd neither; JPEG
+# leaves most of odd, and least of mixing.
+DEFAULT_BITS = {"mixing": 16, "cross": 24, "odd": 40}
 
 # The orientation rule is part of the format: queries are asked as they are, and read once.
 _FORMAT = "anw_jax barrier decoder, version 1, one orientation"
@@ -184,14 +189,28 @@ def images_digest(images: np.ndarray) -> str:
     return hashlib.sha256(_TAG_IMAGES + length_prefixed(parts)).hexdigest()
 
 
+def check_bits(bits: Mapping[str, int]) -> dict[str, int]:
+    """Return the families that have bits, in the order of `filters.FAMILIES`.
+
+    Raises:
+      TypeError, ValueError: another family, a number below 0, or no bits at all.
+    """
+    for name, count in bits.items():
+        _check.one_of(FAMILIES, bits=name)
+        _check.integer_at_least(0, **{f"bits of {name}": count})
+    found = {name: bits[name] for name in FAMILIES if bits.get(name)}
+    if not found:
+        raise ValueError(f"bits must be at least 1 of {', '.join(FAMILIES)}, got {dict(bits)}")
+    return found
+
+
 def make_decoder(
     base: str,
     queries: np.ndarray,
     outputs: np.ndarray,
     whitening: np.ndarray,
     *,
-    families: Sequence[str] = FAMILIES,
-    bits_each: int = 24,
+    bits: Mapping[str, int] = DEFAULT_BITS,
     radius: int = 3,
 ) -> Decoder:
     """Make a decoder; before the beacon's value, and so before the bits.
@@ -201,18 +220,16 @@ def make_decoder(
       queries: uint8 `[n, H, W, 3]`, inputs that no marked output was made from.
       outputs: uint8, the unmarked model's outputs on the queries.
       whitening: uint8 `[m, H, W, 3]`, its outputs for public inputs.
-      families: names of `filters.FAMILIES`.
-      bits_each: number of filters of each family, and of bits.
+      bits: number of filters, and of bits, of families of `filters.FAMILIES`; 0 for none.
       radius: of the filters, in pixels.
 
     Raises:
-      ValueError: more bits than the whitening images excite features; no family.
+      ValueError: more bits than the whitening images excite features; no bits.
     """
     whitening = _check.uint8_images(whitening=whitening)
-    if not families or len(set(families)) < len(families):
-        raise ValueError(f"families must name one at least, and none twice, got {families!r}")
+    of = statistics(whitening, CHANGES, radius)
     kernels = np.concatenate(
-        [strongest(family(name, radius), whitening, bits_each) for name in families]
+        [strongest(name, of, count) for name, count in check_bits(bits).items()]
     )
     return Decoder(base, images_digest(whitening), kernels, queries, outputs)
 

@@ -16,16 +16,25 @@ The errors of blur, noise and sharpening are even, alike along both axes, and sy
 colour.
 """
 
+import dataclasses
+from collections.abc import Callable, Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from anw_jax import _check
 
+# From uint8 images to uint8 images of the same shape.
+ChangeFn = Callable[[np.ndarray], np.ndarray]
+
 FAMILIES = ("mixing", "cross", "odd")
 
 # Pixels of patches that are held in memory at once, times the entries of a patch.
 _MOST_ENTRIES = 8_000_000
+
+# Pixels from which is estimated what a change leaves of a mark.
+_MOST_PIXELS = 2**19
 
 # Directions with less energy than this share of the strongest are rounding errors.
 _LEAST_ENERGY = 1e-9
@@ -50,13 +59,50 @@ def family(name: str, radius: int) -> np.ndarray:
     return np.array(makers[_check.one_of(FAMILIES, family=name)](radius))
 
 
-def strongest(filters: np.ndarray, images: np.ndarray, count: int) -> np.ndarray:
-    """Return the directions of most energy of a family, orthonormal on given images.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Statistics:
+    """What filters are chosen by: mean products of pixels of public images.
+
+    Attributes:
+      radius: of the filters.
+      near: float64 `[P, P]`, of patches of the filters' size.
+      wide: float64 `[Q, Q]`, of patches of twice the radius.
+      changed: float64 `[P, 3]` for each change: of patches, and pixels after the change.
+    """
+
+    radius: int
+    near: np.ndarray
+    wide: np.ndarray
+    changed: tuple[np.ndarray, ...]
+
+
+def statistics(images: np.ndarray, changes: Sequence[ChangeFn], radius: int) -> Statistics:
+    """Measure public images.
 
     Args:
-      filters: float64 `[n, S, S, 3, 3]`.
-      images: uint8 `[m, H, W, 3]`, public: unmarked outputs for public inputs.
-      count: how many directions, most energy first.
+      images: uint8 `[m, H, W, 3]`, unmarked outputs for public inputs.
+      changes: that a mark is to survive.
+      radius: of the filters, in pixels.
+    """
+    targets = np.concatenate([change(images) / 255.0 for change in changes], axis=-1)
+    near, products = patch_moments(images, targets, radius)
+    few = max(1, _MOST_PIXELS // (images.shape[1] * images.shape[2]))
+    wide, _ = patch_moments(images[:few], None, 2 * radius)
+    return Statistics(radius, near, wide, tuple(np.split(products, len(changes), axis=1)))
+
+
+def strongest(name: str, of: Statistics, count: int) -> np.ndarray:
+    """Return the directions of a family that changes leave most alone.
+
+    A change T of images is taken as its best linear filter J, T(b) = J * b by least squares.
+    Of a mark O * b it leaves J * O * b: the directions are those for which this has most in
+    common with O * b, in the mean over all changes. Directions that a change excites in
+    unmarked images are left out first.
+
+    Args:
+      name: one of `FAMILIES`.
+      of: of public images.
+      count: how many directions, those that are left most alone first.
 
     Returns:
       float64 `[count, S, S, 3, 3]`: applied to the images, the mean square over pixels and
@@ -66,16 +112,49 @@ def strongest(filters: np.ndarray, images: np.ndarray, count: int) -> np.ndarray
       ValueError: the images excite fewer directions.
     """
     count = _check.integer_at_least(1, count=count)
-    moments, _ = patch_moments(images, None, filters.shape[1] // 2)
-    energies, directions = np.linalg.eigh(gram(filters, moments))
-    usable = int((energies > _LEAST_ENERGY * energies[-1]).sum())
+    filters = family(name, of.radius)
+    energies, directions = np.linalg.eigh(gram(filters, of.near))
+    is_excited = energies > _LEAST_ENERGY * max(energies[-1], _LEAST_ENERGY)
+    usable = max(0, int(is_excited.sum()) - len(of.changed))
     if count > usable:
         raise ValueError(
-            f"bits_each must be at most {usable}, the number of features of a family that "
-            f"the whitening images excite, got {count}"
+            f"bits of {name} must be at most {usable}, the number of its features that the "
+            f"whitening images excite and common changes do not, got {count}"
         )
-    chosen = directions[:, ::-1][:, :count] / np.sqrt(energies[::-1][:count])
-    return np.einsum("vk,v...->k...", chosen, filters)
+    white = np.einsum(
+        "vk,v...->k...", directions[:, is_excited] / np.sqrt(energies[is_excited]), filters
+    )
+    excited = np.stack([_excited(white, of, products) for products in of.changed], axis=1)
+    spared = np.linalg.qr(excited, mode="complete")[0][:, len(of.changed) :]
+    left = sum(_left(white, of, products) for products in of.changed)
+    _, order = np.linalg.eigh(spared.T @ left @ spared)
+    return np.einsum("vk,v...->k...", spared @ order[:, ::-1][:, :count], white)
+
+
+def _excited(white: np.ndarray, of: Statistics, products: np.ndarray) -> np.ndarray:
+    """Return how much of each filtered image a change adds to unmarked images, `[n]`."""
+    centre = slice(len(of.near) // 2 - 1, len(of.near) // 2 + 2)
+    return np.einsum("kpc,pc->k", _flat(white), products - of.near[:, centre])
+
+
+def _left(white: np.ndarray, of: Statistics, products: np.ndarray) -> np.ndarray:
+    """Return what a change leaves of marks, `[n, n]`: the symmetric part of O_k b · J O_l b."""
+    linear = np.linalg.lstsq(of.near, products, rcond=_LEAST_ENERGY)[0]
+    linear = linear.reshape(white.shape[1:])
+    pads = ((0, 0), *2 * ((of.radius, of.radius),), (0, 0), (0, 0))
+    after = np.stack([_followed_by(one, linear) for one in white])
+    found = gram(np.pad(white, pads), of.wide, after)
+    return (found + found.T) / 2
+
+
+def _followed_by(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the kernel that filters with one kernel and then with another of its size."""
+    side = len(first)
+    found = np.zeros((2 * side - 1, 2 * side - 1, 3, 3))
+    for row, column in np.ndindex(side, side):
+        mixed = np.einsum("abcm,md->abcd", first, second[row, column])
+        found[row : row + side, column : column + side] += mixed
+    return found
 
 
 def patch_moments(
@@ -87,31 +166,44 @@ def patch_moments(
 
     Args:
       images: uint8 `[n, H, W, 3]`; mirrored at their borders.
-      targets: float64 `[n, H, W, 3]`, or None for none.
+      targets: float64 `[n, H, W, t]`, or None for none.
       radius: of the patches, in pixels.
 
     Returns:
-      `(moments, products)`: float64 `[P, P]` and `[P, 3]`, with P = 3 S², in the order of a
-      kernel's rows, columns and input colours.
+      `(moments, products)`: float64 `[P, P]` and `[P, t]` (`[P, 3]` without targets),
+      with P = 3 S², in the order of a kernel's rows, columns and input colours.
     """
     side = 2 * radius + 1
     moments = np.zeros((3 * side**2, 3 * side**2))
-    products = np.zeros((3 * side**2, 3))
+    products = np.zeros((3 * side**2, 3 if targets is None else targets.shape[-1]))
     per_image = images.shape[1] * images.shape[2] * len(moments)
     step = max(1, _MOST_ENTRIES // per_image)
     for start in range(0, len(images), step):
         rows = _patches(images[start : start + step], radius)
         moments += rows.T @ rows
         if targets is not None:
-            products += rows.T @ targets[start : start + step].reshape(-1, 3)
+            some = targets[start : start + step]
+            products += rows.T @ some.reshape(-1, some.shape[-1])
     num_pixels = images.shape[0] * images.shape[1] * images.shape[2]
     return moments / num_pixels, products / num_pixels
 
 
-def gram(filters: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """Return the mean products of filtered images, `[n, n]`, from the patches' moments."""
+def gram(
+    filters: np.ndarray, moments: np.ndarray, others: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the mean products of filtered images, from the patches' moments.
+
+    Args:
+      filters: float64 `[n, S, S, 3, 3]`.
+      moments: of `patch_moments`, of patches of this size.
+      others: float64 `[m, S, S, 3, 3]`; the same filters unless given.
+
+    Returns:
+      float64 `[n, m]`.
+    """
     flat = _flat(filters)
-    return np.einsum("kpc,pq,lqc->kl", flat, moments, flat, optimize=True) / 3
+    second = flat if others is None else _flat(others)
+    return np.einsum("kpc,pq,lqc->kl", flat, moments, second, optimize=True) / 3
 
 
 def least_squares(filters: np.ndarray, moments: np.ndarray, products: np.ndarray) -> np.ndarray:

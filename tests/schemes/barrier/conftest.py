@@ -12,6 +12,7 @@ from anw_jax.schemes import barrier, keygen, plan_of
 from anw_jax.schemes.barrier.filters import apply_filter, patch_moments
 
 SIDE = 16
+MIXING = {"mixing": 24}
 KEY = MarkKey.for_experiment(21, "barrier")
 VALUE = bytes(range(32))
 
@@ -76,9 +77,7 @@ def _levels(values: np.ndarray) -> np.ndarray:
 class Owner:
     """An owner of `sharpened`, with committed queries and filters."""
 
-    def __init__(
-        self, key=KEY, bits_each=24, families=("mixing",), seed=0, num_queries=40, **plan
-    ):
+    def __init__(self, key=KEY, bits=MIXING, seed=0, num_queries=40, **plan):
         self.key = key
         queries = spoiled(pictures(1000 + seed, num_queries), seed)
         self.base = hashlib.sha256(b"sharpened").hexdigest()
@@ -87,9 +86,8 @@ class Owner:
             queries,
             sharpened(queries),
             public_outputs(),
-            families=families,
-            bits_each=bits_each,
-            radius=2 if families == ("odd",) else 3,
+            bits=bits,
+            radius=2 if set(bits) == {"odd"} else 3,
         )
         self.plan = plan_of(
             self.decoder, **{"alpha": 1e-4, "beacon": "arbitrator:Jane", **plan}

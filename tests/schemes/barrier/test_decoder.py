@@ -12,7 +12,7 @@ from anw_jax.schemes.barrier.filters import apply_filter, family, gram, patch_mo
 
 @pytest.mark.parametrize("name", barrier.FAMILIES)
 def test_filters_are_orthonormal_on_the_whitening_images(make, name):
-    decoder = make.owner(families=(name,)).decoder
+    decoder = make.owner(bits={name: 24}).decoder
     whitening = make.sharpened(make.spoiled(make.pictures(2000, 60), 1))
     moments, _ = patch_moments(whitening, None, decoder.kernels.shape[1] // 2)
     np.testing.assert_allclose(gram(decoder.kernels, moments), np.eye(24), atol=1e-7)
@@ -109,9 +109,9 @@ def test_bad_fields_are_one_clear_error(owner, change, text):
 
 def test_more_bits_than_features_are_refused(make):
     with pytest.raises(
-        ValueError, match="bits_each must be at most 30, the number of features"
+        ValueError, match="bits of mixing must be at most 28, the number of its features"
     ):
-        make.owner(bits_each=31)
+        make.owner(bits={"mixing": 29})
 
 
 def test_an_own_model_that_was_changed_is_refused(owner):
@@ -125,14 +125,22 @@ def test_an_own_model_that_was_changed_is_refused(owner):
         decoder.check_own(owner.base, changed)
 
 
-@pytest.mark.parametrize("families", [(), ("odd", "odd")])
-def test_families_are_named_once(make, families):
-    with pytest.raises(ValueError, match="families must name one at least, and none twice"):
-        make.owner(families=families)
+@pytest.mark.parametrize(
+    ("bits", "text"),
+    [
+        ({}, "bits must be at least 1 of mixing, cross, odd"),
+        ({"odd": 0}, "bits must be at least 1 of mixing, cross, odd"),
+        ({"even": 3}, "bits must be one of mixing, cross, odd"),
+        ({"odd": -1}, "bits of odd must be at least 0"),
+    ],
+)
+def test_bad_numbers_of_bits_are_one_clear_error(make, bits, text):
+    with pytest.raises(ValueError, match=text):
+        make.owner(bits=bits)
 
 
 def test_bits_of_several_families_are_joined(make):
-    owner = make.owner(families=barrier.FAMILIES, bits_each=8)
+    owner = make.owner(bits=dict.fromkeys(barrier.FAMILIES, 8))
     assert owner.decoder.num_bits == 24
     served = owner.scores(owner.served)
     assert np.sign(served).tolist() == owner.bits().signs.tolist()

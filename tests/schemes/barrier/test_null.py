@@ -30,7 +30,7 @@ def unconcerned(owner, innocents, make) -> dict:
     other = make.owner(MarkKey.for_experiment(9, "other owner"))
     queries = owner.decoder.queries
     public = barrier.keyed_kernel(owner.decoder, other.bits(), 25.0)
-    odd = (10 ** (-30 / 20) * make.owner(families=("odd",)).decoder.kernels[0]).astype(
+    odd = (10 ** (-30 / 20) * make.owner(bits={"odd": 24}).decoder.kernels[0]).astype(
         np.float32
     )
     outputs = {name: suspect(queries) / 255.0 for name, suspect in innocents.items()}
@@ -79,7 +79,7 @@ def best_guess(make, suspect, num_tries: int, beacon: str, value: bytes):
     tries = [
         make.owner(
             MarkKey.for_experiment(number, "picked"),
-            bits_each=20,
+            bits={"mixing": 20},
             seed=number,
             num_queries=4,
             beacon=beacon,

@@ -52,7 +52,7 @@ def test_flips_and_turns_of_the_stolen_pairs_do_not_hide_the_mark(owner, name):
 
 def test_odd_filters_transfer_and_are_lost_when_pairs_are_mirrored(make):
     """Known breaker: half of the pairs mirrored; filters even along that axis are left."""
-    owner = make.owner(families=("odd",), bits_each=24)
+    owner = make.owner(bits={"odd": 24})
     plain = owner.thief()
     assert log10_p(owner, plain) < -6
     mirrored = owner.thief(
@@ -69,7 +69,7 @@ def test_few_queries_suffice(owner, thief):
 
 def test_a_public_odd_filter_does_not_hide_the_mark(owner, thief, make):
     """Scores are bounded: one absurd score counts as three median ones."""
-    shift = make.owner(families=("odd",), bits_each=1).decoder.kernels[0]
+    shift = make.owner(bits={"odd": 1}).decoder.kernels[0]
     kernel = (10 ** (-30 / 20) * shift).astype(np.float32)
     assert log10_p(owner, lambda images: barrier.protect(kernel, thief(images))) < -5
 
