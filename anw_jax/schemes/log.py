@@ -202,9 +202,13 @@ def append_only(
 
     def check(records: list[Record], draft: Record) -> Record | None:
         first = first_about(records, kind, draft.author, subject, body[subject])
-        if first is None or same_record([first], draft):
+        if first is None:
+            return None
+        # Older votes have no reason unless they are refusals.
+        said = {n: value for n, value in body.items() if n != "reason" or n in first.body}
+        if same_record([first], dataclasses.replace(draft, body=said)):
             return first
-        fields = [name for name in body if first.body.get(name) != body[name]]
+        fields = [name for name in said if first.body.get(name) != said[name]]
         raise RecordError(
             f"second {kind}: record {first.number}, by {draft.author}, says "
             f"{first.body.get('outcome')!r:.40} on {subject} {body[subject]} and stands; this "

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import pathlib
+import types
 
 import pytest
 
@@ -344,6 +345,27 @@ def test_strangers_and_second_votes_are_refused(log):
     ):
         protocol.vote(log.folder, claim.number, *judged, log.signers["node1"])
     assert log.records()[-1] == record
+
+
+def test_a_vote_of_an_older_version_is_found_again_though_it_has_no_reason(log, monkeypatch):
+    publication = log.publish(ANN)
+    log.see()
+    claim = log.claim(ANN, publication)
+    body = {"claim": claim.number, "outcome": "inconclusive", "log10_p": 0.0, "standing": "ok"}
+    older = append(log.folder, "vote", body, log.signers["node1"])
+    result = types.SimpleNamespace(outcome="inconclusive", log10_p=0.0, reason="no bits")
+    verdict = types.SimpleNamespace(result=result, standing="ok")
+    monkeypatch.setattr(protocol, "judge_claim", lambda *_: verdict)
+    nothing = (None, {"params": {}})
+
+    def vote():
+        judged = (claim.number, nothing, nothing, VALUE, log.signers["node1"])
+        return protocol.vote(log.folder, *judged)
+
+    assert vote() == older
+    result.log10_p = -0.5
+    with pytest.raises(RecordError, match=r"^second vote: .* differs in log10_p$"):
+        vote()
 
 
 def test_bad_logs_are_one_clear_error(tmp_path, signers, log):
