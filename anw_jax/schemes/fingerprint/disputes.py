@@ -27,13 +27,19 @@ from anw_jax.schemes.fingerprint.records import (
     Setup,
     check_dispute,
     check_opening,
-    dispute,
     disputes_of,
     reading_of,
-    setup_of,
 )
 from anw_jax.schemes.fingerprint.tracing import Trace, trace
-from anw_jax.schemes.log import Record, append_once, append_only, first_about, read_log
+from anw_jax.schemes.log import (
+    Record,
+    append,
+    append_once,
+    append_only,
+    first_about,
+    read_log,
+    same_record,
+)
 from anw_jax.schemes.scheme import check_decoder
 from anw_jax.schemes.weights import weights_digest
 from anw_jax.verify.sealing import check_sealed
@@ -113,10 +119,11 @@ def open_dispute(
     suspect: dict[str, Any],
     key_file: pathlib.Path,
 ) -> Record:
-    """Append DISPUTE of a suspect that can be read, as the owner: disputes are few.
+    """Append DISPUTE of a suspect that can be read, as the owner; once for the same receipts.
 
     Raises:
-      RefusedDisputeError: as `records.dispute`, or more disputes than were declared.
+      RefusedDisputeError: the codes are spent, it is not the owner who asks, or more disputes
+        than were declared.
       ValueError: a suspect without the carrier's layers, with fewer weights in them, or with
         weights that are not finite.
     """
@@ -126,11 +133,18 @@ def open_dispute(
             "the network must have the architecture of the clean model: its layers have "
             f"{num_weights} weights, and the carrier {carrier.num_weights}"
         )
-    digest, log = weights_digest(suspect), read_log(folder)
-    earlier = disputes_of(log, setup_of(log, setup_number))
-    if all(log[number - 1].body.get("suspect") != digest for number in earlier):
-        _check_place(len(earlier) + 1, carrier)
-    return dispute(folder, setup_number, digest, key_file)
+    body = {"setup": setup_number, "suspect": weights_digest(suspect)}
+
+    def check(records: list[Record], draft: Record) -> Record | None:
+        own, *_ = check_dispute([*records, draft], draft)
+        # A second one that tests the same would count among those that were declared.
+        last = max(one.number for one in records if one.kind in ("issue", "accept"))
+        if made := same_record(records[last:], draft):
+            return made
+        _check_place(len(disputes_of(records, own)) + 1, carrier)
+        return None
+
+    return append(folder, "dispute", body, key_file, check)
 
 
 def read_suspect(

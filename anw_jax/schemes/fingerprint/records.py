@@ -153,27 +153,6 @@ def accept(
     return append_once(folder, "accept", body, key_file)
 
 
-def dispute(
-    folder: pathlib.Path, setup_number: int, suspect: str, key_file: pathlib.Path
-) -> Record:
-    """Append DISPUTE of a suspect, by its `weights_digest`; once for the same receipts.
-
-    Raises:
-      RefusedDisputeError: the codes are spent, or it is not the owner who asks.
-    """
-    if not is_digest(suspect):
-        raise ValueError(f"suspect must be a digest of 64 hex digits, got {suspect!r:.70}")
-    body = {"setup": setup_number, "suspect": suspect}
-
-    def check(records: list[Record], draft: Record) -> Record | None:
-        check_dispute([*records, draft], draft)
-        # A second one that tests the same would count among those that were declared.
-        last = max(one.number for one in records if one.kind in ("issue", "accept"))
-        return same_record(records[last:], draft)
-
-    return append(folder, "dispute", body, key_file, check)
-
-
 def setup_of(records: Sequence[Record], number: int) -> Setup:
     """Return a SETUP record as values.
 

@@ -249,7 +249,8 @@ def test_spent_codes_are_not_tested_again(world):
         world.dispute(world.own.base)
 
 
-def test_a_dispute_after_another_receipt_is_another(world):
+def test_a_dispute_after_another_receipt_is_another(tmp_path, owner_class):
+    world = World(tmp_path, owner_class(num_disputes=2))
     world.deliver("ann")
     suspect = leaked(world, "ann")
     first = world.dispute(suspect)
@@ -260,21 +261,25 @@ def test_a_dispute_after_another_receipt_is_another(world):
 def test_more_disputes_than_declared_are_refused(world):
     world.deliver("ann")
     world.dispute(leaked(world, "ann"))
-    second = world.dispute(world.own.base)
+    body = {"setup": world.setup, "suspect": weights_digest(world.own.base)}
+    second = append(world.log, "dispute", body, world.path / "owner").number
     with pytest.raises(RefusedDisputeError, match=r"^too many disputes: this is number 2"):
         world.read(second, world.own.base)
+
+
+def test_two_processes_at_once_open_no_more_disputes_than_declared(world, rival):
+    world.deliver("ann")
+    suspect = leaked(world, "ann")
+    rival(lambda: world.dispute(suspect))
+    with pytest.raises(RefusedDisputeError, match=r"^too many disputes: this is number 2"):
+        world.dispute(world.own.base)
+    assert read_log(world.log)[-1].body["suspect"] == weights_digest(suspect)
 
 
 def test_what_cannot_be_read_or_is_one_too_many_opens_no_dispute(world):
     """One dispute was declared; it is not to be lost on a suspect that no judge can read."""
     world.deliver("ann")
     suspect = leaked(world, "ann")
-
-    def open_dispute(variables):
-        return disputes.open_dispute(
-            world.log, world.own.carrier, world.setup, variables, world.path / "owner"
-        )
-
     before = len(read_log(world.log))
     layers = suspect["params"]
     silent = jax.tree.map(lambda leaf: leaf * np.nan, layers)
@@ -285,12 +290,12 @@ def test_what_cannot_be_read_or_is_one_too_many_opens_no_dispute(world):
         (small, "must have the architecture of the clean model: its layers have"),
     ):
         with pytest.raises(ValueError, match=text):
-            open_dispute({"params": params, "batch_stats": {}})
+            world.dispute({"params": params, "batch_stats": {}})
     assert len(read_log(world.log)) == before
-    first = open_dispute(suspect)
-    assert open_dispute(suspect) == first
+    first = world.dispute(suspect)
+    assert world.dispute(suspect) == first
     with pytest.raises(RefusedDisputeError, match=r"^too many disputes: this is number 2"):
-        open_dispute(world.own.base)
+        world.dispute(world.own.base)
     assert len(read_log(world.log)) == before + 1
 
 
@@ -302,10 +307,11 @@ def test_a_late_or_foreign_dispute_is_refused(world):
     world.see("node1")
     with pytest.raises(RefusedDisputeError, match=r"^late setup: .* 1 of 3 nodes had seen"):
         world.dispute(world.own.base)
+    suspect, carrier = world.own.base, world.own.carrier
     with pytest.raises(RefusedDisputeError, match=r"^another owner"):
-        records.dispute(world.log, world.setup, "0f" * 32, world.path / "thief")
+        disputes.open_dispute(world.log, carrier, world.setup, suspect, world.path / "thief")
     with pytest.raises(RefusedDisputeError, match=r"^no setup"):
-        records.dispute(world.log, 1, "0f" * 32, world.path / "owner")
+        disputes.open_dispute(world.log, carrier, 1, suspect, world.path / "owner")
 
 
 @pytest.mark.parametrize("beacon", ["", "the weather tomorrow"])

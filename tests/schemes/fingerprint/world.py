@@ -79,8 +79,8 @@ class World:
             self.accept(name, self.issue(name).number)
 
     def dispute(self, suspect: dict) -> int:
-        digest = weights_digest(suspect)
-        return records.dispute(self.log, self.setup, digest, self.path / "owner").number
+        given = (self.log, self.own.carrier, self.setup, suspect, self.path / "owner")
+        return disputes.open_dispute(*given).number
 
     def read(self, number: int, suspect: dict, **changes):
         given = {"carrier": self.own.carrier, "judge": "judge", "base": self.own.base}
