@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from anw_jax import audit
+from anw_jax.audit.case import is_case_of_models
 from anw_jax.cli import model_case, output
 from anw_jax.cli.format import (
     audit_lines,
@@ -23,10 +24,11 @@ from anw_jax.cli.format import (
     state_of,
     verdict_lines,
 )
+from anw_jax.cli.next_step import after_probe, bundle_command, is_fit, next_lines
 from anw_jax.cli.options import (
-    beacon_words,
     by_owner,
     json_option,
+    key_words,
     parse_beacon_value,
     pop_label_source,
     rule_options,
@@ -156,8 +158,14 @@ def plan(
     """
     if case is not None:
         with ProgressLines() as lines:
-            body = state_of(audit.Case(case, lines.of("photos")))
-        show(as_json, body, state_lines(body, case))
+            opened = (
+                model_case.case_of_models(case)
+                if is_case_of_models(case)
+                else audit.Case(case, lines.of("photos"))
+            )
+            body = state_of(opened)
+            after = next_lines(opened, case, body["steps"])
+        show(as_json, body, [*state_lines(body), *after])
         return
     body = audit.estimate(
         access=access,
@@ -197,12 +205,9 @@ def probe(case, photos, as_json) -> int:
     """
     with opened_case(case) as (opened, lines):
         body = audit.probe_case(opened, photos, MAKERS, lines.of("queries"))
-        after = [then("anw", "declare", case, *beacon_words(opened.owners))]
-    is_fit = all(report["is_fit"] for report in body["suspects"].values())
-    if not is_fit:
-        after = [f"correct the files in {case / 'suspects'}", then("anw", "probe", case)]
+        after = after_probe(opened, case, body)
     show(as_json, body, [*probe_lines(body), *after])
-    return output.DONE if is_fit else output.UNFIT
+    return output.DONE if is_fit(body) else output.UNFIT
 
 
 @click.command()
@@ -305,7 +310,8 @@ def run_audit(case, opener, stop, budget, as_json) -> int:
             makers=MAKERS,
             on_progress=lines.of("queries"),
         )
-    after = then("anw", "verdict", case, "--key", "KEY", "--blind", opened.digest("blind.json"))
+    keys = key_words(opened.owners)
+    after = then("anw", "verdict", case, *keys, "--blind", opened.digest("blind.json"))
     show(as_json, body, [*blind_lines(opened, body), after])
     return output.DONE
 
@@ -383,13 +389,6 @@ def keys_of(opened, key_files) -> dict[str, MarkKey]:
     """Load the key of each owner from the option --key."""
     files = by_owner("--key", key_files, opened.owners)
     return {name: MarkKey.load(file) for name, file in files.items()}
-
-
-def bundle_command(opened: audit.Case, case: pathlib.Path) -> str:
-    """Say how the bundle of a finished case is made; that of a sequential one needs no key."""
-    keys = () if _is_sequential(opened) else ("--key", "KEY")
-    words = ("anw", "bundle", str(case), *keys, "--out", "bundle.zip")
-    return f"{shlex.join(words)} (all that it rests on, in one file)"
 
 
 def _is_sequential(opened) -> bool:

@@ -7,7 +7,8 @@ import click
 from anw_jax import audit
 from anw_jax.audit.new_case import SUSPECTS
 from anw_jax.cli import model_case
-from anw_jax.cli.arbitrator import CASE, bundle_command, opened_case
+from anw_jax.cli.arbitrator import CASE, opened_case
+from anw_jax.cli.next_step import bundle_command
 from anw_jax.cli.options import json_option
 from anw_jax.cli.output import show, then
 

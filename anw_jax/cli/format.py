@@ -1,7 +1,6 @@
 """Format the results of commands as lines of text."""
 
 import dataclasses
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ from anw_jax.audit.checks import source_table
 from anw_jax.audit.declared import Declared
 from anw_jax.audit.labels import Labels
 from anw_jax.audit.statements import NAME as STATEMENTS
-from anw_jax.cli.output import then
+from anw_jax.cli.next_step import STEPS
 from anw_jax.cli.tables import (
     columns,
     pairs_of,
@@ -63,16 +62,9 @@ def _needed(other: dict[str, Any]) -> str:
     return f"{units:,} units" if units else "more units than --max-units"
 
 
-# The step after each file of a case; without any, the probe comes first.
-_NEXT = {
-    "": "probe", "probe": "declare", "declared": "audit",
-    "blind": "verdict", "closed": "verdict", "verdict": "report",
-}  # fmt: skip
-
-
 def state_of(case: Case) -> dict[str, Any]:
     """Gather the state of a case: the steps done; of photos, what was declared and reached."""
-    body: dict[str, Any] = {"steps": [s for s in _NEXT if s and case.has(f"{s}.json")]}
+    body: dict[str, Any] = {"steps": [s for s in STEPS if case.has(f"{s}.json")]}
     if is_case_of_models(case.path):  # whose files have other fields
         return body
     if case.has("declared.json"):
@@ -90,8 +82,8 @@ def state_of(case: Case) -> dict[str, Any]:
     return body
 
 
-def state_lines(body: dict[str, Any], case: pathlib.Path) -> list[str]:
-    """Format the state of the case in a folder, and the command that comes next."""
+def state_lines(body: dict[str, Any]) -> list[str]:
+    """Format the state of a case."""
     lines = [f"steps done: {', '.join(body['steps']) or 'none'}"]
     for name, owner in body.get("owners", {}).items():
         lines.append(
@@ -110,7 +102,7 @@ def state_lines(body: dict[str, Any], case: pathlib.Path) -> list[str]:
         lines.append(
             "each p is that of one test, not corrected for the other tests: see anw verdict"
         )
-    return [*lines, then("anw", _NEXT[["", *body["steps"]][-1]], case)]
+    return lines
 
 
 def probe_lines(body: dict[str, Any]) -> list[str]:

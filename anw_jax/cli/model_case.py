@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import pathlib
-import shlex
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +11,8 @@ import click
 from anw_jax.audit.case import is_case_of_models
 from anw_jax.audit.stamps import stamps_of
 from anw_jax.cli import output
-from anw_jax.cli.options import beacon_words, by_owner, parse_beacon_value
+from anw_jax.cli.next_step import after_probe, bundle_command, is_fit
+from anw_jax.cli.options import by_owner, key_words, parse_beacon_value
 from anw_jax.cli.output import ProgressLine, show, stamps_lines, then
 from anw_jax.errors import MissingLibraryError
 from anw_jax.keys import MarkKey
@@ -43,7 +43,7 @@ def probe(path: pathlib.Path, as_json: bool) -> int:
     """Check that every suspect can be read by every owner's decoder."""
     with opened(path) as (case, judging):
         body = judging.probe_models(case)
-        after = [then("anw", "declare", path, *beacon_words(case.owners))]
+        after = after_probe(case, path, body)
     lines = []
     for name, report in body["suspects"].items():
         fit = "can be read" if report["is_fit"] else "CANNOT be read"
@@ -51,11 +51,8 @@ def probe(path: pathlib.Path, as_json: bool) -> int:
         for owner, found in report["owners"].items():
             lines += [f"  error: {text} (owner {owner})" for text in found["errors"]]
             lines += [f"  warning: {text} (owner {owner})" for text in found["warnings"]]
-    is_fit = all(report["is_fit"] for report in body["suspects"].values())
-    if not is_fit:
-        after = [f"correct the files in {path / 'suspects'}", then("anw", "probe", path)]
     show(as_json, body, [*lines, *after])
-    return output.DONE if is_fit else output.UNFIT
+    return output.DONE if is_fit(body) else output.UNFIT
 
 
 def declare(
@@ -88,14 +85,9 @@ def report(path: pathlib.Path, as_json: bool, out: pathlib.Path | None) -> int:
         except ImportError as error:
             raise missing_for_report(error) from None
         page = write_models_report(case, out)
-    lines = [f"{page} written", f"then: {_bundle_command(path)}"]
+        lines = [f"{page} written", f"then: {bundle_command(case, path)}"]
     show(as_json, {"report": str(page)}, lines)
     return output.DONE
-
-
-def _bundle_command(path: pathlib.Path) -> str:
-    words = ("anw", "bundle", str(path), "--key", "KEY", "--out", "bundle.zip")
-    return f"{shlex.join(words)} (all that it rests on, in one file)"
 
 
 def missing_for_report(error: ImportError) -> MissingLibraryError:
@@ -118,7 +110,8 @@ def run_audit(path: pathlib.Path, as_json: bool) -> int:
         ]
         lines.append(_digest_line(case, "blind.json"))
         sealed = case.digest("blind.json")
-        lines.append(then("anw", "verdict", path, "--key", "KEY", "--blind", sealed))
+        keys = key_words(case.owners)
+        lines.append(then("anw", "verdict", path, *keys, "--blind", sealed))
     show(as_json, body, lines)
     return output.DONE
 
@@ -131,7 +124,8 @@ def verdict(
         files = by_owner("--key", key_files, case.owners)
         keys = {name: MarkKey.load(pathlib.Path(file)) for name, file in files.items()}
         body = judging.judge_models(case, keys, blind=blind)
-    after = f"{then('anw', 'report', path)} (a page to read), {_bundle_command(path)}"
+        bundling = bundle_command(case, path)
+    after = f"{then('anw', 'report', path)} (a page to read), {bundling}"
     show(as_json, body, [*verdict_lines(body), after])
     return output.code_of_verdict(body)
 
@@ -185,10 +179,16 @@ def opened(path: pathlib.Path) -> Iterator[tuple[Any, Any]]:
     """Open and lock a case of models; the extra 'run' is needed."""
     with needing_run():
         from anw_jax.schemes import judging
-        from anw_jax.schemes.case import ModelCase
-    case = ModelCase(path)
+    case = case_of_models(path)
     with case.locked():
         yield case, judging
+
+
+def case_of_models(path: pathlib.Path) -> Any:
+    """Open a case of models; the extra 'run' is needed."""
+    with needing_run():
+        from anw_jax.schemes.case import ModelCase
+    return ModelCase(path)
 
 
 @contextlib.contextmanager

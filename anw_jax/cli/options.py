@@ -3,7 +3,7 @@
 import contextlib
 import datetime
 import pathlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import click
@@ -246,7 +246,8 @@ def known_beacon(_context, _option, beacon: str | None) -> str | None:
     if beacon is not None and not read_beacon(beacon).kind:
         raise click.UsageError(
             "--beacon must have the form drand:CHAIN HASH:ROUND, nist:CHAIN:PULSE or "
-            f"arbitrator:WHO, got {beacon!r:.100}"
+            f"arbitrator:WHO, got {beacon!r:.100}; leave it out to go on with an older "
+            "commitment that names such a text"
         )
     return beacon
 
@@ -308,8 +309,19 @@ def by_owner(option: str, given: tuple[str, ...], owners: Iterable[str]) -> dict
 def beacon_words(owners: Mapping[str, Any]) -> list[str]:
     """Return the options with which the values of the owners' beacons are given."""
     names = [name for name, owner in owners.items() if owner.published.plan.beacon]
-    values = [f"{name}=FILE" if len(owners) > 1 else "FILE" for name in names]
-    return [word for value in values for word in ("--beacon", value)]
+    return _words_by_owner("--beacon", "FILE", names, len(owners))
+
+
+def key_words(owners: Collection[str]) -> list[str]:
+    """Return the options with which the owners' keys are given."""
+    return _words_by_owner("--key", "KEY", owners, len(owners))
+
+
+def _words_by_owner(
+    option: str, value: str, names: Iterable[str], num_owners: int
+) -> list[str]:
+    values = [f"{name}={value}" if num_owners > 1 else value for name in names]
+    return [word for one in values for word in (option, one)]
 
 
 def parse_beacon_value(plan: Plan, text: str) -> bytes:

@@ -300,12 +300,15 @@ def test_a_probe_with_errors_holds_the_audit_up(anw, case):
     assert ran.code == 7
     assert "net: NOT queried correctly" in ran.out
     assert "declares 4 classes and answers with 3" in ran.out
+    after = f"correct the files in {case / 'suspects'}\nthen: anw probe {case}\n"
+    assert anw("plan", case).out == f"steps done: probe\n{after}"
     refusal = one_line(anw("declare", case), 1)
     assert refusal.startswith("the probe found errors in how suspect 'net' is queried")
     assert f"{case / 'suspects' / 'net.toml'} and probe again" in refusal
     (case / "suspects" / "net.toml").write_text(text)
     assert "was changed since the probe: probe again" in one_line(anw("declare", case), 1)
     assert anw("probe", case).code == 0
+    assert anw("plan", case).out == f"steps done: probe\nthen: anw declare {case}\n"
     assert anw("declare", case).code == 0
 
 

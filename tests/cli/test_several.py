@@ -10,7 +10,7 @@ from tests.audit.conftest import receive, write_labels, write_photos, write_susp
 from tests.cli.test_page import in_this_process
 
 
-def owner(anw, root, name, seed, claim):
+def owner(anw, root, name, seed, claim, *mode):
     """One owner's part, and what the arbitrator gets of it."""
     photos, out = root / f"{name}_photos", root / f"{name}_marked"
     write_photos(photos, seed=seed)
@@ -19,7 +19,7 @@ def owner(anw, root, name, seed, claim):
     ran = anw(
         "mark", photos, "--key", root / f"{name}.key", "--out", out, "--alpha", 0.001,
         "--mark", "hue",
-        "--mode", "sequential", "--claim", claim, "--labels", labels,
+        "--claim", claim, "--labels", labels, *(mode or ("--mode", "sequential")),
     )  # fmt: skip
     assert ran.code == 0
     receive(out, photos, root / "case", name)
@@ -126,6 +126,19 @@ def test_two_owners_with_an_opener_that_names_them(anw, root, monkeypatch):
         "list of models: shown (e-BH over 4 tests: share of false names ≤ 0.001): "
         "ann against guilty"
     )
+
+
+def test_a_sealed_case_of_two_owners_says_whose_key_each_is(anw, root):
+    for seed, name in enumerate(("ann", "bob"), start=5):
+        owner(anw, root, name, seed, "each model", "--mode", "sealed")
+    case = root / "case"
+    write_suspect(case, root / "ann_marked" / "published")
+    for step in ("probe", "declare"):
+        assert anw(step, case).code == 0
+    sealed = anw("audit", case).out.splitlines()[-1]
+    keys = "--key ann=KEY --key bob=KEY"
+    assert sealed.startswith(f"then: anw verdict {case} {keys} --blind ")
+    assert anw("plan", case).out.endswith(f"anw verdict {case} {keys} --blind SHA256\n")
 
 
 @pytest.mark.parametrize(("guilty", "code"), [("guilty", 10), ("innocent", 3)])

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from anw_jax import data
+from anw_jax import audit, data
 from tests.cli.bundling import VERIFIER
 
 
@@ -115,6 +115,20 @@ def test_a_level_that_no_audit_can_reach_is_said(anw, here):
         "can give is 0.091; commit to more photos, or with a larger --alpha\n"
     ) in warned
     assert "no match can" not in anw(*commit, "--out", "high", "--alpha", 0.091).out
+
+
+def test_an_older_commitment_to_an_odd_beacon_is_found_without_the_option(anw, here):
+    anw("key", "new", "ann.key")
+    audit.commit_folder(
+        "photos", "ann.key", "old", audit.Choices(mark="hue", beacon="foo:bar", alpha=0.1)
+    )
+    again = ("commit", "photos", "--key", "ann.key", "--out", "old")
+    refused = anw(*again, "--beacon", "foo:bar")
+    assert refused.code == 2
+    assert refused.err.endswith(
+        "; leave it out to go on with an older commitment that names such a text\n"
+    )
+    assert anw(*again).code == 0
 
 
 # --- What comes next. ---

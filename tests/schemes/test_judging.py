@@ -365,8 +365,13 @@ def test_anw_plan_says_what_comes_next(folder, capsys):
         assert run(["plan", str(folder.path)]) == 0
         return capsys.readouterr().out
 
-    assert said() == f"steps done: none\nthen: anw probe {folder.path}\n"
+    path = folder.path
+    assert said() == f"steps done: none\nthen: anw probe {path}\n"
+    assert run(["probe", str(path)]) == 0
+    after = f"\nthen: anw declare {path} --beacon FILE\n"
+    assert capsys.readouterr().out.endswith(after)
+    assert said() == f"steps done: probe{after}"
     folder.sealed()
-    assert said().endswith(f"\nthen: anw verdict {folder.path}\n")
+    assert said().endswith(f"\nthen: anw verdict {path} --key KEY --blind SHA256\n")
     folder.verdict()
     assert said().endswith(f"\nthen: anw report {folder.path}\n")
