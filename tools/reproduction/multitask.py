@@ -87,12 +87,19 @@ def _lost(without: str = "") -> Measure:
     return measure
 
 
-def _worst_p(run: Run, variant: str) -> float | None:
-    rows = run["marks"].get(variant, {}).items()
-    found = (
-        key["log10_p"] for name, row in rows if name != _LOST for key in row.get("keys", ())
-    )
-    return max(found, default=None)
+def _worst_p(*attacks: str) -> Measure:
+    """Read the largest p after these attacks; without any, after all that were run."""
+
+    def measure(run: Run, variant: str) -> float | None:
+        rows = run["marks"].get(variant, {})
+        if not rows.keys() >= set(attacks):
+            return None
+        found = (
+            key["log10_p"] for name in attacks or rows for key in rows[name].get("keys", ())
+        )
+        return max(found, default=None)
+
+    return measure
 
 
 def _innocent_p(run: Run, variant: str) -> float | None:
@@ -114,8 +121,6 @@ def _spread(values: Sequence[float]) -> float:
     return statistics.stdev(values) if len(values) > 1 else math.inf
 
 
-# A student has other weights: no mark in weights survives that, and the page says so.
-_LOST = "distil"
 _TASK = "“watermark embedding as an extra task”"
 _REGULARISERS = "“well-designed regularizers”"
 _ROBUST = "“robust”"
@@ -178,7 +183,7 @@ CLAIMS = (
         _SECURE,
         "largest p over all attacks of quick",
         "≤ 1e-12",
-        _worst_p,
+        _worst_p(),
         lambda values, _: max(values) <= -12.0,
         lambda values: stats.format_p(max(values)),
     ),
@@ -186,7 +191,7 @@ CLAIMS = (
         _SECURE,
         "largest p after fine-pruning, permuted, scaled and dummy neurons",
         "≤ 1e-12",
-        _worst_p,
+        _worst_p("fine_prune", "permute", "scale", "dummy"),
         lambda values, _: max(values) <= -12.0,
         lambda values: stats.format_p(max(values)),
         _ATTACKS,
