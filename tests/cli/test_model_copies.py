@@ -12,6 +12,7 @@ from anw_jax import audit, models
 from anw_jax.cli.main import run
 from anw_jax.schemes import save_network
 from anw_jax.schemes.log import read_log
+from anw_jax.schemes.protocol import open_log
 
 NET = models.create("testing", 10)
 VALUE = "0f" * 32
@@ -72,6 +73,22 @@ def test_bad_input_is_one_line(place, monkeypatch, capsys, words, text):
     error = capsys.readouterr().err
     assert text in error
     assert error.count("\n") == 1
+
+
+def test_codes_longer_than_the_carrier_of_a_tiny_network_are_one_line(
+    place, monkeypatch, capsys
+):
+    tiny = models.create("testing", 2, widths=(1, 1))
+    save_network(place / "tiny.npz", tiny, tiny.init(jax.random.key(0), (16, 16, 3)))
+    open_log(place / "log", [public(place, f"node{n}") for n in range(3)], place / "ann")
+    monkeypatch.chdir(place)
+    assert run(["model", *setup_words(place, network="tiny.npz")]) == 1
+    assert capsys.readouterr().err == (
+        "anw: codes must not be longer than the carrier: 304 bits and 96 of the owner do not "
+        "fit into 64 weights\n"
+    )
+    assert not (place / "copies").exists()
+    assert len(read_log(place / "log")) == 1
 
 
 @pytest.mark.slow
