@@ -86,7 +86,7 @@ def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json
 @click.option(
     "--beacon-value", required=True, metavar="VALUE", help="Hexadecimal digits, or a file."
 )
-@click.option("--psnr", default=38.0, show_default=True, help="Strength in dB; less is more.")
+@click.option("--psnr", default=38.5, show_default=True, help="Strength in dB; less is more.")
 @json_option
 def protect(folder, outputs, out, beacon_value, psnr, as_json) -> None:
     """Mark images with the bits of FOLDER's key, and write them to OUT as PNG.

@@ -216,8 +216,7 @@ def _read(owner: _Owner, mark: _Mark, scores: np.ndarray) -> dict[str, Any]:
         "right_by_family": {n: int(p.sum()) for n, p in zip(mark.families, parts, strict=True)},
         "log10_p": result.log10_p,
         "outcome": result.outcome,
-        "median_kept": float(np.median(scores * key.bits.signs) / size),
-        "median_size": float(np.median(np.abs(scores)) / size),
+        "kept": np.round(scores * key.bits.signs / size, 3).tolist(),
         "wrong_keys_super_uniform": stats.super_uniformity(p_values)[0],
     }
 
@@ -227,5 +226,5 @@ def _line(name: str, row: dict[str, Any]) -> str:
     return (
         f"{name:<22} {row['psnr']:5.2f} dB  right {every['num_right']}  log10 p "
         f"{every['log10_p']:6.1f}, of few {few['log10_p']:6.1f}  "
-        f"kept {every['median_kept']:.2f}"
+        f"kept {np.median(every['kept']):.2f}"
     )

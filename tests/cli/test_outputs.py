@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from anw_jax import data, schemes
+from anw_jax.cli import outputs
 from anw_jax.cli.main import run
 from anw_jax.keys import MarkKey, Plan, check_scheme_commitment
 from anw_jax.keys.beacons import read_beacon
@@ -91,6 +92,19 @@ def test_the_beacon_is_a_drand_round_two_hours_ahead_unless_one_is_named(place, 
     said = capsys.readouterr().out
     assert f"at {read_beacon(name).address}: save that file" in said
     assert "then: anw model protect" in said
+
+
+def test_the_strength_is_that_of_the_library_and_bits_are_named_by_family(place, capsys):
+    strength = next(option for option in outputs.protect.params if option.name == "psnr")
+    assert strength.default == schemes.barrier.DEFAULT_PSNR
+    for text, message in (
+        ("12", "must be FAMILY=NUMBER, got '12'"),
+        ("even=3", "bits must be one of mixing, cross, odd"),
+        ("mixing=400", "bits of mixing must be at most"),
+    ):
+        assert barrier(place, "--bits", text) != 0
+        assert message in capsys.readouterr().err
+        assert not (place / "mark").exists()
 
 
 def test_nothing_is_overwritten(place, capsys):

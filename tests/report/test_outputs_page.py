@@ -10,7 +10,8 @@ from anw_jax.report.__main__ import main
 
 
 def row(num_right: int, log10_p: float, outcome: str) -> dict:
-    read = {"num_right": num_right, "log10_p": log10_p, "outcome": outcome, "median_kept": 0.7}
+    kept = [0.7] * num_right + [-0.2] * (72 - num_right)
+    read = {"num_right": num_right, "log10_p": log10_p, "outcome": outcome, "kept": kept}
     return {"psnr": 24.5, "all_queries": read, "few_queries": read | {"log10_p": -0.5}}
 
 
@@ -68,6 +69,13 @@ def test_the_page_says_what_is_shown_and_what_is_not(folder, capsys):
     assert "by whatever path they would have come into its data" in text
     assert text.count('alt="difference times ten"') == 2
     assert "<script" not in text
+    assert (
+        "bits read from plain: 70 of 72 point as the key says, the median at 70 % of what is "
+        "served"
+    ) in text
+    lines = (folder / "figures" / "bits_plain.csv").read_text().splitlines()
+    assert lines[:2] == ["bit,family,kept", "0,mixing,0.7"]
+    assert lines[-1] == "71,odd,-0.2"
     assert main([str(folder)]) == 0
     assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
 
