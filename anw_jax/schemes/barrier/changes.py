@@ -3,6 +3,7 @@
 Filters are chosen so that a mark survives these changes (`filters.strongest`).
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -21,8 +22,7 @@ def jpeg(images: np.ndarray) -> np.ndarray:
     height, width = images.shape[1:3]
     edges = ((0, 0), (0, -height % _BLOCK), (0, -width % _BLOCK), (0, 0))
     whole = np.pad(images, edges, mode="edge")
-    found = jpeg_at(jnp.asarray(whole, jnp.float32) / 255.0, _QUALITY)
-    return _levels(np.asarray(found)[:, :height, :width])
+    return _levels(np.asarray(_compressed(whole))[:, :height, :width])
 
 
 def half_and_back(images: np.ndarray) -> np.ndarray:
@@ -36,6 +36,14 @@ def half_and_back(images: np.ndarray) -> np.ndarray:
     blocks = whole.reshape(n, (height + 1) // 2, 2, (width + 1) // 2, 2, channels) / 255.0
     found = blocks.mean(axis=(2, 4)).repeat(2, axis=1).repeat(2, axis=2)
     return _levels(found[:, :height, :width])
+
+
+@jax.jit
+def _compressed(images: jax.Array) -> jax.Array:
+    """Compress one image after the other, so that memory does not grow with their number."""
+    return jax.lax.map(
+        lambda one: jpeg_at(one[None].astype(jnp.float32) / 255.0, _QUALITY)[0], images
+    )
 
 
 def _levels(values: np.ndarray) -> np.ndarray:

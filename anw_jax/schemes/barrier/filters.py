@@ -17,6 +17,8 @@ colour.
 """
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -86,8 +88,10 @@ def statistics(images: np.ndarray, changes: Sequence[ChangeFn], radius: int) -> 
     """
     targets = np.concatenate([change(images) / 255.0 for change in changes], axis=-1)
     near, products = patch_moments(images, targets, radius)
-    few = max(1, _MOST_PIXELS // (images.shape[1] * images.shape[2]))
-    wide, _ = patch_moments(images[:few], None, 2 * radius)
+    side = math.isqrt(_MOST_PIXELS)
+    parts = images[:, :side, :side]
+    few = max(1, _MOST_PIXELS // (parts.shape[1] * parts.shape[2]))
+    wide, _ = patch_moments(parts[:few], None, 2 * radius)
     return Statistics(radius, near, wide, tuple(np.split(products, len(changes), axis=1)))
 
 
@@ -176,14 +180,17 @@ def patch_moments(
     side = 2 * radius + 1
     moments = np.zeros((3 * side**2, 3 * side**2))
     products = np.zeros((3 * side**2, 3 if targets is None else targets.shape[-1]))
-    per_image = images.shape[1] * images.shape[2] * len(moments)
-    step = max(1, _MOST_ENTRIES // per_image)
-    for start in range(0, len(images), step):
-        rows = _patches(images[start : start + step], radius)
+    per_row = images.shape[2] * len(moments)
+    step = max(1, _MOST_ENTRIES // (images.shape[1] * per_row))
+    height = max(1, _MOST_ENTRIES // (step * per_row))
+    for start, top in itertools.product(
+        range(0, len(images), step), range(0, images.shape[1], height)
+    ):
+        part = slice(start, start + step), slice(top, top + height)
+        rows = _patches(images[part[0]], radius, part[1])
         moments += rows.T @ rows
         if targets is not None:
-            some = targets[start : start + step]
-            products += rows.T @ some.reshape(-1, some.shape[-1])
+            products += rows.T @ targets[part].reshape(-1, targets.shape[-1])
     num_pixels = images.shape[0] * images.shape[1] * images.shape[2]
     return moments / num_pixels, products / num_pixels
 
@@ -240,13 +247,13 @@ def _flat(filters: np.ndarray) -> np.ndarray:
     return filters.reshape(len(filters), -1, 3)
 
 
-def _patches(images: np.ndarray, radius: int) -> np.ndarray:
-    """Return every pixel's patch in [0, 1], float64 `[n H W, P]`."""
+def _patches(images: np.ndarray, radius: int, lines: slice) -> np.ndarray:
+    """Return the patch of every pixel in some lines, in [0, 1], float64 `[n h W, P]`."""
     pads = ((0, 0), (radius, radius), (radius, radius), (0, 0))
     padded = np.pad(images, pads, mode="reflect")
     side = 2 * radius + 1
     windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(1, 2))
-    rows = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 3 * side**2)
+    rows = windows[:, lines].transpose(0, 1, 2, 4, 5, 3).reshape(-1, 3 * side**2)
     return rows.astype(np.float64) / 255.0
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from anw_jax.errors import CommitmentError
 from anw_jax.schemes import barrier, keygen
+from anw_jax.schemes.barrier import filters
 from anw_jax.schemes.barrier.filters import apply_filter, family, gram, patch_moments
 
 
@@ -105,6 +106,16 @@ def test_every_field_is_committed_to(owner):
 def test_bad_fields_are_one_clear_error(owner, change, text):
     with pytest.raises(ValueError, match=text):
         dataclasses.replace(owner.decoder, **change)
+
+
+@pytest.mark.parametrize("most", [1, 4000, 20_000])
+def test_large_images_are_measured_some_lines_at_a_time(make, monkeypatch, most):
+    images = make.pictures(6, 3)
+    targets = make.pictures(7, 3) / 255.0
+    expected = patch_moments(images, targets, 2)
+    monkeypatch.setattr(filters, "_MOST_ENTRIES", most)
+    for found, wanted in zip(patch_moments(images, targets, 2), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
 def test_more_bits_than_features_are_refused(make):
