@@ -26,10 +26,9 @@ from anw_jax.audit.published import (
 )
 from anw_jax.audit.registry import Registry, open_registry
 from anw_jax.errors import CaseError
-from anw_jax.keys import Manifest, MarkKey, SignatureSpace
+from anw_jax.keys import Manifest, MarkKey, Plan, SignatureSpace
 from anw_jax.keys.beacons import read_beacon
 from anw_jax.keys.stamps import KINDS, Stamp
-from anw_jax.marks import Mark
 from anw_jax.shards import DigestPass, Digests, Shard, cut, join_digests, run_pass
 from anw_jax.stats import format_p
 
@@ -110,8 +109,7 @@ def commit_folder(
       TypeError, ValueError: a choice out of its range.
     """
     photos, out, key_file = pathlib.Path(photos), pathlib.Path(out), pathlib.Path(key_file)
-    mark_key = MarkKey.load(key_file)
-    report = report_on(photos)
+    mark_key, report = MarkKey.load(key_file), report_on(photos)
     _check_out(photos, out)
     target_names(report.names)
     before = read_published(out) if out.exists() else None
@@ -121,38 +119,27 @@ def commit_folder(
     if choices.mode == "sequential":  # no audit could ever test fewer
         _check.integer_at_least(3, slots=slots)
     mark = choices.make_mark(mark_key, slots) if before is None else before.mark
-    scheme = choices.scheme or "per_image"
-    grey: list[str] = []
+    grey, warnings = [], ()
     with _workplace(out, len(report.names)):
         if before is not None and not decode:
             manifest = before.manifest
         else:
-            job, shards = DigestPass(photos, _shards_folder(out)), cut(report.names)
-            _run(job, shards, report.num_bytes, workers, on_progress)
-            done = join_digests(shards, photos, job.work, mark.least_side)
-            manifest, report = _manifest(report, done, scheme, slots)
+            done = _digests(photos, out, report, mark.least_side, workers, on_progress)
+            manifest, report = _manifest(report, done, choices.scheme or "per_image", slots)
             grey = [] if mark.marks_grey else done.grey
-        table = None if labels is None else read_labels(labels, manifest, labels_map)
-        if labels is None and labels_map is not None:
-            raise ValueError(f"labels_map needs labels, got {labels_map} alone")
+        table = _labels(labels, labels_map, manifest)
         digest = None if table is None else table.digest
-        warnings: tuple[str, ...] = ()
         now = now or datetime.datetime.now(datetime.UTC)
         with open_registry(key_file.parent) as registry:
             if before is None:
-                check_later(choices.beacon or "", now.isoformat(timespec="seconds"))
-                warnings = _warn(registry, mark_key, manifest, choices.beacon or "", again)
-                warnings += _about_beacon(choices.beacon or "", now)
-                number = registry.next_number
-                published = _write(
-                    out, mark_key, manifest, mark, choices, digest or "", number, now
-                )
+                warnings = _warn(registry, mark_key, manifest, choices.beacon or "", again, now)
+                plan = choices.plan(mark.description, digest or "", registry.next_number)
+                published = _write(out, mark_key, manifest, plan, now)
+                warnings += _about_level(published)
             else:
                 published = before
                 _check_committed(before, out, mark_key, manifest, digest)
             registry.add(mark_key, published)
-    if before is None:
-        warnings += _about_level(published)
     return Committed(
         published.commitment,
         manifest.num_images,
@@ -205,6 +192,16 @@ def _about_level(published: Published) -> tuple[str, ...]:
     )
 
 
+def _labels(
+    labels: str | os.PathLike | None, labels_map: str | os.PathLike | None, manifest: Manifest
+) -> Labels | None:
+    if labels is not None:
+        return read_labels(labels, manifest, labels_map)
+    if labels_map is not None:
+        raise ValueError(f"labels_map needs labels, got {labels_map} alone")
+    return None
+
+
 def _about_labels(table: Labels | None) -> tuple[str, ...]:
     """Say what an owner should know about labels that are not all class numbers."""
     if table is None:
@@ -220,14 +217,10 @@ def _write(
     out: pathlib.Path,
     mark_key: MarkKey,
     manifest: Manifest,
-    mark: Mark,
-    choices: Choices,
-    labels: str,
-    number: int,
+    plan: Plan,
     now: datetime.datetime,
 ) -> Published:
     """Write a new commitment; `out` appears under its name when it is complete."""
-    plan = choices.plan(mark.description, labels, number)
     whole = partial_folder(out) / "whole"
     if whole.exists():
         shutil.rmtree(whole)
@@ -271,12 +264,18 @@ def _check_committed(
 
 
 def _warn(
-    registry: Registry, mark_key: MarkKey, manifest: Manifest, beacon: str, again: bool
+    registry: Registry,
+    mark_key: MarkKey,
+    manifest: Manifest,
+    beacon: str,
+    again: bool,
+    now: datetime.datetime,
 ) -> tuple[str, ...]:
-    """Refuse photos committed to before, and warn of a key used before.
+    """Refuse a past beacon and photos committed to before, and warn of a key used before.
 
-    Without a beacon both are warnings: such a commitment is conditional in any case.
+    Without a beacon such photos are a warning too: the commitment is conditional in any case.
     """
+    check_later(beacon, now.isoformat(timespec="seconds"))
     warnings = []
     twice = registry.photos_again(manifest)
     if twice and not again:
@@ -299,7 +298,7 @@ def _warn(
             f"{registry.path} cannot be written, so this commitment is not counted there: move "
             "your keys to a folder that can be written to"
         )
-    return tuple(warnings)
+    return (*warnings, *_about_beacon(beacon, now))
 
 
 def check_apart(photos: pathlib.Path, out: pathlib.Path) -> None:
@@ -344,16 +343,26 @@ def digest_pass(
     return DigestPass(photos, _shards_folder(out)), cut(report_on(photos).names, size)
 
 
-def _run(
-    job: DigestPass,
-    shards: list[Shard[str]],
-    num_bytes: int,
+def _digests(
+    photos: pathlib.Path,
+    out: pathlib.Path,
+    report: FolderReport,
+    least_side: int,
     workers: int,
     on_progress: progress.ProgressFn,
-) -> None:
+) -> Digests:
+    """Decode all photos, or go on where the same call was stopped."""
+    job, shards = DigestPass(photos, _shards_folder(out)), cut(report.names)
     job.work.mkdir(parents=True, exist_ok=True)
     with only_one(job.work):
-        run_pass(job, shards, workers=workers, num_bytes=num_bytes, on_progress=on_progress)
+        run_pass(
+            job,
+            shards,
+            workers=workers,
+            num_bytes=report.num_bytes,
+            on_progress=on_progress,
+        )
+    return join_digests(shards, photos, job.work, least_side)
 
 
 def _shards_folder(out: pathlib.Path) -> pathlib.Path:
