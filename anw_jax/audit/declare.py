@@ -58,14 +58,7 @@ def declare(
             f"{case.file('declared.json')} exists: an audit is declared once; another "
             "declaration needs another case folder, and counts as another test"
         )
-    checks.check_probe(case, despite_probe)
-    statements = read_statements(case)
-    controls = statements.controls
-    checks.check_owners(case, controls)
-    if not despite_missing:
-        checks.check_complete(case)
-    checks.check_marks_fit(case)
-    check_release(case, statements)
+    statements = _checked_statements(case, despite_probe, despite_missing)
     opened = {name: file.open(makers) for name, file in case.models.items()}
     if not despite_probe:
         checks.check_same_models(case, opened)
@@ -74,28 +67,13 @@ def declare(
     rules = {name: one.rule for name, one in chosen.items()}
     check_denoising(case, opened, rules)
     left_out = references_left_out(case, opened, rules, statements)
-    sources = {
-        name: checks.declared_source(
-            owner.published.plan, list(rules.values()), options.label_source
-        )
-        for name, owner in case.owners.items()
-    }
-    labels = {name: checks.wanted_labels(case, name, sources[name]) for name in case.owners}
-    checks.check_labels_fit(case, opened, labels)
+    owners = _owners(case, opened, list(rules.values()), options.label_source)
     checks.check_sizes_fit(case, opened, was_probed=not despite_probe)
     body = {
         "format": FORMATS["declared.json"],
         "previous": case.digest("probe.json"),
         "time_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "owners": {
-            name: {
-                **_owner(owner),
-                **_photos(owner),
-                "labels_by": sources[name],
-                "labels_sha256": checks.digest_of_labels(labels[name]),
-            }
-            for name, owner in case.owners.items()
-        },
+        "owners": owners,
         "suspects": {
             name: {**_model(file, declarations[name]), **chosen[name].as_json()}
             for name, file in case.suspects.items()
@@ -106,7 +84,7 @@ def declare(
         "public_seeds": public_seeds(case),
         "despite_probe": despite_probe,
         "statements": statements.digest,
-        "controls": controls,
+        "controls": statements.controls,
         **_sequential(case, statements, chosen),
     }
     for suspect in opened.values():
@@ -115,6 +93,39 @@ def declare(
     write_template(case, Declared(case, body).planned_but_unused())
     _json.write(case.file("declared.json"), body)
     return body
+
+
+def _checked_statements(
+    case: Case, despite_probe: bool, despite_missing: bool
+) -> CaseStatements:
+    """Check the folder, before any model is opened; return what is stated so far."""
+    checks.check_probe(case, despite_probe)
+    statements = read_statements(case)
+    checks.check_owners(case, statements.controls)
+    if not despite_missing:
+        checks.check_complete(case)
+    checks.check_marks_fit(case)
+    check_release(case, statements)
+    return statements
+
+
+def _owners(
+    case: Case, opened: Mapping[str, Suspect], rules: list[AccessRule], source: str | None
+) -> dict[str, Any]:
+    """Return what is declared of each owner, after a check that the labels fit all models."""
+    plans = {name: owner.published.plan for name, owner in case.owners.items()}
+    sources = {n: checks.declared_source(plan, rules, source) for n, plan in plans.items()}
+    labels = {name: checks.wanted_labels(case, name, sources[name]) for name in plans}
+    checks.check_labels_fit(case, opened, labels)
+    return {
+        name: {
+            **_owner(owner),
+            **_photos(owner),
+            "labels_by": sources[name],
+            "labels_sha256": checks.digest_of_labels(labels[name]),
+        }
+        for name, owner in case.owners.items()
+    }
 
 
 def _chosen(case: Case, name: str, declaration: Declaration, options: Options) -> Chosen:
