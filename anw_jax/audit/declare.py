@@ -53,11 +53,7 @@ def declare(
         not committed to, a beacon's value missing or not planned, references that do not fit.
       ValueError: an access that a suspect's answers do not allow.
     """
-    if case.has("declared.json"):
-        raise CaseError(
-            f"{case.file('declared.json')} exists: an audit is declared once; another "
-            "declaration needs another case folder, and counts as another test"
-        )
+    refuse_declared(case)
     statements = _checked_statements(case, despite_probe, despite_missing)
     opened = {name: file.open(makers) for name, file in case.models.items()}
     if not despite_probe:
@@ -93,6 +89,15 @@ def declare(
     write_template(case, Declared(case, body).planned_but_unused())
     _json.write(case.file("declared.json"), body)
     return body
+
+
+def refuse_declared(case: Case) -> None:
+    """Raise CaseError for a case that is declared."""
+    if case.has("declared.json"):
+        raise CaseError(
+            f"{case.file('declared.json')} exists: an audit is declared once; another "
+            "declaration needs another case folder, and counts as another test"
+        )
 
 
 def _checked_statements(

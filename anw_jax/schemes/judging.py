@@ -16,7 +16,7 @@ from anw_jax import _files, _json, progress, verify
 from anw_jax.audit import checks
 from anw_jax.audit.conditions import OVERRIDDEN, check_blind, split_controls
 from anw_jax.audit.corrections import corrected, restate
-from anw_jax.audit.declare import beacon_values, check_entries
+from anw_jax.audit.declare import beacon_values, check_entries, refuse_declared
 from anw_jax.audit.declared import beacon_of
 from anw_jax.audit.files import digest_of
 from anw_jax.audit.judge import log_e_of
@@ -49,7 +49,7 @@ def probe_models(case: ModelCase) -> dict[str, Any]:
     Raises:
       CaseError: declared already, or a file that cannot be read.
     """
-    _refuse_declared(case)
+    refuse_declared(case)
     reports = {}
     for name, suspect in case.opened.items():
         found = {
@@ -87,7 +87,7 @@ def declare_models(
       CaseError: declared already, no probe or one that found errors, owners that cannot share
         a case, a beacon's value that does not fit, or a suspect that is older than it.
     """
-    _refuse_declared(case)
+    refuse_declared(case)
     checks.check_probe(case, despite_probe)
     statements = read_statements(case)
     checks.check_plans(case, statements.controls)
@@ -209,15 +209,7 @@ def recompute_models(
     is_compared = check_blind(case, "blind.json", blind)
     values = {name: beacon_of(declared, name) for name in case.owners}
     for name, owner in case.owners.items():  # before the first test: nothing half-made
-        published = owner.published
-        check_scheme_commitment(published.commitment, mark_keys[name], published.plan)
-        draw_bits(mark_keys[name], published.plan, 1, beacon=values[name])
-        least = published.system.least_found(owner.own)
-        if 0 < statements.owners[name]["found"] < least:
-            raise CaseError(
-                f"owners.{name}.found must be at least {least}, the number of SETUPs in the "
-                f"log, got {statements.owners[name]['found']}"
-            )
+        _check_opens(owner, mark_keys[name], values[name], statements.owners[name]["found"])
     conditions = [] if is_compared else [verify.verdict.NOT_COMPARED]
     num_tests = len(case.owners) * (len(case.suspects) - len(statements.controls))
     tests: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in case.owners}
@@ -257,6 +249,19 @@ def recompute_models(
     }
 
 
+def _check_opens(owner: ModelOwner, mark_key: MarkKey, value: bytes, found: int) -> None:
+    """Refuse a key or a value other than the committed ones, and a number below the log's."""
+    published = owner.published
+    check_scheme_commitment(published.commitment, mark_key, published.plan)
+    draw_bits(mark_key, published.plan, 1, beacon=value)
+    least = published.system.least_found(owner.own)
+    if 0 < found < least:
+        raise CaseError(
+            f"owners.{owner.name}.found must be at least {least}, the number of SETUPs in the "
+            f"log, got {found}"
+        )
+
+
 def check_unchanged(case: ModelCase) -> dict[str, Any]:
     """Compare owners, suspects and probe with `declared.json`, and return it.
 
@@ -271,14 +276,6 @@ def check_unchanged(case: ModelCase) -> dict[str, Any]:
     owners = {name: _owner(owner) for name, owner in case.owners.items()}
     check_entries(case, declared, {"owners": owners, "suspects": _suspects(case)})
     return declared
-
-
-def _refuse_declared(case: ModelCase) -> None:
-    if case.has("declared.json"):
-        raise CaseError(
-            f"{case.file('declared.json')} exists: an audit is declared once; another "
-            "declaration needs another case folder, and counts as another test"
-        )
 
 
 def _check_probed(case: ModelCase, despite_probe: bool) -> None:

@@ -98,6 +98,23 @@ class FingerprintVerdict:
         )
         return f"{NOT_EXCLUDED}\n{text}" if self.named else text
 
+    def as_json(self) -> dict[str, Any]:
+        """Return what the log says of it, as plain JSON values."""
+        smallest = dict(zip(self.issues, self.trace.smallest, strict=True))
+        return {
+            "outcome": self.outcome,
+            "issues": [one.number for one in self.named],
+            "log10_p": [float(smallest[one]) for one in self.named],
+            "not_accepted": [one.number for one in self.not_accepted],
+            "not_counted": {str(number): why for number, why in self.not_counted.items()},
+            "num_tests": self.trace.num_tests,
+            "level": self.trace.level,
+            "standing": self.standing,
+            "conditions": list(self.conditions),
+            "factor": self.factor,
+            "text": self.text,
+        }
+
 
 def sentence_of(named: Sequence[Issue]) -> str:
     """Say from which copies a suspect derives."""
@@ -228,16 +245,7 @@ def judge_dispute(
     _check_seals(reading_of(records, own, number), number, scores)
     codes = open_codes(carrier, own, issues, mark_key, beacon)
     check_copies(carrier, base, issues, codes, copy_of)
-    said = verify.Statements(
-        commitment=own.commitment,
-        held_since=own.held_since,
-        held_from="the log, as more than half of the nodes saw it",
-        # By whomever: an owner may have set up copies under many names.
-        found=max(sum(one.kind == "setup" for one in records), own.plan.number),
-        found_at="the log",
-        models_tried=models_tried,
-        nothing_else=nothing_else,
-    )
+    said = _statements(records, own, models_tried=models_tried, nothing_else=nothing_else)
     conditions = (*conditions_of(own.plan, said), *_of_whole_log(records, number))
     standing = standing_of(mark_key.origin, own.commitment, said, conditions)
     found = trace(carrier, own.plan, scores, codes, factor=said.factor)
@@ -256,20 +264,7 @@ def judge_dispute(
         said.factor,
         tuple(said.lines()),
     )
-    body = {
-        "dispute": number,
-        "outcome": verdict.outcome,
-        "issues": [one.number for one in verdict.named],
-        "log10_p": [float(found.smallest[issues.index(one)]) for one in verdict.named],
-        "not_accepted": [one.number for one in verdict.not_accepted],
-        "not_counted": {str(number): why for number, why in not_counted.items()},
-        "num_tests": found.num_tests,
-        "level": found.level,
-        "standing": standing,
-        "conditions": list(verdict.conditions),
-        "factor": said.factor,
-        "text": verdict.text,
-    }
+    body = {"dispute": number, **verdict.as_json()}
     return append_only(folder, "verdict", body, key_file, "dispute"), verdict
 
 
@@ -312,6 +307,19 @@ def _check_judge(own: Setup, key_file: pathlib.Path) -> None:
         raise RefusedDisputeError(
             f"another judge: setup {own.number} names {own.judge}, and this is {author}"
         )
+
+
+def _statements(records: list[Record], own: Setup, **by_judge: Any) -> verify.Statements:
+    """Return what the log states of the order of things, and what the judge does."""
+    return verify.Statements(
+        commitment=own.commitment,
+        held_since=own.held_since,
+        held_from="the log, as more than half of the nodes saw it",
+        # By whomever: an owner may have set up copies under many names.
+        found=max(sum(one.kind == "setup" for one in records), own.plan.number),
+        found_at="the log",
+        **by_judge,
+    )
 
 
 def _of_whole_log(records: list[Record], number: int) -> list[str]:
