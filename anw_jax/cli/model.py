@@ -13,6 +13,7 @@ import numpy as np
 
 from anw_jax import _check, _files, _json
 from anw_jax.cli import model_copies, outputs
+from anw_jax.cli.model_copies import network_at
 from anw_jax.cli.options import (
     beacon_option,
     held_option,
@@ -26,7 +27,7 @@ from anw_jax.cli.options import (
 from anw_jax.cli.output import NOT_SHOWN, ProgressLine, code_of_outcome, show
 from anw_jax.cli.owner_format import beacon_line
 from anw_jax.errors import AnwError, CaseError
-from anw_jax.keys import MarkKey, commit_scheme, one_time_key
+from anw_jax.keys import MarkKey, Plan, commit_scheme, one_time_key
 
 
 @click.group()
@@ -119,8 +120,7 @@ def keygen(
         --tap BasicBlock_1 --log shared/log --sign ann.sign
     """
     from anw_jax.audit.signatures import public_key_of
-    from anw_jax.schemes import multitask, plan_of, protocol, settings_digest, weights_digest
-    from anw_jax.schemes.case import ModelMark
+    from anw_jax.schemes import multitask, plan_of, settings_digest, weights_digest
     from anw_jax.schemes.log import read_started_log
     from anw_jax.schemes.scheme import check_can_be_shown
 
@@ -129,7 +129,7 @@ def keygen(
     _check.integer_at_least(1, keys=num_keys)
     _check.in_open_interval(0.0, 1.0, alpha=alpha)
     check_can_be_shown(bits, alpha, num_keys)
-    net, variables = _network(network)
+    net, variables = network_at(network)
     net.taps(variables, np.zeros((1, image_size, image_size, 3), np.float32), taps)
     base, settings = weights_digest(variables), settings_digest(net)
     if folder.exists():
@@ -147,16 +147,7 @@ def keygen(
         # Each says how many there are: whoever opens one has had the choice among all.
         plan = plan_of(decoder, alpha=alpha, beacon=beacon, number=num_keys)
         made.append((decoder, plan, commit_scheme(key, plan)))
-    published = []
-    with _files.new_folder(folder) as whole:
-        master.save(whole / "mark.key")
-        for number, (decoder, plan, commitment) in enumerate(made, 1):
-            record = None
-            if log is not None:
-                record = protocol.publish(log, plan, commitment, sign).number
-            mark = ModelMark(plan, commitment, decoder.as_json(), record)
-            _json.write(whole / f"key{number}.json", mark.as_json())
-            published.append({"number": number, "record": record, "commitment": commitment})
+    published = _publish_keys(folder, master, made, log, sign)
     lines = [
         f"key {one['number']}: {_published(one['record'])}, {one['commitment']}"
         for one in published
@@ -194,7 +185,7 @@ def embed(folder, network, source, beacon_value, out, steps, as_json) -> None:
     if out.exists():
         shutil.rmtree(unfinished, ignore_errors=True)  # what a kill left of the last line
         raise FileExistsError(f"{out} already exists: it is never overwritten")
-    net, variables = _network(network)
+    net, variables = network_at(network)
     decoders = []
     for key, decoder, plan, _ in _keys(folder):
         value = parse_beacon_value(plan, beacon_value)
@@ -241,7 +232,7 @@ def release(folder, network, log, sign, as_json) -> None:
     """
     from anw_jax.schemes import check_released, protocol, weights_digest
 
-    _, variables = _network(network)
+    _, variables = network_at(network)
     check_released(variables)
     digest = weights_digest(variables)
     numbers = [_publication(number, last) for number, (*_, last) in enumerate(_keys(folder), 1)]
@@ -272,7 +263,7 @@ def claim(folder, number, suspect, beacon_value, log, sign, as_json) -> None:
     key, decoder, plan, publication = _one_key(folder, number)
     publication = _publication(number, publication)
     value = parse_beacon_value(plan, beacon_value)
-    net, variables = _network(suspect)
+    net, variables = network_at(suspect)
     multitask.check_answers(decoder, multitask.tapped(net, variables, decoder.taps))
     digest, settings = weights_digest(variables), settings_digest(net)
     with spending(folder, number, "a claim in the log", (AnwError, ValueError)):
@@ -339,7 +330,7 @@ def vote(
         raise click.UsageError("a vote on a claim needs --base, --suspect and --beacon-value")
     stated = {"models_tried": models_tried, "nothing_else": nothing_else}
     value = parse_beacon_value(protocol.plan_of_claim(log, number), beacon_value)
-    networks = (_network(base), _network(suspect))
+    networks = (network_at(base), network_at(suspect))
     record = protocol.vote(log, number, *networks, value, sign, **stated)
     outcome = record.body["outcome"]
     why = record.body.get("reason") or f"log10 p = {format_log10_p(record.body['log10_p'])}"
@@ -350,13 +341,6 @@ def vote(
     if outcome == "refused":
         return NOT_SHOWN
     return code_of_outcome(outcome, [record.body["standing"]])
-
-
-def _network(path: pathlib.Path) -> tuple[Any, dict[str, Any]]:
-    """Read a network: a run's folder of checkpoints, or a file of `anw model embed`."""
-    from anw_jax.schemes.weights import open_network
-
-    return open_network(path)
 
 
 def _keys(folder: pathlib.Path):
@@ -381,6 +365,30 @@ def _publication(number: int, record: int | None) -> int:
     if record is None:
         raise CaseError(f"key {number} is in no log: it was made without --log")
     return record
+
+
+def _publish_keys(
+    folder: pathlib.Path,
+    master: MarkKey,
+    made: list[tuple[Any, Plan, str]],
+    log: pathlib.Path | None,
+    sign: pathlib.Path | None,
+) -> list[dict[str, Any]]:
+    """Write the folder of the keys, and publish their commitments if there is a log."""
+    from anw_jax.schemes import protocol
+    from anw_jax.schemes.case import ModelMark
+
+    published = []
+    with _files.new_folder(folder) as whole:
+        master.save(whole / "mark.key")
+        for number, (decoder, plan, commitment) in enumerate(made, 1):
+            record = None
+            if log is not None:
+                record = protocol.publish(log, plan, commitment, sign).number
+            mark = ModelMark(plan, commitment, decoder.as_json(), record)
+            _json.write(whole / f"key{number}.json", mark.as_json())
+            published.append({"number": number, "record": record, "commitment": commitment})
+    return published
 
 
 def _published(record: int | None) -> str:

@@ -59,7 +59,7 @@ def setup(
         raise FileExistsError(f"{folder} already exists: keys are never overwritten")
     read_started_log(log)
     key = MarkKey.generate()
-    _, base = _network(network)
+    _, base = network_at(network)
     carrier = fingerprint.make_carrier(key, base, customers, num_disputes=disputes)
     claim = "one model" if disputes == 1 else "each model"
     plan = plan_of(carrier, alpha=epsilon, beacon=beacon, claim=claim)
@@ -128,7 +128,7 @@ def issue(
     carrier, plan, setup_number = _opened(folder / _CARRIER)
     key = MarkKey.load(folder / _KEY)
     value = parse_beacon_value(plan, beacon_value)
-    net, base = _network(network)
+    net, base = network_at(network)
     one = fingerprint.Issue(0, customer, nonce, "", None)
     code = one.code(key, plan, carrier.num_bits, value)
     common = draw_bits(key, plan, carrier.num_owner_bits, beacon=value)
@@ -164,7 +164,7 @@ def accept(log, number, network, nonce, sign, as_json) -> None:
     from anw_jax.schemes import fingerprint, weights_digest
     from anw_jax.schemes.log import record_files
 
-    digest = weights_digest(_network(network)[1])
+    digest = weights_digest(network_at(network)[1])
     record = fingerprint.records.accept(log, number, nonce, digest, sign)
     body = {"record": record.number, "weights": digest}
     kept = record_files(log)[record.number - 1]
@@ -221,11 +221,10 @@ def trace(
     from anw_jax.schemes import fingerprint
     from anw_jax.schemes.copies import copies_in
     from anw_jax.schemes.log import check_held, read_log
-    from anw_jax.stats import format_log10_p
 
     check_held(read_log(log), held)
     opened, _, setup_number = _opened(carrier)
-    found = _network(suspect)[1]
+    found = network_at(suspect)[1]
     if dispute is None:
         record = fingerprint.open_dispute(log, opened, setup_number, found, sign)
         digest = record.body["suspect"]
@@ -234,7 +233,7 @@ def trace(
         return None
     if base is None:
         raise click.UsageError("the judge reads a suspect with --base")
-    given = (log, dispute, opened, _network(base)[1], found)
+    given = (log, dispute, opened, network_at(base)[1], found)
     if key is None:
         record = fingerprint.read_suspect(*given, sign)
         show(as_json, {"record": record.number, **record.body}, ["read: the key may be opened"])
@@ -252,19 +251,24 @@ def trace(
         models_tried=models_tried,
         nothing_else=nothing_else,
     )
-    logs = zip(verdict.issues, verdict.trace.smallest, strict=True)
-    lines = [
-        f"issue {one.number}: customer {one.customer[:16]}…, log10 p = "
-        + format_log10_p(log10_p)
-        + (" (no receipt)" if one.accepted is None else "")
-        for one, log10_p in logs
-    ]
-    lines += verdict.text.splitlines()
-    show(as_json, {"record": record.number, **record.body}, lines)
+    show(as_json, {"record": record.number, **record.body}, _verdict_lines(verdict))
     return code_of_outcome(verdict.outcome, [verdict.standing])
 
 
 COMMANDS = (setup, issue, accept, trace)
+
+
+def _verdict_lines(verdict: Any) -> list[str]:
+    """Format the p of each issue, and the verdict."""
+    from anw_jax.stats import format_log10_p
+
+    lines = [
+        f"issue {one.number}: customer {one.customer[:16]}…, log10 p = "
+        + format_log10_p(log10_p)
+        + (" (no receipt)" if one.accepted is None else "")
+        for one, log10_p in zip(verdict.issues, verdict.trace.smallest, strict=True)
+    ]
+    return [*lines, *verdict.text.splitlines()]
 
 
 def _opened(path: pathlib.Path) -> tuple[Any, Plan, int]:
@@ -292,7 +296,8 @@ def _repaired(
     return fingerprint.repair(*given, train_settings=train.TrainSettings(schedule="cosine"))
 
 
-def _network(path: pathlib.Path) -> tuple[Any, dict[str, Any]]:
+def network_at(path: pathlib.Path) -> tuple[Any, dict[str, Any]]:
+    """Read a network: a run's folder of checkpoints, or a file of `anw model embed`."""
     from anw_jax.schemes.weights import open_network
 
     return open_network(path)

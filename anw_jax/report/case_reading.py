@@ -11,6 +11,7 @@ from anw_jax import stats
 from anw_jax.audit import Case, references
 from anw_jax.audit.declare import check_unchanged
 from anw_jax.audit.declared import Declared
+from anw_jax.audit.published import Published
 from anw_jax.audit.records import record_lines
 from anw_jax.audit.seal import read_blind
 from anw_jax.errors import CaseError, ChangedFileError
@@ -101,18 +102,6 @@ def _test(declared, sealed, tables, end, owner, suspect, test, is_control) -> Ca
     case = declared.case
     published = case.owners[owner].published
     manifest, plan = published.manifest, published.plan
-    level = end["level"] or test["alpha"]
-    numbers = {
-        "num_unusable": 0,  # a sequential result does not count them
-        **test,
-        "alpha": level,
-        "level_gloss": level_gloss(level, plan.alpha, end["num_tests"]),
-        "kind": "marked",
-        "scheme": manifest.scheme,
-        "num_images": manifest.num_images,
-        "commitment": published.commitment,
-        "bits": abs(test["log10_p"]) * math.log2(10.0),
-    }
     null = None
     if plan.mode == "sequential":
         rows, table = _rows_of_record(case, owner, suspect), None
@@ -125,7 +114,7 @@ def _test(declared, sealed, tables, end, owner, suspect, test, is_control) -> Ca
     user = UserRecord(
         name=f"{owner} against {suspect}",
         slug=f"{owner}_{suspect}",
-        numbers=numbers,
+        numbers=_numbers(published, test, end),
         space=manifest.space,
         refinement=1,
         table=table,
@@ -143,6 +132,22 @@ def _test(declared, sealed, tables, end, owner, suspect, test, is_control) -> Ca
         else None
     )
     return CaseTest(owner, suspect, is_control, user, rows, curve)
+
+
+def _numbers(published: Published, test: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a test, as the result file of a run has them."""
+    level = end["level"] or test["alpha"]
+    return {
+        "num_unusable": 0,  # a sequential result does not count them
+        **test,
+        "alpha": level,
+        "level_gloss": level_gloss(level, published.plan.alpha, end["num_tests"]),
+        "kind": "marked",
+        "scheme": published.manifest.scheme,
+        "num_images": published.manifest.num_images,
+        "commitment": published.commitment,
+        "bits": abs(test["log10_p"]) * math.log2(10.0),
+    }
 
 
 def level_gloss(level: float, committed: float, num_tests: int) -> str:
