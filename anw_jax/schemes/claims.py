@@ -66,15 +66,7 @@ def check_claim(records: Sequence[Record], record: Record) -> OpenClaim:
         _check_opens(commitment, mark_key, plan, beacon)
     except (AnwError, ValueError) as error:
         raise RefusedClaimError(f"altered key, decoder or plan: {error}") from None
-    # By whomever: an owner may publish under many names, and claim with what fits a model.
-    found = sum(one.kind == "publish" for one in records)
-    statements = verify.Statements(
-        commitment=commitment,
-        held_since=since,
-        held_from="the log, as more than half of the nodes saw it",
-        found=max(found, plan.number),
-        found_at="the log",
-    )
+    statements = stated_by_log(records, "publish", plan, commitment, since)
     return OpenClaim(
         publication,
         plan,
@@ -85,6 +77,29 @@ def check_claim(records: Sequence[Record], record: Record) -> OpenClaim:
         suspect,
         settings,
         statements,
+    )
+
+
+def stated_by_log(
+    records: Sequence[Record], kind: str, plan: Plan, commitment: str, since: str
+) -> verify.Statements:
+    """Return what a log states of a commitment; a judge states the rest.
+
+    Args:
+      records: of the log, up to the record that is judged.
+      kind: of the records that hold commitments.
+      plan: of the commitment.
+      commitment: 64 hex digits.
+      since: when more than half of the nodes had seen it.
+    """
+    # By whomever: an owner may publish under many names, and accuse with what fits a model.
+    found = sum(one.kind == kind for one in records)
+    return verify.Statements(
+        commitment=commitment,
+        held_since=since,
+        held_from="the log, as more than half of the nodes saw it",
+        found=max(found, plan.number),
+        found_at="the log",
     )
 
 

@@ -16,7 +16,7 @@ from anw_jax.audit.signatures import public_key_of
 from anw_jax.errors import AnwError
 from anw_jax.keys import MarkKey, draw_bits
 from anw_jax.keys.bits import Bits
-from anw_jax.schemes.claims import nodes_of, numbered, seen_by
+from anw_jax.schemes.claims import nodes_of, numbered, seen_by, stated_by_log
 from anw_jax.schemes.fingerprint.carrier import Carrier, kernels
 from anw_jax.schemes.fingerprint.delivered import check_copies
 from anw_jax.schemes.fingerprint.projection import KINDS
@@ -245,7 +245,11 @@ def judge_dispute(
     _check_seals(reading_of(records, own, number), number, scores)
     codes = open_codes(carrier, own, issues, mark_key, beacon)
     check_copies(carrier, base, issues, codes, copy_of)
-    said = _statements(records, own, models_tried=models_tried, nothing_else=nothing_else)
+    said = dataclasses.replace(
+        stated_by_log(records, "setup", own.plan, own.commitment, own.held_since),
+        models_tried=models_tried,
+        nothing_else=nothing_else,
+    )
     conditions = (*conditions_of(own.plan, said), *_of_whole_log(records, number))
     standing = standing_of(mark_key.origin, own.commitment, said, conditions)
     found = trace(carrier, own.plan, scores, codes, factor=said.factor)
@@ -307,19 +311,6 @@ def _check_judge(own: Setup, key_file: pathlib.Path) -> None:
         raise RefusedDisputeError(
             f"another judge: setup {own.number} names {own.judge}, and this is {author}"
         )
-
-
-def _statements(records: list[Record], own: Setup, **by_judge: Any) -> verify.Statements:
-    """Return what the log states of the order of things, and what the judge does."""
-    return verify.Statements(
-        commitment=own.commitment,
-        held_since=own.held_since,
-        held_from="the log, as more than half of the nodes saw it",
-        # By whomever: an owner may have set up copies under many names.
-        found=max(sum(one.kind == "setup" for one in records), own.plan.number),
-        found_at="the log",
-        **by_judge,
-    )
 
 
 def _of_whole_log(records: list[Record], number: int) -> list[str]:
