@@ -2,7 +2,7 @@
 
 Command:   python run.py --config=experiments/barrier.py[:quick]
            ... barrier.py:study for both tasks' copies, losses and changes (deblur);
-           ... barrier.py:derain for the same on the second task;
+           ... barrier.py:derain, derain_quick for the same on the second task;
            ... barrier.py:removal for quick's copy behind a network that removes marks;
            ... barrier.py:additive for copies of a filter beside those of a fixed pattern;
            ... barrier.py:paper_quick for the paper's own system at its smallest,
@@ -177,6 +177,7 @@ def get_config(variant: str = "study") -> ml_collections.ConfigDict:
         quick=_QUICK,
         additive=_ADDITIVE,
         removal={**_QUICK, "name": "barrier_removal", "copies": _REMOVAL},
+        derain_quick={**_QUICK, "name": "barrier_derain_quick", "task": "derain"},
         derain={**_STUDY, "name": "barrier_derain", "task": "derain"},
         paper=_PAPER,
         paper_quick=_PAPER_QUICK,

@@ -40,7 +40,7 @@ def config(**changes) -> dict:
     return {**values, **changes}
 
 
-@pytest.mark.parametrize("variant", ["quick", "study", "derain"])
+@pytest.mark.parametrize("variant", ["quick", "derain_quick", "study", "derain"])
 def test_the_experiments_settings_are_valid(variant):
     settings = settings_from_file(f"{EXPERIMENT}:{variant}", seed=3)
     assert isinstance(settings, BarrierSettings)
