@@ -31,7 +31,7 @@ def steps_of(public: dict[str, str]) -> dict[str, tuple[str, ...]]:
         "vote": ("model", "vote", "log", "--sign", "node0.sign"),
         "barrier": (
             "model", "barrier", "out", "--base", "clean.npz", "--queries", "queries",
-            "--outputs", "outputs", "--public", "public", *BEACON, "--bits", "6",
+            "--outputs", "outputs", "--public", "public", *BEACON, "--bits", "odd=30",
         ),
         "stamp": ("stamp", "out"),
         "protect": (

@@ -56,7 +56,7 @@ def barrier_case(root) -> MarkKey:
     for name, seed in (("queries", 1), ("outputs", 2), ("public", 3)):
         outputs.write(root / name, outputs.smooth(seed, 12))
     (root / "model.onnx").write_bytes(b"a model")
-    assert outputs.barrier(root, "--bits", "10", "--alpha", "1e-4") == 0
+    assert outputs.barrier(root, "--bits", "odd=30", "--alpha", "1e-4") == 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outputs, "VALUE", VALUE)
         outputs.case_of(root, outputs.marked_outputs(root))
