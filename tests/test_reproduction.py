@@ -114,6 +114,7 @@ def test_superseded_runs_are_kept_and_count_nowhere(studies):
     kept = {one.name: len(list(one.glob("seed*.json"))) for one in folder.iterdir()}
     assert kept == {
         "fig2i_quick": 3,
+        "barrier_quick_72_bits": 3,
         "diffusion_quick": 2,
         "diffusion_quick_without_twins": 3,
         "fingerprint_quick": 3,
@@ -124,6 +125,10 @@ def test_superseded_runs_are_kept_and_count_nowhere(studies):
     assert "results/superseded/fig2i_quick/" in DOCUMENT.read_text()
     for name in ("diffusion_quick", "diffusion_quick_without_twins"):
         assert f"results/superseded/{name}/" in (ROOT / "README.md").read_text()
-    for page, name in (("fingerprints", "fingerprint"), ("model_watermarks", "multitask")):
+    for page, name in (
+        ("fingerprints", "fingerprint_quick/"),
+        ("model_watermarks", "multitask_quick/"),
+        ("output_watermarks", "barrier_quick_72_bits)"),
+    ):
         text = (ROOT / "docs" / f"{page}.md").read_text()
-        assert f"results/superseded/{name}_quick/" in text
+        assert f"results/superseded/{name}" in text

@@ -78,7 +78,7 @@ class Owner:
     """An owner of `sharpened`, with committed queries and filters."""
 
     def __init__(self, key=KEY, bits=MIXING, seed=0, num_queries=40, **plan):
-        self.key = key
+        self.key, self.bits_of = key, bits
         queries = spoiled(pictures(1000 + seed, num_queries), seed)
         self.base = hashlib.sha256(b"sharpened").hexdigest()
         self.decoder = barrier.make_decoder(
@@ -125,6 +125,12 @@ def unmarked_copy() -> barrier.ImagesFn:
 @pytest.fixture(scope="session")
 def owner() -> Owner:
     return Owner()
+
+
+@pytest.fixture(scope="session", params=["mixing", "default"])
+def any_owner(request, owner):
+    """An owner with bits of one family, and one with the default bits of all."""
+    return owner if request.param == "mixing" else Owner(bits=barrier.DEFAULT_BITS)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def looks_valid(p_values: np.ndarray) -> bool:
 
 def unconcerned(owner, innocents, make) -> dict:
     """Models made without the marks, and hostile ones that know no bits: outputs."""
-    other = make.owner(MarkKey.for_experiment(9, "other owner"))
+    other = make.owner(MarkKey.for_experiment(9, "other owner"), owner.bits_of)
     queries = owner.decoder.queries
     public = barrier.keyed_kernel(owner.decoder, other.bits(), 25.0)
     odd = (10 ** (-30 / 20) * make.owner(bits={"odd": 24}).decoder.kernels[0]).astype(
@@ -46,30 +46,30 @@ def unconcerned(owner, innocents, make) -> dict:
 
 
 @pytest.mark.parametrize("statistic", stats.BIT_STATISTICS)
-def test_fresh_bits_on_fixed_outputs(owner, innocents, make, statistic):
-    draws = [owner.bits(value) for value in values(1_000)]
-    for name, outputs in unconcerned(owner, innocents, make).items():
-        scores = barrier.scores(owner.decoder, outputs)
+def test_fresh_bits_on_fixed_outputs(any_owner, innocents, make, statistic):
+    draws = [any_owner.bits(value) for value in values(1_000)]
+    for name, outputs in unconcerned(any_owner, innocents, make).items():
+        scores = barrier.scores(any_owner.decoder, outputs)
         assert looks_valid(stats.fresh_bit_p_values(scores, draws, statistic)), name
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_beacon", [False, True])
-def test_a_hundred_thousand_fresh_keys_and_beacons(owner, innocents, make, is_beacon):
+def test_a_hundred_thousand_fresh_keys_and_beacons(any_owner, innocents, make, is_beacon):
     if is_beacon:
-        draws = [owner.bits(value) for value in values(100_000)]
+        draws = [any_owner.bits(value) for value in values(100_000)]
     else:
         draws = [
             draw_bits(
                 MarkKey.for_experiment(seed, "fresh barrier keys"),
-                owner.plan,
-                owner.decoder.num_bits,
+                any_owner.plan,
+                any_owner.decoder.num_bits,
                 beacon=bytes(32),
             )
             for seed in range(100_000)
         ]
-    for name, outputs in unconcerned(owner, innocents, make).items():
-        scores = barrier.scores(owner.decoder, outputs)
+    for name, outputs in unconcerned(any_owner, innocents, make).items():
+        scores = barrier.scores(any_owner.decoder, outputs)
         for statistic in stats.BIT_STATISTICS:
             assert looks_valid(stats.fresh_bit_p_values(scores, draws, statistic)), name
 
@@ -133,9 +133,9 @@ def re_marked(owner, suspects: dict, count: int, decoder_after=None) -> dict:
 
 
 @pytest.mark.slow
-def test_a_thousand_re_markings(owner, innocents):
+def test_a_thousand_re_markings(any_owner, innocents):
     """Of the served outputs; the reader sees none of them, and innocent copies neither."""
-    for name, p_values in re_marked(owner, innocents, 1_000).items():
+    for name, p_values in re_marked(any_owner, innocents, 1_000).items():
         assert looks_valid(p_values), name
 
 
