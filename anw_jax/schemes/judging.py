@@ -14,7 +14,7 @@ import numpy as np
 
 from anw_jax import _files, _json, progress, verify
 from anw_jax.audit import checks
-from anw_jax.audit.conditions import OVERRIDDEN, check_blind, split_controls
+from anw_jax.audit.conditions import OVERRIDDEN, Tests, check_blind, split_controls
 from anw_jax.audit.corrections import corrected, restate
 from anw_jax.audit.declare import beacon_values, check_entries, refuse_declared
 from anw_jax.audit.declared import beacon_of
@@ -29,7 +29,7 @@ from anw_jax.audit.statements import (
     read_statements,
 )
 from anw_jax.errors import CaseError, ChangedFileError
-from anw_jax.keys import MarkKey, check_scheme_commitment, draw_bits
+from anw_jax.keys import MarkKey, Plan, check_scheme_commitment, draw_bits
 from anw_jax.keys.stamps import Stamp
 from anw_jax.schemes.case import FORMATS, ModelCase, ModelOwner, write_statements
 from anw_jax.schemes.scheme import TestFn, judge
@@ -212,7 +212,7 @@ def recompute_models(
         _check_opens(owner, mark_keys[name], values[name], statements.owners[name]["found"])
     conditions = [] if is_compared else [verify.verdict.NOT_COMPARED]
     num_tests = len(case.owners) * (len(case.suspects) - len(statements.controls))
-    tests: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in case.owners}
+    tests: Tests = {name: {} for name in case.owners}
     for suspect, result in sealed["suspects"].items():
         open_ones = [*conditions, *_of_probe(case, declared, suspect)]
         for name, owner in case.owners.items():
@@ -230,20 +230,11 @@ def recompute_models(
                 test_fn=_test_fn(owner, said.factor * num_tests),
             )
             tests[name][suspect] = _test(found, statements.suspects[suspect])
-    suspects, controls = split_controls(tests, statements)
-    _accuse_nobody(controls)
-    end = corrected(case.plan, suspects)
-    suspects = restate(suspects, end)
-    for by_name in suspects.values():
-        for test in by_name.values():
-            test["text"] = _text(test, end["level"])
     return {
         "format": FORMATS["verdict.json"],
         "previous": case.digest("blind.json"),
         "mode": "sealed",
-        "tests": suspects,
-        "controls": controls,
-        "corrected": end,
+        **_outcomes(case.plan, tests, statements),
         "case": _circumstances(case, declared, statements, stamps),
         "blind_compared": is_compared,
     }
@@ -339,7 +330,19 @@ def _test(found: Any, said: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _accuse_nobody(controls: dict[str, dict[str, dict[str, Any]]]) -> None:
+def _outcomes(plan: Plan, tests: Tests, statements: CaseStatements) -> dict[str, Any]:
+    """Return the tests as they stand after the correction for all, and those of controls."""
+    suspects, controls = split_controls(tests, statements)
+    _accuse_nobody(controls)
+    end = corrected(plan, suspects)
+    suspects = restate(suspects, end)
+    for by_name in suspects.values():
+        for test in by_name.values():
+            test["text"] = _text(test, end["level"])
+    return {"tests": suspects, "controls": controls, "corrected": end}
+
+
+def _accuse_nobody(controls: Tests) -> None:
     """Take out of the tests of controls, in place, which customers they would name."""
     for by_name in controls.values():
         for test in by_name.values():
