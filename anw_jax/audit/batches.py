@@ -83,7 +83,7 @@ def stored_batch(
     """
     declaration = declared.declaration(name)
     with AnswerCache(declared.case.answers_file(name), declaration) as cache:
-        yield _batch_of(declared, name, _OnDisk(declaration, name), cache, None, like)
+        yield _batch_of(declared, name, OnDisk(declaration, name), cache, None, like)
 
 
 def like_suspect(declared: Declared, suspect: str) -> Like:
@@ -94,7 +94,7 @@ def like_suspect(declared: Declared, suspect: str) -> Like:
         return Like(suspect, batch.own_labels())
 
 
-class _OnDisk:
+class OnDisk:
     """A suspect that is not there: only its stored answers are."""
 
     def __init__(self, declaration: Declaration, name: str):

@@ -55,7 +55,8 @@ class SuspectFile:
       their own.
     * `options`: of the adapter (onnx: output, num_threads; torch: device; http: `HttpOptions`;
       onnx, torch, keras and callable: together, the number of images in a batch, 1 for a
-      model whose answers change with the rest of the batch).
+      model whose answers change with the rest of the batch, and clip, for a model that answers
+      with images and leaves their range).
     * http also: `url`, `request`, `answer` (fields of the templates), and
       `headers_from_env` = {header = "NAME_OF_VARIABLE"}: no secret is in the file.
 
@@ -106,14 +107,18 @@ class SuspectFile:
             return not (isinstance(name, str) and path_beside(self.path, name).is_dir())
         return self.kind not in ("onnx", "recorded")
 
-    def open(self, makers: Mapping[str, "MakerFn"] | None = None) -> Suspect:
+    def open(
+        self, makers: Mapping[str, "MakerFn"] | None = None, *, images: bool = False
+    ) -> Suspect:
         """Open the suspect.
 
         Args:
           makers: further kinds, by name.
+          images: whether it must answer with images, or may not.
 
         Raises:
-          CaseError: an unknown kind, a field that is missing or unknown, or a bad value.
+          CaseError: an unknown kind, a field that is missing or unknown, or a bad value;
+            answers that are images where losses are wanted, or the reverse.
           SuspectError, MissingLibraryError: as the adapters.
 
         Warns of local code files that the suspect runs and its identity does not cover.
@@ -124,12 +129,19 @@ class SuspectFile:
         try:
             make = known[_check.one_of(known, kind=self.kind)]
             with surroundings:
-                suspect = make(used)
+                suspect = used.clipped(make(used))
                 used.refuse_unused()
         except (TypeError, ValueError, OverflowError) as error:
             if isinstance(error, AnwError):
                 raise
             raise CaseError(f"{self.path}: {error}") from None
+        if (suspect.declaration.answer == "image") != images:
+            do = (
+                "'image', for a mark in outputs" if images else "no image, for a case of photos"
+            )
+            raise CaseError(
+                f"{self.path}: answer must be {do}; got {suspect.declaration.answer!r}"
+            )
         if isinstance(suspect, PreparedSuspect):
             suspect.display_name, suspect.surroundings = f"suspect {self.name!r}", surroundings
         if used.code:
@@ -144,6 +156,7 @@ class _Fields:
     def __init__(self, file: SuspectFile):
         self._file, self._used = file, {"kind"}
         self.code: list[pathlib.Path] = []
+        self._clips = False
         self._used_code: list[pathlib.Path] = []
 
     def text(self, name: str) -> str:
@@ -165,6 +178,16 @@ class _Fields:
         """Take a table that may be there."""
         value = self.get(name, {})
         return dict(_check.is_instance(dict, **{name: value}))
+
+    def options(self) -> dict[str, Any]:
+        """Take the options of an adapter that runs the model itself."""
+        options = self.table("options")
+        self._clips = _check.is_instance(bool, clip=options.pop("clip", False))
+        return options
+
+    def clipped(self, suspect: Suspect) -> Suspect:
+        """Return the suspect as the option `clip` says."""
+        return suspect.clipped() if self._clips else suspect
 
     def beside(self, name: str) -> pathlib.Path:
         """Take a path that is relative to the file."""
@@ -244,12 +267,12 @@ MakerFn = Callable[[_Fields], Suspect]
 
 def _onnx(fields: _Fields) -> Suspect:
     path, declaration = fields.beside("file"), fields.declaration_of_file()
-    return OnnxSuspect(path, declaration, **fields.table("options"))
+    return OnnxSuspect(path, declaration, **fields.options())
 
 
 def _torch(fields: _Fields) -> Suspect:
     declaration = fields.declaration_of_file()
-    return _torch_network(fields, declaration, fields.table("options"))
+    return _torch_network(fields, declaration, fields.options())
 
 
 def _torch_network(
@@ -265,7 +288,7 @@ def _torch_network(
 
 def _keras(fields: _Fields) -> Suspect:
     path, declaration = fields.beside("file"), fields.declaration_of_file()
-    return KerasSuspect.from_file(path, declaration, **fields.table("options"))
+    return KerasSuspect.from_file(path, declaration, **fields.options())
 
 
 def _recorded(fields: _Fields) -> Suspect:
@@ -274,7 +297,7 @@ def _recorded(fields: _Fields) -> Suspect:
 
 def _callable(fields: _Fields) -> Suspect:
     function, identity = fields.function("function")
-    declaration, options = fields.declaration_of_file(), fields.table("options")
+    declaration, options = fields.declaration_of_file(), fields.options()
     return CallableSuspect(function, declaration, identity=identity, **options)
 
 

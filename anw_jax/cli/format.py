@@ -346,7 +346,9 @@ def replayed_lines(
       of_models: whether the case is one of models.
     """
     what = f"{done.num_rows} rows from the answers, and the verdict from the rows"
-    what = "the verdict from the sealed scores" if of_models else what
+    if of_models:
+        what = f"{done.num_rows} scores from the answers, and " if done.num_rows else ""
+        what += "the verdict from the sealed scores"
     lines = [f"replayed: {what}: nothing differs from the files"]
     if done.wording:
         lines += [

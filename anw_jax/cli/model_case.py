@@ -13,9 +13,10 @@ from anw_jax.audit.stamps import stamps_of
 from anw_jax.cli import output
 from anw_jax.cli.next_step import after_probe, bundle_command, is_fit
 from anw_jax.cli.options import by_owner, key_words, parse_beacon_value
-from anw_jax.cli.output import ProgressLine, show, stamps_lines, then
+from anw_jax.cli.output import ProgressLine, ProgressLines, show, stamps_lines, then
 from anw_jax.errors import MissingLibraryError
 from anw_jax.keys import MarkKey
+from anw_jax.progress import ReportFn, silent_parts
 
 
 def or_models(judge: Callable[..., int], *options: str) -> Callable[[Any], Any]:
@@ -179,16 +180,17 @@ def opened(path: pathlib.Path) -> Iterator[tuple[Any, Any]]:
     """Open and lock a case of models; the extra 'run' is needed."""
     with needing_run():
         from anw_jax.schemes import judging
-    case = case_of_models(path)
-    with case.locked():
-        yield case, judging
+    with ProgressLines() as lines:
+        case = case_of_models(path, lines.of("queries"))
+        with case.locked():
+            yield case, judging
 
 
-def case_of_models(path: pathlib.Path) -> Any:
+def case_of_models(path: pathlib.Path, on_progress: ReportFn = silent_parts) -> Any:
     """Open a case of models; the extra 'run' is needed."""
     with needing_run():
         from anw_jax.schemes.case import ModelCase
-    return ModelCase(path)
+    return ModelCase(path, on_progress)
 
 
 @contextlib.contextmanager

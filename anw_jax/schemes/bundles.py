@@ -15,6 +15,7 @@ a case folder, which `replay_models` reads again.
 import os
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -34,10 +35,11 @@ from anw_jax.audit.case import MODEL_MARK
 from anw_jax.audit.replay import Replayed, check_verdict, written_verdict
 from anw_jax.audit.seal import read_sealed
 from anw_jax.audit.statements import NAME as STATEMENTS
-from anw_jax.errors import CaseError
+from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import MarkKey
 from anw_jax.schemes.case import FORMATS, ModelCase, ModelMark
-from anw_jax.schemes.judging import read_scores, recompute_models
+from anw_jax.schemes.judging import recompute_models
+from anw_jax.schemes.outputs import Asked
 from anw_jax.schemes.scheme import Decoder
 from anw_jax.schemes.systems import OpenModel
 from anw_jax.verify.sealing import sealed_form
@@ -70,6 +72,9 @@ class BundledModels(ModelCase):
             name: OpenModel(declared.get(name, {}).get("weights", ""), None)
             for name in self.suspects
         }
+
+    def check_answers(self, suspect: str, digest: str, named_by: str) -> None:
+        """Check nothing: a bundle of models holds no answers, only their digest."""
 
     def names_of_members(self) -> set[str]:
         """Return the members that the bundle of this case has."""
@@ -119,41 +124,58 @@ def replay_models(
 ) -> Replayed:
     """Compute the verdict again from the sealed scores, and compare it with `verdict.json`.
 
+    Where the answers are that a suspect gave when it was asked, its scores are read from them
+    again.
+
     Args:
       case: with `verdict.json`; of a bundle `BundledModels`.
       mark_keys: the opened key of each owner, by name.
       ask: in [0, 1]; above 0 the scores are read from the suspects again, all of them: one
-        reading gives every score.
+        reading gives every score. Whoever was asked is asked again, and no answer is kept.
       on_progress: maps the name of a part of the work to a function of (done, in all).
 
     Raises:
       CaseError: no verdict yet, files that are missing, keys of other owners.
-      ChangedFileError: the verdict, or a number in one of its sentences, is not what the files
-        give.
+      ChangedFileError: the verdict, a number in one of its sentences, or a score is not what
+        the files give.
       CommitmentError: a key that does not open its commitment.
     """
     _check.in_interval(0.0, 1.0, ask=ask)
     written, noted = written_verdict(case)
     verdict = recompute_models(case, mark_keys, blind=noted)
     wording = check_verdict(case, verdict, written, any_numbers=False)
-    asked, differing = _read_again(case, on_progress) if ask else (0, 0)
-    return Replayed(verdict, 0, asked, differing, wording, None)
+    models = {name: one.model for name, one in case.opened.items()}
+    kept = {name: model for name, model in models.items() if isinstance(model, Asked)}
+    stored = {name: model.stored() for name, model in kept.items()}
+    rows, wrong = _read_again(case, stored, on_progress)
+    if wrong:
+        raise ChangedFileError(
+            f"{wrong} of {rows} sealed scores are not what the answers in {case.path} give: "
+            "one of the two was edited"
+        )
+    asked, differing = 0, 0
+    if ask:
+        fresh = {name: model.keeping(None, on_progress) for name, model in kept.items()}
+        asked, differing = _read_again(case, models | fresh, on_progress)
+    return Replayed(verdict, rows, asked, differing, wording, None)
 
 
-def _read_again(case: ModelCase, on_progress: progress.ReportFn) -> tuple[int, int]:
-    """Read all scores again; return their number, and how many differ from those sealed."""
+def _read_again(
+    case: ModelCase, models: Mapping[str, Any], on_progress: progress.ReportFn
+) -> tuple[int, int]:
+    """Read scores of some suspects again; return their number, and how many differ."""
     _, sealed = read_sealed(case, case.scores_file, "scores")
     report, numbers = on_progress("scores"), [0, 0]
-    for place, (name, by_owner) in enumerate(sealed.items()):
-        for owner, before in by_owner.items():
-            now = sealed_form(read_scores(case, owner, name))
+    for place, (name, model) in enumerate(models.items()):
+        for owner, before in sealed[name].items():
+            now = sealed_form(case.read_scores(owner, name, model))
             if len(now) != len(before):
                 raise CaseError(f"suspect {name!r}, owner {owner!r}: another number of scores")
             finite = np.abs(before[np.isfinite(before)])
             atol = _TOLERANCE * float(np.median(finite)) if len(finite) else 0.0
             same = np.isclose(now, before, rtol=_TOLERANCE, atol=atol, equal_nan=True)
             numbers = [numbers[0] + len(now), numbers[1] + int((~same).sum())]
-        report(place + 1, len(sealed))
+        report(place + 1, len(models))
     return numbers[0], numbers[1]
 
 

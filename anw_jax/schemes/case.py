@@ -4,7 +4,9 @@ owners/<name>/mark.json    decoder, plan and commitment, as `anw model keygen` w
 owners/<name>/mark.tsr     its time stamps, if there are any; also mark.json.ots
 owners/<name>/base.npz     what the system needs beside them: here the clean model w0
 suspects/<name>.toml       kind = "network" and file, the suspect's weights
+                           for a mark in outputs any kind that is asked, or kind = "answers"
 probe.json → declared.json → blind.json (scores/) → verdict.json, as in a case of photos
+answers/                   what suspects answered that were asked
 """
 
 import contextlib
@@ -15,15 +17,18 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from anw_jax import _files, _json
 from anw_jax.audit import statements as stated
 from anw_jax.audit.case import MODEL_MARK, Case, check_name, damage, visible
 from anw_jax.audit.files import digest_of, read_json
 from anw_jax.audit.signatures import SUFFIX
 from anw_jax.audit.stamps import stamp_files
-from anw_jax.errors import AnwError, CaseError
+from anw_jax.errors import AnwError, CacheError, CaseError, ChangedFileError
 from anw_jax.keys import Plan
 from anw_jax.keys.digests import check_is_commitment
+from anw_jax.schemes.outputs import Asked
 from anw_jax.schemes.scheme import Decoder, check_decoder
 from anw_jax.schemes.systems import OpenModel, System, system_of
 
@@ -47,7 +52,9 @@ _SHAPES: dict[str, dict[str, Any]] = {
         "despite_probe": bool,
         "controls": [str],
     },
-    "blind.json": {"suspects": {"*": {"file": str, "owners": {"*": {"table": str}}}}},
+    "blind.json": {
+        "suspects": {"*": {"file": str, "answers?": str, "owners": {"*": {"table": str}}}}
+    },
     "verdict.json": {"mode": str, "case": {"blind_sha256": str}},
 }
 
@@ -173,9 +180,9 @@ class ModelCase(Case):
 
         Raises:
           CaseError, CheckpointError: a file that is missing, of another kind, or no model.
+          SuspectError, MissingLibraryError: a suspect to be asked that cannot be opened.
         """
-        system = self.system
-        return {name: system.open_suspect(file) for name, file in self.suspects.items()}
+        return {name: self._open_suspect(name) for name in self.suspects}
 
     def read(self, name: str) -> dict[str, Any]:
         """Read the file of a step, and check its fields; see `Case.read`."""
@@ -183,6 +190,34 @@ class ModelCase(Case):
         if found := damage(body, _SHAPES[name]):
             raise CaseError(f"{self.file(name)} is damaged: {found}")
         return body
+
+    def read_scores(self, owner: str, suspect: str, model: Any = None) -> np.ndarray:
+        """Read one owner's scores from one suspect, as the system's `extract` returns them.
+
+        Args:
+          owner: name.
+          suspect: name.
+          model: in place of the suspect's `OpenModel.model`.
+
+        Raises:
+          CaseError: the suspect cannot be read.
+          SuspectError: it is asked, and does not answer.
+        """
+        one = self.owners[owner]
+        model = self.opened[suspect].model if model is None else model
+        try:
+            return one.published.system.extract(one.decoder, one.own, model)
+        except (CacheError, ChangedFileError):
+            raise
+        except ValueError as error:
+            raise CaseError(f"suspect {suspect!r}, owner {owner!r}: {error}") from None
+
+    def _open_suspect(self, name: str) -> OpenModel:
+        found = self.system.open_suspect(self.suspects[name])
+        if not isinstance(found.model, Asked):
+            return found
+        keeping = found.model.keeping(self.answers_file(name), self._on_progress)
+        return OpenModel(found.digest, keeping)
 
     def scores_file(self, suspect: str) -> pathlib.Path:
         """Return the path of a suspect's sealed scores."""

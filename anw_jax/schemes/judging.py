@@ -10,8 +10,6 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from anw_jax import _files, _json, progress, verify
 from anw_jax.audit import checks
 from anw_jax.audit.conditions import OVERRIDDEN, Tests, check_blind, split_controls
@@ -32,6 +30,7 @@ from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import MarkKey, Plan, check_scheme_commitment, draw_bits
 from anw_jax.keys.stamps import Stamp
 from anw_jax.schemes.case import FORMATS, ModelCase, ModelOwner, write_statements
+from anw_jax.schemes.outputs import Asked
 from anw_jax.schemes.scheme import TestFn, judge
 from anw_jax.stats import format_p
 from anw_jax.stats.scores import is_usable
@@ -114,7 +113,8 @@ def seal_models(
 ) -> dict[str, Any]:
     """Read every owner's scores from every suspect, and seal them in `blind.json`.
 
-    No key is needed, and the reader has no argument that one could come through.
+    No key is needed, and the reader has no argument that one could come through. May be killed
+    at any moment: a suspect that is asked is asked on from the answers on disk.
 
     Args:
       case: declared.
@@ -125,6 +125,7 @@ def seal_models(
 
     Raises:
       CaseError: not declared, or a suspect that cannot be read.
+      SuspectError: a suspect that is asked does not answer; what it answered is kept.
       ChangedFileError: a file was changed since the declaration.
     """
     check_unchanged(case)
@@ -134,7 +135,7 @@ def seal_models(
     for place, name in enumerate(case.suspects):
         on_progress(place, len(case.suspects))
         scores = {
-            owner: verify.sealing.sealed_form(read_scores(case, owner, name))
+            owner: verify.sealing.sealed_form(case.read_scores(owner, name))
             for owner in case.owners
         }
         _files.write_npz(case.scores_file(name), scores)
@@ -149,6 +150,8 @@ def seal_models(
                 for owner, row in scores.items()
             },
         }
+        if isinstance(case.opened[name].model, Asked):
+            results[name] |= case.opened[name].model.sealed()
     on_progress(len(case.suspects), len(case.suspects))
     body = {
         "format": FORMATS["blind.json"],
@@ -157,19 +160,6 @@ def seal_models(
     }
     _json.write(case.file("blind.json"), body)
     return body
-
-
-def read_scores(case: ModelCase, owner: str, suspect: str) -> np.ndarray:
-    """Read one owner's scores from one suspect, as the system's `extract` returns them.
-
-    Raises:
-      CaseError: the suspect cannot be read.
-    """
-    one = case.owners[owner]
-    try:
-        return one.published.system.extract(one.decoder, one.own, case.opened[suspect].model)
-    except ValueError as error:
-        raise CaseError(f"suspect {suspect!r}, owner {owner!r}: {error}") from None
 
 
 def judge_models(
@@ -206,6 +196,9 @@ def recompute_models(
     checks.check_keys(case, mark_keys)
     stamps = stamps_of(case)
     sealed, scores = read_sealed(case, case.scores_file, "scores")
+    for name, result in sealed["suspects"].items():
+        if "answers" in result:
+            case.check_answers(name, result["answers"], "blind.json")
     is_compared = check_blind(case, "blind.json", blind)
     values = {name: beacon_of(declared, name) for name in case.owners}
     for name, owner in case.owners.items():  # before the first test: nothing half-made

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from anw_jax import data
 from anw_jax.audit.suspect_file import SuspectFile, path_beside
-from anw_jax.errors import AnwError, CaseError, CommitmentError
+from anw_jax.errors import AnwError, CaseError
 from anw_jax.keys import Plan
 from anw_jax.keys.plan_fields import BARRIER, FINGERPRINT, MULTITASK
-from anw_jax.schemes import barrier, copies, fingerprint, multitask
+from anw_jax.schemes import barrier, copies, fingerprint, multitask, outputs
 from anw_jax.schemes.scheme import Decoder, TapsFn, Tested
 from anw_jax.schemes.weights import (
     BASE_NAMES,
@@ -159,66 +158,10 @@ def _tapped(decoder: multitask.Decoder, *networks: Network) -> list[TapsFn]:
     return [multitask.tapped(*network, decoder.taps) for network in networks]
 
 
-def open_answers(file: SuspectFile) -> OpenModel:
-    """Open a suspect of whom there are answers: `kind = "answers"` and `folder`.
-
-    The folder holds one image for each committed query, PNG for instance, named in the order
-    of the queries.
-
-    Raises:
-      CaseError: another kind, a field too many, or images of several sizes.
-      SourceError: no such folder, or an image that cannot be read.
-    """
-    if file.kind != "answers" or set(file.fields) != {"kind", "folder"}:
-        raise CaseError(
-            f"{file.path} must have kind = 'answers' and folder, and no other fields, for a "
-            f"mark in outputs; got kind {file.kind!r:.40}"
-        )
-    folder = path_beside(file.path, str(file.fields["folder"]))
-    images = [data.read_photo(path) for path in data.list_photos(folder)]
-    if len({image.shape for image in images}) > 1:
-        raise CaseError(f"{folder} must hold images of one size")
-    answers = np.array(images)
-    return OpenModel(barrier.images_digest(answers), answers)
-
-
-def _open_barrier(head: barrier.Head, plan: Plan, folder: pathlib.Path) -> barrier.Decoder:
-    """Read queries, own outputs and filters, "decoder.npz", and compare them."""
-    try:
-        decoder = barrier.load_decoder(folder / "decoder.npz")
-    except (OSError, ValueError) as error:
-        raise CaseError(f"{folder} must hold the decoder as decoder.npz: {error}") from None
-    if decoder.head != head:
-        raise CommitmentError(
-            f"{folder / 'decoder.npz'} is not the decoder of mark.json: a setting was changed "
-            "after the commitment"
-        )
-    return decoder
-
-
-def _answer_problems(
-    head: barrier.Head, decoder: barrier.Decoder, answers: np.ndarray
-) -> tuple[list[str], list[str]]:
-    try:
-        _checked_answers(decoder, answers)
-    except ValueError as error:
-        return [str(error)], []
-    return [], []
-
-
-def _read_answers(
-    head: barrier.Head, decoder: barrier.Decoder, answers: np.ndarray
-) -> np.ndarray:
-    return barrier.scores(decoder, _checked_answers(decoder, answers))
-
-
-def _checked_answers(decoder: barrier.Decoder, answers: np.ndarray) -> np.ndarray:
-    if len(answers) != len(decoder.queries):
-        raise ValueError(
-            f"there must be one answer for each of the {len(decoder.queries)} committed "
-            f"queries, got {len(answers)}"
-        )
-    return barrier.check_answers(decoder, answers)
+def open_outputs_suspect(file: SuspectFile) -> OpenModel:
+    """Open a suspect whose outputs are read; see `outputs.open_outputs`."""
+    found = outputs.open_outputs(file)
+    return OpenModel(found.digest, found)
 
 
 SYSTEMS = {
@@ -239,10 +182,10 @@ SYSTEMS = {
     ),
     BARRIER: System(
         decoder_from_json=barrier.Head.from_json,
-        open_own=_open_barrier,
-        open_suspect=open_answers,
-        problems=_answer_problems,
-        extract=_read_answers,
+        open_own=outputs.open_barrier,
+        open_suspect=open_outputs_suspect,
+        problems=outputs.problems,
+        extract=outputs.read_outputs,
         files=("decoder.npz",),
         elsewhere="decoder.npz, queries and own outputs, and the suspects' answers",
     ),

@@ -5,7 +5,8 @@ method `answers(images)`. `probe` detects common configuration mistakes before t
 starts. `ask` fills the loss table that `anw_jax.stats` tests; a `QuerySession` queries single
 pairs of image and slot. `AnswerCache` stores every answer, so that no query is sent twice.
 `Access` selects which part of the model output is used; the exact test is valid for every
-choice.
+choice. A model from images to images is asked by `ask_images` or, as a function for
+`schemes.barrier.extract`, `images_fn`.
 
 The adapters import their libraries only when they are used; the error about a missing one
 names the extra to install: onnx, torch, keras, http.
@@ -24,7 +25,9 @@ from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.http.answer import AnswerTemplate
 from anw_jax.suspects.http.endpoint import HttpOptions, HttpSuspect
 from anw_jax.suspects.http.request import RequestTemplate
+from anw_jax.suspects.images import ask_images, images_fn
 from anw_jax.suspects.pictures import Augmentation
+from anw_jax.suspects.probing.images import probe_images
 from anw_jax.suspects.probing.probe import Finding, Report, probe
 from anw_jax.suspects.protocol import Answers, Suspect
 from anw_jax.suspects.session import QuerySession, ask
@@ -56,5 +59,8 @@ __all__ = [
     "Suspect",
     "TorchSuspect",
     "ask",
+    "ask_images",
+    "images_fn",
     "probe",
+    "probe_images",
 ]

@@ -17,6 +17,7 @@ _FROM = {
     "top_k": ("top_k", "label"),
     "label": ("label",),
     "error": ("error",),
+    "image": (),
 }
 
 # The smallest normal float32: logarithms stay finite.
@@ -26,6 +27,20 @@ _TINY = float(np.finfo(np.float32).tiny)
 def reachable(declaration: Declaration) -> tuple[str, ...]:
     """Return the kinds of access that a suspect's answers allow, the most first."""
     return _FROM[declaration.answer]
+
+
+def check_has_losses(declaration: Declaration) -> Declaration:
+    """Return the declaration of a suspect that can be asked about photos.
+
+    Raises:
+      ValueError: one that answers with images.
+    """
+    if not _FROM[declaration.answer]:
+        raise ValueError(
+            f"answer must not be {declaration.answer!r} for an audit of photos, which needs "
+            "losses: it is for marks in a model's outputs (suspects.ask_images)"
+        )
+    return declaration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +131,7 @@ class Access:
     @classmethod
     def best_of(cls, declaration: Declaration, **others) -> "Access":
         """Return the access that uses all of a suspect's answers."""
-        return cls(declaration.answer, **others)
+        return cls(check_has_losses(declaration).answer, **others)
 
     def describe(self) -> str:
         """Return one line for plans and reports."""
@@ -143,7 +158,7 @@ class Access:
         Raises:
           ValueError: names the kinds that they allow.
         """
-        allowed = _FROM[declaration.answer]
+        allowed = _FROM[check_has_losses(declaration).answer]
         if self.kind not in allowed:
             raise ValueError(
                 f"a suspect that answers with {declaration.answer} can be audited by "

@@ -11,7 +11,8 @@ LAYOUTS = ("NHWC", "NCHW")
 CHANNELS = ("RGB", "BGR")
 RANGES = {"unit": (0.0, 1.0), "bytes": (0.0, 255.0), "signed": (-1.0, 1.0)}
 # In this order in files of answers: a new kind comes last.
-ANSWER_KINDS = ("logits", "probabilities", "top_k", "label", "error")
+ANSWER_KINDS = ("logits", "probabilities", "top_k", "label", "error", "image")
+_WITHOUT_CLASSES = ("error", "image")
 
 _TAG = b"anw_jax/v1/declaration\0"
 
@@ -24,10 +25,12 @@ class Declaration:
     declared here, in the same way for every adapter.
 
     Attributes:
-      num_classes: C, at least 2; None with "error", and only there.
-      answer: "logits", "probabilities", "top_k" (labels with probabilities), "label", or
+      num_classes: C, at least 2; None with "error" and "image", and only there.
+      answer: "logits", "probabilities", "top_k" (labels with probabilities), "label",
         "error": one number for each picture, a loss that the model's own code computes (a
-        denoising or reconstruction error), at least 0; lower means a better fit.
+        denoising or reconstruction error), at least 0; lower means a better fit; or "image":
+        a picture of the same size, in the layout, channel order and value range of the input,
+        without mean and std.
       input_size: (H, W) that the model takes; None for pictures of any size.
       layout: "NHWC" (channels last) or "NCHW".
       channels: "RGB" or "BGR".
@@ -70,7 +73,8 @@ class Declaration:
         # As plain numbers: JSON has none of NumPy's.
         for name, least in (("num_classes", 2), ("k", 1), ("decimals", 1)):
             value = getattr(self, name)
-            if value is not None or (name == "num_classes" and self.answer != "error"):
+            is_needed = name == "num_classes" and self.answer not in _WITHOUT_CLASSES
+            if value is not None or is_needed:
                 value = _check.integer_at_least(least, **{name: value})
             object.__setattr__(self, name, value)
         _check.one_of(ANSWER_KINDS, answer=self.answer)
@@ -90,16 +94,19 @@ class Declaration:
 
     @property
     def width(self) -> int:
-        """Numbers, or labels, in one answer: C, k for "top_k", 1 for "label" and "error"."""
+        """Numbers, or labels, in one answer: C, k for "top_k", 1 for "label" and "error".
+
+        Answers that are images have as many as the picture, and not this.
+        """
         if self.answer in ("label", "error"):
             return 1
         return self.k if self.answer == "top_k" else self.num_classes
 
     def _check_answer(self) -> None:
-        if self.answer == "error" and self.num_classes is not None:
+        if self.answer in _WITHOUT_CLASSES and self.num_classes is not None:
             raise ValueError(
-                "num_classes must be left out with answer='error', which has no classes; got "
-                f"{self.num_classes}"
+                f"num_classes must be left out with answer={self.answer!r}, which has no "
+                f"classes; got {self.num_classes}"
             )
         if (self.k is None) == (self.answer == "top_k"):
             raise ValueError(
@@ -137,7 +144,7 @@ class Declaration:
         names = [field.name for field in dataclasses.fields(cls)]
         for name in fields:
             _check.one_of(names, **{"field of a declaration": name})
-        if "num_classes" not in fields and fields.get("answer") != "error":
+        if "num_classes" not in fields and fields.get("answer") not in _WITHOUT_CLASSES:
             raise ValueError("a declaration must name num_classes")
         return cls(**fields)
 

@@ -101,6 +101,31 @@ def prepare(images: np.ndarray, declaration: Declaration) -> np.ndarray:
     return prepared.copy() if np.may_share_memory(prepared, images) else prepared
 
 
+def restored(values: np.ndarray, declaration: Declaration) -> np.ndarray:
+    """Turn a model's pictures back into RGB, channels last, 1.0 for white.
+
+    The reverse of `prepare` without size, mean and std.
+
+    Args:
+      values: float `[b, H, W, 3]` or `[b, 3, H, W]`, as declared.
+      declaration: of the model.
+
+    Returns:
+      float `[b, H, W, 3]`; outside [0, 1] where the values are outside the declared range.
+
+    Example:
+      >>> signed = Declaration(answer="image", layout="NCHW", value_range="signed")
+      >>> restored(np.ones((1, 3, 2, 4)), signed).shape
+      (1, 2, 4, 3)
+    """
+    if declaration.layout == "NCHW":
+        values = values.transpose(0, 2, 3, 1)
+    if declaration.channels == "BGR":
+        values = values[..., ::-1]
+    low, high = RANGES[declaration.value_range]
+    return (values - low) / (high - low)
+
+
 def fitted(pictures: Sequence[np.ndarray], size: tuple[int, int] | None) -> np.ndarray:
     """Divide 8-bit pictures by 255 and resize them to the declared size, for a suspect.
 

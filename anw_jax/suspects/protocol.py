@@ -18,7 +18,9 @@ _PARTS = {
     "top_k": ("scores", "labels"),
     "label": ("labels",),
     "error": ("scores",),
+    "image": ("scores",),
 }
+_SIDES = struct.Struct("<II")
 _DTYPES = (np.dtype("<f4"), np.dtype("<f8"))
 
 
@@ -27,10 +29,10 @@ class Answers:
     """Answers to a batch of b pictures.
 
     Attributes:
-      kind: "logits", "probabilities", "top_k", "label" or "error".
+      kind: "logits", "probabilities", "top_k", "label", "error" or "image".
       scores: float32 or float64; `[b, C]` logits or probabilities, `[b, k]` probabilities of
         the labels listed, `[b, 1]` errors, None for "label". NaN is kept: it makes a row
-        unusable.
+        unusable. For "image" uint8 `[b, H, W, 3]`, RGB.
       labels: int64; `[b, k]` for "top_k", best first, `[b]` for "label", else None.
 
     Example:
@@ -53,6 +55,10 @@ class Answers:
 
     def to_bytes(self, index: int) -> bytes:
         """Return one answer as bytes, little-endian, for `from_bytes`."""
+        if self.kind == "image":
+            picture = self.scores[index]
+            header = _HEADER.pack(ANSWER_KINDS.index(self.kind), 0, picture.size)
+            return header + _SIDES.pack(*picture.shape[:2]) + picture.tobytes()
         scores = b"" if self.scores is None else self.scores[index]
         wide = self.scores is not None and self.scores.dtype == np.float64
         if self.scores is not None:
@@ -66,6 +72,10 @@ class Answers:
         """Read a batch of one answer from its bytes."""
         kind, wide, num_bytes = _HEADER.unpack_from(body)
         name, start = ANSWER_KINDS[kind], _HEADER.size
+        if name == "image":
+            sides = _SIDES.unpack_from(body, start)
+            pixels = np.frombuffer(body[start + _SIDES.size :], np.uint8)
+            return cls(name, pixels.reshape(1, *sides, 3))
         scores = np.frombuffer(body[start : start + num_bytes], _DTYPES[wide])[None]
         labels = np.frombuffer(body[start + num_bytes :], "<i8")
         if name == "label":
@@ -100,6 +110,8 @@ def checked(
         raise SuspectError(
             f"{display_name} declares {declaration.answer} and answers with {kind}"
         )
+    if kind == "image":
+        return _checked_images(answers, num_images, display_name)
     noun, wanted = "classes", f"{kind} [b, C]"
     if kind == "top_k":
         noun, wanted = "labels for each picture", "top_k [b, k]"
@@ -134,6 +146,19 @@ def checked(
             f"{display_name} declares errors, which are at least 0, and answers with "
             f"{np.nanmin(answers.scores):.6g}: give a loss of which lower is better, such as a "
             "squared error"
+        )
+    return answers
+
+
+def _checked_images(answers: Answers, num_images: int, display_name: str) -> Answers:
+    """Return the answers if they are images; whoever queried knows of which size."""
+    images = answers.scores
+    is_images = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4
+    if not is_images or images.shape[3] != 3 or len(images) != num_images:
+        raise SuspectError(
+            f"{display_name} was given {num_images} pictures and must answer with images, "
+            f"uint8 [b, H, W, 3]; got {getattr(images, 'dtype', None)} "
+            f"{getattr(images, 'shape', None)}"
         )
     return answers
 

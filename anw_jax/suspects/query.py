@@ -120,7 +120,7 @@ class Querier:
             self._query_new(pixels[some], [keys[place] for place in some], image_of)
         self._keep_control(pixels, keys)
         is_answered = np.array([key in self._cache for key in keys])
-        filler = _filler(self._declaration)
+        filler = _filler(self._declaration, pixels.shape[1:])
         parts = [self._cache.get(k) if k in self._cache else filler for k in keys]
         return Answers.joined(parts), is_answered
 
@@ -288,8 +288,10 @@ class _BatchLedger:
         return [self._keys[position] for position in positions]
 
 
-def _filler(declaration: Declaration) -> Answers:
-    """Return a batch of one that fills the place of a missing answer."""
+def _filler(declaration: Declaration, shape: tuple[int, ...]) -> Answers:
+    """Return a batch of one that fills the place of a missing answer to a picture."""
+    if declaration.answer == "image":
+        return Answers("image", np.zeros((1, *shape), np.uint8))
     width = declaration.width
     scores, labels = np.full((1, width), np.nan, np.float32), np.zeros((1, width), np.int64)
     if declaration.answer == "label":

@@ -18,7 +18,7 @@ from anw_jax.suspects import (
     ask,
 )
 from anw_jax.suspects.access import reachable
-from anw_jax.suspects.adapters.base import read_answers
+from anw_jax.suspects.adapters.returned import read_answers
 from anw_jax.verify import loss_table
 from anw_jax.verify.losses import reconstruction_error
 from tests.suspects import twins

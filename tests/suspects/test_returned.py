@@ -8,7 +8,7 @@ import pytest
 
 from anw_jax.errors import SuspectError
 from anw_jax.suspects import CallableSuspect, Declaration, probe
-from anw_jax.suspects.adapters.base import read_answers
+from anw_jax.suspects.adapters.returned import read_answers
 from tests.suspects import twins
 
 ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)

@@ -8,7 +8,7 @@ import numpy as np
 
 from anw_jax import _check, progress
 from anw_jax.errors import SuspectError
-from anw_jax.suspects.access import FITS
+from anw_jax.suspects.access import FITS, check_has_losses
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.pictures import Pictures, queried_size
 from anw_jax.suspects.probing.checks import (
@@ -147,6 +147,7 @@ def probe(
     """
     counts: list[int] = []
     suspect = _check.is_instance(Suspect, suspect=suspect)
+    check_has_losses(suspect.declaration)
     counted = _Counting(suspect, counts, on_progress)
     size = queried_size(counted)
     images = _checked(images, size)
