@@ -31,6 +31,7 @@ from anw_jax.keys.digests import check_is_commitment
 from anw_jax.schemes.outputs import Asked
 from anw_jax.schemes.scheme import Decoder, check_decoder
 from anw_jax.schemes.systems import OpenModel, System, system_of
+from anw_jax.suspects import Declaration
 
 MARK_FORMAT = "anw_jax model mark, version 1"
 SPENT_FORMAT = "anw_jax spent key, version 1"
@@ -47,7 +48,7 @@ _SHAPES: dict[str, dict[str, Any]] = {
     "declared.json": {
         "previous?": str,
         "owners": {"*": {"commitment": str, "mark": str}},
-        "suspects": {"*": {"file": str, "weights": str}},
+        "suspects": {"*": {"file": str, "weights": str, "declaration?": dict}},
         "beacons": {"*": str},
         "despite_probe": bool,
         "controls": [str],
@@ -213,11 +214,26 @@ class ModelCase(Case):
             raise CaseError(f"suspect {suspect!r}, owner {owner!r}: {error}") from None
 
     def _open_suspect(self, name: str) -> OpenModel:
-        found = self.system.open_suspect(self.suspects[name])
-        if not isinstance(found.model, Asked):
-            return found
-        keeping = found.model.keeping(self.answers_file(name), self._on_progress)
-        return OpenModel(found.digest, keeping)
+        model = self._sealed(name)
+        if model is None:
+            found = self.system.open_suspect(self.suspects[name])
+            if not isinstance(found.model, Asked):
+                return found
+            model = found.model
+        keeping = model.keeping(self.answers_file(name), self._on_progress)
+        return OpenModel(model.digest, keeping)
+
+    def _sealed(self, name: str) -> Asked | None:
+        """Return a suspect whose answers are sealed: it is not needed any more."""
+        blind = self.read("blind.json")["suspects"] if self.has("blind.json") else {}
+        if "answers" not in blind.get(name, {}):
+            return None
+        said = self.read("declared.json")["suspects"].get(name, {})
+        try:
+            declaration = Declaration.from_json(said["declaration"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CaseError(f"{self.file('declared.json')} is damaged: {error}") from None
+        return Asked(self.suspects[name], declaration)
 
     def scores_file(self, suspect: str) -> pathlib.Path:
         """Return the path of a suspect's sealed scores."""

@@ -282,10 +282,15 @@ def _owner(owner: ModelOwner) -> dict[str, Any]:
 
 
 def _suspects(case: ModelCase) -> dict[str, Any]:
-    return {
-        name: {"file": file.digest, "weights": case.opened[name].digest}
-        for name, file in case.suspects.items()
-    }
+    found = {}
+    for name, file in case.suspects.items():
+        one = case.opened[name]
+        found[name] = {"file": file.digest, "weights": one.digest}
+        if isinstance(one.model, Asked):
+            found[name]["declaration"] = _json.loads(
+                _json.dumps(one.model.declaration.as_json())
+            )
+    return found
 
 
 def _of_probe(case: ModelCase, declared: dict[str, Any], suspect: str) -> list[str]:

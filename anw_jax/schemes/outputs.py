@@ -21,7 +21,7 @@ from anw_jax.audit.suspect_file import MAKERS, SuspectFile, path_beside
 from anw_jax.errors import CaseError, ChangedFileError, CommitmentError, SuspectError
 from anw_jax.keys import Plan
 from anw_jax.schemes import barrier
-from anw_jax.suspects import AnswerCache, Suspect, ask_images, probe_images
+from anw_jax.suspects import AnswerCache, Declaration, Suspect, ask_images, probe_images
 from anw_jax.suspects.images import refusal
 
 # A suspect may refuse this share of the queries, as of photos.
@@ -73,13 +73,13 @@ class Asked:
 
     Attributes:
       file: that describes it.
-      digest: of its declaration, which covers the model and how it is asked.
+      declaration: of the suspect; its identity covers the model.
       kept: the file that keeps its answers; None keeps none.
       on_progress: maps "asking NAME" to a function of (queries answered, queries in all).
     """
 
     file: SuspectFile
-    digest: str
+    declaration: Declaration
     kept: pathlib.Path | None = None
     on_progress: progress.ReportFn = progress.silent_parts
 
@@ -88,7 +88,12 @@ class Asked:
         """Open the suspect, to see that it can be opened, and close it again."""
         suspect = file.open(images=True)
         close(suspect)
-        return cls(file, suspect.declaration.digest)
+        return cls(file, suspect.declaration)
+
+    @property
+    def digest(self) -> str:
+        """Of the declaration: the model, and how it is asked."""
+        return self.declaration.digest
 
     def keeping(self, kept: pathlib.Path | None, on_progress: progress.ReportFn) -> Self:
         """Return the same suspect whose answers are kept in a file."""
@@ -100,14 +105,14 @@ class Asked:
 
     def answers(self, queries: np.ndarray) -> tuple[np.ndarray, dict[int, str]]:
         """Ask what is not answered yet; see `suspects.ask_images`."""
-        with self.opened() as suspect, AnswerCache(self.kept, suspect.declaration) as cache:
+        with self._opened() as suspect, AnswerCache(self.kept, self.declaration) as cache:
             report = self.on_progress(f"asking {self.file.name}")
             return ask_images(suspect, queries, cache=cache, on_progress=report)
 
     def problems(self, decoder: barrier.Decoder) -> tuple[list[str], list[str]]:
         """Return errors and warnings of a probe with a few of the queries."""
         asked = slice(_PROBED)
-        with self.opened() as suspect:
+        with self._opened() as suspect:
             if decoder.base in suspect.declaration.identity:
                 return ["it is the owner's own unmarked model, which holds no bits"], []
             report = probe_images(suspect, decoder.queries[asked], decoder.outputs[asked])
@@ -117,8 +122,8 @@ class Asked:
         return found["error"], found["warning"]
 
     def sealed(self) -> dict[str, Any]:
-        """Return what `blind.json` says of the answers that are kept."""
-        with self.opened() as suspect, AnswerCache(self.kept, suspect.declaration) as cache:
+        """Return what `blind.json` says of the answers: afterwards nobody is asked."""
+        with AnswerCache(self.kept, self.declaration) as cache:
             counts = {
                 "num_queries": cache.num_queries,
                 "num_in_doubt": cache.num_in_doubt,
@@ -127,17 +132,13 @@ class Asked:
         return {"answers": digest_of(self.kept), **counts}
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[Suspect]:
-        """Open the suspect, and close it in the end.
-
-        Raises:
-          ChangedFileError: it is not the one that was opened first.
-        """
+    def _opened(self) -> Iterator[Suspect]:
         suspect = self.file.open(images=True)
         try:
             if suspect.declaration.digest != self.digest:
                 raise ChangedFileError(
-                    f"suspect {self.file.name!r} was changed while it was read: restore it"
+                    f"suspect {self.file.name!r} is not the model declared (its identity or "
+                    "declaration differs): restore it, or start again in another case folder"
                 )
             yield suspect
         finally:
@@ -160,8 +161,7 @@ class Stored:
         Raises:
           ChangedFileError: some are not there.
         """
-        with self.asked.opened() as suspect:
-            declaration = suspect.declaration
+        declaration = self.asked.declaration
         with AnswerCache(self.asked.kept, declaration) as cache:
             return ask_images(OnDisk(declaration, self.asked.file.name), queries, cache=cache)
 

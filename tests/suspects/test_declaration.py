@@ -13,7 +13,7 @@ BAD = [
     (
         {"answer": "logit"},
         ValueError,
-        "answer must be one of logits, probabilities, top_k, label, error; got 'logit'; "
+        "answer must be one of logits, probabilities, top_k, label, error, image; got 'logit'; "
         "did you mean 'logits'?",
     ),
     ({"layout": "CHW"}, ValueError, "layout must be one of NHWC, NCHW; got 'CHW'"),

@@ -100,8 +100,9 @@ class HttpSuspect:
       url: of the endpoint.
       declaration: its identity becomes the URL with a digest of the templates, unless it has
         one; put the model's version there if the service reports it.
-      request: template of a request.
-      answer: template of an answer.
+      request: template of a request; None for {"instances": batch}, or for a model that
+        answers with images for the PNG file as the body.
+      answer: template of an answer; None for images, which are PNG files of 8-bit RGB.
       headers: sent with each request, such as an authorisation; they enter no digest. No
         message shows their values, or text of the service that repeats one in any spelling.
       options: time-outs, attempts, speed.
@@ -130,11 +131,17 @@ class HttpSuspect:
     ):
         self._url = checked_url(url)
         self._headers = checked_headers({} if headers is None else headers)
-        self._request = RequestTemplate() if request is None else request
+        is_of_images = declaration.answer == "image"
+        if is_of_images and answer is not None:
+            raise ValueError("answer must be left out for images: the body is the PNG file")
+        if request is None:
+            request = RequestTemplate(body="png") if is_of_images else RequestTemplate()
+        self._request = request
         self._answer = AnswerTemplate() if answer is None else answer
         self._declaration = with_identity(declaration, self._identity())
         self._check_fits(self._declaration)
-        if self._answer.pictures is None and self._request.images_per_request > 1:
+        is_of_one = self._answer.pictures is None or is_of_images
+        if is_of_one and self._request.images_per_request > 1:
             raise ValueError("pictures must be a path where a request carries several pictures")
         self._options = HttpOptions() if options is None else options
         self._owns_client = client is None
@@ -276,7 +283,7 @@ class HttpSuspect:
             ledger.sending(group)
             reply, trouble, did_nothing = self._send(body, headers)
             if reply is not None and not is_for_now(reply.status):
-                found = self._reader.answers(reply, self._declaration, len(group))
+                found = self._read(reply, batch)
                 self._pace.is_down = False
                 return found
             if did_nothing:
@@ -290,6 +297,14 @@ class HttpSuspect:
                 self._wait(seconds, reply, stop)
         self._pace.is_down = did_nothing
         raise SuspectError(f"{trouble}, in {limit} attempt{'s' * (limit > 1)}")
+
+    def _read(self, reply: Reply, asked: np.ndarray) -> list[Answers | RefusedPictureError]:
+        if self._declaration.answer == "image":
+            sides = asked.shape[2:] if self._declaration.layout == "NCHW" else asked.shape[1:]
+            levels = self._reader.image(reply, sides[:2])
+            is_reversed = self._declaration.channels == "BGR"
+            return [Answers("image", levels[None, ..., ::-1] if is_reversed else levels[None])]
+        return self._reader.answers(reply, self._declaration, len(asked))
 
     def _send(self, body: bytes, headers: dict[str, str]) -> tuple[Reply | None, str, bool]:
         """Return a reply or None, the trouble, and if the service certainly did no work."""

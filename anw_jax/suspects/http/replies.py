@@ -10,11 +10,14 @@ import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from anw_jax import _check, _json
 from anw_jax.errors import RefusedPictureError, SuspectError
 from anw_jax.suspects.declaration import Declaration
 from anw_jax.suspects.http.answer import AnswerTemplate
 from anw_jax.suspects.http.client import Reply
+from anw_jax.suspects.http.png import read_png
 from anw_jax.suspects.http.secrets import Secrets, not_shown, shown_url
 from anw_jax.suspects.protocol import Answers
 
@@ -85,9 +88,7 @@ class Reader:
           RefusedPictureError: one or more of the pictures are refused; it is not known which.
           SuspectError: an error of the whole service.
         """
-        if reply.status not in _ANSWERED:
-            is_of_picture = 400 <= reply.status < 500 and reply.status not in _OF_ALL
-            raise (RefusedPictureError if is_of_picture else SuspectError)(self.status(reply))
+        self._check_status(reply)
         body = self._parsed(reply)
         try:
             found = self._template.read_each(body, declaration, num_images)
@@ -102,6 +103,34 @@ class Reader:
             for one in found
         ]
 
+    def image(self, reply: Reply, size: tuple[int, int]) -> np.ndarray:
+        """Return the image of a reply whose body is a PNG file, uint8 `[H, W, 3]`.
+
+        Args:
+          reply: to one picture.
+          size: (H, W) of the picture.
+
+        Raises:
+          RefusedPictureError: the picture is refused.
+          SuspectError: another content type, no whole PNG, or one of another size, depth or
+            number of channels.
+        """
+        self._check_status(reply)
+        kind = _media_type(reply)
+        if kind not in ("", "image/png"):
+            said = reply.text if kind.startswith("text/") or "json" in kind else None
+            what = f"answers with content type {self._secrets.shown(kind)}, not 'image/png'"
+            raise SuspectError(self.trouble(what, said))
+        try:
+            return read_png(reply.body, size)
+        except ValueError as error:
+            raise SuspectError(self.trouble(f"answers with {error}")) from None
+
+    def _check_status(self, reply: Reply) -> None:
+        if reply.status not in _ANSWERED:
+            is_of_picture = 400 <= reply.status < 500 and reply.status not in _OF_ALL
+            raise (RefusedPictureError if is_of_picture else SuspectError)(self.status(reply))
+
     def _parsed(self, reply: Reply) -> Any:
         text = reply.text.removeprefix("\ufeff")
         try:
@@ -110,11 +139,15 @@ class Reader:
             raise SuspectError(self.trouble(_TOO_DEEP)) from None
         except ValueError as error:
             problem = _problem(reply, text, error)
-        kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = _media_type(reply)
         if problem.endswith("JSON") and kind and "json" not in kind:
             problem += f" but {self._secrets.shown(kind)}"
         said = None if reply.body[:2] == _GZIP or not text.strip() else text
         raise SuspectError(self.trouble(problem, said))
+
+
+def _media_type(reply: Reply) -> str:
+    return reply.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 _TOO_DEEP = "answers with JSON nested too deep"
