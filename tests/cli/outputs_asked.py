@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+import re
+import tomllib
 
 import numpy as np
 
@@ -9,7 +11,13 @@ from anw_jax import schemes
 from anw_jax.keys import MarkKey, Plan
 from tests.cli.test_outputs import VALUE, barrier, smooth, write
 
-NUM_QUERIES, SIDE = 12, 16
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "output_watermarks.md"
+# The suspects' files on the page, by their kind.
+FILES = {
+    tomllib.loads(block)["kind"]: block
+    for block in re.findall("```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+}
+NUM_QUERIES = 12
 # The owner's model: a mild blur, the same for all colours.
 OWN = np.zeros((7, 7, 3, 3), np.float32)
 OWN[2:5, 2:5] = 0.1 * np.eye(3)

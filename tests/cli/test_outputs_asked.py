@@ -14,14 +14,7 @@ from tests.cli import outputs_asked as world
 pytest.importorskip("onnx", reason="onnx makes the files that are asked")
 pytest.importorskip("onnxruntime", reason="onnxruntime is an optional library")
 
-ONNX = """
-kind = "onnx"
-file = "found.onnx"
-
-[declaration]
-answer = "image"
-layout = "NCHW"
-"""
+ONNX = world.FILES["onnx"]
 # Counts what it is asked in a file; "stop" makes it end the command after 9 queries.
 COUNTING = """
 import pathlib
@@ -269,3 +262,41 @@ def test_in_python_a_suspect_is_a_function_for_extract(place, tmp_path):
         decoder, lambda images: world.answered(images, *world.copied_kernels(place))
     )
     np.testing.assert_allclose(scores, plain, rtol=0.05, atol=0.02 * np.abs(plain).max())
+
+
+def write_script(path, *kernels) -> None:
+    """Write a network as TorchScript, from pictures in [-1, 1] to pictures in [-1, 1]."""
+    torch = pytest.importorskip("torch", reason="torch is an optional library")
+
+    class Copy(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = torch.nn.Sequential(
+                *(
+                    torch.nn.Conv2d(3, 3, 7, padding=3, padding_mode="reflect", bias=False)
+                    for _ in kernels
+                )
+            )
+            for layer, kernel in zip(self.layers, kernels, strict=True):
+                weights = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
+                layer.weight = torch.nn.Parameter(weights)
+
+        def forward(self, x):
+            return 2 * self.layers((x + 1) / 2) - 1
+
+    torch.jit.save(torch.jit.script(Copy()), path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_copy_in_a_torchscript_file_is_read_as_the_same_copy_in_onnx(place, capsys):
+    kernels, found = world.copied_kernels(place), {}
+    for kind in ("torch", "onnx"):
+        case = world.case_in(place, world.FILES[kind])
+        write_script(case / "suspects" / "found.pt", *kernels)
+        world.write_onnx(case / "suspects" / "found.onnx", *kernels)
+        declared(case)
+        assert anw("audit", case) == 0, said(capsys)
+        with np.load(case / "scores" / "found.npz") as scores:
+            found[kind] = scores["ann"]
+        case.rename(place / kind)
+    np.testing.assert_allclose(found["torch"], found["onnx"], rtol=1e-3, atol=1e-4)

@@ -20,21 +20,17 @@ pytest.importorskip("urllib3", reason="urllib3 is an optional library")
 Image = pytest.importorskip("PIL.Image")
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
 
-HTTP = """
-kind = "http"
-url = "{url}"
-
-[declaration]
-answer = "image"
-
-[headers_from_env]
-Authorization = "MODEL_AUTHORIZATION"
-
+HTTP = (
+    world.FILES["http"]
+    .partition("[options]")[0]
+    .replace("http://localhost:8080/restore", "{url}")
+    + """
 [options]
 in_flight = 1
 max_attempts = 2
 first_back_off_seconds = 0
 """
+)
 SECRET = "Bearer q8w7e6r5t4"
 
 
