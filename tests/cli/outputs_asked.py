@@ -47,7 +47,7 @@ def owner_in(root: pathlib.Path) -> pathlib.Path:
     ):
         write(root / name, images)
     write_onnx(root / "model.onnx")
-    assert barrier(root, "--bits", "10", "--alpha", "1e-4") == 0
+    assert barrier(root, "--bits", "odd=30", "--alpha", "1e-4") == 0
     return root
 
 
