@@ -197,7 +197,7 @@ def probe(case, photos, as_json) -> int:
     Values of 0–255 instead of 0–1, BGR instead of RGB, channels first, a wrong size, answers
     that change, and so on. Only unmarked originals are used. If there is an error, correct
     suspects/<name>.toml and probe again. In a case of models (owners hold mark.json): can
-    each suspect's weights be read?
+    each suspect be read, or asked for its outputs?
 
     \b
     Example:

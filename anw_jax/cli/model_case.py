@@ -109,6 +109,11 @@ def run_audit(path: pathlib.Path, as_json: bool) -> int:
             for name, result in body["suspects"].items()
             for owner, one in result["owners"].items()
         ]
+        lines += [
+            f"{name}: {result.get('num_queries')} queries, {result.get('num_refused')} refused"
+            for name, result in body["suspects"].items()
+            if "answers" in result
+        ]
         lines.append(_digest_line(case, "blind.json"))
         sealed = case.digest("blind.json")
         keys = key_words(case.owners)

@@ -10,7 +10,7 @@ from anw_jax import _files, _json
 from anw_jax.cli.options import beacon_option, json_option, parse_beacon_value
 from anw_jax.cli.output import show
 from anw_jax.cli.owner_format import beacon_line
-from anw_jax.errors import CaseError
+from anw_jax.errors import CaseError, CommitmentError
 from anw_jax.keys import MarkKey, commit_scheme
 
 _PATH = click.Path(path_type=pathlib.Path)
@@ -54,7 +54,7 @@ def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json
     if names != answered_names:
         raise CaseError(f"{queries} and {outputs} must hold files of the same names")
     decoder = schemes.barrier.make_decoder(
-        hashlib.sha256(_files.read_regular(base, 2**36)).hexdigest(),
+        _digest(base),
         asked,
         answered,
         _images(public)[1],
@@ -87,11 +87,13 @@ def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json
     "--beacon-value", required=True, metavar="VALUE", help="Hexadecimal digits, or a file."
 )
 @click.option("--psnr", default=38.5, show_default=True, help="Strength in dB; less is more.")
+@click.option("--base", type=_PATH, help="File of the model, to be compared.")
 @json_option
-def protect(folder, outputs, out, beacon_value, psnr, as_json) -> None:
+def protect(folder, outputs, out, beacon_value, psnr, base, as_json) -> None:
     """Mark images with the bits of FOLDER's key, and write them to OUT as PNG.
 
-    Serve the marked files, and never the unmarked ones.
+    Serve the marked files, and never the unmarked ones. With --base a model that was changed
+    since the commitment is refused: suspects are compared with what the committed one answers.
 
     \b
     Example:
@@ -104,6 +106,11 @@ def protect(folder, outputs, out, beacon_value, psnr, as_json) -> None:
         raise FileExistsError(f"{out} already exists: it is never overwritten")
     plan = ModelMark.load(folder / _MARK).plan
     decoder = schemes.barrier.load_decoder(folder / _DECODER)
+    if base is not None and (found := _digest(base)) != decoder.base:
+        raise CommitmentError(
+            f"{base} is not the committed model, {decoder.base[:16]}…, but {found[:16]}…: it "
+            "was changed since the commitment; serve the committed one, or make a new mark"
+        )
     value = parse_beacon_value(plan, beacon_value)
     bits = schemes.keygen(MarkKey.load(folder / _KEY), decoder, plan, beacon=value)
     kernel = schemes.barrier.keyed_kernel(decoder, bits, psnr)
@@ -130,6 +137,10 @@ def _number_of_bits(text: str) -> tuple[str, int]:
     if not number.isdecimal():
         raise click.BadParameter(f"must be FAMILY=NUMBER, got {text!r}", param_hint="--bits")
     return name, int(number)
+
+
+def _digest(base: pathlib.Path) -> str:
+    return hashlib.sha256(_files.read_regular(base, 2**36)).hexdigest()
 
 
 def _images(folder: pathlib.Path) -> tuple[list[str], np.ndarray]:

@@ -127,6 +127,17 @@ def test_folders_that_do_not_fit_are_one_clear_error(place, capsys):
     assert not (place / "mark").exists()
 
 
+def test_a_model_that_was_changed_since_the_commitment_is_refused(place, capsys):
+    assert barrier(place) == 0
+    base = ("--base", str(place / "model.onnx"))
+    (place / "model.onnx").write_bytes(b"a model, tuned")
+    assert protect(place, *base) == 8
+    assert "it was changed since the commitment" in capsys.readouterr().err
+    assert not (place / "served").exists()
+    (place / "model.onnx").write_bytes(b"a model")
+    assert protect(place, *base) == 0
+
+
 def test_a_changed_decoder_is_refused(place, capsys):
     assert barrier(place) == 0
     (place / "mark" / "decoder.npz").unlink()

@@ -202,11 +202,13 @@ def test_a_query_that_is_refused_alone_favours_no_bit(place, capsys, num_refused
         service.change = lambda b, k, n: (b"", k) if b in refused else (b, k)
         capsys.readouterr()
         code = anw("audit", case)
+    found = said(capsys)
     if num_refused == 2:  # more than a tenth
         assert code == 1
-        assert "the suspect refused 2 of 12 images, the first is number 3" in said(capsys)
+        assert "the suspect refused 2 of 12 images, the first is number 3" in found
         return
     assert code == 0
+    assert "found: 13 queries, 1 refused" in found  # and a control
     filled = images.copy()
     filled[3] = decoder.outputs[3]
     with np.load(case / "scores" / "found.npz") as scores:
