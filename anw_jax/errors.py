@@ -41,6 +41,10 @@ class SuspectError(AnwError, RuntimeError):
     """A suspect cannot be opened or queried, or its answers contradict its declaration."""
 
 
+class RefusedTooManyError(SuspectError):
+    """A suspect answers, but refused more of its queries than may be left out."""
+
+
 class RefusedPictureError(SuspectError):
     """The service rejected an image: HTTP 4xx for it alone, or an answer without it.
 

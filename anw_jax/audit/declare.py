@@ -7,7 +7,7 @@ from typing import Any
 
 from anw_jax import _check, _json
 from anw_jax.audit import checks
-from anw_jax.audit.case import FORMATS, REFERENCES, Case, Owner
+from anw_jax.audit.case import FORMATS, REFERENCES, Case, Owner, visible
 from anw_jax.audit.corrections import level_of_record
 from anw_jax.audit.declared import Declared
 from anw_jax.audit.options import Chosen, Options, access_of_rule, choose_rule
@@ -92,11 +92,16 @@ def declare(
 
 
 def refuse_declared(case: Case) -> None:
-    """Raise CaseError for a case that is declared."""
+    """Raise CaseError for a case that is declared, or has answers from before."""
     if case.has("declared.json"):
         raise CaseError(
             f"{case.file('declared.json')} exists: an audit is declared once; another "
             "declaration needs another case folder, and counts as another test"
+        )
+    if visible(case.file("answers")):  # whoever put them there may know the marks
+        raise CaseError(
+            f"{case.file('answers')} holds answers from before the declaration, which would be "
+            "used without asking a suspect: remove it"
         )
 
 

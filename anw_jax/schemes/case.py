@@ -25,7 +25,13 @@ from anw_jax.audit.case import MODEL_MARK, Case, check_name, damage, visible
 from anw_jax.audit.files import digest_of, read_json
 from anw_jax.audit.signatures import SUFFIX
 from anw_jax.audit.stamps import stamp_files
-from anw_jax.errors import AnwError, CacheError, CaseError, ChangedFileError
+from anw_jax.errors import (
+    AnwError,
+    CacheError,
+    CaseError,
+    ChangedFileError,
+    RefusedTooManyError,
+)
 from anw_jax.keys import Plan
 from anw_jax.keys.digests import check_is_commitment
 from anw_jax.schemes.outputs import Asked
@@ -43,6 +49,7 @@ FORMATS = {
     "verdict.json": "anw_jax model verdict, version 1",
 }
 
+_SEALED = {"table": str, "num_asked?": int, "num_refused?": int}
 _SHAPES: dict[str, dict[str, Any]] = {
     "probe.json": {"suspects": {"*": {"is_fit": bool, "file": str, "weights": str}}},
     "declared.json": {
@@ -53,9 +60,7 @@ _SHAPES: dict[str, dict[str, Any]] = {
         "despite_probe": bool,
         "controls": [str],
     },
-    "blind.json": {
-        "suspects": {"*": {"file": str, "answers?": str, "owners": {"*": {"table": str}}}}
-    },
+    "blind.json": {"suspects": {"*": {"file": str, "answers?": str, "owners": {"*": _SEALED}}}},
     "verdict.json": {"mode": str, "case": {"blind_sha256": str}},
 }
 
@@ -195,6 +200,9 @@ class ModelCase(Case):
     def read_scores(self, owner: str, suspect: str, model: Any = None) -> np.ndarray:
         """Read one owner's scores from one suspect, as the system's `extract` returns them.
 
+        All are NaN, which makes the test inconclusive, of a suspect that refused too many
+        queries: it must not keep the other suspects of the case from being judged.
+
         Args:
           owner: name.
           suspect: name.
@@ -208,6 +216,8 @@ class ModelCase(Case):
         model = self.opened[suspect].model if model is None else model
         try:
             return one.published.system.extract(one.decoder, one.own, model)
+        except RefusedTooManyError:
+            return np.full(one.decoder.num_bits, np.nan)
         except (CacheError, ChangedFileError):
             raise
         except ValueError as error:

@@ -30,7 +30,7 @@ from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import MarkKey, Plan, check_scheme_commitment, draw_bits
 from anw_jax.keys.stamps import Stamp
 from anw_jax.schemes.case import FORMATS, ModelCase, ModelOwner, write_statements
-from anw_jax.schemes.outputs import Asked
+from anw_jax.schemes.outputs import Asked, with_refusals
 from anw_jax.schemes.scheme import TestFn, judge
 from anw_jax.stats import format_p
 from anw_jax.stats.scores import is_usable
@@ -150,8 +150,10 @@ def seal_models(
                 for owner, row in scores.items()
             },
         }
-        if isinstance(case.opened[name].model, Asked):
-            results[name] |= case.opened[name].model.sealed()
+        if isinstance(model := case.opened[name].model, Asked):
+            results[name] |= model.sealed()
+            for owner, one in case.owners.items():
+                results[name]["owners"][owner] |= model.refusals(one.own.queries)
     on_progress(len(case.suspects), len(case.suspects))
     body = {
         "format": FORMATS["blind.json"],
@@ -197,8 +199,8 @@ def recompute_models(
     stamps = stamps_of(case)
     sealed, scores = read_sealed(case, case.scores_file, "scores")
     for name, result in sealed["suspects"].items():
-        if "answers" in result:
-            case.check_answers(name, result["answers"], "blind.json")
+        if "declaration" in declared["suspects"][name]:
+            case.check_answers(name, result.get("answers", ""), "blind.json")
     is_compared = check_blind(case, "blind.json", blind)
     values = {name: beacon_of(declared, name) for name in case.owners}
     for name, owner in case.owners.items():  # before the first test: nothing half-made
@@ -222,7 +224,8 @@ def recompute_models(
                 other_conditions=open_ones,
                 test_fn=_test_fn(owner, said.factor * num_tests),
             )
-            tests[name][suspect] = _test(found, statements.suspects[suspect])
+            test = _test(found, statements.suspects[suspect])
+            tests[name][suspect] = with_refusals(test, result["owners"][name])
     return {
         "format": FORMATS["verdict.json"],
         "previous": case.digest("blind.json"),

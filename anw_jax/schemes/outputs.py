@@ -18,10 +18,16 @@ from anw_jax.audit.batches import OnDisk
 from anw_jax.audit.declare import close
 from anw_jax.audit.files import digest_of
 from anw_jax.audit.suspect_file import MAKERS, SuspectFile, path_beside
-from anw_jax.errors import CaseError, ChangedFileError, CommitmentError, SuspectError
+from anw_jax.errors import (
+    CaseError,
+    ChangedFileError,
+    CommitmentError,
+    RefusedTooManyError,
+)
 from anw_jax.keys import Plan
 from anw_jax.schemes import barrier
 from anw_jax.suspects import AnswerCache, Declaration, Suspect, ask_images, probe_images
+from anw_jax.suspects.cache import question_key
 from anw_jax.suspects.images import refusal
 
 # A suspect may refuse this share of the queries, as of photos.
@@ -120,6 +126,13 @@ class Asked:
         for finding in report.findings:
             found[finding.severity].append(f"{finding.seen}: {finding.do}")
         return found["error"], found["warning"]
+
+    def refusals(self, queries: np.ndarray) -> dict[str, int]:
+        """Count, in the kept answers, how many of one owner's queries were refused."""
+        keys = [question_key(self.digest, query) for query in queries]
+        with AnswerCache(self.kept, self.declaration) as cache:
+            number = sum(cache.why_unusable(key) is not None for key in keys)
+        return {"num_asked": len(keys), "num_refused": number}
 
     def sealed(self) -> dict[str, Any]:
         """Return what `blind.json` says of the answers: afterwards nobody is asked."""
@@ -234,12 +247,13 @@ def read_outputs(head: barrier.Head, decoder: barrier.Decoder, outputs: Outputs)
     suspect and of what was fixed before the bits, so p stays exact.
 
     Raises:
-      ValueError: answers that do not fit the decoder, or more than a tenth refused.
+      ValueError: answers that do not fit the decoder.
+      RefusedTooManyError: more than a tenth refused.
       SuspectError: as `suspects.ask_images`.
     """
     answers, refused = outputs.answers(decoder.queries)
     if len(refused) > _MOST_REFUSED * len(decoder.queries):
-        raise SuspectError(
+        raise RefusedTooManyError(
             f"{refusal(refused, len(decoder.queries))}; more than {_MOST_REFUSED:.0%} leave "
             "too little to read"
         )
@@ -248,3 +262,24 @@ def read_outputs(head: barrier.Head, decoder: barrier.Decoder, outputs: Outputs)
         answers = answers.copy()
         answers[places] = decoder.outputs[places]
     return barrier.scores(decoder, barrier.check_answers(decoder, answers))
+
+
+def with_refusals(test: dict[str, Any], sealed: dict[str, Any]) -> dict[str, Any]:
+    """Say in a test how many queries the suspect refused; nothing where there were none.
+
+    Args:
+      test: as `verdict.json` holds it.
+      sealed: what `blind.json` says of its scores, which hold no bit above the limit.
+    """
+    number, asked = sealed.get("num_refused", 0), sealed.get("num_asked", 0)
+    if not number:
+        return test
+    why = f"the suspect refused {number} of {asked} queries"
+    if number > _MOST_REFUSED * asked:
+        why += f", more than {_MOST_REFUSED:.0%}"
+        return {**test, "reason": why, "sentence": f"The test is inconclusive: {why}."}
+    return {
+        **test,
+        "sentence": f"{test['sentence']} T{why[1:]}; the owner's own outputs took the place "
+        "of these answers, which favours no bit.",
+    }

@@ -213,6 +213,7 @@ def test_leaves_are_opened_for_one_declaration_only(root, case_dir):
     standing = audit.run_rounds(audit.Case(case_dir))
     audit.answer_request(standing.request, key, folder, standing.opening)
     (case_dir / "declared.json").unlink()
+    shutil.rmtree(case_dir / "answers")
     audit.declare(audit.Case(case_dir), audit.Options(budget=999))
     with pytest.raises(ChangedFileError, match=r"declared.json was changed after ann.declared"):
         audit.run_rounds(audit.Case(case_dir))

@@ -45,6 +45,17 @@ def test_a_model_that_met_the_photos_is_named(root, case_dir):
     assert json.loads((case_dir / "verdict.json").read_text()) == verdict
 
 
+def test_answers_from_before_the_declaration_are_refused(root, case_dir):
+    """Else an owner who knows the slots writes them, and the model is never asked."""
+    planted(root, case_dir)
+    case = audit.Case(case_dir)
+    case.answers_file("net").parent.mkdir()
+    case.answers_file("net").write_bytes(b"")
+    with pytest.raises(CaseError, match="holds answers from before the declaration"):
+        audit.declare(case, audit.Options(), despite_probe=True)
+    assert not case.has("declared.json")
+
+
 def test_a_model_that_met_other_photos_is_not_named(root, case_dir):
     key = hand_over(root, case_dir)
     write_photos(root / "others", seed=99)

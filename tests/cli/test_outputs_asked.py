@@ -9,6 +9,7 @@ import pytest
 from anw_jax import suspects
 from anw_jax.cli.main import run
 from anw_jax.schemes import barrier
+from anw_jax.suspects.cache import question_key
 from tests.cli import outputs_asked as world
 
 pytest.importorskip("onnx", reason="onnx makes the files that are asked")
@@ -239,6 +240,36 @@ def test_answers_that_were_changed_are_refused(place, capsys):
     assert "without the answers" in said(capsys)
     answers.write_bytes(body)
     assert anw("verdict", case, *key) == 3
+
+
+def test_a_seal_that_names_no_answers_is_refused(place, capsys):
+    case = onnx_case(place)
+    declared(case)
+    assert anw("audit", case) == 0
+    path = case / "blind.json"
+    blind = json.loads(path.read_text())
+    del blind["suspects"]["found"]["answers"]
+    path.write_text(json.dumps(blind))
+    assert anw("verdict", case, "--key", place / "mark" / "mark.key") == 8
+    assert "found.answers" in said(capsys)
+
+
+def test_answers_from_before_the_declaration_are_refused(place, capsys):
+    """Of an innocent model: its owner, who knows the bits, writes what a copy would answer."""
+    case = onnx_case(place)
+    assert anw("probe", case) == 0
+    queries = world.decoder_in(place).queries
+    forged = world.answered(queries, *world.copied_kernels(place))
+    declaration = suspects.Declaration(answer="image", layout="NCHW")
+    innocent = suspects.OnnxSuspect(case / "suspects" / "found.onnx", declaration).declaration
+    with suspects.AnswerCache(case / "answers" / "found.answers", innocent) as cache:
+        keys = [question_key(innocent.digest, query) for query in queries]
+        cache.store(keys, suspects.Answers("image", forged))
+    capsys.readouterr()
+    assert anw("declare", case, "--beacon", world.VALUE) == 1
+    assert "holds answers from before the declaration" in said(capsys)
+    shutil.rmtree(case / "answers")
+    assert anw("declare", case, "--beacon", world.VALUE) == 0
 
 
 def test_a_case_of_photos_takes_no_model_that_answers_with_images(tmp_path):

@@ -203,12 +203,11 @@ def test_a_query_that_is_refused_alone_favours_no_bit(place, capsys, num_refused
         capsys.readouterr()
         code = anw("audit", case)
     found = said(capsys)
-    if num_refused == 2:  # more than a tenth
-        assert code == 1
-        assert "the suspect refused 2 of 12 images, the first is number 3" in found
-        return
     assert code == 0
-    assert "found: 13 queries, 1 refused" in found  # and a control
+    assert f"found: {12 + num_refused} queries, {num_refused} refused" in found  # and controls
+    check_it_is_said(place, case, capsys, num_refused)
+    if num_refused == 2:
+        return
     filled = images.copy()
     filled[3] = decoder.outputs[3]
     with np.load(case / "scores" / "found.npz") as scores:
@@ -217,6 +216,28 @@ def test_a_query_that_is_refused_alone_favours_no_bit(place, capsys, num_refused
     assert (
         json.loads((case / "blind.json").read_text())["suspects"]["found"]["num_refused"] == 1
     )
+
+
+def check_it_is_said(place, case, capsys, num_refused):
+    """A suspect must neither stop an audit by refusing, nor refuse without its being said."""
+    key = ("--key", place / "mark" / "mark.key")
+    code = anw("verdict", case, *key)
+    found = said(capsys)
+    assert f"he suspect refused {num_refused} of 12 queries" in found
+    is_too_many = num_refused == 2  # more than a tenth
+    assert ("The test is inconclusive: the suspect refused" in found) == is_too_many
+    assert code == (4 if is_too_many else 10)
+    assert anw("replay", case, *key) == code
+    path = case / "blind.json"
+    before, wanted = path.read_text(), f'"num_refused": {num_refused}'
+    edited = before.replace(wanted, '"num_refused": 0')
+    assert edited != before
+    path.write_text(edited)
+    (case / "verdict.json").rename(case / "kept.json")
+    assert anw("verdict", case, *key) in (4, 10)
+    assert anw("replay", case, *key) == 8
+    path.write_text(before)
+    (case / "kept.json").rename(case / "verdict.json")
 
 
 def test_no_message_shows_the_secret(place, capsys, monkeypatch):
