@@ -37,7 +37,7 @@ Tests = dict[str, dict[str, dict[str, Any]]]
 OVERRIDDEN = (
     "the suspect was queried correctly (there was no probe, or its findings were overridden)"
 )
-_RECORDED = (
+RECORDED = (
     "the answers are those of the suspect, queried correctly (they were recorded before "
     "the declaration, and it could not be probed)"
 )
@@ -182,7 +182,7 @@ class CaseBasis:
         is_same = report.get("file") == self.case.suspects[suspect].digest
         if report.get("is_fit") is not True or not is_same:
             return [OVERRIDDEN]
-        return [_RECORDED] if "unprobed" in report else []
+        return [RECORDED] if "unprobed" in report else []
 
     def verdict(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 
 from anw_jax import _files, _json, progress, verify
 from anw_jax.audit import checks
-from anw_jax.audit.conditions import OVERRIDDEN, Tests, check_blind, split_controls
+from anw_jax.audit.conditions import OVERRIDDEN, RECORDED, Tests, check_blind, split_controls
 from anw_jax.audit.corrections import corrected, restate
 from anw_jax.audit.declare import beacon_values, check_entries, refuse_declared
 from anw_jax.audit.declared import beacon_of
@@ -30,7 +30,7 @@ from anw_jax.errors import CaseError, ChangedFileError
 from anw_jax.keys import MarkKey, Plan, check_scheme_commitment, draw_bits
 from anw_jax.keys.stamps import Stamp
 from anw_jax.schemes.case import FORMATS, ModelCase, ModelOwner, write_statements
-from anw_jax.schemes.outputs import Asked, with_refusals
+from anw_jax.schemes.outputs import Asked, unprobed, with_refusals
 from anw_jax.schemes.scheme import TestFn, judge
 from anw_jax.stats import format_p
 from anw_jax.stats.scores import is_usable
@@ -63,6 +63,7 @@ def probe_models(case: ModelCase) -> dict[str, Any]:
             },
             "file": case.suspects[name].digest,
             "weights": suspect.digest,
+            **unprobed(suspect.model),
         }
     body = {"format": FORMATS["probe.json"], "previous": None, "suspects": reports}
     _json.write(case.file("probe.json"), body)
@@ -301,7 +302,9 @@ def _of_probe(case: ModelCase, declared: dict[str, Any], suspect: str) -> list[s
         return [OVERRIDDEN]
     report = case.read("probe.json")["suspects"].get(suspect, {})
     is_same = report.get("weights") == declared["suspects"][suspect]["weights"]
-    return [] if is_same and report["is_fit"] else [OVERRIDDEN]
+    if not (is_same and report["is_fit"]):
+        return [OVERRIDDEN]
+    return [RECORDED] if "unprobed" in report else []
 
 
 def _test_fn(owner: ModelOwner, factor: float) -> TestFn | None:

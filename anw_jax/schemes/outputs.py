@@ -239,6 +239,12 @@ def problems(
     return outputs.problems(decoder)
 
 
+def unprobed(model: Any) -> dict[str, str]:
+    """Return what a probe notes of answers whose origin it cannot see, a condition later on."""
+    why = "collected answers cannot be asked for again"
+    return {"unprobed": why} if isinstance(model, Collected) else {}
+
+
 def read_outputs(head: barrier.Head, decoder: barrier.Decoder, outputs: Outputs) -> np.ndarray:
     """Read the scores; see `systems.System.extract`.
 

@@ -9,7 +9,7 @@ import pathlib
 import pytest
 
 from anw_jax.keys import MarkKey
-from tests.cli import test_outputs as outputs
+from tests.cli import outputs_asked as asked
 from tests.cli.bundling import anw
 from tests.schemes import test_judging as networks
 from tests.schemes.conftest import Owner
@@ -53,17 +53,13 @@ def multitask_case(root, **plan) -> MarkKey:
 
 
 def barrier_case(root) -> MarkKey:
-    for name, seed in (("queries", 1), ("outputs", 2), ("public", 3)):
-        outputs.write(root / name, outputs.smooth(seed, 12))
-    (root / "model.onnx").write_bytes(b"a model")
-    assert outputs.barrier(root, "--bits", "odd=30", "--alpha", "1e-4") == 0
+    asked.owner_in(root)
+    case = asked.case_in(root, asked.FILES["onnx"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outputs, "VALUE", VALUE)
-        outputs.case_of(root, outputs.marked_outputs(root))
+        patch.setattr(asked, "VALUE", VALUE)
+        asked.write_onnx(case / "suspects" / "found.onnx", *asked.copied_kernels(root))
     commitment = json.loads((root / "mark" / "mark.json").read_text())["commitment"]
-    (root / "case" / "statements.toml").write_text(
-        networks.STATED.format(commitment=commitment)
-    )
+    (case / "statements.toml").write_text(networks.STATED.format(commitment=commitment))
     return MarkKey.load(root / "mark" / "mark.key")
 
 

@@ -65,6 +65,8 @@ def test_an_unpacked_bundle_with_the_networks_is_read_again(evidence, members, t
     assert ran.code == 1, ran  # the clean model, or the decoder, is not there
     shutil.copytree(evidence.case / "owners", tmp_path / "owners", dirs_exist_ok=True)
     shutil.copytree(evidence.case / "suspects", tmp_path / "suspects", dirs_exist_ok=True)
+    if (evidence.case / "answers").is_dir():
+        shutil.copytree(evidence.case / "answers", tmp_path / "answers")
     ran = anw(*words, *evidence.anchors)
     assert ran.code == 0, ran
     assert " scores, 0 of them with other scores than those sealed" in ran.out
