@@ -20,6 +20,7 @@ SUSPECTS = {
     "torchserve": "http_torchserve",
     "triton": "http_triton",
     "denoiser": "denoiser",
+    "image": "http_image",
 }
 _CODE = "jax_function.py"
 

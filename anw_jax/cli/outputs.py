@@ -9,7 +9,7 @@ import numpy as np
 from anw_jax import _files, _json
 from anw_jax.cli.options import beacon_option, json_option, parse_beacon_value
 from anw_jax.cli.output import show
-from anw_jax.cli.owner_format import beacon_line
+from anw_jax.cli.owner_format import beacon_line, value_word
 from anw_jax.errors import CaseError, CommitmentError
 from anw_jax.keys import MarkKey, commit_scheme
 
@@ -74,7 +74,8 @@ def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json
         f"keep {folder} secret",
         f"have the commitment stamped before the beacon's value appears: anw stamp {folder}",
         beacon_line(beacon),
-        f"then: anw model protect {folder} --beacon-value FILE --outputs UNMARKED --out SERVED",
+        f"then: anw model protect {folder} --beacon-value {value_word(beacon)} "
+        "--outputs UNMARKED --out SERVED",
     ]
     show(as_json, {"commitment": commitment, "mark": decoder.mark}, lines)
 
@@ -127,7 +128,12 @@ def protect(folder, outputs, out, beacon_value, psnr, base, as_json) -> None:
             (whole / name).parent.mkdir(parents=True, exist_ok=True)
             (whole / name).write_bytes(data.png_of(marked))
     reached = float(-10.0 * np.log10(max(squares / len(paths), 1e-12)))
-    lines = [f"{len(paths)} images marked at {reached:.1f} dB: {out}"]
+    lines = [
+        f"{len(paths)} images marked at {reached:.1f} dB: {out}",
+        "serve these, never the unmarked ones",
+        f"if a copy appears: give an arbitrator {folder / _MARK} and {folder / _DECODER}, and "
+        "the key only when the verdict is due (docs/output_watermarks.md, A case)",
+    ]
     show(as_json, {"images": len(paths), "psnr": reached}, lines)
 
 

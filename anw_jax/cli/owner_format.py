@@ -31,13 +31,22 @@ def commitment_lines(
     )
     if not done.beacon:
         return [*lines, "publish the commitment before the photos", f"then: {command}"]
-    value = "FILE" if read_beacon(done.beacon).address else "HEX"
     return [
         *lines,
         "publish the commitment now, before the value appears, where the time can be proved",
         beacon_line(done.beacon),
-        f"then: {command} --beacon-value {value}",
+        f"then: {command} --beacon-value {value_word(done.beacon)}",
     ]
+
+
+def value_word(beacon: str) -> str:
+    """Return what stands for a beacon's value in a command.
+
+    Example:
+      >>> value_word("arbitrator:Jane Doe")
+      'HEX'
+    """
+    return "FILE" if read_beacon(beacon).address else "HEX"
 
 
 def beacon_line(name: str) -> str:

@@ -78,6 +78,7 @@ def write_models_report(case: ModelCase, out: str | os.PathLike | None = None) -
       OSError: it cannot be written.
     """
     path, tests = new_page(case, out), _tests(case)
+    sealed = case.read("blind.json")["suspects"]
     shown = [one for one in tests if not one.is_control]
     body = case.read("verdict.json")
     values = {
@@ -90,7 +91,10 @@ def write_models_report(case: ModelCase, out: str | os.PathLike | None = None) -
         "controls": [one for one in tests if one.is_control],
         "drawn": [(one.name, _drawn(case, one)) for one in shown[:MOST_DRAWN]],
         "owners": {name: _facts(owner, body) for name, owner in case.owners.items()},
-        "suspects": {name: _suspect(case, body, name) for name in case.suspects},
+        "suspects": {
+            name: {**_suspect(case, body, name), "sealed": sealed[name]}
+            for name in case.suspects
+        },
         "digests": digests_of(case),
         "versions": versions({}),
         "is_evidence": lambda one: verdict.is_evidence(one.numbers["standing"]),

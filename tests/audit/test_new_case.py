@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import re
 import tomllib
 import warnings
@@ -46,6 +47,14 @@ def test_every_example_parses_as_it_is_and_with_every_commented_line(kind):
 @pytest.mark.parametrize(("kind", "title"), DOCUMENTED.items())
 def test_the_examples_of_services_are_those_of_the_page(kind, title):
     assert toml_of(kind) == tomllib.loads(FILES[title])  # tested there against such servers
+
+
+def test_the_example_of_a_service_for_images_is_that_of_the_page():
+    page = pathlib.Path(__file__).parents[2] / "docs" / "output_watermarks.md"
+    blocks = re.findall("```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    (known,) = [body for body in map(tomllib.loads, blocks) if body["kind"] == "http"]
+    del known["options"]  # commented out in the example
+    assert toml_of("image") == known
 
 
 def test_a_filled_in_case_is_audited(root):

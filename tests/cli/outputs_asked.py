@@ -9,9 +9,8 @@ import numpy as np
 
 from anw_jax import schemes
 from anw_jax.keys import MarkKey, Plan
-from tests.cli.test_outputs import VALUE, barrier, smooth, write
+from tests.cli.test_outputs import PAGE, VALUE, barrier, smooth, write
 
-PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "output_watermarks.md"
 # The suspects' files on the page, by their kind.
 FILES = {
     tomllib.loads(block)["kind"]: block

@@ -2,6 +2,8 @@
 
 import datetime
 import json
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from anw_jax.keys import MarkKey, Plan, check_scheme_commitment
 from anw_jax.keys.beacons import read_beacon
 
 VALUE = "0f" * 32
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "output_watermarks.md"
 
 
 def smooth(seed: int, count: int) -> np.ndarray:
@@ -105,6 +108,29 @@ def test_the_strength_is_that_of_the_library_and_bits_are_named_by_family(place,
         assert barrier(place, "--bits", text) != 0
         assert message in capsys.readouterr().err
         assert not (place / "mark").exists()
+
+
+def test_the_next_step_is_named(place, capsys):
+    assert barrier(place) == 0
+    assert "--beacon-value HEX --outputs UNMARKED" in capsys.readouterr().out
+    assert protect(place) == 0
+    said = capsys.readouterr().out
+    assert "serve these, never the unmarked ones" in said
+    assert f"give an arbitrator {place / 'mark' / 'mark.json'} and" in said
+
+
+def test_a_service_marks_as_the_page_says(place, monkeypatch):
+    assert barrier(place) == 0
+    assert protect(place) == 0
+    blocks = re.findall("```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (code,) = [block for block in blocks if "load_decoder" in block]
+    (place / "round.json").write_text(VALUE)
+    monkeypatch.chdir(place)
+    here = {"outputs": smooth(4, 12)}
+    exec(code, here)
+    for number, image in enumerate(here["served"]):
+        written = data.read_photo(place / "served" / f"{number:03d}.png")
+        np.testing.assert_array_equal(image, written)
 
 
 def test_nothing_is_overwritten(place, capsys):

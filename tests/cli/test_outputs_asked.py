@@ -94,8 +94,11 @@ def test_a_copy_in_an_onnx_file_is_judged(place, capsys, is_thief):
     assert (code == 10) == is_thief  # shown, on conditions: nothing was stated
     capsys.readouterr()
     assert anw("replay", case, *key, "--ask", 1) == code
+    asked_again = said(capsys)
+    assert anw("report", case) == 0
+    assert f"{world.NUM_QUERIES}, of which 0 refused" in (case / "report.html").read_text()
     number = world.decoder_in(place).num_bits
-    assert f"read again: {number} scores, 0 of them with other scores" in said(capsys)
+    assert f"read again: {number} scores, 0 of them with other scores" in asked_again
     # Once the answers are sealed, nothing needs the model; a bundle needs no answers.
     (case / "suspects" / "found.onnx").unlink()
     assert anw("verdict", case, *key) == code
