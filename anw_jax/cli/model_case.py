@@ -48,7 +48,7 @@ def probe(path: pathlib.Path, as_json: bool) -> int:
     lines = []
     for name, report in body["suspects"].items():
         fit = "can be read" if report["is_fit"] else "CANNOT be read"
-        lines.append(f"{name}: {fit} (weights {report['weights'][:16]}…)")
+        lines.append(f"{name}: {fit} (digest {report['weights'][:16]}…)")
         for owner, found in report["owners"].items():
             lines += [f"  error: {text} (owner {owner})" for text in found["errors"]]
             lines += [f"  warning: {text} (owner {owner})" for text in found["warnings"]]
