@@ -1,6 +1,7 @@
 """Marks in a model's outputs: `anw model barrier | protect`."""
 
 import hashlib
+import math
 import pathlib
 
 import click
@@ -53,6 +54,11 @@ def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json
     answered_names, answered = _images(outputs)
     if names != answered_names:
         raise CaseError(f"{queries} and {outputs} must hold files of the same names")
+    if np.array_equal(asked, answered):
+        raise CaseError(
+            f"{queries} and {outputs} hold the same images: --outputs must hold the model's "
+            "answers to the queries"
+        )
     decoder = schemes.barrier.make_decoder(
         _digest(base),
         asked,
@@ -71,6 +77,7 @@ def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json
     lines = [
         f"commitment: {commitment}",
         f"{decoder.num_bits} bits, to be read from {len(decoder.queries)} answers",
+        *_too_few(decoder.num_bits, alpha),
         f"keep {folder} secret",
         f"have the commitment stamped before the beacon's value appears: anw stamp {folder}",
         beacon_line(beacon),
@@ -137,6 +144,14 @@ def protect(folder, outputs, out, beacon_value, psnr, base, as_json) -> None:
     show(as_json, {"images": len(paths), "psnr": reached}, lines)
 
 
+def _too_few(num_bits: int, alpha: float) -> list[str]:
+    """Warn if the level is out of reach even where all bits match."""
+    needed = math.ceil(-math.log2(alpha))
+    if num_bits >= needed:
+        return []
+    return [f"warning: {num_bits} bits cannot reach the level {alpha:g}, which takes {needed}"]
+
+
 def _number_of_bits(text: str) -> tuple[str, int]:
     """Read FAMILY=NUMBER."""
     name, _, number = text.partition("=")
@@ -146,6 +161,8 @@ def _number_of_bits(text: str) -> tuple[str, int]:
 
 
 def _digest(base: pathlib.Path) -> str:
+    if not base.is_file():
+        raise CaseError(f"{base} is not there, or is no file: --base names the model's file")
     return hashlib.sha256(_files.read_regular(base, 2**36)).hexdigest()
 
 

@@ -269,10 +269,17 @@ class ModelCase(Case):
 def _warn_of_unread(mark: pathlib.Path, files: tuple[str, ...]) -> None:
     """Name what is in an owner's folder and counts for nothing, such as a misnamed stamp."""
     stamps = [path.name for path in stamp_files(mark)]
-    read = {mark.name, *stamps, *files}
+    read = {mark.name, *stamps, *files, "README.md"}  # that of `anw case new`
     signatures = {name + SUFFIX for name in read}
     unread = sorted({path.name for path in visible(mark.parent)} - read - signatures)
-    if unread:
+    keys = [name for name in unread if name.endswith(".key")]
+    if keys:
+        warnings.warn(
+            f"{mark.parent} holds {', '.join(keys):.200}: if that is the owner's key, give it "
+            "back; nobody who asks a suspect may have it before the verdict",
+            stacklevel=2,
+        )
+    if unread := [name for name in unread if name not in keys]:
         warnings.warn(
             f"{mark.parent} holds files that nothing reads: {', '.join(unread):.200} (a time "
             f"stamp of {mark.name} must be named {' or '.join(stamps)})",

@@ -220,6 +220,10 @@ def open_barrier(head: barrier.Head, plan: Plan, folder: pathlib.Path) -> barrie
       CaseError: no decoder.
       CommitmentError: another one than the plan fixes.
     """
+    if not (folder / "decoder.npz").exists():
+        raise CaseError(
+            f"{folder / 'decoder.npz'} is not there: the owner has it beside mark.json"
+        )
     try:
         decoder = barrier.load_decoder(folder / "decoder.npz")
     except (OSError, ValueError) as error:

@@ -144,8 +144,13 @@ class Declaration:
         names = [field.name for field in dataclasses.fields(cls)]
         for name in fields:
             _check.one_of(names, **{"field of a declaration": name})
+        if "answer" in fields:
+            _check.one_of(ANSWER_KINDS, answer=fields["answer"])
         if "num_classes" not in fields and fields.get("answer") not in _WITHOUT_CLASSES:
-            raise ValueError("a declaration must name num_classes")
+            raise ValueError(
+                "a declaration must name num_classes, unless answer is one of "
+                f"{', '.join(_WITHOUT_CLASSES)}"
+            )
         return cls(**fields)
 
 

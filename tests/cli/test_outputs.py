@@ -27,6 +27,11 @@ def smooth(seed: int, count: int) -> np.ndarray:
     return np.mean(shifts, axis=0).astype(np.uint8)
 
 
+def said(capsys) -> str:
+    found = capsys.readouterr()
+    return found.out + found.err
+
+
 def write(folder, images) -> None:
     folder.mkdir(parents=True)
     for number, image in enumerate(images):
@@ -114,9 +119,9 @@ def test_the_next_step_is_named(place, capsys):
     assert barrier(place) == 0
     assert "--beacon-value HEX --outputs UNMARKED" in capsys.readouterr().out
     assert protect(place) == 0
-    said = capsys.readouterr().out
-    assert "serve these, never the unmarked ones" in said
-    assert f"give an arbitrator {place / 'mark' / 'mark.json'} and" in said
+    text = said(capsys)
+    assert "serve these, never the unmarked ones" in text
+    assert f"give an arbitrator {place / 'mark' / 'mark.json'} and" in text
 
 
 def test_a_service_marks_as_the_page_says(place, monkeypatch):
@@ -151,6 +156,44 @@ def test_folders_that_do_not_fit_are_one_clear_error(place, capsys):
     assert barrier(place) != 0
     assert "must have one size" in capsys.readouterr().err
     assert not (place / "mark").exists()
+
+
+def test_inputs_given_as_outputs_and_a_missing_model_are_one_clear_error(place, capsys):
+    for image in (place / "queries").iterdir():
+        (place / "outputs" / image.name).write_bytes(image.read_bytes())
+    assert barrier(place) == 1
+    assert "hold the same images: --outputs must hold the model's answers" in said(capsys)
+    write(place / "answered", smooth(2, 12))
+    (place / "model.onnx").unlink()
+    assert barrier(place, "--outputs", str(place / "answered")) == 1
+    assert "model.onnx is not there, or is no file: --base names" in said(capsys)
+    assert not (place / "mark").exists()
+
+
+def test_a_level_that_the_bits_cannot_reach_is_a_warning(place, capsys):
+    assert barrier(place, "--bits", "odd=13") == 0  # 19 bits
+    assert "warning: 19 bits cannot reach the level 1e-06, which takes 20" in said(capsys)
+    (place / "mark").rename(place / "old")
+    assert barrier(place, "--bits", "odd=14") == 0
+    assert "warning" not in said(capsys)
+
+
+def test_what_an_owner_hands_over_too_much_or_too_little_is_named(place, capsys):
+    assert barrier(place, "--bits", "odd=30") == 0
+    case = case_of(place, smooth(2, 12))
+    ann = place / "case" / "owners" / "ann"
+    (ann / "README.md").write_text("that of anw case new")
+    assert run(["probe", case]) == 0
+    assert "warning" not in said(capsys)
+    (ann / "mark.key").write_bytes((place / "mark" / "mark.key").read_bytes())
+    run(["probe", case])
+    assert "ann holds mark.key: if that is the owner's key, give it back" in said(capsys)
+    (ann / "decoder.npz").unlink()
+    (ann / "mark.key").unlink()
+    assert run(["probe", case]) == 1
+    text = said(capsys)
+    assert "decoder.npz is not there: the owner has it beside mark.json" in text
+    assert "Errno" not in text
 
 
 def test_a_model_that_was_changed_since_the_commitment_is_refused(place, capsys):

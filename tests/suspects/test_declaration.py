@@ -83,6 +83,10 @@ def test_plain_values_and_back():
         Declaration.from_json({"num_classes": 2, "chanels": "RGB"})
     with pytest.raises(ValueError, match="a declaration must name num_classes"):
         Declaration.from_json({})
+    with pytest.raises(ValueError, match=r"answer must be one of .*image; got 'images'"):
+        Declaration.from_json({"answer": "images"})
+    with pytest.raises(ValueError, match="num_classes, unless answer is one of error, image"):
+        Declaration.from_json({"answer": "logits"})
 
 
 def test_numbers_of_numpy_are_plain_numbers():
