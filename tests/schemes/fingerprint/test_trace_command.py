@@ -21,7 +21,7 @@ EARLIER = f"drand:{beacons.QUICKNET}:1000"
 @pytest.fixture
 def world(tmp_path, monkeypatch, owner_class) -> World:
     """A dispute that the judge has read; its SETUP names a round that appears later."""
-    monkeypatch.setattr(model_copies, "_network", load)
+    monkeypatch.setattr(model_copies, "network_at", load)
     monkeypatch.setattr(copies, "load_network", load)
     own = owner_class(key=MarkKey.generate())
     own.plan = dataclasses.replace(own.plan, beacon=ROUND)
