@@ -10,7 +10,7 @@ Command:   python run.py --config=experiments/barrier.py[:quick]
            absorbs the mark, paper_pictures for four marks in one barrier, and paper_scale for
            256 pixels ($PASCAL_VOC holds the photos)
 Takes:     quick and paper_quick about ten minutes each on two idle cores, by the number of
-           their operations; each copy resumes by itself
+           their operations, study about an hour; each copy resumes by itself
 Expect:    log10 p below -4 for copies trained on stolen outputs, mirrored or not; nothing shown
            on copies of clean pairs, or of another owner's outputs. The paper's system has no
            p; at this size its extractor reads copies of the proxy's kind alone.

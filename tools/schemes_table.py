@@ -180,6 +180,8 @@ SYSTEMS = (
         read_multitask("branch_without_tuning"),
     ),
     System("keyed filter in outputs", ("barrier_quick",), read_barrier),
+    System("keyed filter in outputs, second task", ("barrier_derain_quick",), read_barrier),
+    System("keyed filter in outputs of a network", ("barrier",), read_barrier),
     System(
         "picture in outputs, trained extractor (NC)", ("barrier_paper_quick",), read_pictures
     ),
