@@ -29,6 +29,7 @@ TABLES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:.*which was not committed to")
 @pytest.mark.parametrize("count", COUNTS)
 def test_fuzz_labels(tmp_path, count):
     path, words = tmp_path / "labels.csv", tmp_path / "map.csv"
