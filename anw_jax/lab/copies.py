@@ -20,7 +20,6 @@ from anw_jax.lab.training import callbacks_of
 from anw_jax.lab.workdir import Workdir
 from anw_jax.models import ImageToImage
 from anw_jax.schemes import barrier
-from anw_jax.schemes.barrier import ImagesFn
 
 # From inputs of the owner's model to what is served for them, uint8.
 ServeFn = Callable[[np.ndarray], np.ndarray]
@@ -153,7 +152,7 @@ def clean_images(settings: CopiesSettings, num_public: int = 0) -> Clean:
     return Clean(*parts, test[: settings.num_queries])
 
 
-def own_model(run: CopiesRun) -> tuple[str, ImagesFn]:
+def own_model(run: CopiesRun) -> tuple[str, barrier.ImagesFn]:
     """Return digest and function of the owner's unmarked model; train it where it is a network.
 
     Raises:
@@ -169,7 +168,7 @@ def own_model(run: CopiesRun) -> tuple[str, ImagesFn]:
     return schemes.weights_digest({"params": jax.device_get(variables["params"])}), answer
 
 
-def copied(run: CopiesRun, name: str, copy: CopySettings, marks: Marks) -> ImagesFn:
+def copied(run: CopiesRun, name: str, copy: CopySettings, marks: Marks) -> barrier.ImagesFn:
     """Train a copy, and fine-tune it where its settings say so.
 
     Args:

@@ -24,6 +24,7 @@ from anw_jax.lab.journal import Journal, stop_on_interrupt
 from anw_jax.lab.picture_settings import PictureSettings
 from anw_jax.lab.workdir import Workdir
 from anw_jax.schemes.barrier import ImagesFn, ask, images_digest, pictures
+from anw_jax.schemes.barrier.changes import levels
 from anw_jax.schemes.barrier.pictures import PictureReading, Triples
 
 # Photos that the report shows.
@@ -104,7 +105,7 @@ def _system(run: CopiesRun, own: ImagesFn) -> _System:
     """Train both stages, with the proxies between them, and a classifier for each extractor."""
     settings, marks = run.settings, _marks(run)
     digests = {
-        name: images_digest(restoration.levels(mark[None]))
+        name: images_digest(levels(mark[None]))
         for name, mark in zip(settings.pictures, marks, strict=True)
     }
     # Registers the pictures; from now on the settings of this folder are fixed.
@@ -269,7 +270,7 @@ def _copied(
 
 def _drawn(system: _System, images: np.ndarray) -> np.ndarray:
     """Return what the tuned extractor draws for the first images, uint8."""
-    return restoration.levels(system.drawn("stage_2", images[:_SHOWN]))
+    return levels(system.drawn("stage_2", images[:_SHOWN]))
 
 
 def _line(name: str, row: dict[str, Any]) -> str:

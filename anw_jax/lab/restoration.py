@@ -7,6 +7,7 @@
 import numpy as np
 
 from anw_jax import _check
+from anw_jax.schemes.barrier.changes import levels
 
 TASKS = ("deblur", "derain")
 
@@ -100,8 +101,3 @@ def _convolved(values: np.ndarray, weights: tuple[int, ...]) -> np.ndarray:
         ]
         values = np.sum(parts, axis=0, dtype=np.float32) / np.float32(sum(weights))
     return values
-
-
-def levels(values: np.ndarray) -> np.ndarray:
-    """Round values to uint8; those outside [0, 1] are clipped."""
-    return np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)

@@ -22,7 +22,7 @@ def jpeg(images: np.ndarray) -> np.ndarray:
     height, width = images.shape[1:3]
     edges = ((0, 0), (0, -height % _BLOCK), (0, -width % _BLOCK), (0, 0))
     whole = np.pad(images, edges, mode="edge")
-    return _levels(np.asarray(_compressed(whole))[:, :height, :width])
+    return levels(np.asarray(_compressed(whole))[:, :height, :width])
 
 
 def half_and_back(images: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ def half_and_back(images: np.ndarray) -> np.ndarray:
     whole = np.pad(images, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     blocks = whole.reshape(n, (height + 1) // 2, 2, (width + 1) // 2, 2, channels) / 255.0
     found = blocks.mean(axis=(2, 4)).repeat(2, axis=1).repeat(2, axis=2)
-    return _levels(found[:, :height, :width])
+    return levels(found[:, :height, :width])
 
 
 @jax.jit
@@ -46,7 +46,8 @@ def _compressed(images: jax.Array) -> jax.Array:
     )
 
 
-def _levels(values: np.ndarray) -> np.ndarray:
+def levels(values: np.ndarray) -> np.ndarray:
+    """Round values to uint8; those outside [0, 1] are clipped."""
     return np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
