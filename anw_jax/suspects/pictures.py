@@ -59,7 +59,7 @@ class Pictures(Sequence):
         return self._last[1]
 
 
-# A large picture is converted to float64 in parts of this many values, 8 MiB.
+# A large picture is resized in float64, in parts of this many values, 8 MiB.
 _BLOCK_VALUES = 2**20
 
 
@@ -186,17 +186,20 @@ def _resized(images: np.ndarray, size: tuple[int, int] | None) -> np.ndarray:
 
 def _resize(picture: np.ndarray, out: np.ndarray) -> None:
     """Fill `out` `[H', W', 3]` with a picture of another size, uint8 or float32 in [0, 1]."""
-    rows = _filter(picture.shape[0], out.shape[0])
-    columns = _filter(picture.shape[1], out.shape[1])
-    wide = max(1, _BLOCK_VALUES // (picture.shape[0] * picture.shape[2]))
-    parts = []
-    for left in range(0, picture.shape[1], wide):
+    height, width, channels = picture.shape
+    rows, columns = _filter(height, out.shape[0]), _filter(width, out.shape[1])
+    tall = np.empty((len(out), width, channels))
+    wide = max(1, _BLOCK_VALUES // (height * channels))
+    for left in range(0, width, wide):
         part = picture[:, left : left + wide]
         if part.dtype == np.uint8:
             part = part.astype(np.float32) / np.float32(255)
-        parts.append(np.einsum("hH,HWc->hWc", rows, part.astype(np.float64), optimize=True))
-    tall = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-    out[:] = np.einsum("wW,hWc->hwc", columns, tall, optimize=True)
+        part = part.astype(np.float64)
+        tall[:, left : left + wide] = np.einsum("hH,HWc->hWc", rows, part, optimize=True)
+    high = max(1, _BLOCK_VALUES // (width * channels))
+    for top in range(0, len(out), high):
+        part = tall[top : top + high]
+        out[top : top + high] = np.einsum("wW,hWc->hwc", columns, part, optimize=True)
 
 
 @functools.lru_cache(maxsize=64)
