@@ -18,6 +18,21 @@ _PATH = click.Path(path_type=pathlib.Path)
 _MARK, _KEY, _DECODER = "mark.json", "mark.key", "decoder.npz"
 
 
+def _by_family(_context, option, given: tuple[str, ...]) -> dict[str, int]:
+    """Read FAMILY=NUMBER of each family."""
+    bits: dict[str, int] = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        if not number.isdecimal():
+            raise click.BadParameter(f"must be FAMILY=NUMBER, got {text!r}")
+        if name in bits:
+            raise click.BadParameter(
+                f"is given twice for {name!r}: {bits[name]} and {number}; give each family once"
+            )
+        bits[name] = int(number)
+    return bits
+
+
 @click.command(short_help="Create the key of a mark in a model's outputs, and commit to it.")
 @click.argument("folder", type=_PATH)
 @click.option("--base", required=True, type=_PATH, help="File of the model, or of its code.")
@@ -28,6 +43,7 @@ _MARK, _KEY, _DECODER = "mark.json", "mark.key", "decoder.npz"
 @click.option(
     "--bits",
     multiple=True,
+    callback=_by_family,
     metavar="FAMILY=NUMBER",
     help="Bits of a family of filters, for outputs that excite fewer; once for each family.",
 )
@@ -64,7 +80,7 @@ def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json
         asked,
         answered,
         _images(public)[1],
-        **({"bits": dict(map(_number_of_bits, bits))} if bits else {}),
+        **({"bits": bits} if bits else {}),
     )
     plan = schemes.plan_of(decoder, alpha=alpha, beacon=beacon)
     key = MarkKey.generate()
@@ -150,14 +166,6 @@ def _too_few(num_bits: int, alpha: float) -> list[str]:
     if num_bits >= needed:
         return []
     return [f"warning: {num_bits} bits cannot reach the level {alpha:g}, which takes {needed}"]
-
-
-def _number_of_bits(text: str) -> tuple[str, int]:
-    """Read FAMILY=NUMBER."""
-    name, _, number = text.partition("=")
-    if not number.isdecimal():
-        raise click.BadParameter(f"must be FAMILY=NUMBER, got {text!r}", param_hint="--bits")
-    return name, int(number)
 
 
 def _digest(base: pathlib.Path) -> str:

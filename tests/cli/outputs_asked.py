@@ -46,7 +46,7 @@ def owner_in(root: pathlib.Path) -> pathlib.Path:
     ):
         write(root / name, images)
     write_onnx(root / "model.onnx")
-    assert barrier(root, "--bits", "odd=30", "--alpha", "1e-4") == 0
+    assert barrier(root, "--alpha", "1e-4", bits=["mixing=6", "odd=30"]) == 0
     return root
 
 

@@ -118,6 +118,11 @@ def test_two_owners_and_two_suspects(root, case_dir):
     assert "commitment" not in ran.out
     assert verified(path, "--commitment", f"bob={commitments(body)['ann']}").code == 8
     assert anw("replay", path, "--commitment", f"carl={'ab' * 32}").code == 2
+    ann = commitments(body)["ann"]
+    for given in ([f"ann={'ab' * 32}", f"ann={ann}"], [ann]):  # one twice, and one of nobody
+        words = [f"--commitment={value}" for value in given]
+        assert anw("replay", path, *words).code == 2
+        assert verified(path, *words).code == 8
 
 
 def _swap(members, root):

@@ -46,14 +46,20 @@ def place(tmp_path):
     return tmp_path
 
 
-def barrier(place, *more: str, beacon=("--beacon", "arbitrator:Jane")) -> int:
+def barrier(
+    place,
+    *more: str,
+    bits=("mixing=6", "odd=12"),
+    beacon=("--beacon", "arbitrator:Jane"),
+) -> int:
     folders = [w for n in ("queries", "outputs", "public") for w in (f"--{n}", str(place / n))]
     return run(
         [
             *("model", "barrier", str(place / "mark"), "--base", str(place / "model.onnx")),
             *folders,
             *beacon,
-            *("--bits", "mixing=6", "--bits", "odd=12", *more),
+            *(word for one in bits for word in ("--bits", one)),
+            *more,
         ]
     )
 
@@ -110,9 +116,16 @@ def test_the_strength_is_that_of_the_library_and_bits_are_named_by_family(place,
         ("even=3", "bits must be one of mixing, cross, odd"),
         ("mixing=400", "bits of mixing must be at most"),
     ):
-        assert barrier(place, "--bits", text) != 0
+        assert barrier(place, bits=[text]) != 0
         assert message in capsys.readouterr().err
         assert not (place / "mark").exists()
+
+
+def test_a_family_that_is_given_twice_is_refused(place, capsys):
+    """The last one won, in silence: 2 bits where the owner had also written 30."""
+    assert barrier(place, bits=["odd=30", "mixing=6", "odd=2"]) == 2
+    assert "--bits': is given twice for 'odd': 30 and 2" in said(capsys)
+    assert not (place / "mark").exists()
 
 
 def test_the_next_step_is_named(place, capsys):
@@ -171,15 +184,15 @@ def test_inputs_given_as_outputs_and_a_missing_model_are_one_clear_error(place, 
 
 
 def test_a_level_that_the_bits_cannot_reach_is_a_warning(place, capsys):
-    assert barrier(place, "--bits", "odd=13") == 0  # 19 bits
+    assert barrier(place, bits=["mixing=6", "odd=13"]) == 0  # 19 bits
     assert "warning: 19 bits cannot reach the level 1e-06, which takes 20" in said(capsys)
     (place / "mark").rename(place / "old")
-    assert barrier(place, "--bits", "odd=14") == 0
+    assert barrier(place, bits=["mixing=6", "odd=14"]) == 0
     assert "warning" not in said(capsys)
 
 
 def test_what_an_owner_hands_over_too_much_or_too_little_is_named(place, capsys):
-    assert barrier(place, "--bits", "odd=30") == 0
+    assert barrier(place, bits=["mixing=6", "odd=30"]) == 0
     case = case_of(place, smooth(2, 12))
     ann = place / "case" / "owners" / "ann"
     (ann / "README.md").write_text("that of anw case new")
@@ -242,7 +255,7 @@ def marked_outputs(place) -> np.ndarray:
 @pytest.mark.slow
 @pytest.mark.parametrize("is_thief", [True, False])
 def test_an_arbitrator_judges_answers_as_he_judges_photos(place, capsys, is_thief):
-    assert barrier(place, "--bits", "odd=30", "--alpha", "1e-4") == 0
+    assert barrier(place, "--alpha", "1e-4", bits=["mixing=6", "odd=30"]) == 0
     case = case_of(place, marked_outputs(place) if is_thief else smooth(2, 12))
     assert run(["probe", case]) == 0
     assert run(["declare", case, "--beacon", VALUE]) == 0
