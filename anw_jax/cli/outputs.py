@@ -16,6 +16,10 @@ from anw_jax.keys import MarkKey, commit_scheme
 
 _PATH = click.Path(path_type=pathlib.Path)
 _MARK, _KEY, _DECODER = "mark.json", "mark.key", "decoder.npz"
+_GREY = (
+    "warning: the outputs of --public are grey, and the mark puts colour into them: who makes "
+    "them grey again removes most of it"
+)
 
 
 def _by_family(_context, option, given: tuple[str, ...]) -> dict[str, int]:
@@ -75,12 +79,9 @@ def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json
             f"{queries} and {outputs} hold the same images: --outputs must hold the model's "
             "answers to the queries"
         )
+    published = _images(public)[1]
     decoder = schemes.barrier.make_decoder(
-        _digest(base),
-        asked,
-        answered,
-        _images(public)[1],
-        **({"bits": bits} if bits else {}),
+        _digest(base), asked, answered, published, **({"bits": bits} if bits else {})
     )
     plan = schemes.plan_of(decoder, alpha=alpha, beacon=beacon)
     key = MarkKey.generate()
@@ -94,6 +95,7 @@ def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json
         f"commitment: {commitment}",
         f"{decoder.num_bits} bits, to be read from {len(decoder.queries)} answers",
         *_too_few(decoder.num_bits, alpha),
+        *([_GREY] * schemes.barrier.is_grey(published)),
         f"keep {folder} secret",
         f"have the commitment stamped before the beacon's value appears: anw stamp {folder}",
         beacon_line(beacon),

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from anw_jax import data, schemes
 from anw_jax.cli import outputs
@@ -114,7 +115,7 @@ def test_the_strength_is_that_of_the_library_and_bits_are_named_by_family(place,
     for text, message in (
         ("12", "must be FAMILY=NUMBER, got '12'"),
         ("even=3", "bits must be one of mixing, cross, odd"),
-        ("mixing=400", "bits of mixing must be at most"),
+        ("mixing=400", "got 400: give public outputs with more detail, or fewer bits"),
     ):
         assert barrier(place, bits=[text]) != 0
         assert message in capsys.readouterr().err
@@ -189,6 +190,20 @@ def test_a_level_that_the_bits_cannot_reach_is_a_warning(place, capsys):
     (place / "mark").rename(place / "old")
     assert barrier(place, bits=["mixing=6", "odd=14"]) == 0
     assert "warning" not in said(capsys)
+
+
+def test_of_grey_outputs_is_said_what_to_give_instead(place, capsys):
+    for path in (place / "public").iterdir():
+        Image.open(path).convert("L").save(path)
+    assert barrier(place, bits=()) == 1
+    assert (
+        "bits of cross must be at most 16, the number of its features that the whitening "
+        "images excite and common changes do not, got 24: give public outputs in colour, which "
+        "these are not, or fewer bits\n"
+    ) in said(capsys)
+    assert not (place / "mark").exists()
+    assert barrier(place) == 0
+    assert "warning: the outputs of --public are grey, and the mark puts colour" in said(capsys)
 
 
 def test_what_an_owner_hands_over_too_much_or_too_little_is_named(place, capsys):

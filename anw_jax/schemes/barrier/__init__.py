@@ -27,7 +27,7 @@ from anw_jax.schemes.barrier.decoder import (
     make_decoder,
     save_decoder,
 )
-from anw_jax.schemes.barrier.filters import FAMILIES
+from anw_jax.schemes.barrier.filters import FAMILIES, is_grey
 from anw_jax.schemes.barrier.reader import ImagesFn, ask, check_answers, extract, scores
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "extract",
     "half_and_back",
     "images_digest",
+    "is_grey",
     "keyed_kernel",
     "load_decoder",
     "make_decoder",

@@ -70,12 +70,14 @@ class Statistics:
       near: float64 `[P, P]`, of patches of the filters' size.
       wide: float64 `[Q, Q]`, of patches of twice the radius.
       changed: float64 `[P, 3]` for each change: of patches, and pixels after the change.
+      is_grey: whether the three colours of every pixel are equal.
     """
 
     radius: int
     near: np.ndarray
     wide: np.ndarray
     changed: tuple[np.ndarray, ...]
+    is_grey: bool
 
 
 def statistics(images: np.ndarray, changes: Sequence[ChangeFn], radius: int) -> Statistics:
@@ -92,7 +94,13 @@ def statistics(images: np.ndarray, changes: Sequence[ChangeFn], radius: int) -> 
     parts = images[:, :side, :side]
     few = max(1, _MOST_PIXELS // (parts.shape[1] * parts.shape[2]))
     wide, _ = patch_moments(parts[:few], None, 2 * radius)
-    return Statistics(radius, near, wide, tuple(np.split(products, len(changes), axis=1)))
+    changed = tuple(np.split(products, len(changes), axis=1))
+    return Statistics(radius, near, wide, changed, is_grey(images))
+
+
+def is_grey(images: np.ndarray) -> bool:
+    """Return whether the three colours of every pixel are equal, in uint8 `[m, H, W, 3]`."""
+    return bool((images == images[..., :1]).all())
 
 
 def strongest(name: str, of: Statistics, count: int) -> np.ndarray:
@@ -121,9 +129,11 @@ def strongest(name: str, of: Statistics, count: int) -> np.ndarray:
     is_excited = energies > _LEAST_ENERGY * max(energies[-1], _LEAST_ENERGY)
     usable = max(0, int(is_excited.sum()) - len(of.changed))
     if count > usable:
+        detail = "in colour, which these are not" if of.is_grey else "with more detail"
         raise ValueError(
             f"bits of {name} must be at most {usable}, the number of its features that the "
-            f"whitening images excite and common changes do not, got {count}"
+            f"whitening images excite and common changes do not, got {count}: give public "
+            f"outputs {detail}, or fewer bits"
         )
     white = np.einsum(
         "vk,v...->k...", directions[:, is_excited] / np.sqrt(energies[is_excited]), filters
