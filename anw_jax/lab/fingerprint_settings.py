@@ -70,11 +70,11 @@ class FingerprintSettings(RunSettings):
       num_issues: simulated issues in code space, for the null.
       num_trials: simulated collusions in code space for each number of colluders.
       split: a training with several data owners; None for none. Its seed is the run's.
-      images: bits in images; None for none. Its seed is the run's. They can be added to a
-        finished run.
+      images: bits in images; None for none. Its seed is the run's. Like `split`, they can be
+        added to a finished run.
     """
 
-    OWN = ("name", "images")
+    OWN = ("name", "images", "split")
     name: str
     seed: int
     data: DataSettings

@@ -17,15 +17,17 @@ Params = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class SplitNet:
-    """A classifier that is cut after its second convolution.
+    """A classifier that is cut after its fourth convolution.
 
     The bottom half turns images into activations of half their side; the top half turns those
-    into logits. Group normalisation: nothing depends on other images of a batch.
+    into logits. Group normalisation: nothing depends on other images of a batch. A bottom half
+    of only two convolutions cannot tell what the task needs from the rest of the image: a
+    defence then costs the task more.
 
     Attributes:
       num_classes: at least 2.
       channels: of the activations.
-      width: channels of the first convolution, and of the top half's.
+      width: channels of the first convolution; later ones have up to four times as many.
     """
 
     num_classes: int
@@ -121,7 +123,9 @@ class _Bottom(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
         x = nn.relu(_conv(self.width)((images - 0.5) / 0.25))
-        return norm(_conv(self.channels, 2)(x), False, "group")
+        for stride in (2, 1):
+            x = nn.relu(norm(_conv(2 * self.width, stride)(x), False, "group"))
+        return norm(_conv(self.channels)(x), False, "group")
 
 
 class _Top(nn.Module):
