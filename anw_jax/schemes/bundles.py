@@ -148,7 +148,7 @@ def replay_models(
     kept = {name: model for name, model in models.items() if isinstance(model, Asked)}
     stored = {name: model.stored() for name, model in kept.items()}
     rows, wrong = _read_again(case, stored, on_progress)
-    _check_refusals(case, kept)
+    _check_counts(case, kept)
     if wrong:
         raise ChangedFileError(
             f"{wrong} of {rows} sealed scores are not what the answers in {case.path} give: "
@@ -180,17 +180,18 @@ def _read_again(
     return numbers[0], numbers[1]
 
 
-def _check_refusals(case: ModelCase, asked: Mapping[str, Asked]) -> None:
-    """Count refused queries in the kept answers again."""
+def _check_counts(case: ModelCase, asked: Mapping[str, Asked]) -> None:
+    """Count queries and refusals in the kept answers again."""
     sealed = case.read("blind.json")["suspects"]
     for name, model in asked.items():
+        pairs = [(sealed[name], model.sealed())]
         for owner, one in case.owners.items():
-            counts, said = model.refusals(one.own.queries), sealed[name]["owners"][owner]
-            if any(said.get(what) != number for what, number in counts.items()):
-                raise ChangedFileError(
-                    f"blind.json says another number of refused queries of {name!r} than its "
-                    "answers show: one of the two was edited"
-                )
+            pairs.append((sealed[name]["owners"][owner], model.refusals(one.own.queries)))
+        if any(said.get(what) != n for said, counts in pairs for what, n in counts.items()):
+            raise ChangedFileError(
+                f"blind.json says another number of queries of {name!r}, or of those refused, "
+                "than its answers show: one of the two was edited"
+            )
 
 
 def _files_of(case: ModelCase) -> Members:

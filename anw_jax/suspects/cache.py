@@ -41,9 +41,9 @@ from typing import Self
 import numpy as np
 
 from anw_jax import _check, _files
-from anw_jax.errors import CacheError
+from anw_jax.errors import CacheError, SuspectError
 from anw_jax.suspects.declaration import Declaration
-from anw_jax.suspects.protocol import Answers
+from anw_jax.suspects.protocol import Answers, checked
 
 _TITLE = b"anw_jax answers, version 1\n"
 _TAG = b"anw_jax/v1/question\0"
@@ -98,7 +98,7 @@ class AnswerCache:
     ):
         _check.is_instance(Declaration, declaration=declaration)
         self._sync_seconds = _check.in_interval(0.0, 3600.0, sync_seconds=sync_seconds)
-        self.declaration_digest = declaration.digest
+        self._declaration, self.declaration_digest = declaration, declaration.digest
         self.num_cut_bytes = 0
         self._lock = threading.RLock()
         self._place: dict[bytes, tuple[int, int]] = {}
@@ -138,12 +138,17 @@ class AnswerCache:
         """Queries that were sent and neither answered nor refused."""
         return sum(self._open.values())
 
-    def get(self, key: bytes) -> Answers:
+    def get(self, key: bytes, shape: tuple[int, ...] | None = None) -> Answers:
         """Return the answer to a picture, as a batch of one.
+
+        Args:
+          key: of the picture.
+          shape: (H, W, 3) of the picture, which answers that are images must have.
 
         Raises:
           KeyError: there is none.
-          CacheError: the cache is closed, or the file was changed since it was opened.
+          CacheError: the cache is closed, the file was changed since it was opened, or the
+            record is no answer of the suspect, though its checksum is right.
         """
         with self._lock:
             self._check_open()
@@ -152,7 +157,13 @@ class AnswerCache:
             record = self._file.read(_HEAD.size + length + _SUM.size)
             if _record_at(record, 0) != (_ANSWER, key, _HEAD.size, length):
                 raise CacheError(f"{self._path} was changed at byte {start} while it was open")
-            return Answers.from_bytes(record[_HEAD.size : -_SUM.size])
+        try:
+            return _answer_in(record[_HEAD.size : -_SUM.size], self._declaration, shape)
+        except (struct.error, IndexError, ValueError, SuspectError) as error:
+            raise CacheError(
+                f"{self._path} is damaged at byte {start}: a record with a right checksum "
+                f"holds no answer of this suspect ({error}); restore the file from a copy"
+            ) from None
 
     def note_asked(self, keys: Iterable[bytes]) -> None:
         """Record that these are about to be sent and may be paid for."""
@@ -297,6 +308,16 @@ class AnswerCache:
             self.num_cut_bytes = size - end
             file.truncate(end)
             os.fsync(file.fileno())
+
+
+def _answer_in(
+    payload: bytes, declaration: Declaration, shape: tuple[int, ...] | None
+) -> Answers:
+    """Return an answer, and refuse what an edited file may hold in its place."""
+    answers = checked(Answers.from_bytes(payload), declaration, 1)
+    if answers.kind == "image" and shape not in (None, answers.scores.shape[1:]):
+        raise ValueError(f"an image {answers.scores.shape[1:]} for one {shape}")
+    return answers
 
 
 def _check_tail(path: pathlib.Path, body: mmap.mmap, end: int) -> None:

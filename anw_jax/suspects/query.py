@@ -120,8 +120,9 @@ class Querier:
             self._query_new(pixels[some], [keys[place] for place in some], image_of)
         self._keep_control(pixels, keys)
         is_answered = np.array([key in self._cache for key in keys])
-        filler = _filler(self._declaration, pixels.shape[1:])
-        parts = [self._cache.get(k) if k in self._cache else filler for k in keys]
+        shape = pixels.shape[1:]
+        filler = _filler(self._declaration, shape)
+        parts = [self._cache.get(k, shape) if k in self._cache else filler for k in keys]
         return Answers.joined(parts), is_answered
 
     def _keep_control(self, pixels: np.ndarray, keys: Sequence[bytes]) -> None:

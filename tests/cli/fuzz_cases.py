@@ -6,14 +6,16 @@ import json
 import os
 import pathlib
 import random
+import zlib
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from anw_jax.suspects import cache
 from tests.audit.conftest import write_labels, write_photos
 from tests.cli.fuzzing import OLD, Commands, files_in, make_quick
 from tests.cli.test_conditions import VALUE, made, state
-from tests.mutants import unseen
+from tests.mutants import bytewise, unseen
 from tests.tally import Tally
 
 MOST_FAULTS = 20
@@ -108,6 +110,32 @@ def check_mutants(
             finally:
                 put_back()
         assert not faults, "\n".join(faults)
+
+
+def remade(before: bytes, rng: random.Random) -> bytes:
+    """Kept answers of which one record is another, its checksum right."""
+    records, body = [], bytearray(before[: before.index(cache._MARK)])
+    start = len(body)
+    while start < len(before):
+        kind, key, place, length = cache._record_at(before, start)
+        records.append([kind, key, before[place : place + length]])
+        start = place + length + cache._SUM.size
+    number = rng.randrange(len(records))
+    part, other = rng.randrange(3), rng.choice(records)
+    if part == 0:
+        records[number][0] = rng.randint(1, 4)
+    elif rng.random() < 0.3:
+        records[number][part] = other[part]
+    elif part == 1:
+        records[number][1] = rng.randbytes(32)
+    else:
+        records[number][2] = bytewise(records[number][2], rng)
+    if rng.random() < 0.2:
+        rng.choice([records.pop, lambda at: records.insert(at, other)])(number)
+    for kind, key, payload in records:
+        record = cache._HEAD.pack(cache._MARK, kind, len(payload), key) + payload
+        body += record + cache._SUM.pack(zlib.crc32(record))
+    return bytes(body)
 
 
 def mend(case: pathlib.Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from anw_jax import _json
 from anw_jax.audit.replay import first_difference
-from tests.cli.fuzz_cases import Kept, audited, check_mutants, handed_over, mend, world
+from tests.cli.fuzz_cases import Kept, audited, check_mutants, handed_over, mend, remade, world
 from tests.mutants import COMMAND_COUNTS, bytewise, mutants, structured
 
 pytestmark = pytest.mark.filterwarnings("always")
@@ -63,6 +63,8 @@ def means_the_same(body: bytes, before: bytes, name: str) -> bool:
 def mutant(before: bytes, name: str, rng: random.Random) -> bytes:
     if name.endswith((".json", ".key")) and rng.random() < 0.7:
         return structured(before, rng)
+    if name.endswith(".answers") and rng.random() < 0.5:
+        return remade(before, rng)
     if name.endswith((".npz", ".png", ".answers")) and rng.random() < 0.7:
         return next(mutants([before], 1, rng.getrandbits(32)))
     return bytewise(before, rng)

@@ -35,18 +35,19 @@ LINKS = {
 }
 
 
-def mended(members: dict[str, bytes]) -> dict[str, bytes]:
+def mended(members: dict[str, bytes], links_of: dict = LINKS) -> dict[str, bytes]:
     """Every digest names the members as they are now: what somebody does who edits one."""
     members = dict(members)
-    for name, links in LINKS.items():
+    for name, links in links_of.items():
         try:
-            body = json.loads(members[name])
+            body, before = (json.loads(members[name]) for _ in range(2))
             for (*way, last), other in links.items():
                 target = body
                 for step in way:
                     target = target[step]
                 target[last] = hashlib.sha256(members[other]).hexdigest()
-            members[name] = json.dumps(body).encode()
+            if body != before:
+                members[name] = json.dumps(body).encode()
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
             continue
     return members

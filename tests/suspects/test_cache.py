@@ -46,7 +46,8 @@ def filled(path) -> bytes:
 )
 def test_every_kind_comes_back_bit_for_bit(tmp_path, answers):
     arguments = {"top_k": {"k": 2}}.get(answers.kind, {})
-    declaration = Declaration(10, answers.kind, **arguments)
+    num_classes = 10 if answers.scores is None or answers.labels is not None else 2
+    declaration = Declaration(num_classes, answers.kind, **arguments)
     with AnswerCache(tmp_path / "file", declaration) as cache:
         cache.store([key(0), key(1)], answers)
     for path in (tmp_path / "file", None):
@@ -317,6 +318,31 @@ def test_a_file_changed_while_it_is_open_gives_no_answer(tmp_path):
         (tmp_path / "file").write_bytes(body)
         with pytest.raises(CacheError, match="was changed at byte 92 while it was open"):
             cache.get(key(1))
+
+
+IMAGE = Answers("image", np.zeros((1, 4, 4, 3), np.uint8)).to_bytes(0)
+
+
+@pytest.mark.parametrize(
+    ("payload", "text"),
+    [
+        (b"", "requires a buffer"),
+        (IMAGE[:8], "requires a buffer"),
+        (b"\xff" + IMAGE[1:], "index out of range"),
+        (IMAGE[:-1], "cannot reshape"),
+        (logits(1).to_bytes(0), "declares image and answers with logits"),
+        (
+            Answers("image", np.zeros((1, 1, 1, 3), np.uint8)).to_bytes(0),
+            r"\(1, 1, 3\) for one",
+        ),
+    ],
+)
+def test_a_record_that_is_no_answer_is_one_clear_error(tmp_path, payload, text):
+    """Edited, and its checksum made again; an image of one pixel filled a whole answer."""
+    with AnswerCache(tmp_path / "file", Declaration(answer="image")) as cache:
+        cache._append([(2, key(1), payload)])
+        with pytest.raises(CacheError, match=f"file is damaged at byte .*{text}"):
+            cache.get(key(1), (4, 4, 3))
 
 
 @pytest.mark.parametrize("on_disk", [True, False])
