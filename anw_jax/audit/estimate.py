@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib.resources
 import math
+from collections.abc import Callable
 from typing import Any
 
 from anw_jax import _check, _json
@@ -11,7 +12,7 @@ from anw_jax.audit.case import Case
 from anw_jax.audit.options import fill_of
 from anw_jax.keys.plan_fields import KINDS, Denoising
 from anw_jax.marks.named import NAMES, strength_of
-from anw_jax.stats import format_p, log_p_reached, plan_audit
+from anw_jax.stats import AuditPlan, format_p, log_p_reached, plan_audit
 
 NOT_MEASURED = "not yet measured"
 
@@ -215,14 +216,9 @@ def estimate(
     )
     plan = planned(effect)
     body = {**dataclasses.asdict(plan), "effect": effect, "source": source}
-    hardest = hardest_study(access, mark) if is_default and true_labels else None
-    if hardest and (smaller := measured_effect(access, hardest)) < effect:
-        body["hardest"] = {"study": hardest, "num_units": planned(smaller).num_units}
-    is_sealed = options.get("mode") != "sequential"
-    if access == "error" and is_default and is_sealed and not references:
-        calibrated = default_study(access, mark, references=1)
-        units = planned(measured_effect(access, calibrated)).num_units
-        body["with_base"] = {"study": calibrated, "num_units": units}
+    if is_default:
+        is_bare = options.get("mode") != "sequential" and not references
+        body |= _other_studies(access, mark, effect, true_labels, is_bare, planned)
     if access == "error" and plan.num_queries:
         body["num_evaluations"] = plan.num_queries * Denoising().num_evaluations
     if references:
@@ -230,6 +226,26 @@ def estimate(
     if augmentations > 1:
         body["fill"] = fill_of(NAMES[mark])
     return body
+
+
+def _other_studies(
+    access: str,
+    mark: str,
+    effect: float,
+    true_labels: bool,
+    is_bare: bool,
+    planned: Callable[[float], AuditPlan],
+) -> dict[str, Any]:
+    """Plan with the effects of other studies: where it was smallest, and with a reference."""
+    found = {}
+    hardest = hardest_study(access, mark) if true_labels else None
+    if hardest and (smaller := measured_effect(access, hardest)) < effect:
+        found["hardest"] = {"study": hardest, "num_units": planned(smaller).num_units}
+    if access == "error" and is_bare:
+        calibrated = default_study(access, mark, references=1)
+        units = planned(measured_effect(access, calibrated)).num_units
+        found["with_base"] = {"study": calibrated, "num_units": units}
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

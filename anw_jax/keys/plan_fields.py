@@ -316,26 +316,8 @@ class AccessRule:
             raise ValueError(f"views must be at most {MOST_VIEWS}, got {self.views}")
         if self.views == 1 and self.fill != "reflect":
             raise ValueError(f"fill must be 'reflect' with one view, got {self.fill!r}")
-        for name, kind in (("decimals", "rounded"), ("top", "top_k")):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if self.kind != kind:
-                raise ValueError(f"{name} belongs to kind={kind!r}, got kind={self.kind!r}")
-            self._set(**{name: _check.integer_at_least(1, **{name: value})})
-        if self.kind == "rounded" and not 1 <= (self.decimals or 0) <= 12:
-            raise ValueError(
-                f"decimals must be 1 to 12 with kind='rounded', got {self.decimals!r}"
-            )
-        if self.saving is not None:
-            if not isinstance(self.saving, tuple | list) or len(self.saving) != 2:
-                raise ValueError(
-                    "saving must be a stride and a number of best slots, got "
-                    f"{self.saving!r:.60}"
-                )
-            stride, best = self.saving
-            stride = _check.integer_at_least(1, stride=stride)
-            self._set(saving=(stride, _check.integer_at_least(0, best=best)))
+        self._check_numbers()
+        self._check_saving()
         refusals = _check.in_interval(0.0, 1.0, refusals=self.refusals)
         if refusals == 1.0:
             raise ValueError("refusals must be below 1: a test needs answers, got 1.0")
@@ -347,6 +329,30 @@ class AccessRule:
             _check.is_instance(Denoising, denoising=self.denoising)
             if self.kind != "error":
                 raise ValueError(f"denoising belongs to kind='error', got kind={self.kind!r}")
+
+    def _check_numbers(self) -> None:
+        for name, kind in (("decimals", "rounded"), ("top", "top_k")):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if self.kind != kind:
+                raise ValueError(f"{name} belongs to kind={kind!r}, got kind={self.kind!r}")
+            self._set(**{name: _check.integer_at_least(1, **{name: value})})
+        if self.kind == "rounded" and not 1 <= (self.decimals or 0) <= 12:
+            raise ValueError(
+                f"decimals must be 1 to 12 with kind='rounded', got {self.decimals!r}"
+            )
+
+    def _check_saving(self) -> None:
+        if self.saving is None:
+            return
+        if not isinstance(self.saving, tuple | list) or len(self.saving) != 2:
+            raise ValueError(
+                f"saving must be a stride and a number of best slots, got {self.saving!r:.60}"
+            )
+        stride, best = self.saving
+        stride = _check.integer_at_least(1, stride=stride)
+        self._set(saving=(stride, _check.integer_at_least(0, best=best)))
 
     def _set(self, **values: Any) -> None:
         for name, value in values.items():

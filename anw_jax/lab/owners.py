@@ -270,6 +270,17 @@ def check_commitments(users: list[User], workdir: Workdir) -> None:
         )
 
 
+def _plan(verify: VerifySettings, mark: Mark, seed: int) -> Plan:
+    several = verify.views > 1
+    return Plan(
+        verify.statistic,
+        verify.alpha,
+        mark.description,
+        beacon=f"seed {seed} of this run",
+        rules=(AccessRule("logits", "arbitrator", views=verify.views),) if several else (),
+    )
+
+
 def open_user(
     name: str,
     user: UserSettings,
@@ -302,13 +313,7 @@ def open_user(
             mark = user.create_mark(mark_key, originals.images.shape[1:3], verify.num_slots)
         except ValueError as error:
             raise SettingsError(f"config.users.{name}: {error}") from None
-        beacon_name = f"seed {seed} of this run"
-        rules = ()
-        if verify.views > 1:
-            rules = (AccessRule("logits", "arbitrator", views=verify.views),)
-        plan = Plan(
-            verify.statistic, verify.alpha, mark.description, beacon=beacon_name, rules=rules
-        )
+        plan = _plan(verify, mark, seed)
         commitment = keys.commit(mark_key, manifest, plan)
         message = f"{_TAG_BEACON}\0{seed}\0{commitment}"
         beacon = hashlib.sha256(message.encode()).digest()

@@ -105,13 +105,32 @@ def checked(
       SuspectError: another kind, number of answers or number of classes, labels that are not
         classes, or a negative error. Values that are not finite pass; see `Answers`.
     """
-    kind, width = answers.kind, declaration.width
+    kind = answers.kind
     if kind != declaration.answer:
         raise SuspectError(
             f"{display_name} declares {declaration.answer} and answers with {kind}"
         )
     if kind == "image":
         return _checked_images(answers, num_images, display_name)
+    _check_shapes(answers, declaration.width, num_images, display_name)
+    if answers.labels is not None and answers.labels.size:
+        low, high = int(answers.labels.min()), int(answers.labels.max())
+        if low < 0 or high >= declaration.num_classes:
+            raise SuspectError(
+                f"{display_name} declares {declaration.num_classes} classes and answers with "
+                f"label {low if low < 0 else high}"
+            )
+    if kind == "error" and (answers.scores < 0).any():
+        raise SuspectError(
+            f"{display_name} declares errors, which are at least 0, and answers with "
+            f"{np.nanmin(answers.scores):.6g}: give a loss of which lower is better, such as a "
+            "squared error"
+        )
+    return answers
+
+
+def _check_shapes(answers: Answers, width: int, num_images: int, display_name: str) -> None:
+    kind = answers.kind
     noun, wanted = "classes", f"{kind} [b, C]"
     if kind == "top_k":
         noun, wanted = "labels for each picture", "top_k [b, k]"
@@ -134,20 +153,6 @@ def checked(
             raise SuspectError(
                 f"{display_name} declares {width} {noun} and answers with {part.shape[1]}"
             )
-    if answers.labels is not None and answers.labels.size:
-        low, high = int(answers.labels.min()), int(answers.labels.max())
-        if low < 0 or high >= declaration.num_classes:
-            raise SuspectError(
-                f"{display_name} declares {declaration.num_classes} classes and answers with "
-                f"label {low if low < 0 else high}"
-            )
-    if kind == "error" and (answers.scores < 0).any():
-        raise SuspectError(
-            f"{display_name} declares errors, which are at least 0, and answers with "
-            f"{np.nanmin(answers.scores):.6g}: give a loss of which lower is better, such as a "
-            "squared error"
-        )
-    return answers
 
 
 def _checked_images(answers: Answers, num_images: int, display_name: str) -> Answers:
