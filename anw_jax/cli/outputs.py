@@ -1,14 +1,23 @@
 """Marks in a model's outputs: `anw model barrier | protect`."""
 
+import contextlib
 import hashlib
 import math
 import pathlib
+import re
+import sys
+from typing import Any
 
 import click
 import numpy as np
 
 from anw_jax import _files, _json
-from anw_jax.cli.options import beacon_option, json_option, parse_beacon_value
+from anw_jax.cli.options import (
+    beacon_option,
+    json_option,
+    parse_beacon_value,
+    value_option,
+)
 from anw_jax.cli.output import show
 from anw_jax.cli.owner_format import beacon_line, value_word
 from anw_jax.errors import CaseError, CommitmentError
@@ -105,31 +114,78 @@ def barrier(folder, base, queries, outputs, public, beacon, bits, alpha, as_json
     show(as_json, {"commitment": commitment, "mark": decoder.mark}, lines)
 
 
-@click.command(short_help="Mark a folder of a model's outputs.")
+def _address(_context, _option, text: str | None) -> tuple[str, int] | None:
+    """Read [HOST:]PORT."""
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":")
+    if not re.fullmatch("[0-9]{1,5}", port) or int(port) >= 2**16 or ":" in host:
+        raise click.BadParameter(f"must be [HOST:]PORT, such as 8080, got {text!r}")
+    return host or "127.0.0.1", int(port)
+
+
+@click.command(short_help="Mark a folder of a model's outputs, or serve the model with them.")
 @click.argument("folder", type=_PATH)
-@click.option("--outputs", required=True, type=_PATH, help="Folder of unmarked outputs.")
-@click.option("--out", required=True, type=_PATH, help="New folder, for marked PNG files.")
+@click.option("--outputs", type=_PATH, help="Folder of unmarked outputs.")
+@click.option("--out", type=_PATH, help="New folder, for marked PNG files.")
+@click.option("--model", type=_PATH, help="File that says how the model is asked.")
 @click.option(
-    "--beacon-value", required=True, metavar="VALUE", help="Hexadecimal digits, or a file."
+    "--serve", metavar="[HOST:]PORT", callback=_address, help="Where; HOST is 127.0.0.1."
 )
+@value_option
 @click.option("--psnr", default=38.5, show_default=True, help="Strength in dB; less is more.")
 @click.option("--base", type=_PATH, help="File of the model, to be compared.")
 @json_option
-def protect(folder, outputs, out, beacon_value, psnr, base, as_json) -> None:
-    """Mark images with the bits of FOLDER's key, and write them to OUT as PNG.
+def protect(folder, outputs, out, model, serve, beacon_value, psnr, base, as_json) -> None:
+    """Mark images with the bits of FOLDER's key: files in a folder, or what a model answers.
 
-    Serve the marked files, and never the unmarked ones. With --base a model that was changed
-    since the commitment is refused: suspects are compared with what the committed one answers.
+    With --outputs and --out the marked images are written as PNG. With --model and --serve each
+    PNG that is posted to the address is answered with the model's output for it, marked: the
+    same bytes as in a file. The model's file is like that of a suspect, with answer = "image".
+    There are no accounts and no TLS: for others than you, put a web server in front. Ctrl-C
+    ends it.
+
+    Serve marked images, and never unmarked ones. With --base a model that was changed since the
+    commitment is refused: suspects are compared with what the committed one answers. With
+    --model it is also asked some of the committed queries.
 
     \b
-    Example:
+    Examples:
       anw model protect mark --beacon-value pulse.json --outputs restored --out served
+      anw model protect mark --beacon-value pulse.json --model denoiser.toml --serve 8080
     """
-    from anw_jax import data, schemes
+    given = [one is not None for one in (outputs, out, model, serve)]
+    if given not in ([True, True, False, False], [False, False, True, True]):
+        raise click.UsageError(
+            "give --outputs and --out to mark a folder, or --model and --serve to serve a model"
+        )
+    if out is not None and out.exists():
+        raise FileExistsError(f"{out} already exists: it is never overwritten")
+    decoder, kernel = _kernel(folder, beacon_value, psnr, base)
+    if model is not None:
+        counts = _serve(model, decoder, kernel, serve)
+        lines = [
+            f"{counts['served']} marked images served; {counts['refused']} requests refused, "
+            f"{counts['failed']} without an answer of the model"
+        ]
+        return show(as_json, counts, lines)
+    number, reached = _mark_files(outputs, out, kernel)
+    lines = [
+        f"{number} images marked at {reached:.1f} dB: {out}",
+        "serve these, never the unmarked ones",
+        f"if a copy appears: give an arbitrator {folder / _MARK} and {folder / _DECODER}, and "
+        "the key only when the verdict is due (docs/output_watermarks.md, A case)",
+    ]
+    show(as_json, {"images": number, "psnr": reached}, lines)
+
+
+def _kernel(
+    folder: pathlib.Path, beacon_value: str, psnr: float, base: pathlib.Path | None
+) -> tuple[Any, np.ndarray]:
+    """Return the committed decoder, and the secret kernel that marks."""
+    from anw_jax import schemes
     from anw_jax.schemes.case import ModelMark
 
-    if out.exists():
-        raise FileExistsError(f"{out} already exists: it is never overwritten")
     plan = ModelMark.load(folder / _MARK).plan
     decoder = schemes.barrier.load_decoder(folder / _DECODER)
     if base is not None and (found := _digest(base)) != decoder.base:
@@ -139,7 +195,15 @@ def protect(folder, outputs, out, beacon_value, psnr, base, as_json) -> None:
         )
     value = parse_beacon_value(plan, beacon_value)
     bits = schemes.keygen(MarkKey.load(folder / _KEY), decoder, plan, beacon=value)
-    kernel = schemes.barrier.keyed_kernel(decoder, bits, psnr)
+    return decoder, schemes.barrier.keyed_kernel(decoder, bits, psnr)
+
+
+def _mark_files(
+    outputs: pathlib.Path, out: pathlib.Path, kernel: np.ndarray
+) -> tuple[int, float]:
+    """Mark the images of a folder; return their number, and the PSNR."""
+    from anw_jax import data, schemes
+
     paths = data.list_photos(outputs)
     names = [path.relative_to(outputs).with_suffix(".png") for path in paths]
     if len(set(names)) < len(names):
@@ -152,14 +216,29 @@ def protect(folder, outputs, out, beacon_value, psnr, base, as_json) -> None:
             squares += np.square((marked.astype(np.float64) - image) / 255.0).mean()
             (whole / name).parent.mkdir(parents=True, exist_ok=True)
             (whole / name).write_bytes(data.png_of(marked))
-    reached = float(-10.0 * np.log10(max(squares / len(paths), 1e-12)))
-    lines = [
-        f"{len(paths)} images marked at {reached:.1f} dB: {out}",
-        "serve these, never the unmarked ones",
-        f"if a copy appears: give an arbitrator {folder / _MARK} and {folder / _DECODER}, and "
-        "the key only when the verdict is due (docs/output_watermarks.md, A case)",
-    ]
-    show(as_json, {"images": len(paths), "psnr": reached}, lines)
+    return len(paths), float(-10.0 * np.log10(max(squares / len(paths), 1e-12)))
+
+
+def _serve(
+    model: pathlib.Path, decoder: Any, kernel: np.ndarray, address: tuple[str, int]
+) -> dict[str, int]:
+    """Serve a model with marked outputs until Ctrl-C; return how many requests there were."""
+    from anw_jax.audit.declare import close
+    from anw_jax.audit.suspect_file import SuspectFile
+    from anw_jax.cli.serving import MarkingServer
+    from anw_jax.schemes.outputs import check_own_model
+
+    asked = SuspectFile.load(model).open(images=True)
+    try:
+        check_own_model(decoder, asked)
+        with MarkingServer(asked, kernel, *address) as server:
+            click.echo(f"post PNG files to {server.address}; Ctrl-C ends", file=sys.stderr)
+            with contextlib.suppress(KeyboardInterrupt):
+                server.serve_forever()
+            server.finish()
+            return dict(server.counts)
+    finally:
+        close(asked)
 
 
 def _too_few(num_bits: int, alpha: float) -> list[str]:

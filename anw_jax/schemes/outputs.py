@@ -28,12 +28,14 @@ from anw_jax.keys import Plan
 from anw_jax.schemes import barrier
 from anw_jax.suspects import AnswerCache, Declaration, Suspect, ask_images, probe_images
 from anw_jax.suspects.cache import question_key
-from anw_jax.suspects.images import refusal
+from anw_jax.suspects.images import images_fn, refusal
 
 # A suspect may refuse this share of the queries, as of photos.
 _MOST_REFUSED = 0.1
 # How many of the queries a probe asks.
 _PROBED = 8
+# How far the owner's model may be from the committed outputs, in levels of 255.
+_MOST_AWAY = 1.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -241,6 +243,33 @@ def problems(
 ) -> tuple[list[str], list[str]]:
     """Return errors and warnings; see `systems.System.problems`."""
     return outputs.problems(decoder)
+
+
+def check_own_model(decoder: barrier.Decoder, model: Suspect) -> None:
+    """Check that a model answers the first queries as the committed one did.
+
+    Suspects are compared with what the committed model answered. Of outputs that are marked
+    already, or of a file that declares the model's input wrongly, the answers differ too.
+
+    Args:
+      decoder: the committed decoder.
+      model: the owner's, before it is served with marked outputs.
+
+    Raises:
+      CommitmentError: its answers are further than one level of 255 from the committed outputs,
+        as a root mean square. Rounding on another machine changes less, a usual mark more.
+      SuspectError: as `suspects.images_fn`.
+    """
+    outputs = decoder.outputs[:_PROBED]
+    answers = images_fn(model)(decoder.queries[:_PROBED])
+    away = np.sqrt(np.square(answers.astype(np.float64) - outputs).mean())
+    if away > _MOST_AWAY:
+        raise CommitmentError(
+            f"the model answers the committed queries {away:.1f} levels of 255 away from the "
+            f"committed outputs, and {_MOST_AWAY:g} is allowed: it was changed since the "
+            "commitment, its file declares its input wrongly, or its outputs are marked "
+            "already; serve the committed one, or make a new mark"
+        )
 
 
 def unprobed(model: Any) -> dict[str, str]:

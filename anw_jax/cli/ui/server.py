@@ -7,9 +7,7 @@ send with every POST, is this page.
 """
 
 import hmac
-import http.server
 import importlib.resources
-import os
 import pathlib
 import re
 import secrets
@@ -18,14 +16,13 @@ from typing import Any
 
 from anw_jax import _json
 from anw_jax.audit.options import DEFAULT_MARK
-from anw_jax.cli import output
+from anw_jax.cli import http_server, output
 from anw_jax.cli.ui import steps
 from anw_jax.cli.ui.session import Session
 from anw_jax.marks.named import NAMES, STRENGTHS
 
 _MOST_JSON, _MOST_FILE = 2**20, 2**31
 _CHUNK = 2**20
-_SECONDS = 60
 _PICTURE = re.compile(r"photo/(\d{1,9})\.jpg")
 
 # Pages of previews and reports have their style inside; none has a script.
@@ -45,7 +42,7 @@ _KINDS = {
 _PAGES = ("preview/preview.html", "preview/preview.png", "report.html")
 
 
-class Server(http.server.ThreadingHTTPServer):
+class Server(http_server.Server):
     """The server.
 
     Args:
@@ -55,10 +52,6 @@ class Server(http.server.ThreadingHTTPServer):
     Raises:
       OSError: the port is taken.
     """
-
-    daemon_threads = True
-    # On Windows it would let another program take the port over.
-    allow_reuse_address = os.name == "posix"
 
     def __init__(self, session: Session, port: int = 0):
         self.session, self.token = session, secrets.token_urlsafe(32)
@@ -74,17 +67,9 @@ class Server(http.server.ThreadingHTTPServer):
         """The address of the page, with its token."""
         return f"http://{self.host}/{self.token}/"
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a browser that goes away is no error."""
 
-
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(http_server.Handler):
     server: Server
-    timeout = _SECONDS
-    server_version, sys_version = "anw", ""
-
-    def log_message(self, *_: Any) -> None:
-        """Log nothing: addresses hold the token."""
 
     def do_GET(self) -> None:
         """Answer with the page, a picture, or the state."""
@@ -165,7 +150,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Store a dropped file."""
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
         file = steps.dropped_file(self.server.session, query.get("name", [""])[0])
-        left = self._length(_MOST_FILE)
+        left = self.length(_MOST_FILE)
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("xb") as target:
             while left:
@@ -178,13 +163,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return b"{}"
 
     def _body(self, most: int) -> bytes:
-        return self.rfile.read(self._length(most))
-
-    def _length(self, most: int) -> int:
-        text = self.headers.get("Content-Length", "")
-        if not re.fullmatch(r"\d{1,12}", text) or int(text) > most:
-            raise ValueError(f"Content-Length must be at most {most:,}, got {text!r:.40}")
-        return int(text)
+        return self.rfile.read(self.length(most))
 
     def _refuse(self, code: int, why: str) -> None:
         self._send_json(code, {"error": why})

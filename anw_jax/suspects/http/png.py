@@ -1,4 +1,4 @@
-"""Read a PNG file that a service answers with: the one file here that imports Pillow."""
+"""Read a PNG file that a service gets or gives: the one file here that imports Pillow."""
 
 import io
 import struct
@@ -29,12 +29,7 @@ def read_png(body: bytes, size: tuple[int, int]) -> np.ndarray:
         message continues after "answers with".
       MissingLibraryError: Pillow is not installed.
     """
-    start = len(_SIGNATURE)
-    if not body.startswith(_SIGNATURE) or len(body) < start + _HEADER.size:
-        raise ValueError("what is no PNG file")
-    _, name, width, height, depth, colour = _HEADER.unpack_from(body, start)
-    if name != b"IHDR":
-        raise ValueError("what is no PNG file")
+    height, width, depth, colour = _header(body)
     if (height, width) != tuple(size):
         raise ValueError(
             f"a PNG of {height}x{width} pixels to a picture of {size[0]}x{size[1]}: it is a "
@@ -54,6 +49,26 @@ def read_png(body: bytes, size: tuple[int, int]) -> np.ndarray:
         raise
     except Exception as error:  # Pillow's readers share no base class
         raise ValueError(f"a PNG that is cut off or damaged ({type(error).__name__})") from None
+
+
+def png_size(body: bytes) -> tuple[int, int]:
+    """Return (H, W) of a PNG file, as its header has it; nothing is unpacked.
+
+    Raises:
+      ValueError: no PNG file.
+    """
+    return _header(body)[:2]
+
+
+def _header(body: bytes) -> tuple[int, int, int, int]:
+    """Return height, width, depth and colour type."""
+    start = len(_SIGNATURE)
+    if not body.startswith(_SIGNATURE) or len(body) < start + _HEADER.size:
+        raise ValueError("what is no PNG file")
+    _, name, width, height, depth, colour = _HEADER.unpack_from(body, start)
+    if name != b"IHDR":
+        raise ValueError("what is no PNG file")
+    return height, width, depth, colour
 
 
 def _pillow() -> types.ModuleType:

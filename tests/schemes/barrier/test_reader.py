@@ -27,6 +27,15 @@ def test_a_copy_carries_the_bits_and_innocent_ones_do_not(owner, thief, innocent
         assert log10_p(owner, suspect) > -3, name
 
 
+def test_one_output_with_and_without_the_mark_tells_all_bits(make):
+    """So unmarked outputs are never given away: whoever has one can mark as the owner does."""
+    owner = make.owner(bits=barrier.DEFAULT_BITS)
+    inputs = make.spoiled(make.pictures(50, 1, side=32), 50)
+    marks = make.copied(make.sharpened(inputs), owner.served(inputs))
+    forged = owner.scores(lambda images: marks(make.sharpened(images)))
+    assert np.sign(forged).tolist() == owner.bits().signs.tolist()
+
+
 def test_the_mark_has_the_power_that_it_is_asked_for(owner, make):
     inputs = make.spoiled(make.pictures(2000, 60), 1)
     for psnr in (34.0, 40.0):
