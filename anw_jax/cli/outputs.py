@@ -130,7 +130,10 @@ def _address(_context, _option, text: str | None) -> tuple[str, int] | None:
 @click.option("--out", type=_PATH, help="New folder, for marked PNG files.")
 @click.option("--model", type=_PATH, help="File that says how the model is asked.")
 @click.option(
-    "--serve", metavar="[HOST:]PORT", callback=_address, help="Where; HOST is 127.0.0.1."
+    "--serve",
+    metavar="[HOST:]PORT",
+    callback=_address,
+    help="Where; HOST is 127.0.0.1 unless given.",
 )
 @value_option
 @click.option("--psnr", default=38.5, show_default=True, help="Strength in dB; less is more.")
