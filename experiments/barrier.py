@@ -1,10 +1,8 @@
 """Was a model trained on another's outputs? The keyed filter barrier (after Zhang et al. 2021).
 
 Command:   python run.py --config=experiments/barrier.py[:quick]
-           ... barrier.py:study for both tasks' copies, losses and changes (deblur);
+           ... barrier.py:study for all copies, losses and changes, and a fixed pattern (deblur);
            ... barrier.py:derain, derain_quick for the same on the second task;
-           ... barrier.py:removal for quick's copy behind a network that removes marks;
-           ... barrier.py:additive for copies of a filter beside those of a fixed pattern;
            ... barrier.py:paper_quick for the paper's own system at its smallest,
            paper, paper_derain for its table on two tasks, paper_absorbed for a model that
            absorbs the mark, paper_pictures for four marks in one barrier, and paper_scale for
@@ -40,13 +38,6 @@ _QUICK = {
     "num_fresh_keys": 2000,
 }
 
-
-_TWINS = {
-    "residual_1": _QUICK["copies"]["residual_1"],
-    "unet": {"model": {"name": "unet", "width": 8, "depth": 2}, "train": _HOW},
-}
-_ADDITIVE = {**_QUICK, "name": "barrier_additive", "copies": _TWINS, "additive": _TWINS}
-_REMOVAL = {"residual_1_removal": {"model": _SMALL, "train": _HOW, "change": "removal"}}
 
 
 def _copies() -> dict[str, dict[str, Any]]:
@@ -175,8 +166,6 @@ def get_config(variant: str = "study") -> ml_collections.ConfigDict:
         variant,
         study=_STUDY,
         quick=_QUICK,
-        additive=_ADDITIVE,
-        removal={**_QUICK, "name": "barrier_removal", "copies": _REMOVAL},
         derain_quick={**_QUICK, "name": "barrier_derain_quick", "task": "derain"},
         derain={**_STUDY, "name": "barrier_derain", "task": "derain"},
         paper=_PAPER,

@@ -114,6 +114,7 @@ def test_superseded_runs_are_kept_and_count_nowhere(studies):
     kept = {one.name: len(list(one.glob("seed*.json"))) for one in folder.iterdir()}
     assert kept == {
         "fig2i_quick": 3,
+        "barrier_additive_72_bits": 3,
         "barrier_quick_72_bits": 3,
         "diffusion_quick": 2,
         "diffusion_quick_without_twins": 3,
@@ -128,6 +129,7 @@ def test_superseded_runs_are_kept_and_count_nowhere(studies):
     for page, name in (
         ("fingerprints", "fingerprint_quick/"),
         ("model_watermarks", "multitask_quick/"),
+        ("output_watermarks", "barrier_additive_72_bits)"),
         ("output_watermarks", "barrier_quick_72_bits)"),
     ):
         text = (ROOT / "docs" / f"{page}.md").read_text()
