@@ -3,6 +3,7 @@
 Command:   python run.py --config=experiments/fingerprint.py[:quick]
            ... fingerprint.py:photos for the copies of quick alone, without a download
            ... fingerprint.py:study for 20 copies and the whole matrix of attacks
+           ... fingerprint.py:spread for 10 copies with the baseline carrier
 Takes:     quick about a quarter of an hour on two idle cores, by the speed of its network;
            each copy and each suspect resumes by itself
 Expect:    304 of 304 bits in each copy; every colluder named in coalitions of up to five; no
