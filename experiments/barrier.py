@@ -1,7 +1,7 @@
 """Was a model trained on another's outputs? The keyed filter barrier (after Zhang et al. 2021).
 
 Command:   python run.py --config=experiments/barrier.py[:quick]
-           ... barrier.py:study for all copies, losses and changes, and a fixed pattern (deblur);
+           ... barrier.py:study for all copies, losses, changes and a fixed pattern (deblur);
            ... barrier.py:derain, derain_quick for the same on the second task;
            ... barrier.py:paper_quick for the paper's own system at its smallest,
            paper, paper_derain for its table on two tasks, paper_absorbed for a model that
@@ -37,7 +37,6 @@ _QUICK = {
     },
     "num_fresh_keys": 2000,
 }
-
 
 
 def _copies() -> dict[str, dict[str, Any]]:
