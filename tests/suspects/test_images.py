@@ -1,8 +1,11 @@
 """Models from images to images, in every layout and range, and over HTTP."""
 
 import itertools
+import struct
+import zlib
 
 import numpy as np
+import PIL.ImageFile
 import pytest
 
 from anw_jax import data
@@ -147,6 +150,16 @@ def test_images_are_no_losses():
         twins.called().clipped()
     with pytest.raises(ValueError, match="must be one of image"):
         ask_images(twins.called(), IMAGES)
+
+
+@pytest.mark.parametrize(("size", "colour"), [((9, 8), 2), ((8, 9), 2), ((8, 8), 0)])
+def test_a_png_with_a_second_header_is_not_unpacked(size, colour, monkeypatch):
+    body = data.png_of(IMAGES[0])
+    header = b"IHDR" + struct.pack(">IIBBBBB", *size[::-1], 8, colour, 0, 0, 0)
+    again = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", lambda self: pytest.fail("unpacked"))
+    with pytest.raises(ValueError, match="a PNG that is cut off or damaged"):
+        read_png(body[:33] + again + body[33:], (8, 8))
 
 
 def test_a_damaged_png_is_an_image_or_one_error():

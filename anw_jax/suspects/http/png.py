@@ -44,7 +44,10 @@ def read_png(body: bytes, size: tuple[int, int]) -> np.ndarray:
         if not body.endswith(_END):
             raise ValueError("cut off")
         with _pillow().open(io.BytesIO(body), formats=["PNG"]) as image:
-            return np.array(image.convert("RGB"))
+            # Pillow goes by the last header of several, and unpacks the image only later.
+            if (image.size, image.mode) != ((width, height), "RGB"):
+                raise ValueError("several headers")
+            return np.array(image)
     except ImportError:
         raise
     except Exception as error:  # Pillow's readers share no base class
