@@ -3,9 +3,11 @@
 import http.server
 import os
 import re
+import time
 from typing import Any
 
 _SECONDS = 60
+_PIECE = 2**16
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -42,3 +44,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not re.fullmatch(r"[0-9]{1,12}", text) or int(text) > most:
             raise ValueError(f"Content-Length must be at most {most:,}, got {text!r:.40}")
         return int(text)
+
+    def body(self, most: int) -> bytes:
+        """Return the body, or what a client sends of it before it stops sending.
+
+        Raises:
+          ValueError: as `length`.
+          TimeoutError: it takes longer than `timeout`, in seconds, however it is sent.
+        """
+        body, length = bytearray(), self.length(most)
+        end = time.monotonic() + self.timeout
+        while left := length - len(body):
+            self.connection.settimeout(max(1e-3, end - time.monotonic()))
+            part = self.rfile.read1(min(left, _PIECE))
+            if not part:
+                break
+            body += part
+        self.connection.settimeout(self.timeout)
+        return bytes(body)

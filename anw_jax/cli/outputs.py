@@ -5,7 +5,9 @@ import hashlib
 import math
 import pathlib
 import re
+import signal
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -118,10 +120,12 @@ def _address(_context, _option, text: str | None) -> tuple[str, int] | None:
     """Read [HOST:]PORT."""
     if text is None:
         return None
-    host, _, port = text.rpartition(":")
-    if not re.fullmatch("[0-9]{1,5}", port) or int(port) >= 2**16 or ":" in host:
-        raise click.BadParameter(f"must be [HOST:]PORT, such as 8080, got {text!r}")
-    return host or "127.0.0.1", int(port)
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]:|([^][:]+):)?([0-9]{1,5})", text)
+    if not found or int(found[3]) >= 2**16:
+        raise click.BadParameter(
+            f"must be [HOST:]PORT, such as 8080, or [IPV6]:PORT, got {text!r}"
+        )
+    return found[1] or found[2] or "127.0.0.1", int(found[3])
 
 
 @click.command(short_help="Mark a folder of a model's outputs, or serve the model with them.")
@@ -145,8 +149,8 @@ def protect(folder, outputs, out, model, serve, beacon_value, psnr, base, as_jso
     With --outputs and --out the marked images are written as PNG. With --model and --serve each
     PNG that is posted to the address is answered with the model's output for it, marked: the
     same bytes as in a file. The model's file is like that of a suspect, with answer = "image".
-    There are no accounts and no TLS: for others than you, put a web server in front. Ctrl-C
-    ends it.
+    There are no accounts and no TLS: for others than you, put a web server in front. Ctrl-C or
+    SIGTERM ends it.
 
     Serve marked images, and never unmarked ones. With --base a model that was changed since the
     commitment is refused: suspects are compared with what the committed one answers. With
@@ -225,7 +229,7 @@ def _mark_files(
 def _serve(
     model: pathlib.Path, decoder: Any, kernel: np.ndarray, address: tuple[str, int]
 ) -> dict[str, int]:
-    """Serve a model with marked outputs until Ctrl-C; return how many requests there were."""
+    """Serve a model with marked outputs until Ctrl-C or SIGTERM; return numbers of requests."""
     from anw_jax.audit.declare import close
     from anw_jax.audit.suspect_file import SuspectFile
     from anw_jax.cli.serving import MarkingServer
@@ -235,13 +239,23 @@ def _serve(
     try:
         check_own_model(decoder, asked)
         with MarkingServer(asked, kernel, *address) as server:
-            click.echo(f"post PNG files to {server.address}; Ctrl-C ends", file=sys.stderr)
-            with contextlib.suppress(KeyboardInterrupt):
+            with contextlib.suppress(KeyboardInterrupt), _sigterm_as_ctrl_c():
+                click.echo(f"post PNG files to {server.address}; Ctrl-C ends", file=sys.stderr)
                 server.serve_forever()
             server.finish()
             return dict(server.counts)
     finally:
         close(asked)
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, which service managers send, raise KeyboardInterrupt."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _too_few(num_bits: int, alpha: float) -> list[str]:

@@ -1,7 +1,8 @@
 """The server of `anw model protect --serve`: sends marked outputs of a model, and no others.
 
-It has no accounts and no TLS. A browser lets no other site send PNG files here: they are not
-among the content types that need no permission.
+It has no accounts and no TLS. A browser lets no page of another site send PNG files here: they
+are not among the content types that need no permission. A site that points its own name to this
+machine gets past that; like all others it gets marked outputs alone.
 """
 
 import contextlib
@@ -47,7 +48,7 @@ class MarkingServer(http_server.Server):
     Args:
       model: the owner's; it gives images for images.
       kernel: of `barrier.keyed_kernel`. **Secret**.
-      host: address of this machine at which to listen.
+      host: name or address of this machine at which to listen, IPv4 or IPv6.
       port: 0 for any that is free.
 
     Attributes:
@@ -67,18 +68,20 @@ class MarkingServer(http_server.Server):
         self.counts: Counter[str] = Counter(served=0, refused=0, failed=0)
         self._counting = threading.Lock()
         self.places = threading.BoundedSemaphore(_MOST_AT_ONCE)
+        if ":" in host:
+            self.address_family = socket.AF_INET6
         try:
             super().__init__((host, port), _Handler)
         except OSError as error:
             raise OSError(
-                f"--serve must be a free address of this machine, got {host}:{port} "
-                f"({error.strerror})"
+                "--serve must be a free address of this machine, got "
+                f"{_joined(host, port)} ({error.strerror})"
             ) from None
 
     @property
     def address(self) -> str:
         """Where PNG files are posted."""
-        return f"http://{self.server_address[0]}:{self.server_port}/"
+        return f"http://{_joined(*self.server_address[:2])}/"
 
     def picture(self, body: bytes) -> np.ndarray:
         """Read what was posted, uint8 `[H, W, 3]`.
@@ -125,6 +128,10 @@ class MarkingServer(http_server.Server):
             self.places.acquire(timeout=max(0.0, end - time.monotonic()))
 
 
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class _Handler(http_server.Handler):
     server: MarkingServer
     # Also of what the standard library refuses: one line.
@@ -149,11 +156,11 @@ class _Handler(http_server.Handler):
         if kind != "image/png":
             raise RefusedError(415, f"Content-Type must be image/png, got {kind!r:.40}")
         try:
-            return self.rfile.read(self.length(_MOST_BYTES))
+            return self.body(_MOST_BYTES)
         except ValueError as error:
             raise RefusedError(413, str(error)) from None
         except TimeoutError:
-            raise RefusedError(408, f"nothing arrived for {self.timeout} seconds") from None
+            raise RefusedError(408, f"send the picture within {self.timeout} seconds") from None
 
     def _refuse(self, error: RefusedError) -> None:
         self.server.count("failed" if error.code == _FAILED else "refused")

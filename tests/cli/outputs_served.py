@@ -9,7 +9,7 @@ import re
 import numpy as np
 import PIL.Image
 
-from anw_jax import data, schemes
+from anw_jax import data, schemes, suspects
 from anw_jax.keys import MarkKey, Plan
 from tests.cli import outputs_asked as world
 from tests.cli.test_outputs import PAGE, VALUE, smooth, write
@@ -75,7 +75,7 @@ def words(place, *more, serve="0"):
 
 
 def ask(server, body=b"", method="POST", **headers) -> tuple[int, bytes, dict[str, str]]:
-    line = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+    line = http.client.HTTPConnection(*server.server_address[:2], timeout=30)
     sent = {"Content-Type": "image/png", **{k.replace("_", "-"): v for k, v in headers.items()}}
     try:
         line.request(method, "/", body, {k: v for k, v in sent.items() if v is not None})
@@ -117,6 +117,11 @@ def opened(body: bytes):
 
 
 PNG = data.png_of(smooth(5, 1)[0])
+
+NEGATIVE = suspects.CallableSuspect(
+    lambda x: 1 - x, suspects.Declaration(answer="image"), identity="negative"
+)
+KERNEL = np.zeros((7, 7, 3, 3), np.float32)
 
 HUGE = PNG[:16] + (2**14).to_bytes(4, "big") + (2**14).to_bytes(4, "big") + PNG[24:]
 

@@ -304,3 +304,21 @@ def test_answers_that_do_not_fit_fail_the_probe(place, capsys, change, text):
     assert run(["probe", case]) != 0
     said = capsys.readouterr()
     assert text in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--outputs", "a"),
+        ("--model", "a"),
+        ("--serve", "80"),
+        ("--outputs", "a", "--serve", "80"),
+        ("--outputs", "a", "--out", "b", "--model", "c"),
+        ("--outputs", "a", "--out", "b", "--model", "c", "--serve", "80"),
+    ],
+)
+def test_a_folder_or_a_model_is_marked_and_not_both(anw, place, options):
+    ran = anw("model", "protect", place / "mark", "--beacon-value", VALUE, *options)
+    assert ran.code == 2
+    assert "give --outputs and --out to mark a folder, or --model and --serve" in ran.err

@@ -6,11 +6,14 @@ import json
 import os
 import pathlib
 import re
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -21,6 +24,8 @@ from anw_jax.keys import MarkKey
 from tests.cli import outputs_asked as world
 from tests.cli.outputs_served import (
     BAD,
+    KERNEL,
+    NEGATIVE,
     OWN,
     PNG,
     TOML,
@@ -34,9 +39,9 @@ from tests.cli.outputs_served import (
     told,
     words,
 )
-from tests.cli.test_outputs import VALUE, barrier, smooth, write
+from tests.cli.test_outputs import barrier, smooth, write
 
-pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
+pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1", "::1"])]
 
 
 @pytest.fixture(scope="module")
@@ -278,12 +283,72 @@ def test_a_rounding_more_or_less_is_no_other_model(protect, place):
     assert protect(place, lambda server: None).code == 0
 
 
-@pytest.mark.parametrize("text", ["", "x", "1:2:3", "[::1]:80", "65536", "-1", "8080:", "٣"])
+def test_a_client_that_sends_drop_by_drop_loses_its_place(protect, place, monkeypatch):
+    monkeypatch.setattr(serving._Handler, "timeout", 0.5)
+    monkeypatch.setattr(serving, "_MOST_AT_ONCE", 1)
+    model_in(place)
+    got = []
+
+    def do(server):
+        with socket.create_connection(server.server_address) as line:
+            head = f"Content-Type: image/png\r\nContent-Length: {len(PNG)}"
+            line.sendall(f"POST / HTTP/1.1\r\n{head}\r\n\r\n".encode())
+            for byte in PNG[:20]:
+                line.sendall(bytes([byte]))
+                time.sleep(0.1)
+                if select.select([line], [], [], 0)[0]:
+                    break
+            line.shutdown(socket.SHUT_WR)
+            got.append(line.makefile("rb").read())
+        assert ask(server, PNG)[0] == 200
+
+    ran = protect(place, do, "--json")
+    assert b" 408 " in got[0].splitlines()[0]
+    assert got[0].endswith(b"send the picture within 0.5 seconds\n")
+    assert json.loads(ran.out) == {"served": 1, "refused": 1, "failed": 0}
+
+
+def test_it_is_served_over_ipv6(protect, place):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    model_in(place)
+
+    def do(server):
+        assert ask(server, PNG)[0] == 200
+        with pytest.raises(OSError, match=rf"got \[::1\]:{server.server_port} \(Address"):
+            serving.MarkingServer(NEGATIVE, KERNEL, "::1", server.server_port)
+
+    ran = protect(place, do, serve="[::1]:0")
+    assert re.match(r"post PNG files to http://\[::1\]:\d+/; Ctrl-C", ran.err)
+    assert ran.out.startswith("1 marked images served")
+
+
+def test_sigterm_ends_it_as_ctrl_c_does(protect, place):
+    model_in(place)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def do(server):
+        assert ask(server, PNG)[0] == 200
+        assert signal.getsignal(signal.SIGTERM) != before
+        signal.raise_signal(signal.SIGTERM)
+
+    ran = protect(place, do)
+    assert ran.code == 0
+    assert ran.out.startswith("1 marked images served; 0 requests refused, 0 without")
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "1:2:3", "[::1]", "[::1]80", "::1:80", "[x]:80", "65536", "-1", "8080:", "٣"],
+)
 def test_what_is_no_address_is_refused(protect, place, text):
     model_in(place)
     ran = protect(place, lambda server: pytest.fail("it is served"), serve=text)
     assert ran.code == 2
-    assert f"must be [HOST:]PORT, such as 8080, got {text!r}" in ran.err
+    assert f"must be [HOST:]PORT, such as 8080, or [IPV6]:PORT, got {text!r}" in ran.err
 
 
 def test_a_port_that_is_taken_is_one_line(protect, place):
@@ -292,34 +357,9 @@ def test_a_port_that_is_taken_is_one_line(protect, place):
     def do(server):
         port = server.server_port
         with pytest.raises(OSError, match=rf"free address .* got 127.0.0.1:{port} \(Address"):
-            serving.MarkingServer(
-                suspects.CallableSuspect(
-                    lambda x: x, suspects.Declaration(answer="image"), identity="same"
-                ),
-                np.zeros((7, 7, 3, 3), np.float32),
-                "127.0.0.1",
-                port,
-            )
+            serving.MarkingServer(NEGATIVE, KERNEL, "127.0.0.1", port)
 
     assert protect(place, do).code == 0
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        (),
-        ("--outputs", "a"),
-        ("--model", "a"),
-        ("--serve", "80"),
-        ("--outputs", "a", "--serve", "80"),
-        ("--outputs", "a", "--out", "b", "--model", "c"),
-        ("--outputs", "a", "--out", "b", "--model", "c", "--serve", "80"),
-    ],
-)
-def test_a_folder_or_a_model_is_marked_and_not_both(anw, place, options):
-    ran = anw("model", "protect", place / "mark", "--beacon-value", VALUE, *options)
-    assert ran.code == 2
-    assert "give --outputs and --out to mark a folder, or --model and --serve" in ran.err
 
 
 def test_a_file_of_no_image_model_is_refused(protect, place):
@@ -333,7 +373,8 @@ def test_a_file_of_no_image_model_is_refused(protect, place):
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_it_with_a_count(place):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_a_count(place, sent):
     model_in(place)
     command = [sys.executable, "-m", "anw_jax.cli", *words(place)]
     root = pathlib.Path(__file__).resolve().parents[2]
@@ -350,7 +391,7 @@ def test_ctrl_c_ends_it_with_a_count(place):
         line = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         line.request("POST", "/", PNG, {"Content-Type": "image/png"})
         assert line.getresponse().status == 200
-        served.send_signal(signal.SIGINT)
+        served.send_signal(sent)
         out, err = served.communicate(timeout=60)
     finally:
         served.kill()

@@ -136,7 +136,7 @@ class _Handler(http_server.Handler):
         )
 
     def _step(self, name: str) -> bytes:
-        given = _json.loads(self._body(_MOST_JSON))
+        given = _json.loads(self.body(_MOST_JSON))
         if not isinstance(given, dict):
             raise ValueError(f"the request must be an object, got {given!r:.40}")
         session = self.server.session
@@ -161,9 +161,6 @@ class _Handler(http_server.Handler):
                 left -= len(part)
         steps.set_time(file, query.get("modified", [""])[0])
         return b"{}"
-
-    def _body(self, most: int) -> bytes:
-        return self.rfile.read(self.length(most))
 
     def _refuse(self, code: int, why: str) -> None:
         self._send_json(code, {"error": why})
