@@ -29,8 +29,6 @@ class PictureSettings(RunSettings):
       stage_2: that of the extractor alone, on the proxies' outputs too.
       proxies: the copies of stage 2, by name, trained on the owner's own pairs. The authors
         have one, a U-Net trained with L2.
-      twins: whether each proxy has a twin, trained on unmarked outputs, that the extractor of
-        stage 2 must tell from it. The authors have none.
       own: how the owner's network is trained, on clean pairs; None for a classical filter.
       nets: barrier and extractor; with `absorbed`, a target model that gives marked outputs.
       weights: of the losses.
@@ -47,7 +45,6 @@ class PictureSettings(RunSettings):
     stage_1: PictureTraining
     stage_2: PictureTraining
     proxies: Mapping[str, CopySettings]
-    twins: bool = False
     own: CopySettings | None = None
     nets: PictureBarrier = _NETS
     weights: PictureWeights = _WEIGHTS

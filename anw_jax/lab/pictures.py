@@ -135,23 +135,12 @@ def _system(run: CopiesRun, own: ImagesFn) -> _System:
 
 
 def _beside_proxies(run: CopiesRun, pairs: train.Pairs, served: np.ndarray) -> Triples:
-    """Train proxies on what is served; return each pair once beside every proxy's output.
-
-    With twins, each pair is there again with a twin's output for the model's own: R must draw
-    the blank for it, and the mark when the barrier marks it.
-    """
-
-    def answers(name: str, proxy: CopySettings, outputs: np.ndarray) -> np.ndarray:
-        variables = copies.trained(run, name, proxy, train.Pairs(pairs.inputs, outputs))
-        return train.restore(proxy.model, variables, pairs.inputs)
-
+    """Train proxies on what is served; return each pair once beside every proxy's output."""
     parts = []
     for name, proxy in run.settings.proxies.items():
-        copied = answers(f"proxy.{name}", proxy, served)
-        parts.append(Triples(*pairs, copied))
-        if run.settings.twins:
-            unmarked = answers(f"twin.{name}", proxy, pairs.outputs)
-            parts.append(Triples(pairs.inputs, unmarked, copied))
+        stolen = train.Pairs(pairs.inputs, served)
+        variables = copies.trained(run, f"proxy.{name}", proxy, stolen)
+        parts.append(Triples(*pairs, train.restore(proxy.model, variables, pairs.inputs)))
     return Triples(*map(np.concatenate, zip(*parts, strict=True)))
 
 

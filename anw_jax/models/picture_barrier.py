@@ -22,6 +22,9 @@ Params = dict[str, Any]
 # H's change of an image before training, as a share of what a U-Net gives: about 0.05.
 _FIRST_CHANGE = 0.1
 
+# Keeps a change of 0 from being divided by 0; the mean square of H's first change is near 0.25.
+_NO_CHANGE = 1e-6
+
 # Judges every pixel from the 7x7 around it, by the mean of its three outputs.
 _DISCRIMINATOR_WIDTH = 16
 
@@ -35,9 +38,12 @@ class PictureBarrier:
       depth: halvings of H and R; at the lowest resolution, every value must see a border.
       absorbed: a target model that gives marked outputs itself and takes H's place; None for
         a barrier behind any model.
+      psnr: dB of every marked image before it is clipped: H's change is scaled to it. None
+        leaves it to the pixel loss, as the authors do, which needs many more steps.
 
     Raises:
-      TypeError, ValueError: a number below 1, a target model of another class.
+      TypeError, ValueError: a number that is not above 0, a target model of another class, or
+        one with a PSNR, which only a barrier can keep.
 
     Example:
       >>> nets = PictureBarrier(width=4, depth=1)
@@ -49,12 +55,17 @@ class PictureBarrier:
     width: int = 16
     depth: int = 3
     absorbed: ImageToImage | None = None
+    psnr: float | None = None
 
     def __post_init__(self):
         for name in ("width", "depth"):
             _check.integer_at_least(1, **{name: getattr(self, name)})
+        if self.psnr is not None:
+            _check.positive(psnr=self.psnr)
         if self.absorbed is not None:
             _check.is_instance(ImageToImage, absorbed=self.absorbed)
+            if self.psnr is not None:
+                raise ValueError(f"psnr must be None for an absorbed model, got {self.psnr}")
 
     def check_sides(self, height: int, width: int) -> None:
         """Check that images can be halved as often as the networks do.
@@ -110,7 +121,10 @@ class PictureBarrier:
             return self.absorbed.apply({"params": params["barrier"]}, inputs)
         seen = jnp.concatenate([outputs, pictures], -1) - 0.5
         change = self._unet.apply({"params": params["barrier"]}, seen)
-        return outputs + _FIRST_CHANGE * change
+        if self.psnr is None:
+            return outputs + _FIRST_CHANGE * change
+        rms = jnp.sqrt(jnp.square(change).mean((1, 2, 3), keepdims=True) + _NO_CHANGE)
+        return outputs + 10.0 ** (-self.psnr / 20.0) * change / rms
 
     def draw(self, params: Params, images: jax.Array) -> jax.Array:
         """Return what R draws for images, float32 `[b, H, W, 3]`; to be clipped to [0, 1].

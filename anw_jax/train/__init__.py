@@ -40,6 +40,7 @@ from anw_jax.train.recipe import (
     Privatizer,
     Recipe,
     classification_batch,
+    crop,
 )
 from anw_jax.train.runner import SegmentReport, StartReport, TrainResult, fit
 from anw_jax.train.settings import SCHEDULES, TrainSettings, learning_rate_fn
@@ -74,6 +75,7 @@ __all__ = [
     "classification_batch",
     "classification_loss",
     "classification_step",
+    "crop",
     "cross_entropy",
     "denoising_loss",
     "evaluate",

@@ -222,14 +222,17 @@ def augment(key: jax.Array, images: jax.Array, settings: TrainSettings) -> jax.A
     return images
 
 
-def crop(images: jax.Array, offsets: jax.Array, padding: int) -> jax.Array:
-    """Cut images of the old size out of images padded with black.
+def crop(
+    images: jax.Array, offsets: jax.Array, padding: int, *, mode: str = "constant"
+) -> jax.Array:
+    """Cut images of the old size out of padded ones.
 
     Args:
       images: `[b, H, W, 3]`.
       offsets: int32 `[b, 2]`, top row and left column in the padded image, each in
         [0, 2 padding]; `padding` leaves the image as it was.
-      padding: black pixels on each side.
+      padding: pixels on each side, below the images' sides with "reflect".
+      mode: how `jnp.pad` fills them; "constant" is black.
 
     Returns:
       `[b, H, W, 3]`, the dtype of `images`.
@@ -237,7 +240,7 @@ def crop(images: jax.Array, offsets: jax.Array, padding: int) -> jax.Array:
     chex.assert_rank(images, 4)
     chex.assert_shape(offsets, (len(images), 2))
     widths = ((0, 0), (padding, padding), (padding, padding), (0, 0))
-    padded = jnp.pad(images, widths)
+    padded = jnp.pad(images, widths, mode)
 
     def cut(image: jax.Array, offset: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice(image, (offset[0], offset[1], 0), images.shape[1:])

@@ -33,6 +33,12 @@ def test_crop_agrees_with_pixel_by_pixel(images, rng):
     np.testing.assert_array_equal(cropped[2], images[2])
 
 
+def test_crop_fills_by_reflection_too(images):
+    moved = crop(images[:1], np.array([[0, 3]], np.int32), 2, mode="reflect")
+    rows, columns = [2, 1, 0, 1, 2, 3], [1, 2, 3, 4, 3]
+    np.testing.assert_array_equal(moved[0], images[0][rows][:, columns])
+
+
 def test_mirror_turns_columns_of_the_chosen(images):
     is_mirrored = np.arange(len(images)) % 2 == 0
     expected = np.stack(

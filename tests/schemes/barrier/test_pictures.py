@@ -1,6 +1,8 @@
 """The paper's own system: NC and SR, losses that switch off, and both stages."""
 
+import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -94,6 +96,8 @@ def test_weights_below_zero_and_odd_batches_are_refused():
         PictureWeights(mark=-1.0)
     with pytest.raises(ValueError, match="batch_size must be even, got 3"):
         PictureTraining(num_steps=1, batch_size=3)
+    with pytest.raises(ValueError, match="max_shift must be"):
+        PictureTraining(num_steps=1, max_shift=-1)
 
 
 def test_each_loss_has_a_naive_twin():
@@ -186,6 +190,48 @@ def test_shapes():
     assert judged == (4, SIDE, SIDE)
 
 
+def test_a_barrier_keeps_its_psnr():
+    batch, nets = floats(), dataclasses.replace(NETS, psnr=31.0)
+    own = nets.init(jax.random.key(0), (SIDE, SIDE, 3))
+    marked = nets.mark(own, batch.inputs, batch.outputs, batch.copied)
+    squared = np.square(np.asarray(marked - batch.outputs, np.float64)).mean((1, 2, 3))
+    np.testing.assert_allclose(-10.0 * np.log10(squared), 31.0, atol=0.01)
+    free = NETS.mark(own, batch.inputs, batch.outputs, batch.copied) - batch.outputs
+    ratio = np.asarray(marked - batch.outputs) / np.asarray(free)
+    one = np.broadcast_to(np.median(ratio, (1, 2, 3), keepdims=True), ratio.shape)
+    np.testing.assert_allclose(ratio, one, rtol=0.02)
+
+
+def test_the_extractor_sees_each_image_moved():
+    """A naive twin: the loss is that of images moved by numpy, by one of the allowed shifts."""
+    state = {"marks": jnp.asarray(checks())}
+    batch = floats()._replace(copied=None)
+    batch = Triples(*(shown[:2] for shown in batch[:2]))
+    own = {part: jnp.asarray(1.0) for part in ("barrier", "extractor", "discriminator")}
+    weights = PictureWeights(**{**OFF, "clean": 1.0})
+
+    def clean(max_shift, key):
+        loss, _ = networks_loss(Toy(), weights, max_shift)(own, state, batch, key)
+        return float(loss)
+
+    shown = np.concatenate([np.asarray(images, np.float64) for images in batch[:2]])
+    padded = np.pad(shown, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
+    errors = [
+        [
+            np.mean((padded[n, i : i + SIDE, j : j + SIDE] ** 2 - 1.0) ** 2)
+            for i in range(3)
+            for j in range(3)
+        ]
+        for n in range(4)
+    ]
+    possible = [np.mean(each) for each in itertools.product(*errors)]
+    assert clean(0, jax.random.key(0)) == pytest.approx(np.mean([row[4] for row in errors]))
+    found = [clean(1, jax.random.key(seed)) for seed in range(4)]
+    for loss in found:
+        assert np.min(np.abs(np.asarray(possible) - loss)) < 1e-6
+    assert len(set(found)) == 4
+
+
 def test_the_absorbed_model_takes_the_barriers_place():
     batch, net = floats(), ImageToImage("plain", width=2, depth=1)
     absorbed = PictureBarrier(width=2, depth=1, absorbed=net)
@@ -199,6 +245,10 @@ def test_bad_networks_are_one_clear_error():
         NETS.init(jax.random.key(0), (9, 8, 3))
     with pytest.raises(TypeError, match="absorbed must be"):
         PictureBarrier(absorbed="plain")
+    with pytest.raises(ValueError, match="psnr must be"):
+        PictureBarrier(psnr=0.0)
+    with pytest.raises(ValueError, match="psnr must be None for an absorbed model, got 36"):
+        PictureBarrier(absorbed=ImageToImage(), psnr=36.0)
 
 
 @pytest.mark.parametrize(

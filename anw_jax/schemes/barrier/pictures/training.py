@@ -6,6 +6,7 @@ One step serves both stages and the absorbed variant: what differs is how marked
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import chex
@@ -25,6 +26,9 @@ Params = dict[str, Any]
 _WARMUP_SHARE = 0.05
 _WEIGHTS = PictureWeights()
 _BATCH = 250
+
+# Keeps the draws of shifts apart from those of marks, which the same key makes.
+_SHIFTS = 1
 
 
 class Triples(NamedTuple):
@@ -49,6 +53,9 @@ class PictureTraining:
       num_steps: of Adam.
       batch_size: images of a step, even: halves have the same marks, for consistency.
       learning_rate: its peak.
+      max_shift: pixels, below the images' sides. R is shown images moved by up to so many along
+        both axes, filled by reflection, and has to draw the mark where it belongs. So H cannot
+        tie the mark to places, which copies learn badly. The authors have no shifts, 0.
 
     Raises:
       TypeError, ValueError: a field out of its range.
@@ -57,6 +64,7 @@ class PictureTraining:
     num_steps: int
     batch_size: int = 16
     learning_rate: float = 1e-3
+    max_shift: int = 0
 
     def __post_init__(self):
         _check.integer_at_least(1, num_steps=self.num_steps)
@@ -64,6 +72,7 @@ class PictureTraining:
         if self.batch_size % 2:
             raise ValueError(f"batch_size must be even, got {self.batch_size}")
         _check.positive(learning_rate=self.learning_rate)
+        _check.integer_at_least(0, max_shift=self.max_shift)
 
 
 def train_barrier(
@@ -170,10 +179,13 @@ def draw(nets: PictureBarrier, params: Params, images: np.ndarray) -> np.ndarray
     return np.concatenate([np.asarray(_drawn(nets, params, images[r])) for r in _rows(images)])
 
 
-def networks_loss(nets: PictureBarrier, weights: PictureWeights) -> train.LossFn:
+def networks_loss(
+    nets: PictureBarrier, weights: PictureWeights, max_shift: int = 0
+) -> train.LossFn:
     """Make the loss of H and R on prepared `Triples`; the marks are the model state.
 
-    Its metrics are the terms that are switched on, unweighted.
+    Its metrics are the terms that are switched on, unweighted. `max_shift` is that of
+    `PictureTraining`.
     """
 
     def loss_fn(params: Params, state: Any, batch: Triples, rng: chex.PRNGKey) -> Any:
@@ -181,17 +193,20 @@ def networks_loss(nets: PictureBarrier, weights: PictureWeights) -> train.LossFn
         marked = nets.mark(params, batch.inputs, batch.outputs, pictures)
         judged = nets.judge(params, marked) if weights.adversarial else None
         terms = losses.embedding_terms(weights, marked, batch.outputs, judged)
-        terms |= _extraction_terms(nets, weights, params, state, batch, marked, pictures)
+
+        def draw(images: jax.Array) -> jax.Array:
+            return nets.draw(params, _shifted(images, max_shift, rng))
+
+        terms |= _extraction_terms(draw, weights, state["marks"], batch, marked, pictures)
         return losses.weighted_sum(weights, terms), (state, terms)
 
     return loss_fn
 
 
 def _extraction_terms(
-    nets: PictureBarrier,
+    draw: Callable[[jax.Array], jax.Array],
     weights: PictureWeights,
-    params: Params,
-    state: Any,
+    marks: jax.Array,
     batch: Triples,
     marked: jax.Array,
     pictures: jax.Array,
@@ -206,14 +221,23 @@ def _extraction_terms(
         images.append(batch.copied)
     if weights.clean:
         images += [batch.inputs, batch.outputs]
-    drawn = nets.draw(params, jnp.concatenate(images))
+    drawn = draw(jnp.concatenate(images))
     clean = drawn[-2 * n :] if weights.clean else None
     terms = losses.extraction_terms(weights, drawn[:n], pictures, clean)
     if batch.copied is None:
         return terms
-    first = jnp.broadcast_to(state["marks"][:1], pictures.shape)
+    first = jnp.broadcast_to(marks[:1], pictures.shape)
     copied = losses.extraction_terms(weights, drawn[n : 2 * n], first, clean)
     return {name: (value + copied[name]) / 2 for name, value in terms.items()}
+
+
+def _shifted(images: jax.Array, max_shift: int, rng: chex.PRNGKey) -> jax.Array:
+    """Move each image by its own whole number of pixels, filled by reflection."""
+    if not max_shift:
+        return images
+    key = jax.random.fold_in(rng, _SHIFTS)
+    offsets = jax.random.randint(key, (len(images), 2), 0, 2 * max_shift + 1)
+    return train.crop(images, offsets, max_shift, mode="reflect")
 
 
 def _discriminator_loss(nets: PictureBarrier) -> train.LossFn:
@@ -291,7 +315,7 @@ def _step(
         optimizer = optax.chain(optax.clip_by_global_norm(1.0), train.adam(schedule))
         return train.make_step(loss_fn, optimizer, trained=trained, prepare_fn=_prepared)
 
-    networks = step_of(networks_loss(nets, weights), trained)
+    networks = step_of(networks_loss(nets, weights, settings.max_shift), trained)
     if not weights.adversarial:
         return networks
     discriminator = step_of(_discriminator_loss(nets), ("discriminator",))
