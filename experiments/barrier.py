@@ -98,8 +98,10 @@ _IN_TABLE = (
     "unet_perceptual_adversarial",
 )
 _BREAKERS = ("unet_flips", "unet_overwrite", "foreign")
-# In a few thousand steps the pixel loss leaves small networks near 32 dB, so the mark's power is
-# given. R sees images moved, or H would tie the mark to places, which copies do not learn.
+
+# In a few thousand steps the pixel loss leaves small networks near 32 dB, so the power of the
+# mark is given. R sees images moved, or H would tie the mark to places, which copies do not
+# learn.
 _SHIFT = 8
 _NETS = {"width": 8, "depth": 3, "psnr": 35.5}
 _PAPER = {

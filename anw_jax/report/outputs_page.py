@@ -134,6 +134,9 @@ def _copy(name: str, row: dict[str, Any], settings: dict[str, Any]) -> Copy:
     )
 
 
+_LOSSES = {"l1": "L1", "l2": "L2", "perceptual": "perceptual"}
+
+
 def trained_on(settings: dict[str, Any]) -> str:
     """Say what a copy was trained on, from its settings."""
     parts = [
@@ -151,7 +154,7 @@ def trained_on(settings: dict[str, Any]) -> str:
         "removal": ["after a network that was trained to remove such marks"],
     }[settings["change"]]
     how = settings["train"]
-    parts.append(f"by the {how['distance']} distance")
+    parts.append(f"with the {_LOSSES[how['distance']]} loss")
     if how["adversarial"]:
         parts.append("with a discriminator")
     if how["flips"]:

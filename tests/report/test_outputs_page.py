@@ -62,10 +62,10 @@ def test_the_page_says_what_is_shown_and_what_is_not(folder, capsys):
     assert text.count("Use of the outputs not shown at level 1e-06") == 1
     assert "70 of 72" in text
     assert (
-        "served outputs, as JPEG of quality 75, by the l1 distance, with a discriminator, half "
+        "served outputs, as JPEG of quality 75, with the L1 loss, with a discriminator, half "
         "of the pairs mirrored, then 10 epochs on clean pairs"
     ) in text
-    assert "clean pairs of its own, by the l2 distance" in text
+    assert "clean pairs of its own, with the L2 loss" in text
     assert "by whatever path they would have come into its data" in text
     assert text.count('alt="difference times ten"') == 2
     assert "<script" not in text

@@ -55,7 +55,7 @@ def test_the_page_shows_pictures_and_says_that_there_is_no_verdict(folder, capsy
     assert text.count('alt="extracted mark') == 2
     assert text.count('alt="picture drawn for unet"') == 2
     assert "picture drawn for innocent" not in text
-    assert text.index("served outputs, by the l1 distance") < text.index("clean pairs of its")
+    assert text.index("served outputs, with the L1 loss") < text.index("clean pairs of its")
     assert "<script" not in text
     assert main([str(folder)]) == 0
     assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
