@@ -1,5 +1,8 @@
 """Mark a model's outputs with the bits of a key: the owner's part, after the beacon's value."""
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +17,8 @@ from anw_jax.schemes.barrier.reader import ImagesFn
 DEFAULT_PSNR = 38.5
 
 _BATCH = 256
+# For so many shapes of a batch the compiled program is kept: each takes some megabytes.
+_MOST_PROGRAMS = 16
 
 
 def keyed_kernel(decoder: Decoder, bits: Bits, psnr: float = DEFAULT_PSNR) -> np.ndarray:
@@ -49,12 +54,8 @@ def protect(kernel: np.ndarray, outputs: np.ndarray) -> np.ndarray:
       uint8 of the same shape, clipped and rounded.
     """
     outputs = _check.uint8_images(outputs=outputs)
-    chunks = [
-        jax.device_get(
-            _marked(jnp.asarray(kernel), jnp.asarray(outputs[start : start + _BATCH]))
-        )
-        for start in range(0, len(outputs), _BATCH)
-    ]
+    parts = [outputs[start : start + _BATCH] for start in range(0, len(outputs), _BATCH)]
+    chunks = [jax.device_get(_program(part.shape)(kernel, part)) for part in parts]
     return np.concatenate(chunks) if chunks else outputs.copy()
 
 
@@ -68,7 +69,13 @@ def protected(kernel: np.ndarray, model: ImagesFn) -> ImagesFn:
     return lambda images: protect(kernel, model(images))
 
 
-@jax.jit
+@functools.lru_cache(_MOST_PROGRAMS)
+def _program(shape: tuple[int, ...]) -> Callable[[np.ndarray, np.ndarray], jax.Array]:
+    """Return the program that marks a batch of one shape."""
+    # A function of its own: JAX keeps what it compiled for one as long as that exists.
+    return jax.jit(functools.partial(_marked))
+
+
 def _marked(kernel: jax.Array, outputs: jax.Array) -> jax.Array:
     images = outputs.astype(jnp.float32) / 255.0
     marked = images + apply_filter(kernel, images)

@@ -1,7 +1,9 @@
 """What the barrier marks, what a copy keeps of it, and what is refused."""
 
+import gc
 import inspect
 
+import jax
 import numpy as np
 import pytest
 
@@ -159,3 +161,13 @@ def test_bits_of_another_number_are_refused(owner):
 def test_no_outputs_are_marked_as_no_outputs(owner):
     kernel = barrier.keyed_kernel(owner.decoder, owner.bits())
     assert barrier.protect(kernel, np.zeros((0, 4, 4, 3), np.uint8)).shape == (0, 4, 4, 3)
+
+
+def test_images_of_many_sizes_leave_few_compiled_programs():
+    """Who posts images to a service chooses their sizes, and each program takes megabytes."""
+    client, kernel = jax.devices()[0].client, np.zeros((3, 3, 3, 3), np.float32)
+    before = len(client.live_executables())
+    for width in range(40, 60):
+        barrier.protect(kernel, np.zeros((1, 7, width, 3), np.uint8))
+    gc.collect()
+    assert len(client.live_executables()) - before <= 16
