@@ -30,7 +30,8 @@ sha = lambda body: hashlib.sha256(body).digest()
 mac = lambda key, message: hmac.digest(key, message, "sha256")
 fields = lambda *parts: b"".join(len(part).to_bytes(8, "big") + part for part in parts)
 canonical = lambda body: json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
-loads = lambda name, members: json.loads(members[name])
+once = lambda pairs: need(len(pairs) == len(dict(pairs)), "a name twice") or dict(pairs)
+loads = lambda name, members: json.loads(members[name], object_pairs_hook=once)
 statements = lambda of: tomllib.loads(of.get("statements.toml", b"").decode("utf-8-sig"))
 sums = lambda rows, unit, n: np.array([np.sort(rows[unit == u], 0).sum(0) for u in range(n)])
 
@@ -219,8 +220,7 @@ def log10_p_of(members, owner, declared, suspect, result):
     need(rule in rules and said["menu"] == len(rules), f"declared.json: rule for {suspect}")
     scores = scores_of(table, owner, rule["statistic"] or plan["statistic"])
     log_p = log_p_of(scores, owner.slots(loads(f"keys/{owner.name}.key", members)))
-    refused = sealed["unusable"]
-    if refused["num_unusable"] > rule["refusals"] * refused["num_images"]:
+    if (lost := sealed["unusable"])["num_unusable"] > rule["refusals"] * lost["num_images"]:
         return 0.0
     of = lambda group, name: statements(members).get(group, {}).get(name, {})
     person = {n: of("owners", n).get("batch_of") or n for n in declared["owners"]}
@@ -272,7 +272,7 @@ def check(given):
             number, _, power = said["p_text"].partition("e")
             rounded = math.log10(float(number)) + int(power or 0)
             above = [said["log10_p"], math.log10(said["p_value"]), rounded]
-            fits = least <= min(above) and max(above[0] - 1e-6, rounded - 0.05) < log10_p
+            fits = least <= np.min(above) and max(above[0] - 1e-6, rounded - 0.05) < log10_p
             fits &= said["outcome"] != "shown" or least <= math.log10(owner.plan["alpha"])
             need(fits, f"verdict.json: {name} against {suspect}: log10 p is {log10_p}")
             print(f"{name} against {suspect}: p {said['p_text']}, computed again")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 
 import pytest
@@ -126,6 +127,24 @@ def test_a_smaller_p_is_caught_by_both(named, tmp_path, edit):
     for ran in replays(packed(members, tmp_path / "b.zip")):
         assert ran.code == 8
         assert "verdict.json" in ran.err
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: re.sub(r'"p_value": [^,]+', '"p_value": NaN', text),
+        lambda text: re.sub(r'"p_text": "[^"]+"', '"p_text": "nan"', text),
+        lambda text: text.replace('"p_text"', '"p_text": "3e-14", "p_text"'),
+    ],
+)
+def test_a_number_that_is_none_or_a_name_twice_is_caught_by_both(named, tmp_path, edit):
+    """Of two values under one name, others may read the first."""
+    text = named["verdict.json"].decode()
+    assert edit(text) != text
+    members = with_index({**named, "verdict.json": edit(text).encode()})
+    replayed, checked = replays(packed(members, tmp_path / "b.zip"))
+    assert replayed.code != 0
+    assert checked.code == 8
 
 
 @pytest.mark.parametrize("more", [{"bob": {}}, {"ann": {"other": {"outcome": "shown"}}}])
