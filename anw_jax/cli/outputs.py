@@ -28,8 +28,8 @@ from anw_jax.keys import MarkKey, commit_scheme
 _PATH = click.Path(path_type=pathlib.Path)
 _MARK, _KEY, _DECODER = "mark.json", "mark.key", "decoder.npz"
 _GREY = (
-    "warning: the outputs of --public are grey, and the mark puts colour into them: who makes "
-    "them grey again removes most of it"
+    "warning: the outputs of --public are grey, and the mark puts colour into them: "
+    "whoever makes them grey again removes most of it"
 )
 
 
@@ -137,7 +137,7 @@ def _address(_context, _option, text: str | None) -> tuple[str, int] | None:
     "--serve",
     metavar="[HOST:]PORT",
     callback=_address,
-    help="Where; HOST is 127.0.0.1 unless given.",
+    help="Address to listen at; HOST is 127.0.0.1 unless given.",
 )
 @value_option
 @click.option("--psnr", default=38.5, show_default=True, help="Strength in dB; less is more.")
@@ -173,7 +173,7 @@ def protect(folder, outputs, out, model, serve, beacon_value, psnr, base, as_jso
         counts = _serve(model, decoder, kernel, serve)
         lines = [
             f"{counts['served']} marked images served; {counts['refused']} requests refused, "
-            f"{counts['failed']} without an answer of the model"
+            f"{counts['failed']} without an answer from the model"
         ]
         return show(as_json, counts, lines)
     number, reached = _mark_files(outputs, out, kernel)

@@ -20,9 +20,9 @@ class SplitNet:
     """A classifier that is cut after its fourth convolution.
 
     The bottom half turns images into activations of half their side; the top half turns those
-    into logits. Group normalisation: nothing depends on other images of a batch. A bottom half
-    of only two convolutions cannot tell what the task needs from the rest of the image: a
-    defence then costs the task more.
+    into logits. Group normalisation: nothing depends on other images of a batch. With only two
+    convolutions in the bottom half, the same defence cost the task far more
+    (docs/joint_training.md).
 
     Attributes:
       num_classes: at least 2.

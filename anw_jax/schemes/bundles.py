@@ -190,7 +190,8 @@ def _check_counts(case: ModelCase, asked: Mapping[str, Asked]) -> None:
         if any(said.get(what) != n for said, counts in pairs for what, n in counts.items()):
             raise ChangedFileError(
                 f"blind.json says another number of queries of {name!r}, or of those refused, "
-                "than its answers show: one of the two was edited"
+                "than its answers show: one of the two was edited, or the case was sealed by a "
+                "version that did not count them for each owner"
             )
 
 

@@ -126,8 +126,12 @@ KERNEL = np.zeros((7, 7, 3, 3), np.float32)
 HUGE = PNG[:16] + (2**14).to_bytes(4, "big") + (2**14).to_bytes(4, "big") + PNG[24:]
 
 BAD = {
-    "no PNG": ({"body": b"GIF89a"}, 422, "send a PNG file, got what is no PNG file"),
-    "nothing": ({"body": b""}, 422, "send a PNG file, got what is no PNG file"),
+    "no PNG": (
+        {"body": b"GIF89a"},
+        422,
+        "send a PNG file, got something that is not a PNG file",
+    ),
+    "nothing": ({"body": b""}, 422, "send a PNG file, got something that is not a PNG file"),
     "cut off": ({"body": PNG[:-20]}, 422, "send a PNG file, got a PNG that is cut off"),
     "grey": ({"body": of_mode("L")}, 422, "got a PNG of 8 bits and grey: it must have 8 bits"),
     "alpha": ({"body": of_mode("RGBA")}, 422, "got a PNG of 8 bits and RGB with alpha"),

@@ -152,7 +152,10 @@ BAD = {
         lambda b, k, n: (b"<html>busy</html>", "text/html"),
         "answers with content type 'text/html', not 'image/png': '<html>busy</html>'",
     ),
-    "what is no PNG": (lambda b, k, n: (b"GIF89a", k), "answers with what is no PNG file"),
+    "what is no PNG": (
+        lambda b, k, n: (b"GIF89a", k),
+        "answers with something that is not a PNG file",
+    ),
     "a truncated PNG": (lambda b, k, n: (b[:-40], k), "a PNG that is cut off or damaged"),
     "a damaged PNG": (
         lambda b, k, n: (b[:60] + bytes(20) + b[80:], k),

@@ -121,7 +121,7 @@ def test_a_model_in_a_file_of_onnx_is_served(anw, protect, tmp_path):
     assert got == wanted
     assert (
         ran.out
-        == "2 marked images served; 1 requests refused, 0 without an answer of the model\n"
+        == "2 marked images served; 1 requests refused, 0 without an answer from the model\n"
     )
 
 

@@ -175,4 +175,6 @@ def test_a_damaged_png_is_an_image_or_one_error():
         except ValueError as error:
             messages.append(str(error))
     assert len(messages) > 200
-    assert all(message.startswith(("a PNG ", "what is no PNG")) for message in messages)
+    assert all(
+        message.startswith(("a PNG ", "something that is not a PNG")) for message in messages
+    )

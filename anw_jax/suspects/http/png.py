@@ -67,10 +67,10 @@ def _header(body: bytes) -> tuple[int, int, int, int]:
     """Return height, width, depth and colour type."""
     start = len(_SIGNATURE)
     if not body.startswith(_SIGNATURE) or len(body) < start + _HEADER.size:
-        raise ValueError("what is no PNG file")
+        raise ValueError("something that is not a PNG file")
     _, name, width, height, depth, colour = _HEADER.unpack_from(body, start)
     if name != b"IHDR":
-        raise ValueError("what is no PNG file")
+        raise ValueError("something that is not a PNG file")
     return height, width, depth, colour
 
 
