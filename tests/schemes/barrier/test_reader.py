@@ -30,12 +30,24 @@ def test_a_copy_carries_the_bits_and_innocent_ones_do_not(owner, thief, innocent
 
 
 def test_one_output_with_and_without_the_mark_tells_all_bits(make):
-    """So unmarked outputs are never given away: whoever has one can mark as the owner does."""
+    """Whoever has both can mark as the owner does."""
     owner = make.owner(bits=barrier.DEFAULT_BITS)
     inputs = make.spoiled(make.pictures(50, 1, side=32), 50)
     marks = make.copied(make.sharpened(inputs), owner.served(inputs))
     forged = owner.scores(lambda images: marks(make.sharpened(images)))
     assert np.sign(forged).tolist() == owner.bits().signs.tolist()
+
+
+def test_one_served_output_and_a_model_of_the_same_task_tell_the_bits(make):
+    """So the bits are no secret to users: with them they can accuse whoever they mark for."""
+    owner = make.owner(bits=barrier.DEFAULT_BITS)
+    mine, others = make.innocent(9), make.innocent(11)
+    inputs = make.spoiled(make.pictures(50, 1, side=32), 50)
+    marks = make.copied(mine(inputs), owner.served(inputs))
+    asked = make.spoiled(make.pictures(7, 120), 7)
+    accused = make.copied(asked, marks(others(asked)))
+    assert log10_p(owner, others) > -3
+    assert log10_p(owner, accused) < -20
 
 
 def test_the_mark_has_the_power_that_it_is_asked_for(owner, make):
