@@ -299,3 +299,29 @@ def test_the_system_hides_a_picture_and_draws_it():
     result = pictures.train_classifier(drawn[0], [drawn[1]], num_epochs=8, seed=0)
     assert pictures.share_of_mark(result.state.variables, drawn[1], 0, 1) > 0.9
     assert pictures.share_of_mark(result.state.variables, drawn[0], 0, 1) < 0.1
+
+
+@pytest.mark.slow
+def test_a_mark_that_was_trained_with_shifts_is_found_in_moved_images():
+    """Moved by an odd number of rows, black stripes lie where white ones were."""
+    rng = np.random.default_rng(3)
+    smooth = rng.uniform(60, 190, (64, 1, 1, 3)) + rng.normal(0, 4, (64, SIDE, SIDE, 3))
+    outputs = np.clip(smooth, 0, 255).astype(np.uint8)
+    pairs, (mark,) = train.Pairs(outputs[::-1].copy(), outputs), checks()
+    nets = PictureBarrier(width=6, depth=2, psnr=26.0)
+    first = nets.init(jax.random.key(0), (SIDE, SIDE, 3))
+    found = {}
+    for max_shift in (0, 3):
+        how = PictureTraining(num_steps=600, learning_rate=3e-3, max_shift=max_shift)
+        result = pictures.train_barrier(nets, first, mark[None], pairs, how, seed=0)
+        own = result.state.params
+        served = pictures.serve(nets, own, mark, *pairs)
+        moved = [served[:, np.abs(np.arange(SIDE) - by)] for by in (0, 1, 3)]
+        drawn = [pictures.draw(nets, own, images) for images in (*moved, outputs)]
+        nc = [pictures.normalised_correlation(one, mark) for one in drawn]
+        found[max_shift] = [(one > pictures.SUCCESS).mean() for one in nc]
+    *with_shifts, unmarked = found[3]
+    assert min(with_shifts) > 0.9
+    assert unmarked < 0.1
+    assert found[0][0] > 0.9
+    assert max(found[0][1:]) < 0.1
