@@ -27,7 +27,7 @@ from anw_jax.cli.options import (
 from anw_jax.cli.output import NOT_SHOWN, ProgressLine, code_of_outcome, show
 from anw_jax.cli.owner_format import beacon_line
 from anw_jax.errors import AnwError, CaseError
-from anw_jax.keys import MarkKey, Plan, commit_scheme, one_time_key
+from anw_jax.keys import MarkKey, Plan, check_scheme_commitment, commit_scheme, one_time_key
 
 
 @click.group()
@@ -350,8 +350,9 @@ def _keys(folder: pathlib.Path):
     master = MarkKey.load(folder / "mark.key")
     paths = sorted(folder.glob("key*.json"), key=lambda path: int(path.stem[3:] or 0))
     for number, path in enumerate(paths, 1):
-        mark = ModelMark.load(path)
-        yield one_time_key(master, number), mark.open_decoder(), mark.plan, mark.publication
+        mark, key = ModelMark.load(path), one_time_key(master, number)
+        check_scheme_commitment(mark.commitment, key, mark.plan)
+        yield key, mark.open_decoder(), mark.plan, mark.publication
 
 
 def _one_key(folder: pathlib.Path, number: int) -> tuple[Any, ...]:

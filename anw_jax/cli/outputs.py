@@ -23,7 +23,7 @@ from anw_jax.cli.options import (
 from anw_jax.cli.output import show
 from anw_jax.cli.owner_format import beacon_line, value_word
 from anw_jax.errors import CaseError, CommitmentError
-from anw_jax.keys import MarkKey, commit_scheme
+from anw_jax.keys import MarkKey, check_scheme_commitment, commit_scheme
 
 _PATH = click.Path(path_type=pathlib.Path)
 _MARK, _KEY, _DECODER = "mark.json", "mark.key", "decoder.npz"
@@ -193,15 +193,16 @@ def _kernel(
     from anw_jax import schemes
     from anw_jax.schemes.case import ModelMark
 
-    plan = ModelMark.load(folder / _MARK).plan
+    mark, key = ModelMark.load(folder / _MARK), MarkKey.load(folder / _KEY)
+    check_scheme_commitment(mark.commitment, key, mark.plan)
     decoder = schemes.barrier.load_decoder(folder / _DECODER)
     if base is not None and (found := _digest(base)) != decoder.base:
         raise CommitmentError(
             f"{base} is not the committed model, {decoder.base[:16]}…, but {found[:16]}…: it "
             "was changed since the commitment; serve the committed one, or make a new mark"
         )
-    value = parse_beacon_value(plan, beacon_value)
-    bits = schemes.keygen(MarkKey.load(folder / _KEY), decoder, plan, beacon=value)
+    value = parse_beacon_value(mark.plan, beacon_value)
+    bits = schemes.keygen(key, decoder, mark.plan, beacon=value)
     return decoder, schemes.barrier.keyed_kernel(decoder, bits, psnr)
 
 

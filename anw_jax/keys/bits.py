@@ -115,8 +115,7 @@ def check_scheme_commitment(commitment: str, mark_key: MarkKey, plan: Plan) -> N
     if not hmac.compare_digest(commitment.encode(), expected.encode()):
         raise CommitmentError(
             f"the commitment {commitment[:16]!r}… does not open: the key or the plan differs "
-            "from what was committed to, so no test is made; most often the key is that of "
-            "another commitment"
+            "from what was committed to; most often the key is that of another commitment"
         )
 
 
