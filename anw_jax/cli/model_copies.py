@@ -21,7 +21,7 @@ from anw_jax.cli.options import (
 from anw_jax.cli.output import code_of_outcome, show
 from anw_jax.cli.owner_format import beacon_line
 from anw_jax.errors import CaseError
-from anw_jax.keys import MarkKey, Plan, commit_scheme, draw_bits
+from anw_jax.keys import MarkKey, Plan, check_scheme_commitment, commit_scheme, draw_bits
 
 _FORMAT = "anw_jax fingerprint setup, version 1"
 _CARRIER, _KEY = "carrier.json", "mark.key"
@@ -122,11 +122,14 @@ def issue(
     """
     from anw_jax.schemes import fingerprint, save_network, weights_digest
     from anw_jax.schemes.fingerprint.delivered import check_copies
+    from anw_jax.schemes.log import read_started_log
 
     if out.exists():
         raise FileExistsError(f"{out} already exists: it is never overwritten")
     carrier, plan, setup_number = _opened(folder / _CARRIER)
     key = MarkKey.load(folder / _KEY)
+    setup = fingerprint.records.setup_of(read_started_log(log), setup_number)
+    check_scheme_commitment(setup.commitment, key, plan)
     value = parse_beacon_value(plan, beacon_value)
     net, base = network_at(network)
     one = fingerprint.Issue(0, customer, nonce, "", None)

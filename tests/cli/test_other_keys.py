@@ -3,15 +3,19 @@
 import jax
 import pytest
 
-from anw_jax import models
+from anw_jax import audit, models
 from anw_jax.keys import MarkKey
 from anw_jax.schemes import save_network
+from anw_jax.schemes.log import read_log
 from tests.cli.test_outputs import VALUE, barrier, smooth, write
 
+BEACON = ("--beacon", "arbitrator:Jane")
+CLEAN = ("--network", "clean.npz")
 
-def replace_key(folder):
-    (folder / "mark.key").unlink()
-    MarkKey(bytes(32)).save(folder / "mark.key")
+
+def save_clean(folder):
+    net = models.create("testing", 10)
+    save_network(folder / "clean.npz", net, net.init(jax.random.key(0), (16, 16, 3)))
 
 
 @pytest.fixture
@@ -20,7 +24,8 @@ def refuses(anw, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def call(*words, out):
-        replace_key(tmp_path / "mark")
+        (tmp_path / "mark" / "mark.key").unlink()
+        MarkKey(bytes(32)).save(tmp_path / "mark" / "mark.key")
         ran = anw(*words, "--beacon-value", VALUE, "--out", out)
         assert ran.code == 8
         assert "does not open" in ran.err
@@ -39,10 +44,20 @@ def test_its_bits_are_not_put_into_outputs(refuses, tmp_path):
 
 
 def test_its_bits_are_not_embedded(anw, refuses, tmp_path):
-    net = models.create("testing", 10)
-    save_network(tmp_path / "clean.npz", net, net.init(jax.random.key(0), (16, 16, 3)))
-    keygen = ("model", "keygen", "mark", "--network", "clean.npz", "--tap", "BasicBlock_0")
-    beacon = ("--beacon", "arbitrator:Jane", "--bits", "64", "--image-size", "16")
-    assert anw(*keygen, *beacon).code == 0
-    embed = ("model", "embed", "mark", "--network", "clean.npz", "--data", "mock:64")
-    refuses(*embed, "--steps", "1", out="marked.npz")
+    save_clean(tmp_path)
+    keygen = ("model", "keygen", "mark", *CLEAN, "--tap", "BasicBlock_0", *BEACON)
+    assert anw(*keygen, "--bits", "64", "--image-size", "16").code == 0
+    embed = ("model", "embed", "mark", *CLEAN, "--data", "mock:64", "--steps", "1")
+    refuses(*embed, out="marked.npz")
+
+
+def test_no_copy_is_issued_with_its_codes(anw, refuses, tmp_path):
+    save_clean(tmp_path)
+    keys = [audit.new_signing_key(tmp_path / f"{name}.sign") for name in ("ann", "bob", "eve")]
+    public, log = keys[0], ("--log", "log", "--sign", "ann.sign")
+    nodes = [word for key in keys for word in ("--node", key)]
+    assert anw("model", "log", "log", *nodes, "--sign", "ann.sign").code == 0
+    assert anw("model", "setup", "mark", *CLEAN, *BEACON, "--judge", public, *log).code == 0
+    customer = ("--customer", keys[1], "--nonce", "0f" * 32)
+    refuses("model", "issue", "mark", *CLEAN, *customer, *log, out="copy.npz")
+    assert len(read_log(tmp_path / "log")) == 2
