@@ -115,6 +115,7 @@ def test_superseded_runs_are_kept_and_count_nowhere(studies):
     assert kept == {
         "fig2i_quick": 3,
         "barrier_additive_72_bits": 3,
+        "barrier_paper_quick_without_shifts": 3,
         "barrier_quick_72_bits": 3,
         "diffusion_quick": 2,
         "diffusion_quick_without_twins": 3,
@@ -130,6 +131,7 @@ def test_superseded_runs_are_kept_and_count_nowhere(studies):
         ("fingerprints", "fingerprint_quick/"),
         ("model_watermarks", "multitask_quick/"),
         ("output_watermarks", "barrier_additive_72_bits)"),
+        ("output_watermarks", "barrier_paper_quick_without_shifts)"),
         ("output_watermarks", "barrier_quick_72_bits)"),
     ):
         text = (ROOT / "docs" / f"{page}.md").read_text()

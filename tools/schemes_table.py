@@ -185,6 +185,11 @@ SYSTEMS = (
     System(
         "picture in outputs, trained extractor (NC)", ("barrier_paper_quick",), read_pictures
     ),
+    System(
+        "picture in outputs of a network, trained extractor (NC)",
+        ("barrier_paper",),
+        read_pictures,
+    ),
     System("fingerprints of customers", ("fingerprint_quick",), read_fingerprint),
 )
 

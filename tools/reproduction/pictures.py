@@ -170,7 +170,7 @@ def _runs(column: str, folder: str, variant: str, runs: list[Run]) -> str:
         if run["settings"]["copies"][name]["pairs"] == "clean"
     ]
     parts = [
-        f"{column}: seeds {', '.join(str(run['seed']) for run in runs)}",
+        f"{column}: seed{'s' * (len(runs) > 1)} {', '.join(str(run['seed']) for run in runs)}",
         f"served at {mean_and_std([one['psnr'] for one in served], 1)} dB, SSIM "
         f"{mean_and_std([one['ssim'] for one in served], 3)}",
         f"NC > .95 after stage 2 for {_percent(o['stage_2']['success_rate'] for o in served)} "
