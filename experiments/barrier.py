@@ -8,10 +8,10 @@ Command:   python run.py --config=experiments/barrier.py[:quick]
            absorbs the mark, paper_pictures for four marks in one barrier, and paper_scale for
            256 pixels ($PASCAL_VOC holds the photos)
 Takes:     quick and paper_quick about ten minutes each on two idle cores, by the number of
-           their operations, study about an hour; each copy resumes by itself
+           their operations, study and paper about an hour; each copy resumes by itself
 Expect:    log10 p below -4 for copies trained on stolen outputs, mirrored or not; nothing shown
            on copies of clean pairs, or of another owner's outputs. The paper's system has no
-           p; at this size its extractor reads copies of the proxy's kind alone.
+           p; its extractor draws the mark for nearly all outputs of copies.
 
 The data are CIFAR-10, read by TensorFlow Datasets. In quick and paper_quick the owner's model
 is a classical filter; in study and paper it is a network.
