@@ -258,6 +258,10 @@ def test_bad_networks_are_one_clear_error():
         ({"pairs": train.Pairs(images(0, 8), images(1, 4))}, "must have one shape"),
         ({"pairs": train.Pairs(images(0, 2), images(1, 2))}, "there must be 4 pairs"),
         ({"nets": PictureBarrier(2, 1, ImageToImage()), "marks": checks(2)}, "has one mark"),
+        (
+            {"settings": PictureTraining(num_steps=1, batch_size=4, max_shift=SIDE)},
+            "max_shift must be below the images' sides, 8, got 8",
+        ),
     ],
 )
 def test_bad_trainings_are_one_clear_error(change, text):

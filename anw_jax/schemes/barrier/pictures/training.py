@@ -105,7 +105,8 @@ def train_barrier(
 
     Raises:
       ValueError: marks that NC cannot tell apart, or of another size than the images; several
-        for an absorbed model; fewer pairs than the batch size; images that are not uint8.
+        for an absorbed model; fewer pairs than the batch size; shifts as large as the images;
+        images that are not uint8.
       CheckpointError, DivergenceError: as `train.fit`.
     """
     columns = Triples(*(_check.uint8_images(pairs=images) for images in pairs))
@@ -282,6 +283,10 @@ def _fit(
         raise ValueError(
             f"there must be {settings.batch_size} pairs, as many as batch_size, got "
             f"{len(columns.inputs)}"
+        )
+    if settings.max_shift >= (side := min(columns.inputs.shape[1:3])):
+        raise ValueError(
+            f"max_shift must be below the images' sides, {side}, got {settings.max_shift}"
         )
     if trained == ("extractor",):
         weights = dataclasses.replace(weights, pixel=0.0, perceptual=0.0, adversarial=0.0)
