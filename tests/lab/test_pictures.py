@@ -146,3 +146,19 @@ def test_stage_2_has_each_pair_beside_the_output_of_every_proxy(tmp_path, monkey
     for (_, _, served), unmarked in zip(trained, outputs, strict=True):
         assert np.array_equal(unmarked, outputs[0])
         assert not np.array_equal(served, unmarked)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {"data": {"source": "mock:160", "image_size": 12}},
+            "data.image_size: .* of 8 for",
+        ),
+        ({"nets": {"width": 2, "depth": 5}}, "data.image_size: .* multiples of 32"),
+    ],
+)
+def test_images_that_fit_no_mark_or_network_are_one_clear_error(tmp_path, changes, text):
+    with pytest.raises(SettingsError, match=text):
+        run(settings_from_config(config(**changes)), tmp_path)
