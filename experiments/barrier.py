@@ -70,6 +70,7 @@ def _copies() -> dict[str, dict[str, Any]]:
     return found
 
 
+_COPIES = _copies()
 _OWN = {
     "model": {"name": "residual", "width": 24, "depth": 4},
     "pairs": "clean",
@@ -79,8 +80,8 @@ _STUDY = {
     "name": "barrier",
     "task": "deblur",
     "own": _OWN,
-    "copies": _copies(),
-    "additive": {name: _copies()[name] for name in ("plain", "residual_1", "unet")},
+    "copies": _COPIES,
+    "additive": {name: _COPIES[name] for name in ("plain", "residual_1", "unet")},
 }
 
 
@@ -109,15 +110,12 @@ _PAPER = {
     "task": "deblur",
     "own": _OWN,
     "pictures": ("bits",),
-    "copies": {name: _copies()[name] for name in _IN_TABLE + _BREAKERS},
+    "copies": {name: _COPIES[name] for name in _IN_TABLE + _BREAKERS},
     "nets": _NETS,
     "weights": {"pixel": 0.0},
     "stage_1": {"num_steps": 4000, "learning_rate": 2e-3, "max_shift": _SHIFT},
     "stage_2": {"num_steps": 2000, "max_shift": _SHIFT},
-    "proxies": {
-        "unet": {"model": {"name": "unet", "width": 16, "depth": 2}, "train": _HOW},
-        "plain": {"model": {"name": "plain", "width": 24, "depth": 2}, "train": _L1},
-    },
+    "proxies": {"unet": _COPIES["unet"], "plain": _COPIES["plain"] | {"train": _L1}},
 }
 _PLAIN = {"model": {"name": "plain", "width": 16, "depth": 2}, "train": _HOW}
 _UNET = {"model": {"name": "unet", "width": 8, "depth": 2}, "train": _HOW}
@@ -165,7 +163,7 @@ def get_config(variant: str = "study") -> ml_collections.ConfigDict:
     Those of the paper's system are `PictureSettings`, all others `BarrierSettings`.
     """
     copies = _PAPER_QUICK["copies"]
-    absorbed = {"width": 8, "depth": 3, "absorbed": _OWN["model"]}
+    absorbed = {**_NETS, "psnr": None, "absorbed": _OWN["model"]}
     chosen = config.choose(
         variant,
         study=_STUDY,
@@ -178,7 +176,7 @@ def get_config(variant: str = "study") -> ml_collections.ConfigDict:
             **_PAPER,
             "name": "barrier_paper_derain",
             "task": "derain",
-            "copies": {name: _PAPER["copies"][name] for name in _IN_TABLE},
+            "copies": {name: _COPIES[name] for name in _IN_TABLE},
         },
         paper_absorbed={
             **_PAPER,

@@ -40,7 +40,7 @@ from anw_jax.train.recipe import (
     Privatizer,
     Recipe,
     classification_batch,
-    crop,
+    random_crop,
 )
 from anw_jax.train.runner import SegmentReport, StartReport, TrainResult, fit
 from anw_jax.train.settings import SCHEDULES, TrainSettings, learning_rate_fn
@@ -75,7 +75,6 @@ __all__ = [
     "classification_batch",
     "classification_loss",
     "classification_step",
-    "crop",
     "cross_entropy",
     "denoising_loss",
     "evaluate",
@@ -88,6 +87,7 @@ __all__ = [
     "load_variables",
     "make_step",
     "pair_loss",
+    "random_crop",
     "restore",
     "train",
     "train_diffusion",

@@ -213,13 +213,27 @@ def augment(key: jax.Array, images: jax.Array, settings: TrainSettings) -> jax.A
       float32 `[b, H, W, 3]`.
     """
     offset_key, mirror_key = jax.random.split(key)
-    num_images, padding = images.shape[0], settings.crop_padding
-    if padding > 0:
-        offsets = jax.random.randint(offset_key, (num_images, 2), 0, 2 * padding + 1)
-        images = crop(images, offsets, padding)
+    images = random_crop(offset_key, images, settings.crop_padding)
     if settings.flip:
-        images = mirror(images, jax.random.bernoulli(mirror_key, 0.5, (num_images,)))
+        images = mirror(images, jax.random.bernoulli(mirror_key, 0.5, (images.shape[0],)))
     return images
+
+
+def random_crop(
+    key: jax.Array, images: jax.Array, padding: int, *, mode: str = "constant"
+) -> jax.Array:
+    """Cut every image out of its padded self, at a place of its own; see `crop`.
+
+    Args:
+      key: typed PRNG key.
+      images: `[b, H, W, 3]`.
+      padding: as for `crop`; with 0 the images stay as they are, and nothing is drawn.
+      mode: as for `crop`.
+    """
+    if not padding:
+        return images
+    offsets = jax.random.randint(key, (len(images), 2), 0, 2 * padding + 1)
+    return crop(images, offsets, padding, mode=mode)
 
 
 def crop(

@@ -196,7 +196,9 @@ def networks_loss(
         terms = losses.embedding_terms(weights, marked, batch.outputs, judged)
 
         def draw(images: jax.Array) -> jax.Array:
-            return nets.draw(params, _shifted(images, max_shift, rng))
+            key = jax.random.fold_in(rng, _SHIFTS)
+            moved = train.random_crop(key, images, max_shift, mode="reflect")
+            return nets.draw(params, moved)
 
         terms |= _extraction_terms(draw, weights, state["marks"], batch, marked, pictures)
         return losses.weighted_sum(weights, terms), (state, terms)
@@ -230,15 +232,6 @@ def _extraction_terms(
     first = jnp.broadcast_to(marks[:1], pictures.shape)
     copied = losses.extraction_terms(weights, drawn[n : 2 * n], first, clean)
     return {name: (value + copied[name]) / 2 for name, value in terms.items()}
-
-
-def _shifted(images: jax.Array, max_shift: int, rng: chex.PRNGKey) -> jax.Array:
-    """Move each image by its own whole number of pixels, filled by reflection."""
-    if not max_shift:
-        return images
-    key = jax.random.fold_in(rng, _SHIFTS)
-    offsets = jax.random.randint(key, (len(images), 2), 0, 2 * max_shift + 1)
-    return train.crop(images, offsets, max_shift, mode="reflect")
 
 
 def _discriminator_loss(nets: PictureBarrier) -> train.LossFn:
